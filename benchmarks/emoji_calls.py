@@ -23,8 +23,8 @@ import torch
 from latent import SETS
 
 import pushforward as pf
+from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.evaluation import Judge, cost
-from pushforward.precision import network_precision, resolve_precision
 from pushforward.training.api import reopen, student
 
 NAMES = ["kid", "frechet", "coverage", "recall", "near_copies"]

@@ -2,10 +2,10 @@
 
 Protocol, on untrained networks whose weights are scattered (a network that puts out zero would agree in anything):
 
-(a) Whole samplers. Every recipe of digits with labels, in its tiny size, is exported by `pushforward.export.exported` with three
-rows and run on five: one-call recipes as they are, iterative ones under every solver with fixed steps, each plain, guided, in a
-latent space and read on another path; jumps ask a flow map of an MLP. The network of vdm, whose export takes ten seconds, is an
-MLP but under its own solver, dpm. The bar is a distance of at most 1e-5 from the sampler, in data units.
+(a) Whole samplers. Every recipe of digits with labels, in its tiny size, is exported (`pushforward.transports.export.exported`)
+with three rows and run on five: one-call recipes as they are, iterative ones under every solver with fixed steps, each plain,
+guided, in a latent space and read on another path; jumps ask a flow map of an MLP. The network of vdm, whose export takes ten
+seconds, is an MLP but under its own solver, dpm. The bar is a distance of at most 1e-5 from the sampler, in data units.
 
 (b) Scans. The flow under dpm, heun, unipc, euler and ancestral is exported once by `exported_scan` and run with the tables of 2,
 7 and 20 steps. The bar is the same.
@@ -29,12 +29,12 @@ from torch import Tensor
 import pushforward as pf
 from pushforward import networks, recipes, solvers
 from pushforward.conditions import Label
-from pushforward.denoiser import FlowMap
+from pushforward.denoisers import FlowMap
 from pushforward.errors import UsageError
-from pushforward.export import GivenNoise, exported, exported_scan, noise_count, scan_inputs
 from pushforward.networks import MLP, Reshaped
 from pushforward.registries import SOLVERS
 from pushforward.transports import Autoencoder, Flow, Latent, Transport, has_steps, inner_of
+from pushforward.transports.export import GivenNoise, exported, exported_scan, noise_count, scan_inputs
 
 SPACE = pf.data.ImageSpace((1, 8, 8), (0.3,), (0.38,), (0.0,), (1.0,), {"label": Label(tuple("0123456789"), (0.1,) * 10)})
 ITERATIVE, ONE_CALL = ("flow", "ddpm", "edm", "vdm"), ("gan", "vae", "hvae", "vqvae")

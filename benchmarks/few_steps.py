@@ -26,10 +26,10 @@ import torch
 from mnist import Kept
 
 import pushforward as pf
+from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.evaluation import Judge
 from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
 from pushforward.pictures import grid_picture
-from pushforward.precision import network_precision, resolve_precision
 from pushforward.training.api import student
 from pushforward.training.frozen_recipes import with_frozen
 

@@ -24,11 +24,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 import pushforward as pf
+from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.editing import INTERPOLATIONS
 from pushforward.evaluation import Judge, train_in_turns
 from pushforward.evaluation.pictures import moments, reconstructed
 from pushforward.pictures import grid_picture
-from pushforward.precision import network_precision, resolve_precision
 
 NAMES = ["coverage", "density", "precision", "recall", "frechet", "sharpness"]
 KEEP = 0.8

@@ -29,12 +29,12 @@ import torch
 import pushforward as pf
 from pushforward.data import Batch, Dataset, Split
 from pushforward.data.core.make_dataset import Schema, build
+from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.draws import BlockDraws
 from pushforward.evaluation import Judge, cost
 from pushforward.evaluation.pictures import reconstruction
 from pushforward.methods import Now
 from pushforward.pictures import grid_picture
-from pushforward.precision import network_precision, resolve_precision
 from pushforward.training import Trainer
 from pushforward.transports import inner_of, with_inner
 

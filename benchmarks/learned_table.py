@@ -25,14 +25,13 @@ from protocol import benchmark, load, parsed, table, train, write
 
 import pushforward as pf
 from pushforward import solvers
+from pushforward.denoisers.precision import network_precision
 from pushforward.evaluation.curves import training_distance
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scores import score
-from pushforward.grid_learning import Pairs, along, learn_grid
-from pushforward.precision import network_precision
 from pushforward.solvers.grids import GRIDS
-from pushforward.table_learning import learn_table
 from pushforward.transports import Flow
+from pushforward.transports.learned_steps import Pairs, along, learn_grid, learn_table
 
 FAR = 9_000_000
 """The seed of the noise that distances are measured from."""

@@ -23,17 +23,15 @@ import torch
 from transport_2d import in_the_planes_units, w2
 
 import pushforward as pf
-from pushforward.couplings import Independent, Source
 from pushforward.data.sets.toys import TOYS
-from pushforward.denoiser import FlowMap
+from pushforward.denoisers import FlowMap, has_jump
 from pushforward.methods import Mapping
-from pushforward.methods.pairs import Dyadic, Sorted
+from pushforward.methods.flow_map import Dyadic, Sorted
 from pushforward.methods.rules import End, Middle, Start
 from pushforward.networks import MLP
-from pushforward.predictor import has_jump
+from pushforward.paths import Independent, Source, Stratified, Uniform
 from pushforward.recipes import Recipe, Training
 from pushforward.solvers import Heun
-from pushforward.times import Stratified, Uniform
 from pushforward.training.frozen_recipes import with_frozen
 from pushforward.transports import Flow
 

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 import pushforward as pf
+from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.evaluation import Judge
-from pushforward.precision import network_precision, resolve_precision
 from pushforward.training.frozen_recipes import with_frozen
 
 STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -14,8 +14,8 @@ import argparse
 from protocol import benchmark, load, parsed, table, train, write
 
 import pushforward as pf
+from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.evaluation.model_metrics import bits
-from pushforward.precision import network_precision, resolve_precision
 
 PUBLISHED = "RealNVP 1.06, Glow 1.05, FFJORD .99, Residual Flow .970, RNODE .97"
 

@@ -30,14 +30,14 @@ import torch
 
 import pushforward as pf
 from pushforward import solvers
+from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scores import score
-from pushforward.grid_learning import learn_grid
 from pushforward.paths import Linear
-from pushforward.precision import network_precision, resolve_precision
 from pushforward.solvers import Adaptive
 from pushforward.transports import Flow
+from pushforward.transports.learned_steps import learn_grid
 
 CALLS = (4, 8, 16, 32)
 SOLVERS = [

@@ -36,7 +36,7 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.testing.disks import DEATH, Disk, Stopped, damage, train_on
+from pushforward.testing.interruptions import DEATH, Disk, Stopped, damage, train_on
 from pushforward.training import Silent
 from pushforward.training.api import prepare
 from pushforward.training.checkpoint.contents import save

@@ -24,12 +24,11 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 import pushforward as pf
-from pushforward.couplings import Independent, OptimalTransport, Source
 from pushforward.evaluation.trajectories import transport_cost
 from pushforward.networks import MLP
+from pushforward.paths import Independent, OptimalTransport, Source, Stratified, Uniform
 from pushforward.recipes import Recipe, Training
 from pushforward.solvers import Euler, Heun
-from pushforward.times import Stratified, Uniform
 from pushforward.transports import Flow
 
 FEW = 1_000

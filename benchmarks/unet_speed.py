@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 
 import pushforward as pf
+from pushforward.denoisers.precision import resolve_precision
 from pushforward.networks import UNet, parameter_count
-from pushforward.precision import resolve_precision
 from pushforward.training.loop.optimizers import Player
 
 SHAPE = (1, 28, 28)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from programs.games import PICTURES, A, B, game, images, now, turns
 
-from pushforward.augmentation import DiffAugment
 from pushforward.data import Batch
 from pushforward.draws import BlockDraws
 from pushforward.methods import Sums
+from pushforward.methods.augmentation import DiffAugment
 from pushforward.methods.method import answered
 
 
@@ -97,7 +97,7 @@ def split_turns(method, x):
 
 def test_all_parts_and_turns_of_a_step_see_one_strength(monkeypatch):
     """Even where it moves fast: a batch in two parts has the losses of the whole."""
-    monkeypatch.setattr("pushforward.methods.gan.ADAPTATION", 200)
+    monkeypatch.setattr("pushforward.methods.adversarial.ADAPTATION", 200)
     whole, split = (game(PICTURES, augment=DiffAugment(), strength=0.4, ada_target=-0.5) for _ in range(2))
     (wanted, _), losses = turns(whole, images(128), now(128)), split_turns(split, images(128))
     assert abs(float(whole.strength_now) - 0.4) > 0.1

@@ -105,7 +105,7 @@ def test_learned_times_are_used_for_their_steps_alone(here, capsys, monkeypatch)
 
 def test_guidance_is_what_the_library_makes_of_it(here, capsys):
     from pushforward import Flow, Guided, load
-    from pushforward.guidance import Autoguided, Thresholded
+    from pushforward.denoisers import Autoguided, Thresholded
 
     flow = load("flow").transport
     inner = Guided(flow.denoiser, 3.0, (0.2, 5.0))

@@ -13,13 +13,13 @@ from pushforward.conditions import Label, Numbers, Request, hidden
 from pushforward.data import VectorSpace
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.likelihood import log_prob
 from pushforward.networks import MLP, Packed
 from pushforward.paths import Linear
 from pushforward.recipes.choice import critic, decoder, denoising_network, encoder, generator
 from pushforward.solvers import Heun
 from pushforward.testing import Mixture
 from pushforward.transports import Flow
+from pushforward.transports.likelihood import log_prob
 
 NUMBERS = Numbers(("age", "income"), (40.0, 3.0), (10.0, 1.0), ((20.0, 1.0), (40.0, 3.0), (60.0, 5.0)))
 LABEL = Label(("a", "b", "c"), (0.2, 0.3, 0.5))
@@ -198,12 +198,6 @@ def test_a_game_of_given_vectors_is_smoother_and_has_larger_batches():
     given, free = (pf.recipes.gan(pf.data.VectorSpace((2,), (0, 0), (1, 1), conditions=kinds)) for kinds in (BOTH, {}))
     assert (given.method.penalties.gamma, given.training.batch) == (5.0, 512)
     assert (free.method.penalties.gamma, free.training.batch) == (0.5, 128)
-
-
-def test_optimal_transport_refuses_numbers():
-    space = pf.data.VectorSpace((2,), (0, 0), (1, 1), conditions={"given": NUMBERS})
-    with pytest.raises(UsageError, match="Leave coupling out"):
-        pf.recipes.flow(space, "tiny", coupling="ot")
 
 
 # Densities

@@ -12,7 +12,7 @@ from programs.crashing import save, value_in
 import pushforward as pf
 from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.testing.disks import DEATH, Disk, Stopped, damage
+from pushforward.testing.interruptions import DEATH, Disk, Stopped, damage
 from pushforward.training import Silent
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.contents import save as save_checkpoint

@@ -9,11 +9,11 @@ from torch import nn
 import pushforward as pf
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.draws import ExampleDraws
-from pushforward.export import GivenNoise, exported, noise_count
 from pushforward.methods.likelihoods import Bernoulli, Gaussian, drawn_from
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.monitor.health import FixedNoise
 from pushforward.transports import Map
+from pushforward.transports.export import GivenNoise, exported, noise_count
 
 SPACE = VectorSpace(shape=(3,), mean=(1.0, -2.0, 0.5), std=(2.0, 0.5, 3.0))
 WEIGHT = torch.tensor([[1.0, -0.3], [0.2, 0.6], [-0.5, 0.8]])

@@ -6,9 +6,9 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import Batch
-from pushforward.denoiser import Preconditioning
+from pushforward.denoisers import Preconditioning
 from pushforward.draws import BlockDraws
-from pushforward.errors import Diverged, UsageError
+from pushforward.errors import Diverged
 from pushforward.methods import DistributionMatching, Now
 from pushforward.methods.distribution_matching import at_level, estimate
 from pushforward.paths import VE, VP, Linear
@@ -122,14 +122,3 @@ def test_a_step_that_is_not_finite_stops_the_training(tmp_path, monkeypatch):
     monkeypatch.setattr(DistributionMatching, "step", lambda self, x, condition, draws: x * float("nan"))
     with pytest.raises(Diverged, match="not finite"):
         pf.fit(recipe_for("dmd", DATA), DATA, steps=2, out=tmp_path / "run")
-
-
-def test_what_distribution_matching_cannot_be():
-    for wrong in ({"ends": (0.5, 0.2)}, {"ends": (0.0, 0.9)}, {"inside": 2.0}, {"rounds": 0}):
-        with pytest.raises(UsageError):
-            matching((0, 1), (0, 1), **wrong)
-    with pytest.raises(UsageError, match="FlowMap"):
-        DistributionMatching(denoiser(0, 1), denoiser(0, 1), teacher=pf.Flow(denoiser(0, 1), "heun", 2))
-    gan = recipe_for("gan", DATA).method.transport()
-    with pytest.raises(UsageError, match="samples in steps"):
-        pf.recipes.dmd(DATA.space, teacher=gan)

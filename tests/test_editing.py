@@ -11,20 +11,10 @@ from torch.nn import functional as F
 from pushforward import solvers
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
-from pushforward.denoiser import Denoiser
-from pushforward.editing import (
-    Variation,
-    inpaint,
-    inpainting,
-    interpolate,
-    interpolate_seeds,
-    slerp,
-    super_resolve,
-    vary,
-)
-from pushforward.editing.checks import condition_of_data
+from pushforward.denoisers import Denoiser, Guided
+from pushforward.editing import Variation, inpaint, inpainting, interpolate, interpolate_seeds, slerp, super_resolve, vary
+from pushforward.editing.inverse_problems import condition_of_data
 from pushforward.errors import Diverged, UsageError
-from pushforward.guidance import Guided
 from pushforward.paths import VP, Linear
 from pushforward.transports import Flow, Map
 

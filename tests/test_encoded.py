@@ -11,7 +11,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.testing import assert_same, final_state, recipe_for, space_data
+from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training.api import prepare, reopen
 from pushforward.training.runs import precompute as preparing
 from pushforward.transports import Autoencoder, Flow, Latent
@@ -166,13 +166,6 @@ def test_augmentation_of_encoded_data_is_refused(tmp_path):
     with pytest.raises(UsageError, match="prepared from the data once"):
         pf.fit(recipe, data, steps=2, out=tmp_path / "run", augment=["flip"])
     assert not (tmp_path / "run").exists()
-
-
-def test_a_run_without_codes_is_refused(tmp_path):
-    data = space_data((17,), labels=False)
-    run = pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run")
-    with pytest.raises(UsageError, match="no codes"):
-        pf.in_latent("flow", data, run)
 
 
 def test_the_command_line_trains_samples_evaluates_and_edits_in_a_latent_space(tmp_path, monkeypatch, capsys):

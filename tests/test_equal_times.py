@@ -6,8 +6,7 @@ import torch
 import pushforward as pf
 from pushforward.draws import BlockDraws
 from pushforward.methods import Mapping, Now
-from pushforward.methods.mapping import mean_velocity, straight
-from pushforward.methods.pairs import Sorted
+from pushforward.methods.flow_map import Sorted, mean_velocity, straight
 from pushforward.methods.rules import End, Middle, Start, Where
 
 N = 64

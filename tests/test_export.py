@@ -10,13 +10,13 @@ import pushforward as pf
 from pushforward import networks, solvers
 from pushforward.conditions import Label
 from pushforward.errors import UsageError
-from pushforward.export import GivenNoise, exported, exported_scan, noise_count, scan_inputs
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
 from pushforward.registries import RECIPES, SOLVERS
 from pushforward.solvers.dense import dense, run
 from pushforward.solvers.learned import LearnedTable, general
 from pushforward.testing import class_labels
 from pushforward.transports import Autoencoder, Flow, Latent, inner_of, with_inner
+from pushforward.transports.export import GivenNoise, exported, exported_scan, noise_count, scan_inputs
 
 SMALL = (1, 8, 8)
 CLASSES = ("a", "b")

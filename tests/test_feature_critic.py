@@ -6,13 +6,13 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import Batch
-from pushforward.denoiser import FlowMap
+from pushforward.denoisers import FlowMap
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Finish, Now
-from pushforward.methods.feature_critic import FeatureCritic
+from pushforward.methods.perceptual_distance import FeatureCritic
 from pushforward.networks import UNet
-from pushforward.networks.feature_heads import FeatureHeads
+from pushforward.networks.pretrained import FeatureHeads
 from pushforward.paths import Linear
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training.api import prepare, reopen
@@ -108,17 +108,6 @@ def test_only_the_small_critics_learn_and_both_players_see_noise():
     assert len(calls) == 3, "both at once, the samples, the data"
     assert all(len(condition) == 2 and "label" in condition for _, condition in calls)
     assert not any(torch.equal(part, x) for seen, _ in calls for part in seen.split(64))
-
-
-def test_what_has_no_features_is_refused():
-    flow_map = pf.recipes.meanflow(pf.data.load("moons").space, "tiny").method.flow_map
-    with pytest.raises(UsageError, match="UNet"):
-        pf.recipes.finish(flow_map.space, "tiny", teacher=flow_map, network="features")
-    with pytest.raises(UsageError, match="features"):
-        FeatureCritic(Mean()).look_through(flow_map)
-    for low, high in ((0.0, 0.5), (0.6, 0.5), (0.1, 1.0)):
-        with pytest.raises(UsageError, match="low <= high"):
-            FeatureCritic(Mean(), low=low, high=high)
 
 
 def test_a_resumed_run_with_it_ends_in_the_same_bits(tmp_path):

@@ -10,13 +10,12 @@ from torch import nn
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Batch
+from pushforward.denoisers.precision import network_precision
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Anchor, Guard, LatentMethod, Now, Penalties
-from pushforward.methods.game import Game
-from pushforward.methods.penalties import differences, slope
-from pushforward.methods.starts import starts
-from pushforward.precision import network_precision
+from pushforward.methods.adversarial import Game, differences, slope
+from pushforward.methods.flow_map import starts
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare
 from pushforward.training.frozen_recipes import in_latent, with_frozen

@@ -8,15 +8,15 @@ import torch
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.couplings import Independent, OptimalTransport, Source
 from pushforward.data import Split
 from pushforward.data.core.make_dataset import build as split
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import Judge
-from pushforward.grid_learning import Pairs
-from pushforward.likelihood import log_prob
+from pushforward.paths import Independent, OptimalTransport, Source
 from pushforward.solvers import DEIS, Ancestral, Euler
+from pushforward.transports.learned_steps import Pairs
+from pushforward.transports.likelihood import log_prob
 
 
 @pytest.mark.parametrize("coupling", [Independent, OptimalTransport])

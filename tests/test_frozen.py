@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.methods.frozen import Freezing
+from pushforward.methods.method import Freezing
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import with_frozen
 from pushforward.training.checkpoint.integrity import latest
@@ -49,18 +49,6 @@ def test_a_frozen_part_is_beside_the_modules():
     assert part[0].weight.dtype == torch.float64
     with pytest.raises(AttributeError):
         holder.pupil
-
-
-@pytest.mark.parametrize("name", ["own", "teacher", "a/b", ""])
-def test_a_part_needs_a_name_of_its_own(name):
-    holder = Holder()
-    holder.freeze("teacher", nn.Linear(1, 1))
-    with pytest.raises(UsageError, match="cannot be the name of a frozen part"):
-        holder.freeze(name, nn.Linear(1, 1))
-    outer = Holder(holder)
-    outer.freeze("teacher", nn.Linear(1, 1))
-    with pytest.raises(UsageError, match='Two frozen parts are called "teacher"'):
-        dict(outer.parts)
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,12 @@ import math
 
 import pytest
 import torch
-from programs.games import PICTURES, A, B, game, now, parts, rows, turns
+from programs.games import A, B, game, now, parts, rows, turns
 from torch import nn
 from torch.nn import functional as F
 
-from pushforward.augmentation import DiffAugment
 from pushforward.errors import UsageError
-from pushforward.methods.objectives import OBJECTIVES
-from pushforward.methods.penalties import between, slope
+from pushforward.methods.adversarial import OBJECTIVES, between, slope
 
 
 @pytest.mark.parametrize(
@@ -150,25 +148,3 @@ def test_notes_say_how_the_game_stands():
     torch.testing.assert_close(notes["logit_gap"], (real - fake).mean())
     assert float(notes["critic_accuracy"]) == pytest.approx(float((real > fake).float().mean()))
     assert not any(note.requires_grad for note in notes.values())
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: game(loss="minmax"),
-        lambda: game(kind="r3"),
-        lambda: game(kind="r1+r1"),
-        lambda: game(interval=0),
-        lambda: game(pack=0),
-        lambda: game(minibatch_std=-1),
-        lambda: game(ramp=0),
-        lambda: game(shortest_ramp=0),
-        lambda: game(augment=DiffAugment()),
-        lambda: game(PICTURES, augment=DiffAugment(), strength=1.5),
-        lambda: DiffAugment("colour"),
-        lambda: DiffAugment(()),
-    ],
-)
-def test_bad_settings_are_refused(make):
-    with pytest.raises(UsageError):
-        make()

@@ -7,12 +7,12 @@ import pytest
 
 import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.grid_learning import learn_grid
 from pushforward.paths import VP, Linear
 from pushforward.sampling_options import configure
-from pushforward.solvers import DPM, Adaptive, Ancestral, UniPC
+from pushforward.solvers import DPM, Ancestral, UniPC
 from pushforward.testing import ring
 from pushforward.transports import Flow
+from pushforward.transports.learned_steps import learn_grid
 
 
 @pytest.mark.parametrize("solver", [DPM(2), UniPC(2)], ids=["dpm", "unipc"])
@@ -33,15 +33,6 @@ def test_a_grid_that_cannot_be_bettered_is_kept():
     learned = learn_grid(flow, n=32, rounds=2, batch=16, lr=50.0)
     assert learned.times == flow.times.tolist()
     assert learned.after == learned.before
-
-
-@pytest.mark.parametrize(
-    ("solver", "steps", "says"),
-    [(Ancestral(), 5, "deterministic"), (Adaptive(), 5, "deterministic"), (DPM(), 1, "2 steps or more")],
-)
-def test_what_cannot_be_learned_is_refused(solver, steps, says):
-    with pytest.raises(UsageError, match=says):
-        learn_grid(Flow(ring(VP()), solver, steps, "log_snr"))
 
 
 def test_a_stochastic_solver_of_the_run_gives_way_to_one_that_can_be_tuned(capsys):

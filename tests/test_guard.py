@@ -14,7 +14,7 @@ from pushforward.cli import main
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Finish, Guard
-from pushforward.methods.starts import starts
+from pushforward.methods.flow_map import starts
 from pushforward.metrics.manifold import prdc, reached
 from pushforward.testing import assert_same, final_state, recipe_for
 from pushforward.training import Silent

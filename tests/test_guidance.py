@@ -1,25 +1,18 @@
 """Guidance, and models read on other paths."""
 
 import functools
-import math
 
 import pytest
 import torch
 from torch import nn
 
-from pushforward import solvers, spec
+from pushforward import solvers
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
-from pushforward.denoiser import Denoiser, Repathed
+from pushforward.denoisers import Autoguided, Denoiser, Guided, Repathed, Thresholded
 from pushforward.draws import ExampleDraws
-from pushforward.errors import UsageError
-from pushforward.guidance import Autoguided, Guided, Thresholded
-from pushforward.methods import Denoising
-from pushforward.networks import MLP
-from pushforward.paths import VE, VP, Cosine, Linear, Narrowed, Shifted
-from pushforward.predictions import ROWS
-from pushforward.tabulated import Tabulated, linear_betas
-from pushforward.testing import class_labels, ring
+from pushforward.paths import ROWS, VE, VP, Cosine, Linear, Narrowed, Shifted, Tabulated, linear_betas
+from pushforward.testing import ring
 from pushforward.transports import Flow
 
 PATHS = {"vp": VP(), "linear": Linear(), "ve": VE(0.02, 20), "table": Tabulated(linear_betas())}
@@ -49,11 +42,6 @@ def model(prediction="velocity", path=None, weight=0.3):
     return Denoiser(Labelled(weight), path or Linear(), prediction, SPACE)
 
 
-def labels_only():
-    network = MLP(3, 3, width=8, depth=1, conditions=class_labels(2))
-    return Denoising(Denoiser(network, Linear(), "velocity", SPACE, unconditional=False)).denoiser
-
-
 def inputs(n=7):
     torch.manual_seed(0)
     t = torch.linspace(0.05, 0.95, n, dtype=torch.float64)
@@ -78,7 +66,7 @@ def test_guidance_commutes_with_every_conversion(prediction, path):
     plain, free = (denoiser.predict("v", x, t, given) for given in (label, None))
     guided = Guided(denoiser, 2.5)
     k = path.at(t).over(x)
-    from pushforward.predictions import convert
+    from pushforward.paths import convert
 
     for kind in ROWS:
         wanted = convert("v", kind, free + 2.5 * (plain - free), x, k)
@@ -223,28 +211,6 @@ def test_a_shifted_straight_path_is_stable_diffusions_shift():
     inner = torch.linspace(*path.ends, 7, dtype=torch.float64)
     torch.testing.assert_close(path.time(path.log_snr(inner)), inner)
     torch.testing.assert_close(path.log_snr(inner), 2 * torch.log(path.at(inner).alpha / path.at(inner).sigma))
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (lambda: Guided(ring(VP())), "trained with labels"),
-        (lambda: Guided(spec.build(spec.describe(labels_only())), 2.0), "unconditional branch"),
-        (lambda: Denoising(labels_only(), label_dropout=0.1), r"unconditional=True\)"),
-        (lambda: Denoising(model(), label_dropout=0.0), r"unconditional=False\)"),
-        (lambda: Guided(model(), math.inf), "finite number"),
-        (lambda: Guided(model(), 2.0, (3, 1)), "lower first"),
-        (lambda: Guided(model(), 2.0, (-1, 1)), "lower first"),
-        (lambda: Autoguided(model(), ring(VP())), "examples of shape"),
-        (lambda: Thresholded(model()), "bounds"),
-        (lambda: Thresholded(Denoiser(nn.Identity(), Linear(), "data", PICTURES), 0.0), r"in \(0, 1\]"),
-        (lambda: Shifted(Linear(), 0.0), "positive"),
-        (lambda: Narrowed(VP(), 0.5, 0.2), "low < high"),
-    ],
-)
-def test_bad_input(make, says):
-    with pytest.raises(UsageError, match=says):
-        make()
 
 
 @pytest.mark.parametrize("name", ["unipc:3", "deis:3", "heun", "eulermaruyama", "churn", "ancestral", "adaptive"])

@@ -7,22 +7,20 @@ from torch import nn
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Batch
-from pushforward.denoiser import FlowMap, Preconditioning
+from pushforward.denoisers import SCALE, FlowMap, Preconditioning
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.curves import teacher_of
-from pushforward.export import exported
 from pushforward.methods import Distillation, Mapping, Now, Trajectories
-from pushforward.methods.mapping import mean_velocity, straight
-from pushforward.methods.pairs import Sorted
+from pushforward.methods.flow_map import Sorted, mean_velocity, straight
 from pushforward.methods.rules import Start
 from pushforward.networks import MLP
 from pushforward.paths import VP, Linear
-from pushforward.predictor import SCALE
 from pushforward.recipes.students import student_of
 from pushforward.testing import space_data
-from pushforward.testing.samples import teachers_for
+from pushforward.testing.models import teachers_for
 from pushforward.training.frozen_recipes import with_frozen
+from pushforward.transports.export import exported
 
 MEAN, VARIANCE = 0.8, 0.25
 LABELS = {"label": pf.conditions.Label(("a", "b"), (0.5, 0.5))}

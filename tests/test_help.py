@@ -9,7 +9,7 @@ import pytest
 import pushforward as pf
 from pushforward import errors, recipes
 from pushforward.cli import app, main
-from pushforward.recipes.options import GROUPS, LOSS, options_of
+from pushforward.recipes.recipe import GROUPS, LOSS, options_of
 from pushforward.registries import RECIPES
 
 

@@ -12,12 +12,7 @@ from torch.nn import functional as F
 from pushforward import solvers
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.draws import ExampleDraws
-from pushforward.editing import (
-    Resampled,
-    inpaint,
-    inpainting,
-    super_resolution,
-)
+from pushforward.editing import Resampled, inpaint, inpainting, super_resolution
 from pushforward.paths import VP, Linear
 from pushforward.transports import Flow
 

@@ -8,7 +8,7 @@ import pushforward as pf
 from pushforward import solvers
 from pushforward.errors import UsageError
 from pushforward.interop import from_diffusers, to_diffusers
-from pushforward.predictions import target
+from pushforward.paths import target
 from pushforward.testing import class_labels
 
 SETTINGS = [
@@ -165,19 +165,3 @@ def test_a_class_for_no_label(tmp_path):
     torch.testing.assert_close(denoiser(x, t), without, rtol=1e-4, atol=1e-4)
     guided = pf.Guided(denoiser, 3.0).predict("v", x, t, {"label": label})
     torch.testing.assert_close(guided, without + 3 * (with_label - without), rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"mean": (0.4,) * 3}, "standard deviation of 0.5"),
-        ({"std": (0.3,) * 3}, "standard deviation of 0.5"),
-        ({"shape": (2, 8, 12), "mean": (0.5,) * 2, "std": (0.5,) * 2}, "2 channels"),
-        ({"conditions": class_labels(3)}, "3 classes"),
-        ({}, "0 classes"),
-    ],
-)
-def test_spaces_that_do_not_fit(changes, said, tmp_path):
-    space = pf.data.ImageSpace(**{"shape": SHAPE, "mean": (0.5,) * 3, "std": (0.5,) * 3, **changes})
-    with pytest.raises(UsageError, match=said):
-        labelled(tmp_path, space)

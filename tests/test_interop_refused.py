@@ -8,23 +8,10 @@ import torch
 from programs.diffusers_models import SHAPE, diffusers, rewrite, saved, unet, unet_config
 
 import pushforward as pf
-from pushforward.denoiser import Preconditioning
+from pushforward.denoisers import Preconditioning
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.interop import DiffusersUNet, from_diffusers, to_diffusers
-from pushforward.tabulated import linear_betas
-
-
-def test_shapes_that_do_not_fit():
-    network = DiffusersUNet(unet())
-    t = torch.full((2,), 0.5)
-    for shape in ((2, 3, 8, 13), (2, 3, 9, 12), (2, 1, 8, 12), (3, 8, 12)):
-        with pytest.raises(UsageError, match="multiples of 2"):
-            network(torch.zeros(shape), t)
-    for wrong in (None, torch.tensor(0.5), torch.full((3,), 0.5)):
-        with pytest.raises(UsageError, match="one time for each example"):
-            network(torch.zeros(2, *SHAPE), wrong)
-    with pytest.raises(UsageError, match="without labels"):
-        network(torch.zeros(2, *SHAPE), t, {"label": torch.tensor([0, 1])})
+from pushforward.paths import linear_betas
 
 
 def broken(change):
@@ -109,32 +96,6 @@ def test_folders_that_cannot_be_read(case, tmp_path):
         from_diffusers(broken(change)(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"out_channels": 6}, "as many out as in"),
-        ({"time_embedding_type": "fourier"}, "fourier"),
-        ({"class_embed_type": "timestep"}, "timestep"),
-    ],
-)
-def test_networks_that_cannot_be_wrapped(changes, said):
-    with pytest.raises(UsageError, match=said):
-        DiffusersUNet(unet_config(**changes))
-
-
-def test_wrong_arguments():
-    with pytest.raises(UsageError, match="got a Linear"):
-        DiffusersUNet(torch.nn.Linear(2, 2))
-    with pytest.raises(UsageError, match="levels"):
-        DiffusersUNet(unet_config(), levels=0)
-    with pytest.raises(UsageError, match="offset"):
-        DiffusersUNet(unet_config(), offset=2)
-    with pytest.raises(UsageError, match="null is 5"):
-        DiffusersUNet(unet_config(num_class_embeds=5), null=5)
-    with pytest.raises(UsageError, match="makes no UNet2DModel"):
-        DiffusersUNet(unet_config(block_out_channels=(8,)))
-
-
 def space_in_diffusers_units():
     half = (0.5,) * SHAPE[0]
     return pf.data.ImageSpace(SHAPE, half, half, (0.0,) * 3, (1.0,) * 3)
@@ -158,7 +119,7 @@ def other_units():
 
 def from_other_data():
     model = refused()
-    model.source = pf.couplings.Source("digits", model.space, fingerprint="known")
+    model.source = pf.paths.Source("digits", model.space, fingerprint="known")
     return model
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pushforward.denoiser import FlowMap, Preconditioning
+from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear

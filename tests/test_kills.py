@@ -11,7 +11,7 @@ from programs import forking
 
 import pushforward as pf
 from pushforward.registries import RECIPES
-from pushforward.testing.kills import KINDS
+from pushforward.testing.interruptions import KINDS
 from pushforward.training.checkpoint.digest import state_digest
 
 SEED = 21

@@ -14,7 +14,7 @@ from pushforward.cli.processes import _killed
 from pushforward.environment import Launch, launched
 from pushforward.errors import UsageError
 from pushforward.testing import recipe_for, space_data
-from pushforward.testing.recipes import assert_same, final_state
+from pushforward.testing.models import assert_same, final_state
 from pushforward.training.checkpoint.saver import stored_for
 from pushforward.training.distributed.process_group import check_devices
 from pushforward.training.distributed.processes import Processes

@@ -12,13 +12,13 @@ from torch import nn
 
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.errors import UsageError
-from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 from pushforward.networks import LevelPosterior
 from pushforward.networks.level_posterior import _rounded
 from pushforward.paths import VE, VP, Cosine, Linear, Narrowed
 from pushforward.solvers import DPM, Heun
 from pushforward.testing import Mixture, ring
 from pushforward.transports import Flow, Map
+from pushforward.transports.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 
 
 def density(denoiser, x):
@@ -58,7 +58,7 @@ def test_probes_estimate_the_trace_without_bias_and_by_row(monkeypatch):
     wanted = -((x - 0.5) ** 2).sum(1) / (2 * 0.49) - 80 * math.log(0.7 * math.sqrt(2 * math.pi))
     # a diagonal Jacobian: e' J e = tr J for every e of signs
     assert (log_prob(Flow(denoiser, Heun(), 5), x, steps=60) - wanted).abs().max() < 0.02
-    monkeypatch.setattr("pushforward.likelihood.EXACT", 1)
+    monkeypatch.setattr("pushforward.transports.likelihood.EXACT", 1)
     mixture = ring(Linear())
     two = mixture.centres[torch.arange(4)] + 0.3
     flow = Flow(mixture, Heun(), 5)
@@ -82,7 +82,7 @@ class Pixels(nn.Module):
         self.shares = torch.tensor(shares, dtype=torch.float64)
 
     def predict(self, kind, x_t, t, condition=None):
-        from pushforward.predictions import convert
+        from pushforward.paths import convert
 
         k = self.path.at(t.double()).over(x_t)
         gaps = x_t.double()[..., None] - k.alpha[..., None] * self.values

@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 import pushforward as pf
 from pushforward.data import Batch, ImageSpace
-from pushforward.denoiser import Denoiser, Preconditioning
+from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Distillation, Now
-from pushforward.methods.likeness import Likeness
+from pushforward.methods.perceptual_distance import Likeness
 from pushforward.networks import UNet
 from pushforward.paths import VP, Linear
 

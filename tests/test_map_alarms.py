@@ -11,7 +11,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import VectorSpace
-from pushforward.denoiser import FlowMap, Preconditioning
+from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.methods import Mapping
 from pushforward.methods.rules import Rule
 from pushforward.metrics.frechet import frechet_distance

@@ -8,18 +8,15 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import Batch
-from pushforward.denoiser import FlowMap, Preconditioning
+from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
-from pushforward.methods import Distillation, Mapping, Now, Trajectories
-from pushforward.methods.mapping import mean_velocity
-from pushforward.methods.pairs import Dyadic, Sorted
+from pushforward.methods import Mapping, Now
+from pushforward.methods.flow_map import Dyadic, Sorted, mean_velocity
 from pushforward.methods.rules import STEP, End, Middle, Progressive, Rule, Start, Where
 from pushforward.networks import MLP, DiT, UNet
-from pushforward.paths import Linear
-from pushforward.recipes.students import student_of
+from pushforward.paths import Linear, LogitNormal
 from pushforward.testing import assert_same, final_state
-from pushforward.times import LogitNormal
 from pushforward.training.api import prepare, reopen
 
 MEAN, VARIANCE = 0.7, 0.16
@@ -257,15 +254,6 @@ def test_a_target_that_is_not_finite_stops_the_training(moons, tmp_path, monkeyp
     monkeypatch.setattr(Start, "target", lambda rule, where: where.velocity * float("nan"))
     with pytest.raises(Diverged, match="not finite"):
         pf.fit("meanflow", moons, size="tiny", steps=2, seed=0, out=tmp_path / "run")
-
-
-def test_a_map_is_what_mapping_trains(moons):
-    with pytest.raises(UsageError, match="FlowMap"):
-        Mapping(pf.recipes.flow(moons.space, "tiny").method.denoiser)
-    flow = pf.recipes.flow(moons.space, "tiny").method.transport()
-    student, trajectories = student_of(flow.denoiser), Trajectories(flow, 2)
-    with pytest.raises(UsageError, match="stored is a share"):
-        Distillation(student, Start(), Sorted(), trajectories=trajectories, stored=2.0)
 
 
 @pytest.mark.parametrize("name", ["meanflow", "distil"])

@@ -13,7 +13,7 @@ from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import EvidenceBound, Now, Penalties
-from pushforward.methods.likelihoods import Bernoulli, likelihood_of
+from pushforward.methods.likelihoods import Bernoulli
 from pushforward.testing import recipe_for, space_data
 from pushforward.transports import Autoencoder, Latent, Map
 
@@ -229,26 +229,7 @@ def test_a_condition_may_be_a_number_a_list_or_a_tensor():
     assert all((condition["label"] == 1).all() for _, condition in model.stream(5, {"label": 1}, batch=2))
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: pf.GAN(Scale(), Quadratic(), PLANE, loss="minmax"),
-        lambda: pf.GAN(Scale(), Quadratic(), PLANE, penalties=Penalties(gamma=-1)),
-        lambda: likelihood_of("laplace", PLANE),
-        lambda: likelihood_of("bernoulli", PLANE),
-        lambda: likelihood_of("logistic", PLANE),
-        lambda: pf.VAE(Scale(), Scale(), PLANE, bound=EvidenceBound(beta=-1)),
-        lambda: pf.Denoiser(Scale(), pf.Linear(), "velocty", PLANE),
-        lambda: pf.Denoising(pf.Denoiser(Scale(), pf.Linear(), "v", PLANE), label_dropout=2),
-        lambda: pf.Map(Scale(), PLANE, (2,)).sample(3, {"label": 1}),
-    ],
-)
-def test_bad_settings_are_refused(make):
-    with pytest.raises(UsageError):
-        make()
-
-
 def test_a_group_holds_whole_groups_of_coupling_and_times():
     denoiser = pf.Denoiser(Scale(), pf.Linear(), "velocity", PLANE)
-    coupling, times = pf.couplings.OptimalTransport(96), pf.times.Stratified(pf.times.Uniform(), 64)
+    coupling, times = pf.paths.OptimalTransport(96), pf.paths.Stratified(pf.paths.Uniform(), 64)
     assert pf.Denoising(denoiser, couple=coupling, times=times).group == 192

@@ -19,10 +19,10 @@ from programs.small_networks import (
 )
 from torch import Tensor
 
+from pushforward.denoisers.precision import call, network_precision
 from pushforward.networks import (
     MLP,
 )
-from pushforward.precision import call, network_precision
 from pushforward.testing import class_labels
 
 

@@ -126,7 +126,7 @@ MISTAKES = {
     "run for transport": (lambda run: pf.editing.interpolate_seeds(run, 0, 1, 3), "run.transport"),
     "run to project on": (lambda run: pf.editing.invert(run, ones(1, 1, 8, 8)), "run.transport"),
     "run to inpaint": (lambda run: pf.editing.inpaint(run, ones(1, 8, 8), ones(8, 8).bool(), 1), "run.transport"),
-    "run with likelihood": (lambda run: pf.likelihood.log_prob(run, ones(1, 1, 8, 8)), "run.transport"),
+    "run with likelihood": (lambda run: pf.transports.likelihood.log_prob(run, ones(1, 1, 8, 8)), "run.transport"),
     "guided run": (lambda run: pf.Guided(run, 2.0), "run.denoiser"),
     "flow of a run": (lambda run: pf.Flow(run, "heun", 4), "run.denoiser"),
     "scale as text": (lambda run: pf.Guided(run.denoiser, "2"), "`scale` must be a number"),

@@ -13,7 +13,7 @@ from pushforward.cli import main
 from pushforward.conditions import Request
 from pushforward.data import Sampler
 from pushforward.draws import ExampleDraws
-from pushforward.editing.any_model import variations
+from pushforward.editing.inversion import variations
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.models import unseen_warnings
 from pushforward.testing import assert_same, final_state
@@ -179,7 +179,7 @@ def test_samples_are_written_with_what_was_given(flow, tmp_path):
 
 
 def test_a_sampler_with_numbers_is_exported(flow):
-    from pushforward.export import exported
+    from pushforward.transports.export import exported
 
     transport = flow[1].with_solver("dpm:2", 3)
     z, given = torch.randn(5, 2), torch.linspace(-1, 1, 5)[:, None]

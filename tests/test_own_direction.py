@@ -3,11 +3,7 @@
 import pytest
 import torch
 
-import pushforward as pf
 from pushforward.draws import BlockDraws
-from pushforward.errors import UsageError
-from pushforward.methods import Mapping
-from pushforward.methods.pairs import Sorted
 from pushforward.methods.rules import Start, Where
 
 N = 64
@@ -38,10 +34,3 @@ def test_a_short_leg_in_either_direction_has_the_limit_of_the_derivative(directi
     short = (target(Start(a, a, direction=direction), v, torch.square) - own) / a
     limit = target(Start(derivative="forward", direction=direction), v, torch.square) - own
     torch.testing.assert_close(short, limit, rtol=0, atol=1e-3)
-
-
-def test_a_map_that_only_jumps_to_data_has_no_direction_of_its_own(moons):
-    flow_map = pf.recipes.meanflow(moons.space, "tiny").method.flow_map
-    with pytest.raises(UsageError, match="no velocity of its own"):
-        Mapping(flow_map, Start(direction="map"), Sorted(diagonal=0.0, to_data=1.0))
-    Mapping(flow_map, Start(direction="map"), Sorted(diagonal=0.1, to_data=1.0))

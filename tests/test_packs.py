@@ -16,7 +16,7 @@ from pushforward.networks import (
     Reshaped,
     TextbookCritic,
 )
-from pushforward.networks.minibatch_std import append_minibatch_std
+from pushforward.networks.blocks import append_minibatch_std
 from pushforward.testing import class_labels
 
 # The deviation of groups
@@ -155,21 +155,3 @@ def test_packs_take_critics_of_one_column_and_of_flattened_images():
     shape = Packed.shape((2, 3, 5), 2, class_labels(CLASSES))
     images = Packed(Reshaped(MLP(int(np.prod(shape)), 1, width=8, depth=2, times=0), ()), 2, class_labels(CLASSES))
     assert images(torch.randn(6, 2, 3, 5), None, labels(6)).shape == (3,)
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: Packed(textbook((4,)), 0),
-        lambda: Packed.shape((4,), 0),
-        lambda: Packed(textbook((8,)), 2)(torch.zeros(5, 4)),
-        lambda: Packed(textbook((8,)), 2)(torch.zeros(4, 3)),
-        lambda: Packed(textbook((8,)), 2)(torch.zeros(4)),
-        lambda: Packed(textbook((8,)), 2)(torch.zeros(4, 4), torch.zeros(4)),
-        lambda: Packed(textbook((8,)), 2)(torch.zeros(4, 4), None, labels(4)),
-        lambda: Packed(textbook((14,)), 2, class_labels(CLASSES))(torch.zeros(4, 4), None, labels(2)),
-    ],
-)
-def test_what_cannot_be_packed_is_refused(call):
-    with pytest.raises(UsageError, match=r"expected|at least|built"):
-        call()

@@ -1,10 +1,8 @@
 import pytest
 import torch
 
-from pushforward.errors import UsageError
-from pushforward.paths import VE, VP, Cosine, Linear, Path
+from pushforward.paths import VE, VP, Cosine, Linear, Path, Tabulated, linear_betas
 from pushforward.registries import PARTS, concrete
-from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing import EVERY_PATH, check_path
 
 
@@ -36,9 +34,3 @@ def test_known_values():
     assert VE().at(half).sigma.item() == 40.0
     # Song et al. (2021): the VP path with betas .1 and 20 ends at exp(-10.05) of the signal's power
     assert VP().at(half * 2).alpha.item() ** 2 == pytest.approx(4.3185e-05, rel=1e-3)
-
-
-@pytest.mark.parametrize("make", [lambda: VP(0.0), lambda: VE(1.0, 0.5), lambda: Tabulated([0.1]), lambda: Tabulated([0.1, 1.0])])
-def test_bad_settings_are_refused(make):
-    with pytest.raises(UsageError):
-        make()

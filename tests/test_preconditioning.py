@@ -9,10 +9,10 @@ from torch import nn
 import pushforward as pf
 from pushforward import spec
 from pushforward.data import Batch, VectorSpace
-from pushforward.denoiser import Preconditioning
+from pushforward.denoisers import Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.methods import Now
-from pushforward.predictions import ROWS
+from pushforward.paths import ROWS
 from pushforward.testing import EVERY_PATH, pairs, recipe_for, space_data
 
 SPACE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from pushforward.data import VectorSpace
-from pushforward.denoiser import Denoiser, Preconditioning
-from pushforward.errors import UsageError
-from pushforward.predictions import ROWS, check, convert, gain, solve, target
+from pushforward.denoisers import Denoiser, Preconditioning
+from pushforward.paths import ROWS, convert, gain, solve, target
 from pushforward.testing import EVERY_PATH, pairs
 
 torch.manual_seed(0)
@@ -77,11 +76,6 @@ def test_edm_preconditioning_is_minus_v():
     c_skip, c_out = 1 / (1 + sigma**2), sigma / torch.sqrt(1 + sigma**2)
     raw = torch.randn_like(x)
     torch.testing.assert_close(convert("v", "data", -raw, x_t, k), c_skip * x_t + c_out * raw)
-
-
-def test_unknown_kind_gets_a_hint():
-    with pytest.raises(UsageError, match='Did you mean "velocity"'):
-        check("velocty")
 
 
 class Seen(torch.nn.Module):

@@ -12,7 +12,7 @@ from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.registries import PARTS
 from pushforward.testing import assert_same, check_method, final_state, space_data
-from pushforward.testing.laws import Broken
+from pushforward.testing.models import Broken
 from pushforward.training.api import prepare, reopen
 from pushforward.training.runs import precompute as preparing
 from pushforward.training.runs.precompute import fields_of, prepared

@@ -18,8 +18,9 @@ from pushforward.data import Batch, ImageSpace
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now, Penalties
-from pushforward.networks import Generator, parameter_count, projected
-from pushforward.networks.projected import ProjectedCritic
+from pushforward.networks import Generator, parameter_count
+from pushforward.networks import pretrained as projected
+from pushforward.networks.pretrained import ProjectedCritic
 from pushforward.spec import build, describe
 from pushforward.testing import class_labels, space_data
 from pushforward.training.loop.ema import Average

@@ -11,9 +11,8 @@ from torch.nn import functional as F
 import pushforward as pf
 from pushforward.data import Batch, VectorSpace
 from pushforward.draws import BlockDraws
-from pushforward.errors import UsageError
 from pushforward.methods import Now, QuantisedAutoencoder
-from pushforward.methods.quantised import Drawn, _counts
+from pushforward.methods.autoencoders import Drawn, _counts
 from pushforward.networks import Codebook, Rounding
 from pushforward.testing import space_data
 
@@ -199,20 +198,3 @@ def test_a_model_in_the_latent_space_decodes_codes_of_the_book(tmp_path):
     torch.testing.assert_close(autoencoder.decode(z), exact)
     latent = pf.fit(pf.in_latent("flow", data, run, "tiny"), data, steps=3, out=tmp_path / "latent")
     assert latent.transport.sample(2).shape == (2, 1, 8, 8)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: Codebook(0, 3),
-        lambda: Codebook(4, 3, decay=1.0),
-        lambda: Rounding((5, 2)),
-        lambda: pf.recipes.vqvae(SPACE, codebook="pq"),
-        lambda: pf.recipes.vqvae(SPACE, codebook="fsq", codes=100),
-        lambda: pf.recipes.vqvae(SPACE, commitment=-1.0),
-        lambda: pf.recipes.vqvae(SPACE, factor=2),
-    ],
-)
-def test_bad_settings_are_refused(make):
-    with pytest.raises(UsageError):
-        make()

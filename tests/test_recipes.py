@@ -7,10 +7,10 @@ from programs import forking
 import pushforward as pf
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.methods import LatentMethod, Method
-from pushforward.methods.table_denoising import TableDenoising
-from pushforward.methods.table_distillation import TableDistillation
+from pushforward.methods.denoising import TableDenoising
+from pushforward.methods.distillation import TableDistillation
 from pushforward.paths import VE
-from pushforward.recipes.edm import sigma_max
+from pushforward.recipes.diffusion import sigma_max
 from pushforward.registries import PARTS, RECIPES, concrete
 from pushforward.testing import recipe_for, shape_for, space_data
 
@@ -78,7 +78,7 @@ def test_edm_trains_the_noise_that_it_samples():
 
 
 def test_modules_are_there_after_a_fresh_import():
-    names = "times couplings paths predictions guidance denoiser transports training evaluation report draws errors spec outputs"
+    names = "paths denoisers transports training evaluation report draws errors spec outputs"
     code = "import sys\nfor name in [*sys.modules]:\n    if name.partition('.')[0] == 'pushforward': del sys.modules[name]\n"
     code += f"import pushforward as pf\nfor name in {names.split()}: assert getattr(pf, name).__name__ == 'pushforward.' + name"
     done = forking.run(code)

@@ -10,7 +10,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.draws import ExampleDraws
 from pushforward.testing import assert_same, final_state, space_data
-from pushforward.testing.samples import teachers_for
+from pushforward.testing.models import teachers_for
 from pushforward.training import with_frozen
 from pushforward.training.api import prepare, reopen
 from pushforward.transports import Flow

@@ -5,10 +5,9 @@ import json
 import pytest
 
 from pushforward import spec
-from pushforward.denoiser import Preconditioning
-from pushforward.errors import UsageError
+from pushforward.denoisers import Preconditioning
 from pushforward.methods import CriticInput, EvidenceBound, Penalties
-from pushforward.methods.perceptual_autoencoder import LossWeights
+from pushforward.methods.autoencoders import LossWeights
 
 
 @pytest.mark.parametrize(
@@ -26,9 +25,3 @@ from pushforward.methods.perceptual_autoencoder import LossWeights
 def test_groups_of_settings_are_stored_with_the_run(settings):
     assert settings != type(settings)()
     assert spec.build(json.loads(json.dumps(spec.describe(settings)))) == settings
-
-
-@pytest.mark.parametrize("settings", [{"clock": "sundial"}, {"output": "velocty"}])
-def test_an_unknown_preconditioning_is_refused(settings):
-    with pytest.raises(UsageError, match="nown"):
-        Preconditioning(**settings)

@@ -129,7 +129,7 @@ def test_a_signal_while_trajectories_are_computed_ends_after_their_part(tmp_path
     for name in ("whole", "cut"):
         trainer = prepare(recipe_for("distil", DATA, batch=64), DATA, steps=2, out=tmp_path / name)
         if name == "cut":
-            monkeypatch.setattr("pushforward.methods.trajectories.CHUNK", 32)
+            monkeypatch.setattr("pushforward.methods.distillation.CHUNK", 32)
             monkeypatch.setattr(Store, "_write", signalled)
             with interrupting.interruptible([trainer]) as got:
                 trainer.advance()

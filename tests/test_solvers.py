@@ -7,12 +7,11 @@ import torch
 
 from pushforward import solvers
 from pushforward.draws import ExampleDraws
-from pushforward.paths import VP, Cosine, Linear
+from pushforward.paths import VP, Cosine, Linear, Tabulated, linear_betas
 from pushforward.registries import SOLVERS
 from pushforward.solvers import DDIM, DPM, RK4, Euler
-from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing import PATHS, Mixture, check_calls, check_moments, check_order, end, measured_order, ring, truth
-from pushforward.testing.problems import STOP, moments
+from pushforward.testing.solvers import STOP, moments
 from pushforward.transports import Flow
 
 STOPPED = torch.tensor([STOP], dtype=torch.float64)
@@ -73,7 +72,7 @@ def test_a_leap_is_exact_for_polynomials(steps, h):
     """Against SciPy's quadrature of the integral in the module's head, for both kinds and unequal nodes."""
     from scipy.integrate import quad
 
-    from pushforward.solvers.exponential_step import exponential_step
+    from pushforward.solvers.exponential import exponential_step
 
     denoiser = ring(Cosine())
     lam = torch.tensor([-1.0 - 0.7 * h, -1.0 - 0.3 * h, -1.0], dtype=torch.float64)

@@ -10,17 +10,15 @@ from programs.without_teacher import check_killed
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.couplings import Independent, Source
 from pushforward.data import Batch
-from pushforward.denoiser import Denoiser, FlowMap
+from pushforward.denoisers import Denoiser, FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Guard, Mapping, Now, Trajectories
-from pushforward.methods.feature_critic import FeatureCritic
-from pushforward.methods.likeness import Likeness
-from pushforward.methods.starts import starts
+from pushforward.methods.flow_map import starts
+from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
 from pushforward.networks import MLP, UNet
-from pushforward.paths import Linear
+from pushforward.paths import Independent, Linear, Source
 from pushforward.testing import space_data
 from pushforward.training.api import distil, finisher
 from pushforward.training.frozen_recipes import with_frozen

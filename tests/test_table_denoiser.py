@@ -14,15 +14,13 @@ from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.encoding import Coordinates
 from pushforward.data.tables.number import Format
+from pushforward.denoisers import NAT, Given, TableDenoiser, known_columns
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now
-from pushforward.methods import table_denoising as of_tables
-from pushforward.paths import VE, Linear
-from pushforward.predictions import ROWS, solve, target
-from pushforward.recipes.tables import table_denoising
-from pushforward.row_estimates import Given, known_columns
-from pushforward.table_denoiser import NAT, TableDenoiser
+from pushforward.methods import denoising as of_tables
+from pushforward.paths import ROWS, VE, Linear, solve, target
+from pushforward.recipes.choice import table_denoising
 from pushforward.transports import Flow
 
 SHARES = (0.5, 0.27, 0.2, 0.03)

@@ -7,10 +7,10 @@ from torch import nn
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.number import Format
-from pushforward.export import exported
 from pushforward.paths import Linear
-from pushforward.recipes.tables import table_denoising
+from pushforward.recipes.choice import table_denoising
 from pushforward.transports import Flow
+from pushforward.transports.export import exported
 
 
 def test_a_sampler_of_rows_exports_for_any_number_of_rows_with_given_columns():

@@ -8,18 +8,19 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward import cli, solvers, spec, table_learning
+from pushforward import cli, solvers, spec
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.curves import training_distance
-from pushforward.export import exported
 from pushforward.paths import VE, VP, Linear
 from pushforward.sampling_options import configure
-from pushforward.solvers import DPM, Adaptive, Ancestral, Jump, UniPC
+from pushforward.solvers import DPM, UniPC
 from pushforward.solvers.learned import LearnedTable, general
-from pushforward.table_learning import learn_table
 from pushforward.testing import ring
 from pushforward.transports import Flow
+from pushforward.transports import learned_steps as table_learning
+from pushforward.transports.export import exported
+from pushforward.transports.learned_steps import learn_table
 
 NEARER = {"n": 64, "rounds": 12, "batch": 32}
 NAMES = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm", "singlestep:2", "singlestep", "dpm:1", "dpm", "dpm:3", "deis"]
@@ -98,7 +99,7 @@ def test_a_table_that_is_no_better_is_refused(monkeypatch):
 
 def test_a_table_is_measured_against_the_grids_that_are_given():
     flow = Flow(ring(VP()), DPM(2), 4, "log_snr")
-    better = pf.grid_learning.learn_grid(flow, n=32, rounds=10).times
+    better = pf.transports.learned_steps.learn_grid(flow, n=32, rounds=10).times
     teacher = flow.with_solver(DPM(2), 30)
     learned = learn_table(flow, no_data, grids=[better], n=32, rounds=1, teacher=teacher)
     assert learned.grid == better
@@ -122,21 +123,6 @@ def test_a_table_is_refused_whose_samples_are_farther_from_real_data_and_one_tha
     best_is_given = learn_table(flow, lambda tried: float(tried.times.tolist() != given), grids=[given], **NEARER)
     assert best_is_given.to_data == (0.0, 1.0)
     assert best_is_given.table is None
-
-
-@pytest.mark.parametrize(
-    ("solver", "steps", "says"),
-    [
-        (Ancestral(), 5, "deterministic"),
-        (Adaptive(), 5, "deterministic"),
-        (DPM(), 1, "2 steps or more"),
-        (Jump(), 2, "Jump takes"),
-    ],
-)
-def test_what_has_no_table_to_learn_is_refused(solver, steps, says):
-    model = pf.recipes.meanflow("moons", "tiny").method.transport() if solver.jumps else Flow(ring(VP()), solver, steps)
-    with pytest.raises(UsageError, match=says):
-        learn_table(model.with_solver(solver, steps), no_data)
 
 
 def test_learning_goes_through_guidance_and_conditions_and_leaves_the_network_alone():

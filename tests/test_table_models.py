@@ -14,12 +14,11 @@ from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.encoding import Coordinates
 from pushforward.errors import UsageError
-from pushforward.export import exported
-from pushforward.methods.likelihoods import likelihood_of
-from pushforward.methods.table_likelihood import Rows, log_between
+from pushforward.methods.likelihoods import Rows, likelihood_of, log_between
 from pushforward.networks import FourierFeatures
-from pushforward.networks.straight_through import StraightThrough
+from pushforward.networks.table import StraightThrough
 from pushforward.training.frozen_recipes import in_latent
+from pushforward.transports.export import exported
 
 
 class Constant(nn.Module):
@@ -108,11 +107,6 @@ def test_categories_of_noise_have_the_shares_of_their_logits(space):
     n = 20_000
     drawn = space.to_data(StraightThrough(Constant(out), space, 1)(noise_of(space, n)))[:, start:stop].detach().mean(0)
     assert ((drawn - shares).abs() < 4.5 * (shares * (1 - shares) / n).sqrt()).all()
-
-
-def test_a_generator_of_another_noise_is_refused(space):
-    with pytest.raises(UsageError, match="shape"):
-        StraightThrough(Constant(torch.zeros(space.size)), space, 1)(torch.zeros(3, 2))
 
 
 def test_the_likelihood_of_densities_is_scipys():

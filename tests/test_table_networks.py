@@ -15,8 +15,7 @@ from pushforward.networks import ColumnTransformer
 from pushforward.networks.embedding import Conditioning
 from pushforward.paths import Linear
 from pushforward.recipes import Training
-from pushforward.recipes.tables import table_denoising
-from pushforward.table_denoiser import TableDenoiser
+from pushforward.recipes.choice import table_denoising
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.digest import state_digest
 from pushforward.training.runs.spec import recipe_of
@@ -85,21 +84,6 @@ def test_a_network_that_does_not_declare_it_gets_a_time_for_each_row(mixed):
     assert method.transport().with_solver(pf.solvers.Euler(), steps=2).sample(3).shape == (3, mixed.size)
     with pytest.raises(UsageError, match=r"expected \(5,\)"):
         Conditioning(4, times=1)(5, torch.device("cpu"), torch.zeros(1), None)
-
-
-def test_a_network_takes_what_a_denoiser_of_rows_gives_it(mixed):
-    for network, more in (("mlp", 1), ("columns", 1), ("mlp", -1)):
-        denoiser = table_denoising(mixed, "tiny", network, Linear(), "velocity").denoiser
-        with pytest.raises(UsageError, match=r"The network takes \d+ inputs; expected"):
-            TableDenoiser(denoiser.network, Linear(), "velocity", mixed, waves=denoiser.waves + more)
-    with pytest.raises(UsageError, match="waves must be at most 64, got 65"):
-        TableDenoiser(nn.Identity(), Linear(), "velocity", mixed, waves=65)
-
-
-def test_an_unknown_network_for_a_table_is_refused_with_the_known_names(mixed):
-    says = r'^Unknown network "colums" for a table; choose auto, mlp, columns\. Did you mean "columns"\?$'
-    with pytest.raises(UsageError, match=says):
-        table_denoising(mixed, "tiny", "colums", Linear(), "x")
 
 
 def test_a_hostile_number_of_waves_is_refused(mixed):

@@ -10,12 +10,11 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
+from pushforward.denoisers import over
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now, Trajectories
-from pushforward.methods.table_distillation import TableDistillation
-from pushforward.methods.trajectories import APART, CHUNK, SEED
-from pushforward.predictor import over
+from pushforward.methods.distillation import APART, CHUNK, SEED, TableDistillation
 from pushforward.recipes.students import student_of_table
 from pushforward.solvers import Jump
 from pushforward.training import distil

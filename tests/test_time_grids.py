@@ -1,17 +1,14 @@
 """Time grids: their ends, their order, and what is refused."""
 
-import math
 from collections import deque
 
 import numpy as np
 import pytest
 import torch
 
-from pushforward import solvers
 from pushforward.errors import UsageError
-from pushforward.paths import VE, VP, Cosine, Linear
+from pushforward.paths import VE, VP, Cosine, Linear, Tabulated, linear_betas
 from pushforward.solvers import DPM, grids
-from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing import ring
 from pushforward.transports import Flow
 
@@ -37,30 +34,6 @@ def test_karras_grid_on_its_own_path_is_the_papers():
 
 def test_a_thousand_steps_on_the_table_are_its_levels():
     np.testing.assert_array_equal(grids.uniform_time(Tabulated(linear_betas()), 1000), np.arange(1000, -1, -1) / 1000)
-
-
-@pytest.mark.parametrize(
-    ("bad", "says"),
-    [
-        (lambda: solvers.named("hein"), 'Did you mean "heun"'),
-        (lambda: solvers.named("dpm:4"), "order 1, 2, 3; got 4"),
-        (lambda: solvers.named("dpm:two"), "no number"),
-        (lambda: solvers.named("heun:2"), "takes no argument"),
-        (lambda: solvers.named("ddim:1.5"), "eta between 0 and 1"),
-        (lambda: grids.times("tim", VP(), 3), "Unknown grid"),
-        (lambda: grids.times("time", VP(), 0), "at least one step"),
-        (lambda: grids.times([1.0, 0.5, 0.7, 0.0], VP(), 3), "must fall"),
-        (lambda: grids.times([1.0, 0.5, 0.2], VP(), 2), "end at 0"),
-        (lambda: grids.times([1.0, 0.5, 0.0], VP(), 3), "3 steps need 4 times"),
-        (lambda: grids.times([1.0, 1e-4, 0.0], VP(), 2), "between the path's ends"),
-        (lambda: grids.times([1.0, math.nan, 0.0], VP(), 2), "must fall"),
-        (lambda: Flow(ring(VP()), solvers.Adaptive(), 1), "at least 2 steps"),
-        (lambda: Flow(ring(VP()), solvers.Euler(), 10_001), "at most 10,000"),
-    ],
-)
-def test_bad_names_and_counts(bad, says):
-    with pytest.raises(UsageError, match=says):
-        bad()
 
 
 def test_given_times_are_the_grid():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Denoiser
 from pushforward.draws import BLOCK, ExampleDraws
 from pushforward.methods import Denoising
 from pushforward.methods.method import answered

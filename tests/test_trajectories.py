@@ -11,13 +11,11 @@ from scipy.integrate import quad
 from torch import nn
 
 from pushforward.conditions import Label
-from pushforward.couplings import assign
 from pushforward.data import VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.trajectories import loss_by_level, path_energy, straightness, trace, transport_cost
-from pushforward.paths import VE, VP, Cosine, Linear, Shifted
-from pushforward.predictions import convert
+from pushforward.paths import VE, VP, Cosine, Linear, Shifted, assign, convert
 from pushforward.solvers import Ancestral, Euler, Heun
 from pushforward.testing import Mixture, ring
 from pushforward.transports import Flow

@@ -12,7 +12,8 @@ import pushforward as pf
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
-from pushforward.methods import Trajectories, trajectories
+from pushforward.methods import Trajectories
+from pushforward.methods import distillation as trajectories
 from pushforward.testing import assert_same, final_state
 from pushforward.training import Budget, Progress
 from pushforward.training.api import prepare, reopen

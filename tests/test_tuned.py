@@ -5,11 +5,12 @@ import re
 import pytest
 
 import pushforward as pf
-from pushforward import cli, table_learning
+from pushforward import cli
 from pushforward.errors import UsageError
 from pushforward.solvers.learned import LearnedTable, general
 from pushforward.training import Progress
 from pushforward.transports import Flow
+from pushforward.transports import learned_steps as table_learning
 
 
 def learned_of(run):

@@ -26,9 +26,9 @@ import torch
 import pushforward as pf
 from claim_measurements.shared import SEEDS, trained
 from pushforward.draws import ExampleDraws
+from pushforward.paths import Tabulated, linear_betas
 from pushforward.solvers import DDIM, Euler
-from pushforward.tabulated import Tabulated, linear_betas
-from pushforward.testing.problems import ring
+from pushforward.testing.solvers import ring
 from pushforward.transports import Flow
 
 CALLS = {"ancestral": (5, 10, 25, 50, 100, 250, 1000), "ddim": (5, 10, 25, 50, 100, 250), "dpm:2": (5, 10, 15, 20, 25, 50)}

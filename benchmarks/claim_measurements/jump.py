@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from claim_measurements.shared import SEEDS
-from pushforward.tabulated import Tabulated, linear_betas
+from pushforward.paths import Tabulated, linear_betas
 
 LEVELS = (10, 100, 500, 1000)
 

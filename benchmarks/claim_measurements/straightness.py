@@ -20,14 +20,13 @@ import torch
 
 import pushforward as pf
 from claim_measurements.shared import SEEDS, trained
-from pushforward.couplings import Independent, OptimalTransport
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.trajectories import straightness
 from pushforward.methods import TeacherPairs, Trajectories
 from pushforward.networks import MLP
+from pushforward.paths import Independent, OptimalTransport, Stratified, Uniform
 from pushforward.recipes import Recipe, Training
 from pushforward.solvers import Euler, Heun
-from pushforward.times import Stratified, Uniform
 from pushforward.transports import Flow
 
 MODELS = ("vp", "straight", "ot", "reflow")

@@ -13,7 +13,7 @@ from pushforward.evaluation.model_metrics import accuracy_errors, bits, classifi
 from pushforward.metrics import Score
 from pushforward.paths import VP
 from pushforward.solvers import Euler
-from pushforward.testing.problems import Mixture
+from pushforward.testing.solvers import Mixture
 from pushforward.transports import Flow
 
 __all__ = ["of_classes", "of_density", "true_bits"]

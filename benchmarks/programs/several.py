@@ -35,8 +35,8 @@ from pushforward.data import Batch
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import PushforwardError
 from pushforward.testing import ranks, recipe_for, shape_for, space_data
+from pushforward.testing.models import assert_same, final_state
 from pushforward.testing.ranks import together
-from pushforward.testing.recipes import assert_same, final_state
 from pushforward.training import Trainer
 from pushforward.training.api import prepare
 from pushforward.training.checkpoint.tensors import whole

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from pushforward.testing.kills import Apart, Killed, forked
+from pushforward.testing.interruptions import Apart, Killed, forked
 
 __all__ = ["apart", "warmed"]
 

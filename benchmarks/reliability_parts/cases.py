@@ -15,8 +15,8 @@ import pushforward as pf
 from pushforward.pictures import grid_picture
 from pushforward.registries import RECIPES
 from pushforward.testing import recipe_for, shape_for, space_data
-from pushforward.testing.kills import Chain, killed_by_signal
-from pushforward.testing.samples import teachers_for
+from pushforward.testing.interruptions import Chain, killed_by_signal
+from pushforward.testing.models import teachers_for
 
 __all__ = ["CASES", "Case"]
 

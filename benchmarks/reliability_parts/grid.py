@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from pushforward.methods.method import answered
 from pushforward.testing import assert_same, final_state
-from pushforward.testing.kills import Killed
+from pushforward.testing.interruptions import Killed
 from pushforward.training import Trainer
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.digest import state_digest

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pushforward.testing.kills import KINDS
+from pushforward.testing.interruptions import KINDS
 from reliability_parts.apart import apart, warmed
 from reliability_parts.cases import CASES
 

@@ -13,17 +13,13 @@ from pushforward.lazy import exports
 
 if TYPE_CHECKING:
     from pushforward import (
-        couplings,
         data,
-        denoiser,
+        denoisers,
         draws,
         editing,
         errors,
         evaluation,
-        grid_learning,
-        guidance,
         interop,
-        likelihood,
         methods,
         metrics,
         networks,
@@ -31,31 +27,24 @@ if TYPE_CHECKING:
         paths,
         pictures,
         plugins,
-        precision,
-        predictions,
         recipes,
         report,
         samples,
         sampling_options,
         solvers,
         spec,
-        table_learning,
-        tabulated,
         testing,
-        times,
         training,
         transports,
     )
-    from pushforward.denoiser import Denoiser, FlowMap, Repathed
+    from pushforward.denoisers import AtScale, Autoguided, Denoiser, FlowMap, Guided, Repathed, Thresholded
     from pushforward.editing import impute
     from pushforward.evaluation import Comparison, Score, evaluate
     from pushforward.evaluation.comparison import compare
-    from pushforward.guidance import AtScale, Autoguided, Guided, Thresholded
     from pushforward.methods import GAN, VAE, Denoising, Method
-    from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted
+    from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted, Tabulated
     from pushforward.recipes import Recipe, Schedule, Training
     from pushforward.report import Report
-    from pushforward.tabulated import Tabulated
     from pushforward.training import Progress, Run, fit, in_latent, load, resume
     from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport
 
@@ -96,21 +85,17 @@ __all__ = [
     "Training",
     "Transport",
     "compare",
-    "couplings",
     "data",
-    "denoiser",
+    "denoisers",
     "draws",
     "editing",
     "errors",
     "evaluate",
     "evaluation",
     "fit",
-    "grid_learning",
-    "guidance",
     "impute",
     "in_latent",
     "interop",
-    "likelihood",
     "load",
     "methods",
     "metrics",
@@ -119,8 +104,6 @@ __all__ = [
     "paths",
     "pictures",
     "plugins",
-    "precision",
-    "predictions",
     "recipes",
     "report",
     "resume",
@@ -128,10 +111,7 @@ __all__ = [
     "sampling_options",
     "solvers",
     "spec",
-    "table_learning",
-    "tabulated",
     "testing",
-    "times",
     "training",
     "transports",
 ]
@@ -140,15 +120,13 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "denoiser": ("Denoiser", "FlowMap", "Repathed"),
+        "denoisers": ("AtScale", "Autoguided", "Denoiser", "FlowMap", "Guided", "Repathed", "Thresholded"),
         "editing": ("impute",),
         "evaluation": ("Comparison", "Score", "compare", "evaluate"),
-        "guidance": ("AtScale", "Autoguided", "Guided", "Thresholded"),
         "methods": ("GAN", "VAE", "Denoising", "Method"),
-        "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted"),
+        "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted", "Tabulated"),
         "recipes": ("Recipe", "Schedule", "Training"),
         "report": ("Report",),
-        "tabulated": ("Tabulated",),
         "training": ("Progress", "Run", "fit", "in_latent", "load", "resume"),
         "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import operator
 from collections.abc import Iterable, Mapping
@@ -43,6 +44,21 @@ def number(name: str, value: Any) -> float:
     if not isinstance(value, numbers.Real):
         raise UsageError(f"`{name}` must be a number, got {value!r}.")
     return float(value)
+
+
+def weight(name: str, value: float) -> float:
+    """A weight, as it was given.
+
+    Args:
+        name: The argument's name, for the message.
+        value: What was given.
+
+    Raises:
+        UsageError: Below 0, or not finite.
+    """
+    if not 0 <= number(name, value) < math.inf:
+        raise UsageError(f"`{name}` must be 0 or more and finite, got {value}.")
+    return value
 
 
 def share(name: str, value: float, of: str = "") -> float:

@@ -24,8 +24,8 @@ from pushforward.data.tables.frames import for_parquet, write_parquet
 from pushforward.errors import UsageError
 from pushforward.files import check_replaceable, replacing
 from pushforward.transports import BATCH, ConditionLike, Latent, Transport, has_steps
-from pushforward.transports.redrawing import warn_between
-from pushforward.transports.spreading import stream, writes
+from pushforward.transports.rejection import warn_between
+from pushforward.transports.shared_sampling import stream, writes
 
 Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
 LARGEST_GRID, LARGEST_ZOOM = 4096, 64

@@ -10,7 +10,7 @@ from torch import Tensor
 from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.transports import ConditionLike, Transport
-from pushforward.transports.redrawing import counted
+from pushforward.transports.rejection import counted
 
 if TYPE_CHECKING:
     from PIL import Image

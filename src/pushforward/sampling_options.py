@@ -7,10 +7,9 @@ from typing import Any, TypedDict, Unpack
 
 from pushforward import solvers
 from pushforward.arguments import whole
-from pushforward.denoiser import Predictor, trained
-from pushforward.editing.truncation import Truncated
+from pushforward.denoisers import AtScale, Autoguided, Guided, Predictor, Thresholded, trained
+from pushforward.editing.interpolation import Truncated
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.guidance import AtScale, Autoguided, Guided, Thresholded
 from pushforward.solvers import Solver
 from pushforward.solvers.learned import LearnedTable
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
@@ -35,7 +34,7 @@ class Sampling(TypedDict, total=False):
         interval: The noise levels sigma / alpha between which guidance acts, the lower first; None is everywhere.
         weaker: The predictor that autoguidance leads away from. `Run.sample` also takes a run or its folder.
         weaker_scale: The scale of autoguidance: 1 is the model itself; 2 where it is absent.
-        threshold: The quantile of pixels by which predicted images are kept in range (`pushforward.guidance.Thresholded`).
+        threshold: The quantile of pixels by which predicted images are kept in range (`pushforward.denoisers.Thresholded`).
     """
 
     steps: int | None

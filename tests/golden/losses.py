@@ -22,7 +22,7 @@ import pushforward as pf
 from pushforward.methods.likelihoods import Gaussian
 from pushforward.registries import RECIPES
 from pushforward.testing import IMAGES_ONLY, space_data
-from pushforward.testing.samples import teachers_for
+from pushforward.testing.models import teachers_for
 from pushforward.training.api import prepare
 from pushforward.training.loop.optimizers import Player
 

@@ -13,15 +13,10 @@ import torch
 import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.draws import ExampleDraws
-from pushforward.editing import vary
+from pushforward.editing import inpainting, vary
 from pushforward.networks import MLP, Compressor, Expander, Reshaped, UNet
 from pushforward.testing import class_labels
 from pushforward.transports import Autoencoder, Flow, Latent
-
-try:
-    from pushforward.editing import inpainting
-except ImportError:  # at the reference commit
-    from pushforward.editing.inpainting import inpainting
 
 FOLDER = Path(__file__).parent
 ROWS, STEPS = 4, 5
@@ -52,8 +47,7 @@ def coders():
 
 def denoiser(name, net, space):
     """The denoiser of each model, as its recipe makes it at the reference commit."""
-    from pushforward.paths import Linear
-    from pushforward.tabulated import Tabulated, linear_betas
+    from pushforward.paths import Linear, Tabulated, linear_betas
 
     if name == "mnist":
         return pf.Denoiser(net, Tabulated(linear_betas()), "noise", space)

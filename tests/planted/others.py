@@ -1,19 +1,9 @@
 """Planted faults of the smaller folders of the package."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "conditions/embeddings.py": [
-        ("(like - mean) / std", "like / std * 0", "conditions"),
-        ("self.null.to(vector.dtype), vector)", "vector, vector)", "conditions"),
-    ],
-    "conditions/kind.py": [
-        ("hide | condition[mask]", "hide", "guidance conditions"),
-        ("self.entries.index(entry)", "0", "conditions"),
-        ("if not kind.learned}", "}", "table_denoiser"),
-        ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
-    ],
-    "conditions/known.py": [
+    "conditions/columns.py": [
         ("type(cell).__name__ in (", "False and type(cell).__name__ in (", "given_values"),
-        ("""quote = '"' if any""", """quote = "" if any""", "given_values"),
+        ("quote = '\"' if any", 'quote = "" if any', "given_values"),
         ("torch.as_tensor(request, dtype=torch.float64)", "torch.as_tensor(request, dtype=torch.float32)", "table_digits"),
         ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
@@ -25,6 +15,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("moved |= (field.kind ==", "moved &= (field.kind ==", "given_values"),
         ("columns = [field.nearest(values[:, place])", "columns = [(values[:, place])", "given_values"),
     ],
+    "conditions/embeddings.py": [
+        ("(like - mean) / std", "like / std * 0", "conditions"),
+        ("self.null.to(vector.dtype), vector)", "vector, vector)", "conditions"),
+    ],
+    "conditions/kind.py": [
+        ("hide | condition[mask]", "hide", "guidance conditions"),
+        ("self.entries.index(entry)", "0", "conditions"),
+        ("if not kind.learned}", "}", "table_denoiser"),
+        ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
+    ],
     "conditions/label.py": [
         ('"one of" if numbered else', '"one of" if False else', "given_values"),
         ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
@@ -34,9 +34,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if name in self.numbers:", "if False:", "table_messages"),
         ("if name in self.columns:", "if False:", "table_models"),
         ("ExampleDraws(seed, n, name)", "ExampleDraws(0, n, name)", "conditions"),
-    ],
-    "editing/any_model.py": [
-        ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "editing/imputation.py": [
         ("field.name not in there)", "False)", "imputation"),
@@ -55,9 +52,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("waiting[possible[waiting] & ", "waiting[", "imputation"),
         ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),
     ],
-    "editing/variation.py": [
+    "editing/interpolation.py": [
         ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
         ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "encoded"),
+    ],
+    "editing/inversion.py": [
+        ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "extractors/inception.py": [
         ("torch.load(io.BytesIO(self._content), weights_only=True)", "pass", "feature_spaces"),
@@ -65,14 +65,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "extractors/self_supervised.py": [
         ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors"),
     ],
-    "trackers/tracker.py": [
-        ("if isinstance(given, str) and not trackers:", "if False:", "trackers"),
-    ],
     "trackers/mlflow.py": [
         ("if known is not None:", "if False:", "trackers"),
     ],
     "trackers/tensorboard.py": [
         ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers"),
+    ],
+    "trackers/tracker.py": [
+        ("if isinstance(given, str) and not trackers:", "if False:", "trackers"),
     ],
     "trackers/wandb.py": [
         ('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers"),

@@ -6,18 +6,22 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("high=HIGHEST, ", "", "table_models"),
         ("flat(space, DENOISED)", "flat(space)", "recipes"),
         ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "recipes"),
+        ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_networks"),
+        ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "edge_tables"),
     ],
-    "recipes/dmd.py": [
-        ("if source is not None:", "if False:", "source_students"),
+    "recipes/diffusion.py": [
+        ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "default_samplers"),
+        ('output="v" if preconditioned else None', "output=None", "preconditioning"),
+        (
+            "        path, times = Tabulated(betas), Stratified(Levels(levels)",
+            "        path, times = Tabulated(betas), Stratified(Levels(levels // 2)",
+            "preconditioning",
+        ),
     ],
     "recipes/distil.py": [
         ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),
         ("if value != usual[name].default]", "if False]", "table_students"),
-    ],
-    "recipes/ddpm.py": [
-        ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "default_samplers"),
-        ('output="v" if preconditioned else None', "output=None", "preconditioning"),
-        ("Levels(levels)", "Levels(levels // 2)", "preconditioning"),
+        ("if source is not None:", "if False:", "source_students"),
     ],
     "recipes/flow.py": [
         ('if teacher.source is None else (32, "time")', 'if True else (32, "time")', "source_students"),
@@ -37,16 +41,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("ramp=ramp, shortest_ramp=shortest_ramp)", "ramp=ramp)", "gan_recipe"),
         ("penalty_interval, difference, shortest_ramp)", "penalty_interval, difference)", "gan_recipe"),
     ],
-    "recipes/options.py": [
+    "recipes/recipe.py": [
         ('elif inside and not line.startswith("    "):', "elif False:", "help"),
         ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
-    ],
-    "recipes/recipe.py": [
-        ("if name not in PER_PLAYER:", "if False:", "training_settings"),
-        ("if player not in known:", "if False:", "training_settings"),
-        ("if not 0 <= number(name, getattr(self, name)) < math.inf:", "if False:", "training_settings"),
-    ],
-    "recipes/schedule.py": [
         ("self.lr_ramp, self.ramp, self.shortest_ramp)", "self.lr_ramp, self.ramp)", "gan_recipe"),
         ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan_recipe"),
     ],
@@ -54,13 +51,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("teacher.space, source=teacher.source, **options", "teacher.space, **options", "source_students"),
         ("student.shift.copy_(teacher.shift)", "pass", "table_students"),
         ("if isinstance(space, TableSpace):", "if False:", "table_messages"),
-    ],
-    "recipes/table_students.py": [
         ("STEPS if teacher_steps is None else whole(", "STEPS if not teacher_steps else whole(", "table_students"),
         ("most if trajectories is None else whole(", "trajectories or most or (", "table_students"),
-    ],
-    "recipes/tables.py": [
-        ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_networks"),
-        ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "edge_tables"),
     ],
 }

@@ -1,11 +1,15 @@
 """Planted faults of `testing`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "testing/laws.py": [
+    "testing/metrics.py": [
+        ("assert all(map(np.array_equal", "assert any(map(np.array_equal", "conformance"),
+        ("assert sign * score.number >= sign * bad[name].number", "assert sign", "conformance"),
+        ("given.generated[::-1].copy()", "given.generated", "conformance"),
+        ("assert scores.keys() <= set(thing.scores)", "assert set(thing.scores)", "conformance"),
+    ],
+    "testing/models.py": [
         ('assert known is kind or not known.__module__.startswith("pushforward.")', "assert known", "conformance"),
         ("raise Broken(", "raise ValueError(", "conformance"),
-    ],
-    "testing/methods.py": [
         ("assert len(owned) == len(set(owned))", "assert owned", "conformance"),
         ("assert slope > 0", "assert slope >= 0", "conformance"),
         ("assert player in method.players", "assert player", "conformance"),
@@ -15,24 +19,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "torch.testing.assert_close(whole[seed : seed + n]",
             "conformance",
         ),
-    ],
-    "testing/metrics.py": [
-        ("assert all(map(np.array_equal", "assert any(map(np.array_equal", "conformance"),
-        ("assert sign * score.number >= sign * bad[name].number", "assert sign", "conformance"),
-        ("given.generated[::-1].copy()", "given.generated", "conformance"),
-        ("assert scores.keys() <= set(thing.scores)", "assert set(thing.scores)", "conformance"),
-    ],
-    "testing/paths.py": [
-        ("torch.testing.assert_close(derivative, slope, rtol=1e-9, atol=1e-11)", "pass", "conformance"),
-        ("torch.testing.assert_close(value, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8)", "pass", "conformance"),
-        ("torch.testing.assert_close(path.time(path.log_snr(t)), t, rtol=1e-9, atol=1e-10)", "pass", "conformance"),
-    ],
-    "testing/problems.py": [
-        ("here.alpha**2 * Correlated.covariance", "here.alpha * Correlated.covariance", "solvers"),
-        ('"velocity", torch.from_numpy(points)', '"v", torch.from_numpy(points)', "solvers"),
-        ("self.count += 1", "self.count += 2", "solvers"),
-    ],
-    "testing/recipes.py": [
         (
             "        assert_same(final_state(trained.whole.folder), final_state(trained.run.folder))",
             "        pass",
@@ -40,6 +26,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "testing/solvers.py": [
+        ("torch.testing.assert_close(derivative, slope, rtol=1e-9, atol=1e-11)", "pass", "conformance"),
+        ("torch.testing.assert_close(value, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8)", "pass", "conformance"),
+        ("torch.testing.assert_close(path.time(path.log_snr(t)), t, rtol=1e-9, atol=1e-10)", "pass", "conformance"),
+        (
+            "    root = torch.linalg.cholesky(here.alpha**2 * Correlated.covariance",
+            "    root = torch.linalg.cholesky(here.alpha * Correlated.covariance",
+            "solvers",
+        ),
+        ('"velocity", torch.from_numpy(points)', '"v", torch.from_numpy(points)', "solvers"),
+        ("self.count += 1", "self.count += 2", "solvers"),
         ("assert abs(order - solver.order) < tolerance", "assert order < solver.order + tolerance", "conformance"),
         ("assert vars(solver) == before", "assert vars(solver) is not None", "conformance"),
         ("assert vars(rebuilt(solver)) == vars(solver)", "assert rebuilt(solver)", "conformance"),

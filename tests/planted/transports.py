@@ -15,11 +15,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("return self.inner.calls + 1", "return self.inner.calls", "solvers methods"),
         ("self.inner.space.to_data(codes)", "codes", "methods latent_codes encoded"),
+        (
+            "        x = call(self.network, z, None, condition)\n        if self.likelihood is None or draws is None:\n            return x",  # noqa: E501
+            "        x = call(self.network, z, None, condition)\n        if True:\n            return x",
+            "decoder_noise",
+        ),
     ],
-    "transports/map.py": [
-        ("if self.likelihood is None or draws is None:", "if True:", "decoder_noise"),
-    ],
-    "transports/redrawing.py": [
+    "transports/rejection.py": [
         ("return min(TURNS, MEASURED) if measured else TURNS", "return TURNS", "table_constraints"),
         ("            tally.unmet += unmet", "            tally.unmet = 0", "table_constraints"),
         ("        part.waiting = waiting[~valid]", "        part.waiting = waiting[:0]", "table_samples"),
@@ -44,7 +46,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_samples",
         ),
     ],
-    "transports/spreading.py": [
+    "transports/shared_sampling.py": [
         ("own is not None and source == rank", "False", "launched"),
         ("return not (_active and _active[-1]) or torch.distributed.get_rank() == 0", "return True", "launched"),
     ],

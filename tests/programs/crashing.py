@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from pushforward.testing.disks import Disk, train_on
+from pushforward.testing.interruptions import Disk, train_on
 from pushforward.training.checkpoint.contents import save as save_checkpoint
 from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.checkpoint.stored import load

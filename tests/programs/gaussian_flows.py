@@ -7,8 +7,7 @@ from torch import nn
 from pushforward import solvers
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.draws import ExampleDraws
-from pushforward.paths import VE, VP, Cosine, Linear
-from pushforward.predictions import convert
+from pushforward.paths import VE, VP, Cosine, Linear, convert
 from pushforward.transports import Flow
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from pushforward.methods import trajectories
+from pushforward.methods import distillation as trajectories
 from pushforward.testing import recipe_for, shape_for, space_data
-from pushforward.testing.kills import Chain, forked
+from pushforward.testing.interruptions import Chain, forked
 from pushforward.training.monitor import standard_callbacks as observers
 
 STEPS = {"steps": 6, "checkpoint_every": 2}

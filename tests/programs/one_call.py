@@ -6,7 +6,7 @@ from torch import nn
 
 from pushforward import solvers
 from pushforward.data import VectorSpace
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Denoiser
 from pushforward.draws import ExampleDraws
 from pushforward.paths import Linear
 from pushforward.transports import Flow, Map

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pushforward.networks import pretrained
-from pushforward.networks.projected import ProjectedCritic
+from pushforward.networks.pretrained import ProjectedCritic
 
 SHAPE = (3, 40, 33)
 UNITS = {"mean": (0.3, 0.5, 0.6, 0.7), "std": (0.2, 0.3, 0.25, 0.4)}

@@ -26,7 +26,7 @@ from pushforward.networks import (
     TextbookGenerator,
     UNet,
 )
-from pushforward.networks.compression import map_shape
+from pushforward.networks.autoencoder import map_shape
 from pushforward.testing import class_labels
 
 VECTORS = [(2,), (17,)]

@@ -161,7 +161,7 @@ def recipe_of(
         **latent: ``device``, where codes are computed, and ``plugins``, the Python files that the runs need.
     """
     from pushforward import recipes
-    from pushforward.couplings import Source
+    from pushforward.paths import Source
     from pushforward.training import in_latent, with_frozen
     from pushforward.training.loop.torch_generators import seeded
 

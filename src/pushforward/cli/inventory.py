@@ -124,7 +124,7 @@ def doctor(*, json: Json = False) -> None:
 
     import torch
 
-    from pushforward.precision import resolve_precision
+    from pushforward.denoisers.precision import resolve_precision
     from pushforward.training.loop import threads
     from pushforward.training.monitor.machine import machine
 

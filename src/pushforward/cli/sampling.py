@@ -79,7 +79,7 @@ def sample(
     from pushforward.evaluation.models import source_of, starts
     from pushforward.evaluation.run_results import unfinished_warnings
     from pushforward.outputs import draw_to
-    from pushforward.transports.redrawing import counted, named_constraints
+    from pushforward.transports.rejection import counted, named_constraints
 
     for sentence in unfinished_warnings(loaded):
         say(f"{loaded.folder}, step {loaded.state['step']:,}: {sentence}")
@@ -141,7 +141,7 @@ def guidance_of(guiding: Guiding) -> dict[str, Any]:
 
 def precision_of(loading: Loading) -> AbstractContextManager[Any]:
     """The precision of network calls, as a context."""
-    from pushforward.precision import network_precision, resolve_precision
+    from pushforward.denoisers.precision import network_precision, resolve_precision
 
     return network_precision(resolve_precision(loading.precision, device_of(loading.device)))
 
@@ -260,7 +260,7 @@ def _imputed(imputed: Imputed) -> dict[str, Any]:
     """What was filled in, and which rows break constraints; said on the terminal as well."""
     from pushforward.data.tables.imputation_io import GappyFile
     from pushforward.data.tables.parse_errors import some
-    from pushforward.transports.redrawing import named_constraints
+    from pushforward.transports.rejection import named_constraints
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
     columns = {f.name: int(n) for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True) if n}

@@ -341,7 +341,7 @@ def print_recipe_help(name: str) -> None:
         UsageError: For an unknown recipe.
     """
     from pushforward import recipes
-    from pushforward.recipes.options import GROUPS
+    from pushforward.recipes.recipe import GROUPS
 
     recipe, keyword = recipes.named(name), inspect.Parameter.KEYWORD_ONLY
     hints = typing.get_type_hints(train, include_extras=True)

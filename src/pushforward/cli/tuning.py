@@ -127,7 +127,7 @@ def _watched(run: Run, flow: Flow, amounts: dict[str, int]) -> Iterator[Callable
 
 
 def _learned_times(run: Run, flow: Flow, options: dict[str, Any]) -> dict[str, Any]:
-    from pushforward.grid_learning import learn_grid
+    from pushforward.transports.learned_steps import learn_grid
 
     grid = learn_grid(flow, **options)
     errors = {"before": grid.before, "after": grid.after, "checkpoint_step": run.state["step"]}
@@ -137,8 +137,8 @@ def _learned_times(run: Run, flow: Flow, options: dict[str, Any]) -> dict[str, A
 
 def _learned_table(run: Run, flow: Flow, guidance: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     from pushforward.evaluation.curves import training_distance
-    from pushforward.table_learning import learn_table
     from pushforward.training.runs.provenance import data_of_run
+    from pushforward.transports.learned_steps import learn_table
 
     known = run.learned_grid(flow.steps, flow.solver)
     distance = training_distance(run.transport, data_of_run(run.folder, run.spec))

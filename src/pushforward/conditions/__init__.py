@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from pushforward.lazy import exports
 
 if TYPE_CHECKING:
-    from pushforward.conditions.columns import Columns
+    from pushforward.conditions.columns import Columns, Known
     from pushforward.conditions.kind import ConditionKind, hidden, mask_of, registry
-    from pushforward.conditions.known import Known
     from pushforward.conditions.label import Label
     from pushforward.conditions.numbers import Numbers
     from pushforward.conditions.requests import Request
@@ -32,9 +31,8 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "columns": ("Columns",),
+        "columns": ("Columns", "Known"),
         "kind": ("ConditionKind", "hidden", "mask_of", "registry"),
-        "known": ("Known",),
         "label": ("Label",),
         "numbers": ("Numbers",),
         "requests": ("Request",),

@@ -1,20 +1,22 @@
-"""The base of conditions made of columns of numbers."""
+"""Conditions that are columns of a table: of training examples, and those that are known of a row."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind, as_numbers
-from pushforward.errors import UsageError
+from pushforward.errors import UsageError, did_you_mean, quoted
+from pushforward.table_column import Column
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-__all__ = ["Columns"]
 
 EXAMPLES = 1024
 """How many training examples a condition holds to draw from."""
@@ -59,12 +61,10 @@ class Columns(ConditionKind):
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """The columns."""
         return self.columns
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(k,)."""
         return (len(self.columns),)
 
     def read(self, request: Any) -> Tensor:
@@ -96,7 +96,6 @@ class Columns(ConditionKind):
         return table[at.clamp(max=len(table) - 1)]
 
     def check(self, values: Tensor, n: int) -> None:
-        """Floating-point numbers, k for each example."""
         if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
             raise UsageError(
                 f"Got values of shape {tuple(values.shape)} and {values.dtype} for {', '.join(self.columns)}; "
@@ -104,20 +103,191 @@ class Columns(ConditionKind):
             )
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
-        """Numbers by column, as short as float32 allows."""
         return [
             {name: float(str(v)) for name, v in zip(self.columns, example, strict=True)} for example in values.float().numpy()
         ]
 
     def blank(self, n: int, device: Any) -> Tensor:
-        """Zeros."""
         import torch
 
         return torch.zeros(n, *self.shape, device=device)
 
     def _tidy(self, columns: Sequence[str], examples: Sequence[Sequence[float]]) -> None:
-        """Tuples of plain values, as JSON's lists are not; for the constructors of kinds, which are frozen."""
         object.__setattr__(self, "columns", tuple(str(name) for name in columns))
         object.__setattr__(self, "examples", tuple(tuple(float(number) for number in example) for example in examples))
         if not self.columns or any(len(example) != len(self.columns) for example in self.examples):
             raise UsageError(f"Expected examples of {len(self.columns)} numbers, one for each of at least one column.")
+
+
+MOST = 5
+"""How many values of a column a warning names."""
+ROUNDING = 1e-4
+"""The share of its range by which a value of an open column may change without a word."""
+SAME = 1e-6
+"""The share of itself by which a value of another column, or a whole number, may change without a word."""
+
+
+@dataclass(frozen=True)
+class Known(ConditionKind):
+    """The values of any columns of a table; the others are drawn given these.
+
+    A value is the coordinates of the known columns, zeros for the others, and after them a mark for each column: 1 where it is
+    known, 0 where it is not, and -1 where all that is known is that it is not missing. It is (d + columns,), float64, in data
+    units. Only a method that hides columns in training learns it; no data holds it.
+
+    Args:
+        fields: The table's columns.
+    """
+
+    fields: tuple[Column, ...]
+
+    learned = True
+
+    def __post_init__(self) -> None:
+        """Turn a list into a tuple."""
+        object.__setattr__(self, "fields", tuple(self.fields))
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (sum(field.width for field in self.fields) + len(self.fields),)
+
+    def read(self, request: Any) -> Tensor:
+        """Coordinates and marks, of `shape` or (n, *shape)."""
+        import torch
+
+        values = torch.as_tensor(request, dtype=torch.float64)
+        if values.shape[-1:] != self.shape or values.dim() > 2:
+            raise UsageError(
+                f"Known columns are numbers of shape {self.shape} or (n, {self.shape[0]}); got {tuple(values.shape)}."
+            )
+        return values
+
+    def of(self, values: NDArray[np.float64], marks: NDArray[np.int64]) -> Tensor:
+        """The condition of rows; values that a column does not have are replaced by their nearest ones.
+
+        Args:
+            values: Values of columns, NaN where missing, (n, columns).
+            marks: 1 for those that are given, 0 for others, -1 for those that are only known not to be missing, (n, columns).
+        """
+        import torch
+
+        columns = [field.nearest(values[:, place]) for place, field in enumerate(self.fields)]
+        parts = [field.encode(column) for field, column in zip(self.fields, columns, strict=True)]
+        parts = [part * (marks[:, place, None] > 0) for place, part in enumerate(parts)]
+        return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float64))
+
+    def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
+        """The condition of n rows with one more known column.
+
+        Args:
+            values: What is known so far, (n, *shape).
+            entry: The column.
+            request: Its value: a number, a category's text, None or an empty text where it is known to be missing; or n of them.
+            n: How many.
+
+        Raises:
+            UsageError: For a text that is no value of the column.
+        """
+        import torch
+
+        place = self.entries.index(entry)
+        field, start = self.fields[place], sum(other.width for other in self.fields[:place])
+        cells = _listed(request)
+        if len(cells) not in (1, n):
+            raise UsageError(f'"{entry}" has {len(cells)} values: expected one, or one for each of {n} samples.')
+        numbers = np.array([_value(field, cell) for cell in cells])
+        if sentences := _replaced(field, cells):
+            warn(" ".join(sentences[:MOST]), stacklevel=2)
+        coordinates = torch.from_numpy(field.encode(field.nearest(numbers)).astype(np.float64)).expand(n, -1)
+        values = values.clone()
+        values[:, start : start + field.width] = coordinates
+        values[:, self.shape[0] - len(self.fields) + place] = 1.0
+        return values
+
+    def beyond(self, requested: Mapping[str, Any]) -> list[str]:
+        """A sentence on each number that is replaced by its nearest value, since the training rows have none like it."""
+        fields = [field for field in self.fields if field.name in requested]
+        return [sentence for field in fields for sentence in _replaced(field, _listed(requested[field.name]))]
+
+    def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
+        return self.blank(len(u), u.device)
+
+    def blank(self, n: int, device: Any) -> Tensor:
+        import torch
+
+        return torch.zeros(n, *self.shape, dtype=torch.float64, device=device)
+
+    def embedding(self, width: int) -> nn.Module:
+        """None: a denoiser of tables puts the known columns into its network's input.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError("Known columns are for denoisers of tables: train flow, ddpm or edm.")
+
+    def describe(self) -> str:
+        return "any of them can be given"
+
+    def check(self, values: Tensor, n: int) -> None:
+        if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
+            raise UsageError(
+                f"Got known columns of shape {tuple(values.shape)}; expected floats of shape ({n}, {self.shape[0]})."
+            )
+
+    def cells(self, values: Tensor) -> list[dict[str, Any]]:
+        return [{} for _ in range(len(values))]
+
+
+def _listed(request: Any) -> list[Any]:
+    if hasattr(request, "tolist"):
+        request = request.tolist()
+    return list(request) if isinstance(request, (list, tuple)) else [request]
+
+
+def _replaced(field: Column, cells: Sequence[Any]) -> list[str]:
+    if field.range is None:
+        return []
+    low, high = field.range
+    numbers = np.array([_value(field, cell) for cell in cells])
+    held = field.decode(field.encode(field.nearest(numbers)))
+    moved = np.array(field.cells(held)) != np.array(field.cells(numbers))
+    if getattr(field, "closed", True):
+        moved |= np.abs(held - numbers) > SAME * np.abs(numbers)
+    else:
+        moved &= np.abs(held - numbers) > ROUNDING * (high - low)
+        moved |= (field.kind == "whole") & (np.abs(np.round(numbers) - numbers) > SAME * np.abs(numbers))
+    first, last = field.cells(np.array([low, high]))
+    where = {True: f"lies outside the {first} to {last}", False: "is no value"}
+    sentences = (
+        f"{field.name}={cells[i]} {where[bool(not low <= numbers[i] <= high)]} of the training data: "
+        f"{field.cells(held[i : i + 1])[0]} is given."
+        for i in np.flatnonzero(moved).tolist()
+    )
+    return list(dict.fromkeys(sentences))
+
+
+def _expected(field: Column) -> str:
+    if field.kind != "date":
+        return "a number"
+    such = f", such as {field.cells(np.array(field.range[:1]))[0]}" if field.range else ""
+    return f"a date of the pattern {getattr(getattr(field, 'form', None), 'pattern', '')}{such}"
+
+
+def _value(field: Column, cell: Any) -> float:
+    absent = cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
+    text = "" if absent else str(cell).strip()
+    value = float(field.read([text])[0])
+    if not np.isnan(value):
+        return value
+    if not text and field.missing:
+        return value
+    names = getattr(field, "names", None) or getattr(getattr(field, "form", None), "levels", ())
+    if not names:
+        raise UsageError(f'"{field.name}" takes {_expected(field)}, got {cell!r}.')
+    quote = '"' if any("," in name for name in names) else ""
+    listed = ", ".join(f"{quote}{name}{quote}" for name in names[:12]) + (", ..." if len(names) > 12 else "")
+    raise UsageError(f'"{field.name}" has no category {quoted(text)}.{did_you_mean(text, names)} Expected one of: {listed}.')

@@ -14,19 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-__all__ = [
-    "ConditionKind",
-    "cells_of",
-    "check_mask",
-    "checked",
-    "described",
-    "hidden",
-    "known_to",
-    "mask_of",
-    "met",
-    "names_of",
-    "registry",
-]
 
 _NULL = "_null"
 

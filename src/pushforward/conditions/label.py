@@ -15,8 +15,6 @@ from pushforward.errors import DataError, UsageError, did_you_mean
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Label"]
-
 
 @dataclass(frozen=True)
 class Label(ConditionKind):
@@ -63,12 +61,10 @@ class Label(ConditionKind):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """A label is a single number."""
         return ()
 
     @property
     def channels(self) -> int:
-        """One for each class."""
         return len(self.names)
 
     def index(self, label: str | int) -> int:
@@ -114,7 +110,6 @@ class Label(ConditionKind):
         return label
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
-        """Label numbers with the training data's frequencies."""
         import torch
 
         if not self.frequencies:
@@ -137,38 +132,31 @@ class Label(ConditionKind):
         return torch.from_numpy(table)[labels.long()]
 
     def embedding(self, width: int) -> nn.Module:
-        """A table of vectors, one for each class and one for none."""
         from pushforward.conditions.embeddings import LabelEmbedding
 
         return LabelEmbedding(len(self.names), width)
 
     def describe(self) -> str:
-        """The number of classes."""
         return f"{len(self.names)} classes"
 
     def check(self, values: Tensor, n: int) -> None:
-        """Whole numbers, one for each example."""
         import torch
 
         if values.is_floating_point() or values.dtype == torch.bool or values.ndim != 1 or values.shape[0] != n:
             raise UsageError(f"Got labels of shape {tuple(values.shape)} and {values.dtype}; expected int64 of shape ({n},).")
 
     def blank(self, n: int, device: Any) -> Tensor:
-        """Zeros."""
         import torch
 
         return torch.zeros(n, dtype=torch.int64, device=device)
 
     def for_networks(self) -> Label:
-        """The names of the classes alone."""
         return replace(self, frequencies=(), target="")
 
     def as_channels(self, values: Tensor) -> Tensor:
-        """One-hot, (n, classes)."""
         from torch.nn import functional as F
 
         return F.one_hot(values.long(), len(self.names))
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
-        """The names of the classes, under the name of the table's column."""
         return [{self.target or "label": self.names[number]} for number in values.tolist()]

@@ -17,8 +17,6 @@ from pushforward.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Numbers"]
-
 
 @dataclass(frozen=True)
 class Numbers(Columns):
@@ -60,22 +58,18 @@ class Numbers(Columns):
 
     @property
     def channels(self) -> int:
-        """One for each column."""
         return len(self.columns)
 
     @property
     def continuous(self) -> bool:
-        """They are."""
         return True
 
     def embedding(self, width: int) -> nn.Module:
-        """A perceptron of the standardised values."""
         from pushforward.conditions.embeddings import NumbersEmbedding
 
         return NumbersEmbedding(self.mean, self.std, width)
 
     def describe(self) -> str:
-        """The names of the columns."""
         return f"given {', '.join(self.columns)}"
 
     def fits(self, other: ConditionKind) -> bool:
@@ -83,11 +77,9 @@ class Numbers(Columns):
         return isinstance(other, Numbers) and self.columns == other.columns
 
     def for_networks(self) -> Numbers:
-        """Without examples."""
         return replace(self, examples=())
 
     def as_channels(self, values: Tensor) -> Tensor:
-        """Standardised, (n, k)."""
         import torch
 
         mean, std = (torch.tensor(part, dtype=values.dtype, device=values.device) for part in (self.mean, self.std))

@@ -13,8 +13,6 @@ from pushforward.errors import UsageError, closest, quoted
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Request"]
-
 
 class Request:
     """Reads requests by the kinds of condition that a space declares.
@@ -82,7 +80,6 @@ class Request:
         return values
 
     def _places(self, n: int, requested: Any, seed: int) -> tuple[Tensor, Tensor]:
-        """Where in the training examples the conditions of n samples are drawn, and the bounds of their labels."""
         import torch
 
         name, label = next(iter(self.kinds), ""), self.kinds.get("label")
@@ -98,7 +95,6 @@ class Request:
         return u, whole if hidden or not label.frequencies else label.bounds(label.draw(u, whole))
 
     def _check(self, n: int, requested: Any) -> str:
-        """Refuse names that cannot be given, and return a sentence on those that the model does not know; empty without any."""
         if not isinstance(requested, Mapping):
             raise UsageError(
                 f'A condition is a dict, such as {{"label": 3}}; got {requested!r}. A seed is named: sample({n}, seed=3).'

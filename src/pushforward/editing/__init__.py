@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from pushforward.editing.any_model import between, edited_condition, variations
 from pushforward.editing.imputation import Imputed, impute
-from pushforward.editing.inpainting import Masked, inpaint, inpainting
-from pushforward.editing.interpolation import INTERPOLATIONS, interpolate, interpolate_noise, interpolate_seeds, lerp, slerp, walk
-from pushforward.editing.inversion import Inversion, Search, invert
-from pushforward.editing.observation import Leading, Resampled, Restored
-from pushforward.editing.super_resolution import Pooled, super_resolution, super_resolve
-from pushforward.editing.truncation import Truncated, truncate
-from pushforward.editing.variation import Nearby, Variation, variation, vary
+from pushforward.editing.interpolation import (
+    INTERPOLATIONS,
+    Nearby,
+    Truncated,
+    Variation,
+    interpolate,
+    interpolate_noise,
+    interpolate_seeds,
+    lerp,
+    slerp,
+    truncate,
+    variation,
+    vary,
+    walk,
+)
+from pushforward.editing.inverse_problems import (
+    Leading,
+    Masked,
+    Pooled,
+    Resampled,
+    Restored,
+    inpaint,
+    inpainting,
+    super_resolution,
+    super_resolve,
+)
+from pushforward.editing.inversion import Inversion, Search, between, edited_condition, invert, variations
 
 __all__ = [
     "INTERPOLATIONS",

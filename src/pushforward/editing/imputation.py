@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from pushforward.arguments import whole
-from pushforward.conditions.known import Known
+from pushforward.conditions.columns import Known
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.constraints import beyond_ranges, holds
@@ -24,10 +24,8 @@ from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.files import replacing
 from pushforward.transports import BATCH, Transport
-from pushforward.transports.redrawing import TURNS, Tally
+from pushforward.transports.rejection import TURNS, Tally
 from pushforward.transports.transport import finite
-
-__all__ = ["PERIOD", "Imputed", "impute", "known_columns"]
 
 PERIOD = 1_000_000
 """Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next rows far beyond."""
@@ -276,13 +274,11 @@ def _imputed(
 
 
 def _met(space: TableSpace, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which rows of values meet all constraints, (n,); missing values meet any."""
     return space.met(values) if space.constraints else np.ones(len(values), dtype=bool)
 
 
 @torch.no_grad()
 def _rows(transport: Transport, condition: dict[str, torch.Tensor], seeds: NDArray[np.int64], turn: int) -> NDArray[np.float64]:
-    """Values of rows drawn from their own seeds for the first time, turn 0, or again."""
     draws = ExampleDraws(seeds.tolist(), name=f"sample/again {turn}" if turn else "sample", device=transport.device)
     given = {name: part.to(transport.device) for name, part in condition.items()}
     x = finite(transport(transport.noise(draws), given, draws))

@@ -13,10 +13,10 @@ from pushforward.data.core.dataset import Dataset
 from pushforward.data.core.keys import permutation
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.tables.encoding import Coordinates, gumbel
+from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.evaluation.features import strongest
 from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES
-from pushforward.predictor import Condition
 from pushforward.transports import Transport
 
 FULL = 1024  # Columns up to which the covariance is kept whole

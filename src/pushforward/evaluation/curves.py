@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from pushforward import spec
-from pushforward.couplings import same_source
 from pushforward.data import Dataset
-from pushforward.denoiser import FlowMap
-from pushforward.editing.truncation import Truncated
+from pushforward.denoisers import AtScale, FlowMap, Guided
+from pushforward.editing.interpolation import Truncated
 from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.evaluator import CURVE_SCORES, Judge
@@ -29,10 +28,9 @@ from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, M
 from pushforward.evaluation.run_results import commands
 from pushforward.evaluation.scores import floors, score
 from pushforward.extractors import Spaces
-from pushforward.grid_learning import Pairs
-from pushforward.guidance import AtScale, Guided
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.numbers import counted, duration
+from pushforward.paths import same_source
 from pushforward.pictures import INK, REAL, figure_picture
 from pushforward.records import Record
 from pushforward.solvers import Jump
@@ -40,7 +38,8 @@ from pushforward.training import Run
 from pushforward.training.runs.learned_solvers import by_default
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Flow, Transport, inner_of, with_inner
-from pushforward.transports.redrawing import unmet_kept
+from pushforward.transports.learned_steps import Pairs
+from pushforward.transports.rejection import unmet_kept
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -15,6 +15,7 @@ from pushforward.conditions.kind import ConditionKind, described, met
 from pushforward.data import Dataset, TableSpace
 from pushforward.data.core.dataset import Split
 from pushforward.data.core.keys import permutation
+from pushforward.denoisers import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
@@ -23,19 +24,18 @@ from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.scores import compared
 from pushforward.extractors.classifier import SEEN, accuracy, labelled, named, train_classifier
-from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
-from pushforward.methods.importance_weighting import HasImportanceWeights, importance_bound
+from pushforward.methods.evidence_bound import HasImportanceWeights, importance_bound
 from pushforward.methods.method import Method
 from pushforward.methods.vae import VAE
 from pushforward.metrics import Score
 from pushforward.metrics.selection import MODEL_SCORES
 from pushforward.metrics.uncertainty import Errors, share_error
-from pushforward.predictor import Condition
 from pushforward.training import Run
 from pushforward.training.monitor.machine import machine
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import Latent, Transport, has_steps
-from pushforward.transports.spreading import stream
+from pushforward.transports.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
+from pushforward.transports.shared_sampling import stream
 
 TIMES = 16
 BLOCK = 1024  # examples that are read at a time

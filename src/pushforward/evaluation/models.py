@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pushforward.conditions.label import Label
-from pushforward.couplings import Source
 from pushforward.data import Dataset, TableSpace
 from pushforward.data.core.dataset import Split
 from pushforward.data.core.keys import permutation
@@ -32,6 +31,7 @@ from pushforward.evaluation.features import quantised
 from pushforward.evaluation.results import REPEAT_SEEDS
 from pushforward.evaluation.scores import compared
 from pushforward.files import plain_path
+from pushforward.paths import Source
 from pushforward.registries import RECIPES
 from pushforward.training import Run, load
 from pushforward.training.runs.provenance import data_of_run, leaks

@@ -14,7 +14,7 @@ from pushforward.conditions.kind import met
 from pushforward.data import Dataset, Split, TableSpace
 from pushforward.data import load as load_data
 from pushforward.data.core.keys import permutation
-from pushforward.denoiser import Repathed
+from pushforward.denoisers import Condition, Repathed
 from pushforward.editing.interpolation import INTERPOLATIONS, walk
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import Features, quantised
@@ -32,16 +32,15 @@ from pushforward.evaluation.measurements import (
 from pushforward.evaluation.run_results import SHOWN, history_of
 from pushforward.evaluation.scores import Raw
 from pushforward.evaluation.trajectories import TRACED, trace, trace_from
-from pushforward.methods.importance_weighting import active_units, divergences, explained
+from pushforward.methods.evidence_bound import active_units, divergences, explained
 from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.memorisation import near_copies
 from pushforward.metrics.reconstruction import psnr, ssim
 from pushforward.paths import Linear
 from pushforward.pictures import limits_of, square
-from pushforward.predictor import Condition
 from pushforward.training import Run
 from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport, has_levels, has_steps
-from pushforward.transports.redrawing import unmet_kept
+from pushforward.transports.rejection import unmet_kept
 
 BLOCK = 1024  # Training examples that are compared at a time
 SPARE = 4  # More candidates than asked for, since the search by a matrix product is not exact to the last digits

@@ -24,6 +24,7 @@ from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.images.streamed import selected, without
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.tables.category import renumbered
+from pushforward.denoisers import Condition
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import Cache, Features, cache_folder, halves, quantised, read_cached, write_cached
 from pushforward.evaluation.intervals import deviation
@@ -32,7 +33,6 @@ from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation, near_copies
 from pushforward.metrics.selection import MODEL_SCORES, Choice, chosen, measured
 from pushforward.metrics.table import Table, embedding
-from pushforward.predictor import Condition
 from pushforward.registries import METRICS
 from pushforward.transports import Transport
 

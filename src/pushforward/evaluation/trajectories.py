@@ -1,7 +1,7 @@
 """How an iterative model moves: straight or bent, how far beyond the least, and how wrong at each noise level.
 
 Flows of different paths move differently through time although they can end alike. They are compared on the straight path
-x_t = (1 - t) x + t z, on which any denoiser can be read (`pushforward.denoiser.Repathed`). All is in model units, where the
+x_t = (1 - t) x + t z, on which any denoiser can be read (`pushforward.denoisers.Repathed`). All is in model units, where the
 data has standard deviation 1.
 
 References:
@@ -17,15 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pushforward.couplings import assign
 from pushforward.data import Dataset
 from pushforward.data.core.keys import permutation
-from pushforward.denoiser import Condition, Predictor, Repathed, condition_at
+from pushforward.denoisers import Condition, Predictor, Repathed, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.measurements import LevelError, Trajectory
-from pushforward.paths import Linear
-from pushforward.predictions import target
+from pushforward.paths import Linear, assign, target
 from pushforward.solvers import DPM
 from pushforward.transports import BATCH, Flow, Transport, has_levels
 

@@ -3,8 +3,14 @@
 Weights are read from safetensors only, and no class that a folder names is ever imported.
 """
 
-from pushforward.interop.autoencoder import DiffusersDecoder, DiffusersEncoder, autoencoder_from_diffusers
-from pushforward.interop.unet import DiffusersUNet, from_diffusers, to_diffusers
+from pushforward.interop.diffusers import (
+    DiffusersDecoder,
+    DiffusersEncoder,
+    DiffusersUNet,
+    autoencoder_from_diffusers,
+    from_diffusers,
+    to_diffusers,
+)
 
 __all__ = [
     "DiffusersDecoder",

@@ -1,23 +1,16 @@
 """Ways of learning, one file each."""
 
-from pushforward.methods.critic_input import CriticInput
+from pushforward.methods.adversarial import GAN, CriticInput, Penalties
+from pushforward.methods.autoencoders import PerceptualAutoencoder, QuantisedAutoencoder
 from pushforward.methods.denoising import Denoising
-from pushforward.methods.distillation import Distillation
+from pushforward.methods.distillation import Distillation, TeacherPairs, Trajectories
 from pushforward.methods.distribution_matching import DistributionMatching
 from pushforward.methods.evidence_bound import EvidenceBound
 from pushforward.methods.finish import Anchor, Finish
-from pushforward.methods.gan import GAN
-from pushforward.methods.guard import Guard
-from pushforward.methods.hierarchical_vae import HierarchicalVAE
+from pushforward.methods.flow_map import Mapping
 from pushforward.methods.latent_method import LatentMethod
-from pushforward.methods.mapping import Mapping
-from pushforward.methods.method import Method, Now, Sums
-from pushforward.methods.penalties import Penalties
-from pushforward.methods.perceptual_autoencoder import PerceptualAutoencoder
-from pushforward.methods.quantised import QuantisedAutoencoder
-from pushforward.methods.reflow import TeacherPairs
-from pushforward.methods.trajectories import Trajectories
-from pushforward.methods.vae import VAE
+from pushforward.methods.method import Guard, Method, Now, Sums
+from pushforward.methods.vae import VAE, HierarchicalVAE
 
 __all__ = [
     "GAN",

@@ -9,18 +9,14 @@ from torch import Tensor, nn
 
 from pushforward.arguments import share, whole
 from pushforward.data import Batch
-from pushforward.denoiser import Condition, Denoiser, FlowMap
+from pushforward.denoisers import Condition, Denoiser, FlowMap, Predictor, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
+from pushforward.methods.flow_map import check_unguided, jump_to_data, starts
 from pushforward.methods.method import Method, Now
-from pushforward.methods.starts import check_unguided, jump_to_data, starts
-from pushforward.paths import Linear, Path
-from pushforward.predictions import gain, target
-from pushforward.predictor import Predictor, shaped
+from pushforward.paths import Linear, Path, gain, target
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
-
-__all__ = ["DistributionMatching"]
 
 BOUND = 10.0
 """Entries of a step towards the teacher are at most so large, in model units."""
@@ -46,7 +42,7 @@ class DistributionMatching(Method):
         teacher: A trained model of the data.
         rounds: Turns of ``fake`` in each step, before the map's.
         ends: The least and the greatest noise share t = sigma / (alpha + sigma) of the noise that is added; t is uniform between.
-        inside: The share of jumps that start at data mixed with noise; see `pushforward.methods.starts.starts`.
+        inside: The share of jumps that start at data mixed with noise; see `pushforward.methods.flow_map.starts`.
         steps: The default number of jumps of the transport.
 
     Raises:
@@ -84,16 +80,13 @@ class DistributionMatching(Method):
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
-        """The second denoiser moves first."""
         return {"fake": self.fake, "map": self.flow_map}
 
     @property
     def averaged(self) -> Sequence[nn.Module]:
-        """The map."""
         return (self.flow_map,)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
-        """Turns of the second denoiser on samples of their own, then the map's."""
         condition = batch.condition
         for turn in range(self.rounds):
             draws = now.draws.stream(f"fake {turn}")
@@ -129,7 +122,6 @@ class DistributionMatching(Method):
         return ((learned - real) / shaped(size, x)).clamp(-BOUND, BOUND)
 
     def transport(self) -> Flow:
-        """The map, in its default number of jumps, with noise between them if it only jumps to data."""
         return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
 

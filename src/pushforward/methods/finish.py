@@ -8,22 +8,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from pushforward.arguments import number, share
+from pushforward.arguments import share, weight
 from pushforward.data import Batch
-from pushforward.denoiser import Condition, FlowMap
+from pushforward.denoisers import Condition, FlowMap
 from pushforward.errors import UsageError
-from pushforward.methods.critic_input import CriticInput
-from pushforward.methods.feature_critic import FeatureCritic
-from pushforward.methods.game import Game
-from pushforward.methods.guard import Guard
-from pushforward.methods.method import Method, Now
-from pushforward.methods.objectives import OBJECTIVES
-from pushforward.methods.penalties import Penalties
-from pushforward.methods.starts import check_unguided, jump_to_data, starts
+from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Game, Penalties
+from pushforward.methods.flow_map import check_unguided, jump_to_data, starts
+from pushforward.methods.method import Guard, Method, Now
+from pushforward.methods.perceptual_distance import FeatureCritic
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
-
-__all__ = ["Anchor", "Finish"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +28,7 @@ class Anchor:
         weight: Of the mean squared distance to the starting map's samples, at the start of training.
         end: The weight at the end, on a cosine; None keeps it.
         inside: The share of examples whose jump starts on the way, at data mixed with noise, so that samples in several jumps
-            stay good; see `pushforward.methods.starts.starts`.
+            stay good; see `pushforward.methods.flow_map.starts`.
         still: The share of training in which only the critic learns; the map does not change.
 
     Raises:
@@ -47,13 +41,10 @@ class Anchor:
     still: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("weight", "end"):
-            value = getattr(self, name)
-            if value is not None and not number(f"anchor {name}", value) >= 0:
-                raise UsageError(f"The {name} of the anchor cannot be negative, got {value}.")
+        weight("anchor", self.weight)
+        weight("anchor_end", self.weight if self.end is None else self.end)
         share("inside", self.inside, " of the examples")
-        if not 0 <= self.still < 1:
-            raise UsageError(f"still is a share of training from 0 to below 1, got {self.still}.")
+        share("still", self.still, " of training")
 
     def at(self, now: Now) -> float:
         """The weight on a step."""
@@ -115,12 +106,10 @@ class Finish(Method):
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
-        """The critic moves first."""
         return {"critic": self.critic, "map": self.flow_map}
 
     @property
     def group(self) -> int:
-        """Examples that the critic scores together."""
         return self.critic_input.group
 
     @property
@@ -165,9 +154,7 @@ class Finish(Method):
         return (x - before).square().mean()
 
     def transport(self) -> Flow:
-        """The map, in its default number of jumps, with noise between them if it only jumps to data."""
         return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
     def reference(self) -> Flow:
-        """The map that training started from, in as many jumps."""
         return Flow(self.teacher, Jump.of(self.teacher), self.steps)

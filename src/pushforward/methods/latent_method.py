@@ -8,14 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch
-from pushforward.denoiser import Condition
+from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.guard import Guard
-from pushforward.methods.method import Method, Now, PrecomputesInputs, Sums
+from pushforward.methods.method import Guard, Method, Now, PrecomputesInputs, Sums
 from pushforward.transports import Autoencoder, Latent
-
-__all__ = ["LatentMethod"]
 
 
 class LatentMethod(Method):
@@ -62,12 +59,10 @@ class LatentMethod(Method):
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
-        """The method's."""
         return self.method.players
 
     @property
     def averaged(self) -> Sequence[nn.Module]:
-        """The method's."""
         return self.method.averaged
 
     @property
@@ -76,17 +71,14 @@ class LatentMethod(Method):
         return self.method.guard
 
     def reference(self) -> Latent:
-        """The method's, decoded."""
         return Latent(self.method.reference(), self.frozen)
 
     @property
     def group(self) -> int:
-        """The method's."""
         return self.method.group
 
     @property
     def reuse(self) -> int:
-        """The method's."""
         return self.method.reuse
 
     def prepared(self, x: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
@@ -101,5 +93,4 @@ class LatentMethod(Method):
         yield from self.method.losses(Batch(self.method.space.to_model(codes), batch.condition), now)
 
     def transport(self) -> Latent:
-        """The method's transport, decoded."""
         return Latent(self.method.transport(), self.frozen)

@@ -12,20 +12,10 @@ from torch.nn import functional as F
 
 from pushforward.arguments import one_of
 from pushforward.data import Space, TableSpace
-from pushforward.denoiser import Condition
+from pushforward.data.spaces.table import TableSpace as TableSpace_of_table_likelihood
+from pushforward.data.tables.encoding import Coordinates, gumbel
+from pushforward.denoisers import Condition
 from pushforward.errors import UsageError
-
-__all__ = [
-    "LIKELIHOODS",
-    "Bernoulli",
-    "Decoded",
-    "Gaussian",
-    "Likelihood",
-    "LogisticMixture",
-    "drawn_from",
-    "likelihood_of",
-    "mean_of",
-]
 
 SPEED = 10.0
 """The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate."""
@@ -106,16 +96,13 @@ class Gaussian(Likelihood):
         return SPEED * self.spread
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Log N(x; decoded, variance)."""
         errors = (x - decoded).square() * torch.exp(-self.log_variance)
         return -(errors + self.log_variance + math.log(2 * math.pi)).flatten(1).sum(1) / 2
 
     def mean(self, decoded: Tensor) -> Tensor:
-        """The output itself."""
         return decoded
 
     def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
-        """The mean and noise of the learned variance."""
         return mean + torch.exp(self.log_variance / 2) * noise
 
 
@@ -135,16 +122,13 @@ class Bernoulli(Likelihood):
             raise UsageError("The Bernoulli likelihood needs data of zeros and ones; use the Gaussian one.")
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Minus the cross-entropy of the bits."""
         bits = self.space.to_data(x).round()
         return -F.binary_cross_entropy_with_logits(decoded, bits, reduction="none").flatten(1).sum(1)
 
     def mean(self, decoded: Tensor) -> Tensor:
-        """The probabilities of a one, in model units."""
         return self.space.to_model(torch.sigmoid(decoded))
 
     def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
-        """Zeros and ones, in model units."""
         ones = torch.special.ndtr(noise) < self.space.to_data(mean)
         return self.space.to_model(ones.to(mean))
 
@@ -160,7 +144,7 @@ class LogisticMixture(Likelihood):
         components: Logistics in the mixture.
 
     Raises:
-        UsageError: For vectors, or no component.
+        UsageError: For vectors.
 
     References:
         Salimans et al., PixelCNN++ (2017), eq. 1 and 2, without its regression of one channel on another.
@@ -170,8 +154,6 @@ class LogisticMixture(Likelihood):
         super().__init__(space)
         if space.levels != LEVELS or space.bounds is None:
             raise UsageError("The logistic mixture is for images of 256 levels; use the Gaussian likelihood for vectors.")
-        if components < 1:
-            raise UsageError(f"A mixture has at least one component, got {components}.")
         self.components = components
 
     @property
@@ -190,7 +172,6 @@ class LogisticMixture(Likelihood):
         return log_weights, places.unflatten(1, shaped), (scales.unflatten(1, shaped) - 1.4).clamp(NARROWEST, WIDEST)
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Log sum_k w_k prod_c P_k(level of channel c), summed over pixels."""
         log_weights, places, log_scales = self._parts(decoded)
         level = (self.space.to_data(x) * (LEVELS - 1)).round().unsqueeze(1)
         half, centred = 1 / (LEVELS - 1), level * (2 / (LEVELS - 1)) - 1 - places
@@ -202,7 +183,6 @@ class LogisticMixture(Likelihood):
         return torch.logsumexp(log_weights + each.sum(2, keepdim=True), 1).flatten(1).sum(1)
 
     def mean(self, decoded: Tensor) -> Tensor:
-        """The mean of the mixture's places, held to the range."""
         log_weights, places, _ = self._parts(decoded)
         middle = (log_weights.exp() * places.clamp(-1, 1)).sum(1)
         return self.space.to_model((middle + 1) / 2)
@@ -244,8 +224,77 @@ def likelihood_of(name: str, space: Space) -> Likelihood:
     Raises:
         UsageError: For an unknown name, or one that does not suit the data.
     """
-    from pushforward.methods.table_likelihood import Rows
+    pass
 
     plain = "rows" if isinstance(space, TableSpace) else "bernoulli" if space.binary else "gaussian"
     kinds: dict[str, Callable[..., Likelihood]] = {**LIKELIHOODS, "rows": Rows}
     return kinds[plain if one_of("likelihood", name, ("auto", *kinds)) == "auto" else name](space)
+
+
+class Rows(Likelihood):
+    """Blocks are categorical, scores normal around the output with a learned variance for each column.
+
+    The output holds a score's mean, and the logits of indicators. A score of an open column has a density. A value of a closed
+    column has a probability: that of the scores which it holds. A row whose number is an atom or missing has no score, and its
+    column counts by its indicators alone.
+
+    Args:
+        space: The table's columns.
+
+    Raises:
+        UsageError: For data that is no table.
+
+    References:
+        Xu et al., Modeling Tabular Data using Conditional GAN (TVAE, 2019), section 4.4, for a likelihood of each kind; Rybkin
+        et al., sigma-VAE (2021), for the learned variance.
+    """
+
+    discrete = True
+
+    def __init__(self, space: TableSpace_of_table_likelihood) -> None:
+        super().__init__(space)
+        if not isinstance(space, TableSpace_of_table_likelihood):
+            raise UsageError("The likelihood of rows is for tables; use the Gaussian one.")
+        self.layout = Coordinates(space)
+        self.spread = nn.Parameter(torch.full((len(self.layout.scores),), START))
+
+    @property
+    def log_variance(self) -> Tensor:
+        """Its logarithm for each score, (s,)."""
+        return SPEED * self.spread
+
+    def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
+        """Log p(x | z) in nats, (n,): probabilities of indicators and of closed columns, densities of open ones."""
+        layout, decoded = self.layout, decoded.float()
+        rows = x * layout.std + layout.mean
+        shares = (rows * layout.log_shares(decoded)).sum(1)
+        scores, means = rows[:, layout.scores], decoded[:, layout.scores]
+        deviation = torch.exp(self.log_variance / 2)
+        errors = (scores - means) / deviation
+        densities = -(errors.square() + self.log_variance + math.log(2 * math.pi)) / 2
+        place = layout.value_of(scores).T
+        low, high = ((layout.edges.gather(1, place + end).T - means) / deviation for end in (0, 1))
+        each = torch.where(layout.closed, log_between(low, high), densities)
+        return shares + (layout.gated(rows) * each).sum(1)
+
+    def mean(self, decoded: Tensor) -> Tensor:
+        shares = self.layout.log_shares(decoded.float()).exp()
+        rows = shares.index_copy(1, self.layout.scores, decoded[:, self.layout.scores].float())
+        return (rows - self.layout.mean) / self.layout.std
+
+    def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
+        """A row in model units: indicators drawn by the noise's Gumbel numbers, scores with noise of the learned variance."""
+        layout = self.layout
+        rows = mean * layout.std + layout.mean
+        drawn = layout.chosen(torch.log(rows.clamp(min=1e-30)) + gumbel(noise))
+        scores = rows[:, layout.scores] + torch.exp(self.log_variance / 2) * noise[:, layout.scores]
+        drawn = drawn.index_copy(1, layout.scores, layout.gated(drawn) * scores)
+        return (drawn - layout.mean) / layout.std
+
+
+def log_between(low: Tensor, high: Tensor) -> Tensor:
+    """Log of Phi(high) - Phi(low), low < high, without cancellation in either tail."""
+    turned = low + high > 0
+    low, high = torch.where(turned, -high, low), torch.where(turned, -low, high)
+    above, below = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
+    return above + torch.log(-torch.expm1((below - above).clamp(max=-1e-6)))

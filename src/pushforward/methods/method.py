@@ -1,4 +1,4 @@
-"""The interface of methods: a method yields (player, loss) pairs, one for each parameter update."""
+"""The interface of methods: a method yields (player, loss) pairs, one for each parameter update, and may hold frozen parts."""
 
 from __future__ import annotations
 
@@ -6,21 +6,110 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
+from pushforward.arguments import share, whole
 from pushforward.data import Batch, Space
-from pushforward.denoiser import Condition
+from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.frozen import Freezing
-from pushforward.methods.guard import Guard
 
 if TYPE_CHECKING:
     from pushforward.transports import Autoencoder, Transport
 
-__all__ = ["HasAutoencoder", "HasCritic", "Method", "Now", "PrecomputesInputs", "Sums", "answered"]
+
+class _Parts(dict[str, nn.Module]):
+    """Frozen modules by name. A copy of what holds them holds the same modules, not copies of them."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Parts:
+        return self
+
+
+class Freezing(nn.Module):
+    """A module that may hold frozen ones beside its own.
+
+    A frozen part belongs to no player. It is in no checkpoint and in no average: a run stores it once, with its hash. It moves
+    between devices with the rest.
+    """
+
+    _frozen: _Parts
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frozen = _Parts()
+
+    def freeze(self, name: str, module: nn.Module) -> None:
+        """Keep a module as it is: in evaluation mode and without gradients. It is then read as ``self.NAME``.
+
+        Args:
+            name: Of the part, and of the folder that it is stored in. Where it is also an argument of the constructor, a run
+                can be rebuilt.
+            module: Taken as it is; a copy of this module shares it.
+
+        Raises:
+            UsageError: If the name is taken, or is no name.
+        """
+        if not name.isidentifier() or name in self._frozen or name in self._modules or name in self._parameters:
+            raise UsageError(f'"{name}" cannot be the name of a frozen part: it must be a free name of an attribute.')
+        self._frozen[name] = module.eval().requires_grad_(False)
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        """All frozen parts by name, those of modules inside it too; they belong to no player.
+
+        Raises:
+            UsageError: If two different ones share a name.
+        """
+        parts: dict[str, nn.Module] = {}
+        for module in self.modules():
+            for name, part in module._frozen.items() if isinstance(module, Freezing) else ():
+                if parts.setdefault(name, part) is not part:
+                    raise UsageError(f'Two frozen parts are called "{name}"; give each a name of its own.')
+        return parts
+
+    def __getattr__(self, name: str) -> Any:
+        frozen = self.__dict__.get("_frozen", {})
+        return frozen[name] if name in frozen else super().__getattr__(name)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        for part in self._frozen.values():
+            part._apply(fn, recurse)
+        return self
+
+
+@dataclass(frozen=True)
+class Guard:
+    """When a training ends by itself: where the averaged sampler covers less of the data than a reference on the same noise.
+
+    A trainer that trains a method with a guard draws samples of both at fixed shares of training and compares the share of
+    training examples that each covers, and the share that each recalls (`pushforward.metrics.manifold.prdc`). Where a share has
+    fallen below its limit, and by more than chance explains, training ends with the weights of the last check that was passed.
+
+    It looks at variety alone: samples that are as varied but of lower quality end no training. Compare the run with its start.
+
+    Args:
+        coverage: The least coverage, as a share of the reference's, in [0, 1]; 0 is no limit.
+        recall: The least recall, as a share of the reference's, in [0, 1]; 0 is no limit.
+        checks: How often, at equal shares of training.
+        samples: Samples and training examples that are compared at most.
+
+    Raises:
+        UsageError: For a number out of range.
+    """
+
+    coverage: float = 0.97
+    recall: float = 0.95
+    checks: int = 8
+    samples: int = 2000
+
+    def __post_init__(self) -> None:
+        for name in ("coverage", "recall"):
+            share(f"The least {name}", getattr(self, name), " of the start's")
+        for name, least in (("checks", 1), ("samples", 1)):
+            whole(name, getattr(self, name), least)
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,9 @@ import torch
 from torch import Tensor
 
 from pushforward.arguments import number, one_of, whole
+from pushforward.denoisers import shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.predictor import shaped
-
-__all__ = ["DERIVATIVES", "End", "Middle", "Progressive", "Rule", "Start", "Where"]
 
 DERIVATIVES = ("none", "forward", "difference")
 DIRECTIONS = ("pair", "map")
@@ -132,8 +130,6 @@ class Start(Rule):
         super().__init__(average)
         if not 0 < last <= first <= 1:
             raise UsageError(f"Start needs 0 < last <= first <= 1, got first={first} and last={last}.")
-        if not 0 < over <= 1:
-            raise UsageError(f"over is a share of training in (0, 1], got {over}.")
         self.first, self.last, self.over, self.derivative = first, last, over, one_of("derivative", derivative, DERIVATIVES)
         self.direction = one_of("direction", direction, DIRECTIONS)
 
@@ -142,7 +138,6 @@ class Start(Rule):
         return self.first * (self.last / self.first) ** min(1.0, progress / self.over)
 
     def target(self, where: Where) -> Tensor:
-        """A v + (1 - a) F(x_m, m, s), or the limit."""
         x, t, s, v = where.x, where.t, where.s, where.velocity
         share, exact = self.share(where.progress), self.derivative != "none"
         if share == 1 and not exact:
@@ -171,7 +166,6 @@ class Middle(Rule):
         self.random = random
 
     def target(self, where: Where) -> Tensor:
-        """The two legs, weighted by their lengths."""
         x, t, s = where.x, where.t, where.s
         share = where.draws.stream("middle").uniform().to(t) if self.random else torch.full_like(t, 0.5)
         m = t - share * (t - s)
@@ -197,11 +191,9 @@ class Progressive(Rule):
         self.stages = whole("stages", stages, 1)
 
     def stage(self, progress: float) -> int:
-        """The number of the stage, from 0."""
         return min(self.stages - 1, int(progress * self.stages))
 
     def target(self, where: Where) -> Tensor:
-        """As that of `Middle`."""
         return Middle().target(where)
 
 
@@ -220,12 +212,9 @@ class End(Rule):
 
     def __init__(self, share: float = 0.05, *, derivative: str = "none", average: float | None = None) -> None:
         super().__init__(average)
-        if not 0 < share <= 1:
-            raise UsageError(f"share is in (0, 1], got {share}.")
         self.share, self.derivative = share, one_of("derivative", derivative, DERIVATIVES)
 
     def target(self, where: Where) -> Tensor:
-        """(1 - h) F(x_t, t, m) + h F(x_m, m, m), or the limit."""
         x, t, s = where.x, where.t, where.s
         if self.derivative == "none":
             m = s + self.share * (t - s)

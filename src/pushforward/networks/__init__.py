@@ -18,26 +18,24 @@ from __future__ import annotations
 
 from torch import nn
 
-from pushforward.networks.autoencoder import Decoder, Encoder
-from pushforward.networks.columns import ColumnTransformer
-from pushforward.networks.compression import Compressor, Expander
-from pushforward.networks.dcgan import DCGANCritic, DCGANGenerator
+from pushforward.networks.autoencoder import Codebook, Compressor, Decoder, Encoder, Expander, Rounding
+from pushforward.networks.blocks import ProjectionHead, Spectral
 from pushforward.networks.dit import DiT
 from pushforward.networks.embedding import Conditioning, TimeEmbedding
-from pushforward.networks.fourier_features import FourierFeatures
+from pushforward.networks.gan import (
+    Critic,
+    DCGANCritic,
+    DCGANGenerator,
+    Generator,
+    Packed,
+    PatchCritic,
+    TextbookCritic,
+    TextbookGenerator,
+)
 from pushforward.networks.level_posterior import LevelPosterior
-from pushforward.networks.mlp import MLP, Reshaped
-from pushforward.networks.packing import Packed
-from pushforward.networks.patch import PatchCritic
-from pushforward.networks.perceptron import Perceptron
-from pushforward.networks.perceptual import PretrainedFeatures
-from pushforward.networks.projected import ProjectedCritic
-from pushforward.networks.projection import ProjectionHead
-from pushforward.networks.quantise import Codebook, Rounding
-from pushforward.networks.resnet import Critic, Generator
-from pushforward.networks.sign_codes import SignCodes
-from pushforward.networks.spectral import Spectral
-from pushforward.networks.textbook import TextbookCritic, TextbookGenerator
+from pushforward.networks.mlp import MLP, FourierFeatures, Perceptron, Reshaped, SignCodes
+from pushforward.networks.pretrained import PretrainedFeatures, ProjectedCritic
+from pushforward.networks.table import ColumnTransformer
 from pushforward.networks.unet import UNet
 
 __all__ = [

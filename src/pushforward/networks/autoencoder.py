@@ -1,23 +1,22 @@
-"""Convolutional encoder and decoder: images to codes and back."""
+"""Encoders and decoders of images to vectors and to maps, and quantisers of codes."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.networks.blocks import Level, Norm
-from pushforward.networks.checks import check_input, image_shape, level_widths, positive, size_choice, stem_of
+from pushforward.errors import UsageError
+from pushforward.networks.blocks import Level, Norm, fold, pad_to, unfold
+from pushforward.networks.checks import check_input, image_shape, level_widths, size_choice, stem_of
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of
-from pushforward.networks.folding import fold, pad_to, unfold
-from pushforward.networks.resnet import grids
-
-__all__ = ["SIZES", "Decoder", "Encoder"]
+from pushforward.networks.gan import grids
 
 SIZES = {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)}
 """Channels at the finest level and residual blocks per level."""
@@ -44,7 +43,6 @@ class _Half(nn.Module, ABC):
         self, shape: Sequence[int], *, latent: int, width: int, blocks: int = 1, conditions: Kinds = None, stem: int = 1
     ) -> None:
         super().__init__()
-        positive(latent=latent, width=width, blocks=blocks, stem=stem)
         self.shape = image_shape(shape)
         self.latent, self.width, self.blocks = latent, width, blocks
         self.conditions = kinds_of(conditions)
@@ -63,7 +61,6 @@ class _Half(nn.Module, ABC):
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, conditions: Kinds = None) -> Self:
-        """Build one of three sizes; the class says how many parameters each has."""
         stem = stem_of(size, shape, 16)
         width, blocks = size_choice(size, SIZES)
         return cls(shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem)
@@ -127,3 +124,301 @@ class Decoder(_Half):
                 h = h.contiguous(memory_format=torch.channels_last)
             h = level(h, films)
         return unfold(self.leave(F.silu(self.norm(h))), self.stem, self.shape).to(x.dtype)
+
+
+FACTORS = (1, 2, 4, 8)
+
+
+def map_shape(shape: Sequence[int], channels: int, factor: int) -> tuple[int, int, int]:
+    """The shape of the map that images become; sides that the factor does not divide are rounded up.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        channels: Of the map.
+        factor: Pixels of the image for one of the map, along a side.
+
+    Raises:
+        UsageError: A factor that is none of 1, 2, 4 and 8, or one larger than both sides.
+    """
+    _, height, width = image_shape(shape)
+    if factor not in FACTORS:
+        raise UsageError(f"factor is {factor}; expected one of {', '.join(map(str, FACTORS))}.")
+    if factor > max(height, width):
+        raise UsageError(f"Images of {height} x {width} pixels cannot be made smaller {factor} times: expected a smaller factor.")
+    return channels, -(-height // factor), -(-width // factor)
+
+
+class _Trunk(NamedTuple):
+    stem: int
+    channels: list[int]
+    conditioning: Conditioning
+    modulation: Modulation | None
+    levels: nn.ModuleList
+
+
+def _trunk(width: int, blocks: int, factor: int, conditions: Kinds, rising: bool = False) -> _Trunk:
+    """The side of the patches that are folded, and levels in their order: finest first, or coarsest first where sides rise."""
+    stem = min(factor, 2)
+    number = (factor // stem).bit_length()
+    channels = level_widths(width, number, 2)[:: -1 if rising else 1]
+    order = [w for w in channels for _ in range(blocks)]
+    conditioning = Conditioning(2 * width, conditions=conditions, times=0)
+    modulation = Modulation.films(2 * width, order) if conditions else None
+    return _Trunk(stem, channels, conditioning, modulation, nn.ModuleList([Level(w, blocks) for w in channels]))
+
+
+class Compressor(nn.Module):
+    """Images to maps ``factor`` times smaller: patches of 2 x 2 folded into channels, then residual blocks and halvings.
+
+    Images whose sides the factor does not divide are padded by repeating their last row and column.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        outputs: Channels of the map: twice a code's where it holds means and log-variances.
+        factor: 1, 2, 4 or 8.
+        width: Channels at the finest level; coarser ones have twice as many.
+        blocks: Residual blocks per level.
+        conditions: Kinds of condition by name; None for an unconditional network.
+
+    References:
+        Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, 2022.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], *, outputs: int, factor: int, width: int, blocks: int = 1, conditions: Kinds = None
+    ) -> None:
+        super().__init__()
+        self.shape = image_shape(shape)
+        self.map = map_shape(shape, outputs, factor)
+        self.outputs, self.factor, self.width, self.blocks = outputs, factor, width, blocks
+        self.conditions = kinds_of(conditions)
+        self.stem, channels, self.conditioning, self.modulation, levels = _trunk(width, blocks, factor, self.conditions)
+        self.enter = nn.Conv2d(self.shape[0] * self.stem**2, channels[0], 3, padding=1)
+        self.levels = levels
+        self.shrink = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
+        self.norm = Norm(channels[-1])
+        self.leave = nn.Conv2d(channels[-1], outputs, 3, padding=1)
+
+    @classmethod
+    def sized(cls, size: str, *, shape: Sequence[int], outputs: int = 8, factor: int = 4, conditions: Kinds = None) -> Compressor:
+        """Build one of three sizes: 24, 48 or 96 channels at the finest level."""
+        width, blocks = size_choice(size, SIZES)
+        return cls(shape, outputs=outputs, factor=factor, width=width, blocks=blocks, conditions=conditions)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Maps (n, outputs, height / factor, width / factor), sides rounded up, of images x in model units."""
+        check_input(x, self.shape, "Compressor")
+        vector = self.conditioning(x.shape[0], x.device, t, condition)
+        films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
+        h = self.enter(fold(pad_to(x, self.factor), self.stem))
+        for index, level in enumerate(self.levels):
+            if index:
+                h = self.shrink[index - 1](h)
+            h = level(h, films)
+        return self.leave(F.silu(self.norm(h))).to(x.dtype)
+
+
+class Expander(nn.Module):
+    """Maps to images ``factor`` times larger: the mirror image of `Compressor`.
+
+    Args:
+        shape: (channels, height, width) of the output.
+        inputs: Channels of the map.
+        factor: 1, 2, 4 or 8.
+        width: Channels at the finest level; coarser ones have twice as many.
+        blocks: Residual blocks per level.
+        conditions: Kinds of condition by name; None for an unconditional network.
+
+    References:
+        Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, 2022.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], *, inputs: int, factor: int, width: int, blocks: int = 1, conditions: Kinds = None
+    ) -> None:
+        super().__init__()
+        self.shape = image_shape(shape)
+        self.map = map_shape(shape, inputs, factor)
+        self.inputs, self.factor, self.width, self.blocks = inputs, factor, width, blocks
+        self.conditions = kinds_of(conditions)
+        self.stem, channels, self.conditioning, self.modulation, levels = _trunk(
+            width, blocks, factor, self.conditions, rising=True
+        )
+        self.enter = nn.Conv2d(inputs, channels[0], 3, padding=1)
+        self.levels = levels
+        self.grow = nn.ModuleList([nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(channels)])
+        self.norm = Norm(channels[-1])
+        self.leave = nn.Conv2d(channels[-1], self.shape[0] * self.stem**2, 3, padding=1)
+
+    @classmethod
+    def sized(cls, size: str, *, shape: Sequence[int], inputs: int = 4, factor: int = 4, conditions: Kinds = None) -> Expander:
+        """Build one of three sizes: 24, 48 or 96 channels at the finest level."""
+        width, blocks = size_choice(size, SIZES)
+        return cls(shape, inputs=inputs, factor=factor, width=width, blocks=blocks, conditions=conditions)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Images (n, channels, height, width) of maps x (n, inputs, height / factor, width / factor), sides rounded up."""
+        check_input(x, self.map, "Expander")
+        vector = self.conditioning(x.shape[0], x.device, t, condition)
+        films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
+        h = self.enter(x.contiguous(memory_format=torch.channels_last))
+        for index, level in enumerate(self.levels):
+            if index:
+                h = F.pixel_shuffle(self.grow[index - 1](h), 2).contiguous(memory_format=torch.channels_last)
+            h = level(h, films)
+        return unfold(self.leave(F.silu(self.norm(h))), self.stem, self.shape).to(x.dtype)
+
+
+DEAD = 0.03
+"""A code is dead where it is used less than this share of the mean use of all codes."""
+
+
+def _straight_through(h: Tensor, q: Tensor) -> Tensor:
+    return q.detach() + (h - h.detach())
+
+
+class Codebook(nn.Module):
+    """Vector quantisation: each place's vector becomes the nearest of ``size`` learned ones.
+
+    The vectors are running means of the vectors assigned to them, not parameters. Codes that are hardly used are dead: they are
+    put where vectors of the present batch are.
+
+    Args:
+        size: How many codes there are.
+        dim: Numbers in one.
+        decay: Of the running means, for each step.
+
+    References:
+        van den Oord et al., Neural Discrete Representation Learning (VQ-VAE, 2017), appendix A.1, for the running means;
+        Dhariwal et al., Jukebox (2020), section 3, for the restart.
+    """
+
+    counts: Tensor
+    sums: Tensor
+
+    def __init__(self, size: int, dim: int, decay: float = 0.99) -> None:
+        super().__init__()
+        self.size, self.dim, self.decay = size, dim, decay
+        self.register_buffer("counts", torch.ones(size))
+        self.register_buffer("sums", torch.randn(size, dim) / math.sqrt(dim))
+
+    @property
+    def vectors(self) -> Tensor:
+        """The codes' vectors, (size, dim)."""
+        return self.sums / self.counts.clamp(min=1e-6)[:, None]
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantise.
+
+        Args:
+            h: (n, dim, ...).
+
+        Returns:
+            The nearest vectors, of the shape of ``h`` and with its gradient, and the codes' numbers, int64 (n, ...).
+        """
+        positions = h.detach().movedim(1, -1)
+        flat, vectors = positions.reshape(-1, self.dim).float(), self.vectors
+        with torch.autocast(h.device.type, enabled=False):
+            distances = vectors.square().sum(1) - 2 * flat @ vectors.T
+        index = distances.argmin(1).reshape(positions.shape[:-1])
+        return _straight_through(h, self.look_up(index).to(h.dtype)), index
+
+    def look_up(self, index: Tensor) -> Tensor:
+        """The vectors of codes: (n, dim, ...) from numbers (n, ...)."""
+        return self.vectors[index].movedim(-1, 1)
+
+    def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """The statistics of a batch for `follow`, summed over its vectors; the sums of several parts add up.
+
+        Args:
+            h: The vectors, (n, dim, ...).
+            index: The codes' numbers, (n, ...).
+
+        Returns:
+            ``counts`` (size,), how often each code was assigned, and ``sums`` (size, dim), of the vectors that got it.
+        """
+        flat, codes = self._flat(h), index.reshape(-1)
+        counts = torch.bincount(codes, minlength=self.size).to(self.counts)
+        return {"counts": counts, "sums": torch.zeros_like(self.sums).index_add_(0, codes, flat)}
+
+    def candidates(self, h: Tensor, place: Tensor) -> Tensor:
+        """One vector of each example, for codes that are dead, (n, dim).
+
+        Args:
+            h: The vectors, (n, dim, ...).
+            place: Random numbers in [0, 1), (n,): which of an example's vectors.
+        """
+        positions = self._flat(h).reshape(len(h), -1, self.dim)
+        return positions[torch.arange(len(h), device=h.device), (place * positions.shape[1]).long()]
+
+    @torch.no_grad()
+    def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:
+        """Move the vectors towards those assigned to them, and dead codes to vectors of this batch.
+
+        Args:
+            counts: Of the whole batch; see `assigned`.
+            sums: Of the whole batch.
+            candidates: A vector of each of the batch's n examples, (n, dim).
+            choice: Random numbers in [0, 1), (n,): dead codes take the candidates of the smallest, one each.
+            places: Vectors in an example.
+        """
+        self.counts.lerp_(counts, 1 - self.decay)
+        self.sums.lerp_(sums, 1 - self.decay)
+        even = len(candidates) * places / self.size
+        dead = (self.counts < DEAD * even).nonzero().flatten()[: len(candidates)]
+        if len(dead):
+            self.counts[dead] = even
+            self.sums[dead] = even * candidates[torch.argsort(choice)[: len(dead)]]
+
+    def _flat(self, h: Tensor) -> Tensor:
+        return h.detach().movedim(1, -1).reshape(-1, self.dim).float()
+
+
+class Rounding(nn.Module):
+    """Finite scalar quantisation: every number is squashed and rounded to one of a few levels; there is nothing to learn.
+
+    Args:
+        levels: Levels of each number, at least 3; the book has their product of codes.
+
+    References:
+        Mentzer et al., Finite Scalar Quantization: VQ-VAE Made Simple (2023), section 3.1 and appendix A.1.
+    """
+
+    levels: tuple[int, ...]
+
+    def __init__(self, levels: Sequence[int] = (8, 6, 5)) -> None:
+        super().__init__()
+        self.levels = tuple(int(level) for level in levels)
+        self.dim, self.size = len(self.levels), math.prod(self.levels)
+
+    def _of(self, values: Sequence[float], like: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(1, -1, *(1,) * (like.dim() - 2))
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantise.
+
+        Args:
+            h: (n, dim, ...).
+
+        Returns:
+            The levels, scaled to [-1, 1], of the shape of ``h`` and with the gradient of the squashing, and the codes' numbers,
+            int64 (n, ...).
+        """
+        # an even number of levels lies half a step to one side, so that rounding gives exactly so many
+        half = [(level - 1) * (1 + 1e-3) / 2 for level in self.levels]
+        offset = [0.0 if level % 2 else 0.5 for level in self.levels]
+        shift = [math.atanh(o / w) for o, w in zip(offset, half, strict=True)]
+        squashed = torch.tanh(h + self._of(shift, h)) * self._of(half, h) - self._of(offset, h)
+        whole = _straight_through(squashed, squashed.round())
+        middle = self._of([level // 2 for level in self.levels], h)
+        digits = (whole.detach() + middle).long()
+        places = self._of([math.prod(self.levels[:place]) for place in range(self.dim)], h).long()
+        return whole / middle, (digits * places).sum(1)
+
+    def look_up(self, index: Tensor) -> Tensor:
+        """The scaled levels of codes: (n, dim, ...) from numbers (n, ...)."""
+        digits, rest = [], index
+        for level in self.levels:
+            digits.append((rest % level - level // 2) / (level // 2))
+            rest = rest // level
+        return torch.stack(digits, 1).float()

@@ -10,25 +10,7 @@ from torch import Tensor
 from pushforward.arguments import one_of
 from pushforward.errors import UsageError
 
-__all__ = ["check_input", "count", "image_shape", "level_widths", "positive", "size_choice", "stem_of", "vector_shape"]
-
 T = TypeVar("T")
-
-
-def positive(least: int = 1, /, **sizes: int) -> None:
-    """Refuse sizes, by name, that are no whole numbers or below the least.
-
-    Raises:
-        UsageError: Naming the first of them.
-    """
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < least:
-            raise UsageError(f"{name} is {size!r}; expected a whole number of at least {least}.")
-
-
-def count(**sizes: int) -> None:
-    """Refuse sizes that are no whole numbers or below zero (``times`` may be 0: none); see `positive`."""
-    positive(0, **sizes)
 
 
 def level_widths(width: int, number: int, most: int) -> list[int]:

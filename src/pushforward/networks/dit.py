@@ -8,13 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.errors import UsageError
-from pushforward.networks.blocks import attend
-from pushforward.networks.checks import check_input, image_shape, positive, size_choice
+from pushforward.networks.blocks import attend, pad_to, unfold
+from pushforward.networks.checks import check_input, image_shape, size_choice
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, kinds_of
-from pushforward.networks.folding import pad_to, unfold
-
-__all__ = ["DiT"]
 
 
 class TransformerBlock(nn.Module):
@@ -71,9 +67,6 @@ class DiT(nn.Module):
         conditions: Kinds of condition by name; None for an unconditional network.
         times: Number of times per example; 0 for none.
 
-    Raises:
-        UsageError: A size is out of range, or ``heads`` does not divide ``width``.
-
     References:
         Peebles and Xie, Scalable Diffusion Models with Transformers, 2023.
     """
@@ -82,9 +75,6 @@ class DiT(nn.Module):
         self, shape: Sequence[int], *, patch: int, width: int, depth: int, heads: int, conditions: Kinds = None, times: int = 1
     ) -> None:
         super().__init__()
-        positive(patch=patch, width=width, depth=depth, heads=heads)
-        if width % heads:
-            raise UsageError(f"{heads} heads do not divide a width of {width}.")
         self.shape = image_shape(shape)
         self.patch, self.width, self.depth, self.heads = patch, width, depth, heads
         self.conditions = kinds_of(conditions)

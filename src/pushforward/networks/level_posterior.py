@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from pushforward.data.spaces import Space
 from pushforward.networks.embedding import Condition
 
-__all__ = ["LevelPosterior"]
-
 REACH = 4
 """Levels on either side that share a posterior narrower than `WIDE` spacings; the rest have less than 1e-4 of it."""
 WIDE = 1.2

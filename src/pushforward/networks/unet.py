@@ -10,13 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.errors import UsageError
-from pushforward.networks.blocks import Level, Norm, zeroed
-from pushforward.networks.checks import check_input, image_shape, positive, size_choice, stem_of
+from pushforward.networks.blocks import Level, Norm, fold, pad_to, unfold, zeroed
+from pushforward.networks.checks import check_input, image_shape, size_choice, stem_of
 from pushforward.networks.embedding import Condition, Conditioning, Film, Kinds, Modulation, films_of, kinds_of
-from pushforward.networks.folding import fold, pad_to, unfold
-
-__all__ = ["UNet"]
 
 
 class UNet(nn.Module):
@@ -41,9 +37,6 @@ class UNet(nn.Module):
         heads: Attention heads at the coarsest level; 0 for no attention.
         dropout: Share of features dropped in each block, in [0, 1).
 
-    Raises:
-        UsageError: A size is out of range, or the coarsest width is no multiple of ``heads``.
-
     References:
         Ronneberger et al., U-Net, 2015; Ho et al., Denoising Diffusion Probabilistic Models, 2020;
         Dhariwal and Nichol, Diffusion Models Beat GANs on Image Synthesis, 2021;
@@ -63,21 +56,11 @@ class UNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        positive(blocks=blocks, stem=stem)
-        if not widths:
-            raise UsageError("A UNet needs at least one level; got no widths.")
-        for width in widths:
-            positive(width=width)
-        if not 0 <= dropout < 1:
-            raise UsageError(f"dropout is {dropout}; expected a share in [0, 1).")
         self.shape = image_shape(shape)
         self.widths = tuple(widths)
         self.blocks = blocks
         self.conditions = kinds_of(conditions)
         self.times, self.stem, self.heads, self.dropout = times, stem, heads, dropout
-
-        if heads < 0 or (heads and widths[-1] % heads):
-            raise UsageError(f"{heads} heads do not divide the {widths[-1]} channels of the coarsest level.")
         pixels = self.shape[0] * stem**2
         self.enter = nn.Conv2d(pixels, widths[0], 3, padding=1)
         self.down = nn.ModuleList([Level(w, blocks, dropout=dropout) for w in widths[:-1]])
@@ -128,7 +111,6 @@ class UNet(nn.Module):
     def _encoded(
         self, x: Tensor, t: Tensor | None, condition: Condition | None
     ) -> tuple[list[Tensor], Tensor, Iterator[Film], Tensor | None]:
-        """What each level holds, what enters the middle, the films of the other blocks, and the embedding."""
         check_input(x, self.shape, "UNet")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         number = self.blocks * (2 * len(self.widths) - 1)

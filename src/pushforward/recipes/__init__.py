@@ -1,27 +1,29 @@
-"""Recipes: the one place where methods meet networks; one file each.
+"""Recipes: the one place where methods meet networks; one module for a family of models.
 
-A recipe is a function ``name(space, size="small", **settings) -> Recipe`` in a file of its own name. A file
+A recipe is a function ``name(space, size="small", **settings) -> Recipe``. A file
 outside the package can hold one as well (`load_file`).
 """
 
 from pushforward.recipes.autoencoder import autoencoder
-from pushforward.recipes.consistency import consistency
-from pushforward.recipes.ddpm import ddpm
-from pushforward.recipes.distil import distil
-from pushforward.recipes.dmd import dmd
-from pushforward.recipes.edm import edm
-from pushforward.recipes.finish import finish
+from pushforward.recipes.diffusion import ddpm, edm, vdm
+from pushforward.recipes.distil import distil, dmd, finish
 from pushforward.recipes.flow import flow
+from pushforward.recipes.flow_maps import consistency, meanflow, shortcut
 from pushforward.recipes.gan import gan
-from pushforward.recipes.hvae import hvae
-from pushforward.recipes.meanflow import meanflow
-from pushforward.recipes.options import MODELS, frozen_parts, missing_parts, settings, words_of
-from pushforward.recipes.recipe import Recipe, RecipeFunction, Training, load_file, named
-from pushforward.recipes.schedule import Schedule
-from pushforward.recipes.shortcut import shortcut
-from pushforward.recipes.vae import vae
-from pushforward.recipes.vdm import vdm
-from pushforward.recipes.vqvae import vqvae
+from pushforward.recipes.recipe import (
+    MODELS,
+    Recipe,
+    RecipeFunction,
+    Schedule,
+    Training,
+    frozen_parts,
+    load_file,
+    missing_parts,
+    named,
+    settings,
+    words_of,
+)
+from pushforward.recipes.vae import hvae, vae, vqvae
 
 __all__ = [
     "MODELS",

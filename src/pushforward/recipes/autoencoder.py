@@ -12,16 +12,13 @@ from pushforward.arguments import one_of
 from pushforward.data import ImageSpace, Space, TableSpace
 from pushforward.errors import UsageError
 from pushforward.methods import PerceptualAutoencoder
-from pushforward.methods.perceptual_autoencoder import LossWeights
+from pushforward.methods.autoencoders import LossWeights
 from pushforward.networks import Compressor, Expander, PatchCritic, PretrainedFeatures
-from pushforward.networks.compression import map_shape
+from pushforward.networks.autoencoder import map_shape
 from pushforward.recipes.choice import batch_size, precision
 from pushforward.recipes.choice import critic as choose_critic
-from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
-from pushforward.recipes.recipe import Recipe, Training, on_space
+from pushforward.recipes.recipe import LOSS, NETWORK, REGULARISATION, SCHEDULE, Recipe, Training, on_space
 from pushforward.recipes.vae import vae
-
-__all__ = ["autoencoder"]
 
 ROW_CODE = 32
 """Numbers of the code of a row at most, by default."""

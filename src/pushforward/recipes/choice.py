@@ -1,4 +1,4 @@
-"""Which network suits which space."""
+"""The network that suits a space, and how denoisers are trained."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import Any
 from torch import nn
 
 from pushforward.arguments import one_of
+from pushforward.conditions import Known
 from pushforward.data import ImageSpace, Space, TableSpace
+from pushforward.data.spaces import TableSpace as TableSpace_of_tables
+from pushforward.denoisers import TableDenoiser
 from pushforward.errors import UsageError
+from pushforward.methods.denoising import TableDenoising
 from pushforward.networks import (
     MLP,
+    ColumnTransformer,
     Critic,
     DCGANCritic,
     DCGANGenerator,
@@ -31,25 +36,9 @@ from pushforward.networks import (
     TextbookGenerator,
     UNet,
 )
-from pushforward.networks.checks import count, size_choice
+from pushforward.networks.checks import size_choice
+from pushforward.paths import Path
 from pushforward.recipes.recipe import Training
-
-__all__ = [
-    "PAIRS",
-    "SIZES",
-    "batch_size",
-    "code_length",
-    "critic",
-    "decoder",
-    "denoising_network",
-    "denoising_training",
-    "encoder",
-    "extent_of",
-    "flat",
-    "generator",
-    "perceptron",
-    "precision",
-]
 
 SIZES = ("tiny", "small", "base")
 PAIRS: dict[str, tuple[Any, Any]] = {
@@ -188,7 +177,6 @@ def critic(
         normalise: Whether a DCGAN has its batch normalisation.
     """
     chosen, conditions = _pair(space, kind), space.conditions
-    count(fourier_features=fourier_features)
     if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
         raise UsageError("Fourier features are for a critic of vectors that is an mlp; leave fourier_features out.")
     if chosen == "projected":
@@ -208,7 +196,6 @@ def critic(
 
 
 def _with_waves(network: nn.Module, space: Space, pack: int, waves: int) -> nn.Module:
-    """A critic that receives Fourier features of vectors, or of packs of them; of a table of its scores alone."""
     size = Packed.shape(space.shape, pack, space.conditions)[0] if pack > 1 else space.size
     if not isinstance(space, TableSpace):
         return FourierFeatures(network, size, waves)
@@ -228,11 +215,6 @@ def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Mod
 
 
 def _pair(space: Space, kind: str) -> str:
-    """The name of a generator's and a critic's architecture.
-
-    Raises:
-        UsageError: For an unknown one, or one that cannot take this shape.
-    """
     if one_of("network", kind, ("auto", "mlp", *PAIRS)) == "auto":
         return "mlp" if flat(space) else "dcgan"
     others = ("mlp", "textbook") if len(space.shape) == 1 else ("mlp",)
@@ -276,3 +258,56 @@ def extent_of(space: Space) -> float:
     """The widest channel's distance from its lowest to its highest value, in model units."""
     bounds = space.bounds
     return 2.0 if bounds is None else float((bounds[1] - bounds[0]).max())
+
+
+NETWORKS = ("auto", "mlp", "columns")
+BATCH, TOKENS = 512, 64
+"""Rows of a batch, and the most columns at which a transformer over columns has as many."""
+TABLES_SIZES = {"tiny": (64, 3), "small": (256, 4), "base": (512, 6)}
+"""Width and depth of the MLP."""
+WAVES = 5
+"""Frequencies of each score that the MLP receives."""
+
+
+def table_denoising(
+    space: Space, size: str, network: str | nn.Module, path: Path, prediction: str, **options: Any
+) -> TableDenoising:
+    """The method that denoises rows of a table.
+
+    ``network`` is "auto", "mlp", "columns" for a transformer with a token for each column, or a module; ``prediction`` is the one
+    whose squared error is the loss of scores.
+
+    Raises:
+        UsageError: For an unknown network or size.
+    """
+    assert isinstance(space, TableSpace_of_tables)
+    space = _with_known(space)
+    waves = WAVES if network in ("auto", "mlp") else 0
+    net = network if isinstance(network, nn.Module) else _network(space, size, network, waves)
+    return TableDenoising(TableDenoiser(net, path, prediction, space, waves=waves), **options)
+
+
+def _network(space: TableSpace_of_tables, size: str, kind: str, waves: int) -> nn.Module:
+    one_of("network", kind, NETWORKS, " for a table")
+    conditions = {name: condition for name, condition in space.conditions.items() if not condition.learned}
+    if kind == "columns":
+        return ColumnTransformer.sized(size, shape=space.shape, starts=space.starts, conditions=conditions)
+    width, depth = size_choice(size, TABLES_SIZES)
+    inputs = space.size + len(space.fields) + 2 * waves * len(space.scored)
+    return MLP(inputs, space.size, width=width, depth=depth, conditions=conditions)
+
+
+def _with_known(space: TableSpace_of_tables) -> TableSpace_of_tables:
+    name = next(name for name in ("known", "known_columns", "given_columns") if name not in space.names)
+    return space.with_conditions({**space.conditions, name: Known(space.fields)})
+
+
+def table_training(size: str, space: TableSpace_of_tables, network: str | nn.Module) -> Training:
+    """How a denoiser of rows is trained; bfloat16 saves little in narrow networks.
+
+    The transformer over columns computes a token for each cell: of more than 64 columns a batch has fewer rows, so that a step
+    costs no more.
+    """
+    columns = max(TOKENS, len(space.fields)) if network == "columns" else TOKENS
+    rows = max(64, BATCH * TOKENS // columns // 64 * 64)
+    return Training(rows, lr=1e-3, precision="auto" if size == "base" else "float32")

@@ -1,4 +1,4 @@
-"""A flow, distilled to one call or a few."""
+"""Students of a flow: distilled to one call or a few, by distribution matching, and finished by a critic."""
 
 from __future__ import annotations
 
@@ -9,26 +9,34 @@ from typing import Annotated, Any
 
 from torch import nn
 
-from pushforward import spec
 from pushforward.arguments import one_of, whole
 from pushforward.data import Space
-from pushforward.denoiser import Denoiser, trained
+from pushforward.denoisers import Denoiser, FlowMap, Guided, TableDenoiser, trained
 from pushforward.errors import UsageError
-from pushforward.guidance import Guided
-from pushforward.methods import Distillation, LatentMethod, Mapping, Method, Trajectories
-from pushforward.methods.likeness import Likeness
-from pushforward.methods.pairs import Dyadic, Pairs, Sorted
+from pushforward.methods import (
+    Anchor,
+    CriticInput,
+    Distillation,
+    DistributionMatching,
+    Finish,
+    Guard,
+    LatentMethod,
+    Mapping,
+    Method,
+    Penalties,
+    Trajectories,
+)
+from pushforward.methods.augmentation import DiffAugment
+from pushforward.methods.flow_map import Dyadic, Pairs, Sorted
+from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
 from pushforward.methods.rules import End, Middle, Progressive, Rule, Start
 from pushforward.networks import UNet
-from pushforward.recipes.choice import SIZES, denoising_network, denoising_training
-from pushforward.recipes.options import LOSS, PATH
-from pushforward.recipes.recipe import Recipe, on_space
-from pushforward.recipes.students import student_of, times_for, times_of_jumps, trajectories_for
-from pushforward.recipes.table_students import distil_table
-from pushforward.table_denoiser import TableDenoiser
+from pushforward.networks.pretrained import FeatureHeads
+from pushforward.recipes.choice import batch_size, denoising_training, extent_of, flat, precision
+from pushforward.recipes.choice import critic as choose_critic
+from pushforward.recipes.recipe import LOSS, NETWORK, PATH, REGULARISATION, SCHEDULE, Recipe, Training, on_space
+from pushforward.recipes.students import copy_of, distil_table, student_of, times_for, times_of_jumps, trajectories_for
 from pushforward.transports import Flow, Latent, inner_of
-
-__all__ = ["distil"]
 
 RULES = ("stored", "start", "middle", "end", "progressive")
 STEPS, STEPS_FROM_DATA = 8, 32
@@ -76,7 +84,7 @@ def distil(
 
     Args:
         space: The data's shape, units and conditions; the teacher's.
-        size: Not chosen: the student's network is the teacher's, with a second time. Another size than the teacher's is refused.
+        size: Not used: the student's network is the teacher's, with a second time.
         teacher: A trained model with many steps. In a latent space the student learns there too.
         calls: The default number of network calls per sample; sampling may take any number.
         rule: Where a jump's target comes from: stored trajectories of the teacher, or the map itself and the teacher's velocity
@@ -116,7 +124,6 @@ def distil(
         usual = inspect.signature(distil).parameters
         others = [name for name, value in given.items() if value != usual[name].default]
         return distil_table(flow, denoiser, size, calls, to_data, trajectories, teacher_steps, others)
-    _check_size(size, space, denoiser.network)
     usual_steps = STEPS if denoiser.source is None else STEPS_FROM_DATA
     teacher_steps = usual_steps if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
@@ -152,11 +159,6 @@ def distil(
 
 
 def _denoiser(flow: Any) -> Denoiser:
-    """The trained denoiser of a teacher.
-
-    Raises:
-        UsageError: For one that has no steps, or is a map already.
-    """
     denoiser = trained(flow.denoiser) if isinstance(flow, Flow) else None
     if denoiser is None:
         raise UsageError(
@@ -168,11 +170,6 @@ def _denoiser(flow: Any) -> Denoiser:
 
 
 def _guidance(given: float | str | Sequence[float]) -> float | tuple[float, float]:
-    """One scale, or the least and the greatest.
-
-    Raises:
-        UsageError: For anything else.
-    """
     parts = given.split(",") if isinstance(given, str) else given if isinstance(given, Sequence) else (given,)
     try:
         scales = [float(part) for part in parts]
@@ -186,25 +183,18 @@ def _guidance(given: float | str | Sequence[float]) -> float | tuple[float, floa
 
 
 def _usual(scales: float | tuple[float, float]) -> float:
-    """The scale at which a map of several is read by default: 1, or the least."""
     if isinstance(scales, float):
         return scales
     return 1.0 if scales[0] <= 1 <= scales[1] else scales[0]
 
 
 def _student(guide: Flow, guidance: Sequence[float] | None) -> Any:
-    """The student of a teacher; guidance leaves it no unconditional branch."""
     denoiser = trained(guide.denoiser)
     assert denoiser is not None
     return student_of(denoiser, denoiser.unconditional and denoiser is guide.denoiser, guidance)
 
 
 def _share(rule: str, stored: float | None) -> float:
-    """The share of training on stored trajectories.
-
-    Raises:
-        UsageError: For an unknown rule, or a share beside the one that has no other part.
-    """
     if one_of("rule", rule, RULES) != "stored":
         usual = 0.0 if rule == "progressive" else 0.5
         return usual if stored is None else stored
@@ -231,33 +221,186 @@ def _rule(rule: str, schedule: tuple[float, float, float], derivative: str, aver
 
 
 def _average(rule: str, average: float | None, network: nn.Module) -> float | None:
-    """The half-life of the average that makes targets; None where the map in training makes them."""
     if average is None and isinstance(network, UNet) and rule in ("start", "middle", "end"):
         return AVERAGE
     return average or None
 
 
-def _check_size(size: str, space: Space, network: nn.Module) -> None:
-    """Refuse a size other than the teacher's; small is the default, so it may not have been given.
-
-    Raises:
-        UsageError: Naming the teacher's size.
-    """
-    if size == "small" or size == (teacher_size := _size_of(space, network)) or teacher_size is None:
-        return
-    raise UsageError(f"The student's network is its teacher's, whose size is {teacher_size}; got {size}. Leave the size out.")
-
-
-def _size_of(space: Space, network: nn.Module) -> str | None:
-    """The size of a network of the recipes; None for others."""
-    described = spec.describe(network)
-    for size in SIZES:
-        for kind in ("auto", "unet", "dit") if space.grid else ("auto",):
-            if spec.describe(denoising_network(space, size, kind)) == described:
-                return size
-    return None
-
-
 def _start_as_teacher(method: Any) -> None:
     inner = method.method if isinstance(method, LatentMethod) else method
     inner.start_from(_student(inner.teacher, inner.flow_map.preconditioning.guidance).state_dict())
+
+
+@on_space
+def dmd(
+    space: Space,
+    size: str = "small",
+    *,
+    teacher: Flow,
+    start: FlowMap | None = None,
+    calls: Annotated[int, PATH] = 1,
+    inside: Annotated[float, PATH] = 0.0,
+    rounds: Annotated[int, LOSS] = 5,
+    least: Annotated[float, LOSS] = 0.02,
+    greatest: Annotated[float, LOSS] = 0.98,
+) -> Recipe:
+    """A student of a flow, ddpm or edm in one call, whose samples follow the difference of the teacher's score and their own.
+
+    Both the teacher and the start sample from noise: models that start from other data have no score.
+
+    Args:
+        space: The data's shape, units and conditions; the teacher's.
+        size: Not used: both networks are the teacher's.
+        teacher: A trained model with many steps, or a map between two times that has learned velocities too (meanflow,
+            shortcut, distil). A consistency model has no score to match, and may only be the start.
+        start: The map to start from, such as a run of distil; the default is the teacher with a second time.
+        calls: The default number of network calls per sample; one is trained.
+        inside: The share of jumps that start at data mixed with noise, which keeps samples in 2 or 4 calls good.
+        rounds: Turns of the denoiser of the student's samples for each of the student's.
+        least: The least share of noise at which the distributions are compared.
+        greatest: The greatest.
+
+    References:
+        Yin et al., One-step Diffusion with Distribution Matching Distillation (2024); Yin et al., Improved Distribution Matching
+        Distillation for Fast Image Synthesis (DMD2, 2024).
+    """
+    denoiser = trained(teacher.denoiser) if isinstance(teacher, Flow) else None
+    if denoiser is None:
+        raise UsageError(
+            "Only the distribution of a model that samples in steps can be matched (flow, ddpm, edm), and this teacher is a "
+            f"{type(teacher).__name__}."
+        )
+    if getattr(denoiser, "only_to_data", False):
+        raise UsageError(
+            "This teacher only maps to data (a consistency model): it has no score, and cannot be matched. Give a flow, ddpm or "
+            "edm as the teacher, and this map as the start."
+        )
+    source = denoiser.source or (start and start.source)
+    if source is not None:
+        raise UsageError(
+            f"The {'start' if denoiser.source is None else 'teacher'} was trained from {source.data}, not from noise: it has no "
+            "score, and cannot be matched. Distil its flow: `pushforward distil RUN`."
+        )
+    student = copy_of(start) if start is not None else _dmd_student(denoiser)
+    method = DistributionMatching(
+        student, copy_of(denoiser), teacher=teacher, rounds=rounds, ends=(least, greatest), inside=inside, steps=calls
+    )
+
+    def first_weights(method: Any) -> None:
+        real = trained(method.teacher.denoiser)
+        assert real is not None
+        method.fake.load_state_dict(real.state_dict())
+        method.flow_map.load_state_dict((start if start is not None else _dmd_student(real)).state_dict())
+
+    rate = 1e-4 if start is not None or denoiser.jumps else 3e-4  # a map that jumps well already is only moved a little
+    training = Training(batch_size(space), lr=rate, betas=(0.0, 0.99), ema=20_000, precision=precision(space))
+    return Recipe(method, training, "dmd", "flow map", first_weights=first_weights)
+
+
+def _dmd_student(denoiser: Any) -> Any:
+    return copy_of(denoiser) if denoiser.jumps else student_of(denoiser)
+
+
+STILL, STILL_FEATURES = 0.15, 0.05
+"""The share of training in which a convolutional critic, which knows nothing at first, learns alone; and one of features."""
+
+
+@on_space
+def finish(
+    space: Space,
+    size: str = "small",
+    *,
+    teacher: FlowMap | Latent,
+    critic: nn.Module | None = None,
+    network: Annotated[str, NETWORK] = "auto",
+    calls: Annotated[int, PATH] = 1,
+    inside: Annotated[float, PATH] = 0.0,
+    anchor: Annotated[float, LOSS] = 0.3,
+    anchor_end: Annotated[float | None, SCHEDULE] = None,
+    still: Annotated[float | None, SCHEDULE] = None,
+    gamma: Annotated[float | None, REGULARISATION] = None,
+    gamma_end: Annotated[float | None, SCHEDULE] = None,
+    difference: Annotated[float, REGULARISATION] = 0.05,
+    penalty_interval: Annotated[int, REGULARISATION] = 1,
+    augment_critic: Annotated[str, REGULARISATION] = "none",
+    strength: Annotated[float, REGULARISATION] = 1.0,
+    coverage: Annotated[float, REGULARISATION] = 0.97,
+    recall: Annotated[float, REGULARISATION] = 0.95,
+    checks: Annotated[int, REGULARISATION] = 8,
+) -> Recipe:
+    """A distilled map (or any other between two times), sharpened by a critic; training ends where it would lose variety.
+
+    Args:
+        space: The data's shape, units and conditions; the teacher's.
+        size: The size of the critic alone, where it is not of features; the map keeps that of its teacher.
+        teacher: The map that is finished: a run of distil, meanflow or dmd. In a latent space the critic looks at codes.
+        critic: A module ``critic(x, None, condition)`` in place of the default.
+        network: The critic's: auto, mlp, dcgan, residual, textbook or projected, as of gan; or features, small critics of the
+            features of the map that is finished, which auto takes where that is a U-Net.
+        calls: The default number of network calls per sample; the game is of one.
+        inside: The share of jumps that start at data mixed with noise, which keeps samples in 2 or 4 calls good.
+        anchor: The weight of the squared distance to the teacher's samples of the same noise.
+        anchor_end: The weight at the end, on a cosine; the default keeps it.
+        still: The share of training in which only the critic learns; the default is .05 for a critic of features, .15 for
+            any other of images, 0 for one of points or rows.
+        gamma: The weight of the penalties on the critic's slope, at data and at samples; the default is 0 for a critic of
+            features, else 1.
+        gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma.
+        difference: The step of the finite differences by which slopes are penalised; 0 differentiates exactly.
+        penalty_interval: Steps between penalties (lazy regularisation).
+        augment_critic: Changes to the critic's inputs, for few images: color, translation, cutout, joined by commas; or none.
+        strength: The probability of each change of augment_critic.
+        coverage: Training ends where coverage falls below this share of the start's by more than noise; 0 allows any.
+        recall: Training ends where recall falls below this share of the start's by more than noise; 0 allows any.
+        checks: How often both are measured, at equal shares of training. The quality of samples is not: compare with the teacher.
+
+    References:
+        Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead; Long Live the GAN! (2024).
+    """
+    augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
+    inner: Any = inner_of(teacher) if isinstance(teacher, Latent) else teacher
+    flow_map, space = getattr(inner, "denoiser", inner), inner.space if isinstance(teacher, Latent) else space
+    critic = critic if critic is not None else _critic(space, size, network, flow_map)
+    by_features = isinstance(critic, FeatureCritic)
+    gamma = gamma if gamma is not None else 1.0 - by_features
+    still = still if still is not None else (STILL_FEATURES if by_features else STILL * (not flat(space)))
+    method: Method = Finish(
+        copy_of(flow_map),
+        critic,
+        teacher=flow_map,
+        penalties=Penalties(
+            "r1+r2", gamma, gamma / 10 if gamma_end is None else gamma_end, None, penalty_interval, difference or None
+        ),
+        critic_input=CriticInput(augment=augment, strength=strength),
+        anchor=Anchor(anchor, anchor_end, inside, still),
+        guard=Guard(coverage, recall, checks) if coverage or recall else None,
+        steps=calls,
+    )
+    family = "flow map"
+    if isinstance(teacher, Latent):
+        method, family = LatentMethod(method, teacher.autoencoder), f"{family} in a latent space"
+    return Recipe(method, _training(space, by_features), "finish", family, first_weights=_finish_start_as_teacher)
+
+
+def _critic(space: Space, size: str, network: str, flow_map: FlowMap) -> nn.Module:
+    unet = flow_map.network
+    if network == "features" and not isinstance(unet, UNet):
+        raise UsageError(
+            f"Only a UNet has features for a critic; the network of this map is a {type(unet).__name__}: choose `network=auto`."
+        )
+    if network in ("auto", "features") and isinstance(unet, UNet):
+        return FeatureCritic(FeatureHeads.of(unet))
+    return choose_critic(space, size, network)
+
+
+def _training(space: Space, by_features: bool) -> Training:
+    critic, moved = (5e-4, 3e-4) if flat(space) else (1e-3, 2e-4 if by_features else 5e-5)
+    players = {"map": {"lr": moved}}
+    return Training(
+        batch_size(space), lr=critic, betas=(0.0, 0.99), clip=None, ema=20_000, precision=precision(space), players=players
+    )
+
+
+def _finish_start_as_teacher(method: Any) -> None:
+    inner = method.method if isinstance(method, LatentMethod) else method
+    inner.flow_map.load_state_dict(inner.teacher.state_dict())

@@ -8,21 +8,16 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.arguments import one_of
-from pushforward.couplings import Coupling, Independent, OptimalTransport, Source
 from pushforward.data import Space, TableSpace
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Denoiser
 from pushforward.errors import UsageError
 from pushforward.methods import Denoising, TeacherPairs, Trajectories
-from pushforward.paths import Linear
-from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat
-from pushforward.recipes.options import NETWORK, PATH
-from pushforward.recipes.recipe import Recipe, on_space
+from pushforward.paths import Coupling, Independent, Linear, OptimalTransport, Source
+from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat, table_denoising, table_training
+from pushforward.recipes.recipe import NETWORK, PATH, Recipe, on_space
 from pushforward.recipes.students import times_for, trajectories_for
-from pushforward.recipes.tables import table_denoising, table_training
 from pushforward.solvers import DPM, DPMSDE, UniPC
 from pushforward.transports import Flow
-
-__all__ = ["flow"]
 
 COUPLINGS = ("independent", "ot", "reflow")
 
@@ -73,7 +68,7 @@ def flow(
         return Recipe(rows, table_training(size, space, network), "flow", "flow matching")
     if source is not None and not isinstance(source, (str, Path, Source)):
         raise UsageError(
-            f"source is a data set's name or path, or a pushforward.couplings.Source, got a {type(source).__name__}. "
+            f"source is a data set's name or path, or a pushforward.paths.couplings.Source, got a {type(source).__name__}. "
             "Save arrays as a .npy file."
         )
     start = Source(str(source), space) if isinstance(source, (str, Path)) else source
@@ -101,11 +96,6 @@ def flow(
 
 
 def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int | None) -> TeacherPairs:
-    """Pairs of a teacher.
-
-    Raises:
-        UsageError: For another coupling with a teacher, none without, or a source beside the teacher.
-    """
     if teacher is None:
         raise UsageError("The coupling reflow pairs noise with samples of a trained flow, ddpm or edm: name it as `teacher`.")
     if coupling != "reflow":

@@ -7,21 +7,15 @@ from typing import Annotated, Any
 
 from torch import nn
 
-from pushforward.augmentation import DiffAugment
 from pushforward.data import Space, TableSpace
 from pushforward.methods import GAN
-from pushforward.methods.critic_input import CriticInput
-from pushforward.methods.objectives import OBJECTIVES
-from pushforward.methods.penalties import Penalties
-from pushforward.networks.straight_through import StraightThrough
+from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Penalties
+from pushforward.methods.augmentation import DiffAugment
+from pushforward.networks.table import StraightThrough
 from pushforward.recipes.choice import batch_size, code_length, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
-from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
-from pushforward.recipes.recipe import Recipe, Training, on_space
-from pushforward.recipes.schedule import Schedule
-
-__all__ = ["gan"]
+from pushforward.recipes.recipe import LOSS, NETWORK, REGULARISATION, SCHEDULE, Recipe, Schedule, Training, on_space
 
 PLAIN = 1024
 """A DCGAN of images of at most so many numbers leaves its early state of one image for each label sooner with short noise."""

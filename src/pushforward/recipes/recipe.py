@@ -1,22 +1,78 @@
-"""A recipe: a method with networks chosen for a space, and how to train it."""
+"""Recipes as data: a method with its training, the schedule of its rates, and the options of the command line."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 import math
-from collections.abc import Callable, Mapping
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pushforward import plugins
-from pushforward.arguments import number, whole
+from pushforward.arguments import number, one_of, weight, whole
 from pushforward.data import Space, dataset_of
 from pushforward.data.core.train_hashes import Seen
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError
 from pushforward.methods.method import Method
-from pushforward.recipes.schedule import Schedule
 from pushforward.registries import RECIPES
+
+if TYPE_CHECKING:
+    from pushforward.methods import Now
+
+
+class _Clock(Protocol):
+    def rate(self, warmup: int, decay: float, end: float) -> float: ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate rises, stays and falls; beside that, it and beta2 can move on a cosine (the ramp).
+
+    Args:
+        warmup: Steps over which the rate rises from zero.
+        decay: The share of training at its end over which the rate falls on a cosine, at most 1/3.
+        lr_end: The share of the rate that is left at the end.
+        lr_ramp: The share of the rate that is left at the ramp's end, on a cosine; the decay comes on top.
+        beta2_end: AdamW's second average at the ramp's end, on a cosine; None keeps it.
+        ramp: Samples over which these two move; None is the whole of training.
+        shortest_ramp: Samples that the ramp takes at least: where training ends before, they stop on the way, and the decay
+            still comes at its end. None is no limit.
+
+    Raises:
+        UsageError: For a value outside its range.
+    """
+
+    warmup: int = 100
+    decay: float = 1 / 3
+    lr_end: float = 0.01
+    lr_ramp: float = 1.0
+    beta2_end: float | None = None
+    ramp: int | None = None
+    shortest_ramp: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("warmup", "decay", "lr_end", "lr_ramp"):
+            weight(name, getattr(self, name))
+        if self.decay > 1 / 3 + 1e-9:
+            raise UsageError(f"decay is a share of training of at most 1/3, got {self.decay}.")
+        if self.beta2_end is not None and not 0 <= self.beta2_end < 1:
+            raise UsageError(f"beta2_end is the share of an average and below 1, got {self.beta2_end}.")
+        for name in ("ramp", "shortest_ramp"):
+            whole(name, 1 if getattr(self, name) is None else getattr(self, name), 1)
+
+    def rate(self, clock: _Clock, now: Now) -> float:
+        """The share of the learning rate in the step that comes next."""
+        return clock.rate(self.warmup, self.decay, self.lr_end) * now.along(1.0, self.lr_ramp, self.ramp, self.shortest_ramp)
+
+    def beta2(self, start: float, now: Now) -> float | None:
+        """AdamW's second average in the step that comes next, which was ``start`` at first; None where it stays."""
+        return None if self.beta2_end is None else now.along(start, self.beta2_end, self.ramp, self.shortest_ramp)
+
 
 OPTIMIZERS = ("adamw", "muon")
 PER_PLAYER = ("lr", "betas", "weight_decay", "clip", "optimizer")
@@ -66,27 +122,19 @@ class Training:
         if isinstance(self.schedule, Mapping):  # as a run's spec holds it
             object.__setattr__(self, "schedule", Schedule(**self.schedule))
         for name in ("ema", "ema_share"):
-            if not 0 <= number(name, getattr(self, name)) < math.inf:
-                raise UsageError(f"{name} cannot be negative or without end, got {getattr(self, name)}.")
+            weight(name, getattr(self, name))
         for player, own in {"": {}, **self.players}.items():
             self._check_player(player, own)
 
     def _check_player(self, player: str, settings: Mapping[str, Any]) -> None:
         of = f" of the player {player}" if player else ""
         for name in settings:
-            if name not in PER_PLAYER:
-                hint = did_you_mean(name, PER_PLAYER)
-                raise UsageError(f'"{name}" is no setting{of}; expected {", ".join(PER_PLAYER)}.{hint}')
-        lr, clip, decay = self.of(player, "lr"), self.of(player, "clip"), self.of(player, "weight_decay")
-        chosen = self.of(player, "optimizer")
-        if chosen not in OPTIMIZERS:
-            hint = did_you_mean(str(chosen), OPTIMIZERS)
-            raise UsageError(f'Unknown optimizer "{chosen}"{of}; choose {" or ".join(OPTIMIZERS)}.{hint}')
+            one_of("setting", name, PER_PLAYER, of)
+        lr, clip, betas = (self.of(player, name) for name in ("lr", "clip", "betas"))
+        one_of("optimizer", self.of(player, "optimizer"), OPTIMIZERS, of)
+        weight(f"weight_decay{of}", self.of(player, "weight_decay"))
         if not 0 < number("lr", lr) < math.inf:
             raise UsageError(f"The learning rate{of} must be positive, got {lr}.")
-        if not 0 <= decay < math.inf:
-            raise UsageError(f"weight_decay{of} cannot be negative, got {decay}.")
-        betas = self.of(player, "betas")
         if len(betas) != 2 or not all(0 <= number("betas", beta) < 1 for beta in betas):
             raise UsageError(f"betas{of} must be two numbers from 0 to below 1, got {betas}.")
         if clip is not None and not clip > 0:
@@ -138,14 +186,79 @@ class Recipe:
     samplers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        known = self.method.players
         for player in self.training.players:
-            if player not in known:
-                hint = did_you_mean(player, known)
-                raise UsageError(f'The method has no player "{player}"; it has {", ".join(known)}.{hint}')
+            one_of("player", player, self.method.players, " of the method")
 
 
 RecipeFunction = Callable[..., Recipe]
+
+
+NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE = "network", "path", "loss", "regularisation", "schedule"
+GROUPS = (NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE)
+"""The groups of options in the order in which a help page shows them. A recipe names them in its signature:
+``gamma: Annotated[float, LOSS] = 1.0``; an option without a group is shown after them."""
+
+_PLAIN = (bool, int, float, str)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a recipe that the command line can give.
+
+    Args:
+        name: The argument's name.
+        kind: bool, int, float or str.
+        group: One of `GROUPS`, or "" for none.
+        default: Its default; None where it follows from the data or from other options.
+        help: From the recipe's docstring.
+        types: All types of its annotation, such as str and `pushforward.paths.Source`.
+    """
+
+    name: str
+    kind: type
+    group: str
+    default: Any
+    help: str
+    types: tuple[Any, ...]
+
+
+def options_of(recipe: RecipeFunction) -> dict[str, Option]:
+    """The options of a recipe by name: its keyword-only parameters whose type is plain, or a union with a plain type."""
+    hints = typing.get_type_hints(recipe, include_extras=True)
+    described = _described(inspect.getdoc(recipe) or "")
+    options = {}
+    for name, parameter in inspect.signature(recipe).parameters.items():
+        types_, group = _parts(hints.get(name, str))
+        plain = [kind for kind in _PLAIN if kind in types_]
+        if parameter.kind is parameter.KEYWORD_ONLY and plain:
+            kind = str if str in plain else plain[-1]
+            options[name] = Option(name, kind, group, parameter.default, described.get(name, ""), types_)
+    return options
+
+
+def _parts(annotation: Any) -> tuple[tuple[Any, ...], str]:
+    group = ""
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation, *metadata = typing.get_args(annotation)
+        group = next((item for item in metadata if isinstance(item, str)), "")
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if union else (annotation,), group
+
+
+def _described(docstring: str) -> dict[str, str]:
+    described: dict[str, str] = {}
+    inside, name = False, ""
+    for line in docstring.splitlines():
+        if line.strip() == "Args:":
+            inside = True
+        elif inside and not line.startswith("    "):
+            break
+        elif inside and not line.startswith("        "):
+            name, _, text = line.strip().partition(":")
+            described[name] = text.strip()
+        elif inside:
+            described[name] += " " + line.strip()
+    return described
 
 
 def on_space(function: RecipeFunction) -> RecipeFunction:
@@ -180,3 +293,30 @@ def load_file(path: str | Path) -> RecipeFunction:
         raise UsageError(f"There is no file {path}; a recipe is a name ({', '.join(RECIPES)}) or a Python file.")
     recipe: RecipeFunction = RECIPES[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]
     return recipe
+
+
+def settings(recipe: RecipeFunction) -> dict[str, Option]:
+    """The options of a recipe that the command line can give, by name; see `Option`."""
+    frozen = frozen_parts(recipe)
+    return {name: option for name, option in options_of(recipe).items() if name not in frozen}
+
+
+def frozen_parts(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
+    """The frozen parts that a recipe takes, by name: its keyword-only parameters that are annotated as models."""
+    options = (p for p in inspect.signature(recipe).parameters.values() if p.kind is p.KEYWORD_ONLY)
+    return {p.name: p for p in options if words_of(p.annotation) & MODELS}
+
+
+def missing_parts(recipe: RecipeFunction, given: Iterable[str] = ()) -> list[str]:
+    """The frozen parts that a recipe needs and that are not among those that are given: they have no default."""
+    return [name for name, part in frozen_parts(recipe).items() if part.default is part.empty and name not in given]
+
+
+def words_of(annotation: Any) -> set[str]:
+    """The names in an annotation, whether it is text or a type."""
+    text = annotation if isinstance(annotation, str) else f"{getattr(annotation, '__name__', '')} {annotation}"
+    return set(re.findall(r"\w+", text))
+
+
+MODELS = {"Autoencoder", "Denoiser", "Flow", "FlowMap", "Latent", "Map", "Transport"}
+"""The classes of models that an argument of a recipe can be annotated as, so that it is a frozen part."""

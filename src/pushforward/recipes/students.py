@@ -1,4 +1,4 @@
-"""Maps between two times before their training: new ones, and students of a flow, which start as their teacher."""
+"""Maps between two times before their training: new ones, and students of a flow or of a table's denoiser."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pushforward.arguments import whole
 from pushforward.data import Space, TableSpace
-from pushforward.denoiser import Denoiser, FlowMap, MapSampling, Preconditioning
+from pushforward.denoisers import Denoiser, FlowMap, MapSampling, Preconditioning, TableDenoiser
 from pushforward.errors import UsageError
-from pushforward.networks.two_times import with_second_time
-from pushforward.paths import Linear
-from pushforward.recipes.choice import denoising_network, flat
+from pushforward.methods import Trajectories
+from pushforward.methods.distillation import TableDistillation
+from pushforward.networks import ColumnTransformer
+from pushforward.networks.embedding import with_second_time
+from pushforward.paths import Linear, LogitNormal, Stratified, Times, Uniform
+from pushforward.recipes.choice import denoising_network, flat, table_training
+from pushforward.recipes.recipe import Recipe
 from pushforward.solvers import grids
-from pushforward.table_denoiser import TableDenoiser
-from pushforward.times import LogitNormal, Stratified, Times, Uniform
-
-__all__ = ["copy_of", "jump_grid", "new_map", "student_of", "student_of_table", "times_for", "times_of_jumps", "trajectories_for"]
+from pushforward.transports import Flow
 
 D = TypeVar("D", bound=Denoiser)
 
@@ -134,3 +136,41 @@ def trajectories_for(states: int, size: int) -> int:
 def copy_of(denoiser: D) -> D:
     """A copy of a denoiser, or of a map between two times, whose weights can be trained."""
     return copy.deepcopy(denoiser).requires_grad_(True).train()
+
+
+STEPS = 24
+"""Of a trajectory, by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls."""
+
+
+def distil_table(
+    flow: Flow,
+    denoiser: TableDenoiser,
+    size: str,
+    calls: int,
+    to_data: float,
+    trajectories: int | None,
+    teacher_steps: int | None,
+    others: Sequence[str],
+) -> Recipe:
+    """The recipe of a student of a table; ``others`` are further settings of `pushforward.recipes.distil` that were given.
+
+    Raises:
+        UsageError: For a setting that does not apply, a denoiser with guidance, or no trajectories or steps.
+    """
+    if named := [*others, *["size"] * (size != "small")]:
+        raise UsageError(
+            f"A student of a table learns from stored trajectories, with its teacher's network: leave {', '.join(named)} out."
+        )
+    steps = STEPS if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
+    guide = Flow(denoiser, "dpm", steps, times_of_jumps(denoiser, steps))
+    most = trajectories_for(steps + 1, denoiser.table.size)
+    number = most if trajectories is None else whole("trajectories", trajectories, 1)
+    store = Trajectories(guide, number, to_data=to_data)
+    method = TableDistillation(student_of_table(denoiser), store, steps=calls)
+    network = "columns" if isinstance(denoiser.network, ColumnTransformer) else "mlp"
+    training = table_training("small", denoiser.table, network)
+    return Recipe(method, training, "distil", "flow map", first_weights=_start_as_teacher)
+
+
+def _start_as_teacher(method: Any) -> None:
+    method.start_from(student_of_table(method.teacher.denoiser).state_dict())

@@ -1,22 +1,23 @@
-"""A VAE with a calibrated decoder."""
+"""Variational autoencoders of one and of two layers, and autoencoders with a finite book of codes."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from torch import nn
 
+from pushforward.arguments import one_of
 from pushforward.data import Space
-from pushforward.methods import VAE
+from pushforward.errors import UsageError
+from pushforward.methods import VAE, HierarchicalVAE, QuantisedAutoencoder
 from pushforward.methods.evidence_bound import EvidenceBound
 from pushforward.methods.likelihoods import likelihood_of
-from pushforward.recipes.choice import batch_size, code_length, flat, precision
+from pushforward.networks import Codebook, Compressor, Expander, Reshaped, Rounding
+from pushforward.networks.autoencoder import map_shape
+from pushforward.recipes.choice import batch_size, code_length, flat, perceptron, precision
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
-from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
-from pushforward.recipes.recipe import Recipe, Training, on_space
-
-__all__ = ["coding_training", "vae"]
+from pushforward.recipes.recipe import LOSS, NETWORK, REGULARISATION, SCHEDULE, Recipe, Training, on_space
 
 
 @on_space
@@ -78,3 +79,120 @@ def coding_training(space: Space, network: str = "auto") -> Training:
     convolutional = network == "convolutional" or (network == "auto" and not flat(space))
     lr, optimizer = (2e-3, "muon") if convolutional else (1e-3, "adamw")
     return Training(batch_size(space), lr=lr, precision=precision(space), optimizer=optimizer)
+
+
+@on_space
+def hvae(
+    space: Space,
+    size: str = "small",
+    *,
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+    network: Annotated[str, NETWORK] = "auto",
+    latent_size: Annotated[int | None, NETWORK] = None,
+    upper_size: Annotated[int | None, NETWORK] = None,
+    likelihood: Annotated[str, LOSS] = "auto",
+    beta: Annotated[float, LOSS] = 1.0,
+    warmup: Annotated[float, SCHEDULE] = 0.0,
+    importance_samples: Annotated[int, LOSS] = 1,
+    dreg: Annotated[bool, LOSS] = True,
+) -> Recipe:
+    """A VAE of two layers: a code of a code, by the importance-weighted bound; one network call per sample.
+
+    Args:
+        space: The data's shape, units and conditions.
+        size: The networks' size: tiny, small or base.
+        encoder: A module ``encoder(x, None, condition)`` of the lower code's means and log-variances, in place of the default.
+        decoder: A module ``decoder(h, None, condition)`` in place of the default.
+        network: Of encoder and decoder: auto, mlp, convolutional or textbook; between the codes are perceptrons.
+        latent_size: Numbers in the lower code; the default is 32 for images, at most 16 for vectors.
+        upper_size: Numbers in the upper code; the default is half as many.
+        likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli or logistic.
+        beta: The weight of the prior's and the posterior's terms.
+        warmup: The share of training over which beta rises from 0.
+        importance_samples: Codes for each example.
+        dreg: Whether the gradient is the doubly reparameterised one (DReG).
+
+    References:
+        Burda et al., Importance Weighted Autoencoders (2016); see `pushforward.methods.HierarchicalVAE`.
+    """
+    lower = code_length(space, latent_size, image=32, vector=min(16, space.shape[0]))
+    upper = max(1, lower // 2) if upper_size is None else upper_size
+    if upper < 1:
+        raise UsageError(f"A code needs at least one number, got upper_size={upper}.")
+    density, between = likelihood_of(likelihood, space), "textbook" if network == "textbook" else "mlp"
+    method = HierarchicalVAE(
+        encoder or choose_encoder(space, size, lower, network),
+        decoder or choose_decoder(space, size, lower, network, density.outputs),
+        perceptron(space, size, lower, (2 * upper,), between),
+        perceptron(space, size, upper, (2 * lower,), between),
+        space,
+        latent=(lower, upper),
+        likelihood=density,
+        bound=EvidenceBound(beta, warmup, 0.0, importance_samples, dreg),
+    )
+    return Recipe(method, coding_training(space, network), "hvae", "VAE")
+
+
+LEVELS = {64: (8, 8), 256: (8, 6, 5), 512: (8, 8, 8), 1024: (8, 5, 5, 5), 4096: (7, 5, 5, 5, 5)}
+"""Levels of finite scalar quantisation for about so many codes (Mentzer et al., section 4.1)."""
+GROUP = 8
+"""Codes for a vector, or for a very small image."""
+
+
+@on_space
+def vqvae(
+    space: Space,
+    size: str = "small",
+    *,
+    codebook: Annotated[str, NETWORK] = "vq",
+    codes: Annotated[int, NETWORK] = 256,
+    dim: Annotated[int, NETWORK] = 8,
+    factor: Annotated[int | None, NETWORK] = None,
+    likelihood: Annotated[str, LOSS] = "auto",
+    commitment: Annotated[float, LOSS] = 0.25,
+) -> Recipe:
+    """An autoencoder with a finite book of codes, learned (vq) or by rounding (fsq); one network call per sample.
+
+    Args:
+        space: The data's shape, units and classes.
+        size: The networks' size: tiny, small or base.
+        codebook: vq (learned vectors that follow the data) or fsq (finite scalar quantisation: rounding).
+        codes: How many codes there are; for fsq 64, 256, 512, 1024 or 4096, about.
+        dim: Numbers of a learned vector; fsq has its own.
+        factor: Pixels of the image for one code, along a side: 2, 4 or 8; the default is 2 below 32 pixels, else 4. Vectors
+            and very small images have none: they become 8 codes.
+        likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli or logistic.
+        commitment: The weight that holds the encoder near the codes; rounding needs none.
+
+    References:
+        van den Oord et al., VQ-VAE (2017); Mentzer et al., FSQ (2023).
+    """
+    book = _book(codebook, codes, dim)
+    density = likelihood_of(likelihood, space)
+    if flat(space):
+        if factor is not None:
+            raise UsageError(
+                f"Examples of so few numbers become {GROUP} codes by a perceptron, without a factor: leave `factor` out."
+            )
+        places: tuple[int, ...] = (1, GROUP)
+        encoder = perceptron(space, size, space.size, (book.dim, *places))
+        decoder: nn.Module = perceptron(space, size, book.dim * GROUP, density.outputs)
+        decoder = decoder if isinstance(decoder, Reshaped) else Reshaped(decoder, density.outputs)
+    else:
+        factor = (2 if max(space.shape[1:]) < 32 else 4) if factor is None else factor
+        places = map_shape(space.shape, book.dim, factor)[1:]
+        options: dict[str, Any] = {"factor": factor, "conditions": space.conditions}
+        encoder = Compressor.sized(size, shape=space.shape, outputs=book.dim, **options)
+        decoder = Expander.sized(size, shape=(density.outputs[0], *space.shape[1:]), inputs=book.dim, **options)
+    weight = commitment if isinstance(book, Codebook) else 0.0
+    method = QuantisedAutoencoder(encoder, decoder, book, space, places=places, likelihood=density, commitment=weight)
+    return Recipe(method, coding_training(space), "vqvae", "VAE")
+
+
+def _book(kind: str, codes: int, dim: int) -> Codebook | Rounding:
+    if one_of("codebook", kind, ("vq", "fsq")) == "vq":
+        return Codebook(codes, dim)
+    if codes not in LEVELS:
+        raise UsageError(f"Rounding makes about {', '.join(map(str, LEVELS))} codes; got codes={codes}.")
+    return Rounding(LEVELS[codes])

@@ -1,12 +1,9 @@
 """Solvers of the probability-flow ODE and its stochastic kin."""
 
-from pushforward.solvers.adaptive import Adaptive
-from pushforward.solvers.ddim import DDIM, Ancestral
-from pushforward.solvers.jump import Jump
-from pushforward.solvers.multistep import DEIS, DPM, IPNDM, UniPC
+from pushforward.solvers.ddim import DDIM, Ancestral, Jump
+from pushforward.solvers.exponential import DEIS, DPM, IPNDM, SingleStep, UniPC
 from pushforward.solvers.names import as_solver, named, register
-from pushforward.solvers.runge_kutta import RK4, Euler, Heun, Midpoint
-from pushforward.solvers.single_step import SingleStep
+from pushforward.solvers.runge_kutta import RK4, Adaptive, Euler, Heun, Midpoint
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.stochastic import DPMSDE, Churn, EulerMaruyama, PredictorCorrector
 

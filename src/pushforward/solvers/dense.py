@@ -17,11 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from pushforward.denoisers import Condition, Predictor, TimeColumns, evaluate
 from pushforward.errors import UsageError
-from pushforward.predictor import Condition, Predictor, TimeColumns, evaluate
 from pushforward.solvers.table import Call, Row, Table
-
-__all__ = ["Dense", "dense"]
 
 Vector = dict[tuple[str, int], float]
 """A value as a combination: ("slot", k), ("estimate", 0) and ("noise", m) -> coefficient."""
@@ -135,7 +133,6 @@ def dense(table: Table, slots: int = 0, noises: int = 0) -> Dense:
 
 
 def _blocks(table: Table) -> list[tuple[Call | None, list[Row]]]:
-    """Each call with the rows whose noises and updates follow it; the first block has no call."""
     blocks: list[tuple[Call | None, list[Row]]] = [(None, [])]
     for row in table.rows:
         blocks[-1][1].append(row)
@@ -145,7 +142,6 @@ def _blocks(table: Table) -> list[tuple[Call | None, list[Row]]]:
 
 
 def _needed(blocks: list[tuple[Call | None, list[Row]]]) -> list[set[int]]:
-    """The registers that are needed after each block: by a later call or update, or as the last state."""
     last = [row.state for _, rows in blocks for row in rows if row.state is not None][-1]
     needed, held = [], {last}
     for call, rows in reversed(blocks):
@@ -215,7 +211,6 @@ def _filled(values: dict[int, Vector], places: dict[int, int], width: int, most:
 
 
 def _stacked(columns: list[TimeColumns]) -> TimeColumns:
-    """The columns of all rows, (N,) each, with neutral values where a row does without."""
     names = sorted({name for row in columns for name in row})
     done: TimeColumns = {}
     for name in names:

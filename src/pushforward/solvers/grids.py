@@ -15,8 +15,6 @@ import torch
 from pushforward.errors import UsageError, unknown
 from pushforward.paths import Path
 
-__all__ = ["GRIDS", "karras", "shifted", "times", "uniform_log_snr", "uniform_time"]
-
 Grid = Callable[[Path, int], np.ndarray]
 
 

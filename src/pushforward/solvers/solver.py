@@ -10,12 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.denoisers import Condition, Predictor, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients
-from pushforward.predictor import Condition, Predictor, shaped
-
-__all__ = ["Memory", "Solver", "between", "half_log_snr", "noise_of", "over", "stepped", "whole"]
 
 Memory = Any
 """The state that one step passes to the next: None at the start, else a tuple of tensors."""

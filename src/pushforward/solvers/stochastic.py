@@ -10,13 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pushforward.denoisers import Condition, Predictor, shaped
 from pushforward.draws import Draws
-from pushforward.predictions import solve, target
-from pushforward.predictor import Condition, Predictor, shaped
+from pushforward.paths import solve, target
 from pushforward.solvers.ddim import DDIM
 from pushforward.solvers.solver import Memory, Solver, between, half_log_snr, noise_of, whole
-
-__all__ = ["DPMSDE", "Churn", "EulerMaruyama", "PredictorCorrector"]
 
 
 class DPMSDE(Solver):
@@ -77,7 +75,6 @@ class EulerMaruyama(Solver):
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """One step from t to s."""
         here, there = denoiser.path.at(t).over(x), denoiser.path.at(s).over(x)
         data, noise = solve("v", denoiser.predict("v", x, t, condition), x, here)
         drifted = x + shaped(s - t, x) * target("velocity", data, noise, here)
@@ -117,7 +114,6 @@ class Churn(Solver):
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """One step from t to s, by way of the raised level."""
         path = denoiser.path
         here, there = path.at(t).over(x), path.at(s).over(x)
         level, after = torch.exp(-path.log_snr(t) / 2), torch.exp(-path.log_snr(s) / 2)
@@ -164,7 +160,6 @@ class PredictorCorrector(Solver):
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """One ancestral step from t to s and the corrections there."""
         x, _ = DDIM(1.0).step(denoiser, x, t, s, condition, draws, None)
         sigma = denoiser.path.at(s).over(x).sigma
         for _ in range(self.corrections):

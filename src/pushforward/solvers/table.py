@@ -9,18 +9,18 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
+from pushforward.denoisers import Condition, Predictor, TimeColumns, columns_of, evaluate, mapped
 from pushforward.draws import Draws
-from pushforward.predictor import Condition, Predictor, TimeColumns, evaluate
-from pushforward.solvers.solver import noise_of
-
-__all__ = ["Call", "Row", "Table", "Update"]
+from pushforward.paths import check
+from pushforward.solvers.solver import Solver, noise_of
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Call:
         estimate: The register that takes the answer.
         t: The time, float64 without dimensions.
         to: The second time, of a jump.
-        columns: The prediction's coefficients (`pushforward.predictor.columns_of`).
+        columns: The prediction's coefficients (`pushforward.denoisers.denoiser.columns_of`).
     """
 
     kind: str
@@ -82,7 +82,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A solver's steps on a grid as numbers (`pushforward.solvers.tracing.compile_table` makes it).
+    """A solver's steps on a grid as numbers (`pushforward.solvers.table.compile_table` makes it).
 
     Args:
         rows: In the order in which they are run.
@@ -141,3 +141,303 @@ def with_drops(rows: list[Row]) -> tuple[Row, ...]:
     for register, number in last.items():
         ends.setdefault(number, []).append(register)
     return tuple(replace(row, dropped=tuple(ends.get(number, ()))) for number, row in enumerate(rows))
+
+
+Number = float | Tensor
+
+
+class NotAffine(Exception):
+    """A step did something else than to add states, estimates and noises, times numbers that depend on the times alone."""
+
+
+def _number(value: Any) -> Number:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return value.double().reshape(()) if value.requires_grad else float(value)
+    if isinstance(value, (int, float)):
+        return float(value)
+    what = f"an array of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    raise NotAffine(f"a state is multiplied by {what}")
+
+
+class Symbol:
+    """A linear combination of registers, instead of a batch of one example.
+
+    Additions, and products with single numbers, give another symbol; anything else raises `NotAffine`. A term stays where its
+    coefficient is 0, so that the coefficient keeps its gradient.
+
+    Args:
+        terms: Register -> coefficient, a float, or a float64 tensor without dimensions where a gradient goes through it.
+        shape: The shape of one example.
+    """
+
+    __array_priority__ = 1000
+    dtype, device = torch.float64, torch.device("cpu")
+
+    def __init__(self, terms: dict[int, Number], shape: tuple[int, ...]) -> None:
+        self.terms, self.shape, self.ndim = terms, torch.Size((1, *shape)), len(shape) + 1
+        self.register: int | None = None
+
+    @classmethod
+    def of(cls, register: int, shape: tuple[int, ...]) -> Symbol:
+        """The register itself."""
+        symbol = cls({register: 1.0}, shape)
+        symbol.register = register
+        return symbol
+
+    def settle(self, register: int) -> None:
+        """Become one register, to which this symbol's value has been written."""
+        self.terms, self.register = {register: 1.0}, register
+
+    def dim(self) -> int:
+        """Dimensions: those of an example, and one for the batch."""
+        return self.ndim
+
+    def to(self, *_: Any, **__: Any) -> Symbol:
+        """Itself: a symbol has no type and no device."""
+        return self
+
+    def _scaled(self, by: Any) -> Symbol:
+        factor = _number(by)
+        return Symbol({register: weight * factor for register, weight in self.terms.items()}, self.shape[1:])
+
+    def _plus(self, other: Any, sign: float = 1.0) -> Symbol:
+        if not isinstance(other, Symbol):
+            if isinstance(other, (int, float)) and other == 0:
+                return self
+            raise NotAffine("something other than a state, an estimate or noise is added to one")
+        terms = dict(self.terms)
+        for register, weight in other.terms.items():
+            coefficient = terms.get(register)
+            terms[register] = sign * weight if coefficient is None else coefficient + sign * weight
+        return Symbol(terms, self.shape[1:])
+
+    def __add__(self, other: Any) -> Symbol:
+        return self._plus(other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Symbol:
+        return self._plus(other, -1.0)
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return self._scaled(-1.0)._plus(other)
+
+    def __neg__(self) -> Symbol:
+        return self._scaled(-1.0)
+
+    def __mul__(self, other: Any) -> Symbol:
+        if isinstance(other, Symbol):
+            raise NotAffine("two states are multiplied")
+        return self._scaled(other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Symbol:
+        if isinstance(other, Symbol):
+            raise NotAffine("something is divided by a state")
+        return self._scaled(1 / _number(other))
+
+    def __rtruediv__(self, other: Any) -> Symbol:
+        raise NotAffine("something is divided by a state")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NotAffine(f"a state is asked for `{name}`")
+
+    def __len__(self) -> int:
+        raise NotAffine("a state is asked for its number of examples")
+
+    def __iter__(self) -> Any:
+        raise NotAffine("a state is taken apart")
+
+    def __getitem__(self, index: Any) -> Any:
+        raise NotAffine("a state is taken apart")
+
+    def __bool__(self) -> bool:
+        raise NotAffine("a state decides what is done")
+
+    @classmethod
+    def __torch_function__(cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Symbol:
+        name = getattr(func, "__name__", "").strip("_")
+        if name in _OPERATIONS and not kwargs:
+            return _OPERATIONS[name](*args)
+        raise NotAffine(f"a state goes through `{name}`")
+
+
+def _minus(a: Any, b: Any) -> Symbol:
+    return a - b if isinstance(a, Symbol) else b.__rsub__(a)
+
+
+def _over(a: Any, b: Any) -> Symbol:
+    return a / b if isinstance(a, Symbol) else b.__rtruediv__(a)
+
+
+_OPERATIONS: dict[str, Callable[..., Symbol]] = {
+    **dict.fromkeys(("add", "radd"), lambda a, b: a + b if isinstance(a, Symbol) else b + a),
+    **dict.fromkeys(("mul", "rmul", "multiply"), lambda a, b: a * b if isinstance(a, Symbol) else b * a),
+    **dict.fromkeys(("sub", "subtract"), _minus),
+    **dict.fromkeys(("div", "truediv", "true_divide"), _over),
+    "rsub": lambda a, b: _minus(b, a),
+    "rtruediv": lambda a, b: _over(b, a),
+    "neg": lambda a: -a,
+}
+
+
+def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
+    """A solver's steps along given times, as a table.
+
+    Args:
+        solver: Of fixed steps, each of them affine in the state, the estimates made so far and fresh noise.
+        times: (N + 1,) float64 on the CPU; a last time of 0 is reached by `Solver.last`.
+        denoiser: Whose path, space and columns are used; no estimate is computed.
+
+    Returns:
+        The table; its coefficients are floats, or tensors where the times require a gradient.
+
+    Raises:
+        NotAffine: For an adaptive solver, or a step that is not affine.
+    """
+    if solver.adaptive:
+        raise NotAffine("it chooses its own steps")
+    with torch.set_grad_enabled(times.requires_grad):
+        try:
+            rows = _traced(solver, times, denoiser)
+        except NotAffine:
+            raise
+        except Exception as error:  # an error in the step appears when it is run on tensors
+            raise NotAffine(f"{type(error).__name__}: {error}") from error
+        return Table(with_drops(with_columns(rows, denoiser)))
+
+
+def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
+    tracer = _Tracer(denoiser)
+    noise: Any = _Noise(tracer)
+    x: Any = Symbol.of(0, tracer.shape)
+    memory: Any = None
+    for i, stop in enumerate(times.tolist()[1:]):
+        t, s = times[i : i + 1], times[i + 1 : i + 2]
+        arguments = tracer, x, t, s, tracer.condition, noise, memory
+        if stop == 0:
+            x = solver.last(*arguments)  # type: ignore[arg-type]
+        else:
+            x, memory = solver.step(*arguments)  # type: ignore[arg-type]
+        tracer.ends(x, stop, memory)
+    return tracer.finished()
+
+
+class _Tracer:
+    """The stand-in for the denoiser: it returns a symbol for each estimate and records the calls."""
+
+    def __init__(self, denoiser: Predictor) -> None:
+        self.path, self.space, self._denoiser = denoiser.path, denoiser.space, denoiser
+        self.shape = tuple(denoiser.space.shape)
+        self.condition: Any = _Opaque()
+        self._rows: list[Row] = []
+        self._count = 0
+        self._open()
+
+    def _open(self) -> None:
+        self._noises: list[int] = []
+        self._updates: list[Update] = []
+        self._end: tuple[float, int] | None = None
+
+    def _close(self, call: Call | None) -> None:
+        stop, state = self._end or (None, None)
+        self._rows.append(Row(tuple(self._noises), tuple(self._updates), stop, state, call))
+        self._open()
+
+    def fresh(self) -> int:
+        self._count += 1
+        return self._count
+
+    def drawn(self) -> Symbol:
+        register = self.fresh()
+        self._noises.append(register)
+        return Symbol.of(register, self.shape)
+
+    def _register(self, value: Any) -> int:
+        if not isinstance(value, Symbol):
+            raise NotAffine(f"a {type(value).__name__} takes the place of a state")
+        if value.register is None:
+            register = self.fresh()
+            self._updates.append(Update(register, tuple(value.terms), tuple(value.terms.values())))
+            value.settle(register)
+        assert value.register is not None
+        return value.register
+
+    def _asked(self, kind: str, x: Any, t: Tensor, condition: Any, to: Tensor | None = None) -> Symbol:
+        if condition is not self.condition:
+            raise NotAffine("the condition is changed")
+        point, estimate = self._register(x), self.fresh()
+        self._close(Call(kind, point, estimate, t.reshape(()), None if to is None else to.reshape(())))
+        return Symbol.of(estimate, self.shape)
+
+    def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
+        return self._asked(check(kind), x_t, t, condition)
+
+    def jump(self, x_t: Any, t: Tensor, s: Tensor, condition: Condition = None) -> Any:
+        return self._asked("jump", x_t, t, condition, s)
+
+    def calls(self, t: float = 0.5) -> int:
+        return self._denoiser.calls(t)
+
+    def ends(self, state: Any, stop: float, memory: Any) -> None:
+        if self._end is not None:
+            self._close(None)
+        register = self._register(state)
+        for part in pytree.tree_leaves(memory):
+            if isinstance(part, Symbol):
+                self._register(part)
+        self._end = stop, register
+
+    def finished(self) -> list[Row]:
+        self._close(None)
+        return self._rows
+
+
+class _Opaque:
+    """The condition while a step is traced: a step passes it on unread."""
+
+
+class _Noise(Draws):
+    rows = 1
+
+    def __init__(self, tracer: _Tracer) -> None:
+        self._tracer = tracer
+
+    def normal(self, shape: Sequence[int]) -> Any:
+        if tuple(shape) != self._tracer.shape:
+            raise NotAffine(f"noise of shape {tuple(shape)} is drawn")
+        return self._tracer.drawn()
+
+    def uniform(self) -> Tensor:
+        raise NotAffine("uniform numbers are drawn")
+
+    def stream(self, name: str, interval: int = 1) -> Draws:
+        raise NotAffine("another stream of numbers is drawn from")
+
+
+def with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
+    """The rows with the columns of their calls that this denoiser needs, computed for all calls of one kind at once."""
+    kinds: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        if row.call is not None:
+            kinds.setdefault(row.call.kind, []).append(number)
+    done = list(rows)
+    for kind, numbers in kinds.items():
+        calls = [call for number in numbers if (call := rows[number].call) is not None]
+        t = torch.stack([call.t for call in calls])
+        to = None if calls[0].to is None else torch.stack([call.to for call in calls])
+        columns = _listed(columns_of(denoiser, kind, t, to))
+        for place, (number, call) in enumerate(zip(numbers, calls, strict=True)):
+            done[number] = replace(rows[number], call=replace(call, columns=_at(columns, place)))
+    return done
+
+
+def _listed(columns: TimeColumns) -> TimeColumns:
+    return mapped(columns, lambda part: part if part.requires_grad else part.tolist())
+
+
+def _at(columns: TimeColumns, place: int) -> TimeColumns:
+    return mapped(columns, lambda part: part[place])

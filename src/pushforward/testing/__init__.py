@@ -9,27 +9,52 @@ The package's own solvers, paths, metrics, methods and recipes are tested by the
 explains them. Beside them stand the problems with known answers that they use: denoisers in closed form, and small data sets.
 """
 
-from pushforward.testing.features import check_features
-from pushforward.testing.laws import Broken
-from pushforward.testing.methods import check_method, check_seeds, moved, stirred
-from pushforward.testing.metrics import check_metric, sample_sets
-from pushforward.testing.paths import EVERY_PATH, check_path, pairs
-from pushforward.testing.problems import PATHS, Correlated, Counting, Mixture, end, error, measured_order, moments, ring, truth
-from pushforward.testing.recipes import (
+from pushforward.testing.metrics import check_features, check_metric, sample_sets
+from pushforward.testing.models import (
+    CASES,
+    IDS,
+    IMAGES_ONLY,
+    SHAPES,
+    Broken,
     Trained,
     assert_same,
+    check_method,
     check_recipe,
     check_resumed,
     check_sampled,
     check_scored,
+    check_seeds,
+    check_space,
     check_stored,
+    class_labels,
     final_state,
     in_few_steps,
+    moved,
+    recipe_for,
+    shape_for,
+    space_data,
+    stirred,
     train_twice,
 )
-from pushforward.testing.samples import CASES, IDS, IMAGES_ONLY, SHAPES, class_labels, recipe_for, shape_for, space_data
-from pushforward.testing.solvers import check_calls, check_moments, check_order, check_solver
-from pushforward.testing.spaces import check_space
+from pushforward.testing.solvers import (
+    EVERY_PATH,
+    PATHS,
+    Correlated,
+    Counting,
+    Mixture,
+    check_calls,
+    check_moments,
+    check_order,
+    check_path,
+    check_solver,
+    end,
+    error,
+    measured_order,
+    moments,
+    pairs,
+    ring,
+    truth,
+)
 
 __all__ = [
     "CASES",

@@ -1,21 +1,25 @@
-"""The laws of metrics."""
+"""Conformance of metrics and of feature extractors."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import tempfile
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
+from pushforward.data import Dataset
 from pushforward.errors import Diverged
+from pushforward.evaluation.features import Features, fit_features
+from pushforward.extractors import Extractor
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.table import Table
-from pushforward.testing.laws import law, refuses
-
-__all__ = ["check_metric", "sample_sets", "samples_of", "values_of"]
+from pushforward.testing.models import law, refuses, space_data
 
 EXAMPLES, SIDE = 240, 6
 
@@ -39,7 +43,6 @@ def _rows(random: np.random.Generator) -> np.ndarray:
 
 
 def _values(x: np.ndarray) -> np.ndarray:
-    """The values of the rows of `_rows`."""
     rows = x.astype(np.float32)
     return np.column_stack([rows[:, :2], rows[:, 2:5].argmax(1), rows[:, 5:].argmax(1)]).astype(np.float64)
 
@@ -58,7 +61,6 @@ def _samples(splits: Sequence[np.ndarray], shape: tuple[int, ...], truth: object
 
 
 def _classes(x: np.ndarray) -> np.ndarray:
-    """Two classes, by the side of the middle on which the first column lies."""
     return np.asarray(x[:, 0] > np.median(x[:, 0]), np.int64)
 
 
@@ -119,7 +121,6 @@ def check_metric(
 
 
 def _far(samples: Samples) -> np.ndarray:
-    """Examples beyond all data, and all the same: neither like it nor diverse."""
     return np.full_like(samples.generated, 9 * np.abs(samples.reference).max())
 
 
@@ -162,3 +163,79 @@ def values_of(metric: Metric, *arrays: np.ndarray, **more: Any) -> dict[str, Sco
     samples = samples_of(*arrays, **more)
     assert metric.applies(samples)
     return metric(samples)
+
+
+FEATURES_EXAMPLES = 12
+
+
+def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, data: Dataset | None = None) -> None:
+    """Check the laws of a feature extractor, in the time of two fits.
+
+    1. It describes itself and its preprocessing.
+    2. It gives float64 (n, features), finite.
+    3. An example's features do not depend on the others of its batch, nor on their order.
+    4. The same data and seed give the same features, bit for bit, and the same identity; torch's global generator is unchanged.
+    5. Features read from the cache are the same, bit for bit.
+    6. Other weights give another identity.
+
+    Args:
+        extractor: A name, an extractor, a class that needs no arguments, or a network.
+        data: Data that it can read; None takes 70 random grey images of three classes.
+
+    Raises:
+        Broken: If a law is broken; an `AssertionError` that names the law.
+        PushforwardError: If it cannot read the data, or fails.
+    """
+    data = data or space_data((1, 8, 8), labels=True)
+    part: Any = extractor
+    before = torch.get_rng_state()
+    with tempfile.TemporaryDirectory() as cache:
+        features, cached = (fit_features(data, extractor, cache=cache, reads=False) for _ in range(2))
+        again = fit_features(data, extractor, cache=False, reads=False)
+        with law(part, "torch's global generator must be unchanged"):
+            assert torch.equal(torch.get_rng_state(), before)
+        with law(part, "it must describe itself and its preprocessing"):
+            assert features.extractor.describe()
+            assert features.extractor.preprocessing(data.space)
+        x = data.held_out.data_units(slice(FEATURES_EXAMPLES))
+        whole = _checked(part, features, x)
+        _check_batches(part, features, x, whole)
+        for other, says in ((again, "the same data and seed must give"), (cached, "the cache must give")):
+            with law(part, f"{says} the same features, bit for bit, and the same identity"):
+                assert np.array_equal(whole, other(x, FEATURES_EXAMPLES * 10)), "The features differ."
+                assert features.identity == other.identity, "The identities differ."
+    _check_identity(part, again)
+
+
+def _checked(part: Any, features: Features, x: torch.Tensor) -> np.ndarray:
+    whole = features(x, FEATURES_EXAMPLES * 10)
+    with law(part, "it must give float64 (n, features), finite"):
+        assert whole.dtype == np.float64
+        assert whole.shape == (len(x), features.dims(FEATURES_EXAMPLES * 10))
+        assert np.isfinite(whole).all()
+    return whole
+
+
+def _check_batches(part: Any, features: Features, x: torch.Tensor, whole: np.ndarray) -> None:
+    scale = max(1e-3, float(np.abs(whole).max()))
+    singly = np.concatenate([features(example[None], FEATURES_EXAMPLES * 10) for example in x])
+    turned = features(x.flip(0), FEATURES_EXAMPLES * 10)[::-1]
+    for name, other in (("the others of its batch", singly), ("their order", turned)):
+        with law(part, f"an example's features must not depend on {name}"):
+            gap = float(np.abs(other - whole).max()) / scale
+            assert gap < 1e-4, f"They differ by {gap:.1e} of the largest."
+
+
+def _check_identity(part: Any, features: Features) -> None:
+    network: nn.Module = features._network
+    tensors = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point() and tensor.numel()]
+    before, identity = features.weights, features.identity
+    del features.weights
+    if tensors:
+        tensors[-1].view(-1)[0] += 1
+    else:
+        features.tensors["mean"][0] += 1
+    with law(part, "other weights must have another hash"):
+        assert features.weights != before
+    with law(part, "rounding of weights must not change what identifies it, where its source is known"):
+        assert features.identity == identity or not features.determined

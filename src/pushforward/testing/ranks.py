@@ -12,8 +12,6 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["Outcome", "together"]
-
 LIMIT = 120.0
 """Seconds that processes may take together."""
 Outcome = tuple[list[int], list[str], float]

@@ -10,8 +10,6 @@ from typing import Any
 
 from pushforward.trackers.tracker import FOLDER, Tracker, imported
 
-__all__ = ["MLflow"]
-
 LONGEST = 500
 """Characters of a parameter that are stored."""
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
@@ -30,7 +28,6 @@ class MLflow(Tracker):
         self._id = ""
 
     def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
-        """Begin a run, or go on with one by its identity."""
         place = os.environ.get("MLFLOW_TRACKING_URI")
         if place is None:
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -50,22 +47,18 @@ class MLflow(Tracker):
         return str(self._id)
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Log metrics of one step."""
         metric, now = imported("mlflow.entities", "mlflow").Metric, int(1000 * time.time())
         self._client.log_batch(self._id, metrics=[metric(name, value, now, step) for name, value in numbers.items()])
 
     def pictures(self, step: int, paths: Sequence[Path]) -> None:
-        """Store pictures."""
         for path in paths:
             self._client.log_artifact(self._id, str(path), "pictures/samples")
 
     def finish(self, status: str) -> None:
-        """End the run."""
         self._client.set_terminated(self._id, STATUS[status])
 
 
 def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings by names such as training.lr, without empty ones."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{name}.")

@@ -11,8 +11,6 @@ import numpy as np
 
 from pushforward.trackers.tracker import FOLDER, Tracker, imported
 
-__all__ = ["TensorBoard"]
-
 
 class TensorBoard(Tracker):
     """Scalars by their names, samples as images, and the run's spec as text, in ``trackers/tensorboard`` of the run's folder."""
@@ -23,7 +21,6 @@ class TensorBoard(Tracker):
         self._writer: Any = None
 
     def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
-        """Open an event file; a run that is resumed has one more, which TensorBoard shows as the same line."""
         self._writer = imported("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder / FOLDER / "tensorboard"))
         if known is None:
             for title, content in (("spec", config), ("manifest", facts)):
@@ -32,12 +29,10 @@ class TensorBoard(Tracker):
         return "tensorboard"
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Write scalars."""
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, step)
 
     def pictures(self, step: int, paths: Sequence[Path]) -> None:
-        """Write images."""
         from PIL import Image
 
         for path in paths:
@@ -45,5 +40,4 @@ class TensorBoard(Tracker):
                 self._writer.add_image("pictures/samples", np.asarray(image.convert("RGB")), step, dataformats="HWC")
 
     def finish(self, status: str) -> None:
-        """Close the file."""
         self._writer.close()

@@ -9,8 +9,6 @@ from typing import Any
 
 from pushforward.trackers.tracker import FOLDER, Tracker, imported
 
-__all__ = ["WandB"]
-
 
 class WandB(Tracker):
     """A run of the project "pushforward", called as the run's folder, in ``trackers/wandb`` of that folder.
@@ -25,7 +23,6 @@ class WandB(Tracker):
         self._run: Any = None
 
     def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
-        """Begin a run, or go on with one by its identity."""
         (folder / FOLDER).mkdir(exist_ok=True)
         library = imported("wandb", "wandb")
         self._run = library.init(
@@ -41,15 +38,12 @@ class WandB(Tracker):
         return str(self._run.id)
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Log numbers of one step."""
         self._run.log(dict(numbers), step=step)
 
     def pictures(self, step: int, paths: Sequence[Path]) -> None:
-        """Log pictures."""
         image = imported("wandb", "wandb").Image
         self._run.log({"pictures/samples": [image(str(path)) for path in paths]}, step=step)
 
     def finish(self, status: str) -> None:
-        """End the run."""
         self._run.summary["status"] = status
         self._run.finish(exit_code=int(status == "failed"))

@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING
 from pushforward.lazy import exports
 
 if TYPE_CHECKING:
-    from pushforward.transports.autoencoder import Autoencoder
-    from pushforward.transports.flow import Flow
-    from pushforward.transports.latent import Latent, inner_of, with_inner
-    from pushforward.transports.map import Map
-    from pushforward.transports.protocols import Invertible, Stepped, has_levels, has_steps
+    from pushforward.transports.flow import Flow, Invertible, Stepped, has_levels, has_steps
+    from pushforward.transports.latent import Autoencoder, Latent, Map, inner_of, with_inner
     from pushforward.transports.transport import BATCH, ConditionLike, Transport, as_examples, check_transport
 
 __all__ = [
@@ -38,11 +35,8 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "autoencoder": ("Autoencoder",),
-        "flow": ("Flow",),
-        "latent": ("Latent", "inner_of", "with_inner"),
-        "map": ("Map",),
-        "protocols": ("Invertible", "Stepped", "has_levels", "has_steps"),
-        "transport": ("BATCH", "ConditionLike", "Transport", "check_transport", "as_examples"),
+        "flow": ("Flow", "Invertible", "Stepped", "has_levels", "has_steps"),
+        "latent": ("Autoencoder", "Latent", "Map", "inner_of", "with_inner"),
+        "transport": ("BATCH", "ConditionLike", "Transport", "as_examples", "check_transport"),
     },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,21 +13,15 @@ from torch import Tensor
 
 from pushforward import spec
 from pushforward.arguments import whole
-from pushforward.couplings import Source, training_noise
-from pushforward.denoiser import trained
+from pushforward.denoisers import Condition, Predictor, check_predictor, has_jump, trained
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.paths import Coefficients
-from pushforward.predictor import Condition, Predictor, check_predictor, has_jump
+from pushforward.paths import Coefficients, Source, training_noise
 from pushforward.solvers import Solver, as_solver, grids
-from pushforward.solvers.learned import LearnedTable
+from pushforward.solvers.learned import LearnedTable, TableCache
 from pushforward.solvers.solver import stepped
-from pushforward.solvers.symbols import NotAffine
-from pushforward.solvers.table import Table
-from pushforward.solvers.table_cache import TableCache
+from pushforward.solvers.table import NotAffine, Table
 from pushforward.transports.transport import ConditionLike, Transport, as_examples, finite
-
-__all__ = ["MOST_STEPS", "Flow"]
 
 MOST_STEPS = 10_000
 """Steps of a flow, ten times those of the longest published samplers; a damaged run cannot ask for more."""
@@ -44,8 +39,8 @@ class Flow(Transport):
         steps: How many.
         grid: Where they fall: a name of `pushforward.solvers.grids.GRIDS`, None for the one that suits the solver, or the
             N + 1 falling times themselves, the last of them 0 (a learned grid).
-        learned: Coefficients to use on these times in place of the solver's own (`pushforward.table_learning`). Along other
-            times, as in `encode` and `solve`, the solver's are used.
+        learned: Coefficients to use on these times in place of the solver's own (`pushforward.transports.learned_steps`).
+            Along other times, as in `encode` and `solve`, the solver's are used.
 
     Raises:
         UsageError: For more than `MOST_STEPS` steps, a grid that cannot be, an adaptive solver in one step, or a learned table
@@ -88,14 +83,12 @@ class Flow(Transport):
             raise UsageError("A learned table holds for the times that it was learned with: flow.with_table(table).")
 
     def _where(self) -> str | Sequence[float]:
-        """The given grid, else the one on which a map has learned to jump, else the solver's."""
         learned = getattr(trained(self.denoiser), "grid", None) if self.solver.jumps else None
         of_data = self.source is not None and getattr(self.solver, "of", None) == "data"
         # from other data than noise these solvers of the ODE need no noise levels, but their own grid does
         return self.grid or learned or ("time" if of_data else self.solver.grid)
 
     def facts(self) -> dict[str, str]:
-        """Data, parameters, prediction and path, solver, steps and grid."""
         arguments = {name: value for name, value in spec.describe(self.solver).items() if name not in ("part", "opaque")}
         given = ", ".join(f"{name}={value}" for name, value in arguments.items())
         grid = self._where()
@@ -150,7 +143,6 @@ class Flow(Transport):
         return Flow(self.denoiser, self.solver, len(learned.grid) - 1, learned.grid, learned)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Solve from noise to data."""
         return self._last(self.walk(self._at_start(z), self._times, condition, draws))
 
     @staticmethod
@@ -164,11 +156,6 @@ class Flow(Transport):
         return self.denoiser.path.at(torch.tensor(float(self._times[0]) if t is None else t, dtype=torch.float64))
 
     def _beyond(self, t: float) -> bool:
-        """Whether there is only noise at a time, so that its log-SNR is infinite.
-
-        Raises:
-            UsageError: If the path does not reach so far.
-        """
         path = self.denoiser.path
         log_snr = float(path.log_snr(torch.tensor(t, dtype=torch.float64)))
         if t <= path.ends[1] or math.isfinite(log_snr):
@@ -298,3 +285,52 @@ class _Counted:
 
     def calls(self, t: float = 0.5) -> int:
         return self.denoiser.calls(t)
+
+
+@runtime_checkable
+class Invertible(Protocol):
+    """A transport that can be run from data to noise."""
+
+    def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
+        """The noise (n, *noise_shape) that is moved to the data x (n, *shape), x in data units."""
+        ...
+
+
+@runtime_checkable
+class Stepped(Protocol):
+    """A transport in steps: a solver takes a denoiser along falling times, and both can be exchanged."""
+
+    denoiser: Predictor
+    solver: Solver
+    steps: int
+    grid: str | list[float] | None
+
+    @property
+    def times(self) -> np.ndarray:
+        """The N + 1 falling times, the last 0."""
+        ...
+
+    @property
+    def source(self) -> Source | None:
+        """The source of noise; None is standard normal, where its times are noise levels."""
+        ...
+
+    def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Any:
+        """The same model under another solver."""
+        ...
+
+    def walk(
+        self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
+    ) -> Iterator[tuple[float, Tensor]]:
+        """(time, state) after each step."""
+        ...
+
+
+def has_steps(transport: object) -> TypeGuard[Flow]:
+    """Whether a transport is made of steps (`Stepped`), such as a `Flow`."""
+    return isinstance(transport, Stepped)
+
+
+def has_levels(transport: object) -> TypeGuard[Flow]:
+    """Whether a transport's states are data with standard normal noise, so that they have noise levels and densities."""
+    return isinstance(transport, Stepped) and transport.source is None

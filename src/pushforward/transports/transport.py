@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from pushforward.arguments import whole
 from pushforward.conditions.requests import Request
 from pushforward.data.spaces import Space
+from pushforward.denoisers import Condition
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.notebooks import facts as facts_table
-from pushforward.predictor import Condition
-from pushforward.transports.redrawing import Part, Redrawing
-
-__all__ = ["BATCH", "ConditionLike", "Transport", "as_examples", "check_transport", "finite"]
+from pushforward.transports.rejection import Part, Redrawing
 
 BATCH = 256
 """Examples that one call of `Transport.sample` holds at a time."""
@@ -65,7 +63,6 @@ class Transport(nn.Module, ABC):
         return f"{type(self).__name__}({', '.join(rest)})"
 
     def _repr_html_(self) -> str:
-        """HTML for notebooks."""
         return facts_table(type(self).__name__, self.facts())
 
     @property
@@ -115,7 +112,7 @@ class Transport(nn.Module, ABC):
         Raises:
             UsageError: At once, for numbers or conditions that cannot be.
             Diverged: If a sample is not finite; after the last part if samples break a constraint of the data after all their
-                draws (`pushforward.transports.redrawing`), and at once if hardly any meets it.
+                draws (`pushforward.transports.rejection`), and at once if hardly any meets it.
         """
         n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
         wanted = self.wanted(n, condition, seed)
@@ -125,7 +122,6 @@ class Transport(nn.Module, ABC):
     def _parts(
         self, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing
     ) -> Iterator[tuple[Tensor, Condition]]:
-        """All parts, of which the first wait for one another until a draw meets the constraints or none of enough does."""
         waiting: list[Part] = []
         for start in range(0, n, batch):
             waiting.append(self._begun(start, min(batch, n - start), wanted, seed, redrawing))
@@ -163,7 +159,6 @@ class Transport(nn.Module, ABC):
         return {name: value for name, value in values.items() if named.get(name, {name}) & set(condition)}
 
     def _request(self) -> Request:
-        """What reads conditions that are asked for."""
         space = self.space
         return Request(space.conditions, space.names, () if space.names else space.columns)
 
@@ -197,7 +192,6 @@ class Transport(nn.Module, ABC):
         return part.x, part.condition
 
     def _drawn(self, condition: Condition, draws: ExampleDraws) -> Tensor:
-        """One sample for each of the draws, in data units on the CPU."""
         x = finite(self(self.noise(draws), condition, draws))
         x = self.space.to_data(x).float().cpu()
         return self.space.finished(x, condition, draws.stream("digits").normal)

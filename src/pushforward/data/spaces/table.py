@@ -159,7 +159,7 @@ class TableSpace(ScaledSpace):
         """
         import torch
 
-        from pushforward.conditions.known import Known
+        from pushforward.conditions.columns import Known
 
         if not self.open:
             return x

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Denoiser
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 

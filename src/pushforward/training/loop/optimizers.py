@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pushforward.denoisers.precision import has_bfloat16
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
-from pushforward.precision import has_bfloat16
 from pushforward.recipes.recipe import Training
 from pushforward.training.checkpoint.tensors import by_place, gradient_norm, local, placed
 

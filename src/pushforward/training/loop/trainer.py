@@ -15,9 +15,9 @@ from torch import Tensor
 from pushforward import spec
 from pushforward.data import Batch, Dataset
 from pushforward.data.images.streamed import Streamed
+from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.errors import DataError, Diverged
 from pushforward.plugins import plugin_options
-from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.checkpoint import Checkpoint
 from pushforward.training.checkpoint.saver import Saver, go_back

@@ -11,12 +11,12 @@ import torch
 from pushforward.data import Dataset
 from pushforward.data.core.keys import permutation
 from pushforward.errors import Diverged
-from pushforward.methods.guard import Guard
+from pushforward.methods.method import Guard
 from pushforward.metrics.manifold import reached
 from pushforward.training.loop.callbacks import Moment, Observer
 from pushforward.training.monitor.health import NEIGHBOURS, principal, sampled, starts_of
 from pushforward.transports import Transport
-from pushforward.transports.redrawing import as_drawn
+from pushforward.transports.rejection import as_drawn
 from pushforward.transports.transport import finite
 
 CHANCE = 2.0

@@ -9,12 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from pushforward.couplings import Coupling, training_noise
 from pushforward.data import Dataset
 from pushforward.data.core.keys import permutation
-from pushforward.denoiser import Condition
+from pushforward.denoisers import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method, Now
+from pushforward.paths import Coupling, training_noise
 from pushforward.training.checkpoint.best import Choice
 from pushforward.training.loop.callbacks import Moment, Observer
 from pushforward.training.monitor.health import SAMPLES, Reference, as_sampled, interval, sampled, starts_of
@@ -30,7 +30,7 @@ TARGETS = 128
 
 @runtime_checkable
 class HasTargets(Protocol):
-    """A method of maps between two times (`pushforward.methods.mapping.Mapping`)."""
+    """A method of maps between two times (`pushforward.methods.flow_map.Mapping`)."""
 
     couple: Coupling
     """How data meets noise in its training."""
@@ -43,7 +43,7 @@ class HasTargets(Protocol):
 class Jumps(Observer):
     """Samples of the average in 1, 2 and 4 calls from noise that stays the same, and targets of the present weights.
 
-    Only maps between two times are measured (`pushforward.denoiser.FlowMap`, sampled by jumps).
+    Only maps between two times are measured (`pushforward.denoisers.FlowMap`, sampled by jumps).
 
     Args:
         data: The training data.

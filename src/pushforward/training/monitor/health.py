@@ -17,11 +17,11 @@ from torch import Tensor
 
 from pushforward.data import Dataset
 from pushforward.data.core.keys import permutation
+from pushforward.denoisers import Condition, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.modes import Centred, count_modes
-from pushforward.predictor import Condition, condition_at
 from pushforward.training.loop.callbacks import Moment, Observer
 from pushforward.transports import BATCH, Flow, Map, Transport, inner_of
 

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from pushforward import spec
 from pushforward.data import Dataset, PreparedSampler, Sampler
-from pushforward.denoiser import Condition
+from pushforward.denoisers import Condition
+from pushforward.denoisers.precision import network_precision
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.files import read_json, read_object
+from pushforward.methods.distillation import Trajectories
 from pushforward.methods.method import Method, PrecomputesInputs
-from pushforward.methods.trajectories import Trajectories
-from pushforward.precision import network_precision
 from pushforward.training.checkpoint import tensors
 from pushforward.training.checkpoint.disk import appearing, sha256, write_json
 from pushforward.training.distributed.processes import Processes

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pushforward.couplings import Source
 from pushforward.data import Dataset, dataset_of
 from pushforward.data.core.load import read as read_data
 from pushforward.data.core.train_hashes import Seen
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Denoiser
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.files import read_object
+from pushforward.paths import Source
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.checkpoint.disk import appearing, sha256
 from pushforward.training.checkpoint.integrity import latest, read_state

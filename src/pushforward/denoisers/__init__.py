@@ -1,0 +1,65 @@
+"""Denoisers: estimates of data, noise, score or velocity at a state and time; of tables, and guided."""
+
+from __future__ import annotations
+
+from pushforward.denoisers.denoiser import (
+    SCALE,
+    Condition,
+    Denoiser,
+    FlowMap,
+    MapSampling,
+    Preconditioning,
+    Predicting,
+    Predictor,
+    Repathed,
+    TimeColumns,
+    Wrapped,
+    affine_columns,
+    blend,
+    check_predictor,
+    columns_of,
+    condition_at,
+    evaluate,
+    has_jump,
+    mapped,
+    over,
+    shaped,
+    trained,
+)
+from pushforward.denoisers.guidance import AtScale, Autoguided, Guided, Thresholded
+from pushforward.denoisers.row_estimates import Given, RowErrors, known_columns
+from pushforward.denoisers.table_denoiser import NAT, TableDenoiser
+
+__all__ = [
+    "NAT",
+    "SCALE",
+    "AtScale",
+    "Autoguided",
+    "Condition",
+    "Denoiser",
+    "FlowMap",
+    "Given",
+    "Guided",
+    "MapSampling",
+    "Preconditioning",
+    "Predicting",
+    "Predictor",
+    "Repathed",
+    "RowErrors",
+    "TableDenoiser",
+    "Thresholded",
+    "TimeColumns",
+    "Wrapped",
+    "affine_columns",
+    "blend",
+    "check_predictor",
+    "columns_of",
+    "condition_at",
+    "evaluate",
+    "has_jump",
+    "known_columns",
+    "mapped",
+    "over",
+    "shaped",
+    "trained",
+]

@@ -1,0 +1,513 @@
+"""Denoisers: the interface of solvers, an estimate of data, noise, score or velocity at x_t and t, and the networks behind it.
+
+The estimate is affine in x_t and in a network's output, with coefficients that depend on the times alone. So a predictor
+does its work in two halves: `Predicting.columns` computes the coefficients, for many times at once and before a solve begins,
+and `Predicting.evaluate` uses them at a state. `predict` is both in one.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pushforward.arguments import number
+from pushforward.data.spaces import Space
+from pushforward.denoisers.precision import call
+from pushforward.errors import UsageError, unknown
+from pushforward.paths import Coefficients, Narrowed, Path, Source, affine, check, convert, solve
+
+CLOCKS = {
+    "t": lambda path, t: t,
+    "log_snr": lambda path, t: -path.log_snr(t) / 8,
+}
+"""The network's input for time: t itself, or log(sigma / alpha) / 4, which is EDM's c_noise on any path."""
+
+
+@dataclass(frozen=True)
+class Preconditioning:
+    """The scaling of a denoiser's network: its input, time and output.
+
+    Args:
+        scale_input: Divide x_t by hypot(alpha, sigma), so that the network's input has unit variance at all times (EDM's c_in).
+        clock: The network's input for time, a name in `CLOCKS`.
+        output: The prediction of the network itself, from which the denoiser's is computed; None is the prediction itself. With
+            "v", a noise prediction on a path that preserves variance is sigma x_t + alpha network(x_t, t): the network need not
+            copy x_t, and errors at high noise are scaled by alpha.
+        guidance: The least and the greatest of the scales of guidance of which a `FlowMap`'s network receives one after its
+            times, counted from 0 to 1 between them; None where it receives none.
+
+    Raises:
+        UsageError: For an unknown clock or output, or a range whose ends are not finite and rising.
+
+    References:
+        Karras et al., EDM (2022), section 5: with data of unit variance its preconditioned output is -v.
+    """
+
+    scale_input: bool = True
+    clock: str = "t"
+    output: str | None = None
+    guidance: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.clock not in CLOCKS:
+            raise unknown("clock", self.clock, CLOCKS)
+        if self.output is not None:
+            check(self.output)
+        if self.guidance is not None:
+            low, high = (number("guidance", scale) for scale in self.guidance)
+            if not -math.inf < low < high < math.inf:
+                raise UsageError(f"A range of guidance is two finite scales, the lower first; got {low:g} and {high:g}.")
+            object.__setattr__(self, "guidance", (low, high))
+
+
+Condition = dict[str, Tensor] | None
+TimeColumns = dict[str, Any]
+"""Coefficients by name: numbers or tensors that broadcast over a batch; a dict for those of a wrapped predictor."""
+SCALE = "guidance scale"
+"""The entry of a condition that holds each example's scale of guidance, (n,); it is no condition of the data."""
+
+
+def condition_at(condition: Condition, index: Tensor | NDArray[np.int64] | slice) -> Condition:
+    """A condition of some examples, by their numbers, a mask or a slice."""
+    return None if condition is None else {name: part[index] for name, part in condition.items()}
+
+
+def without_scale(condition: Condition) -> tuple[Condition, Tensor | None]:
+    """A condition as networks take it, and apart from it the scales of guidance that it held."""
+    if condition is None or SCALE not in condition:
+        return condition, None
+    return {name: part for name, part in condition.items() if name != SCALE} or None, condition[SCALE]
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """The protocol that solvers need: estimates of data, noise, score or velocity at x_t. Denoisers and guided ones follow it."""
+
+    path: Path
+    space: Space
+
+    def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        """The estimate of ``kind`` at x_t (n, *shape) and times t (n,), model units."""
+        ...
+
+    def calls(self, t: float = 0.5) -> int:
+        """Network evaluations of one example that one prediction at time t costs."""
+        ...
+
+
+@runtime_checkable
+class Jumping(Protocol):
+    """A predictor that also maps a state at t to the state at s in one evaluation (`pushforward.denoisers.FlowMap`)."""
+
+    path: Path
+    space: Space
+
+    def jump(self, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """The state at times s (n,) on the trajectory through x_t (n, *shape) at times t (n,), model units."""
+        ...
+
+
+def check_predictor(denoiser: object) -> None:
+    """Refuse anything but a predictor.
+
+    Raises:
+        UsageError: Saying how to get a denoiser from a run.
+    """
+    if not callable(getattr(denoiser, "predict", None)):
+        kind = type(denoiser).__name__
+        raise UsageError(f"Expected a denoiser, got a {kind}. That of a run is run.denoiser, that of a flow is flow.denoiser.")
+
+
+class Predicting(nn.Module, ABC):
+    """The base of denoisers and their wrappers."""
+
+    path: Path
+    space: Space
+
+    @property
+    def jumps(self) -> bool:
+        """Whether an estimate may know a second time, so that `jump` is a map between two times."""
+        return False
+
+    @abstractmethod
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        """The coefficients for `evaluate` that depend on the times, each of the shape of t.
+
+        Args:
+            kind: The estimate, a name in `pushforward.paths.ROWS`.
+            t: Where the state is, any shape.
+            to: The time up to which the estimate is to hold, of the shape of t; None for t itself.
+        """
+
+    @abstractmethod
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        """The estimate of ``kind`` at x_t (n, *shape) with given `columns`, which broadcast over x_t; model units."""
+
+    @abstractmethod
+    def calls(self, t: float = 0.5) -> int:
+        """Network evaluations of one example that one prediction at time t costs."""
+
+    def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        """The estimate of ``kind`` (see `pushforward.paths.ROWS`) at x_t (n, *shape) and t (n,), model units."""
+        return self.evaluate(check(kind), x_t, over(self.columns(kind, t), x_t), condition)
+
+    def jump(self, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """The state at s (n,) on the trajectory through x_t (n, *shape) at t (n,), model units.
+
+        It is alpha_s x + sigma_s z, with the data x and the noise z of one estimate made for the way from t to s.
+        """
+        return self.evaluate_jump(x_t, over(self.jump_columns(t, s), x_t), condition)
+
+    def jump_columns(self, t: Tensor, s: Tensor) -> TimeColumns:
+        """The coefficients for `evaluate_jump` that depend on t and s, each of their shape."""
+        here, there = self.path.at(t), self.path.at(s)
+        state = there.sigma / here.sigma
+        return {"state": state, "output": there.alpha - state * here.alpha, "inner": self.columns("data", t, s)}
+
+    def evaluate_jump(self, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        """The state at the later time, from x_t (n, *shape) and `jump_columns`."""
+        return blend(columns, x_t, self.evaluate("data", x_t, columns["inner"], condition))
+
+
+def has_jump(denoiser: object) -> bool:
+    """Whether a predictor is a map between two times."""
+    return denoiser.jumps if isinstance(denoiser, Predicting) else isinstance(denoiser, Jumping)
+
+
+def _own(denoiser: object) -> bool:
+    """Whether a prediction can be computed in two halves: not where a subclass or a caller has replaced `predict`."""
+    return (
+        isinstance(denoiser, Predicting)
+        and type(denoiser).predict is Predicting.predict
+        and type(denoiser).jump is Predicting.jump
+        and "predict" not in vars(denoiser)
+    )
+
+
+def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+    """The columns of any predictor, each of the shape of t; ``kind`` "jump" gives those of a jump from t to ``to``.
+
+    Of a predictor that knows only `predict` they are the times themselves.
+    """
+    if not _own(denoiser):
+        return {"t": t} if to is None else {"t": t, "to": to}
+    assert isinstance(denoiser, Predicting)
+    if kind == "jump":
+        assert to is not None
+        return denoiser.jump_columns(t, to)
+    return denoiser.columns(check(kind), t, to)
+
+
+def evaluate(denoiser: Predictor, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+    """The estimate of ``kind``, or the state after a "jump", with the columns of `columns_of`."""
+    if _own(denoiser):
+        assert isinstance(denoiser, Predicting)
+        if kind == "jump":
+            return denoiser.evaluate_jump(x_t, columns, condition)
+        return denoiser.evaluate(kind, x_t, columns, condition)
+    t = times_for(columns["t"], x_t)
+    if kind == "jump":
+        assert isinstance(denoiser, Jumping)
+        return denoiser.jump(x_t, t, times_for(columns["to"], x_t), condition)
+    return denoiser.predict(kind, x_t, t, condition)
+
+
+def affine_columns(kind: str, to: str, k: Coefficients) -> TimeColumns:
+    """How an output of one kind is read as another: ``state`` x_t + ``output`` y; empty where they are the same kind."""
+    if kind == to:
+        return {}
+    state, output = affine(kind, to, k)
+    return {"state": state, "output": output}
+
+
+def blend(columns: TimeColumns, x_t: Tensor, y: Tensor) -> Tensor:
+    """``state`` x_t + ``output`` y; y itself where the columns name neither."""
+    if "state" not in columns:
+        return y
+    state, output = columns["state"], columns["output"]
+    if isinstance(state, float):
+        return (y * output).add(x_t, alpha=state)
+    return state * x_t + output * y
+
+
+def times_for(t: Any, x: Tensor) -> Tensor:
+    """A column of times as a network takes it, (n,), of the type of x."""
+    if isinstance(t, Tensor):
+        return t.to(x).reshape(-1).expand(x.shape[0])
+    return x.new_full((x.shape[0],), t)
+
+
+def mapped(columns: TimeColumns, change: Any) -> TimeColumns:
+    """The columns with ``change`` made to each of them, inside as well."""
+    return {name: mapped(part, change) if isinstance(part, dict) else change(part) for name, part in columns.items()}
+
+
+def over(columns: TimeColumns, x: Tensor) -> TimeColumns:
+    """Columns of shape (n,), shaped to multiply a batch of the shape of x and of its type."""
+    return mapped(columns, lambda part: shaped(part.to(x.dtype), x))
+
+
+def shaped(values: Tensor, x: Tensor) -> Tensor:
+    """Values of shape (n,), shaped to multiply a batch of the shape of x."""
+    return values.reshape(-1, *(1,) * (x.dim() - 1))
+
+
+class Wrapped(Predicting):
+    """A predictor around another one, with its path, space and number of calls by default.
+
+    Args:
+        denoiser: The wrapped predictor.
+
+    Raises:
+        UsageError: For anything but a predictor.
+    """
+
+    denoiser: Any
+
+    def __init__(self, denoiser: Predictor) -> None:
+        super().__init__()
+        check_predictor(denoiser)
+        self.denoiser, self.path, self.space = denoiser, denoiser.path, denoiser.space
+
+    @property
+    def jumps(self) -> bool:
+        return isinstance(self.denoiser, Predicting) and has_jump(self.denoiser)
+
+    def calls(self, t: float = 0.5) -> int:
+        return self.denoiser.calls(t)
+
+
+@dataclass(frozen=True)
+class MapSampling:
+    """How a map between two times is sampled in several jumps.
+
+    Args:
+        grid: The grid of times on which it has learned to jump, a name of `pushforward.solvers.grids.GRIDS`; None for
+            the solver's.
+        only_to_data: Whether it has learned no jump but that to s = 0, as a consistency model: in several jumps it is sampled
+            with new noise between them, and it is no denoiser.
+    """
+
+    grid: str | None = None
+    only_to_data: bool = False
+
+
+class Denoiser(Predicting):
+    """network + path + prediction; any denoiser can be read as data, noise, score, velocity or v.
+
+    Args:
+        network: ``network(x, t, condition) -> tensor`` of the shape of x; any module with that signature.
+        path: The path it is trained on.
+        prediction: The meaning of its output: data, noise, velocity, v or score.
+        space: The data's shape and units.
+        preconditioning: The scaling of the network's input and output; the default is ``Preconditioning()``.
+        unconditional: Whether it has been trained without labels as well, which classifier-free guidance needs.
+        source: The source of noise that it was trained with; None is standard normal. With one it reads as data or velocity only.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: Path,
+        prediction: str,
+        space: Space,
+        *,
+        preconditioning: Preconditioning | None = None,
+        unconditional: bool = True,
+        source: Source | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.path, self.prediction, self.space = network, path, check(prediction), space
+        self.preconditioning = preconditioning or Preconditioning()
+        self.unconditional, self.source = unconditional, source
+
+    @property
+    def output(self) -> str:
+        """The prediction of the network itself."""
+        return self.preconditioning.output or self.prediction
+
+    def time(self, t: Tensor) -> Tensor:
+        """The network's input for time."""
+        clock: Tensor = CLOCKS[self.preconditioning.clock](self.path, t)
+        return clock
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        k = self.coefficients(x_t, t)
+        return convert(self.output, self.prediction, self._output(x_t, t, condition, k), x_t, k)
+
+    def _output(self, x_t: Tensor, t: Tensor, condition: Condition, k: Coefficients) -> Tensor:
+        scaled = x_t / k.r if self.preconditioning.scale_input else x_t
+        return call(self.network, scaled, self.time(t), condition)
+
+    def coefficients(self, x_t: Tensor, t: Tensor) -> Coefficients:
+        """The path's coefficients at t, shaped to multiply x_t."""
+        return self.path.at(t).over(x_t)
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        if self.source is not None and kind in ("noise", "score"):
+            raise UsageError(
+                f'This model was trained from {self.source.data}, not from noise, so it has no "{kind}". Sample it with euler, '
+                "heun, midpoint or rk4."
+            )
+        k = self.path.at(t)
+        scale = {"scale": 1 / k.r} if self.preconditioning.scale_input else {}
+        return {"time": self.time(t), **scale, **affine_columns(self.output, kind, k)}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        scaled = x_t * columns["scale"] if "scale" in columns else x_t
+        return blend(columns, x_t, call(self.network, scaled, self._times(columns, x_t), condition))
+
+    def network_features(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> list[Tensor]:
+        """What a network that shows its features (`UNet.features`) makes of x_t (n, *shape) at t (n,)."""
+        columns = over(self.columns(self.output, t), x_t)
+        scaled = x_t * columns["scale"] if "scale" in columns else x_t
+        features: Any = self.network.features
+        maps: list[Tensor] = call(features, scaled, self._times(columns, x_t), without_scale(condition)[0])
+        return maps
+
+    def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
+        return times_for(columns["time"], x_t)
+
+    def pair(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        """The estimates of data and noise from one network call."""
+        k = self.coefficients(x_t, t)
+        return solve(self.output, self._output(x_t, t, condition, k), x_t, k)
+
+    def calls(self, t: float = 0.5) -> int:
+        return 1
+
+    def on(self, path: Path) -> Repathed:
+        """The same model read on another path (`Repathed`)."""
+        return Repathed(self, path)
+
+
+class FlowMap(Denoiser):
+    """A denoiser with a second time s: its estimate at x_t and t holds on the way from t to s.
+
+    ``network(x, t, condition)`` takes t of shape (n, 2), the times t and s (networks are built for it with ``times=2``). Read at
+    s = t it is an ordinary denoiser, for every solver; read at another s, `jump` maps x_t to the state at s in one evaluation:
+    alpha_s x + sigma_s z, with the data x and the noise z of the output. On the straight path that is
+    x_t + (s - t) u with u the mean velocity between s and t; a map to s = 0 is the data.
+
+    Its arguments are a `Denoiser`'s, and:
+
+    Args:
+        sampling: How it is sampled in several jumps; None for the solver's grid.
+
+    References:
+        Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models (2024), eq. 9; Boffi et al., Flow Map
+        Matching (2024); Geng et al., Mean Flows for One-step Generative Modeling (2025), for the mean velocity.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: Path,
+        prediction: str,
+        space: Space,
+        *,
+        preconditioning: Preconditioning | None = None,
+        unconditional: bool = True,
+        source: Source | None = None,
+        sampling: MapSampling | None = None,
+    ) -> None:
+        options: Any = {"preconditioning": preconditioning, "unconditional": unconditional, "source": source}
+        super().__init__(network, path, prediction, space, **options)
+        self.sampling = sampling or MapSampling()
+
+    @property
+    def grid(self) -> str | None:
+        """The grid on which it has learned to jump."""
+        return self.sampling.grid
+
+    @property
+    def only_to_data(self) -> bool:
+        """Whether it jumps to data alone."""
+        return self.sampling.only_to_data
+
+    @property
+    def jumps(self) -> bool:
+        return True
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        """As a denoiser's, with the second time; a clock of log-SNR, which has no end at 0, stops at t_min."""
+        second = t if to is None else (to if self.preconditioning.clock == "t" else to.clamp(min=self.path.ends[0]))
+        return {**super().columns(kind, t), "until": self.time(second)}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        """As a denoiser's; a network that knows guidance reads the scales in the condition, else 1, or the least."""
+        if self.preconditioning.guidance is not None:
+            low, high = self.preconditioning.guidance
+            condition, scale = without_scale(condition)
+            known: Any = 1.0 if low <= 1 <= high else low
+            columns = {**columns, "guidance": ((known if scale is None else scale) - low) / (high - low)}
+        return super().evaluate(kind, x_t, columns, condition)
+
+    def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
+        names = (name for name in ("time", "until", "guidance") if name in columns)
+        return torch.stack([times_for(columns[name], x_t) for name in names], dim=1)
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None, to: Tensor | None = None) -> Tensor:
+        """The prediction at x_t (n, *shape) and t (n,) that is to hold up to ``to`` (n,), None for t itself; model units."""
+        return self.evaluate(self.prediction, x_t, over(self.columns(self.prediction, t, to), x_t), condition)
+
+    def _output(self, x_t: Tensor, t: Tensor, condition: Condition, k: Coefficients) -> Tensor:
+        return self.evaluate(self.output, x_t, over(self.columns(self.output, t), x_t), condition)
+
+
+def trained(denoiser: Predictor) -> Denoiser | None:
+    """The denoiser that was trained, inside whatever guidance and changes of path were put around it; None for others."""
+    inner: object = denoiser
+    while inner is not None and not isinstance(inner, Denoiser):
+        inner = getattr(inner, "denoiser", None)
+    return inner
+
+
+class Repathed(Wrapped):
+    """A denoiser read on another path than it was trained on: its input is matched in log-SNR and scale.
+
+    At time t of the new path the old time is the one of equal log-SNR, and x_t is scaled by the ratio of the two standard
+    deviations; v is the same on both. The new path's ends are narrowed to the noise levels that the denoiser knows.
+
+    Args:
+        denoiser: A denoiser on its own path.
+        path: The path to sample on.
+
+    References:
+        Karras et al., EDM (2022), section 2; Kingma et al., Variational Diffusion Models (2021), section 5.1.
+    """
+
+    def __init__(self, denoiser: Predictor, path: Path) -> None:
+        super().__init__(denoiser)
+        known = path.time(torch.tensor(denoiser.path.log_snr_ends(), dtype=torch.float64)).clamp(*path.ends).tolist()
+        whole = all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(known, path.ends, strict=True))
+        self.path: Path = path if whole else Narrowed(path, *known)
+
+    def _matched(self, t: Tensor) -> Tensor:
+        known = self.denoiser.path
+        return known.time(self.path.log_snr(t)).clamp(*known.ends)
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        """The ratio of the standard deviations, the denoiser's columns at the matched times, and how v is read as ``kind``."""
+        here, then = self.path.at(t), self._matched(t)
+        scale = self.denoiser.path.at(then).r / here.r
+        inner = columns_of(self.denoiser, "v", then, None if to is None else self._matched(to))
+        return {"scale": scale, "inner": inner, **affine_columns("v", kind, here)}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        return blend(columns, x_t, evaluate(self.denoiser, "v", x_t * columns["scale"], columns["inner"], condition))
+
+    def calls(self, t: float = 0.5) -> int:
+        return self.denoiser.calls(float(self._matched(torch.tensor(float(t), dtype=torch.float64))))
+
+    def on(self, path: Path) -> Repathed:
+        """The model on yet another path."""
+        return Repathed(self.denoiser, path)

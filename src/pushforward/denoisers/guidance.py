@@ -1,0 +1,286 @@
+"""Guidance: wrappers of denoisers, for every prediction, path and solver."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from pushforward.arguments import number
+from pushforward.conditions.kind import hidden as hide
+from pushforward.conditions.kind import known_to
+from pushforward.denoisers.denoiser import (
+    SCALE,
+    Condition,
+    Predictor,
+    Repathed,
+    TimeColumns,
+    Wrapped,
+    affine_columns,
+    blend,
+    check_predictor,
+    columns_of,
+    condition_at,
+    evaluate,
+    mapped,
+    trained,
+    without_scale,
+)
+from pushforward.errors import UsageError
+from pushforward.paths import Path
+
+Interval = tuple[float, float] | None
+"""The noise levels sigma / alpha, the lower first, between which guidance acts; None is everywhere."""
+
+
+def _checked(interval: Interval) -> Interval:
+    if interval is None:
+        return None
+    low, high = float(interval[0]), float(interval[1])
+    if not 0 <= low < high:
+        raise UsageError(f"A guidance interval is two noise levels sigma / alpha, the lower first; got {low:g} and {high:g}.")
+    return low, high
+
+
+def _scale(value: float) -> float:
+    value = number("scale", value)
+    if not math.isfinite(value):
+        raise UsageError(f"A guidance scale must be a finite number, got {value}.")
+    return value
+
+
+def _inside(interval: Interval, path: Path, t: Tensor) -> Tensor:
+    if interval is None:
+        return torch.ones_like(t, dtype=torch.bool)
+    level = torch.exp(-path.log_snr(t) / 2)
+    return (level >= interval[0]) & (level <= interval[1])
+
+
+def _acts(interval: Interval, path: Path, t: float) -> bool:
+    return bool(_inside(interval, path, torch.tensor([t], dtype=torch.float64)))
+
+
+def _scales(scale: float, interval: Interval, path: Path, t: Tensor) -> Tensor:
+    return torch.where(_inside(interval, path, t), torch.full_like(t, scale), torch.ones_like(t))
+
+
+def _per_example(scale: float | Tensor) -> bool:
+    return isinstance(scale, Tensor) and scale.numel() > 1
+
+
+def _guided_examples(scale: Tensor) -> Tensor:
+    return (scale.reshape(-1) != 1).nonzero().flatten()
+
+
+def _some(columns: TimeColumns, index: Tensor) -> TimeColumns:
+    return mapped(columns, lambda part: part[index] if _per_example(part) else part)
+
+
+def _with_null(condition: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor) -> dict[str, Tensor]:
+    both = {name: torch.cat([part, hidden[name]]) for name, part in condition.items()}
+    null = torch.cat([x.new_zeros(x.shape[0], dtype=torch.bool), again.new_ones(again.shape[0], dtype=torch.bool)])
+    return hide(both, null)
+
+
+def _lerp(start: Tensor, end: Tensor, weight: float | Tensor) -> Tensor:
+    return torch.lerp(start, end, weight.to(start) if isinstance(weight, Tensor) else weight)
+
+
+class Guided(Wrapped):
+    """Classifier-free guidance: y = y_without + scale (y_with - y_without), all examples in one batch.
+
+    Scale 1 is the conditional model itself, 0 the unconditional one; both cost one call, all others two. All
+    predictions are affine in each other at fixed x_t, so it does not matter which of them is guided. Outside the interval
+    the conditional model is used alone, which costs one call. Scales of single examples, which a condition may hold
+    (`pushforward.denoisers.SCALE`), take the place of both.
+
+    Args:
+        denoiser: A denoiser trained with conditions and label dropout.
+        scale: How far to go beyond the unconditional estimate.
+        interval: The noise levels sigma / alpha between which guidance acts; None is everywhere.
+
+    Raises:
+        UsageError: For a model without conditions or an unconditional branch, or an interval that is none.
+
+    References:
+        Ho and Salimans, Classifier-Free Diffusion Guidance (2022); Kynkäänniemi et al., Applying Guidance in a Limited Interval
+        (2024).
+    """
+
+    def __init__(self, denoiser: Predictor, scale: float = 1.0, interval: Interval = None) -> None:
+        super().__init__(denoiser)
+        if not denoiser.space.conditions:
+            raise UsageError("Guidance needs a model trained with labels or other conditions; this one was trained without.")
+        inner = trained(denoiser)
+        if inner is not None and inner.preconditioning.guidance is not None:
+            raise UsageError("This map has learned guidance itself: sample its run with a `scale`, or take pf.AtScale.")
+        if inner is not None and not inner.unconditional:
+            raise UsageError(
+                "Guidance needs an unconditional branch, and this model was trained without one (label_dropout=0). Train with "
+                "label_dropout=0.1, or guide it by a weaker model (`weaker=RUN`; pf.Autoguided in Python)."
+            )
+        self.scale, self.interval = _scale(scale), _checked(interval)
+
+    @property
+    def _without(self) -> bool:
+        """Whether it is the unconditional model everywhere; of a table the columns that are given stay as given."""
+        learned = any(kind.learned for kind in self.space.conditions.values())
+        return self.scale == 0 and self.interval is None and not learned
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        inner = columns_of(self.denoiser, kind, t, to)
+        return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        """The guided estimate of ``kind``; one call of the network where all examples have scale 1."""
+        scale, inner = columns["scale"], columns["inner"]
+        condition, scales = without_scale(condition)
+        if condition is None or (self._without and scales is None):
+            return evaluate(self.denoiser, kind, x_t, inner, None)
+        if scales is not None:
+            scale = scales.to(x_t).reshape(-1, *(1,) * (x_t.dim() - 1))
+        elif scale == 1.0 if isinstance(scale, float) else self.scale == 1:
+            return evaluate(self.denoiser, kind, x_t, inner, condition)
+        if not _per_example(scale):
+            y = evaluate(self.denoiser, kind, torch.cat([x_t, x_t]), inner, _with_null(condition, condition, x_t, x_t))
+            given, null = y.unflatten(0, (2, -1)).unbind(0)
+            return _lerp(null, given, scale)
+        index = _guided_examples(scale)
+        conditions = _with_null(condition, condition_at(condition, index) or {}, x_t, x_t[index])
+        repeated = mapped(inner, lambda part: torch.cat([part, part[index]]) if _per_example(part) else part)
+        n, y = len(x_t), evaluate(self.denoiser, kind, torch.cat([x_t, x_t[index]]), repeated, conditions)
+        return y[:n].index_copy(0, index, torch.lerp(y[n:], y[index], scale[index]))
+
+    def calls(self, t: float = 0.5) -> int:
+        """Two inside the interval; one outside it, or where the scale is 0 or 1."""
+        return self.denoiser.calls(t) * (1 if self.scale == 1 or self._without or not _acts(self.interval, self.path, t) else 2)
+
+
+class AtScale(Wrapped):
+    """A map that has learned guidance at any scale of a range, read at one scale: one call, where `Guided` takes two.
+
+    Args:
+        denoiser: The map, a student of `pushforward.recipes.distil` with a range of guidance.
+        scale: As of `Guided`: 1 is the conditional model.
+
+    Raises:
+        UsageError: For a model that has not learned it, or a scale outside its range.
+
+    References:
+        Meng et al., On Distillation of Guided Diffusion Models (2023), whose w is scale - 1.
+    """
+
+    def __init__(self, denoiser: Predictor, scale: float) -> None:
+        super().__init__(denoiser)
+        inner, self.scale = trained(denoiser), _scale(scale)
+        if inner is None or inner.preconditioning.guidance is None:
+            raise UsageError("This model has learned no guidance. Guide it with pf.Guided, or distil it with a range.")
+        low, high = inner.preconditioning.guidance
+        if not low <= self.scale <= high:
+            raise UsageError(f"This map has learned guidance at scales from {low:g} to {high:g}, got {self.scale:g}.")
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        return {"inner": columns_of(self.denoiser, kind, t, to)}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        """The map's estimate at the scale, or at those that the condition holds already."""
+        with_scale = {SCALE: x_t.new_full((x_t.shape[0],), self.scale), **(condition or {})}
+        return evaluate(self.denoiser, kind, x_t, columns["inner"], with_scale)
+
+
+class Autoguided(Wrapped):
+    """Guidance by a worse version of the same model: y = y_weaker + scale (y - y_weaker).
+
+    The weaker one is an earlier checkpoint or a smaller network; both see the same condition, so nothing of the data's variety
+    is given up for the label's sake. The stronger one may be `Guided` itself.
+
+    Args:
+        denoiser: The model.
+        weaker: The worse one, on any path.
+        scale: 1 is the model itself; beyond, away from the worse one.
+        interval: The noise levels sigma / alpha between which guidance acts; None is everywhere.
+
+    Raises:
+        UsageError: For models of different shapes, or an interval that is none.
+
+    References:
+        Karras et al., Guiding a Diffusion Model with a Bad Version of Itself (2024).
+    """
+
+    def __init__(self, denoiser: Predictor, weaker: Predictor, scale: float = 2.0, interval: Interval = None) -> None:
+        super().__init__(denoiser)
+        check_predictor(weaker)
+        if tuple(denoiser.space.shape) != tuple(weaker.space.shape):
+            raise UsageError(
+                f"The weaker model makes examples of shape {tuple(weaker.space.shape)}, the model {tuple(denoiser.space.shape)}; "
+                "guide with a model of the same data."
+            )
+        self.weaker = weaker
+        self.scale, self.interval = _scale(scale), _checked(interval)
+        self._matched = Repathed(weaker, denoiser.path)
+
+    @property
+    def jumps(self) -> bool:
+        return super().jumps and self._matched.jumps
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        inner, weaker = columns_of(self.denoiser, kind, t, to), self._matched.columns(kind, t, to)
+        return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner, "weaker": weaker}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        """The guided estimate of ``kind``; the weaker model is not called where all examples have scale 1."""
+        scale = columns["scale"]
+        y = evaluate(self.denoiser, kind, x_t, columns["inner"], condition)
+        if scale == 1.0 if isinstance(scale, float) else self.scale == 1:
+            return y
+        known = known_to(self.weaker.space.conditions, condition)
+        if not _per_example(scale):
+            return _lerp(self._matched.evaluate(kind, x_t, columns["weaker"], known), y, scale)
+        index = _guided_examples(scale)
+        if not len(index):
+            return y
+        weak = self._matched.evaluate(kind, x_t[index], _some(columns["weaker"], index), condition_at(known, index))
+        return y.index_copy(0, index, torch.lerp(weak, y[index], scale[index]))
+
+    def calls(self, t: float = 0.5) -> int:
+        acts = self.scale != 1 and _acts(self.interval, self.path, t)
+        return self.denoiser.calls(t) + (self._matched.calls(t) if acts else 0)
+
+
+class Thresholded(Wrapped):
+    """Dynamic thresholding: the predicted image is held within its range, and drawn together where much of it lies outside.
+
+    With u the prediction on the scale where the data's range is [-1, 1] and s = max(1, the p-quantile of |u| in one image), the
+    prediction becomes clamp(u, -s, s) / s. Strong guidance then does not saturate pixels.
+
+    Args:
+        denoiser: Any predictor.
+        share: p, between 0 and 1.
+
+    Raises:
+        UsageError: For data without bounds, or a share outside (0, 1].
+
+    References:
+        Saharia et al., Imagen (2022), section 2.3.
+    """
+
+    def __init__(self, denoiser: Predictor, share: float = 0.995) -> None:
+        super().__init__(denoiser)
+        if denoiser.space.bounds is None:
+            raise UsageError("Thresholding needs data with bounds (images); this data has none.")
+        if not 0 < share <= 1:
+            raise UsageError(f"Thresholding takes a share of pixels in (0, 1], got {share}.")
+        self.share = float(share)
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        assert self.space.bounds is not None
+        low, high = (end.to(x_t) for end in self.space.bounds)
+        middle, half = (low + high) / 2, (high - low) / 2
+        u = (evaluate(self.denoiser, "data", x_t, columns["inner"], condition) - middle) / half
+        sizes, place = u.abs().flatten(1).sort(1).values, self.share * (math.prod(u.shape[1:]) - 1)
+        reach = sizes[:, int(place)].lerp(sizes[:, math.ceil(place)], place % 1).clamp(min=1).reshape(-1, *(1,) * (u.dim() - 1))
+        return blend(columns, x_t, middle + half * torch.maximum(torch.minimum(u, reach), -reach) / reach)

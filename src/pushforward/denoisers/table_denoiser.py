@@ -1,0 +1,298 @@
+"""A denoiser of tables: squared error for scores, softmax for blocks of indicators."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pushforward.arguments import whole
+from pushforward.conditions.columns import Known
+from pushforward.conditions.kind import mask_of
+from pushforward.data.spaces import Space, TableSpace
+from pushforward.data.tables.encoding import Coordinates, gumbel
+from pushforward.denoisers.denoiser import (
+    Condition,
+    Denoiser,
+    MapSampling,
+    Preconditioning,
+    TimeColumns,
+    affine_columns,
+    blend,
+    times_for,
+)
+from pushforward.denoisers.precision import call
+from pushforward.denoisers.row_estimates import Given, RowErrors, RowEstimate
+from pushforward.errors import UsageError
+from pushforward.paths import Path
+
+LEAST_LOGIT = -1e9
+LEAST_LOG = -87.0
+"""The least logarithm of a probability: the exponential of less is too small for float32 and takes ten times as long."""
+HIGHEST = 16.0
+"""The highest frequency of a wave, in radians for a standard deviation of a score."""
+MOST_WAVES = 64
+"""Frequencies at most: more are no different between 1 and `HIGHEST`."""
+FARTHEST = 5.0
+"""Noise that is farther from 0 counts as so much, where a map turns it into Gumbel numbers."""
+REACH = 1.5
+"""The greatest logarithm of a column's factor."""
+NAT = 4096
+"""Parts of a nat in which the logarithm of a column's factor is counted: whole numbers are the same in every process and copy."""
+
+
+class TableDenoiser(Denoiser):
+    """A denoiser of the rows of a table, for every path and solver.
+
+    Scores are denoised as vectors are: the network puts out v. For a block of indicators it puts out logits, to which are added
+    the logarithms of the categories' shares and the log-likelihoods of the block's own noisy indicators. The softmax of the sum
+    is the estimate of the indicators. So a network that puts out zeros is the model of independent columns. Every estimate is
+    computed from that of data.
+
+    Each column has a factor of its model units: with a factor f, its log-SNR is at all times that of the path plus 2 log f. The
+    states of solvers are in these units, which are those of `space`.
+
+    Args:
+        network: ``network(x, t, condition) -> tensor`` (n, d), whose input is `features`. t is (n,), or (1,) for one time of all
+            rows where the network has an attribute ``shares_time`` that is true.
+        path: The path it is trained on.
+        prediction: The prediction whose squared error is the loss of scores.
+        table: The table's space.
+        clock: The network's input for time; see `Preconditioning`.
+        unconditional: Whether it has been trained without given columns as well.
+        waves: How many frequencies of each score the network receives, at most 64; see `features`.
+        sampling: How a map between two times is sampled, on the straight path, whose network takes t of shape (n, 2): the times t
+            and s. Its estimate at t holds on the way to s, as that of a `pushforward.denoisers.FlowMap`. A block's noise decides
+            there: t - s of it is added to the input, and t - s of Gumbel numbers of it to the logits, so that a network of zeros
+            draws a category by the shares in one jump from noise. None for a denoiser.
+
+    Raises:
+        UsageError: For more waves, or a network whose attribute ``inputs`` is another number than `features` has.
+
+    References:
+        Dieleman et al., Continuous Diffusion for Categorical Data (2022), section 3.1, for score interpolation; Mueller et al.,
+        Continuous Diffusion for Mixed-Type Tabular Data (2024), for schedules of columns; Gorishniy et al., On Embeddings for
+        Numerical Features in Tabular Deep Learning (2022), for waves.
+    """
+
+    shift: Tensor
+    frequencies: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: Path,
+        prediction: str,
+        table: TableSpace,
+        *,
+        clock: str = "log_snr",
+        unconditional: bool = True,
+        waves: int = 0,
+        sampling: MapSampling | None = None,
+    ) -> None:
+        preconditioning = Preconditioning(clock=clock, output="v")
+        super().__init__(network, path, prediction, table, preconditioning=preconditioning, unconditional=unconditional)
+        self.table, self.clock, self.waves, self.sampling = table, clock, whole("waves", waves, 0), sampling
+        self.layout = Coordinates(table)
+        self._check_inputs()
+        self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
+        self.register_buffer("frequencies", torch.logspace(0, math.log2(HIGHEST), waves, base=2.0), persistent=False)
+        self.register_buffer("shift", torch.zeros(len(table.fields), dtype=torch.int64))
+
+    def _check_inputs(self) -> None:
+        if self.waves > MOST_WAVES:
+            raise UsageError(f"waves must be at most {MOST_WAVES}, got {self.waves}.")
+        size, columns, waves = self.layout.size, self.layout.count, 2 * self.waves * len(self.layout.scores)
+        inputs = getattr(self.network, "inputs", None)
+        if isinstance(inputs, int) and inputs != size + columns + waves:
+            raise UsageError(
+                f"The network takes {inputs} inputs; expected {size + columns + waves}: {size} coordinates, {columns} columns "
+                f"and {waves} waves."
+            )
+
+    @property
+    def space(self) -> Space:  # type: ignore[override]
+        """The table, in units that hold the columns' factors."""
+        shift = self._buffers.get("shift")
+        if shift is None or not bool(shift.any()):
+            return self._table
+        std = np.array(self._table.std) / self.factors.double().cpu().numpy()
+        return replace(self._table, std=tuple(std.tolist()))
+
+    @space.setter
+    def space(self, table: Space) -> None:
+        assert isinstance(table, TableSpace)
+        self._table = table
+
+    @property
+    def factors(self) -> Tensor:
+        """The factor of each coordinate's model units, (d,)."""
+        return torch.exp(self.shift / NAT)[self.layout.owner]
+
+    @property
+    def jumps(self) -> bool:
+        return self.sampling is not None
+
+    @property
+    def grid(self) -> str | None:
+        """The grid on which a map has learned to jump."""
+        return None if self.sampling is None else self.sampling.grid
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        """The network's times, the path's alpha and sigma, and how data is read as ``kind``."""
+        k = self.path.at(t)
+        later = t if to is None else to
+        until = {"until": self.time(later), "span": t - later} if self.jumps else {}
+        return {"time": self.time(t), **until, "alpha": k.alpha, "sigma": k.sigma, **affine_columns("data", kind, k)}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        """The estimate of ``kind``; the data of columns that are given are the given values."""
+        given, rest = self.given(condition)
+        estimate = self.estimate(x_t, columns, given, rest)
+        data = self._data(estimate, x_t, columns)
+        if given is not None:
+            known = given.known[:, self.layout.owner]
+            data = torch.where(known, self._units(given.x).to(data), data)
+        return blend(columns, x_t, data)
+
+    def estimate(self, x_t: Tensor, columns: TimeColumns, given: Given | None = None, condition: Condition = None) -> RowEstimate:
+        """The network's estimate at x_t (n, d) with the columns of `columns`, which broadcast over x_t.
+
+        Args:
+            x_t: The state, in the units of `space`.
+            columns: Of any kind.
+            given: Columns whose values are given.
+            condition: Other conditions.
+        """
+        layout, own = self.layout, self._own(x_t, columns)
+        if given is not None and given.present is not None:
+            own = own.masked_fill(given.present[:, layout.owner] & layout.absent, LEAST_LOGIT)
+        scaled = x_t / self._width(columns)
+        noisy = torch.where(layout.discrete, (_shares(layout.log_shares(own)) - layout.mean) / layout.std, scaled)
+        if "span" in columns:
+            noisy = noisy + columns["span"] * scaled * layout.discrete
+            own = own + columns["span"] * gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete
+        reach = columns["alpha"] * self.factors / self._width(columns)
+        output = call(self.network, self.features(noisy, given, reach), self._times(columns, x_t), condition)
+        return RowEstimate(output, layout.log_shares(own + output))
+
+    def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
+        """Times (n,), of a map (n, 2), or one for all rows where the network declares that it takes it (``shares_time``)."""
+        if "until" in columns:
+            return torch.stack([times_for(columns[name], x_t) for name in ("time", "until")], dim=1)
+        t = columns["time"]
+        single = getattr(self.network, "shares_time", False) and not (isinstance(t, Tensor) and t.numel() > 1)
+        return times_for(t, x_t[:1]) if single else super()._times(columns, x_t)
+
+    def v(self, u: Tensor, z: Tensor, columns: TimeColumns) -> Tensor:
+        """The v of data u (n, d), in model units without factors, and noise z."""
+        width = self._width(columns)
+        return (columns["alpha"] * self.factors * z - columns["sigma"] * u) / width
+
+    def target(self, data: Tensor, x_t: Tensor, columns: TimeColumns) -> tuple[Tensor, Tensor]:
+        """What an estimate has to be where the data is known: probabilities of indicators, and v of scores, (n, d) each.
+
+        Args:
+            data: In the units of `space`, (n, d); of blocks it may be between their categories.
+            x_t: The state, in the same units, (n, d).
+            columns: At its time.
+        """
+        layout, alpha, width = self.layout, columns["alpha"] * self.factors, self._width(columns)
+        u = data / self.factors
+        shares = (u * layout.std + layout.mean).clamp(min=0) * layout.discrete
+        sums = layout.by_column(shares)[:, layout.owner].clamp(min=1e-6)
+        return shares / sums, (alpha * x_t / width - width * u) / columns["sigma"]
+
+    def errors(self, estimate: RowEstimate, x: Tensor, target: Tensor, ends: Tensor | None = None) -> RowErrors:
+        """The errors of an estimate for rows x (n, d) in data units, whose scores have the v ``target``.
+
+        Where x holds probabilities, the indicators of ``ends`` (n, d) say which scores count. A map's v is compared as sampling
+        uses it: times the probability of a number.
+        """
+        layout = self.layout
+        cross_entropy = layout.by_column(-x * estimate.log_probabilities) / layout.entropy
+        counts = torch.where(layout.discrete, 0.0, layout.ordinary(x if ends is None else ends))
+        v = estimate.v * (layout.ordinary(_shares(estimate.log_probabilities.detach())) if self.jumps else 1.0)
+        return RowErrors(cross_entropy, layout.by_column(counts * (v - target).square()))
+
+    def lost(self, errors: RowErrors, columns: TimeColumns) -> Tensor:
+        """The share of each column's information that noise has taken, about 0 to 1, (n, columns).
+
+        It is the cross-entropy of a column with indicators over their entropy, and the squared error of the data of another.
+        """
+        noise = (columns["sigma"] / self._width(columns)) ** 2
+        squared = errors.scores * noise[:, self.layout.first]
+        return torch.where(self.layout.blocked, errors.indicators, squared)
+
+    def move(self, step: Tensor) -> None:
+        """Add ``step`` (columns,) to the logarithms of the columns' factors, which stay within `REACH` of 0."""
+        moved = self.shift + torch.round(step.double() * NAT).long()
+        self.shift.copy_(moved.clamp(-round(REACH * NAT), round(REACH * NAT)))
+
+    def features(self, noisy: Tensor, given: Given | None, reach: Tensor) -> Tensor:
+        """The network's input, (n, d + columns + 2 waves scores): coordinates, which columns are given, and waves.
+
+        Waves are the expectations of the sine and cosine of w x for data x of each score by its own noisy state and a standard
+        normal law alone, at frequencies w from 1 to `HIGHEST` radians: what is too narrow to be seen through the noise is 0.
+
+        Args:
+            noisy: Posteriors of indicators and noisy scores of unit variance, (n, d).
+            given: Columns whose values are given.
+            reach: The correlation of scores with their noisy state, which broadcasts over noisy.
+        """
+        mean, reach = noisy * reach, reach.expand_as(noisy)
+        marks = noisy.new_zeros(noisy.shape[0], self.layout.count)
+        if given is not None:
+            known = given.known if given.hide is None else given.known & ~given.hide[:, None]
+            seen, clean = known[:, self.layout.owner], (given.x.to(noisy) - self.layout.mean) / self.layout.std
+            noisy, mean, reach = torch.where(seen, clean, noisy), torch.where(seen, clean, mean), reach.masked_fill(seen, 1.0)
+            marks = known.to(noisy)
+        return torch.cat([noisy, marks, *self._waves(mean, reach)], dim=1)
+
+    def _waves(self, mean: Tensor, reach: Tensor) -> list[Tensor]:
+        if not self.waves:
+            return []
+        mean, reach = mean[:, self.layout.scores, None], reach[:, self.layout.scores, None]
+        angles, left = mean * self.frequencies, torch.exp((reach**2 - 1) / 2 * self.frequencies**2)
+        return [(left * angles.sin()).flatten(1), (left * angles.cos()).flatten(1)]
+
+    def _own(self, x_t: Tensor, columns: TimeColumns) -> Tensor:
+        layout, alpha = self.layout, columns["alpha"] * self.factors / self.layout.std
+        return layout.prior + alpha / columns["sigma"] ** 2 * (x_t + alpha * layout.mean)
+
+    def _width(self, columns: TimeColumns) -> Tensor:
+        return ((columns["alpha"] * self.factors) ** 2 + columns["sigma"] ** 2).sqrt()
+
+    def _data(self, estimate: RowEstimate, x_t: Tensor, columns: TimeColumns) -> Tensor:
+        """The data, in the units of `space`. The score of an atom or a missing value is noise, of which v is 0."""
+        layout, alpha, width = self.layout, columns["alpha"] * self.factors, self._width(columns)
+        probabilities = _shares(estimate.log_probabilities)
+        v = estimate.v * layout.ordinary(probabilities)
+        scores = (alpha * x_t / width - columns["sigma"] * v) / width
+        return self.factors * torch.where(layout.discrete, (probabilities - layout.mean) / layout.std, scores)
+
+    def _units(self, x: Tensor) -> Tensor:
+        return self.factors * (x - self.layout.mean) / self.layout.std
+
+    def given(self, condition: Condition) -> tuple[Given | None, Condition]:
+        """The given columns of a condition, and its other parts."""
+        if condition is None or self.known is None or self.known not in condition:
+            return None, condition
+        mask, values = mask_of(self.known), condition[self.known]
+        rest = {name: value for name, value in condition.items() if name not in (self.known, mask)}
+        x, marks = values[:, : self.layout.size].float(), values[:, self.layout.size :]
+        return Given(x, marks > 0.5, condition.get(mask), marks < -0.5), rest or None
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        return self.predict(self.prediction, x_t, t, condition)
+
+    def pair(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        k, data = self.coefficients(x_t, t), self.predict("data", x_t, t, condition)
+        return data, (x_t - k.alpha * data) / k.sigma
+
+
+def _shares(logarithms: Tensor) -> Tensor:
+    return logarithms.clamp(min=LEAST_LOG).exp()

@@ -1,0 +1,548 @@
+"""Folders of diffusers: denoisers and autoencoders, read without running anything, and written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from pathlib import Path as File
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.conditions.label import Label
+from pushforward.data.spaces import ImageSpace, Space
+from pushforward.denoisers import Condition, Denoiser, Preconditioning
+from pushforward.errors import CheckpointError, UsageError, did_you_mean, imported
+from pushforward.files import check_tensors, parse_json, read_whole, replacing
+from pushforward.networks.embedding import check_condition
+from pushforward.paths import Linear, Tabulated
+from pushforward.paths import Path as Path_of_schedules
+
+WEIGHTS = "diffusion_pytorch_model"
+"""The file names of diffusers for a network's weights."""
+
+
+def library() -> Any:
+    """The module diffusers.
+
+    Raises:
+        MissingExtra: Where it is not installed.
+    """
+    return imported("diffusers", "This needs diffusers, which", "diffusers")
+
+
+def from_config(name: str, config: Mapping[str, Any]) -> Any:
+    """A network of diffusers from its configuration, with fresh weights.
+
+    Raises:
+        UsageError: If diffusers makes none of it.
+    """
+    kind = getattr(library(), name)
+    try:
+        return kind.from_config({key: value for key, value in config.items() if not key.startswith("_")})
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        raise UsageError(f"diffusers makes no {name} of this configuration: {error}.") from error
+
+
+def config_of(network: Any) -> dict[str, Any]:
+    """The configuration of a network of diffusers as plain data."""
+    settings = {name: value for name, value in network.config.items() if not name.startswith("_")}
+    return dict(json.loads(json.dumps(settings)))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The settings of a file.
+
+    Raises:
+        CheckpointError: If it is missing or damaged.
+    """
+    try:
+        content = parse_json(read_whole(path.resolve()), infinite=True)
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path} is missing. Expected a folder that a diffusers pipeline of a UNet2DModel was saved to (save_pretrained)."
+        ) from None
+    except CheckpointError:
+        raise
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Restore the file, or save the pipeline again.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is damaged: it holds no settings. Restore the file, or save the pipeline again.")
+    return content
+
+
+def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
+    """The network of a folder, every weight of it read.
+
+    Args:
+        folder: With config.json and weights as safetensors.
+        kind: The class that it must be of.
+
+    Returns:
+        The network, in float32, laid out channels_last.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged.
+        UsageError: For weights as pickle only or quantised, or another class.
+    """
+    config = read_json(folder / "config.json")
+    if config.get("_class_name", kind) != kind:
+        raise UsageError(f"{folder}/config.json is of a {config['_class_name']}; only {kind} is read.")
+    if config.get("quantization_config"):
+        raise UsageError(f"The weights of {folder} are quantised; save the pipeline in float32.")
+    if not any((folder / f"{WEIGHTS}.safetensors{end}").is_file() for end in ("", ".index.json")):
+        _refuse_missing(folder)
+    for path in sorted(folder.glob("*.safetensors")):
+        check_tensors(path.resolve())  # a folder of a cache of downloads holds links
+    with _readable(folder):
+        network, loading = getattr(library(), kind).from_pretrained(
+            str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
+        )
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if loading[what]:
+            raise CheckpointError(
+                f"The weights of {folder} do not fit its config.json ({what.replace('_', ' ')}: {loading[what][0]}, "
+                f"{len(loading[what])} in all). Restore both files."
+            )
+    return network.float().to(memory_format=torch.channels_last)
+
+
+@contextlib.contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"The network of {folder} cannot be read: {first} Restore its files, or save it again.") from error
+
+
+def _refuse_missing(folder: Path) -> None:
+    pickles = sorted(path.name for end in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(end))
+    if pickles:
+        raise UsageError(
+            f"{folder} has its weights as pickle only ({pickles[0]}), which can run code and is never opened. Where you trust "
+            "it, save it again with diffusers: pipeline.save_pretrained(NEW, safe_serialization=True)."
+        )
+    raise CheckpointError(f"{folder / WEIGHTS}.safetensors is missing. Restore the file, or save the pipeline again.")
+
+
+DISCRETE = (
+    "DDPMScheduler",
+    "DDIMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+"""diffusers' samplers whose settings hold the betas of a discrete schedule."""
+FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+"""diffusers' samplers of flow matching on the straight path."""
+PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}
+"""The names of predictions in diffusers, and here."""
+_BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
+_LEAST = 2.0**-24
+"""The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers."""
+
+
+def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[Path_of_schedules, str]:
+    """The path and the prediction of a sampler's settings.
+
+    Raises:
+        UsageError: For settings that no path here has.
+    """
+    kind = settings.get("prediction_type", "flow_prediction" if name in FLOW else "epsilon")
+    flow = name in FLOW or bool(settings.get("use_flow_sigmas"))
+    if settings.get("invert_sigmas") or settings.get("timestep_type", "discrete") != "discrete":
+        raise UsageError("A sampler with invert_sigmas or continuous timesteps counts time in another way; it is not read.")
+    if flow != (kind == "flow_prediction") or (not flow and kind not in PREDICTIONS):
+        known = "flow_prediction" if flow else ", ".join(PREDICTIONS)
+        raise UsageError(f'The prediction_type "{kind}" is not known with this {name}; known: {known}.')
+    if flow:
+        return Linear(), "velocity"
+    return _tabulated(settings), PREDICTIONS[kind]
+
+
+def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
+    given, make = {name: settings[name] for name in _BETAS if name in settings}, library().DDPMScheduler
+    try:
+        betas = make(**given).betas.double()
+    except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"diffusers makes no schedule of these settings of the sampler: {error}.") from error
+    if given.get("num_train_timesteps", len(betas)) != len(betas):
+        raise UsageError(
+            f"The sampler has {len(betas)} trained_betas for {given['num_train_timesteps']} levels; expected one for each."
+        )
+    if len(betas) > 1 and betas[-1] == 1:
+        before = float(torch.prod(1 - betas[:-1]))
+        # log-SNR must fall from level to level, and the last but one may lie below what diffusers puts at the last
+        betas[-1] = 1 - min(_LEAST, before / 4) / before
+    return Tabulated(betas.tolist())
+
+
+def settings_of(betas: tuple[float, ...]) -> dict[str, Any]:
+    """The settings that give these betas in diffusers, by name where they have one."""
+    wanted = torch.tensor(betas, dtype=torch.float64)
+    levels: dict[str, Any] = {"num_train_timesteps": len(betas)}
+    ends = {"beta_start": float(f"{betas[0]:.6g}"), "beta_end": float(f"{betas[-1]:.6g}")}
+    for name in ("linear", "scaled_linear", "squaredcos_cap_v2"):
+        settings = {"beta_schedule": name, **ends, **levels}
+        rebuilt = library().DDPMScheduler(**settings).betas.double()
+        if torch.allclose(rebuilt, wanted, rtol=1e-6, atol=1e-7 * max(betas)):
+            return settings
+    return {"trained_betas": list(betas), **levels}
+
+
+class DiffusersUNet(nn.Module):
+    """diffusers' UNet2DModel as a network of x, t and a condition.
+
+    It calls its UNet2DModel with the timestep ``levels * t - offset``, not rounded, and the label as the class.
+
+    It can be trained here as any network, on data in diffusers' units: ``pf.recipes.ddpm(space, network=DiffusersUNet(unet))``
+    trains one from weights drawn by `pushforward.fit`; a `Denoising` around what `from_diffusers` read goes on from its weights.
+
+    Args:
+        config: A UNet2DModel, which is taken as it is, or its configuration, from which one is made with fresh weights.
+        levels: T, the number of levels that timesteps are counted in, at least 1.
+        offset: The timestep at t = 0, with its sign changed: 1 for a discrete schedule, whose first level is at t = 1 / T and
+            is counted as 0; 0 for flow matching.
+        null: The number of the null class, usually the last; None where there is none. Label dropout in
+            training needs one: with 10 classes, num_class_embeds=11 and null=10.
+
+    Raises:
+        UsageError: For another network, or one whose time, classes or channels cannot be read here.
+        MissingExtra: Without diffusers.
+    """
+
+    def __init__(
+        self, config: nn.Module | Mapping[str, Any], levels: int = 1000, offset: int = 1, null: int | None = None
+    ) -> None:
+        super().__init__()
+        if offset not in (0, 1):
+            raise UsageError(f"offset is {offset!r}; expected 1 (a discrete schedule) or 0 (flow matching).")
+        self.unet: nn.Module = config if isinstance(config, nn.Module) else from_config("UNet2DModel", config)
+        self.config = _checked_config(self.unet)
+        self.levels, self.offset, self.null = levels, offset, null
+        if null is not None and not 0 <= null < self.embedded:
+            raise UsageError(f"null is {null}; expected one of the {self.embedded} classes that the UNet2DModel embeds.")
+
+    @property
+    def embedded(self) -> int:
+        """How many classes the UNet2DModel embeds, the null among them; 0 without classes."""
+        return self.config["num_class_embeds"] or 0
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, channels, height, width); both sides multiples of 2 for each halving inside.
+            t: (n,), in [0, 1].
+            condition: None, or {"label": int64 (n,), optionally "label_null": bool (n,)}.
+
+        Returns:
+            A tensor shaped like x.
+
+        Raises:
+            UsageError: A shape does not fit, or a time or label is missing or unexpected.
+        """
+        self._check(x, t)
+        assert t is not None
+        # in float64, since float32 would round a timestep of 1,000 by more than the time itself is
+        timestep = (t.double() * self.levels - self.offset).to(x.dtype)
+        return self.unet(x, timestep, class_labels=self._labels(len(x), x.device, condition), return_dict=False)[0]
+
+    def _check(self, x: Tensor, t: Tensor | None) -> None:
+        channels, multiple = self.config["in_channels"], 2 ** (len(self.config["block_out_channels"]) - 1)
+        if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % multiple or x.shape[3] % multiple:
+            raise UsageError(
+                f"This UNet2DModel got x of shape {tuple(x.shape)}; expected (n, {channels}, height, width), both sides "
+                f"multiples of {multiple}. Choose images, or a network, that fit."
+            )
+        if t is None or t.shape != (len(x),):
+            got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
+            raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time for each example.")
+
+    def _labels(self, n: int, device: torch.device, condition: Condition) -> Tensor | None:
+        check_condition(condition, {"label": Label.numbered(self.embedded)} if self.embedded else {}, n)
+        if not self.embedded:
+            return None
+        label = None if condition is None else condition.get("label")
+        masked = None if condition is None else condition.get("label_null")
+        if self.null is None and (label is None or masked is not None):
+            raise UsageError(
+                "This UNet2DModel was trained with labels and has no class that stands for none: give a label for every example, "
+                "and train it with label_dropout=0. Where one of its classes does, say which: DiffusersUNet(..., null=10)."
+            )
+        if label is None:
+            return torch.full((n,), self.null or 0, dtype=torch.int64, device=device)
+        return label.long() if masked is None else torch.where(masked, self.null or 0, label.long())
+
+
+def _checked_config(unet: nn.Module) -> dict[str, Any]:
+    if not isinstance(unet, library().UNet2DModel):
+        raise UsageError(f"DiffusersUNet takes a UNet2DModel or its configuration, got a {type(unet).__name__}.")
+    config = config_of(unet)
+    if config["in_channels"] != config["out_channels"]:
+        raise UsageError(
+            f"This UNet2DModel takes {config['in_channels']} channels and gives {config['out_channels']}: networks that put out "
+            "a variance, or take an image, are not read. Expected as many out as in."
+        )
+    if config["time_embedding_type"] != "positional":
+        raise UsageError(
+            f'This UNet2DModel embeds time as "{config["time_embedding_type"]}"; expected "positional", which takes any time.'
+        )
+    if config["class_embed_type"] is not None:
+        raise UsageError(
+            f'This UNet2DModel embeds classes as "{config["class_embed_type"]}"; expected a table (num_class_embeds) or none.'
+        )
+    return config
+
+
+def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoiser:
+    """Read the folder of a diffusers pipeline of a UNet2DModel, as ``DDPMPipeline.save_pretrained`` writes it.
+
+    The path comes from the settings of its sampler: the betas of a discrete schedule as `Tabulated`, flow matching as `Linear`.
+    How diffusers would sample (spacing, clipping, thresholding, shift, order) is not read: those are settings of `Flow`. A
+    discrete schedule that ends at pure noise (``rescale_betas_zero_snr``) ends at alpha^2 = 2^-24, or a quarter of the level
+    before it, as no path here reaches a log-SNR of minus infinity.
+
+    Args:
+        folder: With ``model_index.json``, ``unet/`` and ``scheduler/``; the weights as safetensors, whole or in parts.
+        space: Of the data, to name its classes: a mean and standard deviation of 0.5 in every channel. None: images of the
+            network's size in [0, 1], classes named by their numbers. A network that embeds one class more than the space names
+            is taken to mean "no label" by the last; else it has no unconditional branch, and `Guided` refuses it.
+
+    Returns:
+        A denoiser in evaluation mode, its weights in float32 and laid out channels_last. Its model units are images in [-1, 1],
+        which have not unit variance.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged.
+        UsageError: For weights as pickle only, classes that are not known here, or a space that does not fit.
+        MissingExtra: Without diffusers.
+    """
+    folder = File(folder)
+    name = _sampler(folder)
+    settings = read_json(folder / "scheduler" / "scheduler_config.json")
+    path, prediction = trained_on(name, settings)
+    unet = load_network(folder / "unet")
+    classes = unet.config["num_class_embeds"] or 0
+    space = _space(unet, space, classes)
+    null = classes - 1 if 0 < len(space.classes) == classes - 1 else None
+    levels, offset = (path.levels, 1) if isinstance(path, Tabulated) else (settings.get("num_train_timesteps", 1000), 0)
+    unscaled = Preconditioning(scale_input=False)
+    network, unconditional = DiffusersUNet(unet, levels, offset, null), not classes or null is not None
+    return Denoiser(network, path, prediction, space, preconditioning=unscaled, unconditional=unconditional).eval()
+
+
+def _sampler(folder: File) -> str:
+    index = read_json(folder / "model_index.json")
+    parts = {name: value for name, value in index.items() if not name.startswith("_") and isinstance(value, list) and any(value)}
+    for name in ("unet", "scheduler"):
+        if name not in parts or len(parts[name]) != 2:
+            raise UsageError(f"{folder}/model_index.json names no {name}; expected a pipeline of a UNet2DModel and a sampler.")
+    for name, (module, class_name) in ((name, value) for name, value in parts.items() if len(value) == 2):
+        if module != "diffusers":
+            raise UsageError(f"The {name} of {folder} is {module}.{class_name}: only diffusers' own classes are read.")
+    others = sorted(parts.keys() - {"unet", "scheduler"})
+    if others:
+        raise UsageError(f"{folder} also has {', '.join(others)}; only a pipeline of a UNet2DModel and a sampler is read.")
+    if parts["unet"][1] != "UNet2DModel":
+        raise UsageError(f"The network of {folder} is a {parts['unet'][1]}; only UNet2DModel is read.")
+    name, known = str(parts["scheduler"][1]), (*DISCRETE, *FLOW)
+    if name not in known:
+        raise UsageError(f"The sampler of {folder} is {name}; known: {', '.join(known)}.{did_you_mean(name, known)}")
+    return name
+
+
+def _space(unet: Any, given: Space | None, classes: int) -> Space:
+    channels, side = unet.config["in_channels"], unet.config["sample_size"]
+    if given is None:
+        if side is None:
+            raise UsageError("This UNet2DModel names no sample_size; give the shape: from_diffusers(..., space=...).")
+        height, width = (side, side) if isinstance(side, int) else side
+        half = (0.5,) * channels
+        low, high = (0.0,) * channels, (1.0,) * channels
+        conditions = {"label": Label.numbered(classes)} if classes else {}
+        return ImageSpace((channels, height, width), half, half, low, high, conditions)
+    _check_units(given)
+    if given.shape[0] != channels:
+        raise UsageError(f"The space has {given.shape[0]} channels, the UNet2DModel {channels}; they must agree.")
+    if len(given.classes) not in ({classes, classes - 1} - {0} if classes else {0}):
+        raise UsageError(f"The space names {len(given.classes)} classes, the UNet2DModel embeds {classes}; they must agree.")
+    return given
+
+
+def _check_units(space: Space) -> None:
+    mean, std = (space.units.get(name, ()) for name in ("mean", "std"))
+    if not space.has_pixels or any(value != 0.5 for value in (*mean, *std)):
+        raise UsageError(
+            "diffusers' networks take images in [-1, 1], so the space must have a mean and a standard deviation of 0.5 in every "
+            f"channel; got {mean} and {std} for examples of shape {space.shape}. Before training: space = "
+            "dataclasses.replace(data.space, mean=(0.5,) * C, std=(0.5,) * C), data = dataclasses.replace(data, space=space)."
+        )
+
+
+def to_diffusers(model: Any, folder: str | File) -> None:
+    """Write a model whose network is a `DiffusersUNet` as a folder that ``DDPMPipeline.from_pretrained`` reads.
+
+    The sampler is DDPMScheduler for a discrete schedule, its betas by name where they are a named schedule to the rounding of
+    float32, else one by one; and FlowMatchEulerDiscreteScheduler for flow matching. The folder appears whole or not at all.
+
+    Args:
+        model: A `Denoiser`, or what has one: a run, or a flow without guidance.
+        folder: Where to; it must not exist.
+
+    Raises:
+        UsageError: If the folder exists, or diffusers has no words for the model: another network, path, prediction or units.
+        CheckpointError: If the disk refuses; nothing is left behind.
+        MissingExtra: Without diffusers.
+    """
+    folder = File(folder)
+    denoiser = model if isinstance(model, Denoiser) else getattr(model, "denoiser", None)
+    if not isinstance(denoiser, Denoiser):
+        kind = type(model if denoiser is None else denoiser).__name__
+        raise UsageError(f"to_diffusers takes a denoiser, or a run or flow that has one (without guidance); got a {kind}.")
+    network = _expressible(denoiser)
+    sampler = _sampler_for(denoiser, network)
+    if folder.exists():
+        raise UsageError(f"{folder} exists already; choose another folder.")
+    from safetensors import SafetensorError
+
+    with replacing(folder) as temporary:
+        try:
+            library().DDPMPipeline(network.unet, sampler).save_pretrained(str(temporary), safe_serialization=True)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def _expressible(denoiser: Denoiser) -> DiffusersUNet:
+    network = denoiser.network
+    if not isinstance(network, DiffusersUNet):
+        raise UsageError(
+            f"The network is a {type(network).__name__}, which diffusers does not have. Train with network=DiffusersUNet(...)."
+        )
+    _check_units(denoiser.space)
+    if denoiser.source is not None:
+        raise UsageError("The model was trained from other data instead of noise; diffusers' samplers start at noise.")
+    if denoiser.preconditioning.clock != "t":
+        raise UsageError(f'The network receives time as "{denoiser.preconditioning.clock}"; diffusers knows t alone.')
+    # on a discrete schedule hypot(alpha, sigma) is 1
+    if denoiser.preconditioning.scale_input and not isinstance(denoiser.path, Tabulated):
+        raise UsageError(
+            "The network's input is scaled, and diffusers' is not. Train with preconditioning=Preconditioning(scale_input=False)."
+        )
+    return network
+
+
+def _sampler_for(denoiser: Denoiser, network: DiffusersUNet) -> Any:
+    path, prediction = denoiser.path, denoiser.output
+    names = {ours: theirs for theirs, ours in PREDICTIONS.items()}
+    if type(path) is Linear and prediction == "velocity":
+        _check_clock(network, network.levels, 0)
+        return library().FlowMatchEulerDiscreteScheduler(num_train_timesteps=network.levels)
+    if type(path) is Tabulated and prediction in names:
+        _check_clock(network, path.levels, 1)
+        return library().DDPMScheduler(**settings_of(path.betas), prediction_type=names[prediction])
+    raise UsageError(
+        f'diffusers has no sampler for the prediction "{prediction}" on the path {type(path).__name__}. It knows velocity on '
+        f"Linear, and {', '.join(names)} on Tabulated."
+    )
+
+
+def _check_clock(network: DiffusersUNet, levels: int, offset: int) -> None:
+    if (network.levels, network.offset) != (levels, offset):
+        raise UsageError(
+            f"The network counts time as {network.levels} t - {network.offset}, diffusers on this path as {levels} t - {offset}. "
+            f"Train with DiffusersUNet(..., levels={levels}, offset={offset})."
+        )
+
+
+class _Half(nn.Module, ABC):
+    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
+        super().__init__()
+        model = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
+        if not isinstance(model, library().AutoencoderKL):
+            raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(model).__name__}.")
+        self.config = config_of(model)
+        self._take(model)
+
+    @abstractmethod
+    def _take(self, model: Any) -> None:
+        """Keep the networks of this half."""
+
+
+class DiffusersEncoder(_Half):
+    """The encoder of diffusers' AutoencoderKL: images in [-1, 1] to means and log-variances of codes."""
+
+    def _take(self, model: Any) -> None:
+        self.encoder, self.leave = model.encoder, model.quant_conv
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, channels, height, width), both sides multiples of 2 for each halving inside.
+            t: None: an encoder knows no time.
+            condition: None: it knows no labels.
+
+        Returns:
+            (n, 2 c, height / f, width / f); log-variances within [-30, 20], as diffusers holds them.
+        """
+        moments = self.encoder(x)
+        mean, log_variance = (moments if self.leave is None else self.leave(moments)).chunk(2, dim=1)
+        return torch.cat([mean, log_variance.clamp(-30.0, 20.0)], dim=1)
+
+
+class DiffusersDecoder(_Half):
+    """The decoder of diffusers' AutoencoderKL: codes to images in [-1, 1]."""
+
+    def _take(self, model: Any) -> None:
+        self.enter, self.decoder = model.post_quant_conv, model.decoder
+
+    def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        return self.decoder(z if self.enter is None else self.enter(z))
+
+
+def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
+    """Read the folder of an AutoencoderKL (``config.json`` and weights as safetensors), as ``save_pretrained`` writes it.
+
+    Its configured scaling (``scaling_factor``, ``shift_factor``) is not used: here the codes' units are measured
+    on the data.
+
+    Args:
+        folder: Of the AutoencoderKL itself, which is ``vae/`` in a pipeline's folder.
+        data: The space of the data to encode.
+
+    Returns:
+        Encoder, decoder, and the space that they take: the data's shape in [-1, 1], without labels.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged.
+        UsageError: For weights as pickle only, another network, or data that it cannot take.
+        MissingExtra: Without diffusers.
+    """
+    model = load_network(Path(folder), "AutoencoderKL")
+    channels, multiple = model.config["in_channels"], 2 ** (len(model.config["block_out_channels"]) - 1)
+    shape = tuple(data.shape)
+    if len(shape) != 3 or shape[0] != channels or model.config["out_channels"] != channels:
+        raise UsageError(
+            f"{folder} takes images of {channels} channels and gives {model.config['out_channels']}; got examples of {shape}."
+        )
+    if shape[1] % multiple or shape[2] % multiple:
+        raise UsageError(
+            f"{folder} halves images {multiple.bit_length() - 1} times, so both sides must be multiples of {multiple}; they are "
+            f"{shape[1]} x {shape[2]}. Bring the images to such a size: `resize=N`."
+        )
+    half = (0.5,) * channels
+    space = ImageSpace(shape, half, half, (0.0,) * channels, (1.0,) * channels)
+    return DiffusersEncoder(model), DiffusersDecoder(model), space

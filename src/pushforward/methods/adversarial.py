@@ -1,0 +1,480 @@
+"""Generative adversarial networks: losses of critic and generator, penalties on the critic's slope, and the game of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pushforward.arguments import one_of, share, weight, whole
+from pushforward.data import Batch, Space
+from pushforward.denoisers import Condition, shaped
+from pushforward.denoisers.precision import call, network_precision
+from pushforward.draws import Draws
+from pushforward.errors import UsageError
+from pushforward.methods.augmentation import DiffAugment
+from pushforward.methods.method import Method, Now, Sums
+from pushforward.transports import Map
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Objective(NamedTuple):
+    """The losses of both players, example by example.
+
+    Attributes:
+        critic: ``critic(on_real, on_fake) -> (n,)`` from the critic's scores of real and of generated examples, each (n,).
+        generator: ``generator(on_real, on_fake) -> (n,)``.
+        paired: Whether the generator's loss looks at the real examples' scores.
+        penalty: The penalty that the game was published with, as `GAN` names it; "none" for the games without.
+    """
+
+    critic: Loss
+    generator: Loss
+    paired: bool = False
+    penalty: str = "none"
+
+
+def _cross_entropy(on_real: Tensor, on_fake: Tensor) -> Tensor:
+    return F.softplus(-on_real) + F.softplus(on_fake)
+
+
+OBJECTIVES = {
+    "relativistic": Objective(
+        lambda on_real, on_fake: F.softplus(on_fake - on_real),
+        lambda on_real, on_fake: F.softplus(on_real - on_fake),
+        paired=True,
+        penalty="r1+r2",
+    ),
+    "non_saturating": Objective(_cross_entropy, lambda on_real, on_fake: F.softplus(-on_fake)),
+    "minimax": Objective(_cross_entropy, lambda on_real, on_fake: -F.softplus(on_fake)),
+    "hinge": Objective(lambda on_real, on_fake: F.relu(1 - on_real) + F.relu(1 + on_fake), lambda on_real, on_fake: -on_fake),
+    "least_squares": Objective(
+        lambda on_real, on_fake: ((on_real - 1).square() + on_fake.square()) / 2,
+        lambda on_real, on_fake: (on_fake - 1).square() / 2,
+    ),
+    "wasserstein": Objective(lambda on_real, on_fake: on_fake - on_real, lambda on_real, on_fake: -on_fake, penalty="gradient"),
+}
+"""Every game by name, with D the critic's score of real x and generated G:
+
+* relativistic: L_D = softplus(D(G) - D(x)), L_G = softplus(D(x) - D(G)) (Jolicoeur-Martineau 2019; Huang et al. 2024, eq. 2).
+* non_saturating: L_D = softplus(-D(x)) + softplus(D(G)), L_G = softplus(-D(G)) (Goodfellow et al. 2014, section 3).
+* minimax: the same critic, L_G = -softplus(D(G)) = log(1 - sigmoid(D(G))) (Goodfellow et al. 2014, eq. 1).
+* hinge: L_D = max(0, 1 - D(x)) + max(0, 1 + D(G)), L_G = -D(G) (Lim and Ye 2017; Miyato et al. 2018, eq. 16 and 17).
+* least_squares: L_D = ((D(x) - 1)^2 + D(G)^2) / 2, L_G = (D(G) - 1)^2 / 2 (Mao et al. 2017, eq. 9).
+* wasserstein: L_D = D(G) - D(x), L_G = -D(G) (Arjovsky et al. 2017), the critic's slope held near 1 (Gulrajani et al. 2017).
+"""
+
+
+PENALTIES = ("r1", "r2", "gradient")
+
+
+@dataclass(frozen=True)
+class Penalties:
+    """Which penalties on its slope a critic has, and how heavy they are.
+
+    Args:
+        kind: "r1", "r2", "gradient", several joined by "+", or "none"; None takes the loss's own.
+        gamma: Their weight at the start; 0 leaves them out.
+        gamma_end: Their weight at the end, on a cosine; None keeps it.
+        ramp: Training samples over which gamma moves; None is the whole of training.
+        interval: Steps between penalties, which are then so many times as heavy (lazy regularisation).
+        difference: The step, in model units, of the finite differences that take the place of exact slopes in r1 and r2
+            (`differences`); None computes slopes by differentiation.
+        shortest_ramp: Training samples over which gamma moves at least: where training ends before, it stops on the way. None
+            is no limit.
+
+    Raises:
+        UsageError: For an unknown name or a number out of range.
+    """
+
+    kind: str | None = None
+    gamma: float = 1.0
+    gamma_end: float | None = None
+    ramp: int | None = None
+    interval: int = 1
+    difference: float | None = None
+    shortest_ramp: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            one_of("penalty", name, PENALTIES, " (several are joined by +)")
+        weight("gamma", self.gamma)
+        weight("gamma_end", self.end)
+        for name, count in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp, "penalty_interval": self.interval}.items():
+            whole(name, 1 if count is None else count, 1)
+        if self.difference is not None and "gradient" in self.names:
+            raise UsageError("Finite differences approximate the penalties r1 and r2; the penalty gradient needs exact slopes.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The penalties that the kind joins."""
+        return () if self.kind in (None, "none") else tuple(str(self.kind).split("+"))
+
+    @property
+    def end(self) -> float:
+        """The weight at the end of training."""
+        return self.gamma if self.gamma_end is None else self.gamma_end
+
+    def weight(self, now: Now) -> float:
+        """The weight on a step that has penalties."""
+        return now.along(self.gamma, self.end, self.ramp, self.shortest_ramp)
+
+
+@contextmanager
+def held(critic: nn.Module) -> Iterator[None]:
+    """Within this context gradients pass through the critic, and none of its weights is given one, nor is one computed."""
+    weights = [parameter for parameter in critic.parameters() if parameter.requires_grad]
+    for parameter in weights:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in weights:
+            parameter.requires_grad_(True)
+
+
+def slope(scores: Tensor, x: Tensor) -> Tensor:
+    """The squared norm of the score's gradient in its own input, differentiable again.
+
+    Its mean over real examples times gamma / 2 is R1, over generated examples R2.
+
+    Args:
+        scores: The critic's scores of x, (n / m,); each depends on m consecutive examples (m = 1 without packing).
+        x: What the critic scored, (n, *shape), requiring gradients.
+
+    Returns:
+        (n / m,): |grad|^2 over the numbers of all m examples.
+
+    Raises:
+        UsageError: For a critic of several scores an example.
+
+    References:
+        Mescheder et al., Which Training Methods for GANs do actually Converge? (2018), eq. 9 and 10.
+    """
+    _check_single(scores, x)
+    (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+    return gradient.square().flatten(1).sum(1).reshape(len(scores), -1).sum(1)
+
+
+def differences(critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, step: float) -> tuple[Tensor, Tensor]:
+    """Scores, and the squared norm of their slope by finite differences along random directions.
+
+    (D(x + h n) - D(x))^2 / h^2 has the mean |grad D|^2 over standard normal n where D is linear. It needs no second
+    derivative, so that a step costs less than with `slope`.
+
+    Args:
+        critic: From examples to scores, (n / m,).
+        x: Examples (n, *shape).
+        noise: Standard normal, of the shape of x.
+        step: h, in model units.
+
+    Returns:
+        The scores of x and the estimates, both (n / m,).
+
+    Raises:
+        UsageError: For a critic of several scores an example.
+
+    References:
+        Lin et al., Diffusion Adversarial Post-Training (APT, 2025), for the approximate R1; Lin et al., Adversarial Flow Models
+        (2025).
+    """
+    scores, moved = critic(torch.cat([x, x + step * noise])).chunk(2)
+    _check_single(scores, x)
+    return scores, ((moved - scores) / step).square()
+
+
+def _check_single(scores: Tensor, x: Tensor) -> None:
+    if len(scores) > len(x):
+        raise UsageError(
+            f"This critic gives {len(scores) / len(x):g} scores an example; penalties on its slope need one. "
+            "Train with penalty none."
+        )
+
+
+def between(real: Tensor, fake: Tensor, share: Tensor, critic: Callable[[Tensor], Tensor]) -> Tensor:
+    """The penalty of WGAN-GP: (|grad D| - 1)^2 at points on the lines from real to generated examples.
+
+    Args:
+        real: (n, *shape).
+        fake: Of the same shape, paired with the real examples.
+        share: Where on the line, (n,) in [0, 1].
+        critic: From examples to scores, (n / m,).
+
+    Returns:
+        (n / m,).
+
+    References:
+        Gulrajani et al., Improved Training of Wasserstein GANs (2017), eq. 3.
+    """
+    share = shaped(share, real)
+    x = (share * real + (1 - share) * fake).detach().requires_grad_()
+    square = slope(critic(x), x)
+    # the root's derivative is infinite at 0, which a critic that starts flat would meet
+    return ((square + 1e-12).sqrt() - 1).square()
+
+
+@dataclass(frozen=True)
+class CriticInput:
+    """How real and generated examples are grouped and augmented before the critic scores them.
+
+    Args:
+        pack: Examples that it judges together (`pushforward.networks.Packed`).
+        minibatch_std: Scores in whose groups it compares examples (minibatch standard deviation); 0 for none.
+        augment: Random changes; the penalties are on the slope in the augmented examples.
+        strength: The probability of each change; where ``ada_target`` is given, only at the start.
+        ada_target: The mean sign of the critic's scores of real examples, or of its gaps where the loss is one of pairs, at which
+            the strength is held by moving it (adaptive augmentation); None keeps the strength.
+
+    Raises:
+        UsageError: For a number out of range.
+
+    References:
+        Lin et al., PacGAN (2018); Karras et al., Progressive Growing of GANs (2018), section 3, for minibatch standard
+        deviation; Karras et al., Training GANs with Limited Data (2020), section 3, for the strength that adapts.
+    """
+
+    pack: int = 1
+    minibatch_std: int = 0
+    augment: DiffAugment | None = None
+    strength: float = 1.0
+    ada_target: float | None = None
+
+    def __post_init__(self) -> None:
+        whole("pack", self.pack, 1)
+        whole("minibatch_std", self.minibatch_std, 0)
+        share("strength", self.strength, " of the changes")
+
+    @property
+    def group(self) -> int:
+        """Examples that the critic scores together."""
+        return self.pack * max(1, self.minibatch_std)
+
+    def transform(self, draws: Draws, strength: Tensor | float) -> Callable[[Tensor], Tensor]:
+        """A function that augments examples for the critic, anew in each call; ``strength`` is the probability of each change."""
+        augment = self.augment
+        if augment is None:
+            return lambda x: x
+        stream = draws.stream("augment")
+        return lambda x: augment(x, stream, strength)
+
+    def check(self, count: int) -> None:
+        """Refuse a batch that cannot be cut into whole groups.
+
+        Raises:
+            UsageError: Saying which batches can.
+        """
+        if count % self.group:
+            raise UsageError(
+                f"The critic scores {self.group} examples together, but a batch has {count}; choose a `batch` that is a multiple "
+                f"of {self.group}."
+            )
+
+
+@dataclass(frozen=True)
+class Game:
+    """The losses of a critic and of the model whose samples it scores.
+
+    Args:
+        critic: ``critic(x, None, condition)`` -> scores.
+        loss: A name of `pushforward.methods.adversarial.OBJECTIVES`.
+        penalties: On the critic's slope.
+    """
+
+    critic: nn.Module
+    loss: str
+    penalties: Penalties
+
+    def scores(self, x: Tensor, condition: Condition) -> Tensor:
+        """The critic's scores of examples x in model units, (n / m,) for packs of m."""
+        return call(self.critic, x, None, condition).reshape(-1)
+
+    def alone(self, x: Tensor, condition: Condition, pack: int) -> Tensor:
+        """The scores (n,) of examples, each packed with copies of itself; the mean where an example has several scores."""
+        alike = lambda values: values.repeat_interleave(pack, 0)  # noqa: E731
+        given = None if condition is None else {name: alike(values) for name, values in condition.items()}
+        return self.scores(alike(x), given).reshape(len(x), -1).mean(1)
+
+    def critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
+        """The critic's loss, and the signs of its scores of real examples, or of their gaps where the loss is of pairs.
+
+        It notes the logit gap, the critic's accuracy and, on steps that have one, the penalty.
+
+        Args:
+            real: Training examples, augmented, (n, *shape).
+            fake: Generated ones of the same conditions, without gradients.
+            condition: As networks take it.
+            now: Randomness, the step and where notes go.
+        """
+        names, interval = self.penalties.names, self.penalties.interval
+        due = now.step % interval == 0
+        gamma = self.penalties.weight(now) * interval if due else 0.0
+        zero_centred = gamma > 0 and bool({"r1", "r2"} & set(names))
+        both = torch.cat([real, fake])
+        scores, squares = self._sloped(both, condition, now) if zero_centred else (self.scores(both, _twice(condition)), both)
+        on_real, on_fake = scores.chunk(2)
+        loss = OBJECTIVES[self.loss].critic(on_real, on_fake).mean()
+        penalty = torch.zeros_like(loss)
+        if zero_centred:
+            halves = dict(zip(("r1", "r2"), squares.chunk(2), strict=True))
+            penalty = penalty + sum(gamma / 2 * halves[name].mean() for name in ("r1", "r2") if name in names)
+        if gamma > 0 and "gradient" in names:
+            share = now.draws.stream("between").uniform()
+            penalty = penalty + gamma * between(real, fake, share, lambda x: self.scores(x, condition)).mean()
+        gap = (on_real - on_fake).detach()
+        now.notes.update(logit_gap=gap.mean(), critic_accuracy=(gap > 0).float().mean())
+        if due:
+            now.notes["penalty"] = penalty.detach()
+        return loss + penalty, (gap if OBJECTIVES[self.loss].paired else on_real.detach()).sign()
+
+    def _sloped(self, both: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
+        step = self.penalties.difference
+        if step is None:
+            both.requires_grad_()
+            scores = self.scores(both, _twice(condition))
+            return scores, slope(scores, both)
+        draws = now.draws.stream("difference")
+        noise = torch.cat([draws.normal(both.shape[1:]) for _ in range(2)])
+        with network_precision("float32"):  # a small difference is lost in the rounding of bfloat16
+            return differences(lambda x: self.scores(x, _twice(_twice(condition))), both, noise, step)
+
+    def generator_loss(self, real: Tensor, fake: Tensor, condition: Condition) -> Tensor:
+        """The generator's loss; gradients pass through the critic, whose weights receive none."""
+        objective = OBJECTIVES[self.loss]
+        with held(self.critic):
+            on_fake = self.scores(fake, condition)
+        if not objective.paired:
+            return objective.generator(on_fake, on_fake).mean()
+        with torch.no_grad():
+            on_real = self.scores(real, condition)
+        return objective.generator(on_real, on_fake).mean()
+
+
+def _twice(condition: Condition) -> Condition:
+    return None if condition is None else {name: torch.cat([values, values]) for name, values in condition.items()}
+
+
+ADAPTATION = 500_000
+"""Training samples in which the augmentation's strength moves by 1 if all examples agree (Karras et al. 2020)."""
+STRONGEST = 0.8
+"""Above this the augmentations leak into the samples (Karras et al. 2020, section 2.2)."""
+
+
+class GAN(Method):
+    """The adversarial game: one step from noise to data.
+
+    The critic's loss is the game's (`pushforward.methods.adversarial`) plus penalties on its slope, with weight gamma:
+    gamma / 2 |grad D(x)|^2 (r1), gamma / 2 |grad D(G(z))|^2 (r2), gamma (|grad D| - 1)^2 in between (gradient). The default,
+    pairs with r1 + r2, converges; the original game, without penalties, is known to lose modes.
+
+    While it trains it notes the logit gap (mean D(x) - D(G(z))), the critic's accuracy (the share of pairs, a real and a
+    generated example, that it ranks right), the penalty on the steps that have one, and the strength of an augmentation.
+
+    Args:
+        generator: ``generator(z, None, condition) -> x``, model units.
+        critic: ``critic(x, None, condition)`` -> one score for each ``pack`` examples, or several for each example, (n, k), each
+            of which has its own loss.
+        space: The data's shape and units.
+        latent: Length of the noise of one sample.
+        loss: A name of `OBJECTIVES`.
+        penalties: Which, and how heavy; the default is the loss's own, at gamma 1.
+        critic_input: How many examples the critic scores together, and how they are augmented.
+
+    Raises:
+        UsageError: For an unknown loss, or an augmentation of vectors.
+
+    References:
+        Goodfellow et al., Generative Adversarial Nets (2014); Jolicoeur-Martineau, The Relativistic Discriminator (2019);
+        Huang et al., The GAN Is Dead; Long Live the GAN! (R3GAN, 2024), eq. 2 and section 2.2 for the pair R1 + R2;
+        Karras et al., StyleGAN2 (2020), appendix B, for lazy penalties; Karras et al., Training GANs with Limited Data (2020),
+        section 3, for the strength that adapts. There it moves by the sign of the difference to the target, here in proportion
+        to it.
+    """
+
+    strength_now: Tensor
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        critic: nn.Module,
+        space: Space,
+        *,
+        latent: int = 64,
+        loss: str = "relativistic",
+        penalties: Penalties | None = None,
+        critic_input: CriticInput | None = None,
+    ) -> None:
+        super().__init__()
+        one_of("loss", loss, OBJECTIVES)
+        penalties, critic_input = penalties or Penalties(), critic_input or CriticInput()
+        augment = critic_input.augment
+        if augment is not None and not space.grid:
+            raise UsageError("Colour, translation and cutout are for images; leave augment out for vectors.")
+        self.generator, self.critic, self.space, self.latent, self.loss = generator, critic, space, latent, loss
+        self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES[loss].penalty)
+        self.critic_input = critic_input
+        self.register_buffer("strength_now", torch.tensor(float(critic_input.strength)), persistent=augment is not None)
+
+    @property
+    def players(self) -> Mapping[str, nn.Module]:
+        return {"critic": self.critic, "generator": self.generator}
+
+    @property
+    def group(self) -> int:
+        return self.critic_input.group
+
+    @property
+    def game(self) -> Game:
+        """The losses of both players."""
+        return Game(self.critic, self.loss, self.penalties)
+
+    def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The critic's scores, (n,), of examples in model units; a critic of packs receives each example with copies of itself.
+
+        Of a critic that gives an example several scores, their mean.
+        """
+        return self.game.alone(x, condition, self.critic_input.pack)
+
+    def _transform(self, now: Now) -> Callable[[Tensor], Tensor]:
+        if self.critic_input.ada_target is not None:
+            self.strength_now.clamp_(0.0, STRONGEST)
+        strength = self.strength_now.clone()
+        if self.critic_input.augment is not None:
+            now.notes["strength"] = strength
+        return self.critic_input.transform(now.draws, strength)
+
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+        """The critic's turn, then the generator's, on the same generated samples.
+
+        Where a batch is split (``now.parts``), samples are generated again in the generator's turn: one more forward pass of the
+        generator, so that no part keeps its graph while the critic learns.
+
+        Raises:
+            UsageError: For a batch that cannot be cut into whole groups.
+        """
+        self.critic_input.check(len(batch.x))
+        transform, z = self._transform(now), now.draws.normal((self.latent,))
+        with torch.set_grad_enabled(now.parts == 1):
+            fake = call(self.generator, z, None, batch.condition)
+        loss, leans = self.game.critic_loss(transform(batch.x), transform(fake.detach()), batch.condition, now)
+        yield "critic", loss
+        del loss
+        if self.critic_input.augment is not None and self.critic_input.ada_target is not None:
+            leaning = {"leans": leans.sum(), "scores": leans.new_tensor(leans.numel())}
+            yield Sums(len(batch.x), leaning, then=self._adapted)
+        if now.parts > 1:
+            fake = call(self.generator, z, None, batch.condition)
+        yield "generator", self.game.generator_loss(transform(batch.x), transform(fake), batch.condition)
+
+    def _adapted(self, total: Sums) -> None:
+        assert self.critic_input.ada_target is not None
+        lean = total.values["leans"] / total.values["scores"]
+        self.strength_now += (lean - self.critic_input.ada_target) * (total.count / ADAPTATION)
+
+    def transport(self) -> Map:
+        return Map(self.generator, self.space, (self.latent,))

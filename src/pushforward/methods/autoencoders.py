@@ -1,0 +1,408 @@
+"""Autoencoders for models in a latent space: of sharp reconstructions, and of a finite book of codes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pushforward.arguments import share, weight
+from pushforward.data import Batch, Space
+from pushforward.denoisers import Condition, shaped
+from pushforward.denoisers.precision import call
+from pushforward.errors import UsageError
+from pushforward.methods.evidence_bound import divergences, explained
+from pushforward.methods.likelihoods import Gaussian, Likelihood, drawn_from, mean_of
+from pushforward.methods.method import Method, Now, Sums
+from pushforward.methods.vae import Deterministic, note_code
+from pushforward.transports import Autoencoder, Map
+
+MEMORY = 0.99
+"""The decay, for each step, of the running mean and spread of codes, or of the use of a book's codes."""
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """The weights of the terms of a `PerceptualAutoencoder`'s loss, relative to the absolute error.
+
+    Args:
+        features: The weight of the distance in features.
+        adversarial: The length of the critic's gradient over that of the others.
+        start: The share of training from which the critic counts.
+        kl_weight: The weight of the KL term, in nats per number of the latent.
+
+    Raises:
+        UsageError: For a value out of range.
+    """
+
+    features: float = 1.0
+    adversarial: float = 0.5
+    start: float = 0.2
+    kl_weight: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("features", "adversarial", "kl_weight"):
+            weight(name, getattr(self, name))
+        share("start", self.start, " of training")
+
+
+@runtime_checkable
+class HasFeatures(Protocol):
+    """A network that returns its feature maps of images, finest first."""
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Maps (n, c, h, w) of images x in model units; a critic's last one holds its scores."""
+        ...
+
+
+def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    """How far apart two sets of images lie in features, one number for each example (n,).
+
+    At every place the features of one depth are scaled to length 1; the squared differences are summed over channels, and
+    averaged over places and depths.
+
+    Args:
+        a: Maps (n, c, h, w), one for each depth.
+        b: Of the same shapes.
+
+    References:
+        Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (LPIPS, 2018), eq. 1, unweighted.
+    """
+    depths = [
+        (F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).flatten(1).mean(1) for x, y in zip(a, b, strict=True)
+    ]
+    return torch.stack(depths).mean(0)
+
+
+class Standardised(nn.Module):
+    """A decoder of codes that have been scaled to mean 0 and standard deviation 1, channel by channel.
+
+    Args:
+        network: ``network(z, None, condition) -> x``.
+        mean: Of each channel of the codes.
+        std: Of each channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, z: Tensor, t: Tensor | None = None, condition: dict[str, Tensor] | None = None) -> Tensor:
+        return self.network(self.mean.to(z) + self.std.to(z) * z, t, condition)
+
+
+class PerceptualAutoencoder(Method):
+    """|x - d(z)| + features' distance + an adversarial term + a small KL term; a critic scores the reconstructions.
+
+    The critic plays hinge. Its weight in the autoencoder's loss adapts, example by example: its gradient in the reconstruction is
+    scaled to the length of the other terms' gradient there, times ``weights.adversarial``, and counts from the share
+    ``weights.start`` of training on. (In the paper the two lengths are measured in the decoder's last layer, over the batch.)
+    While it trains it notes the absolute error, the distance in features, the critic's gap and accuracy, and the KL term.
+
+    The codes' mean and spread are measured as training goes, so that the model is a sampler too: it decodes normal numbers of
+    the same mean and spread, as in an autoencoder without a prior.
+
+    Args:
+        encoder: ``encoder(x, None, None) -> (n, 2 c, h, w)``, means then log-variances.
+        decoder: ``decoder(z, None, None) -> x`` in model units.
+        critic: ``critic(x, None, None) -> (n, patches)``, or one score for each example.
+        space: The data's shape and units; images.
+        latent: The shape of one code, (c, h, w).
+        feature_extractor: A frozen network in whose features reconstructions are compared; None compares them in the critic's
+            own, where it has them (`HasFeatures`).
+        weights: Of the terms; the default is ``LossWeights()``.
+
+    Raises:
+        UsageError: For vectors.
+
+    References:
+        Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022), section 3.1; Esser et al., Taming
+        Transformers (VQGAN, 2021), eq. 7, for the weight that adapts; Larsen et al., Autoencoding beyond Pixels (2016), for
+        features of the critic.
+    """
+
+    code_mean: Tensor
+    code_square: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        critic: nn.Module,
+        space: Space,
+        *,
+        latent: Sequence[int],
+        feature_extractor: nn.Module | None = None,
+        weights: LossWeights | None = None,
+    ) -> None:
+        super().__init__()
+        if not space.has_pixels:
+            raise UsageError("An autoencoder for latents squeezes images; for other data train a vae and build on that.")
+        self.encoder, self.decoder, self.critic, self.space = encoder, decoder, critic, space
+        self.latent, self.weights = tuple(int(side) for side in latent), weights or LossWeights()
+        if feature_extractor is None:
+            self.feature_extractor = None
+        else:
+            self.freeze("feature_extractor", feature_extractor)
+        view = (self.latent[0], *(1,) * (len(self.latent) - 1))
+        self.register_buffer("code_mean", torch.zeros(view))
+        self.register_buffer("code_square", torch.ones(view))
+
+    @property
+    def players(self) -> Mapping[str, nn.Module]:
+        return {"critic": self.critic, "autoencoder": nn.ModuleList([self.encoder, self.decoder])}
+
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+        """The critic's turn, then the autoencoder's, on the same reconstructions.
+
+        Where a batch is split (``now.parts``), they are computed again in the autoencoder's turn: one more forward pass of
+        encoder and decoder, so that no part keeps its graph while the critic learns.
+        """
+        noise = now.draws.normal(self.latent)
+        with torch.set_grad_enabled(now.parts == 1):
+            mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
+        yield "critic", self._critic_loss(batch.x, reconstructed.detach(), now)
+        yield Sums(len(z), _moments(z), then=self._measured)
+        if now.parts > 1:
+            mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
+        divergence = divergences(mean, log_variance).flatten(1)
+        now.notes["kl"] = divergence.detach().sum(1).mean()
+        note_code(now, mean)
+        value, slope = self._slope(batch.x, reconstructed.detach(), now)
+        toward = (reconstructed * slope).flatten(1).sum(1).mean()
+        yield "autoencoder", value + toward - toward.detach() + self.weights.kl_weight * divergence.mean()
+
+    def _reconstructed(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        mean, log_variance = call(self.encoder, x, None, None).chunk(2, dim=1)
+        z = mean + torch.exp(log_variance / 2) * noise
+        return mean, log_variance, z, call(self.decoder, z, None, None)
+
+    def _critic_loss(self, x: Tensor, reconstructed: Tensor, now: Now) -> Tensor:
+        on_real, on_made = call(self.critic, torch.cat([x, reconstructed]), None, None).chunk(2)
+        on_real, on_made = on_real.reshape(len(x), -1), on_made.reshape(len(x), -1)
+        gap = (on_real - on_made).detach().mean(1)
+        now.notes.update(patch_gap=gap.mean(), patch_accuracy=(gap > 0).float().mean())
+        return (F.relu(1 - on_real) + F.relu(1 + on_made)).mean(1).mean()
+
+    def _slope(self, x: Tensor, reconstructed: Tensor, now: Now) -> tuple[Tensor, Tensor]:
+        """The value of the terms in the reconstruction, and their gradient there for each example's own sum, (n, *shape)."""
+        reconstructed = reconstructed.requires_grad_()
+        with torch.enable_grad():
+            error = (x - reconstructed).abs().flatten(1).mean(1)
+            distance, scores = self._looks(x, reconstructed)
+            near = error + self.weights.features * distance
+            (slope,) = torch.autograd.grad(near.sum(), reconstructed, retain_graph=True)
+            now.notes.update(error=error.detach().mean(), feature_distance=distance.detach().mean())
+            if self.weights.adversarial and now.progress >= self.weights.start:
+                (push,) = torch.autograd.grad(-scores.reshape(len(x), -1).mean(1).sum(), reconstructed)
+                slope = slope + self.weights.adversarial * _length(slope) / (_length(push) + 1e-8) * push
+        return near.detach().mean(), slope.detach()
+
+    def _looks(self, x: Tensor, reconstructed: Tensor) -> tuple[Tensor, Tensor]:
+        if self.feature_extractor is None and isinstance(self.critic, HasFeatures):
+            with torch.no_grad():
+                real = call(self.critic.features, x)
+            fake = call(self.critic.features, reconstructed)
+            return feature_distance(real[:-1], fake[:-1]), fake[-1]
+        scores = call(self.critic, reconstructed, None, None)
+        if self.feature_extractor is None or not self.weights.features:
+            return torch.zeros_like(reconstructed[:, 0].flatten(1)[:, 0]), scores
+        with torch.no_grad():
+            wanted = self.feature_extractor.features(x)  # type: ignore[operator]
+        return feature_distance(wanted, self.feature_extractor.features(reconstructed)), scores  # type: ignore[operator]
+
+    def _measured(self, total: Sums) -> None:
+        view, count = self.code_mean.shape, total.count * math.prod(self.latent[1:])
+        self.code_mean.lerp_((total.values["sum"] / count).reshape(view), 1 - MEMORY)
+        self.code_square.lerp_((total.values["square"] / count).reshape(view), 1 - MEMORY)
+
+    def autoencoder(self) -> Autoencoder:
+        """Encoder and decoder, for latents."""
+        return Autoencoder(self.encoder, self.decoder, self.space.with_conditions(), standard=False)
+
+    def transport(self) -> Map:
+        std = (self.code_square - self.code_mean.square()).clamp(min=1e-8).sqrt()
+        return Map(Standardised(self.decoder, self.code_mean, std), self.space.with_conditions(), self.latent)
+
+
+def _moments(z: Tensor) -> dict[str, Tensor]:
+    axes = (0, *range(2, z.dim()))
+    return {"sum": z.detach().sum(axes), "square": z.detach().square().sum(axes)}
+
+
+def _length(slope: Tensor) -> Tensor:
+    return shaped(slope.flatten(1).norm(dim=1), slope)
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A codebook that follows the vectors assigned to it."""
+
+    def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """Sums over the vectors of h (n, dim, ...), which got the codes ``index``: ``counts`` and ``sums``."""
+        ...
+
+    def candidates(self, h: Tensor, place: Tensor) -> Tensor:
+        """A vector of each example, (n, dim), where codes without use can go; ``place`` (n,) is random."""
+        ...
+
+    def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:
+        """Move towards the vectors of the whole batch; ``choice`` (n,) is random."""
+        ...
+
+
+class Snapped(nn.Module):
+    """A decoder of numbers that are quantised first.
+
+    Args:
+        network: ``network(q, None, condition) -> x``.
+        codebook: The quantiser.
+    """
+
+    def __init__(self, network: nn.Module, codebook: nn.Module) -> None:
+        super().__init__()
+        self.network, self.codebook = network, codebook
+
+    def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        return self.network(self.codebook(z)[0], t, condition)
+
+
+class Drawn(nn.Module):
+    """Noise to data through codes that are drawn at each place by how often they occur there.
+
+    A number z of standard normal noise takes the code at which the measured distribution reaches the normal one's Phi(z).
+
+    Args:
+        network: ``network(q, None, condition) -> x``.
+        codebook: The quantiser.
+        use: How often each code occurs at each place, (*places, size), not negative.
+    """
+
+    use: Tensor
+
+    def __init__(self, network: nn.Module, codebook: Any, use: Tensor) -> None:
+        super().__init__()
+        self.network, self.codebook = network, codebook
+        self.register_buffer("use", use)
+
+    def codes(self, z: Tensor) -> Tensor:
+        """Numbers of codes, int64 (n, *places), from noise (n, *places)."""
+        steps = self.use.double().cumsum(-1)
+        edges = (steps / steps[..., -1:])[..., :-1].flatten(0, -2).contiguous()
+        reached = torch.special.ndtr(z.double()).flatten(1).T.contiguous()
+        return torch.searchsorted(edges, reached, right=True).T.reshape(z.shape)
+
+    def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        return self.network(self.codebook.look_up(self.codes(z)).to(z), t, condition)
+
+
+class QuantisedAutoencoder(Method):
+    """-log p(x | q(h)) + commitment |h - q(h)|^2 with h = encoder(x) and q the nearest code of a finite book.
+
+    Gradients pass the quantisation as if it were not there. A `Codebook` follows the vectors of the whole batch after each
+    update. It notes the log-likelihood (nats an example), the share of variance explained, and the perplexity of the codes in the
+    batch: e to their entropy, at most the book's size.
+
+    On its own it draws each place's code by how often it occurs there; a model in its latent space (``--latent``) learns which
+    codes go together.
+
+    Args:
+        encoder: ``encoder(x, None, condition) -> (n, codebook.dim, *places)``.
+        decoder: ``decoder(q, None, condition) -> (n, *likelihood.outputs)``.
+        codebook: A quantiser: ``codebook(h) -> (quantised, numbers)``, with ``size``, ``dim`` and ``look_up``.
+        space: The data's shape and units.
+        places: The shape of the map of codes, such as (7, 7).
+        likelihood: How data lies around the decoder's output; the default is `Gaussian`.
+        commitment: The weight of |h - q(h)|^2, a mean over numbers.
+
+    Raises:
+        UsageError: For a weight out of range.
+
+    References:
+        van den Oord et al., VQ-VAE (2017), eq. 3; Mentzer et al., FSQ (2023).
+    """
+
+    use: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        codebook: Any,
+        space: Space,
+        *,
+        places: Sequence[int],
+        likelihood: Likelihood | None = None,
+        commitment: float = 0.25,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.space = encoder, decoder, space
+        self.codebook = codebook
+        self.places, self.commitment = tuple(int(side) for side in places), weight("commitment", commitment)
+        self.likelihood = Gaussian(space) if likelihood is None else likelihood
+        size = int(codebook.size)
+        self.register_buffer("use", torch.full((*self.places, size), 1 / size))
+
+    @property
+    def players(self) -> Mapping[str, nn.Module]:
+        return {"autoencoder": self}
+
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+        h = call(self.encoder, batch.x, None, batch.condition)
+        quantised, index = self.codebook(h)
+        decoded = call(self.decoder, quantised, None, batch.condition)
+        log_likelihood = self.likelihood.log_prob(batch.x, decoded)
+        apart = (h - quantised.detach()).square().flatten(1).mean(1)
+        with torch.no_grad():
+            often = torch.bincount(index.flatten(), minlength=self.codebook.size) / index.numel()
+            now.notes["perplexity"] = torch.exp(-torch.xlogy(often, often).sum())
+            now.notes["book"] = often.new_tensor(min(self.codebook.size, index.numel()))
+            now.notes["log_likelihood"] = log_likelihood.detach().mean()
+            if len(batch.x) > 1:
+                now.notes["explained"] = explained(batch.x, self.likelihood.mean(decoded.detach()))
+        yield "autoencoder", -log_likelihood.mean() / math.prod(self.space.shape) + self.commitment * apart.mean()
+        yield self._use(h, index, now)
+
+    def _use(self, h: Tensor, index: Tensor, now: Now) -> Sums:
+        use = {"use": _counts(index, self.codebook.size)}
+        if not isinstance(self.codebook, Following):
+            return Sums(len(index), use, then=self._followed)
+        restart = now.draws.stream("restart")
+        choice, place = restart.uniform(), restart.uniform()
+        examples = {"candidates": self.codebook.candidates(h, place), "choice": choice}
+        return Sums(len(index), use | self.codebook.assigned(h, index), examples, then=self._followed)
+
+    def _followed(self, total: Sums) -> None:
+        if isinstance(self.codebook, Following):
+            moved = {name: total.values[name] for name in ("counts", "sums")}
+            self.codebook.follow(**moved, **total.examples, places=math.prod(self.places))
+        self.use.lerp_(total.values["use"] / total.count, 1 - MEMORY)
+
+    def autoencoder(self) -> Autoencoder:
+        """Encoder and decoder, for latents: codes are quantised as they are decoded."""
+        return Autoencoder(
+            Deterministic(self.encoder, halved=False), Snapped(mean_of(self.decoder, self.likelihood), self.codebook), self.space
+        )
+
+    def transport(self) -> Map:
+        """Codes drawn place by place, decoded: draws from p(x | q), or its means for pictures (`drawn_from`)."""
+        network = Drawn(mean_of(self.decoder, self.likelihood), self.codebook, self.use)
+        return Map(network, self.space, self.places, drawn_from(self.likelihood))
+
+
+def _counts(index: Tensor, size: int) -> Tensor:
+    """How many examples have each code at each place, (*places, size), from numbers (n, *places)."""
+    flat = index.flatten(1)
+    at = flat + size * torch.arange(flat.shape[1], device=index.device)
+    counts = torch.bincount(at.flatten(), minlength=size * flat.shape[1])
+    return counts.reshape(*index.shape[1:], size)

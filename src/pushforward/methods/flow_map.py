@@ -1,0 +1,366 @@
+"""Maps between two times: one regression for consistency models, mean flows, shortcut models and their distillation."""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Dict
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.arguments import share, weight, whole
+from pushforward.data import Batch
+from pushforward.denoisers import SCALE, Condition, FlowMap, Predicting, Predictor, Repathed, condition_at, over, shaped
+from pushforward.draws import Draws
+from pushforward.errors import UsageError
+from pushforward.methods.denoising import check_sources, dropout_share, dropped
+from pushforward.methods.method import Method, Now, Sums
+from pushforward.methods.rules import Rule, Start, Where
+from pushforward.paths import Coupling, Independent, Linear, Narrowed, Path, Stratified, Times, Uniform, training_noise
+from pushforward.solvers import Jump
+from pushforward.transports import Flow
+
+
+class Pairs(ABC):
+    """A law of pairs of times t >= s.
+
+    Args:
+        diagonal: The share of pairs with s = t, where a map is an ordinary flow, in [0, 1].
+    """
+
+    group = 1
+    """Examples that are drawn together."""
+    only_to_data = False
+    """Whether every s is 0, so that the map learns no other end."""
+
+    def __init__(self, diagonal: float) -> None:
+        self.diagonal = share("diagonal", diagonal)
+
+    @abstractmethod
+    def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Times t and s (n,), float32; t lies inside the path's ends, s may be 0.
+
+        Args:
+            draws: Randomness.
+            path: On which the times are.
+            progress: The share of training that is done, in [0, 1].
+        """
+
+    def equal(self, draws: Draws, path: Path) -> Tensor:
+        """Times t (n,) of pairs with s = t."""
+        return draws.uniform().clamp(*path.ends)
+
+
+class Sorted(Pairs):
+    """Two draws of one law, the greater first.
+
+    Args:
+        times: The law; the default is uniform.
+        diagonal: See `Pairs`; these times t are single draws of the law.
+        to_data: The share of the other pairs that have s = 0, in [0, 1].
+        until: The law of the second draw; None for the same.
+
+    References:
+        Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3; Luo et al., SoFlow (2025), for two laws.
+    """
+
+    def __init__(
+        self, times: Times | None = None, *, diagonal: float = 0.25, to_data: float = 0.0, until: Times | None = None
+    ) -> None:
+        super().__init__(diagonal)
+        self.times, self.to_data, self.until = times or Uniform(), share("to_data", to_data), until
+        self.group = self.times.group
+        self.only_to_data = to_data == 1 and diagonal == 0
+
+    def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
+        """The pairs."""
+        first = self.equal(draws, path)
+        # strata go by the place in the batch: two stratified draws of one example would always be neighbours
+        second = plain(self.until or self.times)(draws.stream("second time"), path)
+        t, s = torch.maximum(first, second), torch.minimum(first, second)
+        whole = draws.stream("to data").uniform() < self.to_data
+        t, s = torch.where(whole, first, t), torch.where(whole, 0.0, s)
+        equal = draws.stream("diagonal").uniform() < self.diagonal
+        return torch.where(equal, first, t), torch.where(equal, first, s)
+
+    def equal(self, draws: Draws, path: Path) -> Tensor:
+        return self.times(draws, path)
+
+
+def plain(times: Times) -> Times:
+    """The law without its strata."""
+    return plain(times.times) if isinstance(times, Stratified) else times
+
+
+class Dyadic(Pairs):
+    """Steps of length 1, 1/2, ..., 2^-levels on their own grids, each length equally often.
+
+    Args:
+        levels: How often the whole is halved, at least 0.
+        diagonal: See `Pairs`; its times are uniform.
+        staged: Begin with the shortest steps; after each of levels + 1 equal parts of training go on with those of twice the
+            length, and all between.
+
+    References:
+        Frans et al., One Step Diffusion via Shortcut Models (2025), section 4.
+    """
+
+    def __init__(self, levels: int = 7, *, diagonal: float = 0.75, staged: bool = False) -> None:
+        super().__init__(diagonal)
+        self.levels, self.staged = whole("levels", levels, 0), staged
+
+    def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
+        """The pairs; a step that begins beyond the path's end begins there."""
+        u = draws.uniform()
+        longest = self.levels - int(progress * (self.levels + 1)) if self.staged else 0
+        longest, u_length = max(0, longest), draws.stream("length").uniform()
+        # the shortest steps are learned in the first stage alone: no stage trains their halves
+        lengths = max(1, self.levels - longest) if self.staged else self.levels + 1
+        steps = 2.0 ** (longest + torch.floor(u_length * lengths))
+        end = torch.floor(u * steps) / steps
+        equal = draws.stream("diagonal").uniform() < self.diagonal
+        t = torch.where(equal, u, end + 1 / steps).clamp(*path.ends)
+        return t, torch.where(equal, t, end)
+
+
+def check_unguided(flow_map: FlowMap) -> None:
+    """Refuse a map that has learned guidance at a range of scales: its samples are compared with data, which has none.
+
+    Raises:
+        UsageError: With the alternative.
+    """
+    if flow_map.preconditioning.guidance is not None:
+        raise UsageError(
+            "This map has learned guidance at a range of scales, and guided samples differ from the data that they would be "
+            "compared with. Sharpen a student that was distilled without guidance, or with one scale."
+        )
+
+
+def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> tuple[Tensor, Tensor]:
+    """States and times from which a map jumps to data.
+
+    Args:
+        flow_map: The map, whose path they are on.
+        x: Training examples in model units, (n, *shape).
+        draws: Randomness for each.
+        inside: The share of examples that start as data mixed with noise, at a uniform time of the path; the others start where
+            sampling does, at noise alone (or at training examples of its source).
+
+    Returns:
+        (n, *shape) and (n,).
+    """
+    path, z = flow_map.path, training_noise(flow_map.source, x.shape[1:], draws)
+    low, high = path.ends
+    t = torch.full((len(x),), high, dtype=x.dtype, device=x.device)
+    if not inside:
+        return path.at(t).over(x).sigma * z, t
+    chosen = draws.stream("inside").uniform().to(x) < inside
+    t = torch.where(chosen, low + draws.stream("start").uniform().to(x) * (high - low), t)
+    k = path.at(t).over(x)
+    data = torch.where(shaped(chosen, x), x, torch.zeros_like(x))
+    return k.alpha * data + k.sigma * z, t
+
+
+def jump_to_data(flow_map: FlowMap, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
+    """The data that a map makes of states and times in one evaluation, (n, *shape)."""
+    x, t = start
+    return flow_map.jump(x, t, torch.zeros_like(t), condition)
+
+
+BOUND = 10.0
+"""Entries of a target differ from the velocity by at most so much, in model units."""
+EPS = 1e-3
+"""Added to a squared error before its power becomes the example's weight."""
+
+
+def straight(predictor: Predictor) -> Predicting:
+    """A predictor read on the straight path, where every map between two times is a mean velocity.
+
+    Raises:
+        UsageError: For one that cannot be read on another path.
+    """
+    inner = predictor.path.path if isinstance(predictor.path, Narrowed) else predictor.path
+    if isinstance(inner, Linear) and isinstance(predictor, Predicting):
+        return predictor
+    if not isinstance(predictor, Predicting):
+        raise UsageError(f"{type(predictor).__name__} cannot be read on the straight path; expected a denoiser of pushforward.")
+    return Repathed(predictor, Linear())
+
+
+def mean_velocity(predictor: Predicting, x: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+    """F with x_s = x_t - (t - s) F on the straight path; at s = t the velocity.
+
+    Args:
+        predictor: A map between two times, read on the straight path (`straight`).
+        x: The state x_t, (n, *shape), model units.
+        t: Its time (n,).
+        s: The time to map to (n,).
+        condition: As networks take it.
+    """
+    return predictor.evaluate("velocity", x, over(predictor.columns("velocity", t, s), x), condition)
+
+
+def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Condition:
+    """A condition with a scale of guidance for each example of the draws, uniform in a range."""
+    low, high = guidance
+    return {**(condition or {}), SCALE: (low + draws.stream("guidance").uniform().double() * (high - low)).float()}
+
+
+class Mapping(Method):
+    """Learn a map between two times by regressing its mean velocity on a target that a rule makes of the map itself.
+
+    loss = mean w |F(x_t, t, s) - target|^2 with x_t = (1 - t) x + t z. Where s = t the target is the velocity, as in flow
+    matching: z - x, or a teacher's. Elsewhere a rule gives it, without gradients. Which rule, which pairs of times and whether
+    there is a teacher make it a consistency model, a mean flow, a shortcut model or their distillation.
+
+    Args:
+        flow_map: The map, on any path; it is trained in its reading on the straight path.
+        rule: Where the target comes from.
+        pairs: The law of t and s.
+        teacher: A flow whose velocity replaces z - x; it is kept frozen.
+        couple: How data meets noise; the default draws noise, or examples of the map's source, independently of data.
+        power: Each example's squared error e is divided by (e + 0.001)^power, without gradients, so that rare large errors
+            count less; 0 leaves it out.
+        label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map has
+            that it has no unconditional branch. A map of a range of guidance draws scales from it instead.
+        steps: The default number of jumps of the transport.
+
+    References:
+        Boffi et al. (2025), flow map matching; Geng et al., Mean Flows (2025), for the power (eq. 22); Song et al., Consistency
+        Models (2023).
+    """
+
+    def __init__(
+        self,
+        flow_map: FlowMap,
+        rule: Rule | None = None,
+        pairs: Pairs | None = None,
+        *,
+        teacher: Flow | None = None,
+        couple: Coupling | None = None,
+        power: float = 0.5,
+        label_dropout: float | None = None,
+        steps: int = 1,
+    ) -> None:
+        super().__init__()
+        if not flow_map.jumps:
+            raise UsageError(f"Mapping trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
+        if getattr(rule, "direction", "pair") == "map" and pairs is not None and pairs.only_to_data:
+            raise UsageError('A map that learns to jump to data alone has no velocity of its own: choose `direction="pair"`.')
+        self.flow_map, self.space = flow_map, flow_map.space
+        self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent(flow_map.source)
+        check_sources(self.couple, flow_map)
+        flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
+        self.power, self.label_dropout, self.steps = weight("power", power), dropout_share(flow_map, label_dropout), steps
+        self.teacher: Flow | None
+        if teacher is None:
+            self.teacher = None
+        else:
+            self.freeze("teacher", teacher)
+            self.learns = "velocity"
+        self.target_map = copy.deepcopy(flow_map).requires_grad_(False) if self.rule.separate else None
+        if self.target_map is not None:
+            self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
+
+    def start_from(self, weights: Dict[str, Tensor]) -> None:
+        """Give the map, and the average that makes targets, the weights of another map."""
+        for part in (self.flow_map, self.target_map):
+            if part is not None:
+                part.load_state_dict(weights)
+
+    @property
+    def averaged(self) -> Sequence[nn.Module]:
+        return (self.flow_map,)
+
+    @property
+    def players(self) -> Dict[str, nn.Module]:
+        return {"map": self.flow_map}
+
+    @property
+    def group(self) -> int:
+        return math.lcm(self.couple.group, self.pairs.group)
+
+    @property
+    def reuse(self) -> int:
+        return self.couple.reuse
+
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+        self._renew(now.progress)
+        predictor = straight(self.flow_map)
+        x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
+        t, s = self.pairs(now.draws.stream("times"), predictor.path, now.progress)
+        x_t, condition = shaped(1 - t, x) * x + shaped(t, x) * z, self._trained(condition, now.draws)
+        output = mean_velocity(predictor, x_t, t, s, condition)
+        with torch.no_grad():
+            target = self.target((x_t, t, s), z - x, condition, now)
+        error = (output - target).square().flatten(1).mean(1)
+        equal = (s == t).float()
+        if 0 < self.pairs.diagonal < 1:
+            now.notes["diagonal_loss"] = (error.detach() * equal).mean() / self.pairs.diagonal
+            now.notes["off_diagonal_loss"] = (error.detach() * (1 - equal)).mean() / (1 - self.pairs.diagonal)
+        yield from self.turn(error, now)
+
+    def turn(self, error: Tensor, now: Now, further: Tensor | None = None) -> Iterator[tuple[str, Tensor] | Sums]:
+        """The map's turn with the squared error of each example (n,), and a further loss; then the target map follows it."""
+        loss = self.softened(error)
+        yield "map", (loss if further is None else loss + further).mean()
+        if self.target_map is not None:
+            yield Sums(len(error), then=lambda batch: self._follow(self.rule.weight(now.samples, batch.count)))
+
+    def softened(self, error: Tensor) -> Tensor:
+        """Squared errors (n,), each divided by its own power, so that large ones count less."""
+        return error / (error.detach() + EPS) ** self.power
+
+    def _renew(self, progress: float) -> None:
+        if self.target_map is not None and int(self.stage) != (stage := self.rule.stage(progress)):
+            self._follow(1.0)
+            self.stage.fill_(stage)
+
+    @torch.no_grad()
+    def _follow(self, weight: float) -> None:
+        assert self.target_map is not None
+        for average, parameter in zip(self.target_map.parameters(), self.flow_map.parameters(), strict=True):
+            average.lerp_(parameter, weight)
+        for copied, buffer in zip(self.target_map.buffers(), self.flow_map.buffers(), strict=True):
+            copied.copy_(buffer)
+
+    def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
+        """The target of the mean velocity, (n, *shape).
+
+        Args:
+            where: The state x_t (n, *shape) in model units, its time t (n,), and s (n,), at most t.
+            velocity: z - x of the training pair, of the shape of x; not used where there is a teacher.
+            condition: As networks take it.
+            now: Randomness and progress.
+        """
+        (x, t, s), predictor = where, straight(self.target_map or self.flow_map)
+        if self.teacher is not None:
+            velocity = straight(self.teacher.denoiser).predict("velocity", x, t, condition)
+
+        apart = (s < t).nonzero()[:, 0]  # at equal times the target is the velocity, and no call of the map is needed
+        apart_condition = condition_at(condition, apart)
+
+        def velocity_of_map(x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+            if len(apart) == len(x):
+                return mean_velocity(predictor, x, t, s, condition)
+            if not len(apart):
+                return torch.zeros_like(x)
+            output = mean_velocity(predictor, x[apart], t[apart], s[apart], apart_condition)
+            return torch.zeros_like(x).index_copy(0, apart, output.to(x))
+
+        target = self.rule.target(Where(x, t, s, velocity, velocity_of_map, now.progress, now.draws))
+        bounded = velocity + (target - velocity).clamp(-BOUND, BOUND)
+        return torch.where(shaped(s == t, x), velocity, bounded)
+
+    def _trained(self, condition: Condition, draws: Draws) -> Condition:
+        guidance = self.flow_map.preconditioning.guidance
+        if guidance is not None:
+            return scaled(condition, guidance, draws)
+        return dropped(condition, self.label_dropout, draws)
+
+    def transport(self) -> Flow:
+        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)

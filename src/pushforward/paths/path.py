@@ -1,0 +1,368 @@
+"""Paths from data to noise: x_t = alpha(t) x + sigma(t) z, with t = 0 at the data and t = 1 at the noise.
+
+Every path knows its coefficients with their derivatives in t, its log signal-to-noise ratio
+``log_snr = log(alpha^2 / sigma^2)``, the inverse of that, and the ends between which nothing is singular.
+
+References:
+    Kingma et al., Variational Diffusion Models (2021), for log-SNR as the coordinate in which paths differ only by scale.
+    Albergo, Boffi, Vanden-Eijnden, Stochastic Interpolants (2023), for paths as pairs of coefficients.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pushforward.arguments import one_of
+from pushforward.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """The coefficients of a path at some times, each of the shape of t; dalpha and dsigma are derivatives in t."""
+
+    alpha: Tensor
+    sigma: Tensor
+    dalpha: Tensor
+    dsigma: Tensor
+
+    @property
+    def r(self) -> Tensor:
+        """The standard deviation of x_t for data and noise of unit variance, hypot(alpha, sigma)."""
+        return torch.hypot(self.alpha, self.sigma)
+
+    def over(self, x: Tensor) -> Coefficients:
+        """The same coefficients of shape (n, 1, ..., 1), to multiply a batch of the shape of x."""
+        shape = (-1,) + (1,) * (x.dim() - 1)
+        return Coefficients(*(part.reshape(shape) for part in (self.alpha, self.sigma, self.dalpha, self.dsigma)))
+
+    @property
+    def dlog_snr(self) -> Tensor:
+        """The derivative of log(alpha^2 / sigma^2) in t; negative."""
+        return 2 * (self.dalpha / self.alpha - self.dsigma / self.sigma)
+
+
+class Path(ABC):
+    """x_t = alpha(t) x + sigma(t) z."""
+
+    ends: tuple[float, float]
+    """(t_min, t_max): training times and time grids stay inside; no conversion between predictions is singular there."""
+
+    @abstractmethod
+    def at(self, t: Tensor) -> Coefficients:
+        """The coefficients at times t of any shape, in [0, 1]."""
+
+    @abstractmethod
+    def log_snr(self, t: Tensor) -> Tensor:
+        """log(alpha^2 / sigma^2), falling in t."""
+
+    @abstractmethod
+    def time(self, log_snr: Tensor) -> Tensor:
+        """The inverse of `log_snr`."""
+
+    def log_snr_ends(self) -> tuple[float, float]:
+        """The log-SNR at (t_min, t_max), the larger first."""
+        at_ends = self.log_snr(torch.tensor(self.ends, dtype=torch.float64))
+        return float(at_ends[0]), float(at_ends[1])
+
+
+class Linear(Path):
+    """The straight path of flow matching: alpha = 1 - t, sigma = t; its velocity is z - x.
+
+    References:
+        Lipman et al., Flow Matching for Generative Modeling (2023); Liu et al., Rectified Flow (2023).
+    """
+
+    ends = (1e-3, 1 - 1e-3)
+
+    def at(self, t: Tensor) -> Coefficients:
+        ones = torch.ones_like(t)
+        return Coefficients(1 - t, t, -ones, ones)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        return 2 * (torch.log1p(-t) - torch.log(t))
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return torch.sigmoid(-log_snr / 2)
+
+
+class Cosine(Path):
+    """The trigonometric path: alpha = cos(pi t / 2), sigma = sin(pi t / 2), of constant variance.
+
+    References:
+        Nichol and Dhariwal, Improved DDPM (2021); Albergo and Vanden-Eijnden (2023).
+    """
+
+    ends = (1e-3, 1 - 1e-3)
+
+    def at(self, t: Tensor) -> Coefficients:
+        half = math.pi / 2
+        # sin of the complement keeps alpha exact near t = 1
+        alpha, sigma = torch.sin(half * (1 - t)), torch.sin(half * t)
+        return Coefficients(alpha, sigma, -half * sigma, half * alpha)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        half = math.pi / 2
+        return 2 * (torch.log(torch.sin(half * (1 - t))) - torch.log(torch.sin(half * t)))
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return torch.atan(torch.exp(-log_snr / 2)) * (2 / math.pi)
+
+
+class VP(Path):
+    """The variance-preserving path of score-based diffusion: log alpha = -t^2 (b1 - b0) / 4 - t b0 / 2.
+
+    Args:
+        beta_min: b0, the rate of noising at t = 0.
+        beta_max: b1, the rate at t = 1.
+
+    References:
+        Song et al., Score-Based Generative Modeling through SDEs (2021), eq. 33.
+    """
+
+    ends = (1e-3, 1.0)
+
+    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
+        self.beta_min, self.beta_max = beta_min, beta_max
+
+    def _log_alpha(self, t: Tensor) -> Tensor:
+        return -t * (t * (self.beta_max - self.beta_min) / 4 + self.beta_min / 2)
+
+    def at(self, t: Tensor) -> Coefficients:
+        log_alpha = self._log_alpha(t)
+        alpha, sigma = torch.exp(log_alpha), torch.sqrt(-torch.expm1(2 * log_alpha))
+        dalpha = -alpha * (t * (self.beta_max - self.beta_min) + self.beta_min) / 2
+        return Coefficients(alpha, sigma, dalpha, -alpha * dalpha / sigma)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        log_alpha = self._log_alpha(t)
+        return 2 * log_alpha - torch.log(-torch.expm1(2 * log_alpha))
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """The positive root of the quadratic log alpha(t) = log(sigmoid(log_snr)) / 2, in its stable form."""
+        c = -F.logsigmoid(log_snr) / 2
+        b, a = self.beta_min / 2, (self.beta_max - self.beta_min) / 4
+        return 2 * c / (b + torch.sqrt(b * b + 4 * a * c))
+
+
+class VE(Path):
+    """The variance-exploding path that EDM samples: alpha = 1, sigma = sigma_max t.
+
+    Args:
+        sigma_min: The smallest noise level trained and sampled, in model units (data has unit variance).
+        sigma_max: The largest.
+
+    References:
+        Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models (2022).
+    """
+
+    def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
+        self.sigma_min, self.sigma_max = sigma_min, sigma_max
+        self.ends = (sigma_min / sigma_max, 1.0)
+
+    def at(self, t: Tensor) -> Coefficients:
+        ones = torch.ones_like(t)
+        return Coefficients(ones, self.sigma_max * t, torch.zeros_like(t), self.sigma_max * ones)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        return -2 * torch.log(self.sigma_max * t)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return torch.exp(-log_snr / 2) / self.sigma_max
+
+
+class Shifted(Path):
+    """Another path run at noisier times: sigma / alpha is ``shift`` times what it is there, and the curve is the same.
+
+    On the straight path that is t -> shift t / (1 + (shift - 1) t).
+
+    Args:
+        path: The path.
+        shift: Above 1 for more noise at every inner time, below 1 for less.
+
+    References:
+        Hoogeboom et al., Simple Diffusion (2023), eq. 4; Esser et al., Stable Diffusion 3 (2024), eq. 23.
+    """
+
+    def __init__(self, path: Path, shift: float) -> None:
+        self.path, self.shift = path, float(shift)
+        high, low = path.log_snr_ends()
+        inside = torch.tensor([high + 2 * math.log(shift), low + 2 * math.log(shift)], dtype=torch.float64)
+        ends = path.time(inside).clamp(*path.ends).tolist()
+        self.ends = (ends[0], ends[1])
+
+    def at(self, t: Tensor) -> Coefficients:
+        k, here = self.path.at(self.path.time(self.log_snr(t))), self.path.at(t)
+        rate = here.dlog_snr / k.dlog_snr
+        return Coefficients(k.alpha, k.sigma, k.dalpha * rate, k.dsigma * rate)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        return self.path.log_snr(t) - 2 * math.log(self.shift)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return self.path.time(log_snr + 2 * math.log(self.shift))
+
+
+class Narrowed(Path):
+    """A path with narrower ends, for a model that knows only some of its noise levels.
+
+    Args:
+        path: The path.
+        low: The new t_min, at least the path's.
+        high: The new t_max, at most the path's.
+    """
+
+    def __init__(self, path: Path, low: float, high: float) -> None:
+        self.path, self.low, self.high = path, float(low), float(high)
+        self.ends = (self.low, self.high)
+
+    def at(self, t: Tensor) -> Coefficients:
+        return self.path.at(t)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        return self.path.log_snr(t)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return self.path.time(log_snr)
+
+
+Row = tuple[Tensor, Tensor]
+
+ROWS: dict[str, Callable[[Coefficients], Row]] = {
+    "data": lambda k: (torch.ones_like(k.alpha), torch.zeros_like(k.alpha)),
+    "noise": lambda k: (torch.zeros_like(k.alpha), torch.ones_like(k.alpha)),
+    "velocity": lambda k: (k.dalpha, k.dsigma),
+    "v": lambda k: (-k.sigma / k.r, k.alpha / k.r),
+    "score": lambda k: (torch.zeros_like(k.alpha), -1 / k.sigma),
+}
+"""Prediction name -> (a, b) at given coefficients; `v` is unit length, never singular, and Salimans' v where variance is kept."""
+
+
+def check(kind: str) -> str:
+    """Return ``kind`` if it names a prediction, else raise `UsageError`."""
+    return one_of("prediction", kind, ROWS)
+
+
+def target(kind: str, x: Tensor, z: Tensor, k: Coefficients) -> Tensor:
+    """The output of a perfect network of this kind, a x + b z.
+
+    Args:
+        kind: A name in `ROWS`.
+        x: Data, (n, *shape), model units.
+        z: Noise of the same shape.
+        k: Coefficients that broadcast over x (`Coefficients.over`).
+    """
+    a, b = ROWS[kind](k)
+    return a * x + b * z
+
+
+def _determinant(kind: str, k: Coefficients) -> Tensor:
+    a, b = ROWS[kind](k)
+    return k.alpha * b - k.sigma * a
+
+
+def solve(kind: str, y: Tensor, x_t: Tensor, k: Coefficients) -> tuple[Tensor, Tensor]:
+    """The (x, z) with a x + b z = y and alpha x + sigma z = x_t."""
+    a, b = ROWS[kind](k)
+    det = k.alpha * b - k.sigma * a
+    return (b * x_t - k.sigma * y) / det, (k.alpha * y - a * x_t) / det
+
+
+def convert(kind: str, to: str, y: Tensor, x_t: Tensor, k: Coefficients) -> Tensor:
+    """An output of one kind, read as another at the same x_t."""
+    if kind == to:
+        return y
+    return target(to, *solve(kind, y, x_t, k), k)
+
+
+def affine(kind: str, to: str, k: Coefficients) -> tuple[Tensor, Tensor]:
+    """The (p, q) with which an output y of ``kind``, read as ``to``, is p x_t + q y; of the shape of the coefficients."""
+    zeros, ones = torch.zeros_like(k.alpha), torch.ones_like(k.alpha)
+    return convert(kind, to, zeros, ones, k), convert(kind, to, ones, zeros, k)
+
+
+def gain(kind: str, to: str, k: Coefficients) -> Tensor:
+    """How much an error in ``kind`` grows when read as ``to`` at fixed x_t: the ratio of their determinants.
+
+    A weight w on the squared error of ``to`` is the weight ``w * gain(kind, to)**2`` on the squared error of ``kind``.
+    """
+    return _determinant(to, k) / _determinant(kind, k)
+
+
+def linear_betas(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> list[float]:
+    """The noise variances of DDPM, from ``first`` to ``last`` in equal steps (Ho et al. 2020, section 4)."""
+    return [float(beta) for beta in np.linspace(first, last, steps)]
+
+
+class Tabulated(Path):
+    """A discrete DDPM schedule of T levels, made continuous: level i sits at t = i / T.
+
+    Between levels the log-SNR is a monotone cubic (PCHIP) in t, so it has a continuous derivative and an inverse; the
+    path preserves variance: alpha^2 = sigmoid(log_snr), sigma^2 = sigmoid(-log_snr). At the T levels the coefficients are the
+    table's own.
+
+    Args:
+        betas: The T noise variances, each in (0, 1).
+
+    References:
+        Ho et al., Denoising Diffusion Probabilistic Models (2020); Fritsch and Butland (1984), for the interpolant.
+    """
+
+    def __init__(self, betas: Sequence[float]) -> None:
+        self.betas = tuple(float(beta) for beta in betas)
+        if len(self.betas) < 2 or not all(0 < beta < 1 for beta in self.betas):
+            raise UsageError("Tabulated needs at least two betas, each between 0 and 1.")
+        self.ends = (1 / len(self.betas), 1.0)
+
+    @property
+    def levels(self) -> int:
+        """T, the number of noise levels."""
+        return len(self.betas)
+
+    @cached_property
+    def _table(self) -> Tensor:
+        """(5, T - 1) float64: the first knot's log-SNR and the cubic's three further coefficients, the next knot's log-SNR."""
+        from scipy.interpolate import PchipInterpolator
+
+        log_bar = np.cumsum(np.log1p(-np.array(self.betas)))
+        knots = log_bar - np.log(-np.expm1(log_bar))
+        cubic = PchipInterpolator(np.arange(1, self.levels + 1), knots).c  # highest power first, in units of one level
+        return torch.from_numpy(np.stack([cubic[3], cubic[2], cubic[1], cubic[0], knots[1:]]))
+
+    def _cubic(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        position = t.double() * self.levels - 1
+        table = self._table.to(t.device)
+        index = position.detach().floor().long().clamp(0, self.levels - 2)
+        a, b, c, d, _ = table[:, index]
+        u = position - index
+        return a + u * (b + u * (c + u * d)), (b + u * (2 * c + u * 3 * d)) * self.levels
+
+    def at(self, t: Tensor) -> Coefficients:
+        value, slope = self._cubic(t)
+        alpha, sigma = torch.sqrt(torch.sigmoid(value)), torch.sqrt(torch.sigmoid(-value))
+        parts = alpha, sigma, alpha * sigma**2 * slope / 2, -sigma * alpha**2 * slope / 2
+        return Coefficients(*(part.to(t.dtype) for part in parts))
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        return self._cubic(t)[0].to(t.dtype)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """The inverse: the level is found in the table, then the cubic is solved by Newton steps kept inside the level."""
+        value, table = log_snr.double(), self._table.to(log_snr.device)
+        index = torch.searchsorted(-table[4], -value.detach().contiguous()).clamp(0, self.levels - 2)
+        a, b, c, d, following = table[:, index]
+        u = (value - a) / (following - a)
+        inside = (u >= 0) & (u <= 1)
+        for _ in range(30):
+            step = (a + u * (b + u * (c + u * d)) - value) / (b + u * (2 * c + u * 3 * d))
+            moved = u - step
+            u = torch.where(inside, moved.clamp(0, 1), moved)
+        return ((u + index + 1) / self.levels).to(log_snr.dtype)

@@ -1,0 +1,458 @@
+"""Kills, power cuts and full disks at every point of a training."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import random
+import signal
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+import safetensors.torch
+
+from pushforward.data import Dataset
+from pushforward.errors import CheckpointError
+from pushforward.methods.method import answered
+from pushforward.recipes.recipe import Recipe
+from pushforward.training import Silent, Trainer
+from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint import contents, integrity
+from pushforward.training.checkpoint.digest import state_digest
+
+CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
+"""The functions of `os` after each of which a disk can stop."""
+DEATH = 9
+"""The exit status of a process that dies with its disk."""
+PAGE = 4096
+"""Bytes that are lost together."""
+
+
+def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = True) -> None:
+    """Train a small flow, or go on with it; its first checkpoint after a step is saved on a disk that stops.
+
+    Args:
+        folder: The run's, taken up where it is there.
+        disk: A context such as `Disk`, within which that checkpoint is saved.
+        steps: Of the training.
+        every: Steps between checkpoints.
+        beside: Whether checkpoints are written beside the next steps, or while training waits.
+    """
+    from pushforward.testing.models import recipe_for, space_data
+
+    data, save = space_data((2,), labels=False), contents.save
+
+    def saved(where: Path, step: int, *given: Any, **options: Any) -> None:
+        with disk if step == every else contextlib.nullcontext():
+            save(where, step, *given, **options)
+
+    if folder.exists():
+        trainer = reopen(folder, data=data)
+    else:
+        trainer = prepare(recipe_for("flow", data), data, steps=steps, checkpoint_every=every, out=folder)
+    trainer.saver.beside = beside
+    with patch.object(contents, "save", saved):
+        trainer.advance()
+
+
+class Stopped(BaseException):
+    """The disk has stopped."""
+
+
+class Disk:
+    """Within this context the disk stops after so many changes of it; from then on nothing changes any more.
+
+    A change is a call of the system by `os`, or a part of a file that `Path.write_text` or safetensors writes. Flushing is
+    counted and does nothing. What is added to a file that `Path.open` opens is no change, and is lost where it was not flushed.
+
+    Args:
+        last: After how many changes; None counts them.
+        exits: Whether the process dies there, with the status `DEATH`, as by SIGKILL; otherwise `Stopped` is raised.
+        power: Whether what was not flushed is lost, as where the power fails.
+
+    Attributes:
+        changes: How many there were.
+        stopped: Whether the disk has stopped.
+    """
+
+    def __init__(self, last: int | None = None, exits: bool = False, power: bool = False) -> None:
+        self.last, self.exits, self.power = last, exits, power
+        self.changes, self.stopped = 0, False
+        self._unflushed: dict[int, tuple[int, int]] = {}
+
+    def __enter__(self) -> Disk:
+        self._patches = contextlib.ExitStack()
+        for name in CALLS:
+            self._patches.enter_context(patch.object(os, name, self._call(name, getattr(os, name))))
+        self._patches.enter_context(patch.object(Path, "write_text", self._text(Path.write_text)))
+        self._patches.enter_context(patch.object(Path, "open", self._open(Path.open)))
+        whole = self._file(safetensors.torch.save_file)
+        self._patches.enter_context(patch.object(safetensors.torch, "save_file", whole))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._patches.close()
+        for handle, _size in self._unflushed.values():
+            os.close(handle)
+
+    def _call(self, name: str, function: Callable[..., Any]) -> Callable[..., None]:
+        def call(*given: Any, **options: Any) -> None:
+            self._alive()
+            if name == "fsync":
+                self._flushed(given[0])
+            else:
+                function(*given, **options)
+            self._changed()
+
+        return call
+
+    def _open(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def opened(path: Path, mode: str = "r", *given: Any, **options: Any) -> Any:
+            if "a" in mode:
+                self._alive()
+                path.touch()
+                self._wait(path, path.stat().st_size)
+            return function(path, mode, *given, **options)
+
+        return opened
+
+    def _text(self, function: Callable[..., int]) -> Callable[..., None]:
+        def write_text(path: Path, text: str, *given: Any, **options: Any) -> None:
+            for end in (len(text) // 2, len(text)):
+                self._alive()
+                function(path, text[:end], *given, **options)
+                self._written(path)
+
+        return write_text
+
+    def _file(self, function: Callable[..., None]) -> Callable[..., None]:
+        def save_file(tensors: Any, path: Path, *given: Any, **options: Any) -> None:
+            self._alive()
+            function(tensors, path, *given, **options)
+            content = path.read_bytes()
+            for end in (8, len(content) - 1, len(content)):
+                self._alive()
+                path.write_bytes(content[:end])
+                self._written(path)
+
+        return save_file
+
+    def _written(self, path: Path) -> None:
+        self._wait(path, 0)
+        self._changed()
+
+    def _wait(self, path: Path, size: int) -> None:
+        """From now on a file has so many bytes where the power fails, until it is flushed."""
+        number = path.stat().st_ino
+        if number not in self._unflushed:
+            self._unflushed[number] = os.open(path, os.O_RDWR), size
+
+    def _flushed(self, handle: int) -> None:
+        waiting = self._unflushed.pop(os.fstat(handle).st_ino, None)
+        if waiting is not None:
+            os.close(waiting[0])
+
+    def _alive(self) -> None:
+        if self.stopped:
+            raise Stopped
+
+    def _changed(self) -> None:
+        self.changes += 1
+        if self.changes == self.last:
+            self.stop()
+
+    def stop(self) -> None:
+        """Let the disk stop now."""
+        self.stopped = True
+        for handle, size in self._unflushed.values() if self.power else ():
+            os.ftruncate(handle, size)
+        if self.exits:
+            os._exit(DEATH)
+        raise Stopped
+
+
+def damage(folder: Path, number: int) -> tuple[tuple[str, ...], str]:
+    """Damage a checkpoint: cut a file, flip one bit, zero a page, swap two files or delete one.
+
+    Args:
+        folder: The checkpoint's.
+        number: Which damage; of numbers that follow each other, 5 are of every kind, and 25 of every kind to every file.
+
+    Returns:
+        The names of the files that differ now, and what was done to the first.
+    """
+    kind, rng = number % 5, random.Random(number)
+    names = sorted(path.name for path in folder.iterdir())
+    name, other = names[number // 5 % len(names)], names[(number // 5 + 1) % len(names)]
+    path, content = folder / name, bytearray((folder / name).read_bytes())
+    if kind == 0:
+        end = rng.randrange(len(content))
+        path.write_bytes(content[:end])
+        return (name,), f"cut at byte {end:,}"
+    if kind == 1:
+        at, bit = rng.randrange(len(content)), rng.randrange(8)
+        content[at] ^= 1 << bit
+        path.write_bytes(content)
+        return (name,), f"bit {bit} of byte {at:,} flipped"
+    if kind == 2:
+        pages = [at for at in range(0, len(content), PAGE) if any(content[at : at + PAGE])]
+        at = rng.choice(pages)
+        content[at : at + PAGE] = bytes(len(content[at : at + PAGE]))
+        path.write_bytes(content)
+        return (name,), f"the page at byte {at:,} zeroed"
+    path.unlink()
+    if kind == 4:
+        return (name,), "deleted"
+    (folder / other).rename(path)
+    (folder / other).write_bytes(content)
+    return (name, other), f"swapped with {other}"
+
+
+Apart = Callable[[Callable[[], Any]], tuple[int, Any]]
+
+KINDS = ("save", "step")
+"""Within the writes of a checkpoint, and elsewhere: turns of a step, its end, and other writes."""
+SHARE = 0.75
+"""Of the events that are left, at most so many pass before a kill: a run that is resumed writes a few files less."""
+_CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "remove", "rmdir")
+
+
+class Killed(BaseException):
+    """Stands in for a signal where a process is not to die."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """When a training dies.
+
+    Args:
+        kind: Of the events that are counted, one of `KINDS`.
+        number: The event before which it dies, from 0; a weights file is then half written.
+    """
+
+    kind: str
+    number: int
+
+
+def killed_by_signal() -> None:
+    """End this process as SIGKILL ends it: nothing more is run or written."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Events:
+    """Counts the events of a training within `watching`, and kills it before one of them.
+
+    Args:
+        kill: When; None never does.
+        die: What kills; `Killed` is raised after it.
+
+    Attributes:
+        counts: The events so far, by kind.
+    """
+
+    def __init__(self, kill: Kill | None = None, die: Callable[[], None] = killed_by_signal) -> None:
+        self.kill, self.die = kill, die
+        self.counts = dict.fromkeys(KINDS, 0)
+
+    def note(self, kind: str, half: Callable[[], None] | None = None) -> None:
+        """Count an event that is about to happen; ``half`` leaves it half done where the training dies here."""
+        self.counts[kind] += 1
+        if self.kill is not None and self.kill.kind == kind and self.counts[kind] == self.kill.number + 1:
+            if half is not None:
+                half()
+            self.die()
+            raise Killed
+
+    @contextlib.contextmanager
+    def watching(self, trainer: Trainer) -> Iterator[None]:
+        """Within this context a trainer's events are counted: turns, ends of steps, and what this process writes."""
+        losses = trainer.method.losses
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(patch.object(trainer, "progress", _Steps(self)))
+            stack.enter_context(patch.object(trainer.method, "losses", lambda batch, now: self._turns(losses(batch, now))))
+            for place, name, call in self._replaced():
+                stack.enter_context(patch.object(place, name, call))
+            yield
+
+    def _turns(self, game: Iterator[Any]) -> Iterator[Any]:
+        reply = None
+        while (move := answered(game, reply)) is not None:
+            self.note("step")
+            reply = yield move
+
+    def _replaced(self) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
+        import safetensors.torch
+
+        yield from ((os, name, self._before(getattr(os, name))) for name in _CALLS)
+        yield io, "open", self._opened(io.open)
+        yield safetensors.torch, "save_file", self._saved(safetensors.torch.save_file)
+
+    def _before(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(path: Any, *arguments: Any, **named: Any) -> Any:
+            self.note(_kind(path, named.get("dir_fd")))
+            return call(path, *arguments, **named)
+
+        return noted
+
+    def _opened(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(path: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+            if set(mode) & set("wax+"):
+                self.note(_kind(path))
+            return call(path, mode, *arguments, **named)
+
+        return noted
+
+    def _saved(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(tensors: Any, path: Any, *arguments: Any, **named: Any) -> Any:
+            def half() -> None:
+                call(tensors, path, *arguments, **named)
+                os.truncate(path, Path(path).stat().st_size // 2)
+
+            self.note(_kind(path), half)
+            return call(tensors, path, *arguments, **named)
+
+        return noted
+
+
+class _Steps(Silent):
+    """The end of each step is an event."""
+
+    def __init__(self, events: Events) -> None:
+        self.events = events
+
+    def __call__(self, name: str, clock: Any, samples: int, losses: Any) -> None:
+        self.events.note("step")
+
+
+def _kind(path: Any, within: int | None = None) -> str:
+    """Whether a path, or a file that is open, is part of a checkpoint."""
+    opened = path if isinstance(path, int) else within
+    parts = [] if isinstance(path, int) else [str(path)]
+    if opened is not None:
+        with contextlib.suppress(OSError):
+            parts.append(os.readlink(f"/proc/self/fd/{opened}"))
+    return "save" if any("checkpoints" in Path(part).parts for part in parts) else "step"
+
+
+@dataclass
+class Chain:
+    """A training that is killed several times, each time resumed by another process, and compared with an undisturbed training.
+
+    Args:
+        recipe: Makes its recipe.
+        data: Of the training.
+        folder: Where both runs are written, as "whole" and "cut".
+        options: Those of `pushforward.fit`.
+        keep: How many checkpoints stay; None for as many as usual.
+        die: What kills; `Killed` is raised after it.
+        whole: What `run` returns of the undisturbed training; None trains it first.
+    """
+
+    recipe: Callable[[], Recipe]
+    data: Dataset
+    folder: Path
+    options: Mapping[str, Any]
+    keep: int | None = None
+    die: Callable[[], None] = killed_by_signal
+    whole: dict[str, Any] | None = None
+
+    def run(self, name: str, kill: Kill | None = None) -> dict[str, Any]:
+        """Start a run, or go on with it, and let it die; of one that ends, its digest and its events.
+
+        A run that was killed before its first checkpoint, and whose first weights came from Python, is started again.
+        """
+        folder, events, marks = self.folder / name, Events(kill, self.die), {-1: dict.fromkeys(KINDS, 0)}
+        trainer = None
+        if folder.exists():
+            with contextlib.suppress(*(() if newest_step(folder) >= 0 else (CheckpointError,))):
+                trainer = reopen(folder, data=self.data)
+        if trainer is None:
+            trainer = prepare(self.recipe(), self.data, out=folder, overwrite=folder.exists(), **self.options)
+        save = contents.save
+
+        def marked(where: Path, step: int, *arguments: Any, **named: Any) -> None:
+            save(where, step, *arguments, **named | ({} if self.keep is None else {"keep": self.keep}))
+            marks[step] = dict(events.counts)
+            self.saved(name, step)
+
+        with events.watching(trainer), patch.object(contents, "save", marked):
+            trainer.advance()
+        return {"digest": state_digest(folder), "counts": events.counts, "marks": list(marks.items())}
+
+    def saved(self, name: str, step: int | None = None) -> int:
+        """The last step whose save has returned; -1 where there is none. With ``step``, it is that from now on."""
+        file = self.folder / f"{name}.saved"
+        if step is not None:
+            with file.open("ab", buffering=0) as handle:  # in one piece, whenever the process dies
+                handle.write(f"{step}\n".encode())
+        steps = file.read_text(encoding="utf-8").split() if file.exists() else []
+        return int(steps[-1]) if steps else -1
+
+    def killed(self, kinds: Sequence[str], seed: str, apart: Apart, name: str = "cut") -> list[dict[str, Any]]:
+        """Kill a run once for each of ``kinds``, then let it end.
+
+        Args:
+            kinds: Of `KINDS`.
+            seed: Chooses the events.
+            apart: Runs work that may die; see `forked`.
+            name: Of the run.
+
+        Returns:
+            A dict for each kill: its kind and number, the step saved before it, the newest step after it, which is verified, and
+            what is wrong; the last one is of the end.
+        """
+        self.whole = self.whole or apart(lambda: self.run("whole"))[1]
+        if self.whole is None:
+            return [{"kind": "whole", "wrong": ["the undisturbed training failed"]}]
+        marks, step, random, kills = {int(at): counts for at, counts in self.whole["marks"]}, -1, Random(seed), []
+        for left, kind in zip(range(len(kinds), 0, -1), kinds, strict=True):
+            remaining = self.whole["counts"][kind] - marks[step][kind]
+            kill = Kill(kind, int(random.uniform(0, SHARE / left) * remaining))
+            status, _ = apart(lambda kill=kill: self.run(name, kill))  # type: ignore[misc]
+            saved, step = self.saved(name), newest_step(self.folder / name)
+            wrong = [] if status == -signal.SIGKILL else [f"it ended with {status}"]
+            wrong += ["a checkpoint is lost"] if step < saved else []
+            kills.append({**asdict(kill), "saved": saved, "newest": step, "wrong": wrong})
+        status, end = apart(lambda: self.run(name))
+        same = status == 0 and end["digest"] == self.whole["digest"]
+        return [*kills, {"kind": "end", "wrong": [] if same else [f"it ends elsewhere ({status})"]}]
+
+
+def newest_step(folder: Path) -> int:
+    """The step of a run's newest checkpoint, all of whose files are verified; -1 where there is none.
+
+    Raises:
+        CheckpointError: If it is damaged: a partial checkpoint was accepted.
+    """
+    newest = integrity.latest(folder / "checkpoints")
+    return -1 if newest is None else int(integrity.read_state(newest)["step"])
+
+
+def forked(work: Callable[[], Any]) -> tuple[int, Any]:
+    """Work in a process that is forked from this one: its exit status, negative for a signal, and its JSON-ready result.
+
+    This process may not have computed a gradient before, since torch then trains in no process that is forked.
+    """
+    with tempfile.TemporaryFile() as file:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                file.write(json.dumps(work()).encode())
+                file.flush()
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        file.seek(0)
+        return status, json.loads(file.read() or b"null")

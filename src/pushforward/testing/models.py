@@ -1,0 +1,470 @@
+"""Conformance of methods, recipes and spaces, and the data that they are tried on."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pushforward import recipes, spec
+from pushforward.conditions import ConditionKind, Label
+from pushforward.data import Batch, Dataset, ImageSpace, Space, Split, VectorSpace, kinds
+from pushforward.denoisers import Condition
+from pushforward.draws import BlockDraws, ExampleDraws
+from pushforward.methods.method import Method, Now, PrecomputesInputs
+from pushforward.recipes import RecipeFunction
+from pushforward.recipes.recipe import Recipe
+from pushforward.training import Run, fit, load
+from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint.digest import MEASURED
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load as load_checkpoint
+from pushforward.training.runs.precompute import fields_of
+from pushforward.transports import Flow, Transport
+
+
+class Broken(AssertionError):
+    """A part does not obey a law; the message names both."""
+
+
+@contextmanager
+def law(part: Any, says: str) -> Iterator[None]:
+    """Name the part and the law in any failed assertion of the block."""
+    try:
+        yield
+    except AssertionError as error:
+        raise Broken(f"{type(part).__name__}: {says}. {error}".rstrip()) from error
+
+
+def built(part: Any, kind: type, *arguments: Any) -> Any:
+    """The part, or an object of it where a class is given.
+
+    Raises:
+        TypeError: If it is not of this kind.
+    """
+    thing = part(*arguments) if isinstance(part, type) else part
+    if not isinstance(thing, kind):
+        raise TypeError(f"Expected a {kind.__name__} or a class of them, got {thing!r}.")
+    return thing
+
+
+def refuses(work: Callable[[], object], error: type[Exception]) -> bool:
+    """Whether work ends with this error."""
+    try:
+        work()
+    except error:
+        return True
+    return False
+
+
+def rebuilt(part: Any) -> Any:
+    """The part made again from its description, as a run on disk makes it; a class of yours is registered for that."""
+    kind, name = type(part), type(part).__name__
+    known = spec.registered().get(name, kind)
+    with law(part, "its class must not bear the name of a part of pushforward"):
+        assert known is kind or not known.__module__.startswith("pushforward."), f"{known} has it."
+    if not kind.__module__.startswith("pushforward."):
+        spec.register(kind)
+    return spec.build(spec.describe(part))
+
+
+SHAPES: list[tuple[int, ...]] = [(2,), (17,), (1, 8, 8), (3, 13, 21), (4, 16, 16)]
+CASES: list[tuple[tuple[int, ...], bool]] = list(itertools.product(SHAPES, [False, True]))
+"""Every kind of data: the shape of an example, and whether it has labels."""
+IDS = ["x".join(map(str, shape)) + ("-labels" if labels else "") for shape, labels in CASES]
+IMAGES_ONLY = ("autoencoder",)
+"""Recipes that take images alone; this one receives no labels either."""
+
+
+def space_data(shape: tuple[int, ...], labels: bool, n: int = 70, seed: int = 0) -> Dataset:
+    """Random examples and 24 more that are held out.
+
+    Args:
+        shape: Of one example: (d,) gives float vectors, (channels, height, width) images of bytes.
+        labels: Whether there are three classes, "a", "b" and "c".
+        n: Training examples.
+        seed: Of the random numbers.
+    """
+    random = np.random.default_rng(seed)
+    x: np.ndarray
+    measured: dict[str, Any]
+    if len(shape) == 1:
+        x = (random.normal(size=(n + 24, *shape)) * 2 + 1).astype(np.float32)
+        measured = {"mean": x.mean(0).tolist(), "std": x.std(0).tolist()}
+    else:
+        x = random.integers(0, 256, size=(n + 24, *shape), dtype=np.uint8)
+        unit = x.astype(np.float64) / 255
+        measured = {
+            "mean": unit.mean((0, 2, 3)).tolist(),
+            "std": unit.std((0, 2, 3)).tolist(),
+            "low": [0.0] * shape[0],
+            "high": [1.0] * shape[0],
+        }
+    conditions = {"label": Label(("a", "b", "c"), (0.5, 0.25, 0.25))} if labels else {}
+    label = random.integers(0, 3, size=len(x)) if labels else None
+    train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(n), slice(n, None)))
+    kind = VectorSpace if len(shape) == 1 else ImageSpace
+    return Dataset("made", kind(shape=shape, **measured, conditions=conditions), train, held_out)
+
+
+def class_labels(classes: int) -> dict[str, ConditionKind]:
+    """The conditions of a space or a network with this many equally frequent classes; none for 0."""
+    return {"label": Label.numbered(classes)} if classes else {}
+
+
+def shape_for(name: str) -> tuple[int, ...]:
+    """A shape that suits a recipe: short vectors where it takes them."""
+    return (1, 8, 8) if name in IMAGES_ONLY else (17,)
+
+
+def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]:
+    """A flow for each frozen part that a recipe needs, or a map between two times where it takes one.
+
+    Small random weights are in place of those that start at zero.
+    """
+    teachers: dict[str, Any] = {}
+    parts = recipes.frozen_parts(recipe)
+    for name in recipes.missing_parts(recipe):
+        flow_map = "FlowMap" in recipes.words_of(parts[name].annotation)
+        flow = recipes.named("meanflow" if flow_map else "flow")(space, "tiny").method.transport()
+        with torch.no_grad():
+            for parameter in flow.parameters():
+                if not parameter.any():
+                    parameter.normal_(std=0.05)
+        teachers[name] = flow.denoiser if flow_map else flow  # type: ignore[attr-defined]
+    return teachers
+
+
+def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Recipe:
+    """A tiny recipe, always of the same first weights; a teacher that it needs is an untrained flow.
+
+    Args:
+        recipe: Its name, or a function of a space and a size.
+        data: For the recipe.
+        training: Changes to its training; batches have 16 examples by default.
+    """
+    function = recipes.named(recipe) if isinstance(recipe, str) else recipe
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        few = {"trajectories": 64} if "trajectories" in recipes.settings(function) else {}
+        built = function(data.space, "tiny", **few, **teachers_for(function, data.space))
+    training.setdefault("batch", 16)
+    return dataclasses.replace(built, training=dataclasses.replace(built.training, **training))
+
+
+def check_space(kind: type[Space], x: NDArray[Any]) -> None:
+    """Check all laws of a kind of data.
+
+    Args:
+        kind: A class of the package, or one that `pushforward.spec.register` has been given.
+        x: Some samples as a `Split` stores them, (n, *shape), n at least 2, of which no number is the same in all samples.
+
+    Raises:
+        Broken: If a law is broken; an `AssertionError` that names the law.
+    """
+    space = kind.measured(x)
+    with law(space, "no other kind may accept its arrays"):
+        assert [other for other in kinds() if other.accepts(x)] == [kind]
+    data = Split(x).data_units()
+    with law(space, "a space must be rebuilt from its description"):
+        assert space.shape == x.shape[1:]
+        assert spec.build(spec.describe(space)) == space
+    _check_units(space, data)
+    _check_files(space, data)
+    with law(space, "an unscaled space must take data units as model units"):
+        wide = space.unscaled(tuple(side + 1 for side in space.shape))
+        ones = torch.ones(1, *wide.shape)
+        assert torch.equal(wide.to_model(ones), ones)
+        assert wide.bounds is None
+
+
+def _check_units(space: Space, data: torch.Tensor) -> None:
+    exact, scale = data.double(), torch.from_numpy(space.scale).double()
+    model = space.to_model(exact)
+    with law(space, "model units must have mean 0, and `to_data` must invert `to_model`"):
+        assert abs(float(model.mean())) < 1e-4
+        assert torch.allclose(space.to_data(model), exact, rtol=1e-9, atol=1e-9)
+    with law(space, "`scale` must be the standard deviations, and `log_det` minus the sum of their logarithms"):
+        gaps = (exact - exact[:1]).flatten(1) / scale
+        assert torch.allclose(gaps, (model - model[:1]).flatten(1), rtol=1e-5, atol=1e-5)
+        assert abs(space.log_det + float(scale.log().sum())) <= 1e-5 * (1 + abs(space.log_det))
+    with law(space, "data must lie within the bounds"):
+        low, high = space.bounds or (model, model)
+        assert bool((model.float() >= low - 1e-4).all() and (model.float() <= high + 1e-4).all())
+
+
+def _check_files(space: Space, data: torch.Tensor) -> None:
+    examples = space.quantise(data)
+    with law(space, "a file must return the values that were written"):
+        assert torch.equal(space.rounded(data), data)
+        assert len(examples) == len(data)
+        assert ".npz" in space.endings
+    with law(space, "samples must be drawn as pictures, or as points where `as_points` is set"):
+        drawn = space.drawing(examples)
+        assert drawn.ndim == (2 if space.as_points else 4)
+        assert len(drawn) == len(data)
+        assert space.as_points or drawn.dtype == np.uint8
+
+
+BATCH = 16
+
+
+def check_method(
+    method: Method | Recipe | Callable[..., Method | Recipe], data: Dataset | None = None, *, size: int = BATCH
+) -> None:
+    """Check the laws of a method that need no training, in seconds.
+
+    1. Players are named modules that share no parameter; frozen parts belong to none.
+    2. ``turns`` yields the names of players with finite losses of no dimension, and each loss reaches its player's parameters.
+    3. Losses are a function of batch, `Now` and weights: the same again is the same to the last bit.
+    4. The description rebuilds the method with the same names and shapes of tensors.
+    5. The result of `PrecomputesInputs.prepared` for an example depends on the example and its place alone.
+    6. The transport's samples are finite, have the shape of the data and stay within its bounds; sample i comes from seed + i.
+
+    Args:
+        method: A method, a recipe, or a function that makes either from a `Space`.
+        data: For the method; None makes labelled vectors of 17 columns.
+        size: Examples of a batch; a multiple of the method's ``group``.
+
+    Raises:
+        Broken: If a law is broken; an `AssertionError` that names the law.
+        TypeError: If it is no method.
+    """
+    data = data or space_data((17,), labels=True)
+    thing = method if isinstance(method, (Method, Recipe)) else method(data.space)
+    thing = thing.method if isinstance(thing, Recipe) else thing
+    if not isinstance(thing, Method):
+        raise TypeError(f"Expected a method, a recipe, or a function that makes one from a space, got {thing!r}.")
+    _check_players(thing)
+    if isinstance(thing, PrecomputesInputs):
+        _check_prepared(thing, data, size)
+    _check_turns(stirred(thing), data, size)
+    with law(thing, "its description must rebuild it"):
+        again, tensors = rebuilt(thing), thing.state_dict()
+        assert {name: part.shape for name, part in again.state_dict().items()} == {n: t.shape for n, t in tensors.items()}
+    _check_samples(thing, stirred(thing).transport(), data)
+
+
+def _check_players(method: Method) -> None:
+    with law(method, "it must have players, and parameters for each"):
+        assert method.players
+        assert all(list(player.parameters()) for player in method.players.values())
+    owned = [id(p) for player in method.players.values() for p in player.parameters()]
+    with law(method, "players must share no parameter"):
+        assert len(owned) == len(set(owned))
+    with law(method, "frozen parts must belong to no player"):
+        assert not set(owned) & {id(p) for part in method.parts.values() for p in part.parameters()}
+
+
+def _check_turns(method: Method, data: Dataset, size: int) -> None:
+    batch = _batch(method, data, size)
+    first, second = (_turns(copy.deepcopy(method), batch) for _ in range(2))
+    with law(method, "losses must yield players' names, with finite losses of no dimension"):
+        assert first
+        for player, loss, _ in first:
+            assert player in method.players, f'"{player}" is no player.'
+            assert loss.shape == (), f"A loss has the shape {tuple(loss.shape)}."
+            assert math.isfinite(float(loss))
+    with law(method, "each loss must reach its player's parameters"):
+        for player, _, slope in first:
+            assert slope > 0, f'No gradient reaches "{player}".'
+    with law(method, "losses must be a function of batch, now and weights alone"):
+        assert [float(loss) for _, loss, _ in first] == [float(loss) for _, loss, _ in second]
+
+
+def _batch(method: Method, data: Dataset, size: int) -> Batch:
+    x, condition = _examples(data, slice(size))
+    if not isinstance(method, PrecomputesInputs):
+        return Batch(x, condition)
+    fields = fields_of(method, x, condition)
+    return Batch(fields.pop("x"), condition, fields)
+
+
+def _examples(data: Dataset, index: slice) -> tuple[Tensor, Condition]:
+    return data.space.to_model(data.train.data_units(index)), data.train.condition(data.space.conditions, index)
+
+
+def _check_prepared(method: PrecomputesInputs, data: Dataset, size: int) -> None:
+    whole = fields_of(method, *_examples(data, slice(size)))
+    half = fields_of(method, *_examples(data, slice(size // 2, size)), size // 2)
+    with law(method, "prepared inputs must depend on the example alone"):
+        for name, value in half.items():
+            torch.testing.assert_close(value, whole[name][size // 2 :], rtol=1e-4, atol=1e-4)
+
+
+def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
+    torch.manual_seed(0)  # dropout alone uses torch's generator
+    turns = []
+    for player, loss in method.turns(batch, Now(BlockDraws(0, 1, len(batch.x)), 0, 0.5, 1)):
+        slope = 0.0
+        if player in method.players and loss.dim() == 0:
+            parameters = [p for p in method.players[player].parameters() if p.requires_grad]
+            slopes = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+            slope = sum(float(part.abs().sum()) for part in slopes if part is not None)
+        turns.append((player, loss.detach(), slope))
+    return turns
+
+
+def _check_samples(method: Method, transport: Transport, data: Dataset) -> None:
+    x, space = transport.sample(4, seed=7), data.space
+    with law(method, "samples must be finite, of the shape of the data and within its bounds"):
+        assert x.shape == (4, *space.shape)
+        assert torch.isfinite(x).all()
+        assert space.levels is None or (x.min() >= 0 and x.max() <= 1)
+    with law(method, "sample i must come from seed + i alone"):
+        check_seeds(transport)
+
+
+def check_seeds(transport: Transport) -> None:
+    """Examples of a batch are those of a smaller batch with later seeds, and differ among each other."""
+    whole = moved(transport, 0, 8)
+    scale = float(whole.std())
+    apart = (whole[1:] - whole[:-1]).flatten(1).square().mean(1).sqrt()
+    assert apart.min() > 1e-2 * scale, "Equal samples would agree whatever their seeds."
+    for seed, n in ((4, 4), (2, 1)):
+        torch.testing.assert_close(moved(transport, seed, n), whole[seed : seed + n], rtol=0, atol=1e-4 * scale)
+
+
+def moved(transport: Transport, seed: int, n: int) -> Tensor:
+    """The samples in model units: data units clamp images, where a model that is hardly trained saturates."""
+    draws = ExampleDraws(seed, n)
+    with torch.no_grad():
+        return transport(draws.normal(transport.noise_shape), transport.conditions(n, None, seed), draws)
+
+
+def stirred(method: Method) -> Method:
+    """A copy whose zero-initialised layers have moved, so that samples depend on every part of it."""
+    method, random = copy.deepcopy(method).eval(), torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=random))
+    return method
+
+
+State = tuple[Mapping[str, Mapping[str, Tensor]], dict[str, Any]]
+FEW = 4
+"""Steps of a sampler, at most, where a law is not of its steps."""
+
+
+def final_state(folder: Path) -> State:
+    """Every tensor and counter of a run's newest checkpoint, without measurements and settings."""
+    newest = latest(folder / "checkpoints")
+    assert newest is not None, f"{folder} has no checkpoint."
+    stored = load_checkpoint(newest)
+    return stored.tensors, {name: value for name, value in stored.state.items() if name not in MEASURED}
+
+
+def assert_same(a: State, b: State) -> None:
+    """Two final states agree to the last bit."""
+    assert a[1] == b[1], f"Counters differ: {a[1]} and {b[1]}."
+    assert a[0].keys() == b[0].keys() == {"method", "average", "optimizer"}
+    for group in a[0]:
+        assert a[0][group].keys() == b[0][group].keys(), f"The tensors of {group} have other names."
+        for name, tensor in a[0][group].items():
+            assert torch.equal(tensor, b[0][group][name]), f"{group}/{name} differs."
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One recipe trained twice.
+
+    Args:
+        whole: Trained without disturbance.
+        run: Killed after its first step, resumed, and loaded from its folder.
+        data: Of its training.
+    """
+
+    whole: Run
+    run: Run
+    data: Dataset
+
+
+def train_twice(recipe: str | RecipeFunction, data: Dataset, folder: Path) -> Trained:
+    """Train a recipe for two steps in ``folder / "whole"``, and again in ``folder / "cut"``, killed after one and resumed."""
+    whole = fit(recipe_for(recipe, data), data, steps=2, out=folder / "whole")
+    trainer = prepare(recipe_for(recipe, data), data, steps=2, out=folder / "cut", checkpoint_every=1)
+    trainer.advance(1e-9)
+    del trainer  # a kill: nothing is finished or saved beyond the last checkpoint
+    reopen(folder / "cut", data=data).advance()
+    return Trained(whole, load(folder / "cut"), data)
+
+
+def in_few_steps(transport: Transport) -> Transport:
+    """The same solver in four steps, where it makes more: the checks do not depend on the number of steps."""
+    if isinstance(transport, Flow) and transport.steps > FEW:
+        return transport.with_solver(transport.solver, FEW)
+    return transport
+
+
+def check_resumed(trained: Trained) -> None:
+    """The run that was killed ends where the whole one ends, to the last bit."""
+    with law(trained.run.method, "a run that was killed must end where the whole one ends"):
+        assert_same(final_state(trained.whole.folder), final_state(trained.run.folder))
+
+
+def check_stored(trained: Trained) -> None:
+    """The run's folder describes the method that was trained."""
+    method = trained.run.method
+    with law(method, "the run's description must rebuild it"):
+        assert spec.describe(spec.build(spec.describe(method))) == trained.run.spec["method"]
+
+
+def check_sampled(trained: Trained) -> Tensor:
+    """Samples have the shape of the data, are finite and within bounds, and are the same after loading; returns five."""
+    space = trained.data.space
+    x = trained.run.transport.sample(5, seed=7)
+    with law(trained.run.method, "a loaded run must draw the samples of the run that was trained"):
+        mine, whole = (in_few_steps(run.transport).sample(5, seed=7) for run in (trained.run, trained.whole))
+        assert torch.equal(mine, whole)
+    with law(trained.run.method, "samples must be finite, of the shape of the data and within its bounds"):
+        assert x.shape == (5, *space.shape)
+        assert torch.isfinite(x).all()
+        assert space.levels is None or (x.min() >= 0 and x.max() <= 1)
+    return x
+
+
+def check_scored(trained: Trained) -> None:
+    """Evaluation gives finite scores, among them Fréchet distance, coverage and KID."""
+    from pushforward.evaluation import Judge  # scikit-learn, which nothing else here needs
+
+    scores, _ = Judge(trained.data, repeats=1).scores(in_few_steps(trained.run.transport))
+    with law(trained.run.method, "evaluation must give finite scores"):
+        assert {"frechet", "coverage", "kid"} <= scores.keys()
+        assert all(np.isfinite(score.number) for score in scores.values())
+
+
+def check_recipe(recipe: str | RecipeFunction, data: Dataset | None = None, folder: str | Path | None = None) -> None:
+    """Check all laws of a recipe and of its method: build, compute losses, train, be killed, resume, load, sample, be scored.
+
+    It trains twice for two steps at size "tiny", a few seconds in all.
+
+    Args:
+        recipe: A name, or a function of a space and a size.
+        data: For the method; None makes labelled vectors of 17 columns.
+        folder: Where runs are written; None takes a temporary folder.
+
+    Raises:
+        Broken: If a law is broken; an `AssertionError` that names the law.
+    """
+    data = data or space_data((17,), labels=True)
+    check_method(recipe_for(recipe, data), data)
+    if folder is None:
+        with tempfile.TemporaryDirectory() as place:
+            return check_recipe(recipe, data, place)
+    trained = train_twice(recipe, data, Path(folder))
+    check_resumed(trained)
+    check_stored(trained)
+    check_sampled(trained)
+    check_scored(trained)

@@ -1,0 +1,257 @@
+"""How probable a model finds data: the exact density of a flow, and the variational bound of a diffusion model.
+
+References:
+    Chen et al., Neural ODEs (2018), the instantaneous change of variables; Grathwohl et al., FFJORD (2019), Hutchinson's trace
+    with probes fixed per solve; Song et al. (2021), section 4.3 and appendix D.2; Kingma et al., Variational Diffusion Models
+    (2021), eq. 11 to 15; Theis et al., A Note on the Evaluation of Generative Models (2016), dequantisation.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.data.spaces import Space
+from pushforward.denoisers import Condition, Predictor
+from pushforward.draws import ExampleDraws
+from pushforward.errors import UsageError
+from pushforward.paths import convert, solve
+from pushforward.transports import Flow, Transport, check_transport, has_levels, has_steps
+from pushforward.transports.transport import ConditionLike
+
+EXACT = 64
+"""Up to so many numbers an example the trace is exact; above, it is estimated by random probes."""
+LEVELS = 256
+
+
+def log_prob(
+    flow: Transport, x: Tensor, condition: ConditionLike = None, *, steps: int = 100, probes: int = 1, seed: int = 0
+) -> Tensor:
+    """The log density of data under a flow, by the instantaneous change of variables.
+
+    log p(x) = log p(z) + int div f, along the ODE from x to z, solved by RK4 on a grid uniform in log-SNR for the state over
+    hypot(alpha, sigma), where both it and its slope are of order one. The trace is exact for examples of at most `EXACT` numbers;
+    above, Hutchinson's estimate by Rademacher probes, the same throughout a solve, is unbiased for log p. Between t = 0 and
+    t_min the flow is taken as x_t = alpha x.
+
+    Args:
+        flow: A `Flow`; its solver and steps do not matter.
+        x: Data units, (n, *shape). Images should be dequantised (`dequantise`).
+        condition: None, or as in `Transport.sample`: then log p(x | condition). What it does not name is unknown.
+        steps: RK4 steps, four network calls and as many backward passes each.
+        probes: Random probes, where the trace is not exact.
+        seed: Of the first example's probes.
+
+    Returns:
+        Nats in data units, float64 (n,).
+
+    Raises:
+        UsageError: For a transport that is no flow from standard normal noise.
+    """
+    denoiser = _denoiser(flow)
+    u = flow.space.to_model(x.to(flow.device)).double()
+    path, size = denoiser.path, flow.space.size
+    ends = path.log_snr(torch.tensor(path.ends, dtype=torch.float64))
+    first, last = (path.at(torch.tensor([t], dtype=torch.float64)) for t in path.ends)
+    slope = _Slope(denoiser, flow.read(len(u), condition), None if size <= EXACT else _probes(u, probes, seed))
+    y, gained = _rk4(slope, u * float(first.alpha / first.r), torch.linspace(float(ends[0]), float(ends[1]), steps + 1).double())
+    scale = float(last.sigma / last.r)
+    at_end = -(y / scale).square().flatten(1).sum(1) / 2 - size * (math.log(2 * math.pi) / 2 + math.log(scale))
+    return at_end + gained + size * float(torch.log(first.alpha / first.r)) + flow.space.log_det
+
+
+def _denoiser(flow: Transport) -> Predictor:
+    check_transport(flow)
+    if not has_steps(flow):
+        raise UsageError(
+            f"A {type(flow).__name__} has no likelihood: it moves noise in one call that is not inverted. Take an iterative "
+            "model (flow, ddpm, edm, vdm)."
+        )
+    if not has_levels(flow):
+        raise UsageError("This flow does not start at standard normal noise, so the density of its start is not known.")
+    return flow.denoiser
+
+
+def _probes(like: Tensor, probes: int, seed: int) -> Tensor:
+    """Rademacher probes (probes, n, *shape), example i from ``seed + i`` alone."""
+    draws = ExampleDraws(seed, len(like), "probes", like.device)
+    signs = [torch.where(draws.normal(like.shape[1:]) < 0, -1.0, 1.0) for _ in range(probes)]
+    return torch.stack(signs).to(like)
+
+
+class _Slope:
+    """The slope in log-SNR of y = x_t / hypot(alpha, sigma), and its divergence."""
+
+    def __init__(self, denoiser: Predictor, condition: Condition, probes: Tensor | None) -> None:
+        self.denoiser, self.condition, self.probes = denoiser, condition, probes
+
+    def __call__(self, log_snr: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            y = y.detach().requires_grad_()
+            moved = self._slope(log_snr, y)
+            divergence = self._exact(moved, y) if self.probes is None else self._estimate(moved, y)
+        return moved.detach(), divergence
+
+    def _slope(self, log_snr: Tensor, y: Tensor) -> Tensor:
+        path = self.denoiser.path
+        t = path.time(log_snr).clamp(*path.ends).expand(len(y)).to(y.device)
+        k = path.at(t).over(y)
+        state = y * k.r
+        # networks compute in float32
+        v = self.denoiser.predict("v", state.float(), t.float(), self.condition).double()
+        growth = (k.alpha * k.dalpha + k.sigma * k.dsigma) / k.r**2
+        return (convert("v", "velocity", v, state, k) / k.r - growth * y) / k.dlog_snr
+
+    @staticmethod
+    def _exact(moved: Tensor, y: Tensor) -> Tensor:
+        n, size = len(y), y[0].numel()
+        basis = torch.eye(size, dtype=y.dtype, device=y.device).reshape(size, 1, *y.shape[1:]).expand(size, n, *y.shape[1:])
+        (slopes,) = torch.autograd.grad(moved, y, basis, is_grads_batched=True)
+        return torch.diagonal(slopes.reshape(size, n, size), dim1=0, dim2=2).sum(1)
+
+    def _estimate(self, moved: Tensor, y: Tensor) -> Tensor:
+        assert self.probes is not None
+        parts = []
+        for i, probe in enumerate(self.probes):
+            (slope,) = torch.autograd.grad(moved, y, probe, retain_graph=i + 1 < len(self.probes))
+            parts.append((slope * probe).flatten(1).sum(1))
+        return torch.stack(parts).mean(0)
+
+
+def _rk4(slope: _Slope, y: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    gained = y.new_zeros(len(y))
+    for start, stop in itertools.pairwise(grid):
+        h, middle = stop - start, (start + stop) / 2
+        a, da = slope(start, y)
+        b, db = slope(middle, y + h / 2 * a)
+        c, dc = slope(middle, y + h / 2 * b)
+        d, dd = slope(stop, y + h * c)
+        y = y + h / 6 * (a + 2 * b + 2 * c + d)
+        gained = gained + h / 6 * (da + 2 * db + 2 * dc + dd)
+    return y, gained
+
+
+def dequantise(x: Tensor, *, seed: int = 0) -> Tensor:
+    """Images of 256 levels made continuous: each value is moved uniformly within its level, i / 255 -> (i + u - 1/2) / 255.
+
+    The mean over u of log p is then a bound of the log probability of the levels: -log2 p per number + log2 255 bounds the
+    bits per dimension.
+
+    Args:
+        x: Images in [0, 1], (n, *shape).
+        seed: Of the first example; example i is moved by numbers of ``seed + i`` alone.
+
+    Returns:
+        Values in [-1/510, 1 + 1/510], the same shape.
+    """
+    normal = ExampleDraws(seed, len(x), "dequantise", x.device).normal(x.shape[1:])
+    return x + (torch.special.ndtr(normal) - 0.5).to(x) / (LEVELS - 1)
+
+
+def bits_per_dim(log_density: Tensor, space: Space) -> Tensor:
+    """Nats of a density in data units as bits per number of an example; of images, as bits of one of 256 levels.
+
+    Args:
+        log_density: (n,), from `log_prob`.
+        space: The data's; images hold the levels i / 255.
+    """
+    bits = -log_density / (space.size * math.log(2))
+    return bits if space.levels is None else bits + math.log2(space.levels - 1)
+
+
+def elbo(
+    flow: Transport,
+    x: Tensor,
+    condition: ConditionLike = None,
+    *,
+    times: int = 16,
+    spread: float = 1.0,
+    seed: int = 0,
+) -> Tensor:
+    """The variational bound on the log probability of images of 256 levels under a diffusion model.
+
+    -ELBO = KL(x_{t_max} | noise) + 1/2 int E |z - z_hat|^2 d log-SNR - E log p(x | x_{t_min}); the integral by one draw in each
+    of ``times`` equal parts of the log-SNR between the path's ends. The decoder p(x | x_{t_min}) gives each level a weight
+    exp(-(level - x_hat)^2 / (2 s^2)) with x_hat the data predicted at t_min and s = spread sigma / alpha there: any s gives a
+    bound, and `decoder_spread` finds a good one on training data.
+
+    Args:
+        flow: A `Flow`; its solver and steps do not matter.
+        x: Images in [0, 1] of 256 levels, (n, *shape).
+        condition: None, or as in `Transport.sample`; what it does not name is unknown.
+        times: Network calls an example for the integral; the estimate is unbiased for any number.
+        spread: The decoder's standard deviation in units of the noise at t_min.
+        seed: Example i draws from ``seed + i`` alone.
+
+    Returns:
+        The bound in nats, float64 (n,).
+
+    Raises:
+        UsageError: For a transport that is no flow from standard normal noise, or data without levels.
+    """
+    denoiser = _denoiser(flow)
+    if flow.space.levels != LEVELS:
+        raise UsageError("The variational bound here is that of images of 256 levels; use log_prob for vectors.")
+    u = flow.space.to_model(x.to(flow.device))
+    draws = ExampleDraws(seed, len(u), "elbo", flow.device)
+    path = denoiser.path
+    last = path.at(torch.tensor([path.ends[1]], dtype=torch.float64))
+    prior = float(last.alpha / last.sigma) ** 2 * u.double().square().flatten(1).sum(1) / 2
+    with torch.no_grad():
+        given = flow.read(len(u), condition)
+        diffusion = _diffusion(denoiser, u, given, times, draws)
+        return _decoded(denoiser, u, given, draws, [spread])[0] - diffusion - prior
+
+
+def _diffusion(denoiser: Predictor, u: Tensor, condition: Condition, times: int, draws: ExampleDraws) -> Tensor:
+    path = denoiser.path
+    high, low = path.log_snr_ends()
+    total = torch.zeros(len(u), dtype=torch.float64, device=u.device)
+    for i in range(times):
+        log_snr = high + (low - high) * (i + draws.uniform().double()) / times
+        t = path.time(log_snr).clamp(*path.ends).to(u)
+        k, z = path.at(t).over(u), draws.normal(u.shape[1:]).to(u)
+        x_t = k.alpha * u + k.sigma * z
+        estimate = solve("v", denoiser.predict("v", x_t, t, condition), x_t, k)[1]
+        total += (z - estimate).double().square().flatten(1).sum(1)
+    return total * (high - low) / (2 * times)
+
+
+def _decoded(denoiser: Predictor, u: Tensor, condition: Condition, draws: ExampleDraws, spreads: list[float]) -> list[Tensor]:
+    path, bounds = denoiser.path, denoiser.space.bounds
+    assert bounds is not None
+    t = torch.full((len(u),), path.ends[0], dtype=u.dtype, device=u.device)
+    k = path.at(t).over(u)
+    x_t = k.alpha * u + k.sigma * draws.normal(u.shape[1:]).to(u)
+    mean = denoiser.predict("data", x_t, t, condition)
+    low, gap = bounds[0].to(u), ((bounds[1] - bounds[0]) / (LEVELS - 1)).to(u)
+    place, true = (mean - low) / gap, ((u - low) / gap).round()
+    width = [float(k.sigma[0] / k.alpha[0]) * spread / gap for spread in spreads]
+    levels = torch.arange(LEVELS, device=u.device, dtype=u.dtype).reshape(-1, *(1,) * (u.dim() - 1))
+    log_probs: list[list[Tensor]] = [[] for _ in spreads]
+    for example, wanted in zip(place, true, strict=True):
+        distance = (levels - example).square() / 2
+        for values, each in zip(log_probs, width, strict=True):
+            precision = each[0] ** -2
+            log_prob = -(wanted - example).square() / 2 * precision - torch.logsumexp(-distance * precision, 0)
+            values.append(log_prob.double().sum())
+    return [torch.stack(values) for values in log_probs]
+
+
+def decoder_spread(flow: Flow, x: Tensor, condition: Condition = None) -> float:
+    """The decoder's standard deviation for `elbo`, in units of the noise at t_min, that suits some training examples best.
+
+    Args:
+        flow: The model.
+        x: Training images in [0, 1], a few dozen examples.
+        condition: None or a dict of tensors of the same length.
+    """
+    tried = [float(s) for s in np.geomspace(0.05, 2, 16)]
+    u = flow.space.to_model(x.to(flow.device))
+    with torch.no_grad():
+        log_probs = _decoded(flow.denoiser, u, condition, ExampleDraws(0, len(u), "spread", flow.device), tried)
+    return tried[int(np.argmax([float(values.mean()) for values in log_probs]))]
