@@ -94,8 +94,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("- 0.5).to(x)", ").to(x)", "likelihood"),
     ],
     "numbers.py": [
-        ("_decimals(rounded, digits)", "_decimals(value, digits)", "report_choices"),
-        ("if len(set(short)) == len(set(names)):", "if True:", "report_text"),
+        ("_decimals(rounded, digits)", "_decimals(value, digits)", "report_pictures"),
+        ("if len(set(short)) == len(set(names)):", "if True:", "report_pictures"),
         ('.replace("\\n", "\\\\n")', "", "table_schema"),
     ],
     "outputs.py": [
@@ -113,7 +113,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("torch.exp(-log_snr / 2) / self.sigma_max", "torch.exp(-log_snr / 2)", "paths"),
     ],
     "pictures.py": [
-        ('if hollow else {"fill": ink}', 'if False else {"fill": ink}', "report_intervals"),
+        ('if hollow else {"fill": ink}', 'if False else {"fill": ink}', "report_pictures"),
     ],
     "plugins.py": [
         ("CheckpointError if named else RunUsageError", "CheckpointError", "plugin"),
