@@ -193,25 +193,28 @@ def test_axe_finds_nothing_serious_and_finds_planted_faults(browser, pages, name
     assert [problem["id"] for problem in found(browser, source, faulty)["problems"]] == ["image-alt"]
 
 
-BROKEN = """(() => {
-  const broken = [], nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (nodes.nextNode()) for (const match of nodes.currentNode.data.matchAll(/--[a-z-]+/g)) {
+WORDS = """(() => {
+  const first = document.querySelector('main img, main svg.chart').getBoundingClientRect().top + scrollY;
+  const nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  let before = 0, seen = 0;
+  while (nodes.nextNode()) {
+    const node = nodes.currentNode, parent = node.parentElement, words = node.data.trim().split(/\\s+/).filter((word) => word);
+    if (parent.closest('script, style, .skip') || (parent.closest('details:not([open])') && !parent.closest('summary'))) continue;
     const range = document.createRange();
-    range.setStart(nodes.currentNode, match.index);
-    range.setEnd(nodes.currentNode, match.index + match[0].length);
-    if (range.getClientRects().length > 1) broken.push(match[0]);
+    range.selectNodeContents(node);
+    const [rect] = range.getClientRects();
+    if (!rect) continue;
+    if (rect.top + scrollY < first && !parent.closest('svg')) before += words.length;
+    if (rect.top + scrollY < 3 * 844) seen += words.length;
   }
-  return broken;
+  return [before, seen];
 })()"""
 
 
-def test_lines_of_a_phone_do_not_break_within_an_option(tmp_path):
-    lines = tuple(f"pushforward compare {'x' * width} --write-schema a --budget 4s" for width in range(1, 24))
-    models = [ModelResult(NAMES[0], warnings=tuple(f"{'y' * 5} " * n + "train with --write-schema" for n in range(1, 9)))]
-    page = tmp_path / "page.html"
-    page.write_text(Report(Comparison("it", models=tuple(models), commands=lines)).to_html(), encoding="utf-8")
-    with Browser() as browser:
-        browser.resize(390, 844)
-        browser.open(page)
-        assert browser.run(BROKEN) == []
-        assert browser.run("document.querySelectorAll('.option').length") >= 54
+@pytest.mark.parametrize("name", ["images", "points"])
+def test_few_words_stand_before_the_first_picture_and_on_the_first_screens_of_a_phone(browser, pages, name):
+    browser.resize(390, 844)
+    browser.open(pages[name])
+    before, seen = browser.run(WORDS)
+    assert 10 < before <= 120
+    assert before < seen <= 250

@@ -174,7 +174,7 @@ def smooth(values: Sequence[float | None]) -> list[float]:
         for middle in (np.nanmedian, np.nanmean):
             padded_x = np.pad(x, (half, half + (len(x) == 0)), constant_values=np.nan)
             x = middle(np.lib.stride_tricks.sliding_window_view(padded_x, 2 * half + 1), axis=1)[: len(values)]
-    return x.tolist()
+    return [float(value) for value in x]
 
 
 # Lines over axes ------------------------------------------------------------------------------------------------

@@ -394,7 +394,7 @@ def beyond(metric: str, threshold: str, side: int, over_floor: bool = False) -> 
 
     def say(comparison: Comparison, model: ModelResult) -> str:
         score = statistic(comparison, model, metric)
-        value = ratio_of(model, metric) if over_floor else score and score.value
+        value = ratio_of(model, metric) if over_floor else None if score is None else score.value
         return plain(value, 2) + "×" * over_floor if value is not None and side * (value - THRESHOLDS[threshold]) > 0 else ""
 
     return each_of(say)

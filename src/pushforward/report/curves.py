@@ -94,7 +94,8 @@ def against(comparison: Comparison, points_of: Callable[[Comparison, ModelResult
         single, curve = points_of(comparison, model)
         drawn, bars = curve or single, [ends[model.name]] if single and not curve and model.name in ends else []
         if drawn:
-            lines.append(Series(model.name, index, *zip(*drawn, strict=True), line=bool(curve), bars=bars))
+            xs, ys = zip(*drawn, strict=True)
+            lines.append(Series(model.name, index, xs, ys, line=bool(curve), bars=bars))
     return _quality(comparison, metric, lines, label)
 
 
@@ -238,7 +239,7 @@ def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
     spans = _alarms(model, (step for row in drawn.values() for step in row.step if step is not None))
     charts = []
     for name, row in drawn.items():
-        (label, ends, words), modes = MEASURES[name], model.health and model.health.modes
+        (label, ends, words), modes = MEASURES[name], None if model.health is None else model.health.modes
         if name == "modes_held":
             label, ends = label + ("" if modes is None else f", of {count(modes)}"), (0.0, modes)
         batches = name not in WHOLE

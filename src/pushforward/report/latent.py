@@ -39,11 +39,13 @@ def pictures(comparison: Comparison, look: Look, model: ModelResult) -> dict[str
     if drawn.arithmetic is not None:
         a, b = drawn.arithmetic.groups
         panels.append(_panel(f"{a} + ({b} − {a})", drawn.arithmetic.x, drawn.arithmetic.frames))
-    chart, legend = Markup(), []
+    chart, legend, labels = Markup(), list[tuple[str, str]](), drawn.map and drawn.map.labels
     if drawn.map is not None:
-        names = [*comparison.data.classes] or [str(label) for label in range(1 + int(np.max(drawn.map.labels, initial=0)))]
-        points, labels = np.asarray(drawn.map.points, dtype=float), drawn.map.labels
-        chart, legend = code_chart(points, labels, names, f"Codes of held-out examples of {model.name}")
+        count = 1 + int(labels.max()) if labels is not None and len(labels) else 1
+        names = [*comparison.data.classes] or [str(label) for label in range(count)]
+        chart, legend = code_chart(
+            np.asarray(drawn.map.points, dtype=float), labels, names, f"Codes of held-out examples of {model.name}"
+        )
     share = "" if drawn.map is None or drawn.map.share >= 1 else f"{round(100 * drawn.map.share)} % of the variance"
     return {"panels": panels, "chart": chart, "legend": legend, "share": share}
 
