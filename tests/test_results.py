@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward import metrics
+from pushforward import metrics, plugins
 from pushforward.errors import UsageError
-from pushforward.evaluation import scoring
-from pushforward.evaluation.results import Comparison, MetricInfo, ModelResult, Score
-from pushforward.metrics import describe
+from pushforward.evaluation import scores as scoring
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.metrics.kernel import Kernel
+from pushforward.registries import METRICS
 from pushforward.report import statistics, tables
 from pushforward.report.findings import findings
 
@@ -44,16 +45,17 @@ class Tilt:
 
 @pytest.fixture
 def tilted(tmp_path, monkeypatch):
-    """A new metric: one file in a folder where metrics are found."""
+    """A new metric: one file."""
     (tmp_path / "tilt.py").write_text(TILT)
-    monkeypatch.setattr(metrics, "__path__", [*metrics.__path__, str(tmp_path)])
+    monkeypatch.setattr(METRICS, "added", {})
+    plugins.load(tmp_path / "tilt.py")
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 
 def gaussians(seed=0):
     from pushforward.data import VectorSpace
-    from pushforward.data.dataset import Dataset, Split
+    from pushforward.data.core.dataset import Dataset, Split
 
     rows = np.random.default_rng(seed).normal(size=(120, 2)).astype(np.float32)
     return Dataset("cloud", VectorSpace((2,), (0.0, 0.0), (1.0, 1.0)), Split(rows[:80]), Split(rows[80:]))
@@ -61,7 +63,7 @@ def gaussians(seed=0):
 
 def test_a_new_metric_is_one_file_and_stands_where_it_says(tilted, capsys):
     from pushforward.cli import main
-    from pushforward.evaluation.baseline import GaussianBaseline
+    from pushforward.evaluation.baselines import GaussianBaseline
 
     data = gaussians()
     comparison = pf.compare({"it": GaussianBaseline.fit(data)}, data, n=20, repeats=2, curve=False)
@@ -86,7 +88,7 @@ def test_a_new_metric_is_one_file_and_stands_where_it_says(tilted, capsys):
 
 
 def test_a_metric_of_ones_own_is_registered_by_name(monkeypatch):
-    monkeypatch.setattr(metrics, "_ADDED", {})
+    monkeypatch.setattr(METRICS, "added", {})
 
     class Mine:
         scores = {"mine": MetricInfo("Mine")}  # noqa: RUF012
@@ -138,12 +140,11 @@ def test_every_registered_score_reads_back_and_shares_are_in_per_cent():
 
 def test_texts_of_results_are_short():
     comparison = compared()
-    assert repr(comparison) == 'Comparison("two", 2 models, 5 scores)'
+    assert repr(comparison) == 'Comparison("two", models: 2, scores: 5, n = None)'
     lines = str(comparison).splitlines()
     assert len(lines) == 1 + 1 + 2 + 1
     assert lines[2].split("  ")[0] == "flow"
     assert repr(comparison["gan"]).startswith('ModelResult("gan": frechet 0.400 ± 0.010, near_copies')
-    assert comparison._repr_html_().count("<tr>") == 4
     named = dataclasses.replace(comparison, models=(ModelResult("<b>", scores={"kid": Score(1.0)}),))
     assert "<b>" not in named._repr_html_()
     assert "&lt;b&gt;" in named._repr_html_()
@@ -154,11 +155,3 @@ def test_scores_that_are_not_finite_are_none_and_numbers_stay():
     assert math.isnan(Score(math.nan).number)
     assert Score(np.float32(0.5)) == Score(0.5)
     assert Score(2, values=[1, 3]).values == (1, 3)
-
-
-def test_reports_know_what_they_read():
-    """No dicts of anything, but where templates are filled: a field that is renamed is found by mypy."""
-    filling = ("page.py", "samples.py", "latent.py", "curves.py", "distributions.py", "conditions.py")
-    files = [file for file in sorted(Path(pf.report.__file__).parent.glob("*.py")) if file.name not in filling]
-    assert len(files) > 8
-    assert not [file.name for file in files if re.search(r"\bAny\b", file.read_text())]

@@ -24,7 +24,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if len(comparison.models) == 1 and", "if", "report_tables"),
         ('if data.kind == "row" and data.columns', "if False", "table_report"),
         ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_tables"),
-        ('if info.unit == "%" else 1), 2)', 'if False else 1), 2)', "report_findings"),
+        ('if info.unit == "%" else 1), 2)', "if False else 1), 2)", "report_findings"),
         ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
     ],
     "report/findings.py": [
