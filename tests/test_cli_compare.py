@@ -94,7 +94,7 @@ def test_evaluate_samples_as_it_is_told(here, capsys):
 
 
 def test_evaluate_warns_as_reports_do(here, capsys):
-    code, out, _ = run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "2")
+    code, out, _ = run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "2", "--full")
     assert code == 0
     assert re.search(r"^KID ↓ .* \[\S+, \S+\]$", out, re.MULTILINE), "the no-network column has its interval"
     out = " ".join(out.split())

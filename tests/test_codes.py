@@ -148,11 +148,10 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
     assert set(pictures.walks) == {"linear", "spherical"}
     comparison = pf.compare({"vae": run, "gan": pf.load("gan")}, pf.data.load("digits", limit=200), repeats=1)
     page = Report(comparison).to_html()
-    assert "Arithmetic adds" in page
     for words in (
         "What the codes hold",
         "Active units",
-        "What each unit carries",
+        "unit of the code",
         "Map of the codes",
         "A walk",
         "Reconstructions",
@@ -188,8 +187,6 @@ def test_a_coder_that_is_told_labels_walks_within_one_class(told_labels):
     np.testing.assert_array_equal(data.space.quantise(x[[from_]])[0], pictures.strip[0])
     page = Report(pf.compare({"vae": run}, data, repeats=1)).to_html()
     assert "A walk" in page
-    assert "Walks lead" in page
-    assert "Arithmetic" not in page
 
 
 def test_codes_under_another_prior_have_no_divergence_from_a_normal_one():

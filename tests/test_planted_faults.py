@@ -122,7 +122,7 @@ FAULTS = {
     "two of eight modes dropped": ("Modes are lost: samples (holds 6 of 8).", *samples("ring", without_two_modes)),
     "modes of half the variance": ("Modes are too narrow, beside the true width: samples (0.7", *samples("ring", narrow)),
     "one class missing": (
-        "Classes are missing: samples (7: 0 %, real ",
+        "Classes are missing: samples (7: ",
         *samples("digits", lambda world: world.x[world.fresh.labels != 7]),
     ),
     "samples blurred": ("Blurred, by fine detail: samples (", *samples("digits", blurred)),

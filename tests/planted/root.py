@@ -119,8 +119,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("draws.uniform() < probability", "draws.uniform() < 2 * probability", "augmentation"),
     ],
     "numbers.py": [
-        ("_decimals(rounded, digits)", "_decimals(value, digits)", "report_choices"),
-        ("if len(set(short)) == len(set(names)):", "if True:", "report_text"),
+        ("_decimals(rounded, digits)", "_decimals(value, digits)", "report_pictures"),
+        ("if len(set(short)) == len(set(names)):", "if True:", "report_pictures"),
         ('.replace("\\n", "\\\\n")', "", "table_schema"),
     ],
     "outputs.py": [

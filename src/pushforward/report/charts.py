@@ -172,8 +172,8 @@ def smooth(values: Sequence[float | None]) -> list[float]:
     half = min(SMOOTH, max(1, len(x) // 8)) // 2
     with warnings.catch_warnings(action="ignore"):  # of windows without any finite value
         for middle in (np.nanmedian, np.nanmean):
-            windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, half, constant_values=np.nan), 2 * half + 1)
-            x = middle(windows, axis=1) if len(x) else x
+            padded_x = np.pad(x, (half, half + (len(x) == 0)), constant_values=np.nan)
+            x = middle(np.lib.stride_tricks.sliding_window_view(padded_x, 2 * half + 1), axis=1)[: len(values)]
     return [float(value) for value in x]
 
 

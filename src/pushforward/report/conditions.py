@@ -319,11 +319,12 @@ def few_samples(comparison: Comparison) -> Iterator[Values]:
 def biased(comparison: Comparison) -> Iterator[Values]:
     """Scores of quality that at a small n consist of bias in good part: what real data scores, else an estimate."""
     n = comparison.settings.n
-    for metric in main_metrics(comparison) if n is not None and n < THRESHOLDS["few"] else ():
+    ranking = [name for name, info in comparison.metrics.items() if info.role is not None]
+    for metric in ranking if n is not None and n < THRESHOLDS["few"] else ():
         scores = {model.name: model.scores[metric] for model in comparison.models if metric in model.scores}
         floor, known = floor_of(comparison, metric)[0], [score.bias for score in scores.values() if score.bias is not None]
         bias = 0.0 if not known else floor if floor is not None else sum(known) / len(known)
-        most = {name: "" for name, score in scores.items() if score.value and bias > THRESHOLDS["biased"] * score.value}
+        most = {name: "" for name, score in scores.items() if known and score.value and bias > THRESHOLDS["biased"] * score.value}
         if most:
             yield {"models": most, "n": count(n), "label": inside(comparison.info(metric).label), "bias": plain(bias, 2)}
 

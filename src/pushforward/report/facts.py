@@ -100,14 +100,10 @@ def limits(comparison: Comparison) -> list[str]:
     for metric in main_metrics(comparison):
         margins = sorted(margin(*pair) for pair in combinations(statistics(comparison, metric), 2))
         if margins and margins[-1] > 0:
-            info = comparison.info(metric)
-            span = " to ".join(
-                dict.fromkeys(plain(end * (100 if info.unit == "%" else 1), 2) for end in (margins[0], margins[-1]))
-            )
-            unit = " percentage points" if info.unit == "%" else ""
-            sentences.append(
-                f"Read a difference below {span}{unit} in {inside(info.label)} as none{f', at n = {count(n)}' if n else ''}."
-            )
+            info, where = comparison.info(metric), f", at n = {count(n)}" if n else ""
+            ends = [plain(end * (100 if info.unit == "%" else 1), 2) for end in (margins[0], margins[-1])]
+            span = " to ".join(dict.fromkeys(ends)) + " percentage points" * (info.unit == "%")
+            sentences.append(f"Read a difference below {span} in {inside(info.label)} as none{where}.")
     if any(len(model.trainings) < 2 for model in comparison.models):
         sentences.append("Of a model that was trained once, intervals are those of sampling: another seed can change the order.")
     if any(len(model.trainings) > 1 for model in comparison.models):
