@@ -64,12 +64,12 @@ class Record:
 
     def __post_init__(self) -> None:
         """Make the stored fields plain."""
-        for field in _stored(type(self)):
+        for field in _stored(type(self)):  # type: ignore[arg-type]
             object.__setattr__(self, field.name, plain(getattr(self, field.name)))
 
     def to_plain(self) -> dict[str, Any]:
         """Nested dicts, lists, strings and numbers, ready for `json.dumps`."""
-        return {field.name: _unpacked(getattr(self, field.name)) for field in _stored(type(self))}
+        return {field.name: _unpacked(getattr(self, field.name)) for field in _stored(type(self))}  # type: ignore[arg-type]
 
     @classmethod
     def from_plain(cls, data: object, where: str = "") -> Self:
@@ -87,7 +87,7 @@ class Record:
         if not isinstance(data, Mapping):
             raise _wrong(where or cls.__name__, "an object", data)
         inside = where + "." if where else ""
-        values = ((name, read, data.get(name)) for name, read in _readers(cls))
+        values = ((name, read, data.get(name)) for name, read in _readers(cls))  # type: ignore[arg-type]
         return cls(**{name: read(value, inside + name) for name, read, value in values if value is not None})
 
     def to_json(self, indent: int | None = 1) -> str:

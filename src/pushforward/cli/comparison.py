@@ -138,7 +138,7 @@ def compare(
     scoring = {"--n": n, "--repeats": repeats, "--features": features, "--out": f"{folder}/report"}
     with _going_on([*reports, *finished], trainers, scoring):
         trained = {run.name: run for run in (train_all(trainers, turn=TURN) if trainers else ())}
-        points = {part["recipe"].name: [] for part in planned if "seconds" in part}
+        points: dict[str, list[Any]] = {part["recipe"].name: [] for part in planned if "seconds" in part}
         for part in planned:
             if "seconds" in part:
                 points[part["recipe"].name].append(trained.pop(part["out"]))

@@ -118,18 +118,18 @@ def interpolate(
 
     if (start is None) != (end is None) or (start is not None and seeds is not None):
         raise UsageError("Give two images, --from A.png --to B.png, or two seeds, --seeds 0,1.")
-    pair = numbers("--seeds", seeds or "0,1", 2)
+    first, last = numbers("--seeds", seeds or "0,1", 2)
     loaded = configured_run(run, loading, solving, guiding)
     if show_ != "between":
         return _show_latent_space(loaded, show_, groups, frames, out, placing, json)
-    stem = f"seeds{pair[0]}-{pair[1]}" if start is None or end is None else f"{Path(start).stem}-{Path(end).stem}"
+    stem = f"seeds{first}-{last}" if start is None or end is None else f"{Path(start).stem}-{Path(end).stem}"
     target = target_of(loaded, out, f"interpolate-{stem}", frames, placing)
     condition = condition_of(loaded, label, given)
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
     transport, result = loaded.transport, {"out": str(target), "frames": frames, "calls_per_sample": loaded.transport.calls}
     with precision_of(loading):
         if start is None or end is None:
-            x, result["seeds"] = editing.interpolate_seeds(transport, *pair, frames, condition, **options), list(pair)
+            x, result["seeds"] = editing.interpolate_seeds(transport, first, last, frames, condition, **options), [first, last]
         else:
             check_images(loaded)
             _check_guided(label, given, guiding)
@@ -186,7 +186,7 @@ def _show_latent_space(
     else:
         labels = [data.space.label_index(name.strip()) for name in pair] if what == "arithmetic" else []
         facts |= {"groups": [data.space.classes[label] for label in labels]} if labels else {}
-        images = arithmetic(coder, data, *labels, frames=frames) if labels else strip(coder, data, frames)
+        images = arithmetic(coder, data, labels[0], labels[1], frames) if labels else strip(coder, data, frames)
         picture = enlarged(data.space.quantise(images.flatten(0, 1)), images.shape[1], placing.zoom)
     save_picture(picture, target)
     show(facts, as_json, lambda r: r["out"])

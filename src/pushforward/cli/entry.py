@@ -71,8 +71,10 @@ def _signals_and_warnings() -> Iterator[None]:
     def end(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)
 
-    def worded(message: Warning | str, category: type[Warning], *place: Any) -> str:
-        return f"warning: {as_options(str(message))}\n" if category is UserWarning else formatted(message, category, *place)
+    def worded(message: Any, category: Any, *place: Any, **line: Any) -> str:
+        return (
+            f"warning: {as_options(str(message))}\n" if category is UserWarning else formatted(message, category, *place, **line)
+        )
 
     formatted, warnings.formatwarning = warnings.formatwarning, worded
     alone = threading.current_thread() is threading.main_thread()

@@ -267,8 +267,8 @@ def _write(path: Path, data: Dataset, near: Nearest, samples: list[dict[str, Any
                 writer.writerow([sample["seed"], 0, "", int(sample["near_copy"]), *sample["row"]])
             others = sample.get("rows") or space.quantise(data.train.data_units(where)).tolist()
             for rank, (example, distance, other) in enumerate(zip(where, sample["distances"], others, strict=True), start=1):
-                number, own = ([], []) if space.names else ([int(example)], x.tolist())
-                place = [sample["seed"], rank, *number, distance, int(distance <= near.threshold)]
+                own_number, own = ([], []) if space.names else ([int(example)], x.tolist())
+                place = [sample["seed"], rank, *own_number, distance, int(distance <= near.threshold)]
                 writer.writerow([*place, *own, *other])
 
 

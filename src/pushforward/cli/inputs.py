@@ -325,12 +325,13 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
         UsageError: For classes that the model does not know, several classes, or a column without a value.
     """
     from pushforward.conditions import Numbers
+    from pushforward.data.spaces import TableSpace
 
     if label is not None and "," in label and run.space.classes and label not in run.space.classes:
         raise UsageError(f'--label takes one class at a time, got "{label}": run the command once for each class.')
     requested: dict[str, Any] = {} if label is None else {"label": run.space.label_index(label)}
     fields = {field.name: field for kind in run.space.conditions.values() for field in getattr(kind, "fields", ())}
-    absent = dict(zip(fields, run.space.layout.missing, strict=False)) if fields else {}
+    absent = dict(zip(fields, run.space.layout.missing, strict=False)) if isinstance(run.space, TableSpace) else {}
     for word in _between_commas(given or ""):
         name, equals, value = (part.strip() for part in word.partition("="))
         if not equals or name in requested:
@@ -344,10 +345,10 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
     for kind in run.space.conditions.values():
         if isinstance(kind, Numbers) and kind.examples:
             for name, column in zip(kind.columns, zip(*kind.examples, strict=True), strict=True):
-                value = requested.get(name)
-                if isinstance(value, float) and not min(column) <= value <= max(column):
+                number = requested.get(name)
+                if isinstance(number, float) and not min(column) <= number <= max(column):
                     ends = f"{min(column):g} to {max(column):g}"
-                    say(f"note: {name}={value:g} lies outside the {ends} of the training data")
+                    say(f"note: {name}={number:g} lies outside the {ends} of the training data")
     return requested or None
 
 

@@ -125,13 +125,11 @@ def doctor(*, json: Json = False) -> None:
     import torch
 
     from pushforward.denoisers.precision import resolve_precision
-    from pushforward.training.loop import threads
     from pushforward.training.monitor.machine import machine
 
     device, installed = device_of("auto"), {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
     facts = {
         **machine(),
-        "threads in training": threads.in_words(torch.device(device)),
         "cuda": torch.cuda.is_available(),
         "best precision": resolve_precision("auto", device),
         "data folder": os.environ.get("PUSHFORWARD_DATA") or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)",

@@ -240,7 +240,7 @@ def resume(
     from pushforward.training.api import reopen
 
     options: dict[str, Any] = {**ends, **of_processes(sharing), "checkpoint": start, "fallback": fallback, "plugins": plugin}
-    trainer = reopen(run, **options, trackers=track, device=device_of(device), progress=Progress())
+    trainer = reopen(run, **options, trackers=track or (), device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
     (result,) = train_all([trainer])
     report_run(result, json, len(trainer.data.train))
@@ -349,7 +349,8 @@ def print_recipe_help(name: str) -> None:
     shown = [part.replace(annotation=hints[part.name]) for part in shown]
     for option in recipes.settings(recipe).values():
         place = GROUPS.index(option.group) if option.group in GROUPS else len(GROUPS)
-        kind, default = option.kind, option.default
+        kind: Any = option.kind
+        default = option.default
         if kind is bool:
             kind, default = Literal["yes", "no"], "yes" if default else "no"
         group = Group(f"{recipe.__name__}: {option.group or 'other options'}", sort_key=11 + place)

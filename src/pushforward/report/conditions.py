@@ -10,7 +10,8 @@ from itertools import permutations
 from typing import Any
 
 from pushforward.evaluation.measurements import Alarm, SweepPoint
-from pushforward.evaluation.results import ROW_COPIES, Comparison, ModelResult, Score
+from pushforward.evaluation.results import ROW_COPIES, Comparison, ModelResult
+from pushforward.metrics import Score
 from pushforward.metrics.score import Role
 from pushforward.metrics.selection import MODEL_SCORES
 from pushforward.numbers import count, counted, duration, finite_all, percent, plain

@@ -8,7 +8,8 @@ from statistics import stdev
 
 from pushforward.evaluation.intervals import NORMAL, half_width
 from pushforward.evaluation.measurements import CurvePoint, Ladder
-from pushforward.evaluation.results import Comparison, ModelResult, Score
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Score
 from pushforward.numbers import counted, plain
 from pushforward.report.statistics import DIFFER, curve_metric, with_spread
 from pushforward.report.tables import Cell, Column, Row, Table, figures, score_column

@@ -39,7 +39,7 @@ def pictures(comparison: Comparison, look: Look, model: ModelResult) -> dict[str
     if drawn.arithmetic is not None:
         a, b = drawn.arithmetic.groups
         panels.append(_panel(f"{a} + ({b} − {a})", drawn.arithmetic.x, drawn.arithmetic.frames))
-    chart, legend, labels = Markup(), list[tuple[str, str]](), drawn.map and drawn.map.labels
+    chart, legend, labels = Markup(), list[tuple[str, str]](), None if drawn.map is None else drawn.map.labels
     if drawn.map is not None:
         count = 1 + int(labels.max()) if labels is not None and len(labels) else 1
         names = [*comparison.data.classes] or [str(label) for label in range(count)]

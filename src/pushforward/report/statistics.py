@@ -14,7 +14,8 @@ from typing import Protocol
 
 from pushforward.evaluation.intervals import half_width
 from pushforward.evaluation.measurements import Alarm
-from pushforward.evaluation.results import Comparison, ModelResult, Score
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Score
 from pushforward.metrics.score import FURTHER, ROLES, Role
 from pushforward.numbers import bounded, measured, plain
 

@@ -200,7 +200,7 @@ def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> 
         raise DataError(
             "Where held_out is given, held_out_labels and held_out_given belong to labels and given, else to nothing."
         )
-    numbers, names = None, ()
+    numbers, names = None, tuple[str, ...]()
     if labels is not None:
         parts = [_array(part) for part in (labels, others) if part is not None]
         numbers, names = label_numbers(parts, sizes, tuple(options.get("classes", ())))

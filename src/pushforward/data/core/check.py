@@ -205,7 +205,7 @@ def _listed(files: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
     return [{"file": file, "reason": reason} for file, reason in files]
 
 
-def _column(columns: tuple[str, ...], index: int) -> str:
+def _column(columns: tuple[str, ...], index: Any) -> str:
     return columns[index] if columns else str(index)
 
 

@@ -69,7 +69,11 @@ def shared_examples(data: Dataset) -> tuple[str, ...]:
     held_out, labels = data.held_out.hashes, data.held_out.labels
     shared = among(held_out, np.sort(data.train.hashes))
     count = len(data.space.classes)
-    most = [] if labels is None else 2 * np.bincount(labels[shared], minlength=count) > np.bincount(labels, minlength=count)
+    most = (
+        np.zeros(count, bool)
+        if labels is None
+        else 2 * np.bincount(labels[shared], minlength=count) > np.bincount(labels, minlength=count)
+    )
     whole = tuple(np.flatnonzero(most))
     if 100 * shared.sum() <= len(held_out) and not whole:
         return ()

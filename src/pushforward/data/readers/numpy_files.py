@@ -82,7 +82,7 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, tuple[str, ...]]
                 f"{path}: {name} and {name}_test belong to x and x_test: expected both beside x_test, and none without."
             )
     sizes = {"": len(train)} if held is None else {"": len(train), "_test": len(held)}
-    labels, classes = None, ()
+    labels, classes = None, tuple[str, ...]()
     if "label" in arrays:
         labels, classes = label_numbers(
             [arrays[f"label{part}"] for part in sizes], list(sizes.values()), place=f"{path.name}: label"

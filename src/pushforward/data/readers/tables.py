@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def _read(path: Path, reading: Reading) -> Dataset:
     if not faults.sentences and _as_vectors(path, table, reading):
         split, schema = vectors_of(path, table, reading)
         read_as = "" if reading.table.table is False else "read as vectors; `table=True` for a table, whose samples keep decimals"
-        parts = {"limit": reading.limit, "seed": reading.seed, "header": table.header, "read_as": read_as}
+        parts: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "header": table.header, "read_as": read_as}
         return build(path.stem, split, schema=schema, **parts)
     _refuse_given(path, reading)
     return table_dataset(path.stem, str(path), table, reading, faults)
@@ -210,7 +211,7 @@ def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Sc
         UsageError: no column is called ``target``.
         DataError: a cell that is not a finite number.
     """
-    target, names, labels, classes = reading.target, table.names, None, ()
+    target, names, labels, classes = reading.target, table.names, None, tuple[str, ...]()
     columns = [column for column in table.columns if column.name != target]
     if target is not None:
         if target not in names:

@@ -70,7 +70,7 @@ def latest(folder: Path) -> Path | None:
     ``latest.json`` names it; where it names none that is there, it is the one of the highest number that is whole.
     """
     name = read_object(folder / LATEST).get("checkpoint")
-    if is_checkpoint(name) and (folder / name).is_dir():
+    if isinstance(name, str) and is_checkpoint(name) and (folder / name).is_dir():
         return folder / name
     found = all_in(folder)
     return next((path for path in reversed(found) if fault(path) is None), found[-1] if found else None)

@@ -38,7 +38,7 @@ if hasattr(os, "register_at_fork"):  # a process is not forked in the middle of 
     os.register_at_fork(before=lambda: wait_for(list(_writing)))
 
 
-def beside(work: Callable[[], None]) -> Future[None]:
+def beside(work: Callable[[], Any]) -> Future[None]:
     """Do some work in a thread of its own; the future has its error."""
     future: Future[None] = Future()
 

@@ -136,7 +136,9 @@ def _defaults() -> set[int]:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        stages = [{"step": int(each["step"]), "threads": [int(n) for n in each["threads"]]} for each in read_json(path)["stages"]]
+        stages: list[Any] = [
+            {"step": int(each["step"]), "threads": [int(n) for n in each["threads"]]} for each in read_json(path)["stages"]
+        ]
         sound = stages[0]["step"] == 0 and all(stage["threads"] and min(stage["threads"]) > 0 for stage in stages)
     except (TypeError, KeyError, ValueError, IndexError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Restore the file.") from error

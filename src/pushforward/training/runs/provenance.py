@@ -135,7 +135,7 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: Dataset | str | 
     known = isinstance(place, dict) and isinstance(place.get("name_or_path"), str)
     if known and not isinstance(data, Dataset):
         # nothing is downloaded because a run folder says so
-        options = {name: value for name, value in place.items() if name != "download"}
+        options: Any = {name: value for name, value in place.items() if name != "download"}
         options |= {} if data is None else {"name_or_path": str(data)}
         try:
             dataset = read_data(options["name_or_path"], options)
