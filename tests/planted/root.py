@@ -85,26 +85,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("get_close_matches(lower, names", "get_close_matches(word, names", "table_messages"),
         ("close = close or [name", "close = [name", "table_messages"),
     ],
-    "grid_learning.py": [
-        ("flow.training_noise(draws)", "flow.noise(draws)", "flow_source"),
-        ("if error < least and", "if error > least and", "grid_learning"),
-        ("torch.softmax(self.share, 0)", "torch.softmax(self.share.detach(), 0)", "grid_learning"),
-        ("flow.solver.stochastic or", "False or", "grid_learning"),
-    ],
-    "guidance.py": [
-        ("if scales is not None:", "if False:", "guided_students"),
-        ("self.interval is None and not learned", "self.interval is None", "table_denoiser"),
-        ("if not low <= self.scale <= high:", "if False:", "guided_students"),
-        ("torch.lerp(y[n:], y[index], scale[index])", "torch.lerp(y[index], y[n:], scale[index])", "guidance"),
-        ("return _lerp(null, given, scale)", "return _lerp(given, null, scale)", "guidance golden"),
-        ("torch.full_like(t, scale), torch.ones_like(t)", "torch.full_like(t, scale), torch.full_like(t, scale)", "guidance"),
-        ("else 2)", "else 1)", "guidance"),
-        ("(level >= interval[0]) &", "(level <= interval[0]) |", "guidance"),
-        ("not inner.unconditional", "False", "guidance"),
-        ("torch.lerp(weak, y[index], scale[index])", "torch.lerp(y[index], weak, scale[index])", "guidance"),
-        ("Repathed(weaker, denoiser.path)", "weaker", "guidance"),
-        (".clamp(min=1).reshape", ".reshape", "guidance"),
-    ],
     "environment.py": [
         ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
     ],
@@ -173,7 +153,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('gain(kind, "data", k) ** 2', 'gain(kind, "data", k)', "couplings_times"),
     ],
     "pictures.py": [
-        ('if hollow else {"fill": ink}', 'if False else {"fill": ink}', "report_intervals"),
+        ('if hollow else {"fill": ink}', 'if False else {"fill": ink}', "report_pictures"),
     ],
     "plugins.py": [
         ("CheckpointError if named else RunUsageError", "CheckpointError", "plugin"),
