@@ -89,7 +89,6 @@ def test_a_damaged_checkpoint_is_refused_and_an_older_one_taken(here, capsys):
     for words, option in cases:
         code, _, err = run(capsys, *words)
         assert code == 4
-        assert "The checkpoint before it: step_000002" in err
         assert f"ake it with {option} step_000002" in err
         assert run(capsys, *words, option, "step_000002")[0] == 0
 

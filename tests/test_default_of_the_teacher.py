@@ -27,5 +27,5 @@ def test_the_report_names_the_default_sampler_of_the_teacher(same):
 def test_a_part_that_is_no_solver_is_no_sampler():
     flow = pf.recipes.flow(pf.data.load("moons", limit=20).space, "tiny").method.transport()
     stored = {"solver": {"part": "Linear"}, "steps": 4, "grid": "time"}
-    with pytest.raises(CheckpointError, match="Linear is no solver"):
+    with pytest.raises(CheckpointError, match="frozen part teacher: Expected a solver"):
         by_default({"samplers": {"teacher": stored}}, "teacher", flow)

@@ -147,9 +147,9 @@ def test_a_latent_run_is_named_like_any_part(tmp_path, capsys):
 def test_a_recipe_that_learns_from_a_run_says_so(teacher, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(TRAIN) == 2
-    assert "The recipe distilled learns from a run: add --teacher RUN." in capsys.readouterr().err
+    assert f"The recipe distilled learns from a run: pushforward train {FILE} --teacher RUN." in capsys.readouterr().err
     assert main(["compare", FILE, "--data", "moons", "--steps", "1"]) == 2
-    assert f"train it first, with pushforward train {FILE} --teacher RUN, then compare its run." in capsys.readouterr().err
+    assert f"pushforward train {FILE} --teacher RUN. compare takes the trained run." in capsys.readouterr().err
     function, data = pf.recipes.load_file(FILE), pf.data.load("moons")
     with pytest.raises(UsageError, match=r'learns from a run: pf\.fit\(pf\.training\.with_frozen\(distilled, {"teacher": run}'):
         pf.fit(function, data)

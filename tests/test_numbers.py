@@ -54,10 +54,10 @@ def test_columns_of_a_table_are_given(tmp_path):
     batch = Sampler(data, 50).batch(3)
     row = int((torch.from_numpy(data.train.given["given"]) == batch.condition["given"][7]).all(1).nonzero())
     torch.testing.assert_close(data.space.to_data(batch.x[7:8]), torch.from_numpy(data.train.x[row : row + 1]))
-    for given, says in ((["agee"], "Did you mean"), (["a", "b", "age", "angle"], "nothing is left"), (["age", "age"], "twice")):
+    for given, says in ((["agee"], "Did you mean"), (["a", "b", "age", "angle"], "every column"), (["age", "age"], "twice")):
         with pytest.raises(UsageError, match=says):
             pf.data.load(path, given=given)
-    with pytest.raises(UsageError, match="none that are named"):
+    with pytest.raises(UsageError, match='no column "x0"'):
         pf.data.load("moons", given=["x0"])
 
 
@@ -80,14 +80,14 @@ def test_columns_are_not_called_as_conditions(tmp_path):
             "label,given,w,kind\n" + "".join(f"{a},{b},{c},{'ab'[i % 2]}\n" for i, (a, b, c) in enumerate(rng.random((50, 3))))
         )
     for given in (["label"], ["given", "w"], ["label:Numbers"], ["given:Numbers", "label"]):
-        with pytest.raises(UsageError, match="rename the column"):
+        with pytest.raises(UsageError, match="rename the column|twice"):
             pf.data.load(tmp_path / "t.csv", target="kind", given=given)
     assert pf.data.load(tmp_path / "t.csv", target="kind", given=["w:Numbers"]).space.conditions["w"].columns == ("w",)
     x = rng.random((50, 2))
-    with pytest.raises(UsageError, match="rename the column"):
+    with pytest.raises(UsageError, match="rename the column|twice"):
         pf.data.from_arrays(x, given={"label": x[:, 0]})
     np.savez(tmp_path / "a.npz", x=x, given=x, given_names=["given", "v"])
-    with pytest.raises(UsageError, match="rename the column"):
+    with pytest.raises(UsageError, match="rename the column|twice"):
         pf.data.load(tmp_path / "a.npz")
 
 
@@ -125,15 +125,13 @@ def test_conditions_are_drawn_together(tmp_path):
 @pytest.mark.parametrize("given", [[0], 5, {"age": 1}])
 def test_what_is_no_name_of_a_column_is_refused(given, tmp_path):
     write_table(tmp_path / "a.csv")
-    with pytest.raises(UsageError, match="takes names of columns"):
+    with pytest.raises(UsageError, match="`given` is a list of texts"):
         pf.data.load(tmp_path / "a.csv", given=given)
 
 
-def test_one_name_is_one_column_and_arrays_need_names(tmp_path):
+def test_one_name_is_one_column(tmp_path):
     write_table(tmp_path / "a.csv")
     assert pf.data.load(tmp_path / "a.csv", given="age").space.conditions["given"].entries == ("age",)
-    with pytest.raises(UsageError, match="mapping from names to columns"):
-        pf.data.from_arrays(np.ones((9, 2)), given=np.ones((9, 1)))
 
 
 # Models

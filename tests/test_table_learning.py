@@ -217,7 +217,7 @@ def test_a_damaged_table_is_named(run):
     rows = [{**row, "table": {**row["table"], "times": []}} for row in content["tables"]]
     for damaged in ({"tables": 3}, {"tables": rows}):
         path.write_text(json.dumps(damaged))
-        with pytest.raises(CheckpointError, match=r"tune .* --what table"):
+        with pytest.raises(CheckpointError, match=r"tables\.json is damaged.*Delete it"):
             run.learned_table(3, run.transport.solver)
     path.unlink()
     assert run.learned_table(3, run.transport.solver) is None
@@ -260,7 +260,7 @@ def test_the_command_keeps_a_better_table_and_refuses_another(run, capsys, monke
     [
         (["--scale", "2"], "--what table"),
         (["--what", "table", "--weaker", "x"], "leave out --weaker"),
-        (["--what", "table", "--examples", "0"], "--examples must be at least 1"),
+        (["--what", "table", "--examples", "0"], "for --examples. Must be >= 1"),
         (["--what", "table", "--solver", "ancestral"], "deterministic"),
     ],
 )
