@@ -340,7 +340,7 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
         if not fields:
             with suppress(ValueError):  # what is no number is refused where it is drawn
                 requested[name] = float(value)
-        if name in fields and value == absent[name] and value not in getattr(fields[name], "names", ()):
+        if name in fields and value == absent.get(name) and value not in getattr(fields[name], "names", ()):
             requested[name] = ""  # the column's text of missing values
     for kind in run.space.conditions.values():
         if isinstance(kind, Numbers) and kind.examples:
