@@ -24,27 +24,14 @@ def vae_run(step, active, samples=None, budget=None):
     )
 
 
-def test_a_vae_without_active_units_says_so_before_the_alarm_can():
-    (unused, short) = closing_notes(vae_run(159, 0.0), 1000)
-    assert unused == (
-        "at the end no unit of the code is active (0 of 2): samples of a class are nearly the same; after 159 steps this may be "
-        "too early to call collapse: train longer, or with --warmup 0.3."
-    )
-    assert "samples will be poor. Go on with: pushforward resume runs/v --budget 60s" in short
-    assert closing_notes(vae_run(600, 2.0), 1000) == []
-    table = vae_run(600, 0.0)
-    table.space = SimpleNamespace(conditions={"given": None}, shape=(3,))
-    assert "(0 of 2): samples for given attributes differ by the decoder's noise alone: train" in closing_notes(table, 1000)[0]
-    assert "too early" not in closing_notes(vae_run(600, 0.0), 1000)[0]
-
-
 def test_a_short_training_says_how_to_go_on():
     steps = {"steps": 26, "samples": None, "seconds": None}
     assert closing_notes(vae_run(26, 2.0, budget=steps), 100)[0].endswith("pushforward resume runs/v --steps 2000")
     (note,) = closing_notes(vae_run(900, 2.0, samples=4_900), 1000)
-    assert note.startswith("4.9 passes over the data are few (900 steps): samples will be poor.")
-    (note,) = closing_notes(vae_run(282, 2.0, samples=11_000), 100)
-    assert note.startswith("282 steps are few (110 passes over the data): samples will be poor.")
+    assert "900 steps, 4.9 passes" in note
+    assert note.endswith("pushforward resume runs/v --budget 60s")
+    assert "282 steps, 110 passes" in closing_notes(vae_run(282, 2.0, samples=11_000), 100)[0]
+    assert closing_notes(vae_run(600, 2.0), 1000) == []
 
 
 def finish_run(coverage, recall, earlier=(1.0, 1.0), **state):
@@ -68,25 +55,20 @@ def finish_run(coverage, recall, earlier=(1.0, 1.0), **state):
 def test_a_finish_says_what_it_lost_and_what_to_use_instead(monkeypatch):
     monkeypatch.setattr("pushforward.outputs.usual_ending", lambda space: ".csv")
     (note,) = closing_notes(finish_run(0.98, 0.999), 1000)
-    assert note == (
-        "coverage is 0.98 and recall is 1.00 of the start's, on the same noise: lower, within the limits. This may be chance, or "
-        "a map that is worse than runs/m"
-    )
+    assert "coverage 0.98, recall 1.00: below 1: worse than runs/m, or chance" in note
     assert _next(finish_run(0.98, 0.999)) == "compare runs/f runs/m"
     for ratios in ((1.0, 1.0), (0.999, 1.0), (0.98, 1.02)):
         assert closing_notes(finish_run(*ratios), 1000)[0].endswith("no variety was lost") == (min(ratios) > 0.99)
         assert _next(finish_run(*ratios)) == "sample runs/f --n 64 --out samples.csv"
-    (note,) = closing_notes(finish_run(0.98, 0.8, weights_step=7), 1000)
-    look = "To see whether it beats its teacher: pushforward report runs/f"
-    equal = "training ends with the weights of step 7, where coverage is 1.00 and recall is 1.00 of the start's"
-    assert note == f"{equal}. {look}"
+    taken, shares = closing_notes(finish_run(0.98, 0.8, weights_step=7), 1000)
+    assert "the weights of step 7" in taken
+    assert "coverage 1.00, recall 1.00: no variety was lost" in shares
     assert _next(finish_run(0.98, 0.8, weights_step=7)).startswith("sample runs/f ")
     worse = finish_run(0.98, 0.8, (0.98, 1.0), weights_step=7)
-    (note,) = closing_notes(worse, 1000)
-    assert note.endswith(f"0.98 and recall is 1.00 of the start's: by these measures it is worse than runs/m. {look}")
+    assert "coverage 0.98, recall 1.00: below 1: worse than runs/m" in closing_notes(worse, 1000)[1]
     assert _next(worse) == "compare runs/f runs/m"
     (note,) = closing_notes(finish_run(0.98, 0.8, weights_step=0), 1000)
-    assert note == "it samples as runs/m does. Use runs/m instead"  # why, the alarm has said
+    assert "Use runs/m instead" in note  # why, the alarm has said
     assert _next(finish_run(0.98, 0.8, weights_step=0)) == "sample runs/m --n 64 --out samples.csv"
 
 
@@ -96,7 +78,6 @@ def test_arrays_that_are_not_used_are_named(tmp_path):
     ((name, reason),) = load(file).skipped
     assert name == "a.npz: labels (90,)"
     assert "label (or y)" in reason
-    assert "rename it to label" in reason
     numbers = np.random.default_rng(0).normal(size=(90, 2))
     np.savez(file, x=numbers, label=np.arange(90) % 3, y=np.zeros(90, int))
     assert [name for name, _ in load(file).skipped] == ["a.npz: y (90,)"]
@@ -105,12 +86,12 @@ def test_arrays_that_are_not_used_are_named(tmp_path):
         load(file)
 
 
-def test_all_columns_of_text_are_named_at_once(tmp_path):
+def test_a_column_of_text_is_named_with_what_helps(tmp_path):
     file = tmp_path / "t.csv"
     file.write_text("a,kind,note\n" + "".join(f"{i},{'uv'[i % 2]},word {i}\n" for i in range(40)))
-    with pytest.raises(DataError, match=r'Columns with text: kind, note\. Drop them, or make one the label: `target="kind"`'):
+    with pytest.raises(DataError, match=r'column "kind": .*make it the label: `target="kind"`'):
         load(file, table=False)
-    with pytest.raises(DataError, match=r"is not a number \(40 such cells in this column\)\. Drop the column\.$"):
+    with pytest.raises(DataError, match=r'column "note": .* and 35 more: .* drop the column\.$'):
         load(file, target="kind", table=False)
 
 
@@ -131,7 +112,7 @@ def test_one_label_at_a_time_and_no_picture_of_three_columns(tmp_path):
     data = from_arrays(np.random.default_rng(0).normal(size=(99, 3)), np.arange(99) % 3)
     with pytest.raises(UsageError, match='takes one class at a time, got "0,1"'):
         condition_of(SimpleNamespace(space=data.space), "0,1")
-    with pytest.raises(UsageError, match="Only data of 2 columns can be drawn, and this has 3"):
+    with pytest.raises(UsageError, match="Only data of 2 columns can be drawn"):
         check_target(tmp_path / "a.png", data.space, 4)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.options import Sharing
 from pushforward.cli.terminal import as_options, columns, say, show
+from pushforward.numbers import plain
 from pushforward.plugins import plugin_options
 from pushforward.training.checkpoint.best import BETTER, best_of
 from pushforward.training.loop.nonfinite import in_words
@@ -94,7 +95,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
         notes.append(f"{skipped}. Where they are many, train with a lower --lr or --precision float32.")
     step, passes = run.state["step"], run.state["samples"] / max(1, examples)
     if not alarm and not ratios and (step < STEPS or passes < PASSES):
-        few = f"{step:,} steps, {passes:,.2g} passes over the data: few, so samples will be poor"
+        few = f"{step:,} steps, {plain(passes, 2)} passes over the data: few, so samples will be poor"
         notes.append(f"{few}. Go on with: {extension(run)}")
     best = best_of(rows)
     if best is not None and best.step != best.last and best.quality <= BETTER * best.last_quality:
@@ -104,7 +105,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
     elif alarm:
         notes.append(alarm.rpartition("; ")[2])
     if ratios:
-        verdict = f"worse than {start or 'its start'}, or chance" if _lower(ratios) else "no variety was lost"
+        verdict = "no variety was lost" if min(ratios.values()) >= 1 else f"below 1: worse than {start or 'its start'}, or chance"
         notes.append(f"shares of the start's, on the same noise: {kept}: {verdict}")
     return notes
 
