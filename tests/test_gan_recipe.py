@@ -43,9 +43,8 @@ def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
     held = pf.recipes.gan(space_data((2,), labels=False).space, spectral=True, latent_size=5)
     assert held.method.generator.sign_codes == 5
     assert not any(isinstance(part, FourierFeatures) for part in held.method.critic.modules())
-    for shape, waves in (((1, 8, 8), 4), ((2,), -3)):
-        with pytest.raises(UsageError, match=r"fourier_features is -3|leave fourier_features out"):
-            pf.recipes.gan(space_data(shape, labels=False).space, fourier_features=waves)
+    with pytest.raises(UsageError, match="leave fourier_features out"):
+        pf.recipes.gan(space_data((1, 8, 8), labels=False).space, fourier_features=4)
 
 
 @pytest.mark.parametrize(
