@@ -117,7 +117,7 @@ MISTAKES = {
     "loaded tensor": (lambda run: pf.data.load(ones(9, 2)), "from_arrays"),
     "limit as text": (lambda run: pf.data.load("digits", limit="9"), "`limit` must be a whole number"),
     "resize as text": (lambda run: pf.data.load("digits", resize="9"), "`resize` must be a whole number"),
-    "three sides": (lambda run: pf.data.load("digits", resize=(1, 2, 3)), "expected N or"),
+    "three sides": (lambda run: pf.data.load("digits", resize=(1, 2, 3)), "as N or"),
     "a loaded run": (lambda run: pf.load(run), "Expected a run's folder"),
     "a method": (lambda run: pf.evaluate(run.method, "digits"), "got a Denoising"),
     "n as text": (lambda run: pf.evaluate(run, n="9"), "`n` must be a whole number"),
@@ -196,7 +196,7 @@ def test_options_in_the_wrong_place_are_sent_to_the_right_one(tmp_path):
         pf.fit("gan", data, pack=2)
     run = pf.fit("gan", data, size="tiny", steps=1, out=tmp_path / "run")
     for options in ({"given": {"cx": 3.0}}, {"cx": 3.0}):
-        with pytest.raises(UsageError, match=r'second argument of sample: run\.sample\(2, {"cx": 3\.0}\)\.'):
+        with pytest.raises(UsageError, match=r"second argument: run\.sample\("):
             run.sample(2, **options)
     with pytest.raises(CheckpointError, match=f"There is no folder {tmp_path / 'nothing'}. Runs are"):
         pf.load(tmp_path / "nothing")

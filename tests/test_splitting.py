@@ -205,7 +205,7 @@ def test_rows_may_have_any_seeds():
 
 
 def test_starts_from_a_source_follow_the_seeds_in_any_order(monkeypatch):
-    monkeypatch.setattr(pf.couplings, "PERIOD", 4)
+    monkeypatch.setattr("pushforward.paths.couplings.PERIOD", 4)
     source = pf.paths.Source("moons", pf.data.load("moons").space)
     seeds = [9, 2, 5, 2, 0]
     values = source.starts(ExampleDraws(seeds))
