@@ -1,6 +1,5 @@
 """A critic on the features of the map that is finished: what it sees, what learns, and runs that hold it."""
 
-import pytest
 import torch
 from torch import nn
 
@@ -8,7 +7,6 @@ import pushforward as pf
 from pushforward.data import Batch
 from pushforward.denoisers import FlowMap
 from pushforward.draws import BlockDraws
-from pushforward.errors import UsageError
 from pushforward.methods import Finish, Now
 from pushforward.methods.perceptual_distance import FeatureCritic
 from pushforward.networks import UNet
@@ -86,8 +84,6 @@ def test_the_heads_fit_the_features_of_any_unet_and_know_conditions():
         scores = [heads(features, None, {"label": torch.full((3,), label)}) for label in (0, 1)]
         assert scores[0].shape == (3,)
         assert not torch.equal(*scores)
-    with pytest.raises(UsageError, match="a width and a side"):
-        FeatureHeads((16,), (8, 4))
 
 
 def test_only_the_small_critics_learn_and_both_players_see_noise():

@@ -105,7 +105,7 @@ def test_exact_jumps_compose_and_a_jump_to_the_same_time_stays(where):
 def test_the_share_of_start_falls_geometrically():
     rule = Start(0.5, 0.005, over=0.5)
     assert [rule.share(p) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0.5, 0.05, 0.005, 0.005])
-    for options in ({"first": 0.1, "last": 0.2}, {"first": 1.5}, {"over": 0}, {"derivative": "backward"}, {"direction": "data"}):
+    for options in ({"first": 0.1, "last": 0.2}, {"first": 1.5}, {"derivative": "backward"}, {"direction": "data"}):
         with pytest.raises(UsageError):
             Start(**options)
 
