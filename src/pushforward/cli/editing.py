@@ -186,7 +186,7 @@ def _show_latent_space(
     else:
         labels = [data.space.label_index(name.strip()) for name in pair] if what == "arithmetic" else []
         facts |= {"groups": [data.space.classes[label] for label in labels]} if labels else {}
-        images = arithmetic(coder, data, labels[0], labels[1], frames) if labels else strip(coder, data, frames)
+        images = arithmetic(coder, data, labels[0], labels[1], frames=frames) if labels else strip(coder, data, frames)
         picture = enlarged(data.space.quantise(images.flatten(0, 1)), images.shape[1], placing.zoom)
     save_picture(picture, target)
     show(facts, as_json, lambda r: r["out"])
