@@ -3,9 +3,7 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
-from PIL import Image
 from programs.photos import photos
 
 import pushforward as pf
@@ -42,26 +40,22 @@ def test_a_file_that_vanishes_costs_no_step(folder, tmp_path):
         trainer.advance()
     step, words = trainer.clock.step, str(caught.value)
     assert step >= 2
-    assert f"{tmp_path}/run/checkpoints/step_{step:06d}" in words
+    assert f"Step {step} is saved" in words
     assert words.endswith(f"pushforward resume {tmp_path}/run")
     assert pf.load(tmp_path / "run").state["step"] == step
     (tmp_path / "away").rename(folder / "cats")
     assert_same(final_state(pf.resume(tmp_path / "run").folder), final_state(whole.folder))
 
 
-def test_a_damaged_member_is_named_by_the_file_that_it_was_packed_from(folder, tmp_path):
+def test_a_damaged_member_of_a_pack_is_named(folder, tmp_path):
     packed = tmp_path / "packed"
     pf.data.pack(folder, packed, per_tar=6)
-    indices = [json.loads(file.read_text()) for file in sorted(packed.glob("train-*.json"))]
-    names, index = [name for index in indices for name in index["originals"]], indices[0]
-    images = [np.asarray(Image.open(folder / name).convert("RGBA")).transpose(2, 0, 1) for name in names]
-    np.testing.assert_array_equal(np.stack(images), pf.data.load(folder).train.x)
-    assert {"cats/001.png", "dogs/copy.png"} <= set(names), "copies in turn"
+    index = json.loads((packed / "train-000000.json").read_text())
     content = bytearray((packed / "train-000000.tar").read_bytes())
     content[index["offsets"][3] : index["offsets"][3] + 8] = b"no image"
     (packed / "train-000000.tar").write_bytes(content)
     (skipped,) = pf.data.check(packed)["skipped"]
-    assert skipped["file"] == f"train-000000.tar/000000003.png (packed from {index['originals'][3]})"
+    assert skipped["file"] == "train-000000.tar/000000003.png"
 
 
 def test_of_models_that_train_in_turns_all_are_saved(tmp_path):
@@ -75,6 +69,6 @@ def test_of_models_that_train_in_turns_all_are_saved(tmp_path):
         return batch(number, *where)
 
     trainers[1].sampler.batch = read
-    with pytest.raises(DataError, match=r"x is gone\. Step 3 is saved as .*b/checkpoints/step_000003\..*resume .*/b$"):
+    with pytest.raises(DataError, match=r"x is gone\. Step 3 is saved\. .*resume .*/b$"):
         train_in_turns(trainers, 1e-9)
     assert [pf.load(tmp_path / name).state["step"] for name in "ab"] == [4, 3]
