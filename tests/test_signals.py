@@ -14,8 +14,7 @@ from pushforward.training.api import prepare
 from pushforward.training.checkpoint import contents
 from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.loop import signals as interrupting
-from pushforward.training.runs import log
-from pushforward.training.runs.precompute import Store
+from pushforward.training.runs import log, precompute
 
 DATA = space_data((2,), labels=False)
 CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGHUP": 75, "SIGUSR1": 75}
@@ -119,10 +118,10 @@ def test_a_signal_before_training_leaves_nothing(name, code, tmp_path, monkeypat
 
 
 def test_a_signal_while_trajectories_are_computed_ends_after_their_part(tmp_path, monkeypatch):
-    write = Store._write
+    write = precompute.write_json
 
-    def signalled(store, part):
-        write(store, part)
+    def signalled(*arguments):
+        write(*arguments)
         send("SIGTERM")
 
     ends = []
@@ -130,12 +129,12 @@ def test_a_signal_while_trajectories_are_computed_ends_after_their_part(tmp_path
         trainer = prepare(recipe_for("distil", DATA, batch=64), DATA, steps=2, out=tmp_path / name)
         if name == "cut":
             monkeypatch.setattr("pushforward.methods.distillation.CHUNK", 32)
-            monkeypatch.setattr(Store, "_write", signalled)
+            monkeypatch.setattr(precompute, "write_json", signalled)
             with interrupting.interruptible([trainer]) as got:
                 trainer.advance()
             assert got == [signal.SIGTERM]
             assert (trainer.clock.step, trainer.store.whole) == (0, False)
-            monkeypatch.setattr(Store, "_write", write)
+            monkeypatch.setattr(precompute, "write_json", write)
             trainer.stop = False
         trainer.advance()
         ends.append(final_state(tmp_path / name))

@@ -9,8 +9,7 @@ from pushforward import cli
 from pushforward.errors import UsageError
 from pushforward.solvers.learned import LearnedTable, general
 from pushforward.training import Progress
-from pushforward.transports import Flow
-from pushforward.transports import learned_steps as table_learning
+from pushforward.transports import Flow, learned_steps
 
 
 def learned_of(run):
@@ -73,10 +72,10 @@ def test_each_round_is_shown_as_training_shows_its_steps(what, tmp_path, monkeyp
     monkeypatch.setattr(Progress, "_show", lambda self, name, share, line: lines.append((name, share, line)))
     clock = iter(range(100))
     monkeypatch.setattr("pushforward.cli.tuning.time.monotonic", lambda: 2.0 * next(clock))
-    module, function = (pf.grid_learning, "learn_grid") if what == "times" else (table_learning, "learn_table")
-    learn = getattr(module, function)
+    function = "learn_grid" if what == "times" else "learn_table"
+    learn = getattr(learned_steps, function)
     monkeypatch.setattr(
-        module, function, lambda flow, *of, **given: learn(flow, *of, teacher=flow.with_solver(flow.solver, 4), **given)
+        learned_steps, function, lambda flow, *of, **given: learn(flow, *of, teacher=flow.with_solver(flow.solver, 4), **given)
     )
     command = ["tune", str(run.folder), "--what", what, "--steps", "2", "--examples", "8", "--rounds", "3"]
     assert cli.main([*command, "--precision", "float32"]) == 0
