@@ -1,4 +1,4 @@
-"""Columns that a model receives: how they are named, asked for, and suggested."""
+"""Columns that a model receives: how they are named and asked for."""
 
 import re
 from pathlib import Path
@@ -52,11 +52,9 @@ def test_errors_about_given_say_what_to_do(table):
         pf.data.load("a.npz")
 
 
-def test_a_run_suggests_a_value_and_names_one_that_is_no_number(table, capsys):
+def test_a_run_names_a_value_outside_of_its_data_and_one_that_is_no_number(table, capsys):
     words = ["--data", table, "--target", "kind", "--given", "the age", "--size", "tiny", "--steps", "1", "--plugin", "part.py"]
     assert main(["train", "flow", *words, "--condition", "none", "--out", "run"]) == 0
-    last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("next: pushforward sample run --n 64 --given 'the age=")
     run = pf.load("run", plugins="part.py")
     assert list(run.space.conditions) == ["given"], "--condition none drops labels only"
     assert pf.resume("run", plugins=Path("part.py")).state == run.state
@@ -64,9 +62,7 @@ def test_a_run_suggests_a_value_and_names_one_that_is_no_number(table, capsys):
     capsys.readouterr()
     assert main(["sample", "run", "--n", "2", "--given", "the age=500", "--plugin", "part.py"]) == 0
     said = capsys.readouterr().err
-    assert re.search(
-        r"note: the age=500 lies outside the 2\d\.?\d* to [56]\d\.?\d* of the training data; the model has not", said
-    )
+    assert re.search(r"note: the age=500 lies outside the 2\d\.?\d* to [56]\d\.?\d* of the training data", said)
     assert main(["sample", "run", "--n", "2", "--given", "the age=40", "--plugin", "part.py"]) == 0
     assert "note:" not in capsys.readouterr().err
     for request_ in ({"the age": float("nan")}, {"the age": [30, float("nan"), 40]}, {"given": [float("nan")]}):

@@ -49,7 +49,7 @@ from pushforward.cli.options import (
     Track,
 )
 from pushforward.cli.summary import announce, nothing_left
-from pushforward.cli.terminal import app, command, say, show
+from pushforward.cli.terminal import app, as_options, command, say, show
 from pushforward.cli.training import steps_for, train_all
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.plugins import plugin_options
@@ -354,4 +354,8 @@ def _report(
         comparison = with_sweep(comparison, points, data, options["features"], say)
     report = Report(comparison)
     report.save_all(folder)
-    show(report.comparison.to_plain() if json else None, json, lambda _: f"{report.to_text(full)}\n\n{folder}/report.html")
+    show(
+        report.comparison.to_plain() if json else None,
+        json,
+        lambda _: f"{as_options(report.to_text(full))}\n\n{folder}/report.html",
+    )

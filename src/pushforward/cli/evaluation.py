@@ -90,7 +90,7 @@ def evaluate(
         seed: Added to the seeds of all samplings.
     """
     check_names(loading.plugin, data=data, metrics=words(metrics), features=features)
-    from pushforward.evaluation.models import is_run
+    from pushforward.training.runs.folder import is_run
 
     model: Any = run
     if not is_run(run):
@@ -112,7 +112,7 @@ def evaluate(
     with precision_of(loading):
         comparison = judge(model, data, **options)
     result = {**comparison.to_plain(), "warnings": [finding.text for finding in warnings(comparison)]} if json else None
-    show(result, json, lambda _: text(comparison, full))
+    show(result, json, lambda _: as_options(text(comparison, full)))
 
 
 def _samples(path: str, data: str | None, reading: Reading, loading: Loading) -> tuple[StoredSamples | str, Any]:
@@ -173,7 +173,7 @@ def report(
     say("measuring: features, floors, scores, cost")
     page = Report(compare([model], n=n, repeats=repeats, features=features, commands=[command()], tell=say))
     page.save_all(where)
-    show(page.comparison.to_plain() if json else None, json, lambda _: f"{page.to_text(full)}\n\n{where}/report.html")
+    show(page.comparison.to_plain() if json else None, json, lambda _: f"{as_options(page.to_text(full))}\n\n{where}/report.html")
 
 
 @app.command(group=INSPECT, sort_key=2)

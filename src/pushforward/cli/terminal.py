@@ -21,7 +21,7 @@ _ARGUMENT = re.compile(r"`([a-z][a-z_]*)(?:=([^`\n]*))?`")
 _NAMES = {"seconds": "--budget", "plugins": "--plugin", "trackers": "--track", "constraints": "--constraint"}
 """Options that are called otherwise than their arguments."""
 _WHOLE = {
-    **{f"{name}=True": f"--{name}" for name in ("download", "fallback", "overwrite", "shard", "stream")},
+    **{f"{name}=True": f"--{name}" for name in ("download", "fallback", "full", "overwrite", "shard", "stream")},
     **{
         f"{name}={value}": f"--{name} {word}"
         for name in ("header", "table")

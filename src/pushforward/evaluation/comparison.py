@@ -30,7 +30,6 @@ from pushforward.evaluation.models import (
     fitting,
     given_samples,
     informed,
-    is_run,
     models_of,
     unseen_warnings,
 )
@@ -46,6 +45,7 @@ from pushforward.training import Run, Trainer, load
 from pushforward.training.api import prepare, reopen
 from pushforward.training.loop.progress import Watcher
 from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.runs.folder import is_run
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport
 

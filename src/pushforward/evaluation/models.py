@@ -251,12 +251,6 @@ class Given:
         return x, labels, values  # type: ignore[return-value]
 
 
-def is_run(path: str | Path) -> bool:
-    """Whether a path is meant as a run: it is no file or folder of samples."""
-    folder = Path(path)
-    return (folder / "spec.json").exists() or not folder.exists()
-
-
 def given_samples(samples: Any, data: Dataset) -> Given:
     """Samples of a file, a folder of images, or an array, checked against the data.
 

@@ -46,7 +46,7 @@ def _short(comparison: Comparison, width: int) -> str:
             break
         lines += more
     left_out = f"further rows: {len(table.rows) - len(rows)}; " if len(rows) < len(table.rows) else ""
-    return "\n".join([*lines, "", *drawn, "", f"{left_out}warnings: {warned}; all: --full"])
+    return "\n".join([*lines, "", *drawn, "", f"{left_out}warnings: {warned}; all: `full=True`"])
 
 
 def _full(comparison: Comparison, width: int) -> str:

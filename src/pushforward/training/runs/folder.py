@@ -163,6 +163,12 @@ def _moved_aside(folder: Path) -> Path | None:
     return aside
 
 
+def is_run(path: str | Path) -> bool:
+    """Whether a path is meant as a run: it is no file or folder of samples."""
+    folder = Path(path)
+    return (folder / "spec.json").exists() or not folder.exists()
+
+
 def check_run(folder: str | Path) -> None:
     """Refuse a path that is no run's folder, or a run that holds links or pipes.
 
