@@ -568,13 +568,9 @@ def alarms(comparison: Comparison) -> Iterator[Values]:
             }
 
 
-def alike_samples(vectors: bool) -> str:
-    """How samples differ where no unit of the code is active."""
-    return "samples differ by the decoder's noise alone" if vectors else "samples are nearly the same"
-
-
 def unused_codes(comparison: Comparison) -> Iterator[Values]:
     """Codes without an active unit, where no alarm that stands to the end says so."""
+    vectors = len(comparison.data.shape) == 1
     for model in comparison.models:
         code = None if model.latent is None else model.latent.code
         standing = any(begin.kind == "posterior" and end is None for begin, end in alarm_periods(model))
@@ -582,7 +578,7 @@ def unused_codes(comparison: Comparison) -> Iterator[Values]:
             early = (model.training.steps or math.inf) < THRESHOLDS["early"]
             yield {
                 "models": {model.name: f"of {count(code.units)}"},
-                "alike": alike_samples(len(comparison.data.shape) == 1),
+                "alike": "samples differ by the decoder's noise alone" if vectors else "samples are nearly the same",
                 "early": f"; {count(model.training.steps)} steps may be too early to call that collapse" if early else "",
             }
 
