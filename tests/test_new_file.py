@@ -125,9 +125,9 @@ def test_a_metric_is_one_file_and_compare_registers_it_by_itself(run, corners):
     code, out, err = run("compare", corners, *FEW, "--out", "balance-report", *named)
     assert code == 0, err
     page, report = Path("balance-report/report.html").read_text(), json.loads(Path("balance-report/report.json").read_text())
-    assert "<h3>Balance</h3>" in page
+    assert ">imbalance" in page
     assert 0 <= report["floors"]["balance"]["value"] <= 0.5
-    assert "imbalance of" in out, "its role is quality, and its priority comes first"
+    assert "in imbalance" in out, "its role is quality, and its priority comes first"
 
 
 def test_a_metric_of_training_is_named_with_the_run(run, monkeypatch):
@@ -178,7 +178,7 @@ def test_a_comparison_trains_with_plugins_and_records_them(run, here):
     words = ["compare", "flow", "--data", "./corners.py", "--plugin", "./balance.py", "--size", "tiny", "--steps", "2", *FEW]
     code, _, err = run(*words, "--out", "fresh")
     assert code == 0, err
-    assert "<h3>Balance</h3>" in Path("fresh/report.html").read_text()
+    assert ">imbalance" in Path("fresh/report.html").read_text()
     spec = json.loads(Path("fresh/flow/spec.json").read_text())
     assert [Path(plugin["file"]).name for plugin in spec["plugins"]] == ["balance.py", "corners.py"]
     assert spec["asked"]["plugin"] == ["./balance.py", "./corners.py"]
@@ -186,10 +186,9 @@ def test_a_comparison_trains_with_plugins_and_records_them(run, here):
 
 def test_a_file_that_has_gone_or_changed_is_not_run(run, corners, here):
     (here / "gone.py").write_text(FILES["corners.py"] + "print('ran')\n")
-    assert run("resume", corners, "--plugin", "./nowhere.py")[::2] == (
-        2,
-        "error: There is no file ./nowhere.py; --plugin takes a Python file with parts of your own, or one that a run needs.\n",
-    )
+    code, _, err = run("resume", corners, "--plugin", "./nowhere.py")
+    assert code == 2
+    assert "for --plugin. There is no file" in err
     code, out, err = run("resume", corners, "--plugin", "./gone.py")
     assert (code, out) == (4, "")
     assert "it has changed since" in err

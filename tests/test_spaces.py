@@ -93,8 +93,8 @@ def test_clips_are_scored_and_reported(runs, capsys):
     assert {"frechet", "coverage", "kid"} <= model["scores"].keys()
     assert main(["compare", "whole", "--plugin", "./clips.py", "--repeats", "1", "--out", "report"]) == 0
     page = (runs / "report" / "report.html").read_text()
-    assert "211 training and 29 held-out clips" in page
-    assert all(words in page for words in ("Samples of whole", "from noise to data", "step of training"))
+    assert "211 training, 29 held out" in page
+    assert all(words in page for words in ("Samples of whole", "Play sampling", "Play training"))
     assert main(["nearest", "whole", "--plugin", "./clips.py", "--n", "2", "--k", "1", "--out", "near.png"]) == 0
 
 
