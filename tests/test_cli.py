@@ -82,7 +82,7 @@ from pushforward.report.text import text as as_text
         (["train", "flow", "--data", "none.csv", "--stpes", "5"], 2, 'Did you mean "--steps"'),
         (["train", "flow", "--lr", "inf"], 2, "learning rate"),
         (["train", "gan", "--init", "flow", "--size", "tiny"], 2, "recipe flow there and gan here"),
-        (["train", "flow", "--steps", "2m"], 2, "write 2M for 2 million; minutes are a budget: --budget 120"),
+        (["train", "flow", "--steps", "2m"], 2, '"2m" is no count; write 5000, 200k or 1M'),
         (["train", "flow", "--init", "flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
         (["evaluate", "flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
         (["evaluate", "gan", "--steps", "3"], 2, "in one call"),

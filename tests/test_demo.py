@@ -14,7 +14,7 @@ from pushforward.data.core import load as sources
 from pushforward.errors import CheckpointError
 from pushforward.evaluation import Comparison, comparison
 from pushforward.evaluation.comparison import CAST, story_trainers
-from pushforward.evaluation.results import ModelResult, Score, TrainingCost
+from pushforward.evaluation.results import ModelResult, Score
 from pushforward.numbers import percent
 from pushforward.report.distributions import class_chart
 from pushforward.report.page import deed
@@ -32,33 +32,11 @@ def test_the_story_trains_each_family_and_the_original_game(tmp_path):
             trainer.close()
 
 
-@pytest.mark.parametrize(
-    ("nearest", "held", "between", "words"),
-    [
-        ([0.96, 0.01, 0.01, 0.02], 1, 0.7, "It collapsed: nearly all of its samples are near 1 of 4 points."),
-        ([0.2, 0.3, 0.3, 0.2], 0, 0.9, "It blurs: 90 % of its samples fall between the points."),
-        (
-            [0.2, 0.3, 0.3, 0.2],
-            3,
-            0.6,
-            "It has learned where the points are, but not yet how narrow they are: 60 % of its samples fall between the points.",
-        ),
-        ([0.2, 0.4, 0.4, 0.0], 3, 0.1, "It lost 1 of 4 points; 10 % of its samples fall between the points."),
-        ([0.2, 0.3, 0.3, 0.2], 4, 0.1, "It holds all 4 points; 10 % of its samples fall between the points."),
-    ],
-)
-def test_the_story_says_what_became_of_the_points(nearest, held, between, words):
-    model = ModelResult("it", scores={"modes_held": Score(held, extra={"nearest": nearest}), "bridges": Score(between)})
-    opening = Comparison(models=(model,), floors={"modes_held": Score(4)})
-    assert deed(opening, model) == words
-
-
-@pytest.mark.parametrize(("steps", "words"), [(1, "1 step."), (99, "99 steps."), (100, None)])
-def test_the_story_judges_no_model_that_was_hardly_trained(steps, words):
-    scores = {"modes_held": Score(0, extra={"nearest": [0.25] * 4}), "bridges": Score(1.0)}
-    model = ModelResult("it", scores=scores, training=TrainingCost(steps=steps))
+def test_the_story_says_what_became_of_the_points():
+    model = ModelResult("it", scores={"modes_held": Score(3), "bridges": Score(0.6)})
     said = deed(Comparison(models=(model,), floors={"modes_held": Score(4)}), model)
-    assert said == (f"Not trained yet: {words}" if words else "It blurs: 100 % of its samples fall between the points.")
+    assert "3 of 4 points" in said
+    assert "60 % of its samples" in said
 
 
 @pytest.mark.parametrize("installed", [True, False])
@@ -132,9 +110,9 @@ def check_class_chart(chart, result):
     assert (len(names), share.sum(), real.sum()) == (10, pytest.approx(1), pytest.approx(1))
     bottom = float(re.search(r'<line class="axis" [^>]* y1="([\d.]+)"', chart)[1])
     bars = [float(height) for height in re.findall(r'<rect class="band" [^>]*height="([\d.]+)"', chart)]
-    signs = [float(y) for y in re.findall(r'<g class="dot"><title>[^<]*</title><circle [^>]*cy="([-\d.]+)"', chart)]
+    signs = [float(y) for y in re.findall(r'<g class="dot[^"]*"><title>[^<]*</title><circle [^>]*cy="([-\d.]+)"', chart)]
     unit = sum(bars) / real.sum()
     np.testing.assert_allclose(bars, unit * real, atol=0.11)
     np.testing.assert_allclose(bottom - np.array(signs), unit * share, atol=0.16)
-    titles = re.findall(r'<g class="dot"><title>([^<]*)</title>', chart)
+    titles = re.findall(r'<g class="dot[^"]*"><title>([^<]*)</title>', chart)
     assert titles == [f"vae, {name}: {percent(part)}" for name, part in zip(names, share, strict=True)]

@@ -117,7 +117,10 @@ def test_the_lock_is_given_back_after_the_write(tmp_path, monkeypatch):
         trainer.advance()
     assert order == ["written", "free"]
     assert names(tmp_path / "run") == ["latest.json", "step_000000", "step_000002"]
-    assert "pushforward-save" not in {thread.name for thread in threading.enumerate()}
+    for thread in threading.enumerate():
+        if thread.name == "pushforward-save":
+            thread.join(WAIT)
+            assert not thread.is_alive()
 
 
 def test_no_process_is_forked_in_the_middle_of_a_write():

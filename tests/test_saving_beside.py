@@ -69,10 +69,13 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_checkpoint_before(k
 
 
 def test_an_error_of_one_process_ends_all_while_another_one_writes(folder, results):
-    """The thread of the process that fails exchanges nothing more; the other process finds it gone, with its store."""
+    """The other process finds it gone; the checkpoint that was being written is whole or not there."""
     codes, printed, _ = results["broken"]
     assert codes[0] == 2, printed
     assert codes[1] in (1, 2), printed
     assert printed[0] == "PushforwardError: broken\n"
-    assert "In process 0: broken" in printed[1] or "another process of this training has ended" in printed[1]
-    assert latest(folder / "broken" / "checkpoints").name == "step_000000"
+    assert "In process 0: broken" in printed[1] or "another process of this training was lost" in printed[1]
+    run = folder / "broken"
+    assert latest(run / "checkpoints").name in ("step_000000", "step_000002")
+    reopen(run, data=space_data((17,), labels=True, n=300)).advance()
+    assert pf.load(run).state["step"] == 6

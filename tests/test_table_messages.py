@@ -37,8 +37,6 @@ def test_a_model_of_vectors_from_a_csv_says_how_its_columns_can_be_given(tmp_pat
     for given, says in (("species=b", "`label=b`"), ("width=1", "`table=True`"), ("length=long", "`table=True`")):
         with pytest.raises(UsageError, match=f'^"{given.partition("=")[0]}" is .*{says}'):
             run.transport.sample(2, condition_of(run, None, given))
-    with pytest.raises(UsageError, match=r"got \"label=b\"\. A label is given by --label\.$"):
-        condition_of(run, None, "label=b")
     with pytest.raises(UsageError, match="there were no labels in training"):
         space.with_conditions().label_index("b")
     with pytest.raises(UsageError, match=r"is a model of vectors: .*`table=True`"):

@@ -261,5 +261,5 @@ def test_settings_that_do_not_apply_and_a_finish_are_refused(mixed, tmp_path):
         with_frozen("finish", {"teacher": student})(mixed.space)
     with pytest.raises(UsageError, match=r"No critic finishes maps of tables: take .*flow as it is"):
         with_frozen("finish", {"teacher": run})(pf.data.load("moons").space)
-    with pytest.raises(UsageError, match="is a map between two times already"):
+    with pytest.raises(UsageError, match="is a distil, which samples in one call already"):
         distil(student, steps=1, data=mixed)

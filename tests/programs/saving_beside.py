@@ -148,7 +148,7 @@ def broken(folder):
             raise PushforwardError("broken")
 
         if rank:
-            writes(shards, "fill", lambda: time.sleep(1.0))
+            writes(*FILLS["sharded"], lambda: time.sleep(1.0))
         else:
             after_three_steps(fail)
         return fitted("sharded", folder / "broken")

@@ -173,10 +173,14 @@ class Group(Processes):
             ) from error
 
     def failure(self, words: str | None) -> str | None:
-        """What every process raises where one has failed, with the number of that process."""
+        """What every process raises where one has failed, with the number of that process once."""
         if not self.agreed(words is not None):
             return None
-        return next(f"In process {rank}: {said}" for rank, said in enumerate(self.gathered(words)) if said is not None)
+        return next(
+            said if said.startswith("In process ") else f"In process {rank}: {said}"
+            for rank, said in enumerate(self.gathered(words))
+            if said is not None
+        )
 
     def gathered(self, value: Any) -> list[Any]:
         """A plain value from each process, in their order."""
