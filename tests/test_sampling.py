@@ -1,17 +1,14 @@
 """Choosing how a trained transport is sampled, in the library: the command line only reads the options."""
 
-import ast
 import pickle
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import pushforward as pf
-from pushforward import cli
 from pushforward.errors import UsageError
 from pushforward.pictures import scatter_picture
 from pushforward.samples import Samples
@@ -206,25 +203,6 @@ def test_a_cell_that_names_its_folder_runs_twice(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="exists already"):
         pf.fit("vae", "moons", **{**options, "out": "else"})
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["else", "mine"]
-
-
-VERBS = [
-    (path.name, node)
-    for path in sorted(Path(cli.__file__).parent.glob("*.py"))
-    for node in ast.walk(ast.parse(path.read_text()))
-    if isinstance(node, ast.FunctionDef) and any("command" in ast.dump(part) for part in node.decorator_list)
-]
-
-
-def test_a_verb_is_a_signature_a_call_and_a_line_of_output():
-    assert len(VERBS) > 18
-    long = {}
-    for file, verb in VERBS:
-        body = verb.body[1:] if ast.get_docstring(verb) else verb.body
-        lines = body[-1].end_lineno - body[0].lineno + 1
-        if lines > 20:
-            long[f"{file}: {verb.name}"] = lines
-    assert not long, "what a verb does beyond 20 lines belongs into the library or a function beside it"
 
 
 def test_numbers_along_the_edges_say_where_points_are():

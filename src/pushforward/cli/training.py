@@ -305,7 +305,10 @@ def distil(
     known, further = (recipes.settings(recipes.named(name)) for name in ("distil", "finish"))
     names = {name: name.replace("-", "_") for name in settings}
     later = {name: settings.pop(name) for name, key in names.items() if finish and key in further and key not in known}
-    own, of_finish = settings_of("distil", settings, options_of("distil") - {"calls"}), settings_of("finish", later)
+    own, of_finish = (
+        settings_of("distil", settings, {*options_of("distil"), *(further if finish else ())} - {"calls"}),
+        settings_of("finish", later),
+    )
     seconds, teacher = None if finish is None else Budget.duration(finish), load(run, plugins=plugin)
     if seconds is not None:
         check_finish(teacher, out, overwrite, own, of_finish)
