@@ -104,7 +104,7 @@ def limits(comparison: Comparison) -> list[str]:
             ends = [plain(end * (100 if info.unit == "%" else 1), 2) for end in (margins[0], margins[-1])]
             span = " to ".join(dict.fromkeys(ends)) + " percentage points" * (info.unit == "%")
             sentences.append(f"Read a difference below {span} in {inside(info.label)} as none{where}.")
-    if any(len(model.trainings) < 2 for model in comparison.models):
+    if any(len(model.trainings) < 2 and not model.given for model in comparison.models):
         sentences.append("Of a model that was trained once, intervals are those of sampling: another seed can change the order.")
     if any(len(model.trainings) > 1 for model in comparison.models):
         sentences.append("Spreads over a few trainings are rough. Pictures and losses are those of the first training.")
@@ -115,7 +115,9 @@ def limits(comparison: Comparison) -> list[str]:
     drawn = [model for model in comparison.models if comparison.pictures.get(model.name, Pictures()).grid is not None]
     if comparison.settings.timed is not None and drawn:
         sentences.append("A joined report shows stored samples alone; see the reports that were joined for ways and codes.")
-    return [*sentences, *filter(None, [absent(comparison)])]
+    bits = [(model.name, model.scores["bpd"]) for model in comparison.models if "bpd" in model.scores]
+    measured = [f"Bits of {name}: {score.extra['how']}; n = {count(score.n)}." for name, score in bits if "how" in score.extra]
+    return [*sentences, *measured, *filter(None, [absent(comparison)])]
 
 
 def absent(comparison: Comparison) -> str:

@@ -290,7 +290,9 @@ def sampled(comparison: Comparison) -> str:
     """How many trainings and samplings scores were measured from, such as ``samplings: 3``."""
     given = bool(comparison.models) and all(model.given for model in comparison.models)
     trainings = max((len(model.trainings) for model in comparison.models), default=0)
-    repeats = f"{'parts of the samples' if given else 'samplings'}: {comparison.settings.repeats or 1}"
+    most = max((len(score.values) for model in comparison.models for score in model.scores.values()), default=0)
+    times = min(comparison.settings.repeats or 1, most or math.inf)  # flows from other data than noise are sampled once
+    repeats = f"{'parts of the samples' if given else 'samplings'}: {times}"
     return f"trainings: {trainings}, {repeats}" if trainings > 1 else repeats
 
 
