@@ -116,7 +116,7 @@ def limits(comparison: Comparison) -> list[str]:
     if comparison.settings.timed is not None and drawn:
         sentences.append("A joined report shows stored samples alone; see the reports that were joined for ways and codes.")
     bits = [(model.name, model.scores["bpd"]) for model in comparison.models if "bpd" in model.scores]
-    measured = [f"Bits of {name}: {score.extra['how']}; n = {count(score.n)}." for name, score in bits if "how" in score.extra]
+    measured = [f"Bits of {name}: {score.extra['how']}; n = {score.n}." for name, score in bits if "how" in score.extra]
     return [*sentences, *measured, *filter(None, [absent(comparison)])]
 
 
