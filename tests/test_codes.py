@@ -136,8 +136,6 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
         (["vae", "--show", "arithmetic"], "--groups 4,9"),
         (["vae", "--show", "arithmetic", "--groups", "4,eleven"], "no class"),
         (["vae", "--show", "map", "--out", "map.png"], "exists"),
-        (["vae", "--show", "map", "--groups", "4,9"], "--show map has none"),
-        (["vae", "--show", "map", "--seeds", "1,2", "--label", "3"], "leave --seeds, --label out"),
     ):
         assert main(["interpolate", *words]) == 2
         assert said in capsys.readouterr().err

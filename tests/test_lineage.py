@@ -163,13 +163,13 @@ def test_the_command_line_says_it_at_the_start_and_beside_the_scores(files, caps
     assert main(["train", "flow", "--size", "tiny", "--steps", "1", "--data", "other.npz", "--init", "a", "--out", "b"]) == 0
     said = capsys.readouterr().err
     assert "b: warning: 6 of the" in said
-    assert main(["evaluate", "b", "--repeats", "1", "--metrics", "energy"]) == 0
-    assert "- b: 6 of the" in capsys.readouterr().out
+    assert main(["evaluate", "b", "--repeats", "1", "--metrics", "energy", "--full"]) == 0
+    assert "b: 6 of the" in capsys.readouterr().out
     assert main(["train", "flow", "--size", "tiny", "--steps", "1", "--data", "other.npz", "--out", "c"]) == 0
-    assert main(["evaluate", "c", "--repeats", "1", "--metrics", "energy"]) == 0
-    assert "- c:" not in capsys.readouterr().out
-    assert main(["evaluate", "c", "--repeats", "1", "--metrics", "energy", "--weaker", "a"]) == 0
-    assert "- c: 6 of the" in capsys.readouterr().out
+    assert main(["evaluate", "c", "--repeats", "1", "--metrics", "energy", "--full"]) == 0
+    assert "c: 6 of the" not in capsys.readouterr().out
+    assert main(["evaluate", "c", "--repeats", "1", "--metrics", "energy", "--weaker", "a", "--full"]) == 0
+    assert "c: 6 of the" in capsys.readouterr().out
     assert main(["compare", "b", "c", "--repeats", "1", "--out", "report"]) == 0
     assert "6 of the" in (files / "report" / "report.md").read_text()
     assert torch.isfinite(pf.load("b").transport.sample(2)).all()
