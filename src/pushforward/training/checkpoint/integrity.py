@@ -72,8 +72,8 @@ def latest(folder: Path) -> Path | None:
     name = read_object(folder / LATEST).get("checkpoint")
     if isinstance(name, str) and is_checkpoint(name) and (folder / name).is_dir():
         return folder / name
-    found = all_in(folder)
-    return next((path for path in reversed(found) if fault(path) is None), found[-1] if found else None)
+    checkpoints = all_in(folder)
+    return next((path for path in reversed(checkpoints) if fault(path) is None), checkpoints[-1] if checkpoints else None)
 
 
 def write_latest(folder: Path, name: str) -> None:
