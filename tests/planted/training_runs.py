@@ -43,8 +43,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if isinstance(error.__cause__, PermissionError):", "if False:", "file_doors"),
         ('sha256(path) == entry["sha256"]', "True", "crashes"),
         ('if (version := manifest.get("format_version")) != FORMAT:', "if (version := FORMAT) != FORMAT:", "crashes"),
-        ("for path in reversed(found) if fault(path) is None", "for path in reversed(found)", "damaged_runs"),
-        ("for path in reversed(found) if", "for path in found if", "damaged_runs"),
+        ("for path in reversed(checkpoints) if fault(path) is None", "for path in reversed(found)", "damaged_runs"),
+        ("for path in reversed(checkpoints) if", "for path in found if", "damaged_runs"),
         ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
     ],
     "training/checkpoint/saver.py": [
