@@ -59,7 +59,7 @@ def here(editing_folder):
         (["truncation", "gan", "--limits", "1,much"], 2, "--limits takes 2 numbers"),
         (["truncation", "gan", "--out", "curve.pdf"], 2, "drawn as a .png"),
         (["truncation", "points", "--n", "5", "--out", "curve.png"], 2, "too few examples"),
-        (["nearest", "gan", "--k", "0"], 2, "--k. Must be >= 1"),
+        (["nearest", "gan", "--k", "0"], 2, "Must be >= 1"),
         (["nearest", "gan", "--k", "9999"], 2, "at most 4,096"),
         (["nearest", "moons", "--k", "9999999"], 2, "number of training examples"),
         (["nearest", "gan", "--out", "near.csv"], 2, "writes .png for images"),

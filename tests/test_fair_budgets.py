@@ -84,7 +84,7 @@ def test_the_command_line_takes_operations_and_several_budgets(tmp_path, capsys,
     assert [model.name for model in result.models] == ["flow"]
     assert "seconds of training" in (tmp_path / "b" / "report.html").read_text()
     for options, words in {
-        ("--flops", "much"): '--flops: unable to convert "much"',
+        ("--flops", "much"): 'unable to convert "much"',
         ("--flops", "1e9", "--steps", "3"): "Give only one budget",
     }.items():
         assert main(["compare", "flow", "--data", "moons", *options, "--out", "c"]) == 2

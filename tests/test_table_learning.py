@@ -260,7 +260,7 @@ def test_the_command_keeps_a_better_table_and_refuses_another(run, capsys, monke
     [
         (["--scale", "2"], "--what table"),
         (["--what", "table", "--weaker", "x"], "leave out --weaker"),
-        (["--what", "table", "--examples", "0"], "for --examples. Must be >= 1"),
+        (["--what", "table", "--examples", "0"], "Must be >= 1"),
         (["--what", "table", "--solver", "ancestral"], "deterministic"),
     ],
 )
