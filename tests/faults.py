@@ -4,18 +4,23 @@
 
 They stand in ``tests/planted``, by the file of the package that they change.
 Runs all faults, or those of files whose path contains a PART, and prints which were caught. A fault that survives means that
-a test is missing or proves nothing. This takes a while (a pytest run for each), so it is no part of `make test`.
+a test is missing or proves nothing. This takes a while (a run of these tests for each), so it is no part of `make test`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import multiprocessing
 import os
 import runpy
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -44,20 +49,35 @@ FAULTS = collected()
 
 
 def main(parts: list[str]) -> int:
-    """Plant every fault in turn; returns how many survived."""
-    survived = 0
+    """Plant every fault in turn, in two copies side by side; returns how many survived."""
+    import pytest  # imported once, and torch: each fault is tested in a fork of this process
+    import torch  # noqa: F401
+
+    faults = [(file, fault) for file, several in FAULTS.items() for fault in several]
+    faults = [(file, fault) for file, fault in faults if not parts or any(part in file for part in parts)]
+    waiting, survived = iter(faults), []
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "copy"
-        ignored = shutil.ignore_patterns(".git", ".venv*", "runs", "__pycache__", ".*_cache")
-        shutil.copytree(ROOT, copy, ignore=ignored)
-        for file, faults in FAULTS.items():
-            if not parts or any(part in file for part in parts):
-                survived += sum(not planted(copy, file, fault) for fault in faults)
-    print(f"{survived} survived")
-    return survived
+        copies = [Path(folder) / name for name in "ab"]
+        for copy, part in itertools.product(copies, ("src", "tests", "benchmarks", "docs")):
+            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for copy, file in itertools.product(copies, filter(Path.is_file, ROOT.iterdir())):
+            shutil.copy(file, copy)
+
+        def work(copy: Path) -> None:
+            for file, fault in waiting:
+                if not planted(copy, file, fault, pytest.main):
+                    survived.append(fault)
+
+        threads = [threading.Thread(target=work, args=(copy,)) for copy in copies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    print(f"{len(survived)} of {len(faults)} survived")
+    return len(survived)
 
 
-def planted(copy: Path, file: str, fault: Fault) -> bool:
+def planted(copy: Path, file: str, fault: Fault, pytest_main: Callable[[list[str]], int]) -> bool:
     """Whether the tests fail with one fault in place."""
     right, wrong, modules = fault
     path, started = copy / "src" / "pushforward" / file, time.perf_counter()
@@ -72,7 +92,7 @@ def planted(copy: Path, file: str, fault: Fault) -> bool:
         return False
     path.write_text(text.replace(right, wrong, 1))
     try:
-        caught, how = fails(copy, modules.split())
+        caught, how = fails(copy, modules.split(), pytest_main)
     finally:
         path.write_text(text)
     seconds = time.perf_counter() - started
@@ -80,18 +100,34 @@ def planted(copy: Path, file: str, fault: Fault) -> bool:
     return caught
 
 
-def fails(copy: Path, modules: list[str]) -> tuple[bool, str]:
+def fails(copy: Path, modules: list[str], pytest_main: Callable[[list[str]], int]) -> tuple[bool, str]:
     """Whether any test of these modules fails, and which did first; a module that cannot be imported proves nothing."""
-    tests = [f"tests/test_{module}.py" for module in modules]
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "-p", "no:cacheprovider", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"}
-    try:
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=600)
-    except subprocess.TimeoutExpired:
-        return True, "a test hangs"
-    first = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    words = ["-x", "-q", "-p", "no:cacheprovider", *(f"tests/test_{module}.py" for module in modules)]
+    output = copy / "output"
+
+    def child() -> None:
+        os.setsid()
+        os.chdir(copy)
+        os.environ |= {"PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"}
+        sys.path[:0] = [str(copy / "src"), str(copy)]
+        with output.open("w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        code = pytest_main(words)
+        sys.stdout.flush()
+        os._exit(code)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(600)
+    with contextlib.suppress(ProcessLookupError):  # what the tests started goes with them
+        os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    if process.exitcode is None or process.exitcode < 0:
+        return True, "a test hangs or kills its process"
+    first = [line for line in output.read_text().splitlines() if line.startswith(("FAILED", "ERROR"))]
     imported = not any(line.startswith("ERROR") and "::" not in line for line in first)
-    return done.returncode not in (0, 5) and imported, first[0] if first else ""
+    return process.exitcode == 1 and imported, first[0] if first else ""
 
 
 if __name__ == "__main__":
