@@ -1,4 +1,4 @@
-"""Samples of three trained models equal those of the code before solvers became tables (commit 8eb11c4, `golden/record.py`)."""
+"""Samples of three trained models equal those of the code before solvers became tables (commit 8eb11c4)."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Three small models whose weights are kept beside this file, and the ways in which they are sampled.
 
-It uses only what the reference commit (`record.py`) has too: networks, denoisers, flows; conditions were class numbers there.
+It uses only what the reference commit 8eb11c4 has too: networks, denoisers, flows; conditions were class numbers there.
 """
 
 from __future__ import annotations
