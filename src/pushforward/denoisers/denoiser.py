@@ -96,11 +96,9 @@ class Predictor(Protocol):
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """The estimate of ``kind`` at x_t (n, *shape) and times t (n,), model units."""
-        ...
 
     def calls(self, t: float = 0.5) -> int:
         """Network evaluations of one example that one prediction at time t costs."""
-        ...
 
 
 @runtime_checkable
@@ -112,7 +110,6 @@ class Jumping(Protocol):
 
     def jump(self, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
         """The state at times s (n,) on the trajectory through x_t (n, *shape) at times t (n,), model units."""
-        ...
 
 
 def check_predictor(denoiser: object) -> None:

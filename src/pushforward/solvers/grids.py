@@ -6,8 +6,8 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -44,7 +44,6 @@ def uniform_log_snr(path: Path, steps: int, low: float = -9.0, high: float = 9.0
 
 def karras(path: Path, steps: int, rho: float = 7.0) -> np.ndarray:
     """Equal steps in (sigma / alpha)^(1 / rho), within [0.002, 80] where the path reaches so far."""
-    _check_number("karras", rho)
     high_end, low_end = path.log_snr_ends()
     most, least = min(np.exp(-low_end / 2), 80.0), max(np.exp(-high_end / 2), 0.002)
     ratio = np.linspace(most ** (1 / rho), least ** (1 / rho), steps) ** rho
@@ -53,7 +52,6 @@ def karras(path: Path, steps: int, rho: float = 7.0) -> np.ndarray:
 
 def shifted(path: Path, steps: int, shift: float = 3.0) -> np.ndarray:
     """Equal steps in u with t = shift u / (1 + (shift - 1) u): more of them at high noise where shift > 1."""
-    _check_number("shifted", shift)
     low, high = path.ends
     u = np.arange(steps, -1, -1) / steps
     times = (high * shift * u / (1 + (shift - 1) * u)).clip(max=high)
@@ -62,11 +60,6 @@ def shifted(path: Path, steps: int, shift: float = 3.0) -> np.ndarray:
     # with so many steps they would fall below t_min: equal steps in u end at t_min in its place
     u = np.linspace(1.0, low / (shift * high - (shift - 1) * low), steps)
     return np.append((high * shift * u / (1 + (shift - 1) * u)).clip(low, high), 0.0)
-
-
-def _check_number(grid: str, number: float) -> None:
-    if not 1e-3 <= number <= 1e3:
-        raise UsageError(f"The number of the grid {grid} must be between 0.001 and 1,000, got {number}.")
 
 
 GRIDS: dict[str, Grid] = {"time": uniform_time, "log_snr": uniform_log_snr, "karras": karras, "shifted": shifted}
@@ -82,32 +75,28 @@ def times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarray:
     if steps < 1:
         raise UsageError(f"A solve needs at least one step, got {steps}.")
     if not isinstance(grid, str):
-        return _given(np.asarray(grid, dtype=np.float64), path, steps)
+        given, (low, high) = np.asarray(grid, dtype=np.float64), path.ends
+        falls = given.shape == (steps + 1,) and given[-1] == 0 and (np.diff(given) < 0).all()
+        if not falls or not low <= given[-2] <= given[0] <= high:
+            raise UsageError(
+                f"{steps} steps need {steps + 1} times that fall from {high:g} at most to {low:g} at least, and then 0; got "
+                f"{given.tolist()}."
+            )
+        return given
     name, _, number = grid.partition(":")
     if name not in GRIDS:
         raise unknown("grid", name, GRIDS)
-    grid_times = GRIDS[name]
-    if number:
-        setting = {"karras": "rho", "shifted": "shift"}.get(name)
-        if setting is None:
-            raise UsageError(f'The grid "{name}" takes no number.')
-        grid_times = partial(grid_times, **{setting: _number(grid, number)})  # type: ignore[call-arg]
-    return grid_times(path, steps)
-
-
-def _given(times: np.ndarray, path: Path, steps: int) -> np.ndarray:
-    low, high = path.ends
-    if times.shape != (steps + 1,):
-        raise UsageError(f"{steps} steps need {steps + 1} times, from noise to 0; got {times.size}.")
-    if times[-1] != 0 or not (np.diff(times) < 0).all():
-        raise UsageError(f"The times of a grid must fall from step to step and end at 0; got {times.tolist()}.")
-    if not (low <= times[-2] and times[0] <= high):
-        raise UsageError(f"The times of a grid must lie between the path's ends, {low:g} and {high:g}, before the last (0).")
-    return times
-
-
-def _number(grid: str, text: str) -> float:
+    if not number:
+        return GRIDS[name](path, steps)
+    setting = {"karras": "rho", "shifted": "shift"}.get(name)
+    if setting is None:
+        raise UsageError(f'The grid "{name}" takes no number.')
     try:
-        return float(text)
+        value = float(number)
     except ValueError:
-        raise UsageError(f'"{text}" in the grid "{grid}" is no number; write for example shifted:1.5.') from None
+        value = math.nan
+    if not 1e-3 <= value <= 1e3:
+        raise UsageError(
+            f'"{number}" in the grid "{grid}" must be a number between 0.001 and 1,000; write for example shifted:1.5.'
+        )
+    return GRIDS[name](path, steps, **{setting: value})  # type: ignore[call-arg]

@@ -51,16 +51,13 @@ class General:
         rows, ends = [], dict(zip(self.stops, grid[1:-1], strict=True))
         for k in range(calls + 1):
             point = 2 * k + 1
+            row = self.weights[k, : k + 1]
             sources = (0, *(2 * j + 2 for j in range(k)))
-            update = Update(point, sources, self._row(k))
+            update = Update(point, sources, tuple(row if row.requires_grad else row.tolist()))
             call = Call(self.kinds[k], point, point + 1, self.times[k]) if k < calls else None
             stop = ends.get(k) if k < calls else grid[-1]
             rows.append(Row((), (update,), stop, None if stop is None else point, call))
         return Table(with_drops(with_columns(rows, denoiser)))
-
-    def _row(self, k: int) -> tuple[Any, ...]:
-        row = self.weights[k, : k + 1]
-        return tuple(row if row.requires_grad else row.tolist())
 
 
 def general(table: Table) -> General:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -226,33 +227,17 @@ class Symbol:
         return self._scaled(-1.0)
 
     def __mul__(self, other: Any) -> Symbol:
-        if isinstance(other, Symbol):
-            raise NotAffine("two states are multiplied")
         return self._scaled(other)
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Symbol:
-        if isinstance(other, Symbol):
-            raise NotAffine("something is divided by a state")
         return self._scaled(1 / _number(other))
-
-    def __rtruediv__(self, other: Any) -> Symbol:
-        raise NotAffine("something is divided by a state")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         raise NotAffine(f"a state is asked for `{name}`")
-
-    def __len__(self) -> int:
-        raise NotAffine("a state is asked for its number of examples")
-
-    def __iter__(self) -> Any:
-        raise NotAffine("a state is taken apart")
-
-    def __getitem__(self, index: Any) -> Any:
-        raise NotAffine("a state is taken apart")
 
     def __bool__(self) -> bool:
         raise NotAffine("a state decides what is done")
@@ -265,23 +250,15 @@ class Symbol:
         raise NotAffine(f"a state goes through `{name}`")
 
 
-def _minus(a: Any, b: Any) -> Symbol:
-    return a - b if isinstance(a, Symbol) else b.__rsub__(a)
-
-
-def _over(a: Any, b: Any) -> Symbol:
-    return a / b if isinstance(a, Symbol) else b.__rtruediv__(a)
-
-
 _OPERATIONS: dict[str, Callable[..., Symbol]] = {
     **dict.fromkeys(("add", "radd"), lambda a, b: a + b if isinstance(a, Symbol) else b + a),
     **dict.fromkeys(("mul", "rmul", "multiply"), lambda a, b: a * b if isinstance(a, Symbol) else b * a),
-    **dict.fromkeys(("sub", "subtract"), _minus),
-    **dict.fromkeys(("div", "truediv", "true_divide"), _over),
-    "rsub": lambda a, b: _minus(b, a),
-    "rtruediv": lambda a, b: _over(b, a),
+    **dict.fromkeys(("sub", "subtract"), lambda a, b: a - b if isinstance(a, Symbol) else -b + a),
+    **dict.fromkeys(("div", "truediv", "true_divide"), lambda a, b: a / b),
+    "rsub": lambda a, b: -a + b,
     "neg": lambda a: -a,
 }
+"""torch's functions on symbols; tensors of one number stand on either side."""
 
 
 def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
@@ -429,15 +406,7 @@ def with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
         calls = [call for number in numbers if (call := rows[number].call) is not None]
         t = torch.stack([call.t for call in calls])
         to = None if calls[0].to is None else torch.stack([call.to for call in calls])
-        columns = _listed(columns_of(denoiser, kind, t, to))
+        columns = mapped(columns_of(denoiser, kind, t, to), lambda part: part if part.requires_grad else part.tolist())
         for place, (number, call) in enumerate(zip(numbers, calls, strict=True)):
-            done[number] = replace(rows[number], call=replace(call, columns=_at(columns, place)))
+            done[number] = replace(rows[number], call=replace(call, columns=mapped(columns, itemgetter(place))))
     return done
-
-
-def _listed(columns: TimeColumns) -> TimeColumns:
-    return mapped(columns, lambda part: part if part.requires_grad else part.tolist())
-
-
-def _at(columns: TimeColumns, place: int) -> TimeColumns:
-    return mapped(columns, lambda part: part[place])

@@ -195,13 +195,10 @@ def exported_scan(transport: Transport) -> ExportedProgram:
     z = torch.randn(BATCH, *transport.noise_shape)
     condition = transport.conditions(BATCH, None, 0)
     noise = torch.randn(len(arrays.point) + 1, arrays.first.shape[1], *z.shape)
-    fixed: dict[str, Any] = dict.fromkeys(("start", "first", "width"))
-    free: dict[str, Any] = pytree.tree_map(
-        lambda part: {0: rows}, {name: part for name, part in inputs.items() if name not in fixed}
-    )
+    fixed = ("start", "first", "width")
     dynamic: dict[str, Any] = {
         "z": {0: n},
-        "inputs": {**free, **fixed},
+        "inputs": {k: None if k in fixed else pytree.tree_map(lambda part: {0: rows}, part) for k, part in inputs.items()},
         "condition": _free(condition, n),
         "noise": {0: rows + 1, 2: n},
     }

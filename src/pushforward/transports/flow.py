@@ -92,8 +92,7 @@ class Flow(Transport):
         arguments = {name: value for name, value in spec.describe(self.solver).items() if name not in ("part", "opaque")}
         given = ", ".join(f"{name}={value}" for name, value in arguments.items())
         grid = self._where()
-        where = grid if isinstance(grid, str) else "given times"
-        where = where if self.learned is None else "given times, with a learned table"
+        where = (grid if isinstance(grid, str) else "given times") + (", with a learned table" if self.learned else "")
         inner = trained(self.denoiser)
         model = type(self.denoiser).__name__ if inner is None else f"{inner.prediction} on {type(inner.path).__name__}"
         guided = "" if inner is None or inner is self.denoiser else f", {type(self.denoiser).__name__}"
@@ -123,14 +122,12 @@ class Flow(Transport):
     def calls(self) -> int:
         """Network evaluations per sample, guidance included; of an adaptive solver, those of the sample of seed 0."""
         table = self._tables.table(self.denoiser, self._times)
-        return self._counted() if isinstance(table, NotAffine) else table.calls(self.denoiser)
-
-    def _counted(self) -> int:
-        counted = _Counted(self.denoiser, dry=not self.solver.adaptive)
-        shape = self.noise_shape if self.solver.adaptive else (1,)
+        if not isinstance(table, NotAffine):
+            return table.calls(self.denoiser)
+        counted = _Counted(self.denoiser)
         with torch.no_grad():
             draws = ExampleDraws(0, 1, device=self.device)
-            state = self._at_start(draws.normal(shape))
+            state = self._at_start(draws.normal(self.noise_shape))
             self._last(stepped(self.solver, counted, state, self._times, self.conditions(1, None, 0), draws))
         return counted.count
 
@@ -163,9 +160,6 @@ class Flow(Transport):
         if log_snr != -math.inf:
             raise UsageError(f"The path {type(path).__name__} ends at t = 1, where there is only noise; got {t}.")
         return True
-
-    def _width(self, t: float, s: float) -> float:
-        return float(self._edge(t).sigma / self._edge(s).sigma)
 
     def walk(
         self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
@@ -219,9 +213,9 @@ class Flow(Transport):
         if start == stop:
             return x
         if self._beyond(start):
-            return self.solve(x * self._width(high, start), high, stop, condition, draws)
+            return self.solve(x * float(self._edge(high).sigma / self._edge(start).sigma), high, stop, condition, draws)
         if self._beyond(stop):
-            return self.solve(x, start, high, condition, draws) * self._width(stop, high)
+            return self.solve(x, start, high, condition, draws) * float(self._edge(stop).sigma / self._edge(high).sigma)
         if start == 0:
             x, start = x * float(self._edge(low).alpha), low
         if stop == 0 and (start <= low or self.steps == 1):
@@ -274,14 +268,14 @@ class Flow(Transport):
 
 
 class _Counted:
-    """A denoiser that counts network evaluations of one example; a dry one calls no network."""
+    """A denoiser that counts network evaluations of one example."""
 
-    def __init__(self, denoiser: Predictor, dry: bool) -> None:
-        self.denoiser, self.path, self.space, self.dry, self.count = denoiser, denoiser.path, denoiser.space, dry, 0
+    def __init__(self, denoiser: Predictor) -> None:
+        self.denoiser, self.path, self.space, self.count = denoiser, denoiser.path, denoiser.space, 0
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         self.count += self.denoiser.calls(float(t[0]))
-        return torch.zeros_like(x_t) if self.dry else self.denoiser.predict(kind, x_t, t, condition)
+        return self.denoiser.predict(kind, x_t, t, condition)
 
     def calls(self, t: float = 0.5) -> int:
         return self.denoiser.calls(t)
@@ -293,7 +287,6 @@ class Invertible(Protocol):
 
     def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
         """The noise (n, *noise_shape) that is moved to the data x (n, *shape), x in data units."""
-        ...
 
 
 @runtime_checkable
@@ -308,22 +301,18 @@ class Stepped(Protocol):
     @property
     def times(self) -> np.ndarray:
         """The N + 1 falling times, the last 0."""
-        ...
 
     @property
     def source(self) -> Source | None:
         """The source of noise; None is standard normal, where its times are noise levels."""
-        ...
 
     def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Any:
         """The same model under another solver."""
-        ...
 
     def walk(
         self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
     ) -> Iterator[tuple[float, Tensor]]:
         """(time, state) after each step."""
-        ...
 
 
 def has_steps(transport: object) -> TypeGuard[Flow]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -15,7 +14,7 @@ from pushforward.denoisers.precision import call
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.transports.flow import Invertible, has_steps
-from pushforward.transports.transport import ConditionLike, Transport, as_examples, finite
+from pushforward.transports.transport import ConditionLike, Transport, as_examples, device_of, finite
 
 
 class Observed(Protocol):
@@ -23,7 +22,6 @@ class Observed(Protocol):
 
     def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
         """A draw from p(x | z) in model units, by standard normal noise, (n, *shape) all."""
-        ...
 
 
 class Map(Transport):
@@ -83,8 +81,7 @@ class Autoencoder(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        held = next(itertools.chain(self.parameters(), self.buffers()), None)
-        return torch.device("cpu") if held is None else held.device
+        return device_of(self)
 
     def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
         """The mean code (n, c, ...) of data in model units."""

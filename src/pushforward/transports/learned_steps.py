@@ -86,7 +86,8 @@ def learn_grid(
     refuse_others(flow, "grid")
     teacher = teacher or teacher_of(flow)
     learn, judge = (Pairs.of(flow, teacher, count, first) for count, first in ((n, seed), (-(-n // 3), seed + n)))
-    parameters = Shares(_best_start(flow, learn, batch))
+    tried = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in GRIDS)]
+    parameters = Shares(min(tried, key=lambda candidate: learn.error(along(candidate), batch)))
     optimizer = torch.optim.Adam(parameters.parameters(), lr=lr)
     before = judge.error(along(flow), batch)
     best, least, error = flow.times.tolist(), before, before
@@ -105,11 +106,6 @@ def learn_grid(
         if watch is not None:
             watch(i + 1, error)
     return LearnedGrid(best, before, least)
-
-
-def _best_start(flow: Flow, pairs: Pairs, batch: int) -> Flow:
-    tried = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in GRIDS)]
-    return min(tried, key=lambda candidate: pairs.error(along(candidate), batch))
 
 
 def teacher_of(flow: Flow) -> Flow:
@@ -234,7 +230,6 @@ class TableLearning:
     to_data: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        """The distances in a sentence."""
         return (
             f"distance to the many-step samples on {self.n} new examples of noise (RMS, standard deviations): "
             f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
@@ -312,14 +307,20 @@ def _learned(
     rounds, batch = size
     numbers = _Numbers(start)
     predictor = _Recomputed(start.denoiser)
-    optimizer = torch.optim.Adam(numbers.groups(), betas=(0.9, 0.99))
+    groups = [
+        {"params": [numbers.added, numbers.moved], "lr": RATES["coefficients"]},
+        {"params": [*numbers.grid.parameters()], "lr": RATES["grid"]},
+    ]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     rates = [group["lr"] for group in optimizer.param_groups]
     best, least = numbers.table(), choice.error(along(start), batch)
     interval, error = max(1, rounds // 20), least
     for i in range(rounds):
         optimizer.zero_grad()
         table, grid = numbers()
-        fit.some(i, batch).loss(_solve(start, predictor, table, grid)).backward(inputs=numbers.parameters)
+        fit.some(i, batch).loss(_solve(start, predictor, table, grid)).backward(
+            inputs=[part for group in groups for part in group["params"]]
+        )
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * min(1.0, 10 * (i + 1) / rounds) * (1 - i / rounds)
         optimizer.step()
@@ -366,16 +367,6 @@ class _Numbers:
         base = self._compiled(grid)
         times = self._path.time(self._path.log_snr(base.times) + self.moved).clamp(*self._path.ends)
         return General(base.kinds, times, base.weights + self._units * self.added, base.stops), grid
-
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        return [self.added, self.moved, *self.grid.parameters()]
-
-    def groups(self) -> list[dict[str, object]]:
-        return [
-            {"params": [self.added, self.moved], "lr": RATES["coefficients"]},
-            {"params": list(self.grid.parameters()), "lr": RATES["grid"]},
-        ]
 
     def table(self) -> LearnedTable | None:
         with torch.no_grad():

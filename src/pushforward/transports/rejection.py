@@ -45,10 +45,6 @@ class Tally:
         """The share of draws that were refused, from 0 to 1."""
         return self.refused / max(1, self.drawn)
 
-    def add(self, drawn: int, refused: int) -> None:
-        """Count further draws."""
-        self.drawn, self.refused = self.drawn + drawn, self.refused + refused
-
 
 _tallies: list[Tally] = []
 _off: list[bool] = []
@@ -157,7 +153,7 @@ class Redrawing:
             parts: The parts, in the order of their samples.
             draw: (condition, draws) -> samples in data units.
         """
-        for turn in range(1, _turns(bool(_unmet_allowed)) + 1):
+        for turn in range(1, (min(TURNS, MEASURED) if _unmet_allowed else TURNS) + 1):
             for part in parts:
                 if self.hopeless:
                     break
@@ -171,8 +167,7 @@ class Redrawing:
         condition = condition_at(part.condition, waiting)
         again = draw(condition, ExampleDraws(seeds, name=f"{draws.name}/again {turn}", device=draws.device))
         part.x[waiting] = again
-        valid = self.space.valid(again)
-        assert valid is not None, "the data has constraints"
+        valid: Any = self.space.valid(again)
         self._drawn(turn, [seed for seed, met in zip(seeds, valid.tolist(), strict=True) if not met], len(valid))
         part.waiting = waiting[~valid]
         if len(part.waiting):
@@ -203,9 +198,8 @@ class Redrawing:
             Diverged: With their number, outside of `unmet_kept`.
         """
         if self.hopeless:
-            drawn, met = self.tally.drawn, self.tally.drawn - self.tally.refused
-            some = f"{met:,} of {drawn:,} draws meet" if met > 1 else f"{'One' if met else 'None'} of {drawn:,} draws meets"
-            raise self._given_up(f"{some} {named_constraints(self.space, every=True)}")
+            drawn, refused = self.tally.drawn, self.tally.refused
+            raise self._given_up(f"{drawn - refused:,} of {drawn:,} draws meet {named_constraints(self.space, every=True)}")
         if self.unmet and not _unmet_allowed:
             raise self._given_up(_broken(self.space, self.unmet, self.n, TURNS))
 
@@ -213,9 +207,10 @@ class Redrawing:
         broken = [] if self._refused is None else _broken_by(self.space, self._refused)
         several = len(getattr(self.space, "constraints", ())) > 1
         what += f"; draws break {listing(quoted(each.text) for each in broken)}" if several and broken else ""
-        sums = any("==" in each.text and each.quoted is None for each in broken)
-        other = ", or leave one of its columns out and compute it from the others, since numbers hardly ever meet an equation"
-        return Diverged(f"{what}. Train for longer, or without this constraint{other if sums else ''}.", what=what)
+        advice = (
+            "Train for longer, or without this constraint; of an equation leave one column out and compute it from the others."
+        )
+        return Diverged(f"{what}. {advice}", what=what)
 
     def _drawn(self, turn: int, refused: Sequence[int], drawn: int) -> None:
         self._count(drawn, len(refused))
@@ -223,7 +218,8 @@ class Redrawing:
 
     def _count(self, drawn: int, refused: int) -> None:
         for tally in (self.tally, *_tallies):
-            tally.add(drawn, refused)
+            tally.drawn += drawn
+            tally.refused += refused
 
     def _count_unmet(self, unmet: int) -> None:
         self.unmet += unmet
@@ -248,7 +244,7 @@ def warn_broken(space: Space, x: Tensor) -> None:
     """Warn of samples in data units that break a constraint still."""
     valid = space.valid(x)
     if valid is not None and not valid.all():
-        warn(f"{_broken(space, int((~valid).sum()), len(valid), _turns(True))}; they are scored as they are.", stacklevel=2)
+        warn(f"{_broken(space, int((~valid).sum()), len(valid), MEASURED)}; they are scored as they are.", stacklevel=2)
 
 
 def named_constraints(space: Space, every: bool = False) -> str:
@@ -266,7 +262,3 @@ def _broken_by(space: Space, x: Tensor) -> list[Any]:
 
 def _broken(space: Space, broken: int, n: int, turns: int) -> str:
     return f"{broken:,} of {n:,} samples do not meet {named_constraints(space, every=True)} after {turns} further draws each"
-
-
-def _turns(measured: bool) -> int:
-    return min(TURNS, MEASURED) if measured else TURNS

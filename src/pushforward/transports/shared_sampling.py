@@ -60,11 +60,8 @@ def _shared(
         own = transport.part(*parts[rank], wanted, seed, redrawing)[0] if rank < len(parts) else None
         redrawing.join(_summed)
         for source, (start, size) in enumerate(parts):
-            x = (
-                own
-                if own is not None and source == rank
-                else torch.empty(size, *transport.space.shape, dtype=transport.space.precision)
-            )
+            empty = torch.empty(size, *transport.space.shape, dtype=transport.space.precision)
+            x = own if own is not None and source == rank else empty
             torch.distributed.broadcast(x, source)
             yield x, transport.given(start, size, wanted, seed)
 

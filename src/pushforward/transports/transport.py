@@ -68,8 +68,7 @@ class Transport(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        held = next(itertools.chain(self.parameters(), self.buffers()), None)
-        return torch.device("cpu") if held is None else held.device
+        return device_of(self)
 
     def conditions(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """The conditions of n samples on the transport's device: values and masks by name; None for a model without any.
@@ -80,7 +79,7 @@ class Transport(nn.Module, ABC):
         Raises:
             UsageError: For names that the model does not know, another number of values than n, or values that do not exist.
         """
-        values = self._request().values(n, condition, seed)
+        values = self._values(n, condition, seed)
         return None if values is None else {name: value.to(self.device) for name, value in values.items()}
 
     def sample(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
@@ -142,7 +141,11 @@ class Transport(nn.Module, ABC):
 
     def wanted(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """The values of conditions that were asked for, of n samples; None where nothing was."""
-        return None if condition is None else self._request().values(n, condition, seed)
+        return None if condition is None else self._values(n, condition, seed)
+
+    def _values(self, n: int, condition: ConditionLike, seed: int) -> Condition:
+        space = self.space
+        return Request(space.conditions, space.names, () if space.names else space.columns).values(n, condition, seed)
 
     def read(self, n: int, condition: ConditionLike) -> Condition:
         """Conditions of n examples in data units, where names of classes and texts may stand as in `sample`, as tensors.
@@ -157,10 +160,6 @@ class Transport(nn.Module, ABC):
         values = self.conditions(n, condition, 0) or {}
         named = {name: {name, *kind.entries} for name, kind in self.space.conditions.items()}
         return {name: value for name, value in values.items() if named.get(name, {name}) & set(condition)}
-
-    def _request(self) -> Request:
-        space = self.space
-        return Request(space.conditions, space.names, () if space.names else space.columns)
 
     def given(self, start: int, size: int, wanted: Condition, seed: int) -> Condition:
         """The conditions of some of the samples; see `part`."""
@@ -195,6 +194,12 @@ class Transport(nn.Module, ABC):
         x = finite(self(self.noise(draws), condition, draws))
         x = self.space.to_data(x).float().cpu()
         return self.space.finished(x, condition, draws.stream("digits").normal)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where the weights of a module are; the CPU without any."""
+    held = next(itertools.chain(module.parameters(), module.buffers()), None)
+    return torch.device("cpu") if held is None else held.device
 
 
 def as_examples(space: Space, x: Any) -> Tensor:
