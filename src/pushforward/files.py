@@ -44,17 +44,16 @@ def parse_json(content: str | bytes, infinite: bool = False) -> Any:
         raise ValueError("it holds too many values")
     try:
         value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=float if infinite else _constant, parse_float=_float, parse_int=_whole
+            text, object_pairs_hook=_object, parse_constant=float if infinite else _float, parse_float=_float, parse_int=_whole
         )
+        deep = isinstance(value, (dict, list)) and _depth(value) > DEEPEST
     except RecursionError:
-        raise ValueError(_DEEP) from None
-    _check_depth(value)
+        deep = True
+    if deep:
+        raise ValueError(f"it is nested more than {DEEPEST} deep")
     if "\\ud" in text.lower():
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError is a ValueError
     return value
-
-
-_DEEP = f"it is nested more than {DEEPEST} deep"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -64,14 +63,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return named
 
 
-def _constant(word: str) -> Any:
-    raise ValueError(f"{word} is no number of JSON")
-
-
 def _float(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise ValueError("a number is too large")
+        raise ValueError(f"{digits:.20} is no finite number")
     return value
 
 
@@ -81,19 +76,9 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(DEEPEST):
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                inner += [part for part in item.values() if isinstance(part, (dict, list))]
-            elif isinstance(item, list):
-                inner += [part for part in item if isinstance(part, (dict, list))]
-        if not inner:
-            return
-        level = inner
-    raise ValueError(_DEEP)
+def _depth(value: dict[str, Any] | list[Any]) -> int:
+    parts = value.values() if isinstance(value, dict) else value
+    return 1 + max((_depth(part) for part in parts if isinstance(part, (dict, list))), default=0)
 
 
 MOST_BYTES = 16 << 20
@@ -118,23 +103,18 @@ def opened(path: Path) -> BufferedReader:
     except PermissionError as error:
         raise CheckpointError(f"{path} may not be read by this user: permission is missing. Ask its owner.") from error
     except (OSError, ValueError) as error:
-        if isinstance(error, ValueError) or not _is_plain(path):
-            raise _not_plain(path) from error
-        raise
+        if isinstance(error, OSError) and stat.S_ISREG(os.lstat(path).st_mode):
+            raise
+        raise _not_plain(path) from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise _not_plain(path)
     return os.fdopen(handle, "rb")
 
 
-def _is_plain(path: Path) -> bool:
-    return stat.S_ISREG(os.lstat(path).st_mode)
-
-
 def _not_plain(path: Path) -> CheckpointError:
-    link = os.path.islink(path)
-    what, whole = ("a link", "what it leads to") if link else ("a folder, a pipe or a device", "the file")
-    return CheckpointError(f"{path} cannot be read: it is no regular file but {what}. Put a copy of {whole} in its place.")
+    what = "a link" if os.path.islink(path) else "a folder, a pipe or a device"
+    return CheckpointError(f"{path} cannot be read: it is no regular file but {what}. Put a copy of the file in its place.")
 
 
 def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -166,14 +146,6 @@ def plain_path(path: Path) -> Path:
     return path
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(itertools.islice(entries, MOST_ENTRIES + 1))
-    except OSError as error:
-        raise CheckpointError(f"{folder} cannot be read: {error.strerror or error}.") from error
-
-
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
@@ -186,10 +158,8 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f"{path} is missing. Restore it from a copy.") from error
     except CheckpointError:
         raise
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}. Check the path and its rights.") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} cannot be read: it is no JSON ({error}). Restore it from a copy.") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}. Restore it from a copy.") from error
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -233,13 +203,18 @@ def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] |
     Raises:
         CheckpointError: Naming the first; or if the disk does not list a folder.
     """
-    waiting, names, count = [folder], set(inside), 0
+    waiting, names, left = [folder], set(inside), MOST_ENTRIES
     while waiting:
         place = waiting.pop()
-        for entry in _entries(place):
-            count += 1
-            if count > MOST_ENTRIES:
-                raise CheckpointError(f"{place} holds more than {MOST_ENTRIES:,} entries: it is no folder of a run.")
+        try:
+            with os.scandir(place) as listed:
+                entries = list(itertools.islice(listed, left + 1))
+        except OSError as error:
+            raise CheckpointError(f"{place} cannot be read: {error.strerror or error}.") from error
+        left -= len(entries)
+        if left < 0:
+            raise CheckpointError(f"{place} holds more than {MOST_ENTRIES:,} entries: it is no folder of a run.")
+        for entry in entries:
             if place == folder and known is not None and entry.name not in known and not entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):

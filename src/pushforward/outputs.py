@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -41,17 +40,10 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
         UsageError: With the alternatives.
     """
     known, ending = space.endings, path.suffix.lower()
-    if not path.name or path.name == ".." or path.name.lower() in known:
-        raise UsageError(f'"{path}" has no name before its ending: expected samples.png, or a new folder, ./samples.')
-    above = next(parent for parent in path.absolute().parents if parent.exists())
-    if not above.is_dir():
-        raise UsageError(f"{path} cannot be made: {above} is a file, expected a folder. Choose another `out`.")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists already. Choose another `out`, or add `overwrite=True`.")
     if path.is_dir():
         check_replaceable(path)
-    elif path.exists() and not path.suffix:
-        raise UsageError(f"{path} is a file; samples without an ending are written as a folder. Choose another `out`.")
     if ending not in known:
         drawn = " Only data of 2 columns can be drawn." if ending in PICTURES and space.as_points else ""
         raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose an ending of {", ".join(known.values())}.{drawn}')
@@ -167,7 +159,11 @@ def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: boo
         "": partial(_folder, zoom=zoom or 1),
     }
     if isinstance(space, TableSpace):
-        writers |= {".csv": _table, ".tsv": partial(_table, separator="\t"), ".parquet": _parquet}
+        writers |= {
+            ".csv": _table,
+            ".tsv": partial(_table, separator="\t"),
+            ".parquet": lambda path, _, n, parts: write_parquet(path, [space.frame(x) for x, _ in parts]),
+        }
     with replacing(path) as temporary:
         writers[path.suffix.lower()](temporary, space, n, parts)
 
@@ -179,26 +175,18 @@ def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
             for number, (x, condition) in enumerate(parts):
                 array = space.quantise(x)
                 if number == 0:
-                    _header(file, (n, *array.shape[1:]), array.dtype)
+                    header = {"descr": array.dtype.str, "fortran_order": False, "shape": (n, *array.shape[1:])}
+                    np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
                 file.write(array.tobytes())
                 for name in space.conditions:
                     if condition is not None and name in condition:
                         conditions.setdefault(name, []).append(condition[name].cpu().numpy())
-        for name, chunks in conditions.items():
-            _write(archive, name, np.concatenate(chunks).astype(np.int64 if name == "label" else np.float32))
-            if space.conditions[name].entries:
-                _write(archive, f"{name}_names", np.array(space.conditions[name].entries))
-
-
-def _write(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
-    with archive.open(f"{name}.npy", "w") as file:
-        _header(file, array.shape, array.dtype)
-        file.write(np.ascontiguousarray(array).tobytes())
-
-
-def _header(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    entry = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, entry)
+        types = {"label": np.int64}
+        arrays = {name: np.concatenate(given).astype(types.get(name, np.float32)) for name, given in conditions.items()}
+        names = {f"{name}_names": np.array(space.conditions[name].entries) for name in arrays if space.conditions[name].entries}
+        for name, values in (arrays | names).items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, values, allow_pickle=False)
 
 
 def _csv(path: Path, space: Space, n: int, parts: Parts, separator: str = ",") -> None:
@@ -219,10 +207,6 @@ def _table(path: Path, space: TableSpace, n: int, parts: Parts, separator: str |
             writer.writerow(space.names)
         for x, _ in parts:
             writer.writerows(space.records(x))
-
-
-def _parquet(path: Path, space: TableSpace, n: int, parts: Parts) -> None:
-    write_parquet(path, [space.frame(x) for x, _ in parts])
 
 
 def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:

@@ -39,12 +39,8 @@ def image(picture: np.ndarray) -> Image.Image:
     """
     from PIL import Image
 
-    if picture.dtype != np.uint8 or picture.ndim != 3:
-        raise ValueError(f"A picture is uint8 (height, width, channels), got {picture.dtype} {picture.shape}.")
-    channels = picture.shape[-1]
-    if channels <= 2:
-        return Image.fromarray(np.ascontiguousarray(picture[..., 0]))
-    return Image.fromarray(np.ascontiguousarray(picture[..., : 4 if channels == 4 else 3]))
+    shown = picture[..., 0] if picture.shape[-1] <= 2 else picture[..., : 4 if picture.shape[-1] == 4 else 3]
+    return Image.fromarray(np.ascontiguousarray(shown))
 
 
 def legible(images: np.ndarray) -> int:
@@ -63,14 +59,9 @@ def grid_picture(
         gap: Pixels between tiles; None takes 1 for small and 2 for larger tiles.
         scale: Whole factor by which every pixel is enlarged.
         paper: Gray value of the gaps and of missing tiles, 0 to 255; None leaves them transparent.
-
-    Raises:
-        ValueError: If the array has another shape or type, or is empty.
     """
     from PIL import Image
 
-    if images.ndim != 4 or images.dtype != np.uint8 or len(images) == 0:
-        raise ValueError(f"A grid needs uint8 images (n, height, width, channels), got {images.dtype} {images.shape}.")
     count = len(images)
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
@@ -237,12 +228,7 @@ def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: in
         frames: uint8 image batches (n, height, width, channels), or points (n, d) with d >= 2; at least one frame.
         ms: Milliseconds per frame.
         scale: Whole factor by which every pixel of an image is enlarged; None makes small images `legible`.
-
-    Raises:
-        ValueError: If there are no frames.
     """
-    if not len(frames):
-        raise ValueError("An animation needs at least one frame.")
     if frames[0].ndim == 4:
         pictures = [grid_picture(frame, scale=scale or legible(frames[0])) for frame in frames]
     else:

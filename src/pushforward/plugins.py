@@ -7,7 +7,6 @@ after the same files have been named again (`pushforward.training.runs.spec.read
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 import sys
 import traceback
@@ -108,10 +107,7 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
     for plugin in needed:
         if plugin["sha256"] not in named:
             file = plugin["file"]
-            gone = (
-                "" if os.path.isfile(os.path.expanduser(file)) else " There is no such file here now: give the path where it is."
-            )
-            changed = " No file that was named has this content: it has changed since." if named else gone
+            changed = " No file that was named has this content: it has changed since." if named else ""
             raise (CheckpointError if named else RunUsageError)(
                 f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is run only when you name it: "
                 f"`plugins=[{file}]`.{changed}"

@@ -24,7 +24,6 @@ class Damaged(CheckpointError):
 
     def __init__(self, fault: str) -> None:
         super().__init__(f"These results are damaged: {fault}. Make them anew.")
-        self.fault = fault
 
 
 Reader = Callable[[Any, str], Any]
@@ -137,8 +136,7 @@ def _reader(kind: Any) -> Reader:
     if origin in (Union, types.UnionType):
         return functools.partial(_read_any, parts)
     if origin is Literal:
-        wanted = " or ".join(map(repr, parts))
-        return lambda value, where: value if value in parts else _refuse(where, wanted, value)
+        return functools.partial(_checked, lambda value: value in parts, " or ".join(map(repr, parts)))
     if origin is tuple:
         return functools.partial(_read_items, parts[0])
     if origin is not None and issubclass(origin, Mapping):
@@ -146,7 +144,11 @@ def _reader(kind: Any) -> Reader:
     if issubclass(kind, Record):
         read: Reader = kind.from_plain
         return read
-    return functools.partial(_read_number_or_text, kind)
+    accepted = (int, float) if kind is float else kind
+    wanted = {float: "a number", int: "a whole number", str: "text"}.get(kind, "a value")
+    return functools.partial(
+        _checked, lambda value: isinstance(value, accepted) and isinstance(value, bool) == (kind is bool), wanted
+    )
 
 
 def _read_items(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
@@ -163,10 +165,10 @@ def _read_named(kind: Any, value: Any, where: str) -> dict[str, Any]:
     return {str(name): read(item, f"{where}.{name}") for name, item in value.items() if item is not None or nullable}
 
 
-def _read_number_or_text(kind: Any, value: Any, where: str) -> Any:
-    accepted = (int, float) if kind is float else kind
-    fits = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)
-    return value if fits else _refuse(where, {float: "a number", int: "a whole number", str: "text"}.get(kind, "a value"), value)
+def _checked(fits: Callable[[Any], bool], wanted: str, value: Any, where: str) -> Any:
+    if not fits(value):
+        raise _wrong(where, wanted, value)
+    return value
 
 
 @functools.cache
@@ -185,10 +187,6 @@ def _read_any(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
         except CheckpointError:
             continue
     return _reader(wanted[-1])(value, where)
-
-
-def _refuse(where: str, wanted: str, value: Any) -> Any:
-    raise _wrong(where, wanted, value)
 
 
 def _wrong(where: str, wanted: str, value: Any) -> CheckpointError:

@@ -13,8 +13,6 @@ from typing import Any
 
 from pushforward.errors import UsageError, unknown
 
-_OF_SESSION = "this session"
-
 
 class Registry(Mapping[str, Any]):
     """Parts of one kind by name, the package's own first.
@@ -94,7 +92,7 @@ class Registry(Mapping[str, Any]):
             self.added.pop(name, None)
         for name, part in parts.items():
             if self.added.get(name, part) is not part:
-                owner = self._files.get(name, _OF_SESSION)
+                owner = self._files.get(name, "this session")
                 raise UsageError(f'The name "{name}" belongs to a {self.kind} of {owner}. Rename it in {file}.')
             self.add(name, part, file)
             self._files[name] = file

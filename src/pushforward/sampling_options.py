@@ -135,7 +135,7 @@ def _truncated(transport: Transport, limit: float, name: str) -> Truncated:
 
 
 def _table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | None, name: str) -> LearnedTable | None:
-    by_name = isinstance(given.get("grid"), str) and given["grid"] == "table"
+    by_name = given.get("grid") == "table"
     if not by_name and ("grid" in given or "steps" not in given):
         return None
     guidance = {option: given[option] for option in GUIDANCE if option in given}
@@ -171,10 +171,8 @@ def _grid(
 def _unlearned(
     what: str, name: str, steps: int, given: Mapping[str, Any], solver: Solver, guidance: Mapping[str, Any] | None = None
 ) -> UsageError:
-    chosen = "dpm" if solver.stochastic else given.get("solver")
-    instead = " It is stochastic: take `solver=dpm`, and learn one for that." if solver.stochastic else ""
-    learn = tuning(name, steps, chosen, guidance)
-    return UsageError(f"{name} has no {what} learned for {steps} steps of {type(solver).__name__}.{instead} Learn it: {learn}")
+    learn = tuning(name, steps, "dpm" if solver.stochastic else given.get("solver"), guidance)
+    return UsageError(f"{name} has no {what} learned for {steps} steps of {type(solver).__name__}. Learn it: {learn}")
 
 
 def tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None) -> str:

@@ -164,11 +164,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "records.py": [
         ("float(value) if math.isfinite(value) else None", "float(value)", "report_files"),
         ("and isinstance(value, bool) == (kind is bool)", "", "report_files"),
-        ("value if value in parts else", "value or", "report_files report"),
+        ("lambda value: value in parts", "bool", "report_files report"),
     ],
     "files.py": [
         ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
-        ("    _check_depth(value)\n", "", "hostile"),
+        ("and _depth(value) > DEEPEST", "and False", "hostile"),
         ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
         ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "file_doors"),
         ("    except PermissionError as error:\n", "    except KeyError as error:\n", "file_doors"),

@@ -22,7 +22,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(points - lam_s[:, None])", "(points - lam_t[:, None])", "solvers"),
         ("nodes[0][1] + slope / 2", "nodes[0][1] + slope", "solvers"),
         ("/ (newer[0] - older[0])", "/ (older[0] - newer[0])", "solvers"),
-        ('SingleStep(2, "data") if self.order == 3', 'SingleStep(2, "data") if self.order == 4', "solvers"),
+        ("self.single_start and self.order == 3", "self.single_start and self.order == 4", "solvers"),
         ("new[1] - nodes[0][1]", "nodes[0][1] - new[1]", "solvers"),
         ("[new, *nodes])", "nodes)", "solvers"),
         ("(3 / 2, -1 / 2)", "(3 / 2, 1 / 2)", "solvers"),

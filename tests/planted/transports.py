@@ -22,7 +22,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "transports/rejection.py": [
-        ("return min(TURNS, MEASURED) if measured else TURNS", "return TURNS", "table_constraints"),
+        ("(min(TURNS, MEASURED) if _unmet_allowed else TURNS)", "TURNS", "table_constraints"),
         ("            tally.unmet += unmet", "            tally.unmet = 0", "table_constraints"),
         ("        part.waiting = waiting[~valid]", "        part.waiting = waiting[:0]", "table_samples"),
         ("                if self.hopeless:\n                    break\n", "", "table_samples"),

@@ -96,7 +96,5 @@ def times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarray:
     except ValueError:
         value = math.nan
     if not 1e-3 <= value <= 1e3:
-        raise UsageError(
-            f'"{number}" in the grid "{grid}" must be a number between 0.001 and 1,000; write for example shifted:1.5.'
-        )
+        raise UsageError(f'"{number}" in the grid "{grid}" must be a number between 0.001 and 1,000, as in shifted:1.5.')
     return GRIDS[name](path, steps, **{setting: value})  # type: ignore[call-arg]

@@ -15,6 +15,7 @@ import contextvars
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -307,7 +308,7 @@ def _learned(
     rounds, batch = size
     numbers = _Numbers(start)
     predictor = _Recomputed(start.denoiser)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [numbers.added, numbers.moved], "lr": RATES["coefficients"]},
         {"params": [*numbers.grid.parameters()], "lr": RATES["grid"]},
     ]

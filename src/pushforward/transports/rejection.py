@@ -207,9 +207,7 @@ class Redrawing:
         broken = [] if self._refused is None else _broken_by(self.space, self._refused)
         several = len(getattr(self.space, "constraints", ())) > 1
         what += f"; draws break {listing(quoted(each.text) for each in broken)}" if several and broken else ""
-        advice = (
-            "Train for longer, or without this constraint; of an equation leave one column out and compute it from the others."
-        )
+        advice = "Train for longer, or without this constraint; of an equation leave a column out and compute it from the others."
         return Diverged(f"{what}. {advice}", what=what)
 
     def _drawn(self, turn: int, refused: Sequence[int], drawn: int) -> None:
