@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["BLOCK", "BlockDraws", "Draws", "ExampleDraws", "key"]
-
 BLOCK = 64
 """Examples that share a key in training; micro-batches and processes own whole blocks."""
 
@@ -81,7 +79,9 @@ class ExampleDraws(Draws):
         name: str = "sample",
         device: torch.device | str = "cpu",
     ) -> None:
-        self.seeds: Sequence[int] = _consecutive(int(seed), n) if isinstance(seed, (int, np.integer)) else [*map(int, seed)]
+        self.seeds: Sequence[int] = (
+            range(int(seed), int(seed) + (1 if n is None else n)) if isinstance(seed, (int, np.integer)) else [*map(int, seed)]
+        )
         assert n in (None, len(self.seeds)), "one seed for each sample"
         self.n, self.name, self.device = len(self.seeds), name, device
         self._stream, self._calls, self._philox = key("rows", name), 0, _Philox()
@@ -106,10 +106,6 @@ class ExampleDraws(Draws):
     def stream(self, name: str, interval: int = 1) -> ExampleDraws:
         """The same samples under another name; ``interval`` has no meaning where there are no steps."""
         return ExampleDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
-
-
-def _consecutive(seed: int, n: int | None) -> range:
-    return range(seed, seed + (1 if n is None else n))
 
 
 class BlockDraws(Draws):

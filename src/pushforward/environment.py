@@ -74,26 +74,16 @@ SPINS = "2000"
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """With any of them set, the user has chosen."""
 
-_too_late = _chosen = False
-
 
 def choose() -> None:
     """Set GOMP_SPINCOUNT where the user has set none of `VARIABLES` and torch, which reads it once, has not been imported.
 
     Child processes inherit it. Other OpenMP libraries, such as macOS's, do not read it.
     """
-    global _too_late, _chosen
-    if any(name in os.environ for name in VARIABLES):
-        return
-    _too_late = "torch" in sys.modules
-    if not _too_late:
+    if "torch" not in sys.modules and not any(name in os.environ for name in VARIABLES):
         os.environ["GOMP_SPINCOUNT"] = SPINS
-        _chosen = True
 
 
 def report() -> str:
-    """The choice and its origin, in words."""
-    if _too_late:
-        return f"OpenMP's default: torch was imported before pushforward, or set GOMP_SPINCOUNT={SPINS} before Python starts."
-    present = ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ)
-    return f"{present} ({'set by pushforward' if _chosen else 'from the environment'})" if present else "OpenMP's default"
+    """The variables that say how OpenMP's threads wait, in words."""
+    return ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ) or "OpenMP's default"

@@ -7,8 +7,6 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["exports"]
-
 
 def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
     """The module-level ``__getattr__`` of a package.

@@ -14,6 +14,7 @@ from pushforward.annotated import misfit
 from pushforward.errors import CheckpointError
 from pushforward.registries import PARTS, concrete
 
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -40,11 +41,6 @@ def plugins(kind: type) -> list[type]:
     return list(concrete(PARTS.added, kind).values())
 
 
-def _arguments(part: type) -> list[inspect.Parameter]:
-    wanted = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return [p for p in inspect.signature(part).parameters.values() if p.kind in wanted]
-
-
 def describe(value: Any) -> Any:
     """A plain, JSON-ready description of a part; numbers, strings, lists and dicts are unchanged.
 
@@ -59,7 +55,9 @@ def describe(value: Any) -> Any:
         return {str(name): describe(item) for name, item in value.items()}
     part = type(value)
     try:
-        arguments = {p.name: describe(getattr(value, p.name)) for p in _arguments(part)}
+        arguments = {
+            p.name: describe(getattr(value, p.name)) for p in inspect.signature(part).parameters.values() if p.kind in _NAMED
+        }
     except (AttributeError, ValueError):  # ValueError: a class without a signature, such as a tensor's
         return {"part": part.__name__, "opaque": True}
     return {"part": part.__name__, **arguments}

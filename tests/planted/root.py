@@ -71,7 +71,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "draws.py": [
         ("self._philox.at(seed, self._stream", "self._philox.at(self.seeds[0], self._stream", "draws splitting"),
-        ("range(seed, seed + (1 if", "range(seed, seed + (2 if", "splitting"),
+        ("int(seed) + (1 if", "int(seed) + (2 if", "splitting"),
         ("= 0, 0, 0, call", "= 0, 0, 0, 0", "draws"),
         ('text = "\\x1f".join', 'text = "".join', "draws"),
         ("first + at // BLOCK)", "at // BLOCK)", "draws"),

@@ -216,14 +216,9 @@ def known_columns(transport: Transport) -> tuple[str, Known]:
     for name, kind in transport.space.conditions.items():
         if isinstance(kind, Known):
             return name, kind
-    if transport.space.columns and not transport.space.names:
-        raise UsageError(
-            "Missing cells are filled in by models of tables, and this is a model of vectors: its file was read as vectors. "
-            "Train it again with `table=True`, which reads the file as a table."
-        )
     raise UsageError(
         "Missing cells are filled in by models of tables that were trained by flow, ddpm or edm, and this is none: "
-        "`pushforward train flow --data FILE`."
+        "`pushforward train flow --data FILE`, with `table=True` where the file is read as vectors."
     )
 
 
@@ -238,7 +233,6 @@ def _imputed(
     seed: int,
     batch: int,
 ) -> Imputed:
-    """The tables with the gaps of the chosen columns filled; a draw of row i comes from its number and ``seed + i`` alone."""
     name, kind = known_columns(transport)
     draws, seed, batch = whole("draws", draws, 1), whole("seed", seed), whole("batch", batch, 1)
     space = transport.space

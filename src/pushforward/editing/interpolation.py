@@ -222,8 +222,6 @@ def _check_deterministic(transport: Transport) -> None:
 def _along(
     transport: Transport, a: Tensor, b: Tensor, frames: int, condition: Condition, interpolation: str, batch: int
 ) -> Tensor:
-    if batch < 1:
-        raise UsageError(f"A batch has at least 1 example; got {batch}.")
     with torch.no_grad():
         parts = _line(a, b, frames, interpolation).split(batch)
         x = torch.cat([transport(part, _repeated(condition, len(part))) for part in parts])

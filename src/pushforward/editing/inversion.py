@@ -154,7 +154,7 @@ class _Part:
         for i in range(steps + 1):
             with torch.enable_grad():
                 x = self.transport(z, self.condition)
-                pull = self.search.prior * _off_norm(z)
+                pull = self.search.prior * ((z.flatten(1).square().mean(1) + 1e-12).sqrt() - 1).square()
                 (slope,) = torch.autograd.grad((x - target).square().flatten(1).mean(1).sum() + pull.sum(), z)
             error = self._error(x.detach(), target)
             first = error.view(-1, self.starts).amin(1).repeat_interleave(self.starts) if i == 0 else first
@@ -178,10 +178,6 @@ class _Part:
         return Inversion(z[at].cpu(), x.float().cpu(), errors[at].sqrt().cpu(), first[at].sqrt().cpu(), held)
 
 
-def _off_norm(z: Tensor) -> Tensor:
-    return ((z.flatten(1).square().mean(1) + 1e-12).sqrt() - 1).square()
-
-
 def _together(conditions: list[Condition]) -> Condition:
     held = [condition for condition in conditions if condition is not None]
     return {name: torch.cat([condition[name] for condition in held]) for name in held[0]} if held else None
@@ -196,10 +192,6 @@ Events = Callable[[str], None]
 """A function that is called with one line for each event of a long search."""
 
 
-def _silent(line: str) -> None:
-    return None
-
-
 def between(
     transport: Transport,
     ends: tuple[Tensor, Tensor],
@@ -209,7 +201,7 @@ def between(
     autoencoder: Autoencoder | None = None,
     interpolation: str = "spherical",
     batch: int = BATCH,
-    events: Events = _silent,
+    events: Events = lambda line: None,
 ) -> Tensor:
     """Data between two given examples.
 
@@ -250,7 +242,7 @@ def variations(
     condition: ConditionLike = None,
     *,
     batch: int = BATCH,
-    events: Events = _silent,
+    events: Events = lambda line: None,
 ) -> tuple[Transport, ConditionLike]:
     """The sampler of variations of a given example, and the condition to sample it under.
 

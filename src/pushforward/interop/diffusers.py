@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from pathlib import Path as File
 from typing import Any
@@ -62,14 +60,11 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = parse_json(read_whole(path.resolve()), infinite=True)
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} is missing. Expected a folder that a diffusers pipeline of a UNet2DModel was saved to (save_pretrained)."
-        ) from None
-    except CheckpointError:
-        raise
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}. Restore the file, or save the pipeline again.") from error
+        raise CheckpointError(
+            f"{path} cannot be read: {error}. Expected a folder that a diffusers pipeline of a UNet2DModel was saved to "
+            "(save_pretrained)."
+        ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is damaged: it holds no settings. Restore the file, or save the pipeline again.")
     return content
@@ -95,13 +90,20 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
     if config.get("quantization_config"):
         raise UsageError(f"The weights of {folder} are quantised; save the pipeline in float32.")
     if not any((folder / f"{WEIGHTS}.safetensors{end}").is_file() for end in ("", ".index.json")):
-        _refuse_missing(folder)
+        raise UsageError(
+            f"{folder / WEIGHTS}.safetensors is missing. Weights as pickle (.bin, .pt) can run code and are never opened: where "
+            "you trust them, save them again with diffusers: pipeline.save_pretrained(NEW, safe_serialization=True)."
+        )
     for path in sorted(folder.glob("*.safetensors")):
         check_tensors(path.resolve())  # a folder of a cache of downloads holds links
-    with _readable(folder):
+    from safetensors import SafetensorError
+
+    try:
         network, loading = getattr(library(), kind).from_pretrained(
             str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
         )
+    except (OSError, SafetensorError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise CheckpointError(f"The network of {folder} cannot be read: {error}. Restore its files, or save it again.") from error
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if loading[what]:
             raise CheckpointError(
@@ -109,27 +111,6 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
                 f"{len(loading[what])} in all). Restore both files."
             )
     return network.float().to(memory_format=torch.channels_last)
-
-
-@contextlib.contextmanager
-def _readable(folder: Path) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError, ValueError, RuntimeError, TypeError, KeyError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"The network of {folder} cannot be read: {first} Restore its files, or save it again.") from error
-
-
-def _refuse_missing(folder: Path) -> None:
-    pickles = sorted(path.name for end in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(end))
-    if pickles:
-        raise UsageError(
-            f"{folder} has its weights as pickle only ({pickles[0]}), which can run code and is never opened. Where you trust "
-            "it, save it again with diffusers: pipeline.save_pretrained(NEW, safe_serialization=True)."
-        )
-    raise CheckpointError(f"{folder / WEIGHTS}.safetensors is missing. Restore the file, or save the pipeline again.")
 
 
 DISCRETE = (
@@ -178,10 +159,6 @@ def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
         betas = make(**given).betas.double()
     except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"diffusers makes no schedule of these settings of the sampler: {error}.") from error
-    if given.get("num_train_timesteps", len(betas)) != len(betas):
-        raise UsageError(
-            f"The sampler has {len(betas)} trained_betas for {given['num_train_timesteps']} levels; expected one for each."
-        )
     if len(betas) > 1 and betas[-1] == 1:
         before = float(torch.prod(1 - betas[:-1]))
         # log-SNR must fall from level to level, and the last but one may lie below what diffusers puts at the last
@@ -291,19 +268,13 @@ def _checked_config(unet: nn.Module) -> dict[str, Any]:
     if not isinstance(unet, library().UNet2DModel):
         raise UsageError(f"DiffusersUNet takes a UNet2DModel or its configuration, got a {type(unet).__name__}.")
     config = config_of(unet)
-    if config["in_channels"] != config["out_channels"]:
-        raise UsageError(
-            f"This UNet2DModel takes {config['in_channels']} channels and gives {config['out_channels']}: networks that put out "
-            "a variance, or take an image, are not read. Expected as many out as in."
-        )
-    if config["time_embedding_type"] != "positional":
-        raise UsageError(
-            f'This UNet2DModel embeds time as "{config["time_embedding_type"]}"; expected "positional", which takes any time.'
-        )
-    if config["class_embed_type"] is not None:
-        raise UsageError(
-            f'This UNet2DModel embeds classes as "{config["class_embed_type"]}"; expected a table (num_class_embeds) or none.'
-        )
+    wanted = {"out_channels": config["in_channels"], "time_embedding_type": "positional", "class_embed_type": None}
+    for name, value in wanted.items():
+        if config[name] != value:
+            raise UsageError(
+                f"This UNet2DModel has {name}={config[name]!r}; expected {value!r}. Networks that put out a variance, take an "
+                "image, or embed times or classes in other ways are not read."
+            )
     return config
 
 
@@ -347,18 +318,12 @@ def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoise
 def _sampler(folder: File) -> str:
     index = read_json(folder / "model_index.json")
     parts = {name: value for name, value in index.items() if not name.startswith("_") and isinstance(value, list) and any(value)}
-    for name in ("unet", "scheduler"):
-        if name not in parts or len(parts[name]) != 2:
-            raise UsageError(f"{folder}/model_index.json names no {name}; expected a pipeline of a UNet2DModel and a sampler.")
-    for name, (module, class_name) in ((name, value) for name, value in parts.items() if len(value) == 2):
-        if module != "diffusers":
-            raise UsageError(f"The {name} of {folder} is {module}.{class_name}: only diffusers' own classes are read.")
-    others = sorted(parts.keys() - {"unet", "scheduler"})
-    if others:
-        raise UsageError(f"{folder} also has {', '.join(others)}; only a pipeline of a UNet2DModel and a sampler is read.")
-    if parts["unet"][1] != "UNet2DModel":
-        raise UsageError(f"The network of {folder} is a {parts['unet'][1]}; only UNet2DModel is read.")
-    name, known = str(parts["scheduler"][1]), (*DISCRETE, *FLOW)
+    known = (*DISCRETE, *FLOW)
+    module, name = [*map(str, parts.get("scheduler", ())), "", ""][:2]
+    if parts.keys() != {"unet", "scheduler"} or parts["unet"] != ["diffusers", "UNet2DModel"] or module != "diffusers":
+        raise UsageError(
+            f"{folder} is a pipeline of {parts}: only one of diffusers' own UNet2DModel and a sampler of diffusers is read."
+        )
     if name not in known:
         raise UsageError(f"The sampler of {folder} is {name}; known: {', '.join(known)}.{did_you_mean(name, known)}")
     return name
@@ -467,25 +432,20 @@ def _check_clock(network: DiffusersUNet, levels: int, offset: int) -> None:
         )
 
 
-class _Half(nn.Module, ABC):
-    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
-        super().__init__()
-        model = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
-        if not isinstance(model, library().AutoencoderKL):
-            raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(model).__name__}.")
-        self.config = config_of(model)
-        self._take(model)
-
-    @abstractmethod
-    def _take(self, model: Any) -> None:
-        """Keep the networks of this half."""
+def _autoencoder(config: nn.Module | Mapping[str, Any]) -> Any:
+    model = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
+    if not isinstance(model, library().AutoencoderKL):
+        raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(model).__name__}.")
+    return model
 
 
-class DiffusersEncoder(_Half):
+class DiffusersEncoder(nn.Module):
     """The encoder of diffusers' AutoencoderKL: images in [-1, 1] to means and log-variances of codes."""
 
-    def _take(self, model: Any) -> None:
-        self.encoder, self.leave = model.encoder, model.quant_conv
+    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
+        super().__init__()
+        model = _autoencoder(config)
+        self.config, self.encoder, self.leave = config_of(model), model.encoder, model.quant_conv
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """Apply.
@@ -503,11 +463,13 @@ class DiffusersEncoder(_Half):
         return torch.cat([mean, log_variance.clamp(-30.0, 20.0)], dim=1)
 
 
-class DiffusersDecoder(_Half):
+class DiffusersDecoder(nn.Module):
     """The decoder of diffusers' AutoencoderKL: codes to images in [-1, 1]."""
 
-    def _take(self, model: Any) -> None:
-        self.enter, self.decoder = model.post_quant_conv, model.decoder
+    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
+        super().__init__()
+        model = _autoencoder(config)
+        self.config, self.enter, self.decoder = config_of(model), model.post_quant_conv, model.decoder
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         return self.decoder(z if self.enter is None else self.enter(z))
@@ -534,14 +496,11 @@ def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[Diffuse
     model = load_network(Path(folder), "AutoencoderKL")
     channels, multiple = model.config["in_channels"], 2 ** (len(model.config["block_out_channels"]) - 1)
     shape = tuple(data.shape)
-    if len(shape) != 3 or shape[0] != channels or model.config["out_channels"] != channels:
+    same = len(shape) == 3 and shape[0] == channels == model.config["out_channels"]
+    if not same or shape[1] % multiple or shape[2] % multiple:
         raise UsageError(
-            f"{folder} takes images of {channels} channels and gives {model.config['out_channels']}; got examples of {shape}."
-        )
-    if shape[1] % multiple or shape[2] % multiple:
-        raise UsageError(
-            f"{folder} halves images {multiple.bit_length() - 1} times, so both sides must be multiples of {multiple}; they are "
-            f"{shape[1]} x {shape[2]}. Bring the images to such a size: `resize=N`."
+            f"{folder} takes images of {channels} channels whose sides are multiples of {multiple}, and gives "
+            f"{model.config['out_channels']} channels; got examples of {shape}. Bring images to such a size: `resize=N`."
         )
     half = (0.5,) * channels
     space = ImageSpace(shape, half, half, (0.0,) * channels, (1.0,) * channels)

@@ -28,7 +28,7 @@ from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import contents, integrity
 from pushforward.training.checkpoint.digest import state_digest
 
-CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
+CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "remove", "rmdir")
 """The functions of `os` after each of which a disk can stop."""
 DEATH = 9
 """The exit status of a process that dies with its disk."""
@@ -222,7 +222,6 @@ KINDS = ("save", "step")
 """Within the writes of a checkpoint, and elsewhere: turns of a step, its end, and other writes."""
 SHARE = 0.75
 """Of the events that are left, at most so many pass before a kill: a run that is resumed writes a few files less."""
-_CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "remove", "rmdir")
 
 
 class Killed(BaseException):
@@ -291,7 +290,7 @@ class Events:
     def _replaced(self) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
         import safetensors.torch
 
-        yield from ((os, name, self._before(getattr(os, name))) for name in _CALLS)
+        yield from ((os, name, self._before(getattr(os, name))) for name in CALLS)
         yield io, "open", self._opened(io.open)
         yield safetensors.torch, "save_file", self._saved(safetensors.torch.save_file)
 

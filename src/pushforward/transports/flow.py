@@ -122,8 +122,9 @@ class Flow(Transport):
     def calls(self) -> int:
         """Network evaluations per sample, guidance included; of an adaptive solver, those of the sample of seed 0."""
         table = self._tables.table(self.denoiser, self._times)
-        if not isinstance(table, NotAffine):
-            return table.calls(self.denoiser)
+        return self._counted() if isinstance(table, NotAffine) else table.calls(self.denoiser)
+
+    def _counted(self) -> int:
         counted = _Counted(self.denoiser)
         with torch.no_grad():
             draws = ExampleDraws(0, 1, device=self.device)
