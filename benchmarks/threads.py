@@ -85,7 +85,7 @@ class Process:
     """The same in a process of its own, whose environment chooses how its threads wait."""
 
     def __init__(self, environment: Mapping[str, str], batch: int) -> None:
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", *environment.VARIABLES)
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", *environment.THREAD_VARIABLES)
         clean = {name: value for name, value in os.environ.items() if name not in names}
         command = [sys.executable, __file__, "--child", str(batch)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

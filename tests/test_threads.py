@@ -30,7 +30,7 @@ ENTRIES = {
 
 def python(code, stderr=subprocess.PIPE):
     """What a process prints whose user has set nothing for OpenMP."""
-    clean = {name: value for name, value in os.environ.items() if name not in environment.VARIABLES}
+    clean = {name: value for name, value in os.environ.items() if name not in environment.THREAD_VARIABLES}
     path = os.pathsep.join([str(REPOSITORY / "src"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -55,15 +55,15 @@ def test_entries_choose_before_torch_is_imported(entry):
     assert python(ENTRIES[entry] + SHOW).splitlines()[-1] == f"[None, '{environment.SPINS}', None] False"
 
 
-@pytest.mark.parametrize("name", environment.VARIABLES)
+@pytest.mark.parametrize("name", environment.THREAD_VARIABLES)
 def test_the_users_choice_stays(name, monkeypatch):
-    for other in environment.VARIABLES:
+    for other in environment.THREAD_VARIABLES:
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, "7")
     monkeypatch.delitem(sys.modules, "torch")
-    environment.choose()
-    assert [other for other in environment.VARIABLES if other in os.environ] == [name]
-    assert environment.report() == f"{name}=7"
+    environment.set_thread_waiting()
+    assert [other for other in environment.THREAD_VARIABLES if other in os.environ] == [name]
+    assert environment.thread_waiting() == f"{name}=7"
 
 
 def test_the_choice_reaches_torchs_openmp():

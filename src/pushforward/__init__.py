@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-environment.choose()
+environment.set_thread_waiting()
 
 __all__ = [
     "GAN",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, TypeVar
 
 from pushforward.environment import launched
 from pushforward.errors import UsageError
 
-_Module = TypeVar("_Module", bound=nn.Module)
-_SIDES = {torch.channels_last: 4, torch.channels_last_3d: 5}
-"""How many sides the tensors have that a memory format is for."""
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_Module = TypeVar("_Module", bound="nn.Module")
 
 
 def device_named(name: torch.device | str) -> torch.device:
@@ -25,6 +24,8 @@ def device_named(name: torch.device | str) -> torch.device:
     Raises:
         UsageError: For a name that is no device here.
     """
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if str(name).startswith("cuda") and not torch.cuda.is_available():
@@ -47,7 +48,9 @@ def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:
         module: Changed in place.
         memory_format: ``torch.contiguous_format`` changes nothing.
     """
-    sides = _SIDES.get(memory_format)
+    import torch
+
+    sides = {torch.channels_last: 4, torch.channels_last_3d: 5}.get(memory_format)
     if sides is None:
         return module
     return module._apply(lambda tensor: tensor.to(memory_format=memory_format) if tensor.dim() == sides else tensor)

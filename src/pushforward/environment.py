@@ -71,19 +71,19 @@ def _number(given: Mapping[str, str], name: str, default: int | None = None) -> 
 
 SPINS = "2000"
 """Rounds of spinning before a thread sleeps, GOMP_SPINCOUNT; the library's own default is 300,000 (benchmarks/threads.py)."""
-VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+THREAD_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """With any of them set, the user has chosen."""
 
 
-def choose() -> None:
-    """Set GOMP_SPINCOUNT where the user has set none of `VARIABLES` and torch, which reads it once, has not been imported.
+def set_thread_waiting() -> None:
+    """Set GOMP_SPINCOUNT where the user has set none of `THREAD_VARIABLES` and torch, which reads it once, has not been imported.
 
     Child processes inherit it. Other OpenMP libraries, such as macOS's, do not read it.
     """
-    if "torch" not in sys.modules and not any(name in os.environ for name in VARIABLES):
+    if "torch" not in sys.modules and not any(name in os.environ for name in THREAD_VARIABLES):
         os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
-def report() -> str:
+def thread_waiting() -> str:
     """The variables that say how OpenMP's threads wait, in words."""
-    return ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ) or "OpenMP's default"
+    return ", ".join(f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ) or "OpenMP's default"

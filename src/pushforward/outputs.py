@@ -24,7 +24,7 @@ from pushforward.errors import UsageError
 from pushforward.files import check_replaceable, replacing
 from pushforward.transports import BATCH, ConditionLike, Latent, Transport, has_steps
 from pushforward.transports.rejection import warn_between
-from pushforward.transports.shared_sampling import stream, writes
+from pushforward.transports.shared_sampling import shared_stream, writes_samples
 
 Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
 LARGEST_GRID, LARGEST_ZOOM = 4096, 64
@@ -94,12 +94,12 @@ def draw_to(
     path, space = Path(path), transport.space
     if path.suffix.lower() != ".gif":
         check_target(path, space, n, overwrite, zoom)
-        parts = stream(transport, n, condition, seed=seed, batch=batch)
-        if writes():
+        parts = shared_stream(transport, n, condition, seed=seed, batch=batch)
+        if writes_samples():
             write_samples(path, space, n, parts, overwrite, zoom)
         deque(parts, 0)
         return
-    if not writes():
+    if not writes_samples():
         return
     check_target(path, space, n, overwrite, zoom)
     if has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):

@@ -30,7 +30,7 @@ Reader = Callable[[Any, str], Any]
 """A JSON value and its place in the file, to what it stands for."""
 
 
-def plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """JSON-ready data: NumPy numbers and arrays become Python's, lists become tuples, numbers that are not finite become None.
 
     Raises:
@@ -44,13 +44,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, (list, tuple)):
-        return tuple([plain(item) for item in value])
+        return tuple([_plain(item) for item in value])
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return _plain(value.tolist())
     raise TypeError(f"A result holds plain data; {type(value).__name__} is not.")
 
 
@@ -58,13 +58,13 @@ def plain(value: Any) -> Any:
 class Record:
     """Base of result classes: every field has a default and is stored, unless its metadata holds ``stored=False``.
 
-    Field values are made plain (`plain`) on construction, so that a record read back from JSON equals the one written.
+    Field values are made plain on construction, so that a record read back from JSON equals the one written.
     """
 
     def __post_init__(self) -> None:
         """Make the stored fields plain."""
         for field in _stored(type(self)):  # type: ignore[arg-type]
-            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
 
     def to_plain(self) -> dict[str, Any]:
         """Nested dicts, lists, strings and numbers, ready for `json.dumps`."""

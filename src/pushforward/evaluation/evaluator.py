@@ -50,7 +50,7 @@ from pushforward.training.monitor.machine import machine
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport, has_levels, has_steps, inner_of, with_inner
 from pushforward.transports.rejection import MEASURED, Tally, counted, named_constraints, unmet_kept, warn_broken
-from pushforward.transports.shared_sampling import stream
+from pushforward.transports.shared_sampling import shared_stream
 
 AT_ONCE = {False: 64, True: 1000}  # samples generated at a time where cost is measured; by whether they are points
 NEIGHBOURS = 5  # of precision, recall, density and coverage

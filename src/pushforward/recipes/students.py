@@ -124,7 +124,7 @@ def times_of_jumps(teacher: Denoiser, steps: int) -> str | list[float]:
     if isinstance(teacher.path, Linear):
         return jump_grid(teacher.space)
     straight = teacher.on(Linear()).path
-    jumps = torch.from_numpy(grids.times(jump_grid(teacher.space), straight, steps)[:-1])
+    jumps = torch.from_numpy(grids.grid_times(jump_grid(teacher.space), straight, steps)[:-1])
     return [*teacher.path.time(straight.log_snr(jumps)).clamp(*teacher.path.ends).tolist(), 0.0]
 
 

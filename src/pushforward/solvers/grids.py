@@ -65,7 +65,7 @@ def shifted(path: Path, steps: int, shift: float = 3.0) -> np.ndarray:
 GRIDS: dict[str, Grid] = {"time": uniform_time, "log_snr": uniform_log_snr, "karras": karras, "shifted": shifted}
 
 
-def times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarray:
+def grid_times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarray:
     """The N + 1 falling times of a named grid, or those given; ``shifted:1.5`` and ``karras:5`` set a grid's number.
 
     Raises:

@@ -18,7 +18,7 @@ from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import VE, VP, Coefficients, Cosine, Linear, Narrowed, Path, Shifted, Tabulated, convert, linear_betas
 from pushforward.solvers import Solver
-from pushforward.solvers.grids import times
+from pushforward.solvers.grids import grid_times
 from pushforward.testing.models import built, law, rebuilt, refuses
 from pushforward.transports import Flow
 
@@ -298,7 +298,7 @@ def _check_settings(solver: Solver) -> None:
     with law(solver, "its description must rebuild it"):
         assert vars(rebuilt(solver)) == vars(solver)
     with law(solver, "its grid must be a known one"):
-        assert len(times(solver.grid, VP(), 3)) == 4
+        assert len(grid_times(solver.grid, VP(), 3)) == 4
     before = copy.deepcopy(vars(solver))
     Flow(ring(VP()), solver, 3).sample(2)
     with law(solver, "a solve must leave it unchanged: values of earlier steps belong in its memory"):

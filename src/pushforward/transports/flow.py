@@ -63,7 +63,7 @@ class Flow(Transport):
             raise UsageError(f"`steps` is at most {MOST_STEPS:,}, got {self.steps:,}: samples would take hours.")
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
-        self._times = grids.times(self._where(), denoiser.path, self.steps)
+        self._times = grids.grid_times(self._where(), denoiser.path, self.steps)
         self.learned = learned
         self._tables = TableCache(solver, learned)
         self._width_at_start = float(self._edge().sigma)

@@ -18,7 +18,7 @@ _active: list[bool] = []
 
 @contextlib.contextmanager
 def spreading() -> Iterator[None]:
-    """Within this context `stream` shares its work among the processes of torch.distributed's default group.
+    """within this context `shared_stream` shares its work among the processes of torch.distributed's default group.
 
     Each of them asks for the same samples in the same order.
     """
@@ -29,12 +29,12 @@ def spreading() -> Iterator[None]:
         _active.pop()
 
 
-def writes() -> bool:
+def writes_samples() -> bool:
     """Whether this process writes what all of them have drawn: the first one does."""
     return not (_active and _active[-1]) or torch.distributed.get_rank() == 0
 
 
-def stream(
+def shared_stream(
     transport: Transport, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH
 ) -> Iterator[tuple[Tensor, Condition]]:
     """The samples of `Transport.stream`; within `spreading` each process computes some parts and receives the others.

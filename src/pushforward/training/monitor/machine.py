@@ -29,7 +29,7 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "cores": cores(),
         "threads": torch.get_num_threads(),
-        "threads wait": environment.report(),
+        "threads wait": environment.thread_waiting(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
