@@ -8,7 +8,7 @@ import pytest
 import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.paths import VP, Linear
-from pushforward.sampling_options import configure
+from pushforward.samples import configure
 from pushforward.solvers import DPM, Ancestral, UniPC
 from pushforward.testing import ring
 from pushforward.transports import Flow

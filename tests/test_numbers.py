@@ -167,10 +167,10 @@ def test_a_report_says_that_no_score_looks_at_what_is_given(flow):
 
 def test_samples_are_written_with_what_was_given(flow, tmp_path):
     transport = flow[1].with_solver("dpm:2", 3)
-    pf.outputs.draw_to(tmp_path / "s.csv", transport, 3, {"age": [0.25, -0.5, 0.1]})
+    pf.samples.draw_to(tmp_path / "s.csv", transport, 3, {"age": [0.25, -0.5, 0.1]})
     with open(tmp_path / "s.csv") as file:
         assert [row["age"] for row in csv.DictReader(file)] == ["0.25", "-0.5", "0.1"]
-    pf.outputs.draw_to(tmp_path / "s.npz", transport, 3, {"age": 0.25})
+    pf.samples.draw_to(tmp_path / "s.npz", transport, 3, {"age": 0.25})
     stored = np.load(tmp_path / "s.npz")
     assert stored["given"].tolist() == [[0.25]] * 3
     assert stored["given_names"].tolist() == ["age"]

@@ -21,7 +21,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report.tables import costs
 from pushforward.solvers import Euler
 from pushforward.transports import Map
-from pushforward.transports.rejection import MEASURED, Tally, counted, unmet_kept
+from pushforward.transports.transport import MEASURED, Tally, counted, unmet_kept
 
 
 def whole_numbers(least):

@@ -13,9 +13,9 @@ from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.curves import training_distance
 from pushforward.paths import VE, VP, Linear
-from pushforward.sampling_options import configure
+from pushforward.samples import configure
 from pushforward.solvers import DPM, UniPC
-from pushforward.solvers.learned import LearnedTable, general
+from pushforward.solvers.table import LearnedTable, general
 from pushforward.testing import ring
 from pushforward.transports import Flow
 from pushforward.transports import learned_steps as table_learning

@@ -5,9 +5,9 @@ A table says where each part is defined. A part is imported when it is first ask
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -363,20 +363,37 @@ _PARTS = {
     "networks.table": "ColumnTransformer StraightThrough",
     "networks.unet": "UNet",
     "paths.couplings": "Independent OptimalTransport Source",
-    "paths.path": "Coefficients Cosine Linear Narrowed Shifted Tabulated VE VP",
-    "paths.times": "EDMWeight Flat Levels LogNormal LogSNR LogitNormal MinSNR SNR Stratified Uniform",
+    "paths.path": "Coefficients Cosine Linear Narrowed Shifted Tabulated VE VP "
+    "EDMWeight Flat Levels LogNormal LogSNR LogitNormal MinSNR SNR Stratified Uniform",
     "solvers.ddim": "Ancestral DDIM Jump",
-    "solvers.dense": "Dense",
     "solvers.exponential": "DEIS DPM IPNDM SingleStep UniPC",
-    "solvers.learned": "General LearnedTable TableCache",
     "solvers.runge_kutta": "Adaptive Euler Heun Midpoint RK4",
     "solvers.stochastic": "Churn DPMSDE EulerMaruyama PredictorCorrector",
-    "solvers.table": "Call NotAffine Row Symbol Table Update",
-    "transports.flow": "Flow Invertible Stepped",
-    "transports.latent": "Autoencoder Latent Map Observed",
-    "transports.rejection": "Part Redrawing Tally",
+    "solvers.table": "Call General LearnedTable NotAffine Row Symbol Table TableCache Update",
+    "transports.export": "Dense",
+    "transports.flow": "Autoencoder Flow Invertible Latent Map Observed Stepped",
+    "transports.transport": "Part Redrawing Tally",
 }
 """The classes that a file may build, by the module that defines them."""
 PARTS = Registry("class", {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()}, classes_of)
 KINDS = {registry.kind: registry for registry in (SOLVERS, METRICS, EXTRACTORS, SETS, READERS, RECIPES, TRACKERS, PARTS)}
 """The registries by the kinds of their parts, in the order in which a plug-in's parts are added."""
+
+
+def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """The module-level ``__getattr__`` of a package.
+
+    Args:
+        package: The package's full name.
+        homes: The public names by the module of the package that defines them. Other modules of the package are found by name.
+    """
+    home = {name: module for module, names in homes.items() for name in names}
+
+    def find(name: str) -> Any:
+        if name in home:
+            return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+        if not name.startswith("_") and importlib.util.find_spec(f"{package}.{name}") is not None:
+            return importlib.import_module(f"{package}.{name}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return find

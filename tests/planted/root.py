@@ -1,7 +1,7 @@
 """Planted faults of modules at the top of the package."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "annotated.py": [
+    "spec.py": [
         ("return kind is int", "return True", "hostile"),
         ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],
@@ -34,9 +34,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("Repathed(weaker, denoiser.path)", "weaker", "guidance"),
         (".clamp(min=1).reshape", ".reshape", "guidance"),
     ],
-    "denoisers/row_estimates.py": [
-        (".clamp(min=0) / max(share, 1e-9)", ".clamp(min=0)", "table_denoiser"),
-    ],
     "denoisers/table_denoiser.py": [
         ("(v - target).square()", "(estimate.v - target).square()", "table_students"),
         ("gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete", "0 * layout.discrete", "table_students"),
@@ -65,9 +62,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "counts = torch.where(layout.discrete, 0.0, 1.0)",
             "table_denoiser",
         ),
-    ],
-    "devices.py": [
-        ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
+        (".clamp(min=0) / max(share, 1e-9)", ".clamp(min=0)", "table_denoiser"),
     ],
     "draws.py": [
         ("self._philox.at(seed, self._stream", "self._philox.at(self.seeds[0], self._stream", "draws splitting"),
@@ -85,8 +80,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("get_close_matches(lower, names", "get_close_matches(word, names", "table_messages"),
         ("close = close or [name", "close = [name", "table_messages"),
     ],
-    "environment.py": [
+    "runtime.py": [
         ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
+        ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
     ],
     "methods/augmentation.py": [
         ("self.extent * (bright - 0.5) / 2", "self.extent * (bright - 0.5)", "augmentation"),
@@ -102,12 +98,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("_decimals(rounded, digits)", "_decimals(value, digits)", "report_pictures"),
         ("if len(set(short)) == len(set(names)):", "if True:", "report_pictures"),
         ('.replace("\\n", "\\\\n")', "", "table_schema"),
-    ],
-    "outputs.py": [
-        ("if path.exists() and not overwrite", "if False", "cli_samples"),
-        ("at += len(x)", "at += 0", "cli_samples"),
-        ("conditions.setdefault(name, []).append(condition[name].cpu().numpy())", "pass", "cli_samples numbers"),
-        ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli_samples"),
     ],
     "paths/couplings.py": [
         ("if source is None else source(draws)", "if source is None else source.starts(draws)", "source_students"),
@@ -140,8 +130,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("position = t.double() * self.levels - 1", "position = t.double() * self.levels", "paths"),
         ("np.log1p(-np.array(self.betas))", "np.array(-np.array(self.betas))", "paths"),
         ("self.ends = (1 / len(self.betas), 1.0)", "self.ends = (0.0, 1.0)", "paths predictions"),
-    ],
-    "paths/times.py": [
         ("low + u * (high - low)", "u", "couplings_times"),
         ("-2 * (self.mean + self.std", "2 * (self.mean + self.std", "couplings_times"),
         ("torch.sigmoid(self.mean + self.std", "torch.sigmoid(self.std", "couplings_times"),
@@ -161,11 +149,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if len(names) != 1:", "if False:", "new_file plugin"),
         ("any(plugin.names.values())", "True", "new_file"),
     ],
-    "records.py": [
-        ("float(value) if math.isfinite(value) else None", "float(value)", "report_files"),
-        ("and isinstance(value, bool) == (kind is bool)", "", "report_files"),
-        ("lambda value: value in parts", "bool", "report_files report"),
-    ],
     "files.py": [
         ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
         ("and _depth(value) > DEEPEST", "and False", "hostile"),
@@ -175,11 +158,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("place == folder and known is not None", "False", "hostile"),
         ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
         ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
+        ("float(value) if math.isfinite(value) else None", "float(value)", "report_files"),
+        ("and isinstance(value, bool) == (kind is bool)", "", "report_files"),
+        ("lambda value: value in parts", "bool", "report_files report"),
     ],
     "samples.py": [
         ("if whole else part", "if part.dim() else part", "sampling"),
-    ],
-    "sampling_options.py": [
+        ("if path.exists() and not overwrite", "if False", "cli_samples"),
+        ("at += len(x)", "at += 0", "cli_samples"),
+        ("conditions.setdefault(name, []).append(condition[name].cpu().numpy())", "pass", "cli_samples numbers"),
+        ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli_samples"),
         ("if solver.stochastic else given.get", "if False else given.get", "grid_learning"),
         ("for option in GUIDANCE if option in given}", "for option in () if option in given}", "table_learning"),
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),

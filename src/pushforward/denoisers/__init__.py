@@ -27,8 +27,7 @@ from pushforward.denoisers.denoiser import (
     trained,
 )
 from pushforward.denoisers.guidance import AtScale, Autoguided, Guided, Thresholded
-from pushforward.denoisers.row_estimates import Given, RowErrors, known_columns
-from pushforward.denoisers.table_denoiser import NAT, TableDenoiser
+from pushforward.denoisers.table_denoiser import NAT, Given, RowErrors, TableDenoiser, known_columns
 
 __all__ = [
     "NAT",

@@ -7,9 +7,11 @@ and `Predicting.evaluate` uses them at a state. `predict` is both in one.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,9 +22,51 @@ from torch import Tensor, nn
 
 from pushforward.arguments import number
 from pushforward.data.spaces import Space
-from pushforward.denoisers.precision import call
 from pushforward.errors import UsageError, unknown
 from pushforward.paths import Coefficients, Narrowed, Path, Source, affine, check, convert, solve
+
+_ACTIVE: ContextVar[torch.dtype | None] = ContextVar("precision", default=None)
+_TYPES = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+@contextlib.contextmanager
+def network_precision(name: str) -> Iterator[None]:
+    """Within this context networks run in ``name``: "float32" or "bfloat16" (autocast, weights stay float32)."""
+    if not isinstance(name, str) or name not in _TYPES:
+        raise UsageError(f'Unknown precision "{name}"; choose auto, float32 or bfloat16.')
+    token = _ACTIVE.set(_TYPES[name])
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+def call(network: Callable[..., Any], *inputs: Any) -> Any:
+    """``network(*inputs)`` under the active precision; the result, or each of a list, has the type of the first input."""
+    # exported programs are float32; code that reads the context variable cannot be exported
+    dtype, first = None if torch.compiler.is_exporting() else _ACTIVE.get(), inputs[0]
+    if dtype is None:
+        return network(*inputs)
+    with torch.autocast(first.device.type, dtype=dtype):
+        output = network(*inputs)
+        return [part.to(first.dtype) for part in output] if isinstance(output, list) else output.to(first.dtype)
+
+
+def resolve_precision(name: str, device: torch.device | str) -> str:
+    """Turn "auto" into the fast precision of this machine: bfloat16 where the processor computes in it, else float32."""
+    if name != "auto":
+        with network_precision(name):
+            return name
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if has_bfloat16() else "float32"
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor computes in bfloat16; others emulate it, many times slower than float32."""
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe())
+
 
 CLOCKS = {
     "t": lambda path, t: t,
@@ -287,7 +331,7 @@ class MapSampling:
     """How a map between two times is sampled in several jumps.
 
     Args:
-        grid: The grid of times on which it has learned to jump, a name of `pushforward.solvers.grids.GRIDS`; None for
+        grid: The grid of times on which it has learned to jump, a name of `pushforward.solvers.solver.GRIDS`; None for
             the solver's.
         only_to_data: Whether it has learned no jump but that to s = 0, as a consistency model: in several jumps it is sampled
             with new noise between them, and it is no denoiser.

@@ -24,8 +24,7 @@ from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.files import replacing
 from pushforward.transports import BATCH, Transport
-from pushforward.transports.rejection import TURNS, Tally
-from pushforward.transports.transport import finite
+from pushforward.transports.transport import TURNS, Tally, finite
 
 PERIOD = 1_000_000
 """Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next rows far beyond."""

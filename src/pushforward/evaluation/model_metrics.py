@@ -35,7 +35,7 @@ from pushforward.training.monitor.machine import machine
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import Latent, Transport, has_steps
 from pushforward.transports.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
-from pushforward.transports.shared_sampling import shared_stream
+from pushforward.transports.transport import shared_stream
 
 TIMES = 16
 BLOCK = 1024  # examples that are read at a time

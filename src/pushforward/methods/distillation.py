@@ -23,7 +23,7 @@ from pushforward.methods.rules import Rule
 from pushforward.paths import Coupling
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
-from pushforward.transports.rejection import as_drawn
+from pushforward.transports.transport import as_drawn
 
 SEED = 700_000_000
 """The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored."""

@@ -18,7 +18,7 @@ from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import VE, VP, Coefficients, Cosine, Linear, Narrowed, Path, Shifted, Tabulated, convert, linear_betas
 from pushforward.solvers import Solver
-from pushforward.solvers.grids import grid_times
+from pushforward.solvers.solver import grid_times
 from pushforward.testing.models import built, law, rebuilt, refuses
 from pushforward.transports import Flow
 

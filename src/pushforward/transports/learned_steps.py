@@ -2,7 +2,7 @@
 
 Its many-step samples are the targets that few steps from the same noise should reproduce; the network stays frozen. Of a grid
 N - 1 numbers are learned, the shares of the log-SNR that the steps take; of a table in the general form
-(`pushforward.solvers.learned`) (K + 1)(K + 2) / 2 coefficients and K times for K calls.
+(`pushforward.solvers.table`) (K + 1)(K + 2) / 2 coefficients and K times for K calls.
 
 References:
     Tong et al., Learning to Discretize Denoising Diffusion ODEs (LD3, 2024); Sabour et al., Align Your Steps (2024); Shaul et
@@ -24,9 +24,8 @@ from torch.utils.checkpoint import checkpoint
 from pushforward.denoisers import Condition, Predictor, TimeColumns, Wrapped, columns_of, condition_at, evaluate
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.solvers.grids import GRIDS
-from pushforward.solvers.learned import General, LearnedTable, general
-from pushforward.solvers.table import compile_table
+from pushforward.solvers.solver import GRIDS
+from pushforward.solvers.table import General, LearnedTable, compile_table, general
 from pushforward.transports import Flow, Transport
 
 SEED = 500_000_000

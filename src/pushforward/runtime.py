@@ -7,12 +7,19 @@ processes want the same cores, threads that spin hold the cores for which other 
 
 from __future__ import annotations
 
+import html
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pushforward.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 
 _TORCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 _SLURM = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE")
@@ -87,3 +94,76 @@ def set_thread_waiting() -> None:
 def thread_waiting() -> str:
     """The variables that say how OpenMP's threads wait, in words."""
     return ", ".join(f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ) or "OpenMP's default"
+
+
+_Module = TypeVar("_Module", bound="nn.Module")
+
+
+def device_named(name: torch.device | str) -> torch.device:
+    """A device that can be computed on.
+
+    Args:
+        name: "auto" (a CUDA device where there is one, else the CPU), "cpu", "cuda", "cuda:1", or a device. Of several processes
+            on a machine, each has the CUDA device of its number there.
+
+    Raises:
+        UsageError: For a name that is no device here.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if str(name).startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError("There is no CUDA device here; use `device=cpu`.")
+    if str(name) == "cuda" and (launch := launched()).count > 1:
+        name = f"cuda:{launch.local_rank}"
+    try:
+        torch.zeros(1, device=name).item()
+        return torch.device(name)
+    except (RuntimeError, NotImplementedError, AssertionError, TypeError):  # the type of torch's error depends on the device
+        raise UsageError(f'There is no device "{name}" to compute on here; use auto, cpu, cuda or cuda:1.') from None
+
+
+def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:
+    """The module, with those of its parameters and buffers that have as many sides as the memory format needs brought to it.
+
+    `torch.nn.Module.to` refuses channels_last for a module that has kernels of a three-dimensional convolution as well.
+
+    Args:
+        module: Changed in place.
+        memory_format: ``torch.contiguous_format`` changes nothing.
+    """
+    import torch
+
+    sides = {torch.channels_last: 4, torch.channels_last_3d: 5}.get(memory_format)
+    if sides is None:
+        return module
+    return module._apply(lambda tensor: tensor.to(memory_format=memory_format) if tensor.dim() == sides else tensor)
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this code; a terminal's IPython is none."""
+    shell = sys.modules.get("IPython")
+    running = shell.get_ipython() if shell is not None else None
+    return running is not None and hasattr(running, "kernel")
+
+
+def display(value: Any, *, raw: bool = False) -> Any:
+    """Show a value below the running cell; returns a handle whose ``update`` replaces it.
+
+    Args:
+        value: Anything that a notebook can show.
+        raw: Whether the value is a dict from MIME types to texts.
+    """
+    from IPython.display import display as show
+
+    return show(value, raw=raw, display_id=True)
+
+
+def facts(title: str, rows: Mapping[str, Any]) -> str:
+    """A small HTML table: a title and one row for each fact."""
+    cells = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(str(value))}</td></tr>"
+        for name, value in rows.items()
+    )
+    return f"<table><caption style='text-align:left'><b>{html.escape(title)}</b></caption>{cells}</table>"
