@@ -20,7 +20,8 @@ from pushforward.arguments import whole
 from pushforward.conditions.kind import cells_of
 from pushforward.data import Space, TableSpace
 from pushforward.data.tables.frames import for_parquet, write_parquet
-from pushforward.denoisers import AtScale, Autoguided, Guided, Predictor, Thresholded, trained
+from pushforward.denoisers import AtScale, Autoguided, Guided, Thresholded
+from pushforward.denoisers.denoiser import Predictor, trained
 from pushforward.editing.interpolation import Truncated
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.files import check_replaceable, replacing

@@ -10,7 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.conditions.kind import ConditionKind, mask_of
-from pushforward.denoisers import Condition, Predictor, TimeColumns, Wrapped, affine_columns, blend, columns_of, evaluate, trained
+from pushforward.denoisers.denoiser import (
+    Condition,
+    Predictor,
+    TimeColumns,
+    Wrapped,
+    affine_columns,
+    blend,
+    columns_of,
+    evaluate,
+    trained,
+)
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.solvers import Ancestral, Solver

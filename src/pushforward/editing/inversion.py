@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pushforward.conditions import Request
-from pushforward.denoisers import Condition, condition_at
+from pushforward.denoisers.denoiser import Condition, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.editing.interpolation import Nearby, interpolate, interpolate_noise, variation, walk
 from pushforward.editing.inverse_problems import check_complete, check_one_call, checked_example, condition_of_data

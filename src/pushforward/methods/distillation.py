@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from pushforward.arguments import share, whole
 from pushforward.conditions.kind import hidden
 from pushforward.data import Batch
-from pushforward.denoisers import SCALE, Condition, FlowMap, TableDenoiser, condition_at, known_columns, over, shaped, trained
+from pushforward.denoisers.denoiser import SCALE, Condition, FlowMap, condition_at, over, shaped, trained
+from pushforward.denoisers.table_denoiser import TableDenoiser, known_columns
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods.flow_map import Mapping as Mapping_of_distillation

@@ -11,7 +11,8 @@ from torch import nn
 
 from pushforward.arguments import one_of, whole
 from pushforward.data import Space
-from pushforward.denoisers import Denoiser, FlowMap, Guided, TableDenoiser, trained
+from pushforward.denoisers import Guided, TableDenoiser
+from pushforward.denoisers.denoiser import Denoiser, FlowMap, trained
 from pushforward.errors import UsageError
 from pushforward.methods import (
     Anchor,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.denoisers import Condition, Predictor, shaped
+from pushforward.denoisers.denoiser import Condition, Predictor, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError, unknown
 from pushforward.paths import Coefficients, Path

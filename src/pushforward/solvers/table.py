@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from pushforward.denoisers import Condition, Predicting, Predictor, TimeColumns, columns_of, evaluate, mapped
+from pushforward.denoisers.denoiser import Condition, Predicting, Predictor, TimeColumns, columns_of, evaluate, mapped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import check

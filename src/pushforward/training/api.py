@@ -12,7 +12,7 @@ import torch
 from pushforward import recipes
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
-from pushforward.denoisers import has_jump
+from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin

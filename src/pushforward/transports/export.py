@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
-from pushforward.denoisers import Condition, Predictor, TimeColumns, evaluate
+from pushforward.denoisers.denoiser import Condition, Predictor, TimeColumns, evaluate
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.solvers.table import Call, Row, Table

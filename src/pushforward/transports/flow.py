@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from pushforward import spec
 from pushforward.arguments import whole
 from pushforward.data.spaces import Space
-from pushforward.denoisers import Condition, Predictor, check_predictor, has_jump, trained
-from pushforward.denoisers.denoiser import call
+from pushforward.denoisers.denoiser import Condition, Predictor, call, check_predictor, has_jump, trained
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Source, training_noise

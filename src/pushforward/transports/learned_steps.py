@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pushforward.denoisers import Condition, Predictor, TimeColumns, Wrapped, columns_of, condition_at, evaluate
+from pushforward.denoisers.denoiser import Condition, Predictor, TimeColumns, Wrapped, columns_of, condition_at, evaluate
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.solvers.solver import GRIDS

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pushforward.arguments import whole
 from pushforward.conditions.requests import Request
 from pushforward.data.spaces import Space
-from pushforward.denoisers import Condition, condition_at
+from pushforward.denoisers.denoiser import Condition, condition_at
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError, quoted
 from pushforward.numbers import listing
