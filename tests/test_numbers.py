@@ -13,7 +13,7 @@ from pushforward.cli import main
 from pushforward.conditions import Request
 from pushforward.data import Sampler
 from pushforward.draws import ExampleDraws
-from pushforward.editing.inversion import variations
+from pushforward.editing.interpolation import variations
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.models import unseen_warnings
 from pushforward.testing import assert_same, final_state

@@ -22,7 +22,7 @@ from pushforward.data import Space, TableSpace
 from pushforward.data.tables.frames import for_parquet, write_parquet
 from pushforward.denoisers import AtScale, Autoguided, Guided, Thresholded
 from pushforward.denoisers.denoiser import Predictor, trained
-from pushforward.editing.interpolation import Truncated
+from pushforward.editing.given_data import Truncated
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.files import check_replaceable, replacing
 from pushforward.solvers import Solver

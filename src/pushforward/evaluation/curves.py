@@ -16,7 +16,7 @@ from torch import Tensor
 from pushforward import spec
 from pushforward.data import Dataset
 from pushforward.denoisers import AtScale, FlowMap, Guided
-from pushforward.editing.interpolation import Truncated
+from pushforward.editing.given_data import Truncated
 from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.evaluator import CURVE_SCORES, Judge
