@@ -47,7 +47,13 @@ def load(path: str | Path) -> Plugin:
     Raises:
         UsageError: If the file is missing, fails, defines no part, or one whose name is taken.
     """
-    plugin = _load(path)
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UsageError(f"There is no file {path}: expected a Python file that defines parts of your own.")
+    content = file.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    module = _run(file, content, f"{_PREFIX}{sha256[:12]}")
+    plugin = Plugin(file, sha256, {kind: registry.adopt(module) for kind, registry in KINDS.items()})
     if not any(plugin.names.values()):
         raise UsageError(
             f"{path} defines nothing that is used by name: expected a recipe (a function annotated `-> Recipe`), a Solver, a "
@@ -55,16 +61,6 @@ def load(path: str | Path) -> Plugin:
             "data set (a Source). See docs/one-new-file.md."
         )
     return plugin
-
-
-def _load(path: str | Path) -> Plugin:
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise UsageError(f"There is no file {path}: expected a Python file that defines parts of your own.")
-    content = file.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    module = _run(file, content, f"{_PREFIX}{sha256[:12]}")
-    return Plugin(file, sha256, {kind: registry.adopt(module) for kind, registry in KINDS.items()})
 
 
 def only(path: str | Path, kind: str, hint: str) -> str:
@@ -78,7 +74,7 @@ def only(path: str | Path, kind: str, hint: str) -> str:
     Raises:
         UsageError: If it has none, or several, or the file cannot be loaded.
     """
-    names = _load(path).names[kind]
+    names = load(path).names[kind]
     if len(names) != 1:
         listed = f" ({', '.join(names)})" if names else ""
         raise UsageError(f"{path} must hold exactly one {kind}, {hint}; it has {len(names)}{listed}. See docs/one-new-file.md.")

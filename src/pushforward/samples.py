@@ -266,15 +266,10 @@ def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: boo
         ".npz": _npz,
         ".csv": _csv,
         ".tsv": partial(_csv, separator="\t"),
+        ".parquet": lambda path, space, n, parts: write_parquet(path, [space.frame(x) for x, _ in parts]),
         ".png": partial(_picture, zoom=zoom),
         "": partial(_folder, zoom=zoom or 1),
     }
-    if isinstance(space, TableSpace):
-        writers |= {
-            ".csv": _table,
-            ".tsv": partial(_table, separator="\t"),
-            ".parquet": lambda path, _, n, parts: write_parquet(path, [space.frame(x) for x, _ in parts]),
-        }
     with replacing(path) as temporary:
         writers[path.suffix.lower()](temporary, space, n, parts)
 
@@ -300,24 +295,17 @@ def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
                 np.lib.format.write_array(file, values, allow_pickle=False)
 
 
-def _csv(path: Path, space: Space, n: int, parts: Parts, separator: str = ",") -> None:
+def _csv(path: Path, space: Space, n: int, parts: Parts, separator: str | None = None) -> None:
+    layout = space.layout if isinstance(space, TableSpace) else None
     names = list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter=separator)
+        usual = separator or (layout.separator if layout else ",")
+        writer = csv.writer(file, delimiter=usual, lineterminator="\n" if layout else "\r\n")
         for number, (x, condition) in enumerate(parts):
-            known = cells_of(space.conditions, condition, len(x))
-            if number == 0:
+            known = [{}] * len(x) if layout else cells_of(space.conditions, condition, len(x))
+            if number == 0 and (layout is None or layout.header):
                 writer.writerow([*names, *(name if name not in names else f"{name}_" for name in known[0])])
             writer.writerows([*cells, *more.values()] for cells, more in zip(space.records(x), known, strict=True))
-
-
-def _table(path: Path, space: TableSpace, n: int, parts: Parts, separator: str | None = None) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter=separator or space.layout.separator, lineterminator="\n")
-        if space.layout.header:
-            writer.writerow(space.names)
-        for x, _ in parts:
-            writer.writerows(space.records(x))
 
 
 def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
@@ -435,7 +423,7 @@ def configure(
         )
     steps = whole("steps", given.get("steps", flow.steps), 1)
     solver = solvers.as_solver(given["solver"]) if "solver" in given else flow.solver
-    denoiser, table = _guided(flow.denoiser, given), _sampling_options_table(given, solver, steps, tables, name)
+    denoiser, table = _guided(flow.denoiser, given), _learned_table(given, solver, steps, tables, name)
     if table is not None:
         return with_inner(transport, Flow(denoiser, solver, steps, table.grid, table))
     return with_inner(transport, Flow(denoiser, solver, steps, _grid(flow, given, solver, steps, grids, name)))
@@ -466,9 +454,7 @@ def _truncated(transport: Transport, limit: float, name: str) -> Truncated:
     return Truncated(transport, limit)
 
 
-def _sampling_options_table(
-    given: dict[str, Any], solver: Solver, steps: int, tables: Tables | None, name: str
-) -> LearnedTable | None:
+def _learned_table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | None, name: str) -> LearnedTable | None:
     by_name = given.get("grid") == "table"
     if not by_name and ("grid" in given or "steps" not in given):
         return None

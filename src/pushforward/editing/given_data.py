@@ -26,7 +26,7 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.solvers import Ancestral, Solver
 from pushforward.solvers.solver import Memory, noise_of
-from pushforward.transports import BATCH, ConditionLike, Flow, Latent, Transport, check_transport, has_steps, inner_of
+from pushforward.transports import BATCH, ConditionLike, Flow, Latent, Transport, check_transport, has_steps, inner_of, with_inner
 
 
 def condition_of_data(flow: Flow, condition: ConditionLike) -> ConditionLike:
@@ -143,12 +143,10 @@ class Restored(Wrapped):
         Wang, Yu, Zhang, Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model (2023), eq. 13 and algorithm 1.
     """
 
-    known: Tensor
-
     def __init__(self, denoiser: Predictor, known: Tensor, project: nn.Module) -> None:
         super().__init__(denoiser)
         self.project = project
-        self.register_buffer("known", known, persistent=False)
+        self.known = nn.Buffer(known, persistent=False)
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
@@ -235,11 +233,9 @@ class Masked(nn.Module):
         mask: bool, (1, *shape): True where x is kept.
     """
 
-    mask: Tensor
-
     def __init__(self, mask: Tensor) -> None:
         super().__init__()
-        self.register_buffer("mask", mask, persistent=False)
+        self.mask = nn.Buffer(mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.mask
@@ -262,24 +258,16 @@ def inpainting(flow: Transport, x: Tensor, mask: Tensor, **leading: Unpack[Leadi
             nothing or all.
     """
     model = iterative(flow)
-    known_mask = ~_holes(model, mask)
-    known = model.space.to_model(checked_example(model, x)[None]) * known_mask
-    return led(model, known, Masked(known_mask), **leading)
-
-
-def _holes(flow: Flow, mask: Tensor) -> Tensor:
-    shape = tuple(flow.space.shape)
-    if mask.dtype != torch.bool or tuple(mask.shape) not in (shape, shape[1:]):
+    shape = tuple(model.space.shape)
+    if mask.dtype != torch.bool or tuple(mask.shape) not in (shape, shape[1:]) or bool(mask.all()) or not bool(mask.any()):
         other = f" or {shape[1:]}" if len(shape) == 3 else ""
         raise UsageError(
-            f"A mask is bool of shape {shape}{other}, True where data is to be made; got {mask.dtype} {tuple(mask.shape)}."
+            f"A mask is bool of shape {shape}{other}, True where data is to be made, which is some of it; got {mask.dtype} "
+            f"{tuple(mask.shape)}, {float(mask.float().mean()):.0%} True."
         )
-    if bool(mask.all()) or not bool(mask.any()):
-        raise UsageError(
-            "A mask must leave some of the data and fill some of it; this one "
-            + ("fills all." if mask.any() else "fills nothing.")
-        )
-    return mask.to(flow.device).expand(shape)[None]
+    known_mask = ~mask.to(model.device).expand(shape)[None]
+    known = model.space.to_model(checked_example(model, x)[None]) * known_mask
+    return led(model, known, Masked(known_mask), **leading)
 
 
 def inpaint(
@@ -352,22 +340,17 @@ def super_resolution(flow: Transport, low: Tensor, **leading: Unpack[Leading]) -
         UsageError: For a one-call model, a model of vectors, or an image that is not smaller by a whole factor.
     """
     model = iterative(flow)
-    factor = _factor(model, low)
-    known = _blocks(model.space.to_model(checked_example(model, low, tuple(low.shape))[None]), factor)
-    return led(model, known, Pooled(factor), **leading)
-
-
-def _factor(flow: Flow, low: Tensor) -> int:
-    shape, small = tuple(flow.space.shape), tuple(low.shape)
-    if not flow.space.has_pixels:
-        raise UsageError(f"Super-resolution needs a model of images; this one makes {flow.space.noun}s.")
+    shape, small = tuple(model.space.shape), tuple(low.shape)
+    if not model.space.has_pixels:
+        raise UsageError(f"Super-resolution needs a model of images; this one makes {model.space.noun}s.")
     factor = shape[1] // max(1, small[1]) if len(small) == 3 else 0
     if factor < 2 or (small[0], small[1] * factor, small[2] * factor) != shape:
         raise UsageError(
             f"The model makes {shape[1]} x {shape[2]} pixels in {shape[0]} channels; the image must be smaller by a whole "
             f"factor, in as many channels. Got an array of shape {small}."
         )
-    return factor
+    known = _blocks(model.space.to_model(checked_example(model, low, small)[None]), factor)
+    return led(model, known, Pooled(factor), **leading)
 
 
 def super_resolve(
@@ -503,9 +486,7 @@ class Variation(Transport):
         k = path.at(torch.tensor(float(times[0]), dtype=torch.float64))
         # the rest starts at sigma z: with z + x alpha / sigma in place of z, at alpha x + sigma z
         signal = 0.0 if self.strength == 1 else float(k.alpha / k.sigma)
-        self.register_buffer("start", signal * self.space.to_model(checked_example(model, x)[None]), persistent=False)
-
-    start: Tensor
+        self.start = nn.Buffer(signal * self.space.to_model(checked_example(model, x)[None]), persistent=False)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         return self.rest(z + self.start.to(z), condition, draws)
@@ -555,7 +536,7 @@ def variation(flow: Transport, x: Tensor, strength: float, condition: ConditionL
     if not isinstance(flow, Latent):
         return Variation(flow, x, strength)
     given = flow.conditions(1, condition, 0) if flow.autoencoder.space.conditions else None
-    return flow.on(Variation(flow.inner, flow.codes(checked_example(flow, x)[None], given)[0], strength))
+    return with_inner(flow, Variation(flow.inner, flow.codes(checked_example(flow, x)[None], given)[0], strength))
 
 
 class Nearby(Transport):
@@ -573,8 +554,6 @@ class Nearby(Transport):
         UsageError: For an iterative model, z of another shape, or a strength that is none.
     """
 
-    z: Tensor
-
     def __init__(self, inner: Transport, z: Tensor, strength: float) -> None:
         super().__init__()
         check_one_call(inner, "Varying z", "Vary its data: pushforward.editing.vary.")
@@ -584,7 +563,7 @@ class Nearby(Transport):
             raise UsageError(f"The strength of a variation is in (0, 1], got {strength}; 1 is a new sample.")
         self.inner, self.strength = inner, float(strength)
         self.space, self.noise_shape = inner.space, inner.noise_shape
-        self.register_buffer("z", z[None].to(inner.device), persistent=False)
+        self.z = nn.Buffer(z[None].to(inner.device), persistent=False)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         return self.inner(math.sqrt(1 - self.strength**2) * self.z.to(z) + self.strength * z, condition)

@@ -182,7 +182,7 @@ def impute(
         DataError: For a table without any of the model's columns, or cells that they do not have.
     """
     transport = getattr(run, "transport", run)
-    known_columns(transport)
+    name, kind = known_columns(transport)
     fields = transport.space.fields
     layout = getattr(transport.space, "layout", Layout())
     if isinstance(table, (str, Path)) and Path(table).suffix.lower() == ".parquet":
@@ -203,39 +203,8 @@ def impute(
         missing = np.isnan(values)
         if values.ndim != 2 or values.shape[1] != len(fields):
             raise DataError(f"Got values of shape {values.shape}; expected (n, {len(fields)}): {', '.join(there)}.")
-    return _imputed(transport, values, missing, source, chosen=chosen, draws=draws, seed=seed, batch=batch)
-
-
-def known_columns(transport: Transport) -> tuple[str, Known]:
-    """The name and the kind of the condition that holds known columns.
-
-    Raises:
-        UsageError: For a model that has none.
-    """
-    for name, kind in transport.space.conditions.items():
-        if isinstance(kind, Known):
-            return name, kind
-    raise UsageError(
-        "Missing cells are filled in by models of tables that were trained by flow, ddpm or edm, and this is none: "
-        "`pushforward train flow --data FILE`, with `table=True` where the file is read as vectors."
-    )
-
-
-def _imputed(
-    transport: Transport,
-    values: NDArray[np.float64],
-    missing: NDArray[np.bool_],
-    source: Any,
-    *,
-    chosen: NDArray[np.bool_],
-    draws: int,
-    seed: int,
-    batch: int,
-) -> Imputed:
-    name, kind = known_columns(transport)
     draws, seed, batch = whole("draws", draws, 1), whole("seed", seed), whole("batch", batch, 1)
     space = transport.space
-    assert isinstance(space, TableSpace)
     stay, missing = missing & ~chosen, missing & chosen
     rows = np.flatnonzero(missing.any(1))
     known_missing = stay[rows] & np.array([field.missing for field in space.fields])
@@ -264,6 +233,21 @@ def _imputed(
     if imputed.beyond:
         warn(imputed.beyond, stacklevel=2)
     return imputed
+
+
+def known_columns(transport: Transport) -> tuple[str, Known]:
+    """The name and the kind of the condition that holds known columns.
+
+    Raises:
+        UsageError: For a model that has none.
+    """
+    for name, kind in transport.space.conditions.items():
+        if isinstance(kind, Known):
+            return name, kind
+    raise UsageError(
+        "Missing cells are filled in by models of tables that were trained by flow, ddpm or edm, and this is none: "
+        "`pushforward train flow --data FILE`, with `table=True` where the file is read as vectors."
+    )
 
 
 def _met(space: TableSpace, values: NDArray[np.float64]) -> NDArray[np.bool_]:

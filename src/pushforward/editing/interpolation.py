@@ -302,10 +302,8 @@ class Search:
     prior: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.starts < 1:
-            raise UsageError(f"steps are 0 or more and starts at least 1; got {self.steps} and {self.starts}.")
-        if not 0 < self.lr < math.inf or not 0 <= self.prior < math.inf:
-            raise UsageError(f"lr is above 0, prior 0 or more, and both are finite; got {self.lr} and {self.prior}.")
+        if self.steps < 0 or self.starts < 1 or not 0 < self.lr < math.inf or not 0 <= self.prior < math.inf:
+            raise UsageError(f"steps and prior are 0 or more, starts at least 1, lr is above 0; all are finite. Got {self}.")
 
 
 @dataclass(frozen=True)
@@ -376,7 +374,8 @@ def invert(
         part = _Part(transport, target[index], search)
         part.begin(condition_at(given, index), seed, batch)
         parts.append(part.run())
-    return _joined(parts)
+    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in ("z", "x", "error", "first")}
+    return Inversion(**joined, condition=_together([part.condition for part in parts]))
 
 
 class _Part:
@@ -443,11 +442,6 @@ class _Part:
 def _together(conditions: list[Condition]) -> Condition:
     held = [condition for condition in conditions if condition is not None]
     return {name: torch.cat([condition[name] for condition in held]) for name in held[0]} if held else None
-
-
-def _joined(parts: list[Inversion]) -> Inversion:
-    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in ("z", "x", "error", "first")}
-    return Inversion(**joined, condition=_together([part.condition for part in parts]))
 
 
 Events = Callable[[str], None]
@@ -541,11 +535,8 @@ def _nearest(
     events(f"it differs from the image by {float(nearest.error[0]):.3f} (RMS, in standard deviations of the data)")
     if condition is None and nearest.condition is not None:
         condition = {name: value[0] for name, value in nearest.condition.items()}
-        events(f"{_words(transport, nearest.condition)} fits best; choose another with `label` or `given`")
+        kinds = transport.space.conditions
+        cells = [cell for name, values in nearest.condition.items() for cell in kinds[name].cells(values[:1])[0].items()]
+        words = ", ".join(f"{name} {value}" for name, value in cells)
+        events(f"{words} fits best; choose another with `label` or `given`")
     return nearest, condition
-
-
-def _words(transport: Transport, condition: dict[str, Tensor]) -> str:
-    kinds = transport.space.conditions
-    cells = [cell for name, values in condition.items() for cell in kinds[name].cells(values[:1])[0].items()]
-    return ", ".join(f"{name} {value}" for name, value in cells)

@@ -207,7 +207,16 @@ class DiffusersUNet(nn.Module):
         if offset not in (0, 1):
             raise UsageError(f"offset is {offset!r}; expected 1 (a discrete schedule) or 0 (flow matching).")
         self.unet: nn.Module = config if isinstance(config, nn.Module) else from_config("UNet2DModel", config)
-        self.config = _checked_config(self.unet)
+        if not isinstance(self.unet, library().UNet2DModel):
+            raise UsageError(f"DiffusersUNet takes a UNet2DModel or its configuration, got a {type(self.unet).__name__}.")
+        self.config = config_of(self.unet)
+        wanted = {"out_channels": self.config["in_channels"], "time_embedding_type": "positional", "class_embed_type": None}
+        for name, value in wanted.items():
+            if self.config[name] != value:
+                raise UsageError(
+                    f"This UNet2DModel has {name}={self.config[name]!r}; expected {value!r}. Networks that put out a variance, "
+                    "take an image, or embed times or classes in other ways are not read."
+                )
         self.levels, self.offset, self.null = levels, offset, null
         if null is not None and not 0 <= null < self.embedded:
             raise UsageError(f"null is {null}; expected one of the {self.embedded} classes that the UNet2DModel embeds.")
@@ -262,20 +271,6 @@ class DiffusersUNet(nn.Module):
         if label is None:
             return torch.full((n,), self.null or 0, dtype=torch.int64, device=device)
         return label.long() if masked is None else torch.where(masked, self.null or 0, label.long())
-
-
-def _checked_config(unet: nn.Module) -> dict[str, Any]:
-    if not isinstance(unet, library().UNet2DModel):
-        raise UsageError(f"DiffusersUNet takes a UNet2DModel or its configuration, got a {type(unet).__name__}.")
-    config = config_of(unet)
-    wanted = {"out_channels": config["in_channels"], "time_embedding_type": "positional", "class_embed_type": None}
-    for name, value in wanted.items():
-        if config[name] != value:
-            raise UsageError(
-                f"This UNet2DModel has {name}={config[name]!r}; expected {value!r}. Networks that put out a variance, take an "
-                "image, or embed times or classes in other ways are not read."
-            )
-    return config
 
 
 def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoiser:

@@ -313,7 +313,7 @@ class _Tracer:
     def __init__(self, denoiser: Predictor) -> None:
         self.path, self.space, self._denoiser = denoiser.path, denoiser.space, denoiser
         self.shape = tuple(denoiser.space.shape)
-        self.condition: Any = _Opaque()
+        self.condition: Any = object()  # a step passes it on unread
         self._rows: list[Row] = []
         self._count = 0
         self._open()
@@ -377,13 +377,7 @@ class _Tracer:
         return self._rows
 
 
-class _Opaque:
-    """The condition while a step is traced: a step passes it on unread."""
-
-
 class _Noise(Draws):
-    rows = 1
-
     def __init__(self, tracer: _Tracer) -> None:
         self._tracer = tracer
 

@@ -115,22 +115,15 @@ def check_metric(
     with law(thing, "the order of generated examples must not matter"):
         for name, score in scores.items():
             assert math.isclose(shuffled[name].number, score.number, rel_tol=1e-6, abs_tol=1e-9), f'"{name}" changes.'
-    _check_direction(thing, given, scores, (worse or _far)(given))
+    far = np.full_like(given.generated, 9 * np.abs(given.reference).max())
+    bad = thing(_with_generated(given, far if worse is None else worse(given)))
+    for name, score in scores.items():
+        sign = {"lower": -1, "higher": 1}.get(thing.scores[name].better or "", 0)
+        if name in bad and math.isfinite(bad[name].number):
+            with law(thing, f'"{name}" must not be better for worse examples'):
+                assert sign * score.number >= sign * bad[name].number, f"Good: {score}, worse: {bad[name]}."
     with law(thing, "examples that are not finite must be refused"):
         assert refuses(lambda: _with_generated(given, np.full_like(given.generated, np.nan)), Diverged)
-
-
-def _far(samples: Samples) -> np.ndarray:
-    return np.full_like(samples.generated, 9 * np.abs(samples.reference).max())
-
-
-def _check_direction(metric: Metric, samples: Samples, good: dict[str, Score], generated: np.ndarray) -> None:
-    bad = metric(_with_generated(samples, generated))
-    for name, score in good.items():
-        sign = {"lower": -1, "higher": 1}.get(metric.scores[name].better or "", 0)
-        if name in bad and math.isfinite(bad[name].number):
-            with law(metric, f'"{name}" must not be better for worse examples'):
-                assert sign * score.number >= sign * bad[name].number, f"Good: {score}, worse: {bad[name]}."
 
 
 def samples_of(
@@ -198,32 +191,23 @@ def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, dat
             assert features.extractor.describe()
             assert features.extractor.preprocessing(data.space)
         x = data.held_out.data_units(slice(FEATURES_EXAMPLES))
-        whole = _checked(part, features, x)
-        _check_batches(part, features, x, whole)
+        whole = features(x, FEATURES_EXAMPLES * 10)
+        with law(part, "it must give float64 (n, features), finite"):
+            assert whole.dtype == np.float64
+            assert whole.shape == (len(x), features.dims(FEATURES_EXAMPLES * 10))
+            assert np.isfinite(whole).all()
+        scale = max(1e-3, float(np.abs(whole).max()))
+        singly = np.concatenate([features(example[None], FEATURES_EXAMPLES * 10) for example in x])
+        turned = features(x.flip(0), FEATURES_EXAMPLES * 10)[::-1]
+        for name, changed in (("the others of its batch", singly), ("their order", turned)):
+            with law(part, f"an example's features must not depend on {name}"):
+                gap = float(np.abs(changed - whole).max()) / scale
+                assert gap < 1e-4, f"They differ by {gap:.1e} of the largest."
         for other, says in ((again, "the same data and seed must give"), (cached, "the cache must give")):
             with law(part, f"{says} the same features, bit for bit, and the same identity"):
                 assert np.array_equal(whole, other(x, FEATURES_EXAMPLES * 10)), "The features differ."
                 assert features.identity == other.identity, "The identities differ."
     _check_identity(part, again)
-
-
-def _checked(part: Any, features: Features, x: torch.Tensor) -> np.ndarray:
-    whole = features(x, FEATURES_EXAMPLES * 10)
-    with law(part, "it must give float64 (n, features), finite"):
-        assert whole.dtype == np.float64
-        assert whole.shape == (len(x), features.dims(FEATURES_EXAMPLES * 10))
-        assert np.isfinite(whole).all()
-    return whole
-
-
-def _check_batches(part: Any, features: Features, x: torch.Tensor, whole: np.ndarray) -> None:
-    scale = max(1e-3, float(np.abs(whole).max()))
-    singly = np.concatenate([features(example[None], FEATURES_EXAMPLES * 10) for example in x])
-    turned = features(x.flip(0), FEATURES_EXAMPLES * 10)[::-1]
-    for name, other in (("the others of its batch", singly), ("their order", turned)):
-        with law(part, f"an example's features must not depend on {name}"):
-            gap = float(np.abs(other - whole).max()) / scale
-            assert gap < 1e-4, f"They differ by {gap:.1e} of the largest."
 
 
 def _check_identity(part: Any, features: Features) -> None:

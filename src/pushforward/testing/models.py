@@ -247,29 +247,34 @@ def check_method(
     thing = thing.method if isinstance(thing, Recipe) else thing
     if not isinstance(thing, Method):
         raise TypeError(f"Expected a method, a recipe, or a function that makes one from a space, got {thing!r}.")
-    _check_players(thing)
+    with law(thing, "it must have players, and parameters for each"):
+        assert thing.players
+        assert all(list(player.parameters()) for player in thing.players.values())
+    owned = [id(p) for player in thing.players.values() for p in player.parameters()]
+    with law(thing, "players must share no parameter"):
+        assert len(owned) == len(set(owned))
+    with law(thing, "frozen parts must belong to no player"):
+        assert not set(owned) & {id(p) for part in thing.parts.values() for p in part.parameters()}
+    x, condition = _examples(data, slice(size))
+    batch = Batch(x, condition)
     if isinstance(thing, PrecomputesInputs):
-        _check_prepared(thing, data, size)
-    _check_turns(stirred(thing), data, size)
+        fields = fields_of(thing, x, condition)
+        half = fields_of(thing, *_examples(data, slice(size // 2, size)), size // 2)
+        with law(thing, "prepared inputs must depend on the example alone"):
+            for name, value in half.items():
+                torch.testing.assert_close(value, fields[name][size // 2 :], rtol=1e-4, atol=1e-4)
+        batch = Batch(fields.pop("x"), condition, fields)
+    _check_turns(stirred(thing), batch)
     with law(thing, "its description must rebuild it"):
         again, tensors = rebuilt(thing), thing.state_dict()
         assert {name: part.shape for name, part in again.state_dict().items()} == {n: t.shape for n, t in tensors.items()}
-    _check_samples(thing, stirred(thing).transport(), data)
+    transport = stirred(thing).transport()
+    _check_drawn(thing, transport.sample(4, seed=7), data.space)
+    with law(thing, "sample i must come from seed + i alone"):
+        check_seeds(transport)
 
 
-def _check_players(method: Method) -> None:
-    with law(method, "it must have players, and parameters for each"):
-        assert method.players
-        assert all(list(player.parameters()) for player in method.players.values())
-    owned = [id(p) for player in method.players.values() for p in player.parameters()]
-    with law(method, "players must share no parameter"):
-        assert len(owned) == len(set(owned))
-    with law(method, "frozen parts must belong to no player"):
-        assert not set(owned) & {id(p) for part in method.parts.values() for p in part.parameters()}
-
-
-def _check_turns(method: Method, data: Dataset, size: int) -> None:
-    batch = _batch(method, data, size)
+def _check_turns(method: Method, batch: Batch) -> None:
     first, second = (_turns(copy.deepcopy(method), batch) for _ in range(2))
     with law(method, "losses must yield players' names, with finite losses of no dimension"):
         assert first
@@ -284,24 +289,8 @@ def _check_turns(method: Method, data: Dataset, size: int) -> None:
         assert [float(loss) for _, loss, _ in first] == [float(loss) for _, loss, _ in second]
 
 
-def _batch(method: Method, data: Dataset, size: int) -> Batch:
-    x, condition = _examples(data, slice(size))
-    if not isinstance(method, PrecomputesInputs):
-        return Batch(x, condition)
-    fields = fields_of(method, x, condition)
-    return Batch(fields.pop("x"), condition, fields)
-
-
 def _examples(data: Dataset, index: slice) -> tuple[Tensor, Condition]:
     return data.space.to_model(data.train.data_units(index)), data.train.condition(data.space.conditions, index)
-
-
-def _check_prepared(method: PrecomputesInputs, data: Dataset, size: int) -> None:
-    whole = fields_of(method, *_examples(data, slice(size)))
-    half = fields_of(method, *_examples(data, slice(size // 2, size)), size // 2)
-    with law(method, "prepared inputs must depend on the example alone"):
-        for name, value in half.items():
-            torch.testing.assert_close(value, whole[name][size // 2 :], rtol=1e-4, atol=1e-4)
 
 
 def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
@@ -317,14 +306,11 @@ def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
     return turns
 
 
-def _check_samples(method: Method, transport: Transport, data: Dataset) -> None:
-    x, space = transport.sample(4, seed=7), data.space
+def _check_drawn(method: Method, x: Tensor, space: Space) -> None:
     with law(method, "samples must be finite, of the shape of the data and within its bounds"):
-        assert x.shape == (4, *space.shape)
+        assert x.shape[1:] == torch.Size(space.shape)
         assert torch.isfinite(x).all()
         assert space.levels is None or (x.min() >= 0 and x.max() <= 1)
-    with law(method, "sample i must come from seed + i alone"):
-        check_seeds(transport)
 
 
 def check_seeds(transport: Transport) -> None:
@@ -423,15 +409,11 @@ def check_stored(trained: Trained) -> None:
 
 def check_sampled(trained: Trained) -> Tensor:
     """Samples have the shape of the data, are finite and within bounds, and are the same after loading; returns five."""
-    space = trained.data.space
     x = trained.run.transport.sample(5, seed=7)
     with law(trained.run.method, "a loaded run must draw the samples of the run that was trained"):
         mine, whole = (in_few_steps(run.transport).sample(5, seed=7) for run in (trained.run, trained.whole))
         assert torch.equal(mine, whole)
-    with law(trained.run.method, "samples must be finite, of the shape of the data and within its bounds"):
-        assert x.shape == (5, *space.shape)
-        assert torch.isfinite(x).all()
-        assert space.levels is None or (x.min() >= 0 and x.max() <= 1)
+    _check_drawn(trained.run.method, x, trained.data.space)
     return x
 
 

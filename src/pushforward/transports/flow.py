@@ -440,10 +440,6 @@ class Latent(Transport):
     def noise(self, draws: Draws) -> Tensor:
         return self.inner.noise(draws)
 
-    def on(self, inner: Transport) -> Latent:
-        """The same decoder after another transport to its codes, such as one of other steps."""
-        return Latent(inner, self.autoencoder)
-
     def codes(self, x: Tensor, condition: Condition = None) -> Tensor:
         """The mean codes of data x (n, *shape), data units, in the codes' data units."""
         with torch.no_grad():
@@ -490,4 +486,4 @@ def inner_of(transport: Transport) -> Transport:
 
 def with_inner(transport: Transport, inner: Transport) -> Transport:
     """The transport with ``inner`` in place of the one that moves the noise; see `inner_of`."""
-    return transport.on(inner) if isinstance(transport, Latent) else inner
+    return Latent(inner, transport.autoencoder) if isinstance(transport, Latent) else inner
