@@ -297,7 +297,7 @@ def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
 
 def _csv(path: Path, space: Space, n: int, parts: Parts, separator: str | None = None) -> None:
     layout = space.layout if isinstance(space, TableSpace) else None
-    names = list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
+    names = list(space.names or space.columns) or [f"x{i}" for i in range(space.shape[0])]
     with path.open("w", newline="", encoding="utf-8") as file:
         usual = separator or (layout.separator if layout else ",")
         writer = csv.writer(file, delimiter=usual, lineterminator="\n" if layout else "\r\n")

@@ -162,7 +162,7 @@ class _Quick(Draws):
         self.n, self._random = rows, np.random.Generator(np.random.Philox(seed))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        return torch.from_numpy(self._random.standard_normal((self.rows, *shape), dtype=np.float32))
+        return torch.from_numpy(self._random.standard_normal((self.n, *shape), dtype=np.float32))
 
     def uniform(self) -> Tensor:
         return torch.from_numpy(self._random.random(self.n, dtype=np.float32))
