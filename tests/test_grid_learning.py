@@ -43,7 +43,7 @@ def test_a_stochastic_solver_of_the_run_gives_way_to_one_that_can_be_tuned(capsy
         assert (type(flow.solver), flow.steps) == (tuned, 4)
         assert ("Sample with --solver dpm --steps 4" in capsys.readouterr().err) == (named is None and own.stochastic)
     for grid in ("learned", "table"):
-        with pytest.raises(UsageError, match=r"take `solver=dpm`.*tune the transport .*--steps 4 --solver dpm"):
+        with pytest.raises(UsageError, match=r"tune the transport .*--steps 4 --solver dpm"):
             configure(Flow(ring(VP()), Ancestral(), 9, "log_snr"), steps=4, grid=grid)
 
 

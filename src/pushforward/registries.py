@@ -162,19 +162,6 @@ def _subclasses(home: str) -> Callable[[ModuleType], dict[str, Any]]:
     return lambda module: {name.lower(): part for name, part in concrete(classes_of(module), at(home)).items()}
 
 
-def _metrics(module: ModuleType) -> dict[str, Any]:
-    is_metric = at("metrics.score:is_metric")
-    return {name.lower(): part for name, part in classes_of(module).items() if is_metric(part)}
-
-
-def _sets(module: ModuleType) -> dict[str, Any]:
-    return {part.name: part for part in objects_of(module, at("data.core.named_set:Named"))}
-
-
-def _readers(module: ModuleType) -> dict[str, Any]:
-    return {ending: part for part in objects_of(module, at("data.readers.reader:Reader")) for ending in part.endings}
-
-
 def _recipes(module: ModuleType) -> dict[str, Any]:
     functions = {name: part for name, part in vars(module).items() if inspect.isfunction(part) and not name.startswith("_")}
     own = {name: part for name, part in functions.items() if part.__module__ == module.__name__}
@@ -249,7 +236,7 @@ METRICS = Registry(
         "utility": "metrics.utility:Utility",
         "wasserstein": "metrics.wasserstein:Wasserstein",
     },
-    _metrics,
+    lambda module: {name.lower(): part for name, part in classes_of(module).items() if at("metrics.score:is_metric")(part)},
     refuse="metrics.names:check_metric",
 )
 EXTRACTORS = Registry(
@@ -293,7 +280,7 @@ SETS = Registry(
         "swissroll": "data.sets.toys:SETS",
         "pinwheel": "data.sets.toys:SETS",
     },
-    _sets,
+    lambda module: {part.name: part for part in objects_of(module, at("data.core.named_set:Named"))},
     refuse="data.core.named_set:check_set",
 )
 READERS = Registry(
@@ -309,7 +296,7 @@ READERS = Registry(
         ".txt": "data.readers.tables:TEXT",
         ".parquet": "data.readers.tables:PARQUET",
     },
-    _readers,
+    lambda module: {ending: part for part in objects_of(module, at("data.readers.reader:Reader")) for ending in part.endings},
     refuse="data.readers.names:check_ending",
 )
 _PARTS = {

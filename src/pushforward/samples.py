@@ -95,7 +95,7 @@ class Samples(Tensor):
         return f"Samples({len(self)} of {shape}, {self.space.noun}s in data units)"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _rebuilt, (self.as_subclass(Tensor), self.space)
+        return Samples.of, (self.as_subclass(Tensor), self.space)
 
     def _repr_png_(self) -> bytes | None:
         import io
@@ -133,10 +133,6 @@ def drawn_from(transport: Transport, n: int, condition: ConditionLike, *, seed: 
     return frame
 
 
-def _rebuilt(x: Tensor, space: Space) -> Samples:
-    return Samples.of(x, space)
-
-
 Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
 OUTPUTS_LARGEST_GRID, LARGEST_ZOOM = 4096, 64
 PICTURES = (".png", ".gif")
@@ -156,8 +152,7 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
     if path.is_dir():
         check_replaceable(path)
     if ending not in known:
-        drawn = " Only data of 2 columns can be drawn." if ending in PICTURES and space.as_points else ""
-        raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose an ending of {", ".join(known.values())}.{drawn}')
+        raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose an ending of {", ".join(known.values())}.')
     if ending == ".parquet":
         for_parquet(path)
     if ending in PICTURES and n > OUTPUTS_LARGEST_GRID:

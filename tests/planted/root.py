@@ -40,7 +40,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('noisy = noisy + columns["span"]', 'noisy = noisy + 0 * columns["span"]', "table_students"),
         ('columns["span"] * scaled * layout.discrete', 'columns["span"] * layout.discrete * scaled', "table_students"),
         ("return shares / sums, (alpha * x_t / width", "return shares / sums, (x_t / width", "table_students"),
-        ("if self.waves > MOST_WAVES:", "if False:", "table_networks"),
+        ("if waves > MOST_WAVES:", "if False:", "table_networks"),
         ("LEAST_LOG = -87.0", "LEAST_LOG = -0.87", "table_denoiser"),
         ("isinstance(inputs, int) and inputs !=", "False and inputs !=", "table_networks"),
         ("noisy.new_zeros(noisy.shape[0], ", "noisy.new_zeros(len(noisy), ", "table_export"),
@@ -54,7 +54,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("mean, reach = noisy * reach,", "mean, reach = noisy,", "table_denoiser"),
         ("torch.exp((reach**2 - 1) / 2", "torch.exp(0 * (reach**2 - 1) / 2", "table_denoiser"),
         ("reach.masked_fill(seen, 1.0)", "reach", "table_denoiser"),
-        ("data = torch.where(known, self._units", "data = torch.where(known & False, self._units", "table_denoiser"),
+        ("data = torch.where(known, units", "data = torch.where(known & False, self._units", "table_denoiser"),
         ("own.masked_fill(", "own + 0 * own.masked_fill(", "imputation"),
         ("torch.where(self.layout.blocked, errors.indicators, squared)", "squared", "table_denoiser"),
         (

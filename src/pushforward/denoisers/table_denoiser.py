@@ -128,9 +128,6 @@ class TableDenoiser(Denoiser):
         Numerical Features in Tabular Deep Learning (2022), for waves.
     """
 
-    shift: Tensor
-    frequencies: Tensor
-
     def __init__(
         self,
         network: nn.Module,
@@ -147,21 +144,17 @@ class TableDenoiser(Denoiser):
         super().__init__(network, path, prediction, table, preconditioning=preconditioning, unconditional=unconditional)
         self.table, self.clock, self.waves, self.sampling = table, clock, whole("waves", waves, 0), sampling
         self.layout = Coordinates(table)
-        self._check_inputs()
-        self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
-        self.register_buffer("frequencies", torch.logspace(0, math.log2(HIGHEST), waves, base=2.0), persistent=False)
-        self.register_buffer("shift", torch.zeros(len(table.fields), dtype=torch.int64))
-
-    def _check_inputs(self) -> None:
-        if self.waves > MOST_WAVES:
-            raise UsageError(f"waves must be at most {MOST_WAVES}, got {self.waves}.")
-        size, columns, waves = self.layout.size, self.layout.count, 2 * self.waves * len(self.layout.scores)
-        inputs = getattr(self.network, "inputs", None)
-        if isinstance(inputs, int) and inputs != size + columns + waves:
+        if waves > MOST_WAVES:
+            raise UsageError(f"waves must be at most {MOST_WAVES}, got {waves}.")
+        wanted = self.layout.size + self.layout.count + 2 * waves * len(self.layout.scores)
+        inputs = getattr(network, "inputs", None)
+        if isinstance(inputs, int) and inputs != wanted:
             raise UsageError(
-                f"The network takes {inputs} inputs; expected {size + columns + waves}: {size} coordinates, {columns} columns "
-                f"and {waves} waves."
+                f"The network takes {inputs} inputs; expected {wanted}: coordinates, columns, and two for each wave of a score."
             )
+        self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
+        self.frequencies = nn.Buffer(torch.logspace(0, math.log2(HIGHEST), waves, base=2.0), persistent=False)
+        self.shift = nn.Buffer(torch.zeros(len(table.fields), dtype=torch.int64))
 
     @property
     def space(self) -> Space:  # type: ignore[override]
@@ -205,7 +198,8 @@ class TableDenoiser(Denoiser):
         data = self._data(estimate, x_t, columns)
         if given is not None:
             known = given.known[:, self.layout.owner]
-            data = torch.where(known, self._units(given.x).to(data), data)
+            units = self.factors * (given.x - self.layout.mean) / self.layout.std
+            data = torch.where(known, units.to(data), data)
         return blend(columns, x_t, data)
 
     def estimate(self, x_t: Tensor, columns: TimeColumns, given: Given | None = None, condition: Condition = None) -> RowEstimate:
@@ -323,9 +317,6 @@ class TableDenoiser(Denoiser):
         v = estimate.v * layout.ordinary(probabilities)
         scores = (alpha * x_t / width - columns["sigma"] * v) / width
         return self.factors * torch.where(layout.discrete, (probabilities - layout.mean) / layout.std, scores)
-
-    def _units(self, x: Tensor) -> Tensor:
-        return self.factors * (x - self.layout.mean) / self.layout.std
 
     def given(self, condition: Condition) -> tuple[Given | None, Condition]:
         """The given columns of a condition, and its other parts."""

@@ -129,7 +129,9 @@ class _Multistep(Solver):
     def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
         """The state at s; the first node is at t."""
         if self.of == "data" and len(nodes) == 2:
-            return _halfway(denoiser, "data", x, t, s, nodes, _slope(denoiser, t, s, *nodes))
+            newer, older = nodes
+            ratio = (lambda_at(denoiser, s) - lambda_at(denoiser, t)) / (newer[0] - older[0])
+            return _halfway(denoiser, "data", x, t, s, nodes, over(ratio, newer[1]) * (newer[1] - older[1]))
         return exponential_step(denoiser, self.of, x, t, s, nodes)
 
     def _start(self) -> SingleStep | None:
@@ -151,11 +153,6 @@ class _Multistep(Solver):
 
 def _halfway(denoiser: Predictor, kind: str, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node], slope: Tensor) -> Tensor:
     return exponential_step(denoiser, kind, x, t, s, [(nodes[0][0], nodes[0][1] + slope / 2)])
-
-
-def _slope(denoiser: Predictor, t: Tensor, s: Tensor, newer: Node, older: Node) -> Tensor:
-    ratio = (lambda_at(denoiser, s) - lambda_at(denoiser, t)) / (newer[0] - older[0])
-    return over(ratio, newer[1]) * (newer[1] - older[1])
 
 
 class DPM(_Multistep):

@@ -290,8 +290,6 @@ class Events:
             reply = yield move
 
     def _replaced(self) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
-        import safetensors.torch
-
         yield from ((os, name, self._before(getattr(os, name))) for name in CALLS)
         yield io, "open", self._opened(io.open)
         yield safetensors.torch, "save_file", self._saved(safetensors.torch.save_file)

@@ -106,8 +106,7 @@ class Mixture(nn.Module):
     def __init__(self, path: Path, centres: Sequence[Sequence[float]] | Tensor, std: float) -> None:
         super().__init__()
         self.path, self.std = path, std
-        self.centres: Tensor
-        self.register_buffer("centres", torch.as_tensor(centres, dtype=torch.float64))
+        self.centres = nn.Buffer(torch.as_tensor(centres, dtype=torch.float64))
         d = self.centres.shape[1]
         self.space: Space = VectorSpace(shape=(d,), mean=(0.0,) * d, std=(1.0,) * d)
 
