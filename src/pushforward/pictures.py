@@ -132,21 +132,14 @@ def _number_edges(picture: Image.Image, limits: Limits) -> None:
 
     draw, size, colour = ImageDraw.Draw(picture), picture.width, (120, 120, 120, 255)
     for low, high, across in ((limits[0], limits[1], True), (limits[2], limits[3], False)):
-        for value, text in zip(values := MaxNLocator(5).tick_values(low, high), tick_texts(values), strict=True):
+        for value in MaxNLocator(5).tick_values(low, high):
             at = (value - low) / (high - low) * size
             if not 24 < at < size - 12:
                 continue
             y = size - at
             draw.line((at, size - 5, at, size) if across else (0, y, 5, y), fill=colour)
             place, anchor = ((at, size - 7), "mb") if across else ((8, y), "lm")
-            draw.text(place, text, fill=colour, anchor=anchor)
-
-
-def tick_texts(values: Sequence[float]) -> list[str]:
-    """Evenly spaced numbers as text, with as many decimals as their distance needs."""
-    step = float(values[1] - values[0])
-    places = next((d for d in range(12) if abs(step * 10**d - round(step * 10**d)) < 1e-6), 12)
-    return [f"{0.0 if abs(v) < 1e-9 * step else v:.{places}f}" for v in values]
+            draw.text(place, f"{round(value, 9) + 0.0:.10g}", fill=colour, anchor=anchor)
 
 
 def landscape_picture(

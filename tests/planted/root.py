@@ -54,7 +54,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("mean, reach = noisy * reach,", "mean, reach = noisy,", "table_denoiser"),
         ("torch.exp((reach**2 - 1) / 2", "torch.exp(0 * (reach**2 - 1) / 2", "table_denoiser"),
         ("reach.masked_fill(seen, 1.0)", "reach", "table_denoiser"),
-        ("data = torch.where(known, units", "data = torch.where(known & False, self._units", "table_denoiser"),
+        ("data = torch.where(known, units", "data = torch.where(known & False, units", "table_denoiser"),
         ("own.masked_fill(", "own + 0 * own.masked_fill(", "imputation"),
         ("torch.where(self.layout.blocked, errors.indicators, squared)", "squared", "table_denoiser"),
         (

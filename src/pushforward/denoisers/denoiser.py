@@ -25,49 +25,6 @@ from pushforward.data.spaces import Space
 from pushforward.errors import UsageError, unknown
 from pushforward.paths import Coefficients, Narrowed, Path, Source, affine, check, convert, solve
 
-_ACTIVE: ContextVar[torch.dtype | None] = ContextVar("precision", default=None)
-_TYPES = {"float32": None, "bfloat16": torch.bfloat16}
-
-
-@contextlib.contextmanager
-def network_precision(name: str) -> Iterator[None]:
-    """Within this context networks run in ``name``: "float32" or "bfloat16" (autocast, weights stay float32)."""
-    if not isinstance(name, str) or name not in _TYPES:
-        raise UsageError(f'Unknown precision "{name}"; choose auto, float32 or bfloat16.')
-    token = _ACTIVE.set(_TYPES[name])
-    try:
-        yield
-    finally:
-        _ACTIVE.reset(token)
-
-
-def call(network: Callable[..., Any], *inputs: Any) -> Any:
-    """``network(*inputs)`` under the active precision; the result, or each of a list, has the type of the first input."""
-    # exported programs are float32; code that reads the context variable cannot be exported
-    dtype, first = None if torch.compiler.is_exporting() else _ACTIVE.get(), inputs[0]
-    if dtype is None:
-        return network(*inputs)
-    with torch.autocast(first.device.type, dtype=dtype):
-        output = network(*inputs)
-        return [part.to(first.dtype) for part in output] if isinstance(output, list) else output.to(first.dtype)
-
-
-def resolve_precision(name: str, device: torch.device | str) -> str:
-    """Turn "auto" into the fast precision of this machine: bfloat16 where the processor computes in it, else float32."""
-    if name != "auto":
-        with network_precision(name):
-            return name
-    if torch.device(device).type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if has_bfloat16() else "float32"
-
-
-def has_bfloat16() -> bool:
-    """Whether this processor computes in bfloat16; others emulate it, many times slower than float32."""
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(probe and probe())
-
-
 CLOCKS = {
     "t": lambda path, t: t,
     "log_snr": lambda path, t: -path.log_snr(t) / 8,
@@ -552,3 +509,46 @@ class Repathed(Wrapped):
     def on(self, path: Path) -> Repathed:
         """The model on yet another path."""
         return Repathed(self.denoiser, path)
+
+
+_ACTIVE: ContextVar[torch.dtype | None] = ContextVar("precision", default=None)
+_TYPES = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+@contextlib.contextmanager
+def network_precision(name: str) -> Iterator[None]:
+    """Within this context networks run in ``name``: "float32" or "bfloat16" (autocast, weights stay float32)."""
+    if not isinstance(name, str) or name not in _TYPES:
+        raise UsageError(f'Unknown precision "{name}"; choose auto, float32 or bfloat16.')
+    token = _ACTIVE.set(_TYPES[name])
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+def call(network: Callable[..., Any], *inputs: Any) -> Any:
+    """``network(*inputs)`` under the active precision; the result, or each of a list, has the type of the first input."""
+    # exported programs are float32; code that reads the context variable cannot be exported
+    dtype, first = None if torch.compiler.is_exporting() else _ACTIVE.get(), inputs[0]
+    if dtype is None:
+        return network(*inputs)
+    with torch.autocast(first.device.type, dtype=dtype):
+        output = network(*inputs)
+        return [part.to(first.dtype) for part in output] if isinstance(output, list) else output.to(first.dtype)
+
+
+def resolve_precision(name: str, device: torch.device | str) -> str:
+    """Turn "auto" into the fast precision of this machine: bfloat16 where the processor computes in it, else float32."""
+    if name != "auto":
+        with network_precision(name):
+            return name
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if has_bfloat16() else "float32"
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor computes in bfloat16; others emulate it, many times slower than float32."""
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from pathlib import Path as File
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pushforward import paths
 from pushforward.conditions.label import Label
 from pushforward.data.spaces import ImageSpace, Space
 from pushforward.denoisers import Condition, Denoiser, Preconditioning
@@ -18,7 +18,6 @@ from pushforward.errors import CheckpointError, UsageError, did_you_mean, import
 from pushforward.files import check_tensors, parse_json, read_whole, replacing
 from pushforward.networks.embedding import check_condition
 from pushforward.paths import Linear, Tabulated
-from pushforward.paths import Path as Path_of_schedules
 
 WEIGHTS = "diffusion_pytorch_model"
 """The file names of diffusers for a network's weights."""
@@ -135,7 +134,7 @@ _LEAST = 2.0**-24
 """The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers."""
 
 
-def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[Path_of_schedules, str]:
+def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[paths.Path, str]:
     """The path and the prediction of a sampler's settings.
 
     Raises:
@@ -240,13 +239,6 @@ class DiffusersUNet(nn.Module):
         Raises:
             UsageError: A shape does not fit, or a time or label is missing or unexpected.
         """
-        self._check(x, t)
-        assert t is not None
-        # in float64, since float32 would round a timestep of 1,000 by more than the time itself is
-        timestep = (t.double() * self.levels - self.offset).to(x.dtype)
-        return self.unet(x, timestep, class_labels=self._labels(len(x), x.device, condition), return_dict=False)[0]
-
-    def _check(self, x: Tensor, t: Tensor | None) -> None:
         channels, multiple = self.config["in_channels"], 2 ** (len(self.config["block_out_channels"]) - 1)
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % multiple or x.shape[3] % multiple:
             raise UsageError(
@@ -256,6 +248,9 @@ class DiffusersUNet(nn.Module):
         if t is None or t.shape != (len(x),):
             got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
             raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time for each example.")
+        # in float64, since float32 would round a timestep of 1,000 by more than the time itself is
+        timestep = (t.double() * self.levels - self.offset).to(x.dtype)
+        return self.unet(x, timestep, class_labels=self._labels(len(x), x.device, condition), return_dict=False)[0]
 
     def _labels(self, n: int, device: torch.device, condition: Condition) -> Tensor | None:
         check_condition(condition, {"label": Label.numbered(self.embedded)} if self.embedded else {}, n)
@@ -273,7 +268,7 @@ class DiffusersUNet(nn.Module):
         return label.long() if masked is None else torch.where(masked, self.null or 0, label.long())
 
 
-def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoiser:
+def from_diffusers(folder: str | Path, *, space: Space | None = None) -> Denoiser:
     """Read the folder of a diffusers pipeline of a UNet2DModel, as ``DDPMPipeline.save_pretrained`` writes it.
 
     The path comes from the settings of its sampler: the betas of a discrete schedule as `Tabulated`, flow matching as `Linear`.
@@ -296,7 +291,7 @@ def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoise
         UsageError: For weights as pickle only, classes that are not known here, or a space that does not fit.
         MissingExtra: Without diffusers.
     """
-    folder = File(folder)
+    folder = Path(folder)
     name = _sampler(folder)
     settings = read_json(folder / "scheduler" / "scheduler_config.json")
     path, prediction = trained_on(name, settings)
@@ -310,7 +305,7 @@ def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoise
     return Denoiser(network, path, prediction, space, preconditioning=unscaled, unconditional=unconditional).eval()
 
 
-def _sampler(folder: File) -> str:
+def _sampler(folder: Path) -> str:
     index = read_json(folder / "model_index.json")
     parts = {name: value for name, value in index.items() if not name.startswith("_") and isinstance(value, list) and any(value)}
     known = (*DISCRETE, *FLOW)
@@ -352,7 +347,7 @@ def _check_units(space: Space) -> None:
         )
 
 
-def to_diffusers(model: Any, folder: str | File) -> None:
+def to_diffusers(model: Any, folder: str | Path) -> None:
     """Write a model whose network is a `DiffusersUNet` as a folder that ``DDPMPipeline.from_pretrained`` reads.
 
     The sampler is DDPMScheduler for a discrete schedule, its betas by name where they are a named schedule to the rounding of
@@ -367,7 +362,7 @@ def to_diffusers(model: Any, folder: str | File) -> None:
         CheckpointError: If the disk refuses; nothing is left behind.
         MissingExtra: Without diffusers.
     """
-    folder = File(folder)
+    folder = Path(folder)
     denoiser = model if isinstance(model, Denoiser) else getattr(model, "denoiser", None)
     if not isinstance(denoiser, Denoiser):
         kind = type(model if denoiser is None else denoiser).__name__

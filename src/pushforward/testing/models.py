@@ -181,16 +181,6 @@ def check_space(kind: type[Space], x: NDArray[Any]) -> None:
     with law(space, "a space must be rebuilt from its description"):
         assert space.shape == x.shape[1:]
         assert spec.build(spec.describe(space)) == space
-    _check_units(space, data)
-    _check_files(space, data)
-    with law(space, "an unscaled space must take data units as model units"):
-        wide = space.unscaled(tuple(side + 1 for side in space.shape))
-        ones = torch.ones(1, *wide.shape)
-        assert torch.equal(wide.to_model(ones), ones)
-        assert wide.bounds is None
-
-
-def _check_units(space: Space, data: torch.Tensor) -> None:
     exact, scale = data.double(), torch.from_numpy(space.scale).double()
     model = space.to_model(exact)
     with law(space, "model units must have mean 0, and `to_data` must invert `to_model`"):
@@ -203,9 +193,6 @@ def _check_units(space: Space, data: torch.Tensor) -> None:
     with law(space, "data must lie within the bounds"):
         low, high = space.bounds or (model, model)
         assert bool((model.float() >= low - 1e-4).all() and (model.float() <= high + 1e-4).all())
-
-
-def _check_files(space: Space, data: torch.Tensor) -> None:
     examples = space.quantise(data)
     with law(space, "a file must return the values that were written"):
         assert torch.equal(space.rounded(data), data)
@@ -216,6 +203,11 @@ def _check_files(space: Space, data: torch.Tensor) -> None:
         assert drawn.ndim == (2 if space.as_points else 4)
         assert len(drawn) == len(data)
         assert space.as_points or drawn.dtype == np.uint8
+    with law(space, "an unscaled space must take data units as model units"):
+        wide = space.unscaled(tuple(side + 1 for side in space.shape))
+        ones = torch.ones(1, *wide.shape)
+        assert torch.equal(wide.to_model(ones), ones)
+        assert wide.bounds is None
 
 
 BATCH = 16
