@@ -91,7 +91,6 @@ class ExampleDraws(Draws):
         return (self._philox.at(seed, self._stream, call) for seed in self.seeds)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers of shape (n, *shape), float32."""
         out = np.empty((self.n, *shape), dtype=np.float32)
         flat = out.reshape(self.n, int(np.prod(shape)))
         for sample, generator in zip(flat, self._each(), strict=True):
@@ -99,7 +98,6 @@ class ExampleDraws(Draws):
         return torch.from_numpy(out).to(self.device)
 
     def uniform(self) -> Tensor:
-        """Numbers in [0, 1) of shape (n,), float32."""
         numbers = [generator.random(dtype=np.float32) for generator in self._each()]
         return torch.from_numpy(np.array(numbers, dtype=np.float32)).to(self.device)
 
@@ -136,7 +134,6 @@ class BlockDraws(Draws):
         ]
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers of shape (n, *shape), float32."""
         if torch.device(self.device).type != "cpu":
             return self._on_device(torch.randn, shape)
         out = np.empty((self.n, *shape), dtype=np.float32)
@@ -145,7 +142,6 @@ class BlockDraws(Draws):
         return torch.from_numpy(out)
 
     def uniform(self) -> Tensor:
-        """Numbers in [0, 1) of shape (n,), float32."""
         if torch.device(self.device).type != "cpu":
             return self._on_device(torch.rand, ())
         out = np.empty(self.n, dtype=np.float32)

@@ -76,8 +76,7 @@ def only(path: str | Path, kind: str, hint: str) -> str:
     """
     names = load(path).names[kind]
     if len(names) != 1:
-        listed = f" ({', '.join(names)})" if names else ""
-        raise UsageError(f"{path} must hold exactly one {kind}, {hint}; it has {len(names)}{listed}. See docs/one-new-file.md.")
+        raise UsageError(f"{path} must hold exactly one {kind}, {hint}; it has {names}. See docs/one-new-file.md.")
     return names[0]
 
 

@@ -113,8 +113,6 @@ def device_named(name: torch.device | str) -> torch.device:
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if str(name).startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError("There is no CUDA device here; use `device=cpu`.")
     if str(name) == "cuda" and (launch := launched()).count > 1:
         name = f"cuda:{launch.local_rank}"
     try:

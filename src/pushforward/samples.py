@@ -406,7 +406,13 @@ def configure(
     """
     given = given_options(options)
     if "truncation" in given:
-        transport = _truncated(transport, given.pop("truncation"), name)
+        inner = inner_of(transport)
+        if has_steps(inner):
+            raise UsageError(
+                f"`truncation`: {name} holds an iterative model ({type(inner).__name__}), and truncation is for one-call models. "
+                "Guidance makes samples closer to their label and less varied: give `scale=2` and a `label`."
+            )
+        transport = Truncated(transport, given.pop("truncation"))
     if not given:
         return transport
     flow = inner_of(transport)
@@ -437,16 +443,6 @@ def guidance_notes(transport: Transport) -> tuple[str, ...]:
         "conditions, at two calls each, and is not what its teacher does at that scale. Train it with a range of guidance to "
         "learn that.",
     )
-
-
-def _truncated(transport: Transport, limit: float, name: str) -> Truncated:
-    inner = inner_of(transport)
-    if has_steps(inner):
-        raise UsageError(
-            f"`truncation`: {name} holds an iterative model ({type(inner).__name__}), and truncation is for one-call models. "
-            "Guidance makes samples closer to their label and less varied: give `scale=2` and a `label`."
-        )
-    return Truncated(transport, limit)
 
 
 def _learned_table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | None, name: str) -> LearnedTable | None:
@@ -507,16 +503,11 @@ def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
         raise UsageError("`weaker_scale` needs the run that guidance leads away from: `weaker=RUN`.")
     interval = given.get("interval")
     if "scale" in given:
-        denoiser = _scaled(denoiser, given["scale"], interval)
+        inner = trained(denoiser)
+        learned = inner is not None and inner.preconditioning.guidance is not None
+        if learned and interval is not None:
+            raise UsageError("This map has learned guidance at all noise levels: leave `interval` out.")
+        denoiser = AtScale(denoiser, given["scale"]) if learned else Guided(denoiser, given["scale"], interval)
     if "weaker" in given:
         denoiser = Autoguided(denoiser, given["weaker"], given.get("weaker_scale", 2.0), interval)
     return Thresholded(denoiser, given["threshold"]) if "threshold" in given else denoiser
-
-
-def _scaled(denoiser: Predictor, scale: float, interval: tuple[float, float] | None) -> Predictor:
-    inner = trained(denoiser)
-    if inner is None or inner.preconditioning.guidance is None:
-        return Guided(denoiser, scale, interval)
-    if interval is not None:
-        raise UsageError("This map has learned guidance at all noise levels: leave `interval` out.")
-    return AtScale(denoiser, scale)

@@ -128,16 +128,14 @@ def build(spec: Any) -> Any:
     if "part" not in spec:
         return {name: build(item) for name, item in spec.items()}
     name = spec["part"]
-    if not isinstance(name, str):
-        raise CheckpointError(f"The run's spec names a part {name!r:.60}: expected the name of a class.")
     if spec.get("opaque"):
         raise CheckpointError(
             f"This run used {name}, which does not keep its constructor's arguments as attributes, so it cannot be rebuilt "
             "from the run alone. Keep them (self.width = width, ...), or hand the method over: pf.load(run, method=...)."
         )
-    if name not in PARTS:
+    if not isinstance(name, str) or name not in PARTS:
         raise CheckpointError(
-            f"This run uses {name}, which is not part of pushforward. Name the file that defines it, `plugins=[FILE.py]`, "
+            f"This run uses {name!s:.60}, which is not part of pushforward. Name the file that defines it, `plugins=[FILE.py]`, "
             "or hand the method over in Python: pf.load(run, method=...)."
         )
     arguments = {key: build(item) for key, item in spec.items() if key != "part"}

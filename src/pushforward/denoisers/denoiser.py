@@ -422,16 +422,6 @@ class FlowMap(Denoiser):
         self.sampling = sampling or MapSampling()
 
     @property
-    def grid(self) -> str | None:
-        """The grid on which it has learned to jump."""
-        return self.sampling.grid
-
-    @property
-    def only_to_data(self) -> bool:
-        """Whether it jumps to data alone."""
-        return self.sampling.only_to_data
-
-    @property
     def jumps(self) -> bool:
         return True
 

@@ -179,11 +179,6 @@ class TableDenoiser(Denoiser):
     def jumps(self) -> bool:
         return self.sampling is not None
 
-    @property
-    def grid(self) -> str | None:
-        """The grid on which a map has learned to jump."""
-        return None if self.sampling is None else self.sampling.grid
-
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """The network's times, the path's alpha and sigma, and how data is read as ``kind``."""
         k = self.path.at(t)

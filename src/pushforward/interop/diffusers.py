@@ -312,7 +312,7 @@ def _sampler(folder: Path) -> str:
     module, name = [*map(str, parts.get("scheduler", ())), "", ""][:2]
     if parts.keys() != {"unet", "scheduler"} or parts["unet"] != ["diffusers", "UNet2DModel"] or module != "diffusers":
         raise UsageError(
-            f"{folder} is a pipeline of {parts}: only one of diffusers' own UNet2DModel and a sampler of diffusers is read."
+            f"{folder} is a pipeline of {parts!s:.300}: only one of diffusers' own UNet2DModel and a sampler of diffusers is read."
         )
     if name not in known:
         raise UsageError(f"The sampler of {folder} is {name}; known: {', '.join(known)}.{did_you_mean(name, known)}")
@@ -330,10 +330,11 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
         conditions = {"label": Label.numbered(classes)} if classes else {}
         return ImageSpace((channels, height, width), half, half, low, high, conditions)
     _check_units(given)
-    if given.shape[0] != channels:
-        raise UsageError(f"The space has {given.shape[0]} channels, the UNet2DModel {channels}; they must agree.")
-    if len(given.classes) not in ({classes, classes - 1} - {0} if classes else {0}):
-        raise UsageError(f"The space names {len(given.classes)} classes, the UNet2DModel embeds {classes}; they must agree.")
+    if given.shape[0] != channels or len(given.classes) not in ({classes, classes - 1} - {0} if classes else {0}):
+        raise UsageError(
+            f"The space has {given.shape[0]} channels and names {len(given.classes)} classes, the UNet2DModel has {channels} channels "
+            f"and embeds {classes} classes; they must agree."
+        )
     return given
 
 
@@ -389,12 +390,12 @@ def _expressible(denoiser: Denoiser) -> DiffusersUNet:
     _check_units(denoiser.space)
     if denoiser.source is not None:
         raise UsageError("The model was trained from other data instead of noise; diffusers' samplers start at noise.")
-    if denoiser.preconditioning.clock != "t":
-        raise UsageError(f'The network receives time as "{denoiser.preconditioning.clock}"; diffusers knows t alone.')
     # on a discrete schedule hypot(alpha, sigma) is 1
-    if denoiser.preconditioning.scale_input and not isinstance(denoiser.path, Tabulated):
+    scaled = denoiser.preconditioning.scale_input and not isinstance(denoiser.path, Tabulated)
+    if scaled or denoiser.preconditioning.clock != "t":
         raise UsageError(
-            "The network's input is scaled, and diffusers' is not. Train with preconditioning=Preconditioning(scale_input=False)."
+            f'The network receives a scaled input or time as "{denoiser.preconditioning.clock}", where diffusers scales nothing and '
+            "knows t alone. Train with preconditioning=Preconditioning(scale_input=False)."
         )
     return network
 

@@ -235,9 +235,7 @@ class Narrowed(Path):
         return self.path.time(log_snr)
 
 
-Row = tuple[Tensor, Tensor]
-
-ROWS: dict[str, Callable[[Coefficients], Row]] = {
+ROWS: dict[str, Callable[[Coefficients], tuple[Tensor, Tensor]]] = {
     "data": lambda k: (torch.ones_like(k.alpha), torch.zeros_like(k.alpha)),
     "noise": lambda k: (torch.zeros_like(k.alpha), torch.ones_like(k.alpha)),
     "velocity": lambda k: (k.dalpha, k.dsigma),

@@ -290,22 +290,15 @@ class Events:
             reply = yield move
 
     def _replaced(self) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
-        yield from ((os, name, self._before(getattr(os, name))) for name in CALLS)
-        yield io, "open", self._opened(io.open)
+        yield from ((os, name, self._noted(getattr(os, name))) for name in CALLS)
+        yield io, "open", self._noted(io.open, lambda mode="r", *_, **__: bool(set(mode) & set("wax+")))
         yield safetensors.torch, "save_file", self._saved(safetensors.torch.save_file)
 
-    def _before(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _noted(self, call: Callable[..., Any], counts: Callable[..., bool] = lambda *_, **__: True) -> Callable[..., Any]:
         def noted(path: Any, *arguments: Any, **named: Any) -> Any:
-            self.note(_kind(path, named.get("dir_fd")))
+            if counts(*arguments, **named):
+                self.note(_kind(path, named.get("dir_fd")))
             return call(path, *arguments, **named)
-
-        return noted
-
-    def _opened(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(path: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
-            if set(mode) & set("wax+"):
-                self.note(_kind(path))
-            return call(path, mode, *arguments, **named)
 
         return noted
 

@@ -31,7 +31,12 @@ def sample_sets() -> list[Samples]:
     truth = SimpleNamespace(centres=centres, std=0.2, weights=np.full(3, 1 / 3))
     vectors = [centres[random.integers(3, size=EXAMPLES)] + 0.2 * random.standard_normal((EXAMPLES, 2)) for _ in range(3)]
     images = [np.clip(0.5 + 0.2 * random.standard_normal((EXAMPLES, SIDE * SIDE)), 0, 1) for _ in range(3)]
-    return [_samples(vectors, (2,), truth), _samples(images, (1, SIDE, SIDE), None), _table([_rows(random) for _ in range(3)])]
+    rows = [_rows(random) for _ in range(3)]
+    names, kinds = ("number", "other", "category", "target"), ("number", "number", "category", "boolean")
+    labels = (), (), ("low", "middle", "high"), ("no", "yes")
+    table = Table(_values(rows[0]), _values(rows[1]), names, kinds, labels, "target")
+    of_table = dataclasses.replace(_samples(rows, (7,), None), table=table)
+    return [_samples(vectors, (2,), truth), _samples(images, (1, SIDE, SIDE), None), of_table]
 
 
 def _rows(random: np.random.Generator) -> np.ndarray:
@@ -45,13 +50,6 @@ def _rows(random: np.random.Generator) -> np.ndarray:
 def _values(x: np.ndarray) -> np.ndarray:
     rows = x.astype(np.float32)
     return np.column_stack([rows[:, :2], rows[:, 2:5].argmax(1), rows[:, 5:].argmax(1)]).astype(np.float64)
-
-
-def _table(splits: Sequence[np.ndarray]) -> Samples:
-    names, kinds = ("number", "other", "category", "target"), ("number", "number", "category", "boolean")
-    labels = (), (), ("low", "middle", "high"), ("no", "yes")
-    table = Table(_values(splits[0]), _values(splits[1]), names, kinds, labels, "target")
-    return dataclasses.replace(_samples(splits, (7,), None), table=table)
 
 
 def _samples(splits: Sequence[np.ndarray], shape: tuple[int, ...], truth: object) -> Samples:

@@ -83,7 +83,7 @@ class Flow(Transport):
             raise UsageError("A learned table holds for the times that it was learned with: flow.with_table(table).")
 
     def _where(self) -> str | Sequence[float]:
-        learned = getattr(trained(self.denoiser), "grid", None) if self.solver.jumps else None
+        learned = getattr(getattr(trained(self.denoiser), "sampling", None), "grid", None) if self.solver.jumps else None
         of_data = self.source is not None and getattr(self.solver, "of", None) == "data"
         # from other data than noise these solvers of the ODE need no noise levels, but their own grid does
         return self.grid or learned or ("time" if of_data else self.solver.grid)
