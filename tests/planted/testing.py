@@ -12,7 +12,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("raise Broken(", "raise ValueError(", "conformance"),
         ("assert len(owned) == len(set(owned))", "assert owned", "conformance"),
         ("assert slope > 0", "assert slope >= 0", "conformance"),
-        ("assert player in method.players", "assert player", "conformance"),
+        ("assert player in thing.players", "assert player", "conformance"),
         ("assert [float(loss) for _, loss, _ in first] == ", "assert first or ", "conformance"),
         (
             "torch.testing.assert_close(moved(transport, seed, n)",

@@ -175,13 +175,10 @@ def interpolate_noise(
         float32 (frames, *shape), data units, on the CPU.
 
     Raises:
-        UsageError: For a stochastic solver, noise of another shape, or a condition that cannot be.
+        UsageError: For a stochastic solver, or a condition that cannot be.
         Diverged: If a frame is not finite.
     """
     _check_deterministic(transport)
-    for z in (a, b):
-        if tuple(z.shape) != tuple(transport.noise_shape):
-            raise UsageError(f"The model takes noise of shape {tuple(transport.noise_shape)}; got {tuple(z.shape)}.")
     ends = a[None].to(transport.device), b[None].to(transport.device)
     return _along(transport, *ends, frames, transport.conditions(1, condition, 0), interpolation, batch)
 

@@ -311,9 +311,7 @@ def _sampler(folder: Path) -> str:
     known = (*DISCRETE, *FLOW)
     module, name = [*map(str, parts.get("scheduler", ())), "", ""][:2]
     if parts.keys() != {"unet", "scheduler"} or parts["unet"] != ["diffusers", "UNet2DModel"] or module != "diffusers":
-        raise UsageError(
-            f"{folder} is a pipeline of {parts!s:.300}: only one of diffusers' own UNet2DModel and a sampler of diffusers is read."
-        )
+        raise UsageError(f"{folder} is a pipeline of {parts!s:.300}: only diffusers' own UNet2DModel with a sampler is read.")
     if name not in known:
         raise UsageError(f"The sampler of {folder} is {name}; known: {', '.join(known)}.{did_you_mean(name, known)}")
     return name
@@ -332,8 +330,8 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
     _check_units(given)
     if given.shape[0] != channels or len(given.classes) not in ({classes, classes - 1} - {0} if classes else {0}):
         raise UsageError(
-            f"The space has {given.shape[0]} channels and names {len(given.classes)} classes, the UNet2DModel has {channels} channels "
-            f"and embeds {classes} classes; they must agree."
+            f"The space has {given.shape[0]} channels and names {len(given.classes)} classes, the UNet2DModel has {channels} "
+            f"channels and embeds {classes} classes; they must agree."
         )
     return given
 
@@ -394,8 +392,8 @@ def _expressible(denoiser: Denoiser) -> DiffusersUNet:
     scaled = denoiser.preconditioning.scale_input and not isinstance(denoiser.path, Tabulated)
     if scaled or denoiser.preconditioning.clock != "t":
         raise UsageError(
-            f'The network receives a scaled input or time as "{denoiser.preconditioning.clock}", where diffusers scales nothing and '
-            "knows t alone. Train with preconditioning=Preconditioning(scale_input=False)."
+            f'The network receives a scaled input or time as "{denoiser.preconditioning.clock}", where diffusers scales '
+            "nothing and knows t alone. Train with preconditioning=Preconditioning(scale_input=False)."
         )
     return network
 

@@ -256,7 +256,18 @@ def check_method(
             for name, value in half.items():
                 torch.testing.assert_close(value, fields[name][size // 2 :], rtol=1e-4, atol=1e-4)
         batch = Batch(fields.pop("x"), condition, fields)
-    _check_turns(stirred(thing), batch)
+    first, second = (_turns(stirred(thing), batch) for _ in range(2))
+    with law(thing, "losses must yield players' names, with finite losses of no dimension"):
+        assert first
+        for player, loss, _ in first:
+            assert player in thing.players, f'"{player}" is no player.'
+            assert loss.shape == (), f"A loss has the shape {tuple(loss.shape)}."
+            assert math.isfinite(float(loss))
+    with law(thing, "each loss must reach its player's parameters"):
+        for player, _, slope in first:
+            assert slope > 0, f'No gradient reaches "{player}".'
+    with law(thing, "losses must be a function of batch, now and weights alone"):
+        assert [float(loss) for _, loss, _ in first] == [float(loss) for _, loss, _ in second]
     with law(thing, "its description must rebuild it"):
         again, tensors = rebuilt(thing), thing.state_dict()
         assert {name: part.shape for name, part in again.state_dict().items()} == {n: t.shape for n, t in tensors.items()}
@@ -264,21 +275,6 @@ def check_method(
     _check_drawn(thing, transport.sample(4, seed=7), data.space)
     with law(thing, "sample i must come from seed + i alone"):
         check_seeds(transport)
-
-
-def _check_turns(method: Method, batch: Batch) -> None:
-    first, second = (_turns(copy.deepcopy(method), batch) for _ in range(2))
-    with law(method, "losses must yield players' names, with finite losses of no dimension"):
-        assert first
-        for player, loss, _ in first:
-            assert player in method.players, f'"{player}" is no player.'
-            assert loss.shape == (), f"A loss has the shape {tuple(loss.shape)}."
-            assert math.isfinite(float(loss))
-    with law(method, "each loss must reach its player's parameters"):
-        for player, _, slope in first:
-            assert slope > 0, f'No gradient reaches "{player}".'
-    with law(method, "losses must be a function of batch, now and weights alone"):
-        assert [float(loss) for _, loss, _ in first] == [float(loss) for _, loss, _ in second]
 
 
 def _examples(data: Dataset, index: slice) -> tuple[Tensor, Condition]:

@@ -274,11 +274,6 @@ def learn_table(
     """
     flow = flow.with_solver(flow.solver, flow.steps, flow.grid)
     refuse_others(flow, "table")
-    if flow.solver.jumps:
-        raise UsageError(
-            f"{type(flow.solver).__name__} takes what a map between two times returns as it is: it has no coefficients to learn. "
-            "Choose a solver of the ODE, such as unipc or dpm."
-        )
     _ = flow.table  # refuses steps that are no table
     teacher = teacher or teacher_of(flow)
     counts = n, -(-n // 4), max(FEWEST, -(-n // 2))
