@@ -3,6 +3,8 @@
 A run folder, a checkpoint or a report may have been sent by anybody. Only regular files are opened, without following a link and
 without waiting (a pipe or a device would never end), and only as much is read as such a file can hold. JSON is parsed strictly
 and within limits; the header of a file of tensors is checked by safetensors.
+
+A `Record` holds results: a frozen dataclass that is written to JSON and read back equal.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Parts that are found by name: the package's own in tables, and further ones that plug-ins and programs add.
 
-A table says where each part is defined. A part is imported when it is first asked for, so names cost no imports.
+A table says where each part is defined. A part is imported when it is first asked for, so names cost no imports; so are the
+public names of packages (`exports`).
 """
 
 from __future__ import annotations

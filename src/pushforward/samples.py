@@ -1,4 +1,8 @@
-"""Samples that can be looked at: a tensor of data that knows its space."""
+"""Samples as a person takes them: how they are drawn, by options that are chosen by name; as tensors that can be looked at; as files.
+
+Files are a PNG grid, a folder of PNGs, .npz, .csv or .gif, drawn and written in parts, so that memory stays bounded. Nothing
+appears under its name before it is whole.
+"""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Guided(Wrapped):
     Scale 1 is the conditional model itself, 0 the unconditional one; both cost one call, all others two. All
     predictions are affine in each other at fixed x_t, so it does not matter which of them is guided. Outside the interval
     the conditional model is used alone, which costs one call. Scales of single examples, which a condition may hold
-    (`pushforward.denoisers.SCALE`), take the place of both.
+    (`pushforward.denoisers.denoiser.SCALE`), take the place of both.
 
     Args:
         denoiser: A denoiser trained with conditions and label dropout.

@@ -1,4 +1,4 @@
-"""A denoiser of tables: squared error for scores, softmax for blocks of indicators."""
+"""A denoiser of tables: squared error for scores, softmax for blocks of indicators; and what it is given of rows."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Trajectories(Freezing):
             steps), half of them from 1; or two shares, that of 1 jump and that of 2 or 4, equally often.
         unconditional: The share of trajectories without conditions, which train the map's unconditional branch.
         ends: Store only noise and data.
-        guidance: The range of scales of guidance, uniform, of which each trajectory has one (`pushforward.denoisers.SCALE` of its
+        guidance: The range of scales of guidance, uniform, of which each trajectory has one (`SCALE` of its
             condition); the teacher is `pushforward.Guided`. None leaves the scale to the teacher.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Paths from data to noise: x_t = alpha(t) x + sigma(t) z, with t = 0 at the data and t = 1 at the noise.
+"""Paths from data to noise: x_t = alpha(t) x + sigma(t) z, with t = 0 at the data and t = 1 at the noise; times and weights.
 
 Every path knows its coefficients with their derivatives in t, its log signal-to-noise ratio
 ``log_snr = log(alpha^2 / sigma^2)``, the inverse of that, and the ends between which nothing is singular.
@@ -6,6 +6,8 @@ Every path knows its coefficients with their derivatives in t, its log signal-to
 References:
     Kingma et al., Variational Diffusion Models (2021), for log-SNR as the coordinate in which paths differ only by scale.
     Albergo, Boffi, Vanden-Eijnden, Stochastic Interpolants (2023), for paths as pairs of coefficients.
+    Esser et al., Stable Diffusion 3 (2024), for logit-normal times; Karras et al., EDM (2022), for log-normal noise levels and
+    their weight; Hang et al., Min-SNR (2023); Kingma et al. (2021), for stratified times.
 """
 
 from __future__ import annotations

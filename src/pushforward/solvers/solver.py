@@ -1,4 +1,10 @@
-"""The interface of solvers: one stateless step from time t to time s."""
+"""The interface of solvers: one stateless step from time t to time s; solvers by name; and time grids.
+
+A grid of N steps is N + 1 times from t_max down to 0, as float64 numbers fixed before a solve begins.
+
+References:
+    Karras et al., EDM (2022), eq. 5; Esser et al., Stable Diffusion 3 (2024), eq. 23, for the shift.
+"""
 
 from __future__ import annotations
 

@@ -3,8 +3,15 @@
 A row is one network call: noises are drawn, registers are updated by affine combinations, and the network is called at one of
 them. Register 0 holds the state that the solve starts from, and every other is written once.
 
+A learned table has the most general form. Each call of a deterministic solver is made at a combination of the start and of the
+estimates before it, and so is each state:
+
+    x_k = a_k x_start + sum_{j<k} b_kj f_j,    f_k = estimate at x_k and t_k
+
+This form has (K + 1)(K + 2) / 2 coefficients and K times for K calls.
+
 References:
-    Shaul et al., Bespoke Non-Stationary Solvers (2024), for solvers as tables of coefficients.
+    Shaul et al., Bespoke Non-Stationary Solvers (2024), for solvers as tables of coefficients, and theorem 3.2 for the form.
 """
 
 from __future__ import annotations

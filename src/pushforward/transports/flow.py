@@ -1,4 +1,4 @@
-"""A transport in steps: a denoiser, moved from noise to data by a solver."""
+"""Transports in steps, by a denoiser and a solver; in one call; and to codes, which an autoencoder decodes."""
 
 from __future__ import annotations
 
