@@ -1,8 +1,8 @@
 """What the program runs on: its place among processes, threads that wait, devices, notebooks.
 
-No torch is needed to import this. How OpenMP's threads wait is chosen when pushforward is imported, which must come before torch: between two parallel parts
-of a computation GNU OpenMP's threads spin, by default for some milliseconds, so that the next part starts at once. Where other
-processes want the same cores, threads that spin hold the cores for which other threads wait.
+No torch is needed to import this. How OpenMP's threads wait is chosen when pushforward is imported, which must come before torch:
+between two parallel parts of a computation GNU OpenMP's threads spin, by default for some milliseconds, so that the next part
+starts at once. Where other processes want the same cores, threads that spin hold the cores for which other threads wait.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Samples as a person takes them: how they are drawn, by options that are chosen by name; as tensors that can be looked at; as files.
+"""Samples as a person takes them: drawn by options that are chosen by name, as tensors that can be looked at, and as files.
 
 Files are a PNG grid, a folder of PNGs, .npz, .csv or .gif, drawn and written in parts, so that memory stays bounded. Nothing
 appears under its name before it is whole.

@@ -1,4 +1,4 @@
-"""Kills, power cuts and full disks at every point of a training, and processes that are forked together, as torchrun starts them."""
+"""Kills, power cuts and full disks at every point of a training; and processes that are forked together."""
 
 from __future__ import annotations
 
