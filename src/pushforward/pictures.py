@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from PIL import Image
 
     from pushforward.data.spaces import Space
 
@@ -37,8 +37,6 @@ def image(picture: np.ndarray) -> Image.Image:
         picture: (height, width, channels) uint8; 1, 3 and 4 channels are gray, RGB and RGBA. Of 2 channels the first is shown,
             of 5 and more the first three.
     """
-    from PIL import Image
-
     shown = picture[..., 0] if picture.shape[-1] <= 2 else picture[..., : 4 if picture.shape[-1] == 4 else 3]
     return Image.fromarray(np.ascontiguousarray(shown))
 
@@ -60,8 +58,6 @@ def grid_picture(
         scale: Whole factor by which every pixel is enlarged.
         paper: Gray value of the gaps and of missing tiles, 0 to 255; None leaves them transparent.
     """
-    from PIL import Image
-
     count = len(images)
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
@@ -115,8 +111,6 @@ def scatter_picture(
         transparent: Whether the background is transparent instead of white.
         ticks: Whether the left and the lower edge have numbers.
     """
-    from PIL import Image
-
     limits = limits or limits_of(real if real is not None else points)
     sheet = Image.new("RGBA", (size * SMOOTH, size * SMOOTH), (*PAPER, 0 if transparent else 255))
     dotted = _dotted(sheet, points, real, limits, ink)
@@ -128,7 +122,6 @@ def scatter_picture(
 
 def _number_edges(picture: Image.Image, limits: Limits) -> None:
     from matplotlib.ticker import MaxNLocator
-    from PIL import ImageDraw
 
     draw, size, colour = ImageDraw.Draw(picture), picture.width, (120, 120, 120, 255)
     for low, high, across in ((limits[0], limits[1], True), (limits[2], limits[3], False)):
@@ -164,8 +157,6 @@ def landscape_picture(
         size: Pixels along a side.
         ink: Colour of the dots.
     """
-    from PIL import Image
-
     share = landscape_shares(heights)
     rows, columns = share.shape
     large = size * SMOOTH
@@ -189,8 +180,6 @@ def landscape_shares(heights: np.ndarray) -> np.ndarray:
 def _dotted(
     sheet: Image.Image, points: np.ndarray | None, real: np.ndarray | None, limits: Limits, ink: tuple[int, int, int]
 ) -> Image.Image:
-    from PIL import Image
-
     for cloud, colour, hollow in ((real, REAL, True), (points, ink, False)):
         if cloud is not None and len(cloud):
             sheet = Image.alpha_composite(sheet, _dots(np.asarray(cloud, float), limits, sheet.width, colour, hollow))
@@ -198,8 +187,6 @@ def _dotted(
 
 
 def _dots(points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...], hollow: bool) -> Image.Image:
-    from PIL import Image, ImageDraw
-
     ink = (*colour, 210 if len(points) <= 300 else 165)
     layer = Image.new("RGBA", (size, size), (*colour, 0))
     draw = ImageDraw.Draw(layer)
@@ -233,8 +220,6 @@ def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: in
 
 
 def _palette(picture: Image.Image) -> Image.Image:
-    from PIL import Image
-
     if picture.mode == "L":
         return picture
     if picture.mode == "RGBA":
@@ -309,7 +294,6 @@ def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequenc
 def figure_picture(figure: Figure) -> Image.Image:
     """A figure of matplotlib as RGB."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

@@ -7,6 +7,7 @@ appears under its name before it is whole.
 from __future__ import annotations
 
 import csv
+import io
 import re
 import zipfile
 from collections import deque
@@ -29,16 +30,18 @@ from pushforward.denoisers.denoiser import Predictor, trained
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.files import check_replaceable, replacing
+from pushforward.pictures import columns_picture, grid_picture, legible, write_gif
+from pushforward.runtime import display, in_notebook
 from pushforward.solvers import Solver
 from pushforward.solvers.table import LearnedTable
-from pushforward.transports import BATCH, ConditionLike, Flow, Latent, Transport, has_steps, inner_of, with_inner
+from pushforward.transports import BATCH, ConditionLike, Flow, Transport, has_steps, inner_of, with_inner
 from pushforward.transports.transport import counted, shared_stream, warn_between, writes_samples
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
-LARGEST_GRID = 256
+MOST_SHOWN = 256
 """The most images of one picture; the rest is left out."""
 
 
@@ -70,11 +73,9 @@ class Samples(Tensor):
         Raises:
             UsageError: If there are no samples, or they are vectors of another length.
         """
-        from pushforward.pictures import columns_picture, grid_picture, legible
-
         if not len(self):
             raise UsageError("There are no samples to draw: n is 0.")
-        values = self.space.quantise(self.as_subclass(Tensor)[:LARGEST_GRID])
+        values = self.space.quantise(self.as_subclass(Tensor)[:MOST_SHOWN])
         if not self.space.as_points:
             pictures = self.space.drawing(values)
             return grid_picture(pictures, columns, scale=zoom or legible(pictures))
@@ -86,8 +87,6 @@ class Samples(Tensor):
 
     def show(self) -> None:
         """Show the picture of `to_pil`: below the cell in a notebook, else in the system's image viewer."""
-        from pushforward.runtime import display, in_notebook
-
         picture = self.to_pil()
         if in_notebook():
             display(picture)
@@ -102,8 +101,6 @@ class Samples(Tensor):
         return Samples.of, (self.as_subclass(Tensor), self.space)
 
     def _repr_png_(self) -> bytes | None:
-        import io
-
         if not len(self) or (self.space.as_points and tuple(self.space.shape) != (2,)):
             return None
         file = io.BytesIO()
@@ -138,7 +135,7 @@ def drawn_from(transport: Transport, n: int, condition: ConditionLike, *, seed: 
 
 
 Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
-OUTPUTS_LARGEST_GRID, LARGEST_ZOOM = 4096, 64
+MOST_DRAWN, LARGEST_ZOOM = 4096, 64
 PICTURES = (".png", ".gif")
 
 
@@ -159,8 +156,8 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
         raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose an ending of {", ".join(known.values())}.')
     if ending == ".parquet":
         for_parquet(path)
-    if ending in PICTURES and n > OUTPUTS_LARGEST_GRID:
-        raise UsageError(f"A picture holds at most {OUTPUTS_LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
+    if ending in PICTURES and n > MOST_DRAWN:
+        raise UsageError(f"A picture holds at most {MOST_DRAWN:,} samples; write {n:,} to an .npz file instead.")
     whole("n", n, 1)
     if zoom is not None and (space.as_points or ending == ".npz" or not 1 <= zoom <= LARGEST_ZOOM):
         raise UsageError(f'`zoom={zoom}` enlarges pictures of images, {LARGEST_ZOOM} times at most; "{path}" takes no such zoom.')
@@ -199,8 +196,6 @@ def draw_to(
         CheckpointError: If the disk refuses; an existing file stays.
         Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws; an existing file stays.
     """
-    from pushforward.pictures import write_gif
-
     path, space = Path(path), transport.space
     if path.suffix.lower() != ".gif":
         check_target(path, space, n, overwrite, zoom)
@@ -212,8 +207,8 @@ def draw_to(
     if not writes_samples():
         return
     check_target(path, space, n, overwrite, zoom)
-    if has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):
-        frames = [space.drawing(space.quantise(x)) for _, x in transport.trajectory(n, condition, seed=seed)]
+    if has_steps(inner_of(transport)):
+        frames = [space.drawing(space.quantise(x)) for _, x in transport.trajectory(n, condition, seed=seed)]  # type: ignore[attr-defined]
         with replacing(path) as temporary:
             write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
         return
@@ -226,8 +221,6 @@ def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = Fa
     An animation of images goes there and back; points appear one after another. Rows of a table that break a constraint are
     written, with a warning.
     """
-    from pushforward.pictures import grid_picture, legible, write_gif
-
     path = Path(path)
     warn_between(space, x)
     ending, images = path.suffix.lower(), space.drawing(space.quantise(x))
@@ -308,8 +301,6 @@ def _csv(path: Path, space: Space, n: int, parts: Parts, separator: str | None =
 
 
 def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
-    from pushforward.pictures import grid_picture
-
     path.mkdir()
     width, at = len(str(n - 1)), 0
     for x, condition in parts:
@@ -322,8 +313,6 @@ def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
 
 
 def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
-    from pushforward.pictures import columns_picture, grid_picture, legible
-
     drawn = [(space.quantise(x), (condition or {}).get("label")) for x, condition in parts]
     images, labels = space.drawing(np.concatenate([x for x, _ in drawn])), [label for _, label in drawn if label is not None]
     if space.as_points:
