@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK = 64
-"""Examples that share a key in training; micro-batches and processes own whole blocks."""
+BLOCK = 64  # Examples that share a key in training; micro-batches and processes own whole blocks
 
 
 def key(*names: int | str) -> int:

@@ -29,8 +29,7 @@ from pushforward.errors import CheckpointError, DataError, UsageError
 
 MOST_OBJECTS, MOST_ITEMS, DEEPEST = 250_000, 2_000_000, 64
 """Lists and objects of a JSON file, their items, and how deep they are nested."""
-MOST_DIGITS = 100
-"""Digits of a whole number."""
+MOST_DIGITS = 100  # Digits of a whole number
 
 
 def parse_json(content: str | bytes, infinite: bool = False) -> Any:
@@ -86,10 +85,8 @@ def _depth(value: dict[str, Any] | list[Any]) -> int:
     return 1 + max((_depth(part) for part in parts if isinstance(part, (dict, list))), default=0)
 
 
-MOST_BYTES = 16 << 20
-"""Bytes of a JSON file, and of the header of a file of tensors."""
-MOST_ENTRIES = 100_000
-"""Entries of a folder of a run."""
+MOST_BYTES = 16 << 20  # Bytes of a JSON file, and of the header of a file of tensors
+MOST_ENTRIES = 100_000  # Entries of a folder of a run
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -300,8 +297,7 @@ class Damaged(CheckpointError):
         super().__init__(f"These results are damaged: {fault}. Make them anew.")
 
 
-Reader = Callable[[Any, str], Any]
-"""A JSON value and its place in the file, to what it stands for."""
+Reader = Callable[[Any, str], Any]  # A JSON value and its place in the file, to what it stands for
 
 
 def _plain(value: Any) -> Any:
@@ -336,7 +332,6 @@ class Record:
     """
 
     def __post_init__(self) -> None:
-        """Make the stored fields plain."""
         for field in _stored(type(self)):  # type: ignore[arg-type]
             object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
 

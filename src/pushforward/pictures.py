@@ -18,16 +18,13 @@ if TYPE_CHECKING:
     from pushforward.data.spaces import Space
 
 
-Limits = tuple[float, float, float, float]
-"""The limits of a scatter plot: least x, greatest x, least y, greatest y."""
+Limits = tuple[float, float, float, float]  # The limits of a scatter plot: least x, greatest x, least y, greatest y
 
 INK, REAL, PAPER = (0, 114, 178), (150, 150, 150), (255, 255, 255)
 VALLEY, HILL, BANDS = (252, 250, 246), (246, 190, 96), 10
 """Colours of the least and the greatest value of a landscape, and how many shades lie between."""
-LEGIBLE = 64
-"""Pixels that an image needs along its longer side to be looked at."""
-SMOOTH = 3
-"""Scatter plots are drawn this many times too large and shrunk, so that dots are round."""
+LEGIBLE = 64  # Pixels that an image needs along its longer side to be looked at
+SMOOTH = 3  # Scatter plots are drawn this many times too large and shrunk, so that dots are round
 
 
 def image(picture: np.ndarray) -> Image.Image:
@@ -227,10 +224,8 @@ def _palette(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
 
 
-WIDTHS = 2.5
-"""Standard deviations of the data on either side of its mean that a plot spans at least."""
-NAMED = 12
-"""Classes up to which a legend names their colours."""
+WIDTHS = 2.5  # Standard deviations of the data on either side of its mean that a plot spans at least
+NAMED = 12  # Classes up to which a legend names their colours
 
 
 def columns_picture(points: np.ndarray, space: Space, labels: np.ndarray | None = None) -> Image.Image:
@@ -300,8 +295,7 @@ def figure_picture(figure: Figure) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
-Group = tuple[int, Any, np.ndarray]
-"""Its number, colour and points."""
+Group = tuple[int, Any, np.ndarray]  # Its number, colour and points
 
 
 def _groups(points: np.ndarray, labels: np.ndarray | None, count: int) -> tuple[np.ndarray, list[Group]]:

@@ -19,8 +19,7 @@ from typing import Any
 from pushforward.errors import CheckpointError, RunUsageError, UsageError
 from pushforward.registries import KINDS
 
-_PREFIX = "pushforward_plugin_"
-"""The prefix of their modules' names."""
+_PREFIX = "pushforward_plugin_"  # The prefix of their modules' names
 
 
 @dataclass(frozen=True)

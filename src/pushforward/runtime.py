@@ -78,8 +78,7 @@ def _number(given: Mapping[str, str], name: str, default: int | None = None) -> 
 
 SPINS = "2000"
 """Rounds of spinning before a thread sleeps, GOMP_SPINCOUNT; the library's own default is 300,000 (benchmarks/threads.py)."""
-THREAD_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-"""With any of them set, the user has chosen."""
+THREAD_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # With any of them set, the user has chosen
 
 
 def set_thread_waiting() -> None:

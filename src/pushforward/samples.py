@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-MOST_SHOWN = 256
-"""The most images of one picture; the rest is left out."""
+MOST_SHOWN = 256  # The most images of one picture; the rest is left out
 
 
 class Samples(Tensor):
@@ -356,8 +355,7 @@ class Sampling(TypedDict, total=False):
     threshold: float | None
 
 
-GUIDANCE = ("scale", "interval", "weaker", "weaker_scale", "threshold")
-"""The options of guidance."""
+GUIDANCE = ("scale", "interval", "weaker", "weaker_scale", "threshold")  # The options of guidance
 
 
 def given_options(options: Sampling) -> dict[str, Any]:

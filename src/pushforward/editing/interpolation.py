@@ -34,8 +34,7 @@ from pushforward.transports import (
     inner_of,
 )
 
-_PARALLEL = 1e-8
-"""Below this length, the rest of a direction without its part along another is noise."""
+_PARALLEL = 1e-8  # Below this length, the rest of a direction without its part along another is noise
 
 
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
@@ -91,8 +90,7 @@ def lerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     return torch.lerp(first, second, far).to(a.dtype).reshape(a.shape)
 
 
-INTERPOLATIONS = {"spherical": slerp, "linear": lerp}
-"""How to go from one noise to another."""
+INTERPOLATIONS = {"spherical": slerp, "linear": lerp}  # How to go from one noise to another
 
 
 def _alike(a: Tensor, b: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -441,8 +439,7 @@ def _together(conditions: list[Condition]) -> Condition:
     return {name: torch.cat([condition[name] for condition in held]) for name in held[0]} if held else None
 
 
-Events = Callable[[str], None]
-"""A function that is called with one line for each event of a long search."""
+Events = Callable[[str], None]  # A function that is called with one line for each event of a long search
 
 
 def between(
@@ -474,17 +471,16 @@ def between(
     Raises:
         UsageError: For a stochastic solver, or a label where the autoencoder receives none.
     """
-    a, b = ends
     if has_steps(inner_of(transport)):
-        return interpolate(transport, a, b, frames, condition, interpolation=interpolation, batch=batch)
+        return interpolate(transport, *ends, frames, condition, interpolation=interpolation, batch=batch)
     if autoencoder is not None and (condition is not None or not autoencoder.space.conditions):
         if condition is not None and not autoencoder.space.conditions:
             raise UsageError("Between images this model goes through its latent, which receives no labels: leave `label` out.")
         check_complete(autoencoder.space.conditions, condition)
         given = None if condition is None else Request(autoencoder.space.conditions).values(1, condition, 0)
-        return walk(autoencoder, a, b, frames, given, interpolation=interpolation)
-    first, condition = _nearest(transport, a, condition, batch, events)
-    last, condition = _nearest(transport, b, condition, batch, events)
+        return walk(autoencoder, *ends, frames, given, interpolation=interpolation)
+    first, condition = _nearest(transport, ends[0], condition, batch, events)
+    last, condition = _nearest(transport, ends[1], condition, batch, events)
     return interpolate_noise(transport, first.z[0], last.z[0], frames, condition, interpolation=interpolation, batch=batch)
 
 

@@ -19,8 +19,7 @@ from pushforward.files import check_tensors, parse_json, read_whole, replacing
 from pushforward.networks.embedding import check_condition
 from pushforward.paths import Linear, Tabulated
 
-WEIGHTS = "diffusion_pytorch_model"
-"""The file names of diffusers for a network's weights."""
+WEIGHTS = "diffusion_pytorch_model"  # The file names of diffusers for a network's weights
 
 
 def library() -> Any:
@@ -127,11 +126,9 @@ DISCRETE = (
 """diffusers' samplers whose settings hold the betas of a discrete schedule."""
 FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 """diffusers' samplers of flow matching on the straight path."""
-PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}
-"""The names of predictions in diffusers, and here."""
+PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}  # The names of predictions in diffusers, and here
 _BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
-_LEAST = 2.0**-24
-"""The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers."""
+_LEAST = 2.0**-24  # The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers
 
 
 def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[paths.Path, str]:

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 Condition = dict[str, Tensor] | None
 
 
-PERIOD = 1_000_000
-"""Seeds between two orders of a source's held-out examples; the samplings of an evaluation start so far apart."""
+PERIOD = 1_000_000  # Seeds between two orders of a source's held-out examples; the samplings of an evaluation start so far apart
 _ORDER = 0x50_0C_E5
 
 

@@ -24,8 +24,7 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.solvers.solver import Memory, Solver, over, whole
 
-Node = tuple[Tensor, Tensor]
-"""Where an estimate was made, lambda (n,) in float64, and the estimate (n, *shape)."""
+Node = tuple[Tensor, Tensor]  # Where an estimate was made, lambda (n,) in float64, and the estimate (n, *shape)
 
 _POINTS, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(16))
 

@@ -23,8 +23,7 @@ from pushforward.errors import UsageError, unknown
 from pushforward.paths import Coefficients, Path
 from pushforward.registries import SOLVERS, from_text
 
-Memory = Any
-"""The state that one step passes to the next: None at the start, else a tuple of tensors."""
+Memory = Any  # The state that one step passes to the next: None at the start, else a tuple of tensors
 
 
 class Solver(ABC):

@@ -532,8 +532,7 @@ class LearnedTable:
         return General(tuple(self.kinds), times, weights, tuple(self.stops)).table(denoiser, self.grid)
 
 
-TABLES = 8
-"""How many tables are kept: those of a flow's own times and of the last solves, encodings and variations."""
+TABLES = 8  # How many tables are kept: those of a flow's own times and of the last solves, encodings and variations
 Times = np.ndarray | Tensor
 
 

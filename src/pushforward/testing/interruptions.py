@@ -32,10 +32,8 @@ from pushforward.training.checkpoint.digest import state_digest
 
 CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "remove", "rmdir")
 """The functions of `os` after each of which a disk can stop."""
-DEATH = 9
-"""The exit status of a process that dies with its disk."""
-PAGE = 4096
-"""Bytes that are lost together."""
+DEATH = 9  # The exit status of a process that dies with its disk
+PAGE = 4096  # Bytes that are lost together
 
 
 def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = True) -> None:
@@ -220,10 +218,8 @@ def damage(folder: Path, number: int) -> tuple[tuple[str, ...], str]:
 
 Apart = Callable[[Callable[[], Any]], tuple[int, Any]]
 
-KINDS = ("save", "step")
-"""Within the writes of a checkpoint, and elsewhere: turns of a step, its end, and other writes."""
-SHARE = 0.75
-"""Of the events that are left, at most so many pass before a kill: a run that is resumed writes a few files less."""
+KINDS = ("save", "step")  # Within the writes of a checkpoint, and elsewhere: turns of a step, its end, and other writes
+SHARE = 0.75  # Of the events that are left, at most so many pass before a kill: a run that is resumed writes a few files less
 
 
 class Killed(BaseException):
@@ -450,10 +446,8 @@ def forked(work: Callable[[], Any]) -> tuple[int, Any]:
         return status, json.loads(file.read() or b"null")
 
 
-LIMIT = 120.0
-"""Seconds that processes may take together."""
-Outcome = tuple[list[int], list[str], float]
-"""The exit code and the printed text of each process, and the seconds of all."""
+LIMIT = 120.0  # Seconds that processes may take together
+Outcome = tuple[list[int], list[str], float]  # The exit code and the printed text of each process, and the seconds of all
 
 
 def together(count: int, work: Callable[[int], int | None], folder: str | Path, **environment: str) -> Outcome:

@@ -84,8 +84,7 @@ SHAPES: list[tuple[int, ...]] = [(2,), (17,), (1, 8, 8), (3, 13, 21), (4, 16, 16
 CASES: list[tuple[tuple[int, ...], bool]] = list(itertools.product(SHAPES, [False, True]))
 """Every kind of data: the shape of an example, and whether it has labels."""
 IDS = ["x".join(map(str, shape)) + ("-labels" if labels else "") for shape, labels in CASES]
-IMAGES_ONLY = ("autoencoder",)
-"""Recipes that take images alone; this one receives no labels either."""
+IMAGES_ONLY = ("autoencoder",)  # Recipes that take images alone; this one receives no labels either
 
 
 def space_data(shape: tuple[int, ...], labels: bool, n: int = 70, seed: int = 0) -> Dataset:
@@ -328,8 +327,7 @@ def stirred(method: Method) -> Method:
 
 
 State = tuple[Mapping[str, Mapping[str, Tensor]], dict[str, Any]]
-FEW = 4
-"""Steps of a sampler, at most, where a law is not of its steps."""
+FEW = 4  # Steps of a sampler, at most, where a law is not of its steps
 
 
 def final_state(folder: Path) -> State:

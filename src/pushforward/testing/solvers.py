@@ -90,8 +90,7 @@ def check_path(path: Path | type[Path]) -> None:
 
 PATHS: dict[str, Path] = {"vp": VP(), "linear": Linear(), "cosine": Cosine(), "ve": VE(0.02, 20)}
 """The paths that solvers are measured on."""
-START, STOP = -6.0, 7.0
-"""The log-SNR between which orders are measured; no coefficient is nearly singular there."""
+START, STOP = -6.0, 7.0  # The log-SNR between which orders are measured; no coefficient is nearly singular there
 
 
 class Mixture(nn.Module):

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 from pushforward import errors
 from pushforward.registries import TRACKERS
 
-FOLDER = "trackers"
-"""The folder, within a run's, where trackers of this machine write; nothing in it is read."""
+FOLDER = "trackers"  # The folder, within a run's, where trackers of this machine write; nothing in it is read
 
 
 class Tracker(ABC):

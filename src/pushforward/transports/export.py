@@ -28,10 +28,8 @@ from pushforward.errors import UsageError
 from pushforward.solvers.table import Call, Row, Table
 from pushforward.transports import Flow, Latent, Map, Transport, inner_of, with_inner
 
-Vector = dict[tuple[str, int], float]
-"""A value as a combination: ("slot", k), ("estimate", 0) and ("noise", m) -> coefficient."""
-_NEUTRAL = {"state": 0.0, "output": 1.0, "scale": 1.0}
-"""The neutral value of a column, for rows without it."""
+Vector = dict[tuple[str, int], float]  # A value as a combination: ("slot", k), ("estimate", 0) and ("noise", m) -> coefficient
+_NEUTRAL = {"state": 0.0, "output": 1.0, "scale": 1.0}  # The neutral value of a column, for rows without it
 
 
 @dataclass(frozen=True)
@@ -227,8 +225,7 @@ def _stacked(columns: list[TimeColumns]) -> TimeColumns:
     return done
 
 
-BATCH = 3
-"""Batch size of the inputs that a program is traced with; it takes any."""
+BATCH = 3  # Batch size of the inputs that a program is traced with; it takes any
 
 
 class GivenNoise(Draws):

@@ -23,8 +23,7 @@ from pushforward.solvers.solver import grid_times, stepped
 from pushforward.solvers.table import LearnedTable, NotAffine, Table, TableCache
 from pushforward.transports.transport import ConditionLike, Transport, as_examples, device_of, finite
 
-MOST_STEPS = 10_000
-"""Steps of a flow, ten times those of the longest published samplers; a damaged run cannot ask for more."""
+MOST_STEPS = 10_000  # Steps of a flow, ten times those of the longest published samplers; a damaged run cannot ask for more
 
 
 class Flow(Transport):

@@ -28,8 +28,7 @@ from pushforward.solvers.solver import GRIDS
 from pushforward.solvers.table import General, LearnedTable, compile_table, general
 from pushforward.transports import Flow, Transport
 
-SEED = 500_000_000
-"""The first seed of the noise that grids are learned on; samples and repeats of evaluations start far below."""
+SEED = 500_000_000  # The first seed of the noise that grids are learned on; samples and repeats of evaluations start far below
 Solve = Callable[[Tensor, Condition], Tensor]
 """From standard noise (n, *shape) and its condition to the data at the end of a solve, model units."""
 
@@ -200,12 +199,10 @@ class Pairs:
 
 TABLE_LEARNING_SEED = 600_000_000
 """The first seed of the noise that tables are learned on; that of samples, evaluations and grids lies below."""
-FEWEST = 32
-"""Examples on which a table is at least certified."""
+FEWEST = 32  # Examples on which a table is at least certified
 RATES = {"coefficients": 0.02, "grid": 0.05}
 """Adam's rates at the start, for coefficients and call times, and for the times of the grid."""
-CERTAIN, LEAST = 2.0, 0.01
-"""The least gain of a table over the best grid: in standard errors, and as a share of the distance."""
+CERTAIN, LEAST = 2.0, 0.01  # The least gain of a table over the best grid: in standard errors, and as a share of the distance
 
 
 @dataclass(frozen=True)

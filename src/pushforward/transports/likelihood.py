@@ -23,8 +23,7 @@ from pushforward.paths import convert, solve
 from pushforward.transports import Flow, Transport, check_transport, has_levels, has_steps
 from pushforward.transports.transport import ConditionLike
 
-EXACT = 64
-"""Up to so many numbers an example the trace is exact; above, it is estimated by random probes."""
+EXACT = 64  # Up to so many numbers an example the trace is exact; above, it is estimated by random probes
 LEVELS = 256
 
 

@@ -25,8 +25,7 @@ from pushforward.errors import Diverged, UsageError, quoted
 from pushforward.numbers import listing
 from pushforward.runtime import facts as facts_table
 
-BATCH = 256
-"""Examples that one call of `Transport.sample` holds at a time."""
+BATCH = 256  # Examples that one call of `Transport.sample` holds at a time
 
 ConditionLike = Mapping[str, float | str | Sequence[float] | Sequence[str] | Tensor] | None
 """Conditions as a caller gives them, by name or by a column's name: one value for all samples, or one for each."""
@@ -246,12 +245,9 @@ def finite(x: Tensor) -> Tensor:
     return x
 
 
-TURNS = 100
-"""How often a sample is drawn again at most."""
-MEASURED = 20
-"""How often at most where a model is measured: one that hardly meets its constraints would cost five times as much."""
-HOPELESS = 1000
-"""A request is given up where none of so many of its first draws meets the constraints."""
+TURNS = 100  # How often a sample is drawn again at most
+MEASURED = 20  # How often at most where a model is measured: one that hardly meets its constraints would cost five times as much
+HOPELESS = 1000  # A request is given up where none of so many of its first draws meets the constraints
 
 
 @dataclass
