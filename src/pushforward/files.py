@@ -27,8 +27,8 @@ from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hin
 
 from pushforward.errors import CheckpointError, DataError, UsageError
 
+# Lists and objects of a JSON file, their items, and how deep they are nested
 MOST_OBJECTS, MOST_ITEMS, DEEPEST = 250_000, 2_000_000, 64
-"""Lists and objects of a JSON file, their items, and how deep they are nested."""
 MOST_DIGITS = 100  # Digits of a whole number
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Limits = tuple[float, float, float, float]  # The limits of a scatter plot: least x, greatest x, least y, greatest y
 
 INK, REAL, PAPER = (0, 114, 178), (150, 150, 150), (255, 255, 255)
+# Colours of the least and the greatest value of a landscape, and how many shades lie between
 VALLEY, HILL, BANDS = (252, 250, 246), (246, 190, 96), 10
-"""Colours of the least and the greatest value of a landscape, and how many shades lie between."""
 LEGIBLE = 64  # Pixels that an image needs along its longer side to be looked at
 SMOOTH = 3  # Scatter plots are drawn this many times too large and shrunk, so that dots are round
 

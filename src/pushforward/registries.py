@@ -300,6 +300,7 @@ READERS = Registry(
     lambda module: {ending: part for part in objects_of(module, at("data.readers.reader:Reader")) for ending in part.endings},
     refuse="data.readers.names:check_ending",
 )
+# The classes that a file may build, by the module that defines them
 _PARTS = {
     "conditions.columns": "Known",
     "conditions.embeddings": "LabelEmbedding NumbersEmbedding",
@@ -362,10 +363,9 @@ _PARTS = {
     "transports.flow": "Autoencoder Flow Invertible Latent Map Observed Stepped",
     "transports.transport": "Part Redrawing Tally",
 }
-"""The classes that a file may build, by the module that defines them."""
 PARTS = Registry("class", {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()}, classes_of)
+# The registries by the kinds of their parts, in the order in which a plug-in's parts are added
 KINDS = {registry.kind: registry for registry in (SOLVERS, METRICS, EXTRACTORS, SETS, READERS, RECIPES, TRACKERS, PARTS)}
-"""The registries by the kinds of their parts, in the order in which a plug-in's parts are added."""
 
 
 def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:

@@ -321,10 +321,10 @@ def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -
     picture.save(path, format="PNG")
 
 
+# From a number of steps and a solver to the N + 1 times that were learned for them; None where there are none
 Grids = Callable[[int, Solver], Sequence[float] | None]
-"""From a number of steps and a solver to the N + 1 times that were learned for them; None where there are none."""
+# From a number of steps, a solver and the options of guidance to the table that was learned for them; None where none was
 Tables = Callable[[int, Solver, Mapping[str, Any]], LearnedTable | None]
-"""From a number of steps, a solver and the options of guidance to the table that was learned for them; None where none was."""
 
 
 class Sampling(TypedDict, total=False):

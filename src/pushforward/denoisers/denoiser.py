@@ -28,11 +28,11 @@ from pushforward.data.spaces import Space
 from pushforward.errors import UsageError, unknown
 from pushforward.paths import Coefficients, Narrowed, Path, Source, affine, check, convert, solve
 
+# The network's input for time: t itself, or log(sigma / alpha) / 4, which is EDM's c_noise on any path
 CLOCKS = {
     "t": lambda path, t: t,
     "log_snr": lambda path, t: -path.log_snr(t) / 8,
 }
-"""The network's input for time: t itself, or log(sigma / alpha) / 4, which is EDM's c_noise on any path."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ class Preconditioning:
 
 
 Condition = dict[str, Tensor] | None
+# Coefficients by name: numbers or tensors that broadcast over a batch; a dict for those of a wrapped predictor
 TimeColumns = dict[str, Any]
-"""Coefficients by name: numbers or tensors that broadcast over a batch; a dict for those of a wrapped predictor."""
+# The entry of a condition that holds each example's scale of guidance, (n,); it is no condition of the data
 SCALE = "guidance scale"
-"""The entry of a condition that holds each example's scale of guidance, (n,); it is no condition of the data."""
 
 
 def condition_at(condition: Condition, index: Tensor | NDArray[np.int64] | slice) -> Condition:

@@ -30,8 +30,8 @@ from pushforward.denoisers.denoiser import (
 from pushforward.errors import UsageError
 from pushforward.paths import Path
 
+# The noise levels sigma / alpha, the lower first, between which guidance acts; None is everywhere
 Interval = tuple[float, float] | None
-"""The noise levels sigma / alpha, the lower first, between which guidance acts; None is everywhere."""
 
 
 def _checked(interval: Interval) -> Interval:

@@ -80,14 +80,14 @@ def known_columns(draws: Draws, columns: int, share: float) -> Tensor:
 
 
 LEAST_LOGIT = -1e9
+# The least logarithm of a probability: the exponential of less is too small for float32 and takes ten times as long
 LEAST_LOG = -87.0
-"""The least logarithm of a probability: the exponential of less is too small for float32 and takes ten times as long."""
 HIGHEST = 16.0  # The highest frequency of a wave, in radians for a standard deviation of a score
 MOST_WAVES = 64  # Frequencies at most: more are no different between 1 and `HIGHEST`
 FARTHEST = 5.0  # Noise that is farther from 0 counts as so much, where a map turns it into Gumbel numbers
 REACH = 1.5  # The greatest logarithm of a column's factor
+# Parts of a nat in which the logarithm of a column's factor is counted: whole numbers are the same in every process and copy
 NAT = 4096
-"""Parts of a nat in which the logarithm of a column's factor is counted: whole numbers are the same in every process and copy."""
 
 
 class TableDenoiser(Denoiser):

@@ -110,8 +110,8 @@ def check_one_call(transport: Transport, what: str, advice: str) -> None:
         raise UsageError(f"{what} is for one-call models, such as GANs and VAEs; this one takes {inner.steps} steps. {advice}")
 
 
+# How often a step is made by default where an observation leads: more rounds gain more than as many more steps (`Resampled`)
 ROUNDS = 5
-"""How often a step is made by default where an observation leads: more rounds gain more than as many more steps (`Resampled`)."""
 
 
 class Leading(TypedDict, total=False):

@@ -26,8 +26,8 @@ from pushforward.files import replacing
 from pushforward.transports import BATCH, Transport
 from pushforward.transports.transport import TURNS, Tally, finite
 
+# Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next rows far beyond
 PERIOD = 1_000_000
-"""Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next rows far beyond."""
 
 
 @dataclass(frozen=True)

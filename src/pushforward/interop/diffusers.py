@@ -111,6 +111,7 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
     return network.float().to(memory_format=torch.channels_last)
 
 
+# diffusers' samplers whose settings hold the betas of a discrete schedule
 DISCRETE = (
     "DDPMScheduler",
     "DDIMScheduler",
@@ -123,9 +124,8 @@ DISCRETE = (
     "PNDMScheduler",
     "UniPCMultistepScheduler",
 )
-"""diffusers' samplers whose settings hold the betas of a discrete schedule."""
+# diffusers' samplers of flow matching on the straight path
 FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
-"""diffusers' samplers of flow matching on the straight path."""
 PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}  # The names of predictions in diffusers, and here
 _BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
 _LEAST = 2.0**-24  # The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers

@@ -237,6 +237,7 @@ class Narrowed(Path):
         return self.path.time(log_snr)
 
 
+# Prediction name -> (a, b) at given coefficients; `v` is unit length, never singular, and Salimans' v where variance is kept
 ROWS: dict[str, Callable[[Coefficients], tuple[Tensor, Tensor]]] = {
     "data": lambda k: (torch.ones_like(k.alpha), torch.zeros_like(k.alpha)),
     "noise": lambda k: (torch.zeros_like(k.alpha), torch.ones_like(k.alpha)),
@@ -244,7 +245,6 @@ ROWS: dict[str, Callable[[Coefficients], tuple[Tensor, Tensor]]] = {
     "v": lambda k: (-k.sigma / k.r, k.alpha / k.r),
     "score": lambda k: (torch.zeros_like(k.alpha), -1 / k.sigma),
 }
-"""Prediction name -> (a, b) at given coefficients; `v` is unit length, never singular, and Salimans' v where variance is kept."""
 
 
 def check(kind: str) -> str:

@@ -261,6 +261,7 @@ class Symbol:
         raise NotAffine(f"a state goes through `{name}`")
 
 
+# torch's functions on symbols; tensors of one number stand on either side
 _OPERATIONS: dict[str, Callable[..., Symbol]] = {
     **dict.fromkeys(("add", "radd"), lambda a, b: a + b if isinstance(a, Symbol) else b + a),
     **dict.fromkeys(("mul", "rmul", "multiply"), lambda a, b: a * b if isinstance(a, Symbol) else b * a),
@@ -269,7 +270,6 @@ _OPERATIONS: dict[str, Callable[..., Symbol]] = {
     "rsub": lambda a, b: -a + b,
     "neg": lambda a: -a,
 }
-"""torch's functions on symbols; tensors of one number stand on either side."""
 
 
 def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:

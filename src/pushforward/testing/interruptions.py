@@ -30,8 +30,8 @@ from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import contents, integrity
 from pushforward.training.checkpoint.digest import state_digest
 
+# The functions of `os` after each of which a disk can stop
 CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "remove", "rmdir")
-"""The functions of `os` after each of which a disk can stop."""
 DEATH = 9  # The exit status of a process that dies with its disk
 PAGE = 4096  # Bytes that are lost together
 
@@ -107,7 +107,9 @@ class Disk:
         def call(*given: Any, **options: Any) -> None:
             self._alive()
             if name == "fsync":
-                self._flushed(given[0])
+                waiting = self._unflushed.pop(os.fstat(given[0]).st_ino, None)
+                if waiting is not None:
+                    os.close(waiting[0])
             else:
                 function(*given, **options)
             self._changed()
@@ -154,11 +156,6 @@ class Disk:
         number = path.stat().st_ino
         if number not in self._unflushed:
             self._unflushed[number] = os.open(path, os.O_RDWR), size
-
-    def _flushed(self, handle: int) -> None:
-        waiting = self._unflushed.pop(os.fstat(handle).st_ino, None)
-        if waiting is not None:
-            os.close(waiting[0])
 
     def _alive(self) -> None:
         if self.stopped:

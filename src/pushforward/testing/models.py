@@ -81,8 +81,8 @@ def rebuilt(part: Any) -> Any:
 
 
 SHAPES: list[tuple[int, ...]] = [(2,), (17,), (1, 8, 8), (3, 13, 21), (4, 16, 16)]
+# Every kind of data: the shape of an example, and whether it has labels
 CASES: list[tuple[tuple[int, ...], bool]] = list(itertools.product(SHAPES, [False, True]))
-"""Every kind of data: the shape of an example, and whether it has labels."""
 IDS = ["x".join(map(str, shape)) + ("-labels" if labels else "") for shape, labels in CASES]
 IMAGES_ONLY = ("autoencoder",)  # Recipes that take images alone; this one receives no labels either
 
@@ -209,11 +209,8 @@ def check_space(kind: type[Space], x: NDArray[Any]) -> None:
         assert wide.bounds is None
 
 
-BATCH = 16
-
-
 def check_method(
-    method: Method | Recipe | Callable[..., Method | Recipe], data: Dataset | None = None, *, size: int = BATCH
+    method: Method | Recipe | Callable[..., Method | Recipe], data: Dataset | None = None, *, size: int = 16
 ) -> None:
     """Check the laws of a method that need no training, in seconds.
 

@@ -22,6 +22,7 @@ from pushforward.solvers.solver import grid_times
 from pushforward.testing.models import built, law, rebuilt, refuses
 from pushforward.transports import Flow
 
+# At least one path of every class of the package
 EVERY_PATH: dict[str, Path] = {
     "linear": Linear(),
     "cosine": Cosine(),
@@ -33,7 +34,6 @@ EVERY_PATH: dict[str, Path] = {
     "shifted-vp": Shifted(VP(), 0.3),
     "narrowed": Narrowed(VP(), 0.01, 0.9),
 }
-"""At least one path of every class of the package."""
 
 
 def pairs(path: Path, n: int = 33) -> tuple[Tensor, Tensor, Coefficients, Tensor]:
@@ -88,8 +88,8 @@ def check_path(path: Path | type[Path]) -> None:
         assert torch.equal(rebuilt(thing).at(t).alpha, thing.at(t).alpha)
 
 
+# The paths that solvers are measured on
 PATHS: dict[str, Path] = {"vp": VP(), "linear": Linear(), "cosine": Cosine(), "ve": VE(0.02, 20)}
-"""The paths that solvers are measured on."""
 START, STOP = -6.0, 7.0  # The log-SNR between which orders are measured; no coefficient is nearly singular there
 
 

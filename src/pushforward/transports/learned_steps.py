@@ -29,8 +29,8 @@ from pushforward.solvers.table import General, LearnedTable, compile_table, gene
 from pushforward.transports import Flow, Transport
 
 SEED = 500_000_000  # The first seed of the noise that grids are learned on; samples and repeats of evaluations start far below
+# From standard noise (n, *shape) and its condition to the data at the end of a solve, model units
 Solve = Callable[[Tensor, Condition], Tensor]
-"""From standard noise (n, *shape) and its condition to the data at the end of a solve, model units."""
 
 
 @dataclass(frozen=True)
@@ -197,11 +197,11 @@ class Pairs:
         return float(self.distances(solve, batch).double().mean().sqrt())
 
 
+# The first seed of the noise that tables are learned on; that of samples, evaluations and grids lies below
 TABLE_LEARNING_SEED = 600_000_000
-"""The first seed of the noise that tables are learned on; that of samples, evaluations and grids lies below."""
 FEWEST = 32  # Examples on which a table is at least certified
+# Adam's rates at the start, for coefficients and call times, and for the times of the grid
 RATES = {"coefficients": 0.02, "grid": 0.05}
-"""Adam's rates at the start, for coefficients and call times, and for the times of the grid."""
 CERTAIN, LEAST = 2.0, 0.01  # The least gain of a table over the best grid: in standard errors, and as a share of the distance
 
 

@@ -27,8 +27,8 @@ from pushforward.runtime import facts as facts_table
 
 BATCH = 256  # Examples that one call of `Transport.sample` holds at a time
 
+# Conditions as a caller gives them, by name or by a column's name: one value for all samples, or one for each
 ConditionLike = Mapping[str, float | str | Sequence[float] | Sequence[str] | Tensor] | None
-"""Conditions as a caller gives them, by name or by a column's name: one value for all samples, or one for each."""
 
 
 class Transport(nn.Module, ABC):
