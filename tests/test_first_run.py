@@ -112,7 +112,7 @@ def test_one_label_at_a_time_and_no_picture_of_three_columns(tmp_path):
     data = from_arrays(np.random.default_rng(0).normal(size=(99, 3)), np.arange(99) % 3)
     with pytest.raises(UsageError, match='takes one class at a time, got "0,1"'):
         condition_of(SimpleNamespace(space=data.space), "0,1")
-    with pytest.raises(UsageError, match="Only data of 2 columns can be drawn"):
+    with pytest.raises(UsageError, match="data of 2 columns can be drawn"):
         check_target(tmp_path / "a.png", data.space, 4)
 
 

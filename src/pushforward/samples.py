@@ -152,7 +152,10 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
     if path.is_dir():
         check_replaceable(path)
     if ending not in known:
-        raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose an ending of {", ".join(known.values())}.')
+        raise UsageError(
+            f'Cannot write {space.noun}s to "{path}"; choose an ending of {", ".join(known.values())}. '
+            "Only images and data of 2 columns can be drawn."
+        )
     if ending == ".parquet":
         for_parquet(path)
     if ending in PICTURES and n > MOST_DRAWN:
