@@ -210,7 +210,7 @@ def draw_to(
         return
     check_target(path, space, n, overwrite, zoom)
     if has_steps(inner_of(transport)):
-        frames = [space.drawing(space.quantise(x)) for _, x in transport.trajectory(n, condition, seed=seed)]  # type: ignore[attr-defined]
+        frames = [space.drawing(space.quantise(x)) for _, x in transport.trajectory(n, condition, seed=seed)]  # type: ignore[operator]
         with replacing(path) as temporary:
             write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
         return
