@@ -244,7 +244,7 @@ def test_two_data_sets_in_a_file_are_named(run, here):
     (here / "twice.py").write_text(twice)
     code, _, err = run("data", "check", "./twice.py")
     assert code == 2
-    assert "exactly one data set, a Source; it has 2 (corners, second)" in err
+    assert "exactly one data set, a Source; it has ['corners', 'second']" in err
     assert json.loads(run("data", "check", "second", "--json", "--plugin", "./twice.py")[1])["name"] == "second"
 
 

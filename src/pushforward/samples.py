@@ -147,6 +147,8 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
         UsageError: With the alternatives.
     """
     known, ending = space.endings, path.suffix.lower()
+    if path.name.lower() in known:
+        raise UsageError(f'"{path}" has no name before its ending: expected samples.png, or a new folder, ./samples.')
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists already. Choose another `out`, or add `overwrite=True`.")
     if path.is_dir():
