@@ -23,7 +23,7 @@ import torch
 from latent import SETS
 
 import pushforward as pf
-from pushforward.denoisers.precision import network_precision, resolve_precision
+from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.evaluation import Judge, cost
 from pushforward.training.api import reopen, student
 

@@ -26,7 +26,7 @@ import torch
 from mnist import Kept
 
 import pushforward as pf
-from pushforward.denoisers.precision import network_precision, resolve_precision
+from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.evaluation import Judge
 from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
 from pushforward.pictures import grid_picture

@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 import pushforward as pf
-from pushforward.denoisers.precision import network_precision, resolve_precision
+from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.editing import INTERPOLATIONS
 from pushforward.evaluation import Judge, train_in_turns
 from pushforward.evaluation.pictures import moments, reconstructed

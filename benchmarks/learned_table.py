@@ -25,11 +25,11 @@ from protocol import benchmark, load, parsed, table, train, write
 
 import pushforward as pf
 from pushforward import solvers
-from pushforward.denoisers.precision import network_precision
+from pushforward.denoisers.denoiser import network_precision
 from pushforward.evaluation.curves import training_distance
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scores import score
-from pushforward.solvers.grids import GRIDS
+from pushforward.solvers.solver import GRIDS
 from pushforward.transports import Flow
 from pushforward.transports.learned_steps import Pairs, along, learn_grid, learn_table
 

@@ -24,7 +24,7 @@ from transport_2d import in_the_planes_units, w2
 
 import pushforward as pf
 from pushforward.data.sets.toys import TOYS
-from pushforward.denoisers import FlowMap, has_jump
+from pushforward.denoisers.denoiser import FlowMap, has_jump
 from pushforward.methods import Mapping
 from pushforward.methods.flow_map import Dyadic, Sorted
 from pushforward.methods.rules import End, Middle, Start

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 import pushforward as pf
-from pushforward.denoisers.precision import network_precision, resolve_precision
+from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.evaluation import Judge
 from pushforward.training.frozen_recipes import with_frozen
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 import pushforward as pf
-from pushforward.denoisers.precision import call, network_precision, resolve_precision
+from pushforward.denoisers.denoiser import call, network_precision, resolve_precision
 from pushforward.evaluation import Judge, Score
 from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
 from pushforward.pictures import grid_picture

@@ -14,7 +14,7 @@ import argparse
 from protocol import benchmark, load, parsed, table, train, write
 
 import pushforward as pf
-from pushforward.denoisers.precision import network_precision, resolve_precision
+from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.evaluation.model_metrics import bits
 
 PUBLISHED = "RealNVP 1.06, Glow 1.05, FFJORD .99, Residual Flow .970, RNODE .97"

@@ -30,7 +30,7 @@ import torch
 
 import pushforward as pf
 from pushforward import solvers
-from pushforward.denoisers.precision import network_precision, resolve_precision
+from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scores import score

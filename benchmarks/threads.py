@@ -29,7 +29,7 @@ from protocol import benchmark, parsed, table, write
 import torch
 
 import pushforward as pf
-from pushforward import environment
+from pushforward import runtime
 from pushforward.training.api import prepare
 from pushforward.training.loop.threads import ROUNDS
 
@@ -85,7 +85,7 @@ class Process:
     """The same in a process of its own, whose environment chooses how its threads wait."""
 
     def __init__(self, environment: Mapping[str, str], batch: int) -> None:
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", *environment.VARIABLES)
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", *runtime.THREAD_VARIABLES)
         clean = {name: value for name, value in os.environ.items() if name not in names}
         command = [sys.executable, __file__, "--child", str(batch)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -125,7 +125,7 @@ def measure(scene: str, given: argparse.Namespace) -> list[dict]:
     """One row for each way: images per second, its ratio to the default turn by turn, and the threads at the end."""
     batch, others, bar = SCENES[scene]
     batch = given.batch or batch
-    spins = list(dict.fromkeys([environment.SPINS, *filter(None, given.spins.split(","))]))
+    spins = list(dict.fromkeys([runtime.SPINS, *filter(None, given.spins.split(","))]))
     start = Inside if given.smoke else Process
     trainings = {
         name: start(environment, batch) for name, environment in ways(spins).items() if name in given.ways or not given.ways
@@ -176,7 +176,7 @@ def main(words: list[str]) -> None:
         lines.append([where, row["way"], str(row["threads"]), rate, f"{row['ratio']['median']:.2f}", spread, bar])
     text = table(head, lines)
     text += f"\n\nMedians over {given.turns} turns of {given.steps} steps each, float32; {CORES} cores. "
-    text += f"pushforward sets GOMP_SPINCOUNT={environment.SPINS} and measures the number of threads in its first steps."
+    text += f"pushforward sets GOMP_SPINCOUNT={runtime.SPINS} and measures the number of threads in its first steps."
     if given.write:
         write("threads", "Threads beside other processes", text, rows)
     else:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 import pushforward as pf
-from pushforward.denoisers.precision import resolve_precision
+from pushforward.denoisers.denoiser import resolve_precision
 from pushforward.networks import UNet, parameter_count
 from pushforward.training.loop.optimizers import Player
 

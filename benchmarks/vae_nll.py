@@ -29,7 +29,7 @@ import numpy as np
 
 import pushforward as pf
 from pushforward.data import Split
-from pushforward.denoisers.precision import network_precision
+from pushforward.denoisers.denoiser import network_precision
 from pushforward.evaluation.model_metrics import coded_bits
 from pushforward.networks import Decoder, Encoder
 from pushforward.training import Trainer

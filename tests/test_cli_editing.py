@@ -157,7 +157,7 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
 
 def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, monkeypatch):
     from pushforward.editing import Search, invert
-    from pushforward.editing import inversion as any_model
+    from pushforward.editing import interpolation as any_model
 
     monkeypatch.setattr(any_model, "invert", functools.partial(invert, search=Search(steps=100, starts=2)))
     assert run(capsys, "sample", "vae", "--n", "2", "--seed", "40", "--label", "3", "--out", "ends")[0] == 0

@@ -38,7 +38,7 @@ def here(editing_folder):
         (["inpaint", "flow", "a.png"], 2, "--mask MASK.png"),
         (["inpaint", "flow", "a.png", "--box", "0,0,9,8"], 2, "bottom <= 8"),
         (["inpaint", "flow", "a.png", "--box", "0,0,8"], 2, "--box takes 4 numbers"),
-        (["inpaint", "flow", "a.png", "--box", "0,0,8,8"], 2, "fills all"),
+        (["inpaint", "flow", "a.png", "--box", "0,0,8,8"], 2, "some of it"),
         (["inpaint", "flow", "a.png", "--mask", "large.png"], 2, "large.png is 16 x 16"),
         (["inpaint", "vae", "a.png", "--box", "0,0,4,4"], 2, "one-call model (VAE)"),
         (["upscale", "flow", "a.png"], 2, "4 x 4 or 2 x 2"),

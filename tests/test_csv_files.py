@@ -7,7 +7,7 @@ from programs.image_files import rows_of
 
 from pushforward.data import Space, load
 from pushforward.errors import DataError, UsageError
-from pushforward.outputs import write_samples
+from pushforward.samples import write_samples
 
 
 def table(tmp_path, text):

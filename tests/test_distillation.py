@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.conditions.kind import hidden
 from pushforward.data import Batch
-from pushforward.denoisers import trained
+from pushforward.denoisers.denoiser import trained
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Distillation, LatentMethod, Mapping, Now, Trajectories

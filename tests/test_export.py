@@ -12,11 +12,10 @@ from pushforward.conditions import Label
 from pushforward.errors import UsageError
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
 from pushforward.registries import RECIPES, SOLVERS
-from pushforward.solvers.dense import dense, run
-from pushforward.solvers.learned import LearnedTable, general
+from pushforward.solvers.table import LearnedTable, general
 from pushforward.testing import class_labels
 from pushforward.transports import Autoencoder, Flow, Latent, inner_of, with_inner
-from pushforward.transports.export import GivenNoise, exported, exported_scan, noise_count, scan_inputs
+from pushforward.transports.export import GivenNoise, dense, exported, exported_scan, noise_count, run, scan_inputs
 
 SMALL = (1, 8, 8)
 CLASSES = ("a", "b")

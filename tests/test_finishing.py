@@ -10,7 +10,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Batch
-from pushforward.denoisers.precision import network_precision
+from pushforward.denoisers.denoiser import network_precision
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Anchor, Guard, LatentMethod, Now, Penalties

@@ -53,7 +53,7 @@ def finish_run(coverage, recall, earlier=(1.0, 1.0), **state):
 
 
 def test_a_finish_says_what_it_lost_and_what_to_use_instead(monkeypatch):
-    monkeypatch.setattr("pushforward.outputs.usual_ending", lambda space: ".csv")
+    monkeypatch.setattr("pushforward.samples.usual_ending", lambda space: ".csv")
     (note,) = closing_notes(finish_run(0.98, 0.999), 1000)
     assert "coverage 0.98, recall 1.00: below 1: worse than runs/m, or chance" in note
     assert _next(finish_run(0.98, 0.999)) == "compare runs/f runs/m"
@@ -107,12 +107,12 @@ def test_classes_are_counted_on_both_sides_and_small_ones_named(tmp_path):
 
 def test_one_label_at_a_time_and_no_picture_of_three_columns(tmp_path):
     from pushforward.cli.sampling import condition_of
-    from pushforward.outputs import check_target
+    from pushforward.samples import check_target
 
     data = from_arrays(np.random.default_rng(0).normal(size=(99, 3)), np.arange(99) % 3)
     with pytest.raises(UsageError, match='takes one class at a time, got "0,1"'):
         condition_of(SimpleNamespace(space=data.space), "0,1")
-    with pytest.raises(UsageError, match="Only data of 2 columns can be drawn"):
+    with pytest.raises(UsageError, match="data of 2 columns can be drawn"):
         check_target(tmp_path / "a.png", data.space, 4)
 
 

@@ -7,7 +7,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Batch
-from pushforward.denoisers import SCALE, FlowMap, Preconditioning
+from pushforward.denoisers.denoiser import SCALE, FlowMap, Preconditioning
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.curves import teacher_of

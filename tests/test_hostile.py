@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 import pushforward as pf
 from pushforward import files
-from pushforward.annotated import misfit
 from pushforward.errors import CheckpointError, DataError
+from pushforward.spec import misfit
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.checkpoint import shards
 from pushforward.training.runs import folder as folders

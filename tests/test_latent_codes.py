@@ -105,7 +105,7 @@ def test_encoding_through_the_latent_space_and_back(tmp_path):
     data = space_data((17,), labels=False)
     recipe = pf.in_latent("flow", data, doubled(data), "tiny")
     transport = recipe.method.transport()
-    fine = transport.on(transport.inner.with_solver(pf.solvers.RK4(), 60, "time"))
+    fine = pf.Latent(transport.inner.with_solver(pf.solvers.RK4(), 60, "time"), transport.autoencoder)
     x = data.held_out.data_units(slice(6))
     z = fine.encode(x)
     torch.testing.assert_close(data.space.to_data(fine(z)), x, rtol=0, atol=2e-2)

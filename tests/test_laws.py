@@ -15,8 +15,8 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.outputs import draw_to, write_samples
 from pushforward.registries import RECIPES
+from pushforward.samples import draw_to, write_samples
 from pushforward.testing import (
     CASES,
     IDS,

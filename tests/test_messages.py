@@ -20,7 +20,7 @@ COMMANDS = {
     "evaluation/run_results.py": ("commands", "commands_of", "reading_options", "_amount", "_options"),
     "plugins.py": ("plugin_options",),
     "training/loop/budget.py": ("__str__",),
-    "sampling_options.py": ("tuning",),
+    "samples.py": ("tuning",),
     "training/tuned.py": ("_which",),
 }
 """Functions that write command lines."""

@@ -19,7 +19,7 @@ from programs.small_networks import (
 )
 from torch import Tensor
 
-from pushforward.denoisers.precision import call, network_precision
+from pushforward.denoisers.denoiser import call, network_precision
 from pushforward.networks import (
     MLP,
 )

@@ -194,7 +194,7 @@ def test_a_file_that_has_gone_or_changed_is_not_run(run, corners, here):
     assert "it has changed since" in err
     code, out, _ = run("compare", corners, "--plugin", "./gone.py")
     assert (code, out) == (4, ""), "nothing is run before the run's own file has been found"
-    with pytest.raises(CheckpointError, match="give the path where it is"):
+    with pytest.raises(CheckpointError, match="only when you name it"):
         plugins.load_needed([{"file": "elsewhere.py", "sha256": "0" * 64}], [])
 
 
@@ -244,7 +244,7 @@ def test_two_data_sets_in_a_file_are_named(run, here):
     (here / "twice.py").write_text(twice)
     code, _, err = run("data", "check", "./twice.py")
     assert code == 2
-    assert "exactly one data set, a Source; it has 2 (corners, second)" in err
+    assert "exactly one data set, a Source; it has ['corners', 'second']" in err
     assert json.loads(run("data", "check", "second", "--json", "--plugin", "./twice.py")[1])["name"] == "second"
 
 

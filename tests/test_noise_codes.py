@@ -107,7 +107,7 @@ def test_a_critic_with_waves_learns_a_narrow_width_sooner():
 
 
 def test_fourier_angles_keep_their_precision():
-    from pushforward.denoisers.precision import call, network_precision
+    from pushforward.denoisers.denoiser import call, network_precision
 
     network, x = FourierFeatures(Sees(), 2, 16), 3 * torch.randn(50, 2)
     with network_precision("bfloat16"):

@@ -13,7 +13,7 @@ from pushforward.cli import main
 from pushforward.conditions import Request
 from pushforward.data import Sampler
 from pushforward.draws import ExampleDraws
-from pushforward.editing.inversion import variations
+from pushforward.editing.interpolation import variations
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.models import unseen_warnings
 from pushforward.testing import assert_same, final_state
@@ -167,10 +167,10 @@ def test_a_report_says_that_no_score_looks_at_what_is_given(flow):
 
 def test_samples_are_written_with_what_was_given(flow, tmp_path):
     transport = flow[1].with_solver("dpm:2", 3)
-    pf.outputs.draw_to(tmp_path / "s.csv", transport, 3, {"age": [0.25, -0.5, 0.1]})
+    pf.samples.draw_to(tmp_path / "s.csv", transport, 3, {"age": [0.25, -0.5, 0.1]})
     with open(tmp_path / "s.csv") as file:
         assert [row["age"] for row in csv.DictReader(file)] == ["0.25", "-0.5", "0.1"]
-    pf.outputs.draw_to(tmp_path / "s.npz", transport, 3, {"age": 0.25})
+    pf.samples.draw_to(tmp_path / "s.npz", transport, 3, {"age": 0.25})
     stored = np.load(tmp_path / "s.npz")
     assert stored["given"].tolist() == [[0.25]] * 3
     assert stored["given_names"].tolist() == ["age"]

@@ -11,8 +11,7 @@ import torch
 import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.pictures import scatter_picture
-from pushforward.samples import Samples
-from pushforward.sampling_options import Sampling, configure
+from pushforward.samples import Samples, Sampling, configure
 
 
 @pytest.fixture(scope="module")

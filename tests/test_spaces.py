@@ -18,10 +18,10 @@ from pushforward.cli import main
 from pushforward.conditions import Label
 from pushforward.data import Dataset, Sampler, Split, from_arrays, measure
 from pushforward.data.spaces.registry import kind_of
-from pushforward.devices import laid_out
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.registries import PARTS
+from pushforward.runtime import laid_out
 from pushforward.testing import Broken, assert_same, check_method, check_space, final_state, recipe_for
 
 FILE = Path(__file__).parents[1] / "docs" / "examples" / "clips.py"

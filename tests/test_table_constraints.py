@@ -21,7 +21,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report.tables import costs
 from pushforward.solvers import Euler
 from pushforward.transports import Map
-from pushforward.transports.rejection import MEASURED, Tally, counted, unmet_kept
+from pushforward.transports.transport import MEASURED, Tally, counted, unmet_kept
 
 
 def whole_numbers(least):
@@ -165,7 +165,7 @@ def test_rows_that_break_a_constraint_are_named_and_a_level_that_no_row_has_may_
 def test_a_model_that_breaks_constraints_warns_and_the_mixture_beside_it_does_not(monkeypatch, recwarn):
     model = whole_numbers(2000)
     x = torch.from_numpy(model.space.encoded(np.zeros((4, 1))))
-    monkeypatch.setattr("pushforward.evaluation.evaluator.stream", lambda *given, **options: iter([(x, None)]))
+    monkeypatch.setattr("pushforward.evaluation.evaluator.shared_stream", lambda *given, **options: iter([(x, None)]))
     judge = SimpleNamespace(n=4, seed=0, batch=4, data=SimpleNamespace(space=model.space))
     Judge.draw(judge, RowMixture(model.space, *[torch.ones(1)] * 4), 0)
     assert not recwarn

@@ -14,7 +14,7 @@ from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.encoding import Coordinates
 from pushforward.data.tables.number import Format
-from pushforward.denoisers import NAT, Given, TableDenoiser, known_columns
+from pushforward.denoisers.table_denoiser import NAT, Given, TableDenoiser, known_columns
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now

@@ -13,9 +13,9 @@ from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.curves import training_distance
 from pushforward.paths import VE, VP, Linear
-from pushforward.sampling_options import configure
+from pushforward.samples import configure
 from pushforward.solvers import DPM, UniPC
-from pushforward.solvers.learned import LearnedTable, general
+from pushforward.solvers.table import LearnedTable, general
 from pushforward.testing import ring
 from pushforward.transports import Flow
 from pushforward.transports import learned_steps as table_learning
@@ -151,7 +151,7 @@ def test_calls_that_are_made_again_give_the_gradients_of_those_that_are_held():
         numbers = table_learning._Numbers(flow)
         table, grid = numbers()
         end = table_learning._solve(flow, asked, table, grid)(noise, None)
-        gradients.append(torch.autograd.grad(end.square().sum(), numbers.parameters))
+        gradients.append(torch.autograd.grad(end.square().sum(), [numbers.added, numbers.moved, *numbers.grid.parameters()]))
     for held, again in zip(*gradients, strict=True):
         torch.testing.assert_close(held, again)
         assert held.abs().sum() > 0

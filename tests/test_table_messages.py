@@ -39,7 +39,7 @@ def test_a_model_of_vectors_from_a_csv_says_how_its_columns_can_be_given(tmp_pat
             run.transport.sample(2, condition_of(run, None, given))
     with pytest.raises(UsageError, match="there were no labels in training"):
         space.with_conditions().label_index("b")
-    with pytest.raises(UsageError, match=r"is a model of vectors: .*`table=True`"):
+    with pytest.raises(UsageError, match=r"`table=True` where the file is read as vectors"):
         pf.editing.impute(run, path)
 
 

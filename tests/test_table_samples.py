@@ -19,9 +19,9 @@ from pushforward.data.tables.number import Format, Number
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.models import read_samples
-from pushforward.outputs import write_samples
+from pushforward.samples import write_samples
 from pushforward.transports import Map
-from pushforward.transports.rejection import Redrawing, as_drawn, counted, unmet_kept, warn_between, warn_broken
+from pushforward.transports.transport import Redrawing, as_drawn, counted, unmet_kept, warn_between, warn_broken
 
 TEXT = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{('no', 'yes')[i % 2]}\n" for i in range(400))
 
@@ -154,7 +154,7 @@ def test_samples_meet_constraints_and_depend_on_their_own_seed_alone(tmp_path):
 
 
 def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("pushforward.transports.rejection.TURNS", 2)
+    monkeypatch.setattr("pushforward.transports.transport.TURNS", 2)
     data = table(tmp_path, constraints="start * start >= 0 * end")
     assert data.space.constraints[0].names == ("start", "end")
     space = table(tmp_path, "a;b\n" + "".join(f"{i}.5;{i}.5\n" for i in range(200)), constraints="a == b", table=True).space
@@ -162,14 +162,14 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     with pytest.raises(
         Diverged, match=r'9 of 9 samples do not meet the constraint "a == b" after 2 further draws each\. .* compute it'
     ):
-        pf.outputs.draw_to(tmp_path / "x.csv", transport, 9)
+        pf.samples.draw_to(tmp_path / "x.csv", transport, 9)
     assert not (tmp_path / "x.csv").exists()
     monkeypatch.undo()
-    monkeypatch.setattr("pushforward.transports.rejection.HOPELESS", 60)
-    with counted() as tally, pytest.raises(Diverged, match=r'None of 60 draws meets the constraint "a == b"\. .* compute it'):
+    monkeypatch.setattr("pushforward.transports.transport.HOPELESS", 60)
+    with counted() as tally, pytest.raises(Diverged, match=r'0 of 60 draws meet the constraint "a == b"\. .* compute it'):
         transport.sample(70, batch=20)
     assert (tally.drawn, tally.refused) == (60, 60)
-    monkeypatch.setattr("pushforward.transports.rejection.TURNS", 2)
+    monkeypatch.setattr("pushforward.transports.transport.TURNS", 2)
     with counted() as tally, unmet_kept():
         x = transport.sample(70, batch=20)
     broken = int((~space.valid(x)).sum())
@@ -184,7 +184,7 @@ def test_points_between_two_seeds_are_written_with_a_warning_that_names_the_brok
     number = np.array([[0.0, 9.0, 0.0], [9.0, 0.0, 0.0], [8.0, 0.0, 0.0]])
     x = torch.from_numpy(space.encoded(number))
     with pytest.warns(UserWarning, match=r'^2 of 3 points do not meet "end >= start"\. Points between two seeds cannot be drawn'):
-        pf.outputs.frames_to(tmp_path / "strip.csv", space, x)
+        pf.samples.frames_to(tmp_path / "strip.csv", space, x)
     assert len((tmp_path / "strip.csv").read_text().splitlines()) == 4
     warn_between(space, x[:1])
 
@@ -208,8 +208,8 @@ class Seldom(Map):
 )
 def test_whoever_samples_a_table_hears_of_rows_that_meet_no_constraint(tmp_path, monkeypatch, sampled):
     """The first batch meets the constraints: the draws of the others go on, and all of the request count."""
-    monkeypatch.setattr("pushforward.transports.rejection.TURNS", 4)
-    monkeypatch.setattr("pushforward.transports.rejection.HOPELESS", 6)
+    monkeypatch.setattr("pushforward.transports.transport.TURNS", 4)
+    monkeypatch.setattr("pushforward.transports.transport.HOPELESS", 6)
     space = table(tmp_path, constraints=("end >= start", "end >= 0 * start")).space
     with (
         counted() as tally,
@@ -230,8 +230,8 @@ def seldom_met(share):
 
 @pytest.mark.parametrize("share", [0.001, 0.02])
 def test_which_samples_are_drawn_again_is_the_same_in_batches_of_any_size(monkeypatch, share):
-    monkeypatch.setattr("pushforward.transports.rejection.TURNS", 6)
-    monkeypatch.setattr("pushforward.transports.rejection.HOPELESS", 100)
+    monkeypatch.setattr("pushforward.transports.transport.TURNS", 6)
+    monkeypatch.setattr("pushforward.transports.transport.HOPELESS", 100)
     transport, drawn, said = seldom_met(share), [], []
     for batch in (50, 256, 600):
         with counted() as tally, unmet_kept():

@@ -10,7 +10,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
-from pushforward.denoisers import over
+from pushforward.denoisers.denoiser import over
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now, Trajectories

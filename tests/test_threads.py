@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pushforward import environment
+from pushforward import runtime
 from pushforward.errors import CheckpointError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
@@ -30,7 +30,7 @@ ENTRIES = {
 
 def python(code, stderr=subprocess.PIPE):
     """What a process prints whose user has set nothing for OpenMP."""
-    clean = {name: value for name, value in os.environ.items() if name not in environment.VARIABLES}
+    clean = {name: value for name, value in os.environ.items() if name not in runtime.THREAD_VARIABLES}
     path = os.pathsep.join([str(REPOSITORY / "src"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -52,25 +52,18 @@ print([os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "K
 
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_entries_choose_before_torch_is_imported(entry):
-    assert python(ENTRIES[entry] + SHOW).splitlines()[-1] == f"[None, '{environment.SPINS}', None] False"
+    assert python(ENTRIES[entry] + SHOW).splitlines()[-1] == f"[None, '{runtime.SPINS}', None] False"
 
 
-@pytest.mark.parametrize("name", environment.VARIABLES)
+@pytest.mark.parametrize("name", runtime.THREAD_VARIABLES)
 def test_the_users_choice_stays(name, monkeypatch):
-    for other in environment.VARIABLES:
+    for other in runtime.THREAD_VARIABLES:
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, "7")
     monkeypatch.delitem(sys.modules, "torch")
-    monkeypatch.setattr(environment, "_chosen", False)
-    environment.choose()
-    assert [other for other in environment.VARIABLES if other in os.environ] == [name]
-    assert environment.report() == f"{name}=7 (from the environment)"
-
-
-def test_it_is_said_where_the_choice_came_too_late():
-    printed = python("import sys; sys.modules['torch'] = None\nfrom pushforward import environment\nprint(environment.report())")
-    assert "torch was imported before pushforward" in printed
-    assert f"GOMP_SPINCOUNT={environment.SPINS}" in printed
+    runtime.set_thread_waiting()
+    assert [other for other in runtime.THREAD_VARIABLES if other in os.environ] == [name]
+    assert runtime.thread_waiting() == f"{name}=7"
 
 
 def test_the_choice_reaches_torchs_openmp():
@@ -78,7 +71,7 @@ def test_the_choice_reaches_torchs_openmp():
     if not libraries:
         pytest.skip("this torch brings no GNU OpenMP")
     code = f"import ctypes, os, pushforward; os.environ['OMP_DISPLAY_ENV'] = 'VERBOSE'; ctypes.CDLL({str(libraries[0])!r})"
-    assert f"GOMP_SPINCOUNT = '{environment.SPINS}'" in python(code + "; print()", stderr=subprocess.STDOUT)
+    assert f"GOMP_SPINCOUNT = '{runtime.SPINS}'" in python(code + "; print()", stderr=subprocess.STDOUT)
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "benchmarks").glob("*.py")), ids=lambda path: path.stem)

@@ -98,10 +98,6 @@ def test_trackers_are_found_by_name(tmp_path):
     assert set(TRACKERS) >= {"tensorboard", "wandb", "mlflow"}
     with pytest.raises(UsageError, match=r'Unknown tracker "wandbb".*Did you mean "wandb"'):
         trackers_of("wandbb")
-    with pytest.raises(UsageError, match="notes twice"):
-        trackers_of([Notes(), Notes()])
-    with pytest.raises(UsageError, match="Expected a tracker"):
-        trackers_of([3])
     file = tmp_path / "mine.py"
     file.write_text(
         "from pushforward.trackers import Tracker\n\nclass Screen(Tracker):\n"

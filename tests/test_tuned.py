@@ -7,7 +7,7 @@ import pytest
 import pushforward as pf
 from pushforward import cli
 from pushforward.errors import UsageError
-from pushforward.solvers.learned import LearnedTable, general
+from pushforward.solvers.table import LearnedTable, general
 from pushforward.training import Progress
 from pushforward.transports import Flow, learned_steps
 

@@ -34,9 +34,9 @@ from pushforward.cli import main as command_line
 from pushforward.data import Batch
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import PushforwardError
-from pushforward.testing import ranks, recipe_for, shape_for, space_data
+from pushforward.testing import interruptions, recipe_for, shape_for, space_data
+from pushforward.testing.interruptions import together
 from pushforward.testing.models import assert_same, final_state
-from pushforward.testing.ranks import together
 from pushforward.training import Trainer
 from pushforward.training.api import prepare
 from pushforward.training.checkpoint.tensors import whole
@@ -278,7 +278,7 @@ def _killed(own: int, at: tuple[int, int, bool], words: list[str]) -> int:
 def main(words: list[str]) -> None:
     """Print the results."""
     torch.set_num_threads(1)
-    ranks.LIMIT = 900.0
+    interruptions.LIMIT = 900.0
     spec.registered()
     if words[0] == "kill":
         result: Any = kill(int(words[1]))

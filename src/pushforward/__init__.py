@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward import environment
-from pushforward.lazy import exports
+from pushforward import runtime
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward import (
@@ -23,14 +23,12 @@ if TYPE_CHECKING:
         methods,
         metrics,
         networks,
-        outputs,
         paths,
         pictures,
         plugins,
         recipes,
         report,
         samples,
-        sampling_options,
         solvers,
         spec,
         testing,
@@ -50,7 +48,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-environment.choose()
+runtime.set_thread_waiting()
 
 __all__ = [
     "GAN",
@@ -100,7 +98,6 @@ __all__ = [
     "methods",
     "metrics",
     "networks",
-    "outputs",
     "paths",
     "pictures",
     "plugins",
@@ -108,7 +105,6 @@ __all__ = [
     "report",
     "resume",
     "samples",
-    "sampling_options",
     "solvers",
     "spec",
     "testing",

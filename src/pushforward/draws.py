@@ -16,10 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["BLOCK", "BlockDraws", "Draws", "ExampleDraws", "key"]
-
-BLOCK = 64
-"""Examples that share a key in training; micro-batches and processes own whole blocks."""
+BLOCK = 64  # Examples that share a key in training; micro-batches and processes own whole blocks
 
 
 def key(*names: int | str) -> int:
@@ -81,7 +78,9 @@ class ExampleDraws(Draws):
         name: str = "sample",
         device: torch.device | str = "cpu",
     ) -> None:
-        self.seeds: Sequence[int] = _consecutive(int(seed), n) if isinstance(seed, (int, np.integer)) else [*map(int, seed)]
+        self.seeds: Sequence[int] = (
+            range(int(seed), int(seed) + (1 if n is None else n)) if isinstance(seed, (int, np.integer)) else [*map(int, seed)]
+        )
         assert n in (None, len(self.seeds)), "one seed for each sample"
         self.n, self.name, self.device = len(self.seeds), name, device
         self._stream, self._calls, self._philox = key("rows", name), 0, _Philox()
@@ -91,7 +90,6 @@ class ExampleDraws(Draws):
         return (self._philox.at(seed, self._stream, call) for seed in self.seeds)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers of shape (n, *shape), float32."""
         out = np.empty((self.n, *shape), dtype=np.float32)
         flat = out.reshape(self.n, int(np.prod(shape)))
         for sample, generator in zip(flat, self._each(), strict=True):
@@ -99,17 +97,12 @@ class ExampleDraws(Draws):
         return torch.from_numpy(out).to(self.device)
 
     def uniform(self) -> Tensor:
-        """Numbers in [0, 1) of shape (n,), float32."""
         numbers = [generator.random(dtype=np.float32) for generator in self._each()]
         return torch.from_numpy(np.array(numbers, dtype=np.float32)).to(self.device)
 
     def stream(self, name: str, interval: int = 1) -> ExampleDraws:
         """The same samples under another name; ``interval`` has no meaning where there are no steps."""
         return ExampleDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
-
-
-def _consecutive(seed: int, n: int | None) -> range:
-    return range(seed, seed + (1 if n is None else n))
 
 
 class BlockDraws(Draws):
@@ -140,7 +133,6 @@ class BlockDraws(Draws):
         ]
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers of shape (n, *shape), float32."""
         if torch.device(self.device).type != "cpu":
             return self._on_device(torch.randn, shape)
         out = np.empty((self.n, *shape), dtype=np.float32)
@@ -149,7 +141,6 @@ class BlockDraws(Draws):
         return torch.from_numpy(out)
 
     def uniform(self) -> Tensor:
-        """Numbers in [0, 1) of shape (n,), float32."""
         if torch.device(self.device).type != "cpu":
             return self._on_device(torch.rand, ())
         out = np.empty(self.n, dtype=np.float32)

@@ -130,7 +130,7 @@ def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
     names = {name.lower(): name for name in reversed(list(known))}
     lower = word.lower()
     close = difflib.get_close_matches(lower, names, n=1, cutoff=least)
-    close = close or [name for name in reversed(names) if len(lower) >= LEAST and lower in name]
+    close = close or [name for name in reversed(names) if len(lower) >= 3 and lower in name]
     return names[close[0]] if close else None
 
 
@@ -138,7 +138,3 @@ def quoted(text: str) -> str:
     """A text between quotes of a kind that it does not hold: double ones, else single ones, else typographic ones."""
     first, last = next(((mark, mark) for mark in ('"', "'") if mark not in text), ("“", "”"))
     return f"{first}{text}{last}"
-
-
-LEAST = 3
-"""The fewest letters of a word that suggest a longer name."""

@@ -3,11 +3,14 @@
 A run folder, a checkpoint or a report may have been sent by anybody. Only regular files are opened, without following a link and
 without waiting (a pipe or a device would never end), and only as much is read as such a file can hold. JSON is parsed strictly
 and within limits; the header of a file of tensors is checked by safetensors.
+
+A `Record` holds results: a frozen dataclass that is written to JSON and read back equal.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -15,17 +18,18 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Container, Iterable, Iterator
+import types
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from pushforward.errors import CheckpointError, DataError, UsageError
 
+# Lists and objects of a JSON file, their items, and how deep they are nested
 MOST_OBJECTS, MOST_ITEMS, DEEPEST = 250_000, 2_000_000, 64
-"""Lists and objects of a JSON file, their items, and how deep they are nested."""
-MOST_DIGITS = 100
-"""Digits of a whole number."""
+MOST_DIGITS = 100  # Digits of a whole number
 
 
 def parse_json(content: str | bytes, infinite: bool = False) -> Any:
@@ -44,17 +48,16 @@ def parse_json(content: str | bytes, infinite: bool = False) -> Any:
         raise ValueError("it holds too many values")
     try:
         value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=float if infinite else _constant, parse_float=_float, parse_int=_whole
+            text, object_pairs_hook=_object, parse_constant=float if infinite else _float, parse_float=_float, parse_int=_whole
         )
+        deep = isinstance(value, (dict, list)) and _depth(value) > DEEPEST
     except RecursionError:
-        raise ValueError(_DEEP) from None
-    _check_depth(value)
+        deep = True
+    if deep:
+        raise ValueError(f"it is nested more than {DEEPEST} deep")
     if "\\ud" in text.lower():
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError is a ValueError
     return value
-
-
-_DEEP = f"it is nested more than {DEEPEST} deep"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -64,14 +67,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return named
 
 
-def _constant(word: str) -> Any:
-    raise ValueError(f"{word} is no number of JSON")
-
-
 def _float(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise ValueError("a number is too large")
+        raise ValueError(f"{digits:.20} is no finite number")
     return value
 
 
@@ -81,25 +80,13 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(DEEPEST):
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                inner += [part for part in item.values() if isinstance(part, (dict, list))]
-            elif isinstance(item, list):
-                inner += [part for part in item if isinstance(part, (dict, list))]
-        if not inner:
-            return
-        level = inner
-    raise ValueError(_DEEP)
+def _depth(value: dict[str, Any] | list[Any]) -> int:
+    parts = value.values() if isinstance(value, dict) else value
+    return 1 + max((_depth(part) for part in parts if isinstance(part, (dict, list))), default=0)
 
 
-MOST_BYTES = 16 << 20
-"""Bytes of a JSON file, and of the header of a file of tensors."""
-MOST_ENTRIES = 100_000
-"""Entries of a folder of a run."""
+MOST_BYTES = 16 << 20  # Bytes of a JSON file, and of the header of a file of tensors
+MOST_ENTRIES = 100_000  # Entries of a folder of a run
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -118,23 +105,18 @@ def opened(path: Path) -> BufferedReader:
     except PermissionError as error:
         raise CheckpointError(f"{path} may not be read by this user: permission is missing. Ask its owner.") from error
     except (OSError, ValueError) as error:
-        if isinstance(error, ValueError) or not _is_plain(path):
-            raise _not_plain(path) from error
-        raise
+        if isinstance(error, OSError) and stat.S_ISREG(os.lstat(path).st_mode):
+            raise
+        raise _not_plain(path) from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise _not_plain(path)
     return os.fdopen(handle, "rb")
 
 
-def _is_plain(path: Path) -> bool:
-    return stat.S_ISREG(os.lstat(path).st_mode)
-
-
 def _not_plain(path: Path) -> CheckpointError:
-    link = os.path.islink(path)
-    what, whole = ("a link", "what it leads to") if link else ("a folder, a pipe or a device", "the file")
-    return CheckpointError(f"{path} cannot be read: it is no regular file but {what}. Put a copy of {whole} in its place.")
+    what = "a link" if os.path.islink(path) else "a folder, a pipe or a device"
+    return CheckpointError(f"{path} cannot be read: it is no regular file but {what}. Put a copy of the file in its place.")
 
 
 def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -166,14 +148,6 @@ def plain_path(path: Path) -> Path:
     return path
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(itertools.islice(entries, MOST_ENTRIES + 1))
-    except OSError as error:
-        raise CheckpointError(f"{folder} cannot be read: {error.strerror or error}.") from error
-
-
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
@@ -186,10 +160,8 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f"{path} is missing. Restore it from a copy.") from error
     except CheckpointError:
         raise
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}. Check the path and its rights.") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} cannot be read: it is no JSON ({error}). Restore it from a copy.") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}. Restore it from a copy.") from error
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -233,13 +205,18 @@ def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] |
     Raises:
         CheckpointError: Naming the first; or if the disk does not list a folder.
     """
-    waiting, names, count = [folder], set(inside), 0
+    waiting, names, left = [folder], set(inside), MOST_ENTRIES
     while waiting:
         place = waiting.pop()
-        for entry in _entries(place):
-            count += 1
-            if count > MOST_ENTRIES:
-                raise CheckpointError(f"{place} holds more than {MOST_ENTRIES:,} entries: it is no folder of a run.")
+        try:
+            with os.scandir(place) as listed:
+                entries = list(itertools.islice(listed, left + 1))
+        except OSError as error:
+            raise CheckpointError(f"{place} cannot be read: {error.strerror or error}.") from error
+        left -= len(entries)
+        if left < 0:
+            raise CheckpointError(f"{place} holds more than {MOST_ENTRIES:,} entries: it is no folder of a run.")
+        for entry in entries:
             if place == folder and known is not None and entry.name not in known and not entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
@@ -307,3 +284,179 @@ def check_replaceable(path: Path) -> None:
             f"{path} is a folder that holds more than an earlier sampling (numbered PNGs), so it is not overwritten. "
             "Choose another `out`, or remove it yourself."
         )
+
+
+class Damaged(CheckpointError):
+    """Results that are not what a record writes.
+
+    Args:
+        fault: What is wrong, as a part of a sentence.
+    """
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"These results are damaged: {fault}. Make them anew.")
+
+
+Reader = Callable[[Any, str], Any]  # A JSON value and its place in the file, to what it stands for
+
+
+def _plain(value: Any) -> Any:
+    """JSON-ready data: NumPy numbers and arrays become Python's, lists become tuples, numbers that are not finite become None.
+
+    Raises:
+        TypeError: For objects that JSON cannot hold.
+    """
+    if value is None or isinstance(value, (bool, int, Record)):
+        return value
+    if isinstance(value, str):
+        # file names may hold half a surrogate pair
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, (list, tuple)):
+        return tuple([_plain(item) for item in value])
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    raise TypeError(f"A result holds plain data; {type(value).__name__} is not.")
+
+
+@dataclass(frozen=True)
+class Record:
+    """Base of result classes: every field has a default and is stored, unless its metadata holds ``stored=False``.
+
+    Field values are made plain on construction, so that a record read back from JSON equals the one written.
+    """
+
+    def __post_init__(self) -> None:
+        for field in _stored(type(self)):  # type: ignore[arg-type]
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Nested dicts, lists, strings and numbers, ready for `json.dumps`."""
+        return {field.name: _unpacked(getattr(self, field.name)) for field in _stored(type(self))}  # type: ignore[arg-type]
+
+    @classmethod
+    def from_plain(cls, data: object, where: str = "") -> Self:
+        """Rebuild a record from the result of `to_plain`.
+
+        Missing and null fields get their defaults. Unknown fields are left out, and null items where they have no meaning.
+
+        Args:
+            data: A dict.
+            where: The place of ``data`` in the file, for messages.
+
+        Raises:
+            Damaged: If a field has another type than its declaration.
+        """
+        if not isinstance(data, Mapping):
+            raise _wrong(where or cls.__name__, "an object", data)
+        inside = where + "." if where else ""
+        values = ((name, read, data.get(name)) for name, read in _readers(cls))  # type: ignore[arg-type]
+        return cls(**{name: read(value, inside + name) for name, read, value in values if value is not None})
+
+    def to_json(self, indent: int | None = 1) -> str:
+        """Strict JSON: no NaN, no infinity."""
+        return json.dumps(self.to_plain(), allow_nan=False, ensure_ascii=False, indent=indent) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a record from the text of `to_json`.
+
+        Raises:
+            Damaged: If the text is not JSON, or does not fit the class.
+        """
+        try:
+            data = parse_json(text)
+        except ValueError as error:
+            raise Damaged(f"they are not JSON, {error}") from error
+        return cls.from_plain(data)
+
+
+@functools.cache
+def _stored(cls: Any) -> tuple[Field[Any], ...]:
+    chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
+    assert all(field.default is not MISSING or field.default_factory is not MISSING for field in chosen), cls
+    return chosen
+
+
+@functools.cache
+def _readers(cls: Any) -> tuple[tuple[str, Reader], ...]:
+    hints = get_type_hints(cls)
+    return tuple((field.name, _reader(hints[field.name])) for field in _stored(cls))
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, Record):
+        return value.to_plain()
+    if isinstance(value, Mapping):
+        return {name: _unpacked(item) for name, item in value.items()}
+    return [_unpacked(item) for item in value] if isinstance(value, tuple) else value
+
+
+@functools.cache
+def _reader(kind: Any) -> Reader:
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return lambda value, where: value
+    if origin in (Union, types.UnionType):
+        return functools.partial(_read_any, parts)
+    if origin is Literal:
+        return functools.partial(_checked, lambda value: value in parts, " or ".join(map(repr, parts)))
+    if origin is tuple:
+        return functools.partial(_read_items, parts[0])
+    if origin is not None and issubclass(origin, Mapping):
+        return functools.partial(_read_named, parts[1])
+    if issubclass(kind, Record):
+        read: Reader = kind.from_plain
+        return read
+    accepted = (int, float) if kind is float else kind
+    wanted = {float: "a number", int: "a whole number", str: "text"}.get(kind, "a value")
+    return functools.partial(
+        _checked, lambda value: isinstance(value, accepted) and isinstance(value, bool) == (kind is bool), wanted
+    )
+
+
+def _read_items(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise _wrong(where, "a list", value)
+    read, nullable = _reader(kind), _nullable(kind)
+    return tuple([read(item, f"{where}[{number}]") for number, item in enumerate(value) if item is not None or nullable])
+
+
+def _read_named(kind: Any, value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(where, "an object", value)
+    read, nullable = _reader(kind), _nullable(kind)
+    return {str(name): read(item, f"{where}.{name}") for name, item in value.items() if item is not None or nullable}
+
+
+def _checked(fits: Callable[[Any], bool], wanted: str, value: Any, where: str) -> Any:
+    if not fits(value):
+        raise _wrong(where, wanted, value)
+    return value
+
+
+@functools.cache
+def _nullable(kind: Any) -> bool:
+    return kind is Any or type(None) in get_args(kind)
+
+
+def _read_any(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    """A JSON value as the first of several types that it fits; a single type besides None names its own fault."""
+    if value is None and type(None) in kinds:
+        return None
+    wanted = [kind for kind in kinds if kind is not type(None)]
+    for kind in wanted[:-1]:
+        try:
+            return _reader(kind)(value, where)
+        except CheckpointError:
+            continue
+    return _reader(wanted[-1])(value, where)
+
+
+def _wrong(where: str, wanted: str, value: Any) -> CheckpointError:
+    return Damaged(f"{where} must be {wanted}, got {json.dumps(value, default=str)[:80]}")

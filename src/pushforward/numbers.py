@@ -25,8 +25,7 @@ def finite_all(values: Iterable[Any] | None) -> list[float]:
     return [finite(value) or 0.0 for value in values or ()]
 
 
-ROUNDING = 1e-9
-"""A spread below this share of its mean is what rounding leaves of none."""
+ROUNDING = 1e-9  # A spread below this share of its mean is what rounding leaves of none
 
 
 def _decimals(x: float, digits: int) -> int:

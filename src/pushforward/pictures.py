@@ -10,24 +10,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from PIL import Image
 
     from pushforward.data.spaces import Space
 
 
-Limits = tuple[float, float, float, float]
-"""The limits of a scatter plot: least x, greatest x, least y, greatest y."""
+Limits = tuple[float, float, float, float]  # The limits of a scatter plot: least x, greatest x, least y, greatest y
 
 INK, REAL, PAPER = (0, 114, 178), (150, 150, 150), (255, 255, 255)
+# Colours of the least and the greatest value of a landscape, and how many shades lie between
 VALLEY, HILL, BANDS = (252, 250, 246), (246, 190, 96), 10
-"""Colours of the least and the greatest value of a landscape, and how many shades lie between."""
-LEGIBLE = 64
-"""Pixels that an image needs along its longer side to be looked at."""
-SMOOTH = 3
-"""Scatter plots are drawn this many times too large and shrunk, so that dots are round."""
+LEGIBLE = 64  # Pixels that an image needs along its longer side to be looked at
+SMOOTH = 3  # Scatter plots are drawn this many times too large and shrunk, so that dots are round
 
 
 def image(picture: np.ndarray) -> Image.Image:
@@ -37,14 +34,8 @@ def image(picture: np.ndarray) -> Image.Image:
         picture: (height, width, channels) uint8; 1, 3 and 4 channels are gray, RGB and RGBA. Of 2 channels the first is shown,
             of 5 and more the first three.
     """
-    from PIL import Image
-
-    if picture.dtype != np.uint8 or picture.ndim != 3:
-        raise ValueError(f"A picture is uint8 (height, width, channels), got {picture.dtype} {picture.shape}.")
-    channels = picture.shape[-1]
-    if channels <= 2:
-        return Image.fromarray(np.ascontiguousarray(picture[..., 0]))
-    return Image.fromarray(np.ascontiguousarray(picture[..., : 4 if channels == 4 else 3]))
+    shown = picture[..., 0] if picture.shape[-1] <= 2 else picture[..., : 4 if picture.shape[-1] == 4 else 3]
+    return Image.fromarray(np.ascontiguousarray(shown))
 
 
 def legible(images: np.ndarray) -> int:
@@ -63,14 +54,7 @@ def grid_picture(
         gap: Pixels between tiles; None takes 1 for small and 2 for larger tiles.
         scale: Whole factor by which every pixel is enlarged.
         paper: Gray value of the gaps and of missing tiles, 0 to 255; None leaves them transparent.
-
-    Raises:
-        ValueError: If the array has another shape or type, or is empty.
     """
-    from PIL import Image
-
-    if images.ndim != 4 or images.dtype != np.uint8 or len(images) == 0:
-        raise ValueError(f"A grid needs uint8 images (n, height, width, channels), got {images.dtype} {images.shape}.")
     count = len(images)
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
@@ -124,8 +108,6 @@ def scatter_picture(
         transparent: Whether the background is transparent instead of white.
         ticks: Whether the left and the lower edge have numbers.
     """
-    from PIL import Image
-
     limits = limits or limits_of(real if real is not None else points)
     sheet = Image.new("RGBA", (size * SMOOTH, size * SMOOTH), (*PAPER, 0 if transparent else 255))
     dotted = _dotted(sheet, points, real, limits, ink)
@@ -137,25 +119,17 @@ def scatter_picture(
 
 def _number_edges(picture: Image.Image, limits: Limits) -> None:
     from matplotlib.ticker import MaxNLocator
-    from PIL import ImageDraw
 
     draw, size, colour = ImageDraw.Draw(picture), picture.width, (120, 120, 120, 255)
     for low, high, across in ((limits[0], limits[1], True), (limits[2], limits[3], False)):
-        for value, text in zip(values := MaxNLocator(5).tick_values(low, high), tick_texts(values), strict=True):
+        for value in MaxNLocator(5).tick_values(low, high):
             at = (value - low) / (high - low) * size
             if not 24 < at < size - 12:
                 continue
             y = size - at
             draw.line((at, size - 5, at, size) if across else (0, y, 5, y), fill=colour)
             place, anchor = ((at, size - 7), "mb") if across else ((8, y), "lm")
-            draw.text(place, text, fill=colour, anchor=anchor)
-
-
-def tick_texts(values: Sequence[float]) -> list[str]:
-    """Evenly spaced numbers as text, with as many decimals as their distance needs."""
-    step = float(values[1] - values[0])
-    places = next((d for d in range(12) if abs(step * 10**d - round(step * 10**d)) < 1e-6), 12)
-    return [f"{0.0 if abs(v) < 1e-9 * step else v:.{places}f}" for v in values]
+            draw.text(place, f"{round(value, 9) + 0.0:.10g}", fill=colour, anchor=anchor)
 
 
 def landscape_picture(
@@ -180,8 +154,6 @@ def landscape_picture(
         size: Pixels along a side.
         ink: Colour of the dots.
     """
-    from PIL import Image
-
     share = landscape_shares(heights)
     rows, columns = share.shape
     large = size * SMOOTH
@@ -205,8 +177,6 @@ def landscape_shares(heights: np.ndarray) -> np.ndarray:
 def _dotted(
     sheet: Image.Image, points: np.ndarray | None, real: np.ndarray | None, limits: Limits, ink: tuple[int, int, int]
 ) -> Image.Image:
-    from PIL import Image
-
     for cloud, colour, hollow in ((real, REAL, True), (points, ink, False)):
         if cloud is not None and len(cloud):
             sheet = Image.alpha_composite(sheet, _dots(np.asarray(cloud, float), limits, sheet.width, colour, hollow))
@@ -214,8 +184,6 @@ def _dotted(
 
 
 def _dots(points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...], hollow: bool) -> Image.Image:
-    from PIL import Image, ImageDraw
-
     ink = (*colour, 210 if len(points) <= 300 else 165)
     layer = Image.new("RGBA", (size, size), (*colour, 0))
     draw = ImageDraw.Draw(layer)
@@ -237,12 +205,7 @@ def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: in
         frames: uint8 image batches (n, height, width, channels), or points (n, d) with d >= 2; at least one frame.
         ms: Milliseconds per frame.
         scale: Whole factor by which every pixel of an image is enlarged; None makes small images `legible`.
-
-    Raises:
-        ValueError: If there are no frames.
     """
-    if not len(frames):
-        raise ValueError("An animation needs at least one frame.")
     if frames[0].ndim == 4:
         pictures = [grid_picture(frame, scale=scale or legible(frames[0])) for frame in frames]
     else:
@@ -254,8 +217,6 @@ def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: in
 
 
 def _palette(picture: Image.Image) -> Image.Image:
-    from PIL import Image
-
     if picture.mode == "L":
         return picture
     if picture.mode == "RGBA":
@@ -263,10 +224,8 @@ def _palette(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
 
 
-WIDTHS = 2.5
-"""Standard deviations of the data on either side of its mean that a plot spans at least."""
-NAMED = 12
-"""Classes up to which a legend names their colours."""
+WIDTHS = 2.5  # Standard deviations of the data on either side of its mean that a plot spans at least
+NAMED = 12  # Classes up to which a legend names their colours
 
 
 def columns_picture(points: np.ndarray, space: Space, labels: np.ndarray | None = None) -> Image.Image:
@@ -330,15 +289,13 @@ def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequenc
 def figure_picture(figure: Figure) -> Image.Image:
     """A figure of matplotlib as RGB."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
-Group = tuple[int, Any, np.ndarray]
-"""Its number, colour and points."""
+Group = tuple[int, Any, np.ndarray]  # Its number, colour and points
 
 
 def _groups(points: np.ndarray, labels: np.ndarray | None, count: int) -> tuple[np.ndarray, list[Group]]:

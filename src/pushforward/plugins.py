@@ -7,7 +7,6 @@ after the same files have been named again (`pushforward.training.runs.spec.read
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 import sys
 import traceback
@@ -20,8 +19,7 @@ from typing import Any
 from pushforward.errors import CheckpointError, RunUsageError, UsageError
 from pushforward.registries import KINDS
 
-_PREFIX = "pushforward_plugin_"
-"""The prefix of their modules' names."""
+_PREFIX = "pushforward_plugin_"  # The prefix of their modules' names
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,13 @@ def load(path: str | Path) -> Plugin:
     Raises:
         UsageError: If the file is missing, fails, defines no part, or one whose name is taken.
     """
-    plugin = _load(path)
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UsageError(f"There is no file {path}: expected a Python file that defines parts of your own.")
+    content = file.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    module = _run(file, content, f"{_PREFIX}{sha256[:12]}")
+    plugin = Plugin(file, sha256, {kind: registry.adopt(module) for kind, registry in KINDS.items()})
     if not any(plugin.names.values()):
         raise UsageError(
             f"{path} defines nothing that is used by name: expected a recipe (a function annotated `-> Recipe`), a Solver, a "
@@ -56,16 +60,6 @@ def load(path: str | Path) -> Plugin:
             "data set (a Source). See docs/one-new-file.md."
         )
     return plugin
-
-
-def _load(path: str | Path) -> Plugin:
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise UsageError(f"There is no file {path}: expected a Python file that defines parts of your own.")
-    content = file.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    module = _run(file, content, f"{_PREFIX}{sha256[:12]}")
-    return Plugin(file, sha256, {kind: registry.adopt(module) for kind, registry in KINDS.items()})
 
 
 def only(path: str | Path, kind: str, hint: str) -> str:
@@ -79,10 +73,9 @@ def only(path: str | Path, kind: str, hint: str) -> str:
     Raises:
         UsageError: If it has none, or several, or the file cannot be loaded.
     """
-    names = _load(path).names[kind]
+    names = load(path).names[kind]
     if len(names) != 1:
-        listed = f" ({', '.join(names)})" if names else ""
-        raise UsageError(f"{path} must hold exactly one {kind}, {hint}; it has {len(names)}{listed}. See docs/one-new-file.md.")
+        raise UsageError(f"{path} must hold exactly one {kind}, {hint}; it has {names}. See docs/one-new-file.md.")
     return names[0]
 
 
@@ -108,10 +101,7 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
     for plugin in needed:
         if plugin["sha256"] not in named:
             file = plugin["file"]
-            gone = (
-                "" if os.path.isfile(os.path.expanduser(file)) else " There is no such file here now: give the path where it is."
-            )
-            changed = " No file that was named has this content: it has changed since." if named else gone
+            changed = " No file that was named has this content: it has changed since." if named else ""
             raise (CheckpointError if named else RunUsageError)(
                 f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is run only when you name it: "
                 f"`plugins=[{file}]`.{changed}"

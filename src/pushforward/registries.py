@@ -1,19 +1,18 @@
 """Parts that are found by name: the package's own in tables, and further ones that plug-ins and programs add.
 
-A table says where each part is defined. A part is imported when it is first asked for, so names cost no imports.
+A table says where each part is defined. A part is imported when it is first asked for, so names cost no imports; so are the
+public names of packages (`exports`).
 """
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from pushforward.errors import UsageError, unknown
-
-_OF_SESSION = "this session"
 
 
 class Registry(Mapping[str, Any]):
@@ -94,7 +93,7 @@ class Registry(Mapping[str, Any]):
             self.added.pop(name, None)
         for name, part in parts.items():
             if self.added.get(name, part) is not part:
-                owner = self._files.get(name, _OF_SESSION)
+                owner = self._files.get(name, "this session")
                 raise UsageError(f'The name "{name}" belongs to a {self.kind} of {owner}. Rename it in {file}.')
             self.add(name, part, file)
             self._files[name] = file
@@ -162,19 +161,6 @@ def objects_of(module: ModuleType, kind: type) -> list[Any]:
 def _subclasses(home: str) -> Callable[[ModuleType], dict[str, Any]]:
     """Finds the concrete classes of a kind, by their names in lower case."""
     return lambda module: {name.lower(): part for name, part in concrete(classes_of(module), at(home)).items()}
-
-
-def _metrics(module: ModuleType) -> dict[str, Any]:
-    is_metric = at("metrics.score:is_metric")
-    return {name.lower(): part for name, part in classes_of(module).items() if is_metric(part)}
-
-
-def _sets(module: ModuleType) -> dict[str, Any]:
-    return {part.name: part for part in objects_of(module, at("data.core.named_set:Named"))}
-
-
-def _readers(module: ModuleType) -> dict[str, Any]:
-    return {ending: part for part in objects_of(module, at("data.readers.reader:Reader")) for ending in part.endings}
 
 
 def _recipes(module: ModuleType) -> dict[str, Any]:
@@ -251,7 +237,7 @@ METRICS = Registry(
         "utility": "metrics.utility:Utility",
         "wasserstein": "metrics.wasserstein:Wasserstein",
     },
-    _metrics,
+    lambda module: {name.lower(): part for name, part in classes_of(module).items() if at("metrics.score:is_metric")(part)},
     refuse="metrics.names:check_metric",
 )
 EXTRACTORS = Registry(
@@ -295,7 +281,7 @@ SETS = Registry(
         "swissroll": "data.sets.toys:SETS",
         "pinwheel": "data.sets.toys:SETS",
     },
-    _sets,
+    lambda module: {part.name: part for part in objects_of(module, at("data.core.named_set:Named"))},
     refuse="data.core.named_set:check_set",
 )
 READERS = Registry(
@@ -311,9 +297,10 @@ READERS = Registry(
         ".txt": "data.readers.tables:TEXT",
         ".parquet": "data.readers.tables:PARQUET",
     },
-    _readers,
+    lambda module: {ending: part for part in objects_of(module, at("data.readers.reader:Reader")) for ending in part.endings},
     refuse="data.readers.names:check_ending",
 )
+# The classes that a file may build, by the module that defines them
 _PARTS = {
     "conditions.columns": "Known",
     "conditions.embeddings": "LabelEmbedding NumbersEmbedding",
@@ -365,20 +352,36 @@ _PARTS = {
     "networks.table": "ColumnTransformer StraightThrough",
     "networks.unet": "UNet",
     "paths.couplings": "Independent OptimalTransport Source",
-    "paths.path": "Coefficients Cosine Linear Narrowed Shifted Tabulated VE VP",
-    "paths.times": "EDMWeight Flat Levels LogNormal LogSNR LogitNormal MinSNR SNR Stratified Uniform",
+    "paths.path": "Coefficients Cosine Linear Narrowed Shifted Tabulated VE VP "
+    "EDMWeight Flat Levels LogNormal LogSNR LogitNormal MinSNR SNR Stratified Uniform",
     "solvers.ddim": "Ancestral DDIM Jump",
-    "solvers.dense": "Dense",
     "solvers.exponential": "DEIS DPM IPNDM SingleStep UniPC",
-    "solvers.learned": "General LearnedTable TableCache",
     "solvers.runge_kutta": "Adaptive Euler Heun Midpoint RK4",
     "solvers.stochastic": "Churn DPMSDE EulerMaruyama PredictorCorrector",
-    "solvers.table": "Call NotAffine Row Symbol Table Update",
-    "transports.flow": "Flow Invertible Stepped",
-    "transports.latent": "Autoencoder Latent Map Observed",
-    "transports.rejection": "Part Redrawing Tally",
+    "solvers.table": "Call General LearnedTable NotAffine Row Symbol Table TableCache Update",
+    "transports.export": "Dense",
+    "transports.flow": "Autoencoder Flow Invertible Latent Map Observed Stepped",
+    "transports.transport": "Part Redrawing Tally",
 }
-"""The classes that a file may build, by the module that defines them."""
 PARTS = Registry("class", {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()}, classes_of)
+# The registries by the kinds of their parts, in the order in which a plug-in's parts are added
 KINDS = {registry.kind: registry for registry in (SOLVERS, METRICS, EXTRACTORS, SETS, READERS, RECIPES, TRACKERS, PARTS)}
-"""The registries by the kinds of their parts, in the order in which a plug-in's parts are added."""
+
+
+def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """The module-level ``__getattr__`` of a package.
+
+    Args:
+        package: The package's full name.
+        homes: The public names by the module of the package that defines them. Other modules of the package are found by name.
+    """
+    home = {name: module for module, names in homes.items() for name in names}
+
+    def find(name: str) -> Any:
+        if name in home:
+            return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+        if not name.startswith("_") and importlib.util.find_spec(f"{package}.{name}") is not None:
+            return importlib.import_module(f"{package}.{name}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return find

@@ -1,23 +1,47 @@
-"""Samples that can be looked at: a tensor of data that knows its space."""
+"""Samples as a person takes them: drawn by options that are chosen by name, as tensors that can be looked at, and as files.
+
+Files are a PNG grid, a folder of PNGs, .npz, .csv or .gif, drawn and written in parts, so that memory stays bounded. Nothing
+appears under its name before it is whole.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import csv
+import io
+import re
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.data import Space
-from pushforward.errors import UsageError
-from pushforward.transports import ConditionLike, Transport
-from pushforward.transports.rejection import counted
+from pushforward import solvers
+from pushforward.arguments import whole
+from pushforward.conditions.kind import cells_of
+from pushforward.data import Space, TableSpace
+from pushforward.data.tables.frames import for_parquet, write_parquet
+from pushforward.denoisers import AtScale, Autoguided, Guided, Thresholded
+from pushforward.denoisers.denoiser import Predictor, trained
+from pushforward.editing.given_data import Truncated
+from pushforward.errors import UsageError, did_you_mean
+from pushforward.files import check_replaceable, replacing
+from pushforward.pictures import columns_picture, grid_picture, legible, write_gif
+from pushforward.runtime import display, in_notebook
+from pushforward.solvers import Solver
+from pushforward.solvers.table import LearnedTable
+from pushforward.transports import BATCH, ConditionLike, Flow, Transport, has_steps, inner_of, with_inner
+from pushforward.transports.transport import counted, shared_stream, warn_between, writes_samples
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
-LARGEST_GRID = 256
-"""The most images of one picture; the rest is left out."""
+MOST_SHOWN = 256  # The most images of one picture; the rest is left out
 
 
 class Samples(Tensor):
@@ -48,11 +72,9 @@ class Samples(Tensor):
         Raises:
             UsageError: If there are no samples, or they are vectors of another length.
         """
-        from pushforward.pictures import columns_picture, grid_picture, legible
-
         if not len(self):
             raise UsageError("There are no samples to draw: n is 0.")
-        values = self.space.quantise(self.as_subclass(Tensor)[:LARGEST_GRID])
+        values = self.space.quantise(self.as_subclass(Tensor)[:MOST_SHOWN])
         if not self.space.as_points:
             pictures = self.space.drawing(values)
             return grid_picture(pictures, columns, scale=zoom or legible(pictures))
@@ -64,8 +86,6 @@ class Samples(Tensor):
 
     def show(self) -> None:
         """Show the picture of `to_pil`: below the cell in a notebook, else in the system's image viewer."""
-        from pushforward.notebooks import display, in_notebook
-
         picture = self.to_pil()
         if in_notebook():
             display(picture)
@@ -77,11 +97,9 @@ class Samples(Tensor):
         return f"Samples({len(self)} of {shape}, {self.space.noun}s in data units)"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _rebuilt, (self.as_subclass(Tensor), self.space)
+        return Samples.of, (self.as_subclass(Tensor), self.space)
 
     def _repr_png_(self) -> bytes | None:
-        import io
-
         if not len(self) or (self.space.as_points and tuple(self.space.shape) != (2,)):
             return None
         file = io.BytesIO()
@@ -115,5 +133,377 @@ def drawn_from(transport: Transport, n: int, condition: ConditionLike, *, seed: 
     return frame
 
 
-def _rebuilt(x: Tensor, space: Space) -> Samples:
-    return Samples.of(x, space)
+Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
+MOST_DRAWN, LARGEST_ZOOM = 4096, 64
+PICTURES = (".png", ".gif")
+
+
+def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom: int | None = None) -> None:
+    """Refuse, before any work is done, a place that is taken, or an ending or enlargement that does not suit the data.
+
+    With ``overwrite`` a file gives way to a file, and a folder to a folder if it holds nothing but an earlier sampling.
+
+    Raises:
+        UsageError: With the alternatives.
+    """
+    known, ending = space.endings, path.suffix.lower()
+    if path.name.lower() in known:
+        raise UsageError(f'"{path}" has no name before its ending: expected samples.png, or a new folder, ./samples.')
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already. Choose another `out`, or add `overwrite=True`.")
+    if path.is_dir():
+        check_replaceable(path)
+    if ending not in known:
+        raise UsageError(
+            f'Cannot write {space.noun}s to "{path}"; choose an ending of {", ".join(known.values())}. '
+            "Only images and data of 2 columns can be drawn."
+        )
+    if ending == ".parquet":
+        for_parquet(path)
+    if ending in PICTURES and n > MOST_DRAWN:
+        raise UsageError(f"A picture holds at most {MOST_DRAWN:,} samples; write {n:,} to an .npz file instead.")
+    whole("n", n, 1)
+    if zoom is not None and (space.as_points or ending == ".npz" or not 1 <= zoom <= LARGEST_ZOOM):
+        raise UsageError(f'`zoom={zoom}` enlarges pictures of images, {LARGEST_ZOOM} times at most; "{path}" takes no such zoom.')
+
+
+def usual_ending(space: Space) -> str:
+    """The default ending of files: a table where samples are points."""
+    return next(ending for ending in (".csv", ".png", ".npz") if ending in space.endings)
+
+
+def draw_to(
+    path: str | Path,
+    transport: Transport,
+    n: int,
+    condition: ConditionLike = None,
+    *,
+    seed: int = 0,
+    batch: int = BATCH,
+    overwrite: bool = False,
+    zoom: int | None = None,
+) -> None:
+    """Draw the samples of `Transport.sample` and write them in parts, so that memory stays bounded.
+
+    Args:
+        path: As `write_samples` takes it, or .gif: from noise to data step by step.
+        transport: The transport to sample.
+        n: How many.
+        condition: As `Transport.sample` takes it.
+        seed: The seed of the first sample.
+        batch: Examples computed at a time.
+        overwrite: Replace an existing file.
+        zoom: How many times every pixel of a picture is enlarged.
+
+    Raises:
+        UsageError: For a place that is taken, an ending that does not suit the data, or a .gif of a one-call model.
+        CheckpointError: If the disk refuses; an existing file stays.
+        Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws; an existing file stays.
+    """
+    path, space = Path(path), transport.space
+    if path.suffix.lower() != ".gif":
+        check_target(path, space, n, overwrite, zoom)
+        parts = shared_stream(transport, n, condition, seed=seed, batch=batch)
+        if writes_samples():
+            write_samples(path, space, n, parts, overwrite, zoom)
+        deque(parts, 0)
+        return
+    if not writes_samples():
+        return
+    check_target(path, space, n, overwrite, zoom)
+    if has_steps(inner_of(transport)):
+        frames = [space.drawing(space.quantise(x)) for _, x in transport.trajectory(n, condition, seed=seed)]  # type: ignore[operator]
+        with replacing(path) as temporary:
+            write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
+        return
+    raise UsageError("A .gif shows how samples form step by step; a one-call model has no steps. Write a .png.")
+
+
+def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None) -> None:
+    """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`.
+
+    An animation of images goes there and back; points appear one after another. Rows of a table that break a constraint are
+    written, with a warning.
+    """
+    path = Path(path)
+    warn_between(space, x)
+    ending, images = path.suffix.lower(), space.drawing(space.quantise(x))
+    check_target(path, space, len(images), overwrite, zoom)
+    if ending == ".gif":
+        back = [images[i : i + 1] for i in (*range(len(images)), *range(len(images) - 2, 0, -1))]
+        frames = [images[: i + 1] for i in range(len(images))] if space.as_points else back
+        with replacing(path) as temporary:
+            write_gif(temporary, frames, 120, scale=zoom)
+    elif ending == ".png" and not space.as_points:
+        with replacing(path) as temporary:
+            grid_picture(images, columns=len(images), scale=zoom or legible(images)).save(temporary, format="PNG")
+    else:
+        write_samples(path, space, len(images), [(x, None)], overwrite, zoom)
+
+
+def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: bool = False, zoom: int | None = None) -> None:
+    """Write n samples by the ending of ``path``.
+
+    Args:
+        path: .png, .npz, .csv, or no ending for a folder of PNGs; of tables .tsv and .parquet too.
+        space: The data's shape and names.
+        n: How many samples the parts hold in all.
+        parts: (samples in data units, condition), as `Transport.stream` yields them.
+        overwrite: Replace an existing file.
+        zoom: Whole factor by which images are enlarged in a .png or a folder. None makes the small images of a grid `legible`; a
+            single image and the files of a folder, which may be read again as data, keep their size.
+
+    Raises:
+        UsageError: As `check_target`.
+        CheckpointError: If the disk refuses; nothing is left behind and an existing file stays.
+    """
+    check_target(path, space, n, overwrite, zoom)
+    writers: dict[str, Callable[..., None]] = {
+        ".npz": _npz,
+        ".csv": _csv,
+        ".tsv": partial(_csv, separator="\t"),
+        ".parquet": lambda path, space, n, parts: write_parquet(path, [space.frame(x) for x, _ in parts]),
+        ".png": partial(_picture, zoom=zoom),
+        "": partial(_folder, zoom=zoom or 1),
+    }
+    with replacing(path) as temporary:
+        writers[path.suffix.lower()](temporary, space, n, parts)
+
+
+def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
+    conditions: dict[str, list[np.ndarray]] = {}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("x.npy", "w", force_zip64=True) as file:
+            for number, (x, condition) in enumerate(parts):
+                array = space.quantise(x)
+                if number == 0:
+                    header = {"descr": array.dtype.str, "fortran_order": False, "shape": (n, *array.shape[1:])}
+                    np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
+                file.write(array.tobytes())
+                for name in space.conditions:
+                    if condition is not None and name in condition:
+                        conditions.setdefault(name, []).append(condition[name].cpu().numpy())
+        types = {"label": np.int64}
+        arrays = {name: np.concatenate(given).astype(types.get(name, np.float32)) for name, given in conditions.items()}
+        names = {f"{name}_names": np.array(space.conditions[name].entries) for name in arrays if space.conditions[name].entries}
+        for name, values in (arrays | names).items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, values, allow_pickle=False)
+
+
+def _csv(path: Path, space: Space, n: int, parts: Parts, separator: str | None = None) -> None:
+    layout = space.layout if isinstance(space, TableSpace) else None
+    names = list(space.names or space.columns) or [f"x{i}" for i in range(space.shape[0])]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        usual = separator or (layout.separator if layout else ",")
+        writer = csv.writer(file, delimiter=usual, lineterminator="\n" if layout else "\r\n")
+        for number, (x, condition) in enumerate(parts):
+            known = [{}] * len(x) if layout else cells_of(space.conditions, condition, len(x))
+            if number == 0 and (layout is None or layout.header):
+                writer.writerow([*names, *(name if name not in names else f"{name}_" for name in known[0])])
+            writer.writerows([*cells, *more.values()] for cells, more in zip(space.records(x), known, strict=True))
+
+
+def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
+    path.mkdir()
+    width, at = len(str(n - 1)), 0
+    for x, condition in parts:
+        known = cells_of(space.conditions, condition, len(x))
+        for i, picture in enumerate(space.drawing(space.quantise(x))):
+            words = [f"-{name} {value:g}" if isinstance(value, float) else f"-{value}" for name, value in known[i].items()]
+            tail = re.sub(r"[^\w -]", "_", "".join(words))
+            grid_picture(picture[None], scale=zoom).save(path / f"{at + i:0{width}d}{tail}.png")
+        at += len(x)
+
+
+def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
+    drawn = [(space.quantise(x), (condition or {}).get("label")) for x, condition in parts]
+    images, labels = space.drawing(np.concatenate([x for x, _ in drawn])), [label for _, label in drawn if label is not None]
+    if space.as_points:
+        picture = columns_picture(images, space, np.concatenate([label.numpy() for label in labels]) if labels else None)
+    else:
+        picture = grid_picture(images, scale=zoom or (legible(images) if n > 1 else 1))
+    picture.save(path, format="PNG")
+
+
+# From a number of steps and a solver to the N + 1 times that were learned for them; None where there are none
+Grids = Callable[[int, Solver], Sequence[float] | None]
+# From a number of steps, a solver and the options of guidance to the table that was learned for them; None where none was
+Tables = Callable[[int, Solver, Mapping[str, Any]], LearnedTable | None]
+
+
+class Sampling(TypedDict, total=False):
+    """The options of `configure`; an option that is absent or None leaves the transport unchanged.
+
+    Args:
+        steps: Solver steps of an iterative model.
+        solver: A solver, or its name, such as "heun", "dpm:3" or "ddim:0.5".
+        grid: Where the steps fall: a name of `pushforward.solvers.solver.GRIDS`, "learned", or the N + 1 falling times. "table"
+            takes learned coefficients as well.
+        truncation: The largest size of any number of a one-call model's z (`pushforward.editing.Truncated`).
+        scale: The scale of classifier-free guidance: 1 is the conditional model. A student that was distilled with a range of
+            scales takes one of them, and no more calls.
+        interval: The noise levels sigma / alpha between which guidance acts, the lower first; None is everywhere.
+        weaker: The predictor that autoguidance leads away from. `Run.sample` also takes a run or its folder.
+        weaker_scale: The scale of autoguidance: 1 is the model itself; 2 where it is absent.
+        threshold: The quantile of pixels by which predicted images are kept in range (`pushforward.denoisers.Thresholded`).
+    """
+
+    steps: int | None
+    solver: Solver | str | None
+    grid: str | Sequence[float] | None
+    truncation: float | None
+    scale: float | None
+    interval: tuple[float, float] | None
+    weaker: Any
+    weaker_scale: float | None
+    threshold: float | None
+
+
+GUIDANCE = ("scale", "interval", "weaker", "weaker_scale", "threshold")  # The options of guidance
+
+
+def given_options(options: Sampling) -> dict[str, Any]:
+    """The options that change something, by name.
+
+    Raises:
+        UsageError: For an option that `Sampling` does not have.
+    """
+    known = Sampling.__annotations__
+    for name in options:
+        if name not in known:
+            hint = did_you_mean(name, known) or ' Conditions are the second argument: run.sample(8, {"label": 3}).'
+            raise UsageError(f'There is no option "{name}" of sampling; known: {", ".join(known)}.{hint}')
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def configure(
+    transport: Transport,
+    *,
+    grids: Grids | None = None,
+    tables: Tables | None = None,
+    name: str = "the transport",
+    **options: Unpack[Sampling],
+) -> Transport:
+    """The transport with other sampling options; its weights are shared.
+
+    A table that was learned for the number of steps and the guidance is used where ``steps`` is given without a grid. Where there
+    is none, times that were learned for the steps are used, without guidance, which would invalidate them.
+
+    Args:
+        transport: A `Flow`, a `Map`, or a `Latent` of one of them.
+        grids: Where learned times are looked up, such as `Run.learned_grid`.
+        tables: Where learned tables are looked up, such as `Run.learned_table`.
+        name: Of the transport in error messages.
+        options: See `Sampling`.
+
+    Raises:
+        UsageError: For an option that this kind of transport does not have, or a value out of range.
+    """
+    given = given_options(options)
+    if "truncation" in given:
+        inner = inner_of(transport)
+        if has_steps(inner):
+            raise UsageError(
+                f"`truncation`: {name} holds an iterative model ({type(inner).__name__}), and truncation is for one-call models. "
+                "Guidance makes samples closer to their label and less varied: give `scale=2` and a `label`."
+            )
+        transport = Truncated(transport, given.pop("truncation"))
+    if not given:
+        return transport
+    flow = inner_of(transport)
+    if not has_steps(flow):
+        listed = ", ".join(f"`{option}`" for option in given)
+        raise UsageError(
+            f"{listed}: {name} holds a model that makes a sample in one call, such as a VAE or a GAN. It takes no steps, so "
+            "solvers, grids and guidance do not apply: leave these options out."
+        )
+    steps = whole("steps", given.get("steps", flow.steps), 1)
+    solver = solvers.as_solver(given["solver"]) if "solver" in given else flow.solver
+    denoiser, table = _guided(flow.denoiser, given), _learned_table(given, solver, steps, tables, name)
+    if table is not None:
+        return with_inner(transport, Flow(denoiser, solver, steps, table.grid, table))
+    return with_inner(transport, Flow(denoiser, solver, steps, _grid(flow, given, solver, steps, grids, name)))
+
+
+def guidance_notes(transport: Transport) -> tuple[str, ...]:
+    """What a reader of samples must know: a map between two times that has learned no guidance is guided nevertheless."""
+    flow = inner_of(transport)
+    denoiser = flow.denoiser if isinstance(flow, Flow) and flow.solver.jumps else None
+    while denoiser is not None and not isinstance(denoiser, Guided):
+        denoiser = getattr(denoiser, "denoiser", None)
+    if denoiser is None or denoiser.scale == 1:
+        return ()
+    return (
+        f"this map between two times has learned no guidance: a scale of {denoiser.scale:g} combines its jumps with and without "
+        "conditions, at two calls each, and is not what its teacher does at that scale. Train it with a range of guidance to "
+        "learn that.",
+    )
+
+
+def _learned_table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | None, name: str) -> LearnedTable | None:
+    by_name = given.get("grid") == "table"
+    if not by_name and ("grid" in given or "steps" not in given):
+        return None
+    guidance = {option: given[option] for option in GUIDANCE if option in given}
+    if "weaker" not in guidance and tables is not None:
+        table = tables(steps, solver, guidance)
+        if table is not None:
+            return table
+    if not by_name:
+        return None
+    if "weaker" in guidance:
+        raise UsageError("A table is learned without guidance by a weaker model: leave out `weaker`, or take another `grid`.")
+    raise _unlearned("table", name, steps, given, solver, guidance)
+
+
+def _grid(
+    flow: Flow, given: dict[str, Any], solver: Solver, steps: int, grids: Grids | None, name: str
+) -> str | Sequence[float] | None:
+    """The given grid; else the times learned for these steps; else the transport's own where it still fits."""
+    grid = given.get("grid")
+    unguided = not any(option in given for option in GUIDANCE)
+    if grid == "learned" or (grid is None and "steps" in given and unguided):
+        times = None if grids is None else grids(steps, solver)
+        if times is not None:
+            return times
+        if grid == "learned":
+            raise _unlearned("grid", name, steps, given, solver)
+    if grid is not None:
+        return grid
+    fits = isinstance(flow.grid, str) or steps == flow.steps
+    return flow.grid if fits and "solver" not in given else None
+
+
+def _unlearned(
+    what: str, name: str, steps: int, given: Mapping[str, Any], solver: Solver, guidance: Mapping[str, Any] | None = None
+) -> UsageError:
+    learn = tuning(name, steps, "dpm" if solver.stochastic else given.get("solver"), guidance)
+    return UsageError(f"{name} has no {what} learned for {steps} steps of {type(solver).__name__}. Learn it: {learn}")
+
+
+def tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None) -> str:
+    """The command that learns a grid or, where guidance is given, if only an empty one, a table."""
+    chosen = solver if isinstance(solver, str) or solver is None else type(solver).__name__.lower()
+    words = [f"pushforward tune {name}", *([] if guidance is None else ["--what table"]), f"--steps {steps}"]
+    words += [] if chosen is None else [f"--solver {chosen}"]
+    for option, value in (guidance or {}).items():
+        words.append(f"--{option} {value[0]:g}:{value[1]:g}" if option == "interval" else f"--{option} {value:g}")
+    return " ".join(words)
+
+
+def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
+    if "interval" in given and "scale" not in given and "weaker" not in given:
+        raise UsageError("`interval` limits where guidance acts: give `scale` or `weaker` as well.")
+    if "weaker_scale" in given and "weaker" not in given:
+        raise UsageError("`weaker_scale` needs the run that guidance leads away from: `weaker=RUN`.")
+    interval = given.get("interval")
+    if "scale" in given:
+        inner = trained(denoiser)
+        learned = inner is not None and inner.preconditioning.guidance is not None
+        if learned and interval is not None:
+            raise UsageError("This map has learned guidance at all noise levels: leave `interval` out.")
+        denoiser = AtScale(denoiser, given["scale"]) if learned else Guided(denoiser, given["scale"], interval)
+    if "weaker" in given:
+        denoiser = Autoguided(denoiser, given["weaker"], given.get("weaker_scale", 2.0), interval)
+    return Thresholded(denoiser, given["threshold"]) if "threshold" in given else denoiser

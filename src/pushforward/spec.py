@@ -6,14 +6,16 @@ this package and of plugins that the user has named can be rebuilt: a file canno
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Mapping
-from typing import Any
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pushforward.annotated import misfit
 from pushforward.errors import CheckpointError
 from pushforward.registries import PARTS, concrete
 
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -40,11 +42,6 @@ def plugins(kind: type) -> list[type]:
     return list(concrete(PARTS.added, kind).values())
 
 
-def _arguments(part: type) -> list[inspect.Parameter]:
-    wanted = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return [p for p in inspect.signature(part).parameters.values() if p.kind in wanted]
-
-
 def describe(value: Any) -> Any:
     """A plain, JSON-ready description of a part; numbers, strings, lists and dicts are unchanged.
 
@@ -59,7 +56,9 @@ def describe(value: Any) -> Any:
         return {str(name): describe(item) for name, item in value.items()}
     part = type(value)
     try:
-        arguments = {p.name: describe(getattr(value, p.name)) for p in _arguments(part)}
+        arguments = {
+            p.name: describe(getattr(value, p.name)) for p in inspect.signature(part).parameters.values() if p.kind in _NAMED
+        }
     except (AttributeError, ValueError):  # ValueError: a class without a signature, such as a tensor's
         return {"part": part.__name__, "opaque": True}
     return {"part": part.__name__, **arguments}
@@ -78,16 +77,14 @@ def build(spec: Any) -> Any:
     if "part" not in spec:
         return {name: build(item) for name, item in spec.items()}
     name = spec["part"]
-    if not isinstance(name, str):
-        raise CheckpointError(f"The run's spec names a part {name!r:.60}: expected the name of a class.")
     if spec.get("opaque"):
         raise CheckpointError(
             f"This run used {name}, which does not keep its constructor's arguments as attributes, so it cannot be rebuilt "
             "from the run alone. Keep them (self.width = width, ...), or hand the method over: pf.load(run, method=...)."
         )
-    if name not in PARTS:
+    if not isinstance(name, str) or name not in PARTS:
         raise CheckpointError(
-            f"This run uses {name}, which is not part of pushforward. Name the file that defines it, `plugins=[FILE.py]`, "
+            f"This run uses {name!s:.60}, which is not part of pushforward. Name the file that defines it, `plugins=[FILE.py]`, "
             "or hand the method over in Python: pf.load(run, method=...)."
         )
     arguments = {key: build(item) for key, item in spec.items() if key != "part"}
@@ -98,3 +95,53 @@ def build(spec: Any) -> Any:
         return part(**arguments)
     except TypeError as error:
         raise CheckpointError(f"The run's spec does not fit {name} of this version: {error}.") from error
+
+
+_WIDER: dict[Any, tuple[type, ...]] = {float: (int, float), tuple: (tuple, list)}  # What JSON gives for a type
+
+
+def misfit(part: type, arguments: Mapping[str, Any]) -> str | None:
+    """The first argument that does not fit its annotation, as ``name=value``; None where all do, or nothing is known."""
+    hints = _hints(part)
+    wrong = [name for name, value in arguments.items() if name in hints and not _fits(value, hints[name])]
+    return f"{wrong[0]}={arguments[wrong[0]]!r:.60}" if wrong else None
+
+
+@functools.cache
+def _hints(part: type) -> dict[str, Any]:
+    try:
+        hints = get_type_hints(part.__init__)  # type: ignore[misc]
+        return {name: hint for name, hint in hints.items() if name in inspect.signature(part).parameters}
+    except (NameError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is Literal:
+        return any(value == part and type(value) is type(part) for part in parts)
+    kind = hint if origin is None else origin
+    if not inspect.isclass(kind) or kind is object:
+        return value is None or kind is not type(None)
+    if isinstance(value, bool) and kind in (int, float):
+        return kind is int  # True is stored where a whole number was meant
+    try:
+        known = isinstance(value, _WIDER.get(kind, kind))
+    except TypeError:  # a protocol, which says nothing at run time
+        return True
+    return known and _hold(value, kind, parts)
+
+
+def _hold(value: Any, kind: type, parts: tuple[Any, ...]) -> bool:
+    if not parts or isinstance(value, str):
+        return not (isinstance(value, str) and kind is Sequence)
+    if isinstance(value, Mapping):
+        return all(_fits(name, parts[0]) and _fits(item, parts[-1]) for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        several = kind is tuple and len(parts) > 1 and parts[1] is not Ellipsis
+        if several:
+            return len(value) == len(parts) and all(map(_fits, value, parts))
+        return all(_fits(item, parts[0]) for item in value)
+    return True

@@ -43,7 +43,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if not all(holds(c, fields, values).all()", "if not all(True", "imputation"),
         ("    if imputed.beyond:", "    if False:", "given_values"),
         ("~self.missing[rows], places", "~self.missing[rows] & False, places", "given_values"),
-        ("if transport.space.columns and not transport.space.names:", "if False:", "table_messages"),
         ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
         ("np.where(missing[rows], -1, ", "np.where(missing[rows], 0, ", "imputation"),
         ("seeds[part] + draw * PERIOD,", "seeds[start : start + len(part)] + draw * PERIOD,", "imputation"),
@@ -52,11 +51,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("waiting[possible[waiting] & ", "waiting[", "imputation"),
         ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),
     ],
-    "editing/interpolation.py": [
+    "editing/given_data.py": [
         ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
         ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "encoded"),
     ],
-    "editing/inversion.py": [
+    "editing/interpolation.py": [
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "extractors/inception.py": [
@@ -71,9 +70,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "trackers/tensorboard.py": [
         ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers"),
     ],
-    "trackers/tracker.py": [
-        ("if isinstance(given, str) and not trackers:", "if False:", "trackers"),
-    ],
+    "trackers/tracker.py": [],
     "trackers/wandb.py": [
         ('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers"),
     ],

@@ -1,7 +1,7 @@
 """Planted faults of modules at the top of the package."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "annotated.py": [
+    "spec.py": [
         ("return kind is int", "return True", "hostile"),
         ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],
@@ -34,16 +34,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("Repathed(weaker, denoiser.path)", "weaker", "guidance"),
         (".clamp(min=1).reshape", ".reshape", "guidance"),
     ],
-    "denoisers/row_estimates.py": [
-        (".clamp(min=0) / max(share, 1e-9)", ".clamp(min=0)", "table_denoiser"),
-    ],
     "denoisers/table_denoiser.py": [
         ("(v - target).square()", "(estimate.v - target).square()", "table_students"),
         ("gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete", "0 * layout.discrete", "table_students"),
         ('noisy = noisy + columns["span"]', 'noisy = noisy + 0 * columns["span"]', "table_students"),
         ('columns["span"] * scaled * layout.discrete', 'columns["span"] * layout.discrete * scaled', "table_students"),
         ("return shares / sums, (alpha * x_t / width", "return shares / sums, (x_t / width", "table_students"),
-        ("if self.waves > MOST_WAVES:", "if False:", "table_networks"),
+        ("if waves > MOST_WAVES:", "if False:", "table_networks"),
         ("LEAST_LOG = -87.0", "LEAST_LOG = -0.87", "table_denoiser"),
         ("isinstance(inputs, int) and inputs !=", "False and inputs !=", "table_networks"),
         ("noisy.new_zeros(noisy.shape[0], ", "noisy.new_zeros(len(noisy), ", "table_export"),
@@ -57,7 +54,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("mean, reach = noisy * reach,", "mean, reach = noisy,", "table_denoiser"),
         ("torch.exp((reach**2 - 1) / 2", "torch.exp(0 * (reach**2 - 1) / 2", "table_denoiser"),
         ("reach.masked_fill(seen, 1.0)", "reach", "table_denoiser"),
-        ("data = torch.where(known, self._units", "data = torch.where(known & False, self._units", "table_denoiser"),
+        ("data = torch.where(known, units", "data = torch.where(known & False, units", "table_denoiser"),
         ("own.masked_fill(", "own + 0 * own.masked_fill(", "imputation"),
         ("torch.where(self.layout.blocked, errors.indicators, squared)", "squared", "table_denoiser"),
         (
@@ -65,13 +62,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "counts = torch.where(layout.discrete, 0.0, 1.0)",
             "table_denoiser",
         ),
-    ],
-    "devices.py": [
-        ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
+        (".clamp(min=0) / max(share, 1e-9)", ".clamp(min=0)", "table_denoiser"),
     ],
     "draws.py": [
         ("self._philox.at(seed, self._stream", "self._philox.at(self.seeds[0], self._stream", "draws splitting"),
-        ("range(seed, seed + (1 if", "range(seed, seed + (2 if", "splitting"),
+        ("int(seed) + (1 if", "int(seed) + (2 if", "splitting"),
         ("= 0, 0, 0, call", "= 0, 0, 0, 0", "draws"),
         ('text = "\\x1f".join', 'text = "".join', "draws"),
         ("first + at // BLOCK)", "at // BLOCK)", "draws"),
@@ -85,8 +80,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("get_close_matches(lower, names", "get_close_matches(word, names", "table_messages"),
         ("close = close or [name", "close = [name", "table_messages"),
     ],
-    "environment.py": [
+    "runtime.py": [
         ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
+        ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
     ],
     "methods/augmentation.py": [
         ("self.extent * (bright - 0.5) / 2", "self.extent * (bright - 0.5)", "augmentation"),
@@ -102,12 +98,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("_decimals(rounded, digits)", "_decimals(value, digits)", "report_pictures"),
         ("if len(set(short)) == len(set(names)):", "if True:", "report_pictures"),
         ('.replace("\\n", "\\\\n")', "", "table_schema"),
-    ],
-    "outputs.py": [
-        ("if path.exists() and not overwrite", "if False", "cli_samples"),
-        ("at += len(x)", "at += 0", "cli_samples"),
-        ("conditions.setdefault(name, []).append(condition[name].cpu().numpy())", "pass", "cli_samples numbers"),
-        ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli_samples"),
     ],
     "paths/couplings.py": [
         ("if source is None else source(draws)", "if source is None else source.starts(draws)", "source_students"),
@@ -140,8 +130,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("position = t.double() * self.levels - 1", "position = t.double() * self.levels", "paths"),
         ("np.log1p(-np.array(self.betas))", "np.array(-np.array(self.betas))", "paths"),
         ("self.ends = (1 / len(self.betas), 1.0)", "self.ends = (0.0, 1.0)", "paths predictions"),
-    ],
-    "paths/times.py": [
         ("low + u * (high - low)", "u", "couplings_times"),
         ("-2 * (self.mean + self.std", "2 * (self.mean + self.std", "couplings_times"),
         ("torch.sigmoid(self.mean + self.std", "torch.sigmoid(self.std", "couplings_times"),
@@ -161,25 +149,25 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if len(names) != 1:", "if False:", "new_file plugin"),
         ("any(plugin.names.values())", "True", "new_file"),
     ],
-    "records.py": [
-        ("float(value) if math.isfinite(value) else None", "float(value)", "report_files"),
-        ("and isinstance(value, bool) == (kind is bool)", "", "report_files"),
-        ("value if value in parts else", "value or", "report_files report"),
-    ],
     "files.py": [
         ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
-        ("    _check_depth(value)\n", "", "hostile"),
+        ("and _depth(value) > DEEPEST", "and False", "hostile"),
         ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
         ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "file_doors"),
         ("    except PermissionError as error:\n", "    except KeyError as error:\n", "file_doors"),
         ("place == folder and known is not None", "False", "hostile"),
         ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
         ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
+        ("float(value) if math.isfinite(value) else None", "float(value)", "report_files"),
+        ("and isinstance(value, bool) == (kind is bool)", "", "report_files"),
+        ("lambda value: value in parts", "bool", "report_files report"),
     ],
     "samples.py": [
         ("if whole else part", "if part.dim() else part", "sampling"),
-    ],
-    "sampling_options.py": [
+        ("if path.exists() and not overwrite", "if False", "cli_samples"),
+        ("at += len(x)", "at += 0", "cli_samples"),
+        ("conditions.setdefault(name, []).append(condition[name].cpu().numpy())", "pass", "cli_samples numbers"),
+        ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli_samples"),
         ("if solver.stochastic else given.get", "if False else given.get", "grid_learning"),
         ("for option in GUIDANCE if option in given}", "for option in () if option in given}", "table_learning"),
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
@@ -203,7 +191,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("flow.solver.stochastic or", "False or", "grid_learning"),
         ("self._units * self.added", "self._units * self.added.detach()", "table_learning"),
         (" if nearer else None", "", "table_learning"),
-        ("flow.solver.jumps", "False", "table_learning"),
         ("if to_data and to_data[1] <= to_data[0]", "if to_data", "table_learning"),
         ("*rivals[1 + len(GRIDS) :])", ")", "table_learning"),
         ("[*GRIDS, *grids]", "[*GRIDS]", "table_learning"),

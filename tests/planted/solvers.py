@@ -11,7 +11,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("- math.log1p(-(self.renoise**2))", "", "jumps"),
         ("self.renoise * there.sigma * noise_of", "there.sigma * noise_of", "jumps"),
     ],
-    "solvers/dense.py": [
+    "transports/export.py": [
         ("held = (held - {call.estimate}) | {call.point}", "held = held | {call.point}", "export"),
         ('_NEUTRAL = {"state": 0.0', '_NEUTRAL = {"state": 1.0', "export"),
     ],
@@ -22,7 +22,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(points - lam_s[:, None])", "(points - lam_t[:, None])", "solvers"),
         ("nodes[0][1] + slope / 2", "nodes[0][1] + slope", "solvers"),
         ("/ (newer[0] - older[0])", "/ (older[0] - newer[0])", "solvers"),
-        ('SingleStep(2, "data") if self.order == 3', 'SingleStep(2, "data") if self.order == 4', "solvers"),
+        ("self.single_start and self.order == 3", "self.single_start and self.order == 4", "solvers"),
         ("new[1] - nodes[0][1]", "nodes[0][1] - new[1]", "solvers"),
         ("[new, *nodes])", "nodes)", "solvers"),
         ("(3 / 2, -1 / 2)", "(3 / 2, 1 / 2)", "solvers"),
@@ -31,18 +31,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("start + gap * i / self.order", "start + gap / 2", "solvers"),
         ("[node] if self.order == 2 else", "[first] if self.order == 2 else", "solvers"),
     ],
-    "solvers/grids.py": [
+    "solvers/solver.py": [
         ("np.linspace(most ** (1 / rho), least ** (1 / rho), steps) ** rho", "np.linspace(most, least, steps)", "time_grids"),
         ("shift * u / (1 + (shift - 1) * u)", "u", "time_grids"),
-    ],
-    "solvers/learned.py": [
-        ("sources = (0, *(2 * j + 2", "sources = (0, *(2 * j + 1", "table_learning"),
-        ("stops.append(number)", "stops.append(number + 1)", "table_learning"),
-        ("times.tolist() == list(self.learned.grid)", "len(times)", "table_learning"),
-        ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(denoiser)", "tables"),
-        ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(self.solver)", "tables"),
-        ("*chain(*map(_settings, inner))", "", "tables"),
-        ('if name != "training"', "", "tables"),
     ],
     "solvers/runge_kutta.py": [
         ("- growth * y) / k.dlog_snr", ") / k.dlog_snr", "solvers"),
@@ -71,5 +62,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if condition is not self.condition:", "if False:", "tables"),
         ("                self._register(part)\n", "                pass\n", "tables"),
         ("if tuple(shape) != self._tracer.shape:", "if False:", "tables"),
+        ("sources = (0, *(2 * j + 2", "sources = (0, *(2 * j + 1", "table_learning"),
+        ("stops.append(number)", "stops.append(number + 1)", "table_learning"),
+        ("times.tolist() == list(self.learned.grid)", "len(times)", "table_learning"),
+        ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(denoiser)", "tables"),
+        ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(self.solver)", "tables"),
+        ("*chain(*map(_settings, inner))", "", "tables"),
+        ('if name != "training"', "", "tables"),
     ],
 }

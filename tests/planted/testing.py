@@ -12,7 +12,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("raise Broken(", "raise ValueError(", "conformance"),
         ("assert len(owned) == len(set(owned))", "assert owned", "conformance"),
         ("assert slope > 0", "assert slope >= 0", "conformance"),
-        ("assert player in method.players", "assert player", "conformance"),
+        ("assert player in thing.players", "assert player", "conformance"),
         ("assert [float(loss) for _, loss, _ in first] == ", "assert first or ", "conformance"),
         (
             "torch.testing.assert_close(moved(transport, seed, n)",
@@ -27,8 +27,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "testing/solvers.py": [
         ("torch.testing.assert_close(derivative, slope, rtol=1e-9, atol=1e-11)", "pass", "conformance"),
-        ("torch.testing.assert_close(value, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8)", "pass", "conformance"),
-        ("torch.testing.assert_close(path.time(path.log_snr(t)), t, rtol=1e-9, atol=1e-10)", "pass", "conformance"),
+        ("torch.testing.assert_close(log_snr, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8)", "pass", "conformance"),
+        ("torch.testing.assert_close(thing.time(log_snr), t, rtol=1e-9, atol=1e-10)", "pass", "conformance"),
         (
             "    root = torch.linalg.cholesky(here.alpha**2 * Correlated.covariance",
             "    root = torch.linalg.cholesky(here.alpha * Correlated.covariance",
@@ -37,8 +37,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('"velocity", torch.from_numpy(points)', '"v", torch.from_numpy(points)', "solvers"),
         ("self.count += 1", "self.count += 2", "solvers"),
         ("assert abs(order - solver.order) < tolerance", "assert order < solver.order + tolerance", "conformance"),
-        ("assert vars(solver) == before", "assert vars(solver) is not None", "conformance"),
-        ("assert vars(rebuilt(solver)) == vars(solver)", "assert rebuilt(solver)", "conformance"),
+        ("assert vars(thing) == before", "assert vars(solver) is not None", "conformance"),
+        ("assert vars(rebuilt(thing)) == vars(thing)", "assert rebuilt(solver)", "conformance"),
         ("assert solver.adaptive or flow.calls == solver.calls(steps)", "assert flow.calls", "conformance"),
         ("torch.testing.assert_close(flow.sample(2, seed=5), x[2:], rtol=1e-5, atol=1e-5)", "pass", "conformance"),
         ("assert end.requires_grad", "assert end is not None", "conformance"),

@@ -6,8 +6,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("z * self._width_at_start", "z", "solvers solves recipes"),
         ("return state / self._width_at_start", "return state", "solves recipes methods"),
         ("times[::-1]", "times", "solves methods"),
-    ],
-    "transports/latent.py": [
         (
             "self.autoencoder.drawn(self.decode(self.inner(z, condition, draws), condition), draws)",
             "self.decode(self.inner(z, condition, draws), condition)",
@@ -21,8 +19,20 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "decoder_noise",
         ),
     ],
-    "transports/rejection.py": [
-        ("return min(TURNS, MEASURED) if measured else TURNS", "return TURNS", "table_constraints"),
+    "transports/transport.py": [
+        ("all(isinstance(value, Tensor) for value in condition.values()):", "True:", "solves"),
+        (
+            "        return self.space.finished(x,",
+            "        return x.double() if True else self.space.finished(x,",
+            "table_digits",
+        ),
+        ("dtype=self.space.precision", "dtype=torch.float32", "table_digits"),
+        ("return redrawing.checked(self._parts(", "return (self._parts(", "table_samples"),
+        ("            own.check()", "            pass", "table_samples"),
+        ("seed + start, size, device", "seed, size, device", "solves methods laws"),
+        ("part, seed + start)", "part, seed)", "solves methods laws"),
+        ("value[start : start + size]", "value[:size]", "solves methods laws"),
+        ("(min(TURNS, MEASURED) if _unmet_allowed else TURNS)", "TURNS", "table_constraints"),
         ("            tally.unmet += unmet", "            tally.unmet = 0", "table_constraints"),
         ("        part.waiting = waiting[~valid]", "        part.waiting = waiting[:0]", "table_samples"),
         ("                if self.hopeless:\n                    break\n", "", "table_samples"),
@@ -45,23 +55,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "seeds = list(draws.seeds)[: len(waiting)]\n        cond",
             "table_samples",
         ),
-    ],
-    "transports/shared_sampling.py": [
         ("own is not None and source == rank", "False", "launched"),
         ("return not (_active and _active[-1]) or torch.distributed.get_rank() == 0", "return True", "launched"),
-    ],
-    "transports/transport.py": [
-        ("all(isinstance(value, Tensor) for value in condition.values()):", "True:", "solves"),
-        (
-            "        return self.space.finished(x,",
-            "        return x.double() if True else self.space.finished(x,",
-            "table_digits",
-        ),
-        ("dtype=self.space.precision", "dtype=torch.float32", "table_digits"),
-        ("return redrawing.checked(self._parts(", "return (self._parts(", "table_samples"),
-        ("            own.check()", "            pass", "table_samples"),
-        ("seed + start, size, device", "seed, size, device", "solves methods laws"),
-        ("part, seed + start)", "part, seed)", "solves methods laws"),
-        ("value[start : start + size]", "value[:size]", "solves methods laws"),
     ],
 }

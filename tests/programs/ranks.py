@@ -24,7 +24,7 @@ from pushforward.data import Sampler
 from pushforward.data.images.streamed import Streamed
 from pushforward.errors import DataError, PushforwardError
 from pushforward.testing import recipe_for, space_data
-from pushforward.testing.ranks import together
+from pushforward.testing.interruptions import together
 from pushforward.training.distributed import processes
 from pushforward.training.distributed.process_group import leave
 
@@ -120,15 +120,15 @@ def noted(folder):
     """Note which process writes samples."""
 
     def before(rank):
-        from pushforward import outputs
+        from pushforward import samples
 
-        usual = outputs.write_samples
+        usual = samples.write_samples
 
         def written(*arguments, **options):
             (folder / f"writes-{rank}").touch()
             return usual(*arguments, **options)
 
-        outputs.write_samples = written
+        samples.write_samples = written
 
     return before
 

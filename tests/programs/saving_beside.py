@@ -18,7 +18,7 @@ import torch
 import pushforward as pf
 from pushforward.errors import PushforwardError
 from pushforward.testing import recipe_for, space_data
-from pushforward.testing.ranks import together
+from pushforward.testing.interruptions import together
 from pushforward.training import Trainer
 from pushforward.training.checkpoint import contents, shards
 from pushforward.training.checkpoint.saver import Saver

@@ -113,7 +113,7 @@ def interpolate(
             tables. Default: a new file in RUN/samples.
     """
     from pushforward import editing
-    from pushforward.outputs import frames_to
+    from pushforward.samples import frames_to
     from pushforward.transports import has_steps, inner_of
 
     if (start is None) != (end is None) or (start is not None and seeds is not None):
@@ -244,7 +244,7 @@ def _edit_target(run: Run, out: str | None, stem: str, n: int, placing: Placing)
 
 
 def _drawn(edited: Transport, condition: Any, n: int, seed: int, batch: int, target: Path, placing: Placing) -> dict[str, Any]:
-    from pushforward.outputs import draw_to
+    from pushforward.samples import draw_to
 
     draw_to(target, edited, n, condition, seed=seed, batch=batch, overwrite=placing.overwrite, zoom=placing.zoom)
     return {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls}
@@ -491,7 +491,7 @@ def truncation(
     from pushforward.data import ImageSpace
     from pushforward.evaluation.curves import truncation_curve, truncation_picture
     from pushforward.evaluation.models import data_of
-    from pushforward.outputs import check_target
+    from pushforward.samples import check_target
 
     wanted = numbers("--limits", limits, limits.count(",") + 1, float)
     loaded, target = loaded_run(run, loading), None if out is None else Path(out)

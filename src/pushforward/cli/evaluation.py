@@ -206,7 +206,7 @@ def nearest(
     from pushforward.evaluation.models import data_of
     from pushforward.evaluation.pictures import nearest as search
     from pushforward.files import replacing
-    from pushforward.outputs import usual_ending
+    from pushforward.samples import usual_ending
 
     loaded = configured_run(run, loading, solving, guiding)
     ending = usual_ending(loaded.space)

@@ -206,7 +206,7 @@ def check_free(out: str | None) -> None:
 
 def device_of(name: str) -> str:
     """A device's full name, checked."""
-    from pushforward.devices import device_named
+    from pushforward.runtime import device_named
 
     return str(device_named(name))
 

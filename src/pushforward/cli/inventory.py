@@ -124,7 +124,7 @@ def doctor(*, json: Json = False) -> None:
 
     import torch
 
-    from pushforward.denoisers.precision import resolve_precision
+    from pushforward.denoisers.denoiser import resolve_precision
     from pushforward.training.monitor.machine import machine
 
     device, installed = device_of("auto"), {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}

@@ -14,8 +14,8 @@ from typing import Any
 
 from pushforward.cli.options import Sharing
 from pushforward.cli.terminal import app, say
-from pushforward.environment import launched
 from pushforward.errors import UsageError
+from pushforward.runtime import launched
 
 TRAINING = ("train", "resume", "distil")
 TOGETHER = (*TRAINING, "sample", "evaluate")
@@ -136,9 +136,9 @@ def run_in_group(words: Sequence[str]) -> None:
         )
     if "--download" in words:
         raise UsageError("Several processes would fetch the same files: fetch them once, with one process and --steps 1.")
-    from pushforward.devices import device_named
+    from pushforward.runtime import device_named
     from pushforward.training.distributed.process_group import joined, leave
-    from pushforward.transports.shared_sampling import spreading
+    from pushforward.transports.transport import spreading
 
     processes = joined(device_named(_option(words, "--device") or "auto"))
     try:

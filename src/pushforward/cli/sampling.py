@@ -78,8 +78,8 @@ def sample(
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.evaluation.models import source_of, starts
     from pushforward.evaluation.run_results import unfinished_warnings
-    from pushforward.outputs import draw_to
-    from pushforward.transports.rejection import counted, named_constraints
+    from pushforward.samples import draw_to
+    from pushforward.transports.transport import counted, named_constraints
 
     for sentence in unfinished_warnings(loaded):
         say(f"{loaded.folder}, step {loaded.state['step']:,}: {sentence}")
@@ -141,7 +141,7 @@ def guidance_of(guiding: Guiding) -> dict[str, Any]:
 
 def precision_of(loading: Loading) -> AbstractContextManager[Any]:
     """The precision of network calls, as a context."""
-    from pushforward.denoisers.precision import network_precision, resolve_precision
+    from pushforward.denoisers.denoiser import network_precision, resolve_precision
 
     return network_precision(resolve_precision(loading.precision, device_of(loading.device)))
 
@@ -157,7 +157,7 @@ def target_of(run: Run, out: str | None, stem: str, tiles: int, placing: Placing
         placing: How it is written.
         endings: The endings that the verb writes, the default's first; None for all of the space's.
     """
-    from pushforward.outputs import check_target, usual_ending
+    from pushforward.samples import check_target, usual_ending
 
     ending, number = usual_ending(run.space) if endings is None else endings[0], 1
     target = Path(out) if out else run.folder / "samples" / f"{stem}{ending}"
@@ -260,7 +260,7 @@ def _imputed(imputed: Imputed) -> dict[str, Any]:
     """What was filled in, and which rows break constraints; said on the terminal as well."""
     from pushforward.data.tables.imputation_io import GappyFile
     from pushforward.data.tables.parse_errors import some
-    from pushforward.transports.rejection import named_constraints
+    from pushforward.transports.transport import named_constraints
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
     columns = {f.name: int(n) for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True) if n}

@@ -168,7 +168,7 @@ def _next(run: Run) -> str:
     """What a run is for: a model to sample from, or an autoencoder in whose latent space a model is trained."""
     from pushforward.evaluation.run_results import reading_options
     from pushforward.methods.autoencoders import PerceptualAutoencoder
-    from pushforward.outputs import usual_ending
+    from pushforward.samples import usual_ending
 
     folder, start = shlex.quote(str(run.folder)), shlex.quote(_start(run))
     if _start(run) and _lower(_ratios(run, run.losses())):

@@ -60,8 +60,8 @@ from pushforward.cli.options import (
 from pushforward.cli.processes import of_processes
 from pushforward.cli.summary import announce, report_needs, report_run
 from pushforward.cli.terminal import app, first_line, say
-from pushforward.environment import launched
 from pushforward.plugins import plugin_options
+from pushforward.runtime import launched
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pushforward.denoisers.denoiser import (
-    SCALE,
     Condition,
     Denoiser,
     FlowMap,
@@ -14,52 +13,24 @@ from pushforward.denoisers.denoiser import (
     Repathed,
     TimeColumns,
     Wrapped,
-    affine_columns,
-    blend,
-    check_predictor,
-    columns_of,
-    condition_at,
-    evaluate,
-    has_jump,
-    mapped,
-    over,
-    shaped,
-    trained,
 )
 from pushforward.denoisers.guidance import AtScale, Autoguided, Guided, Thresholded
-from pushforward.denoisers.row_estimates import Given, RowErrors, known_columns
-from pushforward.denoisers.table_denoiser import NAT, TableDenoiser
+from pushforward.denoisers.table_denoiser import TableDenoiser
 
 __all__ = [
-    "NAT",
-    "SCALE",
     "AtScale",
     "Autoguided",
     "Condition",
     "Denoiser",
     "FlowMap",
-    "Given",
     "Guided",
     "MapSampling",
     "Preconditioning",
     "Predicting",
     "Predictor",
     "Repathed",
-    "RowErrors",
     "TableDenoiser",
     "Thresholded",
     "TimeColumns",
     "Wrapped",
-    "affine_columns",
-    "blend",
-    "check_predictor",
-    "columns_of",
-    "condition_at",
-    "evaluate",
-    "has_jump",
-    "known_columns",
-    "mapped",
-    "over",
-    "shaped",
-    "trained",
 ]

@@ -3,13 +3,18 @@
 The estimate is affine in x_t and in a network's output, with coefficients that depend on the times alone. So a predictor
 does its work in two halves: `Predicting.columns` computes the coefficients, for many times at once and before a solve begins,
 and `Predicting.evaluate` uses them at a state. `predict` is both in one.
+
+A network is called through `call`, which applies the precision of the caller's context and returns that of its input; paths,
+targets, losses and solver states stay float32.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,15 +25,14 @@ from torch import Tensor, nn
 
 from pushforward.arguments import number
 from pushforward.data.spaces import Space
-from pushforward.denoisers.precision import call
 from pushforward.errors import UsageError, unknown
 from pushforward.paths import Coefficients, Narrowed, Path, Source, affine, check, convert, solve
 
+# The network's input for time: t itself, or log(sigma / alpha) / 4, which is EDM's c_noise on any path
 CLOCKS = {
     "t": lambda path, t: t,
     "log_snr": lambda path, t: -path.log_snr(t) / 8,
 }
-"""The network's input for time: t itself, or log(sigma / alpha) / 4, which is EDM's c_noise on any path."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,10 @@ class Preconditioning:
 
 
 Condition = dict[str, Tensor] | None
+# Coefficients by name: numbers or tensors that broadcast over a batch; a dict for those of a wrapped predictor
 TimeColumns = dict[str, Any]
-"""Coefficients by name: numbers or tensors that broadcast over a batch; a dict for those of a wrapped predictor."""
+# The entry of a condition that holds each example's scale of guidance, (n,); it is no condition of the data
 SCALE = "guidance scale"
-"""The entry of a condition that holds each example's scale of guidance, (n,); it is no condition of the data."""
 
 
 def condition_at(condition: Condition, index: Tensor | NDArray[np.int64] | slice) -> Condition:
@@ -96,11 +100,9 @@ class Predictor(Protocol):
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """The estimate of ``kind`` at x_t (n, *shape) and times t (n,), model units."""
-        ...
 
     def calls(self, t: float = 0.5) -> int:
         """Network evaluations of one example that one prediction at time t costs."""
-        ...
 
 
 @runtime_checkable
@@ -112,7 +114,6 @@ class Jumping(Protocol):
 
     def jump(self, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
         """The state at times s (n,) on the trajectory through x_t (n, *shape) at times t (n,), model units."""
-        ...
 
 
 def check_predictor(denoiser: object) -> None:
@@ -290,7 +291,7 @@ class MapSampling:
     """How a map between two times is sampled in several jumps.
 
     Args:
-        grid: The grid of times on which it has learned to jump, a name of `pushforward.solvers.grids.GRIDS`; None for
+        grid: The grid of times on which it has learned to jump, a name of `pushforward.solvers.solver.GRIDS`; None for
             the solver's.
         only_to_data: Whether it has learned no jump but that to s = 0, as a consistency model: in several jumps it is sampled
             with new noise between them, and it is no denoiser.
@@ -424,16 +425,6 @@ class FlowMap(Denoiser):
         self.sampling = sampling or MapSampling()
 
     @property
-    def grid(self) -> str | None:
-        """The grid on which it has learned to jump."""
-        return self.sampling.grid
-
-    @property
-    def only_to_data(self) -> bool:
-        """Whether it jumps to data alone."""
-        return self.sampling.only_to_data
-
-    @property
     def jumps(self) -> bool:
         return True
 
@@ -511,3 +502,46 @@ class Repathed(Wrapped):
     def on(self, path: Path) -> Repathed:
         """The model on yet another path."""
         return Repathed(self.denoiser, path)
+
+
+_ACTIVE: ContextVar[torch.dtype | None] = ContextVar("precision", default=None)
+_TYPES = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+@contextlib.contextmanager
+def network_precision(name: str) -> Iterator[None]:
+    """Within this context networks run in ``name``: "float32" or "bfloat16" (autocast, weights stay float32)."""
+    if not isinstance(name, str) or name not in _TYPES:
+        raise UsageError(f'Unknown precision "{name}"; choose auto, float32 or bfloat16.')
+    token = _ACTIVE.set(_TYPES[name])
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+def call(network: Callable[..., Any], *inputs: Any) -> Any:
+    """``network(*inputs)`` under the active precision; the result, or each of a list, has the type of the first input."""
+    # exported programs are float32; code that reads the context variable cannot be exported
+    dtype, first = None if torch.compiler.is_exporting() else _ACTIVE.get(), inputs[0]
+    if dtype is None:
+        return network(*inputs)
+    with torch.autocast(first.device.type, dtype=dtype):
+        output = network(*inputs)
+        return [part.to(first.dtype) for part in output] if isinstance(output, list) else output.to(first.dtype)
+
+
+def resolve_precision(name: str, device: torch.device | str) -> str:
+    """Turn "auto" into the fast precision of this machine: bfloat16 where the processor computes in it, else float32."""
+    if name != "auto":
+        with network_precision(name):
+            return name
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if has_bfloat16() else "float32"
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor computes in bfloat16; others emulate it, many times slower than float32."""
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe())

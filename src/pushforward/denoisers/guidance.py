@@ -30,8 +30,8 @@ from pushforward.denoisers.denoiser import (
 from pushforward.errors import UsageError
 from pushforward.paths import Path
 
+# The noise levels sigma / alpha, the lower first, between which guidance acts; None is everywhere
 Interval = tuple[float, float] | None
-"""The noise levels sigma / alpha, the lower first, between which guidance acts; None is everywhere."""
 
 
 def _checked(interval: Interval) -> Interval:
@@ -50,19 +50,15 @@ def _scale(value: float) -> float:
     return value
 
 
-def _inside(interval: Interval, path: Path, t: Tensor) -> Tensor:
-    if interval is None:
-        return torch.ones_like(t, dtype=torch.bool)
-    level = torch.exp(-path.log_snr(t) / 2)
-    return (level >= interval[0]) & (level <= interval[1])
-
-
-def _acts(interval: Interval, path: Path, t: float) -> bool:
-    return bool(_inside(interval, path, torch.tensor([t], dtype=torch.float64)))
-
-
 def _scales(scale: float, interval: Interval, path: Path, t: Tensor) -> Tensor:
-    return torch.where(_inside(interval, path, t), torch.full_like(t, scale), torch.ones_like(t))
+    if interval is None:
+        return torch.full_like(t, scale)
+    level = torch.exp(-path.log_snr(t) / 2)
+    return torch.where((level >= interval[0]) & (level <= interval[1]), torch.full_like(t, scale), torch.ones_like(t))
+
+
+def _acts(scale: float, interval: Interval, path: Path, t: float) -> bool:
+    return bool(_scales(scale, interval, path, torch.tensor([t], dtype=torch.float64)) != 1)
 
 
 def _per_example(scale: float | Tensor) -> bool:
@@ -71,10 +67,6 @@ def _per_example(scale: float | Tensor) -> bool:
 
 def _guided_examples(scale: Tensor) -> Tensor:
     return (scale.reshape(-1) != 1).nonzero().flatten()
-
-
-def _some(columns: TimeColumns, index: Tensor) -> TimeColumns:
-    return mapped(columns, lambda part: part[index] if _per_example(part) else part)
 
 
 def _with_null(condition: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor) -> dict[str, Tensor]:
@@ -93,7 +85,7 @@ class Guided(Wrapped):
     Scale 1 is the conditional model itself, 0 the unconditional one; both cost one call, all others two. All
     predictions are affine in each other at fixed x_t, so it does not matter which of them is guided. Outside the interval
     the conditional model is used alone, which costs one call. Scales of single examples, which a condition may hold
-    (`pushforward.denoisers.SCALE`), take the place of both.
+    (`pushforward.denoisers.denoiser.SCALE`), take the place of both.
 
     Args:
         denoiser: A denoiser trained with conditions and label dropout.
@@ -154,7 +146,7 @@ class Guided(Wrapped):
 
     def calls(self, t: float = 0.5) -> int:
         """Two inside the interval; one outside it, or where the scale is 0 or 1."""
-        return self.denoiser.calls(t) * (1 if self.scale == 1 or self._without or not _acts(self.interval, self.path, t) else 2)
+        return self.denoiser.calls(t) * (1 if self._without or not _acts(self.scale, self.interval, self.path, t) else 2)
 
 
 class AtScale(Wrapped):
@@ -240,12 +232,12 @@ class Autoguided(Wrapped):
         index = _guided_examples(scale)
         if not len(index):
             return y
-        weak = self._matched.evaluate(kind, x_t[index], _some(columns["weaker"], index), condition_at(known, index))
+        some = mapped(columns["weaker"], lambda part: part[index] if _per_example(part) else part)
+        weak = self._matched.evaluate(kind, x_t[index], some, condition_at(known, index))
         return y.index_copy(0, index, torch.lerp(weak, y[index], scale[index]))
 
     def calls(self, t: float = 0.5) -> int:
-        acts = self.scale != 1 and _acts(self.interval, self.path, t)
-        return self.denoiser.calls(t) + (self._matched.calls(t) if acts else 0)
+        return self.denoiser.calls(t) + (self._matched.calls(t) if _acts(self.scale, self.interval, self.path, t) else 0)
 
 
 class Thresholded(Wrapped):

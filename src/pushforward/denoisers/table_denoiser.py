@@ -1,9 +1,9 @@
-"""A denoiser of tables: squared error for scores, softmax for blocks of indicators."""
+"""A denoiser of tables: squared error for scores, softmax for blocks of indicators; and what it is given of rows."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,26 +22,72 @@ from pushforward.denoisers.denoiser import (
     TimeColumns,
     affine_columns,
     blend,
+    call,
     times_for,
 )
-from pushforward.denoisers.precision import call
-from pushforward.denoisers.row_estimates import Given, RowErrors, RowEstimate
+from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import Path
 
+
+@dataclass(frozen=True)
+class Given:
+    """Columns whose values are given.
+
+    Args:
+        x: Coordinates in data units, (n, d).
+        known: Which columns, bool (n, columns).
+        hide: In which examples the network does not see them, for guidance, bool (n,); None is in none.
+        present: Which columns are not missing, bool (n, columns); None where nothing is known of that.
+    """
+
+    x: Tensor
+    known: Tensor
+    hide: Tensor | None = None
+    present: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class RowEstimate:
+    """What the network says of rows.
+
+    Args:
+        v: Of scores, (n, d); without meaning at indicators.
+        log_probabilities: Of indicators, (n, d); 0 at scores.
+    """
+
+    v: Tensor
+    log_probabilities: Tensor
+
+
+@dataclass(frozen=True)
+class RowErrors:
+    """The errors of rows by column, (n, columns) each.
+
+    Args:
+        indicators: Cross-entropy of the block over the entropy of its shares; 0 without one.
+        scores: Squared error of v, where the score counts; 0 without one.
+    """
+
+    indicators: Tensor
+    scores: Tensor
+
+
+def known_columns(draws: Draws, columns: int, share: float) -> Tensor:
+    """Which columns are given, bool (n, columns): in a share of the rows a part of them that is uniform in [0, 1], else none."""
+    part = (draws.uniform() - (1 - share)).clamp(min=0) / max(share, 1e-9)
+    return torch.special.ndtr(draws.normal((columns,))) < part[:, None]
+
+
 LEAST_LOGIT = -1e9
+# The least logarithm of a probability: the exponential of less is too small for float32 and takes ten times as long
 LEAST_LOG = -87.0
-"""The least logarithm of a probability: the exponential of less is too small for float32 and takes ten times as long."""
-HIGHEST = 16.0
-"""The highest frequency of a wave, in radians for a standard deviation of a score."""
-MOST_WAVES = 64
-"""Frequencies at most: more are no different between 1 and `HIGHEST`."""
-FARTHEST = 5.0
-"""Noise that is farther from 0 counts as so much, where a map turns it into Gumbel numbers."""
-REACH = 1.5
-"""The greatest logarithm of a column's factor."""
+HIGHEST = 16.0  # The highest frequency of a wave, in radians for a standard deviation of a score
+MOST_WAVES = 64  # Frequencies at most: more are no different between 1 and `HIGHEST`
+FARTHEST = 5.0  # Noise that is farther from 0 counts as so much, where a map turns it into Gumbel numbers
+REACH = 1.5  # The greatest logarithm of a column's factor
+# Parts of a nat in which the logarithm of a column's factor is counted: whole numbers are the same in every process and copy
 NAT = 4096
-"""Parts of a nat in which the logarithm of a column's factor is counted: whole numbers are the same in every process and copy."""
 
 
 class TableDenoiser(Denoiser):
@@ -78,9 +124,6 @@ class TableDenoiser(Denoiser):
         Numerical Features in Tabular Deep Learning (2022), for waves.
     """
 
-    shift: Tensor
-    frequencies: Tensor
-
     def __init__(
         self,
         network: nn.Module,
@@ -97,21 +140,17 @@ class TableDenoiser(Denoiser):
         super().__init__(network, path, prediction, table, preconditioning=preconditioning, unconditional=unconditional)
         self.table, self.clock, self.waves, self.sampling = table, clock, whole("waves", waves, 0), sampling
         self.layout = Coordinates(table)
-        self._check_inputs()
-        self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
-        self.register_buffer("frequencies", torch.logspace(0, math.log2(HIGHEST), waves, base=2.0), persistent=False)
-        self.register_buffer("shift", torch.zeros(len(table.fields), dtype=torch.int64))
-
-    def _check_inputs(self) -> None:
-        if self.waves > MOST_WAVES:
-            raise UsageError(f"waves must be at most {MOST_WAVES}, got {self.waves}.")
-        size, columns, waves = self.layout.size, self.layout.count, 2 * self.waves * len(self.layout.scores)
-        inputs = getattr(self.network, "inputs", None)
-        if isinstance(inputs, int) and inputs != size + columns + waves:
+        if waves > MOST_WAVES:
+            raise UsageError(f"waves must be at most {MOST_WAVES}, got {waves}.")
+        wanted = self.layout.size + self.layout.count + 2 * waves * len(self.layout.scores)
+        inputs = getattr(network, "inputs", None)
+        if isinstance(inputs, int) and inputs != wanted:
             raise UsageError(
-                f"The network takes {inputs} inputs; expected {size + columns + waves}: {size} coordinates, {columns} columns "
-                f"and {waves} waves."
+                f"The network takes {inputs} inputs; expected {wanted}: coordinates, columns, and two for each wave of a score."
             )
+        self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
+        self.frequencies = nn.Buffer(torch.logspace(0, math.log2(HIGHEST), waves, base=2.0), persistent=False)
+        self.shift = nn.Buffer(torch.zeros(len(table.fields), dtype=torch.int64))
 
     @property
     def space(self) -> Space:  # type: ignore[override]
@@ -136,11 +175,6 @@ class TableDenoiser(Denoiser):
     def jumps(self) -> bool:
         return self.sampling is not None
 
-    @property
-    def grid(self) -> str | None:
-        """The grid on which a map has learned to jump."""
-        return None if self.sampling is None else self.sampling.grid
-
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """The network's times, the path's alpha and sigma, and how data is read as ``kind``."""
         k = self.path.at(t)
@@ -155,7 +189,8 @@ class TableDenoiser(Denoiser):
         data = self._data(estimate, x_t, columns)
         if given is not None:
             known = given.known[:, self.layout.owner]
-            data = torch.where(known, self._units(given.x).to(data), data)
+            units = self.factors * (given.x - self.layout.mean) / self.layout.std
+            data = torch.where(known, units.to(data), data)
         return blend(columns, x_t, data)
 
     def estimate(self, x_t: Tensor, columns: TimeColumns, given: Given | None = None, condition: Condition = None) -> RowEstimate:
@@ -273,9 +308,6 @@ class TableDenoiser(Denoiser):
         v = estimate.v * layout.ordinary(probabilities)
         scores = (alpha * x_t / width - columns["sigma"] * v) / width
         return self.factors * torch.where(layout.discrete, (probabilities - layout.mean) / layout.std, scores)
-
-    def _units(self, x: Tensor) -> Tensor:
-        return self.factors * (x - self.layout.mean) / self.layout.std
 
     def given(self, condition: Condition) -> tuple[Given | None, Condition]:
         """The given columns of a condition, and its other parts."""

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from pushforward.editing.imputation import Imputed, impute
-from pushforward.editing.interpolation import (
-    INTERPOLATIONS,
-    Nearby,
-    Truncated,
-    Variation,
-    interpolate,
-    interpolate_noise,
-    interpolate_seeds,
-    lerp,
-    slerp,
-    truncate,
-    variation,
-    vary,
-    walk,
-)
-from pushforward.editing.inverse_problems import (
+from pushforward.editing.given_data import (
     Leading,
     Masked,
+    Nearby,
     Pooled,
     Resampled,
     Restored,
+    Truncated,
+    Variation,
     inpaint,
     inpainting,
     super_resolution,
     super_resolve,
+    truncate,
+    variation,
+    vary,
 )
-from pushforward.editing.inversion import Inversion, Search, between, edited_condition, invert, variations
+from pushforward.editing.imputation import Imputed, impute
+from pushforward.editing.interpolation import (
+    INTERPOLATIONS,
+    Inversion,
+    Search,
+    between,
+    edited_condition,
+    interpolate,
+    interpolate_noise,
+    interpolate_seeds,
+    invert,
+    lerp,
+    slerp,
+    variations,
+    walk,
+)
 
 __all__ = [
     "INTERPOLATIONS",

@@ -24,11 +24,10 @@ from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.files import replacing
 from pushforward.transports import BATCH, Transport
-from pushforward.transports.rejection import TURNS, Tally
-from pushforward.transports.transport import finite
+from pushforward.transports.transport import TURNS, Tally, finite
 
+# Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next rows far beyond
 PERIOD = 1_000_000
-"""Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next rows far beyond."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ def impute(
         DataError: For a table without any of the model's columns, or cells that they do not have.
     """
     transport = getattr(run, "transport", run)
-    known_columns(transport)
+    name, kind = known_columns(transport)
     fields = transport.space.fields
     layout = getattr(transport.space, "layout", Layout())
     if isinstance(table, (str, Path)) and Path(table).suffix.lower() == ".parquet":
@@ -204,45 +203,8 @@ def impute(
         missing = np.isnan(values)
         if values.ndim != 2 or values.shape[1] != len(fields):
             raise DataError(f"Got values of shape {values.shape}; expected (n, {len(fields)}): {', '.join(there)}.")
-    return _imputed(transport, values, missing, source, chosen=chosen, draws=draws, seed=seed, batch=batch)
-
-
-def known_columns(transport: Transport) -> tuple[str, Known]:
-    """The name and the kind of the condition that holds known columns.
-
-    Raises:
-        UsageError: For a model that has none.
-    """
-    for name, kind in transport.space.conditions.items():
-        if isinstance(kind, Known):
-            return name, kind
-    if transport.space.columns and not transport.space.names:
-        raise UsageError(
-            "Missing cells are filled in by models of tables, and this is a model of vectors: its file was read as vectors. "
-            "Train it again with `table=True`, which reads the file as a table."
-        )
-    raise UsageError(
-        "Missing cells are filled in by models of tables that were trained by flow, ddpm or edm, and this is none: "
-        "`pushforward train flow --data FILE`."
-    )
-
-
-def _imputed(
-    transport: Transport,
-    values: NDArray[np.float64],
-    missing: NDArray[np.bool_],
-    source: Any,
-    *,
-    chosen: NDArray[np.bool_],
-    draws: int,
-    seed: int,
-    batch: int,
-) -> Imputed:
-    """The tables with the gaps of the chosen columns filled; a draw of row i comes from its number and ``seed + i`` alone."""
-    name, kind = known_columns(transport)
     draws, seed, batch = whole("draws", draws, 1), whole("seed", seed), whole("batch", batch, 1)
     space = transport.space
-    assert isinstance(space, TableSpace)
     stay, missing = missing & ~chosen, missing & chosen
     rows = np.flatnonzero(missing.any(1))
     known_missing = stay[rows] & np.array([field.missing for field in space.fields])
@@ -271,6 +233,21 @@ def _imputed(
     if imputed.beyond:
         warn(imputed.beyond, stacklevel=2)
     return imputed
+
+
+def known_columns(transport: Transport) -> tuple[str, Known]:
+    """The name and the kind of the condition that holds known columns.
+
+    Raises:
+        UsageError: For a model that has none.
+    """
+    for name, kind in transport.space.conditions.items():
+        if isinstance(kind, Known):
+            return name, kind
+    raise UsageError(
+        "Missing cells are filled in by models of tables that were trained by flow, ddpm or edm, and this is none: "
+        "`pushforward train flow --data FILE`, with `table=True` where the file is read as vectors."
+    )
 
 
 def _met(space: TableSpace, values: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -1,22 +1,32 @@
-"""Interpolation between noises and samples, truncation, and variations of a sample."""
+"""Interpolation between noises, seeds and examples, and the search for the noise of an example."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pushforward.denoisers import Condition
-from pushforward.draws import Draws, ExampleDraws
-from pushforward.editing.inverse_problems import check_one_call, checked_example, condition_of_data, iterative
+from pushforward.conditions import Request
+from pushforward.denoisers.denoiser import Condition, condition_at
+from pushforward.draws import ExampleDraws
+from pushforward.editing.given_data import (
+    Nearby,
+    check_complete,
+    check_one_call,
+    checked_example,
+    condition_of_data,
+    iterative,
+    variation,
+)
 from pushforward.errors import Diverged, UsageError, unknown
 from pushforward.transports import (
     BATCH,
     Autoencoder,
     ConditionLike,
-    Flow,
     Latent,
     Transport,
     check_transport,
@@ -24,8 +34,7 @@ from pushforward.transports import (
     inner_of,
 )
 
-_PARALLEL = 1e-8
-"""Below this length, the rest of a direction without its part along another is noise."""
+_PARALLEL = 1e-8  # Below this length, the rest of a direction without its part along another is noise
 
 
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
@@ -81,8 +90,7 @@ def lerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     return torch.lerp(first, second, far).to(a.dtype).reshape(a.shape)
 
 
-INTERPOLATIONS = {"spherical": slerp, "linear": lerp}
-"""How to go from one noise to another."""
+INTERPOLATIONS = {"spherical": slerp, "linear": lerp}  # How to go from one noise to another
 
 
 def _alike(a: Tensor, b: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -165,13 +173,10 @@ def interpolate_noise(
         float32 (frames, *shape), data units, on the CPU.
 
     Raises:
-        UsageError: For a stochastic solver, noise of another shape, or a condition that cannot be.
+        UsageError: For a stochastic solver, or a condition that cannot be.
         Diverged: If a frame is not finite.
     """
     _check_deterministic(transport)
-    for z in (a, b):
-        if tuple(z.shape) != tuple(transport.noise_shape):
-            raise UsageError(f"The model takes noise of shape {tuple(transport.noise_shape)}; got {tuple(z.shape)}.")
     ends = a[None].to(transport.device), b[None].to(transport.device)
     return _along(transport, *ends, frames, transport.conditions(1, condition, 0), interpolation, batch)
 
@@ -222,8 +227,6 @@ def _check_deterministic(transport: Transport) -> None:
 def _along(
     transport: Transport, a: Tensor, b: Tensor, frames: int, condition: Condition, interpolation: str, batch: int
 ) -> Tensor:
-    if batch < 1:
-        raise UsageError(f"A batch has at least 1 example; got {batch}.")
     with torch.no_grad():
         parts = _line(a, b, frames, interpolation).split(batch)
         x = torch.cat([transport(part, _repeated(condition, len(part))) for part in parts])
@@ -272,192 +275,261 @@ def walk(
         return space.to_data(autoencoder.decode(line, _repeated(given, frames))).float().cpu()
 
 
-def truncate(z: Tensor, limit: float) -> Tensor:
-    """Standard normal numbers moved into [-limit, limit], each to the same quantile of the truncated normal distribution.
-
-    With the normal distribution function F, every number becomes F^-1(F(-limit) + (F(limit) - F(-limit)) F(z)): monotone and odd
-    in z, and z itself as the limit grows. The result has the distribution that drawing again until all numbers are within the
-    limit gives (Brock et al.), but it follows z continuously, so that one seed gives related samples at every limit.
+@dataclass(frozen=True)
+class Search:
+    """How `invert` searches.
 
     Args:
-        z: Standard normal, any shape.
-        limit: Above 0.
-
-    Returns:
-        z's shape and type.
-
-    Raises:
-        UsageError: For a limit that is not above 0.
-
-    References:
-        Brock, Donahue, Simonyan, Large Scale GAN Training for High Fidelity Natural Image Synthesis (2019), section 3.1.
-    """
-    if not limit > 0:
-        raise UsageError(f"The limit of a truncation is above 0, got {limit}; without a limit nothing is truncated.")
-    # by the lower tail, where small probabilities keep their digits
-    edge = math.erfc(limit / math.sqrt(2)) / 2
-    tail = edge + (1 - 2 * edge) * torch.erfc(z.double().abs() / math.sqrt(2)) / 2
-    return (-torch.special.ndtri(tail) * z.sign()).clamp(-limit, limit).to(z.dtype)
-
-
-class Truncated(Transport):
-    """A one-call model whose z is kept within a limit (`truncate`): less varied samples, and truer ones while the model bears it.
-
-    What z gets is the distribution of training, given that all its numbers are within the limit: what remains possible keeps its
-    frequencies. Shrinking z by a factor psi does not, and belongs to the output w of a mapping network, whose mean is a typical w
-    (Karras et al.). Small limits shrink |z| as well, 0.5 to 0.28 sqrt(d), and few models were made to bear that; how far one
-    does, `pushforward.evaluation.curves` measures.
-
-    Args:
-        inner: A one-call model: a `Map`, or a `Latent` of one.
-        limit: The largest size of any number of z, above 0; from about 4 on it changes next to nothing.
+        steps: Updates; 0 takes the best random z.
+        starts: How many z are improved for each example.
+        candidates: How many random z these are chosen from, at least ``starts``.
+        lr: Adam's rate at the start.
+        prior: The weight of the pull towards |z| = sqrt(d); 0 leaves it out.
 
     Raises:
-        UsageError: For an iterative model, or a limit that is not above 0.
-
-    References:
-        Brock, Donahue, Simonyan (BigGAN, 2019), section 3.1; Karras, Laine, Aila (StyleGAN, 2019), appendix B, for psi.
+        UsageError: For numbers that cannot be.
     """
 
-    def __init__(self, inner: Transport, limit: float) -> None:
-        super().__init__()
-        check_one_call(inner, "Truncation", "Guidance makes its samples truer and less varied.")
-        truncate(torch.zeros(1), limit)
-        self.inner, self.limit = inner, float(limit)
-        self.space, self.noise_shape = inner.space, inner.noise_shape
+    steps: int = 300
+    starts: int = 8
+    candidates: int = 256
+    lr: float = 0.1
+    prior: float = 0.01
 
-    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        return self.inner(truncate(z, self.limit), condition, draws)
-
-    def noise(self, draws: Draws) -> Tensor:
-        return self.inner.noise(draws)
-
-    @property
-    def calls(self) -> int:
-        return self.inner.calls
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.starts < 1 or not 0 < self.lr < math.inf or not 0 <= self.prior < math.inf:
+            raise UsageError(f"steps and prior are 0 or more, starts at least 1, lr is above 0; all are finite. Got {self}.")
 
 
-class Variation(Transport):
-    """SDEdit: given data is noised to a time within the grid, and solved back from there.
-
-    With N steps and strength s the last round(s N) of them are run again. Below one step, the data is noised to the share s N of
-    the last step's time, so that strength 0 is the limit in which nothing changes. At strength 1 the data is not looked at: what
-    comes out is what `Flow.sample` draws with the same seeds.
+@dataclass(frozen=True)
+class Inversion:
+    """The result of `invert` for n examples; all tensors are on the CPU.
 
     Args:
-        flow: An iterative model under any solver.
-        x: Data units, (*shape).
-        strength: s, in (0, 1].
-
-    Raises:
-        UsageError: For a one-call model, a strength that is none, or data of another shape or range.
-
-    References:
-        Meng et al., SDEdit (2022), algorithm 1.
-    """
-
-    def __init__(self, flow: Transport, x: Tensor, strength: float) -> None:
-        super().__init__()
-        model = iterative(flow)
-        if not 0 < strength <= 1:
-            raise UsageError(f"The strength of a variation is in (0, 1], got {strength}; 1 is a new sample.")
-        self.strength, self.space, self.noise_shape = float(strength), model.space, model.noise_shape
-        share = self.strength * model.steps
-        steps = max(1, math.floor(share + 0.5))
-        times = model.times[-steps - 1 :].copy()
-        path = model.denoiser.path
-        if share < 1:
-            times[0] = max(path.ends[0], share * times[0])
-        self.rest = Flow(model.denoiser, model.solver, steps, times.tolist())
-        k = path.at(torch.tensor(float(times[0]), dtype=torch.float64))
-        # the rest starts at sigma z: with z + x alpha / sigma in place of z, at alpha x + sigma z
-        signal = 0.0 if self.strength == 1 else float(k.alpha / k.sigma)
-        self.register_buffer("start", signal * self.space.to_model(checked_example(model, x)[None]), persistent=False)
-
-    start: Tensor
-
-    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        return self.rest(z + self.start.to(z), condition, draws)
-
-    @property
-    def calls(self) -> int:
-        return self.rest.calls
-
-
-def vary(
-    flow: Transport, x: Tensor, strength: float, n: int, *, condition: ConditionLike = None, seed: int = 0, batch: int = BATCH
-) -> Tensor:
-    """Variations of given data (`Variation`); variation i comes from ``seed + i`` alone.
-
-    Args:
-        flow: An iterative model under any solver.
-        x: Data units, (*shape).
-        strength: In (0, 1]: the share of the steps that are run again; small is nearly x, 1 a new sample.
-        n: How many.
-        condition: For example ``{"label": 3}``; None is the unconditional model.
-        seed: The seed of the first.
-        batch: Examples computed at a time.
-
-    Returns:
-        float32 (n, *shape), data units, on the CPU.
-
-    Raises:
-        UsageError: As `Variation` and `condition_of_data`.
-        Diverged: If a sample is not finite.
-    """
-    given = condition_of_data(iterative(inner_of(flow)), condition)
-    return variation(flow, x, strength, given).sample(n, given, seed=seed, batch=batch)
-
-
-def variation(flow: Transport, x: Tensor, strength: float, condition: ConditionLike = None) -> Transport:
-    """The sampler of variations of given data: a `Variation`, or for a model in a latent space that of the data's code, decoded.
-
-    Args:
-        flow: An iterative model under any solver, or a `Latent` of one.
-        x: Data units, (*shape).
-        strength: In (0, 1].
-        condition: One label, for an autoencoder that receives labels.
-
-    Raises:
-        UsageError: As `Variation`, or without a label that the autoencoder needs.
-    """
-    if not isinstance(flow, Latent):
-        return Variation(flow, x, strength)
-    given = flow.conditions(1, condition, 0) if flow.autoencoder.space.conditions else None
-    return flow.on(Variation(flow.inner, flow.codes(checked_example(flow, x)[None], given)[0], strength))
-
-
-class Nearby(Transport):
-    """Samples around one z of a one-call model: those of sqrt(1 - s^2) z + s n, with n standard normal.
-
-    Were z a draw like any other, so would be what comes out, at every s. At strength 1 z has no effect: the result is the sample
-    that the model itself draws with the same seeds. A decoder returns its means, without the noise of its likelihood.
-
-    Args:
-        inner: A one-call model: a `Map`, or a `Latent` of one.
-        z: The middle, (*noise_shape), such as an `Inversion` holds.
-        strength: s, in (0, 1]: small is nearly z, 1 a new sample.
-
-    Raises:
-        UsageError: For an iterative model, z of another shape, or a strength that is none.
+        z: (n, *noise_shape) float32.
+        x: The model's samples from z, (n, *shape), data units.
+        error: The root mean squared difference between x and the data, (n,), in standard deviations of the data.
+        first: The same of the best z that was drawn before any optimisation, (n,).
+        condition: The condition of each z, n values of each name; None for a model without conditions.
     """
 
     z: Tensor
+    x: Tensor
+    error: Tensor
+    first: Tensor
+    condition: Condition
 
-    def __init__(self, inner: Transport, z: Tensor, strength: float) -> None:
-        super().__init__()
-        check_one_call(inner, "Varying z", "Vary its data: pushforward.editing.vary.")
-        if tuple(z.shape) != tuple(inner.noise_shape):
-            raise UsageError(f"Expected one z of shape {tuple(inner.noise_shape)}, got {tuple(z.shape)}.")
-        if not 0 < strength <= 1:
-            raise UsageError(f"The strength of a variation is in (0, 1], got {strength}; 1 is a new sample.")
-        self.inner, self.strength = inner, float(strength)
-        self.space, self.noise_shape = inner.space, inner.noise_shape
-        self.register_buffer("z", z[None].to(inner.device), persistent=False)
 
-    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        return self.inner(math.sqrt(1 - self.strength**2) * self.z.to(z) + self.strength * z, condition)
+def invert(
+    transport: Transport,
+    x: Tensor,
+    condition: ConditionLike = None,
+    search: Search | None = None,
+    *,
+    seed: int = 0,
+    batch: int = BATCH,
+) -> Inversion:
+    """Find the z whose samples are nearest to given data.
 
-    @property
-    def calls(self) -> int:
-        return self.inner.calls
+    For each example the best few of many random z are improved by Adam on the mean squared difference in model units plus
+    prior (|z| / sqrt(d) - 1)^2, which holds z in d dimensions where noise lies. The rate falls to 0 on half a cosine. Of all
+    starts and steps whose error is not above that of the best random z, the best is kept. Each example is searched
+    for on its own, with the same random z: its result does not depend on the others.
+
+    Args:
+        transport: A one-call model: a `Map`, or a `Latent` of one.
+        x: Data units, (n, *shape), n at least 1.
+        condition: For example ``{"label": 3}``, or one for each example. None tries labels as often as they are in the training
+            data, and keeps the one that fits best.
+        search: How long and from where; the default is ``Search()``.
+        seed: Of the random z, all of them others for every seed, and others than those that `Transport.sample` draws.
+        batch: Examples computed at a time, at least one for each start.
+
+    Returns:
+        z, its samples and errors.
+
+    Raises:
+        UsageError: For an iterative model, data of another shape or range, or numbers that cannot be.
+        Diverged: If the model gives nothing finite.
+
+    References:
+        Zhu, Krähenbühl, Shechtman, Efros, Generative Visual Manipulation on the Natural Image Manifold (2016);
+        Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), section 5 and appendix D.
+    """
+    check_one_call(transport, "The search for z", "Its method encode solves from data to noise.")
+    if x.dim() == 0 or len(x) == 0 or batch < 1:
+        raise UsageError(f"Expected at least one example, (n, *shape), and a batch of at least 1; got {tuple(x.shape)}, {batch}.")
+    check_complete(transport.space.conditions, condition)
+    search = search or Search()
+    target = transport.space.to_model(torch.stack([checked_example(transport, example) for example in x]))
+    given = None if condition is None else transport.conditions(len(x), condition, seed)
+    group, parts = max(1, batch // search.starts), []
+    for start in range(0, len(x), group):
+        index = slice(start, start + group)
+        part = _Part(transport, target[index], search)
+        part.begin(condition_at(given, index), seed, batch)
+        parts.append(part.run())
+    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in ("z", "x", "error", "first")}
+    return Inversion(**joined, condition=_together([part.condition for part in parts]))
+
+
+class _Part:
+    """Examples that are searched for together, several z for each; example i has the z from i starts to (i + 1) starts - 1."""
+
+    def __init__(self, transport: Transport, target: Tensor, search: Search) -> None:
+        self.transport, self.target, self.search, self.starts = transport, target, search, search.starts
+
+    def begin(self, given: Condition, seed: int, batch: int) -> None:
+        candidates = max(self.search.candidates, self.starts)
+        drawn = self.transport.noise(ExampleDraws(0, candidates, f"project/{seed}", self.transport.device))
+        starts = []
+        for i in range(len(self.target)):
+            condition = condition_at(given, torch.zeros(candidates, dtype=torch.int64, device=self.target.device) + i)
+            tried = self.transport.conditions(candidates, None, seed) if condition is None else condition
+            with torch.no_grad():
+                errors = torch.cat([self._tried(i, drawn, tried, slice(at, at + batch)) for at in range(0, candidates, batch)])
+            best = errors.nan_to_num(torch.inf).argsort(stable=True)[: self.starts]
+            starts.append((drawn[best], condition_at(tried, best)))
+        self.z = torch.cat([z for z, _ in starts])
+        self.condition = _together([tried for _, tried in starts])
+
+    def _tried(self, i: int, z: Tensor, tried: Condition, part: slice) -> Tensor:
+        return self._error(self.transport(z[part], condition_at(tried, part)), self.target[i : i + 1])
+
+    def _error(self, x: Tensor, target: Tensor) -> Tensor:
+        bounds = self.transport.space.bounds
+        held = x if bounds is None else x.clamp(bounds[0].to(x), bounds[1].to(x))
+        return (held - target).square().flatten(1).mean(1)
+
+    def run(self) -> Inversion:
+        steps, lr = self.search.steps, self.search.lr
+        z = self.z.clone().requires_grad_(True)
+        optimizer, target = torch.optim.Adam([z], lr=lr), self.target.repeat_interleave(self.starts, 0)
+        best, least = self.z.clone(), torch.full((len(z),), torch.inf, device=z.device)
+        errors, first = least.clone(), least
+        for i in range(steps + 1):
+            with torch.enable_grad():
+                x = self.transport(z, self.condition)
+                pull = self.search.prior * ((z.flatten(1).square().mean(1) + 1e-12).sqrt() - 1).square()
+                (slope,) = torch.autograd.grad((x - target).square().flatten(1).mean(1).sum() + pull.sum(), z)
+            error = self._error(x.detach(), target)
+            first = error.view(-1, self.starts).amin(1).repeat_interleave(self.starts) if i == 0 else first
+            worth = torch.where(error <= first, error + pull.detach(), torch.inf)
+            better = worth < least
+            best[better], least[better], errors[better] = z.detach()[better], worth[better], error[better]
+            optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * i / max(1, steps))) / 2
+            z.grad = slope
+            optimizer.step()
+        return self._best(best, least, errors, first)
+
+    def _best(self, z: Tensor, least: Tensor, errors: Tensor, first: Tensor) -> Inversion:
+        if not bool(least.view(-1, self.starts).amin(1).isfinite().all()):
+            raise Diverged("The model gives nothing finite for any z: the weights have diverged. Use an earlier checkpoint.")
+        first_start = torch.arange(len(self.target), device=z.device) * self.starts
+        at = first_start + least.view(-1, self.starts).argmin(1)
+        condition = condition_at(self.condition, at)
+        with torch.no_grad():
+            x = self.transport.space.to_data(self.transport(z[at], condition))
+        held = None if condition is None else {name: part.cpu() for name, part in condition.items()}
+        return Inversion(z[at].cpu(), x.float().cpu(), errors[at].sqrt().cpu(), first[at].sqrt().cpu(), held)
+
+
+def _together(conditions: list[Condition]) -> Condition:
+    held = [condition for condition in conditions if condition is not None]
+    return {name: torch.cat([condition[name] for condition in held]) for name in held[0]} if held else None
+
+
+Events = Callable[[str], None]  # A function that is called with one line for each event of a long search
+
+
+def between(
+    transport: Transport,
+    ends: tuple[Tensor, Tensor],
+    frames: int,
+    condition: ConditionLike = None,
+    *,
+    autoencoder: Autoencoder | None = None,
+    interpolation: str = "spherical",
+    batch: int = BATCH,
+    events: Events = lambda line: None,
+) -> Tensor:
+    """Data between two given examples.
+
+    Args:
+        transport: A model of any kind; an iterative one under a deterministic solver.
+        ends: The first and the last example, data units, (*shape).
+        frames: How many, both ends included; at least 2.
+        condition: One label for all frames. None is the unconditional model, or for a one-call model the label that fits best.
+        autoencoder: The model's encoder and decoder, where it has them.
+        interpolation: "spherical" or "linear" (`pushforward.editing.interpolation`).
+        batch: Examples computed at a time.
+        events: Called with one line for each event of a search.
+
+    Returns:
+        float32 (frames, *shape), data units, on the CPU.
+
+    Raises:
+        UsageError: For a stochastic solver, or a label where the autoencoder receives none.
+    """
+    if has_steps(inner_of(transport)):
+        return interpolate(transport, *ends, frames, condition, interpolation=interpolation, batch=batch)
+    if autoencoder is not None and (condition is not None or not autoencoder.space.conditions):
+        if condition is not None and not autoencoder.space.conditions:
+            raise UsageError("Between images this model goes through its latent, which receives no labels: leave `label` out.")
+        check_complete(autoencoder.space.conditions, condition)
+        given = None if condition is None else Request(autoencoder.space.conditions).values(1, condition, 0)
+        return walk(autoencoder, *ends, frames, given, interpolation=interpolation)
+    first, condition = _nearest(transport, ends[0], condition, batch, events)
+    last, condition = _nearest(transport, ends[1], condition, batch, events)
+    return interpolate_noise(transport, first.z[0], last.z[0], frames, condition, interpolation=interpolation, batch=batch)
+
+
+def variations(
+    transport: Transport,
+    x: Tensor,
+    strength: float,
+    condition: ConditionLike = None,
+    *,
+    batch: int = BATCH,
+    events: Events = lambda line: None,
+) -> tuple[Transport, ConditionLike]:
+    """The sampler of variations of a given example, and the condition to sample it under.
+
+    Args:
+        transport: A model of any kind.
+        x: The example, data units, (*shape).
+        strength: In (0, 1]: small is nearly x, 1 a new sample.
+        condition: One label; None is the unconditional model, or for a one-call model the label that fits best.
+        batch: Examples computed at a time in a search.
+        events: Called with one line for each event of a search.
+
+    Raises:
+        UsageError: As `pushforward.editing.interpolation` and `pushforward.editing.Nearby`.
+    """
+    if has_steps(inner_of(transport)):
+        given = edited_condition(transport, condition)
+        return variation(transport, x, strength, given), given
+    Nearby(transport, x.new_zeros(transport.noise_shape), strength)  # refuses a wrong strength before the search
+    nearest, condition = _nearest(transport, x, condition, batch, events)
+    return Nearby(transport, nearest.z[0], strength), condition
+
+
+def edited_condition(transport: Transport, condition: ConditionLike) -> ConditionLike:
+    """The condition under which given data is edited: for an iterative model None is the unconditional model."""
+    inner = inner_of(transport)
+    return condition_of_data(inner, condition) if has_steps(inner) else condition
+
+
+def _nearest(
+    transport: Transport, x: Tensor, condition: ConditionLike, batch: int, events: Events
+) -> tuple[Inversion, ConditionLike]:
+    events("searching for the z of the nearest sample ...")
+    nearest = invert(transport, x[None], condition, batch=batch)
+    events(f"it differs from the image by {float(nearest.error[0]):.3f} (RMS, in standard deviations of the data)")
+    if condition is None and nearest.condition is not None:
+        condition = {name: value[0] for name, value in nearest.condition.items()}
+        kinds = transport.space.conditions
+        cells = [cell for name, values in nearest.condition.items() for cell in kinds[name].cells(values[:1])[0].items()]
+        words = ", ".join(f"{name} {value}" for name, value in cells)
+        events(f"{words} fits best; choose another with `label` or `given`")
+    return nearest, condition

@@ -20,7 +20,7 @@ from pushforward.training import Run, Trainer
 from pushforward.training.loop.finalize import finished, salvaged
 from pushforward.training.loop.memory import added_peak, held_bytes
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
-from pushforward.transports.rejection import as_drawn, unmet_kept
+from pushforward.transports.transport import as_drawn, unmet_kept
 
 TURNS = 7  # How often each model is timed
 TURN_SECONDS = 1.0  # About the most that one model's turn may take; where a single sample takes longer, a turn is one sample

@@ -16,7 +16,7 @@ from torch import Tensor
 from pushforward import spec
 from pushforward.data import Dataset
 from pushforward.denoisers import AtScale, FlowMap, Guided
-from pushforward.editing.interpolation import Truncated
+from pushforward.editing.given_data import Truncated
 from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.evaluator import CURVE_SCORES, Judge
@@ -28,18 +28,18 @@ from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, M
 from pushforward.evaluation.run_results import commands
 from pushforward.evaluation.scores import floors, score
 from pushforward.extractors import Spaces
+from pushforward.files import Record
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.numbers import counted, duration
 from pushforward.paths import same_source
 from pushforward.pictures import INK, REAL, figure_picture
-from pushforward.records import Record
 from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.runs.learned_solvers import by_default
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Flow, Transport, inner_of, with_inner
 from pushforward.transports.learned_steps import Pairs
-from pushforward.transports.rejection import unmet_kept
+from pushforward.transports.transport import unmet_kept
 
 if TYPE_CHECKING:
     from PIL import Image

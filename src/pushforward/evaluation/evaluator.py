@@ -49,8 +49,7 @@ from pushforward.training.estimates import training_memory
 from pushforward.training.monitor.machine import machine
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport, has_levels, has_steps, inner_of, with_inner
-from pushforward.transports.rejection import MEASURED, Tally, counted, named_constraints, unmet_kept, warn_broken
-from pushforward.transports.shared_sampling import stream
+from pushforward.transports.transport import MEASURED, Tally, counted, named_constraints, shared_stream, unmet_kept, warn_broken
 
 AT_ONCE = {False: 64, True: 1000}  # samples generated at a time where cost is measured; by whether they are points
 NEIGHBOURS = 5  # of precision, recall, density and coverage
@@ -165,7 +164,7 @@ class Judge:
             return sampler.part(n, seed)
         draw = sampler.stream
         if isinstance(sampler, Transport):
-            draw = partial(stream, sampler, condition=labels_for(sampler, self.data, n, seed))
+            draw = partial(shared_stream, sampler, condition=labels_for(sampler, self.data, n, seed))
         with unmet_kept():
             parts = list(draw(n, seed=seed, batch=self.batch))
         x, values = torch.cat([part for part, _ in parts]), None

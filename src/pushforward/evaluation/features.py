@@ -32,7 +32,6 @@ from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.core.keys import mix
 from pushforward.data.spaces import Space, TableSpace
-from pushforward.devices import laid_out
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.extractors import Extractor, Spaces, named_extractors
 from pushforward.extractors.classifier import EXAMPLES, Classifier, accuracy, apart, labelled, train_classifier
@@ -40,6 +39,7 @@ from pushforward.extractors.extractor import state_hash
 from pushforward.files import replacing
 from pushforward.metrics.score import check_finite
 from pushforward.numbers import counted
+from pushforward.runtime import laid_out
 
 Cache = str | Path | None | Literal[False]  # A folder, None for the default one (`cache_folder`), or False for none
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pushforward.files import Record
 from pushforward.metrics import Score
-from pushforward.records import Record
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,9 @@ from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.pictures import real_pictures
 from pushforward.evaluation.results import Comparison, ModelResult, Settings, check_same
 from pushforward.evaluation.run_results import config_of, history_of, landscapes_of
-from pushforward.files import read_whole
+from pushforward.files import Record, read_whole
 from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import finite
-from pushforward.records import Record
 from pushforward.training import Run, load
 from pushforward.training.runs.provenance import data_of_run
 from pushforward.transports import has_steps, inner_of

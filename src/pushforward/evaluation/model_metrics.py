@@ -35,7 +35,7 @@ from pushforward.training.monitor.machine import machine
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import Latent, Transport, has_steps
 from pushforward.transports.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
-from pushforward.transports.shared_sampling import stream
+from pushforward.transports.transport import shared_stream
 
 TIMES = 16
 BLOCK = 1024  # examples that are read at a time
@@ -291,7 +291,7 @@ def accuracy_score(model: Run | Transport, data: Dataset, n: int | None, seed: i
     ``extra`` has the accuracy of as many real examples as "real".
     """
     transport, n = transport_of(model), check_accuracy(model, data, n)
-    parts = list(stream(transport, n, seed=seed + REPEAT_SEEDS, batch=batch))
+    parts = list(shared_stream(transport, n, seed=seed + REPEAT_SEEDS, batch=batch))
     labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
     x = torch.cat([part for part, _ in parts])
     value, real = classification_accuracy(x, labels, data), real_accuracy(data, n)

@@ -30,8 +30,8 @@ from pushforward.evaluation.measurements import (
     TrainingCost,
     Trajectory,
 )
+from pushforward.files import Record
 from pushforward.metrics import MetricInfo, Score
-from pushforward.records import Record
 
 FORMAT = 2  # Of the JSON; other formats are refused
 INDEPENDENT_ROWS = "independent columns"

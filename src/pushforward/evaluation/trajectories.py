@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pushforward.data import Dataset
 from pushforward.data.core.keys import permutation
-from pushforward.denoisers import Condition, Predictor, Repathed, condition_at
+from pushforward.denoisers.denoiser import Condition, Predictor, Repathed, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.measurements import LevelError, Trajectory

@@ -15,9 +15,9 @@ from torch.nn import functional
 from pushforward.arguments import whole
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.spaces import Space
-from pushforward.devices import laid_out
 from pushforward.errors import DataError
 from pushforward.extractors.extractor import Extractor, in_model_units
+from pushforward.runtime import laid_out
 
 SIDE = 32  # Larger images are shrunk to this for the classifier
 SEEN = 120_000  # Examples that a classifier is trained on at most, counted over all epochs (2 epochs at least, 40 at most)

@@ -16,9 +16,9 @@ from torch.nn import functional
 from pushforward.arguments import whole
 from pushforward.data.core.dataset import Dataset
 from pushforward.data.spaces import Space
-from pushforward.devices import laid_out
 from pushforward.extractors.classifier import Classifier, shrunk
 from pushforward.extractors.extractor import Extractor, in_model_units
+from pushforward.runtime import laid_out
 
 BATCH = 256
 EMBEDDED = 256  # Numbers of the embedding, which is used in training alone

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from pathlib import Path as File
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pushforward import paths
 from pushforward.conditions.label import Label
 from pushforward.data.spaces import ImageSpace, Space
 from pushforward.denoisers import Condition, Denoiser, Preconditioning
@@ -20,10 +18,8 @@ from pushforward.errors import CheckpointError, UsageError, did_you_mean, import
 from pushforward.files import check_tensors, parse_json, read_whole, replacing
 from pushforward.networks.embedding import check_condition
 from pushforward.paths import Linear, Tabulated
-from pushforward.paths import Path as Path_of_schedules
 
-WEIGHTS = "diffusion_pytorch_model"
-"""The file names of diffusers for a network's weights."""
+WEIGHTS = "diffusion_pytorch_model"  # The file names of diffusers for a network's weights
 
 
 def library() -> Any:
@@ -62,14 +58,11 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = parse_json(read_whole(path.resolve()), infinite=True)
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} is missing. Expected a folder that a diffusers pipeline of a UNet2DModel was saved to (save_pretrained)."
-        ) from None
-    except CheckpointError:
-        raise
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}. Restore the file, or save the pipeline again.") from error
+        raise CheckpointError(
+            f"{path} cannot be read: {error}. Expected a folder that a diffusers pipeline of a UNet2DModel was saved to "
+            "(save_pretrained)."
+        ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is damaged: it holds no settings. Restore the file, or save the pipeline again.")
     return content
@@ -95,13 +88,20 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
     if config.get("quantization_config"):
         raise UsageError(f"The weights of {folder} are quantised; save the pipeline in float32.")
     if not any((folder / f"{WEIGHTS}.safetensors{end}").is_file() for end in ("", ".index.json")):
-        _refuse_missing(folder)
+        raise UsageError(
+            f"{folder / WEIGHTS}.safetensors is missing. Weights as pickle (.bin, .pt) can run code and are never opened: where "
+            "you trust them, save them again with diffusers: pipeline.save_pretrained(NEW, safe_serialization=True)."
+        )
     for path in sorted(folder.glob("*.safetensors")):
         check_tensors(path.resolve())  # a folder of a cache of downloads holds links
-    with _readable(folder):
+    from safetensors import SafetensorError
+
+    try:
         network, loading = getattr(library(), kind).from_pretrained(
             str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
         )
+    except (OSError, SafetensorError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise CheckpointError(f"The network of {folder} cannot be read: {error}. Restore its files, or save it again.") from error
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if loading[what]:
             raise CheckpointError(
@@ -111,27 +111,7 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
     return network.float().to(memory_format=torch.channels_last)
 
 
-@contextlib.contextmanager
-def _readable(folder: Path) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError, ValueError, RuntimeError, TypeError, KeyError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"The network of {folder} cannot be read: {first} Restore its files, or save it again.") from error
-
-
-def _refuse_missing(folder: Path) -> None:
-    pickles = sorted(path.name for end in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(end))
-    if pickles:
-        raise UsageError(
-            f"{folder} has its weights as pickle only ({pickles[0]}), which can run code and is never opened. Where you trust "
-            "it, save it again with diffusers: pipeline.save_pretrained(NEW, safe_serialization=True)."
-        )
-    raise CheckpointError(f"{folder / WEIGHTS}.safetensors is missing. Restore the file, or save the pipeline again.")
-
-
+# diffusers' samplers whose settings hold the betas of a discrete schedule
 DISCRETE = (
     "DDPMScheduler",
     "DDIMScheduler",
@@ -144,17 +124,14 @@ DISCRETE = (
     "PNDMScheduler",
     "UniPCMultistepScheduler",
 )
-"""diffusers' samplers whose settings hold the betas of a discrete schedule."""
+# diffusers' samplers of flow matching on the straight path
 FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
-"""diffusers' samplers of flow matching on the straight path."""
-PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}
-"""The names of predictions in diffusers, and here."""
+PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}  # The names of predictions in diffusers, and here
 _BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
-_LEAST = 2.0**-24
-"""The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers."""
+_LEAST = 2.0**-24  # The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers
 
 
-def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[Path_of_schedules, str]:
+def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[paths.Path, str]:
     """The path and the prediction of a sampler's settings.
 
     Raises:
@@ -178,10 +155,6 @@ def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
         betas = make(**given).betas.double()
     except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"diffusers makes no schedule of these settings of the sampler: {error}.") from error
-    if given.get("num_train_timesteps", len(betas)) != len(betas):
-        raise UsageError(
-            f"The sampler has {len(betas)} trained_betas for {given['num_train_timesteps']} levels; expected one for each."
-        )
     if len(betas) > 1 and betas[-1] == 1:
         before = float(torch.prod(1 - betas[:-1]))
         # log-SNR must fall from level to level, and the last but one may lie below what diffusers puts at the last
@@ -230,7 +203,16 @@ class DiffusersUNet(nn.Module):
         if offset not in (0, 1):
             raise UsageError(f"offset is {offset!r}; expected 1 (a discrete schedule) or 0 (flow matching).")
         self.unet: nn.Module = config if isinstance(config, nn.Module) else from_config("UNet2DModel", config)
-        self.config = _checked_config(self.unet)
+        if not isinstance(self.unet, library().UNet2DModel):
+            raise UsageError(f"DiffusersUNet takes a UNet2DModel or its configuration, got a {type(self.unet).__name__}.")
+        self.config = config_of(self.unet)
+        wanted = {"out_channels": self.config["in_channels"], "time_embedding_type": "positional", "class_embed_type": None}
+        for name, value in wanted.items():
+            if self.config[name] != value:
+                raise UsageError(
+                    f"This UNet2DModel has {name}={self.config[name]!r}; expected {value!r}. Networks that put out a variance, "
+                    "take an image, or embed times or classes in other ways are not read."
+                )
         self.levels, self.offset, self.null = levels, offset, null
         if null is not None and not 0 <= null < self.embedded:
             raise UsageError(f"null is {null}; expected one of the {self.embedded} classes that the UNet2DModel embeds.")
@@ -254,13 +236,6 @@ class DiffusersUNet(nn.Module):
         Raises:
             UsageError: A shape does not fit, or a time or label is missing or unexpected.
         """
-        self._check(x, t)
-        assert t is not None
-        # in float64, since float32 would round a timestep of 1,000 by more than the time itself is
-        timestep = (t.double() * self.levels - self.offset).to(x.dtype)
-        return self.unet(x, timestep, class_labels=self._labels(len(x), x.device, condition), return_dict=False)[0]
-
-    def _check(self, x: Tensor, t: Tensor | None) -> None:
         channels, multiple = self.config["in_channels"], 2 ** (len(self.config["block_out_channels"]) - 1)
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % multiple or x.shape[3] % multiple:
             raise UsageError(
@@ -270,6 +245,9 @@ class DiffusersUNet(nn.Module):
         if t is None or t.shape != (len(x),):
             got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
             raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time for each example.")
+        # in float64, since float32 would round a timestep of 1,000 by more than the time itself is
+        timestep = (t.double() * self.levels - self.offset).to(x.dtype)
+        return self.unet(x, timestep, class_labels=self._labels(len(x), x.device, condition), return_dict=False)[0]
 
     def _labels(self, n: int, device: torch.device, condition: Condition) -> Tensor | None:
         check_condition(condition, {"label": Label.numbered(self.embedded)} if self.embedded else {}, n)
@@ -287,27 +265,7 @@ class DiffusersUNet(nn.Module):
         return label.long() if masked is None else torch.where(masked, self.null or 0, label.long())
 
 
-def _checked_config(unet: nn.Module) -> dict[str, Any]:
-    if not isinstance(unet, library().UNet2DModel):
-        raise UsageError(f"DiffusersUNet takes a UNet2DModel or its configuration, got a {type(unet).__name__}.")
-    config = config_of(unet)
-    if config["in_channels"] != config["out_channels"]:
-        raise UsageError(
-            f"This UNet2DModel takes {config['in_channels']} channels and gives {config['out_channels']}: networks that put out "
-            "a variance, or take an image, are not read. Expected as many out as in."
-        )
-    if config["time_embedding_type"] != "positional":
-        raise UsageError(
-            f'This UNet2DModel embeds time as "{config["time_embedding_type"]}"; expected "positional", which takes any time.'
-        )
-    if config["class_embed_type"] is not None:
-        raise UsageError(
-            f'This UNet2DModel embeds classes as "{config["class_embed_type"]}"; expected a table (num_class_embeds) or none.'
-        )
-    return config
-
-
-def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoiser:
+def from_diffusers(folder: str | Path, *, space: Space | None = None) -> Denoiser:
     """Read the folder of a diffusers pipeline of a UNet2DModel, as ``DDPMPipeline.save_pretrained`` writes it.
 
     The path comes from the settings of its sampler: the betas of a discrete schedule as `Tabulated`, flow matching as `Linear`.
@@ -330,7 +288,7 @@ def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoise
         UsageError: For weights as pickle only, classes that are not known here, or a space that does not fit.
         MissingExtra: Without diffusers.
     """
-    folder = File(folder)
+    folder = Path(folder)
     name = _sampler(folder)
     settings = read_json(folder / "scheduler" / "scheduler_config.json")
     path, prediction = trained_on(name, settings)
@@ -344,21 +302,13 @@ def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoise
     return Denoiser(network, path, prediction, space, preconditioning=unscaled, unconditional=unconditional).eval()
 
 
-def _sampler(folder: File) -> str:
+def _sampler(folder: Path) -> str:
     index = read_json(folder / "model_index.json")
     parts = {name: value for name, value in index.items() if not name.startswith("_") and isinstance(value, list) and any(value)}
-    for name in ("unet", "scheduler"):
-        if name not in parts or len(parts[name]) != 2:
-            raise UsageError(f"{folder}/model_index.json names no {name}; expected a pipeline of a UNet2DModel and a sampler.")
-    for name, (module, class_name) in ((name, value) for name, value in parts.items() if len(value) == 2):
-        if module != "diffusers":
-            raise UsageError(f"The {name} of {folder} is {module}.{class_name}: only diffusers' own classes are read.")
-    others = sorted(parts.keys() - {"unet", "scheduler"})
-    if others:
-        raise UsageError(f"{folder} also has {', '.join(others)}; only a pipeline of a UNet2DModel and a sampler is read.")
-    if parts["unet"][1] != "UNet2DModel":
-        raise UsageError(f"The network of {folder} is a {parts['unet'][1]}; only UNet2DModel is read.")
-    name, known = str(parts["scheduler"][1]), (*DISCRETE, *FLOW)
+    known = (*DISCRETE, *FLOW)
+    module, name = [*map(str, parts.get("scheduler", ())), "", ""][:2]
+    if parts.keys() != {"unet", "scheduler"} or parts["unet"] != ["diffusers", "UNet2DModel"] or module != "diffusers":
+        raise UsageError(f"{folder} is a pipeline of {parts!s:.300}: only diffusers' own UNet2DModel with a sampler is read.")
     if name not in known:
         raise UsageError(f"The sampler of {folder} is {name}; known: {', '.join(known)}.{did_you_mean(name, known)}")
     return name
@@ -375,10 +325,11 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
         conditions = {"label": Label.numbered(classes)} if classes else {}
         return ImageSpace((channels, height, width), half, half, low, high, conditions)
     _check_units(given)
-    if given.shape[0] != channels:
-        raise UsageError(f"The space has {given.shape[0]} channels, the UNet2DModel {channels}; they must agree.")
-    if len(given.classes) not in ({classes, classes - 1} - {0} if classes else {0}):
-        raise UsageError(f"The space names {len(given.classes)} classes, the UNet2DModel embeds {classes}; they must agree.")
+    if given.shape[0] != channels or len(given.classes) not in ({classes, classes - 1} - {0} if classes else {0}):
+        raise UsageError(
+            f"The space has {given.shape[0]} channels and names {len(given.classes)} classes, the UNet2DModel has {channels} "
+            f"channels and embeds {classes} classes; they must agree."
+        )
     return given
 
 
@@ -392,7 +343,7 @@ def _check_units(space: Space) -> None:
         )
 
 
-def to_diffusers(model: Any, folder: str | File) -> None:
+def to_diffusers(model: Any, folder: str | Path) -> None:
     """Write a model whose network is a `DiffusersUNet` as a folder that ``DDPMPipeline.from_pretrained`` reads.
 
     The sampler is DDPMScheduler for a discrete schedule, its betas by name where they are a named schedule to the rounding of
@@ -407,7 +358,7 @@ def to_diffusers(model: Any, folder: str | File) -> None:
         CheckpointError: If the disk refuses; nothing is left behind.
         MissingExtra: Without diffusers.
     """
-    folder = File(folder)
+    folder = Path(folder)
     denoiser = model if isinstance(model, Denoiser) else getattr(model, "denoiser", None)
     if not isinstance(denoiser, Denoiser):
         kind = type(model if denoiser is None else denoiser).__name__
@@ -434,12 +385,12 @@ def _expressible(denoiser: Denoiser) -> DiffusersUNet:
     _check_units(denoiser.space)
     if denoiser.source is not None:
         raise UsageError("The model was trained from other data instead of noise; diffusers' samplers start at noise.")
-    if denoiser.preconditioning.clock != "t":
-        raise UsageError(f'The network receives time as "{denoiser.preconditioning.clock}"; diffusers knows t alone.')
     # on a discrete schedule hypot(alpha, sigma) is 1
-    if denoiser.preconditioning.scale_input and not isinstance(denoiser.path, Tabulated):
+    scaled = denoiser.preconditioning.scale_input and not isinstance(denoiser.path, Tabulated)
+    if scaled or denoiser.preconditioning.clock != "t":
         raise UsageError(
-            "The network's input is scaled, and diffusers' is not. Train with preconditioning=Preconditioning(scale_input=False)."
+            f'The network receives a scaled input or time as "{denoiser.preconditioning.clock}", where diffusers scales '
+            "nothing and knows t alone. Train with preconditioning=Preconditioning(scale_input=False)."
         )
     return network
 
@@ -467,25 +418,20 @@ def _check_clock(network: DiffusersUNet, levels: int, offset: int) -> None:
         )
 
 
-class _Half(nn.Module, ABC):
-    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
-        super().__init__()
-        model = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
-        if not isinstance(model, library().AutoencoderKL):
-            raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(model).__name__}.")
-        self.config = config_of(model)
-        self._take(model)
-
-    @abstractmethod
-    def _take(self, model: Any) -> None:
-        """Keep the networks of this half."""
+def _autoencoder(config: nn.Module | Mapping[str, Any]) -> Any:
+    model = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
+    if not isinstance(model, library().AutoencoderKL):
+        raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(model).__name__}.")
+    return model
 
 
-class DiffusersEncoder(_Half):
+class DiffusersEncoder(nn.Module):
     """The encoder of diffusers' AutoencoderKL: images in [-1, 1] to means and log-variances of codes."""
 
-    def _take(self, model: Any) -> None:
-        self.encoder, self.leave = model.encoder, model.quant_conv
+    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
+        super().__init__()
+        model = _autoencoder(config)
+        self.config, self.encoder, self.leave = config_of(model), model.encoder, model.quant_conv
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """Apply.
@@ -503,11 +449,13 @@ class DiffusersEncoder(_Half):
         return torch.cat([mean, log_variance.clamp(-30.0, 20.0)], dim=1)
 
 
-class DiffusersDecoder(_Half):
+class DiffusersDecoder(nn.Module):
     """The decoder of diffusers' AutoencoderKL: codes to images in [-1, 1]."""
 
-    def _take(self, model: Any) -> None:
-        self.enter, self.decoder = model.post_quant_conv, model.decoder
+    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
+        super().__init__()
+        model = _autoencoder(config)
+        self.config, self.enter, self.decoder = config_of(model), model.post_quant_conv, model.decoder
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         return self.decoder(z if self.enter is None else self.enter(z))
@@ -534,14 +482,11 @@ def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[Diffuse
     model = load_network(Path(folder), "AutoencoderKL")
     channels, multiple = model.config["in_channels"], 2 ** (len(model.config["block_out_channels"]) - 1)
     shape = tuple(data.shape)
-    if len(shape) != 3 or shape[0] != channels or model.config["out_channels"] != channels:
+    same = len(shape) == 3 and shape[0] == channels == model.config["out_channels"]
+    if not same or shape[1] % multiple or shape[2] % multiple:
         raise UsageError(
-            f"{folder} takes images of {channels} channels and gives {model.config['out_channels']}; got examples of {shape}."
-        )
-    if shape[1] % multiple or shape[2] % multiple:
-        raise UsageError(
-            f"{folder} halves images {multiple.bit_length() - 1} times, so both sides must be multiples of {multiple}; they are "
-            f"{shape[1]} x {shape[2]}. Bring the images to such a size: `resize=N`."
+            f"{folder} takes images of {channels} channels whose sides are multiples of {multiple}, and gives "
+            f"{model.config['out_channels']} channels; got examples of {shape}. Bring images to such a size: `resize=N`."
         )
     half = (0.5,) * channels
     space = ImageSpace(shape, half, half, (0.0,) * channels, (1.0,) * channels)

@@ -13,8 +13,7 @@ from torch.nn import functional as F
 
 from pushforward.arguments import one_of, share, weight, whole
 from pushforward.data import Batch, Space
-from pushforward.denoisers import Condition, shaped
-from pushforward.denoisers.precision import call, network_precision
+from pushforward.denoisers.denoiser import Condition, call, network_precision, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.augmentation import DiffAugment

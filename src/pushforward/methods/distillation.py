@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from pushforward.arguments import share, whole
 from pushforward.conditions.kind import hidden
 from pushforward.data import Batch
-from pushforward.denoisers import SCALE, Condition, FlowMap, TableDenoiser, condition_at, known_columns, over, shaped, trained
+from pushforward.denoisers.denoiser import SCALE, Condition, FlowMap, condition_at, over, shaped, trained
+from pushforward.denoisers.table_denoiser import TableDenoiser, known_columns
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods.flow_map import Mapping as Mapping_of_distillation
@@ -23,7 +24,7 @@ from pushforward.methods.rules import Rule
 from pushforward.paths import Coupling
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
-from pushforward.transports.rejection import as_drawn
+from pushforward.transports.transport import as_drawn
 
 SEED = 700_000_000
 """The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored."""
@@ -52,7 +53,7 @@ class Trajectories(Freezing):
             steps), half of them from 1; or two shares, that of 1 jump and that of 2 or 4, equally often.
         unconditional: The share of trajectories without conditions, which train the map's unconditional branch.
         ends: Store only noise and data.
-        guidance: The range of scales of guidance, uniform, of which each trajectory has one (`pushforward.denoisers.SCALE` of its
+        guidance: The range of scales of guidance, uniform, of which each trajectory has one (`SCALE` of its
             condition); the teacher is `pushforward.Guided`. None leaves the scale to the teacher.
 
     Raises:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pushforward.arguments import share, whole
 from pushforward.data import Batch
-from pushforward.denoisers import Condition, Denoiser, FlowMap, Predictor, shaped
+from pushforward.denoisers.denoiser import Condition, Denoiser, FlowMap, Predictor, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.flow_map import check_unguided, jump_to_data, starts

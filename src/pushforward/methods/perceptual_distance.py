@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.arguments import weight
-from pushforward.denoisers import Condition, Denoiser, shaped
+from pushforward.denoisers.denoiser import Condition, Denoiser, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Freezing

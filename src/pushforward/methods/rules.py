@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from pushforward.arguments import number, one_of, whole
-from pushforward.denoisers import shaped
+from pushforward.denoisers.denoiser import shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from pushforward.conditions.kind import mask_of
 from pushforward.data import Batch, Space, TableSpace
-from pushforward.denoisers import Condition, condition_at
-from pushforward.denoisers.precision import call
+from pushforward.denoisers.denoiser import Condition, call, condition_at
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.evidence_bound import (

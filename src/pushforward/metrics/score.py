@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeGuard, r
 import numpy as np
 
 from pushforward.errors import DataError, Diverged
+from pushforward.files import Record
 from pushforward.numbers import measured, plain
-from pushforward.records import Record
 
 if TYPE_CHECKING:
     from pushforward.metrics.table import Table

@@ -5,15 +5,27 @@ from __future__ import annotations
 from pushforward.paths.couplings import Coupling, Independent, OptimalTransport, Source, assign, same_source, training_noise
 from pushforward.paths.path import (
     ROWS,
+    SNR,
     VE,
     VP,
     Coefficients,
     Cosine,
+    EDMWeight,
+    Flat,
+    Levels,
     Linear,
+    LogitNormal,
+    LogNormal,
+    LogSNR,
+    MinSNR,
     Narrowed,
     Path,
     Shifted,
+    Stratified,
     Tabulated,
+    Times,
+    Uniform,
+    Weight,
     affine,
     check,
     convert,
@@ -21,20 +33,6 @@ from pushforward.paths.path import (
     linear_betas,
     solve,
     target,
-)
-from pushforward.paths.times import (
-    SNR,
-    EDMWeight,
-    Flat,
-    Levels,
-    LogitNormal,
-    LogNormal,
-    LogSNR,
-    MinSNR,
-    Stratified,
-    Times,
-    Uniform,
-    Weight,
 )
 
 __all__ = [

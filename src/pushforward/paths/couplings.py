@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 Condition = dict[str, Tensor] | None
 
 
-PERIOD = 1_000_000
-"""Seeds between two orders of a source's held-out examples; the samplings of an evaluation start so far apart."""
+PERIOD = 1_000_000  # Seeds between two orders of a source's held-out examples; the samplings of an evaluation start so far apart
 _ORDER = 0x50_0C_E5
 
 
@@ -73,14 +72,9 @@ class Source:
     def _read(self) -> Dataset:
         from pushforward.data import load
 
-        options = {"limit": self.limit, "seed": self.seed, "labelled": False}
-        height_width = tuple(self.space.shape[1:]) if self.space.has_pixels else None
-        try:
-            dataset = load(self.data, resize=height_width, **options)  # type: ignore[arg-type]
-        except UsageError:
-            if height_width is None:
-                raise
-            dataset = load(self.data, **options)  # type: ignore[arg-type]  # vectors cannot be scaled: their shape is refused below
+        height_width = self.space.shape[1:] if self.space.has_pixels else None
+        options = {"limit": self.limit, "seed": self.seed, "labelled": False, "resize": height_width}
+        dataset = load(self.data, **options)  # type: ignore[arg-type]
         if dataset.space.shape != tuple(self.space.shape):
             raise UsageError(
                 f"The source {self.data} has examples of shape {dataset.space.shape}, the data {tuple(self.space.shape)}; "

@@ -11,7 +11,8 @@ from torch import nn
 
 from pushforward.arguments import one_of, whole
 from pushforward.data import Space
-from pushforward.denoisers import Denoiser, FlowMap, Guided, TableDenoiser, trained
+from pushforward.denoisers import Guided, TableDenoiser
+from pushforward.denoisers.denoiser import Denoiser, FlowMap, trained
 from pushforward.errors import UsageError
 from pushforward.methods import (
     Anchor,
@@ -270,7 +271,7 @@ def dmd(
             "Only the distribution of a model that samples in steps can be matched (flow, ddpm, edm), and this teacher is a "
             f"{type(teacher).__name__}."
         )
-    if getattr(denoiser, "only_to_data", False):
+    if getattr(getattr(denoiser, "sampling", None), "only_to_data", False):
         raise UsageError(
             "This teacher only maps to data (a consistency model): it has no score, and cannot be matched. Give a flow, ddpm or "
             "edm as the teacher, and this map as the start."

@@ -20,7 +20,7 @@ from pushforward.networks.embedding import with_second_time
 from pushforward.paths import Linear, LogitNormal, Stratified, Times, Uniform
 from pushforward.recipes.choice import denoising_network, flat, table_training
 from pushforward.recipes.recipe import Recipe
-from pushforward.solvers import grids
+from pushforward.solvers.solver import grid_times
 from pushforward.transports import Flow
 
 D = TypeVar("D", bound=Denoiser)
@@ -124,7 +124,7 @@ def times_of_jumps(teacher: Denoiser, steps: int) -> str | list[float]:
     if isinstance(teacher.path, Linear):
         return jump_grid(teacher.space)
     straight = teacher.on(Linear()).path
-    jumps = torch.from_numpy(grids.times(jump_grid(teacher.space), straight, steps)[:-1])
+    jumps = torch.from_numpy(grid_times(jump_grid(teacher.space), straight, steps)[:-1])
     return [*teacher.path.time(straight.log_snr(jumps)).clamp(*teacher.path.ends).tolist(), 0.0]
 
 

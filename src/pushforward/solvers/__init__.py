@@ -2,9 +2,8 @@
 
 from pushforward.solvers.ddim import DDIM, Ancestral, Jump
 from pushforward.solvers.exponential import DEIS, DPM, IPNDM, SingleStep, UniPC
-from pushforward.solvers.names import as_solver, named, register
 from pushforward.solvers.runge_kutta import RK4, Adaptive, Euler, Heun, Midpoint
-from pushforward.solvers.solver import Solver
+from pushforward.solvers.solver import Solver, as_solver, named, register
 from pushforward.solvers.stochastic import DPMSDE, Churn, EulerMaruyama, PredictorCorrector
 
 __all__ = [

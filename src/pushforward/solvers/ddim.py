@@ -88,7 +88,7 @@ class Jump(Solver):
     @classmethod
     def of(cls, denoiser: Predictor) -> Jump:
         """The jumps that a map has learned: with new noise between them where it knows no other end than data."""
-        return cls(1.0 if getattr(denoiser, "only_to_data", False) else 0.0)
+        return cls(1.0 if getattr(getattr(denoiser, "sampling", None), "only_to_data", False) else 0.0)
 
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory

@@ -13,7 +13,6 @@ References:
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,8 +24,7 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.solvers.solver import Memory, Solver, over, whole
 
-Node = tuple[Tensor, Tensor]
-"""Where an estimate was made, lambda (n,) in float64, and the estimate (n, *shape)."""
+Node = tuple[Tensor, Tensor]  # Where an estimate was made, lambda (n,) in float64, and the estimate (n, *shape)
 
 _POINTS, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(16))
 
@@ -124,13 +122,19 @@ class _Multistep(Solver):
     grid = "log_snr"
     memory: int
     of: str
+    single_start = False
+    """Whether order 3 is reached by a first step of a single-step method."""
 
-    @abstractmethod
     def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
         """The state at s; the first node is at t."""
+        if self.of == "data" and len(nodes) == 2:
+            newer, older = nodes
+            ratio = (lambda_at(denoiser, s) - lambda_at(denoiser, t)) / (newer[0] - older[0])
+            return _halfway(denoiser, "data", x, t, s, nodes, over(ratio, newer[1]) * (newer[1] - older[1]))
+        return exponential_step(denoiser, self.of, x, t, s, nodes)
 
     def _start(self) -> SingleStep | None:
-        return None
+        return SingleStep(2, self.of) if self.single_start and self.order == 3 else None
 
     def calls(self, steps: int) -> int:
         return steps + (1 if self._start() and steps > 1 else 0)
@@ -150,11 +154,6 @@ def _halfway(denoiser: Predictor, kind: str, x: Tensor, t: Tensor, s: Tensor, no
     return exponential_step(denoiser, kind, x, t, s, [(nodes[0][0], nodes[0][1] + slope / 2)])
 
 
-def _slope(denoiser: Predictor, t: Tensor, s: Tensor, newer: Node, older: Node) -> Tensor:
-    ratio = (lambda_at(denoiser, s) - lambda_at(denoiser, t)) / (newer[0] - older[0])
-    return over(ratio, newer[1]) * (newer[1] - older[1])
-
-
 class DPM(_Multistep):
     """DPM-Solver++(2M) and (3M): the data extrapolated in lambda = log(alpha / sigma) from the steps before.
 
@@ -169,17 +168,10 @@ class DPM(_Multistep):
     """
 
     of = "data"
+    single_start = True
 
     def __init__(self, order: int = 2) -> None:
         self.order = self.memory = whole("DPM", "order", order, (1, 2, 3))
-
-    def _start(self) -> SingleStep | None:
-        return SingleStep(2, "data") if self.order == 3 else None
-
-    def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
-        if len(nodes) == 2:
-            return _halfway(denoiser, "data", x, t, s, nodes, _slope(denoiser, t, s, *nodes))
-        return exponential_step(denoiser, "data", x, t, s, nodes)
 
 
 class DEIS(_Multistep):
@@ -193,15 +185,10 @@ class DEIS(_Multistep):
     """
 
     of = "noise"
+    single_start = True
 
     def __init__(self, order: int = 3) -> None:
         self.order = self.memory = whole("DEIS", "order", order, (1, 2, 3))
-
-    def _start(self) -> SingleStep | None:
-        return SingleStep(2, "noise") if self.order == 3 else None
-
-    def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
-        return exponential_step(denoiser, "noise", x, t, s, nodes)
 
 
 _ADAMS = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
@@ -261,11 +248,6 @@ class UniPC(_Multistep):
             x = self._corrected(denoiser, before, then, t, new, earlier)
         nodes = [new, *earlier][: self.predictor_order]
         return self._move(denoiser, x, t, s, nodes), (x, t, nodes)
-
-    def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
-        if len(nodes) == 2:
-            return _halfway(denoiser, "data", x, t, s, nodes, _slope(denoiser, t, s, *nodes))
-        return exponential_step(denoiser, "data", x, t, s, nodes)
 
     @staticmethod
     def _corrected(denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, new: Node, nodes: list[Node]) -> Tensor:

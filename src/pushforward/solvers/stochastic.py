@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pushforward.denoisers import Condition, Predictor, shaped
+from pushforward.denoisers.denoiser import Condition, Predictor, shaped
 from pushforward.draws import Draws
 from pushforward.paths import solve, target
 from pushforward.solvers.ddim import DDIM

@@ -1,4 +1,4 @@
-"""Kills, power cuts and full disks at every point of a training."""
+"""Kills, power cuts and full disks at every point of a training; and processes that are forked together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from typing import Any
 from unittest.mock import patch
 
 import safetensors.torch
+import torch
 
 from pushforward.data import Dataset
 from pushforward.errors import CheckpointError
@@ -28,12 +30,10 @@ from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import contents, integrity
 from pushforward.training.checkpoint.digest import state_digest
 
-CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
-"""The functions of `os` after each of which a disk can stop."""
-DEATH = 9
-"""The exit status of a process that dies with its disk."""
-PAGE = 4096
-"""Bytes that are lost together."""
+# The functions of `os` after each of which a disk can stop
+CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "remove", "rmdir")
+DEATH = 9  # The exit status of a process that dies with its disk
+PAGE = 4096  # Bytes that are lost together
 
 
 def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = True) -> None:
@@ -107,7 +107,9 @@ class Disk:
         def call(*given: Any, **options: Any) -> None:
             self._alive()
             if name == "fsync":
-                self._flushed(given[0])
+                waiting = self._unflushed.pop(os.fstat(given[0]).st_ino, None)
+                if waiting is not None:
+                    os.close(waiting[0])
             else:
                 function(*given, **options)
             self._changed()
@@ -154,11 +156,6 @@ class Disk:
         number = path.stat().st_ino
         if number not in self._unflushed:
             self._unflushed[number] = os.open(path, os.O_RDWR), size
-
-    def _flushed(self, handle: int) -> None:
-        waiting = self._unflushed.pop(os.fstat(handle).st_ino, None)
-        if waiting is not None:
-            os.close(waiting[0])
 
     def _alive(self) -> None:
         if self.stopped:
@@ -218,11 +215,8 @@ def damage(folder: Path, number: int) -> tuple[tuple[str, ...], str]:
 
 Apart = Callable[[Callable[[], Any]], tuple[int, Any]]
 
-KINDS = ("save", "step")
-"""Within the writes of a checkpoint, and elsewhere: turns of a step, its end, and other writes."""
-SHARE = 0.75
-"""Of the events that are left, at most so many pass before a kill: a run that is resumed writes a few files less."""
-_CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "remove", "rmdir")
+KINDS = ("save", "step")  # Within the writes of a checkpoint, and elsewhere: turns of a step, its end, and other writes
+SHARE = 0.75  # Of the events that are left, at most so many pass before a kill: a run that is resumed writes a few files less
 
 
 class Killed(BaseException):
@@ -289,24 +283,15 @@ class Events:
             reply = yield move
 
     def _replaced(self) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
-        import safetensors.torch
-
-        yield from ((os, name, self._before(getattr(os, name))) for name in _CALLS)
-        yield io, "open", self._opened(io.open)
+        yield from ((os, name, self._noted(getattr(os, name))) for name in CALLS)
+        yield io, "open", self._noted(io.open, lambda mode="r", *_, **__: bool(set(mode) & set("wax+")))
         yield safetensors.torch, "save_file", self._saved(safetensors.torch.save_file)
 
-    def _before(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _noted(self, call: Callable[..., Any], counts: Callable[..., bool] = lambda *_, **__: True) -> Callable[..., Any]:
         def noted(path: Any, *arguments: Any, **named: Any) -> Any:
-            self.note(_kind(path, named.get("dir_fd")))
+            if counts(*arguments, **named):
+                self.note(_kind(path, named.get("dir_fd")))
             return call(path, *arguments, **named)
-
-        return noted
-
-    def _opened(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(path: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
-            if set(mode) & set("wax+"):
-                self.note(_kind(path))
-            return call(path, mode, *arguments, **named)
 
         return noted
 
@@ -456,3 +441,59 @@ def forked(work: Callable[[], Any]) -> tuple[int, Any]:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         file.seek(0)
         return status, json.loads(file.read() or b"null")
+
+
+LIMIT = 120.0  # Seconds that processes may take together
+Outcome = tuple[list[int], list[str], float]  # The exit code and the printed text of each process, and the seconds of all
+
+
+def together(count: int, work: Callable[[int], int | None], folder: str | Path, **environment: str) -> Outcome:
+    """Fork processes that each do ``work(rank)``, which returns an exit code or None for 0.
+
+    The process that calls this has computed no gradient, after which torch trains in no process that is forked.
+
+    Args:
+        count: How many.
+        work: What each does.
+        folder: Where each writes what it prints.
+        environment: Variables for all of them, besides those of torchrun.
+
+    Returns:
+        A code of 124 is that of a process which has not ended within two minutes, and was ended.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    shared = {"MASTER_ADDR": str(folder.resolve() / "store"), "MASTER_PORT": "0", "WORLD_SIZE": str(count), **environment}
+    began, children, codes = time.monotonic(), [_forked(rank, work, folder, shared) for rank in range(count)], dict[int, int]()
+    while len(codes) < count and time.monotonic() - began < LIMIT:
+        for rank, child in enumerate(children):
+            if rank not in codes and (done := os.waitpid(child, os.WNOHANG))[0]:
+                codes[rank] = os.waitstatus_to_exitcode(done[1])
+        time.sleep(0.02)
+    for rank in set(range(count)) - codes.keys():
+        os.kill(children[rank], signal.SIGKILL)
+        os.waitpid(children[rank], 0)
+        codes[rank] = 124
+    printed = [(folder / f"{rank}.txt").read_text(encoding="utf-8") for rank in range(count)]
+    return [codes[rank] for rank in range(count)], printed, time.monotonic() - began
+
+
+def _forked(rank: int, work: Callable[[int], int | None], folder: Path, shared: dict[str, str]) -> int:
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        torch.set_num_threads(torch.get_num_threads())  # renews the pool before backward passes race for it
+        os.environ.update(shared, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=shared["WORLD_SIZE"])
+        with (
+            (folder / f"{rank}.txt").open("w", buffering=1, encoding="utf-8") as file,
+            contextlib.redirect_stdout(file),
+            contextlib.redirect_stderr(file),
+        ):
+            try:
+                code = work(rank) or 0
+            except BaseException:
+                traceback.print_exc()
+    finally:
+        os._exit(code)

@@ -15,7 +15,7 @@ from torch import nn
 
 from pushforward.data import Dataset
 from pushforward.errors import Diverged
-from pushforward.evaluation.features import Features, fit_features
+from pushforward.evaluation.features import fit_features
 from pushforward.extractors import Extractor
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.table import Table
@@ -31,7 +31,12 @@ def sample_sets() -> list[Samples]:
     truth = SimpleNamespace(centres=centres, std=0.2, weights=np.full(3, 1 / 3))
     vectors = [centres[random.integers(3, size=EXAMPLES)] + 0.2 * random.standard_normal((EXAMPLES, 2)) for _ in range(3)]
     images = [np.clip(0.5 + 0.2 * random.standard_normal((EXAMPLES, SIDE * SIDE)), 0, 1) for _ in range(3)]
-    return [_samples(vectors, (2,), truth), _samples(images, (1, SIDE, SIDE), None), _table([_rows(random) for _ in range(3)])]
+    rows = [_rows(random) for _ in range(3)]
+    names, kinds = ("number", "other", "category", "target"), ("number", "number", "category", "boolean")
+    labels = (), (), ("low", "middle", "high"), ("no", "yes")
+    table = Table(_values(rows[0]), _values(rows[1]), names, kinds, labels, "target")
+    of_table = dataclasses.replace(_samples(rows, (7,), None), table=table)
+    return [_samples(vectors, (2,), truth), _samples(images, (1, SIDE, SIDE), None), of_table]
 
 
 def _rows(random: np.random.Generator) -> np.ndarray:
@@ -45,13 +50,6 @@ def _rows(random: np.random.Generator) -> np.ndarray:
 def _values(x: np.ndarray) -> np.ndarray:
     rows = x.astype(np.float32)
     return np.column_stack([rows[:, :2], rows[:, 2:5].argmax(1), rows[:, 5:].argmax(1)]).astype(np.float64)
-
-
-def _table(splits: Sequence[np.ndarray]) -> Samples:
-    names, kinds = ("number", "other", "category", "target"), ("number", "number", "category", "boolean")
-    labels = (), (), ("low", "middle", "high"), ("no", "yes")
-    table = Table(_values(splits[0]), _values(splits[1]), names, kinds, labels, "target")
-    return dataclasses.replace(_samples(splits, (7,), None), table=table)
 
 
 def _samples(splits: Sequence[np.ndarray], shape: tuple[int, ...], truth: object) -> Samples:
@@ -115,22 +113,15 @@ def check_metric(
     with law(thing, "the order of generated examples must not matter"):
         for name, score in scores.items():
             assert math.isclose(shuffled[name].number, score.number, rel_tol=1e-6, abs_tol=1e-9), f'"{name}" changes.'
-    _check_direction(thing, given, scores, (worse or _far)(given))
+    far = np.full_like(given.generated, 9 * np.abs(given.reference).max())
+    bad = thing(_with_generated(given, far if worse is None else worse(given)))
+    for name, score in scores.items():
+        sign = {"lower": -1, "higher": 1}.get(thing.scores[name].better or "", 0)
+        if name in bad and math.isfinite(bad[name].number):
+            with law(thing, f'"{name}" must not be better for worse examples'):
+                assert sign * score.number >= sign * bad[name].number, f"Good: {score}, worse: {bad[name]}."
     with law(thing, "examples that are not finite must be refused"):
         assert refuses(lambda: _with_generated(given, np.full_like(given.generated, np.nan)), Diverged)
-
-
-def _far(samples: Samples) -> np.ndarray:
-    return np.full_like(samples.generated, 9 * np.abs(samples.reference).max())
-
-
-def _check_direction(metric: Metric, samples: Samples, good: dict[str, Score], generated: np.ndarray) -> None:
-    bad = metric(_with_generated(samples, generated))
-    for name, score in good.items():
-        sign = {"lower": -1, "higher": 1}.get(metric.scores[name].better or "", 0)
-        if name in bad and math.isfinite(bad[name].number):
-            with law(metric, f'"{name}" must not be better for worse examples'):
-                assert sign * score.number >= sign * bad[name].number, f"Good: {score}, worse: {bad[name]}."
 
 
 def samples_of(
@@ -198,44 +189,31 @@ def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, dat
             assert features.extractor.describe()
             assert features.extractor.preprocessing(data.space)
         x = data.held_out.data_units(slice(FEATURES_EXAMPLES))
-        whole = _checked(part, features, x)
-        _check_batches(part, features, x, whole)
+        whole = features(x, FEATURES_EXAMPLES * 10)
+        with law(part, "it must give float64 (n, features), finite"):
+            assert whole.dtype == np.float64
+            assert whole.shape == (len(x), features.dims(FEATURES_EXAMPLES * 10))
+            assert np.isfinite(whole).all()
+        scale = max(1e-3, float(np.abs(whole).max()))
+        singly = np.concatenate([features(example[None], FEATURES_EXAMPLES * 10) for example in x])
+        turned = features(x.flip(0), FEATURES_EXAMPLES * 10)[::-1]
+        for name, changed in (("the others of its batch", singly), ("their order", turned)):
+            with law(part, f"an example's features must not depend on {name}"):
+                gap = float(np.abs(changed - whole).max()) / scale
+                assert gap < 1e-4, f"They differ by {gap:.1e} of the largest."
         for other, says in ((again, "the same data and seed must give"), (cached, "the cache must give")):
             with law(part, f"{says} the same features, bit for bit, and the same identity"):
                 assert np.array_equal(whole, other(x, FEATURES_EXAMPLES * 10)), "The features differ."
                 assert features.identity == other.identity, "The identities differ."
-    _check_identity(part, again)
-
-
-def _checked(part: Any, features: Features, x: torch.Tensor) -> np.ndarray:
-    whole = features(x, FEATURES_EXAMPLES * 10)
-    with law(part, "it must give float64 (n, features), finite"):
-        assert whole.dtype == np.float64
-        assert whole.shape == (len(x), features.dims(FEATURES_EXAMPLES * 10))
-        assert np.isfinite(whole).all()
-    return whole
-
-
-def _check_batches(part: Any, features: Features, x: torch.Tensor, whole: np.ndarray) -> None:
-    scale = max(1e-3, float(np.abs(whole).max()))
-    singly = np.concatenate([features(example[None], FEATURES_EXAMPLES * 10) for example in x])
-    turned = features(x.flip(0), FEATURES_EXAMPLES * 10)[::-1]
-    for name, other in (("the others of its batch", singly), ("their order", turned)):
-        with law(part, f"an example's features must not depend on {name}"):
-            gap = float(np.abs(other - whole).max()) / scale
-            assert gap < 1e-4, f"They differ by {gap:.1e} of the largest."
-
-
-def _check_identity(part: Any, features: Features) -> None:
-    network: nn.Module = features._network
+    network: nn.Module = again._network
     tensors = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point() and tensor.numel()]
-    before, identity = features.weights, features.identity
-    del features.weights
+    weights, identity = again.weights, again.identity
+    del again.weights
     if tensors:
         tensors[-1].view(-1)[0] += 1
     else:
-        features.tensors["mean"][0] += 1
+        again.tensors["mean"][0] += 1
     with law(part, "other weights must have another hash"):
-        assert features.weights != before
+        assert again.weights != weights
     with law(part, "rounding of weights must not change what identifies it, where its source is known"):
-        assert features.identity == identity or not features.determined
+        assert again.identity == identity or not again.determined

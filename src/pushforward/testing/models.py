@@ -81,11 +81,10 @@ def rebuilt(part: Any) -> Any:
 
 
 SHAPES: list[tuple[int, ...]] = [(2,), (17,), (1, 8, 8), (3, 13, 21), (4, 16, 16)]
+# Every kind of data: the shape of an example, and whether it has labels
 CASES: list[tuple[tuple[int, ...], bool]] = list(itertools.product(SHAPES, [False, True]))
-"""Every kind of data: the shape of an example, and whether it has labels."""
 IDS = ["x".join(map(str, shape)) + ("-labels" if labels else "") for shape, labels in CASES]
-IMAGES_ONLY = ("autoencoder",)
-"""Recipes that take images alone; this one receives no labels either."""
+IMAGES_ONLY = ("autoencoder",)  # Recipes that take images alone; this one receives no labels either
 
 
 def space_data(shape: tuple[int, ...], labels: bool, n: int = 70, seed: int = 0) -> Dataset:
@@ -181,16 +180,6 @@ def check_space(kind: type[Space], x: NDArray[Any]) -> None:
     with law(space, "a space must be rebuilt from its description"):
         assert space.shape == x.shape[1:]
         assert spec.build(spec.describe(space)) == space
-    _check_units(space, data)
-    _check_files(space, data)
-    with law(space, "an unscaled space must take data units as model units"):
-        wide = space.unscaled(tuple(side + 1 for side in space.shape))
-        ones = torch.ones(1, *wide.shape)
-        assert torch.equal(wide.to_model(ones), ones)
-        assert wide.bounds is None
-
-
-def _check_units(space: Space, data: torch.Tensor) -> None:
     exact, scale = data.double(), torch.from_numpy(space.scale).double()
     model = space.to_model(exact)
     with law(space, "model units must have mean 0, and `to_data` must invert `to_model`"):
@@ -203,9 +192,6 @@ def _check_units(space: Space, data: torch.Tensor) -> None:
     with law(space, "data must lie within the bounds"):
         low, high = space.bounds or (model, model)
         assert bool((model.float() >= low - 1e-4).all() and (model.float() <= high + 1e-4).all())
-
-
-def _check_files(space: Space, data: torch.Tensor) -> None:
     examples = space.quantise(data)
     with law(space, "a file must return the values that were written"):
         assert torch.equal(space.rounded(data), data)
@@ -216,13 +202,15 @@ def _check_files(space: Space, data: torch.Tensor) -> None:
         assert drawn.ndim == (2 if space.as_points else 4)
         assert len(drawn) == len(data)
         assert space.as_points or drawn.dtype == np.uint8
-
-
-BATCH = 16
+    with law(space, "an unscaled space must take data units as model units"):
+        wide = space.unscaled(tuple(side + 1 for side in space.shape))
+        ones = torch.ones(1, *wide.shape)
+        assert torch.equal(wide.to_model(ones), ones)
+        assert wide.bounds is None
 
 
 def check_method(
-    method: Method | Recipe | Callable[..., Method | Recipe], data: Dataset | None = None, *, size: int = BATCH
+    method: Method | Recipe | Callable[..., Method | Recipe], data: Dataset | None = None, *, size: int = 16
 ) -> None:
     """Check the laws of a method that need no training, in seconds.
 
@@ -247,61 +235,46 @@ def check_method(
     thing = thing.method if isinstance(thing, Recipe) else thing
     if not isinstance(thing, Method):
         raise TypeError(f"Expected a method, a recipe, or a function that makes one from a space, got {thing!r}.")
-    _check_players(thing)
+    with law(thing, "it must have players, and parameters for each"):
+        assert thing.players
+        assert all(list(player.parameters()) for player in thing.players.values())
+    owned = [id(p) for player in thing.players.values() for p in player.parameters()]
+    with law(thing, "players must share no parameter"):
+        assert len(owned) == len(set(owned))
+    with law(thing, "frozen parts must belong to no player"):
+        assert not set(owned) & {id(p) for part in thing.parts.values() for p in part.parameters()}
+    x, condition = _examples(data, slice(size))
+    batch = Batch(x, condition)
     if isinstance(thing, PrecomputesInputs):
-        _check_prepared(thing, data, size)
-    _check_turns(stirred(thing), data, size)
+        fields = fields_of(thing, x, condition)
+        half = fields_of(thing, *_examples(data, slice(size // 2, size)), size // 2)
+        with law(thing, "prepared inputs must depend on the example alone"):
+            for name, value in half.items():
+                torch.testing.assert_close(value, fields[name][size // 2 :], rtol=1e-4, atol=1e-4)
+        batch = Batch(fields.pop("x"), condition, fields)
+    first, second = (_turns(stirred(thing), batch) for _ in range(2))
+    with law(thing, "losses must yield players' names, with finite losses of no dimension"):
+        assert first
+        for player, loss, _ in first:
+            assert player in thing.players, f'"{player}" is no player.'
+            assert loss.shape == (), f"A loss has the shape {tuple(loss.shape)}."
+            assert math.isfinite(float(loss))
+    with law(thing, "each loss must reach its player's parameters"):
+        for player, _, slope in first:
+            assert slope > 0, f'No gradient reaches "{player}".'
+    with law(thing, "losses must be a function of batch, now and weights alone"):
+        assert [float(loss) for _, loss, _ in first] == [float(loss) for _, loss, _ in second]
     with law(thing, "its description must rebuild it"):
         again, tensors = rebuilt(thing), thing.state_dict()
         assert {name: part.shape for name, part in again.state_dict().items()} == {n: t.shape for n, t in tensors.items()}
-    _check_samples(thing, stirred(thing).transport(), data)
-
-
-def _check_players(method: Method) -> None:
-    with law(method, "it must have players, and parameters for each"):
-        assert method.players
-        assert all(list(player.parameters()) for player in method.players.values())
-    owned = [id(p) for player in method.players.values() for p in player.parameters()]
-    with law(method, "players must share no parameter"):
-        assert len(owned) == len(set(owned))
-    with law(method, "frozen parts must belong to no player"):
-        assert not set(owned) & {id(p) for part in method.parts.values() for p in part.parameters()}
-
-
-def _check_turns(method: Method, data: Dataset, size: int) -> None:
-    batch = _batch(method, data, size)
-    first, second = (_turns(copy.deepcopy(method), batch) for _ in range(2))
-    with law(method, "losses must yield players' names, with finite losses of no dimension"):
-        assert first
-        for player, loss, _ in first:
-            assert player in method.players, f'"{player}" is no player.'
-            assert loss.shape == (), f"A loss has the shape {tuple(loss.shape)}."
-            assert math.isfinite(float(loss))
-    with law(method, "each loss must reach its player's parameters"):
-        for player, _, slope in first:
-            assert slope > 0, f'No gradient reaches "{player}".'
-    with law(method, "losses must be a function of batch, now and weights alone"):
-        assert [float(loss) for _, loss, _ in first] == [float(loss) for _, loss, _ in second]
-
-
-def _batch(method: Method, data: Dataset, size: int) -> Batch:
-    x, condition = _examples(data, slice(size))
-    if not isinstance(method, PrecomputesInputs):
-        return Batch(x, condition)
-    fields = fields_of(method, x, condition)
-    return Batch(fields.pop("x"), condition, fields)
+    transport = stirred(thing).transport()
+    _check_drawn(thing, transport.sample(4, seed=7), data.space)
+    with law(thing, "sample i must come from seed + i alone"):
+        check_seeds(transport)
 
 
 def _examples(data: Dataset, index: slice) -> tuple[Tensor, Condition]:
     return data.space.to_model(data.train.data_units(index)), data.train.condition(data.space.conditions, index)
-
-
-def _check_prepared(method: PrecomputesInputs, data: Dataset, size: int) -> None:
-    whole = fields_of(method, *_examples(data, slice(size)))
-    half = fields_of(method, *_examples(data, slice(size // 2, size)), size // 2)
-    with law(method, "prepared inputs must depend on the example alone"):
-        for name, value in half.items():
-            torch.testing.assert_close(value, whole[name][size // 2 :], rtol=1e-4, atol=1e-4)
 
 
 def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
@@ -317,14 +290,11 @@ def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
     return turns
 
 
-def _check_samples(method: Method, transport: Transport, data: Dataset) -> None:
-    x, space = transport.sample(4, seed=7), data.space
+def _check_drawn(method: Method, x: Tensor, space: Space) -> None:
     with law(method, "samples must be finite, of the shape of the data and within its bounds"):
-        assert x.shape == (4, *space.shape)
+        assert x.shape[1:] == torch.Size(space.shape)
         assert torch.isfinite(x).all()
         assert space.levels is None or (x.min() >= 0 and x.max() <= 1)
-    with law(method, "sample i must come from seed + i alone"):
-        check_seeds(transport)
 
 
 def check_seeds(transport: Transport) -> None:
@@ -354,8 +324,7 @@ def stirred(method: Method) -> Method:
 
 
 State = tuple[Mapping[str, Mapping[str, Tensor]], dict[str, Any]]
-FEW = 4
-"""Steps of a sampler, at most, where a law is not of its steps."""
+FEW = 4  # Steps of a sampler, at most, where a law is not of its steps
 
 
 def final_state(folder: Path) -> State:
@@ -423,15 +392,11 @@ def check_stored(trained: Trained) -> None:
 
 def check_sampled(trained: Trained) -> Tensor:
     """Samples have the shape of the data, are finite and within bounds, and are the same after loading; returns five."""
-    space = trained.data.space
     x = trained.run.transport.sample(5, seed=7)
     with law(trained.run.method, "a loaded run must draw the samples of the run that was trained"):
         mine, whole = (in_few_steps(run.transport).sample(5, seed=7) for run in (trained.run, trained.whole))
         assert torch.equal(mine, whole)
-    with law(trained.run.method, "samples must be finite, of the shape of the data and within its bounds"):
-        assert x.shape == (5, *space.shape)
-        assert torch.isfinite(x).all()
-        assert space.levels is None or (x.min() >= 0 and x.max() <= 1)
+    _check_drawn(trained.run.method, x, trained.data.space)
     return x
 
 

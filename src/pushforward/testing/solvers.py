@@ -18,10 +18,11 @@ from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import VE, VP, Coefficients, Cosine, Linear, Narrowed, Path, Shifted, Tabulated, convert, linear_betas
 from pushforward.solvers import Solver
-from pushforward.solvers.grids import times
+from pushforward.solvers.solver import grid_times
 from pushforward.testing.models import built, law, rebuilt, refuses
 from pushforward.transports import Flow
 
+# At least one path of every class of the package
 EVERY_PATH: dict[str, Path] = {
     "linear": Linear(),
     "cosine": Cosine(),
@@ -33,7 +34,6 @@ EVERY_PATH: dict[str, Path] = {
     "shifted-vp": Shifted(VP(), 0.3),
     "narrowed": Narrowed(VP(), 0.01, 0.9),
 }
-"""At least one path of every class of the package."""
 
 
 def pairs(path: Path, n: int = 33) -> tuple[Tensor, Tensor, Coefficients, Tensor]:
@@ -63,9 +63,21 @@ def check_path(path: Path | type[Path]) -> None:
     thing: Path = built(path, Path)
     with law(thing, "its ends must lie in [0, 1], the first before the second"):
         assert 0 <= thing.ends[0] < thing.ends[1] <= 1
-    _check_derivatives(thing)
-    _check_log_snr(thing)
-    t = _times(thing, 61)
+    # knots of a table have one-sided second derivatives only, so the times avoid them
+    t = (torch.linspace(*thing.ends, 50, dtype=torch.float64) * 0.997 + 0.0011).clamp(*thing.ends).requires_grad_()
+    k = thing.at(t)
+    with law(thing, "its derivatives must be those of its coefficients"):
+        for value, derivative in ((k.alpha, k.dalpha), (k.sigma, k.dsigma)):
+            # adding 0 t gives a constant its zero derivative
+            (slope,) = torch.autograd.grad((value + 0 * t).sum(), t, retain_graph=True)
+            torch.testing.assert_close(derivative, slope, rtol=1e-9, atol=1e-11)
+    t = torch.linspace(*thing.ends, 61, dtype=torch.float64)
+    k, log_snr = thing.at(t), thing.log_snr(t)
+    with law(thing, "its log-SNR must be that of its coefficients and fall"):
+        torch.testing.assert_close(log_snr, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8)
+        assert (log_snr.diff() < 0).all()
+    with law(thing, "time(log_snr(t)) must be t"):
+        torch.testing.assert_close(thing.time(log_snr), t, rtol=1e-9, atol=1e-10)
     with law(thing, "single precision must stay close to double precision"):
         for single, double in zip(vars(thing.at(t.float())).values(), vars(thing.at(t)).values(), strict=True):
             assert single.dtype == torch.float32
@@ -76,35 +88,9 @@ def check_path(path: Path | type[Path]) -> None:
         assert torch.equal(rebuilt(thing).at(t).alpha, thing.at(t).alpha)
 
 
-def _times(path: Path, n: int) -> Tensor:
-    return torch.linspace(*path.ends, n, dtype=torch.float64)
-
-
-def _check_derivatives(path: Path) -> None:
-    # knots of a table have one-sided second derivatives only, so the times avoid them
-    t = (_times(path, 50) * 0.997 + 0.0011).clamp(*path.ends).requires_grad_()
-    k = path.at(t)
-    with law(path, "its derivatives must be those of its coefficients"):
-        for value, derivative in ((k.alpha, k.dalpha), (k.sigma, k.dsigma)):
-            # adding 0 t gives a constant its zero derivative
-            (slope,) = torch.autograd.grad((value + 0 * t).sum(), t, retain_graph=True)
-            torch.testing.assert_close(derivative, slope, rtol=1e-9, atol=1e-11)
-
-
-def _check_log_snr(path: Path) -> None:
-    t = _times(path, 61)
-    k, value = path.at(t), path.log_snr(t)
-    with law(path, "its log-SNR must be that of its coefficients and fall"):
-        torch.testing.assert_close(value, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8)
-        assert (value.diff() < 0).all()
-    with law(path, "time(log_snr(t)) must be t"):
-        torch.testing.assert_close(path.time(path.log_snr(t)), t, rtol=1e-9, atol=1e-10)
-
-
+# The paths that solvers are measured on
 PATHS: dict[str, Path] = {"vp": VP(), "linear": Linear(), "cosine": Cosine(), "ve": VE(0.02, 20)}
-"""The paths that solvers are measured on."""
-START, STOP = -6.0, 7.0
-"""The log-SNR between which orders are measured; no coefficient is nearly singular there."""
+START, STOP = -6.0, 7.0  # The log-SNR between which orders are measured; no coefficient is nearly singular there
 
 
 class Mixture(nn.Module):
@@ -119,8 +105,7 @@ class Mixture(nn.Module):
     def __init__(self, path: Path, centres: Sequence[Sequence[float]] | Tensor, std: float) -> None:
         super().__init__()
         self.path, self.std = path, std
-        self.centres: Tensor
-        self.register_buffer("centres", torch.as_tensor(centres, dtype=torch.float64))
+        self.centres = nn.Buffer(torch.as_tensor(centres, dtype=torch.float64))
         d = self.centres.shape[1]
         self.space: Space = VectorSpace(shape=(d,), mean=(0.0,) * d, std=(1.0,) * d)
 
@@ -172,13 +157,13 @@ class _Quick(Draws):
     """Normal numbers from one generator for all rows: a hundred times cheaper than a key for each block, where none is needed."""
 
     def __init__(self, seed: int, rows: int) -> None:
-        self.rows, self._random = rows, np.random.Generator(np.random.Philox(seed))
+        self.n, self._random = rows, np.random.Generator(np.random.Philox(seed))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        return torch.from_numpy(self._random.standard_normal((self.rows, *shape), dtype=np.float32))
+        return torch.from_numpy(self._random.standard_normal((self.n, *shape), dtype=np.float32))
 
     def uniform(self) -> Tensor:
-        return torch.from_numpy(self._random.random(self.rows, dtype=np.float32))
+        return torch.from_numpy(self._random.random(self.n, dtype=np.float32))
 
     def stream(self, name: str, every: int = 1) -> Draws:
         return self
@@ -283,7 +268,14 @@ def check_solver(
         TypeError: If it is no solver.
     """
     thing: Solver = built(solver, Solver)
-    _check_settings(thing)
+    with law(thing, "its description must rebuild it"):
+        assert vars(rebuilt(thing)) == vars(thing)
+    with law(thing, "its grid must be a known one"):
+        assert len(grid_times(thing.grid, VP(), 3)) == 4
+    before = copy.deepcopy(vars(thing))
+    Flow(ring(VP()), thing, 3).sample(2)
+    with law(thing, "a solve must leave it unchanged: values of earlier steps belong in its memory"):
+        assert vars(thing) == before
     _check_samples(thing)
     for count in (2, 7):
         check_calls(thing, count)
@@ -292,17 +284,6 @@ def check_solver(
     elif not thing.adaptive:
         for path in ("vp", "linear"):
             check_order(thing, path, steps, tolerance)
-
-
-def _check_settings(solver: Solver) -> None:
-    with law(solver, "its description must rebuild it"):
-        assert vars(rebuilt(solver)) == vars(solver)
-    with law(solver, "its grid must be a known one"):
-        assert len(times(solver.grid, VP(), 3)) == 4
-    before = copy.deepcopy(vars(solver))
-    Flow(ring(VP()), solver, 3).sample(2)
-    with law(solver, "a solve must leave it unchanged: values of earlier steps belong in its memory"):
-        assert vars(solver) == before
 
 
 def _check_samples(solver: Solver) -> None:

@@ -10,8 +10,7 @@ from typing import Any
 
 from pushforward.trackers.tracker import FOLDER, Tracker, imported
 
-LONGEST = 500
-"""Characters of a parameter that are stored."""
+LONGEST = 500  # Characters of a parameter that are stored
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 

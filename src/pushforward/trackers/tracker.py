@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pushforward import errors
-from pushforward.errors import UsageError
 from pushforward.registries import TRACKERS
 
-FOLDER = "trackers"
-"""The folder, within a run's, where trackers of this machine write; nothing in it is read."""
+FOLDER = "trackers"  # The folder, within a run's, where trackers of this machine write; nothing in it is read
 
 
 class Tracker(ABC):
@@ -96,29 +94,13 @@ def trackers_of(given: str | Tracker | Iterable[str | Tracker] | None) -> tuple[
         given: Names, also between commas, or objects of one's own; None for none.
 
     Raises:
-        UsageError: For an unknown name, one that stands twice, or a text that names none.
+        UsageError: For an unknown name.
         MissingExtra: If a tracker's library is not installed.
     """
     if given is None:
         return ()
-    words = (
-        given.replace(" ", "").split(",") if isinstance(given, str) else [given] if isinstance(given, Tracker) else list(given)
-    )
-    trackers = [_tracker(word) for word in words if word != ""]
-    if isinstance(given, str) and not trackers:
-        raise UsageError(f'`trackers` names no tracker, got "{given}". Known: {", ".join(TRACKERS)}; or leave it out.')
-    names = [tracker.name for tracker in trackers]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise UsageError(f"`trackers` names {min(twice)} twice: name each tracker once.")
+    words = given.replace(" ", "").split(",") if isinstance(given, str) else [given] if isinstance(given, Tracker) else given
+    trackers = tuple(word if isinstance(word, Tracker) else TRACKERS.find(word)() for word in words if word != "")
     for tracker in trackers:
         tracker.check()
-    return tuple(trackers)
-
-
-def _tracker(given: str | Tracker) -> Tracker:
-    if isinstance(given, Tracker):
-        return given
-    if not isinstance(given, str):
-        raise UsageError(f'Expected a tracker, such as "tensorboard" or an object of a subclass of Tracker; got {given!r}.')
-    tracker: Tracker = TRACKERS.find(given)()
-    return tracker
+    return trackers

@@ -12,12 +12,12 @@ import torch
 from pushforward import recipes
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
-from pushforward.denoisers import has_jump
-from pushforward.devices import device_named
+from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.recipes import Recipe
+from pushforward.runtime import device_named
 from pushforward.trackers import trackers_of
 from pushforward.training.distributed.process_group import check_devices, joined
 from pushforward.training.distributed.processes import Processes

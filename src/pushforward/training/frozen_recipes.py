@@ -17,11 +17,11 @@ from pushforward import recipes
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset, ImageSpace, Space, VectorSpace, dataset_of
 from pushforward.data.core.train_hashes import Seen
-from pushforward.devices import device_named
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import HasAutoencoder
 from pushforward.recipes.recipe import Recipe
+from pushforward.runtime import device_named
 from pushforward.training.loop.model_setup import close
 from pushforward.training.runs.learned_solvers import described_sampler
 from pushforward.training.runs.precompute import prepared

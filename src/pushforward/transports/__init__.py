@@ -7,11 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.lazy import exports
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
-    from pushforward.transports.flow import Flow, Invertible, Stepped, has_levels, has_steps
-    from pushforward.transports.latent import Autoencoder, Latent, Map, inner_of, with_inner
+    from pushforward.transports.flow import (
+        Autoencoder,
+        Flow,
+        Invertible,
+        Latent,
+        Map,
+        Stepped,
+        has_levels,
+        has_steps,
+        inner_of,
+        with_inner,
+    )
     from pushforward.transports.transport import BATCH, ConditionLike, Transport, as_examples, check_transport
 
 __all__ = [
@@ -35,8 +45,18 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "flow": ("Flow", "Invertible", "Stepped", "has_levels", "has_steps"),
-        "latent": ("Autoencoder", "Latent", "Map", "inner_of", "with_inner"),
+        "flow": (
+            "Autoencoder",
+            "Flow",
+            "Invertible",
+            "Latent",
+            "Map",
+            "Stepped",
+            "has_levels",
+            "has_steps",
+            "inner_of",
+            "with_inner",
+        ),
         "transport": ("BATCH", "ConditionLike", "Transport", "as_examples", "check_transport"),
     },
 )

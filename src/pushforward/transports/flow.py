@@ -1,4 +1,4 @@
-"""A transport in steps: a denoiser, moved from noise to data by a solver."""
+"""Transports in steps, by a denoiser and a solver; in one call; and to codes, which an autoencoder decodes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pushforward import spec
 from pushforward.arguments import whole
-from pushforward.denoisers import Condition, Predictor, check_predictor, has_jump, trained
+from pushforward.data.spaces import Space
+from pushforward.denoisers.denoiser import Condition, Predictor, call, check_predictor, has_jump, trained
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Source, training_noise
-from pushforward.solvers import Solver, as_solver, grids
-from pushforward.solvers.learned import LearnedTable, TableCache
-from pushforward.solvers.solver import stepped
-from pushforward.solvers.table import NotAffine, Table
-from pushforward.transports.transport import ConditionLike, Transport, as_examples, finite
+from pushforward.solvers import Solver, as_solver
+from pushforward.solvers.solver import grid_times, stepped
+from pushforward.solvers.table import LearnedTable, NotAffine, Table, TableCache
+from pushforward.transports.transport import ConditionLike, Transport, as_examples, device_of, finite
 
-MOST_STEPS = 10_000
-"""Steps of a flow, ten times those of the longest published samplers; a damaged run cannot ask for more."""
+MOST_STEPS = 10_000  # Steps of a flow, ten times those of the longest published samplers; a damaged run cannot ask for more
 
 
 class Flow(Transport):
@@ -37,7 +36,7 @@ class Flow(Transport):
         denoiser: A `Denoiser`, guided or not.
         solver: How a step is made, or the name of a solver, such as "heun" or "dpm:3".
         steps: How many.
-        grid: Where they fall: a name of `pushforward.solvers.grids.GRIDS`, None for the one that suits the solver, or the
+        grid: Where they fall: a name of `pushforward.solvers.solver.GRIDS`, None for the one that suits the solver, or the
             N + 1 falling times themselves, the last of them 0 (a learned grid).
         learned: Coefficients to use on these times in place of the solver's own (`pushforward.transports.learned_steps`).
             Along other times, as in `encode` and `solve`, the solver's are used.
@@ -63,7 +62,7 @@ class Flow(Transport):
             raise UsageError(f"`steps` is at most {MOST_STEPS:,}, got {self.steps:,}: samples would take hours.")
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
-        self._times = grids.times(self._where(), denoiser.path, self.steps)
+        self._times = grid_times(self._where(), denoiser.path, self.steps)
         self.learned = learned
         self._tables = TableCache(solver, learned)
         self._width_at_start = float(self._edge().sigma)
@@ -83,7 +82,7 @@ class Flow(Transport):
             raise UsageError("A learned table holds for the times that it was learned with: flow.with_table(table).")
 
     def _where(self) -> str | Sequence[float]:
-        learned = getattr(trained(self.denoiser), "grid", None) if self.solver.jumps else None
+        learned = getattr(getattr(trained(self.denoiser), "sampling", None), "grid", None) if self.solver.jumps else None
         of_data = self.source is not None and getattr(self.solver, "of", None) == "data"
         # from other data than noise these solvers of the ODE need no noise levels, but their own grid does
         return self.grid or learned or ("time" if of_data else self.solver.grid)
@@ -92,8 +91,7 @@ class Flow(Transport):
         arguments = {name: value for name, value in spec.describe(self.solver).items() if name not in ("part", "opaque")}
         given = ", ".join(f"{name}={value}" for name, value in arguments.items())
         grid = self._where()
-        where = grid if isinstance(grid, str) else "given times"
-        where = where if self.learned is None else "given times, with a learned table"
+        where = (grid if isinstance(grid, str) else "given times") + (", with a learned table" if self.learned else "")
         inner = trained(self.denoiser)
         model = type(self.denoiser).__name__ if inner is None else f"{inner.prediction} on {type(inner.path).__name__}"
         guided = "" if inner is None or inner is self.denoiser else f", {type(self.denoiser).__name__}"
@@ -126,11 +124,10 @@ class Flow(Transport):
         return self._counted() if isinstance(table, NotAffine) else table.calls(self.denoiser)
 
     def _counted(self) -> int:
-        counted = _Counted(self.denoiser, dry=not self.solver.adaptive)
-        shape = self.noise_shape if self.solver.adaptive else (1,)
+        counted = _Counted(self.denoiser)
         with torch.no_grad():
             draws = ExampleDraws(0, 1, device=self.device)
-            state = self._at_start(draws.normal(shape))
+            state = self._at_start(draws.normal(self.noise_shape))
             self._last(stepped(self.solver, counted, state, self._times, self.conditions(1, None, 0), draws))
         return counted.count
 
@@ -163,9 +160,6 @@ class Flow(Transport):
         if log_snr != -math.inf:
             raise UsageError(f"The path {type(path).__name__} ends at t = 1, where there is only noise; got {t}.")
         return True
-
-    def _width(self, t: float, s: float) -> float:
-        return float(self._edge(t).sigma / self._edge(s).sigma)
 
     def walk(
         self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
@@ -219,9 +213,9 @@ class Flow(Transport):
         if start == stop:
             return x
         if self._beyond(start):
-            return self.solve(x * self._width(high, start), high, stop, condition, draws)
+            return self.solve(x * float(self._edge(high).sigma / self._edge(start).sigma), high, stop, condition, draws)
         if self._beyond(stop):
-            return self.solve(x, start, high, condition, draws) * self._width(stop, high)
+            return self.solve(x, start, high, condition, draws) * float(self._edge(stop).sigma / self._edge(high).sigma)
         if start == 0:
             x, start = x * float(self._edge(low).alpha), low
         if stop == 0 and (start <= low or self.steps == 1):
@@ -274,14 +268,14 @@ class Flow(Transport):
 
 
 class _Counted:
-    """A denoiser that counts network evaluations of one example; a dry one calls no network."""
+    """A denoiser that counts network evaluations of one example."""
 
-    def __init__(self, denoiser: Predictor, dry: bool) -> None:
-        self.denoiser, self.path, self.space, self.dry, self.count = denoiser, denoiser.path, denoiser.space, dry, 0
+    def __init__(self, denoiser: Predictor) -> None:
+        self.denoiser, self.path, self.space, self.count = denoiser, denoiser.path, denoiser.space, 0
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         self.count += self.denoiser.calls(float(t[0]))
-        return torch.zeros_like(x_t) if self.dry else self.denoiser.predict(kind, x_t, t, condition)
+        return self.denoiser.predict(kind, x_t, t, condition)
 
     def calls(self, t: float = 0.5) -> int:
         return self.denoiser.calls(t)
@@ -293,7 +287,6 @@ class Invertible(Protocol):
 
     def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
         """The noise (n, *noise_shape) that is moved to the data x (n, *shape), x in data units."""
-        ...
 
 
 @runtime_checkable
@@ -308,22 +301,18 @@ class Stepped(Protocol):
     @property
     def times(self) -> np.ndarray:
         """The N + 1 falling times, the last 0."""
-        ...
 
     @property
     def source(self) -> Source | None:
         """The source of noise; None is standard normal, where its times are noise levels."""
-        ...
 
     def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Any:
         """The same model under another solver."""
-        ...
 
     def walk(
         self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
     ) -> Iterator[tuple[float, Tensor]]:
         """(time, state) after each step."""
-        ...
 
 
 def has_steps(transport: object) -> TypeGuard[Flow]:
@@ -334,3 +323,166 @@ def has_steps(transport: object) -> TypeGuard[Flow]:
 def has_levels(transport: object) -> TypeGuard[Flow]:
     """Whether a transport's states are data with standard normal noise, so that they have noise levels and densities."""
     return isinstance(transport, Stepped) and transport.source is None
+
+
+class Observed(Protocol):
+    """How data lies around a decoder's mean; a likelihood (`pushforward.methods.likelihoods`) is such a module."""
+
+    def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
+        """A draw from p(x | z) in model units, by standard normal noise, (n, *shape) all."""
+
+
+class Map(Transport):
+    """One network call: a GAN's generator, a VAE's decoder, a distilled student.
+
+    Args:
+        network: ``network(z, None, condition) -> x`` in model units.
+        space: The data's shape and units.
+        noise_shape: The shape of the noise of one sample.
+        likelihood: Of data given a decoder's output. Samples are then draws from it; where no draws are given, as
+            in interpolation and inversion, the output is the mean. With None the output is the sample.
+    """
+
+    def __init__(self, network: nn.Module, space: Space, noise_shape: Sequence[int], likelihood: Observed | None = None) -> None:
+        super().__init__()
+        self.network, self.space, self.noise_shape = network, space, tuple(noise_shape)
+        self.likelihood = likelihood
+
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """The network's output; with draws, a draw from the likelihood around it where there is one."""
+        x = call(self.network, z, None, condition)
+        if self.likelihood is None or draws is None:
+            return x
+        return self.likelihood.sample(x, draws.normal(self.space.shape))
+
+    def facts(self) -> dict[str, str]:
+        drawn = {} if self.likelihood is None else {"samples": f"drawn from the {type(self.likelihood).__name__} likelihood"}
+        return super().facts() | drawn
+
+    @property
+    def calls(self) -> int:
+        return 1
+
+
+class Autoencoder(nn.Module):
+    """An encoder and a decoder, between data in model units and a latent.
+
+    Args:
+        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along the first axis.
+        decoder: ``decoder(latent, None, condition) -> x``.
+        space: The data's shape and units, with the conditions that both receive.
+        standard: Whether codes of all examples together are meant to lie as N(0, 1) does, as those of a VAE are.
+        likelihood: From which samples are drawn around the decoder's output; with None the output is the sample.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, space: Space, standard: bool = True, likelihood: Observed | None = None
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.space, self.standard = encoder, decoder, space, standard
+        self.likelihood = likelihood
+
+    def moments(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """Means and log-variances of the codes (n, 2 c, ...) of data in model units."""
+        return call(self.encoder, x, None, self._own(condition))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return device_of(self)
+
+    def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The mean code (n, c, ...) of data in model units."""
+        return self.moments(x, condition).chunk(2, dim=1)[0]
+
+    def decode(self, latent: Tensor, condition: Condition = None) -> Tensor:
+        """Data in model units from codes."""
+        return call(self.decoder, latent, None, self._own(condition))
+
+    def drawn(self, x: Tensor, draws: Draws | None) -> Tensor:
+        """A draw around decoded data x in model units; x itself without draws, or without a likelihood."""
+        if self.likelihood is None or draws is None:
+            return x
+        return self.likelihood.sample(x, draws.stream("decoder").normal(self.space.shape))
+
+    def _own(self, condition: Condition) -> Condition:
+        names = self.space.conditions
+        missing = [name for name in names if condition is None or name not in condition]
+        if missing:
+            what = " and ".join(missing)
+            raise UsageError(f"This autoencoder receives {what}, so data has a code only together with its {what}: name it.")
+        return {name: condition[name] for name in names} if condition and names else None
+
+
+class Latent(Transport):
+    """A transport to codes, followed by a decoder.
+
+    Args:
+        inner: A transport whose space is the codes'.
+        autoencoder: From codes to data.
+    """
+
+    def __init__(self, inner: Transport, autoencoder: Autoencoder) -> None:
+        super().__init__()
+        self.inner, self.autoencoder = inner, autoencoder
+        self.space = autoencoder.space.with_conditions(inner.space.conditions)
+        self.noise_shape = inner.noise_shape
+
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """decode(inner(z)); with draws, a draw from the decoder's likelihood where the autoencoder has one."""
+        return self.autoencoder.drawn(self.decode(self.inner(z, condition, draws), condition), draws)
+
+    def decode(self, codes: Tensor, condition: Condition = None) -> Tensor:
+        """Data in model units from codes in their own model units."""
+        return self.autoencoder.decode(self.inner.space.to_data(codes), condition)
+
+    def noise(self, draws: Draws) -> Tensor:
+        return self.inner.noise(draws)
+
+    def codes(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The mean codes of data x (n, *shape), data units, in the codes' data units."""
+        with torch.no_grad():
+            return self.autoencoder.encode(self.space.to_model(as_examples(self.space, x).to(self.device)), condition)
+
+    def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
+        """The noise that is moved to data x (n, *shape), data units, through its mean code.
+
+        Raises:
+            UsageError: For an inner transport that cannot be inverted.
+        """
+        if not isinstance(self.inner, Invertible):
+            raise UsageError(
+                f"The model in this latent space ({type(self.inner).__name__}) moves noise in one call and has no inverse."
+            )
+        given = self.read(len(x), condition)
+        return self.inner.encode(self.codes(x, given), given)
+
+    def trajectory(self, n: int, condition: ConditionLike = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
+        """(t, decoded x_t) from t_max to 0 for the samples that `sample` draws, in data units.
+
+        Raises:
+            UsageError: For an inner transport without steps.
+        """
+        if not has_steps(self.inner):
+            raise UsageError("A one-call model has no steps to show.")
+        with torch.no_grad():
+            given = self.conditions(n, condition, seed)
+        for t, codes in self.inner.trajectory(n, given, seed=seed):
+            with torch.no_grad():
+                x = self.autoencoder.decode(codes.to(self.device), given)
+                decoded = self.space.to_data(finite(x)).cpu()
+            yield t, decoded
+
+    @property
+    def calls(self) -> int:
+        return self.inner.calls + 1
+
+
+def inner_of(transport: Transport) -> Transport:
+    """The transport that moves the noise: itself, or the one in the latent space of a `Latent`."""
+    return transport.inner if isinstance(transport, Latent) else transport
+
+
+def with_inner(transport: Transport, inner: Transport) -> Transport:
+    """The transport with ``inner`` in place of the one that moves the noise; see `inner_of`."""
+    return Latent(inner, transport.autoencoder) if isinstance(transport, Latent) else inner

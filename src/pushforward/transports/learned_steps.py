@@ -2,7 +2,7 @@
 
 Its many-step samples are the targets that few steps from the same noise should reproduce; the network stays frozen. Of a grid
 N - 1 numbers are learned, the shares of the log-SNR that the steps take; of a table in the general form
-(`pushforward.solvers.learned`) (K + 1)(K + 2) / 2 coefficients and K times for K calls.
+(`pushforward.solvers.table`) (K + 1)(K + 2) / 2 coefficients and K times for K calls.
 
 References:
     Tong et al., Learning to Discretize Denoising Diffusion ODEs (LD3, 2024); Sabour et al., Align Your Steps (2024); Shaul et
@@ -15,23 +15,22 @@ import contextvars
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pushforward.denoisers import Condition, Predictor, TimeColumns, Wrapped, columns_of, condition_at, evaluate
+from pushforward.denoisers.denoiser import Condition, Predictor, TimeColumns, Wrapped, columns_of, condition_at, evaluate
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.solvers.grids import GRIDS
-from pushforward.solvers.learned import General, LearnedTable, general
-from pushforward.solvers.table import compile_table
+from pushforward.solvers.solver import GRIDS
+from pushforward.solvers.table import General, LearnedTable, compile_table, general
 from pushforward.transports import Flow, Transport
 
-SEED = 500_000_000
-"""The first seed of the noise that grids are learned on; samples and repeats of evaluations start far below."""
+SEED = 500_000_000  # The first seed of the noise that grids are learned on; samples and repeats of evaluations start far below
+# From standard noise (n, *shape) and its condition to the data at the end of a solve, model units
 Solve = Callable[[Tensor, Condition], Tensor]
-"""From standard noise (n, *shape) and its condition to the data at the end of a solve, model units."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,8 @@ def learn_grid(
     refuse_others(flow, "grid")
     teacher = teacher or teacher_of(flow)
     learn, judge = (Pairs.of(flow, teacher, count, first) for count, first in ((n, seed), (-(-n // 3), seed + n)))
-    parameters = Shares(_best_start(flow, learn, batch))
+    tried = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in GRIDS)]
+    parameters = Shares(min(tried, key=lambda candidate: learn.error(along(candidate), batch)))
     optimizer = torch.optim.Adam(parameters.parameters(), lr=lr)
     before = judge.error(along(flow), batch)
     best, least, error = flow.times.tolist(), before, before
@@ -105,11 +105,6 @@ def learn_grid(
         if watch is not None:
             watch(i + 1, error)
     return LearnedGrid(best, before, least)
-
-
-def _best_start(flow: Flow, pairs: Pairs, batch: int) -> Flow:
-    tried = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in GRIDS)]
-    return min(tried, key=lambda candidate: pairs.error(along(candidate), batch))
 
 
 def teacher_of(flow: Flow) -> Flow:
@@ -202,14 +197,12 @@ class Pairs:
         return float(self.distances(solve, batch).double().mean().sqrt())
 
 
+# The first seed of the noise that tables are learned on; that of samples, evaluations and grids lies below
 TABLE_LEARNING_SEED = 600_000_000
-"""The first seed of the noise that tables are learned on; that of samples, evaluations and grids lies below."""
-FEWEST = 32
-"""Examples on which a table is at least certified."""
+FEWEST = 32  # Examples on which a table is at least certified
+# Adam's rates at the start, for coefficients and call times, and for the times of the grid
 RATES = {"coefficients": 0.02, "grid": 0.05}
-"""Adam's rates at the start, for coefficients and call times, and for the times of the grid."""
-CERTAIN, LEAST = 2.0, 0.01
-"""The least gain of a table over the best grid: in standard errors, and as a share of the distance."""
+CERTAIN, LEAST = 2.0, 0.01  # The least gain of a table over the best grid: in standard errors, and as a share of the distance
 
 
 @dataclass(frozen=True)
@@ -234,7 +227,6 @@ class TableLearning:
     to_data: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        """The distances in a sentence."""
         return (
             f"distance to the many-step samples on {self.n} new examples of noise (RMS, standard deviations): "
             f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
@@ -279,11 +271,6 @@ def learn_table(
     """
     flow = flow.with_solver(flow.solver, flow.steps, flow.grid)
     refuse_others(flow, "table")
-    if flow.solver.jumps:
-        raise UsageError(
-            f"{type(flow.solver).__name__} takes what a map between two times returns as it is: it has no coefficients to learn. "
-            "Choose a solver of the ODE, such as unipc or dpm."
-        )
     _ = flow.table  # refuses steps that are no table
     teacher = teacher or teacher_of(flow)
     counts = n, -(-n // 4), max(FEWEST, -(-n // 2))
@@ -312,14 +299,20 @@ def _learned(
     rounds, batch = size
     numbers = _Numbers(start)
     predictor = _Recomputed(start.denoiser)
-    optimizer = torch.optim.Adam(numbers.groups(), betas=(0.9, 0.99))
+    groups: list[dict[str, Any]] = [
+        {"params": [numbers.added, numbers.moved], "lr": RATES["coefficients"]},
+        {"params": [*numbers.grid.parameters()], "lr": RATES["grid"]},
+    ]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     rates = [group["lr"] for group in optimizer.param_groups]
     best, least = numbers.table(), choice.error(along(start), batch)
     interval, error = max(1, rounds // 20), least
     for i in range(rounds):
         optimizer.zero_grad()
         table, grid = numbers()
-        fit.some(i, batch).loss(_solve(start, predictor, table, grid)).backward(inputs=numbers.parameters)
+        fit.some(i, batch).loss(_solve(start, predictor, table, grid)).backward(
+            inputs=[part for group in groups for part in group["params"]]
+        )
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * min(1.0, 10 * (i + 1) / rounds) * (1 - i / rounds)
         optimizer.step()
@@ -366,16 +359,6 @@ class _Numbers:
         base = self._compiled(grid)
         times = self._path.time(self._path.log_snr(base.times) + self.moved).clamp(*self._path.ends)
         return General(base.kinds, times, base.weights + self._units * self.added, base.stops), grid
-
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        return [self.added, self.moved, *self.grid.parameters()]
-
-    def groups(self) -> list[dict[str, object]]:
-        return [
-            {"params": [self.added, self.moved], "lr": RATES["coefficients"]},
-            {"params": list(self.grid.parameters()), "lr": RATES["grid"]},
-        ]
 
     def table(self) -> LearnedTable | None:
         with torch.no_grad():

@@ -23,8 +23,7 @@ from pushforward.paths import convert, solve
 from pushforward.transports import Flow, Transport, check_transport, has_levels, has_steps
 from pushforward.transports.transport import ConditionLike
 
-EXACT = 64
-"""Up to so many numbers an example the trace is exact; above, it is estimated by random probes."""
+EXACT = 64  # Up to so many numbers an example the trace is exact; above, it is estimated by random probes
 LEVELS = 256
 
 
@@ -57,7 +56,11 @@ def log_prob(
     path, size = denoiser.path, flow.space.size
     ends = path.log_snr(torch.tensor(path.ends, dtype=torch.float64))
     first, last = (path.at(torch.tensor([t], dtype=torch.float64)) for t in path.ends)
-    slope = _Slope(denoiser, flow.read(len(u), condition), None if size <= EXACT else _probes(u, probes, seed))
+    signs = None
+    if size > EXACT:
+        draws = ExampleDraws(seed, len(u), "probes", u.device)
+        signs = torch.stack([torch.where(draws.normal(u.shape[1:]) < 0, -1.0, 1.0) for _ in range(probes)]).to(u)
+    slope = _Slope(denoiser, flow.read(len(u), condition), signs)
     y, gained = _rk4(slope, u * float(first.alpha / first.r), torch.linspace(float(ends[0]), float(ends[1]), steps + 1).double())
     scale = float(last.sigma / last.r)
     at_end = -(y / scale).square().flatten(1).sum(1) / 2 - size * (math.log(2 * math.pi) / 2 + math.log(scale))
@@ -74,13 +77,6 @@ def _denoiser(flow: Transport) -> Predictor:
     if not has_levels(flow):
         raise UsageError("This flow does not start at standard normal noise, so the density of its start is not known.")
     return flow.denoiser
-
-
-def _probes(like: Tensor, probes: int, seed: int) -> Tensor:
-    """Rademacher probes (probes, n, *shape), example i from ``seed + i`` alone."""
-    draws = ExampleDraws(seed, len(like), "probes", like.device)
-    signs = [torch.where(draws.normal(like.shape[1:]) < 0, -1.0, 1.0) for _ in range(probes)]
-    return torch.stack(signs).to(like)
 
 
 class _Slope:

@@ -1,29 +1,34 @@
-"""The interface of all transports, and how samples are drawn from one."""
+"""The interface of all transports, and how samples are drawn: again where they break a constraint, and by several processes."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+from warnings import warn
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pushforward.arguments import whole
 from pushforward.conditions.requests import Request
 from pushforward.data.spaces import Space
-from pushforward.denoisers import Condition
+from pushforward.denoisers.denoiser import Condition, condition_at
 from pushforward.draws import Draws, ExampleDraws
-from pushforward.errors import Diverged, UsageError
-from pushforward.notebooks import facts as facts_table
-from pushforward.transports.rejection import Part, Redrawing
+from pushforward.errors import Diverged, UsageError, quoted
+from pushforward.numbers import listing
+from pushforward.runtime import facts as facts_table
 
-BATCH = 256
-"""Examples that one call of `Transport.sample` holds at a time."""
+BATCH = 256  # Examples that one call of `Transport.sample` holds at a time
 
+# Conditions as a caller gives them, by name or by a column's name: one value for all samples, or one for each
 ConditionLike = Mapping[str, float | str | Sequence[float] | Sequence[str] | Tensor] | None
-"""Conditions as a caller gives them, by name or by a column's name: one value for all samples, or one for each."""
 
 
 class Transport(nn.Module, ABC):
@@ -68,8 +73,7 @@ class Transport(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        held = next(itertools.chain(self.parameters(), self.buffers()), None)
-        return torch.device("cpu") if held is None else held.device
+        return device_of(self)
 
     def conditions(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """The conditions of n samples on the transport's device: values and masks by name; None for a model without any.
@@ -80,7 +84,7 @@ class Transport(nn.Module, ABC):
         Raises:
             UsageError: For names that the model does not know, another number of values than n, or values that do not exist.
         """
-        values = self._request().values(n, condition, seed)
+        values = self._values(n, condition, seed)
         return None if values is None else {name: value.to(self.device) for name, value in values.items()}
 
     def sample(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
@@ -112,7 +116,7 @@ class Transport(nn.Module, ABC):
         Raises:
             UsageError: At once, for numbers or conditions that cannot be.
             Diverged: If a sample is not finite; after the last part if samples break a constraint of the data after all their
-                draws (`pushforward.transports.rejection`), and at once if hardly any meets it.
+                draws (`pushforward.transports.transport`), and at once if hardly any meets it.
         """
         n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
         wanted = self.wanted(n, condition, seed)
@@ -127,22 +131,21 @@ class Transport(nn.Module, ABC):
             waiting.append(self._begun(start, min(batch, n - start), wanted, seed, redrawing))
             if start + batch < n and redrawing.undecided:
                 continue
-            self._finish(waiting, redrawing)
+            redrawing.finish(waiting, self._drawn)
             yield from ((part.x, part.condition) for part in waiting)
             waiting = []
 
-    @torch.no_grad()
     def _begun(self, start: int, size: int, wanted: Condition, seed: int, redrawing: Redrawing) -> Part:
         given, draws = self.given(start, size, wanted, seed), ExampleDraws(seed + start, size, device=self.device)
         return redrawing.begun(self._drawn(given, draws), given, draws)
 
-    @torch.no_grad()
-    def _finish(self, parts: Sequence[Part], redrawing: Redrawing) -> None:
-        redrawing.finish(parts, self._drawn)
-
     def wanted(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """The values of conditions that were asked for, of n samples; None where nothing was."""
-        return None if condition is None else self._request().values(n, condition, seed)
+        return None if condition is None else self._values(n, condition, seed)
+
+    def _values(self, n: int, condition: ConditionLike, seed: int) -> Condition:
+        space = self.space
+        return Request(space.conditions, space.names, () if space.names else space.columns).values(n, condition, seed)
 
     def read(self, n: int, condition: ConditionLike) -> Condition:
         """Conditions of n examples in data units, where names of classes and texts may stand as in `sample`, as tensors.
@@ -157,10 +160,6 @@ class Transport(nn.Module, ABC):
         values = self.conditions(n, condition, 0) or {}
         named = {name: {name, *kind.entries} for name, kind in self.space.conditions.items()}
         return {name: value for name, value in values.items() if named.get(name, {name}) & set(condition)}
-
-    def _request(self) -> Request:
-        space = self.space
-        return Request(space.conditions, space.names, () if space.names else space.columns)
 
     def given(self, start: int, size: int, wanted: Condition, seed: int) -> Condition:
         """The conditions of some of the samples; see `part`."""
@@ -186,15 +185,22 @@ class Transport(nn.Module, ABC):
         """
         own = redrawing or Redrawing(self.space, size, seed + start)
         part = self._begun(start, size, wanted, seed, own)
-        self._finish([part], own)
+        own.finish([part], self._drawn)
         if redrawing is None:
             own.check()
         return part.x, part.condition
 
+    @torch.no_grad()
     def _drawn(self, condition: Condition, draws: ExampleDraws) -> Tensor:
         x = finite(self(self.noise(draws), condition, draws))
         x = self.space.to_data(x).float().cpu()
         return self.space.finished(x, condition, draws.stream("digits").normal)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where the weights of a module are; the CPU without any."""
+    held = next(itertools.chain(module.parameters(), module.buffers()), None)
+    return torch.device("cpu") if held is None else held.device
 
 
 def as_examples(space: Space, x: Any) -> Tensor:
@@ -237,3 +243,303 @@ def finite(x: Tensor) -> Tensor:
             what=f"{bad} of {len(x)} samples are not finite",
         )
     return x
+
+
+TURNS = 100  # How often a sample is drawn again at most
+MEASURED = 20  # How often at most where a model is measured: one that hardly meets its constraints would cost five times as much
+HOPELESS = 1000  # A request is given up where none of so many of its first draws meets the constraints
+
+
+@dataclass
+class Tally:
+    """How many samples were drawn, and how many of them broke a constraint.
+
+    Args:
+        drawn: All draws.
+        refused: Those that broke a constraint.
+        unmet: Samples that break a constraint after all their draws.
+    """
+
+    drawn: int = 0
+    refused: int = 0
+    unmet: int = 0
+
+    @property
+    def share(self) -> float:
+        """The share of draws that were refused, from 0 to 1."""
+        return self.refused / max(1, self.drawn)
+
+
+_tallies: list[Tally] = []
+_off: list[bool] = []
+_unmet_allowed: list[bool] = []
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[Tally]:
+    """Within this context draws are counted where the data has constraints."""
+    _tallies.append(Tally())
+    try:
+        yield _tallies[-1]
+    finally:
+        _tallies.pop()
+
+
+@contextlib.contextmanager
+def as_drawn() -> Iterator[None]:
+    """Within this context samples stay as they are drawn: a model in training may break its constraints most of the time."""
+    _off.append(True)
+    try:
+        yield
+    finally:
+        _off.pop()
+
+
+@contextlib.contextmanager
+def unmet_kept() -> Iterator[None]:
+    """Within this context samples that break a constraint after `MEASURED` further draws are kept.
+
+    A bad model is so measured as it is, in a bounded time.
+    """
+    _unmet_allowed.append(True)
+    try:
+        yield
+    finally:
+        _unmet_allowed.pop()
+
+
+@dataclass
+class Part:
+    """Some samples of a request, and which of them break a constraint still.
+
+    Args:
+        x: The samples, (n, *shape), in data units.
+        condition: Their conditions, which stay.
+        draws: Of the first draw; its seeds are those of the samples.
+        waiting: The places of those that break a constraint.
+    """
+
+    x: Tensor
+    condition: Condition
+    draws: ExampleDraws
+    waiting: NDArray[np.int64]
+
+
+class Redrawing:
+    """The draws of one request for samples, over all its batches.
+
+    A request is hopeless where none of its first `HOPELESS` draws meets the constraints: in the order of turns, and in each
+    turn of samples, whatever the batches. Outside of `unmet_kept` it is then given up; within, each sample has all its draws.
+
+    Args:
+        space: Of the data.
+        n: How many samples the request has.
+        seed: That of its first sample.
+
+    Attributes:
+        tally: All draws of the request so far.
+        unmet: How many samples so far break a constraint after all their draws.
+        lost: How many of the first `HOPELESS` draws break a constraint.
+    """
+
+    def __init__(self, space: Space, n: int, seed: int) -> None:
+        self.space, self.n, self.seed = space, n, seed
+        self.tally, self.unmet, self.lost = Tally(), 0, 0
+        self._joined = (0, 0, 0, 0)
+        self._refused: Tensor | None = None
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the request is given up."""
+        return self.lost >= HOPELESS and not _unmet_allowed
+
+    @property
+    def undecided(self) -> bool:
+        """Whether all draws so far break a constraint, and further first draws may show that the request is hopeless."""
+        return 0 < self.tally.refused == self.tally.drawn and self.lost < HOPELESS and not _unmet_allowed
+
+    def begun(self, x: Tensor, condition: Condition, draws: ExampleDraws) -> Part:
+        """Samples as they were drawn first."""
+        valid = None if _off else self.space.valid(x)
+        waiting = np.zeros(0, dtype=np.int64) if valid is None else np.flatnonzero(~valid)
+        if valid is not None:
+            self._drawn(0, [draws.seeds[place] for place in waiting.tolist()], len(valid))
+        if len(waiting):
+            self._refused = x[waiting]
+        return Part(x, condition, draws, waiting)
+
+    def finish(self, parts: Sequence[Part], draw: Callable[[Condition, ExampleDraws], Tensor]) -> None:
+        """Draw samples of parts that break a constraint again, at most `TURNS` times or within `unmet_kept` `MEASURED`, in place.
+
+        The r-th draw of a sample comes from its own seed and r alone.
+
+        Args:
+            parts: The parts, in the order of their samples.
+            draw: (condition, draws) -> samples in data units.
+        """
+        for turn in range(1, (min(TURNS, MEASURED) if _unmet_allowed else TURNS) + 1):
+            for part in parts:
+                if self.hopeless:
+                    break
+                if len(part.waiting):
+                    self._again(part, turn, draw)
+        self._count_unmet(sum(len(part.waiting) for part in parts))
+
+    def _again(self, part: Part, turn: int, draw: Callable[[Condition, ExampleDraws], Tensor]) -> None:
+        waiting, draws = part.waiting, part.draws
+        seeds = [draws.seeds[place] for place in waiting.tolist()]
+        condition = condition_at(part.condition, waiting)
+        again = draw(condition, ExampleDraws(seeds, name=f"{draws.name}/again {turn}", device=draws.device))
+        part.x[waiting] = again
+        valid: Any = self.space.valid(again)
+        self._drawn(turn, [seed for seed, met in zip(seeds, valid.tolist(), strict=True) if not met], len(valid))
+        part.waiting = waiting[~valid]
+        if len(part.waiting):
+            self._refused = again[~valid]
+
+    def join(self, summed: Callable[[Sequence[int]], Sequence[int]]) -> None:
+        """Count what other processes drew of the same request since the last call."""
+        now = (self.tally.drawn, self.tally.refused, self.unmet, self.lost)
+        own = [new - old for new, old in zip(now, self._joined, strict=True)]
+        drawn, refused, unmet, lost = (total - part for total, part in zip(summed(own), own, strict=True))
+        self._count(drawn, refused)
+        self._count_unmet(unmet)
+        self.lost += lost
+        self._joined = (self.tally.drawn, self.tally.refused, self.unmet, self.lost)
+
+    def checked(self, parts: Iterator[tuple[Tensor, Condition]]) -> Iterator[tuple[Tensor, Condition]]:
+        """The parts of all samples, then `check`; at once where the request is hopeless."""
+        for part in parts:
+            if self.hopeless:
+                self.check()
+            yield part
+        self.check()
+
+    def check(self) -> None:
+        """Refuse a request some of whose samples break a constraint still.
+
+        Raises:
+            Diverged: With their number, outside of `unmet_kept`.
+        """
+        if self.hopeless:
+            drawn, refused = self.tally.drawn, self.tally.refused
+            raise self._given_up(f"{drawn - refused:,} of {drawn:,} draws meet {named_constraints(self.space, every=True)}")
+        if self.unmet and not _unmet_allowed:
+            raise self._given_up(_broken(self.space, self.unmet, self.n, TURNS))
+
+    def _given_up(self, what: str) -> Diverged:
+        broken = [] if self._refused is None else _broken_by(self.space, self._refused)
+        several = len(getattr(self.space, "constraints", ())) > 1
+        what += f"; draws break {listing(quoted(each.text) for each in broken)}" if several and broken else ""
+        advice = "Train for longer, or without this constraint; of an equation leave a column out and compute it from the others."
+        return Diverged(f"{what}. {advice}", what=what)
+
+    def _drawn(self, turn: int, refused: Sequence[int], drawn: int) -> None:
+        self._count(drawn, len(refused))
+        self.lost += sum(turn * self.n + seed - self.seed < HOPELESS for seed in refused)
+
+    def _count(self, drawn: int, refused: int) -> None:
+        for tally in (self.tally, *_tallies):
+            tally.drawn += drawn
+            tally.refused += refused
+
+    def _count_unmet(self, unmet: int) -> None:
+        self.unmet += unmet
+        for tally in _tallies:
+            tally.unmet += unmet
+
+
+def warn_between(space: Space, x: Tensor) -> None:
+    """Warn of points between two seeds, in data units, that break a constraint: no point between them can be drawn again."""
+    valid = space.valid(x)
+    if valid is None or valid.all():
+        return
+    texts = listing(quoted(constraint.text) for constraint in _broken_by(space, x))
+    warn(
+        f"{int((~valid).sum()):,} of {len(valid):,} points do not meet {texts}. Points between two seeds cannot be "
+        "drawn again: they are written as they are.",
+        stacklevel=2,
+    )
+
+
+def warn_broken(space: Space, x: Tensor) -> None:
+    """Warn of samples in data units that break a constraint still."""
+    valid = space.valid(x)
+    if valid is not None and not valid.all():
+        warn(f"{_broken(space, int((~valid).sum()), len(valid), MEASURED)}; they are scored as they are.", stacklevel=2)
+
+
+def named_constraints(space: Space, every: bool = False) -> str:
+    """The constraint of a space, or where there are several, one of them or ``every`` one, in words."""
+    constraints: Sequence[Any] = getattr(space, "constraints", ())
+    if len(constraints) == 1:
+        return f"the constraint {quoted(constraints[0].text)}"
+    return f"all {len(constraints)} constraints of the model" if every else f"one of {len(constraints)} constraints"
+
+
+def _broken_by(space: Space, x: Tensor) -> list[Any]:
+    constraints = getattr(space, "constraints", ())
+    return [each for each in constraints if not np.all(replace(space, constraints=(each,)).valid(x))]  # type: ignore[type-var]
+
+
+def _broken(space: Space, broken: int, n: int, turns: int) -> str:
+    return f"{broken:,} of {n:,} samples do not meet {named_constraints(space, every=True)} after {turns} further draws each"
+
+
+_active: list[bool] = []
+
+
+@contextlib.contextmanager
+def spreading() -> Iterator[None]:
+    """Within this context `shared_stream` shares its work among the processes of torch.distributed's default group.
+
+    Each of them asks for the same samples in the same order.
+    """
+    _active.append(torch.distributed.is_available() and torch.distributed.is_initialized())
+    try:
+        yield
+    finally:
+        _active.pop()
+
+
+def writes_samples() -> bool:
+    """Whether this process writes what all of them have drawn: the first one does."""
+    return not (_active and _active[-1]) or torch.distributed.get_rank() == 0
+
+
+def shared_stream(
+    transport: Transport, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH
+) -> Iterator[tuple[Tensor, Condition]]:
+    """The samples of `Transport.stream`; within `spreading` each process computes some parts and receives the others.
+
+    Sample i comes from ``seed + i`` alone, whichever process computes it.
+    """
+    if not (_active and _active[-1]):
+        return transport.stream(n, condition, seed=seed, batch=batch)
+    count = torch.distributed.get_world_size()
+    torch.distributed.barrier()  # all have checked what they were given before the first one writes
+    redrawing = Redrawing(transport.space, n, seed)
+    batch = max(1, min(batch, math.ceil(n / count)))
+    return redrawing.checked(_shared(transport, n, transport.wanted(n, condition, seed), seed, batch, redrawing))
+
+
+def _shared(
+    transport: Transport, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing
+) -> Iterator[tuple[Tensor, Condition]]:
+    rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    starts = range(0, n, batch)
+    for turn in range(0, len(starts), count):
+        parts = [(start, min(batch, n - start)) for start in starts[turn : turn + count]]
+        own = transport.part(*parts[rank], wanted, seed, redrawing)[0] if rank < len(parts) else None
+        redrawing.join(_summed)
+        for source, (start, size) in enumerate(parts):
+            empty = torch.empty(size, *transport.space.shape, dtype=transport.space.precision)
+            x = own if own is not None and source == rank else empty
+            torch.distributed.broadcast(x, source)
+            yield x, transport.given(start, size, wanted, seed)
+
+
+def _summed(counts: Sequence[int]) -> list[int]:
+    total = torch.tensor(counts, dtype=torch.int64)
+    torch.distributed.all_reduce(total)
+    return [int(count) for count in total]

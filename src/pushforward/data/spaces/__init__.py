@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.lazy import exports
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.data.spaces.image import ImageSpace

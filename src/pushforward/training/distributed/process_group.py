@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import torch
 
-from pushforward.environment import Launch, launched
 from pushforward.errors import GroupError, UsageError
+from pushforward.runtime import Launch, launched
 from pushforward.training.distributed.processes import TIMEOUT, Group, Processes
 from pushforward.training.distributed.sharding import release
 from pushforward.training.monitor.machine import cores

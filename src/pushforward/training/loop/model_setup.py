@@ -11,12 +11,12 @@ from torch import Tensor
 
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset
-from pushforward.devices import laid_out
 from pushforward.errors import UsageError
 from pushforward.methods.distillation import Trajectories
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Recipe
+from pushforward.runtime import laid_out
 from pushforward.training.checkpoint.tensors import local
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget

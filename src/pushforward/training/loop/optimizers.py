@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pushforward.denoisers.precision import has_bfloat16
+from pushforward.denoisers.denoiser import has_bfloat16
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Training

@@ -14,7 +14,7 @@ from typing import Any
 from warnings import warn
 
 from pushforward.errors import UsageError
-from pushforward.notebooks import display, in_notebook
+from pushforward.runtime import display, in_notebook
 
 
 def duration(seconds: float) -> str:

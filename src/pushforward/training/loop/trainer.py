@@ -15,7 +15,7 @@ from torch import Tensor
 from pushforward import spec
 from pushforward.data import Batch, Dataset
 from pushforward.data.images.streamed import Streamed
-from pushforward.denoisers.precision import network_precision, resolve_precision
+from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.errors import DataError, Diverged
 from pushforward.plugins import plugin_options
 from pushforward.recipes.recipe import Recipe

@@ -10,7 +10,7 @@ from pushforward.conditions import Request
 from pushforward.data import Dataset, Space
 from pushforward.methods.method import HasCritic, Method
 from pushforward.training.monitor.health import SAMPLES, as_sampled
-from pushforward.transports.rejection import as_drawn
+from pushforward.transports.transport import as_drawn
 
 SIDE = 64
 """Points of the grid in a row and in a column."""

@@ -16,8 +16,7 @@ from pushforward.metrics.manifold import reached
 from pushforward.training.loop.callbacks import Moment, Observer
 from pushforward.training.monitor.health import NEIGHBOURS, principal, sampled, starts_of
 from pushforward.transports import Transport
-from pushforward.transports.rejection import as_drawn
-from pushforward.transports.transport import finite
+from pushforward.transports.transport import as_drawn, finite
 
 CHANCE = 2.0
 """Standard errors up to which a fall is laid to chance."""

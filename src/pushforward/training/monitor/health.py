@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pushforward.data import Dataset
 from pushforward.data.core.keys import permutation
-from pushforward.denoisers import Condition, condition_at
+from pushforward.denoisers.denoiser import Condition, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method
 from pushforward.metrics.frechet import frechet_distance

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from pushforward import environment
+from pushforward import runtime
 
 PACKAGES = ("pushforward", "torch", "numpy", "safetensors")
 
@@ -29,7 +29,7 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "cores": cores(),
         "threads": torch.get_num_threads(),
-        "threads wait": environment.report(),
+        "threads wait": runtime.thread_waiting(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

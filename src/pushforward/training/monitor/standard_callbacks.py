@@ -23,7 +23,7 @@ from pushforward.training.monitor.critic_landscape import landscape
 from pushforward.training.monitor.diversity_monitor import Variety
 from pushforward.training.monitor.flow_map_monitor import Jumps
 from pushforward.training.monitor.health import FixedNoise, in_words
-from pushforward.transports.rejection import as_drawn
+from pushforward.transports.transport import as_drawn
 
 PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
 """Shares of the budget at which fixed-noise samples are written."""

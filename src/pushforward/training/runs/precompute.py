@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pushforward import spec
 from pushforward.data import Dataset, PreparedSampler, Sampler
 from pushforward.denoisers import Condition
-from pushforward.denoisers.precision import network_precision
+from pushforward.denoisers.denoiser import network_precision
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.files import read_json, read_object

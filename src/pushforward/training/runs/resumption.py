@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.files import disk
 from pushforward.methods.method import Method
 from pushforward.plugins import files_of
 from pushforward.recipes.recipe import Recipe
+from pushforward.runtime import device_named
 from pushforward.trackers import trackers_of
 from pushforward.training.checkpoint.contents import clean_up
 from pushforward.training.checkpoint.integrity import fault, latest, next_good, step_name

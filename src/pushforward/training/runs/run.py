@@ -15,14 +15,12 @@ import torch
 from pushforward import spec
 from pushforward.data import Space
 from pushforward.data.core.train_hashes import Seen
-from pushforward.devices import device_named
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
-from pushforward.notebooks import facts
-from pushforward.samples import drawn_from
-from pushforward.sampling_options import Sampling, configure, given_options, guidance_notes
-from pushforward.solvers.learned import LearnedTable
+from pushforward.runtime import device_named, facts
+from pushforward.samples import Sampling, configure, drawn_from, given_options, guidance_notes
 from pushforward.solvers.solver import Solver
+from pushforward.solvers.table import LearnedTable
 from pushforward.training.checkpoint.best import best_name
 from pushforward.training.checkpoint.integrity import latest, no_checkpoint, weights_of
 from pushforward.training.checkpoint.stored import load as load_checkpoint
@@ -135,7 +133,7 @@ class Run:
         """The same run with other sampling options, to sample from, evaluate or compare; its weights are shared.
 
         Args:
-            options: See `pushforward.sampling_options.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
+            options: See `pushforward.samples.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
 
         Raises:
             UsageError: For an option that this model does not have, a value out of range, or a learned grid of other weights.
@@ -210,7 +208,7 @@ class Run:
         Args:
             steps: How many.
             solver: The solver that learning started from.
-            guidance: Options of `pushforward.sampling_options.Sampling`, such as ``{"scale": 2.0}``; None is none.
+            guidance: Options of `pushforward.samples.Sampling`, such as ``{"scale": 2.0}``; None is none.
 
         Raises:
             CheckpointError: If ``tables.json`` is damaged.

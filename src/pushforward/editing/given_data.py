@@ -1,7 +1,8 @@
-"""Samples that agree with an observation: inpainting and super-resolution with any denoiser."""
+"""Samples that follow given data or a part of a model's noise: variations, inpainting, super-resolution, truncation."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TypedDict, Unpack
 
@@ -10,12 +11,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.conditions.kind import ConditionKind, mask_of
-from pushforward.denoisers import Condition, Predictor, TimeColumns, Wrapped, affine_columns, blend, columns_of, evaluate, trained
+from pushforward.denoisers.denoiser import (
+    Condition,
+    Predictor,
+    TimeColumns,
+    Wrapped,
+    affine_columns,
+    blend,
+    columns_of,
+    evaluate,
+    trained,
+)
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.solvers import Ancestral, Solver
 from pushforward.solvers.solver import Memory, noise_of
-from pushforward.transports import BATCH, ConditionLike, Flow, Transport, check_transport, has_steps, inner_of
+from pushforward.transports import BATCH, ConditionLike, Flow, Latent, Transport, check_transport, has_steps, inner_of, with_inner
 
 
 def condition_of_data(flow: Flow, condition: ConditionLike) -> ConditionLike:
@@ -99,8 +110,8 @@ def check_one_call(transport: Transport, what: str, advice: str) -> None:
         raise UsageError(f"{what} is for one-call models, such as GANs and VAEs; this one takes {inner.steps} steps. {advice}")
 
 
+# How often a step is made by default where an observation leads: more rounds gain more than as many more steps (`Resampled`)
 ROUNDS = 5
-"""How often a step is made by default where an observation leads: more rounds gain more than as many more steps (`Resampled`)."""
 
 
 class Leading(TypedDict, total=False):
@@ -132,12 +143,10 @@ class Restored(Wrapped):
         Wang, Yu, Zhang, Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model (2023), eq. 13 and algorithm 1.
     """
 
-    known: Tensor
-
     def __init__(self, denoiser: Predictor, known: Tensor, project: nn.Module) -> None:
         super().__init__(denoiser)
         self.project = project
-        self.register_buffer("known", known, persistent=False)
+        self.known = nn.Buffer(known, persistent=False)
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
@@ -224,11 +233,9 @@ class Masked(nn.Module):
         mask: bool, (1, *shape): True where x is kept.
     """
 
-    mask: Tensor
-
     def __init__(self, mask: Tensor) -> None:
         super().__init__()
-        self.register_buffer("mask", mask, persistent=False)
+        self.mask = nn.Buffer(mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.mask
@@ -251,24 +258,16 @@ def inpainting(flow: Transport, x: Tensor, mask: Tensor, **leading: Unpack[Leadi
             nothing or all.
     """
     model = iterative(flow)
-    known_mask = ~_holes(model, mask)
-    known = model.space.to_model(checked_example(model, x)[None]) * known_mask
-    return led(model, known, Masked(known_mask), **leading)
-
-
-def _holes(flow: Flow, mask: Tensor) -> Tensor:
-    shape = tuple(flow.space.shape)
-    if mask.dtype != torch.bool or tuple(mask.shape) not in (shape, shape[1:]):
+    shape = tuple(model.space.shape)
+    if mask.dtype != torch.bool or tuple(mask.shape) not in (shape, shape[1:]) or bool(mask.all()) or not bool(mask.any()):
         other = f" or {shape[1:]}" if len(shape) == 3 else ""
         raise UsageError(
-            f"A mask is bool of shape {shape}{other}, True where data is to be made; got {mask.dtype} {tuple(mask.shape)}."
+            f"A mask is bool of shape {shape}{other}, True where data is to be made, which is some of it; got {mask.dtype} "
+            f"{tuple(mask.shape)}, {float(mask.float().mean()):.0%} True."
         )
-    if bool(mask.all()) or not bool(mask.any()):
-        raise UsageError(
-            "A mask must leave some of the data and fill some of it; this one "
-            + ("fills all." if mask.any() else "fills nothing.")
-        )
-    return mask.to(flow.device).expand(shape)[None]
+    known_mask = ~mask.to(model.device).expand(shape)[None]
+    known = model.space.to_model(checked_example(model, x)[None]) * known_mask
+    return led(model, known, Masked(known_mask), **leading)
 
 
 def inpaint(
@@ -341,22 +340,17 @@ def super_resolution(flow: Transport, low: Tensor, **leading: Unpack[Leading]) -
         UsageError: For a one-call model, a model of vectors, or an image that is not smaller by a whole factor.
     """
     model = iterative(flow)
-    factor = _factor(model, low)
-    known = _blocks(model.space.to_model(checked_example(model, low, tuple(low.shape))[None]), factor)
-    return led(model, known, Pooled(factor), **leading)
-
-
-def _factor(flow: Flow, low: Tensor) -> int:
-    shape, small = tuple(flow.space.shape), tuple(low.shape)
-    if not flow.space.has_pixels:
-        raise UsageError(f"Super-resolution needs a model of images; this one makes {flow.space.noun}s.")
+    shape, small = tuple(model.space.shape), tuple(low.shape)
+    if not model.space.has_pixels:
+        raise UsageError(f"Super-resolution needs a model of images; this one makes {model.space.noun}s.")
     factor = shape[1] // max(1, small[1]) if len(small) == 3 else 0
     if factor < 2 or (small[0], small[1] * factor, small[2] * factor) != shape:
         raise UsageError(
             f"The model makes {shape[1]} x {shape[2]} pixels in {shape[0]} channels; the image must be smaller by a whole "
             f"factor, in as many channels. Got an array of shape {small}."
         )
-    return factor
+    known = _blocks(model.space.to_model(checked_example(model, low, small)[None]), factor)
+    return led(model, known, Pooled(factor), **leading)
 
 
 def super_resolve(
@@ -390,3 +384,190 @@ def super_resolve(
     """
     enlarger = super_resolution(flow, low, **leading)
     return enlarger.sample(n, condition_of_data(enlarger, condition), seed=seed, batch=batch)
+
+
+def truncate(z: Tensor, limit: float) -> Tensor:
+    """Standard normal numbers moved into [-limit, limit], each to the same quantile of the truncated normal distribution.
+
+    With the normal distribution function F, every number becomes F^-1(F(-limit) + (F(limit) - F(-limit)) F(z)): monotone and odd
+    in z, and z itself as the limit grows. The result has the distribution that drawing again until all numbers are within the
+    limit gives (Brock et al.), but it follows z continuously, so that one seed gives related samples at every limit.
+
+    Args:
+        z: Standard normal, any shape.
+        limit: Above 0.
+
+    Returns:
+        z's shape and type.
+
+    Raises:
+        UsageError: For a limit that is not above 0.
+
+    References:
+        Brock, Donahue, Simonyan, Large Scale GAN Training for High Fidelity Natural Image Synthesis (2019), section 3.1.
+    """
+    if not limit > 0:
+        raise UsageError(f"The limit of a truncation is above 0, got {limit}; without a limit nothing is truncated.")
+    # by the lower tail, where small probabilities keep their digits
+    edge = math.erfc(limit / math.sqrt(2)) / 2
+    tail = edge + (1 - 2 * edge) * torch.erfc(z.double().abs() / math.sqrt(2)) / 2
+    return (-torch.special.ndtri(tail) * z.sign()).clamp(-limit, limit).to(z.dtype)
+
+
+class Truncated(Transport):
+    """A one-call model whose z is kept within a limit (`truncate`): less varied samples, and truer ones while the model bears it.
+
+    What z gets is the distribution of training, given that all its numbers are within the limit: what remains possible keeps its
+    frequencies. Shrinking z by a factor psi does not, and belongs to the output w of a mapping network, whose mean is a typical w
+    (Karras et al.). Small limits shrink |z| as well, 0.5 to 0.28 sqrt(d), and few models were made to bear that; how far one
+    does, `pushforward.evaluation.curves` measures.
+
+    Args:
+        inner: A one-call model: a `Map`, or a `Latent` of one.
+        limit: The largest size of any number of z, above 0; from about 4 on it changes next to nothing.
+
+    Raises:
+        UsageError: For an iterative model, or a limit that is not above 0.
+
+    References:
+        Brock, Donahue, Simonyan (BigGAN, 2019), section 3.1; Karras, Laine, Aila (StyleGAN, 2019), appendix B, for psi.
+    """
+
+    def __init__(self, inner: Transport, limit: float) -> None:
+        super().__init__()
+        check_one_call(inner, "Truncation", "Guidance makes its samples truer and less varied.")
+        truncate(torch.zeros(1), limit)
+        self.inner, self.limit = inner, float(limit)
+        self.space, self.noise_shape = inner.space, inner.noise_shape
+
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        return self.inner(truncate(z, self.limit), condition, draws)
+
+    def noise(self, draws: Draws) -> Tensor:
+        return self.inner.noise(draws)
+
+    @property
+    def calls(self) -> int:
+        return self.inner.calls
+
+
+class Variation(Transport):
+    """SDEdit: given data is noised to a time within the grid, and solved back from there.
+
+    With N steps and strength s the last round(s N) of them are run again. Below one step, the data is noised to the share s N of
+    the last step's time, so that strength 0 is the limit in which nothing changes. At strength 1 the data is not looked at: what
+    comes out is what `Flow.sample` draws with the same seeds.
+
+    Args:
+        flow: An iterative model under any solver.
+        x: Data units, (*shape).
+        strength: s, in (0, 1].
+
+    Raises:
+        UsageError: For a one-call model, a strength that is none, or data of another shape or range.
+
+    References:
+        Meng et al., SDEdit (2022), algorithm 1.
+    """
+
+    def __init__(self, flow: Transport, x: Tensor, strength: float) -> None:
+        super().__init__()
+        model = iterative(flow)
+        if not 0 < strength <= 1:
+            raise UsageError(f"The strength of a variation is in (0, 1], got {strength}; 1 is a new sample.")
+        self.strength, self.space, self.noise_shape = float(strength), model.space, model.noise_shape
+        share = self.strength * model.steps
+        steps = max(1, math.floor(share + 0.5))
+        times = model.times[-steps - 1 :].copy()
+        path = model.denoiser.path
+        if share < 1:
+            times[0] = max(path.ends[0], share * times[0])
+        self.rest = Flow(model.denoiser, model.solver, steps, times.tolist())
+        k = path.at(torch.tensor(float(times[0]), dtype=torch.float64))
+        # the rest starts at sigma z: with z + x alpha / sigma in place of z, at alpha x + sigma z
+        signal = 0.0 if self.strength == 1 else float(k.alpha / k.sigma)
+        self.start = nn.Buffer(signal * self.space.to_model(checked_example(model, x)[None]), persistent=False)
+
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        return self.rest(z + self.start.to(z), condition, draws)
+
+    @property
+    def calls(self) -> int:
+        return self.rest.calls
+
+
+def vary(
+    flow: Transport, x: Tensor, strength: float, n: int, *, condition: ConditionLike = None, seed: int = 0, batch: int = BATCH
+) -> Tensor:
+    """Variations of given data (`Variation`); variation i comes from ``seed + i`` alone.
+
+    Args:
+        flow: An iterative model under any solver.
+        x: Data units, (*shape).
+        strength: In (0, 1]: the share of the steps that are run again; small is nearly x, 1 a new sample.
+        n: How many.
+        condition: For example ``{"label": 3}``; None is the unconditional model.
+        seed: The seed of the first.
+        batch: Examples computed at a time.
+
+    Returns:
+        float32 (n, *shape), data units, on the CPU.
+
+    Raises:
+        UsageError: As `Variation` and `condition_of_data`.
+        Diverged: If a sample is not finite.
+    """
+    given = condition_of_data(iterative(inner_of(flow)), condition)
+    return variation(flow, x, strength, given).sample(n, given, seed=seed, batch=batch)
+
+
+def variation(flow: Transport, x: Tensor, strength: float, condition: ConditionLike = None) -> Transport:
+    """The sampler of variations of given data: a `Variation`, or for a model in a latent space that of the data's code, decoded.
+
+    Args:
+        flow: An iterative model under any solver, or a `Latent` of one.
+        x: Data units, (*shape).
+        strength: In (0, 1].
+        condition: One label, for an autoencoder that receives labels.
+
+    Raises:
+        UsageError: As `Variation`, or without a label that the autoencoder needs.
+    """
+    if not isinstance(flow, Latent):
+        return Variation(flow, x, strength)
+    given = flow.conditions(1, condition, 0) if flow.autoencoder.space.conditions else None
+    return with_inner(flow, Variation(flow.inner, flow.codes(checked_example(flow, x)[None], given)[0], strength))
+
+
+class Nearby(Transport):
+    """Samples around one z of a one-call model: those of sqrt(1 - s^2) z + s n, with n standard normal.
+
+    Were z a draw like any other, so would be what comes out, at every s. At strength 1 z has no effect: the result is the sample
+    that the model itself draws with the same seeds. A decoder returns its means, without the noise of its likelihood.
+
+    Args:
+        inner: A one-call model: a `Map`, or a `Latent` of one.
+        z: The middle, (*noise_shape), such as an `Inversion` holds.
+        strength: s, in (0, 1]: small is nearly z, 1 a new sample.
+
+    Raises:
+        UsageError: For an iterative model, z of another shape, or a strength that is none.
+    """
+
+    def __init__(self, inner: Transport, z: Tensor, strength: float) -> None:
+        super().__init__()
+        check_one_call(inner, "Varying z", "Vary its data: pushforward.editing.vary.")
+        if tuple(z.shape) != tuple(inner.noise_shape):
+            raise UsageError(f"Expected one z of shape {tuple(inner.noise_shape)}, got {tuple(z.shape)}.")
+        if not 0 < strength <= 1:
+            raise UsageError(f"The strength of a variation is in (0, 1], got {strength}; 1 is a new sample.")
+        self.inner, self.strength = inner, float(strength)
+        self.space, self.noise_shape = inner.space, inner.noise_shape
+        self.z = nn.Buffer(z[None].to(inner.device), persistent=False)
+
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        return self.inner(math.sqrt(1 - self.strength**2) * self.z.to(z) + self.strength * z, condition)
+
+    @property
+    def calls(self) -> int:
+        return self.inner.calls
