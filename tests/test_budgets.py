@@ -95,8 +95,7 @@ def test_a_finished_training_is_repeated_to_its_end_at_any_speed(speed):
     clock, _ = simulate(60.0, 0.3, SPEEDS[speed])
     settled = clock.stages[0].step
     again = Clock(Budget(seconds=60.0), 1)
-    again.step, again.seconds = settled, SETTLE * 60
-    again.replay(clock.stages)
+    again.restore({"step": settled, "seconds": SETTLE * 60}, clock.stages)
     while not again.done:
         assert again.tick(0.9) is None
     assert again.step == clock.step
@@ -105,11 +104,10 @@ def test_a_finished_training_is_repeated_to_its_end_at_any_speed(speed):
 def test_a_run_of_steps_that_is_extended_by_seconds_has_warmed_up():
     """A steps budget notes no share of seconds; the rate would creep up from a fifth of its value."""
     clock = Clock(Budget(seconds=80.0), 1)
-    clock.step, clock.seconds = 20, 20.0
-    clock.warm(0.0)
+    clock.restore({"step": 20, "seconds": 20.0}, [])
     assert clock.rate(100, 1 / 3, 0.01) == 1
     new = Clock(Budget(seconds=80.0), 1)
-    new.warm(0.0)
+    new.restore({"step": 0, "seconds": 0.0}, [])
     assert new.warmed == 0
 
 

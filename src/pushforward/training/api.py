@@ -232,7 +232,6 @@ def student(
 
 
 def _learning_from(recipe: Recipe, data: Dataset, run: Run, settings: RecipeSettings, options: FitOptions) -> Trainer:
-    """The `Trainer` of a recipe that learns from a run; its own run records these settings and the teacher."""
     record = {name.replace("_", "-"): value for name, value in settings.items()}
     return prepare(recipe, data, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
 

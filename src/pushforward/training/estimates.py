@@ -60,7 +60,6 @@ class Needs:
 
     @property
     def total(self) -> int:
-        """All of it together."""
         return sum(value or 0 for value in asdict(self).values())
 
 
@@ -142,12 +141,10 @@ def plan(recipe: Recipe, data: Dataset, budget: Budget, *, processes: int = 1, s
 
 
 def _unwritten(recipe: Recipe, data: Dataset, budget: Budget, folder: Path, settings: Settings | None = None) -> Trainer:
-    """A trainer that writes nothing, takes no lock and looks at nothing."""
     return Trainer(recipe, data, budget, out=Holding(folder, None, writes=False), settings=settings, observers=())
 
 
 def _activations(recipe: Recipe, data: Dataset, part: int, folder: Path) -> int | None:
-    """The memory of a part's activations; of a large part continued from two small ones. None where it cannot be measured."""
     few = math.lcm(recipe.method.group, FEW) if recipe.method.group <= FEW else recipe.method.group
     sizes, measured = [part] if part <= 2 * few else [few, 2 * few], list[int]()
     for size in sizes:
@@ -161,7 +158,6 @@ def _activations(recipe: Recipe, data: Dataset, part: int, folder: Path) -> int 
 
 
 def _of_second_step(trainer: Trainer) -> int | None:
-    """Bytes that a step adds once the optimisers hold their states; None where trajectories would be computed for it."""
     if not trainer.store.whole:
         return None
     trainer.step()
@@ -169,7 +165,6 @@ def _of_second_step(trainer: Trainer) -> int | None:
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of tensors; one that is there twice counts once."""
     return sum({tensor.untyped_storage().data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
 

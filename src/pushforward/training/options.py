@@ -173,7 +173,6 @@ class Settings:
         return clock.seconds - saved >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4)
 
     def stored(self) -> dict[str, Any]:
-        """The settings as the run's spec stores them; plugins are stored beside."""
         return {
             "seed": self.seed,
             "augment": list(self.augment),

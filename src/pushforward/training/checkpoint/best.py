@@ -36,7 +36,6 @@ class Best:
 
     @property
     def sentence(self) -> str:
-        """Its description for people."""
         by = "by the geometric mean of the Fréchet distances of samples in 1, 2 and 4 calls"
         if self.step == self.last:
             return f"of the steps that were measured the last one, {self.step:,}, is the best {by}"
@@ -66,7 +65,6 @@ class Choice:
         self.best: Best | None = None
 
     def read(self, row: Mapping[str, Any]) -> None:
-        """Rows without the three measures change nothing."""
         measured, before = quality(row.get("health")), self.best
         if measured is None:
             return

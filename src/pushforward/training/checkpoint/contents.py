@@ -117,7 +117,6 @@ def prune(final: Path, keep: int = 2, after: int | None = None, held: Container[
 
 
 def _remove(folder: Path) -> None:
-    """Remove a checkpoint. It loses its name first, so that half of one never counts; `clean_up` removes what could not go."""
     gone = folder.with_name(f".tmp-{folder.name}-gone-{os.getpid()}")
     with contextlib.suppress(OSError):
         os.rename(folder, gone)

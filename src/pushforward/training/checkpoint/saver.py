@@ -74,11 +74,9 @@ class Saver:
         self._written: Future[None] | None = None
 
     def due(self, trainer: Any) -> bool:
-        """Whether a regular checkpoint is due."""
         return bool(trainer.settings.due(trainer.clock, self._seconds))
 
     def note_memory(self, device: torch.device) -> None:
-        """Include the memory used so far in the peak that checkpoints state."""
         self.peak = max(self.peak, peak_memory(device))
 
     def join(self) -> BaseException | None:
@@ -131,15 +129,29 @@ class Saver:
         """
         processes = trainer.processes
         self.wait(processes)
-        tensors = state_of(trainer)
+        optimizers = {name: value for player in trainer.players.values() for name, value in player.state().items()}
+        weights = {"method": trainer.method.state_dict(), "average": trainer.average.state_dict()}
+        tensors = {**weights, "optimizer": optimizers}
         if trainer.holding.writes:
             trainer.journal.sync()
         if trainer.holding.writes or processes.sharded:
             meanwhile = meanwhile and self.beside and self.step >= 0 and _fits(tensors, processes)
             if meanwhile:
-                whole = {name: copied(group) for name, group in tensors.items()} if not processes.sharded else None
-                tensors = shards.copied(tensors) if whole is None else whole
-            where, state = trainer.folder / "checkpoints", self._state(trainer)
+                whole = {} if processes.sharded else {name: copied(group) for name, group in tensors.items()}
+                tensors = whole or shards.copied(tensors)
+            where = trainer.folder / "checkpoints"
+            state = {
+                "format_version": FORMAT,
+                **trainer.clock.state(),
+                "samples": trainer.samples,
+                "budget": asdict(trainer.budget),
+                "spec_sha256": digest(trainer.content),
+                "precision": trainer.precision,
+                "batch": trainer.training.batch,
+                "peak_memory_mb": self.peak / 2**20,
+                **({} if self.weights_step is None else {"weights_step": self.weights_step}),
+                **trainer.store.state(),
+            }
             options: dict[str, Any] = {"after": self.step, "held": held(trainer.observers, trainer.method)}
             work = partial(contents.save, where, trainer.clock.step, tensors, state, **options)
             if processes.sharded:
@@ -150,20 +162,6 @@ class Saver:
                 work()
         self._before = self.step, self._seconds
         self.step, self._seconds = trainer.clock.step, trainer.clock.seconds
-
-    def _state(self, trainer: Any) -> dict[str, Any]:
-        return {
-            "format_version": FORMAT,
-            **trainer.clock.state(),
-            "samples": trainer.samples,
-            "budget": asdict(trainer.budget),
-            "spec_sha256": digest(trainer.content),
-            "precision": trainer.precision,
-            "batch": trainer.training.batch,
-            "peak_memory_mb": self.peak / 2**20,
-            **({} if self.weights_step is None else {"weights_step": self.weights_step}),
-            **trainer.store.state(),
-        }
 
     def restore(self, trainer: Any, stored: Path | Checkpoint) -> None:
         """Take up a checkpoint, or the one in a folder: weights, averages, optimisers and counters.
@@ -190,16 +188,9 @@ class Saver:
 
 
 def _fits(tensors: Mapping[str, Mapping[str, Tensor]], processes: Processes) -> bool:
-    """Whether memory has space for a copy of a state: that of each process where all write."""
     memory = free_memory()
     fits = memory is None or bytes_of(tensors.values()) <= SHARE * memory
     return not processes.agreed(not fits) if processes.sharded else fits
-
-
-def state_of(trainer: Any) -> dict[str, dict[str, Tensor]]:
-    """The weights, averages and optimisers of a trainer, as they are: sharded or whole."""
-    optimizers = {name: value for player in trainer.players.values() for name, value in player.state().items()}
-    return {"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizers}
 
 
 def stored_for(processes: Processes, folder: Path, device: torch.device) -> Checkpoint:

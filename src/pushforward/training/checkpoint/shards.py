@@ -77,7 +77,6 @@ def _all_or_none(channel: Processes) -> Iterator[None]:
 
 
 def _write(folder: Path, groups: Mapping[str, Mapping[str, Tensor]], rank: int, control: Any) -> dict[str, dict[str, Any]]:
-    """Write this process's part of tensors to a folder that all share, flushed; size and sha256 of each file of its own."""
     from torch.distributed.checkpoint import HuggingFaceStorageWriter, save
 
     with _as_error(f"{folder.parent} could not be written", "What was saved before is intact."):
@@ -187,7 +186,6 @@ def _first_row(name: str, shape: Sequence[int], places: Any) -> int:
 
 
 def _fill(folder: Path, tensors: dict[str, Tensor], control: Any = None) -> None:
-    """Read tensors in place; in several processes together where one of them is sharded."""
     from torch.distributed.checkpoint import HuggingFaceStorageReader, load
 
     alone = not any(hasattr(value, "device_mesh") for value in tensors.values())
@@ -198,7 +196,6 @@ def _fill(folder: Path, tensors: dict[str, Tensor], control: Any = None) -> None
 
 @contextlib.contextmanager
 def _as_error(what: str, advice: str) -> Iterator[None]:
-    """Within this context what torch reports of all processes is one error of all."""
     from torch.distributed.checkpoint.api import CheckpointException
 
     try:

@@ -14,6 +14,7 @@ from pushforward.environment import Launch, launched
 from pushforward.errors import GroupError, UsageError
 from pushforward.training.distributed.processes import TIMEOUT, Group, Processes
 from pushforward.training.distributed.sharding import release
+from pushforward.training.loop.budget import Budget
 from pushforward.training.monitor.machine import cores
 
 
@@ -45,23 +46,11 @@ _formed_here = False
 
 
 def seconds() -> float:
-    """The time in which each process answers the others: that of PUSHFORWARD_TIMEOUT, or two minutes.
-
-    Raises:
-        UsageError: If the variable holds no positive number.
-    """
-    text = os.environ.get("PUSHFORWARD_TIMEOUT") or str(TIMEOUT)
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise UsageError(f'PUSHFORWARD_TIMEOUT="{text}" is no time: expected seconds, such as 600.')
-    return value
+    """The time in which each process answers the others: that of PUSHFORWARD_TIMEOUT, or two minutes."""
+    return Budget.duration(os.environ.get("PUSHFORWARD_TIMEOUT") or TIMEOUT)
 
 
 def _form(launch: Launch, place: torch.device) -> None:
-    """Form the default group of torch.distributed, which ends with `leave`."""
     global _formed_here
     # imported later, by an optimiser, its functions' defaults would hold the group, whose threads then outlive the interpreter
     import torch.distributed.nn.functional

@@ -65,10 +65,13 @@ class Processes:
         """Whether any process wants something, so that all do it."""
         return wanted
 
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Within this context the loss of another process is an error that says so: "In NAME another process was lost"."""
-        yield
+    def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Within this context the loss of another process is an error that says so: "In NAME another process was lost".
+
+        Raises:
+            GroupError: If another process is lost; the one that has failed says why.
+        """
+        return contextlib.nullcontext()
 
     def failure(self, words: str | None) -> str | None:
         """What every process raises where one has failed: the words of the first one that has; None where none has."""
@@ -83,7 +86,12 @@ class Processes:
         return value
 
     def compare(self, what: Mapping[str, Any]) -> None:
-        """Refuse processes that were started with different data, versions or settings, which are given JSON-ready by name."""
+        """Refuse processes that were started with different data, versions or settings, which are given JSON-ready by name.
+
+        Raises:
+            DataError: If the data differs.
+            UsageError: If anything else does, naming it and both values.
+        """
 
 
 class Group(Processes):
@@ -118,7 +126,6 @@ class Group(Processes):
         return beside
 
     def distribute(self, method: Method) -> Method:
-        """Shard the network of each player, or take the weights of the first process for all."""
         if self.sharded:
             self._networks += shard(method, self.device, self.count)
             return method
@@ -127,7 +134,6 @@ class Group(Processes):
         return method
 
     def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The sums of tensors over all processes."""
         sums = [tensor.detach().clone() for tensor in tensors]
         for dtype in dict.fromkeys(tensor.dtype for tensor in sums):
             _add([tensor for tensor in sums if tensor.dtype == dtype])
@@ -140,15 +146,13 @@ class Group(Processes):
         _add([p.grad for p in parameters if p.grad is not None and not hasattr(p, "device_mesh")])
 
     def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
-        """The mean of a time over all processes, the largest number, and whether any has failed; the same in each."""
-        values = self._rows([seconds, stop, failed])
+        values = self._rows(seconds, stop, failed)
         return float(values[:, 0].mean()), int(values[:, 1].max()), bool(values[:, 2].any())
 
     def agreed(self, wanted: bool) -> bool:
-        """Whether any process wants something."""
-        return bool(self._rows([wanted]).any())
+        return bool(self._rows(wanted).any())
 
-    def _rows(self, numbers: Sequence[float]) -> Tensor:
+    def _rows(self, *numbers: float) -> Tensor:
         own = torch.tensor(numbers, dtype=torch.float64)
         rows = [torch.empty_like(own) for _ in range(self.count)]
         torch.distributed.all_gather(rows, own, group=self.control)
@@ -156,11 +160,6 @@ class Group(Processes):
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Within this context the loss of another process is an error that says so.
-
-        Raises:
-            GroupError: If another process is lost; the one that has failed says why.
-        """
         try:
             yield
         except RuntimeError as error:
@@ -173,7 +172,6 @@ class Group(Processes):
             ) from error
 
     def failure(self, words: str | None) -> str | None:
-        """What every process raises where one has failed, with the number of that process once."""
         if not self.agreed(words is not None):
             return None
         return next(
@@ -183,23 +181,17 @@ class Group(Processes):
         )
 
     def gathered(self, value: Any) -> list[Any]:
-        """A plain value from each process, in their order."""
         values: list[Any] = [None] * self.count
         torch.distributed.all_gather_object(values, value, group=self.control)
         return values
 
     def first(self, value: Any) -> Any:
-        """The plain value that the first process gives."""
         return self.gathered(value if self.rank == 0 else None)[0]
 
     def compare(self, what: Mapping[str, Any]) -> None:
-        """Refuse processes that were started with different data, versions or settings.
-
-        Raises:
-            DataError: If the data differs.
-            UsageError: If anything else does, naming it and both values.
-        """
-        each = self.gathered({name: _short(value) for name, value in what.items()})
+        texts = {name: json.dumps(value, sort_keys=True, default=str) for name, value in what.items()}
+        short = lambda text: text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]  # noqa: E731
+        each = self.gathered({name: short(text) for name, text in texts.items()})
         for name, value in each[0].items():
             rank = next((rank for rank, other in enumerate(each) if other.get(name) != value), None)
             if rank is not None:
@@ -207,11 +199,6 @@ class Group(Processes):
                     f"The processes of this training differ in {name}: process 0 has {value}, process {rank} has "
                     f"{each[rank].get(name)}. Start all of them with the same command, versions and files."
                 )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=str)
-    return text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _add(tensors: Sequence[Tensor]) -> None:

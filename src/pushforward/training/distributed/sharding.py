@@ -68,9 +68,6 @@ def called(name: str, player: nn.Module) -> list[nn.Module]:
 
 
 def _running(module: nn.Module) -> list[nn.Module]:
-    """The outermost modules that have a forward pass: the module itself, or those of its children, of lists of them as well."""
-    return [module] if _runs(module) else [part for child in module.children() for part in _running(child)]
-
-
-def _runs(module: nn.Module) -> bool:
-    return type(module).forward is not nn.Module.forward and any(True for _ in module.parameters())
+    if type(module).forward is not nn.Module.forward and any(True for _ in module.parameters()):
+        return [module]
+    return [part for child in module.children() for part in _running(child)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections import deque
@@ -33,10 +34,9 @@ WARMUP = 0.1
 
 def _read(text: str, number: str, units: str) -> tuple[float, str]:
     match = re.fullmatch(rf"\s*({number})\s*({units})?\s*", text)
-    try:
+    with contextlib.suppress(ValueError):
         return (float(match[1]), match[2] or "") if match else (math.nan, "")
-    except ValueError:
-        return math.nan, ""
+    return math.nan, ""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,12 @@ class Clock:
         self.seconds += seconds
         if self.budget.seconds is None:
             return None
-        self._warm(seconds / self.budget.seconds, self.progress - progress)
+        if self.stages:
+            self.warmed += self.progress - progress
+        elif self.step > 1:
+            share = seconds / self.budget.seconds
+            usual = self.warmed / (self.step - 2) if self.step > 2 else share
+            self.warmed += min(share, 2 * usual)
         self.mark(self.step, self.seconds)
         if self._recorded:
             if self.step >= self._recorded[0].step:
@@ -175,26 +180,18 @@ class Clock:
         return stage
 
     def state(self) -> dict[str, Any]:
-        """Its state for checkpoints, JSON-ready."""
         stages = [asdict(stage) for stage in self.stages]
         return {"step": self.step, "seconds": self.seconds, "total": self.total, "stages": stages, "warmed": self.warmed}
 
     def restore(self, state: Mapping[str, Any], stages: Sequence[Stage]) -> None:
         """Take up a checkpoint's `state`, and the stages to repeat from there on where its budget is in seconds."""
         self.step, self.seconds = state["step"], state["seconds"]
+        self.warmed = state.get("warmed", 0.0)
         if self.budget.seconds is not None:
-            self.replay(stages)
-        self.warm(state.get("warmed", 0.0))
-
-    def warm(self, warmed: float) -> None:
-        """Take up the warm-up of a checkpoint; one made under another kind of budget, after a step or more, has warmed up."""
-        missing = not warmed and self.step > 1 and self.budget.seconds is not None
-        self.warmed = WARMUP if missing else warmed
-
-    def replay(self, stages: Sequence[Stage]) -> None:
-        """Take up recorded stages: those up to the present step hold now, later ones at their steps."""
-        self.stages = [stage for stage in stages if stage.step <= self.step]
-        self._recorded = [stage for stage in stages if stage.step > self.step]
+            self.stages = [stage for stage in stages if stage.step <= self.step]
+            self._recorded = [stage for stage in stages if stage.step > self.step]
+            if not self.warmed and self.step > 1:
+                self.warmed = WARMUP  # in steps of another kind of budget
 
     def mark(self, step: int, seconds: float) -> None:
         """Note when a step was done, for forecasts; one note in each 1 / CHECKS of the budget is kept.
@@ -224,7 +221,6 @@ class Clock:
 
     @property
     def done(self) -> bool:
-        """Whether the budget is used up."""
         return self._used >= 1 if self.total is None else self.step >= self.total
 
     @property
@@ -233,16 +229,7 @@ class Clock:
 
     @property
     def _place(self) -> int:
-        """In which of the `CHECKS` parts of the budget training is, by steps or by seconds, whichever is further."""
         return int(CHECKS * max(self.progress, self._used) + 1e-9)
-
-    def _warm(self, share: float, progress: float) -> None:
-        """Count a step's share of the budget for the warm-up: measured at first, then as the stage plans it."""
-        if self.stages:
-            self.warmed += progress
-        elif self.step > 1:
-            usual = self.warmed / (self.step - 2) if self.step > 2 else share
-            self.warmed += min(share, 2 * usual)
 
     def _forecast(self, start: float) -> Stage | None:
         """The stage, from the progress ``start`` on, that is due if training would miss the budget; the first one always is.

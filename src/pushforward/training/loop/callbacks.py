@@ -85,16 +85,6 @@ class Observer:
         return None
 
 
-def decide(observers: Sequence[Observer], moment: Moment) -> bool:
-    """Whether a measure of this step may end training."""
-    return any(observer.decides and observer.due(moment) for observer in observers)
-
-
-def due_at(observers: Sequence[Observer], moment: Moment, late: bool) -> list[Observer]:
-    """The observers that look after this step, early or late."""
-    return [observer for observer in observers if observer.late == late and observer.due(moment)]
-
-
 def measures(observers: Sequence[Observer], moment: Moment, processes: Processes | None = None) -> dict[str, Any]:
     """What observers measure at a step, by name; they change nothing (`observing`).
 

@@ -61,7 +61,6 @@ class Average:
             average.copy_(theirs)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The averaged tensors by name; the others are in the method's own state."""
         return {name: value for name, value in self.method.state_dict().items() if name not in self._left_out}
 
 

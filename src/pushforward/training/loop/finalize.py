@@ -36,8 +36,7 @@ def finished(trainer: Trainer) -> Run:
     """The run of a trainer that has ended, with the averaged weights in memory."""
     trainer.progress.close()
     trainer.close()
-    name = step_name(trainer.clock.step)
-    where = pick(trainer.folder, name)
+    where = pick(trainer.folder, step_name(trainer.clock.step))
     state = read_json(where / "state.json")
     return Run(trainer.folder, trainer.content, trainer.average.method, state, weights_of(where))
 
@@ -49,5 +48,5 @@ def salvaged(trainer: Trainer, error: Diverged) -> Run:
     stored = load(pick(trainer.folder, None), trainer.device)
     restore(trainer.average.method, stored.weights(), stored.folder)
     warning = f"its training broke off, and it is evaluated with the weights of step {stored.state['step']:,}. {error}"
-    weights = weights_of(stored.folder)
-    return Run(trainer.folder, trainer.content, trainer.average.method, stored.state, weights, (warning,))
+    how = stored.state, weights_of(stored.folder), (warning,)
+    return Run(trainer.folder, trainer.content, trainer.average.method, *how)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pushforward.errors import OutOfMemory
 
-_PROC, _GROUP = Path("/proc/self"), Path("/sys/fs/cgroup")
+_GROUP = Path("/sys/fs/cgroup")
 
 
 def lacks_memory(error: BaseException) -> bool:
@@ -35,16 +35,15 @@ def in_step(step: int) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not lacks_memory(error):
             raise
-        first = (str(error).splitlines() or [type(error).__name__])[0]
         what = f"the memory does not suffice for step {step:,}"
-        raise OutOfMemory(f"{what} ({first[:200]}). Use a smaller `batch`, or a larger `accumulate`.", step, what) from None
+        why = f"{type(error).__name__}: {error!s:.200}"
+        raise OutOfMemory(f"{what} ({why}). Use a smaller `batch`, or a larger `accumulate`.", step, what) from None
 
 
 def held_bytes(*modules: nn.Module) -> int:
     """Bytes of the parameters and buffers of modules; a tensor that two of them share counts once."""
-    tensors: Iterable[Tensor] = (t for module in modules for t in (*module.parameters(), *module.buffers()))
-    storages = {storage.data_ptr(): storage.nbytes() for storage in (t.untyped_storage() for t in tensors)}
-    return sum(storages.values())
+    tensors = (t.untyped_storage() for module in modules for t in (*module.parameters(), *module.buffers()))
+    return sum({storage.data_ptr(): storage.nbytes() for storage in tensors}.values())
 
 
 def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> int | None:
@@ -81,10 +80,8 @@ def reset_peak(device: torch.device | str = "cpu") -> None:
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    try:
-        (_PROC / "clear_refs").write_text("5", encoding="utf-8")
-    except OSError:
-        return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def peak_memory(device: torch.device | str = "cpu") -> int:
@@ -95,12 +92,12 @@ def peak_memory(device: torch.device | str = "cpu") -> int:
     """
     if torch.device(device).type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    return 1024 * _number(_PROC / "status", "VmHWM:")
+    return _bytes_in("/proc/self/status", "VmHWM:")
 
 
 def free_memory() -> int | None:
     """Bytes that this process may still take, of the machine and of its control group; None where that is not known."""
-    machine = 1024 * _number(Path("/proc/meminfo"), "MemAvailable:")
+    machine = _bytes_in("/proc/meminfo", "MemAvailable:")
     try:
         most, taken = (int((_GROUP / name).read_text(encoding="utf-8")) for name in ("memory.max", "memory.current"))
     except (OSError, ValueError):  # no limit is written as a word
@@ -108,11 +105,12 @@ def free_memory() -> int | None:
     return min(machine, most - taken)
 
 
-def _number(path: Path, name: str) -> int:
+def _bytes_in(file: str, name: str) -> int:
     try:
-        return next(int(line.split()[1]) for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(name))
-    except (OSError, StopIteration, ValueError, IndexError):
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except OSError:
         return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 
 
 def synchronize(device: torch.device) -> None:

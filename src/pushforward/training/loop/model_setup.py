@@ -1,64 +1,17 @@
-"""A method where it is trained: on its device and in its processes, with optimisers, average and step."""
+"""Whether a method fits the data and the settings that it is to be trained with."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset
-from pushforward.devices import laid_out
 from pushforward.errors import UsageError
 from pushforward.methods.distillation import Trajectories
 from pushforward.methods.latent_method import LatentMethod
-from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Recipe
-from pushforward.training.checkpoint.tensors import local
-from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget
-from pushforward.training.loop.ema import Average
-from pushforward.training.loop.optimizers import Player, players_of
-from pushforward.training.loop.step import Step
-from pushforward.training.options import Settings
-
-
-class Placed(NamedTuple):
-    """A method that is ready for its first step.
-
-    Args:
-        method: The method.
-        players: Its players by name, with their optimisers.
-        average: Its averaged weights.
-        step: Computes its steps.
-        moving: What a step may change: its floating-point tensors, of sharded ones the share of this process.
-    """
-
-    method: Method
-    players: dict[str, Player]
-    average: Average
-    step: Step
-    moving: list[Tensor]
-
-
-def placed(recipe: Recipe, data: Dataset, settings: Settings, processes: Processes) -> Placed:
-    """Bring a recipe's method to its device and processes.
-
-    Raises:
-        UsageError: If batches cannot be split as the recipe says, or weights not sharded.
-    """
-    training, device = recipe.training, torch.device(settings.device)
-    method = laid_out(recipe.method.to(device), data.space.memory_format).train()
-    # sharded weights cannot be copied, so the average begins as a copy of the whole ones
-    twin = copy.deepcopy(method) if processes.count > 1 else None
-    method = processes.distribute(method)
-    players = players_of(method, training)
-    average = Average(method, training.ema, training.ema_share, None if twin is None else lambda: processes.distribute(twin))
-    step = Step(method, players, training, seed=settings.seed, device=device, processes=processes)
-    return Placed(method, players, average, step, [local(v) for v in method.state_dict().values() if v.is_floating_point()])
 
 
 def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: int | None, processes: int = 1) -> None:

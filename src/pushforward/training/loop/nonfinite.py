@@ -61,7 +61,6 @@ class Skips:
 
     @property
     def all(self) -> bool:
-        """Whether every step was skipped."""
         return 0 < self._read == self.count
 
 

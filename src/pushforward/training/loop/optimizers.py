@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from pushforward.denoisers.precision import has_bfloat16
 from pushforward.errors import UsageError
-from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Training
 from pushforward.training.checkpoint.tensors import by_place, gradient_norm, local, placed
 
@@ -96,7 +95,6 @@ class Player:
         return norm, finite
 
     def _step(self, finite: Tensor) -> None:
-        """Let the optimisers step if all is finite; on an accelerator the fused kernel decides, so that nothing waits."""
         waits = _waits(self)
         if waits and not finite:
             return
@@ -145,7 +143,6 @@ class Player:
         return whole if size != parameter.shape else torch.empty_like(parameter.detach(), dtype=dtype)
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take the state that `state` gave."""
         by_index: dict[int, dict[str, Any]] = {}
         for path, value in tensors.items():
             name, index, kind = [*path.rsplit("/", 2), "", ""][:3]
@@ -157,7 +154,6 @@ class Player:
 
 
 def _waits(player: Player) -> bool:
-    """Whether a step is left out by looking: on the processor, for sharded weights, and where Muon moves matrices."""
     places = {(parameter.device.type, hasattr(parameter, "device_mesh")) for parameter in player.parameters}
     return bool(player._matrices) or places != {("cuda", False)}
 
@@ -169,11 +165,6 @@ def _kernels(module: nn.Module) -> set[int]:
 
 def _matrix(kernel: Tensor) -> Tensor:
     return kernel.view(len(kernel), -1) if kernel.is_contiguous() else kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
-
-
-def players_of(method: Method, training: Training) -> dict[str, Player]:
-    """Each player of a method with its optimisers."""
-    return {name: Player(module, name, training) for name, module in method.players.items()}
 
 
 class Muon(torch.optim.Optimizer):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 from warnings import warn
@@ -19,15 +19,13 @@ from pushforward.notebooks import display, in_notebook
 
 def duration(seconds: float) -> str:
     """90 -> "1:30", 5400 -> "1:30:00"."""
-    whole = int(seconds + 0.5)
-    hours, rest = divmod(whole, 3600)
+    hours, rest = divmod(int(seconds + 0.5), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
-class Watcher(ABC):
-    """A trainer's report of a step."""
+class Watcher:
+    """Is told how a training goes; each method may be replaced."""
 
-    @abstractmethod
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
         """Called after every step.
 
@@ -37,41 +35,27 @@ class Watcher(ABC):
             samples: Training samples so far.
             losses: The newest losses that are known, by player.
         """
+        return None
 
     def preparing(self, name: str, share: float, words: str) -> None:
-        """Called while inputs are computed before the first step.
-
-        Args:
-            name: The run's.
-            share: How much is there, in [0, 1].
-            words: A description, and the time so far.
-        """
+        """Called while inputs are computed before the first step: the share that is there, and a description."""
         return None
 
     def measured(self, name: str, words: str) -> None:
         """Called when samples were measured, with the newest values in a few words, such as "modes 8/8"."""
         return None
 
-    @abstractmethod
     def say(self, line: str) -> None:
         """Called for events."""
+        return None
 
-    @abstractmethod
     def close(self) -> None:
         """Called at the end, however it comes."""
+        return None
 
 
 class Silent(Watcher):
     """No output."""
-
-    def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
-        """Nothing."""
-
-    def say(self, line: str) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
 
 
 def report(watcher: Watcher, sentences: str) -> None:
@@ -129,10 +113,28 @@ class Pace:
         return f"  {samples / seconds:,.0f} examples/s  {duration(seconds * (1 - self._newest[2]) / done)} left"
 
 
-def _print(line: str) -> None:
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):  # nobody reads it any more
-            print(line, file=sys.stderr, flush=True)
+@dataclass
+class _Line:
+    """What is known of one run, when it was last shown, and what was last printed of it."""
+
+    due: float
+    clock: Any = None
+    losses: dict[str, float] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
+    measured: str = ""
+    shown: tuple[int, str] | None = None
+    place: Any = None
+
+    @property
+    def now(self) -> tuple[int, str]:
+        return (-1 if self.clock is None else self.clock.step), self.measured
+
+    def text(self, ended: bool = False) -> str:
+        each = "  ".join(f"{player} {value:.4g}" for player, value in self.losses.items())
+        total = f"/{self.clock.total:,}" if self.clock.total else ""
+        pace = "" if ended else self.pace.words()
+        loss = f"  loss: {each}" if each else ""
+        return f"step {self.clock.step:,}{total}{pace}{loss}{self.measured and '  '}{self.measured}"
 
 
 class Progress(Watcher):
@@ -146,107 +148,70 @@ class Progress(Watcher):
     """
 
     def __init__(self, interval: float = 10.0) -> None:
-        self.interval = interval
         self._terminal, self._notebook = sys.stderr is not None and sys.stderr.isatty(), in_notebook()
-        self._handles: dict[str, Any] = {}
-        self._last: dict[str, float] = {}
-        self._printed: dict[str, tuple[int, str]] = {}
+        self.interval = 0.2 if self._terminal or self._notebook else interval
+        self._lines: dict[str, _Line] = {}
         self._bars: Any = None
-        self._tasks: dict[str, Any] = {}
-        self._seen: dict[str, tuple[Any, dict[str, float]]] = {}
-        self._measured: dict[str, str] = {}
-        self._paces: dict[str, Pace] = {}
+
+    def _of(self, name: str) -> _Line:
+        return self._lines.setdefault(name, _Line(time.monotonic() + self.interval))
 
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
-        """Show where training stands, if it is time to."""
-        self._seen[name] = clock, losses
-        self._paces.setdefault(name, Pace()).add(clock.seconds, samples, clock.progress)
-        if self._due(name):
-            self._show(name, clock.progress, self._line(name))
+        line = self._of(name)
+        line.clock, line.losses = clock, losses
+        line.pace.add(clock.seconds, samples, clock.progress)
+        if time.monotonic() >= line.due:
+            self._show(name, clock.progress, line.text())
 
     def preparing(self, name: str, share: float, words: str) -> None:
-        """Show how much is there, if it is time to."""
-        if self._due(name):
+        if time.monotonic() >= self._of(name).due:
             self._show(name, share, words)
 
-    def _due(self, name: str) -> bool:
-        now = time.monotonic()
-        last = self._last.setdefault(name, now)
-        due = now - last >= (0.2 if self._terminal or self._notebook else self.interval)
-        self._last[name] = now if due else last
-        return due
-
-    def _show(self, name: str, share: float, line: str) -> None:
-        if self._notebook:
-            self._cell(name, share, line)
-        elif self._terminal:
-            self._bar(name, share, line)
-        else:
-            self._printed[name] = self._state(name)
-            _print(f"{name}  {100 * share:3.0f} %  {line}")
-
-    def _state(self, name: str) -> tuple[int, str]:
-        return (self._seen[name][0].step if name in self._seen else -1), self._measured.get(name, "")
-
-    def _line(self, name: str, ended: bool = False) -> str:
-        clock, losses = self._seen[name]
-        each = "  ".join(f"{player} {value:.4g}" for player, value in losses.items())
-        total = f"/{clock.total:,}" if clock.total else ""
-        loss = f"  loss: {each}" if each else ""
-        words = f"  {self._measured[name]}" if name in self._measured else ""
-        pace = "" if ended else self._paces[name].words()
-        return f"step {clock.step:,}{total}{pace}{loss}{words}"
-
     def measured(self, name: str, words: str) -> None:
-        """Show the words at the end of the line from now on."""
-        self._measured[name] = words
+        self._of(name).measured = words
 
-    def _cell(self, name: str, share: float, line: str) -> None:
-        bar = f"<progress value='{share:.4f}' max='1'></progress>"
-        content = {
-            "text/plain": f"{name}  {100 * share:3.0f} %  {line}",
-            "text/html": f"{escape(name)} {bar} {escape(line)}",
-        }
-        if name in self._handles:
-            self._handles[name].update(content, raw=True)
+    def _show(self, name: str, share: float, text: str) -> None:
+        line = self._lines[name]
+        line.due, line.shown = time.monotonic() + self.interval, line.now
+        plain = f"{name}  {100 * share:3.0f} %  {text}"
+        if self._notebook:
+            bar = f"<progress value='{share:.4f}' max='1'></progress>"
+            content = {"text/plain": plain, "text/html": f"{escape(name)} {bar} {escape(text)}"}
+            if line.place is None:
+                line.place = display(content, raw=True)
+            else:
+                line.place.update(content, raw=True)
+        elif self._terminal:
+            self._bar(line, name, share, text)
         else:
-            self._handles[name] = display(content, raw=True)
+            self.say(plain)
 
-    def _bar(self, name: str, share: float, line: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-        from rich.progress import Progress as Bars
-
+    def _bar(self, line: _Line, name: str, share: float, text: str) -> None:
         if self._bars is None:
-            columns = (
-                TextColumn("{task.fields[title]}"),
-                BarColumn(24),
-                TaskProgressColumn(),
-                TextColumn("{task.fields[line]}"),
-            )
-            self._bars = Bars(*columns, console=Console(stderr=True))
+            from rich import progress
+            from rich.console import Console
+
+            title, rest = (progress.TextColumn(f"{{task.fields[{part}]}}") for part in ("title", "line"))
+            columns = title, progress.BarColumn(24), progress.TaskProgressColumn(), rest
+            self._bars = progress.Progress(*columns, console=Console(stderr=True))
             self._bars.start()
-        if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=1.0, title=name, line="")
-        self._bars.update(self._tasks[name], completed=share, line=line)
+        if line.place is None:
+            line.place = self._bars.add_task(name, total=1.0, title=name, line="")
+        self._bars.update(line.place, completed=share, line=text)
 
     def say(self, line: str) -> None:
-        """Print one event."""
         if self._bars is not None:
             self._bars.console.print(line, markup=False, highlight=False)
         elif self._notebook:
             print(line, flush=True)
-        else:
-            _print(line)
+        elif sys.stderr is not None:
+            with contextlib.suppress(OSError):  # nobody reads it any more
+                print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Show where each training got to, and leave the terminal tidy."""
-        visible = self._handles.keys() | self._tasks.keys() | self._printed.keys()
-        for name in (name for name in self._seen if name in visible):
-            if self._printed.get(name) != self._state(name):
-                self._show(name, self._seen[name][0].progress, self._line(name, ended=True))
+        for name, line in self._lines.items():
+            if line.shown and line.clock is not None and (line.place is not None or line.shown != line.now):
+                self._show(name, line.clock.progress, line.text(ended=True))
         if self._bars is not None:
             self._bars.stop()
-        self._bars, self._handles, self._tasks = None, {}, {}
-        for memory in (self._printed, self._seen, self._measured, self._paces, self._last):
-            memory.clear()
+        self._bars, self._lines = None, {}

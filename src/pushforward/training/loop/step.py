@@ -44,7 +44,6 @@ class _Part:
 
     @property
     def count(self) -> int:
-        """How many examples."""
         return int(self.index.stop - self.index.start)
 
 
@@ -126,7 +125,6 @@ class Step:
         return losses, notes | norms | self._settled(updated)
 
     def _settled(self, updated: Sequence[tuple[str, Tensor]]) -> dict[str, int]:
-        """A mark for each player that was not updated; where there is one, all but the players' weights is put back."""
         finite = torch.stack([flag for _, flag in updated]).tolist()
         self.moved = any(finite)
         if all(finite):
@@ -142,7 +140,6 @@ class Step:
         return _Part(index, self.method.losses(examples, now), now)
 
     def _together(self, parts: Sequence[_Part], reply: Sums | None) -> Move:
-        """The next move of all parts: one player's turn with the loss of the whole batch, or the sums over it."""
         moves: list[Move] = []
         for part in parts:
             move = self._resumed(part, reply)
@@ -155,7 +152,6 @@ class Step:
         return self._added(sums) if sums else None
 
     def _resumed(self, part: _Part, reply: Sums | None) -> Move:
-        """Run a part to its next turn, with torch's generators in the state in which it left them."""
         if part.generator is None:
             block = part.index.start // BLOCK
             seed_generators(key(self.seed, "dropout", part.now.step, *([block] if block else [])) >> 1, self.device)
@@ -166,7 +162,6 @@ class Step:
         return move
 
     def _backward(self, part: _Part, player: str, loss: Tensor) -> tuple[str, Tensor]:
-        """Add a part's gradients to those of the player whose turn it is; no other player is given any."""
         share = loss * (part.count / self.training.batch)
         others = self._others[player]
         for parameter in others:
@@ -211,12 +206,10 @@ class _Beside:
         self._before = [tensor.clone() for tensor in self._present]
 
     def hold(self) -> None:
-        """Remember the present state."""
         if self._present:
             torch._foreach_copy_(self._before, self._present)
 
     def put_back(self) -> None:
-        """Restore that state."""
         with torch.no_grad():
             for present, before in zip(self._present, self._before, strict=True):
                 present.copy_(before)

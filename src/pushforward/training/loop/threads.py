@@ -77,7 +77,6 @@ class Threads:
             self._begin(step, self.numbers)
 
     def at(self, step: int) -> int:
-        """The number of threads of a step."""
         stage = self._stage(step)
         return int(stage["threads"][(step - stage["step"]) % len(stage["threads"])])
 
@@ -90,15 +89,15 @@ class Threads:
         last = self.stages[-1]
         measuring = step > last["step"] and len(last["threads"]) > 1
         if measuring and all(len(self._seconds.get(n, ())) > ROUNDS for n in last["threads"]):
-            self._begin(step, [self._fastest()])
+            times = {n: median(seconds[1:]) for n, seconds in self._seconds.items()}
+            present, best = last["threads"][0], min(times, key=times.__getitem__)
+            self._begin(step, [best if times[best] < MARGIN * times[present] else present])
         if self.writes and not self._written:
             write_json(self.path, {"format_version": FORMAT, "stages": self.stages})
             self._written = True
-        if torch.get_num_threads() != self.at(step):
-            torch.set_num_threads(self.at(step))
+        torch.set_num_threads(self.at(step))
 
     def after(self, step: int, seconds: float) -> None:
-        """Note the time that a step took."""
         last = self.stages[-1]
         if len(last["threads"]) > 1 and step >= last["step"]:
             self._seconds.setdefault(self.at(step), []).append(seconds)
@@ -110,11 +109,6 @@ class Threads:
         self.stages.append({"step": step, "threads": threads})
         self._seconds, self._written = {}, False
 
-    def _fastest(self) -> int:
-        times = {n: median(seconds[1:]) for n, seconds in self._seconds.items()}
-        present, best = self.stages[-1]["threads"][0], min(times, key=times.__getitem__)
-        return int(best if times[best] < MARGIN * times[present] else present)
-
 
 def _numbers(device: torch.device) -> list[int]:
     present = torch.get_num_threads()
@@ -125,7 +119,6 @@ def _numbers(device: torch.device) -> list[int]:
 
 
 def _defaults() -> set[int]:
-    """How many threads torch may use by itself: one for each processor that the process may use, or for each core."""
     try:
         usable = os.sched_getaffinity(0)
         cores = {Path(f"/sys/devices/system/cpu/cpu{i}/topology/thread_siblings_list").read_bytes() for i in usable}
@@ -139,9 +132,8 @@ def _read(path: Path) -> list[dict[str, Any]]:
         stages: list[Any] = [
             {"step": int(each["step"]), "threads": [int(n) for n in each["threads"]]} for each in read_json(path)["stages"]
         ]
-        sound = stages[0]["step"] == 0 and all(stage["threads"] and min(stage["threads"]) > 0 for stage in stages)
+        if stages[0]["step"] != 0 or any(min(stage["threads"]) < 1 for stage in stages):
+            raise ValueError("it does not list the numbers of threads of the run")
     except (TypeError, KeyError, ValueError, IndexError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Restore the file.") from error
-    if not sound:
-        raise CheckpointError(f"{path} is damaged: it does not list the numbers of threads of the run. Restore the file.")
     return stages

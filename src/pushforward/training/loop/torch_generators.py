@@ -14,8 +14,7 @@ from pushforward.draws import key
 @contextmanager
 def generators_kept(device: torch.device) -> Iterator[None]:
     """Within this context torch's generators may be seeded: those of the CPU and of ``device`` are put back at its end."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 
 
@@ -29,9 +28,8 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 def seeded(build: Callable[[], Any], seed: int) -> Any:
     """The result of ``build`` with torch's generator seeded for it; the generator's state is restored."""
-    cpu = torch.device("cpu")
-    with generators_kept(cpu):
-        seed_generators(key(seed, "weights") >> 1, cpu)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(key(seed, "weights") >> 1)
         return build()
 
 

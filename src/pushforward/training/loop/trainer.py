@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import shlex
 import time
@@ -16,18 +17,23 @@ from pushforward import spec
 from pushforward.data import Batch, Dataset
 from pushforward.data.images.streamed import Streamed
 from pushforward.denoisers.precision import network_precision, resolve_precision
+from pushforward.devices import laid_out
 from pushforward.errors import DataError, Diverged
 from pushforward.plugins import plugin_options
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.checkpoint import Checkpoint
 from pushforward.training.checkpoint.saver import Saver, go_back
+from pushforward.training.checkpoint.tensors import local
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget, Clock
-from pushforward.training.loop.callbacks import Moment, Observer, decide, due_at, ended, held, measures, passed
+from pushforward.training.loop.callbacks import Moment, Observer, ended, held, measures, passed
+from pushforward.training.loop.ema import Average
 from pushforward.training.loop.memory import in_step, reset_peak, synchronize
-from pushforward.training.loop.model_setup import check_fit, placed
+from pushforward.training.loop.model_setup import check_fit
 from pushforward.training.loop.nonfinite import not_finite, players_in, seems_finite
+from pushforward.training.loop.optimizers import Player
 from pushforward.training.loop.progress import Silent, Watcher
+from pushforward.training.loop.step import Step
 from pushforward.training.loop.threads import Threads, threads_kept
 from pushforward.training.loop.time_budget import write_stages
 from pushforward.training.loop.torch_generators import generators_kept
@@ -87,9 +93,17 @@ class Trainer:
         self.precision = resolve_precision(self.training.precision, self.device)
         self.clock, self.stop = Clock(budget, self.training.batch), 0
         self.saver = Saver()
-        method = spec.describe(recipe.method)  # sharding changes the modules' classes
-        here = placed(recipe, data, self.settings, self.processes)
-        self.method, self.players, self.average, self._step, self._moving = here
+        described = spec.describe(recipe.method)  # sharding changes the modules' classes
+        method = laid_out(recipe.method.to(self.device), data.space.memory_format).train()
+        # sharded weights cannot be copied, so the average begins as a copy of the whole ones
+        twin = copy.deepcopy(method) if self.processes.count > 1 else None
+        self.method = self.processes.distribute(method)
+        self.players = {name: Player(module, name, self.training) for name, module in self.method.players.items()}
+        build = None if twin is None else lambda: self.processes.distribute(twin)
+        self.average = Average(self.method, self.training.ema, self.training.ema_share, build)
+        given = self.method, self.players, self.training
+        self._step = Step(*given, seed=self.settings.seed, device=self.device, processes=self.processes)
+        self._moving = [local(value) for value in self.method.state_dict().values() if value.is_floating_point()]
         self.holding = out if isinstance(out, Holding) else claimed(out, data.name, self.recipe.name, self.processes.rank == 0)
         self.folder, writes = self.holding.folder, self.holding.writes
         self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
@@ -102,8 +116,8 @@ class Trainer:
         self.sampler = sampler_of(self.method, data, self.training.batch, settings=self.settings, folder=self.folder, keep=writes)
         self.store = Store(self.method, self.folder, writes, self.precision, self.processes)
         self.clock.budget = budget.after(self.store.seconds)
-        self.processes.compare({"data": data.fingerprint} | started_with(self.recipe, self.settings, method))
-        self.content = content or self.processes.first(begin(self.holding, self.recipe, data, budget, self.settings, method))
+        self.processes.compare({"data": data.fingerprint} | started_with(self.recipe, self.settings, described))
+        self.content = content or self.processes.first(begin(self.holding, self.recipe, data, budget, self.settings, described))
 
     @property
     def samples(self) -> int:
@@ -112,7 +126,6 @@ class Trainer:
 
     @property
     def saved(self) -> bool:
-        """Whether the run has a checkpoint."""
         return self.saver.step >= 0
 
     @property
@@ -140,69 +153,60 @@ class Trainer:
             CheckpointError: If the disk refuses, or another training has taken the folder since this one was closed.
         """
         try:
-            with self.processes.phase("training"), threads_kept():
-                self._advance(seconds)
+            with self.processes.phase("training"), threads_kept(), generators_kept(self.device):
+                self.holding.reopen()
+                if not self.saved:
+                    self.save()  # a kill before the first step loses nothing
+                self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, self._stopping)
+                reset_peak(self.device)
+                until, stopping = self.clock.seconds + seconds, self._stopping()
+                while not (self.done or stopping or self.clock.seconds >= until):
+                    self.saver.check(self.processes)  # of a checkpoint that was written meanwhile
+                    before, started = self.clock.progress, time.perf_counter()
+                    self.threads.before(self.clock.step)
+                    losses, health = self.step()
+                    synchronize(self.device)
+                    elapsed = time.perf_counter() - started
+                    elapsed, stop, self.saver.refused = self.processes.together(elapsed, self.stop, self.saver.failed)
+                    self.stop = stop or self.stop
+                    self.threads.after(self.clock.step, elapsed)
+                    stage = self.clock.tick(elapsed)
+                    at = self.clock.step, before, self.clock.progress
+                    now = Moment(self.folder, *at, self.method, self.average.method, self.data, self.holding.writes)
+                    health |= measures(self._due(now, late=False), now, self.processes)
+                    where = {"step": self.clock.step, "samples": self.samples, "seconds": self.clock.seconds}
+                    self.journal.add(where, losses, health)
+                    if self.journal.full or players_in(health) or any(o.decides and o.due(now) for o in self.observers):
+                        self._flush()
+                    self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
+                    if stage is not None and self.holding.writes:
+                        write_stages(self.folder, self.clock.stages)
+                    good = passed(self.observers) == self.clock.step
+                    stays = self.clock.step in held(self.observers, self.method)
+                    if self.ended is not None:
+                        self.saver.wait(self.processes)
+                        go_back(self)
+                    elif good or ((self.clock.stages == [stage] or stays or self.saver.due(self)) and self._sound()):
+                        self.saver.note_memory(self.device)
+                        self.save(beside=not (good or stays or self.done or stop))
+                    if late := self._due(now, late=True):
+                        self._flush()
+                        self._check_weights(self.clock.step)
+                        measures(late, now)
+                    stopping = bool(self.stop if self.processes.count == 1 else stop)
+                self.saver.note_memory(self.device)
+                if self.done or stopping:
+                    self.finish()
+                self.saver.wait(self.processes)
         except BaseException as error:
             self.close("failed" if isinstance(error, Exception) else "stopped")
             raise
 
-    def _advance(self, seconds: float) -> None:
-        self.holding.reopen()
-        if not self.saved:
-            self.save()  # a kill before the first step loses nothing
-        self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, self._stopping)
-        reset_peak(self.device)
-        until, stopping = self.clock.seconds + seconds, self._stopping()
-        with generators_kept(self.device):
-            while not (self.done or stopping or self.clock.seconds >= until):
-                stopping = self._advance_once()
-            self.saver.note_memory(self.device)
-            if self.done or stopping:
-                self.finish()
-            self.saver.wait(self.processes)
-
     def _stopping(self) -> bool:
         return self.processes.agreed(bool(self.stop))
 
-    def _advance_once(self) -> bool:
-        """Make a step with all that belongs to it; returns whether training stops here."""
-        self.saver.check(self.processes)
-        before = self.clock.progress
-        self.threads.before(self.clock.step)
-        started = time.perf_counter()
-        losses, health = self.step()
-        synchronize(self.device)
-        seconds = time.perf_counter() - started
-        seconds, stop, self.saver.refused = self.processes.together(seconds, self.stop, self.saver.failed)
-        self.stop = stop or self.stop
-        self.threads.after(self.clock.step, seconds)
-        stage = self.clock.tick(seconds)
-        moment = self._moment(before)
-        at = {"step": self.clock.step, "samples": self.samples, "seconds": self.clock.seconds}
-        self.journal.add(at, losses, health | self._looks(moment, late=False))
-        if self.journal.full or players_in(health) or decide(self.observers, moment):
-            self._flush()
-        self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
-        if stage is not None and self.holding.writes:
-            write_stages(self.folder, self.clock.stages)
-        self._save_if_due(first_stage=self.clock.stages == [stage], stop=bool(stop))
-        self._looks(moment, late=True)
-        return bool(self.stop if self.processes.count == 1 else stop)
-
-    def _moment(self, before: float) -> Moment:
-        now = self.clock.step, before, self.clock.progress
-        return Moment(self.folder, *now, self.method, self.average.method, self.data, self.holding.writes)
-
-    def _save_if_due(self, first_stage: bool, stop: bool) -> None:
-        """Save where it is due, or the step is to stay; or go back to the last good weights, where training has ended."""
-        stays = self.clock.step in held(self.observers, self.method)
-        good = passed(self.observers) == self.clock.step
-        if self.ended is not None:
-            self.saver.wait(self.processes)
-            go_back(self)
-        elif good or ((first_stage or stays or self.saver.due(self)) and self._sound()):
-            self.saver.note_memory(self.device)
-            self.save(beside=not (good or stays or self.done or stop))
+    def _due(self, now: Moment, late: bool) -> list[Observer]:
+        return [observer for observer in self.observers if observer.late == late and observer.due(now)]
 
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Compute one step only: the losses of the players, and the method's notes.
@@ -221,7 +225,6 @@ class Trainer:
         return losses, health
 
     def _batch(self) -> Batch:
-        """The examples of the next step that this process computes; where data cannot be read, the steps before are saved."""
         batch, words = None, None
         try:
             batch = self.sampler.batch(self.clock.step // self.method.reuse, self.device, self._step.index)
@@ -234,13 +237,6 @@ class Trainer:
         self.finish()
         again = f"pushforward resume {shlex.quote(str(self.folder))}{plugin_options(self.content)}"
         raise DataError(f"{words} Step {self.saver.step:,} is saved. Once the data is restored, go on: {again}")
-
-    def _looks(self, moment: Moment, late: bool) -> dict[str, Any]:
-        due = due_at(self.observers, moment, late)
-        if due and late:
-            self._flush()
-            self._check_weights(self.clock.step)
-        return measures(due, moment, None if late else self.processes)
 
     def finish(self) -> None:
         """Write what is held, save the present step if that has not been done, and give the folder back (`close`)."""
@@ -277,12 +273,10 @@ class Trainer:
         return Diverged(f"{problem.what}{last_saved}. {problem.advice or ADVICE}", problem.step, problem.what)
 
     def _sound(self) -> bool:
-        """Whether the present weights may take the place of earlier ones: not after a skipped step, nor while a gap runs away."""
         self._flush()
         return self.journal.skips.last != self.clock.step and not any(observer.suspect for observer in self.observers)
 
     def _check_weights(self, step: int) -> None:
-        """An update may leave the range of numbers where loss and gradient do not; processes that hold shares agree."""
         name = not_finite({"weights": self.method, "averaged weights": self.average.method})
         if self.processes.agreed(name is not None):
             raise self._diverged(Problem(f"The {name or 'weights'} are not finite after step {step}", step=step))
@@ -301,6 +295,5 @@ class Trainer:
             self.saver.save(self, beside)
 
     def restore(self, stored: Path | Checkpoint) -> None:
-        """Take up a checkpoint, or the one in a folder; see `Saver.restore`."""
         with self.processes.phase("reading a checkpoint"):
             self.saver.restore(self, stored)

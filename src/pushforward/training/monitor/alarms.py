@@ -70,7 +70,6 @@ class Alarm:
 
     @property
     def text(self) -> str:
-        """Sentence and advice."""
         return f"{self.sentence}: {self.advice}" if self.advice else self.sentence
 
 
@@ -85,7 +84,6 @@ class Look(NamedTuple):
 
 
 def _collapse(step: int, health: Health, past: Past) -> Look | None:
-    """Modes, or where they are not known coverage, that were held and are lost; a game at its start sweeps over modes in turn."""
     modes = health.get("modes")
     reached = health.get("coverage" if modes is None else "modes_held")
     if reached is None or health.get("beta") == 0:  # a plain autoencoder learns no codes to sample
@@ -108,7 +106,6 @@ def _collapse(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _against_collapse(health: Health) -> str:
-    """A higher gamma would not help a critic that is too constrained to separate real from generated."""
     if "logit_gap" not in health and "critic_accuracy" not in health:
         return "lower lr"
     accuracy = health.get("critic_accuracy")
@@ -129,7 +126,6 @@ def _missing(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _critic(step: int, health: Health, past: Past) -> Look | None:
-    """A critic that is right nearly always with a growing gap, while samples do not improve, as they do early in a sound game."""
     rows, samples = past.setdefault("rows", deque()), past.setdefault("samples", deque())
     for kept, names in ((rows, ("critic_accuracy", "logit_gap")), (samples, ("frechet", "coverage"))):
         if (values := _known(health, *names)) is not None:
@@ -179,7 +175,6 @@ def _units(health: Health) -> tuple[float, float, float | None] | None:
 
 
 def _posterior(step: int, health: Health, past: Past) -> Look | None:
-    """A decoder that ignores the code; a unit is active where its mean varies over data."""
     if (code := _units(health)) is None:
         return None
     active, units, beta = code
@@ -198,7 +193,6 @@ def _posterior(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _regularised(step: int, health: Health, past: Past) -> Look | None:
-    """A weight of more than 1 on the KL term that holds more than half of the units down, but not all."""
     if (code := _units(health)) is None:
         return None
     active, units, beta = code
@@ -222,7 +216,6 @@ def _book(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _disagreement(step: int, health: Health, past: Past) -> Look | None:
-    """One jump and two from the same noise that lead to different samples; a map that starts from nothing is a flow first."""
     apart = health.get("disagreement")
     if apart is None:
         return None
@@ -234,7 +227,6 @@ def _disagreement(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
-    """A map that chases itself: targets between two times come from it, and should err as little as those at equal times."""
     rows = past.setdefault("rows", deque())
     if (values := _known(health, "diagonal_loss", "off_diagonal_loss")) is None:
         return None
@@ -253,7 +245,6 @@ def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _targets(step: int, health: Health, past: Past) -> Look | None:
-    """Targets that are too large somewhere, or too small everywhere, as those of a network that starts at zero are at first."""
     sizes = [value for name, value in health.items() if name.startswith("target_size_") and value is not None]
     if not sizes:
         return None
@@ -278,7 +269,6 @@ def _skipped(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _variety(step: int, health: Health, past: Past) -> Look | None:
-    """Coverage or recall below its limit beside the start's, which ends a training (`diversity_monitor`)."""
     ratios = {name: health.get(f"{name}_ratio") for name in ("coverage", "recall")}
     known = {name: (ratio, health[f"{name}_limit"]) for name, ratio in ratios.items() if ratio is not None}
     if not known:

@@ -40,7 +40,6 @@ class Variety(Observer):
         self._start: dict[str, np.ndarray] = {}
 
     def due(self, moment: Moment) -> bool:
-        """At equal shares of the budget, the last at its end."""
         guard = moment.method.guard
         if guard is None or self._count(guard) <= NEIGHBOURS:
             return False
@@ -60,7 +59,13 @@ class Variety(Observer):
         guard = moment.method.guard
         assert guard is not None
         if not self._start:
-            self._prepare(guard, moment.method.reference())
+            reference, train = moment.method.reference(), self.data.train
+            self._noise = starts_of(reference, self._count(guard))
+            rows = permutation(len(train), 0)[: len(self._noise[0])]
+            examples = self.data.space.to_model(train.data_units(rows)).flatten(1).double().numpy()
+            self._centre, self._axes = principal(examples)
+            self._real = (examples - self._centre) @ self._axes
+            self._start = self._reached(reference)
         measures = {}
         try:
             now = self._reached(moment.average.transport())
@@ -77,14 +82,6 @@ class Variety(Observer):
 
     def _count(self, guard: Guard) -> int:
         return min(guard.samples, len(self.data.train))
-
-    def _prepare(self, guard: Guard, reference: Transport) -> None:
-        self._noise = starts_of(reference, self._count(guard))
-        train, count = self.data.train, len(self._noise[0])
-        examples = self.data.space.to_model(train.data_units(permutation(len(train), 0)[:count])).flatten(1).double().numpy()
-        self._centre, self._axes = principal(examples)
-        self._real = (examples - self._centre) @ self._axes
-        self._start = self._reached(reference)
 
     def _reached(self, transport: Transport) -> dict[str, np.ndarray]:
         if len(self._real) <= NEIGHBOURS:

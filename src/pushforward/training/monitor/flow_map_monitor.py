@@ -57,27 +57,21 @@ class Jumps(Observer):
 
     @property
     def decides(self) -> bool:  # type: ignore[override]
-        """Whether its measures may trigger a checkpoint, so that the log is read at once."""
         return bool(self._jumps)
 
     @property
     def best(self) -> int | None:  # type: ignore[override]
-        """The step whose samples in 1, 2 and 4 calls are the best so far (`pushforward.training.checkpoint.best`)."""
         return None if self._choice.best is None else self._choice.best.step
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
-        """Compare the samples of a row with those of the rows before it."""
         self._choice.read(row)
         return {}
 
     def due(self, moment: Moment) -> bool:
-        """It goes by steps alone, so that a resumed run measures where the whole one does."""
         return moment.step % self.every == 0 and self._jumps is not False
 
     def look(self, moment: Moment) -> dict[str, float]:
-        """Measures of samples of the average, and sizes of targets."""
-        if self._jumps is None:
-            self._prepare(moment.average)
+        self._prepare(moment.average)
         if not self._jumps:
             return {}
         mark = moment.step // self.every
@@ -85,6 +79,8 @@ class Jumps(Observer):
         return {**self.of(moment.average, counts), **dict(self._targets(moment))}
 
     def _prepare(self, method: Method) -> None:
+        if self._jumps is not None:
+            return
         with as_sampled(method):
             transport = method.transport()
             flow = inner_of(transport)
@@ -105,8 +101,7 @@ class Jumps(Observer):
             nothing first learns to take small steps; of a game in one call, which is what its critic sees. Empty where samples
             in one call are not finite.
         """
-        if self._jumps is None:
-            self._prepare(method)
+        self._prepare(method)
         samples = {count: self._samples(method, count) for count in counts}
         by_count = {count: scores for count, x in samples.items() if (scores := self.reference.measures(x))}
         if 1 not in by_count:
@@ -130,7 +125,6 @@ class Jumps(Observer):
             return sampled(with_inner(transport, flow.with_solver(flow.solver, count)), *self._starts)
 
     def _targets(self, moment: Moment) -> Iterator[tuple[str, float]]:
-        """The size of targets at each of `BINS` over that of velocities there; nothing while targets are stored states."""
         method = moment.method
         if not isinstance(method, HasTargets) or moment.progress < getattr(method, "stored", 0.0):
             return

@@ -23,7 +23,7 @@ from pushforward.methods.method import Method
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.modes import Centred, count_modes
 from pushforward.training.loop.callbacks import Moment, Observer
-from pushforward.transports import BATCH, Flow, Map, Transport, inner_of
+from pushforward.transports import BATCH, Map, Transport, inner_of
 
 SAMPLES = 500
 """Fixed-noise samples, and training examples that they are compared with."""
@@ -63,13 +63,9 @@ def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
         for (held, name), value in zip(places, values, strict=True):
             held[name] = value
     for held in measures:
-        held |= {name: _short(value) for name, value in held.items()}
-
-
-def _short(value: float) -> float | int | None:
-    if isinstance(value, int):
-        return value
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+        for name, value in held.items():
+            if not isinstance(value, int):
+                held[name] = float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
 
 def in_words(health: Mapping[str, Any]) -> str:
@@ -175,30 +171,23 @@ class FixedNoise(Observer):
         self._cheap: bool | None = None
 
     def due(self, moment: Moment) -> bool:
-        """It goes by steps alone, so that a resumed run measures where the whole one does."""
         return moment.step % self.every == 0 and self._cheap is not False
 
     def look(self, moment: Moment) -> dict[str, float]:
-        """Measures of the present samples; see `Reference.measures`."""
         return self.of(moment.method)
 
     def of(self, method: Method) -> dict[str, float]:
-        """Measures of a method's samples; empty where they cost too much."""
-        if self._cheap is None:
-            self._prepare(method)
-        return self.reference.measures(self._samples(method)) if self._cheap else {}
-
-    def _prepare(self, method: Method) -> None:
         with as_sampled(method):
             transport = method.transport()
-            self._cheap = isinstance(inner_of(transport), Map)
-            if self._cheap:
-                self.reference = Reference(self.data)
-                self._starts = starts_of(transport, self.reference.count)
-
-    def _samples(self, method: Method) -> Tensor:
-        with as_sampled(method):
-            return sampled(method.transport(), *self._starts)
+            if self._cheap is None:
+                self._cheap = isinstance(inner_of(transport), Map)
+                if self._cheap:
+                    self.reference = Reference(self.data)
+                    self._starts = starts_of(transport, self.reference.count)
+            if not self._cheap:
+                return {}
+            x = sampled(transport, *self._starts)
+        return self.reference.measures(x)
 
 
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
@@ -206,12 +195,9 @@ def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
 
     Of a transport with a source these are different training examples, at most as many as there are.
     """
-    flow = inner_of(transport)
-    source = flow.source if isinstance(flow, Flow) else None
-    if source is None:
-        noise = transport.noise(ExampleDraws(0, n, device=transport.device))
-    else:
-        noise = source.fixed(n, transport.device)
+    source = getattr(inner_of(transport), "source", None)
+    draws = ExampleDraws(0, n, device=transport.device)
+    noise = transport.noise(draws) if source is None else source.fixed(n, transport.device)
     return noise, transport.conditions(len(noise), None, 0)
 
 

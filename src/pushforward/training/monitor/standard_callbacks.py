@@ -52,21 +52,17 @@ class Alarms(Observer):
 
     @property
     def suspect(self) -> bool:  # type: ignore[override]
-        """Whether the logit gap may be running away."""
         return self.watch.suspect
 
     @property
     def passed(self) -> int | None:  # type: ignore[override]
-        """The last step whose samples had their variety."""
         return self.watch.passed
 
     @property
     def ended(self) -> str | None:  # type: ignore[override]
-        """How variety was lost, and with which weights training ended, as it was logged."""
         return self.watch.ended and (self._logged or self.watch.ended)
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
-        """The alarms that begin or end."""
         news, skipped = self.watch.read(row), bool(players_in(row.get("health")))
         self._skipped += skipped
         if again:
@@ -86,7 +82,6 @@ class Alarms(Observer):
         return {"alarm": [asdict(alarm) for alarm in news]} if news else {}
 
     def close(self, status: str) -> None:
-        """Report why training ended by itself."""
         if self._last:
             self.progress.say(self._last)
         self._last = ""
@@ -107,15 +102,9 @@ class Pictures(Observer):
         self.progress = progress or Silent()
 
     def due(self, moment: Moment) -> bool:
-        """At 2, 10, 30, 60 and 100 % of the budget."""
         return any(moment.before < share <= moment.progress for share in PICTURES)
 
     def look(self, moment: Moment) -> Mapping[str, Any]:
-        """Write ``samples/step_NNNNNN.npz`` and ``.png``.
-
-        Raises:
-            CheckpointError: If the disk refuses.
-        """
         data, folder = moment.data, moment.folder / "samples"
         try:
             with as_drawn():
@@ -123,7 +112,11 @@ class Pictures(Observer):
             arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
         except Diverged as error:
             if moment.writes:
-                report(self.progress, _skipped(moment, error))
+                report(
+                    self.progress,
+                    f"{moment.folder.name}: step {moment.step:,}: no samples are written: {error.what}, though all weights are. "
+                    "Training goes on. If later samples are not finite either, train with a lower lr, or in float32.",
+                )
             return {}
         if moment.writes:
             name = step_name(moment.step)
@@ -132,13 +125,6 @@ class Pictures(Observer):
                 np.savez_compressed(folder / f"{name}.npz", **arrays)
                 _picture(folder / f"{name}.png", data, x)
         return {}
-
-
-def _skipped(moment: Moment, error: Diverged) -> str:
-    return (
-        f"{moment.folder.name}: step {moment.step:,}: no samples are written: {error.what}, though all weights are. Training "
-        "goes on. If later samples are not finite either, train with a lower lr, or in float32."
-    )
 
 
 def _picture(path: Path, data: Dataset, x: Tensor) -> None:

@@ -65,26 +65,22 @@ class Tracked(Observer):
     ) -> None:
         self.folder, self.rates, self._drawing = folder, rates, drawing
         known, logged = _known(folder), log.last_step(folder / "metrics.jsonl")
-        self._followers = [
-            _Follower(tracker, known.get(tracker.name), logged if tracker.name in known else 0) for tracker in trackers
-        ]
+        names = [(tracker, tracker.name) for tracker in trackers]
+        self._followers = [_Follower(each, known.get(name), logged if name in known else 0) for each, name in names]
         self._held: list[Mapping[str, Any]] = []
         self._rates: dict[int, Mapping[str, float]] = {}
         self._before: tuple[float, float] | None = None
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
-        """Hold the row until it is written."""
         self._held.append(dict(row))
         return {}
 
     def due(self, moment: Moment) -> bool:
-        """Note the learning rates, and pass on the rows that are written; whether pictures are drawn at this step."""
         self._rates[moment.step] = dict(self.rates())
         self._pass_on()
         return any(observer.due(moment) for observer in self._drawing)
 
     def look(self, moment: Moment) -> Mapping[str, Any]:
-        """Pass on the pictures of this step."""
         self._pass_on()
         path = moment.folder / "samples" / f"{step_name(moment.step)}.png"
         for follower in list(self._followers):
@@ -93,7 +89,6 @@ class Tracked(Observer):
         return {}
 
     def close(self, status: str) -> None:
-        """Pass on what is left, and end the trackers' runs."""
         self._pass_on()
         for follower in list(self._followers):
             if follower.started:
@@ -121,7 +116,6 @@ class Tracked(Observer):
         return {name: float(value) for name, value in named.items() if isinstance(value, (int, float)) and math.isfinite(value)}
 
     def _try(self, follower: _Follower, call: Callable[[Tracker], None]) -> None:
-        """Call a tracker; one that fails is dropped, and training goes on."""
         try:
             if not follower.started:
                 self._start(follower)

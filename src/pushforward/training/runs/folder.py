@@ -71,7 +71,6 @@ def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str
 
 
 def _is_unbegun(folder: Path) -> bool:
-    """Whether a folder is empty, or holds what a training has left there that was killed before it was set up."""
     if is_locked(folder):
         raise busy(folder)
     refuse_links(folder, FOLDERS, known=ENTRIES)
@@ -80,7 +79,6 @@ def _is_unbegun(folder: Path) -> bool:
 
 
 def _others(folder: Path) -> list[Path]:
-    """What a folder holds that is no entry of a run."""
     return [path for path in folder.iterdir() if path.name not in ENTRIES and not path.name.startswith(".tmp-")]
 
 
@@ -101,7 +99,6 @@ class Claim:
     replaced: Path | None = None
 
     def settle(self) -> None:
-        """Remove the earlier run, after the new one was set up."""
         if self.replaced is not None:
             shutil.rmtree(self.replaced, ignore_errors=True)
 
@@ -148,7 +145,6 @@ def claimed(folder: Path, data: str, recipe: str, writes: bool = True) -> Holdin
 
 
 def _moved_aside(folder: Path) -> Path | None:
-    """Where the run in a folder waits to be replaced; None where there is no run."""
     if not (folder / "spec.json").is_file():
         return None
     if is_locked(folder):

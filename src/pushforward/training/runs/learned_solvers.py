@@ -46,11 +46,6 @@ class Learned:
     step: int
 
     def read(self, kind: str) -> list[Entry]:
-        """All entries of a kind that the run holds.
-
-        Raises:
-            CheckpointError: If the file is damaged.
-        """
         path = self.folder / f"{kind}.json"
         if not path.is_file():
             return []
@@ -62,7 +57,6 @@ class Learned:
         return entries
 
     def damaged(self, kind: str) -> CheckpointError:
-        """The error for a file that cannot be used."""
         path = self.folder / f"{kind}.json"
         return CheckpointError(f"{path} is damaged: it holds no learned {kind}. Delete it and run pushforward tune again.")
 
@@ -73,7 +67,6 @@ class Learned:
         return next((entry for entry in entries if self.fits(entry)), entries[-1] if entries else None)
 
     def fits(self, entry: Entry | None) -> bool:
-        """Whether there is an entry, learned for these weights."""
         return entry is not None and entry.get("weights") == self.weights
 
     def stale(self, transport: Transport, given: Mapping[str, Any]) -> list[str]:
@@ -106,11 +99,6 @@ class Learned:
         return sentences
 
     def store(self, kind: str, entry: Entry) -> None:
-        """Keep an entry for these weights, in place of an earlier one that was learned for the same.
-
-        Raises:
-            CheckpointError: If the disk refuses, or the file is damaged.
-        """
         entry = {"checkpoint_step": self.step, **entry, "weights": self.weights}
         others = [other for other in self.read(kind) if not (_key(kind, other) == _key(kind, entry) and self.fits(other))]
         content = {"format_version": FORMAT, kind: sorted([*others, entry], key=itemgetter("steps"))}

@@ -94,7 +94,6 @@ def _rows(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _is_row(row: Any) -> bool:
-    """Whether all that is read of a row is there and of its kind; an error where it is not."""
     alarms = row.get("alarm", [])
     measures = (value for value in _flat([*row.get("health", {}).values()]) if value is not None)
     numbers = [row["step"], row.get("seconds", 0.0), *row["loss"].values(), *measures]
@@ -146,16 +145,13 @@ class Journal:
 
     @property
     def held(self) -> bool:
-        """Whether rows wait to be written."""
         return bool(self._held)
 
     @property
     def full(self) -> bool:
-        """Whether it is time to write."""
         return len(self._held) >= FLUSH
 
     def add(self, at: Mapping[str, Any], losses: Mapping[str, Tensor], health: Mapping[str, Any]) -> None:
-        """Hold a row: where training stands, the losses of the players, and measures."""
         self._held.append({**at, "loss": dict(losses), **({"health": dict(health)} if health else {})})
 
     def flush(self, last: bool = False) -> Problem | None:

@@ -94,7 +94,6 @@ def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start:
 
 
 def _key(method: PrecomputesInputs, data: Dataset) -> str:
-    """The key of a method's prepared inputs: the data, the frozen parts, and the settings that are not networks."""
     names = [name for name in inspect.signature(type(method)).parameters if hasattr(method, name)]
     learned = {id(p) for player in getattr(method, "players", {}).values() for p in player.parameters()}
     settings = {name: getattr(method, name) for name in names}
@@ -215,7 +214,6 @@ class Store:
         return self.folder / f"{number:06d}.safetensors"
 
     def state(self) -> dict[str, Any]:
-        """Its state for checkpoints: the seconds, and after the first step the number of trajectories."""
         ready = self.trajectories.ready if self.trajectories is not None and self.whole else None
         return {"store_seconds": self.seconds, "trajectories": ready}
 
@@ -228,7 +226,6 @@ class Store:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is left to compute."""
         if self.trajectories is None:
             return True
         if self._count is not None:

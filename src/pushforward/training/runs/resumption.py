@@ -80,7 +80,6 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
 
 
 def _clean_up(folder: Path) -> None:
-    """Remove what an interrupted save, or another file that was being written, has left in a run's folder."""
     with disk(folder):
         clean_up(folder / "checkpoints")
         for left in folder.glob("cache/**/.tmp-*"):

@@ -64,12 +64,10 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
         return self.folder.name
 
     @property
     def space(self) -> Space:
-        """The data's shape and units."""
         return self.method.space
 
     @cached_property

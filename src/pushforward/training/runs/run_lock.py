@@ -87,7 +87,6 @@ class Holding:
         self._closed_at: tuple[Path | None, int] = (None, 0)
 
     def close(self) -> None:
-        """Give the lock back."""
         if self._open:
             self._open, self._closed_at = False, self._standing()
             if self._lock is not None:
@@ -111,6 +110,5 @@ class Holding:
         self._lock, self._open = lock, True
 
     def _standing(self) -> tuple[Path | None, int]:
-        """The newest checkpoint, and the size of the log, which another training changes before it saves."""
         log = self.folder / "metrics.jsonl"
         return latest(self.folder / "checkpoints"), log.stat().st_size if log.is_file() else 0

@@ -95,7 +95,6 @@ def from_run(init: str | Path | Run, recipe: Recipe, plugins: Sequence[str | Pat
 
 
 def _identity(name: str, method: Any) -> dict[str, Any]:
-    """The identity of a method, by name; the recipe's name counts only for the recipes of this package."""
     facts = {"recipe": name} if name in RECIPES else {}
     facts["method"] = method["part"]
     denoiser = method.get("denoiser")
