@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from pushforward.evaluation.features import Features, fit_features
 from pushforward.metrics import Samples
 from pushforward.registries import METRICS
-from pushforward.training.loop.memory import peak_memory, reset_peak
+from pushforward.training.loop.machine import peak_memory, reset_peak
 
 SECONDS, CHUNK_MB = 60, 1024
 """The bars: of all metrics together, and what a metric may add to memory."""

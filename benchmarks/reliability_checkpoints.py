@@ -40,8 +40,8 @@ from pushforward.testing.interruptions import DEATH, Disk, Stopped, damage, trai
 from pushforward.training import Silent
 from pushforward.training.api import prepare
 from pushforward.training.checkpoint.contents import save
-from pushforward.training.checkpoint.integrity import latest, read_state
-from pushforward.training.checkpoint.stored import load
+from pushforward.training.checkpoint.contents import latest, read_state
+from pushforward.training.checkpoint.tensors import load
 
 STEPS, EVERY = 4, 2
 Row = dict[str, Any]

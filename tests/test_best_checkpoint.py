@@ -11,8 +11,8 @@ from pushforward.evaluation.measurements import Health
 from pushforward.evaluation.run_results import health_of
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint.best import BETTER, best_of, quality
-from pushforward.training.monitor.flow_map_monitor import Jumps
+from pushforward.training.monitor.health import Jumps
+from pushforward.training.runs.log import BETTER, best_of, quality
 
 DATA = space_data((2,), labels=False, n=200)
 

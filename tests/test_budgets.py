@@ -14,8 +14,7 @@ from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Budget, Silent
 from pushforward.training.api import prepare, reopen
-from pushforward.training.loop.budget import SETTLE, Clock, Stage
-from pushforward.training.loop.time_budget import stages_of, write_stages
+from pushforward.training.loop.budget import SETTLE, Clock, Stage, stages_of, write_stages
 
 STEPS = [(60.0, 1.0), (75.0, 0.11), (600.0, 0.2)]
 """Budgets and seconds a step at the start."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pushforward.evaluation import cost
-from pushforward.training.loop.memory import peak_memory
+from pushforward.training.loop.machine import peak_memory
 
 
 def test_parameters_count_shared_tensors_once():

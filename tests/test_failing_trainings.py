@@ -15,9 +15,9 @@ from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Trainer
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import contents
-from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.contents import latest
 from pushforward.training.loop.budget import Clock, Stage
-from pushforward.training.runs.run_lock import hold
+from pushforward.training.runs.folder import hold
 
 
 def test_weights_that_are_not_finite_stop_the_run_and_keeps_the_checkpoint(tmp_path, monkeypatch):

@@ -12,9 +12,9 @@ import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.testing import space_data
 from pushforward.training.api import prepare
-from pushforward.training.frozen_recipes import code_space
+from pushforward.training.loop.model_setup import prepared
 from pushforward.training.monitor.health import FixedNoise
-from pushforward.training.runs.precompute import prepared
+from pushforward.training.recipe_argument import code_space
 
 
 def test_the_codes_units_are_measured_with_the_posteriors_spread():

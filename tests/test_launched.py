@@ -16,8 +16,7 @@ from pushforward.errors import UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.models import assert_same, final_state
 from pushforward.training.checkpoint.saver import stored_for
-from pushforward.training.distributed.process_group import check_devices
-from pushforward.training.distributed.processes import Processes
+from pushforward.training.distributed.processes import Processes, check_devices
 
 CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"
 

@@ -11,7 +11,7 @@ import pushforward as pf
 from pushforward.data.core.arrays import ArrayOptions
 from pushforward.data.core.load import LoadOptions
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.training.options import BudgetOptions, FitOptions, ResumeOptions
+from pushforward.training.api import BudgetOptions, FitOptions, ResumeOptions
 
 
 def test_a_misspelt_metric_names_all_and_the_nearest():

@@ -8,7 +8,7 @@ import pushforward as pf
 from pushforward.errors import OutOfMemory
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare
-from pushforward.training.loop import memory
+from pushforward.training.loop import machine as memory
 
 DATA = space_data((2,), labels=False)
 

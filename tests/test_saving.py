@@ -14,11 +14,12 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare
-from pushforward.training.checkpoint import contents, stored
-from pushforward.training.checkpoint import disk as space
+from pushforward.training.checkpoint import contents
+from pushforward.training.checkpoint import contents as space
 from pushforward.training.checkpoint import saver as saving
-from pushforward.training.checkpoint.stored import load
-from pushforward.training.runs.run_lock import Holding
+from pushforward.training.checkpoint import tensors as stored
+from pushforward.training.checkpoint.tensors import load
+from pushforward.training.runs.folder import Holding
 
 DATA = space_data((2,), labels=False)
 WAIT = 20.0

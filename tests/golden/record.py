@@ -18,8 +18,8 @@ import torch
 
 import pushforward as pf
 from pushforward.methods import Denoising, Encoded
-from pushforward.training.frozen_recipes import _Alone, code_space
-from pushforward.training.runs.precompute import prepared
+from pushforward.training.loop.model_setup import prepared
+from pushforward.training.recipe_argument import _Alone, code_space
 
 SOURCES = {"digits": "digits", "mnist": "mnist", "emoji": os.environ["PUSHFORWARD_DATA"] + "/emoji"}
 

@@ -3,12 +3,18 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/api.py": [
         ("        claimed.discard()\n", "        pass\n", "budgets run_folders"),
-    ],
-    "training/checkpoint/best.py": [
-        ("** (1 / len(BY))", "", "best_checkpoint"),
-        ("measured < BETTER * before.quality", "measured < before.quality", "best_checkpoint"),
+        ("return next_good(where) or where", "return where", "saving"),
+        ("check_spec(folder, content, stored.state)", "pass", "damaged_runs"),
+        (
+            'budget.check_beyond(folder, stored.state["seconds"]',
+            '(folder, stored.state["seconds"]',
+            "training_settings interrupted",
+        ),
+        ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
+        ("        extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training failing_trainings"),
     ],
     "training/checkpoint/contents.py": [
+        ('    "peak_memory_mb": (*_NUMBER, _NONE),\n', "", "hostile"),
         (
             "    with staged(final) as temporary:\n        fill(",
             "    [_remove(old) for old in all_in(folder)]\n    with staged(final) as temporary:\n        fill(",
@@ -28,16 +34,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ('        flush(folder / f"{name}.safetensors")\n', "", "crashes"),
         ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
-        ("        os.rename(folder, gone)\n        shutil.rmtree(gone)", "        shutil.rmtree(folder)", "crashes"),
+        (
+            "        os.rename(folder, gone)\n        shutil.rmtree(gone)",
+            "        shutil.rmtree(folder)",
+            "crashes",
+        ),
         ("    check_space(final, bytes_of(tensors.values()))\n", "", "saving"),
-    ],
-    "training/checkpoint/digest.py": [
-        ("return value.hex() if isinstance(value, float)", "return round(value, 9) if isinstance(value, float)", "state_digest"),
-        (' if row["step"] <= stored.state["step"]]', "]", "state_digest"),
-        (' if name != "seconds"}', "}", "state_digest"),
-        (" if name not in MEASURED}", "}", "state_digest"),
-    ],
-    "training/checkpoint/integrity.py": [
         ('and state["step"] != step_of(folder):', "and False:", "crashes"),
         ("if (name := wrong_counter(state)) is not None:", "if False:", "damaged_runs"),
         ("if isinstance(error.__cause__, PermissionError):", "if False:", "file_doors"),
@@ -46,6 +48,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("for path in reversed(checkpoints) if fault(path) is None", "for path in reversed(found)", "damaged_runs"),
         ("for path in reversed(checkpoints) if", "for path in found if", "damaged_runs"),
         ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
+        ("    path.chmod(mode)\n", "", "file_doors"),
     ],
     "training/checkpoint/saver.py": [
         ("    os.register_at_fork(before=lambda: wait_for(list(_writing)))", "    pass", "saving"),
@@ -66,26 +69,36 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/checkpoint/shards.py": [
         ("    check_space(where, bytes_of(tensors.values()))\n", "    pass\n", "processes"),
         ("        with _all_or_none(channel), disk(where):\n", "        with disk(where):\n", "saving_beside"),
-        ("    except Exception as error:  # whatever", "    except CheckpointError as error:  # whatever", "saving_beside"),
+        (
+            "    except Exception as error:  # whatever",
+            "    except CheckpointError as error:  # whatever",
+            "saving_beside",
+        ),
         ("        player.restore(optimizer", "        (optimizer", "launched"),
         ("_fill(folder, expected, trainer.processes.control)", "for _ in ()", "launched"),
         ("start != end or kind", "kind", "hostile"),
         ("        check_tensors(path)\n", "", "hostile"),
     ],
     "training/checkpoint/tensors.py": [
-        ("    path.chmod(mode)\n", "", "file_doors"),
+        (
+            "return value.hex() if isinstance(value, float)",
+            "return round(value, 9) if isinstance(value, float)",
+            "state_digest",
+        ),
+        (' if row["step"] <= stored.state["step"]]', "]", "state_digest"),
+        (' if name != "seconds"}', "}", "state_digest"),
+        (" if name not in MEASURED}", "}", "state_digest"),
         ("else torch.stack(norms).norm()", "else norms[0]", "processes"),
         ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
     ],
-    "training/frozen_recipes.py": [
+    "training/recipe_argument.py": [
         ('if trained.names and "FlowMap" in kinds:', "if False:", "table_students"),
         ("(*recipe.builds_on, *ancestors)", "recipe.builds_on", "frozen"),
         ("if tuple(trained.shape) != tuple(space.shape) or", "if False and", "frozen"),
         ("mean.var(axes, correction=0) + log_variance.exp().mean(axes)", "mean.var(axes, correction=0)", "latent_codes"),
-    ],
-    "training/options.py": [
-        ("limit / 4)", "limit)", "failing_trainings"),
-        ("return clock.seconds - saved >=", "return clock.seconds - saved < 0 *", "interrupted"),
+        ("    if trainings(recipe.method):\n", "    if False:\n", "budgets unsaved_runs"),
+        ("module.load_state_dict(recipe.method.parts[name].state_dict())", "pass", "encoded"),
+        ("restore(recipe.method, run.method.state_dict(), run.folder)", "pass", "training"),
     ],
     "training/runs/folder.py": [
         ("if others := _others(folder):", "if others := []:", "claimed_folders"),
@@ -93,19 +106,23 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("{what}{run_suggestion(folder)}", "{what}", "newcomers named_runs"),
         ("self.replaced.rename(self.folder)", "pass", "sampling"),
         ('(Path("runs"), folder.parent)', "(folder.parent,)", "named_runs"),
-    ],
-    "training/runs/frozen_modules.py": [
-        ("if sha256(path) != hashes.get(name):", "if False:", "encoded"),
+        ("    refuse_links(folder, (), known=())\n", "", "claimed_folders"),
+        ("raise busy(folder) from None", "return None", "run_folders"),
+        ("if self._closed_at != self._standing()", "if False and self._standing()", "budgets run_folders"),
     ],
     "training/runs/learned_solvers.py": [
-        ('return flow.with_solver(spec.build(stored["solver"]), stored', "return flow.with_solver(flow.solver, stored", "ladder"),
         ("AttributeError, LookupError", "LookupError", "ladder"),
         ('entry.get("weights") == self.weights', "True", "tuned"),
         ("    if named and sentences:\n", "    if False:\n", "tuned"),
     ],
     "training/runs/log.py": [
+        ("self._steps[-IN_A_ROW] == step - IN_A_ROW + 1", "True", "skipping"),
+        ("self._steps[0] <= step - WINDOW", "self._steps[0] < step - WINDOW", "skipping"),
+        ("len(self._steps) > MOST", "len(self._steps) >= MOST", "skipping"),
+        ("** (1 / len(BY))", "", "best_checkpoint"),
+        ("measured < BETTER * before.quality", "measured < before.quality", "best_checkpoint"),
         ("if problem is None and last and self.skips.all:", "if False:", "skipping"),
-        ("rows = rows[: count + 1]", "rows = []", "budgets run_folders unsaved_runs"),
+        ("rows = rows[: number + 1]", "rows = []", "budgets run_folders unsaved_runs"),
         ("                flush(self.path)\n", "                pass\n", "crashes"),
         ("            self.skips.read(row)\n", "", "skipping"),
         ("if math.isfinite(loss)}", "}", "budgets skipping"),
@@ -114,18 +131,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if row["step"] <= step', "if True", "damaged_runs training"),
         ("write_text(path, remaining)", "path.write_text(remaining)", "interrupted"),
     ],
-    "training/runs/precompute.py": [
-        ('if known.get("key") == key and sha256(path) == known.get("sha256"):', "if True:", "encoded"),
-        ("_last = known, fields", "pass", "encoded"),
-        ("ExampleDraws(start, len(x)", "ExampleDraws(0, len(x)", "prepared"),
-        ("if not isinstance(value, nn.Module)}", "if False}", "prepared"),
-        ("if sha256(path) != written:", "if False:", "trajectory_store"),
-        ("self.seconds += time.perf_counter() - started", "self.seconds = time.perf_counter() - started", "trajectory_store"),
-        ("return budget.after(self.seconds)", "return budget", "trajectory_store"),
-        ("SHARE * budget.seconds", "budget.seconds", "trajectory_store"),
-        ("            if parts < len(self._hashes):", "            if False:", "trajectory_store"),
-        ("self._ends[parts], False", "self._ends[parts], True", "trajectory_store"),
-    ],
     "training/runs/provenance.py": [
         ('if content["fingerprint"] != dataset.fingerprint:', "if False:", "damaged_runs cli_compare"),
         ('sha256(path) != record["sha256"]', "False", "lineage"),
@@ -133,34 +138,17 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('state.get("seconds", 0.0) + (state.get("store_seconds") or 0.0)', 'state.get("seconds", 0.0)', "lineage"),
         ('if name != "download"', "", "hostile"),
     ],
-    "training/runs/resumption.py": [
-        ("return next_good(where) or where", "return where", "saving"),
-        ("check_spec(folder, content, stored.state)", "pass", "damaged_runs"),
-        (
-            'budget.check_beyond(folder, stored.state["seconds"]',
-            '(folder, stored.state["seconds"]',
-            "training_settings interrupted",
-        ),
-        ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
-        ("        extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training failing_trainings"),
-    ],
     "training/runs/run.py": [
+        ("if sha256(path) != hashes.get(name):", "if False:", "encoded"),
+        (
+            'return flow.with_solver(spec.build(stored["solver"]), stored',
+            "return flow.with_solver(flow.solver, stored",
+            "ladder",
+        ),
         ("seen = seen.joined_by(str(folder), seen_by(folder))", "pass", "sampling"),
         ("stored.weights(raw)", "stored.weights(not raw)", "training"),
         ("    check_spec(folder, content, stored.state)\n", "", "damaged_runs"),
-    ],
-    "training/runs/run_lock.py": [
-        ("    refuse_links(folder, (), known=())\n", "", "claimed_folders"),
-        ("raise busy(folder) from None", "return None", "run_folders"),
-        ("if self._closed_at != self._standing()", "if False and self._standing()", "budgets run_folders"),
-    ],
-    "training/runs/spec.py": [
         ("if counted and isinstance(content, (int, float))", "if False and isinstance(content, (int, float))", "hostile"),
         ("FORMAT = 4\n", "FORMAT = 5\n", "golden_folders"),
-    ],
-    "training/runs/warm_start.py": [
-        ("    if trainings(recipe.method):\n", "    if False:\n", "budgets unsaved_runs"),
-        ("module.load_state_dict(recipe.method.parts[name].state_dict())", "pass", "encoded"),
-        ("restore(recipe.method, run.method.state_dict(), run.folder)", "pass", "training"),
     ],
 }

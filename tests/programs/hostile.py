@@ -22,8 +22,8 @@ from pushforward.evaluation.run_results import moments_of
 from pushforward.files import read_json
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import reopen
-from pushforward.training.checkpoint.disk import sha256, write_json
-from pushforward.training.runs.spec import digest
+from pushforward.training.checkpoint.contents import sha256, write_json
+from pushforward.training.runs.run import digest
 
 DATA = space_data((2,), labels=False)
 LIMIT = 60

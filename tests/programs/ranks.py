@@ -26,7 +26,7 @@ from pushforward.errors import DataError, PushforwardError
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.ranks import together
 from pushforward.training.distributed import processes
-from pushforward.training.distributed.process_group import leave
+from pushforward.training.distributed.processes import leave
 
 TRAIN = ["train", "flow", "--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "128", "--checkpoint-every", "2"]
 

@@ -96,9 +96,8 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
         UsageError: If ``out`` holds something else.
         CheckpointError: If another demo writes to it, or it holds links.
     """
-    from pushforward.training.checkpoint.disk import write_json
-    from pushforward.training.runs.folder import Claim, claim
-    from pushforward.training.runs.run_lock import hold
+    from pushforward.training.checkpoint.contents import write_json
+    from pushforward.training.runs.folder import Claim, claim, hold
 
     wanted = json.loads(json.dumps(options))
     earlier = [path for path in Path("runs").glob(f"compare-{data}-report*") if path.is_dir()]

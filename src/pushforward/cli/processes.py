@@ -137,7 +137,7 @@ def run_in_group(words: Sequence[str]) -> None:
     if "--download" in words:
         raise UsageError("Several processes would fetch the same files: fetch them once, with one process and --steps 1.")
     from pushforward.devices import device_named
-    from pushforward.training.distributed.process_group import joined, leave
+    from pushforward.training.distributed.processes import joined, leave
     from pushforward.transports.shared_sampling import spreading
 
     processes = joined(device_named(_option(words, "--device") or "auto"))

@@ -3,40 +3,161 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypedDict, Unpack
 
 import torch
 
 from pushforward import recipes
-from pushforward.arguments import refuse_unknown, whole
+from pushforward.arguments import number, refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.denoisers import has_jump
 from pushforward.devices import device_named
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import CheckpointError, UsageError, did_you_mean
+from pushforward.files import disk
+from pushforward.methods.method import Method
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
-from pushforward.recipes import Recipe
-from pushforward.trackers import trackers_of
-from pushforward.training.distributed.process_group import check_devices, joined
-from pushforward.training.distributed.processes import Processes
+from pushforward.recipes.recipe import Recipe
+from pushforward.trackers import Tracker, trackers_of
+from pushforward.training.checkpoint.contents import clean_up, fault, latest, next_good, step_name
+from pushforward.training.checkpoint.saver import stored_for
+from pushforward.training.checkpoint.tensors import restore
+from pushforward.training.distributed.processes import Processes, check_devices, joined
 from pushforward.training.estimates import steps_within
-from pushforward.training.frozen_recipes import with_frozen
-from pushforward.training.loop.budget import Budget
-from pushforward.training.loop.finalize import trained
-from pushforward.training.loop.progress import watcher_of
-from pushforward.training.loop.torch_generators import seeded
-from pushforward.training.loop.trainer import Trainer
-from pushforward.training.options import HINTS, FitOptions, ResumeOptions, Settings, budget_in
-from pushforward.training.recipe_argument import RecipeLike, check_arguments, folder_of, name_of, names_of, recipe_from
-from pushforward.training.runs.folder import claim
+from pushforward.training.loop.budget import Budget, Settings
+from pushforward.training.loop.callbacks import Watcher, watcher_of
+from pushforward.training.loop.machine import seeded
+from pushforward.training.loop.model_setup import mark
+from pushforward.training.loop.trainer import Trainer, trained
+from pushforward.training.recipe_argument import (
+    RecipeLike,
+    check_arguments,
+    folder_of,
+    from_run,
+    name_of,
+    names_of,
+    recipe_from,
+    started,
+    with_frozen,
+)
+from pushforward.training.runs import log
+from pushforward.training.runs.folder import Holding, claim, hold
 from pushforward.training.runs.provenance import data_of_run
-from pushforward.training.runs.resumption import taken_up
-from pushforward.training.runs.run import Run, load
-from pushforward.training.runs.run_lock import Holding
-from pushforward.training.runs.warm_start import from_run, mark, started
+from pushforward.training.runs.run import Run, budget_of, check_spec, extend, load, pick, read_spec, recipe_of
 from pushforward.transports import Latent, has_steps, inner_of
+
+_OF_RECIPE = " It belongs to the recipe: dataclasses.replace(recipe, training=recipe.training.changed({}))."
+HINTS = {
+    "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
+    "epochs": " Training is measured in steps=5000, or in training examples drawn: an epoch is samples=len(data.train).",
+    "batch": _OF_RECIPE.format("batch=128"),
+    "batch_size": _OF_RECIPE.format("batch=128"),
+    "lr": _OF_RECIPE.format("lr=1e-3"),
+}
+"""Suggestions for arguments of other names."""
+
+
+class BudgetOptions(TypedDict, total=False):
+    """How long to train; one of these.
+
+    Args:
+        steps: The budget in steps; 5,000 where a new training has no budget.
+        samples: The budget in training examples drawn.
+        seconds: The budget in seconds of training steps; grids, checkpoints and evaluation do not count.
+    """
+
+    steps: int | None
+    samples: int | None
+    seconds: float | None
+
+
+class FitOptions(BudgetOptions, total=False):
+    """The options of `pushforward.fit`, beside its budget (`BudgetOptions`).
+
+    Args:
+        out: The run's folder, which must not exist; the default is ``runs/DATA-RECIPE``, with -2, -3, ... where that exists.
+        seed: Of everything random: weights, order, noise, times; 0 by default.
+        device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
+        augment: Augmentations by name, one or several: "flip", "shift", "dequantise".
+        checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
+            last step is always saved.
+        progress: True shows progress, also in a script that runs without a terminal: a line on stderr every ten seconds. False is
+            silent; None, the default, shows it on a terminal and in a notebook. A `Progress`, or another `Watcher`, is used
+            unchanged.
+        overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. Anything but a run is never
+            replaced.
+        init: A run of the same method, or its folder, from whose averaged weights training starts.
+        size: tiny, small (the default) or base, for a recipe given by its name or as its function.
+        plugins: Python files, or a single one, that the recipe came from.
+        flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
+            allows (`pushforward.training.estimates`).
+        trackers: Names of `pushforward.trackers`, such as "tensorboard", or trackers of one's own: they receive what is logged.
+        shard: Whether each of several processes, which torchrun or another launcher has started, holds a share of the weights, of
+            their average and of the optimisers (`torch.distributed.fsdp.fully_shard`), or all of them, as is usual.
+        devices: How many processes train; for a check only, since Python starts none of itself.
+    """
+
+    out: str | Path | None
+    seed: int
+    device: torch.device | str
+    augment: str | Sequence[str]
+    checkpoint_every: int | None
+    progress: Watcher | bool | None
+    overwrite: bool
+    init: Any
+    size: str | None
+    plugins: str | Path | Sequence[str | Path]
+    flops: float | None
+    trackers: str | Tracker | Sequence[str | Tracker]
+    shard: bool
+    devices: int | None
+
+
+class ResumeOptions(BudgetOptions, total=False):
+    """The options of `pushforward.resume`, beside a new budget in all (`BudgetOptions`), which extends the run.
+
+    Args:
+        checkpoint: An older checkpoint's name, such as "step_000500".
+        fallback: Where the newest checkpoint is damaged, go on from the newest one that is whole.
+        data: The data set, where it was given as arrays in Python.
+        plugins: Python files, or a single one, that the run was trained with.
+        method: A method of the run's structure, where it cannot be rebuilt from the spec.
+        device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
+        progress: As that of `FitOptions`.
+        trackers: As for `pushforward.fit`; a tracker that was used before goes on with its own run.
+        shard: As that of `FitOptions`; a run may have had its weights whole before.
+        devices: As that of `FitOptions`; a run may be resumed by any number of processes that divides its batch.
+    """
+
+    checkpoint: str | None
+    fallback: bool
+    data: Dataset | str | Path | None
+    plugins: str | Path | Iterable[str | Path]
+    method: Method | None
+    device: torch.device | str
+    progress: Watcher | bool | None
+    trackers: str | Tracker | Sequence[str | Tracker]
+    shard: bool
+    devices: int | None
+
+
+def budget_in(options: BudgetOptions) -> Budget | None:
+    """The budget that was given; None where there is none.
+
+    Raises:
+        UsageError: For several, or one that is no number, naming the option.
+    """
+    steps, samples, seconds = options.get("steps"), options.get("samples"), options.get("seconds")
+    for name, count in (("steps", steps), ("samples", samples)):
+        if count is not None:
+            whole(name, count)
+    if seconds is not None:
+        number("seconds", seconds)
+    return None if steps is samples is seconds is None else Budget(steps, samples, seconds)
+
 
 RecipeSettings = Mapping[str, Any]
 
@@ -134,7 +255,7 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
             own that cannot be rebuilt (as part of a `Recipe` these keep their weights and are accepted once); or a `Method`,
             whose weights are taken as they are and trained with the default `Training`.
         data: A data set, or its name or path (`pushforward.data.load`).
-        options: See `pushforward.training.options.FitOptions`: ``steps``, ``samples``, ``seconds`` or ``flops``; ``out``,
+        options: See `pushforward.training.api.FitOptions`: ``steps``, ``samples``, ``seconds`` or ``flops``; ``out``,
             ``seed``, ``device``, ``augment``, ``checkpoint_every``, ``progress``, ``overwrite``, ``init``, ``size``, ``plugins``,
             ``trackers``, ``shard``, ``devices``.
 
@@ -175,7 +296,7 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
 
     Args:
         folder: The run's folder, or the run.
-        options: See `pushforward.training.options.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
+        options: See `pushforward.training.api.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
             ``seconds`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``device``, ``progress``,
             ``trackers``, ``shard``, ``devices``.
 
@@ -308,7 +429,7 @@ def distil(
         data: The teacher's data, where it was given as arrays in Python, or its place, where it has moved.
         settings: Settings of the recipe ``distil``: ``{"trajectories": 4096}``.
         finish_settings: Settings of the recipe ``finish``: ``{"anchor": 1.0}``.
-        options: See `pushforward.training.options.FitOptions`. Without a budget the student takes as many steps as its
+        options: See `pushforward.training.api.FitOptions`. Without a budget the student takes as many steps as its
             teacher has.
 
     Returns:
@@ -330,3 +451,95 @@ def distil(
     if finish is None:
         return run
     return trained(finisher(run, trainer.data, finish, finish_settings, **options))
+
+
+def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trainer:
+    """The `Trainer` of an existing run for the processes that this one belongs to; see `resume`."""
+    plugins, writes = files_of(options.get("plugins", ())), processes.rank == 0
+    checkpoint, method, device = options.get("checkpoint"), options.get("method"), device_named(options.get("device", "cpu"))
+    given, watcher = budget_in(options), watcher_of(options.get("progress") if writes else False)
+    if checkpoint is not None and options.get("fallback"):
+        raise UsageError("Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole.")
+    content = read_spec(folder, plugins)
+    budget, trackers = given or budget_of(content), trackers_of(options.get("trackers"))
+    lock = hold(folder) if writes else None
+    try:
+        if checkpoint is None and lock is not None:
+            _clean_up(folder)
+        # another machine may still see an older one
+        newest = _newest(folder, bool(options.get("fallback"))) if writes and checkpoint is None else None
+        where = processes.first(None if newest is None else str(newest.name))
+        start = pick(folder, checkpoint) if checkpoint else None if where is None else folder / "checkpoints" / where
+        if start is not None:
+            stored = stored_for(processes, start, device)
+            check_spec(folder, content, stored.state)
+            if given and asdict(budget) != content["budget"]:
+                budget.check_beyond(folder, stored.state["seconds"], stored.state["step"], content["training"]["batch"])
+        data = data_of_run(folder, content, options.get("data"))
+        recipe = (
+            _started_over(folder, content, method, plugins)
+            if start is None
+            else recipe_of(content, method, weights=(start, folder / "parts"))
+        )
+        settings = Settings(
+            seed=content["seed"],
+            device=device,
+            augment=tuple(map(str, content["augment"])),
+            checkpoint_every=content["checkpoint_every"],
+            trackers=trackers,
+        )
+        holding = Holding(folder, lock, content, writes)
+        trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher, processes=processes)
+        if start is not None:
+            trainer.restore(stored)
+        processes.agreed(False)  # all have read the spec
+        extend(folder, content, budget, trainer.clock.step, writes)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
+    mark(trainer.folder, trainer.recipe.method, trainer.average.method)
+    return trainer
+
+
+def _clean_up(folder: Path) -> None:
+    with disk(folder):
+        clean_up(folder / "checkpoints")
+        for left in folder.glob("cache/**/.tmp-*"):
+            left.unlink(missing_ok=True)
+
+
+def _newest(folder: Path, fallback: bool) -> Path | None:
+    """A run's newest checkpoint, or the newest that is whole; None for a run that was never saved and has made no step.
+
+    Raises:
+        CheckpointError: If the run has made steps and its checkpoints are gone.
+    """
+    where = latest(folder / "checkpoints")
+    if where is None and (rows := log.read(folder / "metrics.jsonl")):
+        raise CheckpointError(
+            f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. Restore "
+            "them, or train again into another folder."
+        )
+    if where is not None and fallback and fault(where) is not None:
+        return next_good(where) or where
+    return where
+
+
+def _started_over(folder: Path, content: dict[str, Any], method: Method | None, plugins: Sequence[str | Path]) -> Recipe:
+    """The recipe of a run that was never saved, with the weights that it had at its start.
+
+    Raises:
+        CheckpointError: If they came from Python and are lost, or the run of ``init`` has changed since.
+    """
+    if method is None and content.get("init") is not None:
+        recipe = recipe_of(content)
+        source = load(content["init"], checkpoint=step_name(content["init_step"]), plugins=plugins)
+        restore(recipe.method, source.method.state_dict(), source.folder)
+        return recipe
+    if method is None and not content.get("from_seed"):
+        raise CheckpointError(
+            f"{folder} was never saved, and its first weights, which came from Python or from a teacher, are lost. Train it "
+            "again as before, with `overwrite=True`, or give them in Python: pf.resume(run, method=...)."
+        )
+    return recipe_of(content, method, content["seed"])

@@ -19,14 +19,12 @@ from pushforward.arguments import number
 from pushforward.data import Dataset
 from pushforward.errors import CheckpointError, DataError, OutOfMemory, UsageError
 from pushforward.recipes.recipe import Recipe
-from pushforward.training.loop.budget import Budget
-from pushforward.training.loop.memory import added_peak, held_bytes, lacks_memory
+from pushforward.training.loop.budget import Budget, Settings
+from pushforward.training.loop.machine import added_peak, held_bytes, lacks_memory
 from pushforward.training.loop.step import parts_of
 from pushforward.training.loop.trainer import Trainer
-from pushforward.training.options import Settings
-from pushforward.training.runs.run import Run
-from pushforward.training.runs.run_lock import Holding
-from pushforward.training.runs.spec import recipe_of
+from pushforward.training.runs.folder import Holding
+from pushforward.training.runs.run import Run, recipe_of
 
 FEW = 8
 """Examples of the smaller of two parts whose activations are measured, where a process's part is larger than both."""

@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
 from pushforward.training.checkpoint import contents, shards
-from pushforward.training.checkpoint.disk import bytes_of
-from pushforward.training.checkpoint.integrity import FORMAT, latest, read_state, step_name, step_of, write_latest
-from pushforward.training.checkpoint.stored import Checkpoint, load
-from pushforward.training.checkpoint.tensors import copied, restore
+from pushforward.training.checkpoint.contents import FORMAT, bytes_of, latest, read_state, step_name, step_of, write_latest
+from pushforward.training.checkpoint.tensors import Checkpoint, copied, load, restore
+from pushforward.training.loop.budget import stages_of
 from pushforward.training.loop.callbacks import held, passed
-from pushforward.training.loop.memory import free_memory, peak_memory
-from pushforward.training.loop.time_budget import stages_of
-from pushforward.training.runs.spec import digest
+from pushforward.training.loop.machine import free_memory, peak_memory
+from pushforward.training.runs.run import digest
 
 if TYPE_CHECKING:
     import torch

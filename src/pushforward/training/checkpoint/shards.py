@@ -18,9 +18,7 @@ from torch import Tensor
 
 from pushforward.errors import CheckpointError
 from pushforward.files import check_tensors, disk, parse_json, read_json
-from pushforward.training.checkpoint.contents import commit, fill, prune, staged
-from pushforward.training.checkpoint.disk import bytes_of, check_space, flush, sha256
-from pushforward.training.checkpoint.integrity import is_shard
+from pushforward.training.checkpoint.contents import MANIFEST, bytes_of, check_space, commit, fill, flush, prune, sha256, staged
 from pushforward.training.distributed.processes import Processes
 
 
@@ -93,9 +91,8 @@ def read(folder: Path, listed: Sequence[str], device: torch.device | str = "cpu"
     Raises:
         CheckpointError: If a file is damaged or is not listed, or the parts do not fill the tensors.
     """
-    _refuse_unknown(folder, listed)
     groups: dict[str, dict[str, Tensor]] = {"method": {}, "average": {}, "optimizer": {}}
-    tensors = {name: torch.empty(size, dtype=dtype) for name, (size, dtype) in _sizes(folder).items()}
+    tensors = {name: torch.empty(size, dtype=dtype) for name, (size, dtype) in _sizes(folder, listed).items()}
     _fill(folder, tensors)
     for name, value in tensors.items():
         group, _, rest = name.partition("/")
@@ -109,8 +106,7 @@ def restore(trainer: Any, folder: Path) -> None:
     Raises:
         CheckpointError: If they do not fit the method, or a file is damaged.
     """
-    _refuse_unknown(folder, read_json(folder / "MANIFEST.json")["files"])
-    stored, players = _sizes(folder), trainer.players.values()
+    stored, players = _sizes(folder, read_json(folder / MANIFEST)["files"]), trainer.players.values()
     moments = {name.removeprefix("optimizer/"): size for name, size in stored.items() if name.startswith("optimizer/")}
     optimizer = {name: value for player in players for name, value in player.empty(moments).items()}
     expected = _named({"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizer})
@@ -127,20 +123,16 @@ def _named(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {f"{group}/{name}": value.detach() for group, tensors in groups.items() for name, value in tensors.items()}
 
 
-def _refuse_unknown(folder: Path, listed: Iterable[str]) -> None:
-    unknown = {path.name for path in folder.glob("*.safetensors")} - set(listed)
-    if unknown:
-        raise CheckpointError(f"Checkpoint {folder} cannot be read: {min(unknown)} is no file of it. Remove this file.")
-
-
-def _sizes(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
+def _sizes(folder: Path, listed: Iterable[str]) -> dict[str, tuple[torch.Size, torch.dtype]]:
     """Shape and type of each whole tensor, from the files' headers, after these have been checked.
 
     Raises:
-        CheckpointError: If a header is damaged, or the parts of a tensor leave gaps, overlap or differ in type.
+        CheckpointError: If a file is not listed, a header is damaged, or parts of a tensor leave gaps, overlap or differ in type.
     """
     from torch.distributed.checkpoint import HuggingFaceStorageReader
 
+    if unknown := {path.name for path in folder.glob("*.safetensors")} - set(listed):
+        raise CheckpointError(f"Checkpoint {folder} cannot be read: {min(unknown)} is no file of it. Remove this file.")
     try:
         _check_parts(sorted(folder.glob("*.safetensors")))
         metadata: Any = HuggingFaceStorageReader(str(folder)).read_metadata()
@@ -167,8 +159,10 @@ def _check_parts(files: Iterable[Path]) -> None:
             for name in file.keys():  # noqa: SIM118 - the file itself is no mapping
                 part = file.get_slice(name)
                 shape = part.get_shape()
-                start = _first_row(name, shape, places) if places is not None else 0
-                rows = shape[0] if shape else 1
+                offsets = [0] * len(shape) if places is None else places[name]["saved_offsets"]
+                if len(offsets) != len(shape) or any(type(each) is not int for each in offsets) or any(offsets[1:]):
+                    raise ValueError(f"the part of the tensor {name[:80]!r} is none of whole rows")
+                start, rows = (offsets[0], shape[0]) if shape else (0, 1)
                 parts.setdefault(name, []).append((start, start + rows, shape[1:], part.get_dtype()))
     for name, pieces in parts.items():
         end = 0
@@ -176,13 +170,6 @@ def _check_parts(files: Iterable[Path]) -> None:
             if start != end or kind != [*pieces[0][2:]]:
                 raise ValueError(f"those of the tensor {name[:80]!r} overlap, leave gaps or differ in shape or type")
             end = stop
-
-
-def _first_row(name: str, shape: Sequence[int], places: Any) -> int:
-    offsets = places[name]["saved_offsets"]
-    if len(offsets) != len(shape) or any(type(offset) is not int for offset in offsets) or any(offsets[1:]):
-        raise ValueError(f"the part of the tensor {name[:80]!r} is none of whole rows")
-    return int(offsets[0]) if offsets else 0
 
 
 def _fill(folder: Path, tensors: dict[str, Tensor], control: Any = None) -> None:
@@ -203,8 +190,3 @@ def _as_error(what: str, advice: str) -> Iterator[None]:
     except CheckpointException as error:
         rank, (first, _) = min(error.failures.items(), key=lambda item: item[0])
         raise CheckpointError(f"{what}: in process {rank}: {str(first).strip().splitlines()[0]}. {advice}") from error
-
-
-def has_shards(folder: Path) -> bool:
-    """Whether a checkpoint is sharded."""
-    return any(is_shard(path.name) for path in folder.glob("shard-*"))

@@ -1,16 +1,25 @@
-"""Tensors to and from files: the one place that knows that a tensor may be sharded over processes."""
+"""Tensors to and from files: the one place that knows that a tensor may be sharded over processes; and checkpoints as read."""
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pushforward.errors import CheckpointError
-from pushforward.files import check_tensors
+from pushforward.files import read_json
+from pushforward.training.checkpoint import shards
+from pushforward.training.checkpoint.contents import MANIFEST, damaged, is_shard, latest, read_state, read_tensors
+from pushforward.training.runs import log
+
+MEASURED = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
+"""Entries of a checkpoint's state that are times, memory or settings: two equal trainings differ in them."""
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -42,6 +51,20 @@ def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
     return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
 
 
+def not_finite(methods: Mapping[str, nn.Module]) -> str | None:
+    """The first tensor of a state that is not finite, after the name that its method has here; None where all are finite."""
+    for kind, method in methods.items():
+        for name, tensor in method.state_dict().items():
+            if not bool(torch.isfinite(local(tensor)).all()):
+                return f"{kind} {name}"
+    return None
+
+
+def seems_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether the norms of tensors are finite, which is fast to see; a tensor of numbers above 1e19 may not seem so."""
+    return not tensors or bool(torch.isfinite(torch.stack(torch._foreach_norm(list(tensors))).sum()))
+
+
 def placed(value: Tensor, like: Tensor) -> Tensor:
     """A tensor, sharded as another one is."""
     if not hasattr(like, "device_mesh") or hasattr(value, "device_mesh"):
@@ -68,47 +91,79 @@ def restore(method: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> No
 
 def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies of whole tensors in the memory of the CPU, each by itself."""
-    plain = torch.contiguous_format
-    return {name: value.detach().to("cpu", copy=True, memory_format=plain) for name, value in tensors.items()}
+    return {k: v.detach().to("cpu", copy=True, memory_format=torch.contiguous_format) for k, v in tensors.items()}
 
 
-def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write whole tensors by name to a file (safetensors).
+@dataclass(frozen=True)
+class Checkpoint:
+    """The content of a checkpoint, verified and read.
+
+    Args:
+        folder: Where it lies.
+        tensors: Per file, the tensors by name; of a sharded one that each process reads for itself, none.
+        state: The counters.
+    """
+
+    folder: Path
+    tensors: dict[str, dict[str, Tensor]]
+    state: dict[str, Any]
+
+    def weights(self, raw: bool = False) -> dict[str, Tensor]:
+        """The method's tensors by name: averaged where the method has an average of them, or the last ones."""
+        return self.tensors["method"] if raw else self.tensors["method"] | self.tensors["average"]
+
+
+def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Verify and read a checkpoint.
 
     Raises:
-        OSError: If the disk refuses.
+        CheckpointError: If anything is missing or differs from its hash.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    path.touch()
-    mode = path.stat().st_mode  # by the umask, as that of every file; the library lets nobody else read
+    state = read_state(folder)
     try:
-        save_file(_apart({name: value.detach().cpu().contiguous() for name, value in tensors.items()}), path)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
-    path.chmod(mode)
+        listed = sorted(name for name in read_json(folder / MANIFEST)["files"] if name.endswith(".safetensors"))
+        if has_shards(folder):
+            return Checkpoint(folder, shards.read(folder, listed, device), state)
+        return Checkpoint(folder, {Path(name).stem: read_tensors(folder / name, device) for name in listed}, state)
+    except OSError as error:
+        raise damaged(folder, "a weights file", f"cannot be read ({error})") from error
 
 
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    places = Counter(value.untyped_storage().data_ptr() for value in tensors.values())
-    alone = {name: places[value.untyped_storage().data_ptr()] == 1 for name, value in tensors.items()}
-    whole_storage = {name: value.untyped_storage().nbytes() == value.nbytes for name, value in tensors.items()}
-    return {name: value if alone[name] and whole_storage[name] else value.clone() for name, value in tensors.items()}
+def has_shards(folder: Path) -> bool:
+    """Whether a checkpoint is sharded."""
+    return any(is_shard(path.name) for path in folder.glob("shard-*"))
 
 
-def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """The tensors of a file by name, whole.
+def state_digest(folder: str | Path) -> str:
+    """The sha256 of the state in which a run ended or stopped.
+
+    It covers the newest checkpoint (weights, averages, optimizers, counters) and every row of the log up to it, with floats to
+    the last bit. Times, memory, paths and settings are left out. On one machine, with one version of PyTorch and one number of
+    threads, the same training has the same digest, whether or not it was killed and resumed.
 
     Raises:
-        OSError: If the file is missing or damaged.
-        CheckpointError: If it is no regular file, or its header is damaged (`pushforward.files.check_tensors`).
+        CheckpointError: If the run has no checkpoint, or a damaged one.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    folder = Path(folder)
+    newest = latest(folder / "checkpoints")
+    if newest is None:
+        raise CheckpointError(f"{folder} has no checkpoint.")
+    stored = load(newest)
+    digest = hashlib.sha256()
+    for group, tensors in sorted(stored.tensors.items()):
+        for name, tensor in sorted(tensors.items()):
+            digest.update(f"{group}/{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    counters = {name: value for name, value in stored.state.items() if name not in MEASURED}
+    rows = [row for row in log.read(folder / "metrics.jsonl") if row["step"] <= stored.state["step"]]
+    for entry in (counters, *({name: value for name, value in row.items() if name != "seconds"} for row in rows)):
+        digest.update(json.dumps(_exact(entry), sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()
 
-    check_tensors(path)
-    try:
-        return load_file(path, device=str(device))
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _exact(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_exact(part) for part in value]
+    return value.hex() if isinstance(value, float) else value

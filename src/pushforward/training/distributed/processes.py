@@ -1,24 +1,95 @@
-"""The processes that train one model together: their sums, and where the weights are."""
+"""The processes that train one model together: how they meet, their sums, and where the weights are."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import copy
 import datetime
+import gc
 import hashlib
 import json
+import os
 import re
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pushforward.denoisers import Denoiser
+from pushforward.environment import Launch, launched
 from pushforward.errors import DataError, GroupError, UsageError
 from pushforward.methods.method import Method
-from pushforward.training.distributed.sharding import shard
+from pushforward.training.loop.budget import Budget
+from pushforward.training.loop.machine import cores
+
+_meshes: list[Any] = []
+"""What `shard` has laid weights out on."""
+
+
+def shard(method: Method, device: str, count: int) -> list[Any]:
+    """Shard the networks of a method's players over all processes, in place; returns them.
+
+    Raises:
+        UsageError: As `called`.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    method._apply(lambda tensor: tensor.contiguous())  # the layout "channels last" cannot be sharded
+    mesh = init_device_mesh(device, (count,))
+    _meshes.append(mesh)
+    networks: list[Any] = [network for name, player in method.players.items() for network in called(name, player)]
+    for network in networks:
+        fully_shard(network, mesh=mesh, reshard_after_forward=True)
+        # losses are shares of the whole batch's mean, so that gradients add up
+        network.set_gradient_divide_factor(1.0)
+        network.set_force_sum_reduction_for_comms(True)
+        # a penalty on a slope goes back through the network twice, so whole weights are dropped at the end of a turn
+        network.set_reshard_after_backward(False)
+    return networks
+
+
+def release() -> None:
+    """Let go of the processes' group, which torch's caches of sharded tensors hold by their mesh until the interpreter ends."""
+    while _meshes:
+        getattr(_meshes.pop(), "_pg_registry", {}).clear()
+
+
+def called(name: str, player: nn.Module) -> list[nn.Module]:
+    """The modules of a player whose forward pass a method runs: whole weights are there while it runs and in its backward pass.
+
+    A player without a forward pass of its own (a VAE) is a few networks that have one; what it holds besides, such as a variance,
+    stays whole in every process.
+
+    Raises:
+        UsageError: For a player without such networks, or with weights that cannot be sharded.
+    """
+    network = player.network if isinstance(player, Denoiser) else player
+    networks = _running(network)
+    if not networks:
+        raise UsageError(
+            f'The player "{name}" has no network with a forward pass of its own, so its weights cannot be sharded. '
+            "Train it with whole weights in every process: `shard=False`."
+        )
+    if any(nn.utils.parametrize.is_parametrized(module) for module in network.modules()):
+        raise UsageError(
+            f'The player "{name}" has weights that are computed from others, as spectral norms do, which torch cannot shard. '
+            "Train it with whole weights in every process: `shard=False`."
+        )
+    return networks
+
+
+def _running(module: nn.Module) -> list[nn.Module]:
+    if type(module).forward is not nn.Module.forward and any(True for _ in module.parameters()):
+        return [module]
+    return [part for child in module.children() for part in _running(child)]
+
 
 TIMEOUT = 120.0
 """Seconds in which each process answers the others, where no other time is set."""
@@ -208,3 +279,96 @@ def _add(tensors: Sequence[Tensor]) -> None:
     torch.distributed.all_reduce(flat)
     for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(total.view(tensor.shape))
+
+
+def joined(device: torch.device | str = "cpu", *, shard: bool = False) -> Processes:
+    """The processes that this one was started with: a `Group`, or itself alone.
+
+    torch.distributed's default group is formed where there is none: by gloo on CPUs, and by nccl, with gloo for what is not on a
+    device, on CUDA devices. Threads of processes on one machine share its cores.
+
+    Raises:
+        UsageError: For shares without several processes, or a device that is not this process's.
+        GroupError: If the processes do not find each other.
+    """
+    launch, place = launched(), torch.device(device)
+    formed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not formed and launch.count > 1:
+        _form(launch, place)
+    if not (formed or launch.count > 1) or torch.distributed.get_world_size() == 1:
+        if shard:
+            raise UsageError(
+                "`shard=True` divides weights among several processes, and this is one: start them with torchrun. The command "
+                "line starts them itself, with `devices=2`."
+            )
+        return Processes()
+    return Group(shard, place.type, seconds())
+
+
+_formed_here = False
+
+
+def seconds() -> float:
+    """The time in which each process answers the others: that of PUSHFORWARD_TIMEOUT, or two minutes."""
+    return Budget.duration(os.environ.get("PUSHFORWARD_TIMEOUT") or TIMEOUT)
+
+
+def _form(launch: Launch, place: torch.device) -> None:
+    global _formed_here
+    # imported later, by an optimiser, its functions' defaults would hold the group, whose threads then outlive the interpreter
+    import torch.distributed.nn.functional
+
+    if place.type == "cuda":
+        if place.index not in (None, launch.local_rank):
+            raise UsageError(
+                f"Process {launch.rank} was to train on {place}; each process on a machine has a CUDA device of its own, here "
+                f"cuda:{launch.local_rank}. Use `device=cuda`."
+            )
+        torch.cuda.set_device(launch.local_rank)
+    elif not any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")):
+        torch.set_num_threads(max(1, cores() // launch.local_count))
+    os.environ |= {"RANK": str(launch.rank), "WORLD_SIZE": str(launch.count)}  # as Slurm does not
+    store = None
+    if os.path.isabs(address := os.environ["MASTER_ADDR"]):  # a file of this machine: its processes talk by loopback
+        store = torch.distributed.FileStore(address)
+        loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+        os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
+    backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
+    limit = timedelta(seconds=seconds())
+    try:
+        torch.distributed.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.count, timeout=limit)
+    except RuntimeError as error:
+        raise GroupError(
+            f"Process {launch.rank} of {launch.count} has not met all others at {address} within {seconds():g} seconds "
+            f"({str(error).splitlines()[0][:200]}). Start all of them, with the same address; PUSHFORWARD_TIMEOUT=600 gives "
+            "them more time."
+        ) from error
+    _formed_here = True
+    atexit.register(leave)  # an error in flight holds what has failed until it is printed
+
+
+def leave() -> None:
+    """Leave the group that `joined` has formed, if any, once all processes have come so far.
+
+    Its threads end here: one that outlived the interpreter could abort the process (pytorch#179291).
+    """
+    global _formed_here
+    if _formed_here and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    _formed_here = False
+    release()
+    gc.collect()  # sharded networks, which refer to themselves, hold the group as well
+
+
+def check_devices(devices: int | None) -> None:
+    """Refuse a number of processes that is not the present one: Python starts no others.
+
+    Raises:
+        UsageError: With the command that starts them.
+    """
+    count = launched().count
+    if devices is not None and devices != count:
+        raise UsageError(
+            f"`devices={devices}` asks for other processes than the {count} that were started. Python starts none itself: run "
+            f"the program under torchrun with {devices} processes per node, and leave `devices` out."
+        )

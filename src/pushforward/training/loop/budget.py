@@ -1,4 +1,4 @@
-"""How long to train, and where in that time a step stands."""
+"""The settings of a training: how long it takes, where in that time a step stands, and when it is saved."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pushforward.errors import UsageError
+import torch
+
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.files import read_json
+from pushforward.trackers import Tracker
+from pushforward.training.checkpoint.contents import write_json
+from pushforward.training.loop.machine import version
+
+if TYPE_CHECKING:
+    from pushforward.recipes.recipe import Recipe
+
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?"
@@ -264,3 +275,106 @@ class Clock:
             rise = max(rise, self.warmed * self.step / (self.step - 1) / WARMUP)
         past = 0.0 if decay <= 0 else max(0.0, (self.progress - (1 - decay)) / decay)
         return min(1.0, rise) * (end + (1 - end) * (1 + math.cos(math.pi * min(1.0, past))) / 2)
+
+
+CHECKPOINT_SECONDS = 120.0
+"""Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one training.
+
+    Args:
+        seed: Of everything random.
+        device: Where it is trained.
+        augment: Augmentations by name ("flip", "shift").
+        checkpoint_every: Steps between checkpoints; None means every two minutes of training, or every quarter of a short budget.
+            The first and the last step are always saved.
+        plugins: Python files that define parts of the run; their hashes are stored.
+        asked: Given options beside the data, by their names on the command line, so that a report can print a command that
+            repeats the run; None where the recipe was made in Python.
+        init: The run from whose weights it starts, for the same purpose.
+        init_step: The step of that run's checkpoint.
+        trackers: Who receives what is logged; not stored.
+        from_seed: Whether the weights can be drawn again from the seed and the method's spec.
+    """
+
+    seed: int = 0
+    device: torch.device | str = "cpu"
+    augment: Sequence[str] = ()
+    checkpoint_every: int | None = None
+    plugins: Sequence[Path] = ()
+    asked: Mapping[str, Any] | None = None
+    init: str | Path | None = None
+    init_step: int | None = None
+    from_seed: bool = False
+    trackers: Sequence[Tracker] = ()
+
+    def due(self, clock: Clock, saved: float) -> bool:
+        """Whether it is time for a checkpoint, the last of which was written after so many seconds of training."""
+        if self.checkpoint_every is not None:
+            return clock.step % self.checkpoint_every == 0
+        limit = clock.budget.seconds
+        return clock.seconds - saved >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4)
+
+    def stored(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "augment": list(self.augment),
+            "checkpoint_every": self.checkpoint_every,
+            "asked": None if self.asked is None else dict(self.asked),
+            "init": None if self.init is None else str(self.init),
+            "init_step": self.init_step,
+            "from_seed": self.from_seed,
+        }
+
+
+def started_with(recipe: Recipe, settings: Settings, method: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be equal in all processes of a training, by name; each process has a device of its own."""
+    others = {name: value for name, value in settings.stored().items() if name != "asked"}
+    return {
+        **{package: version(package) for package in ("torch", "pushforward", "numpy")},
+        "kind of device": torch.device(settings.device).type,
+        "training": str(sorted(asdict(recipe.training).items())),
+        "settings": others,
+        "method": method,
+    }
+
+
+FORMAT = 1
+_FILE = "stages.json"
+
+
+def write_stages(folder: Path, stages: Sequence[Stage]) -> None:
+    """Store the stages of a run at once, flushed to the disk.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    content = {"format_version": FORMAT, "stages": [asdict(stage) for stage in stages]}
+    write_json(folder / _FILE, content)
+
+
+def stages_of(folder: Path, state: Mapping[str, Any]) -> list[Stage]:
+    """The stages to repeat from a checkpoint on: its own, and later ones of the same training.
+
+    Stages of a training that was given up, which begin otherwise than the checkpoint's, are left out.
+
+    Raises:
+        CheckpointError: If ``stages.json`` is damaged.
+    """
+    path = folder / _FILE
+    try:
+        stored = [Stage(**stage) for stage in state["stages"]]
+        if not stored or not path.is_file():
+            return stored
+        recorded = [Stage(**stage) for stage in read_json(path)["stages"]]
+    except (TypeError, KeyError, ValueError, ArithmeticError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(
+            f"{path} or the newest checkpoint is damaged: it holds no stages. Restore the files; without {_FILE} the number of "
+            "steps is forecast again."
+        ) from error
+    return recorded if recorded[: len(stored)] == stored else stored

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,12 @@ from pushforward.methods.method import Method, Now, Sums, answered
 from pushforward.recipes.recipe import Training
 from pushforward.training.checkpoint.tensors import local
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop.nonfinite import MARK
+from pushforward.training.loop.machine import generator_state, seed_generators, set_generator_state
 from pushforward.training.loop.optimizers import Player
-from pushforward.training.loop.torch_generators import generator_state, seed_generators, set_generator_state
-from pushforward.training.monitor.health import NORMS, joined
+from pushforward.training.runs.log import MARK
 
+NORMS = 10
+"""Steps between gradient norms."""
 Move = tuple[str, Tensor] | Sums | None
 """A player's turn, sums to be added up, or the end of a game."""
 
@@ -231,6 +232,17 @@ def _refuse_batch_norm(method: Method) -> None:
                 f"A batch cannot be split into parts here: {name} ({type(module).__name__}) normalises over the batch, and "
                 "a part has other statistics. Leave `accumulate` at 1, or choose a network without batch normalisation."
             )
+
+
+def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[str, Any]:
+    """The notes of the parts of a batch as those of the whole: means, weighted by the parts' examples."""
+    if len(notes) == 1:
+        return dict(notes[0])
+    means = {}
+    for name in dict.fromkeys(name for part in notes for name in part):
+        held = [(part[name], count) for part, count in zip(notes, counts, strict=True) if name in part]
+        means[name] = sum(note * count for note, count in held) / sum(count for _, count in held)
+    return means
 
 
 def parts_of(training: Training, method: Method, processes: int = 1) -> list[slice]:

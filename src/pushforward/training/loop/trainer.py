@@ -19,34 +19,26 @@ from pushforward.data.images.streamed import Streamed
 from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.devices import laid_out
 from pushforward.errors import DataError, Diverged
+from pushforward.files import read_json
 from pushforward.plugins import plugin_options
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.checkpoint import Checkpoint
+from pushforward.training.checkpoint.contents import step_name, weights_of
 from pushforward.training.checkpoint.saver import Saver, go_back
-from pushforward.training.checkpoint.tensors import local
+from pushforward.training.checkpoint.tensors import load, local, not_finite, restore, seems_finite
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop.budget import Budget, Clock
-from pushforward.training.loop.callbacks import Moment, Observer, ended, held, measures, passed
-from pushforward.training.loop.ema import Average
-from pushforward.training.loop.memory import in_step, reset_peak, synchronize
-from pushforward.training.loop.model_setup import check_fit
-from pushforward.training.loop.nonfinite import not_finite, players_in, seems_finite
-from pushforward.training.loop.optimizers import Player
-from pushforward.training.loop.progress import Silent, Watcher
+from pushforward.training.loop.budget import Budget, Clock, Settings, started_with, write_stages
+from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher, ended, held, measures, passed
+from pushforward.training.loop.machine import Threads, generators_kept, in_step, reset_peak, synchronize, threads_kept
+from pushforward.training.loop.model_setup import Store, check_fit, sampler_of
+from pushforward.training.loop.optimizers import Average, Player
+from pushforward.training.loop.signals import interruptible
 from pushforward.training.loop.step import Step
-from pushforward.training.loop.threads import Threads, threads_kept
-from pushforward.training.loop.time_budget import write_stages
-from pushforward.training.loop.torch_generators import generators_kept
-from pushforward.training.monitor.standard_callbacks import usual
-from pushforward.training.monitor.tracking import beside
-from pushforward.training.options import Settings, started_with
-from pushforward.training.runs.folder import claimed
-from pushforward.training.runs.frozen_modules import read_parts
-from pushforward.training.runs.log import Journal, Problem
-from pushforward.training.runs.precompute import Store, sampler_of
+from pushforward.training.monitor.standard_callbacks import beside, usual
+from pushforward.training.runs.folder import Holding, claimed
+from pushforward.training.runs.log import Journal, Problem, players_in
 from pushforward.training.runs.provenance import with_ancestors
-from pushforward.training.runs.run_lock import Holding
-from pushforward.training.runs.spec import begin
+from pushforward.training.runs.run import Run, begin, pick, read_parts
 
 ADVICE = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
 
@@ -297,3 +289,43 @@ class Trainer:
     def restore(self, stored: Path | Checkpoint) -> None:
         with self.processes.phase("reading a checkpoint"):
             self.saver.restore(self, stored)
+
+
+def trained(trainer: Trainer) -> Run:
+    """Train to the end of the budget; progress is closed however training ends.
+
+    Raises:
+        KeyboardInterrupt: If SIGINT arrives, after the present step, which may be the last, has been saved; at once if it
+            arrives again.
+    """
+    if trainer.processes.words:
+        trainer.progress.say(f"{trainer.folder.name}: {trainer.processes.words}")
+    try:
+        with interruptible([trainer], ending=False) as got:
+            trainer.advance()
+    finally:
+        trainer.progress.close()
+    if got:
+        how = "read the finished run with pf.load" if trainer.done else "go on with pf.resume"
+        raise KeyboardInterrupt(f"saved at step {trainer.clock.step:,}; {how}({str(trainer.folder)!r})")
+    return finished(trainer)
+
+
+def finished(trainer: Trainer) -> Run:
+    """The run of a trainer that has ended, with the averaged weights in memory."""
+    trainer.progress.close()
+    trainer.close()
+    where = pick(trainer.folder, step_name(trainer.clock.step))
+    state = read_json(where / "state.json")
+    return Run(trainer.folder, trainer.content, trainer.average.method, state, weights_of(where))
+
+
+def salvaged(trainer: Trainer, error: Diverged) -> Run:
+    """The run of a trainer that has diverged, at its last checkpoint and with a warning that gives the reason."""
+    trainer.progress.close()
+    trainer.close()
+    stored = load(pick(trainer.folder, None), trainer.device)
+    restore(trainer.average.method, stored.weights(), stored.folder)
+    warning = f"its training broke off, and it is evaluated with the weights of step {stored.state['step']:,}. {error}"
+    how = stored.state, weights_of(stored.folder), (warning,)
+    return Run(trainer.folder, trainer.content, trainer.average.method, *how)

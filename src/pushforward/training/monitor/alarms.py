@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pushforward.training.loop.nonfinite import players_in
+from pushforward.training.runs.log import players_in
 
 SLACK = 1e-9
 """Rounding: less below a threshold is not below it."""

@@ -17,14 +17,14 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.files import read_json
 from pushforward.sampling_options import GUIDANCE, tuning
 from pushforward.solvers import Solver
-from pushforward.training.checkpoint.disk import write_json
-from pushforward.training.runs.spec import FORMAT, UNFIT, check_counts
+from pushforward.training.checkpoint.contents import write_json
 from pushforward.transports import Flow, Transport, has_steps, inner_of
 
 Entry = dict[str, Any]
 FIELDS = {"grids": ("steps", "solver", "times"), "tables": ("steps", "solver", "guidance", "table")}
 """The fields of every entry, by the name of its file; the last is the result, the others its key."""
 GRIDS, TABLES = FIELDS
+FORMAT = 4
 
 
 def _key(kind: str, entry: Entry) -> tuple[Any, ...]:
@@ -109,24 +109,3 @@ def described_sampler(transport: Transport) -> dict[str, Any] | None:
     """Solver, steps and grid as JSON; None for a model without steps."""
     flow = inner_of(transport)
     return {"solver": spec.describe(flow.solver), "steps": flow.steps, "grid": flow.grid} if isinstance(flow, Flow) else None
-
-
-def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
-    """A frozen part by the default sampler of its own run, as the spec of the run that holds it says.
-
-    Returns:
-        None where the run does not say.
-
-    Raises:
-        CheckpointError: If it says what is no sampler.
-    """
-    try:
-        stored = (content.get("samplers") or {}).get(part)
-        if stored is None:
-            return None
-        check_counts(stored["solver"])
-        return flow.with_solver(spec.build(stored["solver"]), stored["steps"], stored["grid"])
-    except (*UNFIT, UsageError) as error:
-        raise CheckpointError(
-            f"The run's spec.json describes no sampler of its frozen part {part}: {str(error).rstrip('.')}. Restore the file."
-        ) from error

@@ -1,8 +1,9 @@
-"""The log of a run: ``metrics.jsonl``, one row for each training step.
+"""The log of a run: ``metrics.jsonl``, one row for each training step, and what it says: skipped steps, the best step.
 
 A row has step, samples, seconds and loss (player -> value, left out where it is not finite), and where there is any, health
 (measure -> value, null where it is not finite; "skipped/PLAYER" where a step has left a player as it was) and alarm (those that
-begin or end at this step, as `pushforward.training.monitor.alarms.Alarm` has them).
+begin or end at this step, as `pushforward.training.monitor.alarms.Alarm` has them). A resumed run reads it again, so that it
+stands where the uninterrupted run stands.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, RunUsageError
 from pushforward.files import disk, opened
-from pushforward.training.checkpoint.disk import flush, write_text
-from pushforward.training.loop.nonfinite import Skips
+from pushforward.numbers import count
+from pushforward.training.checkpoint.contents import flush, step_name, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +33,18 @@ LARGEST = 1e300
 """Above every number of a row."""
 FLUSH = 25
 """Steps whose losses are held before they are checked and written."""
+IN_A_ROW = 3
+"""Skipped steps in a row after which a training has diverged."""
+WINDOW, MOST = 1000, 10
+"""More than so many skipped steps among the last ones are too many."""
+MARK = "skipped/"
+"""The prefix of the measure that marks a skipped update of a player."""
+DIGITS = 5
+"""Digits of measures that are logged, and that alarms see."""
+BY = ("frechet", "frechet_2", "frechet_4")
+"""The measures of the best step, equally weighted: one call may get better and two worse."""
+BETTER = 0.99
+"""A step is better where its quality is below this share of the best one before: a smaller gain is worth no checkpoint."""
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -108,6 +123,149 @@ def _flat(values: list[Any]) -> Iterator[Any]:
         yield from _flat(value) if isinstance(value, list) else [value]
 
 
+def players_in(health: Mapping[str, Any] | None) -> list[str]:
+    """The players whose update was skipped in a step with this health."""
+    return [name.removeprefix(MARK) for name in health or {} if name.startswith(MARK)]
+
+
+class Skips:
+    """The skipped steps of a training, and whether they are too many.
+
+    Attributes:
+        count: How many.
+        last: The newest of them.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.last, self._read = 0, 0, 0
+        self._steps: deque[int] = deque()
+
+    def read(self, row: Mapping[str, Any]) -> str | None:
+        """Read a row of the log, in order; why training has diverged, None where it goes on."""
+        players, step = players_in(row.get("health")), row["step"]
+        self._read += 1
+        if not players:
+            return None
+        self.count, self.last = self.count + 1, step
+        self._steps.append(step)
+        while self._steps[0] <= step - WINDOW:
+            self._steps.popleft()
+        what = f"the loss or gradient of the {players[0]} was not finite"
+        if len(self._steps) >= IN_A_ROW and self._steps[-IN_A_ROW] == step - IN_A_ROW + 1:
+            return f"In {IN_A_ROW} steps in a row, up to step {step:,}, {what}"
+        if len(self._steps) > MOST:
+            return f"In {len(self._steps)} of the last {WINDOW:,} steps, up to step {step:,}, {what}"
+        return None
+
+    @property
+    def all(self) -> bool:
+        return 0 < self._read == self.count
+
+
+def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
+    """How many steps of a log were skipped, and the first of them; empty where none was."""
+    steps = [row["step"] for row in rows if players_in(row.get("health"))]
+    return (
+        f"steps skipped, as a loss or a gradient was not finite: {count(len(steps))}, the first at step {count(steps[0])}"
+        if steps
+        else ""
+    )
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best step of a training, and the last one that was measured.
+
+    Args:
+        step: The best step.
+        quality: The geometric mean of the Fréchet distances there.
+        last: The last step that was measured in all three numbers of calls.
+        last_quality: The same there.
+    """
+
+    step: int
+    quality: float
+    last: int
+    last_quality: float
+
+    @property
+    def sentence(self) -> str:
+        by = "by the geometric mean of the Fréchet distances of samples in 1, 2 and 4 calls"
+        if self.step == self.last:
+            return f"of the steps that were measured the last one, {self.step:,}, is the best {by}"
+        if self.quality >= self.last_quality:
+            return f"no step is more than 1 % better than step {self.step:,} {by}"
+        return f"step {self.step:,} is the best {by}: {self.quality / self.last_quality:.2f} times that of step {self.last:,}"
+
+
+def quality(health: Mapping[str, Any] | None) -> float | None:
+    """The geometric mean of the Fréchet distances in 1, 2 and 4 calls, where relative changes count the same; lower is better.
+
+    None where one of them was not measured.
+    """
+    distances = [(health or {}).get(name) for name in BY]
+    known = [float(distance) for distance in distances if distance is not None and math.isfinite(distance)]
+    return math.prod(max(distance, 1e-12) for distance in known) ** (1 / len(BY)) if len(known) == len(BY) else None
+
+
+class Choice:
+    """Reads the rows of a log in their order and holds the best step so far.
+
+    Attributes:
+        best: It; None before the first measurement.
+    """
+
+    def __init__(self) -> None:
+        self.best: Best | None = None
+
+    def read(self, row: Mapping[str, Any]) -> None:
+        measured, before = quality(row.get("health")), self.best
+        if measured is None:
+            return
+        better = before is None or measured < BETTER * before.quality
+        step, least = (row["step"], measured) if before is None or better else (before.step, before.quality)
+        self.best = Best(step, least, row["step"], measured)
+
+
+def best_of(history: Iterable[Mapping[str, Any]]) -> Best | None:
+    """The best step of a log's rows; None for a model that was not measured in 1, 2 and 4 calls."""
+    choice = Choice()
+    for row in history:
+        choice.read(row)
+    return choice.best
+
+
+def best_name(folder: Path) -> str:
+    """The name of the checkpoint of a run's best step.
+
+    Raises:
+        RunUsageError: For a model that was not measured in 1, 2 and 4 calls.
+    """
+    best = best_of(read(folder / "metrics.jsonl"))
+    if best is None:
+        raise RunUsageError(
+            f"{folder} has no best checkpoint: its samples in 1, 2 and 4 calls were never measured, since it is no map between "
+            "two times, or was trained too briefly. Leave the checkpoint out for the newest."
+        )
+    return step_name(best.step)
+
+
+def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
+    """Turn the tensors among measures into numbers, with one wait for the device; what is not finite becomes None."""
+    import torch
+
+    places = [(held, name) for held in measures for name, value in held.items() if isinstance(value, torch.Tensor)]
+    if places:
+        device = next((held[name].device for held, name in places if held[name].device.type != "cpu"), torch.device("cpu"))
+        values = torch.stack([held[name].detach().to(device, torch.float64).reshape(()) for held, name in places]).tolist()
+        for (held, name), value in zip(places, values, strict=True):
+            held[name] = value
+    for held in measures:
+        for name, value in held.items():
+            if not isinstance(value, int):
+                held[name] = float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+
+
 class Problem(NamedTuple):
     """Why training has diverged.
 
@@ -141,18 +299,14 @@ class Journal:
         self.path, self.observers, self.writes = path, observers, writes
         self.losses: dict[str, float] = {}
         self.skips = Skips()
-        self._held: list[dict[str, Any]] = []
-
-    @property
-    def held(self) -> bool:
-        return bool(self._held)
+        self.held: list[dict[str, Any]] = []
 
     @property
     def full(self) -> bool:
-        return len(self._held) >= FLUSH
+        return len(self.held) >= FLUSH
 
     def add(self, at: Mapping[str, Any], losses: Mapping[str, Tensor], health: Mapping[str, Any]) -> None:
-        self._held.append({**at, "loss": dict(losses), **({"health": dict(health)} if health else {})})
+        self.held.append({**at, "loss": dict(losses), **({"health": dict(health)} if health else {})})
 
     def flush(self, last: bool = False) -> Problem | None:
         """Write the rows that are held; ``last`` where no step follows.
@@ -163,20 +317,18 @@ class Journal:
         Raises:
             CheckpointError: If the disk refuses.
         """
-        from pushforward.training.monitor.health import in_numbers
-
-        rows, self._held = self._held, []
+        rows, self.held = self.held, []
         for row in rows:
             losses = {player: float(loss) for player, loss in row["loss"].items()}
             row["loss"] = {player: loss for player, loss in losses.items() if math.isfinite(loss)}  # others are skipped
         in_numbers([row["health"] for row in rows if "health" in row])
         problem = None
-        for count, row in enumerate(rows):
+        for number, row in enumerate(rows):
             self.losses = self.losses | row["loss"]
             for observer in self.observers:
                 row |= observer.row(row)
             if (problem := self._problem(row)) is not None:
-                rows = rows[: count + 1]
+                rows = rows[: number + 1]
                 break
         if rows and self.writes:
             append(self.path, rows)
