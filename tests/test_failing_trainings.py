@@ -129,7 +129,7 @@ def test_a_disk_that_refuses_one_model_leaves_the_others_saved_and_free(tmp_path
     def full():
         raise CheckpointError("disk full")
 
-    monkeypatch.setattr(trainers[1], "_advance_once", full)
+    monkeypatch.setattr(trainers[1], "step", full)
     with pytest.raises(CheckpointError, match="disk full"):
         train_in_turns(trainers, turn=1e-9)
     for name in ("vae", "flow"):

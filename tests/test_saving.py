@@ -184,7 +184,7 @@ def test_training_goes_on_from_the_newest_whole_checkpoint_where_it_may(run, tra
 def test_a_checkpoint_whose_hashes_are_right_and_that_cannot_be_read_is_damaged_too(run, monkeypatch):
     newest = run / "checkpoints" / "step_000006"
     with monkeypatch.context() as patch:
-        patch.setattr(stored, "read", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        patch.setattr(stored, "read_tensors", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
         with pytest.raises(CheckpointError, match=r"step_000006 is damaged.*Input/output error"):
             pf.load(run)
     (newest / "average.safetensors").write_bytes(b"nothing")

@@ -130,7 +130,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    if got:\n", "    if got and not trainer.done:\n", "signals"),
         ("content or self.processes.first(begin(", "content or (begin(", "processes"),
         (
-            "        self.saver.close(self)\n        for observer",
+            "        self.saver.close(self)\n"
+            "        for observer",
             "        for observer",
             "saving",
         ),
@@ -147,7 +148,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if self._step.moved:", "if True:", "skipping"),
         ("spec.describe(recipe.method)  #", "{}  #", "training damaged_runs training_settings"),
         (
-            "                    self.saver.check(self.processes)  # of a checkpoint that was written meanwhile\n",
+            "                    self.saver.check(self.processes)  # of a checkpoint that was written"
+            " meanwhile\n",
             "",
             "saving",
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -25,7 +25,7 @@ from pushforward.trackers import Tracker, trackers_of
 from pushforward.training.checkpoint.contents import clean_up, fault, latest, next_good, step_name
 from pushforward.training.checkpoint.saver import stored_for
 from pushforward.training.checkpoint.tensors import restore
-from pushforward.training.distributed.processes import Processes, check_devices, joined
+from pushforward.training.distributed.processes import check_devices, joined
 from pushforward.training.estimates import steps_within
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.callbacks import Watcher, watcher_of
@@ -35,7 +35,6 @@ from pushforward.training.loop.trainer import Trainer, trained
 from pushforward.training.recipe_argument import (
     RecipeLike,
     check_arguments,
-    folder_of,
     from_run,
     name_of,
     names_of,
@@ -74,74 +73,72 @@ class BudgetOptions(TypedDict, total=False):
     seconds: float | None
 
 
-class FitOptions(BudgetOptions, total=False):
-    """The options of `pushforward.fit`, beside its budget (`BudgetOptions`).
+class TrainingOptions(BudgetOptions, total=False):
+    """Options of `pushforward.fit` and `pushforward.resume` alike.
 
     Args:
-        out: The run's folder, which must not exist; the default is ``runs/DATA-RECIPE``, with -2, -3, ... where that exists.
-        seed: Of everything random: weights, order, noise, times; 0 by default.
+        plugins: Python files, or a single one, that the recipe came from, or the run was trained with.
         device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
-        augment: Augmentations by name, one or several: "flip", "shift", "dequantise".
-        checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
-            last step is always saved.
         progress: True shows progress, also in a script that runs without a terminal: a line on stderr every ten seconds. False is
             silent; None, the default, shows it on a terminal and in a notebook. A `Progress`, or another `Watcher`, is used
             unchanged.
-        overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. Anything but a run is never
-            replaced.
-        init: A run of the same method, or its folder, from whose averaged weights training starts.
-        size: tiny, small (the default) or base, for a recipe given by its name or as its function.
-        plugins: Python files, or a single one, that the recipe came from.
-        flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
-            allows (`pushforward.training.estimates`).
         trackers: Names of `pushforward.trackers`, such as "tensorboard", or trackers of one's own: they receive what is logged.
+            One that was used before goes on with its own run.
         shard: Whether each of several processes, which torchrun or another launcher has started, holds a share of the weights, of
             their average and of the optimisers (`torch.distributed.fsdp.fully_shard`), or all of them, as is usual.
-        devices: How many processes train; for a check only, since Python starts none of itself.
+        devices: How many processes train; for a check only, since Python starts none of itself. A run may be resumed by any
+            number that divides its batch.
     """
 
-    out: str | Path | None
-    seed: int
-    device: torch.device | str
-    augment: str | Sequence[str]
-    checkpoint_every: int | None
-    progress: Watcher | bool | None
-    overwrite: bool
-    init: Any
-    size: str | None
     plugins: str | Path | Sequence[str | Path]
-    flops: float | None
+    device: torch.device | str
+    progress: Watcher | bool | None
     trackers: str | Tracker | Sequence[str | Tracker]
     shard: bool
     devices: int | None
 
 
-class ResumeOptions(BudgetOptions, total=False):
-    """The options of `pushforward.resume`, beside a new budget in all (`BudgetOptions`), which extends the run.
+class FitOptions(TrainingOptions, total=False):
+    """The options of `pushforward.fit`, beside its budget (`BudgetOptions`) and `TrainingOptions`.
+
+    Args:
+        out: The run's folder, which must not exist; the default is ``runs/DATA-RECIPE``, with -2, -3, ... where that exists.
+        seed: Of everything random: weights, order, noise, times; 0 by default.
+        augment: Augmentations by name, one or several: "flip", "shift", "dequantise".
+        checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
+            last step is always saved.
+        overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. Anything but a run is never
+            replaced.
+        init: A run of the same method, or its folder, from whose averaged weights training starts.
+        size: tiny, small (the default) or base, for a recipe given by its name or as its function.
+        flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
+            allows (`pushforward.training.estimates`).
+    """
+
+    out: str | Path | None
+    seed: int
+    augment: str | Sequence[str]
+    checkpoint_every: int | None
+    overwrite: bool
+    init: Any
+    size: str | None
+    flops: float | None
+
+
+class ResumeOptions(TrainingOptions, total=False):
+    """The options of `pushforward.resume`: `TrainingOptions`, and a new budget in all (`BudgetOptions`), which extends the run.
 
     Args:
         checkpoint: An older checkpoint's name, such as "step_000500".
         fallback: Where the newest checkpoint is damaged, go on from the newest one that is whole.
         data: The data set, where it was given as arrays in Python.
-        plugins: Python files, or a single one, that the run was trained with.
         method: A method of the run's structure, where it cannot be rebuilt from the spec.
-        device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
-        progress: As that of `FitOptions`.
-        trackers: As for `pushforward.fit`; a tracker that was used before goes on with its own run.
-        shard: As that of `FitOptions`; a run may have had its weights whole before.
-        devices: As that of `FitOptions`; a run may be resumed by any number of processes that divides its batch.
     """
 
     checkpoint: str | None
     fallback: bool
     data: Dataset | str | Path | None
-    plugins: str | Path | Iterable[str | Path]
     method: Method | None
-    device: torch.device | str
-    progress: Watcher | bool | None
-    trackers: str | Tracker | Sequence[str | Tracker]
-    shard: bool
-    devices: int | None
 
 
 def budget_in(options: BudgetOptions) -> Budget | None:
@@ -172,78 +169,67 @@ def prepare(
     """
     refuse_unknown(options, FitOptions, "fit", HINTS)
     check_devices(options.get("devices"))
-    device = device_named(options.get("device", "cpu"))
+    given, device = recipe, device_named(options.get("device", "cpu"))
     processes = joined(device, shard=options.get("shard", False))
     with processes.phase("the start of training"):
-        return _prepared(recipe, data, asked, options, device, processes)
-
-
-def _prepared(
-    given: RecipeLike,
-    data: Dataset | str | Path,
-    asked: Mapping[str, Any] | None,
-    options: FitOptions,
-    device: torch.device,
-    processes: Processes,
-) -> Trainer:
-    plugins, out = [Path(path) for path in files_of(options.get("plugins", ()))], options.get("out")
-    for path in plugins:
-        load_plugin(path)
-    trackers = trackers_of(options.get("trackers"))
-    dataset = given if isinstance(given, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
-    seed, size, name = whole("seed", options.get("seed", 0)), options.get("size") or "small", name_of(given)
-    budget, flops = budget_in(options), options.get("flops")
-    if budget is not None and flops is not None:
-        raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds` or `flops`.")
-    rebuildable = isinstance(given, Recipe) or name is not None
-    recipe, from_seed = started(lambda: recipe_from(given, dataset, size), given, rebuildable, seed)
-    if asked is None and name is not None:
-        others = [str(path) for path in plugins if str(path) != given]
-        asked = {"size": size} | ({"plugin": others} if others else {})
-    source = None
-    if options.get("init") is not None:
-        recipe, source = from_run(options["init"], recipe, plugins)
-    elif recipe.first_weights is not None:
-        recipe.first_weights(recipe.method)
-        from_seed = False
-    settings = Settings(
-        seed=seed,
-        device=device,
-        augment=names_of(options.get("augment", ())),
-        checkpoint_every=options.get("checkpoint_every"),
-        plugins=plugins,
-        asked=asked,
-        init=None if source is None else source.folder,
-        init_step=None if source is None else source.state["step"],
-        from_seed=from_seed,
-        trackers=trackers,
-    )
-    if flops is not None:
-        budget = Budget(steps=steps_within(flops, recipe, dataset, settings)[0])
-    progress = options.get("progress")
-    watcher = None if progress is None or processes.rank else watcher_of(progress)
-    claimed = claim(out, dataset.name, recipe.name, overwrite=options.get("overwrite", False)) if processes.rank == 0 else None
-    try:
-        folder = Path(processes.first(None if claimed is None else str(claimed.folder)))
-        trainer = Trainer(
-            recipe,
-            dataset,
-            budget or Budget(steps=5000),
-            out=Holding(folder, None if claimed is None else claimed.lock, writes=claimed is not None),
-            settings=settings,
-            progress=watcher,
-            processes=processes,
+        plugins, out = [Path(path) for path in files_of(options.get("plugins", ()))], options.get("out")
+        for path in plugins:
+            load_plugin(path)
+        dataset = given if isinstance(given, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
+        seed, size, name = whole("seed", options.get("seed", 0)), options.get("size") or "small", name_of(given)
+        budget, flops = budget_in(options), options.get("flops")
+        if budget is not None and flops is not None:
+            raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds` or `flops`.")
+        rebuildable = isinstance(given, Recipe) or name is not None
+        recipe, from_seed = started(lambda: recipe_from(given, dataset, size), given, rebuildable, seed)
+        if asked is None and name is not None:
+            others = [str(path) for path in plugins if str(path) != given]
+            asked = {"size": size} | ({"plugin": others} if others else {})
+        source: Run | None = None
+        if options.get("init") is not None:
+            recipe, source = from_run(options["init"], recipe, plugins)
+        elif recipe.first_weights is not None:
+            recipe.first_weights(recipe.method)
+            from_seed = False
+        settings = Settings(
+            seed=seed,
+            device=device,
+            augment=names_of(options.get("augment", ())),
+            checkpoint_every=options.get("checkpoint_every"),
+            plugins=plugins,
+            asked=asked,
+            init=None if source is None else source.folder,
+            init_step=None if source is None else source.state["step"],
+            from_seed=from_seed,
+            trackers=trackers_of(options.get("trackers")),
         )
-    except BaseException as error:
+        if flops is not None:
+            budget = Budget(steps=steps_within(flops, recipe, dataset, settings)[0])
+        watcher = None if options.get("progress") is None or processes.rank else watcher_of(options["progress"])
+        claimed = (
+            claim(out, dataset.name, recipe.name, overwrite=options.get("overwrite", False)) if processes.rank == 0 else None
+        )
+        try:
+            folder = Path(processes.first(None if claimed is None else str(claimed.folder)))
+            trainer = Trainer(
+                recipe,
+                dataset,
+                budget or Budget(steps=5000),
+                out=Holding(folder, None if claimed is None else claimed.lock, writes=claimed is not None),
+                settings=settings,
+                progress=watcher,
+                processes=processes,
+            )
+        except BaseException as error:
+            if claimed is not None:
+                claimed.discard()
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt("training had not begun, so nothing is saved") from None
+            raise
         if claimed is not None:
-            claimed.discard()
-        if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt("training had not begun, so nothing is saved") from None
-        raise
-    if claimed is not None:
-        claimed.settle()
-    mark(trainer.folder, trainer.recipe.method, trainer.average.method)
-    return trainer
+            claimed.settle()
+        mark(trainer.folder, trainer.recipe.method, trainer.average.method)
+        return trainer
 
 
 def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOptions]) -> Run:
@@ -284,9 +270,96 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
     refuse_unknown(options, ResumeOptions, "resume", HINTS)
     check_devices(options.get("devices"))
-    processes = joined(device_named(options.get("device", "cpu")), shard=options.get("shard", False))
+    device = device_named(options.get("device", "cpu"))
+    folder = folder.folder if isinstance(folder, Run) else Path(folder)
+    processes = joined(device, shard=options.get("shard", False))
     with processes.phase("the start of training"):
-        return taken_up(folder_of(folder), options, processes)
+        plugins, writes = files_of(options.get("plugins", ())), processes.rank == 0
+        checkpoint, method = options.get("checkpoint"), options.get("method")
+        given, watcher = budget_in(options), watcher_of(options.get("progress") if writes else False)
+        if checkpoint is not None and options.get("fallback"):
+            raise UsageError(
+                "Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole."
+            )
+        content = read_spec(folder, plugins)
+        budget, trackers = given or budget_of(content), trackers_of(options.get("trackers"))
+        lock = hold(folder) if writes else None
+        try:
+            if checkpoint is None and lock is not None:
+                with disk(folder):
+                    clean_up(folder / "checkpoints")
+                    for left in folder.glob("cache/**/.tmp-*"):
+                        left.unlink(missing_ok=True)
+            # another machine may still see an older one
+            newest = _newest(folder, bool(options.get("fallback"))) if writes and checkpoint is None else None
+            where = processes.first(None if newest is None else str(newest.name))
+            start = pick(folder, checkpoint) if checkpoint else None if where is None else folder / "checkpoints" / where
+            if start is not None:
+                stored = stored_for(processes, start, device)
+                check_spec(folder, content, stored.state)
+                if given and asdict(budget) != content["budget"]:
+                    budget.check_beyond(folder, stored.state["seconds"], stored.state["step"], content["training"]["batch"])
+            data = data_of_run(folder, content, options.get("data"))
+            recipe = (
+                _started_over(folder, content, method, plugins)
+                if start is None
+                else recipe_of(content, method, weights=(start, folder / "parts"))
+            )
+            settings = Settings(
+                seed=content["seed"],
+                device=device,
+                augment=tuple(map(str, content["augment"])),
+                checkpoint_every=content["checkpoint_every"],
+                trackers=trackers,
+            )
+            holding = Holding(folder, lock, content, writes)
+            trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher, processes=processes)
+            if start is not None:
+                trainer.restore(stored)
+            processes.agreed(False)  # all have read the spec
+            extend(folder, content, budget, trainer.clock.step, writes)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+        mark(trainer.folder, trainer.recipe.method, trainer.average.method)
+        return trainer
+
+
+def _newest(folder: Path, fallback: bool) -> Path | None:
+    """A run's newest checkpoint, or the newest that is whole; None for a run that was never saved and has made no step.
+
+    Raises:
+        CheckpointError: If the run has made steps and its checkpoints are gone.
+    """
+    where = latest(folder / "checkpoints")
+    if where is None and (rows := log.read(folder / "metrics.jsonl")):
+        raise CheckpointError(
+            f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. Restore "
+            "them, or train again into another folder."
+        )
+    if where is not None and fallback and fault(where) is not None:
+        return next_good(where) or where
+    return where
+
+
+def _started_over(folder: Path, content: dict[str, Any], method: Method | None, plugins: Sequence[str | Path]) -> Recipe:
+    """The recipe of a run that was never saved, with the weights that it had at its start.
+
+    Raises:
+        CheckpointError: If they came from Python and are lost, or the run of ``init`` has changed since.
+    """
+    if method is None and content.get("init") is not None:
+        recipe = recipe_of(content)
+        source = load(content["init"], checkpoint=step_name(content["init_step"]), plugins=plugins)
+        restore(recipe.method, source.method.state_dict(), source.folder)
+        return recipe
+    if method is None and not content.get("from_seed"):
+        raise CheckpointError(
+            f"{folder} was never saved, and its first weights, which came from Python or from a teacher, are lost. Train it "
+            "again as before, with `overwrite=True`, or give them in Python: pf.resume(run, method=...)."
+        )
+    return recipe_of(content, method, content["seed"])
 
 
 def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
@@ -451,95 +524,3 @@ def distil(
     if finish is None:
         return run
     return trained(finisher(run, trainer.data, finish, finish_settings, **options))
-
-
-def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trainer:
-    """The `Trainer` of an existing run for the processes that this one belongs to; see `resume`."""
-    plugins, writes = files_of(options.get("plugins", ())), processes.rank == 0
-    checkpoint, method, device = options.get("checkpoint"), options.get("method"), device_named(options.get("device", "cpu"))
-    given, watcher = budget_in(options), watcher_of(options.get("progress") if writes else False)
-    if checkpoint is not None and options.get("fallback"):
-        raise UsageError("Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole.")
-    content = read_spec(folder, plugins)
-    budget, trackers = given or budget_of(content), trackers_of(options.get("trackers"))
-    lock = hold(folder) if writes else None
-    try:
-        if checkpoint is None and lock is not None:
-            _clean_up(folder)
-        # another machine may still see an older one
-        newest = _newest(folder, bool(options.get("fallback"))) if writes and checkpoint is None else None
-        where = processes.first(None if newest is None else str(newest.name))
-        start = pick(folder, checkpoint) if checkpoint else None if where is None else folder / "checkpoints" / where
-        if start is not None:
-            stored = stored_for(processes, start, device)
-            check_spec(folder, content, stored.state)
-            if given and asdict(budget) != content["budget"]:
-                budget.check_beyond(folder, stored.state["seconds"], stored.state["step"], content["training"]["batch"])
-        data = data_of_run(folder, content, options.get("data"))
-        recipe = (
-            _started_over(folder, content, method, plugins)
-            if start is None
-            else recipe_of(content, method, weights=(start, folder / "parts"))
-        )
-        settings = Settings(
-            seed=content["seed"],
-            device=device,
-            augment=tuple(map(str, content["augment"])),
-            checkpoint_every=content["checkpoint_every"],
-            trackers=trackers,
-        )
-        holding = Holding(folder, lock, content, writes)
-        trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher, processes=processes)
-        if start is not None:
-            trainer.restore(stored)
-        processes.agreed(False)  # all have read the spec
-        extend(folder, content, budget, trainer.clock.step, writes)
-    except BaseException:
-        if lock is not None:
-            lock.release()
-        raise
-    mark(trainer.folder, trainer.recipe.method, trainer.average.method)
-    return trainer
-
-
-def _clean_up(folder: Path) -> None:
-    with disk(folder):
-        clean_up(folder / "checkpoints")
-        for left in folder.glob("cache/**/.tmp-*"):
-            left.unlink(missing_ok=True)
-
-
-def _newest(folder: Path, fallback: bool) -> Path | None:
-    """A run's newest checkpoint, or the newest that is whole; None for a run that was never saved and has made no step.
-
-    Raises:
-        CheckpointError: If the run has made steps and its checkpoints are gone.
-    """
-    where = latest(folder / "checkpoints")
-    if where is None and (rows := log.read(folder / "metrics.jsonl")):
-        raise CheckpointError(
-            f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. Restore "
-            "them, or train again into another folder."
-        )
-    if where is not None and fallback and fault(where) is not None:
-        return next_good(where) or where
-    return where
-
-
-def _started_over(folder: Path, content: dict[str, Any], method: Method | None, plugins: Sequence[str | Path]) -> Recipe:
-    """The recipe of a run that was never saved, with the weights that it had at its start.
-
-    Raises:
-        CheckpointError: If they came from Python and are lost, or the run of ``init`` has changed since.
-    """
-    if method is None and content.get("init") is not None:
-        recipe = recipe_of(content)
-        source = load(content["init"], checkpoint=step_name(content["init_step"]), plugins=plugins)
-        restore(recipe.method, source.method.state_dict(), source.folder)
-        return recipe
-    if method is None and not content.get("from_seed"):
-        raise CheckpointError(
-            f"{folder} was never saved, and its first weights, which came from Python or from a teacher, are lost. Train it "
-            "again as before, with `overwrite=True`, or give them in Python: pf.resume(run, method=...)."
-        )
-    return recipe_of(content, method, content["seed"])

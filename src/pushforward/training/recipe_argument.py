@@ -105,19 +105,6 @@ def names_of(given: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(word for word in given.replace(" ", "").split(",") if word) if isinstance(given, str) else tuple(given)
 
 
-def folder_of(run: str | Path | Run) -> Path:
-    """The folder of a run, or of the run that is there already.
-
-    Raises:
-        UsageError: For anything else.
-    """
-    if isinstance(run, (str, Path)):
-        return Path(run)
-    if not isinstance(run, Run):
-        raise UsageError(f'Expected a run\'s folder, such as "runs/digits-flow"; got a {type(run).__name__}.')
-    return run.folder
-
-
 def started(make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, seed: int) -> tuple[Recipe, bool]:
     """A recipe with its first weights, and whether these can be drawn from the seed again from its spec alone.
 

@@ -119,19 +119,13 @@ class Stage:
 
     Args:
         step: The step after which it was fixed.
-        progress: The share of the budget used at that step.
+        progress: The share of the budget used at that step; from there on it is linear, and 1 at the last step.
         total: The number of steps in all.
     """
 
     step: int
     progress: float
     total: int
-
-    def progress_at(self, step: int) -> float:
-        """The share of the budget used after a later step: linear, 1 at the last step."""
-        if step >= self.total:
-            return 1.0
-        return self.progress + (1 - self.progress) * (step - self.step) / (self.total - self.step)
 
 
 class Clock:
@@ -227,7 +221,10 @@ class Clock:
     def progress(self) -> float:
         """The share of the budget that is used, in [0, 1]; it never falls."""
         if self.stages:
-            return self.stages[-1].progress_at(self.step)
+            last = self.stages[-1]
+            if self.step >= last.total:
+                return 1.0
+            return last.progress + (1 - last.progress) * (self.step - last.step) / (last.total - last.step)
         return min(1.0, self._used if self._fixed is None else self.step / self._fixed)
 
     @property
@@ -342,8 +339,7 @@ def started_with(recipe: Recipe, settings: Settings, method: Mapping[str, Any]) 
     }
 
 
-FORMAT = 1
-_FILE = "stages.json"
+_STAGES = "stages.json"
 
 
 def write_stages(folder: Path, stages: Sequence[Stage]) -> None:
@@ -352,8 +348,7 @@ def write_stages(folder: Path, stages: Sequence[Stage]) -> None:
     Raises:
         CheckpointError: If the disk refuses.
     """
-    content = {"format_version": FORMAT, "stages": [asdict(stage) for stage in stages]}
-    write_json(folder / _FILE, content)
+    write_json(folder / _STAGES, {"format_version": 1, "stages": [asdict(stage) for stage in stages]})
 
 
 def stages_of(folder: Path, state: Mapping[str, Any]) -> list[Stage]:
@@ -364,17 +359,15 @@ def stages_of(folder: Path, state: Mapping[str, Any]) -> list[Stage]:
     Raises:
         CheckpointError: If ``stages.json`` is damaged.
     """
-    path = folder / _FILE
+    path = folder / _STAGES
     try:
         stored = [Stage(**stage) for stage in state["stages"]]
         if not stored or not path.is_file():
             return stored
         recorded = [Stage(**stage) for stage in read_json(path)["stages"]]
     except (TypeError, KeyError, ValueError, ArithmeticError) as error:
-        if isinstance(error, CheckpointError):
-            raise
         raise CheckpointError(
-            f"{path} or the newest checkpoint is damaged: it holds no stages. Restore the files; without {_FILE} the number of "
+            f"{path} or the newest checkpoint is damaged: it holds no stages. Restore the files; without {_STAGES} the number of "
             "steps is forecast again."
         ) from error
     return recorded if recorded[: len(stored)] == stored else stored

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -91,19 +91,16 @@ class Player:
                 group["lr"] = self.lr * rate
                 if beta2 is not None and "betas" in group:
                     group["betas"] = (group["betas"][0], beta2)
-        self._step(finite)
-        for parameter in (*self.parameters, *self._matrices):
-            parameter.grad = None
-        return norm, finite
-
-    def _step(self, finite: Tensor) -> None:
         waits = _waits(self)
-        if waits and not finite:
-            return
         for optimizer, _ in self._optimizers:
+            if waits and not finite:
+                break
             if not waits:
                 optimizer.grad_scale, optimizer.found_inf = None, (~finite).float()  # type: ignore[attr-defined]
             optimizer.step()
+        for parameter in (*self.parameters, *self._matrices):
+            parameter.grad = None
+        return norm, finite
 
     @property
     def rate(self) -> float:
@@ -112,7 +109,11 @@ class Player:
 
     def state(self) -> dict[str, Tensor]:
         """The optimisers' tensors, named PLAYER/PARAMETER/KIND."""
-        return {f"{self.name}/{i}/{kind}": value for i, kinds in self._states() for kind, value in kinds.items()}
+        states: dict[str, Tensor] = {}
+        for optimizer, numbers in self._optimizers:
+            for at, kinds in optimizer.state_dict()["state"].items():
+                states |= {f"{self.name}/{numbers[at]}/{kind}": value for kind, value in kinds.items()}
+        return states
 
     def state_bytes(self, whole: bool = False) -> int:
         """Bytes of the optimisers' states once they have made a step: two averages of AdamW, one of Muon.
@@ -124,38 +125,32 @@ class Player:
         averages = lambda optimizer: 2 if isinstance(optimizer, torch.optim.AdamW) else 1  # noqa: E731
         return sum(4 * averages(optimizer) * sizes[i] for optimizer, numbers in self._optimizers for i in numbers)
 
-    def _states(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        for optimizer, numbers in self._optimizers:
-            yield from ((numbers[at], kinds) for at, kinds in optimizer.state_dict()["state"].items())
-
-    def _laid_out(self, value: Tensor, index: int) -> Tensor:
-        parameter = self.parameters[index]
-        if value.shape != parameter.shape:
-            return value
-        return torch.empty_like(parameter).copy_(placed(value, parameter))
-
     def empty(self, sizes: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, Tensor]:
         """Tensors without content for the states of these names, shapes and types, each laid out as its parameter is."""
-        own = {path: where for path, where in sizes.items() if path.partition("/")[0] == self.name}
-        return {path: self._empty(int(path.split("/")[-2]), *where) for path, where in own.items()}
-
-    def _empty(self, index: int, size: torch.Size, dtype: torch.dtype) -> Tensor:
-        parameter = self.parameters[index]
-        whole = torch.empty(size, dtype=dtype)
-        return whole if size != parameter.shape else torch.empty_like(parameter.detach(), dtype=dtype)
+        states = {}
+        for path, (size, dtype) in sizes.items():
+            if path.partition("/")[0] == self.name:
+                parameter = self.parameters[int(path.split("/")[-2])]
+                like = parameter.detach() if size == parameter.shape else torch.empty(size)
+                states[path] = torch.empty_like(like, dtype=dtype)
+        return states
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         by_index: dict[int, dict[str, Any]] = {}
         for path, value in tensors.items():
             name, index, kind = [*path.rsplit("/", 2), "", ""][:3]
             if name == self.name and index.isdecimal() and int(index) < len(self.parameters):
-                by_index.setdefault(int(index), {})[kind] = self._laid_out(value, int(index))
+                parameter = self.parameters[int(index)]
+                if value.shape == parameter.shape:
+                    value = torch.empty_like(parameter).copy_(placed(value, parameter))
+                by_index.setdefault(int(index), {})[kind] = value
         for optimizer, numbers in self._optimizers:
             state = {at: by_index[number] for at, number in enumerate(numbers) if number in by_index}
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _waits(player: Player) -> bool:
+    """Whether a step is left out by looking; on an accelerator the fused kernel decides, except for shares and Muon."""
     places = {(parameter.device.type, hasattr(parameter, "device_mesh")) for parameter in player.parameters}
     return bool(player._matrices) or places != {("cuda", False)}
 
@@ -192,34 +187,25 @@ class Muon(torch.optim.Optimizer):
         """Update every matrix that has a gradient; ``closure`` is not used."""
         for group in self.param_groups:
             matrices = [matrix for matrix in group["params"] if matrix.grad is not None]
-            if matrices:
-                self._move(matrices, group["lr"], group["weight_decay"])
-
-    def _move(self, matrices: list[Tensor], lr: float, weight_decay: float) -> None:
-        gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
-        averages = [self._average(matrix) for matrix in matrices]
-        torch._foreach_lerp_(averages, gradients, 1 - MOMENTUM)
-        updates = torch._foreach_lerp(gradients, averages, MOMENTUM)
-        if weight_decay:
-            torch._foreach_mul_(matrices, 1 - lr * weight_decay)
-        by_shape: dict[torch.Size, list[int]] = {}
-        for index, matrix in enumerate(matrices):
-            by_shape.setdefault(matrix.shape, []).append(index)
-        for shape, indices in by_shape.items():
-            moves = orthogonalise(torch.stack([updates[i] for i in indices]), working_dtype(matrices[indices[0]].device))
-            alpha = -lr * 0.2 * math.sqrt(max(shape))
-            torch._foreach_add_([matrices[i] for i in indices], moves.unbind(), alpha=alpha)
-
-    def _average(self, matrix: Tensor) -> Tensor:
-        state = self.state[matrix]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(matrix)
-        return state["momentum_buffer"]
-
-
-def working_dtype(device: torch.device) -> torch.dtype:
-    """The type of the iteration: bfloat16, but on processors that only emulate it float32."""
-    return torch.bfloat16 if device.type != "cpu" or has_bfloat16() else torch.float32
+            gradients = [matrix.grad for matrix in matrices]
+            for matrix in matrices:
+                if "momentum_buffer" not in self.state[matrix]:
+                    self.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
+            averages = [self.state[matrix]["momentum_buffer"] for matrix in matrices]
+            torch._foreach_lerp_(averages, gradients, 1 - MOMENTUM)
+            updates = torch._foreach_lerp(gradients, averages, MOMENTUM)
+            if group["weight_decay"]:
+                torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+            by_shape: dict[torch.Size, list[int]] = {}
+            for index, matrix in enumerate(matrices):
+                by_shape.setdefault(matrix.shape, []).append(index)
+            for shape, indices in by_shape.items():
+                # bfloat16, but on processors that only emulate it float32
+                exact = matrices[indices[0]].device.type == "cpu" and not has_bfloat16()
+                stacked = torch.stack([updates[i] for i in indices])
+                moves = orthogonalise(stacked, torch.float32 if exact else torch.bfloat16)
+                alpha = -group["lr"] * 0.2 * math.sqrt(max(shape))
+                torch._foreach_add_([matrices[i] for i in indices], moves.unbind(), alpha=alpha)
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
@@ -256,17 +242,15 @@ def _iterated(gram: Tensor, count: int) -> Tensor:
     q: Tensor | None = None
     for left in reversed(range(count)):
         p = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)  # P without its A
-        q = _plus_a(p) if q is None else torch.baddbmm(q, p, q, beta=A)
+        if q is None:
+            q = p.clone()
+            q.diagonal(dim1=-2, dim2=-1).add_(A)
+        else:
+            q = torch.baddbmm(q, p, q, beta=A)
         if left:
             half = torch.baddbmm(gram, p, gram, beta=A)
             gram = torch.baddbmm(half, half, p, beta=A)
     assert q is not None
-    return q
-
-
-def _plus_a(p: Tensor) -> Tensor:
-    q = p.clone()
-    q.diagonal(dim1=-2, dim2=-1).add_(A)
     return q
 
 

@@ -35,17 +35,15 @@ class _Part:
         index: Where its examples are in the whole batch.
         game: The turns of the method on it.
         now: The method's argument.
+        count: How many examples.
         generator: The state in which it left torch's generators, from which dropout draws.
     """
 
     index: slice
     game: Iterator[tuple[str, Tensor] | Sums]
     now: Now
+    count: int
     generator: Any = None
-
-    @property
-    def count(self) -> int:
-        return int(self.index.stop - self.index.start)
 
 
 class Step:
@@ -86,13 +84,18 @@ class Step:
         self.method, self.players, self.training = method, players, training
         self.seed, self.device, self.processes = seed, device, processes
         all_parts = parts_of(training, method, processes.count)
-        if len(all_parts) > 1:
-            _refuse_batch_norm(method)
+        for name, module in method.named_modules() if len(all_parts) > 1 else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+                raise UsageError(
+                    f"A batch cannot be split into parts here: {name} ({type(module).__name__}) normalises over the batch, and "
+                    "a part has other statistics. Leave `accumulate` at 1, or choose a network without batch normalisation."
+                )
         self.parts = all_parts[processes.rank * training.accumulate :][: training.accumulate]
         self.moved = True
         self._beside = _Beside(method, players)
         trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
-        self._others = {name: _without(trained, player.parameters) for name, player in players.items()}
+        own = {name: {id(parameter) for parameter in player.parameters} for name, player in players.items()}
+        self._others = {name: [parameter for parameter in trained if id(parameter) not in own[name]] for name in own}
 
     @property
     def index(self) -> slice:
@@ -122,23 +125,23 @@ class Step:
             updated.append((name, finite))
             if clock.step % NORMS == 0:
                 norms[f"gradient_norm/{name}"] = norm
-        notes = self._reported(joined([part.now.notes for part in parts], [part.count for part in parts]))
-        return losses, notes | norms | self._settled(updated)
-
-    def _settled(self, updated: Sequence[tuple[str, Tensor]]) -> dict[str, int]:
+        notes = joined([part.now.notes for part in parts], [part.count for part in parts])
+        if self.processes.count > 1:
+            share = (self.index.stop - self.index.start) / self.training.batch
+            notes = dict(zip(notes, self.processes.added([note * share for note in notes.values()]), strict=True))
         finite = torch.stack([flag for _, flag in updated]).tolist()
         self.moved = any(finite)
-        if all(finite):
-            return {}
-        self._beside.put_back()
-        return {f"{MARK}{name}": 1 for (name, _), done in zip(updated, finite, strict=True) if not done}
+        if not all(finite):
+            self._beside.put_back()
+        marks = {f"{MARK}{name}": 1 for (name, _), done in zip(updated, finite, strict=True) if not done}
+        return losses, notes | norms | marks
 
     def _part(self, index: slice, batch: Batch, clock: Any) -> _Part:
         start, count = index.start - self.index.start, index.stop - index.start
         examples = batch if count == len(batch.x) else batch.take(slice(start, start + count))
         draws = BlockDraws(self.seed, clock.step, count, index.start, device=self.device)
         now = Now(draws, clock.step * self.training.batch, clock.progress, clock.step, parts=len(self.parts))
-        return _Part(index, self.method.losses(examples, now), now)
+        return _Part(index, self.method.losses(examples, now), now, count)
 
     def _together(self, parts: Sequence[_Part], reply: Sums | None) -> Move:
         moves: list[Move] = []
@@ -180,21 +183,12 @@ class Step:
         examples = {name: torch.cat([part.examples[name] for part in sums]) for name in sums[0].examples}
         if self.processes.count == 1:
             return Sums(sum(part.count for part in sums), values, examples, sums[0].then).settled()
-        spread = {name: self._in_place(held) for name, held in examples.items()}
+        spread = {name: held.new_zeros(self.training.batch, *held.shape[1:]) for name, held in examples.items()}
+        for name, everything in spread.items():
+            everything[self.index] = examples[name]
         totals = iter(self.processes.added([*values.values(), *spread.values()]))
         values, examples = ({name: next(totals) for name in group} for group in (values, spread))
         return Sums(self.training.batch, values, examples, sums[0].then).settled()
-
-    def _in_place(self, held: Tensor) -> Tensor:
-        everything = held.new_zeros(self.training.batch, *held.shape[1:])
-        everything[self.index] = held
-        return everything
-
-    def _reported(self, notes: dict[str, Any]) -> dict[str, Any]:
-        if self.processes.count == 1:
-            return notes
-        share = (self.index.stop - self.index.start) / self.training.batch
-        return dict(zip(notes, self.processes.added([note * share for note in notes.values()]), strict=True))
 
 
 class _Beside:
@@ -218,20 +212,6 @@ class _Beside:
 
 def _total(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(0)
-
-
-def _without(parameters: Sequence[nn.Parameter], player: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    excluded = {id(parameter) for parameter in player}
-    return [parameter for parameter in parameters if id(parameter) not in excluded]
-
-
-def _refuse_batch_norm(method: Method) -> None:
-    for name, module in method.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
-            raise UsageError(
-                f"A batch cannot be split into parts here: {name} ({type(module).__name__}) normalises over the batch, and "
-                "a part has other statistics. Leave `accumulate` at 1, or choose a network without batch normalisation."
-            )
 
 
 def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[str, Any]:

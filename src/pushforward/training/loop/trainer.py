@@ -34,8 +34,9 @@ from pushforward.training.loop.model_setup import Store, check_fit, sampler_of
 from pushforward.training.loop.optimizers import Average, Player
 from pushforward.training.loop.signals import interruptible
 from pushforward.training.loop.step import Step
-from pushforward.training.monitor.standard_callbacks import beside, usual
-from pushforward.training.runs.folder import Holding, claimed
+from pushforward.training.monitor.health import FixedNoise, Jumps, Variety
+from pushforward.training.monitor.standard_callbacks import Alarms, Pictures, Tracked
+from pushforward.training.runs.folder import Holding, claim
 from pushforward.training.runs.log import Journal, Problem, players_in
 from pushforward.training.runs.provenance import with_ancestors
 from pushforward.training.runs.run import Run, begin, pick, read_parts
@@ -93,15 +94,24 @@ class Trainer:
         self.players = {name: Player(module, name, self.training) for name, module in self.method.players.items()}
         build = None if twin is None else lambda: self.processes.distribute(twin)
         self.average = Average(self.method, self.training.ema, self.training.ema_share, build)
-        given = self.method, self.players, self.training
-        self._step = Step(*given, seed=self.settings.seed, device=self.device, processes=self.processes)
+        settled = {"seed": self.settings.seed, "device": self.device, "processes": self.processes}
+        self._step = Step(self.method, self.players, self.training, **settled)
         self._moving = [local(value) for value in self.method.state_dict().values() if value.is_floating_point()]
-        self.holding = out if isinstance(out, Holding) else claimed(out, data.name, self.recipe.name, self.processes.rank == 0)
+        if isinstance(out, Holding):
+            self.holding = out
+        else:
+            writes = self.processes.rank == 0
+            self.holding = Holding(out, claim(out, data.name, recipe.name).lock if writes else None, writes=writes)
         self.folder, writes = self.holding.folder, self.holding.writes
         self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
-        players, trackers = self.players, self.settings.trackers if writes else ()
-        usually = usual(self.folder, data, self.training.batch, self.progress) if observers is None else observers
-        self.observers = beside(usually, self.folder, trackers, lambda: {name: each.rate for name, each in players.items()})
+        if observers is None:
+            batch, players = self.training.batch, self.players
+            observers = FixedNoise(data, batch), Jumps(data, batch), Variety(data)
+            observers = *observers, Alarms(self.folder, self.progress), Pictures(self.progress)
+            if writes and self.settings.trackers:
+                rates = lambda: {name: player.rate for name, player in players.items()}  # noqa: E731
+                observers = *observers, Tracked(self.folder, self.settings.trackers, rates)
+        self.observers = tuple(observers)
         self.journal = Journal(self.folder / "metrics.jsonl", self.observers, writes)
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)

@@ -17,14 +17,14 @@ from torch import Tensor
 from pushforward.conditions import Request
 from pushforward.data import Dataset, Space
 from pushforward.data.core.keys import permutation
-from pushforward.errors import CheckpointError, Diverged
-from pushforward.files import disk, read_json, refuse_links
+from pushforward.errors import Diverged
+from pushforward.files import disk, read_json, read_object, refuse_links
 from pushforward.methods.method import HasCritic, Method
 from pushforward.trackers.tracker import FOLDER, Tracker
 from pushforward.training.checkpoint.contents import step_name, write_json
 from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher, report
 from pushforward.training.monitor.alarms import Watch, lost
-from pushforward.training.monitor.health import SAMPLES, FixedNoise, Jumps, Variety, as_sampled, in_words
+from pushforward.training.monitor.health import SAMPLES, as_sampled, in_words
 from pushforward.training.runs import log
 from pushforward.training.runs.log import players_in
 from pushforward.transports.rejection import as_drawn
@@ -84,9 +84,9 @@ DRAWN = {False: 36, True: 1000}
 """Fixed-noise samples that are written, by whether they are points."""
 
 
-def usual(folder: Path, data: Dataset, batch: int, progress: Watcher) -> tuple[Observer, ...]:
-    """The observers of every training: measures of samples, of one call or of jumps, a guard of variety, alarms, pictures."""
-    return FixedNoise(data, batch), Jumps(data, batch), Variety(data), Alarms(folder, progress), Pictures(progress)
+def drawn_at(moment: Moment) -> bool:
+    """Whether samples are drawn after this step: at 2, 10, 30, 60 and 100 % of the budget."""
+    return any(moment.before < share <= moment.progress for share in PICTURES)
 
 
 class Alarms(Observer):
@@ -155,9 +155,11 @@ class Pictures(Observer):
         self.progress = progress or Silent()
 
     def due(self, moment: Moment) -> bool:
-        return any(moment.before < share <= moment.progress for share in PICTURES)
+        return drawn_at(moment)
 
     def look(self, moment: Moment) -> Mapping[str, Any]:
+        from pushforward.pictures import grid_picture, legible, scatter_picture
+
         data, folder = moment.data, moment.folder / "samples"
         try:
             with as_drawn():
@@ -176,35 +178,17 @@ class Pictures(Observer):
             with disk(folder):
                 folder.mkdir(exist_ok=True)
                 np.savez_compressed(folder / f"{name}.npz", **arrays)
-                _picture(folder / f"{name}.png", data, x)
+                if not data.space.as_points:
+                    images = data.space.drawing(arrays["x"])
+                    grid_picture(images, scale=legible(images)).save(folder / f"{name}.png")
+                elif data.space.shape == (2,):
+                    real = data.held_out.data_units(permutation(len(data.held_out), 0)[: len(x)]).numpy()
+                    scatter_picture(x.numpy(), real, ticks=True).save(folder / f"{name}.png")
         return {}
-
-
-def _picture(path: Path, data: Dataset, x: Tensor) -> None:
-    from pushforward.pictures import grid_picture, legible, scatter_picture
-
-    if not data.space.as_points:
-        images = data.space.drawing(data.space.quantise(x))
-        grid_picture(images, scale=legible(images)).save(path)
-    elif data.space.shape == (2,):
-        real = data.held_out.data_units(permutation(len(data.held_out), 0)[: len(x)]).numpy()
-        scatter_picture(x.numpy(), real, ticks=True).save(path)
 
 
 FILE = "trackers.json"
 """The identities of a run's trackers, in its folder."""
-FORMAT = 1
-
-
-def beside(
-    observers: Sequence[Observer], folder: Path, trackers: Sequence[Tracker], rates: Callable[[], Mapping[str, float]]
-) -> tuple[Observer, ...]:
-    """The observers of a training, and after them one that passes rows and pictures on to its trackers, where it has any."""
-    if not trackers:
-        return tuple(observers)
-    if (inside := folder / FOLDER).exists():
-        refuse_links(inside, ())
-    return (*observers, Tracked(folder, trackers, rates, [observer for observer in observers if observer.late]))
 
 
 @dataclass
@@ -224,19 +208,14 @@ class Tracked(Observer):
         folder: The run's folder.
         trackers: The trackers.
         rates: The present learning rates by player.
-        drawing: Observers that look before this one and write pictures.
     """
 
     late = True
 
-    def __init__(
-        self,
-        folder: Path,
-        trackers: Sequence[Tracker],
-        rates: Callable[[], Mapping[str, float]],
-        drawing: Sequence[Observer] = (),
-    ) -> None:
-        self.folder, self.rates, self._drawing = folder, rates, drawing
+    def __init__(self, folder: Path, trackers: Sequence[Tracker], rates: Callable[[], Mapping[str, float]]) -> None:
+        if (inside := folder / FOLDER).exists():
+            refuse_links(inside, ())
+        self.folder, self.rates = folder, rates
         known, logged = _known(folder), log.last_step(folder / "metrics.jsonl")
         names = [(tracker, tracker.name) for tracker in trackers]
         self._followers = [_Follower(each, known.get(name), logged if name in known else 0) for each, name in names]
@@ -251,7 +230,7 @@ class Tracked(Observer):
     def due(self, moment: Moment) -> bool:
         self._rates[moment.step] = dict(self.rates())
         self._pass_on()
-        return any(observer.due(moment) for observer in self._drawing)
+        return drawn_at(moment)
 
     def look(self, moment: Moment) -> Mapping[str, Any]:
         self._pass_on()
@@ -308,14 +287,11 @@ class Tracked(Observer):
         follower.started = True
         if known != follower.known:
             follower.known = known
-            content = {"format_version": FORMAT, "runs": {**_known(self.folder), follower.tracker.name: known}}
+            content = {"format_version": 1, "runs": {**_known(self.folder), follower.tracker.name: known}}
             write_json(self.folder / FILE, content)
 
 
 def _known(folder: Path) -> dict[str, str]:
-    try:
-        runs = read_json(folder / FILE).get("runs")
-    except (CheckpointError, AttributeError):
-        return {}
+    runs = read_object(folder / FILE).get("runs")
     given = runs if isinstance(runs, dict) else {}
     return {name: value for name, value in given.items() if isinstance(value, str) and value.replace("-", "").isalnum()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import shutil
 from dataclasses import dataclass
@@ -165,12 +166,9 @@ def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str
             advice = f", replace the run with `overwrite=True`, or go on with it: pushforward resume {folder}" if run else "."
             raise UsageError(f"{folder} exists already. Choose another `out`{advice}")
         return folder
-    stem, number = Path(under) / f"{Path(data).stem or 'data'}-{recipe}", 1
-    folder = stem
-    while os.path.lexists(folder):
-        number += 1
-        folder = stem.with_name(f"{stem.name}-{number}")
-    return folder
+    stem = Path(under) / f"{Path(data).stem or 'data'}-{recipe}"
+    names = (stem.with_name(f"{stem.name}-{number}") if number > 1 else stem for number in itertools.count(1))
+    return next(folder for folder in names if not os.path.lexists(folder))
 
 
 def _is_unbegun(folder: Path) -> bool:
@@ -240,11 +238,6 @@ def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool 
         with disk(folder), contextlib.suppress(FileExistsError):  # another process was faster
             folder.mkdir(parents=True, exist_ok=wanted is not None)
             return Claim(folder, hold(folder), made, replaced)
-
-
-def claimed(folder: Path, data: str, recipe: str, writes: bool = True) -> Holding:
-    """A new run's folder for a trainer; a process that writes nothing takes no lock. Raises as `claim`."""
-    return Holding(folder, claim(folder, data, recipe).lock if writes else None, writes=writes)
 
 
 def _moved_aside(folder: Path) -> Path | None:

@@ -8,6 +8,7 @@ stands where the uninterrupted run stands.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -99,12 +100,10 @@ def _text(path: Path) -> str:
 def _rows(text: str) -> list[tuple[str, dict[str, Any]]]:
     rows = []
     for line in text.splitlines():
-        try:
+        with contextlib.suppress(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
             row = json.loads(line)
             if _is_row(row):
                 rows.append((line, row))
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
-            continue
     return rows
 
 
@@ -159,17 +158,16 @@ class Skips:
 
     @property
     def all(self) -> bool:
+        """Whether every step was skipped."""
         return 0 < self._read == self.count
 
 
 def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
     """How many steps of a log were skipped, and the first of them; empty where none was."""
     steps = [row["step"] for row in rows if players_in(row.get("health"))]
-    return (
-        f"steps skipped, as a loss or a gradient was not finite: {count(len(steps))}, the first at step {count(steps[0])}"
-        if steps
-        else ""
-    )
+    if not steps:
+        return ""
+    return f"steps skipped, as a loss or a gradient was not finite: {count(len(steps))}, the first at step {count(steps[0])}"
 
 
 @dataclass(frozen=True)
@@ -327,7 +325,12 @@ class Journal:
             self.losses = self.losses | row["loss"]
             for observer in self.observers:
                 row |= observer.row(row)
-            if (problem := self._problem(row)) is not None:
+            if (why := self.skips.read(row)) is not None:
+                problem = Problem(why, step=row["step"])
+            for alarm in row.get("alarm", ()):
+                if problem is None and alarm["kind"] == "divergence" and not alarm["over"]:
+                    problem = Problem(f"At step {row['step']:,} {alarm['sentence']}", f"To fix it, {alarm['advice']}.")
+            if problem is not None:
                 rows = rows[: number + 1]
                 break
         if rows and self.writes:
@@ -335,14 +338,6 @@ class Journal:
         if problem is None and last and self.skips.all:
             return Problem("In every step a loss or gradient was not finite", step=self.skips.last)
         return problem
-
-    def _problem(self, row: Mapping[str, Any]) -> Problem | None:
-        if (why := self.skips.read(row)) is not None:
-            return Problem(why, step=row["step"])
-        for alarm in row.get("alarm", ()):
-            if alarm["kind"] == "divergence" and not alarm["over"]:
-                return Problem(f"At step {row['step']:,} {alarm['sentence']}", f"To fix it, {alarm['advice']}.")
-        return None
 
     def cut(self, step: int) -> list[dict[str, Any]]:
         """Drop the rows after a step, and let the observers read the others."""
