@@ -18,8 +18,8 @@ from pushforward.recipes import Recipe, Training
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.checkpoint.contents import latest
 from pushforward.training.checkpoint.tensors import gradient_norm, load
-from pushforward.training.loop import step as steps
-from pushforward.training.loop.step import joined
+from pushforward.training.loop import trainer as steps
+from pushforward.training.loop.trainer import joined
 from pushforward.training.monitor import health
 from pushforward.training.monitor import standard_callbacks as landscape
 from pushforward.training.monitor import standard_callbacks as observers

@@ -86,7 +86,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("parameter.grad = None", "pass", "optimizers"),
         ("part.groups == 1", "True", "optimizers"),
         ("min(len(w), w[0].numel()) >=", "max(len(w), w[0].numel()) >=", "optimizers"),
-        ("yield from ((numbers[at], kinds)", "yield from ((at, kinds)", "optimizers"),
+        ("{self.name}/{numbers[at]}/{kind}", "{self.name}/{at}/{kind}", "optimizers"),
         ("state = {at: by_index[number]", "state = {number: by_index[number]", "optimizers"),
         ("permute(0, 2, 3, 1).view(", "permute(0, 2, 3, 1).clone().view(", "optimizers"),
         ("None if kernel.grad is None else _matrix(kernel.grad)", "_matrix(kernel.grad)", "optimizers"),
@@ -100,7 +100,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            signal.signal(number, handler)\n", "            pass\n", "signals"),
         (" if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []", "", "signals"),
     ],
-    "training/loop/step.py": [
+    "training/loop/trainer.py": [
         ("seed_generators(key(self.seed,", "(key(self.seed,", "training laws splitting"),
         ("*([block] if block else [])", "", "splitting"),
         ("            set_generator_state(part.generator, self.device)", "            pass", "splitting"),
@@ -118,11 +118,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        self._beside.put_back()\n", "", "skipping"),
         ("        self._beside.hold()\n", "", "skipping"),
         ("if not done}", "}", "skipping"),
-        ("        everything[self.index] = held\n", "", "processes"),
-        ("if len(all_parts) > 1:", "if False:", "splitting"),
+        ("            everything[self.index] = examples[name]\n", "            pass\n", "processes"),
+        ("if len(all_parts) > 1 else ()", "if False else ()", "splitting"),
         ("return Sums(sum(part.count for part in sums)", "return Sums(sums[0].count", "splitting"),
-    ],
-    "training/loop/trainer.py": [
         ("o.decides and o.due(now)", "False", "guard"),
         ("lambda: self.processes.distribute(twin)", "lambda: twin", "processes"),
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "failing_trainings"),
@@ -130,8 +128,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    if got:\n", "    if got and not trainer.done:\n", "signals"),
         ("content or self.processes.first(begin(", "content or (begin(", "processes"),
         (
-            "        self.saver.close(self)\n"
-            "        for observer",
+            "        self.saver.close(self)\n        for observer",
             "        for observer",
             "saving",
         ),
@@ -148,8 +145,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if self._step.moved:", "if True:", "skipping"),
         ("spec.describe(recipe.method)  #", "{}  #", "training damaged_runs training_settings"),
         (
-            "                    self.saver.check(self.processes)  # of a checkpoint that was written"
-            " meanwhile\n",
+            "                    self.saver.check(self.processes)  # of a checkpoint that was written meanwhile\n",
             "",
             "saving",
         ),

@@ -16,38 +16,26 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/checkpoint/contents.py": [
         ('    "peak_memory_mb": (*_NUMBER, _NONE),\n', "", "hostile"),
         (
-            "    with staged(final) as temporary:\n"
-            "        fill(",
-            "    [_remove(old) for old in all_in(folder)]\n"
-            "    with staged(final) as temporary:\n"
-            "        fill(",
+            "    with staged(final) as temporary:\n        fill(",
+            "    [_remove(old) for old in all_in(folder)]\n    with staged(final) as temporary:\n        fill(",
             "kills",
         ),
         (
-            "        fill(temporary, tensors, state)\n"
-            "        commit(temporary, final)",
-            "        commit(temporary, final)\n"
-            "        fill(final, tensors, state)",
+            "        fill(temporary, tensors, state)\n        commit(temporary, final)",
+            "        commit(temporary, final)\n        fill(final, tensors, state)",
             "kills",
         ),
         ("(*given_up, *remaining[:-keep])", "given_up", "damaged_runs"),
         ("(*given_up, *remaining[:-keep])", "remaining[:-keep]", "damaged_runs"),
         (
-            "        shutil.rmtree(temporary, ignore_errors=True)\n"
-            "\n"
-            "\n"
-            "def commit",
-            "        pass\n"
-            "\n"
-            "\n"
-            "def commit",
+            "        shutil.rmtree(temporary, ignore_errors=True)\n\n\ndef commit",
+            "        pass\n\n\ndef commit",
             "failing_trainings",
         ),
         ('        flush(folder / f"{name}.safetensors")\n', "", "crashes"),
         ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
         (
-            "        os.rename(folder, gone)\n"
-            "        shutil.rmtree(gone)",
+            "        os.rename(folder, gone)\n        shutil.rmtree(gone)",
             "        shutil.rmtree(folder)",
             "crashes",
         ),
@@ -78,7 +66,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("processes.failure(None if", "(lambda words: words)(None if", "saving_beside"),
         ("if self.refused or (processes", "if (processes", "saving_beside"),
     ],
-    "training/checkpoint/shards.py": [
+    "training/checkpoint/tensors.py": [
         ("    check_space(where, bytes_of(tensors.values()))\n", "    pass\n", "processes"),
         ("        with _all_or_none(channel), disk(where):\n", "        with disk(where):\n", "saving_beside"),
         (
@@ -90,8 +78,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("_fill(folder, expected, trainer.processes.control)", "for _ in ()", "launched"),
         ("start != end or kind", "kind", "hostile"),
         ("        check_tensors(path)\n", "", "hostile"),
-    ],
-    "training/checkpoint/tensors.py": [
         (
             "return value.hex() if isinstance(value, float)",
             "return round(value, 9) if isinstance(value, float)",

@@ -82,7 +82,13 @@ def loaded(run):
     model = pf.load(run)
     model.transport.sample(1)
     fault = None
-    for read in (model.losses, model.learned_grids, model.learned_tables, lambda: model.seen, lambda: list(moments_of(model))):
+    for read in (
+        model.losses,
+        lambda: model.learned.read("grids"),
+        lambda: model.learned.read("tables"),
+        lambda: model.seen,
+        lambda: list(moments_of(model)),
+    ):
         try:
             read()
         except PushforwardError as error:

@@ -70,7 +70,7 @@ def stopped(trainer):
 
 def lacking(rank):
     """One process has no memory for its part of the third batch, when the others wait for its gradients."""
-    from pushforward.training.loop.step import Step
+    from pushforward.training.loop.trainer import Step
 
     usual = Step._backward
 

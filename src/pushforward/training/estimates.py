@@ -21,8 +21,7 @@ from pushforward.errors import CheckpointError, DataError, OutOfMemory, UsageErr
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.machine import added_peak, held_bytes, lacks_memory
-from pushforward.training.loop.step import parts_of
-from pushforward.training.loop.trainer import Trainer
+from pushforward.training.loop.trainer import Trainer, parts_of
 from pushforward.training.runs.folder import Holding
 from pushforward.training.runs.run import Run, recipe_of
 

@@ -14,9 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
-from pushforward.training.checkpoint import contents, shards
+from pushforward.training.checkpoint import contents
 from pushforward.training.checkpoint.contents import FORMAT, bytes_of, latest, read_state, step_name, step_of, write_latest
-from pushforward.training.checkpoint.tensors import Checkpoint, copied, load, restore
+from pushforward.training.checkpoint.tensors import (
+    Checkpoint,
+    copied,
+    copied_shards,
+    has_shards,
+    load,
+    restore,
+    restore_shards,
+    save_shards,
+)
 from pushforward.training.loop.budget import stages_of
 from pushforward.training.loop.callbacks import held, passed
 from pushforward.training.loop.machine import free_memory, peak_memory
@@ -127,16 +136,14 @@ class Saver:
         """
         processes = trainer.processes
         self.wait(processes)
-        optimizers = {name: value for player in trainer.players.values() for name, value in player.state().items()}
-        weights = {"method": trainer.method.state_dict(), "average": trainer.average.state_dict()}
-        tensors = {**weights, "optimizer": optimizers}
+        tensors = state_of(trainer)
         if trainer.holding.writes:
             trainer.journal.sync()
         if trainer.holding.writes or processes.sharded:
             meanwhile = meanwhile and self.beside and self.step >= 0 and _fits(tensors, processes)
             if meanwhile:
                 whole = {} if processes.sharded else {name: copied(group) for name, group in tensors.items()}
-                tensors = whole or shards.copied(tensors)
+                tensors = whole or copied_shards(tensors)
             where = trainer.folder / "checkpoints"
             state = {
                 "format_version": FORMAT,
@@ -153,7 +160,7 @@ class Saver:
             options: dict[str, Any] = {"after": self.step, "held": held(trainer.observers, trainer.method)}
             work = partial(contents.save, where, trainer.clock.step, tensors, state, **options)
             if processes.sharded:
-                work = partial(shards.save, processes.saving, where / step_name(trainer.clock.step), tensors, state, **options)
+                work = partial(save_shards, processes.saving, where / step_name(trainer.clock.step), tensors, state, **options)
             if meanwhile:
                 self._written = beside(work)
             else:
@@ -191,13 +198,19 @@ def _fits(tensors: Mapping[str, Mapping[str, Tensor]], processes: Processes) -> 
     return not processes.agreed(not fits) if processes.sharded else fits
 
 
+def state_of(trainer: Any) -> dict[str, dict[str, Tensor]]:
+    """The weights, averages and optimisers of a trainer, as they are: sharded or whole."""
+    optimizers = {name: value for player in trainer.players.values() for name, value in player.state().items()}
+    return {"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizers}
+
+
 def stored_for(processes: Processes, folder: Path, device: torch.device) -> Checkpoint:
     """A checkpoint to `take_up`, verified and read; without tensors where each process reads its own part of sharded ones then.
 
     Raises:
         CheckpointError: If it is damaged.
     """
-    if not (processes.sharded and shards.has_shards(folder)):
+    if not (processes.sharded and has_shards(folder)):
         return load(folder, device)
     # one process verifies all files
     return Checkpoint(folder, {}, dict(processes.first(read_state(folder) if processes.rank == 0 else None)))
@@ -210,7 +223,7 @@ def take_up(trainer: Any, stored: Checkpoint) -> None:
         CheckpointError: If they do not fit.
     """
     if not stored.tensors:
-        shards.restore(trainer, stored.folder)
+        restore_shards(trainer, stored.folder)
         return
     restore(trainer.method, stored.tensors["method"], stored.folder)
     restore(trainer.average.method, stored.weights(), stored.folder)

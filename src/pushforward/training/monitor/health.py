@@ -252,13 +252,7 @@ class Variety(Observer):
         guard = moment.method.guard
         assert guard is not None
         if not self._start:
-            reference, train = moment.method.reference(), self.data.train
-            self._noise = starts_of(reference, self._count(guard))
-            rows = permutation(len(train), 0)[: len(self._noise[0])]
-            examples = self.data.space.to_model(train.data_units(rows)).flatten(1).double().numpy()
-            self._centre, self._axes = principal(examples)
-            self._real = (examples - self._centre) @ self._axes
-            self._start = self._reached(reference)
+            self._prepare(guard, moment.method.reference())
         measures = {}
         try:
             now = self._reached(moment.average.transport())
@@ -272,6 +266,14 @@ class Variety(Observer):
             measures[f"{name}_ratio"] = float(after.mean()) / float(before.mean())
             measures[f"{name}_limit"] = max(0.0, min(least, 1 - CHANCE * error / float(before.mean())))
         return measures
+
+    def _prepare(self, guard: Guard, reference: Transport) -> None:
+        train, self._noise = self.data.train, starts_of(reference, self._count(guard))
+        rows = permutation(len(train), 0)[: len(self._noise[0])]
+        examples = self.data.space.to_model(train.data_units(rows)).flatten(1).double().numpy()
+        self._centre, self._axes = principal(examples)
+        self._real = (examples - self._centre) @ self._axes
+        self._start = self._reached(reference)
 
     def _count(self, guard: Guard) -> int:
         return min(guard.samples, len(self.data.train))

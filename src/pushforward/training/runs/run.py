@@ -55,14 +55,7 @@ _FILE = "weights.safetensors"
 
 
 def write_parts(folder: Path, method: Method) -> dict[str, str]:
-    """Copy a method's frozen parts to ``folder/parts/NAME/``.
-
-    Returns:
-        The sha256 of each part's weights, by name.
-
-    Raises:
-        CheckpointError: If the disk refuses.
-    """
+    """Copy a method's frozen parts to ``folder/parts/NAME/``, and return the sha256 of each part's weights, by name."""
     written = {}
     for name, module in method.parts.items():
         final = folder / "parts" / name
@@ -133,17 +126,12 @@ def begin(
         content["parts"] = write_parts(holding.folder, recipe.method)
         content["rows"] = write_seen(holding.folder, seen_in_training(data, recipe.builds_on))
         manifest = {"format_version": FORMAT, **computed_by(), "seed": settings.seed, "data": data.describe()}
-        manifest |= {"command": command()}
+        program = Path(sys.argv[0])
+        name = program.parent.name if program.name == "__main__.py" else program.name
+        manifest |= {"command": " ".join([name, *sys.argv[1:]])}
         write_json(holding.folder / "spec.json", content)
         write_json(holding.folder / "manifest.json", manifest)
     return content
-
-
-def command() -> str:
-    """The command of this process."""
-    program = Path(sys.argv[0])
-    name = program.parent.name if program.name == "__main__.py" else program.name
-    return " ".join([name, *sys.argv[1:]])
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -269,11 +257,7 @@ def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int =
 
 
 def budget_of(content: dict[str, Any]) -> Budget:
-    """The budget that a spec holds.
-
-    Raises:
-        CheckpointError: If it holds none.
-    """
+    """The budget that a spec holds; a CheckpointError where it holds none."""
     try:
         return Budget(**content["budget"])
     except UNFIT as error:
@@ -333,7 +317,7 @@ class Run:
 
     @property
     def learned(self) -> Learned:
-        """The grids and tables that were learned for it."""
+        """The grids and tables that were learned for it: ``run.learned.read("grids")``."""
         return Learned(self.folder, self.weights, self.state["step"])
 
     @cached_property
@@ -411,14 +395,6 @@ class Run:
         """
         return log.read(self.folder / "metrics.jsonl")
 
-    def learned_grids(self) -> list[dict[str, Any]]:
-        """The results of `pushforward tune`: steps, solver, times and their errors, one entry for each.
-
-        Raises:
-            CheckpointError: If ``grids.json`` is damaged.
-        """
-        return self.learned.read(GRIDS)
-
     def learned_grid(self, steps: int, solver: Solver) -> list[float] | None:
         """The times that were learned for so many steps of this solver and these weights; None where there are none."""
         entry = self.learned.entry(GRIDS, steps, solver)
@@ -437,14 +413,6 @@ class Run:
         """
         entry = {"steps": len(times) - 1, "solver": spec.describe(solver), "times": [float(t) for t in times], **facts}
         self.learned.store(GRIDS, entry)
-
-    def learned_tables(self) -> list[dict[str, Any]]:
-        """The results of `pushforward tune --what table`: steps, solver, guidance, table and its error.
-
-        Raises:
-            CheckpointError: If ``tables.json`` is damaged.
-        """
-        return self.learned.read(TABLES)
 
     def learned_table(self, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> LearnedTable | None:
         """The table learned for so many steps of this solver, this guidance and these weights; None where there is none.
