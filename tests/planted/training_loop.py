@@ -33,7 +33,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('r"[\\d.]+", _UNITS', 'r"[\\d._]+", _UNITS', "training_settings"),
         ("return recorded if recorded[: len(stored)] == stored else stored", "return stored", "budgets"),
         ("return recorded if recorded[: len(stored)] == stored else stored", "return recorded", "budgets"),
-        ("limit / 4)", "limit)", "failing_trainings"),
         ("return clock.seconds - saved >=", "return clock.seconds - saved < 0 *", "interrupted"),
     ],
     "training/loop/callbacks.py": [

@@ -51,6 +51,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    path.chmod(mode)\n", "", "file_doors"),
     ],
     "training/checkpoint/saver.py": [
+        ("limit / 4)", "limit)", "failing_trainings"),
         ("    os.register_at_fork(before=lambda: wait_for(list(_writing)))", "    pass", "saving"),
         ("    trainer.saver.weights_step = ", "    _ = ", "guard"),
         ('player.restore(stored.tensors["optimizer"])', "pass", "training"),

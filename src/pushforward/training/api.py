@@ -215,7 +215,7 @@ def prepare(
                 recipe,
                 dataset,
                 budget or Budget(steps=5000),
-                out=Holding(folder, None if claimed is None else claimed.lock, writes=claimed is not None),
+                out=claimed or Holding(folder, None, writes=False),
                 settings=settings,
                 progress=watcher,
                 processes=processes,

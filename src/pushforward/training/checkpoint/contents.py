@@ -381,12 +381,13 @@ def _difference(folder: Path, name: str, entry: Any) -> tuple[str, str] | None:
     if Path(name).name != name or not os.path.isfile(path):
         return name, "is missing"
     try:
-        same = path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]
+        if path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]:
+            return None
     except (LookupError, TypeError):
         return MANIFEST, f"gives no size and sha256 of {name}"
     except OSError as error:
         return name, f"cannot be read ({error.strerror or error})"
-    return None if same else (name, "differs from what was written (size or sha256)")
+    return name, "differs from what was written (size or sha256)"
 
 
 def next_good(folder: Path) -> Path | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from dataclasses import asdict
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
     from pushforward.training.distributed.processes import Processes
 
+CHECKPOINT_SECONDS = 120.0
+"""Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
 SHARE = 0.5
 """The share of the memory that is available which the copy of a state may take; a larger one is written while training waits."""
 
@@ -81,7 +84,11 @@ class Saver:
         self._written: Future[None] | None = None
 
     def due(self, trainer: Any) -> bool:
-        return bool(trainer.settings.due(trainer.clock, self._seconds))
+        """Whether it is time for a checkpoint."""
+        every, clock, limit = trainer.settings.checkpoint_every, trainer.clock, trainer.clock.budget.seconds
+        if every is not None:
+            return bool(clock.step % every == 0)
+        return bool(clock.seconds - self._seconds >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4))
 
     def note_memory(self, device: torch.device) -> None:
         self.peak = max(self.peak, peak_memory(device))
@@ -140,7 +147,12 @@ class Saver:
         if trainer.holding.writes:
             trainer.journal.sync()
         if trainer.holding.writes or processes.sharded:
-            meanwhile = meanwhile and self.beside and self.step >= 0 and _fits(tensors, processes)
+            meanwhile = meanwhile and self.beside and self.step >= 0
+            if meanwhile:
+                memory = free_memory()
+                meanwhile = memory is None or bytes_of(tensors.values()) <= SHARE * memory
+                if processes.sharded:
+                    meanwhile = not processes.agreed(not meanwhile)
             if meanwhile:
                 whole = {} if processes.sharded else {name: copied(group) for name, group in tensors.items()}
                 tensors = whole or copied_shards(tensors)
@@ -190,12 +202,6 @@ class Saver:
             trainer.clock.mark(row["step"], row.get("seconds", 0.0))
         where = {"the step and the seconds of training to go on from": [trainer.clock.step, trainer.clock.seconds]}
         trainer.processes.compare(where)
-
-
-def _fits(tensors: Mapping[str, Mapping[str, Tensor]], processes: Processes) -> bool:
-    memory = free_memory()
-    fits = memory is None or bytes_of(tensors.values()) <= SHARE * memory
-    return not processes.agreed(not fits) if processes.sharded else fits
 
 
 def state_of(trainer: Any) -> dict[str, dict[str, Tensor]]:

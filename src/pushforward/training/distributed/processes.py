@@ -128,33 +128,35 @@ class Processes:
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace gradients by their sums over all processes."""
 
-    def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
-        """The mean of a time over all processes, the largest number (of a signal), and whether any has failed."""
-        return seconds, stop, failed
-
-    def agreed(self, wanted: bool) -> bool:
-        """Whether any process wants something, so that all do it."""
-        return wanted
-
-    def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Within this context the loss of another process is an error that says so: "In NAME another process was lost".
-
-        Raises:
-            GroupError: If another process is lost; the one that has failed says why.
-        """
-        return contextlib.nullcontext()
-
-    def failure(self, words: str | None) -> str | None:
-        """What every process raises where one has failed: the words of the first one that has; None where none has."""
-        return words
-
     def gathered(self, value: Any) -> list[Any]:
         """A plain value from each process, in their order."""
         return [value]
 
+    def rows(self, *numbers: float) -> Tensor:
+        """Numbers of each process, (processes, numbers), float64."""
+        return torch.tensor([numbers], dtype=torch.float64)
+
+    def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
+        """The mean of a time over all processes, the largest number (of a signal), and whether any has failed."""
+        if self.count == 1:
+            return seconds, stop, failed
+        values = self.rows(seconds, stop, failed)
+        return float(values[:, 0].mean()), int(values[:, 1].max()), bool(values[:, 2].any())
+
+    def agreed(self, wanted: bool) -> bool:
+        """Whether any process wants something, so that all do it."""
+        return bool(self.rows(wanted).any())
+
     def first(self, value: Any) -> Any:
         """The plain value that the first process gives."""
-        return value
+        return self.gathered(value if self.rank == 0 else None)[0]
+
+    def failure(self, words: str | None) -> str | None:
+        """What every process raises where one has failed, with the number of that process once; None where none has."""
+        if self.count == 1 or not self.agreed(words is not None):
+            return words
+        said = [(rank, text) for rank, text in enumerate(self.gathered(words)) if text is not None]
+        return next(text if text.startswith("In process ") else f"In process {rank}: {text}" for rank, text in said)
 
     def compare(self, what: Mapping[str, Any]) -> None:
         """Refuse processes that were started with different data, versions or settings, which are given JSON-ready by name.
@@ -163,6 +165,24 @@ class Processes:
             DataError: If the data differs.
             UsageError: If anything else does, naming it and both values.
         """
+        texts = {name: json.dumps(value, sort_keys=True, default=str) for name, value in what.items()}
+        short = lambda text: text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]  # noqa: E731
+        each = self.gathered({name: short(text) for name, text in texts.items()})
+        for name, value in each[0].items():
+            rank = next((rank for rank, other in enumerate(each) if other.get(name) != value), None)
+            if rank is not None:
+                raise (DataError if name == "data" else UsageError)(
+                    f"The processes of this training differ in {name}: process 0 has {value}, process {rank} has "
+                    f"{each[rank].get(name)}. Start all of them with the same command, versions and files."
+                )
+
+    def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Within this context the loss of another process is an error that says so: "In NAME another process was lost".
+
+        Raises:
+            GroupError: If another process is lost; the one that has failed says why.
+        """
+        return contextlib.nullcontext()
 
 
 class Group(Processes):
@@ -216,14 +236,7 @@ class Group(Processes):
             network.reshard()
         _add([p.grad for p in parameters if p.grad is not None and not hasattr(p, "device_mesh")])
 
-    def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
-        values = self._rows(seconds, stop, failed)
-        return float(values[:, 0].mean()), int(values[:, 1].max()), bool(values[:, 2].any())
-
-    def agreed(self, wanted: bool) -> bool:
-        return bool(self._rows(wanted).any())
-
-    def _rows(self, *numbers: float) -> Tensor:
+    def rows(self, *numbers: float) -> Tensor:
         own = torch.tensor(numbers, dtype=torch.float64)
         rows = [torch.empty_like(own) for _ in range(self.count)]
         torch.distributed.all_gather(rows, own, group=self.control)
@@ -242,34 +255,10 @@ class Group(Processes):
                 "(PUSHFORWARD_TIMEOUT=600 gives it more). What was saved is intact: start all again with pushforward resume."
             ) from error
 
-    def failure(self, words: str | None) -> str | None:
-        if not self.agreed(words is not None):
-            return None
-        return next(
-            said if said.startswith("In process ") else f"In process {rank}: {said}"
-            for rank, said in enumerate(self.gathered(words))
-            if said is not None
-        )
-
     def gathered(self, value: Any) -> list[Any]:
         values: list[Any] = [None] * self.count
         torch.distributed.all_gather_object(values, value, group=self.control)
         return values
-
-    def first(self, value: Any) -> Any:
-        return self.gathered(value if self.rank == 0 else None)[0]
-
-    def compare(self, what: Mapping[str, Any]) -> None:
-        texts = {name: json.dumps(value, sort_keys=True, default=str) for name, value in what.items()}
-        short = lambda text: text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]  # noqa: E731
-        each = self.gathered({name: short(text) for name, text in texts.items()})
-        for name, value in each[0].items():
-            rank = next((rank for rank, other in enumerate(each) if other.get(name) != value), None)
-            if rank is not None:
-                raise (DataError if name == "data" else UsageError)(
-                    f"The processes of this training differ in {name}: process 0 has {value}, process {rank} has "
-                    f"{each[rank].get(name)}. Start all of them with the same command, versions and files."
-                )
 
 
 def _add(tensors: Sequence[Tensor]) -> None:

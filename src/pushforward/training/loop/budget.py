@@ -145,8 +145,7 @@ class Clock:
     def __init__(self, budget: Budget, batch: int) -> None:
         self.budget, self.step, self.seconds = budget, 0, 0.0
         self.stages: list[Stage] = []
-        self.warmed = 0.0
-        """The share of a seconds budget for the warm-up, without the first step and the excess of slow steps."""
+        self.warmed = 0.0  # the share of a seconds budget for the warm-up, without the first step and the excess of slow ones
         self._fixed = budget.total_steps(batch)
         self._recorded: list[Stage] = []
         self._marks = [(0, 0.0)]
@@ -274,10 +273,6 @@ class Clock:
         return min(1.0, rise) * (end + (1 - end) * (1 + math.cos(math.pi * min(1.0, past))) / 2)
 
 
-CHECKPOINT_SECONDS = 120.0
-"""Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
-
-
 @dataclass(frozen=True)
 class Settings:
     """The settings of one training.
@@ -307,13 +302,6 @@ class Settings:
     init_step: int | None = None
     from_seed: bool = False
     trackers: Sequence[Tracker] = ()
-
-    def due(self, clock: Clock, saved: float) -> bool:
-        """Whether it is time for a checkpoint, the last of which was written after so many seconds of training."""
-        if self.checkpoint_every is not None:
-            return clock.step % self.checkpoint_every == 0
-        limit = clock.budget.seconds
-        return clock.seconds - saved >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4)
 
     def stored(self) -> dict[str, Any]:
         return {

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from warnings import warn
 
 import torch
 
@@ -63,14 +62,6 @@ class Watcher:
 
 class Silent(Watcher):
     """No output."""
-
-
-def report(watcher: Watcher, sentences: str) -> None:
-    """Say what happened where somebody reads it: where the progress is shown, or else as a warning of Python."""
-    if isinstance(watcher, Silent):
-        warn(sentences, stacklevel=2)
-    else:
-        watcher.say(f"warning: {sentences}")
 
 
 def watcher_of(progress: Watcher | bool | None) -> Watcher:
@@ -250,20 +241,24 @@ class Moment:
 
 
 class Observer:
-    """Looks at a training. Whatever it does, the training goes on as it would without it."""
+    """Looks at a training. Whatever it does, the training goes on as it would without it.
+
+    Attributes:
+        late: Whether it is called once the step is logged and all weights are known to be finite; its measures are then not
+            logged.
+        suspect: Whether the present weights should not take the place of earlier ones in a checkpoint.
+        decides: Whether its measures may end training, so that the log is read at once.
+        passed: The last step at which the weights were found good, whose checkpoint stays; None where nobody looks for it.
+        best: The step whose samples are the best so far, whose checkpoint stays; None where nobody compares them.
+        ended: Why training ends here, with the weights of the step that `passed`; None where it goes on.
+    """
 
     late: bool = False
-    """Whether it is called once the step is logged and all weights are known to be finite; its measures are then not logged."""
     suspect: bool = False
-    """Whether the present weights should not take the place of earlier ones in a checkpoint."""
     decides: bool = False
-    """Whether its measures may end training, so that the log is read at once."""
     passed: int | None = None
-    """The last step at which the weights were found good, whose checkpoint stays; None where nobody looks for it."""
     best: int | None = None
-    """The step whose samples are the best so far, whose checkpoint stays; None where nobody compares them."""
     ended: str | None = None
-    """Why training ends here, with the weights of the step that `passed`; None where it goes on."""
 
     def due(self, moment: Moment) -> bool:
         """Whether it looks after this step; it goes by the step and the budget, so that a resumed run looks at the same ones."""
@@ -301,11 +296,6 @@ def measures(observers: Sequence[Observer], moment: Moment, processes: Processes
     with observing(moment.method, moment.average):
         measured = {name: value for observer in observers for name, value in observer.look(moment).items()}
     return measured if processes is None else dict(processes.first(measured))
-
-
-def ended(observers: Sequence[Observer]) -> str | None:
-    """Why training ends, by the first observer that ends it."""
-    return next((observer.ended for observer in observers if observer.ended is not None), None)
 
 
 def passed(observers: Sequence[Observer]) -> int | None:

@@ -28,7 +28,11 @@ PACKAGES = ("pushforward", "torch", "numpy", "safetensors")
 
 def computed_by() -> dict[str, Any]:
     """The machine, the versions of packages and the commit, as the files of a run hold them."""
-    return {"machine": machine(), "packages": {name: version(name) for name in PACKAGES}, "commit": _commit()}
+    commit = None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        words, here = ["git", "rev-parse", "HEAD"], Path(__file__).parent
+        commit = subprocess.run(words, cwd=here, capture_output=True, encoding="utf-8", timeout=5).stdout.strip() or None
+    return {"machine": machine(), "packages": {name: version(name) for name in PACKAGES}, "commit": commit}
 
 
 def machine() -> dict[str, Any]:
@@ -58,16 +62,6 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor()
-
-
-@functools.cache
-def _commit() -> str | None:
-    here = Path(__file__).parent
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, encoding="utf-8", timeout=5)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
 
 
 @functools.cache

@@ -52,8 +52,7 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
         if not (close(expected, got, units["std"]) if name in ("mean", "std") else expected == got):
             what = "examples of shape" if name == "shape" else f"data whose {name} is"
             raise UsageError(
-                f"The method is made for {what} {_shortened(expected)}; {data.name} has {_shortened(got)}. "
-                "Make the recipe from data.space."
+                f"The method is made for {what} {expected!s:.80}; {data.name} has {got!s:.80}. Make the recipe from data.space."
             )
     for name, player in recipe.method.players.items():
         if not any(parameter.requires_grad for parameter in player.parameters()):
@@ -73,11 +72,6 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
 def close(values: Sequence[float], others: Sequence[float], std: Sequence[float]) -> bool:
     """Equal to the rounding of another machine's sums."""
     return all(abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(values, others, std, strict=True))
-
-
-def _shortened(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 CHUNK = 500
@@ -234,8 +228,7 @@ class Store:
         self.folder, self.writes, self.precision, self.seconds = folder / CACHE / "trajectories", writes, precision, 0.0
         self.trajectories = next((part for part in method.modules() if isinstance(part, Trajectories)), None)
         self._hashes: list[str] = []
-        self._ends = [0]
-        """How many trajectories are there after each part that was read."""
+        self._ends = [0]  # trajectories that are there after each part that was read
         self._finished = False
         self._count: int | None = None
         if self.trajectories is not None and not self.trajectories.ready:

@@ -31,7 +31,7 @@ from pushforward.training.checkpoint.saver import Saver, go_back
 from pushforward.training.checkpoint.tensors import load, local, not_finite, restore, seems_finite
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget, Clock, Settings, started_with, write_stages
-from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher, ended, held, measures, passed
+from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher, held, measures, passed
 from pushforward.training.loop.machine import (
     Threads,
     generator_state,
@@ -333,8 +333,8 @@ class Trainer:
         if isinstance(out, Holding):
             self.holding = out
         else:
-            writes = self.processes.rank == 0
-            self.holding = Holding(out, claim(out, data.name, recipe.name).lock if writes else None, writes=writes)
+            here = self.processes.rank == 0
+            self.holding = claim(out, data.name, recipe.name) if here else Holding(out, None, writes=False)
         self.folder, writes = self.holding.folder, self.holding.writes
         self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
         if observers is None:
@@ -371,7 +371,7 @@ class Trainer:
     @property
     def ended(self) -> str | None:
         """Why training has ended before its budget was used up, such as lost variety; None where it has not."""
-        return ended(self.observers)
+        return next((observer.ended for observer in self.observers if observer.ended is not None), None)
 
     def advance(self, seconds: float = math.inf) -> None:
         """Train until it is `done`, `stop` is set, or about ``seconds`` have gone into steps; then return.

@@ -83,6 +83,10 @@ class Look(NamedTuple):
     advice: str = ""
 
 
+def _look(wrong: Any, value: float, threshold: float, sentence: str, advice: str, over: str) -> Look:
+    return Look(wrong, value, threshold, sentence, advice) if wrong else Look(None, value, threshold, over)
+
+
 def _collapse(step: int, health: Health, past: Past) -> Look | None:
     modes = health.get("modes")
     reached = health.get("coverage" if modes is None else "modes_held")
@@ -93,16 +97,11 @@ def _collapse(step: int, health: Health, past: Past) -> Look | None:
         past.pop("since", None)
     elif step - past.setdefault("since", step) >= HOLDING:
         past["held"] = True
-    said = (
-        f"the generator covers {reached:.2f} of the data"
-        if modes is None
-        else f"the generator reaches {reached:.0f} of {modes} modes"
-    )
+    said = f"covers {reached:.2f} of the data" if modes is None else f"reaches {reached:.0f} of {modes} modes"
     threshold = HELD * past["best"]
     lost = "held" in past and reached < threshold - SLACK
-    if not lost:
-        return Look(None, reached, threshold, f"collapse is over: {said}")
-    return Look("lost", reached, threshold, f"{said}, and was at {past['best']:.3g}", _against_collapse(health))
+    sentence, over = f"the generator {said}, and was at {past['best']:.3g}", f"collapse is over: the generator {said}"
+    return _look(lost, reached, threshold, sentence, _against_collapse(health), over)
 
 
 def _against_collapse(health: Health) -> str:
@@ -179,8 +178,6 @@ def _posterior(step: int, health: Health, past: Past) -> Look | None:
         return None
     active, units, beta = code
     said = f"{active:.0f} of {units:.0f} units of the code are active"
-    if active > SILENT * units + SLACK:
-        return Look(None, active, SILENT * units, f"the code is in use again: {said}")
     if beta is None:  # an autoencoder for latents
         advice = "lower divergence, or lr"
     elif beta == 0:
@@ -189,7 +186,9 @@ def _posterior(step: int, health: Health, past: Past) -> Look | None:
         advice = (
             f"{'lower beta, or ' if beta > 1 else ''}set warmup to 0.3 (for a vae also free_bits to 0.1), or weaken the decoder"
         )
-    return Look("silent", active, SILENT * units, f"the posterior has collapsed: {said}, so the decoder ignores it", advice)
+    sentence = f"the posterior has collapsed: {said}, so the decoder ignores it"
+    silent = active <= SILENT * units + SLACK
+    return _look(silent, active, SILENT * units, sentence, advice, f"the code is in use again: {said}")
 
 
 def _regularised(step: int, health: Health, past: Past) -> Look | None:
@@ -197,11 +196,9 @@ def _regularised(step: int, health: Health, past: Past) -> Look | None:
         return None
     active, units, beta = code
     said = f"{active:.0f} of {units:.0f} units of the code are active"
-    if beta is None or beta <= 1 or not SILENT * units + SLACK < active < HELD_DOWN * units:
-        return Look(None, active, HELD_DOWN * units, f"the code is in use again: {said}")
-    return Look(
-        "down", active, HELD_DOWN * units, f"the code is over-regularised: at beta {beta:g} {said}", "lower beta towards 1"
-    )
+    down = beta is not None and beta > 1 and SILENT * units + SLACK < active < HELD_DOWN * units
+    sentence = f"the code is over-regularised: at beta {beta or 0:g} {said}"
+    return _look(down, active, HELD_DOWN * units, sentence, "lower beta towards 1", f"the code is in use again: {said}")
 
 
 def _book(step: int, health: Health, past: Past) -> Look | None:
@@ -210,9 +207,8 @@ def _book(step: int, health: Health, past: Past) -> Look | None:
         return None
     threshold = max(2.0, UNUSED * size)
     said = f"{used:.0f} of {size:.0f} codes of the codebook are in use"
-    if used > threshold:
-        return Look(None, used, threshold, f"the book is in use again: {said}")
-    return Look("unused", used, threshold, f"the codebook is hardly used: about {said}", "lower codes or lr")
+    sentence, over = f"the codebook is hardly used: about {said}", f"the book is in use again: {said}"
+    return _look(not used > threshold, used, threshold, sentence, "lower codes or lr", over)
 
 
 def _disagreement(step: int, health: Health, past: Past) -> Look | None:
@@ -220,10 +216,9 @@ def _disagreement(step: int, health: Health, past: Past) -> Look | None:
     if apart is None:
         return None
     said = f"one jump and two from the same noise differ by {apart:.2f} of the spread of samples"
-    if apart < APART:
-        return Look(None, apart, APART, f"jumps agree again: {said}")
     advice = "sample it in more calls, or distil a flow in its place"
-    return Look("apart", apart, APART, f"the map does not agree with itself: {said}", advice)
+    sentence, over = f"the map does not agree with itself: {said}", f"jumps agree again: {said}"
+    return _look(not apart < APART, apart, APART, sentence, advice, over)
 
 
 def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
@@ -239,9 +234,8 @@ def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
     equal, apart = (statistics.median(row[at] for row in rows) for at in (1, 2))
     ratio = apart / max(equal, 1e-12)
     said = f"over {WINDOW} steps the raw loss between two times is {ratio:.2g} times that at equal times"
-    if ratio < TIMES_DIAGONAL:
-        return Look(None, ratio, TIMES_DIAGONAL, said)
-    return Look("chases", ratio, TIMES_DIAGONAL, f"the map chases its own targets: {said}", "lower lr, or raise diagonal")
+    chases = not ratio < TIMES_DIAGONAL
+    return _look(chases, ratio, TIMES_DIAGONAL, f"the map chases its own targets: {said}", "lower lr, or raise diagonal", said)
 
 
 def _targets(step: int, health: Health, past: Past) -> Look | None:
@@ -284,9 +278,9 @@ def _variety(step: int, health: Health, past: Past) -> Look | None:
     return Look("lost", ratio, limit, said, advice)
 
 
-def _known(health: Health, *names: str) -> list[float] | None:
+def _known(health: Health, *names: str) -> list[Any] | None:
     values = [health.get(name) for name in names]
-    return None if None in values else values  # type: ignore[return-value]
+    return None if None in values else values
 
 
 RULES: dict[str, tuple[Callable[[int, Health, Past], Look | None], int]] = {

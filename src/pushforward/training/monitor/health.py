@@ -26,7 +26,7 @@ from pushforward.metrics.manifold import reached
 from pushforward.metrics.modes import Centred, count_modes
 from pushforward.paths import Coupling, training_noise
 from pushforward.training.loop.callbacks import Moment, Observer
-from pushforward.training.runs.log import Choice
+from pushforward.training.runs.log import Best, best_of
 from pushforward.transports import BATCH, Flow, Map, Transport, inner_of, with_inner
 from pushforward.transports.rejection import as_drawn
 from pushforward.transports.transport import finite
@@ -87,9 +87,9 @@ class Reference:
         truth, train = data.truth, data.train
         self.space, self.count = data.space, min(most, len(train))
         self.truth = truth if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0 else None
-        real = self._flat(train.data_units(permutation(len(train), 0)[: self.count]))
-        self._centre, self._axes = principal(real)
-        self._real = self._projected(real)
+        x = train.data_units(permutation(len(train), 0)[: self.count])
+        self._centre, self._axes = principal(self.space.to_model(x).flatten(1).double().numpy())
+        self._real = self._projected(x)
         if self.count > NEIGHBOURS:
             # the nearest example of all is the example itself
             self._reach = _distances(self._real, self._real).kthvalue(NEIGHBOURS + 1, dim=1).values
@@ -112,24 +112,21 @@ class Reference:
         if self.truth is not None:
             of = count_modes(x.flatten(1).numpy(), self.truth.centres, float(self.truth.std), self.truth.weights)
             measures = {"modes": len(of.mass), "modes_held": of.held, "bridges": of.bridges, "spread": of.spread}
-        samples = self._projected(self._flat(x))
+        samples = self._projected(x)
         if self.count > NEIGHBOURS:
             measures["coverage"] = float((_distances(self._real, samples).amin(1) < self._reach).double().mean())
         return {**measures, "frechet": frechet_distance(samples, self._real)}
 
     def recall(self, x: Tensor) -> dict[str, float]:
         """``recall``: the share of the examples that lie among samples (of `pushforward.metrics.manifold.prdc`); data units."""
-        samples = self._projected(self._flat(x))
+        samples = self._projected(x)
         if min(self.count, len(samples)) <= NEIGHBOURS:
             return {}
         reach = _distances(samples, samples).kthvalue(NEIGHBOURS + 1, dim=1).values
         return {"recall": float((_distances(self._real, samples) < reach).any(1).double().mean())}
 
-    def _flat(self, x: Tensor) -> np.ndarray:
-        return self.space.to_model(x).flatten(1).double().numpy()
-
-    def _projected(self, x: np.ndarray) -> np.ndarray:
-        return (x - self._centre) @ self._axes
+    def _projected(self, x: Tensor) -> np.ndarray:
+        return (self.space.to_model(x).flatten(1).double().numpy() - self._centre) @ self._axes
 
 
 class FixedNoise(Observer):
@@ -297,10 +294,9 @@ TARGETS = 128
 
 @runtime_checkable
 class HasTargets(Protocol):
-    """A method of maps between two times (`pushforward.methods.flow_map.Mapping`)."""
+    """A method of maps between two times (`pushforward.methods.flow_map.Mapping`); ``couple`` is how data meets noise."""
 
     couple: Coupling
-    """How data meets noise in its training."""
 
     def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
         """The target of the mean velocity from t to s at (x_t, t, s); the velocity where s = t."""
@@ -320,7 +316,7 @@ class Jumps(Observer):
     def __init__(self, data: Dataset, batch: int) -> None:
         self.data, self.every = data, interval(batch)
         self._jumps: bool | None = None
-        self._choice = Choice()
+        self._best: Best | None = None
 
     @property
     def decides(self) -> bool:  # type: ignore[override]
@@ -328,10 +324,10 @@ class Jumps(Observer):
 
     @property
     def best(self) -> int | None:  # type: ignore[override]
-        return None if self._choice.best is None else self._choice.best.step
+        return None if self._best is None else self._best.step
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
-        self._choice.read(row)
+        self._best = best_of([row], self._best)
         return {}
 
     def due(self, moment: Moment) -> bool:

@@ -22,7 +22,7 @@ from pushforward.files import disk, read_json, read_object, refuse_links
 from pushforward.methods.method import HasCritic, Method
 from pushforward.trackers.tracker import FOLDER, Tracker
 from pushforward.training.checkpoint.contents import step_name, write_json
-from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher, report
+from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher
 from pushforward.training.monitor.alarms import Watch, lost
 from pushforward.training.monitor.health import SAMPLES, as_sampled, in_words
 from pushforward.training.runs import log
@@ -166,12 +166,14 @@ class Pictures(Observer):
                 x = moment.average.transport().sample(DRAWN[data.space.as_points], seed=0)
             arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
         except Diverged as error:
-            if moment.writes:
-                report(
-                    self.progress,
-                    f"{moment.folder.name}: step {moment.step:,}: no samples are written: {error.what}, though all weights are. "
-                    "Training goes on. If later samples are not finite either, train with a lower lr, or in float32.",
-                )
+            said = (
+                f"{moment.folder.name}: step {moment.step:,}: no samples are written: {error.what}, though all weights are. "
+                "Training goes on. If later samples are not finite either, train with a lower lr, or in float32."
+            )
+            if moment.writes and isinstance(self.progress, Silent):
+                warn(said, stacklevel=2)
+            elif moment.writes:
+                self.progress.say(f"warning: {said}")
             return {}
         if moment.writes:
             name = step_name(moment.step)

@@ -12,7 +12,7 @@ import errno
 import itertools
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,23 +78,49 @@ class Holding:
 
     Args:
         folder: The run's folder.
-        lock: Its lock; None where it cannot be locked, or nothing is written.
+        lock: Its lock, see `hold`; None where it cannot be locked, or nothing is written.
         content: The spec of a run that is taken up; None for a new one.
         writes: Whether anything is written to the folder.
+        made: The folders that were made for a new run: its own, where it is new, and those above it, the nearest first.
+        replaced: Where the earlier run of this name waits until the new one is set up.
     """
 
     def __init__(
-        self, folder: Path, lock: BaseFileLock | None, content: dict[str, Any] | None = None, writes: bool = True
+        self,
+        folder: Path,
+        lock: BaseFileLock | None,
+        content: dict[str, Any] | None = None,
+        writes: bool = True,
+        made: Sequence[Path] = (),
+        replaced: Path | None = None,
     ) -> None:
-        self.folder, self.content, self.writes = folder, content, writes
-        self._lock, self._open = lock, True
+        self.folder, self.lock, self.content, self.writes = folder, lock, content, writes
+        self.made, self.replaced, self._open = made, replaced, True
         self._closed_at: tuple[Path | None, int] = (None, 0)
 
+    def settle(self) -> None:
+        """Remove the earlier run, after the new one was set up."""
+        if self.replaced is not None:
+            shutil.rmtree(self.replaced, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Remove the new folder of a training that could not be set up; an earlier run takes its place again."""
+        with contextlib.suppress(OSError):  # another run has come into a folder; the first error is the one to report
+            if self.folder in self.made:
+                remove(self.folder)
+            if self.replaced is not None:
+                self.replaced.rename(self.folder)
+            for parent in self.made[1:]:
+                parent.rmdir()
+        if self.lock is not None:
+            self.lock.release()
+
     def close(self) -> None:
+        """Give the lock back."""
         if self._open:
             self._open, self._closed_at = False, self._standing()
-            if self._lock is not None:
-                self._lock.release()
+            if self.lock is not None:
+                self.lock.release()
 
     def reopen(self) -> None:
         """Take the lock again after `close`.
@@ -111,7 +137,7 @@ class Holding:
             raise CheckpointError(
                 f"{self.folder} has been trained further since this trainer was closed. Go on from there: pf.resume(...)."
             )
-        self._lock, self._open = lock, True
+        self.lock, self._open = lock, True
 
     def _standing(self) -> tuple[Path | None, int]:
         log = self.folder / "metrics.jsonl"
@@ -183,46 +209,13 @@ def _others(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name not in ENTRIES and not path.name.startswith(".tmp-")]
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A new run's folder, made and locked.
-
-    Args:
-        folder: The folder.
-        lock: Its lock; see `hold`.
-        made: The folders that were made for it: itself, where it is new, and those above it, the nearest first.
-        replaced: Where the earlier run of this name waits until the new one is set up.
-    """
-
-    folder: Path
-    lock: BaseFileLock | None
-    made: tuple[Path, ...] = ()
-    replaced: Path | None = None
-
-    def settle(self) -> None:
-        if self.replaced is not None:
-            shutil.rmtree(self.replaced, ignore_errors=True)
-
-    def discard(self) -> None:
-        """Remove the new folder of a training that could not be set up; an earlier run takes its place again."""
-        with contextlib.suppress(OSError):  # another run has come into a folder; the first error is the one to report
-            if self.folder in self.made:
-                remove(self.folder)
-            if self.replaced is not None:
-                self.replaced.rename(self.folder)
-            for parent in self.made[1:]:
-                parent.rmdir()
-        if self.lock is not None:
-            self.lock.release()
-
-
 def remove(folder: Path) -> None:
     """Remove a run's folder; one that holds anything else stays."""
     if not _others(folder):
         shutil.rmtree(folder)
 
 
-def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> Claim:
+def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> Holding:
     """Make the folder that `free_folder` names, and lock it; of several processes with the same name at once, one gets it.
 
     With ``overwrite`` a run that is in ``wanted`` gives way.
@@ -237,7 +230,7 @@ def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool 
         made = tuple(path for path in (folder, *folder.parents) if not path.exists())
         with disk(folder), contextlib.suppress(FileExistsError):  # another process was faster
             folder.mkdir(parents=True, exist_ok=wanted is not None)
-            return Claim(folder, hold(folder), made, replaced)
+            return Holding(folder, hold(folder), made=made, replaced=replaced)
 
 
 def _moved_aside(folder: Path) -> Path | None:

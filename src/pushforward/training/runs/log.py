@@ -13,7 +13,7 @@ import itertools
 import json
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -109,17 +109,12 @@ def _rows(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 def _is_row(row: Any) -> bool:
     alarms = row.get("alarm", [])
-    measures = (value for value in _flat([*row.get("health", {}).values()]) if value is not None)
+    measures = (value for value in row.get("health", {}).values() if value is not None)
     numbers = [row["step"], row.get("seconds", 0.0), *row["loss"].values(), *measures]
     texts = [alarm[name] for alarm in alarms for name in ("kind", "sentence")]
     known = all(isinstance(value, (int, float)) and abs(value) < LARGEST for value in numbers)
     known = known and all(isinstance(text, str) for text in texts) and all("over" in alarm for alarm in alarms)
     return known and type(row["step"]) is int and row["step"] >= 0
-
-
-def _flat(values: list[Any]) -> Iterator[Any]:
-    for value in values:
-        yield from _flat(value) if isinstance(value, list) else [value]
 
 
 def players_in(health: Mapping[str, Any] | None) -> list[str]:
@@ -189,8 +184,6 @@ class Best:
     @property
     def sentence(self) -> str:
         by = "by the geometric mean of the Fréchet distances of samples in 1, 2 and 4 calls"
-        if self.step == self.last:
-            return f"of the steps that were measured the last one, {self.step:,}, is the best {by}"
         if self.quality >= self.last_quality:
             return f"no step is more than 1 % better than step {self.step:,} {by}"
         return f"step {self.step:,} is the best {by}: {self.quality / self.last_quality:.2f} times that of step {self.last:,}"
@@ -206,31 +199,14 @@ def quality(health: Mapping[str, Any] | None) -> float | None:
     return math.prod(max(distance, 1e-12) for distance in known) ** (1 / len(BY)) if len(known) == len(BY) else None
 
 
-class Choice:
-    """Reads the rows of a log in their order and holds the best step so far.
-
-    Attributes:
-        best: It; None before the first measurement.
-    """
-
-    def __init__(self) -> None:
-        self.best: Best | None = None
-
-    def read(self, row: Mapping[str, Any]) -> None:
-        measured, before = quality(row.get("health")), self.best
-        if measured is None:
-            return
-        better = before is None or measured < BETTER * before.quality
-        step, least = (row["step"], measured) if before is None or better else (before.step, before.quality)
-        self.best = Best(step, least, row["step"], measured)
-
-
-def best_of(history: Iterable[Mapping[str, Any]]) -> Best | None:
-    """The best step of a log's rows; None for a model that was not measured in 1, 2 and 4 calls."""
-    choice = Choice()
-    for row in history:
-        choice.read(row)
-    return choice.best
+def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best | None:
+    """The best step of a log's rows, which follow those of the ``best`` one so far; None while none was measured in all calls."""
+    for row in rows:
+        if (measured := quality(row.get("health"))) is not None:
+            better = best is None or measured < BETTER * best.quality
+            step, least = (row["step"], measured) if best is None or better else (best.step, best.quality)
+            best = Best(step, least, row["step"], measured)
+    return best
 
 
 def best_name(folder: Path) -> str:
