@@ -33,7 +33,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('r"[\\d.]+", _UNITS', 'r"[\\d._]+", _UNITS', "training_settings"),
         ("return recorded if recorded[: len(stored)] == stored else stored", "return stored", "budgets"),
         ("return recorded if recorded[: len(stored)] == stored else stored", "return recorded", "budgets"),
-        ("return clock.seconds - saved >=", "return clock.seconds - saved < 0 *", "interrupted"),
     ],
     "training/loop/callbacks.py": [
         ("    with observing(moment.method, moment.average):", "    if True:", "observers"),
@@ -154,7 +153,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/monitor/alarms.py": [
         ("accuracy <= CHANCE", "accuracy >= CHANCE", "alarms"),
         ("== 0 else 'raise gamma'", "is None else 'raise gamma'", "alarms"),
-        ("if used > threshold", "if used < threshold", "collapse"),
+        ("not used > threshold", "used > threshold", "collapse"),
         ("key=lambda item: item[1][0] - item[1][1]", "key=lambda item: item[0]", "guard"),
         ("reached < threshold - SLACK", "reached < threshold + 1", "alarms"),
         ("(_missing, 2000)", "(_missing, 50)", "alarms"),

@@ -91,7 +91,6 @@ class Plan:
     precision: str
 
     def to_plain(self) -> dict[str, Any]:
-        """JSON-ready, with the memory in all."""
         plain = asdict(self)
         return {**plain, "memory": {**plain["memory"], "total": self.memory.total}}
 

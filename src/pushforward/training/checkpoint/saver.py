@@ -84,7 +84,6 @@ class Saver:
         self._written: Future[None] | None = None
 
     def due(self, trainer: Any) -> bool:
-        """Whether it is time for a checkpoint."""
         every, clock, limit = trainer.settings.checkpoint_every, trainer.clock, trainer.clock.budget.seconds
         if every is not None:
             return bool(clock.step % every == 0)

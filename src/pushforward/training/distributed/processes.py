@@ -129,7 +129,6 @@ class Processes:
         """Replace gradients by their sums over all processes."""
 
     def gathered(self, value: Any) -> list[Any]:
-        """A plain value from each process, in their order."""
         return [value]
 
     def rows(self, *numbers: float) -> Tensor:
@@ -144,11 +143,9 @@ class Processes:
         return float(values[:, 0].mean()), int(values[:, 1].max()), bool(values[:, 2].any())
 
     def agreed(self, wanted: bool) -> bool:
-        """Whether any process wants something, so that all do it."""
         return bool(self.rows(wanted).any())
 
     def first(self, value: Any) -> Any:
-        """The plain value that the first process gives."""
         return self.gathered(value if self.rank == 0 else None)[0]
 
     def failure(self, words: str | None) -> str | None:

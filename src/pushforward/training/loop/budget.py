@@ -84,7 +84,6 @@ class Budget:
         return round(value)
 
     def total_steps(self, batch: int) -> int | None:
-        """The number of steps, where the budget fixes it in advance."""
         if self.steps is not None:
             return self.steps
         return None if self.samples is None else math.ceil(self.samples / batch)
@@ -213,7 +212,6 @@ class Clock:
 
     @property
     def total(self) -> int | None:
-        """The number of steps in all; None while it is not known."""
         return self.stages[-1].total if self.stages else self._fixed
 
     @property

@@ -94,7 +94,6 @@ class Pace:
         self._newest = (0.0, 0, 0.0)
 
     def add(self, seconds: float, samples: int, done: float) -> None:
-        """Add the state after a step; of the marks before the window one stays."""
         if seconds < self._newest[0] or samples < self._newest[1]:  # back at a checkpoint, or another training
             self._marks.clear()
         self._newest = seconds, samples, done

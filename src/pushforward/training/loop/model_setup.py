@@ -262,7 +262,6 @@ class Store:
         return {"store_seconds": self.seconds, "trajectories": ready}
 
     def restore(self, state: Mapping[str, Any], budget: Budget) -> Budget:
-        """Restore the state of a checkpoint, whether or not the files are there; returns the rest of the budget."""
         self._count = state.get("trajectories")
         if self._count is not None:
             self.seconds = state.get("store_seconds", 0.0)

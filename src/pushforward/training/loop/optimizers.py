@@ -104,7 +104,6 @@ class Player:
 
     @property
     def rate(self) -> float:
-        """The learning rate of the last step."""
         return float(self._optimizers[0][0].param_groups[0]["lr"]) if self._optimizers else self.lr
 
     def state(self) -> dict[str, Tensor]:
@@ -184,7 +183,6 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Update every matrix that has a gradient; ``closure`` is not used."""
         for group in self.param_groups:
             matrices = [matrix for matrix in group["params"] if matrix.grad is not None]
             gradients = [matrix.grad for matrix in matrices]

@@ -356,7 +356,6 @@ class Trainer:
 
     @property
     def samples(self) -> int:
-        """Training examples drawn so far."""
         return self.clock.step * self.training.batch
 
     @property

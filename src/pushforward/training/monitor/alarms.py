@@ -324,7 +324,6 @@ class Watch:
         return int(self._past["variety"].get("passed", 0))
 
     def read(self, row: Mapping[str, Any]) -> list[Alarm]:
-        """The alarms that begin or end with a row of the log; rows without health are passed over."""
         step, health, news = row["step"], row.get("health") or {}, []
         for kind, (rule, lasting) in RULES.items() if health else ():
             look = rule(step, health, self._past[kind])

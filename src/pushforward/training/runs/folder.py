@@ -99,7 +99,6 @@ class Holding:
         self._closed_at: tuple[Path | None, int] = (None, 0)
 
     def settle(self) -> None:
-        """Remove the earlier run, after the new one was set up."""
         if self.replaced is not None:
             shutil.rmtree(self.replaced, ignore_errors=True)
 
@@ -116,7 +115,6 @@ class Holding:
             self.lock.release()
 
     def close(self) -> None:
-        """Give the lock back."""
         if self._open:
             self._open, self._closed_at = False, self._standing()
             if self.lock is not None:

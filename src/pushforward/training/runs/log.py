@@ -153,7 +153,6 @@ class Skips:
 
     @property
     def all(self) -> bool:
-        """Whether every step was skipped."""
         return 0 < self._read == self.count
 
 
@@ -316,7 +315,6 @@ class Journal:
         return problem
 
     def cut(self, step: int) -> list[dict[str, Any]]:
-        """Drop the rows after a step, and let the observers read the others."""
         if self.writes:
             cut(self.path, step)
         rows = [row for row in read(self.path) if row["step"] <= step]

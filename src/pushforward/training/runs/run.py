@@ -300,7 +300,6 @@ class Run:
 
     @cached_property
     def transport(self) -> Transport:
-        """The method's sampler with its default solver and steps."""
         return self.method.transport()
 
     @property
