@@ -101,7 +101,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/loop/trainer.py": [
         ("seed_generators(key(self.seed,", "(key(self.seed,", "training laws splitting"),
         ("*([block] if block else [])", "", "splitting"),
-        ("            set_generator_state(part.generator, self.device)", "            pass", "splitting"),
+        ("                set_generator_state(part.generator, self.device)", "                pass", "splitting"),
         (
             "BlockDraws(self.seed, clock.step, count, index.start",
             "BlockDraws(self.seed, clock.step, count, 0",
@@ -113,8 +113,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("                parameter.requires_grad_(True)\n", "", "splitting training"),
         ("            self.processes.add_gradients(player.parameters)\n", "", "processes skipping"),
         ("self.processes.added([move[1]])[0]", "move[1]", "processes skipping"),
-        ("        self._beside.put_back()\n", "", "skipping"),
-        ("        self._beside.hold()\n", "", "skipping"),
+        ("                torch._foreach_copy_(self._present, self._before)\n", "                pass\n", "skipping"),
+        ("            torch._foreach_copy_(self._before, self._present)\n", "            pass\n", "skipping"),
         ("if not done}", "}", "skipping"),
         ("            everything[self.index] = examples[name]\n", "            pass\n", "processes"),
         ("if len(all_parts) > 1 else ()", "if False else ()", "splitting"),

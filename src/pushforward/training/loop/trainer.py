@@ -55,8 +55,6 @@ from pushforward.training.runs.run import Run, begin, pick, read_parts
 
 NORMS = 10
 """Steps between gradient norms."""
-Move = tuple[str, Tensor] | Sums | None
-"""A player's turn, sums to be added up, or the end of a game."""
 
 
 @dataclass
@@ -124,10 +122,14 @@ class Step:
                 )
         self.parts = all_parts[processes.rank * training.accumulate :][: training.accumulate]
         self.moved = True
-        self._beside = _Beside(method, players)
         trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
+        named = {**dict(method.named_parameters()), **dict(method.named_buffers())}
         own = {name: {id(parameter) for parameter in player.parameters} for name, player in players.items()}
         self._others = {name: [parameter for parameter in trained if id(parameter) not in own[name]] for name in own}
+        # the state besides the weights of players: running statistics, averages, counts
+        state, moved = (named[name] for name in method.state_dict() if name in named), set().union(*own.values())
+        self._present = [local(tensor) for tensor in state if id(tensor) not in moved]
+        self._before = [tensor.clone() for tensor in self._present]
 
     @property
     def index(self) -> slice:
@@ -141,7 +143,8 @@ class Step:
             The loss of each player, and the method's notes, with the norms of gradients on the steps that have them, all as
             means over the whole batch; and "skipped/PLAYER" where a player was not updated.
         """
-        self._beside.hold()
+        if self._present:
+            torch._foreach_copy_(self._before, self._present)
         parts = [self._part(index, batch, clock) for index in self.parts]
         now, schedule = parts[0].now, self.training.schedule
         rate, losses, norms, updated = schedule.rate(clock, now), {}, {}, []
@@ -163,8 +166,9 @@ class Step:
             notes = dict(zip(notes, self.processes.added([note * share for note in notes.values()]), strict=True))
         finite = torch.stack([flag for _, flag in updated]).tolist()
         self.moved = any(finite)
-        if not all(finite):
-            self._beside.put_back()
+        if self._present and not all(finite):
+            with torch.no_grad():
+                torch._foreach_copy_(self._present, self._before)
         marks = {f"{MARK}{name}": 1 for (name, _), done in zip(updated, finite, strict=True) if not done}
         return losses, notes | norms | marks
 
@@ -175,10 +179,17 @@ class Step:
         now = Now(draws, clock.step * self.training.batch, clock.progress, clock.step, parts=len(self.parts))
         return _Part(index, self.method.losses(examples, now), now, count)
 
-    def _together(self, parts: Sequence[_Part], reply: Sums | None) -> Move:
-        moves: list[Move] = []
-        for part in parts:
-            move = self._resumed(part, reply)
+    def _together(self, parts: Sequence[_Part], reply: Sums | None) -> tuple[str, Tensor] | Sums | None:
+        """The next move of all parts: one player's turn with the loss of the whole batch, sums over it, or the end."""
+        moves: list[tuple[str, Tensor] | Sums | None] = []
+        for part in parts:  # each with torch's generators in the state in which it left them
+            if part.generator is None:
+                block = part.index.start // BLOCK
+                seed_generators(key(self.seed, "dropout", part.now.step, *([block] if block else [])) >> 1, self.device)
+            elif len(parts) > 1:
+                set_generator_state(part.generator, self.device)
+            move = answered(part.game, reply)
+            part.generator = generator_state(self.device) if len(parts) > 1 else ()
             moves.append(self._backward(part, *move) if isinstance(move, tuple) else move)
         kinds = {move[0] if isinstance(move, tuple) else type(move) for move in moves}
         assert len(kinds) == 1, "every part of a batch plays the same turns"
@@ -186,16 +197,6 @@ class Step:
             return moves[0][0], _total([move[1] for move in moves if isinstance(move, tuple)])
         sums = [move for move in moves if isinstance(move, Sums)]
         return self._added(sums) if sums else None
-
-    def _resumed(self, part: _Part, reply: Sums | None) -> Move:
-        if part.generator is None:
-            block = part.index.start // BLOCK
-            seed_generators(key(self.seed, "dropout", part.now.step, *([block] if block else [])) >> 1, self.device)
-        elif len(self.parts) > 1:
-            set_generator_state(part.generator, self.device)
-        move = answered(part.game, reply)
-        part.generator = generator_state(self.device) if len(self.parts) > 1 else ()
-        return move
 
     def _backward(self, part: _Part, player: str, loss: Tensor) -> tuple[str, Tensor]:
         share = loss * (part.count / self.training.batch)
@@ -221,25 +222,6 @@ class Step:
         totals = iter(self.processes.added([*values.values(), *spread.values()]))
         values, examples = ({name: next(totals) for name in group} for group in (values, spread))
         return Sums(self.training.batch, values, examples, sums[0].then).settled()
-
-
-class _Beside:
-    """A method's state besides the weights of its players: running statistics, averages, counts."""
-
-    def __init__(self, method: Method, players: dict[str, Player]) -> None:
-        moved = {id(parameter) for player in players.values() for parameter in player.parameters}
-        named = {**dict(method.named_parameters()), **dict(method.named_buffers())}
-        self._present = [local(named[n]) for n in method.state_dict() if n in named and id(named[n]) not in moved]
-        self._before = [tensor.clone() for tensor in self._present]
-
-    def hold(self) -> None:
-        if self._present:
-            torch._foreach_copy_(self._before, self._present)
-
-    def put_back(self) -> None:
-        with torch.no_grad():
-            for present, before in zip(self._present, self._before, strict=True):
-                present.copy_(before)
 
 
 def _total(parts: Sequence[Tensor]) -> Tensor:
