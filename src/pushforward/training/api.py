@@ -37,7 +37,6 @@ from pushforward.training.recipe_argument import (
     check_arguments,
     from_run,
     name_of,
-    names_of,
     recipe_from,
     started,
     with_frozen,
@@ -177,7 +176,7 @@ def prepare(
             load_plugin(path)
         dataset = given if isinstance(given, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
         seed, size, name = whole("seed", options.get("seed", 0)), options.get("size") or "small", name_of(given)
-        budget, flops = budget_in(options), options.get("flops")
+        budget, flops, augment = budget_in(options), options.get("flops"), options.get("augment", ())
         if budget is not None and flops is not None:
             raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds` or `flops`.")
         rebuildable = isinstance(given, Recipe) or name is not None
@@ -194,7 +193,7 @@ def prepare(
         settings = Settings(
             seed=seed,
             device=device,
-            augment=names_of(options.get("augment", ())),
+            augment=[word for word in augment.replace(" ", "").split(",") if word] if isinstance(augment, str) else augment,
             checkpoint_every=options.get("checkpoint_every"),
             plugins=plugins,
             asked=asked,
@@ -291,8 +290,15 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
                     for left in folder.glob("cache/**/.tmp-*"):
                         left.unlink(missing_ok=True)
             # another machine may still see an older one
-            newest = _newest(folder, bool(options.get("fallback"))) if writes and checkpoint is None else None
-            where = processes.first(None if newest is None else str(newest.name))
+            newest = latest(folder / "checkpoints") if writes and checkpoint is None else None
+            if writes and newest is None and checkpoint is None and (rows := log.read(folder / "metrics.jsonl")):
+                raise CheckpointError(
+                    f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. "
+                    "Restore them, or train again into another folder."
+                )
+            if newest is not None and options.get("fallback") and fault(newest) is not None:
+                newest = next_good(newest) or newest
+            where = processes.first(None if newest is None else newest.name)
             start = pick(folder, checkpoint) if checkpoint else None if where is None else folder / "checkpoints" / where
             if start is not None:
                 stored = stored_for(processes, start, device)
@@ -324,23 +330,6 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             raise
         mark(trainer.folder, trainer.recipe.method, trainer.average.method)
         return trainer
-
-
-def _newest(folder: Path, fallback: bool) -> Path | None:
-    """A run's newest checkpoint, or the newest that is whole; None for a run that was never saved and has made no step.
-
-    Raises:
-        CheckpointError: If the run has made steps and its checkpoints are gone.
-    """
-    where = latest(folder / "checkpoints")
-    if where is None and (rows := log.read(folder / "metrics.jsonl")):
-        raise CheckpointError(
-            f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. Restore "
-            "them, or train again into another folder."
-        )
-    if where is not None and fallback and fault(where) is not None:
-        return next_good(where) or where
-    return where
 
 
 def _started_over(folder: Path, content: dict[str, Any], method: Method | None, plugins: Sequence[str | Path]) -> Recipe:

@@ -100,11 +100,6 @@ def check_arguments(given: Any, options: Mapping[str, Any], known: Iterable[str]
         )
 
 
-def names_of(given: str | Sequence[str]) -> tuple[str, ...]:
-    """Names, of which a single one may stand alone; commas separate several in one text."""
-    return tuple(word for word in given.replace(" ", "").split(",") if word) if isinstance(given, str) else tuple(given)
-
-
 def started(make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, seed: int) -> tuple[Recipe, bool]:
     """A recipe with its first weights, and whether these can be drawn from the seed again from its spec alone.
 

@@ -12,14 +12,16 @@ from concurrent.futures import wait as wait_for
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from pushforward.errors import CheckpointError
 from pushforward.training.checkpoint import contents
 from pushforward.training.checkpoint.contents import FORMAT, bytes_of, latest, read_state, step_name, step_of, write_latest
 from pushforward.training.checkpoint.tensors import (
     Checkpoint,
-    copied,
     copied_shards,
     has_shards,
     load,
@@ -27,16 +29,11 @@ from pushforward.training.checkpoint.tensors import (
     restore_shards,
     save_shards,
 )
+from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import stages_of
 from pushforward.training.loop.callbacks import held, passed
 from pushforward.training.loop.machine import free_memory, peak_memory
 from pushforward.training.runs.run import digest
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from pushforward.training.distributed.processes import Processes
 
 CHECKPOINT_SECONDS = 120.0
 """Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
@@ -66,7 +63,7 @@ def beside(work: Callable[[], Any]) -> Future[None]:
 class Saver:
     """Writes and restores the checkpoints of one trainer, which calls it between steps.
 
-    A state is copied, and the copy is written beside the next steps; at most one is being written at a time. It holds no trainer:
+    A state is and the copy is written beside the next steps; at most one is being written at a time. It holds no trainer:
     a trainer gives its folder back when it is deleted.
 
     Attributes:
@@ -153,8 +150,11 @@ class Saver:
                 if processes.sharded:
                     meanwhile = not processes.agreed(not meanwhile)
             if meanwhile:
-                whole = {} if processes.sharded else {name: copied(group) for name, group in tensors.items()}
-                tensors = whole or copied_shards(tensors)
+                plain = {"copy": True, "memory_format": torch.contiguous_format}
+                if processes.sharded:
+                    tensors = copied_shards(tensors)
+                else:
+                    tensors = {g: {n: v.detach().to("cpu", **plain) for n, v in part.items()} for g, part in tensors.items()}
             where = trainer.folder / "checkpoints"
             state = {
                 "format_version": FORMAT,

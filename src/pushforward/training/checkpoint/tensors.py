@@ -111,11 +111,6 @@ def restore(method: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> No
         raise CheckpointError(f"The weights of {where} do not fit the method: {first}") from error
 
 
-def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of whole tensors in the memory of the CPU, each by itself."""
-    return {k: v.detach().to("cpu", copy=True, memory_format=torch.contiguous_format) for k, v in tensors.items()}
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """The content of a checkpoint, verified and read.

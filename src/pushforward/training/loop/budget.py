@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -18,11 +18,6 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.files import read_json
 from pushforward.trackers import Tracker
 from pushforward.training.checkpoint.contents import write_json
-from pushforward.training.loop.machine import version
-
-if TYPE_CHECKING:
-    from pushforward.recipes.recipe import Recipe
-
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?"
@@ -311,18 +306,6 @@ class Settings:
             "init_step": self.init_step,
             "from_seed": self.from_seed,
         }
-
-
-def started_with(recipe: Recipe, settings: Settings, method: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be equal in all processes of a training, by name; each process has a device of its own."""
-    others = {name: value for name, value in settings.stored().items() if name != "asked"}
-    return {
-        **{package: version(package) for package in ("torch", "pushforward", "numpy")},
-        "kind of device": torch.device(settings.device).type,
-        "training": str(sorted(asdict(recipe.training).items())),
-        "settings": others,
-        "method": method,
-    }
 
 
 _STAGES = "stages.json"

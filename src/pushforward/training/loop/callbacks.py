@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -17,10 +17,8 @@ from pushforward.data import Dataset
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.notebooks import display, in_notebook
+from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.machine import generators_kept
-
-if TYPE_CHECKING:
-    from pushforward.training.distributed.processes import Processes
 
 
 def duration(seconds: float) -> str:
@@ -41,11 +39,9 @@ class Watcher:
             samples: Training samples so far.
             losses: The newest losses that are known, by player.
         """
-        return None
 
     def preparing(self, name: str, share: float, words: str) -> None:
         """Called while inputs are computed before the first step: the share that is there, and a description."""
-        return None
 
     def measured(self, name: str, words: str) -> None:
         """Called when samples were measured, with the newest values in a few words, such as "modes 8/8"."""
@@ -53,11 +49,9 @@ class Watcher:
 
     def say(self, line: str) -> None:
         """Called for events."""
-        return None
 
     def close(self) -> None:
         """Called at the end, however it comes."""
-        return None
 
 
 class Silent(Watcher):
@@ -282,7 +276,6 @@ class Observer:
         Args:
             status: "finished", "stopped" (training can go on) or "failed".
         """
-        return None
 
 
 def measures(observers: Sequence[Observer], moment: Moment, processes: Processes | None = None) -> dict[str, Any]:

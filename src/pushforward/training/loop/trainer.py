@@ -7,7 +7,7 @@ import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from pushforward.training.checkpoint.contents import step_name, weights_of
 from pushforward.training.checkpoint.saver import Saver, go_back
 from pushforward.training.checkpoint.tensors import load, local, not_finite, restore, seems_finite
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop.budget import Budget, Clock, Settings, started_with, write_stages
+from pushforward.training.loop.budget import Budget, Clock, Settings, write_stages
 from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher, held, measures, passed
 from pushforward.training.loop.machine import (
     Threads,
@@ -42,6 +42,7 @@ from pushforward.training.loop.machine import (
     set_generator_state,
     synchronize,
     threads_kept,
+    version,
 )
 from pushforward.training.loop.model_setup import Store, check_fit, sampler_of
 from pushforward.training.loop.optimizers import Average, Player
@@ -333,7 +334,10 @@ class Trainer:
         self.sampler = sampler_of(self.method, data, self.training.batch, settings=self.settings, folder=self.folder, keep=writes)
         self.store = Store(self.method, self.folder, writes, self.precision, self.processes)
         self.clock.budget = budget.after(self.store.seconds)
-        self.processes.compare({"data": data.fingerprint} | started_with(self.recipe, self.settings, described))
+        alike: dict[str, Any] = {"data": data.fingerprint}
+        alike |= {package: version(package) for package in ("torch", "pushforward", "numpy")}
+        alike |= {"kind of device": self.device.type, "training": str(sorted(asdict(self.training).items()))}
+        self.processes.compare(alike | {"settings": self.settings.stored() | {"asked": None}, "method": described})
         self.content = content or self.processes.first(begin(self.holding, self.recipe, data, budget, self.settings, described))
 
     @property

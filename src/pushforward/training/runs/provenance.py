@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from torch import tensor
 
 from pushforward.data import Dataset, dataset_of
 from pushforward.data.core.load import read as read_data
@@ -15,13 +16,11 @@ from pushforward.data.core.train_hashes import Seen
 from pushforward.denoisers import Denoiser
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.files import read_object
+from pushforward.methods.method import Method
 from pushforward.paths import Source
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.checkpoint.contents import appearing, latest, read_state, read_tensors, sha256, write_tensors
 from pushforward.transports import Autoencoder, Transport
-
-if TYPE_CHECKING:
-    from pushforward.methods import Method
 
 _FILE = "rows.safetensors"
 
@@ -55,8 +54,6 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
     Raises:
         CheckpointError: If the disk refuses.
     """
-    from torch import tensor
-
     path = folder / _FILE
     hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
     with appearing(path) as temporary:
