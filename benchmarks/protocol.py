@@ -38,9 +38,8 @@ from pushforward.evaluation.intervals import deviation
 from pushforward.files import replacing
 from pushforward.training import Run, Trainer
 from pushforward.training.api import prepare, reopen
+from pushforward.training.loop.machine import machine, seeded
 from pushforward.training.loop.trainer import salvaged
-from pushforward.training.loop.machine import seeded
-from pushforward.training.loop.machine import machine
 from pushforward.training.runs.log import read
 from pushforward.training.runs.run import digest
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 
 import pytest
 import torch
@@ -135,26 +134,6 @@ def test_a_disk_that_refuses_one_model_leaves_the_others_saved_and_free(tmp_path
     for name in ("vae", "flow"):
         hold(tmp_path / name).release()
     assert pf.load(tmp_path / "vae").state["step"] == 1
-
-
-def test_memory_is_each_runs_own(tmp_path):
-    """What the process held before a run's steps is not the run's."""
-    if not os.path.exists("/proc/self/clear_refs"):
-        pytest.skip("only Linux counts again")
-    data = space_data((2,), labels=False)
-    trainers = [prepare(recipe_for("flow", data), data, steps=3, out=tmp_path / str(i)) for i in range(2)]
-    losses, large = trainers[0].method.losses, 400
-
-    def greedy(batch, now):
-        torch.ones(large * 2**18)
-        yield from losses(batch, now)
-
-    trainers[0].method.losses = greedy
-    for trainer in trainers:
-        trainer.advance()
-    first, second = (pf.load(tmp_path / str(i)).state["peak_memory_mb"] for i in range(2))
-    assert first > second + large / 2
-    assert reopen(tmp_path / "0", data=data, steps=4).saver.peak / 2**20 == pytest.approx(first)
 
 
 def test_if_all_models_fall_the_comparison_does(tmp_path):

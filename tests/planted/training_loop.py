@@ -47,7 +47,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/loop/machine.py": [
         ("most = max(most, held)", "most = held", "cost"),
-        ('.write_text("5"', '.write_text("1"', "failing_trainings"),
         ('or "CPUAllocator" in words', "", "out_of_memory"),
         ("isinstance(error, (MemoryError, torch.OutOfMemoryError)) or", "", "out_of_memory"),
         ("min(machine, most - taken)", "machine", "out_of_memory"),
@@ -138,7 +137,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "budgets run_folders unsaved_runs",
         ),
         ("if not self.saved:", "if False:", "training"),
-        ("        reset_peak(self.device)\n", "", "failing_trainings"),
         ("if self.saver.step != self.clock.step:", "if False:", "training failing_trainings"),
         ("if self._step.moved:", "if True:", "skipping"),
         ("spec.describe(recipe.method)  #", "{}  #", "training damaged_runs training_settings"),

@@ -25,7 +25,7 @@ from pushforward.trackers import Tracker, trackers_of
 from pushforward.training.checkpoint.contents import clean_up, fault, latest, next_good, step_name
 from pushforward.training.checkpoint.saver import stored_for
 from pushforward.training.checkpoint.tensors import restore
-from pushforward.training.distributed.processes import check_devices, joined
+from pushforward.training.distributed.processes import joined
 from pushforward.training.estimates import steps_within
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.callbacks import Watcher, watcher_of
@@ -167,9 +167,8 @@ def prepare(
         UsageError: As `fit`.
     """
     refuse_unknown(options, FitOptions, "fit", HINTS)
-    check_devices(options.get("devices"))
     given, device = recipe, device_named(options.get("device", "cpu"))
-    processes = joined(device, shard=options.get("shard", False))
+    processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
         plugins, out = [Path(path) for path in files_of(options.get("plugins", ()))], options.get("out")
         for path in plugins:
@@ -268,10 +267,9 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
     refuse_unknown(options, ResumeOptions, "resume", HINTS)
-    check_devices(options.get("devices"))
     device = device_named(options.get("device", "cpu"))
     folder = folder.folder if isinstance(folder, Run) else Path(folder)
-    processes = joined(device, shard=options.get("shard", False))
+    processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
         plugins, writes = files_of(options.get("plugins", ())), processes.rank == 0
         checkpoint, method = options.get("checkpoint"), options.get("method")

@@ -32,7 +32,7 @@ from pushforward.training.checkpoint.tensors import (
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import stages_of
 from pushforward.training.loop.callbacks import held, passed
-from pushforward.training.loop.machine import free_memory, peak_memory
+from pushforward.training.loop.machine import free_memory
 from pushforward.training.runs.run import digest
 
 CHECKPOINT_SECONDS = 120.0
@@ -68,14 +68,13 @@ class Saver:
 
     Attributes:
         step: The step of the newest checkpoint, which may be being written; -1 where there is none.
-        peak: The most memory used so far, bytes.
         beside: Whether checkpoints that nothing waits for are written beside the next steps.
         refused: Whether the disk of any process had refused such a checkpoint when all processes last told each other.
         weights_step: The step of the weights where training has ended with those of an earlier one (`go_back`); else None.
     """
 
     def __init__(self) -> None:
-        self.step, self.peak, self._seconds, self.beside, self.refused = -1, 0, 0.0, True, False
+        self.step, self._seconds, self.beside, self.refused = -1, 0.0, True, False
         self._before = self.step, self._seconds
         self.weights_step: int | None = None
         self._written: Future[None] | None = None
@@ -85,9 +84,6 @@ class Saver:
         if every is not None:
             return bool(clock.step % every == 0)
         return bool(clock.seconds - self._seconds >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4))
-
-    def note_memory(self, device: torch.device) -> None:
-        self.peak = max(self.peak, peak_memory(device))
 
     def join(self) -> BaseException | None:
         """Wait until nothing is being written; its error, which stays for `wait`."""
@@ -150,11 +146,11 @@ class Saver:
                 if processes.sharded:
                     meanwhile = not processes.agreed(not meanwhile)
             if meanwhile:
-                plain = {"copy": True, "memory_format": torch.contiguous_format}
-                if processes.sharded:
-                    tensors = copied_shards(tensors)
-                else:
-                    tensors = {g: {n: v.detach().to("cpu", **plain) for n, v in part.items()} for g, part in tensors.items()}
+                plain = torch.contiguous_format
+                copy = lambda value: value.detach().to("cpu", copy=True, memory_format=plain)  # noqa: E731
+                whole = {} if processes.sharded else tensors
+                copies = {group: {name: copy(value) for name, value in part.items()} for group, part in whole.items()}
+                tensors = copies or copied_shards(tensors)
             where = trainer.folder / "checkpoints"
             state = {
                 "format_version": FORMAT,
@@ -164,7 +160,6 @@ class Saver:
                 "spec_sha256": digest(trainer.content),
                 "precision": trainer.precision,
                 "batch": trainer.training.batch,
-                "peak_memory_mb": self.peak / 2**20,
                 **({} if self.weights_step is None else {"weights_step": self.weights_step}),
                 **trainer.store.state(),
             }
@@ -191,7 +186,6 @@ class Saver:
         same = asdict(trainer.budget) == state.get("budget", trainer.content["budget"])
         trainer.clock.budget = trainer.store.restore(state, trainer.budget)
         trainer.clock.restore(state, stages_of(trainer.folder, state) if same else [])
-        self.peak = int(2**20 * (state.get("peak_memory_mb") or 0))
         self.step, self._seconds, self.weights_step = state["step"], state["seconds"], state.get("weights_step")
         self._before = self.step, self._seconds
         trainer.threads.resume(self.step)

@@ -267,17 +267,22 @@ def _add(tensors: Sequence[Tensor]) -> None:
         tensor.copy_(total.view(tensor.shape))
 
 
-def joined(device: torch.device | str = "cpu", *, shard: bool = False) -> Processes:
+def joined(device: torch.device | str = "cpu", *, shard: bool = False, devices: int | None = None) -> Processes:
     """The processes that this one was started with: a `Group`, or itself alone.
 
     torch.distributed's default group is formed where there is none: by gloo on CPUs, and by nccl, with gloo for what is not on a
     device, on CUDA devices. Threads of processes on one machine share its cores.
 
     Raises:
-        UsageError: For shares without several processes, or a device that is not this process's.
+        UsageError: For shares without several processes, a device that is not this process's, or another number of ``devices``.
         GroupError: If the processes do not find each other.
     """
     launch, place = launched(), torch.device(device)
+    if devices is not None and devices != launch.count:
+        raise UsageError(
+            f"`devices={devices}` asks for other processes than the {launch.count} that were started. Python starts none itself: "
+            f"run the program under torchrun with {devices} processes per node, and leave `devices` out."
+        )
     formed = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not formed and launch.count > 1:
         _form(launch, place)
@@ -288,14 +293,13 @@ def joined(device: torch.device | str = "cpu", *, shard: bool = False) -> Proces
                 "line starts them itself, with `devices=2`."
             )
         return Processes()
-    return Group(shard, place.type, seconds())
+    return Group(shard, place.type, _seconds())
 
 
 _formed_here = False
 
 
-def seconds() -> float:
-    """The time in which each process answers the others: that of PUSHFORWARD_TIMEOUT, or two minutes."""
+def _seconds() -> float:
     return Budget.duration(os.environ.get("PUSHFORWARD_TIMEOUT") or TIMEOUT)
 
 
@@ -320,12 +324,13 @@ def _form(launch: Launch, place: torch.device) -> None:
         loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
         os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
-    limit = timedelta(seconds=seconds())
+    seconds = _seconds()
     try:
+        limit = timedelta(seconds=seconds)
         torch.distributed.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.count, timeout=limit)
     except RuntimeError as error:
         raise GroupError(
-            f"Process {launch.rank} of {launch.count} has not met all others at {address} within {seconds():g} seconds "
+            f"Process {launch.rank} of {launch.count} has not met all others at {address} within {seconds:g} seconds "
             f"({str(error).splitlines()[0][:200]}). Start all of them, with the same address; PUSHFORWARD_TIMEOUT=600 gives "
             "them more time."
         ) from error
@@ -344,17 +349,3 @@ def leave() -> None:
     _formed_here = False
     release()
     gc.collect()  # sharded networks, which refer to themselves, hold the group as well
-
-
-def check_devices(devices: int | None) -> None:
-    """Refuse a number of processes that is not the present one: Python starts no others.
-
-    Raises:
-        UsageError: With the command that starts them.
-    """
-    count = launched().count
-    if devices is not None and devices != count:
-        raise UsageError(
-            f"`devices={devices}` asks for other processes than the {count} that were started. Python starts none itself: run "
-            f"the program under torchrun with {devices} processes per node, and leave `devices` out."
-        )

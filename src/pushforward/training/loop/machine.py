@@ -135,42 +135,18 @@ def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> i
     return most
 
 
-def reset_peak(device: torch.device | str = "cpu") -> None:
-    """Let `peak_memory` count from here on, where the system can: on CUDA devices, and on Linux for the CPU."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-
-
-def peak_memory(device: torch.device | str = "cpu") -> int:
-    """The most memory in bytes since `reset_peak`: of the whole process on the CPU, of all tensors on a CUDA device.
-
-    It includes the library, the data and any other model in the process, so it measures the process, not
-    a model; see `added_peak` for that. On all but Linux it is 0, not known.
-    """
-    if torch.device(device).type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    return _bytes_in("/proc/self/status", "VmHWM:")
-
-
 def free_memory() -> int | None:
     """Bytes that this process may still take, of the machine and of its control group; None where that is not known."""
-    machine = _bytes_in("/proc/meminfo", "MemAvailable:")
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        machine = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
     try:
         most, taken = (int((_GROUP / name).read_text(encoding="utf-8")) for name in ("memory.max", "memory.current"))
     except (OSError, ValueError):  # no limit is written as a word
-        return machine or None
+        return machine
     return min(machine, most - taken)
-
-
-def _bytes_in(file: str, name: str) -> int:
-    try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 
 
 def synchronize(device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -177,27 +178,20 @@ def sampler_of(
             f"`augment={','.join(settings.augment)}`: what this method is trained on is prepared from the data once, so it is "
             "not changed again in every epoch. Leave it out; the frozen part, or a model of the data, can be trained with it."
         )
-    once = _stored(method, data, folder, torch.device(settings.device), keep)
-    return PreparedSampler(data, once, batch, seed=settings.seed, conditions=names)
-
-
-def _stored(method: PrecomputesInputs, data: Dataset, folder: Path, device: torch.device, keep: bool) -> dict[str, Tensor]:
     path, key = folder / CACHE / "prepared.safetensors", _key(method, data)
-    description = path.with_suffix(".json")
-    known = read_object(description)
-    try:
+    known, fields = read_object(path.with_suffix(".json")), None
+    with contextlib.suppress(CheckpointError, OSError):  # a cache that is not whole is made again
         if known.get("key") == key and sha256(path) == known.get("sha256"):
-            return read_tensors(path)
-    except (CheckpointError, OSError):
-        pass  # a cache that is not whole is made again
-    started = time.perf_counter()
-    fields = prepared(method, data, device, key)
-    if keep:
-        with appearing(path) as temporary:
-            write_tensors(temporary, fields)
-        seconds = time.perf_counter() - started
-        write_json(description, {"key": key, "sha256": sha256(path), "rows": len(fields["x"]), "seconds": seconds})
-    return fields
+            fields = read_tensors(path)
+    if fields is None:
+        started = time.perf_counter()
+        fields = prepared(method, data, settings.device, key)
+        if keep:
+            with appearing(path) as temporary:
+                write_tensors(temporary, fields)
+            facts = {"rows": len(fields["x"]), "seconds": time.perf_counter() - started}
+            write_json(path.with_suffix(".json"), {"key": key, "sha256": sha256(path), **facts})
+    return PreparedSampler(data, fields, batch, seed=settings.seed, conditions=names)
 
 
 class Store:

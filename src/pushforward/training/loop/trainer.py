@@ -37,7 +37,6 @@ from pushforward.training.loop.machine import (
     generator_state,
     generators_kept,
     in_step,
-    reset_peak,
     seed_generators,
     set_generator_state,
     synchronize,
@@ -165,12 +164,12 @@ class Step:
         if self.processes.count > 1:
             share = (self.index.stop - self.index.start) / self.training.batch
             notes = dict(zip(notes, self.processes.added([note * share for note in notes.values()]), strict=True))
-        finite = torch.stack([flag for _, flag in updated]).tolist()
-        self.moved = any(finite)
-        if self._present and not all(finite):
+        made = torch.stack([flag for _, flag in updated]).tolist()
+        self.moved = any(made)
+        if self._present and not all(made):
             with torch.no_grad():
                 torch._foreach_copy_(self._present, self._before)
-        marks = {f"{MARK}{name}": 1 for (name, _), done in zip(updated, finite, strict=True) if not done}
+        marks = {f"{MARK}{name}": 1 for (name, _), done in zip(updated, made, strict=True) if not done}
         return losses, notes | norms | marks
 
     def _part(self, index: slice, batch: Batch, clock: Any) -> _Part:
@@ -310,8 +309,8 @@ class Trainer:
         self.players = {name: Player(module, name, self.training) for name, module in self.method.players.items()}
         build = None if twin is None else lambda: self.processes.distribute(twin)
         self.average = Average(self.method, self.training.ema, self.training.ema_share, build)
-        settled = {"seed": self.settings.seed, "device": self.device, "processes": self.processes}
-        self._step = Step(self.method, self.players, self.training, **settled)
+        seed = self.settings.seed
+        self._step = Step(self.method, self.players, self.training, seed=seed, device=self.device, processes=self.processes)
         self._moving = [local(value) for value in self.method.state_dict().values() if value.is_floating_point()]
         if isinstance(out, Holding):
             self.holding = out
@@ -378,7 +377,6 @@ class Trainer:
                 if not self.saved:
                     self.save()  # a kill before the first step loses nothing
                 self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, self._stopping)
-                reset_peak(self.device)
                 until, stopping = self.clock.seconds + seconds, self._stopping()
                 while not (self.done or stopping or self.clock.seconds >= until):
                     self.saver.check(self.processes)  # of a checkpoint that was written meanwhile
@@ -407,14 +405,12 @@ class Trainer:
                         self.saver.wait(self.processes)
                         go_back(self)
                     elif good or ((self.clock.stages == [stage] or stays or self.saver.due(self)) and self._sound()):
-                        self.saver.note_memory(self.device)
                         self.save(beside=not (good or stays or self.done or stop))
                     if late := self._due(now, late=True):
                         self._flush()
                         self._check_weights(self.clock.step)
                         measures(late, now)
                     stopping = bool(self.stop if self.processes.count == 1 else stop)
-                self.saver.note_memory(self.device)
                 if self.done or stopping:
                     self.finish()
                 self.saver.wait(self.processes)
