@@ -25,8 +25,7 @@ from pushforward.training.loop.trainer import Trainer, parts_of
 from pushforward.training.runs.folder import Holding
 from pushforward.training.runs.run import Run, recipe_of
 
-FEW = 8
-"""Examples of the smaller of two parts whose activations are measured, where a process's part is larger than both."""
+FEW = 8  # examples of the smaller of two parts whose activations are measured, where a process's part is larger than both
 PERIOD = 16
 """Steps whose operations are counted where the first two differ: by a penalty that is not due in every step, or by the draws."""
 

@@ -24,19 +24,14 @@ from pushforward.files import check_tensors, disk, opened, read_json, read_objec
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1
-"""The number of the format of checkpoints that is written and read."""
-BESIDE = 1 << 16
-"""Bytes of a checkpoint beside its tensors, at most."""
-THREADS = 4
-"""Files of a checkpoint that are hashed at once."""
-PREFIX = "step_"
-"""How the name of every checkpoint begins; digits follow."""
+FORMAT = 1  # the number of the format of checkpoints that is written and read
+BESIDE = 1 << 16  # bytes of a checkpoint beside its tensors, at most
+THREADS = 4  # files of a checkpoint that are hashed at once
+PREFIX = "step_"  # how the name of every checkpoint begins; digits follow
 LATEST, MANIFEST = "latest.json", "MANIFEST.json"
 WHOLE = {"state.json", "method.safetensors", "average.safetensors", "optimizer.safetensors"}
 """The files of a checkpoint; a sharded one has shards in place of the weights."""
-MOST = 1 << 62
-"""Above every counter."""
+MOST = 1 << 62  # above every counter
 _NUMBER, _NONE = (int, float), type(None)
 NEEDED: dict[str, Any] = {"step": int, "samples": int, "seconds": _NUMBER, "total": (int, _NONE)}
 """What ``state.json`` must say, by name."""

@@ -28,8 +28,7 @@ from pushforward.methods.method import Method
 from pushforward.training.loop.budget import Budget
 from pushforward.training.loop.machine import cores
 
-_meshes: list[Any] = []
-"""What `shard` has laid weights out on."""
+_meshes: list[Any] = []  # what `shard` has laid weights out on
 
 
 def shard(method: Method, device: str, count: int) -> list[Any]:
@@ -91,10 +90,8 @@ def _running(module: nn.Module) -> list[nn.Module]:
     return [part for child in module.children() for part in _running(child)]
 
 
-TIMEOUT = 120.0
-"""Seconds in which each process answers the others, where no other time is set."""
-LINGER = 5.0
-"""Seconds that a process stays after another one is lost, so that a launcher sees the one that failed first."""
+TIMEOUT = 120.0  # seconds in which each process answers the others, where no other time is set
+LINGER = 5.0  # seconds that a process stays after another one is lost, so that a launcher sees the one that failed first
 _LOST = re.compile(r"gloo|NCCL|Connection|[Tt]ime(d |)out|Broken pipe|Socket|recvValue|sendBytes")
 
 

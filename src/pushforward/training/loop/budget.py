@@ -22,20 +22,13 @@ from pushforward.training.checkpoint.contents import write_json
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?"
 _COUNTS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}
-SETTLE = 2 / 3
-"""The share of a seconds budget after which the number of steps is fixed, so that the rest can be repeated exactly."""
-CHECKS = 48
-"""From there on the forecast is repeated whenever another 1 / CHECKS of the budget is used."""
-TOLERANCE = 0.02
-"""The share of a seconds budget by which training may miss it before the number of steps is corrected."""
-LATEST = 15
-"""The usual time of a step is the median of so many latest ones."""
-FEWEST = 5
-"""A forecast counts at least so many steps."""
-LONGEST = 4
-"""A forecast counts a longer step, such as one in which the machine was suspended, as so many usual ones."""
-WARMUP = 0.1
-"""The share of training in which the learning rate has risen, whatever the number of warm-up steps."""
+SETTLE = 2 / 3  # the share of a seconds budget after which the number of steps is fixed, so that the rest can be repeated exactly
+CHECKS = 48  # from there on the forecast is repeated whenever another 1 / CHECKS of the budget is used
+TOLERANCE = 0.02  # the share of a seconds budget by which training may miss it before the number of steps is corrected
+LATEST = 15  # the usual time of a step is the median of so many latest ones
+FEWEST = 5  # a forecast counts at least so many steps
+LONGEST = 4  # a forecast counts a longer step, such as one in which the machine was suspended, as so many usual ones
+WARMUP = 0.1  # the share of training in which the learning rate has risen, whatever the number of warm-up steps
 
 
 def _read(text: str, number: str, units: str) -> tuple[float, str]:

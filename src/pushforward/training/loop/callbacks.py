@@ -76,8 +76,7 @@ def watcher_of(progress: Watcher | bool | None) -> Watcher:
     return Progress() if visible else Silent()
 
 
-WINDOW, SPACING = 60.0, 5.0
-"""Seconds of training from which the speed is computed, and between its marks."""
+WINDOW, SPACING = 60.0, 5.0  # seconds of training from which the speed is computed, and between its marks
 
 
 class Pace:

@@ -192,10 +192,8 @@ def set_generator_state(state: tuple[torch.Tensor, ...], device: torch.device) -
 
 FORMAT = 1
 FILE = "threads.json"
-ROUNDS = 5
-"""Steps timed with each number of threads, after one that is not counted."""
-MARGIN = 0.9
-"""Another number of threads is taken only where its steps take less than this share of the time."""
+ROUNDS = 5  # steps timed with each number of threads, after one that is not counted
+MARGIN = 0.9  # another number of threads is taken only where its steps take less than this share of the time
 
 
 @contextlib.contextmanager

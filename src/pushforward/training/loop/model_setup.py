@@ -75,13 +75,10 @@ def close(values: Sequence[float], others: Sequence[float], std: Sequence[float]
     return all(abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(values, others, std, strict=True))
 
 
-CHUNK = 500
-"""Examples prepared at a time."""
-CACHE = "cache"
-"""The folder, within a run's, of what is computed once."""
+CHUNK = 500  # examples prepared at a time
+CACHE = "cache"  # the folder, within a run's, of what is computed once
 FORMAT = 1
-SHARE = 0.25
-"""The share of a budget in seconds that trajectories may take; then training goes on with those that are there."""
+SHARE = 0.25  # the share of a budget in seconds that trajectories may take; then training goes on with those that are there
 
 _last: tuple[tuple[Any, str], dict[str, Tensor]] | None = None
 """The inputs prepared last in this process: making a recipe needs the codes' units before its trainer needs the codes."""

@@ -24,13 +24,10 @@ NARROWEST = 32
 
 
 MOMENTUM = 0.95
-A, B, C = 3.4445, -4.7750, 2.0315
-"""Coefficients of the iteration X <- (A + B G + C G^2) X with G = X X^T."""
+A, B, C = 3.4445, -4.7750, 2.0315  # coefficients of the iteration X <- (A + B G + C G^2) X with G = X X^T
 ITERATIONS = 5
-EPS = 1e-7
-"""The least norm that a matrix is divided by."""
-ROUNDS = (3, 2)
-"""Iterations in a row that update G alone in float32; longer blocks let errors of small singular values grow."""
+EPS = 1e-7  # the least norm that a matrix is divided by
+ROUNDS = (3, 2)  # iterations in a row that update G alone in float32; longer blocks let errors of small singular values grow
 
 
 class Player:

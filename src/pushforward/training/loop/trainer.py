@@ -53,8 +53,7 @@ from pushforward.training.runs.log import MARK, Journal, Problem, players_in
 from pushforward.training.runs.provenance import with_ancestors
 from pushforward.training.runs.run import Run, begin, pick, read_parts
 
-NORMS = 10
-"""Steps between gradient norms."""
+NORMS = 10  # steps between gradient norms
 
 
 @dataclass

@@ -15,18 +15,13 @@ from typing import Any, NamedTuple
 
 from pushforward.training.runs.log import players_in
 
-SLACK = 1e-9
-"""Rounding: less below a threshold is not below it."""
-WINDOW, LOOKS = 500, 50
-"""Steps over which means and medians are taken, and between two looks at them."""
+SLACK = 1e-9  # rounding: less below a threshold is not below it
+WINDOW, LOOKS = 500, 50  # steps over which means and medians are taken, and between two looks at them
 HELD, COVERED, HOLDING = 0.75, 0.4, 200
 """A model has collapsed below this share of its best; it must have held that share of modes, or covered so much, so long."""
-CHANCE = 0.55
-"""Accuracy up to which a critic has learned nothing."""
-RIGHT, WRONG_AGAIN = 0.99, 0.98
-"""Mean accuracy from which the critic wins, and below which it does so no more."""
-WIDE, GAP = 20.0, 1e4
-"""Logit gap that is large even where it does not rise, and the one above which a training diverges."""
+CHANCE = 0.55  # accuracy up to which a critic has learned nothing
+RIGHT, WRONG_AGAIN = 0.99, 0.98  # mean accuracy from which the critic wins, and below which it does so no more
+WIDE, GAP = 20.0, 1e4  # logit gap that is large even where it does not rise, and the one above which a training diverges
 IMPROVED = 0.95
 """A Fréchet distance below this share of the best one before counts as better, and coverage above the best one over this."""
 SILENT, HELD_DOWN, UNUSED = 0.1, 0.5, 0.02
@@ -37,13 +32,10 @@ TIMES_DIAGONAL = 3.0
 """Off-diagonal loss over that at equal times from which it has outgrown it; sound trainings reach 1.6, with exact derivatives."""
 LARGE, SMALL = 3.0, 0.1
 """Sizes of targets over that of velocities beyond which they run away, or have vanished; sound trainings have .1 to 1.4."""
-UNSKIPPED = 100
-"""Steps without a skipped one after which that alarm is over."""
+UNSKIPPED = 100  # steps without a skipped one after which that alarm is over
 
-Health = Mapping[str, Any]
-"""The measures of one step by name; a value is None where it was not finite."""
-Past = dict[str, Any]
-"""What a rule remembers of earlier rows."""
+Health = Mapping[str, Any]  # the measures of one step by name; a value is None where it was not finite
+Past = dict[str, Any]  # what a rule remembers of earlier rows
 
 
 @dataclass(frozen=True)

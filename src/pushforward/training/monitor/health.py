@@ -31,12 +31,9 @@ from pushforward.transports import BATCH, Flow, Map, Transport, inner_of, with_i
 from pushforward.transports.rejection import as_drawn
 from pushforward.transports.transport import finite
 
-SAMPLES = 500
-"""Fixed-noise samples, and training examples that they are compared with."""
-EVERY = 50
-"""Steps between measurements where a batch is large; see `interval`."""
-AXES = 32
-"""Principal axes in which images are compared."""
+SAMPLES = 500  # fixed-noise samples, and training examples that they are compared with
+EVERY = 50  # steps between measurements where a batch is large; see `interval`
+AXES = 32  # principal axes in which images are compared
 NEIGHBOURS = 5
 
 
@@ -209,8 +206,7 @@ def principal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return centre, axes / math.sqrt(total) if total > 0 else axes
 
 
-CHANCE = 2.0
-"""Standard errors up to which a fall is laid to chance."""
+CHANCE = 2.0  # standard errors up to which a fall is laid to chance
 
 
 class Variety(Observer):
@@ -286,10 +282,8 @@ class Variety(Observer):
 
 COUNTS = {1: 1, 2: 1, 4: 4}
 """Numbers of calls, each with the marks from one measurement in so many calls to the next: four calls a mark on average."""
-BINS = {"low": 1 / 6, "middle": 1 / 2, "high": 5 / 6}
-"""Times t at which targets are measured, by their third of [0, 1]."""
-TARGETS = 128
-"""Examples on which targets are measured at each of those times."""
+BINS = {"low": 1 / 6, "middle": 1 / 2, "high": 5 / 6}  # times t at which targets are measured, by their third of [0, 1]
+TARGETS = 128  # examples on which targets are measured at each of those times
 
 
 @runtime_checkable

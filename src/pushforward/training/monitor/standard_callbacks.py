@@ -29,12 +29,9 @@ from pushforward.training.runs import log
 from pushforward.training.runs.log import players_in
 from pushforward.transports.rejection import as_drawn
 
-SIDE = 64
-"""Points of the grid in a row and in a column."""
-MARGIN = 0.25
-"""How far the grid reaches beyond the data on each side, as a share of its range."""
-CLASSES = 32
-"""The most classes of a landscape."""
+SIDE = 64  # points of the grid in a row and in a column
+MARGIN = 0.25  # how far the grid reaches beyond the data on each side, as a share of its range
+CLASSES = 32  # the most classes of a landscape
 
 
 def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
@@ -78,10 +75,8 @@ def _asked(space: Space, x: Tensor) -> list[dict[str, Tensor] | None]:
     return [{name: v[i].expand(len(x), *v.shape[1:]).to(x.device) for name, v in values.items()} for i in range(count)]
 
 
-PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
-"""Shares of the budget at which fixed-noise samples are written."""
-DRAWN = {False: 36, True: 1000}
-"""Fixed-noise samples that are written, by whether they are points."""
+PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)  # shares of the budget at which fixed-noise samples are written
+DRAWN = {False: 36, True: 1000}  # fixed-noise samples that are written, by whether they are points
 
 
 def drawn_at(moment: Moment) -> bool:
@@ -189,8 +184,7 @@ class Pictures(Observer):
         return {}
 
 
-FILE = "trackers.json"
-"""The identities of a run's trackers, in its folder."""
+FILE = "trackers.json"  # the identities of a run's trackers, in its folder
 
 
 @dataclass

@@ -170,8 +170,7 @@ ENTRIES = {
     LOCK: "its lock",
 }
 """What a run's folder holds; entries of other names are the user's, and never opened."""
-NAMED = 8
-"""Runs in a folder that an error names at most."""
+NAMED = 8  # runs in a folder that an error names at most
 
 
 def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs") -> Path:

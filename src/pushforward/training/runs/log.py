@@ -28,20 +28,13 @@ if TYPE_CHECKING:
 
     from pushforward.training.loop.callbacks import Observer
 
-LONGEST = 1 << 20
-"""Bytes of a row; a longer one is none, and what follows it is left out."""
-LARGEST = 1e300
-"""Above every number of a row."""
-FLUSH = 25
-"""Steps whose losses are held before they are checked and written."""
-IN_A_ROW = 3
-"""Skipped steps in a row after which a training has diverged."""
-WINDOW, MOST = 1000, 10
-"""More than so many skipped steps among the last ones are too many."""
-MARK = "skipped/"
-"""The prefix of the measure that marks a skipped update of a player."""
-DIGITS = 5
-"""Digits of measures that are logged, and that alarms see."""
+LONGEST = 1 << 20  # bytes of a row; a longer one is none, and what follows it is left out
+LARGEST = 1e300  # above every number of a row
+FLUSH = 25  # steps whose losses are held before they are checked and written
+IN_A_ROW = 3  # skipped steps in a row after which a training has diverged
+WINDOW, MOST = 1000, 10  # more than so many skipped steps among the last ones are too many
+MARK = "skipped/"  # the prefix of the measure that marks a skipped update of a player
+DIGITS = 5  # digits of measures that are logged, and that alarms see
 BY = ("frechet", "frechet_2", "frechet_4")
 """The measures of the best step, equally weighted: one call may get better and two worse."""
 BETTER = 0.99

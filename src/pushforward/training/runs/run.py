@@ -95,8 +95,7 @@ UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryErr
 LARGEST = 10_000
 """The largest number in a spec of a network, a solver or a transport, or the number of stored weights where that is larger: no
 network is wider or deeper than it has weights."""
-MOST = 1_000_000
-"""The largest such number of a run that has saved no weights, and the largest batch."""
+MOST = 1_000_000  # the largest such number of a run that has saved no weights, and the largest batch
 _COUNTED = tuple(f"pushforward.{home}." for home in ("interop", "networks", "solvers", "transports"))
 
 
