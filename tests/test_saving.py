@@ -119,7 +119,7 @@ def test_the_lock_is_given_back_after_the_write(tmp_path, monkeypatch):
     assert order == ["written", "free"]
     assert names(tmp_path / "run") == ["latest.json", "step_000000", "step_000002"]
     for thread in threading.enumerate():
-        if thread.name == "pushforward-save":
+        if thread.name.startswith("pushforward-save"):
             thread.join(WAIT)
             assert not thread.is_alive()
 

@@ -30,7 +30,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if stage.step > self.step]", "if False]", "budgets"),
         ('"M": 1_000_000', '"M": 1_000', "training_settings cli"),
         ("end + (1 - end) *", "end *", "training"),
-        ('r"[\\d.]+", _UNITS', 'r"[\\d._]+", _UNITS', "training_settings"),
+        ("_NUMBER, _UNITS", "_GROUPED, _UNITS", "training_settings"),
         ("return recorded if recorded[: len(stored)] == stored else stored", "return stored", "budgets"),
         ("return recorded if recorded[: len(stored)] == stored else stored", "return recorded", "budgets"),
     ],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -406,7 +405,7 @@ def student(
     function = with_frozen("distil", {"teacher": run}, plugins)
     recipe = seeded(lambda: function(data.space, **student_settings), options.get("seed", 0))
     if changes:
-        recipe = dataclasses.replace(recipe, training=recipe.training.changed(**changes))
+        recipe = replace(recipe, training=recipe.training.changed(**changes))
     if budget_in(options) is None:
         options["steps"] = run.state["step"]
     return _learning_from(recipe, data, run, {**(changes or {}), **student_settings}, options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import shlex
@@ -221,7 +220,7 @@ def with_frozen(
         ancestors = tuple((str(run.folder), run.seen) for run in runs.values())
         described = {name: described_sampler(run.transport) for name, run in runs.items()}
         samplers = {**recipe.samplers, **{name: sampler for name, sampler in described.items() if sampler is not None}}
-        return dataclasses.replace(recipe, builds_on=(*recipe.builds_on, *ancestors), samplers=samplers)
+        return replace(recipe, builds_on=(*recipe.builds_on, *ancestors), samplers=samplers)
 
     signature = inspect.signature(function)
     remaining = [parameter for name, parameter in signature.parameters.items() if name not in parts]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import asdict
 from functools import partial
@@ -47,16 +46,10 @@ if hasattr(os, "register_at_fork"):  # a process is not forked in the middle of 
 
 def beside(work: Callable[[], Any]) -> Future[None]:
     """Do some work in a thread of its own; the future has its error."""
-    future: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
+    thread = ThreadPoolExecutor(1, "pushforward-save")
+    future = thread.submit(work)
     _writing.add(future)
-    threading.Thread(target=run, name="pushforward-save").start()
+    thread.shutdown(wait=False)
     return future
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 from collections import deque
@@ -21,6 +20,7 @@ from pushforward.training.checkpoint.contents import write_json
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?"
+_NUMBER, _GROUPED = r"\d+\.?\d*|\.\d+", r"\d+(?:_\d+)*\.?\d*|\.\d+"
 _COUNTS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}
 SETTLE = 2 / 3  # the share of a seconds budget after which the number of steps is fixed, so that the rest can be repeated exactly
 CHECKS = 48  # from there on the forecast is repeated whenever another 1 / CHECKS of the budget is used
@@ -33,9 +33,7 @@ WARMUP = 0.1  # the share of training in which the learning rate has risen, what
 
 def _read(text: str, number: str, units: str) -> tuple[float, str]:
     match = re.fullmatch(rf"\s*({number})\s*({units})?\s*", text)
-    with contextlib.suppress(ValueError):
-        return (float(match[1]), match[2] or "") if match else (math.nan, "")
-    return math.nan, ""
+    return (float(match[1]), match[2] or "") if match else (math.nan, "")
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Budget:
     @staticmethod
     def duration(text: str | float) -> float:
         """Seconds from "90", "60s", "10m", "1.5h" or "10 minutes"."""
-        value, unit = _read(str(text).lower(), r"[\d.]+", _UNITS)
+        value, unit = _read(str(text).lower(), _NUMBER, _UNITS)
         value *= _SECONDS[unit[:1] or "s"]
         if not value > 0:
             raise UsageError(f'"{text}" is no duration; write 90s, 10m or 1.5h, a single number and unit.')
@@ -65,7 +63,7 @@ class Budget:
     @staticmethod
     def count(text: str | int) -> int:
         """A number from "5000", "200k" or "1.5M"."""
-        value, unit = _read(str(text), r"[\d._]+", "[kKmM]")
+        value, unit = _read(str(text), _GROUPED, "[kKmM]")
         value *= _COUNTS.get(unit, math.nan)
         if not value >= 1:
             raise UsageError(f'"{text}" is no count; write 5000, 200k or 1M (a million).')

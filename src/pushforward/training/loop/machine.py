@@ -8,7 +8,6 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -155,7 +154,7 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-@contextmanager
+@contextlib.contextmanager
 def generators_kept(device: torch.device) -> Iterator[None]:
     """Within this context torch's generators may be seeded: those of the CPU and of ``device`` are put back at its end."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
