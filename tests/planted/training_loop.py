@@ -27,12 +27,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("max(left, limit / CHECKS)", "self.seconds", "budgets"),
         ("self.warmed += self.progress - progress", "self.warmed += seconds / self.budget.seconds", "budgets"),
         ("min(share, 2 * usual)", "share", "budgets"),
-        ("if stage.step > self.step]", "if False]", "budgets"),
         ('"M": 1_000_000', '"M": 1_000', "training_settings cli"),
         ("end + (1 - end) *", "end *", "training"),
         ("_NUMBER, _UNITS", "_GROUPED, _UNITS", "training_settings"),
-        ("return recorded if recorded[: len(stored)] == stored else stored", "return stored", "budgets"),
-        ("return recorded if recorded[: len(stored)] == stored else stored", "return recorded", "budgets"),
     ],
     "training/loop/callbacks.py": [
         ("    with observing(moment.method, moment.average):", "    if True:", "observers"),
@@ -125,23 +122,20 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    if got:\n", "    if got and not trainer.done:\n", "signals"),
         ("content or self.processes.first(begin(", "content or (begin(", "processes"),
         (
-            "        self.saver.close(self)\n        for observer",
+            "        self.saver.close(self)\n"
+            "        for observer",
             "        for observer",
             "saving",
         ),
         ("if self.processes.count == 1 and not seems_finite(self._moving):", "if False:", "failing_trainings"),
         (", generators_kept(self.device):", ":", "budgets run_folders unsaved_runs"),
-        (
-            "            write_stages(self.folder, self.clock.stages)",
-            "            pass",
-            "budgets run_folders unsaved_runs",
-        ),
         ("if not self.saved:", "if False:", "training"),
         ("if self.saver.step != self.clock.step:", "if False:", "training failing_trainings"),
         ("if self._step.moved:", "if True:", "skipping"),
         ("spec.describe(recipe.method)  #", "{}  #", "training damaged_runs training_settings"),
         (
-            "                    self.saver.check(self.processes)  # of a checkpoint that was written meanwhile\n",
+            "                    self.saver.check(self.processes)  # of a checkpoint that was written"
+            " meanwhile\n",
             "",
             "saving",
         ),

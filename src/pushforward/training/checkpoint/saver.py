@@ -29,7 +29,7 @@ from pushforward.training.checkpoint.tensors import (
     save_shards,
 )
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop.budget import stages_of
+from pushforward.training.loop.budget import Stage
 from pushforward.training.loop.callbacks import held, passed
 from pushforward.training.loop.machine import free_memory
 from pushforward.training.runs.run import digest
@@ -178,7 +178,10 @@ class Saver:
         state, inside = stored.state, stored.folder.parent
         same = asdict(trainer.budget) == state.get("budget", trainer.content["budget"])
         trainer.clock.budget = trainer.store.restore(state, trainer.budget)
-        trainer.clock.restore(state, stages_of(trainer.folder, state) if same else [])
+        try:
+            trainer.clock.restore(state, [Stage(**stage) for stage in state.get("stages", ())] if same else [])
+        except TypeError as error:
+            raise CheckpointError(f"{stored.folder}/state.json is damaged: it holds no stages. Restore the file.") from error
         self.step, self._seconds, self.weights_step = state["step"], state["seconds"], state.get("weights_step")
         self._before = self.step, self._seconds
         trainer.threads.resume(self.step)

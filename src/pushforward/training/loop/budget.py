@@ -13,10 +13,8 @@ from typing import Any
 
 import torch
 
-from pushforward.errors import CheckpointError, UsageError
-from pushforward.files import read_json
+from pushforward.errors import UsageError
 from pushforward.trackers import Tracker
-from pushforward.training.checkpoint.contents import write_json
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?"
@@ -132,7 +130,6 @@ class Clock:
         self.stages: list[Stage] = []
         self.warmed = 0.0  # the share of a seconds budget for the warm-up, without the first step and the excess of slow ones
         self._fixed = budget.total_steps(batch)
-        self._recorded: list[Stage] = []
         self._marks = [(0, 0.0)]
         self._latest: deque[float] = deque(maxlen=LATEST)
         self._marked = self._paced = 0.0
@@ -141,7 +138,7 @@ class Clock:
         """Count one step that took so long.
 
         Returns:
-            The new stage, if this step fixes or corrects the number of steps; None for a stage that is replayed.
+            The new stage, if this step fixes or corrects the number of steps.
         """
         place, progress = self._place, self.progress
         self.step += 1
@@ -155,15 +152,9 @@ class Clock:
             usual = self.warmed / (self.step - 2) if self.step > 2 else share
             self.warmed += min(share, 2 * usual)
         self.mark(self.step, self.seconds)
-        if self._recorded:
-            if self.step >= self._recorded[0].step:
-                self.stages.append(self._recorded.pop(0))
-            return None
         due = self.total is None or self._place > place or self.step >= self.total - 1
         start = self.progress if self.stages else min(self.progress, max(progress, SETTLE))
         stage = self._forecast(start) if due and self._place >= round(SETTLE * CHECKS) else None
-        if stage is None and self.stages and self.done:
-            stage = Stage(self.step, 1.0, self.step)  # ends the record: a replay forecasts nothing
         if stage is not None:
             self.stages.append(stage)
         return stage
@@ -173,12 +164,11 @@ class Clock:
         return {"step": self.step, "seconds": self.seconds, "total": self.total, "stages": stages, "warmed": self.warmed}
 
     def restore(self, state: Mapping[str, Any], stages: Sequence[Stage]) -> None:
-        """Take up a checkpoint's `state`, and the stages to repeat from there on where its budget is in seconds."""
+        """Take up a checkpoint's `state`, and its stages where its budget is the same."""
         self.step, self.seconds = state["step"], state["seconds"]
         self.warmed = state.get("warmed", 0.0)
         if self.budget.seconds is not None:
-            self.stages = [stage for stage in stages if stage.step <= self.step]
-            self._recorded = [stage for stage in stages if stage.step > self.step]
+            self.stages = list(stages)
             if not self.warmed and self.step > 1:
                 self.warmed = WARMUP  # in steps of another kind of budget
 
@@ -297,37 +287,3 @@ class Settings:
             "init_step": self.init_step,
             "from_seed": self.from_seed,
         }
-
-
-_STAGES = "stages.json"
-
-
-def write_stages(folder: Path, stages: Sequence[Stage]) -> None:
-    """Store the stages of a run at once, flushed to the disk.
-
-    Raises:
-        CheckpointError: If the disk refuses.
-    """
-    write_json(folder / _STAGES, {"format_version": 1, "stages": [asdict(stage) for stage in stages]})
-
-
-def stages_of(folder: Path, state: Mapping[str, Any]) -> list[Stage]:
-    """The stages to repeat from a checkpoint on: its own, and later ones of the same training.
-
-    Stages of a training that was given up, which begin otherwise than the checkpoint's, are left out.
-
-    Raises:
-        CheckpointError: If ``stages.json`` is damaged.
-    """
-    path = folder / _STAGES
-    try:
-        stored = [Stage(**stage) for stage in state["stages"]]
-        if not stored or not path.is_file():
-            return stored
-        recorded = [Stage(**stage) for stage in read_json(path)["stages"]]
-    except (TypeError, KeyError, ValueError, ArithmeticError) as error:
-        raise CheckpointError(
-            f"{path} or the newest checkpoint is damaged: it holds no stages. Restore the files; without {_STAGES} the number of "
-            "steps is forecast again."
-        ) from error
-    return recorded if recorded[: len(stored)] == stored else stored

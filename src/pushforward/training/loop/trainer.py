@@ -30,7 +30,7 @@ from pushforward.training.checkpoint.contents import step_name, weights_of
 from pushforward.training.checkpoint.saver import Saver, go_back
 from pushforward.training.checkpoint.tensors import load, local, not_finite, restore, seems_finite
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop.budget import Budget, Clock, Settings, write_stages
+from pushforward.training.loop.budget import Budget, Clock, Settings
 from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher, held, measures, passed
 from pushforward.training.loop.machine import (
     Threads,
@@ -361,8 +361,8 @@ class Trainer:
 
         `stop` is the number of a signal, or any other but 0; what it is in one process it is in all after the next step.
 
-        A new run is saved before its first step, so that it can be resumed whenever it is killed. So is the step at which the
-        number of steps of a budget in seconds is fixed. torch's generators are left as they were found.
+        A new run is saved before its first step, so that it can be resumed whenever it is killed. So is each step at
+        which the number of steps of a budget in seconds is fixed or corrected. torch's generators are left as they were found.
 
         Raises:
             Diverged: If three steps in a row were skipped, more than ten of the last 1,000, a weight is not finite, or the logit
@@ -396,15 +396,13 @@ class Trainer:
                     if self.journal.full or players_in(health) or any(o.decides and o.due(now) for o in self.observers):
                         self._flush()
                     self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
-                    if stage is not None and self.holding.writes:
-                        write_stages(self.folder, self.clock.stages)
                     good = passed(self.observers) == self.clock.step
                     stays = self.clock.step in held(self.observers, self.method)
                     if self.ended is not None:
                         self.saver.wait(self.processes)
                         go_back(self)
-                    elif good or ((self.clock.stages == [stage] or stays or self.saver.due(self)) and self._sound()):
-                        self.save(beside=not (good or stays or self.done or stop))
+                    elif good or ((stage or stays or self.saver.due(self)) and self._sound()):
+                        self.save(beside=not (good or stage or stays or self.done or stop))
                     if late := self._due(now, late=True):
                         self._flush()
                         self._check_weights(self.clock.step)

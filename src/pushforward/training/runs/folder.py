@@ -157,7 +157,7 @@ ENTRIES = {
     "rows.safetensors": "hashes of the training examples",
     "files.json": "image files of the data, in older runs",
     "threads.json": "threads of the processor that were tried",
-    "stages.json": "when a budget in seconds was turned into steps",
+    "stages.json": "when a budget in seconds was turned into steps, in older runs",
     "rollbacks.json": "how training went back",
     "trackers.json": "the tracker's run",
     "trackers": "files of trackers",
