@@ -4,7 +4,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/distributed/processes.py": [
         ('if os.path.isabs(address := os.environ["MASTER_ADDR"]):', "if False:", "launched"),
         ('"GLOO_SOCKET_IFNAME": loopback, ', "", "launched"),
-        ("    release()\n", "", "launched"),
+        ('        getattr(_meshes.pop(), "_pg_registry", {}).clear()\n', "        _meshes.pop()\n", "launched"),
         ("    gc.collect()", "    pass", "launched"),
         ("if sharded else 'all'}", "if True else 'all'}", "launched"),
         ("            network.reshard()\n", "            pass\n", "processes"),
@@ -122,20 +122,18 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    if got:\n", "    if got and not trainer.done:\n", "signals"),
         ("content or self.processes.first(begin(", "content or (begin(", "processes"),
         (
-            "        self.saver.close(self)\n"
-            "        for observer",
+            "        self.saver.close(self)\n        for observer",
             "        for observer",
             "saving",
         ),
-        ("if self.processes.count == 1 and not seems_finite(self._moving):", "if False:", "failing_trainings"),
+        ("if norms and not bool(", "if False and not bool(", "failing_trainings"),
         (", generators_kept(self.device):", ":", "budgets run_folders unsaved_runs"),
         ("if not self.saved:", "if False:", "training"),
         ("if self.saver.step != self.clock.step:", "if False:", "training failing_trainings"),
         ("if self._step.moved:", "if True:", "skipping"),
         ("spec.describe(recipe.method)  #", "{}  #", "training damaged_runs training_settings"),
         (
-            "                    self.saver.check(self.processes)  # of a checkpoint that was written"
-            " meanwhile\n",
+            "                    self.saver.check(self.processes)  # of a checkpoint that was written meanwhile\n",
             "",
             "saving",
         ),

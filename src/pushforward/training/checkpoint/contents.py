@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.errors import CheckpointError, RunUsageError, did_you_mean
+from pushforward.errors import CheckpointError
 from pushforward.files import check_tensors, disk, opened, read_json, read_object, replacing
 
 if TYPE_CHECKING:
@@ -336,15 +336,6 @@ def latest(folder: Path) -> Path | None:
 def write_latest(folder: Path, name: str) -> None:
     """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`), named with the hash of its manifest."""
     write_json(folder / LATEST, {"checkpoint": name, "manifest": sha256(folder / name / MANIFEST), "format_version": FORMAT})
-
-
-def no_checkpoint(folder: Path, name: str | None) -> CheckpointError:
-    """The error for a run without any checkpoint, or without one of a name, which lists those that there are."""
-    names = [path.name for path in all_in(folder / "checkpoints")]
-    if not names:
-        return CheckpointError(f"{folder} has no checkpoint yet. Start its training: pushforward resume {folder}")
-    hint = did_you_mean(name or "", [*names, "best"])
-    return RunUsageError(f"{folder} has no checkpoint {name}.{hint} There are: {', '.join(names)}.")
 
 
 def fault(folder: Path) -> tuple[str, str] | None:

@@ -73,20 +73,6 @@ def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
     return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
 
 
-def not_finite(methods: Mapping[str, nn.Module]) -> str | None:
-    """The first tensor of a state that is not finite, after the name that its method has here; None where all are finite."""
-    for kind, method in methods.items():
-        for name, tensor in method.state_dict().items():
-            if not bool(torch.isfinite(local(tensor)).all()):
-                return f"{kind} {name}"
-    return None
-
-
-def seems_finite(tensors: Sequence[Tensor]) -> bool:
-    """Whether the norms of tensors are finite, which is fast to see; a tensor of numbers above 1e19 may not seem so."""
-    return not tensors or bool(torch.isfinite(torch.stack(torch._foreach_norm(list(tensors))).sum()))
-
-
 def placed(value: Tensor, like: Tensor) -> Tensor:
     """A tensor, sharded as another one is."""
     if not hasattr(like, "device_mesh") or hasattr(value, "device_mesh"):

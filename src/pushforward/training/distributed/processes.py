@@ -54,12 +54,6 @@ def shard(method: Method, device: str, count: int) -> list[Any]:
     return networks
 
 
-def release() -> None:
-    """Let go of the processes' group, which torch's caches of sharded tensors hold by their mesh until the interpreter ends."""
-    while _meshes:
-        getattr(_meshes.pop(), "_pg_registry", {}).clear()
-
-
 def called(name: str, player: nn.Module) -> list[nn.Module]:
     """The modules of a player whose forward pass a method runs: whole weights are there while it runs and in its backward pass.
 
@@ -344,5 +338,6 @@ def leave() -> None:
     if _formed_here and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     _formed_here = False
-    release()
+    while _meshes:  # torch's caches of sharded tensors hold the group by their mesh until the interpreter ends
+        getattr(_meshes.pop(), "_pg_registry", {}).clear()
     gc.collect()  # sharded networks, which refer to themselves, hold the group as well

@@ -18,7 +18,7 @@ from torch import nn
 
 from pushforward import environment
 from pushforward.draws import key
-from pushforward.errors import CheckpointError, OutOfMemory
+from pushforward.errors import CheckpointError
 from pushforward.files import read_json
 from pushforward.training.checkpoint.contents import write_json
 
@@ -80,23 +80,6 @@ def lacks_memory(error: BaseException) -> bool:
     # the last one raises a bare RuntimeError
     words = str(error)
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in words or "CPUAllocator" in words
-
-
-@contextlib.contextmanager
-def in_step(step: int) -> Iterator[None]:
-    """Within this context, in which a step is computed, errors of memory name it.
-
-    Raises:
-        OutOfMemory: In their place.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not lacks_memory(error):
-            raise
-        what = f"the memory does not suffice for step {step:,}"
-        why = str(error)[:200] or type(error).__name__
-        raise OutOfMemory(f"{what} ({why}). Use a smaller `batch`, or a larger `accumulate`.", step, what) from None
 
 
 def held_bytes(*modules: nn.Module) -> int:

@@ -20,7 +20,7 @@ from pushforward.data.images.streamed import Streamed
 from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.devices import laid_out
 from pushforward.draws import BLOCK, BlockDraws, key
-from pushforward.errors import DataError, Diverged, UsageError
+from pushforward.errors import DataError, Diverged, OutOfMemory, UsageError
 from pushforward.files import read_json
 from pushforward.methods.method import Method, Now, Sums, answered
 from pushforward.plugins import plugin_options
@@ -28,7 +28,7 @@ from pushforward.recipes.recipe import Recipe, Training
 from pushforward.training.checkpoint import Checkpoint
 from pushforward.training.checkpoint.contents import step_name, weights_of
 from pushforward.training.checkpoint.saver import Saver, go_back
-from pushforward.training.checkpoint.tensors import load, local, not_finite, restore, seems_finite
+from pushforward.training.checkpoint.tensors import load, local, restore
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget, Clock, Settings
 from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher, held, measures, passed
@@ -36,7 +36,7 @@ from pushforward.training.loop.machine import (
     Threads,
     generator_state,
     generators_kept,
-    in_step,
+    lacks_memory,
     seed_generators,
     set_generator_state,
     synchronize,
@@ -428,13 +428,22 @@ class Trainer:
             OutOfMemory, DataError: If memory does not suffice, or data cannot be read any more.
             Diverged: If a weight is not finite after it; the average does not follow.
         """
-        with network_precision(self.precision), in_step(self.clock.step + 1):
-            losses, health = self._step(self._batch(), self.clock)
-            if self._step.moved:
-                # several processes look where they save, together
-                if self.processes.count == 1 and not seems_finite(self._moving):
-                    self._check_weights(self.clock.step + 1)
-                self.average.update(self.samples + self.training.batch, self.training.batch)
+        step = self.clock.step + 1
+        try:
+            with network_precision(self.precision):
+                losses, health = self._step(self._batch(), self.clock)
+                if self._step.moved:
+                    # the sum of norms is fast to see; several processes look where they save, together
+                    norms = torch._foreach_norm(self._moving) if self._moving and self.processes.count == 1 else ()
+                    if norms and not bool(torch.isfinite(torch.stack(norms).sum())):
+                        self._check_weights(step)
+                    self.average.update(self.samples + self.training.batch, self.training.batch)
+        except (MemoryError, RuntimeError) as error:
+            if not lacks_memory(error):
+                raise
+            what, why = f"the memory does not suffice for step {step:,}", str(error)[:200] or type(error).__name__
+            advice = "Use a smaller `batch`, or a larger `accumulate`."
+            raise OutOfMemory(f"{what} ({why}). {advice}", step, what) from None
         return losses, health
 
     def _batch(self) -> Batch:
@@ -490,7 +499,9 @@ class Trainer:
         return self.journal.skips.last != self.clock.step and not any(observer.suspect for observer in self.observers)
 
     def _check_weights(self, step: int) -> None:
-        name = not_finite({"weights": self.method, "averaged weights": self.average.method})
+        states = {"weights": self.method.state_dict(), "averaged weights": self.average.method.state_dict()}
+        tensors = ((f"{kind} {name}", local(value)) for kind, state in states.items() for name, value in state.items())
+        name = next((name for name, value in tensors if not bool(torch.isfinite(value).all())), None)
         if self.processes.agreed(name is not None):
             raise self._diverged(Problem(f"The {name or 'weights'} are not finite after step {step}", step=step))
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pushforward.errors import CheckpointError, RunUsageError
+from pushforward.errors import CheckpointError
 from pushforward.files import disk, opened
 from pushforward.numbers import count
-from pushforward.training.checkpoint.contents import flush, step_name, write_text
+from pushforward.training.checkpoint.contents import flush, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -199,21 +199,6 @@ def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best
             step, least = (row["step"], measured) if best is None or better else (best.step, best.quality)
             best = Best(step, least, row["step"], measured)
     return best
-
-
-def best_name(folder: Path) -> str:
-    """The name of the checkpoint of a run's best step.
-
-    Raises:
-        RunUsageError: For a model that was not measured in 1, 2 and 4 calls.
-    """
-    best = best_of(read(folder / "metrics.jsonl"))
-    if best is None:
-        raise RunUsageError(
-            f"{folder} has no best checkpoint: its samples in 1, 2 and 4 calls were never measured, since it is no map between "
-            "two times, or was trained too briefly. Leave the checkpoint out for the newest."
-        )
-    return step_name(best.step)
 
 
 def in_numbers(measures: Sequence[dict[str, Any]]) -> None:

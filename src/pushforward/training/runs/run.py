@@ -20,7 +20,7 @@ from pushforward import spec
 from pushforward.data import Dataset, Space
 from pushforward.data.core.train_hashes import Seen, seen_in_training
 from pushforward.devices import device_named
-from pushforward.errors import CheckpointError, MissingExtra, UsageError
+from pushforward.errors import CheckpointError, MissingExtra, RunUsageError, UsageError, did_you_mean
 from pushforward.files import disk, read_json
 from pushforward.methods.method import Method
 from pushforward.notebooks import facts
@@ -31,12 +31,13 @@ from pushforward.sampling_options import Sampling, configure, given_options, gui
 from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
 from pushforward.training.checkpoint.contents import (
+    all_in,
     fill,
     latest,
-    no_checkpoint,
     read_tensors,
     seal,
     sha256,
+    step_name,
     weights_of,
     write_json,
 )
@@ -47,7 +48,7 @@ from pushforward.training.loop.machine import computed_by, seeded
 from pushforward.training.runs import log
 from pushforward.training.runs.folder import Holding, check_run, checkpoint_in
 from pushforward.training.runs.learned_solvers import GRIDS, TABLES, Learned
-from pushforward.training.runs.log import best_name
+from pushforward.training.runs.log import best_of
 from pushforward.training.runs.provenance import read_seen, seen_by, write_seen
 from pushforward.transports import BATCH, ConditionLike, Flow, Transport, inner_of
 
@@ -460,11 +461,23 @@ def pick(folder: Path, name: str | None) -> Path:
     Raises:
         CheckpointError: If there is none of that name, or none at all.
     """
-    name = best_name(folder) if name == "best" else name
-    chosen = folder / "checkpoints" / name if name else latest(folder / "checkpoints")
-    if chosen is None or not chosen.is_dir():
-        raise no_checkpoint(folder, name)
-    return chosen
+    if name == "best":
+        best = best_of(log.read(folder / "metrics.jsonl"))
+        if best is None:
+            raise RunUsageError(
+                f"{folder} has no best checkpoint: its samples in 1, 2 and 4 calls were never measured, since it is no map "
+                "between two times, or was trained too briefly. Leave the checkpoint out for the newest."
+            )
+        name = step_name(best.step)
+    inside = folder / "checkpoints"
+    chosen = inside / name if name else latest(inside)
+    if chosen is not None and chosen.is_dir():
+        return chosen
+    names = [path.name for path in all_in(inside)]
+    if not names:
+        raise CheckpointError(f"{folder} has no checkpoint yet. Start its training: pushforward resume {folder}")
+    hint = did_you_mean(name or "", [*names, "best"])
+    raise RunUsageError(f"{folder} has no checkpoint {name}.{hint} There are: {', '.join(names)}.")
 
 
 def load(
