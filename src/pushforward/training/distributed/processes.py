@@ -31,29 +31,6 @@ from pushforward.training.loop.machine import cores
 _meshes: list[Any] = []  # what `shard` has laid weights out on
 
 
-def shard(method: Method, device: str, count: int) -> list[Any]:
-    """Shard the networks of a method's players over all processes, in place; returns them.
-
-    Raises:
-        UsageError: As `called`.
-    """
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    method._apply(lambda tensor: tensor.contiguous())  # the layout "channels last" cannot be sharded
-    mesh = init_device_mesh(device, (count,))
-    _meshes.append(mesh)
-    networks: list[Any] = [network for name, player in method.players.items() for network in called(name, player)]
-    for network in networks:
-        fully_shard(network, mesh=mesh, reshard_after_forward=True)
-        # losses are shares of the whole batch's mean, so that gradients add up
-        network.set_gradient_divide_factor(1.0)
-        network.set_force_sum_reduction_for_comms(True)
-        # a penalty on a slope goes back through the network twice, so whole weights are dropped at the end of a turn
-        network.set_reshard_after_backward(False)
-    return networks
-
-
 def called(name: str, player: nn.Module) -> list[nn.Module]:
     """The modules of a player whose forward pass a method runs: whole weights are there while it runs and in its backward pass.
 
@@ -205,11 +182,25 @@ class Group(Processes):
         return beside
 
     def distribute(self, method: Method) -> Method:
-        if self.sharded:
-            self._networks += shard(method, self.device, self.count)
+        if not self.sharded:
+            for tensor in method.state_dict().values():
+                torch.distributed.broadcast(tensor, 0)
             return method
-        for tensor in method.state_dict().values():
-            torch.distributed.broadcast(tensor, 0)
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        method._apply(lambda tensor: tensor.contiguous())  # the layout "channels last" cannot be sharded
+        mesh = init_device_mesh(self.device, (self.count,))
+        _meshes.append(mesh)
+        networks: list[Any] = [network for name, player in method.players.items() for network in called(name, player)]
+        for network in networks:
+            fully_shard(network, mesh=mesh, reshard_after_forward=True)
+            # losses are shares of the whole batch's mean, so that gradients add up
+            network.set_gradient_divide_factor(1.0)
+            network.set_force_sum_reduction_for_comms(True)
+            # a penalty on a slope goes back through the network twice, so whole weights are dropped at the end of a turn
+            network.set_reshard_after_backward(False)
+        self._networks += networks
         return method
 
     def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import platform
-import subprocess
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -21,17 +20,6 @@ from pushforward.draws import key
 from pushforward.errors import CheckpointError
 from pushforward.files import read_json
 from pushforward.training.checkpoint.contents import write_json
-
-PACKAGES = ("pushforward", "torch", "numpy", "safetensors")
-
-
-def computed_by() -> dict[str, Any]:
-    """The machine, the versions of packages and the commit, as the files of a run hold them."""
-    commit = None
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        words, here = ["git", "rev-parse", "HEAD"], Path(__file__).parent
-        commit = subprocess.run(words, cwd=here, capture_output=True, encoding="utf-8", timeout=5).stdout.strip() or None
-    return {"machine": machine(), "packages": {name: version(name) for name in PACKAGES}, "commit": commit}
 
 
 def machine() -> dict[str, Any]:

@@ -46,7 +46,9 @@ class Player:
         self.module, self.name = module, name
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.lr, self.clip = float(training.of(name, "lr")), training.of(name, "clip")
-        wide = _kernels(module) if training.of(name, "optimizer") == "muon" else set()
+        dense = (part.weight for part in module.modules() if isinstance(part, nn.Conv2d) and part.groups == 1)
+        kernels = (w for w in dense if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST)
+        wide = {id(kernel) for kernel in kernels if training.of(name, "optimizer") == "muon"}
         if wide and any(hasattr(p, "device_mesh") for p in self.parameters):
             raise UsageError("Muon moves whole matrices, and these weights are sharded: train with `optimizer=adamw`.")
         by_muon = [i for i, p in enumerate(self.parameters) if id(p) in wide]
@@ -149,11 +151,6 @@ def _waits(player: Player) -> bool:
     """Whether a step is left out by looking; on an accelerator the fused kernel decides, except for shares and Muon."""
     places = {(parameter.device.type, hasattr(parameter, "device_mesh")) for parameter in player.parameters}
     return bool(player._matrices) or places != {("cuda", False)}
-
-
-def _kernels(module: nn.Module) -> set[int]:
-    dense = (part.weight for part in module.modules() if isinstance(part, nn.Conv2d) and part.groups == 1)
-    return {id(w) for w in dense if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST}
 
 
 def _matrix(kernel: Tensor) -> Tensor:

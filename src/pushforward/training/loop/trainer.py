@@ -401,8 +401,11 @@ class Trainer:
                     if self.ended is not None:
                         self.saver.wait(self.processes)
                         go_back(self)
-                    elif good or ((stage or stays or self.saver.due(self)) and self._sound()):
-                        self.save(beside=not (good or stage or stays or self.done or stop))
+                    elif good or stage or stays or self.saver.due(self):
+                        self._flush()  # not after a skipped step, nor while a gap runs away
+                        suspect = self.journal.skips.last == self.clock.step or any(o.suspect for o in self.observers)
+                        if good or not suspect:
+                            self.save(beside=not (good or stage or stays or self.done or stop))
                     if late := self._due(now, late=True):
                         self._flush()
                         self._check_weights(self.clock.step)
@@ -493,10 +496,6 @@ class Trainer:
         self.saver.join()
         last_saved = f"; {self.folder}/checkpoints keeps step {self.saver.step}" if self.saved else ""
         return Diverged(f"{problem.what}{last_saved}. {problem.advice or ADVICE}", problem.step, problem.what)
-
-    def _sound(self) -> bool:
-        self._flush()
-        return self.journal.skips.last != self.clock.step and not any(observer.suspect for observer in self.observers)
 
     def _check_weights(self, step: int) -> None:
         states = {"weights": self.method.state_dict(), "averaged weights": self.average.method.state_dict()}

@@ -134,21 +134,18 @@ def _critic(step: int, health: Health, past: Past) -> Look | None:
     accuracy, half = statistics.fmean(right for _, right, _ in rows), len(rows) // 2
     first, second = (statistics.fmean(gap for _, _, gap in part) for part in ([*rows][:half] or rows, [*rows][half:]))
     said = f"over {WINDOW} steps the critic ranked {accuracy:.1%} of the examples right, and the logit gap went to {second:.3g}"
-    if _improved(samples, past.get("before")) or accuracy < (WRONG_AGAIN if past.get("wins") else RIGHT) - SLACK:
+    improved = bool(samples)
+    if before := past.get("before"):
+        distance = min((value for _, value, _ in samples), default=math.inf)
+        coverage = max((value for _, _, value in samples), default=0.0)
+        improved = distance < IMPROVED * before[0] or IMPROVED * coverage > before[1]
+    if improved or accuracy < (WRONG_AGAIN if past.get("wins") else RIGHT) - SLACK:
         past["wins"] = False
         return Look(None, accuracy, WRONG_AGAIN, f"the critic wins no more: {said}")
     past["wins"] = past.get("wins") or second > first or second >= WIDE
     advice = "raise gamma, lower the critic's learning rate, or augment"
     said = f"the critic wins: {said}, and the samples did not improve"
     return Look("wins", accuracy, RIGHT, said, advice) if past["wins"] else None
-
-
-def _improved(samples: Sequence[tuple[int, float, float]], before: tuple[float, float] | None) -> bool:
-    if before is None:
-        return bool(samples)
-    distance = min((value for _, value, _ in samples), default=math.inf)
-    coverage = max((value for _, _, value in samples), default=0.0)
-    return distance < IMPROVED * before[0] or IMPROVED * coverage > before[1]
 
 
 def _divergence(step: int, health: Health, past: Past) -> Look | None:

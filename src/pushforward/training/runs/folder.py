@@ -221,28 +221,24 @@ def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool 
         UsageError: If ``wanted`` is taken and does not give way.
         CheckpointError: If a training is writing to it, or the disk refuses.
     """
-    replaced = _moved_aside(Path(wanted)) if overwrite and wanted is not None else None
+    replaced = None
+    if overwrite and wanted is not None and (Path(wanted) / "spec.json").is_file():
+        folder = Path(wanted)
+        if is_locked(folder):
+            raise busy(folder)
+        if others := _others(folder):
+            raise UsageError(
+                f"{folder} is not replaced: {others[0]} is nothing that pushforward wrote. Move it away, or choose another `out`."
+            )
+        replaced = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
+        with disk(folder):
+            folder.rename(replaced)
     while True:
         folder = free_folder(wanted, data, recipe)
         made = tuple(path for path in (folder, *folder.parents) if not path.exists())
         with disk(folder), contextlib.suppress(FileExistsError):  # another process was faster
             folder.mkdir(parents=True, exist_ok=wanted is not None)
             return Holding(folder, hold(folder), made=made, replaced=replaced)
-
-
-def _moved_aside(folder: Path) -> Path | None:
-    if not (folder / "spec.json").is_file():
-        return None
-    if is_locked(folder):
-        raise busy(folder)
-    if others := _others(folder):
-        raise UsageError(
-            f"{folder} is not replaced: {others[0]} is nothing that pushforward wrote. Move it away, or choose another `out`."
-        )
-    aside = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
-    with disk(folder):
-        folder.rename(aside)
-    return aside
 
 
 def is_run(path: str | Path) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -44,7 +46,7 @@ from pushforward.training.checkpoint.contents import (
 from pushforward.training.checkpoint.tensors import load as load_checkpoint
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.loop.budget import Budget, Settings
-from pushforward.training.loop.machine import computed_by, seeded
+from pushforward.training.loop.machine import machine, seeded, version
 from pushforward.training.runs import log
 from pushforward.training.runs.folder import Holding, check_run, checkpoint_in
 from pushforward.training.runs.learned_solvers import GRIDS, TABLES, Learned
@@ -125,10 +127,19 @@ def begin(
     if holding.writes:
         content["parts"] = write_parts(holding.folder, recipe.method)
         content["rows"] = write_seen(holding.folder, seen_in_training(data, recipe.builds_on))
-        manifest = {"format_version": FORMAT, **computed_by(), "seed": settings.seed, "data": data.describe()}
-        program = Path(sys.argv[0])
-        name = program.parent.name if program.name == "__main__.py" else program.name
-        manifest |= {"command": " ".join([name, *sys.argv[1:]])}
+        commit, program = None, Path(sys.argv[0])
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            words, here = ["git", "rev-parse", "HEAD"], Path(__file__).parent
+            commit = subprocess.run(words, cwd=here, capture_output=True, encoding="utf-8", timeout=5).stdout.strip() or None
+        manifest = {
+            "format_version": FORMAT,
+            "machine": machine(),
+            "packages": {name: version(name) for name in ("pushforward", "torch", "numpy", "safetensors")},
+            "commit": commit,
+            "seed": settings.seed,
+            "data": data.describe(),
+            "command": " ".join([program.parent.name if program.name == "__main__.py" else program.name, *sys.argv[1:]]),
+        }
         write_json(holding.folder / "spec.json", content)
         write_json(holding.folder / "manifest.json", manifest)
     return content
