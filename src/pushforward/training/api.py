@@ -154,9 +154,6 @@ def budget_in(options: BudgetOptions) -> Budget | None:
     return None if steps is samples is seconds is None else Budget(steps, samples, seconds)
 
 
-RecipeSettings = Mapping[str, Any]
-
-
 def prepare(
     recipe: RecipeLike, data: Dataset | str | Path, *, asked: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
 ) -> Trainer:
@@ -330,11 +327,6 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
 
 
 def _started_over(folder: Path, content: dict[str, Any], method: Method | None, plugins: Sequence[str | Path]) -> Recipe:
-    """The recipe of a run that was never saved, with the weights that it had at its start.
-
-    Raises:
-        CheckpointError: If they came from Python and are lost, or the run of ``init`` has changed since.
-    """
     if method is None and content.get("init") is not None:
         recipe = recipe_of(content)
         source = load(content["init"], checkpoint=step_name(content["init_step"]), plugins=plugins)
@@ -375,8 +367,8 @@ def student(
     *,
     calls: int = 1,
     data: Dataset | str | Path | None = None,
-    settings: RecipeSettings | None = None,
-    changes: RecipeSettings | None = None,
+    settings: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
     """The `Trainer` of a run's student; the other arguments are those of `distil`.
@@ -411,7 +403,7 @@ def student(
     return _learning_from(recipe, data, run, {**(changes or {}), **student_settings}, options)
 
 
-def _learning_from(recipe: Recipe, data: Dataset, run: Run, settings: RecipeSettings, options: FitOptions) -> Trainer:
+def _learning_from(recipe: Recipe, data: Dataset, run: Run, settings: Mapping[str, Any], options: FitOptions) -> Trainer:
     record = {name.replace("_", "-"): value for name, value in settings.items()}
     return prepare(recipe, data, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
 
@@ -420,8 +412,8 @@ def check_finish(
     teacher: Run,
     out: str | Path | None,
     overwrite: bool,
-    settings: RecipeSettings | None = None,
-    finish_settings: RecipeSettings | None = None,
+    settings: Mapping[str, Any] | None = None,
+    finish_settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Refuse, before a student is trained, settings with which it could not be finished.
 
@@ -448,7 +440,7 @@ def check_finish(
 
 
 def finisher(
-    run: Run, data: Dataset, budget: float, settings: RecipeSettings | None = None, **options: Unpack[FitOptions]
+    run: Run, data: Dataset, budget: float, settings: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
 ) -> Trainer:
     """The `Trainer` that finishes a student in ``budget`` seconds, in the folder beside it that ends in "-finished".
 
@@ -471,8 +463,8 @@ def distil(
     calls: int = 1,
     finish: float | None = None,
     data: Dataset | str | Path | None = None,
-    settings: RecipeSettings | None = None,
-    finish_settings: RecipeSettings | None = None,
+    settings: Mapping[str, Any] | None = None,
+    finish_settings: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Run:
     """Distil a run that samples in many network calls into one that samples in one call, or a few.

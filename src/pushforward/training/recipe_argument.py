@@ -229,11 +229,6 @@ def with_frozen(
 
 
 def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
-    """The part of a run that an argument is annotated as.
-
-    Raises:
-        UsageError: If the run has none, or it is for other data.
-    """
     kinds = recipes.words_of(annotation)
     if "Autoencoder" in kinds:
         part: Any = run.method.autoencoder() if isinstance(run.method, HasAutoencoder) else None

@@ -274,11 +274,6 @@ def _named(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _sizes(folder: Path, listed: Iterable[str]) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    """Shape and type of each whole tensor, from the files' headers, after these have been checked.
-
-    Raises:
-        CheckpointError: If a file is not listed, a header is damaged, or parts of a tensor leave gaps, overlap or differ in type.
-    """
     from torch.distributed.checkpoint import HuggingFaceStorageReader
 
     if unknown := {path.name for path in folder.glob("*.safetensors")} - set(listed):

@@ -210,7 +210,7 @@ class Group(Processes):
         return sums
 
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Add up gradients; those of sharded weights are added up as they are computed, and their whole weights are dropped."""
+        # those of sharded weights are added up as they are computed, and their whole weights are dropped
         for network in self._networks:
             network.reshard()
         _add([p.grad for p in parameters if p.grad is not None and not hasattr(p, "device_mesh")])

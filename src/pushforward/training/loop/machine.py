@@ -24,9 +24,12 @@ from pushforward.training.checkpoint.contents import write_json
 
 def machine() -> dict[str, Any]:
     """The machine and the software of a run."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    names = (line.split(":", 1)[1] for line in lines if line.startswith("model name"))
     return {
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": next(map(str.strip, names), platform.processor()),
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "threads wait": environment.report(),
@@ -41,14 +44,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 @functools.cache
@@ -164,16 +159,6 @@ FORMAT = 1
 FILE = "threads.json"
 ROUNDS = 5  # steps timed with each number of threads, after one that is not counted
 MARGIN = 0.9  # another number of threads is taken only where its steps take less than this share of the time
-
-
-@contextlib.contextmanager
-def threads_kept() -> Iterator[None]:
-    """Give torch its number of threads back at the end."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Threads:

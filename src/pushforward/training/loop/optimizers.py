@@ -46,9 +46,9 @@ class Player:
         self.module, self.name = module, name
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.lr, self.clip = float(training.of(name, "lr")), training.of(name, "clip")
-        dense = (part.weight for part in module.modules() if isinstance(part, nn.Conv2d) and part.groups == 1)
-        kernels = (w for w in dense if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST)
-        wide = {id(kernel) for kernel in kernels if training.of(name, "optimizer") == "muon"}
+        modules = module.modules() if training.of(name, "optimizer") == "muon" else ()
+        kernels = [part.weight for part in modules if isinstance(part, nn.Conv2d) and part.groups == 1]
+        wide = {id(w) for w in kernels if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST}
         if wide and any(hasattr(p, "device_mesh") for p in self.parameters):
             raise UsageError("Muon moves whole matrices, and these weights are sharded: train with `optimizer=adamw`.")
         by_muon = [i for i, p in enumerate(self.parameters) if id(p) in wide]
@@ -113,15 +113,11 @@ class Player:
                 states |= {f"{self.name}/{numbers[at]}/{kind}": value for kind, value in kinds.items()}
         return states
 
-    def state_bytes(self, whole: bool = False) -> int:
-        """Bytes of the optimisers' states once they have made a step: two averages of AdamW, one of Muon.
-
-        Args:
-            whole: Of all processes together, where weights are sharded.
-        """
-        sizes = [p.numel() if whole else local(p).numel() for p in self.parameters]
-        averages = lambda optimizer: 2 if isinstance(optimizer, torch.optim.AdamW) else 1  # noqa: E731
-        return sum(4 * averages(optimizer) * sizes[i] for optimizer, numbers in self._optimizers for i in numbers)
+    def state_bytes(self) -> int:
+        """Bytes of the optimisers' states once they have made a step: two averages of AdamW, one of Muon."""
+        sizes = [4 * local(p).numel() for p in self.parameters]
+        averages = [(2 if isinstance(optimizer, torch.optim.AdamW) else 1, numbers) for optimizer, numbers in self._optimizers]
+        return sum(count * sizes[i] for count, numbers in averages for i in numbers)
 
     def empty(self, sizes: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, Tensor]:
         """Tensors without content for the states of these names, shapes and types, each laid out as its parameter is."""

@@ -40,7 +40,6 @@ from pushforward.training.loop.machine import (
     seed_generators,
     set_generator_state,
     synchronize,
-    threads_kept,
     version,
 )
 from pushforward.training.loop.model_setup import Store, check_fit, sampler_of
@@ -370,8 +369,9 @@ class Trainer:
             OutOfMemory: If memory does not suffice for a step.
             CheckpointError: If the disk refuses, or another training has taken the folder since this one was closed.
         """
+        threads = torch.get_num_threads()
         try:
-            with self.processes.phase("training"), threads_kept(), generators_kept(self.device):
+            with self.processes.phase("training"), generators_kept(self.device):
                 self.holding.reopen()
                 if not self.saved:
                     self.save()  # a kill before the first step loses nothing
@@ -417,6 +417,8 @@ class Trainer:
         except BaseException as error:
             self.close("failed" if isinstance(error, Exception) else "stopped")
             raise
+        finally:
+            torch.set_num_threads(threads)
 
     def _stopping(self) -> bool:
         return self.processes.agreed(bool(self.stop))

@@ -294,7 +294,6 @@ class HasTargets(Protocol):
 
     def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
         """The target of the mean velocity from t to s at (x_t, t, s); the velocity where s = t."""
-        ...
 
 
 class Jumps(Observer):
