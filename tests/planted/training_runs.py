@@ -133,7 +133,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("observer.row(row, again=True)", "pass", "observers"),
         ("cut(self.path, step)", "pass", "kills"),
         ('if row["step"] <= step', "if True", "damaged_runs training"),
-        ("write_text(path, remaining)", "path.write_text(remaining)", "interrupted"),
+        ("temporary.write_text(remaining, encoding", "path.write_text(remaining, encoding", "interrupted"),
     ],
     "training/runs/provenance.py": [
         ('if content["fingerprint"] != dataset.fingerprint:', "if False:", "damaged_runs cli_compare"),

@@ -96,7 +96,6 @@ class Pace:
             del self._marks[0]
 
     def words(self) -> str:
-        """Training examples per second and the time left, each after two blanks; empty after a single step."""
         seconds, samples, done = (new - old for new, old in zip(self._newest, self._marks[0], strict=True))
         if seconds <= 0 or done <= 0:
             return ""

@@ -131,7 +131,6 @@ class Step:
 
     @property
     def index(self) -> slice:
-        """The examples of each batch that this process computes."""
         return slice(self.parts[0].start, self.parts[-1].stop)
 
     def __call__(self, batch: Batch, clock: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -304,12 +304,10 @@ class Watch:
 
     @property
     def suspect(self) -> bool:
-        """Whether a divergence may have begun, so that the present weights should not take the place of earlier ones."""
         return self._wrong.get("divergence", (None, 0))[0] is not None
 
     @property
     def passed(self) -> int:
-        """The last step at which samples had the variety of the start; 0 before the first check."""
         return int(self._past["variety"].get("passed", 0))
 
     def read(self, row: Mapping[str, Any]) -> list[Alarm]:

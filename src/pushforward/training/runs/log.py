@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pushforward.errors import CheckpointError
 from pushforward.files import disk, opened
 from pushforward.numbers import count
-from pushforward.training.checkpoint.contents import flush, write_text
+from pushforward.training.checkpoint.contents import appearing, flush
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,8 @@ def cut(path: Path, step: int) -> None:
     text = _text(path)
     remaining = "".join(f"{line}\n" for line, row in _rows(text) if row["step"] <= step)
     if remaining != text:
-        write_text(path, remaining)
+        with appearing(path) as temporary:
+            temporary.write_text(remaining, encoding="utf-8")
 
 
 def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

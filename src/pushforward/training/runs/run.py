@@ -327,7 +327,6 @@ class Run:
 
     @property
     def learned(self) -> Learned:
-        """The grids and tables that were learned for it: ``run.learned.read("grids")``."""
         return Learned(self.folder, self.weights, self.state["step"])
 
     @cached_property
