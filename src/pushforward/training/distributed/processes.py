@@ -176,7 +176,6 @@ class Group(Processes):
 
     @cached_property
     def saving(self) -> Group:  # type: ignore[override]
-        """The same processes by a group of its own, so that a thread can write while the main one trains."""
         beside = copy.copy(self)
         beside.control = self._gloo()
         return beside

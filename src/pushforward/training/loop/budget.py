@@ -217,8 +217,7 @@ class Clock:
 
         The pace is that of the latest steps, over as much time as is left, without the excess of slow steps.
         """
-        limit = self.budget.seconds
-        assert limit is not None
+        limit = self.budget.seconds or 0.0
         left = limit - self.seconds
         since = self._paced - max(left, limit / CHECKS)
         step, paced = next(

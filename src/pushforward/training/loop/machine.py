@@ -114,12 +114,6 @@ def free_memory() -> int | None:
     return min(machine, most - taken)
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait for pending computations of an accelerator, for timings; nothing on the CPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
 @contextlib.contextmanager
 def generators_kept(device: torch.device) -> Iterator[None]:
     """Within this context torch's generators may be seeded: those of the CPU and of ``device`` are put back at its end."""
@@ -155,7 +149,6 @@ def set_generator_state(state: tuple[torch.Tensor, ...], device: torch.device) -
         torch.cuda.set_rng_state(state[1], device)
 
 
-FORMAT = 1
 FILE = "threads.json"
 ROUNDS = 5  # steps timed with each number of threads, after one that is not counted
 MARGIN = 0.9  # another number of threads is taken only where its steps take less than this share of the time
@@ -216,7 +209,7 @@ class Threads:
             present, best = last["threads"][0], min(times, key=times.__getitem__)
             self._begin(step, [best if times[best] < MARGIN * times[present] else present])
         if self.writes and not self._written:
-            write_json(self.path, {"format_version": FORMAT, "stages": self.stages})
+            write_json(self.path, {"format_version": 1, "stages": self.stages})
             self._written = True
         torch.set_num_threads(self.at(step))
 

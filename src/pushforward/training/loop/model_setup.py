@@ -77,7 +77,6 @@ def close(values: Sequence[float], others: Sequence[float], std: Sequence[float]
 
 CHUNK = 500  # examples prepared at a time
 CACHE = "cache"  # the folder, within a run's, of what is computed once
-FORMAT = 1
 SHARE = 0.25  # the share of a budget in seconds that trajectories may take; then training goes on with those that are there
 
 _last: tuple[tuple[Any, str], dict[str, Tensor]] | None = None
@@ -294,7 +293,7 @@ class Store:
                 self._finished = budget.seconds is not None and self.seconds >= SHARE * budget.seconds
             if self.writes:
                 content = {"parts": self._hashes, "seconds": self.seconds, "finished": self._finished}
-                write_json(self.folder / "index.json", {"format_version": FORMAT, **content})
+                write_json(self.folder / "index.json", {"format_version": 1, **content})
             words = f"{index.stop:,}/{trajectories.count:,} trajectories of the teacher  {duration(self.seconds)}"
             watcher.preparing(name, index.stop / trajectories.count, words)
         return budget.after(self.seconds)

@@ -39,7 +39,6 @@ from pushforward.training.loop.machine import (
     lacks_memory,
     seed_generators,
     set_generator_state,
-    synchronize,
     version,
 )
 from pushforward.training.loop.model_setup import Store, check_fit, sampler_of
@@ -381,17 +380,25 @@ class Trainer:
                     before, started = self.clock.progress, time.perf_counter()
                     self.threads.before(self.clock.step)
                     losses, health = self.step()
-                    synchronize(self.device)
+                    if self.device.type == "cuda":
+                        torch.cuda.synchronize()
                     elapsed = time.perf_counter() - started
                     elapsed, stop, self.saver.refused = self.processes.together(elapsed, self.stop, self.saver.failed)
                     self.stop = stop or self.stop
                     self.threads.after(self.clock.step, elapsed)
                     stage = self.clock.tick(elapsed)
-                    at = self.clock.step, before, self.clock.progress
-                    now = Moment(self.folder, *at, self.method, self.average.method, self.data, self.holding.writes)
+                    now = Moment(
+                        folder=self.folder,
+                        step=self.clock.step,
+                        before=before,
+                        progress=self.clock.progress,
+                        method=self.method,
+                        average=self.average.method,
+                        data=self.data,
+                        writes=self.holding.writes,
+                    )
                     health |= measures(self._due(now, late=False), now, self.processes)
-                    where = {"step": self.clock.step, "samples": self.samples, "seconds": self.clock.seconds}
-                    self.journal.add(where, losses, health)
+                    self.journal.add(self.clock.step, self.samples, self.clock.seconds, losses, health)
                     if self.journal.full or players_in(health) or any(o.decides and o.due(now) for o in self.observers):
                         self._flush()
                     self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)

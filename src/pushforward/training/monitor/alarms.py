@@ -157,16 +157,17 @@ def _divergence(step: int, health: Health, past: Past) -> Look | None:
     return Look("away" if away else None, gap, GAP, f"{said}, after steps above {GAP:,.0f}", "raise gamma, or lower lr")
 
 
-def _units(health: Health) -> tuple[float, float, float | None] | None:
+def _units(health: Health) -> tuple[float, float, float | None, str] | None:
     active, units = health.get("active_units"), health.get("units")
-    return None if active is None or not units else (active, units, health.get("beta"))
+    if active is None or not units:
+        return None
+    return active, units, health.get("beta"), f"{active:.0f} of {units:.0f} units of the code are active"
 
 
 def _posterior(step: int, health: Health, past: Past) -> Look | None:
     if (code := _units(health)) is None:
         return None
-    active, units, beta = code
-    said = f"{active:.0f} of {units:.0f} units of the code are active"
+    active, units, beta, said = code
     if beta is None:  # an autoencoder for latents
         advice = "lower divergence, or lr"
     elif beta == 0:
@@ -183,8 +184,7 @@ def _posterior(step: int, health: Health, past: Past) -> Look | None:
 def _regularised(step: int, health: Health, past: Past) -> Look | None:
     if (code := _units(health)) is None:
         return None
-    active, units, beta = code
-    said = f"{active:.0f} of {units:.0f} units of the code are active"
+    active, units, beta, said = code
     down = beta is not None and beta > 1 and SILENT * units + SLACK < active < HELD_DOWN * units
     sentence = f"the code is over-regularised: at beta {beta or 0:g} {said}"
     return _look(down, active, HELD_DOWN * units, sentence, "lower beta towards 1", f"the code is in use again: {said}")

@@ -20,14 +20,13 @@ from pushforward.solvers import Solver
 from pushforward.training.checkpoint.contents import write_json
 from pushforward.transports import Flow, Transport, has_steps, inner_of
 
-Entry = dict[str, Any]
 FIELDS = {"grids": ("steps", "solver", "times"), "tables": ("steps", "solver", "guidance", "table")}
 """The fields of every entry, by the name of its file; the last is the result, the others its key."""
 GRIDS, TABLES = FIELDS
 FORMAT = 4
 
 
-def _key(kind: str, entry: Entry) -> tuple[Any, ...]:
+def _key(kind: str, entry: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(entry[field] for field in FIELDS[kind][:-1])
 
 
@@ -45,7 +44,7 @@ class Learned:
     weights: str
     step: int
 
-    def read(self, kind: str) -> list[Entry]:
+    def read(self, kind: str) -> list[dict[str, Any]]:
         path = self.folder / f"{kind}.json"
         if not path.is_file():
             return []
@@ -60,13 +59,13 @@ class Learned:
         path = self.folder / f"{kind}.json"
         return CheckpointError(f"{path} is damaged: it holds no learned {kind}. Delete it and run pushforward tune again.")
 
-    def entry(self, kind: str, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> Entry | None:
+    def entry(self, kind: str, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
         """The entry that was learned for so many steps of a solver and a guidance: for these weights, else for others."""
         wanted = (steps, spec.describe(solver), spec.describe(dict(guidance or {})))[: len(FIELDS[kind]) - 1]
         entries = [entry for entry in self.read(kind) if _key(kind, entry) == wanted]
         return next((entry for entry in entries if self.fits(entry)), entries[-1] if entries else None)
 
-    def fits(self, entry: Entry | None) -> bool:
+    def fits(self, entry: dict[str, Any] | None) -> bool:
         return entry is not None and entry.get("weights") == self.weights
 
     def stale(self, transport: Transport, given: Mapping[str, Any]) -> list[str]:
@@ -98,7 +97,7 @@ class Learned:
             raise UsageError(sentences[0])
         return sentences
 
-    def store(self, kind: str, entry: Entry) -> None:
+    def store(self, kind: str, entry: dict[str, Any]) -> None:
         entry = {"checkpoint_step": self.step, **entry, "weights": self.weights}
         others = [other for other in self.read(kind) if not (_key(kind, other) == _key(kind, entry) and self.fits(other))]
         content = {"format_version": FORMAT, kind: sorted([*others, entry], key=itemgetter("steps"))}

@@ -257,8 +257,9 @@ class Journal:
     def full(self) -> bool:
         return len(self.held) >= FLUSH
 
-    def add(self, at: Mapping[str, Any], losses: Mapping[str, Tensor], health: Mapping[str, Any]) -> None:
-        self.held.append({**at, "loss": dict(losses), **({"health": dict(health)} if health else {})})
+    def add(self, step: int, samples: int, seconds: float, losses: Mapping[str, Tensor], health: Mapping[str, Any]) -> None:
+        row = {"step": step, "samples": samples, "seconds": seconds, "loss": dict(losses)}
+        self.held.append(row | ({"health": dict(health)} if health else {}))
 
     def flush(self, last: bool = False) -> Problem | None:
         """Write the rows that are held; ``last`` where no step follows.
