@@ -231,7 +231,7 @@ def prune(final: Path, keep: int = 2, after: int | None = None, held: Container[
 
 
 def _remove(folder: Path) -> None:
-    """It loses its name first, so that half of one never counts; `clean_up` removes what could not go."""
+    # it loses its name first, so that half of one never counts; `clean_up` removes what could not go
     gone = folder.with_name(f".tmp-{folder.name}-gone-{os.getpid()}")
     with contextlib.suppress(OSError):
         os.rename(folder, gone)
