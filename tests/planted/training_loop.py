@@ -138,7 +138,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "saving",
         ),
         (" or self.done or stop))", "))", "saving"),
-        ("self.journal.skips.last == self.clock.step or", "False or", "skipping"),
+        ("self.journal.skips.last == self.clock.step and", "False and", "skipping"),
     ],
     "training/monitor/alarms.py": [
         ("accuracy <= CHANCE", "accuracy >= CHANCE", "alarms"),

@@ -409,7 +409,8 @@ class Trainer:
                         go_back(self)
                     elif good or stage or stays or self.saver.due(self):
                         self._flush()  # not after a skipped step, nor while a gap runs away
-                        suspect = self.journal.skips.last == self.clock.step or any(o.suspect for o in self.observers)
+                        skipped = self.journal.skips.last == self.clock.step and stage is None
+                        suspect = skipped or any(observer.suspect for observer in self.observers)
                         if good or not suspect:
                             self.save(beside=not (good or stage or stays or self.done or stop))
                     if late := self._due(now, late=True):
