@@ -19,7 +19,7 @@ from ring import N, floor, measured
 
 import pushforward as pf
 from pushforward.evaluation import Judge
-from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.loop.machine import seeded
 
 ORIGINAL: dict[str, Any] = {"loss": "non_saturating", "penalty": "none", "sign_codes": 0, "fourier_features": 0}
 ROWS: dict[str, dict[str, Any]] = {

@@ -31,7 +31,7 @@ from pushforward.evaluation import Judge
 from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
 from pushforward.pictures import grid_picture
 from pushforward.training.api import student
-from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.recipe_argument import with_frozen
 
 NAMES = ["frechet", "kid", "coverage", "recall", "near_copies"]
 MODELS = ["teacher", "student", "finished", "meanflow"]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
         "steps_per_second": trainer.clock.step / trainer.clock.seconds,
         "samples_per_second": trainer.samples / trainer.clock.seconds,
         "kept_per_training_sample_mb": kept_for_gradients(trainer, few, now) / len(few.x) / 2**20,
-        "peak_memory_mb": trainer.saver.peak / 2**20,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 

@@ -32,7 +32,7 @@ from pushforward.networks import MLP
 from pushforward.paths import Independent, Source, Stratified, Uniform
 from pushforward.recipes import Recipe, Training
 from pushforward.solvers import Heun
-from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports import Flow
 
 PUBLISHED = {"checkerboard": "KL .458 (one call), .352 (four)", "c2ot": "W2^2 .072 (one step), .050 (adaptive)"}

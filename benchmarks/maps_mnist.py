@@ -22,7 +22,7 @@ import torch
 import pushforward as pf
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.evaluation import Judge
-from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.recipe_argument import with_frozen
 
 STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "stored": ("distil", {}),

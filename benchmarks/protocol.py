@@ -38,11 +38,10 @@ from pushforward.evaluation.intervals import deviation
 from pushforward.files import replacing
 from pushforward.training import Run, Trainer
 from pushforward.training.api import prepare, reopen
-from pushforward.training.loop.finalize import salvaged
-from pushforward.training.loop.torch_generators import seeded
-from pushforward.training.monitor.machine import machine
+from pushforward.training.loop.machine import machine, seeded
+from pushforward.training.loop.trainer import salvaged
 from pushforward.training.runs.log import read
-from pushforward.training.runs.spec import digest
+from pushforward.training.runs.run import digest
 
 RESULTS = Path(__file__).parent / "results"
 BEFORE = "8eb11c4"

@@ -39,9 +39,8 @@ from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.testing.interruptions import DEATH, Disk, Stopped, damage, train_on
 from pushforward.training import Silent
 from pushforward.training.api import prepare
-from pushforward.training.checkpoint.contents import save
-from pushforward.training.checkpoint.integrity import latest, read_state
-from pushforward.training.checkpoint.stored import load
+from pushforward.training.checkpoint.contents import latest, read_state, save
+from pushforward.training.checkpoint.tensors import load
 
 STEPS, EVERY = 4, 2
 Row = dict[str, Any]

@@ -25,7 +25,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.methods import Penalties
 from pushforward.metrics.modes import count_modes
-from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.loop.machine import seeded
 
 N, PARTS, SHOWN = 25_000, 10, 4_000
 NAMES = ["bridges", "spread", "kl", "high_quality"]

@@ -25,7 +25,7 @@ import pushforward as pf
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 from pushforward.training import Trainer
-from pushforward.training.loop.finalize import salvaged
+from pushforward.training.loop.trainer import salvaged
 
 NAMES = ["stacked_modes", "stacked_kl"]
 PUBLISHED = [

@@ -31,7 +31,7 @@ import torch
 import pushforward as pf
 from pushforward import runtime
 from pushforward.training.api import prepare
-from pushforward.training.loop.threads import ROUNDS
+from pushforward.training.loop.machine import ROUNDS
 
 CORES = len(os.sched_getaffinity(0))
 MEASURING = (ROUNDS + 1) * len({CORES, max(1, CORES // 2), 1})

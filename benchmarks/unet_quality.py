@@ -26,7 +26,7 @@ import pushforward as pf
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.evaluation import Judge, train_in_turns
 from pushforward.training.api import prepare
-from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.loop.machine import seeded
 
 NAMES = ["frechet", "kid", "coverage", "density"]
 

@@ -33,7 +33,7 @@ from pushforward.denoisers.denoiser import network_precision
 from pushforward.evaluation.model_metrics import coded_bits
 from pushforward.networks import Decoder, Encoder
 from pushforward.training import Trainer
-from pushforward.training.monitor.machine import machine
+from pushforward.training.loop.machine import machine
 
 WATCHED, FEW = 2_000, 200
 """Training digits and codes of the curve."""

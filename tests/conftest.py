@@ -23,7 +23,7 @@ gc.disable()  # until all tests are collected: what is imported stays
 TRACED = {False: (256, 8), True: (1000, 16)}
 """Examples and steps of trajectories: the usual examples in a quarter of the steps."""
 QUICK = {
-    "training.monitor.standard_callbacks": {"PICTURES": (), "SAMPLES": {False: 4, True: 100}},
+    "training.monitor.standard_callbacks": {"PICTURES": (), "DRAWN": {False: 4, True: 100}},
     "extractors.classifier": {"SEEN": 2000},
     "evaluation.scores": {"REDRAWS": 3},
     "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},

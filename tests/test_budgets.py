@@ -1,21 +1,18 @@
 """Budgets in seconds, on a simulated clock: where training ends, how the rate moves, and what a resumed run repeats."""
 
 import functools
-import json
 import math
 import random
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Budget, Silent
 from pushforward.training.api import prepare, reopen
-from pushforward.training.loop.budget import SETTLE, Clock, Stage
-from pushforward.training.loop.time_budget import stages_of, write_stages
+from pushforward.training.checkpoint import latest, load
+from pushforward.training.loop.budget import SETTLE, Clock
 
 STEPS = [(60.0, 1.0), (75.0, 0.11), (600.0, 0.2)]
 """Budgets and seconds a step at the start."""
@@ -90,26 +87,13 @@ def test_a_suspended_machine_neither_ends_training_early_nor_drops_the_rate(at, 
     assert rate[-1] <= 0.01 + fall
 
 
-@pytest.mark.parametrize("speed", SPEEDS)
-def test_a_finished_training_is_repeated_to_its_end_at_any_speed(speed):
-    clock, _ = simulate(60.0, 0.3, SPEEDS[speed])
-    settled = clock.stages[0].step
-    again = Clock(Budget(seconds=60.0), 1)
-    again.step, again.seconds = settled, SETTLE * 60
-    again.replay(clock.stages)
-    while not again.done:
-        assert again.tick(0.9) is None
-    assert again.step == clock.step
-
-
 def test_a_run_of_steps_that_is_extended_by_seconds_has_warmed_up():
     """A steps budget notes no share of seconds; the rate would creep up from a fifth of its value."""
     clock = Clock(Budget(seconds=80.0), 1)
-    clock.step, clock.seconds = 20, 20.0
-    clock.warm(0.0)
+    clock.restore({"step": 20, "seconds": 20.0}, [])
     assert clock.rate(100, 1 / 3, 0.01) == 1
     new = Clock(Budget(seconds=80.0), 1)
-    new.warm(0.0)
+    new.restore({"step": 0, "seconds": 0.0}, [])
     assert new.warmed == 0
 
 
@@ -155,7 +139,7 @@ def trained(out, seconds_of, seconds=slower, kill=None):
 
 
 def stages(folder):
-    return json.loads((folder / "stages.json").read_text())["stages"]
+    return load(latest(folder / "checkpoints")).state["stages"]
 
 
 def losses(folder):
@@ -165,9 +149,9 @@ def losses(folder):
 def test_a_kill_after_any_stage_repeats_what_was_recorded(tmp_path, seconds_of):
     """The resumed process is 2 % slower, so that forecasts made again would differ, and none need be corrected."""
     whole = trained(tmp_path / "whole", seconds_of)
-    *recorded, end = stages(tmp_path / "whole")
+    recorded = stages(tmp_path / "whole")
     assert len(recorded) > 2
-    assert end["step"] == end["total"] == whole.clock.step
+    assert recorded[-1]["total"] == whole.clock.step
     assert whole.clock.seconds == pytest.approx(60, rel=0.03)
     for number in (1, 2, len(recorded)):
         out = tmp_path / str(number)
@@ -189,24 +173,3 @@ def test_the_step_at_which_steps_are_fixed_is_saved(tmp_path, seconds_of):
     first = stages(tmp_path / "run")[0]["step"]
     assert first == 134
     assert reopen(tmp_path / "run", data=space_data((2,), labels=False)).clock.step == first
-
-
-def test_stages_of_a_training_that_was_given_up_are_not_repeated(tmp_path, seconds_of):
-    trained(tmp_path / "run", seconds_of)
-    path, older = tmp_path / "run" / "stages.json", stages(tmp_path / "run")
-    older[0]["total"] += 5
-    path.write_text(json.dumps({"format_version": 1, "stages": [*older, {"step": 10**6, "progress": 1.0, "total": 10**6}]}))
-    trainer = reopen(tmp_path / "run", data=space_data((2,), labels=False))
-    assert trainer.done
-    trainer.close()
-    path.write_text('{"stages": [{"steps": 4}]}')
-    with pytest.raises(CheckpointError, match=r"stages.json or the newest checkpoint is damaged"):
-        reopen(tmp_path / "run", data=space_data((2,), labels=False))
-
-
-def test_a_checkpoint_repeats_the_later_stages_of_its_own_training_alone(tmp_path):
-    first, second, other = Stage(10, 0.2, 50), Stage(30, 0.6, 48), Stage(9, 0.2, 60)
-    state = {"stages": [asdict(first)], "total": 50}
-    for recorded, repeated in (([first, second], [first, second]), ([other, second], [first]), ([], [first])):
-        write_stages(tmp_path, recorded)
-        assert stages_of(tmp_path, state) == repeated

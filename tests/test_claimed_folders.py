@@ -13,7 +13,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare
 from pushforward.training.runs import folder as folders
-from pushforward.training.runs import run_lock
+from pushforward.training.runs import folder as run_lock
 
 DATA = space_data((2,), labels=False)
 TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16", "--steps", "1"]

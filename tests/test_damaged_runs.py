@@ -12,7 +12,7 @@ import pushforward as pf
 from pushforward.errors import CheckpointError, DataError
 from pushforward.testing import space_data
 from pushforward.training.api import reopen
-from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.contents import latest
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch)
     """By its hash; and, where a checkpoint holds none, without a bug's traceback if it cannot be read."""
     if not hashed:
         monkeypatch.setattr("pushforward.training.runs.run.check_spec", lambda *_: None)
-        monkeypatch.setattr("pushforward.training.runs.resumption.check_spec", lambda *_: None)
+        monkeypatch.setattr("pushforward.training.api.check_spec", lambda *_: None)
     folder, data = run_folder(tmp_path)
     spec = json.loads((folder / "spec.json").read_text())
     change(spec)

@@ -25,7 +25,7 @@ from pushforward.testing import assert_same, final_state, space_data
 from pushforward.testing.models import teachers_for
 from pushforward.training import in_latent
 from pushforward.training.api import prepare, reopen
-from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports import Flow
 
 # Students

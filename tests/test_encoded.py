@@ -13,7 +13,7 @@ from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.runs import precompute as preparing
+from pushforward.training.loop import model_setup as preparing
 from pushforward.transports import Autoencoder, Flow, Latent
 
 SHAPES = [(1, 8, 8), (3, 13, 21), (4, 16, 16), (2, 5, 3)]

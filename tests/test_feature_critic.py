@@ -14,7 +14,7 @@ from pushforward.networks.pretrained import FeatureHeads
 from pushforward.paths import Linear
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.recipe_argument import with_frozen
 
 DATA = space_data((1, 8, 8), labels=True)
 NET = {"widths": (16, 32), "blocks": 1, "heads": 2}

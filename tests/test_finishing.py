@@ -18,7 +18,7 @@ from pushforward.methods.adversarial import Game, differences, slope
 from pushforward.methods.flow_map import starts
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare
-from pushforward.training.frozen_recipes import in_latent, with_frozen
+from pushforward.training.recipe_argument import in_latent, with_frozen
 
 
 def now(rows, step=0, progress=0.0):

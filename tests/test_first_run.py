@@ -117,7 +117,7 @@ def test_one_label_at_a_time_and_no_picture_of_three_columns(tmp_path):
 
 
 def test_unfinished_runs_say_how_far_they_are(tmp_path):
-    from pushforward.training.checkpoint.integrity import unfinished
+    from pushforward.training.checkpoint.contents import unfinished
 
     for state, budget, words in (
         ({"step": 26, "total": 200, "seconds": 1.0}, {}, "26 of 200 steps"),
@@ -135,7 +135,7 @@ def test_a_signal_after_the_last_step_changes_nothing(monkeypatch):
 
     import pushforward.evaluation.cost  # noqa: F401 - imported only under the patch below, it would keep it
     from pushforward.cli import training as loop
-    from pushforward.training.loop import finalize as ending
+    from pushforward.training.loop import trainer as ending
 
     class Done:
         folder, content, done, stop = "runs/a", {}, True, False

@@ -16,9 +16,9 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Freezing
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import with_frozen
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
-from pushforward.training.loop.ema import Average
+from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.tensors import load
+from pushforward.training.loop.optimizers import Average
 
 FILE = str(Path(__file__).parent / "distilled.py")
 TRAIN = ["train", FILE, "--data", "moons", "--size", "tiny", "--steps", "4"]

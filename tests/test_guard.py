@@ -21,7 +21,7 @@ from pushforward.training import Silent
 from pushforward.training.api import reopen
 from pushforward.training.loop.callbacks import Moment
 from pushforward.training.monitor.alarms import alarms
-from pushforward.training.monitor.diversity_monitor import Variety
+from pushforward.training.monitor.health import Variety
 
 # The guard
 

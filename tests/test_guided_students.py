@@ -19,7 +19,7 @@ from pushforward.paths import VP, Linear
 from pushforward.recipes.students import student_of
 from pushforward.testing import space_data
 from pushforward.testing.models import teachers_for
-from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports.export import exported
 
 MEAN, VARIANCE = 0.8, 0.25

@@ -16,14 +16,15 @@ from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
 from pushforward.recipes import Recipe, Training
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
-from pushforward.training.checkpoint.tensors import gradient_norm
-from pushforward.training.loop import step as steps
-from pushforward.training.monitor import critic_landscape as landscape
+from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.tensors import gradient_norm, load
+from pushforward.training.loop import trainer as steps
+from pushforward.training.loop.trainer import joined
 from pushforward.training.monitor import health
+from pushforward.training.monitor import standard_callbacks as landscape
 from pushforward.training.monitor import standard_callbacks as observers
-from pushforward.training.monitor.health import FixedNoise, as_sampled, in_numbers, joined
+from pushforward.training.monitor.health import FixedNoise, as_sampled
+from pushforward.training.runs.log import in_numbers
 from pushforward.transports import Map
 
 # What is measured -------------------------------------------------------------------------------------------

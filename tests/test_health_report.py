@@ -13,7 +13,7 @@ from pushforward.report import Report
 from pushforward.report.findings import findings
 from pushforward.report.statistics import alarm_periods
 from pushforward.training.loop.budget import Budget, Clock
-from pushforward.training.loop.progress import Pace, Progress, duration
+from pushforward.training.loop.callbacks import Pace, Progress, duration
 from pushforward.training.monitor import health
 from pushforward.training.monitor import standard_callbacks as observers
 
@@ -147,7 +147,7 @@ def plain(monkeypatch):
 
     now, stream = [0.0], io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
-    monkeypatch.setattr("pushforward.training.loop.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("pushforward.training.loop.callbacks.time.monotonic", lambda: now[0])
     return Clock, now, stream, Progress(interval=10.0)
 
 

@@ -15,7 +15,7 @@ from pushforward import files
 from pushforward.errors import CheckpointError, DataError
 from pushforward.spec import misfit
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.checkpoint import shards
+from pushforward.training.checkpoint import tensors as shards
 from pushforward.training.runs import folder as folders
 from pushforward.training.runs import provenance
 from pushforward.training.runs.provenance import data_of_run
@@ -121,7 +121,7 @@ def test_parts_of_a_sharded_checkpoint_fill_its_tensors(tmp_path):
                 "method/w": torch.full((count, 3), float(number), dtype=others.get("dtype", torch.float32) if number else None)
             }
             save_file(content, tmp_path / f"shard-0000{number}.safetensors", {"DCP_SHARDING_INFO": json.dumps(place)})
-        return shards.read(tmp_path, [f"shard-0000{number}.safetensors" for number in (0, 1)])
+        return shards.read_shards(tmp_path, [f"shard-0000{number}.safetensors" for number in (0, 1)])
 
     assert written([2, 0])["method"]["w"].tolist() == [[0.0] * 3] * 2 + [[1.0] * 3] * 2
     assert written([2, 0], rows=0)["method"]["w"].shape == (2, 3), "a process may have no rows"
@@ -133,9 +133,9 @@ def test_parts_of_a_sharded_checkpoint_fill_its_tensors(tmp_path):
             written(**case)
     (tmp_path / "shard-00001.safetensors").write_bytes(b"0" * 40)
     with pytest.raises(CheckpointError, match="cannot be read as tensors"):
-        shards.read(tmp_path, ["shard-00000.safetensors", "shard-00001.safetensors"])
+        shards.read_shards(tmp_path, ["shard-00000.safetensors", "shard-00001.safetensors"])
     with pytest.raises(CheckpointError, match=r"shard-00001\.safetensors is no file of it"):
-        shards.read(tmp_path, ["shard-00000.safetensors"])
+        shards.read_shards(tmp_path, ["shard-00000.safetensors"])
 
 
 class Part:

@@ -8,10 +8,10 @@ import pytest
 import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import options as settings
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import contents
-from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint import saver as settings
+from pushforward.training.checkpoint.contents import latest
 from pushforward.training.runs import folder as folders
 from pushforward.training.runs import log
 

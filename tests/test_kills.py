@@ -12,7 +12,7 @@ from programs import forking
 import pushforward as pf
 from pushforward.registries import RECIPES
 from pushforward.testing.interruptions import KINDS
-from pushforward.training.checkpoint.digest import state_digest
+from pushforward.training.checkpoint.tensors import state_digest
 
 SEED = 21
 SLOW = ("autoencoder", "dmd", "finish", "gan")

@@ -23,10 +23,11 @@ from pushforward.report.findings import findings
 from pushforward.report.ladder import table
 from pushforward.report.text import text as as_text
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.frozen_recipes import with_frozen
-from pushforward.training.monitor import flow_map_monitor as map_health
+from pushforward.training.monitor import health as map_health
 from pushforward.training.monitor import standard_callbacks as observers
-from pushforward.training.runs.learned_solvers import by_default, described_sampler
+from pushforward.training.recipe_argument import with_frozen
+from pushforward.training.runs.learned_solvers import described_sampler
+from pushforward.training.runs.run import by_default
 
 # What is measured
 

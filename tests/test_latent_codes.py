@@ -12,9 +12,9 @@ import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.testing import space_data
 from pushforward.training.api import prepare
-from pushforward.training.frozen_recipes import code_space
-from pushforward.training.monitor.health import FixedNoise
-from pushforward.training.runs.precompute import prepared
+from pushforward.training.loop.model_setup import prepared
+from pushforward.training.monitor.health import FixedNoise, sampled
+from pushforward.training.recipe_argument import code_space
 
 
 def test_the_codes_units_are_measured_with_the_posteriors_spread():
@@ -93,11 +93,11 @@ def test_health_reads_samples_in_the_autoencoder_s_units():
     autoencoder = pf.recipes.vae(double, "tiny").method.autoencoder()
     method = pf.in_latent("gan", data, autoencoder, "tiny").method
     fixed = FixedNoise(data, 64)
-    fixed._prepare(method)
+    fixed.of(method)
     transport = method.transport()
     with torch.no_grad():
         wanted = double.to_data(transport(fixed._starts[0][:5], None))
-    torch.testing.assert_close(fixed._samples(method)[:5], wanted, rtol=0, atol=1e-4)
+    torch.testing.assert_close(sampled(method.transport(), *fixed._starts)[:5], wanted, rtol=0, atol=1e-4)
 
 
 def test_encoding_through_the_latent_space_and_back(tmp_path):

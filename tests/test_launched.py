@@ -16,8 +16,7 @@ from pushforward.runtime import Launch, launched
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.models import assert_same, final_state
 from pushforward.training.checkpoint.saver import stored_for
-from pushforward.training.distributed.process_group import check_devices
-from pushforward.training.distributed.processes import Processes
+from pushforward.training.distributed.processes import Processes, joined
 
 CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"
 
@@ -156,8 +155,8 @@ def test_no_example_is_repeated_or_left_out_where_the_number_of_processes_change
 
 def test_python_starts_no_processes():
     with pytest.raises(UsageError, match="under torchrun with 4 processes"):
-        check_devices(4)
-    check_devices(1)
+        joined(devices=4)
+    joined(devices=1)
     with pytest.raises(UsageError, match="this is one"):
         pf.fit(recipe_for("flow", DATA), DATA, steps=1, shard=True)
 

@@ -18,7 +18,7 @@ from pushforward.evaluation.models import check_model, unseen_warnings
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.recipe_argument import with_frozen
 from pushforward.training.runs.provenance import leaks, seen_by
 
 

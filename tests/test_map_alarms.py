@@ -18,13 +18,12 @@ from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc
 from pushforward.paths import Linear
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
+from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.tensors import load
 from pushforward.training.loop.callbacks import Moment
-from pushforward.training.monitor import flow_map_monitor as map_health
+from pushforward.training.monitor import health as map_health
 from pushforward.training.monitor.alarms import alarms
-from pushforward.training.monitor.flow_map_monitor import Jumps, disagreement
-from pushforward.training.monitor.health import in_words
+from pushforward.training.monitor.health import Jumps, disagreement, in_words
 
 MEAN, VARIANCE = 0.3, 0.25
 

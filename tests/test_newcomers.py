@@ -11,7 +11,7 @@ import pushforward as pf
 from pushforward.data.core.arrays import ArrayOptions
 from pushforward.data.core.load import LoadOptions
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.training.options import BudgetOptions, FitOptions, ResumeOptions
+from pushforward.training.api import BudgetOptions, FitOptions, ResumeOptions, TrainingOptions
 
 
 def test_a_misspelt_metric_names_all_and_the_nearest():
@@ -39,7 +39,7 @@ def test_a_name_stands_for_its_data_and_a_function_for_its_recipe(tmp_path):
 def test_every_option_of_training_is_described(function, options):
     for name in options.__annotations__:
         assert f"``{name}``" in function.__doc__, name
-        described = (part.__doc__ for part in (BudgetOptions, options))
+        described = (part.__doc__ for part in (BudgetOptions, TrainingOptions, options))
         assert any(f"        {name}: " in text for text in described), name
 
 

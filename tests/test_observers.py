@@ -9,13 +9,13 @@ import torch
 import pushforward as pf
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
+from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.tensors import load
 from pushforward.training.distributed.processes import Processes
+from pushforward.training.loop.budget import Settings
 from pushforward.training.loop.callbacks import Observer
 from pushforward.training.monitor import standard_callbacks as observers
 from pushforward.training.monitor.standard_callbacks import Pictures
-from pushforward.training.options import Settings
 
 DATA = space_data((2,), labels=False)
 

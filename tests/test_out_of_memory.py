@@ -8,7 +8,7 @@ import pushforward as pf
 from pushforward.errors import OutOfMemory
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare
-from pushforward.training.loop import memory
+from pushforward.training.loop import machine as memory
 
 DATA = space_data((2,), labels=False)
 
@@ -39,4 +39,3 @@ def test_free_memory_is_what_the_system_and_the_control_group_leave(tmp_path, mo
         monkeypatch.setattr(memory, "_GROUP", tmp_path)
         assert free is None or memory.free_memory() == free
         assert memory.free_memory() > 0
-    assert memory.peak_memory() > 0

@@ -14,8 +14,8 @@ from pushforward.registries import PARTS
 from pushforward.testing import assert_same, check_method, final_state, space_data
 from pushforward.testing.models import Broken
 from pushforward.training.api import prepare, reopen
-from pushforward.training.runs import precompute as preparing
-from pushforward.training.runs.precompute import fields_of, prepared
+from pushforward.training.loop import model_setup as preparing
+from pushforward.training.loop.model_setup import fields_of, prepared
 
 
 class Shift(nn.Module):

@@ -12,10 +12,9 @@ import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.methods.evidence_bound import constant
 from pushforward.training.api import reopen
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
-from pushforward.training.distributed.processes import Processes
-from pushforward.training.distributed.sharding import called
+from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.tensors import load
+from pushforward.training.distributed.processes import Processes, called
 
 CODE = "from pathlib import Path; from programs.distributed import main; main(Path.cwd())"
 

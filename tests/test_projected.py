@@ -23,7 +23,7 @@ from pushforward.networks import pretrained as projected
 from pushforward.networks.pretrained import ProjectedCritic
 from pushforward.spec import build, describe
 from pushforward.testing import class_labels, space_data
-from pushforward.training.loop.ema import Average
+from pushforward.training.loop.optimizers import Average
 
 CLASSES = 3
 

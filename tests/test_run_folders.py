@@ -14,7 +14,7 @@ from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.runs import run_lock
+from pushforward.training.runs import folder as run_lock
 
 DATA = space_data((2,), labels=False)
 TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16"]

@@ -160,7 +160,7 @@ def notebook(monkeypatch):
 
 def test_a_notebook_shows_progress_and_samples(runs, notebook, tmp_path, monkeypatch, capsys):
     clock = types.SimpleNamespace(monotonic=iter(range(1000)).__next__)
-    monkeypatch.setattr("pushforward.training.loop.progress.time", clock)
+    monkeypatch.setattr("pushforward.training.loop.callbacks.time", clock)
     run = pf.fit("vae", "moons", steps=3, size="tiny", out=tmp_path / "a")
     kinds, values = zip(*notebook, strict=True)
     assert kinds == ("displayed", *["updated"] * (len(kinds) - 1))
@@ -175,7 +175,7 @@ def test_a_notebook_shows_progress_and_samples(runs, notebook, tmp_path, monkeyp
 
 
 def test_progress_is_shown_on_a_terminal_or_where_it_is_asked_for(monkeypatch):
-    from pushforward.training.loop.progress import Silent, watcher_of
+    from pushforward.training.loop.callbacks import Silent, watcher_of
 
     assert isinstance(watcher_of(None), Silent)
     assert isinstance(watcher_of(True), pf.Progress)

@@ -14,11 +14,12 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare
-from pushforward.training.checkpoint import contents, stored
-from pushforward.training.checkpoint import disk as space
+from pushforward.training.checkpoint import contents
+from pushforward.training.checkpoint import contents as space
 from pushforward.training.checkpoint import saver as saving
-from pushforward.training.checkpoint.stored import load
-from pushforward.training.runs.run_lock import Holding
+from pushforward.training.checkpoint import tensors as stored
+from pushforward.training.checkpoint.tensors import load
+from pushforward.training.runs.folder import Holding
 
 DATA = space_data((2,), labels=False)
 WAIT = 20.0
@@ -118,7 +119,7 @@ def test_the_lock_is_given_back_after_the_write(tmp_path, monkeypatch):
     assert order == ["written", "free"]
     assert names(tmp_path / "run") == ["latest.json", "step_000000", "step_000002"]
     for thread in threading.enumerate():
-        if thread.name == "pushforward-save":
+        if thread.name.startswith("pushforward-save"):
             thread.join(WAIT)
             assert not thread.is_alive()
 
@@ -183,7 +184,7 @@ def test_training_goes_on_from_the_newest_whole_checkpoint_where_it_may(run, tra
 def test_a_checkpoint_whose_hashes_are_right_and_that_cannot_be_read_is_damaged_too(run, monkeypatch):
     newest = run / "checkpoints" / "step_000006"
     with monkeypatch.context() as patch:
-        patch.setattr(stored, "read", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        patch.setattr(stored, "read_tensors", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
         with pytest.raises(CheckpointError, match=r"step_000006 is damaged.*Input/output error"):
             pf.load(run)
     (newest / "average.safetensors").write_bytes(b"nothing")

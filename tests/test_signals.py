@@ -12,9 +12,10 @@ from pushforward.methods.vae import VAE
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.api import prepare
 from pushforward.training.checkpoint import contents
-from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.contents import latest
+from pushforward.training.loop import model_setup as precompute
 from pushforward.training.loop import signals as interrupting
-from pushforward.training.runs import log, precompute
+from pushforward.training.runs import log
 
 DATA = space_data((2,), labels=False)
 CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGHUP": 75, "SIGUSR1": 75}

@@ -18,9 +18,9 @@ from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import saver as going_back
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop import optimizers
-from pushforward.training.loop.nonfinite import MARK, Skips, in_words
 from pushforward.training.monitor.alarms import alarms
 from pushforward.training.runs import log
+from pushforward.training.runs.log import MARK, Skips, in_words
 
 DATA = space_data((2,), labels=False)
 
@@ -37,7 +37,7 @@ def one_step(trainer):
     before, step = state_of(trainer), trainer.clock.step
     trainer.advance(1e-9)
     assert trainer.clock.step == step + 1
-    row = [*log.read(trainer.journal.path), *trainer.journal._held][-1]
+    row = [*log.read(trainer.journal.path), *trainer.journal.held][-1]
     assert row["step"] == step + 1
     return before, state_of(trainer), row
 

@@ -21,12 +21,10 @@ from pushforward.networks import MLP, UNet
 from pushforward.paths import Independent, Linear, Source
 from pushforward.testing import space_data
 from pushforward.training.api import distil, finisher
-from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.loop.callbacks import Moment
-from pushforward.training.loop.finalize import trained
-from pushforward.training.monitor.diversity_monitor import Variety
-from pushforward.training.monitor.flow_map_monitor import Jumps
-from pushforward.training.monitor.health import starts_of
+from pushforward.training.loop.trainer import trained
+from pushforward.training.monitor.health import Jumps, Variety, starts_of
+from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports import Flow
 
 GAUSSIANS = "8gaussians-c2ot"

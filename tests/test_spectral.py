@@ -17,7 +17,7 @@ from pushforward.networks import (
 )
 from pushforward.spec import build, describe
 from pushforward.testing import class_labels
-from pushforward.training.loop.ema import Average
+from pushforward.training.loop.optimizers import Average
 
 
 @pytest.mark.parametrize("make", [textbook, unnormalised, residual, generator])

@@ -14,11 +14,9 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import CheckpointError
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.checkpoint.contents import fill, seal
-from pushforward.training.checkpoint.digest import state_digest
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
-from pushforward.training.runs.spec import read_spec
+from pushforward.training.checkpoint.contents import fill, latest, seal
+from pushforward.training.checkpoint.tensors import load, state_digest
+from pushforward.training.runs.run import read_spec
 
 DATA = space_data((2,), labels=False)
 

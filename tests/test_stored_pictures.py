@@ -18,7 +18,7 @@ from pushforward.evaluation.results import DataInfo, ModelResult, Protocol
 from pushforward.evaluation.run_results import history_of, of_run
 from pushforward.metrics import Score
 from pushforward.report import Report
-from pushforward.training.monitor.critic_landscape import SIDE
+from pushforward.training.monitor.standard_callbacks import SIDE
 from pushforward.transports import has_steps
 
 

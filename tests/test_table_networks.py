@@ -17,8 +17,8 @@ from pushforward.paths import Linear
 from pushforward.recipes import Training
 from pushforward.recipes.choice import table_denoising
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint.digest import state_digest
-from pushforward.training.runs.spec import recipe_of
+from pushforward.training.checkpoint.tensors import state_digest
+from pushforward.training.runs.run import recipe_of
 
 
 @pytest.fixture(scope="module")

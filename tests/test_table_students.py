@@ -18,7 +18,7 @@ from pushforward.methods.distillation import APART, CHUNK, SEED, TableDistillati
 from pushforward.recipes.students import student_of_table
 from pushforward.solvers import Jump
 from pushforward.training import distil
-from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports import Flow
 
 SMALL = {"trajectories": 512, "teacher_steps": 8}

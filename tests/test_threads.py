@@ -14,8 +14,8 @@ from pushforward import runtime
 from pushforward.errors import CheckpointError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.loop import threads
-from pushforward.training.loop.threads import ROUNDS, Threads
+from pushforward.training.loop import machine as threads
+from pushforward.training.loop.machine import ROUNDS, Threads
 
 CPU = torch.device("cpu")
 REPOSITORY = Path(__file__).parents[1]

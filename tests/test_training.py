@@ -17,11 +17,11 @@ from pushforward.registries import RECIPES
 from pushforward.testing import assert_same, final_state, recipe_for, shape_for, space_data
 from pushforward.training import Budget
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint.digest import state_digest
-from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.tensors import state_digest
 from pushforward.training.loop.budget import Clock
 from pushforward.training.loop.callbacks import Observer
-from pushforward.training.loop.ema import Average
+from pushforward.training.loop.optimizers import Average
 
 
 @pytest.mark.parametrize("name", RECIPES)

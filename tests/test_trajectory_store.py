@@ -18,9 +18,9 @@ from pushforward.testing import assert_same, final_state
 from pushforward.training import Budget, Progress
 from pushforward.training.api import prepare, reopen
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.frozen_recipes import with_frozen
-from pushforward.training.runs import precompute as storing
-from pushforward.training.runs.precompute import Store
+from pushforward.training.loop import model_setup as storing
+from pushforward.training.loop.model_setup import Store
+from pushforward.training.recipe_argument import with_frozen
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from torch.nn import functional
 import pushforward as pf
 from claim_measurements.shared import SEEDS, floors_of
 from pushforward.evaluation import Judge
-from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.loop.machine import seeded
 from pushforward.transports import Map
 
 NAMES = ["sharpness", "frechet", "coverage"]

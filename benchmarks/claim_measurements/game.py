@@ -21,7 +21,7 @@ from torch.nn import functional
 
 import pushforward as pf
 from pushforward.training.api import prepare
-from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.loop.machine import seeded
 
 POINTS = 128
 STILL = 1e-12

@@ -13,7 +13,7 @@ from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 from pushforward.training import Run
 from pushforward.training.api import prepare
-from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.loop.machine import seeded
 
 SEEDS = 3
 KNOWN = 3

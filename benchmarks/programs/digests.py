@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from reliability_parts.cases import CASES
 
 from pushforward.training.api import prepare
-from pushforward.training.checkpoint.digest import state_digest
+from pushforward.training.checkpoint.tensors import state_digest
 
 STEPS = 6
 torch.set_num_threads(1)

@@ -14,7 +14,7 @@ from pushforward.testing import assert_same, final_state
 from pushforward.testing.interruptions import Killed
 from pushforward.training import Trainer
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint.digest import state_digest
+from pushforward.training.checkpoint.tensors import state_digest
 from reliability_parts.apart import apart, warmed
 from reliability_parts.cases import CASES, Case
 

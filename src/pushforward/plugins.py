@@ -1,7 +1,7 @@
 """Plug-ins: Python files of the user's own, whose recipes, solvers, metrics, data sets and other parts are found by name.
 
 A file is run where the user names it, and nowhere else: a run stores the path and the sha256 of its plug-ins, and is read only
-after the same files have been named again (`pushforward.training.runs.spec.read_spec`).
+after the same files have been named again (`pushforward.training.runs.run.read_spec`).
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ import pushforward as pf
 from pushforward.networks import MLP
 from pushforward.testing import space_data
 from pushforward.training.api import prepare
-from pushforward.training.loop.torch_generators import seeded
-from pushforward.training.runs.spec import FORMAT
+from pushforward.training.loop.machine import seeded
+from pushforward.training.runs.run import FORMAT
 
 FOLDER = Path(__file__).parent
 STEPS, STOPPED = 8, 4

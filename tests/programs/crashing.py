@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from pushforward.testing.interruptions import Disk, train_on
+from pushforward.training.checkpoint.contents import latest
 from pushforward.training.checkpoint.contents import save as save_checkpoint
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
+from pushforward.training.checkpoint.tensors import load
 
 AT, STEPS = 2, 4
 """The step whose save is interrupted, and the steps of a training."""

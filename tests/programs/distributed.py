@@ -19,8 +19,8 @@ from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
 from pushforward.training.checkpoint.tensors import whole
 from pushforward.training.distributed.processes import Group
-from pushforward.training.loop.finalize import finished
-from pushforward.training.options import Settings
+from pushforward.training.loop.budget import Settings
+from pushforward.training.loop.trainer import finished
 
 STEPS = {"flow": 20, "gan": 20, "vae": 3, "vqvae": 3}
 """How many steps each recipe is trained for."""

@@ -22,8 +22,8 @@ from pushforward.evaluation.run_results import moments_of
 from pushforward.files import read_json
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import reopen
-from pushforward.training.checkpoint.disk import sha256, write_json
-from pushforward.training.runs.spec import digest
+from pushforward.training.checkpoint.contents import sha256, write_json
+from pushforward.training.runs.run import digest
 
 DATA = space_data((2,), labels=False)
 LIMIT = 60
@@ -82,7 +82,13 @@ def loaded(run):
     model = pf.load(run)
     model.transport.sample(1)
     fault = None
-    for read in (model.losses, model.learned_grids, model.learned_tables, lambda: model.seen, lambda: list(moments_of(model))):
+    for read in (
+        model.losses,
+        lambda: model.learned.read("grids"),
+        lambda: model.learned.read("tables"),
+        lambda: model.seen,
+        lambda: list(moments_of(model)),
+    ):
         try:
             read()
         except PushforwardError as error:

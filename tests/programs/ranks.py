@@ -26,7 +26,7 @@ from pushforward.errors import DataError, PushforwardError
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.interruptions import together
 from pushforward.training.distributed import processes
-from pushforward.training.distributed.process_group import leave
+from pushforward.training.distributed.processes import leave
 
 TRAIN = ["train", "flow", "--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "128", "--checkpoint-every", "2"]
 
@@ -70,7 +70,7 @@ def stopped(trainer):
 
 def lacking(rank):
     """One process has no memory for its part of the third batch, when the others wait for its gradients."""
-    from pushforward.training.loop.step import Step
+    from pushforward.training.loop.trainer import Step
 
     usual = Step._backward
 

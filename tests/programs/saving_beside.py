@@ -20,7 +20,8 @@ from pushforward.errors import PushforwardError
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.interruptions import together
 from pushforward.training import Trainer
-from pushforward.training.checkpoint import contents, shards
+from pushforward.training.checkpoint import contents
+from pushforward.training.checkpoint import tensors as shards
 from pushforward.training.checkpoint.saver import Saver
 
 WAIT = 20.0

@@ -103,7 +103,7 @@ def load_plugins(files: Sequence[str], runs: Iterable[str | None] = (), others: 
 
     for run in runs:
         if run is not None and (Path(run) / "spec.json").is_file():
-            from pushforward.training.runs.spec import read_spec
+            from pushforward.training.runs.run import read_spec
 
             read_spec(run, [*others, *files])
     for file in files:
@@ -163,7 +163,7 @@ def recipe_of(
     from pushforward import recipes
     from pushforward.paths import Source
     from pushforward.training import in_latent, with_frozen
-    from pushforward.training.loop.torch_generators import seeded
+    from pushforward.training.loop.machine import seeded
 
     parts, origin, function = dict(runs or {}), data.origin or {}, recipes.named(name)
     coder = parts.pop("latent", None)
@@ -261,7 +261,7 @@ def options_of_reading(reading: Reading) -> dict[str, Any]:
 @contextmanager
 def counting(name: str) -> Iterator[Callable[[int, int], None]]:
     """What is called with the number of files or lines that were read, and that of all; a long reading is shown on stderr."""
-    from pushforward.training.loop.progress import Progress, duration
+    from pushforward.training.loop.callbacks import Progress, duration
 
     progress, since = Progress(), time.monotonic()
 
@@ -301,7 +301,7 @@ def examples(
         DataError: If it cannot be read, or has changed.
     """
     from pushforward.training.runs.provenance import data_of_run
-    from pushforward.training.runs.spec import read_spec
+    from pushforward.training.runs.run import read_spec
 
     ordered = sorted(runs, key=lambda name: {"teacher": 0, "latent": 2}.get(name, 1))
     folder = next((Path(runs[name]) for name in ordered if (Path(runs[name]) / "spec.json").is_file()), None)

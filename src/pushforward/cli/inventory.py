@@ -103,7 +103,7 @@ def list_runs(folder: str = "runs", *, json: Json = False) -> None:
 
 def _run(path: Path) -> dict[str, Any]:
     from pushforward.files import read_json
-    from pushforward.training.checkpoint.integrity import latest, unfinished
+    from pushforward.training.checkpoint.contents import latest, unfinished
     from pushforward.training.runs.folder import check_run
 
     run = str(path.parent)
@@ -126,6 +126,8 @@ def doctor(*, json: Json = False) -> None:
 
     from pushforward.denoisers.denoiser import resolve_precision
     from pushforward.training.monitor.machine import machine
+    from pushforward.denoisers.precision import resolve_precision
+    from pushforward.training.loop.machine import machine
 
     device, installed = device_of("auto"), {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
     facts = {

@@ -139,6 +139,9 @@ def run_in_group(words: Sequence[str]) -> None:
     from pushforward.runtime import device_named
     from pushforward.training.distributed.process_group import joined, leave
     from pushforward.transports.transport import spreading
+    from pushforward.devices import device_named
+    from pushforward.training.distributed.processes import joined, leave
+    from pushforward.transports.shared_sampling import spreading
 
     processes = joined(device_named(_option(words, "--device") or "auto"))
     try:

@@ -13,9 +13,8 @@ from pushforward.cli.options import Sharing
 from pushforward.cli.terminal import as_options, columns, say, show
 from pushforward.numbers import plain
 from pushforward.plugins import plugin_options
-from pushforward.training.checkpoint.best import BETTER, best_of
-from pushforward.training.loop.nonfinite import in_words
 from pushforward.training.monitor.alarms import lost
+from pushforward.training.runs.log import BETTER, best_of, in_words
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
@@ -44,8 +43,7 @@ _MEMORY = {
 @contextmanager
 def nothing_left(folder: Path) -> Iterator[None]:
     """Remove a folder that the caller has just made, and the runs in it, if that fails before anything was saved."""
-    from pushforward.training.runs.folder import remove
-    from pushforward.training.runs.run_lock import LOCK
+    from pushforward.training.runs.folder import LOCK, remove
 
     try:
         yield

@@ -123,7 +123,7 @@ def train(
     check_names(plugin, recipe=recipe, data=None if settings else data)  # wrong options are named first
     from pushforward.training import Progress, load
     from pushforward.training.api import prepare
-    from pushforward.training.frozen_recipes import pairs_of
+    from pushforward.training.recipe_argument import pairs_of
 
     short = {"latent": latent, "teacher": teacher}
     runs = pairs_of([*frozen, *(f"{name}={run}" for name, run in short.items() if run is not None)])
@@ -178,8 +178,8 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Ru
         turn: Seconds of a turn; None trains one after the other.
     """
     from pushforward.evaluation.cost import train_in_turns
-    from pushforward.training.loop.finalize import finished
     from pushforward.training.loop.signals import interruptible
+    from pushforward.training.loop.trainer import finished
 
     with interruptible(trainers), _tidy_terminal(trainers):
         if turn:

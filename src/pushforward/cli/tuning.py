@@ -111,7 +111,7 @@ def _flow(run: Run, solver: str | None, steps: int) -> Flow:
 @contextmanager
 def _watched(run: Run, flow: Flow, amounts: dict[str, int]) -> Iterator[Callable[[int, float], None]]:
     """What shows each round as training shows its steps; the time left is that of rounds like those since the first."""
-    from pushforward.training.loop.progress import Progress, duration
+    from pushforward.training.loop.callbacks import Progress, duration
 
     rounds, progress, since = amounts["rounds"], Progress(), []
     say(f"learning {flow.steps} steps of {type(flow.solver).__name__} on {amounts['n']:,} examples of noise ...")

@@ -43,8 +43,8 @@ from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.training import Run, Trainer, load
 from pushforward.training.api import prepare, reopen
-from pushforward.training.loop.progress import Watcher
-from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.loop.callbacks import Watcher
+from pushforward.training.loop.machine import seeded
 from pushforward.training.runs.folder import is_run
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport

@@ -17,8 +17,8 @@ from torch import nn
 from pushforward.errors import CheckpointError, DataError, Diverged
 from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
 from pushforward.training import Run, Trainer
-from pushforward.training.loop.finalize import finished, salvaged
-from pushforward.training.loop.memory import added_peak, held_bytes
+from pushforward.training.loop.machine import added_peak, held_bytes
+from pushforward.training.loop.trainer import finished, salvaged
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 from pushforward.transports.transport import as_drawn, unmet_kept
 

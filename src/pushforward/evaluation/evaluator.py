@@ -46,7 +46,7 @@ from pushforward.metrics.selection import chosen
 from pushforward.registries import METRICS
 from pushforward.training import Run
 from pushforward.training.estimates import training_memory
-from pushforward.training.monitor.machine import machine
+from pushforward.training.loop.machine import machine
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport, has_levels, has_steps, inner_of, with_inner
 from pushforward.transports.transport import MEASURED, Tally, counted, named_constraints, shared_stream, unmet_kept, warn_broken

@@ -377,7 +377,7 @@ class Pictures:
         formation: (t, samples) from noise to data; None for models of one call.
         training: (step, samples), of the same noise.
         paths: Trajectories of points in the plane, float (n, steps + 1, 2) from noise to data, in data units; None for others.
-        landscapes: (step, the arrays of `pushforward.training.monitor.critic_landscape`: scores, limits, raw).
+        landscapes: (step, the arrays of `pushforward.training.monitor.standard_callbacks`: scores, limits, raw).
         latent: For models with an encoder.
         nearest: Of images.
         field: Of an iterative model of points in the plane.

@@ -31,7 +31,7 @@ from pushforward.metrics import Score
 from pushforward.metrics.selection import MODEL_SCORES
 from pushforward.metrics.uncertainty import Errors, share_error
 from pushforward.training import Run
-from pushforward.training.monitor.machine import machine
+from pushforward.training.loop.machine import machine
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import Latent, Transport, has_steps
 from pushforward.transports.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob

@@ -28,13 +28,11 @@ from pushforward.files import opened, read_object
 from pushforward.metrics import Score, describe
 from pushforward.numbers import count, finite, plain
 from pushforward.training import Run
-from pushforward.training.checkpoint.best import best_of
-from pushforward.training.checkpoint.integrity import latest, step_name, unfinished, weights_hash, weights_of
-from pushforward.training.checkpoint.stored import load
-from pushforward.training.checkpoint.tensors import restore
-from pushforward.training.loop.nonfinite import MARK, in_words
+from pushforward.training.checkpoint.contents import latest, step_name, unfinished, weights_hash, weights_of
+from pushforward.training.checkpoint.tensors import load, restore
 from pushforward.training.monitor.alarms import lost
-from pushforward.training.monitor.critic_landscape import SIDE
+from pushforward.training.monitor.standard_callbacks import SIDE
+from pushforward.training.runs.log import MARK, best_of, in_words
 from pushforward.transports import Transport
 
 LISTS = ("given", "columns", "drop", "missing")  # options of `pushforward.data.load` that are lists

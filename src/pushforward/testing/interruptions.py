@@ -27,8 +27,9 @@ from pushforward.methods.method import answered
 from pushforward.recipes.recipe import Recipe
 from pushforward.training import Silent, Trainer
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint import contents, integrity
-from pushforward.training.checkpoint.digest import state_digest
+from pushforward.training.checkpoint import contents
+from pushforward.training.checkpoint import contents as integrity
+from pushforward.training.checkpoint.tensors import state_digest
 
 # The functions of `os` after each of which a disk can stop
 CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "remove", "rmdir")

@@ -28,10 +28,10 @@ from pushforward.recipes import RecipeFunction
 from pushforward.recipes.recipe import Recipe
 from pushforward.training import Run, fit, load
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint.digest import MEASURED
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load as load_checkpoint
-from pushforward.training.runs.precompute import fields_of
+from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.tensors import MEASURED
+from pushforward.training.checkpoint.tensors import load as load_checkpoint
+from pushforward.training.loop.model_setup import fields_of
 from pushforward.transports import Flow, Transport
 
 

@@ -8,11 +8,11 @@ from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.training.api import distil, fit, resume
-    from pushforward.training.checkpoint.digest import state_digest
-    from pushforward.training.frozen_recipes import autoencoder_of, in_latent, with_frozen
+    from pushforward.training.checkpoint.tensors import state_digest
     from pushforward.training.loop.budget import Budget
-    from pushforward.training.loop.progress import Progress, Silent, Watcher
+    from pushforward.training.loop.callbacks import Progress, Silent, Watcher
     from pushforward.training.loop.trainer import Trainer
+    from pushforward.training.recipe_argument import autoencoder_of, in_latent, with_frozen
     from pushforward.training.runs.run import Run, load
 
 __all__ = [
@@ -37,9 +37,9 @@ __getattr__ = exports(
     {
         "api": ("distil", "fit", "resume"),
         "loop.budget": ("Budget",),
-        "checkpoint.digest": ("state_digest",),
-        "frozen_recipes": ("autoencoder_of", "in_latent", "with_frozen"),
-        "loop.progress": ("Progress", "Silent", "Watcher"),
+        "checkpoint.tensors": ("state_digest",),
+        "recipe_argument": ("autoencoder_of", "in_latent", "with_frozen"),
+        "loop.callbacks": ("Progress", "Silent", "Watcher"),
         "runs.run": ("Run", "load"),
         "loop.trainer": ("Trainer",),
     },

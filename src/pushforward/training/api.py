@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypedDict, Unpack
 
 import torch
 
 from pushforward import recipes
-from pushforward.arguments import refuse_unknown, whole
+from pushforward.arguments import number, refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import UsageError, did_you_mean
+from pushforward.denoisers import has_jump
+from pushforward.devices import device_named
+from pushforward.errors import CheckpointError, UsageError, did_you_mean
+from pushforward.files import disk
+from pushforward.methods.method import Method
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.recipes import Recipe
@@ -21,24 +26,139 @@ from pushforward.runtime import device_named
 from pushforward.trackers import trackers_of
 from pushforward.training.distributed.process_group import check_devices, joined
 from pushforward.training.distributed.processes import Processes
+from pushforward.recipes.recipe import Recipe
+from pushforward.trackers import Tracker, trackers_of
+from pushforward.training.checkpoint.contents import clean_up, fault, latest, next_good, step_name
+from pushforward.training.checkpoint.saver import stored_for
+from pushforward.training.checkpoint.tensors import restore
+from pushforward.training.distributed.processes import joined
 from pushforward.training.estimates import steps_within
-from pushforward.training.frozen_recipes import with_frozen
-from pushforward.training.loop.budget import Budget
-from pushforward.training.loop.finalize import trained
-from pushforward.training.loop.progress import watcher_of
-from pushforward.training.loop.torch_generators import seeded
-from pushforward.training.loop.trainer import Trainer
-from pushforward.training.options import HINTS, FitOptions, ResumeOptions, Settings, budget_in
-from pushforward.training.recipe_argument import RecipeLike, check_arguments, folder_of, name_of, names_of, recipe_from
-from pushforward.training.runs.folder import claim
+from pushforward.training.loop.budget import Budget, Settings
+from pushforward.training.loop.callbacks import Watcher, watcher_of
+from pushforward.training.loop.machine import seeded
+from pushforward.training.loop.model_setup import mark
+from pushforward.training.loop.trainer import Trainer, trained
+from pushforward.training.recipe_argument import (
+    RecipeLike,
+    check_arguments,
+    from_run,
+    name_of,
+    recipe_from,
+    started,
+    with_frozen,
+)
+from pushforward.training.runs import log
+from pushforward.training.runs.folder import Holding, claim, hold
 from pushforward.training.runs.provenance import data_of_run
-from pushforward.training.runs.resumption import taken_up
-from pushforward.training.runs.run import Run, load
-from pushforward.training.runs.run_lock import Holding
-from pushforward.training.runs.warm_start import from_run, mark, started
+from pushforward.training.runs.run import Run, budget_of, check_spec, extend, load, pick, read_spec, recipe_of
 from pushforward.transports import Latent, has_steps, inner_of
 
-RecipeSettings = Mapping[str, Any]
+_OF_RECIPE = " It belongs to the recipe: dataclasses.replace(recipe, training=recipe.training.changed({}))."
+HINTS = {
+    "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
+    "epochs": " Training is measured in steps=5000, or in training examples drawn: an epoch is samples=len(data.train).",
+    "batch": _OF_RECIPE.format("batch=128"),
+    "batch_size": _OF_RECIPE.format("batch=128"),
+    "lr": _OF_RECIPE.format("lr=1e-3"),
+}
+"""Suggestions for arguments of other names."""
+
+
+class BudgetOptions(TypedDict, total=False):
+    """How long to train; one of these.
+
+    Args:
+        steps: The budget in steps; 5,000 where a new training has no budget.
+        samples: The budget in training examples drawn.
+        seconds: The budget in seconds of training steps; grids, checkpoints and evaluation do not count.
+    """
+
+    steps: int | None
+    samples: int | None
+    seconds: float | None
+
+
+class TrainingOptions(BudgetOptions, total=False):
+    """Options of `pushforward.fit` and `pushforward.resume` alike.
+
+    Args:
+        plugins: Python files, or a single one, that the recipe came from, or the run was trained with.
+        device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
+        progress: True shows progress, also in a script that runs without a terminal: a line on stderr every ten seconds. False is
+            silent; None, the default, shows it on a terminal and in a notebook. A `Progress`, or another `Watcher`, is used
+            unchanged.
+        trackers: Names of `pushforward.trackers`, such as "tensorboard", or trackers of one's own: they receive what is logged.
+            One that was used before goes on with its own run.
+        shard: Whether each of several processes, which torchrun or another launcher has started, holds a share of the weights, of
+            their average and of the optimisers (`torch.distributed.fsdp.fully_shard`), or all of them, as is usual.
+        devices: How many processes train; for a check only, since Python starts none of itself. A run may be resumed by any
+            number that divides its batch.
+    """
+
+    plugins: str | Path | Sequence[str | Path]
+    device: torch.device | str
+    progress: Watcher | bool | None
+    trackers: str | Tracker | Sequence[str | Tracker]
+    shard: bool
+    devices: int | None
+
+
+class FitOptions(TrainingOptions, total=False):
+    """The options of `pushforward.fit`, beside its budget (`BudgetOptions`) and `TrainingOptions`.
+
+    Args:
+        out: The run's folder, which must not exist; the default is ``runs/DATA-RECIPE``, with -2, -3, ... where that exists.
+        seed: Of everything random: weights, order, noise, times; 0 by default.
+        augment: Augmentations by name, one or several: "flip", "shift", "dequantise".
+        checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
+            last step is always saved.
+        overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. Anything but a run is never
+            replaced.
+        init: A run of the same method, or its folder, from whose averaged weights training starts.
+        size: tiny, small (the default) or base, for a recipe given by its name or as its function.
+        flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
+            allows (`pushforward.training.estimates`).
+    """
+
+    out: str | Path | None
+    seed: int
+    augment: str | Sequence[str]
+    checkpoint_every: int | None
+    overwrite: bool
+    init: Any
+    size: str | None
+    flops: float | None
+
+
+class ResumeOptions(TrainingOptions, total=False):
+    """The options of `pushforward.resume`: `TrainingOptions`, and a new budget in all (`BudgetOptions`), which extends the run.
+
+    Args:
+        checkpoint: An older checkpoint's name, such as "step_000500".
+        fallback: Where the newest checkpoint is damaged, go on from the newest one that is whole.
+        data: The data set, where it was given as arrays in Python.
+        method: A method of the run's structure, where it cannot be rebuilt from the spec.
+    """
+
+    checkpoint: str | None
+    fallback: bool
+    data: Dataset | str | Path | None
+    method: Method | None
+
+
+def budget_in(options: BudgetOptions) -> Budget | None:
+    """The budget that was given; None where there is none.
+
+    Raises:
+        UsageError: For several, or one that is no number, naming the option.
+    """
+    steps, samples, seconds = options.get("steps"), options.get("samples"), options.get("seconds")
+    for name, count in (("steps", steps), ("samples", samples)):
+        if count is not None:
+            whole(name, count)
+    if seconds is not None:
+        number("seconds", seconds)
+    return None if steps is samples is seconds is None else Budget(steps, samples, seconds)
 
 
 def prepare(
@@ -50,79 +170,67 @@ def prepare(
         UsageError: As `fit`.
     """
     refuse_unknown(options, FitOptions, "fit", HINTS)
-    check_devices(options.get("devices"))
-    device = device_named(options.get("device", "cpu"))
-    processes = joined(device, shard=options.get("shard", False))
+    given, device = recipe, device_named(options.get("device", "cpu"))
+    processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
-        return _prepared(recipe, data, asked, options, device, processes)
-
-
-def _prepared(
-    given: RecipeLike,
-    data: Dataset | str | Path,
-    asked: Mapping[str, Any] | None,
-    options: FitOptions,
-    device: torch.device,
-    processes: Processes,
-) -> Trainer:
-    plugins, out = [Path(path) for path in files_of(options.get("plugins", ()))], options.get("out")
-    for path in plugins:
-        load_plugin(path)
-    trackers = trackers_of(options.get("trackers"))
-    dataset = given if isinstance(given, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
-    seed, size, name = whole("seed", options.get("seed", 0)), options.get("size") or "small", name_of(given)
-    budget, flops = budget_in(options), options.get("flops")
-    if budget is not None and flops is not None:
-        raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds` or `flops`.")
-    rebuildable = isinstance(given, Recipe) or name is not None
-    recipe, from_seed = started(lambda: recipe_from(given, dataset, size), given, rebuildable, seed)
-    if asked is None and name is not None:
-        others = [str(path) for path in plugins if str(path) != given]
-        asked = {"size": size} | ({"plugin": others} if others else {})
-    source = None
-    if options.get("init") is not None:
-        recipe, source = from_run(options["init"], recipe, plugins)
-    elif recipe.first_weights is not None:
-        recipe.first_weights(recipe.method)
-        from_seed = False
-    settings = Settings(
-        seed=seed,
-        device=device,
-        augment=names_of(options.get("augment", ())),
-        checkpoint_every=options.get("checkpoint_every"),
-        plugins=plugins,
-        asked=asked,
-        init=None if source is None else source.folder,
-        init_step=None if source is None else source.state["step"],
-        from_seed=from_seed,
-        trackers=trackers,
-    )
-    if flops is not None:
-        budget = Budget(steps=steps_within(flops, recipe, dataset, settings)[0])
-    progress = options.get("progress")
-    watcher = None if progress is None or processes.rank else watcher_of(progress)
-    claimed = claim(out, dataset.name, recipe.name, overwrite=options.get("overwrite", False)) if processes.rank == 0 else None
-    try:
-        folder = Path(processes.first(None if claimed is None else str(claimed.folder)))
-        trainer = Trainer(
-            recipe,
-            dataset,
-            budget or Budget(steps=5000),
-            out=Holding(folder, None if claimed is None else claimed.lock, writes=claimed is not None),
-            settings=settings,
-            progress=watcher,
-            processes=processes,
+        plugins, out = [Path(path) for path in files_of(options.get("plugins", ()))], options.get("out")
+        for path in plugins:
+            load_plugin(path)
+        dataset = given if isinstance(given, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
+        seed, size, name = whole("seed", options.get("seed", 0)), options.get("size") or "small", name_of(given)
+        budget, flops, augment = budget_in(options), options.get("flops"), options.get("augment", ())
+        if budget is not None and flops is not None:
+            raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds` or `flops`.")
+        rebuildable = isinstance(given, Recipe) or name is not None
+        recipe, from_seed = started(lambda: recipe_from(given, dataset, size), given, rebuildable, seed)
+        if asked is None and name is not None:
+            others = [str(path) for path in plugins if str(path) != given]
+            asked = {"size": size} | ({"plugin": others} if others else {})
+        source: Run | None = None
+        if options.get("init") is not None:
+            recipe, source = from_run(options["init"], recipe, plugins)
+        elif recipe.first_weights is not None:
+            recipe.first_weights(recipe.method)
+            from_seed = False
+        settings = Settings(
+            seed=seed,
+            device=device,
+            augment=[word for word in augment.replace(" ", "").split(",") if word] if isinstance(augment, str) else augment,
+            checkpoint_every=options.get("checkpoint_every"),
+            plugins=plugins,
+            asked=asked,
+            init=None if source is None else source.folder,
+            init_step=None if source is None else source.state["step"],
+            from_seed=from_seed,
+            trackers=trackers_of(options.get("trackers")),
         )
-    except BaseException as error:
+        if flops is not None:
+            budget = Budget(steps=steps_within(flops, recipe, dataset, settings)[0])
+        watcher = None if options.get("progress") is None or processes.rank else watcher_of(options["progress"])
+        claimed = (
+            claim(out, dataset.name, recipe.name, overwrite=options.get("overwrite", False)) if processes.rank == 0 else None
+        )
+        try:
+            folder = Path(processes.first(None if claimed is None else str(claimed.folder)))
+            trainer = Trainer(
+                recipe,
+                dataset,
+                budget or Budget(steps=5000),
+                out=claimed or Holding(folder, None, writes=False),
+                settings=settings,
+                progress=watcher,
+                processes=processes,
+            )
+        except BaseException as error:
+            if claimed is not None:
+                claimed.discard()
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt("training had not begun, so nothing is saved") from None
+            raise
         if claimed is not None:
-            claimed.discard()
-        if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt("training had not begun, so nothing is saved") from None
-        raise
-    if claimed is not None:
-        claimed.settle()
-    mark(trainer.folder, trainer.recipe.method, trainer.average.method)
-    return trainer
+            claimed.settle()
+        mark(trainer.folder, trainer.recipe.method, trainer.average.method)
+        return trainer
 
 
 def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOptions]) -> Run:
@@ -134,7 +242,7 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
             own that cannot be rebuilt (as part of a `Recipe` these keep their weights and are accepted once); or a `Method`,
             whose weights are taken as they are and trained with the default `Training`.
         data: A data set, or its name or path (`pushforward.data.load`).
-        options: See `pushforward.training.options.FitOptions`: ``steps``, ``samples``, ``seconds`` or ``flops``; ``out``,
+        options: See `pushforward.training.api.FitOptions`: ``steps``, ``samples``, ``seconds`` or ``flops``; ``out``,
             ``seed``, ``device``, ``augment``, ``checkpoint_every``, ``progress``, ``overwrite``, ``init``, ``size``, ``plugins``,
             ``trackers``, ``shard``, ``devices``.
 
@@ -162,10 +270,81 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
     refuse_unknown(options, ResumeOptions, "resume", HINTS)
-    check_devices(options.get("devices"))
-    processes = joined(device_named(options.get("device", "cpu")), shard=options.get("shard", False))
+    device = device_named(options.get("device", "cpu"))
+    folder = folder.folder if isinstance(folder, Run) else Path(folder)
+    processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
-        return taken_up(folder_of(folder), options, processes)
+        plugins, writes = files_of(options.get("plugins", ())), processes.rank == 0
+        checkpoint, method = options.get("checkpoint"), options.get("method")
+        given, watcher = budget_in(options), watcher_of(options.get("progress") if writes else False)
+        if checkpoint is not None and options.get("fallback"):
+            raise UsageError(
+                "Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole."
+            )
+        content = read_spec(folder, plugins)
+        budget, trackers = given or budget_of(content), trackers_of(options.get("trackers"))
+        lock = hold(folder) if writes else None
+        try:
+            if checkpoint is None and lock is not None:
+                with disk(folder):
+                    clean_up(folder / "checkpoints")
+                    for left in folder.glob("cache/**/.tmp-*"):
+                        left.unlink(missing_ok=True)
+            # another machine may still see an older one
+            newest = latest(folder / "checkpoints") if writes and checkpoint is None else None
+            if writes and newest is None and checkpoint is None and (rows := log.read(folder / "metrics.jsonl")):
+                raise CheckpointError(
+                    f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. "
+                    "Restore them, or train again into another folder."
+                )
+            if newest is not None and options.get("fallback") and fault(newest) is not None:
+                newest = next_good(newest) or newest
+            where = processes.first(None if newest is None else newest.name)
+            start = pick(folder, checkpoint) if checkpoint else None if where is None else folder / "checkpoints" / where
+            if start is not None:
+                stored = stored_for(processes, start, device)
+                check_spec(folder, content, stored.state)
+                if given and asdict(budget) != content["budget"]:
+                    budget.check_beyond(folder, stored.state["seconds"], stored.state["step"], content["training"]["batch"])
+            data = data_of_run(folder, content, options.get("data"))
+            recipe = (
+                _started_over(folder, content, method, plugins)
+                if start is None
+                else recipe_of(content, method, weights=(start, folder / "parts"))
+            )
+            settings = Settings(
+                seed=content["seed"],
+                device=device,
+                augment=tuple(map(str, content["augment"])),
+                checkpoint_every=content["checkpoint_every"],
+                trackers=trackers,
+            )
+            holding = Holding(folder, lock, content, writes)
+            trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher, processes=processes)
+            if start is not None:
+                trainer.restore(stored)
+            processes.agreed(False)  # all have read the spec
+            extend(folder, content, budget, trainer.clock.step, writes)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+        mark(trainer.folder, trainer.recipe.method, trainer.average.method)
+        return trainer
+
+
+def _started_over(folder: Path, content: dict[str, Any], method: Method | None, plugins: Sequence[str | Path]) -> Recipe:
+    if method is None and content.get("init") is not None:
+        recipe = recipe_of(content)
+        source = load(content["init"], checkpoint=step_name(content["init_step"]), plugins=plugins)
+        restore(recipe.method, source.method.state_dict(), source.folder)
+        return recipe
+    if method is None and not content.get("from_seed"):
+        raise CheckpointError(
+            f"{folder} was never saved, and its first weights, which came from Python or from a teacher, are lost. Train it "
+            "again as before, with `overwrite=True`, or give them in Python: pf.resume(run, method=...)."
+        )
+    return recipe_of(content, method, content["seed"])
 
 
 def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
@@ -175,7 +354,7 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
 
     Args:
         folder: The run's folder, or the run.
-        options: See `pushforward.training.options.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
+        options: See `pushforward.training.api.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
             ``seconds`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``device``, ``progress``,
             ``trackers``, ``shard``, ``devices``.
 
@@ -195,8 +374,8 @@ def student(
     *,
     calls: int = 1,
     data: Dataset | str | Path | None = None,
-    settings: RecipeSettings | None = None,
-    changes: RecipeSettings | None = None,
+    settings: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
     """The `Trainer` of a run's student; the other arguments are those of `distil`.
@@ -225,14 +404,13 @@ def student(
     function = with_frozen("distil", {"teacher": run}, plugins)
     recipe = seeded(lambda: function(data.space, **student_settings), options.get("seed", 0))
     if changes:
-        recipe = dataclasses.replace(recipe, training=recipe.training.changed(**changes))
+        recipe = replace(recipe, training=recipe.training.changed(**changes))
     if budget_in(options) is None:
         options["steps"] = run.state["step"]
     return _learning_from(recipe, data, run, {**(changes or {}), **student_settings}, options)
 
 
-def _learning_from(recipe: Recipe, data: Dataset, run: Run, settings: RecipeSettings, options: FitOptions) -> Trainer:
-    """The `Trainer` of a recipe that learns from a run; its own run records these settings and the teacher."""
+def _learning_from(recipe: Recipe, data: Dataset, run: Run, settings: Mapping[str, Any], options: FitOptions) -> Trainer:
     record = {name.replace("_", "-"): value for name, value in settings.items()}
     return prepare(recipe, data, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
 
@@ -241,8 +419,8 @@ def check_finish(
     teacher: Run,
     out: str | Path | None,
     overwrite: bool,
-    settings: RecipeSettings | None = None,
-    finish_settings: RecipeSettings | None = None,
+    settings: Mapping[str, Any] | None = None,
+    finish_settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Refuse, before a student is trained, settings with which it could not be finished.
 
@@ -269,7 +447,7 @@ def check_finish(
 
 
 def finisher(
-    run: Run, data: Dataset, budget: float, settings: RecipeSettings | None = None, **options: Unpack[FitOptions]
+    run: Run, data: Dataset, budget: float, settings: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
 ) -> Trainer:
     """The `Trainer` that finishes a student in ``budget`` seconds, in the folder beside it that ends in "-finished".
 
@@ -292,8 +470,8 @@ def distil(
     calls: int = 1,
     finish: float | None = None,
     data: Dataset | str | Path | None = None,
-    settings: RecipeSettings | None = None,
-    finish_settings: RecipeSettings | None = None,
+    settings: Mapping[str, Any] | None = None,
+    finish_settings: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Run:
     """Distil a run that samples in many network calls into one that samples in one call, or a few.
@@ -309,7 +487,7 @@ def distil(
         data: The teacher's data, where it was given as arrays in Python, or its place, where it has moved.
         settings: Settings of the recipe ``distil``: ``{"trajectories": 4096}``.
         finish_settings: Settings of the recipe ``finish``: ``{"anchor": 1.0}``.
-        options: See `pushforward.training.options.FitOptions`. Without a budget the student takes as many steps as its
+        options: See `pushforward.training.api.FitOptions`. Without a budget the student takes as many steps as its
             teacher has.
 
     Returns:

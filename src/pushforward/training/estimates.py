@@ -19,17 +19,13 @@ from pushforward.arguments import number
 from pushforward.data import Dataset
 from pushforward.errors import CheckpointError, DataError, OutOfMemory, UsageError
 from pushforward.recipes.recipe import Recipe
-from pushforward.training.loop.budget import Budget
-from pushforward.training.loop.memory import added_peak, held_bytes, lacks_memory
-from pushforward.training.loop.step import parts_of
-from pushforward.training.loop.trainer import Trainer
-from pushforward.training.options import Settings
-from pushforward.training.runs.run import Run
-from pushforward.training.runs.run_lock import Holding
-from pushforward.training.runs.spec import recipe_of
+from pushforward.training.loop.budget import Budget, Settings
+from pushforward.training.loop.machine import added_peak, held_bytes, lacks_memory
+from pushforward.training.loop.trainer import Trainer, parts_of
+from pushforward.training.runs.folder import Holding
+from pushforward.training.runs.run import Run, recipe_of
 
-FEW = 8
-"""Examples of the smaller of two parts whose activations are measured, where a process's part is larger than both."""
+FEW = 8  # examples of the smaller of two parts whose activations are measured, where a process's part is larger than both
 PERIOD = 16
 """Steps whose operations are counted where the first two differ: by a penalty that is not due in every step, or by the draws."""
 
@@ -60,7 +56,6 @@ class Needs:
 
     @property
     def total(self) -> int:
-        """All of it together."""
         return sum(value or 0 for value in asdict(self).values())
 
 
@@ -95,7 +90,6 @@ class Plan:
     precision: str
 
     def to_plain(self) -> dict[str, Any]:
-        """JSON-ready, with the memory in all."""
         plain = asdict(self)
         return {**plain, "memory": {**plain["memory"], "total": self.memory.total}}
 
@@ -142,12 +136,10 @@ def plan(recipe: Recipe, data: Dataset, budget: Budget, *, processes: int = 1, s
 
 
 def _unwritten(recipe: Recipe, data: Dataset, budget: Budget, folder: Path, settings: Settings | None = None) -> Trainer:
-    """A trainer that writes nothing, takes no lock and looks at nothing."""
     return Trainer(recipe, data, budget, out=Holding(folder, None, writes=False), settings=settings, observers=())
 
 
 def _activations(recipe: Recipe, data: Dataset, part: int, folder: Path) -> int | None:
-    """The memory of a part's activations; of a large part continued from two small ones. None where it cannot be measured."""
     few = math.lcm(recipe.method.group, FEW) if recipe.method.group <= FEW else recipe.method.group
     sizes, measured = [part] if part <= 2 * few else [few, 2 * few], list[int]()
     for size in sizes:
@@ -161,7 +153,6 @@ def _activations(recipe: Recipe, data: Dataset, part: int, folder: Path) -> int 
 
 
 def _of_second_step(trainer: Trainer) -> int | None:
-    """Bytes that a step adds once the optimisers hold their states; None where trajectories would be computed for it."""
     if not trainer.store.whole:
         return None
     trainer.step()
@@ -169,7 +160,6 @@ def _of_second_step(trainer: Trainer) -> int | None:
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of tensors; one that is there twice counts once."""
     return sum({tensor.untyped_storage().data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
 

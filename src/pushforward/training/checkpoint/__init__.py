@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 from pushforward.registries import exports
 
 if TYPE_CHECKING:
-    from pushforward.training.checkpoint.contents import save
-    from pushforward.training.checkpoint.integrity import latest, step_name, unfinished
-    from pushforward.training.checkpoint.stored import Checkpoint, load
+    from pushforward.training.checkpoint.contents import latest, save, step_name, unfinished
+    from pushforward.training.checkpoint.tensors import Checkpoint, load
 
 __all__ = ["Checkpoint", "latest", "load", "save", "step_name", "unfinished"]
 
-__getattr__ = exports(
-    __name__, {"contents": ("save",), "stored": ("Checkpoint", "load"), "integrity": ("latest", "step_name", "unfinished")}
-)
+__getattr__ = exports(__name__, {"contents": ("latest", "save", "step_name", "unfinished"), "tensors": ("Checkpoint", "load")})

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import os
-import threading
 import weakref
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from pushforward.errors import CheckpointError
-from pushforward.training.checkpoint import contents, shards
-from pushforward.training.checkpoint.disk import bytes_of
-from pushforward.training.checkpoint.integrity import FORMAT, latest, read_state, step_name, step_of, write_latest
-from pushforward.training.checkpoint.stored import Checkpoint, load
-from pushforward.training.checkpoint.tensors import copied, restore
+from pushforward.training.checkpoint import contents
+from pushforward.training.checkpoint.contents import FORMAT, bytes_of, latest, read_state, step_name, step_of, write_latest
+from pushforward.training.checkpoint.tensors import (
+    Checkpoint,
+    copied_shards,
+    has_shards,
+    load,
+    restore,
+    restore_shards,
+    save_shards,
+)
+from pushforward.training.distributed.processes import Processes
+from pushforward.training.loop.budget import Stage
 from pushforward.training.loop.callbacks import held, passed
-from pushforward.training.loop.memory import free_memory, peak_memory
-from pushforward.training.loop.time_budget import stages_of
-from pushforward.training.runs.spec import digest
+from pushforward.training.loop.machine import free_memory
+from pushforward.training.runs.run import digest
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from pushforward.training.distributed.processes import Processes
-
+CHECKPOINT_SECONDS = 120.0
+"""Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
 SHARE = 0.5
 """The share of the memory that is available which the copy of a state may take; a larger one is written while training waits."""
 
@@ -40,46 +46,37 @@ if hasattr(os, "register_at_fork"):  # a process is not forked in the middle of 
 
 def beside(work: Callable[[], Any]) -> Future[None]:
     """Do some work in a thread of its own; the future has its error."""
-    future: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
+    thread = ThreadPoolExecutor(1, "pushforward-save")
+    future = thread.submit(work)
     _writing.add(future)
-    threading.Thread(target=run, name="pushforward-save").start()
+    thread.shutdown(wait=False)
     return future
 
 
 class Saver:
     """Writes and restores the checkpoints of one trainer, which calls it between steps.
 
-    A state is copied, and the copy is written beside the next steps; at most one is being written at a time. It holds no trainer:
+    A state is and the copy is written beside the next steps; at most one is being written at a time. It holds no trainer:
     a trainer gives its folder back when it is deleted.
 
     Attributes:
         step: The step of the newest checkpoint, which may be being written; -1 where there is none.
-        peak: The most memory used so far, bytes.
         beside: Whether checkpoints that nothing waits for are written beside the next steps.
         refused: Whether the disk of any process had refused such a checkpoint when all processes last told each other.
         weights_step: The step of the weights where training has ended with those of an earlier one (`go_back`); else None.
     """
 
     def __init__(self) -> None:
-        self.step, self.peak, self._seconds, self.beside, self.refused = -1, 0, 0.0, True, False
+        self.step, self._seconds, self.beside, self.refused = -1, 0.0, True, False
         self._before = self.step, self._seconds
         self.weights_step: int | None = None
         self._written: Future[None] | None = None
 
     def due(self, trainer: Any) -> bool:
-        """Whether a regular checkpoint is due."""
-        return bool(trainer.settings.due(trainer.clock, self._seconds))
-
-    def note_memory(self, device: torch.device) -> None:
-        """Include the memory used so far in the peak that checkpoints state."""
-        self.peak = max(self.peak, peak_memory(device))
+        every, clock, limit = trainer.settings.checkpoint_every, trainer.clock, trainer.clock.budget.seconds
+        if every is not None:
+            return bool(clock.step % every == 0)
+        return bool(clock.seconds - self._seconds >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4))
 
     def join(self) -> BaseException | None:
         """Wait until nothing is being written; its error, which stays for `wait`."""
@@ -135,35 +132,40 @@ class Saver:
         if trainer.holding.writes:
             trainer.journal.sync()
         if trainer.holding.writes or processes.sharded:
-            meanwhile = meanwhile and self.beside and self.step >= 0 and _fits(tensors, processes)
+            meanwhile = meanwhile and self.beside and self.step >= 0
             if meanwhile:
-                whole = {name: copied(group) for name, group in tensors.items()} if not processes.sharded else None
-                tensors = shards.copied(tensors) if whole is None else whole
-            where, state = trainer.folder / "checkpoints", self._state(trainer)
+                memory = free_memory()
+                meanwhile = memory is None or bytes_of(tensors.values()) <= SHARE * memory
+                if processes.sharded:
+                    meanwhile = not processes.agreed(not meanwhile)
+            if meanwhile:
+                plain = torch.contiguous_format
+                copy = lambda value: value.detach().to("cpu", copy=True, memory_format=plain)  # noqa: E731
+                whole = {} if processes.sharded else tensors
+                copies = {group: {name: copy(value) for name, value in part.items()} for group, part in whole.items()}
+                tensors = copies or copied_shards(tensors)
+            where = trainer.folder / "checkpoints"
+            state = {
+                "format_version": FORMAT,
+                **trainer.clock.state(),
+                "samples": trainer.samples,
+                "budget": asdict(trainer.budget),
+                "spec_sha256": digest(trainer.content),
+                "precision": trainer.precision,
+                "batch": trainer.training.batch,
+                **({} if self.weights_step is None else {"weights_step": self.weights_step}),
+                **trainer.store.state(),
+            }
             options: dict[str, Any] = {"after": self.step, "held": held(trainer.observers, trainer.method)}
             work = partial(contents.save, where, trainer.clock.step, tensors, state, **options)
             if processes.sharded:
-                work = partial(shards.save, processes.saving, where / step_name(trainer.clock.step), tensors, state, **options)
+                work = partial(save_shards, processes.saving, where / step_name(trainer.clock.step), tensors, state, **options)
             if meanwhile:
                 self._written = beside(work)
             else:
                 work()
         self._before = self.step, self._seconds
         self.step, self._seconds = trainer.clock.step, trainer.clock.seconds
-
-    def _state(self, trainer: Any) -> dict[str, Any]:
-        return {
-            "format_version": FORMAT,
-            **trainer.clock.state(),
-            "samples": trainer.samples,
-            "budget": asdict(trainer.budget),
-            "spec_sha256": digest(trainer.content),
-            "precision": trainer.precision,
-            "batch": trainer.training.batch,
-            "peak_memory_mb": self.peak / 2**20,
-            **({} if self.weights_step is None else {"weights_step": self.weights_step}),
-            **trainer.store.state(),
-        }
 
     def restore(self, trainer: Any, stored: Path | Checkpoint) -> None:
         """Take up a checkpoint, or the one in a folder: weights, averages, optimisers and counters.
@@ -176,8 +178,10 @@ class Saver:
         state, inside = stored.state, stored.folder.parent
         same = asdict(trainer.budget) == state.get("budget", trainer.content["budget"])
         trainer.clock.budget = trainer.store.restore(state, trainer.budget)
-        trainer.clock.restore(state, stages_of(trainer.folder, state) if same else [])
-        self.peak = int(2**20 * (state.get("peak_memory_mb") or 0))
+        try:
+            trainer.clock.restore(state, [Stage(**stage) for stage in state.get("stages", ())] if same else [])
+        except TypeError as error:
+            raise CheckpointError(f"{stored.folder}/state.json is damaged: it holds no stages. Restore the file.") from error
         self.step, self._seconds, self.weights_step = state["step"], state["seconds"], state.get("weights_step")
         self._before = self.step, self._seconds
         trainer.threads.resume(self.step)
@@ -187,13 +191,6 @@ class Saver:
             trainer.clock.mark(row["step"], row.get("seconds", 0.0))
         where = {"the step and the seconds of training to go on from": [trainer.clock.step, trainer.clock.seconds]}
         trainer.processes.compare(where)
-
-
-def _fits(tensors: Mapping[str, Mapping[str, Tensor]], processes: Processes) -> bool:
-    """Whether memory has space for a copy of a state: that of each process where all write."""
-    memory = free_memory()
-    fits = memory is None or bytes_of(tensors.values()) <= SHARE * memory
-    return not processes.agreed(not fits) if processes.sharded else fits
 
 
 def state_of(trainer: Any) -> dict[str, dict[str, Tensor]]:
@@ -208,7 +205,7 @@ def stored_for(processes: Processes, folder: Path, device: torch.device) -> Chec
     Raises:
         CheckpointError: If it is damaged.
     """
-    if not (processes.sharded and shards.has_shards(folder)):
+    if not (processes.sharded and has_shards(folder)):
         return load(folder, device)
     # one process verifies all files
     return Checkpoint(folder, {}, dict(processes.first(read_state(folder) if processes.rank == 0 else None)))
@@ -221,7 +218,7 @@ def take_up(trainer: Any, stored: Checkpoint) -> None:
         CheckpointError: If they do not fit.
     """
     if not stored.tensors:
-        shards.restore(trainer, stored.folder)
+        restore_shards(trainer, stored.folder)
         return
     restore(trainer.method, stored.tensors["method"], stored.folder)
     restore(trainer.average.method, stored.weights(), stored.folder)

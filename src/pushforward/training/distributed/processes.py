@@ -1,29 +1,68 @@
-"""The processes that train one model together: their sums, and where the weights are."""
+"""The processes that train one model together: how they meet, their sums, and where the weights are."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import copy
 import datetime
+import gc
 import hashlib
 import json
+import os
 import re
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pushforward.denoisers import Denoiser
+from pushforward.environment import Launch, launched
 from pushforward.errors import DataError, GroupError, UsageError
 from pushforward.methods.method import Method
-from pushforward.training.distributed.sharding import shard
+from pushforward.training.loop.budget import Budget
+from pushforward.training.loop.machine import cores
 
-TIMEOUT = 120.0
-"""Seconds in which each process answers the others, where no other time is set."""
-LINGER = 5.0
-"""Seconds that a process stays after another one is lost, so that a launcher sees the one that failed first."""
+_meshes: list[Any] = []  # what `shard` has laid weights out on
+
+
+def called(name: str, player: nn.Module) -> list[nn.Module]:
+    """The modules of a player whose forward pass a method runs: whole weights are there while it runs and in its backward pass.
+
+    A player without a forward pass of its own (a VAE) is a few networks that have one; what it holds besides, such as a variance,
+    stays whole in every process.
+
+    Raises:
+        UsageError: For a player without such networks, or with weights that cannot be sharded.
+    """
+    network = player.network if isinstance(player, Denoiser) else player
+    networks = _running(network)
+    if not networks:
+        raise UsageError(
+            f'The player "{name}" has no network with a forward pass of its own, so its weights cannot be sharded. '
+            "Train it with whole weights in every process: `shard=False`."
+        )
+    if any(nn.utils.parametrize.is_parametrized(module) for module in network.modules()):
+        raise UsageError(
+            f'The player "{name}" has weights that are computed from others, as spectral norms do, which torch cannot shard. '
+            "Train it with whole weights in every process: `shard=False`."
+        )
+    return networks
+
+
+def _running(module: nn.Module) -> list[nn.Module]:
+    if type(module).forward is not nn.Module.forward and any(True for _ in module.parameters()):
+        return [module]
+    return [part for child in module.children() for part in _running(child)]
+
+
+TIMEOUT = 120.0  # seconds in which each process answers the others, where no other time is set
+LINGER = 5.0  # seconds that a process stays after another one is lost, so that a launcher sees the one that failed first
 _LOST = re.compile(r"gloo|NCCL|Connection|[Tt]ime(d |)out|Broken pipe|Socket|recvValue|sendBytes")
 
 
@@ -57,33 +96,58 @@ class Processes:
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace gradients by their sums over all processes."""
 
-    def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
-        """The mean of a time over all processes, the largest number (of a signal), and whether any has failed."""
-        return seconds, stop, failed
-
-    def agreed(self, wanted: bool) -> bool:
-        """Whether any process wants something, so that all do it."""
-        return wanted
-
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Within this context the loss of another process is an error that says so: "In NAME another process was lost"."""
-        yield
-
-    def failure(self, words: str | None) -> str | None:
-        """What every process raises where one has failed: the words of the first one that has; None where none has."""
-        return words
-
     def gathered(self, value: Any) -> list[Any]:
-        """A plain value from each process, in their order."""
         return [value]
 
+    def rows(self, *numbers: float) -> Tensor:
+        """Numbers of each process, (processes, numbers), float64."""
+        return torch.tensor([numbers], dtype=torch.float64)
+
+    def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
+        """The mean of a time over all processes, the largest number (of a signal), and whether any has failed."""
+        if self.count == 1:
+            return seconds, stop, failed
+        values = self.rows(seconds, stop, failed)
+        return float(values[:, 0].mean()), int(values[:, 1].max()), bool(values[:, 2].any())
+
+    def agreed(self, wanted: bool) -> bool:
+        return bool(self.rows(wanted).any())
+
     def first(self, value: Any) -> Any:
-        """The plain value that the first process gives."""
-        return value
+        return self.gathered(value if self.rank == 0 else None)[0]
+
+    def failure(self, words: str | None) -> str | None:
+        """What every process raises where one has failed, with the number of that process once; None where none has."""
+        if self.count == 1 or not self.agreed(words is not None):
+            return words
+        said = [(rank, text) for rank, text in enumerate(self.gathered(words)) if text is not None]
+        return next(text if text.startswith("In process ") else f"In process {rank}: {text}" for rank, text in said)
 
     def compare(self, what: Mapping[str, Any]) -> None:
-        """Refuse processes that were started with different data, versions or settings, which are given JSON-ready by name."""
+        """Refuse processes that were started with different data, versions or settings, which are given JSON-ready by name.
+
+        Raises:
+            DataError: If the data differs.
+            UsageError: If anything else does, naming it and both values.
+        """
+        texts = {name: json.dumps(value, sort_keys=True, default=str) for name, value in what.items()}
+        short = lambda text: text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]  # noqa: E731
+        each = self.gathered({name: short(text) for name, text in texts.items()})
+        for name, value in each[0].items():
+            rank = next((rank for rank, other in enumerate(each) if other.get(name) != value), None)
+            if rank is not None:
+                raise (DataError if name == "data" else UsageError)(
+                    f"The processes of this training differ in {name}: process 0 has {value}, process {rank} has "
+                    f"{each[rank].get(name)}. Start all of them with the same command, versions and files."
+                )
+
+    def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Within this context the loss of another process is an error that says so: "In NAME another process was lost".
+
+        Raises:
+            GroupError: If another process is lost; the one that has failed says why.
+        """
+        return contextlib.nullcontext()
 
 
 class Group(Processes):
@@ -112,43 +176,45 @@ class Group(Processes):
 
     @cached_property
     def saving(self) -> Group:  # type: ignore[override]
-        """The same processes by a group of its own, so that a thread can write while the main one trains."""
         beside = copy.copy(self)
         beside.control = self._gloo()
         return beside
 
     def distribute(self, method: Method) -> Method:
-        """Shard the network of each player, or take the weights of the first process for all."""
-        if self.sharded:
-            self._networks += shard(method, self.device, self.count)
+        if not self.sharded:
+            for tensor in method.state_dict().values():
+                torch.distributed.broadcast(tensor, 0)
             return method
-        for tensor in method.state_dict().values():
-            torch.distributed.broadcast(tensor, 0)
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        method._apply(lambda tensor: tensor.contiguous())  # the layout "channels last" cannot be sharded
+        mesh = init_device_mesh(self.device, (self.count,))
+        _meshes.append(mesh)
+        networks: list[Any] = [network for name, player in method.players.items() for network in called(name, player)]
+        for network in networks:
+            fully_shard(network, mesh=mesh, reshard_after_forward=True)
+            # losses are shares of the whole batch's mean, so that gradients add up
+            network.set_gradient_divide_factor(1.0)
+            network.set_force_sum_reduction_for_comms(True)
+            # a penalty on a slope goes back through the network twice, so whole weights are dropped at the end of a turn
+            network.set_reshard_after_backward(False)
+        self._networks += networks
         return method
 
     def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The sums of tensors over all processes."""
         sums = [tensor.detach().clone() for tensor in tensors]
         for dtype in dict.fromkeys(tensor.dtype for tensor in sums):
             _add([tensor for tensor in sums if tensor.dtype == dtype])
         return sums
 
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Add up gradients; those of sharded weights are added up as they are computed, and their whole weights are dropped."""
+        # those of sharded weights are added up as they are computed, and their whole weights are dropped
         for network in self._networks:
             network.reshard()
         _add([p.grad for p in parameters if p.grad is not None and not hasattr(p, "device_mesh")])
 
-    def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
-        """The mean of a time over all processes, the largest number, and whether any has failed; the same in each."""
-        values = self._rows([seconds, stop, failed])
-        return float(values[:, 0].mean()), int(values[:, 1].max()), bool(values[:, 2].any())
-
-    def agreed(self, wanted: bool) -> bool:
-        """Whether any process wants something."""
-        return bool(self._rows([wanted]).any())
-
-    def _rows(self, numbers: Sequence[float]) -> Tensor:
+    def rows(self, *numbers: float) -> Tensor:
         own = torch.tensor(numbers, dtype=torch.float64)
         rows = [torch.empty_like(own) for _ in range(self.count)]
         torch.distributed.all_gather(rows, own, group=self.control)
@@ -156,11 +222,6 @@ class Group(Processes):
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Within this context the loss of another process is an error that says so.
-
-        Raises:
-            GroupError: If another process is lost; the one that has failed says why.
-        """
         try:
             yield
         except RuntimeError as error:
@@ -172,46 +233,10 @@ class Group(Processes):
                 "(PUSHFORWARD_TIMEOUT=600 gives it more). What was saved is intact: start all again with pushforward resume."
             ) from error
 
-    def failure(self, words: str | None) -> str | None:
-        """What every process raises where one has failed, with the number of that process once."""
-        if not self.agreed(words is not None):
-            return None
-        return next(
-            said if said.startswith("In process ") else f"In process {rank}: {said}"
-            for rank, said in enumerate(self.gathered(words))
-            if said is not None
-        )
-
     def gathered(self, value: Any) -> list[Any]:
-        """A plain value from each process, in their order."""
         values: list[Any] = [None] * self.count
         torch.distributed.all_gather_object(values, value, group=self.control)
         return values
-
-    def first(self, value: Any) -> Any:
-        """The plain value that the first process gives."""
-        return self.gathered(value if self.rank == 0 else None)[0]
-
-    def compare(self, what: Mapping[str, Any]) -> None:
-        """Refuse processes that were started with different data, versions or settings.
-
-        Raises:
-            DataError: If the data differs.
-            UsageError: If anything else does, naming it and both values.
-        """
-        each = self.gathered({name: _short(value) for name, value in what.items()})
-        for name, value in each[0].items():
-            rank = next((rank for rank, other in enumerate(each) if other.get(name) != value), None)
-            if rank is not None:
-                raise (DataError if name == "data" else UsageError)(
-                    f"The processes of this training differ in {name}: process 0 has {value}, process {rank} has "
-                    f"{each[rank].get(name)}. Start all of them with the same command, versions and files."
-                )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=str)
-    return text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _add(tensors: Sequence[Tensor]) -> None:
@@ -221,3 +246,88 @@ def _add(tensors: Sequence[Tensor]) -> None:
     torch.distributed.all_reduce(flat)
     for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(total.view(tensor.shape))
+
+
+def joined(device: torch.device | str = "cpu", *, shard: bool = False, devices: int | None = None) -> Processes:
+    """The processes that this one was started with: a `Group`, or itself alone.
+
+    torch.distributed's default group is formed where there is none: by gloo on CPUs, and by nccl, with gloo for what is not on a
+    device, on CUDA devices. Threads of processes on one machine share its cores.
+
+    Raises:
+        UsageError: For shares without several processes, a device that is not this process's, or another number of ``devices``.
+        GroupError: If the processes do not find each other.
+    """
+    launch, place = launched(), torch.device(device)
+    if devices is not None and devices != launch.count:
+        raise UsageError(
+            f"`devices={devices}` asks for other processes than the {launch.count} that were started. Python starts none itself: "
+            f"run the program under torchrun with {devices} processes per node, and leave `devices` out."
+        )
+    formed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not formed and launch.count > 1:
+        _form(launch, place)
+    if not (formed or launch.count > 1) or torch.distributed.get_world_size() == 1:
+        if shard:
+            raise UsageError(
+                "`shard=True` divides weights among several processes, and this is one: start them with torchrun. The command "
+                "line starts them itself, with `devices=2`."
+            )
+        return Processes()
+    return Group(shard, place.type, _seconds())
+
+
+_formed_here = False
+
+
+def _seconds() -> float:
+    return Budget.duration(os.environ.get("PUSHFORWARD_TIMEOUT") or TIMEOUT)
+
+
+def _form(launch: Launch, place: torch.device) -> None:
+    global _formed_here
+    # imported later, by an optimiser, its functions' defaults would hold the group, whose threads then outlive the interpreter
+    import torch.distributed.nn.functional
+
+    if place.type == "cuda":
+        if place.index not in (None, launch.local_rank):
+            raise UsageError(
+                f"Process {launch.rank} was to train on {place}; each process on a machine has a CUDA device of its own, here "
+                f"cuda:{launch.local_rank}. Use `device=cuda`."
+            )
+        torch.cuda.set_device(launch.local_rank)
+    elif not any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")):
+        torch.set_num_threads(max(1, cores() // launch.local_count))
+    os.environ |= {"RANK": str(launch.rank), "WORLD_SIZE": str(launch.count)}  # as Slurm does not
+    store = None
+    if os.path.isabs(address := os.environ["MASTER_ADDR"]):  # a file of this machine: its processes talk by loopback
+        store = torch.distributed.FileStore(address)
+        loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+        os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
+    backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
+    seconds = _seconds()
+    try:
+        limit = timedelta(seconds=seconds)
+        torch.distributed.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.count, timeout=limit)
+    except RuntimeError as error:
+        raise GroupError(
+            f"Process {launch.rank} of {launch.count} has not met all others at {address} within {seconds:g} seconds "
+            f"({str(error).splitlines()[0][:200]}). Start all of them, with the same address; PUSHFORWARD_TIMEOUT=600 gives "
+            "them more time."
+        ) from error
+    _formed_here = True
+    atexit.register(leave)  # an error in flight holds what has failed until it is printed
+
+
+def leave() -> None:
+    """Leave the group that `joined` has formed, if any, once all processes have come so far.
+
+    Its threads end here: one that outlived the interpreter could abort the process (pytorch#179291).
+    """
+    global _formed_here
+    if _formed_here and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    _formed_here = False
+    while _meshes:  # torch's caches of sharded tensors hold the group by their mesh until the interpreter ends
+        getattr(_meshes.pop(), "_pg_registry", {}).clear()
+    gc.collect()  # sharded networks, which refer to themselves, hold the group as well

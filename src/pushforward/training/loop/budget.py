@@ -1,4 +1,4 @@
-"""How long to train, and where in that time a step stands."""
+"""The settings of a training: how long it takes, where in that time a step stands, and when it is saved."""
 
 from __future__ import annotations
 
@@ -7,36 +7,31 @@ import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
 from pushforward.errors import UsageError
+from pushforward.trackers import Tracker
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?"
+_NUMBER, _GROUPED = r"\d+\.?\d*|\.\d+", r"\d+(?:_\d+)*\.?\d*|\.\d+"
 _COUNTS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}
-SETTLE = 2 / 3
-"""The share of a seconds budget after which the number of steps is fixed, so that the rest can be repeated exactly."""
-CHECKS = 48
-"""From there on the forecast is repeated whenever another 1 / CHECKS of the budget is used."""
-TOLERANCE = 0.02
-"""The share of a seconds budget by which training may miss it before the number of steps is corrected."""
-LATEST = 15
-"""The usual time of a step is the median of so many latest ones."""
-FEWEST = 5
-"""A forecast counts at least so many steps."""
-LONGEST = 4
-"""A forecast counts a longer step, such as one in which the machine was suspended, as so many usual ones."""
-WARMUP = 0.1
-"""The share of training in which the learning rate has risen, whatever the number of warm-up steps."""
+SETTLE = 2 / 3  # the share of a seconds budget after which the number of steps is fixed, so that the rest can be repeated exactly
+CHECKS = 48  # from there on the forecast is repeated whenever another 1 / CHECKS of the budget is used
+TOLERANCE = 0.02  # the share of a seconds budget by which training may miss it before the number of steps is corrected
+LATEST = 15  # the usual time of a step is the median of so many latest ones
+FEWEST = 5  # a forecast counts at least so many steps
+LONGEST = 4  # a forecast counts a longer step, such as one in which the machine was suspended, as so many usual ones
+WARMUP = 0.1  # the share of training in which the learning rate has risen, whatever the number of warm-up steps
 
 
 def _read(text: str, number: str, units: str) -> tuple[float, str]:
     match = re.fullmatch(rf"\s*({number})\s*({units})?\s*", text)
-    try:
-        return (float(match[1]), match[2] or "") if match else (math.nan, "")
-    except ValueError:
-        return math.nan, ""
+    return (float(match[1]), match[2] or "") if match else (math.nan, "")
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,7 @@ class Budget:
     @staticmethod
     def duration(text: str | float) -> float:
         """Seconds from "90", "60s", "10m", "1.5h" or "10 minutes"."""
-        value, unit = _read(str(text).lower(), r"[\d.]+", _UNITS)
+        value, unit = _read(str(text).lower(), _NUMBER, _UNITS)
         value *= _SECONDS[unit[:1] or "s"]
         if not value > 0:
             raise UsageError(f'"{text}" is no duration; write 90s, 10m or 1.5h, a single number and unit.')
@@ -66,14 +61,13 @@ class Budget:
     @staticmethod
     def count(text: str | int) -> int:
         """A number from "5000", "200k" or "1.5M"."""
-        value, unit = _read(str(text), r"[\d._]+", "[kKmM]")
+        value, unit = _read(str(text), _GROUPED, "[kKmM]")
         value *= _COUNTS.get(unit, math.nan)
         if not value >= 1:
             raise UsageError(f'"{text}" is no count; write 5000, 200k or 1M (a million).')
         return round(value)
 
     def total_steps(self, batch: int) -> int | None:
-        """The number of steps, where the budget fixes it in advance."""
         if self.steps is not None:
             return self.steps
         return None if self.samples is None else math.ceil(self.samples / batch)
@@ -108,19 +102,13 @@ class Stage:
 
     Args:
         step: The step after which it was fixed.
-        progress: The share of the budget used at that step.
+        progress: The share of the budget used at that step; from there on it is linear, and 1 at the last step.
         total: The number of steps in all.
     """
 
     step: int
     progress: float
     total: int
-
-    def progress_at(self, step: int) -> float:
-        """The share of the budget used after a later step: linear, 1 at the last step."""
-        if step >= self.total:
-            return 1.0
-        return self.progress + (1 - self.progress) * (step - self.step) / (self.total - self.step)
 
 
 class Clock:
@@ -140,10 +128,8 @@ class Clock:
     def __init__(self, budget: Budget, batch: int) -> None:
         self.budget, self.step, self.seconds = budget, 0, 0.0
         self.stages: list[Stage] = []
-        self.warmed = 0.0
-        """The share of a seconds budget for the warm-up, without the first step and the excess of slow steps."""
+        self.warmed = 0.0  # the share of a seconds budget for the warm-up, without the first step and the excess of slow ones
         self._fixed = budget.total_steps(batch)
-        self._recorded: list[Stage] = []
         self._marks = [(0, 0.0)]
         self._latest: deque[float] = deque(maxlen=LATEST)
         self._marked = self._paced = 0.0
@@ -152,49 +138,39 @@ class Clock:
         """Count one step that took so long.
 
         Returns:
-            The new stage, if this step fixes or corrects the number of steps; None for a stage that is replayed.
+            The new stage, if this step fixes or corrects the number of steps.
         """
         place, progress = self._place, self.progress
         self.step += 1
         self.seconds += seconds
         if self.budget.seconds is None:
             return None
-        self._warm(seconds / self.budget.seconds, self.progress - progress)
+        if self.stages:
+            self.warmed += self.progress - progress
+        elif self.step > 1:
+            share = seconds / self.budget.seconds
+            usual = self.warmed / (self.step - 2) if self.step > 2 else share
+            self.warmed += min(share, 2 * usual)
         self.mark(self.step, self.seconds)
-        if self._recorded:
-            if self.step >= self._recorded[0].step:
-                self.stages.append(self._recorded.pop(0))
-            return None
         due = self.total is None or self._place > place or self.step >= self.total - 1
         start = self.progress if self.stages else min(self.progress, max(progress, SETTLE))
         stage = self._forecast(start) if due and self._place >= round(SETTLE * CHECKS) else None
-        if stage is None and self.stages and self.done:
-            stage = Stage(self.step, 1.0, self.step)  # ends the record: a replay forecasts nothing
         if stage is not None:
             self.stages.append(stage)
         return stage
 
     def state(self) -> dict[str, Any]:
-        """Its state for checkpoints, JSON-ready."""
         stages = [asdict(stage) for stage in self.stages]
         return {"step": self.step, "seconds": self.seconds, "total": self.total, "stages": stages, "warmed": self.warmed}
 
     def restore(self, state: Mapping[str, Any], stages: Sequence[Stage]) -> None:
-        """Take up a checkpoint's `state`, and the stages to repeat from there on where its budget is in seconds."""
+        """Take up a checkpoint's `state`, and its stages where its budget is the same."""
         self.step, self.seconds = state["step"], state["seconds"]
+        self.warmed = state.get("warmed", 0.0)
         if self.budget.seconds is not None:
-            self.replay(stages)
-        self.warm(state.get("warmed", 0.0))
-
-    def warm(self, warmed: float) -> None:
-        """Take up the warm-up of a checkpoint; one made under another kind of budget, after a step or more, has warmed up."""
-        missing = not warmed and self.step > 1 and self.budget.seconds is not None
-        self.warmed = WARMUP if missing else warmed
-
-    def replay(self, stages: Sequence[Stage]) -> None:
-        """Take up recorded stages: those up to the present step hold now, later ones at their steps."""
-        self.stages = [stage for stage in stages if stage.step <= self.step]
-        self._recorded = [stage for stage in stages if stage.step > self.step]
+            self.stages = list(stages)
+            if not self.warmed and self.step > 1:
+                self.warmed = WARMUP  # in steps of another kind of budget
 
     def mark(self, step: int, seconds: float) -> None:
         """Note when a step was done, for forecasts; one note in each 1 / CHECKS of the budget is kept.
@@ -212,19 +188,20 @@ class Clock:
 
     @property
     def total(self) -> int | None:
-        """The number of steps in all; None while it is not known."""
         return self.stages[-1].total if self.stages else self._fixed
 
     @property
     def progress(self) -> float:
         """The share of the budget that is used, in [0, 1]; it never falls."""
         if self.stages:
-            return self.stages[-1].progress_at(self.step)
+            last = self.stages[-1]
+            if self.step >= last.total:
+                return 1.0
+            return last.progress + (1 - last.progress) * (self.step - last.step) / (last.total - last.step)
         return min(1.0, self._used if self._fixed is None else self.step / self._fixed)
 
     @property
     def done(self) -> bool:
-        """Whether the budget is used up."""
         return self._used >= 1 if self.total is None else self.step >= self.total
 
     @property
@@ -233,24 +210,14 @@ class Clock:
 
     @property
     def _place(self) -> int:
-        """In which of the `CHECKS` parts of the budget training is, by steps or by seconds, whichever is further."""
         return int(CHECKS * max(self.progress, self._used) + 1e-9)
-
-    def _warm(self, share: float, progress: float) -> None:
-        """Count a step's share of the budget for the warm-up: measured at first, then as the stage plans it."""
-        if self.stages:
-            self.warmed += progress
-        elif self.step > 1:
-            usual = self.warmed / (self.step - 2) if self.step > 2 else share
-            self.warmed += min(share, 2 * usual)
 
     def _forecast(self, start: float) -> Stage | None:
         """The stage, from the progress ``start`` on, that is due if training would miss the budget; the first one always is.
 
         The pace is that of the latest steps, over as much time as is left, without the excess of slow steps.
         """
-        limit = self.budget.seconds
-        assert limit is not None
+        limit = self.budget.seconds or 0.0
         left = limit - self.seconds
         since = self._paced - max(left, limit / CHECKS)
         step, paced = next(
@@ -277,3 +244,45 @@ class Clock:
             rise = max(rise, self.warmed * self.step / (self.step - 1) / WARMUP)
         past = 0.0 if decay <= 0 else max(0.0, (self.progress - (1 - decay)) / decay)
         return min(1.0, rise) * (end + (1 - end) * (1 + math.cos(math.pi * min(1.0, past))) / 2)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one training.
+
+    Args:
+        seed: Of everything random.
+        device: Where it is trained.
+        augment: Augmentations by name ("flip", "shift").
+        checkpoint_every: Steps between checkpoints; None means every two minutes of training, or every quarter of a short budget.
+            The first and the last step are always saved.
+        plugins: Python files that define parts of the run; their hashes are stored.
+        asked: Given options beside the data, by their names on the command line, so that a report can print a command that
+            repeats the run; None where the recipe was made in Python.
+        init: The run from whose weights it starts, for the same purpose.
+        init_step: The step of that run's checkpoint.
+        trackers: Who receives what is logged; not stored.
+        from_seed: Whether the weights can be drawn again from the seed and the method's spec.
+    """
+
+    seed: int = 0
+    device: torch.device | str = "cpu"
+    augment: Sequence[str] = ()
+    checkpoint_every: int | None = None
+    plugins: Sequence[Path] = ()
+    asked: Mapping[str, Any] | None = None
+    init: str | Path | None = None
+    init_step: int | None = None
+    from_seed: bool = False
+    trackers: Sequence[Tracker] = ()
+
+    def stored(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "augment": list(self.augment),
+            "checkpoint_every": self.checkpoint_every,
+            "asked": None if self.asked is None else dict(self.asked),
+            "init": None if self.init is None else str(self.init),
+            "init_step": self.init_step,
+            "from_seed": self.from_seed,
+        }

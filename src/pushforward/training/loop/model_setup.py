@@ -1,64 +1,39 @@
-"""A method where it is trained: on its device and in its processes, with optimisers, average and step."""
+"""Before the first step: whether a method fits its data, and what is computed once and kept in the run's folder."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import contextlib
+import hashlib
+import inspect
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pushforward import spec
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset
 from pushforward.errors import UsageError
+from pushforward.data import Dataset, PreparedSampler, Sampler
+from pushforward.denoisers import Condition
+from pushforward.denoisers.precision import network_precision
+from pushforward.draws import ExampleDraws
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.files import read_json, read_object
 from pushforward.methods.distillation import Trajectories
 from pushforward.methods.latent_method import LatentMethod
-from pushforward.methods.method import Method
+from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.recipes.recipe import Recipe
 from pushforward.runtime import laid_out
 from pushforward.training.checkpoint.tensors import local
+from pushforward.training.checkpoint.contents import appearing, read_tensors, sha256, write_json, write_tensors
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop.budget import Budget
-from pushforward.training.loop.ema import Average
-from pushforward.training.loop.optimizers import Player, players_of
-from pushforward.training.loop.step import Step
-from pushforward.training.options import Settings
-
-
-class Placed(NamedTuple):
-    """A method that is ready for its first step.
-
-    Args:
-        method: The method.
-        players: Its players by name, with their optimisers.
-        average: Its averaged weights.
-        step: Computes its steps.
-        moving: What a step may change: its floating-point tensors, of sharded ones the share of this process.
-    """
-
-    method: Method
-    players: dict[str, Player]
-    average: Average
-    step: Step
-    moving: list[Tensor]
-
-
-def placed(recipe: Recipe, data: Dataset, settings: Settings, processes: Processes) -> Placed:
-    """Bring a recipe's method to its device and processes.
-
-    Raises:
-        UsageError: If batches cannot be split as the recipe says, or weights not sharded.
-    """
-    training, device = recipe.training, torch.device(settings.device)
-    method = laid_out(recipe.method.to(device), data.space.memory_format).train()
-    # sharded weights cannot be copied, so the average begins as a copy of the whole ones
-    twin = copy.deepcopy(method) if processes.count > 1 else None
-    method = processes.distribute(method)
-    players = players_of(method, training)
-    average = Average(method, training.ema, training.ema_share, None if twin is None else lambda: processes.distribute(twin))
-    step = Step(method, players, training, seed=settings.seed, device=device, processes=processes)
-    return Placed(method, players, average, step, [local(v) for v in method.state_dict().values() if v.is_floating_point()])
+from pushforward.training.loop.budget import Budget, Settings
+from pushforward.training.loop.callbacks import Watcher, duration
 
 
 def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: int | None, processes: int = 1) -> None:
@@ -82,8 +57,7 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
         if not (close(expected, got, units["std"]) if name in ("mean", "std") else expected == got):
             what = "examples of shape" if name == "shape" else f"data whose {name} is"
             raise UsageError(
-                f"The method is made for {what} {_shortened(expected)}; {data.name} has {_shortened(got)}. "
-                "Make the recipe from data.space."
+                f"The method is made for {what} {expected!s:.80}; {data.name} has {got!s:.80}. Make the recipe from data.space."
             )
     for name, player in recipe.method.players.items():
         if not any(parameter.requires_grad for parameter in player.parameters()):
@@ -105,6 +79,242 @@ def close(values: Sequence[float], others: Sequence[float], std: Sequence[float]
     return all(abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(values, others, std, strict=True))
 
 
-def _shortened(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+CHUNK = 500  # examples prepared at a time
+CACHE = "cache"  # the folder, within a run's, of what is computed once
+SHARE = 0.25  # the share of a budget in seconds that trajectories may take; then training goes on with those that are there
+
+_last: tuple[tuple[Any, str], dict[str, Tensor]] | None = None
+"""The inputs prepared last in this process: making a recipe needs the codes' units before its trainer needs the codes."""
+
+
+def prepared(
+    method: PrecomputesInputs, data: Dataset, device: torch.device | str = "cpu", key: str | None = None
+) -> dict[str, Tensor]:
+    """A method's prepared inputs of all training examples, by name: "x" and further fields, (n, ...) each, on the CPU.
+
+    ``key`` is theirs, for which all frozen weights are hashed, where it is known already.
+
+    Raises:
+        UsageError: If the method's result does not follow `PrecomputesInputs`.
+        CheckpointError: If something is not finite.
+    """
+    global _last
+    known = getattr(method.prepared, "__func__", method.prepared), key or _key(method, data)
+    if _last is not None and _last[0] == known:
+        return _last[1]
+    parts, space = [], method.space
+    for start in range(0, len(data.train), CHUNK):
+        index = slice(start, start + CHUNK)
+        x = space.to_model(data.train.data_units(index).to(device))
+        fields = fields_of(method, x, data.train.condition(space.conditions, index, device), start)
+        parts.append({name: (value.float() if value.is_floating_point() else value).cpu() for name, value in fields.items()})
+    fields = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    for name, value in fields.items():
+        if not bool(value.isfinite().all()):
+            raise CheckpointError(
+                f'"{name}", which {type(method).__name__} prepares of the data, is not finite. Where a frozen part makes it '
+                f"({', '.join(method.parts) or 'it has none'}), its weights have diverged: train that again."
+            )
+    _last = known, fields
+    return fields
+
+
+def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start: int = 0) -> dict[str, Tensor]:
+    """A method's prepared inputs of training examples x (n, *shape), model units; ``start`` is the place of the first one.
+
+    Raises:
+        UsageError: If it is neither a tensor nor tensors by name with an "x", or has another number of examples.
+    """
+    draws = ExampleDraws(start, len(x), "prepared", x.device)
+    with torch.no_grad():
+        returned = method.prepared(x, condition, draws)
+    fields = dict(returned) if isinstance(returned, Mapping) else {"x": returned}
+    shapes = {name: tuple(value.shape) if isinstance(value, Tensor) else type(value) for name, value in fields.items()}
+    fitting = all(isinstance(value, Tensor) and value.shape[:1] == x.shape[:1] for value in fields.values())
+    if not fitting or "x" not in fields:
+        raise UsageError(
+            f"{type(method).__name__}.prepared returned {shapes}. Expected a tensor, or tensors by name with "
+            f'"x" among them, each with as many examples as it was given ({len(x)}).'
+        )
+    return fields
+
+
+def _key(method: PrecomputesInputs, data: Dataset) -> str:
+    names = [name for name in inspect.signature(type(method)).parameters if hasattr(method, name)]
+    learned = {id(p) for player in getattr(method, "players", {}).values() for p in player.parameters()}
+    settings = {name: getattr(method, name) for name in names}
+    fixed = {
+        name: value
+        for name, value in settings.items()
+        if isinstance(value, nn.Module) and not any(id(p) in learned for p in value.parameters())
+    }
+    plain = {name: value for name, value in settings.items() if not isinstance(value, nn.Module)}
+    modules = {**fixed, **method.parts}
+    described = spec.describe({"parts": modules, "settings": plain})
+    digest = hashlib.sha256(f"{method.prepared.__qualname__}{json.dumps(described, sort_keys=True)}".encode())
+    for name, module in modules.items():
+        for key, value in module.state_dict().items():
+            digest.update(f"{name}.{key}{tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return f"{digest.hexdigest()}-{data.stored_fingerprints[0]}"
+
+
+def sampler_of(
+    method: Method, data: Dataset, batch: int, *, settings: Settings, folder: Path, keep: bool = True
+) -> Sampler | PreparedSampler:
+    """The sampler of training batches: of the data, or of the method's prepared inputs.
+
+    ``keep`` writes prepared inputs to the run's folder; where they are there and whole, they are read.
+
+    Raises:
+        UsageError: For augmentations of data that is prepared once.
+        CheckpointError: If the disk refuses, or something prepared is not finite.
+    """
+    names = tuple(method.space.conditions)
+    if not isinstance(method, PrecomputesInputs):
+        return Sampler(data, batch, seed=settings.seed, augment=settings.augment, conditions=names)
+    if settings.augment:
+        raise UsageError(
+            f"`augment={','.join(settings.augment)}`: what this method is trained on is prepared from the data once, so it is "
+            "not changed again in every epoch. Leave it out; the frozen part, or a model of the data, can be trained with it."
+        )
+    path, key = folder / CACHE / "prepared.safetensors", _key(method, data)
+    known, fields = read_object(path.with_suffix(".json")), None
+    with contextlib.suppress(CheckpointError, OSError):  # a cache that is not whole is made again
+        if known.get("key") == key and sha256(path) == known.get("sha256"):
+            fields = read_tensors(path)
+    if fields is None:
+        started = time.perf_counter()
+        fields = prepared(method, data, settings.device, key)
+        if keep:
+            with appearing(path) as temporary:
+                write_tensors(temporary, fields)
+            facts = {"rows": len(fields["x"]), "seconds": time.perf_counter() - started}
+            write_json(path.with_suffix(".json"), {"key": key, "sha256": sha256(path), **facts})
+    return PreparedSampler(data, fields, batch, seed=settings.seed, conditions=names)
+
+
+class Store:
+    """The trajectories of a method, if it has any, read from the run's folder as far as they are there.
+
+    Each part is a file that appears whole, so that a training that is killed goes on with the next one. A part that is damaged
+    is computed again, with all that follow.
+
+    Args:
+        method: On its device.
+        folder: The run's.
+        writes: Whether parts are written.
+        precision: Of the teacher's network calls.
+        processes: Those that train together; a part that one of them cannot read is missing in all.
+
+    Attributes:
+        seconds: Their time in all.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        folder: Path,
+        writes: bool = True,
+        precision: str = "float32",
+        processes: Processes | None = None,
+    ) -> None:
+        self.folder, self.writes, self.precision, self.seconds = folder / CACHE / "trajectories", writes, precision, 0.0
+        self.trajectories = next((part for part in method.modules() if isinstance(part, Trajectories)), None)
+        self._hashes: list[str] = []
+        self._ends = [0]  # trajectories that are there after each part that was read
+        self._finished = False
+        self._count: int | None = None
+        if self.trajectories is not None and not self.trajectories.ready:
+            self._read(self.trajectories)
+            parts = min((processes or Processes()).gathered(len(self._hashes)))
+            if parts < len(self._hashes):
+                del self._hashes[parts:]
+                self.trajectories.ready, self._finished = self._ends[parts], False
+
+    def _read(self, trajectories: Trajectories) -> None:
+        try:
+            content = read_json(self.folder / "index.json")
+            hashes, seconds, finished = content["parts"], float(content["seconds"]), bool(content["finished"])
+            self.seconds = seconds  # they were spent, even where a part is damaged
+            for index, written in zip(trajectories.missing(), hashes, strict=False):
+                path = self._path(len(self._hashes))
+                if sha256(path) != written:
+                    return
+                trajectories.put(index, read_tensors(path, trajectories.teacher.device))
+                self._hashes.append(written)
+                self._ends.append(index.stop)
+            self._finished = finished
+        except (CheckpointError, OSError, TypeError, KeyError, ValueError, RuntimeError):
+            pass  # missing or damaged parts are computed again
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.safetensors"
+
+    def state(self) -> dict[str, Any]:
+        ready = self.trajectories.ready if self.trajectories is not None and self.whole else None
+        return {"store_seconds": self.seconds, "trajectories": ready}
+
+    def restore(self, state: Mapping[str, Any], budget: Budget) -> Budget:
+        self._count = state.get("trajectories")
+        if self._count is not None:
+            self.seconds = state.get("store_seconds", 0.0)
+        return budget.after(self.seconds)
+
+    @property
+    def whole(self) -> bool:
+        if self.trajectories is None:
+            return True
+        if self._count is not None:
+            return self.trajectories.ready >= self._count
+        return self._finished or self.trajectories.ready == self.trajectories.count
+
+    def completed(self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]) -> Budget:
+        """Compute the missing parts and write them; returns the rest of the budget.
+
+        A budget in seconds includes this work, and ends it after a quarter; it leaves off after a part once ``stopped``.
+
+        Raises:
+            UsageError: If a state of the teacher is not finite.
+            CheckpointError: If the disk refuses; the parts before stay.
+        """
+        trajectories = self.trajectories
+        for index in () if trajectories is None else trajectories.missing():
+            assert trajectories is not None
+            if self.whole or stopped():
+                break
+            started = time.perf_counter()
+            with network_precision(self.precision):
+                part = trajectories.part(index)
+            trajectories.put(index, part)
+            if self.writes:
+                path = self._path(len(self._hashes))
+                with appearing(path) as temporary:
+                    write_tensors(temporary, part)
+                self._hashes.append(sha256(path))
+            if self._count is None:
+                self.seconds += time.perf_counter() - started
+                self._finished = budget.seconds is not None and self.seconds >= SHARE * budget.seconds
+            if self.writes:
+                content = {"parts": self._hashes, "seconds": self.seconds, "finished": self._finished}
+                write_json(self.folder / "index.json", {"format_version": 1, **content})
+            words = f"{index.stop:,}/{trajectories.count:,} trajectories of the teacher  {duration(self.seconds)}"
+            watcher.preparing(name, index.stop / trajectories.count, words)
+        return budget.after(self.seconds)
+
+
+_TRAINED_IN = "_trained_in"
+"""The attribute of a module that a trainer has been given: the run's folder. Neither it nor a copy is taken for a new one."""
+
+
+def mark(folder: Path, *methods: Method) -> None:
+    """Remember in the modules of methods that they are trained in a run's folder."""
+    for method in methods:
+        for module in method.modules():
+            setattr(module, _TRAINED_IN, str(folder.absolute()))
+
+
+def trainings(method: Method) -> tuple[str, ...]:
+    """The folders of the runs that have trained modules of a method."""
+    marked = [part for part in method.modules() if hasattr(part, _TRAINED_IN) and any(p.requires_grad for p in part.parameters())]
+    return tuple(dict.fromkeys(str(getattr(part, _TRAINED_IN)) for part in marked))

@@ -1,12 +1,13 @@
-"""Each player's optimisers, and their state as named tensors: fused AdamW, with Muon for convolution kernels on request.
+"""Each player's optimisers, their state as named tensors, and the average of its weights.
 
-Muon takes many matrices: those of one shape are orthogonalised together, by products of batches.
+Fused AdamW, with Muon for convolution kernels on request.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -23,13 +24,10 @@ NARROWEST = 32
 
 
 MOMENTUM = 0.95
-A, B, C = 3.4445, -4.7750, 2.0315
-"""Coefficients of the iteration X <- (A + B G + C G^2) X with G = X X^T."""
+A, B, C = 3.4445, -4.7750, 2.0315  # coefficients of the iteration X <- (A + B G + C G^2) X with G = X X^T
 ITERATIONS = 5
-EPS = 1e-7
-"""The least norm that a matrix is divided by."""
-ROUNDS = (3, 2)
-"""Iterations in a row that update G alone in float32; longer blocks let errors of small singular values grow."""
+EPS = 1e-7  # the least norm that a matrix is divided by
+ROUNDS = (3, 2)  # iterations in a row that update G alone in float32; longer blocks let errors of small singular values grow
 
 
 class Player:
@@ -48,7 +46,9 @@ class Player:
         self.module, self.name = module, name
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.lr, self.clip = float(training.of(name, "lr")), training.of(name, "clip")
-        wide = _kernels(module) if training.of(name, "optimizer") == "muon" else set()
+        modules = module.modules() if training.of(name, "optimizer") == "muon" else ()
+        kernels = [part.weight for part in modules if isinstance(part, nn.Conv2d) and part.groups == 1]
+        wide = {id(w) for w in kernels if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST}
         if wide and any(hasattr(p, "device_mesh") for p in self.parameters):
             raise UsageError("Muon moves whole matrices, and these weights are sharded: train with `optimizer=adamw`.")
         by_muon = [i for i, p in enumerate(self.parameters) if id(p) in wide]
@@ -90,90 +90,67 @@ class Player:
                 group["lr"] = self.lr * rate
                 if beta2 is not None and "betas" in group:
                     group["betas"] = (group["betas"][0], beta2)
-        self._step(finite)
+        waits = _waits(self)
+        for optimizer, _ in self._optimizers:
+            if waits and not finite:
+                break
+            if not waits:
+                optimizer.grad_scale, optimizer.found_inf = None, (~finite).float()  # type: ignore[attr-defined]
+            optimizer.step()
         for parameter in (*self.parameters, *self._matrices):
             parameter.grad = None
         return norm, finite
 
-    def _step(self, finite: Tensor) -> None:
-        """Let the optimisers step if all is finite; on an accelerator the fused kernel decides, so that nothing waits."""
-        waits = _waits(self)
-        if waits and not finite:
-            return
-        for optimizer, _ in self._optimizers:
-            if not waits:
-                optimizer.grad_scale, optimizer.found_inf = None, (~finite).float()  # type: ignore[attr-defined]
-            optimizer.step()
-
     @property
     def rate(self) -> float:
-        """The learning rate of the last step."""
         return float(self._optimizers[0][0].param_groups[0]["lr"]) if self._optimizers else self.lr
 
     def state(self) -> dict[str, Tensor]:
         """The optimisers' tensors, named PLAYER/PARAMETER/KIND."""
-        return {f"{self.name}/{i}/{kind}": value for i, kinds in self._states() for kind, value in kinds.items()}
-
-    def state_bytes(self, whole: bool = False) -> int:
-        """Bytes of the optimisers' states once they have made a step: two averages of AdamW, one of Muon.
-
-        Args:
-            whole: Of all processes together, where weights are sharded.
-        """
-        sizes = [p.numel() if whole else local(p).numel() for p in self.parameters]
-        averages = lambda optimizer: 2 if isinstance(optimizer, torch.optim.AdamW) else 1  # noqa: E731
-        return sum(4 * averages(optimizer) * sizes[i] for optimizer, numbers in self._optimizers for i in numbers)
-
-    def _states(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        states: dict[str, Tensor] = {}
         for optimizer, numbers in self._optimizers:
-            yield from ((numbers[at], kinds) for at, kinds in optimizer.state_dict()["state"].items())
+            for at, kinds in optimizer.state_dict()["state"].items():
+                states |= {f"{self.name}/{numbers[at]}/{kind}": value for kind, value in kinds.items()}
+        return states
 
-    def _laid_out(self, value: Tensor, index: int) -> Tensor:
-        parameter = self.parameters[index]
-        if value.shape != parameter.shape:
-            return value
-        return torch.empty_like(parameter).copy_(placed(value, parameter))
+    def state_bytes(self) -> int:
+        """Bytes of the optimisers' states once they have made a step: two averages of AdamW, one of Muon."""
+        sizes = [4 * local(p).numel() for p in self.parameters]
+        averages = [(2 if isinstance(optimizer, torch.optim.AdamW) else 1, numbers) for optimizer, numbers in self._optimizers]
+        return sum(count * sizes[i] for count, numbers in averages for i in numbers)
 
     def empty(self, sizes: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, Tensor]:
         """Tensors without content for the states of these names, shapes and types, each laid out as its parameter is."""
-        own = {path: where for path, where in sizes.items() if path.partition("/")[0] == self.name}
-        return {path: self._empty(int(path.split("/")[-2]), *where) for path, where in own.items()}
-
-    def _empty(self, index: int, size: torch.Size, dtype: torch.dtype) -> Tensor:
-        parameter = self.parameters[index]
-        whole = torch.empty(size, dtype=dtype)
-        return whole if size != parameter.shape else torch.empty_like(parameter.detach(), dtype=dtype)
+        states = {}
+        for path, (size, dtype) in sizes.items():
+            if path.partition("/")[0] == self.name:
+                parameter = self.parameters[int(path.split("/")[-2])]
+                like = parameter.detach() if size == parameter.shape else torch.empty(size)
+                states[path] = torch.empty_like(like, dtype=dtype)
+        return states
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take the state that `state` gave."""
         by_index: dict[int, dict[str, Any]] = {}
         for path, value in tensors.items():
             name, index, kind = [*path.rsplit("/", 2), "", ""][:3]
             if name == self.name and index.isdecimal() and int(index) < len(self.parameters):
-                by_index.setdefault(int(index), {})[kind] = self._laid_out(value, int(index))
+                parameter = self.parameters[int(index)]
+                if value.shape == parameter.shape:
+                    value = torch.empty_like(parameter).copy_(placed(value, parameter))
+                by_index.setdefault(int(index), {})[kind] = value
         for optimizer, numbers in self._optimizers:
             state = {at: by_index[number] for at, number in enumerate(numbers) if number in by_index}
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _waits(player: Player) -> bool:
-    """Whether a step is left out by looking: on the processor, for sharded weights, and where Muon moves matrices."""
+    """Whether a step is left out by looking; on an accelerator the fused kernel decides, except for shares and Muon."""
     places = {(parameter.device.type, hasattr(parameter, "device_mesh")) for parameter in player.parameters}
     return bool(player._matrices) or places != {("cuda", False)}
 
 
-def _kernels(module: nn.Module) -> set[int]:
-    dense = (part.weight for part in module.modules() if isinstance(part, nn.Conv2d) and part.groups == 1)
-    return {id(w) for w in dense if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST}
-
-
 def _matrix(kernel: Tensor) -> Tensor:
     return kernel.view(len(kernel), -1) if kernel.is_contiguous() else kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
-
-
-def players_of(method: Method, training: Training) -> dict[str, Player]:
-    """Each player of a method with its optimisers."""
-    return {name: Player(module, name, training) for name, module in method.players.items()}
 
 
 class Muon(torch.optim.Optimizer):
@@ -196,37 +173,27 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Update every matrix that has a gradient; ``closure`` is not used."""
         for group in self.param_groups:
             matrices = [matrix for matrix in group["params"] if matrix.grad is not None]
-            if matrices:
-                self._move(matrices, group["lr"], group["weight_decay"])
-
-    def _move(self, matrices: list[Tensor], lr: float, weight_decay: float) -> None:
-        gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
-        averages = [self._average(matrix) for matrix in matrices]
-        torch._foreach_lerp_(averages, gradients, 1 - MOMENTUM)
-        updates = torch._foreach_lerp(gradients, averages, MOMENTUM)
-        if weight_decay:
-            torch._foreach_mul_(matrices, 1 - lr * weight_decay)
-        by_shape: dict[torch.Size, list[int]] = {}
-        for index, matrix in enumerate(matrices):
-            by_shape.setdefault(matrix.shape, []).append(index)
-        for shape, indices in by_shape.items():
-            moves = orthogonalise(torch.stack([updates[i] for i in indices]), working_dtype(matrices[indices[0]].device))
-            alpha = -lr * 0.2 * math.sqrt(max(shape))
-            torch._foreach_add_([matrices[i] for i in indices], moves.unbind(), alpha=alpha)
-
-    def _average(self, matrix: Tensor) -> Tensor:
-        state = self.state[matrix]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(matrix)
-        return state["momentum_buffer"]
-
-
-def working_dtype(device: torch.device) -> torch.dtype:
-    """The type of the iteration: bfloat16, but on processors that only emulate it float32."""
-    return torch.bfloat16 if device.type != "cpu" or has_bfloat16() else torch.float32
+            gradients = [matrix.grad for matrix in matrices]
+            for matrix in matrices:
+                if "momentum_buffer" not in self.state[matrix]:
+                    self.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
+            averages = [self.state[matrix]["momentum_buffer"] for matrix in matrices]
+            torch._foreach_lerp_(averages, gradients, 1 - MOMENTUM)
+            updates = torch._foreach_lerp(gradients, averages, MOMENTUM)
+            if group["weight_decay"]:
+                torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+            by_shape: dict[torch.Size, list[int]] = {}
+            for index, matrix in enumerate(matrices):
+                by_shape.setdefault(matrix.shape, []).append(index)
+            for shape, indices in by_shape.items():
+                # bfloat16, but on processors that only emulate it float32
+                exact = matrices[indices[0]].device.type == "cpu" and not has_bfloat16()
+                stacked = torch.stack([updates[i] for i in indices])
+                moves = orthogonalise(stacked, torch.float32 if exact else torch.bfloat16)
+                alpha = -group["lr"] * 0.2 * math.sqrt(max(shape))
+                torch._foreach_add_([matrices[i] for i in indices], moves.unbind(), alpha=alpha)
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
@@ -263,7 +230,11 @@ def _iterated(gram: Tensor, count: int) -> Tensor:
     q: Tensor | None = None
     for left in reversed(range(count)):
         p = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)  # P without its A
-        q = _plus_a(p) if q is None else torch.baddbmm(q, p, q, beta=A)
+        if q is None:
+            q = p.clone()
+            q.diagonal(dim1=-2, dim2=-1).add_(A)
+        else:
+            q = torch.baddbmm(q, p, q, beta=A)
         if left:
             half = torch.baddbmm(gram, p, gram, beta=A)
             gram = torch.baddbmm(half, half, p, beta=A)
@@ -271,7 +242,57 @@ def _iterated(gram: Tensor, count: int) -> Tensor:
     return q
 
 
-def _plus_a(p: Tensor) -> Tensor:
-    q = p.clone()
-    q.diagonal(dim1=-2, dim2=-1).add_(A)
-    return q
+class Average:
+    """An exponential moving average of a method's parameters and buffers, counted in training examples.
+
+    After n training examples the half-life is min(half_life, share * n), so that the average forgets the first, random weights
+    early in training whatever the batch. Modules that the method does not have averaged are the method's own.
+
+    Args:
+        method: The method to average.
+        half_life: In training examples, when training is long.
+        share: The share of the training examples so far that the half-life may not exceed.
+        build: Makes a method of the same structure, whose tensors are where the method's are; it gets the method's weights. The
+            default is a copy, which sharded weights do not allow.
+
+    References:
+        Karras et al., EDM (2022), appendix F.2, for the half-life in training examples and its ramp.
+    """
+
+    def __init__(self, method: Method, half_life: float, share: float, build: Callable[[], Method] | None = None) -> None:
+        self.half_life, self.share = half_life, share
+        self.method = copy.deepcopy(method) if build is None else build()
+        self.method.eval().requires_grad_(False)
+        parts = getattr(method, "averaged", (method,))
+        averaged = {id(tensor) for part in parts for tensor in (*part.parameters(), *part.buffers())}
+        self._left_out: set[str] = set()
+        self._averages: list[Tensor] = []
+        self._theirs: list[Tensor] = []
+        self._counts: list[tuple[Tensor, Tensor]] = []
+        for (name, average), (_, theirs) in zip(_named(self.method), _named(method), strict=True):
+            if id(theirs) not in averaged:
+                average.data = theirs.data
+                self._left_out.add(name)
+                continue
+            local(average).copy_(local(theirs))
+            if average.is_floating_point():
+                self._averages.append(local(average))
+                self._theirs.append(local(theirs))
+            else:
+                self._counts.append((average, theirs))
+
+    @torch.no_grad()
+    def update(self, samples: int, batch: int) -> None:
+        """Follow the method by one step, after ``samples`` training examples in all, ``batch`` of them new."""
+        half_life = min(self.half_life, self.share * samples)
+        weight = 1.0 if half_life <= 0 else 1 - 0.5 ** (batch / half_life)
+        torch._foreach_lerp_(self._averages, self._theirs, weight)
+        for average, theirs in self._counts:
+            average.copy_(theirs)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self.method.state_dict().items() if name not in self._left_out}
+
+
+def _named(method: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*method.named_parameters(), *method.named_buffers()]

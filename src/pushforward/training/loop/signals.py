@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
 """Signals that ask a process to end: of a system, a terminal that closes, and a cluster before its limit of time."""
@@ -15,52 +15,45 @@ TOGETHER = 1.0
 """Seconds in which signals other than SIGINT count as a single one: launchers repeat what a cluster has sent already."""
 
 
-class Stoppable(Protocol):
-    """What can be asked to stop."""
-
-    stop: int
-
-
 @contextmanager
-def interruptible(trainers: Sequence[Stoppable], ending: bool = True) -> Iterator[list[int]]:
+def interruptible(trainers: Sequence[Any], ending: bool = True) -> Iterator[list[int]]:
     """Within this context SIGINT and the signals of `ENDING` set ``stop``; a second one raises what it usually does.
 
     Signals that are ignored when it begins, as by nohup, stay so. In a thread that is not the main one it does nothing.
 
     Args:
+        trainers: What has a number ``stop``.
         ending: Whether that goes for the signals of `ENDING` too. Without it, SIGINT is left to a handler of the user's own.
 
     Yields:
         The signals so far.
     """
     got: list[int] = []
-    first = [0.0]
+    first = time.monotonic()
 
     def stop(number: int, frame: Any) -> None:
+        nonlocal first
         if got and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if got and time.monotonic() - first[0] > TOGETHER:
+        if got and time.monotonic() - first > TOGETHER:
             raise SystemExit(128 + number)
         if not got:
-            first[0] = time.monotonic()
+            first = time.monotonic()
         got.append(number)
         for trainer in trainers:
             trainer.stop = number
 
-    before = {number: signal.signal(number, stop) for number in _ours(ending)}
+    numbers = [signal.SIGINT, *ending_signals()]
+    if not ending:
+        numbers = [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield got
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _ours(ending: bool) -> list[int]:
-    if threading.current_thread() is not threading.main_thread():
-        return []
-    if not ending:
-        return [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
-    return [signal.SIGINT, *ending_signals()]
 
 
 def ending_signals() -> list[int]:

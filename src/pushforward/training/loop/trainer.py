@@ -1,46 +1,258 @@
-"""The training loop: one for every method."""
+"""The training loop, one for every method, and a step of it: the turns of players, on all parts of a batch, in all processes."""
 
 from __future__ import annotations
 
+import copy
 import math
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pushforward import spec
 from pushforward.data import Batch, Dataset
 from pushforward.data.images.streamed import Streamed
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.errors import DataError, Diverged
+from pushforward.denoisers.precision import network_precision, resolve_precision
+from pushforward.devices import laid_out
+from pushforward.draws import BLOCK, BlockDraws, key
+from pushforward.errors import DataError, Diverged, OutOfMemory, UsageError
+from pushforward.files import read_json
+from pushforward.methods.method import Method, Now, Sums, answered
 from pushforward.plugins import plugin_options
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import Recipe, Training
 from pushforward.training.checkpoint import Checkpoint
+from pushforward.training.checkpoint.contents import step_name, weights_of
 from pushforward.training.checkpoint.saver import Saver, go_back
+from pushforward.training.checkpoint.tensors import load, local, restore
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop.budget import Budget, Clock
-from pushforward.training.loop.callbacks import Moment, Observer, decide, due_at, ended, held, measures, passed
-from pushforward.training.loop.memory import in_step, reset_peak, synchronize
-from pushforward.training.loop.model_setup import check_fit, placed
-from pushforward.training.loop.nonfinite import not_finite, players_in, seems_finite
-from pushforward.training.loop.progress import Silent, Watcher
-from pushforward.training.loop.threads import Threads, threads_kept
-from pushforward.training.loop.time_budget import write_stages
-from pushforward.training.loop.torch_generators import generators_kept
-from pushforward.training.monitor.standard_callbacks import usual
-from pushforward.training.monitor.tracking import beside
-from pushforward.training.options import Settings, started_with
-from pushforward.training.runs.folder import claimed
-from pushforward.training.runs.frozen_modules import read_parts
-from pushforward.training.runs.log import Journal, Problem
-from pushforward.training.runs.precompute import Store, sampler_of
+from pushforward.training.loop.budget import Budget, Clock, Settings
+from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher, held, measures, passed
+from pushforward.training.loop.machine import (
+    Threads,
+    generator_state,
+    generators_kept,
+    lacks_memory,
+    seed_generators,
+    set_generator_state,
+    version,
+)
+from pushforward.training.loop.model_setup import Store, check_fit, sampler_of
+from pushforward.training.loop.optimizers import Average, Player
+from pushforward.training.loop.signals import interruptible
+from pushforward.training.monitor.health import FixedNoise, Jumps, Variety
+from pushforward.training.monitor.standard_callbacks import Alarms, Pictures, Tracked
+from pushforward.training.runs.folder import Holding, claim
+from pushforward.training.runs.log import MARK, Journal, Problem, players_in
 from pushforward.training.runs.provenance import with_ancestors
-from pushforward.training.runs.run_lock import Holding
-from pushforward.training.runs.spec import begin
+from pushforward.training.runs.run import Run, begin, pick, read_parts
+
+NORMS = 10  # steps between gradient norms
+
+
+@dataclass
+class _Part:
+    """A part of a batch and the method's losses on it.
+
+    Args:
+        index: Where its examples are in the whole batch.
+        game: The turns of the method on it.
+        now: The method's argument.
+        count: How many examples.
+        generator: The state in which it left torch's generators, from which dropout draws.
+    """
+
+    index: slice
+    game: Iterator[tuple[str, Tensor] | Sums]
+    now: Now
+    count: int
+    generator: Any = None
+
+
+class Step:
+    """Computes steps: runs a method's turns on a batch, in each of which one player's weights are updated.
+
+    The parts of a batch run in lock step: gradients add up, and each part's graph is freed before the next part computes its
+    own. `Sums` that the method yields come back added up over all parts and processes. Dropout is drawn by torch's
+    generator, seeded for each part by its first block of examples.
+
+    Args:
+        method: The method, its weights where the processes keep them.
+        players: Its players with their optimisers.
+        training: The settings.
+        seed: The run's.
+        device: Where it is trained.
+        processes: The processes that share each batch.
+
+    A player whose loss or gradient is not finite is not updated; state of the method besides its players' weights, such as
+    running statistics, is then as it was before the step.
+
+    Attributes:
+        moved: Whether the last step has updated any player.
+
+    Raises:
+        UsageError: If the batch cannot be split so.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        players: dict[str, Player],
+        training: Training,
+        *,
+        seed: int,
+        device: torch.device,
+        processes: Processes,
+    ) -> None:
+        self.method, self.players, self.training = method, players, training
+        self.seed, self.device, self.processes = seed, device, processes
+        all_parts = parts_of(training, method, processes.count)
+        for name, module in method.named_modules() if len(all_parts) > 1 else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+                raise UsageError(
+                    f"A batch cannot be split into parts here: {name} ({type(module).__name__}) normalises over the batch, and "
+                    "a part has other statistics. Leave `accumulate` at 1, or choose a network without batch normalisation."
+                )
+        self.parts = all_parts[processes.rank * training.accumulate :][: training.accumulate]
+        self.moved = True
+        trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
+        named = {**dict(method.named_parameters()), **dict(method.named_buffers())}
+        own = {name: {id(parameter) for parameter in player.parameters} for name, player in players.items()}
+        self._others = {name: [parameter for parameter in trained if id(parameter) not in own[name]] for name in own}
+        # the state besides the weights of players: running statistics, averages, counts
+        state, moved = (named[name] for name in method.state_dict() if name in named), set().union(*own.values())
+        self._present = [local(tensor) for tensor in state if id(tensor) not in moved]
+        self._before = [tensor.clone() for tensor in self._present]
+
+    @property
+    def index(self) -> slice:
+        return slice(self.parts[0].start, self.parts[-1].stop)
+
+    def __call__(self, batch: Batch, clock: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """One step on the examples of the batch at `index`.
+
+        Returns:
+            The loss of each player, and the method's notes, with the norms of gradients on the steps that have them, all as
+            means over the whole batch; and "skipped/PLAYER" where a player was not updated.
+        """
+        if self._present:
+            torch._foreach_copy_(self._before, self._present)
+        parts = [self._part(index, batch, clock) for index in self.parts]
+        now, schedule = parts[0].now, self.training.schedule
+        rate, losses, norms, updated = schedule.rate(clock, now), {}, {}, []
+        reply: Sums | None = None
+        while (move := self._together(parts, reply)) is not None:
+            reply = move if isinstance(move, Sums) else None
+            if isinstance(move, Sums):
+                continue
+            name, player = move[0], self.players[move[0]]
+            losses[name] = self.processes.added([move[1]])[0]
+            self.processes.add_gradients(player.parameters)
+            norm, finite = player.update(rate, schedule.beta2(self.training.of(name, "betas")[1], now), losses[name])
+            updated.append((name, finite))
+            if clock.step % NORMS == 0:
+                norms[f"gradient_norm/{name}"] = norm
+        notes = joined([part.now.notes for part in parts], [part.count for part in parts])
+        if self.processes.count > 1:
+            share = (self.index.stop - self.index.start) / self.training.batch
+            notes = dict(zip(notes, self.processes.added([note * share for note in notes.values()]), strict=True))
+        made = torch.stack([flag for _, flag in updated]).tolist()
+        self.moved = any(made)
+        if self._present and not all(made):
+            with torch.no_grad():
+                torch._foreach_copy_(self._present, self._before)
+        marks = {f"{MARK}{name}": 1 for (name, _), done in zip(updated, made, strict=True) if not done}
+        return losses, notes | norms | marks
+
+    def _part(self, index: slice, batch: Batch, clock: Any) -> _Part:
+        start, count = index.start - self.index.start, index.stop - index.start
+        examples = batch if count == len(batch.x) else batch.take(slice(start, start + count))
+        draws = BlockDraws(self.seed, clock.step, count, index.start, device=self.device)
+        now = Now(draws, clock.step * self.training.batch, clock.progress, clock.step, parts=len(self.parts))
+        return _Part(index, self.method.losses(examples, now), now, count)
+
+    def _together(self, parts: Sequence[_Part], reply: Sums | None) -> tuple[str, Tensor] | Sums | None:
+        """The next move of all parts: one player's turn with the loss of the whole batch, sums over it, or the end."""
+        moves: list[tuple[str, Tensor] | Sums | None] = []
+        for part in parts:  # each with torch's generators in the state in which it left them
+            if part.generator is None:
+                block = part.index.start // BLOCK
+                seed_generators(key(self.seed, "dropout", part.now.step, *([block] if block else [])) >> 1, self.device)
+            elif len(parts) > 1:
+                set_generator_state(part.generator, self.device)
+            move = answered(part.game, reply)
+            part.generator = generator_state(self.device) if len(parts) > 1 else ()
+            moves.append(self._backward(part, *move) if isinstance(move, tuple) else move)
+        kinds = {move[0] if isinstance(move, tuple) else type(move) for move in moves}
+        assert len(kinds) == 1, "every part of a batch plays the same turns"
+        if isinstance(moves[0], tuple):
+            return moves[0][0], _total([move[1] for move in moves if isinstance(move, tuple)])
+        sums = [move for move in moves if isinstance(move, Sums)]
+        return self._added(sums) if sums else None
+
+    def _backward(self, part: _Part, player: str, loss: Tensor) -> tuple[str, Tensor]:
+        share = loss * (part.count / self.training.batch)
+        others = self._others[player]
+        for parameter in others:
+            parameter.requires_grad_(False)
+        try:
+            share.backward()
+        finally:
+            for parameter in others:
+                parameter.requires_grad_(True)
+                parameter.grad = None  # sharded weights take gradients whatever they require
+        return player, share.detach()
+
+    def _added(self, sums: Sequence[Sums]) -> Sums:
+        values = {name: _total([part.values[name] for part in sums]) for name in sums[0].values}
+        examples = {name: torch.cat([part.examples[name] for part in sums]) for name in sums[0].examples}
+        if self.processes.count == 1:
+            return Sums(sum(part.count for part in sums), values, examples, sums[0].then).settled()
+        spread = {name: held.new_zeros(self.training.batch, *held.shape[1:]) for name, held in examples.items()}
+        for name, everything in spread.items():
+            everything[self.index] = examples[name]
+        totals = iter(self.processes.added([*values.values(), *spread.values()]))
+        values, examples = ({name: next(totals) for name in group} for group in (values, spread))
+        return Sums(self.training.batch, values, examples, sums[0].then).settled()
+
+
+def _total(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(0)
+
+
+def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[str, Any]:
+    """The notes of the parts of a batch as those of the whole: means, weighted by the parts' examples."""
+    if len(notes) == 1:
+        return dict(notes[0])
+    means = {}
+    for name in dict.fromkeys(name for part in notes for name in part):
+        held = [(part[name], count) for part, count in zip(notes, counts, strict=True) if name in part]
+        means[name] = sum(note * count for note, count in held) / sum(count for _, count in held)
+    return means
+
+
+def parts_of(training: Training, method: Method, processes: int = 1) -> list[slice]:
+    """The parts of a batch that are computed at a time, of all processes in turn: whole blocks of draws and whole groups.
+
+    Raises:
+        UsageError: For a batch that cannot be split so.
+    """
+    unit, size, count = math.lcm(BLOCK, method.group), training.batch, training.accumulate * processes
+    share = math.ceil(size / count)
+    if count > 1 and (share % unit or size < count * unit):
+        each = f"each of {processes} processes computes" if processes > 1 else "it is computed"
+        raise UsageError(
+            f"A batch of {size} does not divide into {count} parts ({each} in accumulate={training.accumulate}): a part is a "
+            f"multiple of {unit} examples. Choose `batch={unit * count * math.ceil(size / (unit * count))}`, or fewer parts."
+        )
+    return [slice(at, min(at + share, size)) for at in range(0, size, share)]
+
 
 ADVICE = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
 
@@ -87,32 +299,50 @@ class Trainer:
         self.precision = resolve_precision(self.training.precision, self.device)
         self.clock, self.stop = Clock(budget, self.training.batch), 0
         self.saver = Saver()
-        method = spec.describe(recipe.method)  # sharding changes the modules' classes
-        here = placed(recipe, data, self.settings, self.processes)
-        self.method, self.players, self.average, self._step, self._moving = here
-        self.holding = out if isinstance(out, Holding) else claimed(out, data.name, self.recipe.name, self.processes.rank == 0)
+        described = spec.describe(recipe.method)  # sharding changes the modules' classes
+        method = laid_out(recipe.method.to(self.device), data.space.memory_format).train()
+        # sharded weights cannot be copied, so the average begins as a copy of the whole ones
+        twin = copy.deepcopy(method) if self.processes.count > 1 else None
+        self.method = self.processes.distribute(method)
+        self.players = {name: Player(module, name, self.training) for name, module in self.method.players.items()}
+        build = None if twin is None else lambda: self.processes.distribute(twin)
+        self.average = Average(self.method, self.training.ema, self.training.ema_share, build)
+        seed = self.settings.seed
+        self._step = Step(self.method, self.players, self.training, seed=seed, device=self.device, processes=self.processes)
+        self._moving = [local(value) for value in self.method.state_dict().values() if value.is_floating_point()]
+        if isinstance(out, Holding):
+            self.holding = out
+        else:
+            here = self.processes.rank == 0
+            self.holding = claim(out, data.name, recipe.name) if here else Holding(out, None, writes=False)
         self.folder, writes = self.holding.folder, self.holding.writes
         self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
-        players, trackers = self.players, self.settings.trackers if writes else ()
-        usually = usual(self.folder, data, self.training.batch, self.progress) if observers is None else observers
-        self.observers = beside(usually, self.folder, trackers, lambda: {name: each.rate for name, each in players.items()})
+        if observers is None:
+            batch, players = self.training.batch, self.players
+            observers = FixedNoise(data, batch), Jumps(data, batch), Variety(data)
+            observers = *observers, Alarms(self.folder, self.progress), Pictures(self.progress)
+            if writes and self.settings.trackers:
+                rates = lambda: {name: player.rate for name, player in players.items()}  # noqa: E731
+                observers = *observers, Tracked(self.folder, self.settings.trackers, rates)
+        self.observers = tuple(observers)
         self.journal = Journal(self.folder / "metrics.jsonl", self.observers, writes)
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
         self.sampler = sampler_of(self.method, data, self.training.batch, settings=self.settings, folder=self.folder, keep=writes)
         self.store = Store(self.method, self.folder, writes, self.precision, self.processes)
         self.clock.budget = budget.after(self.store.seconds)
-        self.processes.compare({"data": data.fingerprint} | started_with(self.recipe, self.settings, method))
-        self.content = content or self.processes.first(begin(self.holding, self.recipe, data, budget, self.settings, method))
+        alike: dict[str, Any] = {"data": data.fingerprint}
+        alike |= {package: version(package) for package in ("torch", "pushforward", "numpy")}
+        alike |= {"kind of device": self.device.type, "training": str(sorted(asdict(self.training).items()))}
+        self.processes.compare(alike | {"settings": self.settings.stored() | {"asked": None}, "method": described})
+        self.content = content or self.processes.first(begin(self.holding, self.recipe, data, budget, self.settings, described))
 
     @property
     def samples(self) -> int:
-        """Training examples drawn so far."""
         return self.clock.step * self.training.batch
 
     @property
     def saved(self) -> bool:
-        """Whether the run has a checkpoint."""
         return self.saver.step >= 0
 
     @property
@@ -123,15 +353,15 @@ class Trainer:
     @property
     def ended(self) -> str | None:
         """Why training has ended before its budget was used up, such as lost variety; None where it has not."""
-        return ended(self.observers)
+        return next((observer.ended for observer in self.observers if observer.ended is not None), None)
 
     def advance(self, seconds: float = math.inf) -> None:
         """Train until it is `done`, `stop` is set, or about ``seconds`` have gone into steps; then return.
 
         `stop` is the number of a signal, or any other but 0; what it is in one process it is in all after the next step.
 
-        A new run is saved before its first step, so that it can be resumed whenever it is killed. So is the step at which the
-        number of steps of a budget in seconds is fixed. torch's generators are left as they were found.
+        A new run is saved before its first step, so that it can be resumed whenever it is killed. So is each step at
+        which the number of steps of a budget in seconds is fixed or corrected. torch's generators are left as they were found.
 
         Raises:
             Diverged: If three steps in a row were skipped, more than ten of the last 1,000, a weight is not finite, or the logit
@@ -139,70 +369,71 @@ class Trainer:
             OutOfMemory: If memory does not suffice for a step.
             CheckpointError: If the disk refuses, or another training has taken the folder since this one was closed.
         """
+        threads = torch.get_num_threads()
         try:
-            with self.processes.phase("training"), threads_kept():
-                self._advance(seconds)
+            with self.processes.phase("training"), generators_kept(self.device):
+                self.holding.reopen()
+                if not self.saved:
+                    self.save()  # a kill before the first step loses nothing
+                self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, self._stopping)
+                until, stopping = self.clock.seconds + seconds, self._stopping()
+                while not (self.done or stopping or self.clock.seconds >= until):
+                    self.saver.check(self.processes)  # of a checkpoint that was written meanwhile
+                    before, started = self.clock.progress, time.perf_counter()
+                    self.threads.before(self.clock.step)
+                    losses, health = self.step()
+                    if self.device.type == "cuda":
+                        torch.cuda.synchronize()
+                    elapsed = time.perf_counter() - started
+                    elapsed, stop, self.saver.refused = self.processes.together(elapsed, self.stop, self.saver.failed)
+                    self.stop = stop or self.stop
+                    self.threads.after(self.clock.step, elapsed)
+                    stage = self.clock.tick(elapsed)
+                    now = Moment(
+                        folder=self.folder,
+                        step=self.clock.step,
+                        before=before,
+                        progress=self.clock.progress,
+                        method=self.method,
+                        average=self.average.method,
+                        data=self.data,
+                        writes=self.holding.writes,
+                    )
+                    health |= measures(self._due(now, late=False), now, self.processes)
+                    self.journal.add(self.clock.step, self.samples, self.clock.seconds, losses, health)
+                    if self.journal.full or players_in(health) or any(o.decides and o.due(now) for o in self.observers):
+                        self._flush()
+                    self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
+                    good = passed(self.observers) == self.clock.step
+                    stays = self.clock.step in held(self.observers, self.method)
+                    if self.ended is not None:
+                        self.saver.wait(self.processes)
+                        go_back(self)
+                    elif good or stage or stays or self.saver.due(self):
+                        self._flush()  # not after a skipped step, nor while a gap runs away
+                        skipped = self.journal.skips.last == self.clock.step and stage is None
+                        suspect = skipped or any(observer.suspect for observer in self.observers)
+                        if good or not suspect:
+                            self.save(beside=not (good or stage or stays or self.done or stop))
+                    if late := self._due(now, late=True):
+                        self._flush()
+                        self._check_weights(self.clock.step)
+                        measures(late, now)
+                    stopping = bool(self.stop if self.processes.count == 1 else stop)
+                if self.done or stopping:
+                    self.finish()
+                self.saver.wait(self.processes)
         except BaseException as error:
             self.close("failed" if isinstance(error, Exception) else "stopped")
             raise
-
-    def _advance(self, seconds: float) -> None:
-        self.holding.reopen()
-        if not self.saved:
-            self.save()  # a kill before the first step loses nothing
-        self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, self._stopping)
-        reset_peak(self.device)
-        until, stopping = self.clock.seconds + seconds, self._stopping()
-        with generators_kept(self.device):
-            while not (self.done or stopping or self.clock.seconds >= until):
-                stopping = self._advance_once()
-            self.saver.note_memory(self.device)
-            if self.done or stopping:
-                self.finish()
-            self.saver.wait(self.processes)
+        finally:
+            torch.set_num_threads(threads)
 
     def _stopping(self) -> bool:
         return self.processes.agreed(bool(self.stop))
 
-    def _advance_once(self) -> bool:
-        """Make a step with all that belongs to it; returns whether training stops here."""
-        self.saver.check(self.processes)
-        before = self.clock.progress
-        self.threads.before(self.clock.step)
-        started = time.perf_counter()
-        losses, health = self.step()
-        synchronize(self.device)
-        seconds = time.perf_counter() - started
-        seconds, stop, self.saver.refused = self.processes.together(seconds, self.stop, self.saver.failed)
-        self.stop = stop or self.stop
-        self.threads.after(self.clock.step, seconds)
-        stage = self.clock.tick(seconds)
-        moment = self._moment(before)
-        at = {"step": self.clock.step, "samples": self.samples, "seconds": self.clock.seconds}
-        self.journal.add(at, losses, health | self._looks(moment, late=False))
-        if self.journal.full or players_in(health) or decide(self.observers, moment):
-            self._flush()
-        self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
-        if stage is not None and self.holding.writes:
-            write_stages(self.folder, self.clock.stages)
-        self._save_if_due(first_stage=self.clock.stages == [stage], stop=bool(stop))
-        self._looks(moment, late=True)
-        return bool(self.stop if self.processes.count == 1 else stop)
-
-    def _moment(self, before: float) -> Moment:
-        now = self.clock.step, before, self.clock.progress
-        return Moment(self.folder, *now, self.method, self.average.method, self.data, self.holding.writes)
-
-    def _save_if_due(self, first_stage: bool, stop: bool) -> None:
-        """Save where it is due, or the step is to stay; or go back to the last good weights, where training has ended."""
-        stays = self.clock.step in held(self.observers, self.method)
-        good = passed(self.observers) == self.clock.step
-        if self.ended is not None:
-            self.saver.wait(self.processes)
-            go_back(self)
-        elif good or ((first_stage or stays or self.saver.due(self)) and self._sound()):
-            self.saver.note_memory(self.device)
-            self.save(beside=not (good or stays or self.done or stop))
+    def _due(self, now: Moment, late: bool) -> list[Observer]:
+        return [observer for observer in self.observers if observer.late == late and observer.due(now)]
 
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Compute one step only: the losses of the players, and the method's notes.
@@ -211,17 +442,25 @@ class Trainer:
             OutOfMemory, DataError: If memory does not suffice, or data cannot be read any more.
             Diverged: If a weight is not finite after it; the average does not follow.
         """
-        with network_precision(self.precision), in_step(self.clock.step + 1):
-            losses, health = self._step(self._batch(), self.clock)
-            if self._step.moved:
-                # several processes look where they save, together
-                if self.processes.count == 1 and not seems_finite(self._moving):
-                    self._check_weights(self.clock.step + 1)
-                self.average.update(self.samples + self.training.batch, self.training.batch)
+        step = self.clock.step + 1
+        try:
+            with network_precision(self.precision):
+                losses, health = self._step(self._batch(), self.clock)
+                if self._step.moved:
+                    # the sum of norms is fast to see; several processes look where they save, together
+                    norms = torch._foreach_norm(self._moving) if self._moving and self.processes.count == 1 else ()
+                    if norms and not bool(torch.isfinite(torch.stack(norms).sum())):
+                        self._check_weights(step)
+                    self.average.update(self.samples + self.training.batch, self.training.batch)
+        except (MemoryError, RuntimeError) as error:
+            if not lacks_memory(error):
+                raise
+            what, why = f"the memory does not suffice for step {step:,}", str(error)[:200] or type(error).__name__
+            advice = "Use a smaller `batch`, or a larger `accumulate`."
+            raise OutOfMemory(f"{what} ({why}). {advice}", step, what) from None
         return losses, health
 
     def _batch(self) -> Batch:
-        """The examples of the next step that this process computes; where data cannot be read, the steps before are saved."""
         batch, words = None, None
         try:
             batch = self.sampler.batch(self.clock.step // self.method.reuse, self.device, self._step.index)
@@ -234,13 +473,6 @@ class Trainer:
         self.finish()
         again = f"pushforward resume {shlex.quote(str(self.folder))}{plugin_options(self.content)}"
         raise DataError(f"{words} Step {self.saver.step:,} is saved. Once the data is restored, go on: {again}")
-
-    def _looks(self, moment: Moment, late: bool) -> dict[str, Any]:
-        due = due_at(self.observers, moment, late)
-        if due and late:
-            self._flush()
-            self._check_weights(self.clock.step)
-        return measures(due, moment, None if late else self.processes)
 
     def finish(self) -> None:
         """Write what is held, save the present step if that has not been done, and give the folder back (`close`)."""
@@ -276,14 +508,10 @@ class Trainer:
         last_saved = f"; {self.folder}/checkpoints keeps step {self.saver.step}" if self.saved else ""
         return Diverged(f"{problem.what}{last_saved}. {problem.advice or ADVICE}", problem.step, problem.what)
 
-    def _sound(self) -> bool:
-        """Whether the present weights may take the place of earlier ones: not after a skipped step, nor while a gap runs away."""
-        self._flush()
-        return self.journal.skips.last != self.clock.step and not any(observer.suspect for observer in self.observers)
-
     def _check_weights(self, step: int) -> None:
-        """An update may leave the range of numbers where loss and gradient do not; processes that hold shares agree."""
-        name = not_finite({"weights": self.method, "averaged weights": self.average.method})
+        states = {"weights": self.method.state_dict(), "averaged weights": self.average.method.state_dict()}
+        tensors = ((f"{kind} {name}", local(value)) for kind, state in states.items() for name, value in state.items())
+        name = next((name for name, value in tensors if not bool(torch.isfinite(value).all())), None)
         if self.processes.agreed(name is not None):
             raise self._diverged(Problem(f"The {name or 'weights'} are not finite after step {step}", step=step))
 
@@ -301,6 +529,45 @@ class Trainer:
             self.saver.save(self, beside)
 
     def restore(self, stored: Path | Checkpoint) -> None:
-        """Take up a checkpoint, or the one in a folder; see `Saver.restore`."""
         with self.processes.phase("reading a checkpoint"):
             self.saver.restore(self, stored)
+
+
+def trained(trainer: Trainer) -> Run:
+    """Train to the end of the budget; progress is closed however training ends.
+
+    Raises:
+        KeyboardInterrupt: If SIGINT arrives, after the present step, which may be the last, has been saved; at once if it
+            arrives again.
+    """
+    if trainer.processes.words:
+        trainer.progress.say(f"{trainer.folder.name}: {trainer.processes.words}")
+    try:
+        with interruptible([trainer], ending=False) as got:
+            trainer.advance()
+    finally:
+        trainer.progress.close()
+    if got:
+        how = "read the finished run with pf.load" if trainer.done else "go on with pf.resume"
+        raise KeyboardInterrupt(f"saved at step {trainer.clock.step:,}; {how}({str(trainer.folder)!r})")
+    return finished(trainer)
+
+
+def finished(trainer: Trainer) -> Run:
+    """The run of a trainer that has ended, with the averaged weights in memory."""
+    trainer.progress.close()
+    trainer.close()
+    where = pick(trainer.folder, step_name(trainer.clock.step))
+    state = read_json(where / "state.json")
+    return Run(trainer.folder, trainer.content, trainer.average.method, state, weights_of(where))
+
+
+def salvaged(trainer: Trainer, error: Diverged) -> Run:
+    """The run of a trainer that has diverged, at its last checkpoint and with a warning that gives the reason."""
+    trainer.progress.close()
+    trainer.close()
+    stored = load(pick(trainer.folder, None), trainer.device)
+    restore(trainer.average.method, stored.weights(), stored.folder)
+    warning = f"its training broke off, and it is evaluated with the weights of step {stored.state['step']:,}. {error}"
+    how = stored.state, weights_of(stored.folder), (warning,)
+    return Run(trainer.folder, trainer.content, trainer.average.method, *how)

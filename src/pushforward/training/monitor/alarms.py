@@ -13,20 +13,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pushforward.training.loop.nonfinite import players_in
+from pushforward.training.runs.log import players_in
 
-SLACK = 1e-9
-"""Rounding: less below a threshold is not below it."""
-WINDOW, LOOKS = 500, 50
-"""Steps over which means and medians are taken, and between two looks at them."""
+SLACK = 1e-9  # rounding: less below a threshold is not below it
+WINDOW, LOOKS = 500, 50  # steps over which means and medians are taken, and between two looks at them
 HELD, COVERED, HOLDING = 0.75, 0.4, 200
 """A model has collapsed below this share of its best; it must have held that share of modes, or covered so much, so long."""
-CHANCE = 0.55
-"""Accuracy up to which a critic has learned nothing."""
-RIGHT, WRONG_AGAIN = 0.99, 0.98
-"""Mean accuracy from which the critic wins, and below which it does so no more."""
-WIDE, GAP = 20.0, 1e4
-"""Logit gap that is large even where it does not rise, and the one above which a training diverges."""
+CHANCE = 0.55  # accuracy up to which a critic has learned nothing
+RIGHT, WRONG_AGAIN = 0.99, 0.98  # mean accuracy from which the critic wins, and below which it does so no more
+WIDE, GAP = 20.0, 1e4  # logit gap that is large even where it does not rise, and the one above which a training diverges
 IMPROVED = 0.95
 """A Fréchet distance below this share of the best one before counts as better, and coverage above the best one over this."""
 SILENT, HELD_DOWN, UNUSED = 0.1, 0.5, 0.02
@@ -37,13 +32,10 @@ TIMES_DIAGONAL = 3.0
 """Off-diagonal loss over that at equal times from which it has outgrown it; sound trainings reach 1.6, with exact derivatives."""
 LARGE, SMALL = 3.0, 0.1
 """Sizes of targets over that of velocities beyond which they run away, or have vanished; sound trainings have .1 to 1.4."""
-UNSKIPPED = 100
-"""Steps without a skipped one after which that alarm is over."""
+UNSKIPPED = 100  # steps without a skipped one after which that alarm is over
 
-Health = Mapping[str, Any]
-"""The measures of one step by name; a value is None where it was not finite."""
-Past = dict[str, Any]
-"""What a rule remembers of earlier rows."""
+Health = Mapping[str, Any]  # the measures of one step by name; a value is None where it was not finite
+Past = dict[str, Any]  # what a rule remembers of earlier rows
 
 
 @dataclass(frozen=True)
@@ -70,7 +62,6 @@ class Alarm:
 
     @property
     def text(self) -> str:
-        """Sentence and advice."""
         return f"{self.sentence}: {self.advice}" if self.advice else self.sentence
 
 
@@ -84,8 +75,11 @@ class Look(NamedTuple):
     advice: str = ""
 
 
+def _look(wrong: Any, value: float, threshold: float, sentence: str, advice: str, over: str) -> Look:
+    return Look(wrong, value, threshold, sentence, advice) if wrong else Look(None, value, threshold, over)
+
+
 def _collapse(step: int, health: Health, past: Past) -> Look | None:
-    """Modes, or where they are not known coverage, that were held and are lost; a game at its start sweeps over modes in turn."""
     modes = health.get("modes")
     reached = health.get("coverage" if modes is None else "modes_held")
     if reached is None or health.get("beta") == 0:  # a plain autoencoder learns no codes to sample
@@ -95,20 +89,14 @@ def _collapse(step: int, health: Health, past: Past) -> Look | None:
         past.pop("since", None)
     elif step - past.setdefault("since", step) >= HOLDING:
         past["held"] = True
-    said = (
-        f"the generator covers {reached:.2f} of the data"
-        if modes is None
-        else f"the generator reaches {reached:.0f} of {modes} modes"
-    )
+    said = f"covers {reached:.2f} of the data" if modes is None else f"reaches {reached:.0f} of {modes} modes"
     threshold = HELD * past["best"]
     lost = "held" in past and reached < threshold - SLACK
-    if not lost:
-        return Look(None, reached, threshold, f"collapse is over: {said}")
-    return Look("lost", reached, threshold, f"{said}, and was at {past['best']:.3g}", _against_collapse(health))
+    sentence, over = f"the generator {said}, and was at {past['best']:.3g}", f"collapse is over: the generator {said}"
+    return _look(lost, reached, threshold, sentence, _against_collapse(health), over)
 
 
 def _against_collapse(health: Health) -> str:
-    """A higher gamma would not help a critic that is too constrained to separate real from generated."""
     if "logit_gap" not in health and "critic_accuracy" not in health:
         return "lower lr"
     accuracy = health.get("critic_accuracy")
@@ -129,7 +117,6 @@ def _missing(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _critic(step: int, health: Health, past: Past) -> Look | None:
-    """A critic that is right nearly always with a growing gap, while samples do not improve, as they do early in a sound game."""
     rows, samples = past.setdefault("rows", deque()), past.setdefault("samples", deque())
     for kept, names in ((rows, ("critic_accuracy", "logit_gap")), (samples, ("frechet", "coverage"))):
         if (values := _known(health, *names)) is not None:
@@ -147,21 +134,18 @@ def _critic(step: int, health: Health, past: Past) -> Look | None:
     accuracy, half = statistics.fmean(right for _, right, _ in rows), len(rows) // 2
     first, second = (statistics.fmean(gap for _, _, gap in part) for part in ([*rows][:half] or rows, [*rows][half:]))
     said = f"over {WINDOW} steps the critic ranked {accuracy:.1%} of the examples right, and the logit gap went to {second:.3g}"
-    if _improved(samples, past.get("before")) or accuracy < (WRONG_AGAIN if past.get("wins") else RIGHT) - SLACK:
+    improved = bool(samples)
+    if before := past.get("before"):
+        distance = min((value for _, value, _ in samples), default=math.inf)
+        coverage = max((value for _, _, value in samples), default=0.0)
+        improved = distance < IMPROVED * before[0] or IMPROVED * coverage > before[1]
+    if improved or accuracy < (WRONG_AGAIN if past.get("wins") else RIGHT) - SLACK:
         past["wins"] = False
         return Look(None, accuracy, WRONG_AGAIN, f"the critic wins no more: {said}")
     past["wins"] = past.get("wins") or second > first or second >= WIDE
     advice = "raise gamma, lower the critic's learning rate, or augment"
     said = f"the critic wins: {said}, and the samples did not improve"
     return Look("wins", accuracy, RIGHT, said, advice) if past["wins"] else None
-
-
-def _improved(samples: Sequence[tuple[int, float, float]], before: tuple[float, float] | None) -> bool:
-    if before is None:
-        return bool(samples)
-    distance = min((value for _, value, _ in samples), default=math.inf)
-    coverage = max((value for _, _, value in samples), default=0.0)
-    return distance < IMPROVED * before[0] or IMPROVED * coverage > before[1]
 
 
 def _divergence(step: int, health: Health, past: Past) -> Look | None:
@@ -173,19 +157,17 @@ def _divergence(step: int, health: Health, past: Past) -> Look | None:
     return Look("away" if away else None, gap, GAP, f"{said}, after steps above {GAP:,.0f}", "raise gamma, or lower lr")
 
 
-def _units(health: Health) -> tuple[float, float, float | None] | None:
+def _units(health: Health) -> tuple[float, float, float | None, str] | None:
     active, units = health.get("active_units"), health.get("units")
-    return None if active is None or not units else (active, units, health.get("beta"))
+    if active is None or not units:
+        return None
+    return active, units, health.get("beta"), f"{active:.0f} of {units:.0f} units of the code are active"
 
 
 def _posterior(step: int, health: Health, past: Past) -> Look | None:
-    """A decoder that ignores the code; a unit is active where its mean varies over data."""
     if (code := _units(health)) is None:
         return None
-    active, units, beta = code
-    said = f"{active:.0f} of {units:.0f} units of the code are active"
-    if active > SILENT * units + SLACK:
-        return Look(None, active, SILENT * units, f"the code is in use again: {said}")
+    active, units, beta, said = code
     if beta is None:  # an autoencoder for latents
         advice = "lower divergence, or lr"
     elif beta == 0:
@@ -194,20 +176,18 @@ def _posterior(step: int, health: Health, past: Past) -> Look | None:
         advice = (
             f"{'lower beta, or ' if beta > 1 else ''}set warmup to 0.3 (for a vae also free_bits to 0.1), or weaken the decoder"
         )
-    return Look("silent", active, SILENT * units, f"the posterior has collapsed: {said}, so the decoder ignores it", advice)
+    sentence = f"the posterior has collapsed: {said}, so the decoder ignores it"
+    silent = active <= SILENT * units + SLACK
+    return _look(silent, active, SILENT * units, sentence, advice, f"the code is in use again: {said}")
 
 
 def _regularised(step: int, health: Health, past: Past) -> Look | None:
-    """A weight of more than 1 on the KL term that holds more than half of the units down, but not all."""
     if (code := _units(health)) is None:
         return None
-    active, units, beta = code
-    said = f"{active:.0f} of {units:.0f} units of the code are active"
-    if beta is None or beta <= 1 or not SILENT * units + SLACK < active < HELD_DOWN * units:
-        return Look(None, active, HELD_DOWN * units, f"the code is in use again: {said}")
-    return Look(
-        "down", active, HELD_DOWN * units, f"the code is over-regularised: at beta {beta:g} {said}", "lower beta towards 1"
-    )
+    active, units, beta, said = code
+    down = beta is not None and beta > 1 and SILENT * units + SLACK < active < HELD_DOWN * units
+    sentence = f"the code is over-regularised: at beta {beta or 0:g} {said}"
+    return _look(down, active, HELD_DOWN * units, sentence, "lower beta towards 1", f"the code is in use again: {said}")
 
 
 def _book(step: int, health: Health, past: Past) -> Look | None:
@@ -216,25 +196,21 @@ def _book(step: int, health: Health, past: Past) -> Look | None:
         return None
     threshold = max(2.0, UNUSED * size)
     said = f"{used:.0f} of {size:.0f} codes of the codebook are in use"
-    if used > threshold:
-        return Look(None, used, threshold, f"the book is in use again: {said}")
-    return Look("unused", used, threshold, f"the codebook is hardly used: about {said}", "lower codes or lr")
+    sentence, over = f"the codebook is hardly used: about {said}", f"the book is in use again: {said}"
+    return _look(not used > threshold, used, threshold, sentence, "lower codes or lr", over)
 
 
 def _disagreement(step: int, health: Health, past: Past) -> Look | None:
-    """One jump and two from the same noise that lead to different samples; a map that starts from nothing is a flow first."""
     apart = health.get("disagreement")
     if apart is None:
         return None
     said = f"one jump and two from the same noise differ by {apart:.2f} of the spread of samples"
-    if apart < APART:
-        return Look(None, apart, APART, f"jumps agree again: {said}")
     advice = "sample it in more calls, or distil a flow in its place"
-    return Look("apart", apart, APART, f"the map does not agree with itself: {said}", advice)
+    sentence, over = f"the map does not agree with itself: {said}", f"jumps agree again: {said}"
+    return _look(not apart < APART, apart, APART, sentence, advice, over)
 
 
 def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
-    """A map that chases itself: targets between two times come from it, and should err as little as those at equal times."""
     rows = past.setdefault("rows", deque())
     if (values := _known(health, "diagonal_loss", "off_diagonal_loss")) is None:
         return None
@@ -247,13 +223,11 @@ def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
     equal, apart = (statistics.median(row[at] for row in rows) for at in (1, 2))
     ratio = apart / max(equal, 1e-12)
     said = f"over {WINDOW} steps the raw loss between two times is {ratio:.2g} times that at equal times"
-    if ratio < TIMES_DIAGONAL:
-        return Look(None, ratio, TIMES_DIAGONAL, said)
-    return Look("chases", ratio, TIMES_DIAGONAL, f"the map chases its own targets: {said}", "lower lr, or raise diagonal")
+    chases = not ratio < TIMES_DIAGONAL
+    return _look(chases, ratio, TIMES_DIAGONAL, f"the map chases its own targets: {said}", "lower lr, or raise diagonal", said)
 
 
 def _targets(step: int, health: Health, past: Past) -> Look | None:
-    """Targets that are too large somewhere, or too small everywhere, as those of a network that starts at zero are at first."""
     sizes = [value for name, value in health.items() if name.startswith("target_size_") and value is not None]
     if not sizes:
         return None
@@ -278,7 +252,6 @@ def _skipped(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _variety(step: int, health: Health, past: Past) -> Look | None:
-    """Coverage or recall below its limit beside the start's, which ends a training (`diversity_monitor`)."""
     ratios = {name: health.get(f"{name}_ratio") for name in ("coverage", "recall")}
     known = {name: (ratio, health[f"{name}_limit"]) for name, ratio in ratios.items() if ratio is not None}
     if not known:
@@ -294,9 +267,9 @@ def _variety(step: int, health: Health, past: Past) -> Look | None:
     return Look("lost", ratio, limit, said, advice)
 
 
-def _known(health: Health, *names: str) -> list[float] | None:
+def _known(health: Health, *names: str) -> list[Any] | None:
     values = [health.get(name) for name in names]
-    return None if None in values else values  # type: ignore[return-value]
+    return None if None in values else values
 
 
 RULES: dict[str, tuple[Callable[[int, Health, Past], Look | None], int]] = {
@@ -331,16 +304,13 @@ class Watch:
 
     @property
     def suspect(self) -> bool:
-        """Whether a divergence may have begun, so that the present weights should not take the place of earlier ones."""
         return self._wrong.get("divergence", (None, 0))[0] is not None
 
     @property
     def passed(self) -> int:
-        """The last step at which samples had the variety of the start; 0 before the first check."""
         return int(self._past["variety"].get("passed", 0))
 
     def read(self, row: Mapping[str, Any]) -> list[Alarm]:
-        """The alarms that begin or end with a row of the log; rows without health are passed over."""
         step, health, news = row["step"], row.get("health") or {}, []
         for kind, (rule, lasting) in RULES.items() if health else ():
             look = rule(step, health, self._past[kind])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,57 +19,27 @@ from pushforward.data import Dataset
 from pushforward.data.core.keys import permutation
 from pushforward.denoisers.denoiser import Condition, condition_at
 from pushforward.draws import ExampleDraws
-from pushforward.methods.method import Method
+from pushforward.errors import Diverged
+from pushforward.methods.method import Guard, Method, Now
 from pushforward.metrics.frechet import frechet_distance
+from pushforward.metrics.manifold import reached
 from pushforward.metrics.modes import Centred, count_modes
+from pushforward.paths import Coupling, training_noise
 from pushforward.training.loop.callbacks import Moment, Observer
-from pushforward.transports import BATCH, Flow, Map, Transport, inner_of
+from pushforward.training.runs.log import Best, best_of
+from pushforward.transports import BATCH, Flow, Map, Transport, inner_of, with_inner
+from pushforward.transports.rejection import as_drawn
+from pushforward.transports.transport import finite
 
-SAMPLES = 500
-"""Fixed-noise samples, and training examples that they are compared with."""
-EVERY = 50
-"""Steps between measurements where a batch is large; see `interval`."""
-NORMS = 10
-"""Steps between gradient norms."""
-AXES = 32
-"""Principal axes in which images are compared."""
+SAMPLES = 500  # fixed-noise samples, and training examples that they are compared with
+EVERY = 50  # steps between measurements where a batch is large; see `interval`
+AXES = 32  # principal axes in which images are compared
 NEIGHBOURS = 5
-DIGITS = 5
-"""Digits that are logged, and that alarms see."""
 
 
 def interval(batch: int) -> int:
     """Steps between measurements: 50, and more where a batch is small beside the samples, so that they cost little beside it."""
     return EVERY * math.ceil(8 * SAMPLES / (EVERY * batch))
-
-
-def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[str, Any]:
-    """The notes of the parts of a batch as those of the whole: means, weighted by the parts' examples."""
-    if len(notes) == 1:
-        return dict(notes[0])
-    means = {}
-    for name in dict.fromkeys(name for part in notes for name in part):
-        held = [(part[name], count) for part, count in zip(notes, counts, strict=True) if name in part]
-        means[name] = sum(note * count for note, count in held) / sum(count for _, count in held)
-    return means
-
-
-def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
-    """Turn the tensors among measures into numbers, with one wait for the device; what is not finite becomes None."""
-    places = [(held, name) for held in measures for name, value in held.items() if isinstance(value, Tensor)]
-    if places:
-        device = next((held[name].device for held, name in places if held[name].device.type != "cpu"), torch.device("cpu"))
-        values = torch.stack([held[name].detach().to(device, torch.float64).reshape(()) for held, name in places]).tolist()
-        for (held, name), value in zip(places, values, strict=True):
-            held[name] = value
-    for held in measures:
-        held |= {name: _short(value) for name, value in held.items()}
-
-
-def _short(value: float) -> float | int | None:
-    if isinstance(value, int):
-        return value
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
 
 def in_words(health: Mapping[str, Any]) -> str:
@@ -114,9 +84,9 @@ class Reference:
         truth, train = data.truth, data.train
         self.space, self.count = data.space, min(most, len(train))
         self.truth = truth if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0 else None
-        real = self._flat(train.data_units(permutation(len(train), 0)[: self.count]))
-        self._centre, self._axes = principal(real)
-        self._real = self._projected(real)
+        x = train.data_units(permutation(len(train), 0)[: self.count])
+        self._centre, self._axes = principal(self.space.to_model(x).flatten(1).double().numpy())
+        self._real = self._projected(x)
         if self.count > NEIGHBOURS:
             # the nearest example of all is the example itself
             self._reach = _distances(self._real, self._real).kthvalue(NEIGHBOURS + 1, dim=1).values
@@ -139,31 +109,28 @@ class Reference:
         if self.truth is not None:
             of = count_modes(x.flatten(1).numpy(), self.truth.centres, float(self.truth.std), self.truth.weights)
             measures = {"modes": len(of.mass), "modes_held": of.held, "bridges": of.bridges, "spread": of.spread}
-        samples = self._projected(self._flat(x))
+        samples = self._projected(x)
         if self.count > NEIGHBOURS:
             measures["coverage"] = float((_distances(self._real, samples).amin(1) < self._reach).double().mean())
         return {**measures, "frechet": frechet_distance(samples, self._real)}
 
     def recall(self, x: Tensor) -> dict[str, float]:
         """``recall``: the share of the examples that lie among samples (of `pushforward.metrics.manifold.prdc`); data units."""
-        samples = self._projected(self._flat(x))
+        samples = self._projected(x)
         if min(self.count, len(samples)) <= NEIGHBOURS:
             return {}
         reach = _distances(samples, samples).kthvalue(NEIGHBOURS + 1, dim=1).values
         return {"recall": float((_distances(self._real, samples) < reach).any(1).double().mean())}
 
-    def _flat(self, x: Tensor) -> np.ndarray:
-        return self.space.to_model(x).flatten(1).double().numpy()
-
-    def _projected(self, x: np.ndarray) -> np.ndarray:
-        return (x - self._centre) @ self._axes
+    def _projected(self, x: Tensor) -> np.ndarray:
+        return (self.space.to_model(x).flatten(1).double().numpy() - self._centre) @ self._axes
 
 
 class FixedNoise(Observer):
     """Samples of the present weights from noise that stays the same, beside training examples that stay the same.
 
     Only methods whose samples take one network call (`Map`) are measured; maps between two times have an observer of their own
-    (`pushforward.training.monitor.flow_map_monitor.Jumps`), and any other's samples cost too much.
+    (`pushforward.training.monitor.health.Jumps`), and any other's samples cost too much.
 
     Args:
         data: The training data.
@@ -175,30 +142,23 @@ class FixedNoise(Observer):
         self._cheap: bool | None = None
 
     def due(self, moment: Moment) -> bool:
-        """It goes by steps alone, so that a resumed run measures where the whole one does."""
         return moment.step % self.every == 0 and self._cheap is not False
 
     def look(self, moment: Moment) -> dict[str, float]:
-        """Measures of the present samples; see `Reference.measures`."""
         return self.of(moment.method)
 
     def of(self, method: Method) -> dict[str, float]:
-        """Measures of a method's samples; empty where they cost too much."""
-        if self._cheap is None:
-            self._prepare(method)
-        return self.reference.measures(self._samples(method)) if self._cheap else {}
-
-    def _prepare(self, method: Method) -> None:
         with as_sampled(method):
             transport = method.transport()
-            self._cheap = isinstance(inner_of(transport), Map)
-            if self._cheap:
-                self.reference = Reference(self.data)
-                self._starts = starts_of(transport, self.reference.count)
-
-    def _samples(self, method: Method) -> Tensor:
-        with as_sampled(method):
-            return sampled(method.transport(), *self._starts)
+            if self._cheap is None:
+                self._cheap = isinstance(inner_of(transport), Map)
+                if self._cheap:
+                    self.reference = Reference(self.data)
+                    self._starts = starts_of(transport, self.reference.count)
+            if not self._cheap:
+                return {}
+            x = sampled(transport, *self._starts)
+        return self.reference.measures(x)
 
 
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
@@ -206,12 +166,9 @@ def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
 
     Of a transport with a source these are different training examples, at most as many as there are.
     """
-    flow = inner_of(transport)
-    source = flow.source if isinstance(flow, Flow) else None
-    if source is None:
-        noise = transport.noise(ExampleDraws(0, n, device=transport.device))
-    else:
-        noise = source.fixed(n, transport.device)
+    source = getattr(inner_of(transport), "source", None)
+    draws = ExampleDraws(0, n, device=transport.device)
+    noise = transport.noise(draws) if source is None else source.fixed(n, transport.device)
     return noise, transport.conditions(len(noise), None, 0)
 
 
@@ -247,3 +204,204 @@ def principal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         axes = (x - centre).T @ (vectors[:, leading] / scale)
     total = float(((x - centre) @ axes).var(0).sum())
     return centre, axes / math.sqrt(total) if total > 0 else axes
+
+
+CHANCE = 2.0  # standard errors up to which a fall is laid to chance
+
+
+class Variety(Observer):
+    """Measures at fixed shares of training, where a method has a `pushforward.methods.Guard`.
+
+    Samples of the average and of the method's reference come from the same noise, and are compared with the same training
+    examples, in model units on their first principal axes. Held-out examples are not looked at.
+
+    Args:
+        data: The training data.
+    """
+
+    decides = True
+
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+        self._start: dict[str, np.ndarray] = {}
+
+    def due(self, moment: Moment) -> bool:
+        guard = moment.method.guard
+        if guard is None or self._count(guard) <= NEIGHBOURS:
+            return False
+        before, now = (int(guard.checks * share + 1e-9) for share in (moment.before, moment.progress))
+        return now > before
+
+    def look(self, moment: Moment) -> Mapping[str, float]:
+        """For coverage and recall, ``NAME_ratio``: the share of the reference's; and ``NAME_limit``: below it training ends.
+
+        A limit is the guard's, or lower where few examples are compared: two standard errors below 1, of the difference between
+        two sets of samples that are compared with the same examples. Where a sample is not finite, nothing is reached. What the
+        reference reaches nothing of is not measured.
+
+        Raises:
+            Diverged: If a sample of the reference is not finite.
+        """
+        guard = moment.method.guard
+        assert guard is not None
+        if not self._start:
+            self._prepare(guard, moment.method.reference())
+        measures = {}
+        try:
+            now = self._reached(moment.average.transport())
+        except Diverged:
+            now = {name: np.zeros_like(before) for name, before in self._start.items()}
+        for name, least in (("coverage", guard.coverage), ("recall", guard.recall)):
+            before, after = self._start[name], now[name]
+            if not before.any():
+                continue  # no share of nothing can be lost
+            error = math.sqrt(float((before != after).sum())) / len(before)
+            measures[f"{name}_ratio"] = float(after.mean()) / float(before.mean())
+            measures[f"{name}_limit"] = max(0.0, min(least, 1 - CHANCE * error / float(before.mean())))
+        return measures
+
+    def _prepare(self, guard: Guard, reference: Transport) -> None:
+        train, self._noise = self.data.train, starts_of(reference, self._count(guard))
+        rows = permutation(len(train), 0)[: len(self._noise[0])]
+        examples = self.data.space.to_model(train.data_units(rows)).flatten(1).double().numpy()
+        self._centre, self._axes = principal(examples)
+        self._real = (examples - self._centre) @ self._axes
+        self._start = self._reached(reference)
+
+    def _count(self, guard: Guard) -> int:
+        return min(guard.samples, len(self.data.train))
+
+    def _reached(self, transport: Transport) -> dict[str, np.ndarray]:
+        if len(self._real) <= NEIGHBOURS:
+            return {name: np.zeros(len(self._real), dtype=bool) for name in ("coverage", "recall")}
+        with as_drawn(), torch.no_grad():
+            x = finite(sampled(transport, *self._noise))
+        examples = self.data.space.to_model(x).flatten(1).double().numpy()
+        return reached((examples - self._centre) @ self._axes, self._real, NEIGHBOURS)
+
+
+COUNTS = {1: 1, 2: 1, 4: 4}
+"""Numbers of calls, each with the marks from one measurement in so many calls to the next: four calls a mark on average."""
+BINS = {"low": 1 / 6, "middle": 1 / 2, "high": 5 / 6}  # times t at which targets are measured, by their third of [0, 1]
+TARGETS = 128  # examples on which targets are measured at each of those times
+
+
+@runtime_checkable
+class HasTargets(Protocol):
+    """A method of maps between two times (`pushforward.methods.flow_map.Mapping`); ``couple`` is how data meets noise."""
+
+    couple: Coupling
+
+    def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
+        """The target of the mean velocity from t to s at (x_t, t, s); the velocity where s = t."""
+
+
+class Jumps(Observer):
+    """Samples of the average in 1, 2 and 4 calls from noise that stays the same, and targets of the present weights.
+
+    Only maps between two times are measured (`pushforward.denoisers.FlowMap`, sampled by jumps).
+
+    Args:
+        data: The training data.
+        batch: Examples of a training step, which set how often is measured.
+    """
+
+    def __init__(self, data: Dataset, batch: int) -> None:
+        self.data, self.every = data, interval(batch)
+        self._jumps: bool | None = None
+        self._best: Best | None = None
+
+    @property
+    def decides(self) -> bool:  # type: ignore[override]
+        return bool(self._jumps)
+
+    @property
+    def best(self) -> int | None:  # type: ignore[override]
+        return None if self._best is None else self._best.step
+
+    def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
+        self._best = best_of([row], self._best)
+        return {}
+
+    def due(self, moment: Moment) -> bool:
+        return moment.step % self.every == 0 and self._jumps is not False
+
+    def look(self, moment: Moment) -> dict[str, float]:
+        self._prepare(moment.average)
+        if not self._jumps:
+            return {}
+        mark = moment.step // self.every
+        counts = [count for count, marks in COUNTS.items() if mark % marks == 0]
+        return {**self.of(moment.average, counts), **dict(self._targets(moment))}
+
+    def _prepare(self, method: Method) -> None:
+        if self._jumps is not None:
+            return
+        with as_sampled(method):
+            transport = method.transport()
+            flow = inner_of(transport)
+            self._jumps = isinstance(flow, Flow) and flow.solver.jumps
+            self._fresh = isinstance(flow, Flow) and flow.solver.stochastic
+            if self._jumps:
+                self._starts = starts_of(transport, min(SAMPLES, len(self.data.train)))
+                self.reference = Reference(self.data, len(self._starts[0]))
+
+    def of(self, method: Method, counts: Sequence[int]) -> dict[str, float]:
+        """Measures of a method's samples in these numbers of calls.
+
+        Returns:
+            ``frechet``, ``coverage_1`` and ``recall`` in one call (`Reference`), ``frechet_2`` and
+            ``frechet_4`` in others, and, unless noise is added between jumps, ``disagreement``: |x in one jump - x in two|, root
+            mean square over the spread of the samples. Where four calls are among them, ``coverage`` and what is known of
+            modes, for alarms: in that number of calls that has the least Fréchet distance, since a map that starts from
+            nothing first learns to take small steps; of a game in one call, which is what its critic sees. Empty where samples
+            in one call are not finite.
+        """
+        self._prepare(method)
+        samples = {count: self._samples(method, count) for count in counts}
+        by_count = {count: scores for count, x in samples.items() if (scores := self.reference.measures(x))}
+        if 1 not in by_count:
+            return {}
+        measures = self.reference.recall(samples[1])
+        if "coverage" in by_count[1]:
+            measures["coverage_1"] = by_count[1]["coverage"]
+        if max(COUNTS) in by_count:
+            best = 1 if "critic" in method.players else min(by_count, key=lambda count: by_count[count]["frechet"])
+            measures |= by_count[best]
+        measures |= {"frechet" if count == 1 else f"frechet_{count}": of["frechet"] for count, of in by_count.items()}
+        if 2 in by_count and not self._fresh:
+            measures["disagreement"] = disagreement(samples[1], samples[2])
+        return measures
+
+    def _samples(self, method: Method, count: int) -> Tensor:
+        with as_sampled(method):
+            transport = method.transport()
+            flow = inner_of(transport)
+            assert isinstance(flow, Flow)
+            return sampled(with_inner(transport, flow.with_solver(flow.solver, count)), *self._starts)
+
+    def _targets(self, moment: Moment) -> Iterator[tuple[str, float]]:
+        method = moment.method
+        if not isinstance(method, HasTargets) or moment.progress < getattr(method, "stored", 0.0):
+            return
+        split, space = self.data.train, method.space
+        index = permutation(len(split), 0)[:TARGETS]
+        device = next(method.parameters()).device
+        x = space.to_model(split.data_units(index).to(device))
+        condition = split.condition(space.conditions, index, device)
+        draws = ExampleDraws(0, len(x), "targets", device=device)
+        z, s = training_noise(method.couple.source, x.shape[1:], draws), draws.stream("second time").uniform()
+        with as_sampled(method):
+            for name, at in BINS.items():
+                t = torch.full_like(s, at)
+                x_t, now = (1 - at) * x + at * z, Now(draws.stream(name), 0, moment.progress)
+                size, velocity = (
+                    float(method.target((x_t, t, until), z - x, condition, now).square().mean()) for until in (s * t, t)
+                )
+                yield f"target_size_{name}", (size / velocity) ** 0.5 if velocity > 0 else math.nan
+
+
+def disagreement(once: Tensor, twice: Tensor) -> float:
+    """The root mean square difference of two sets of samples of the same noise over their spread."""
+    spread = float(torch.stack([(x - x.mean(0)).double().square().mean() for x in (once, twice)]).mean())
+    return float((once - twice).double().square().mean() / spread) ** 0.5 if spread > 0 else math.nan

@@ -1,39 +1,92 @@
-"""The callbacks of every training: alarms and pictures; `health` has the measures from fixed noise."""
+"""The callbacks of every training: measures of samples, alarms, pictures and trackers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from pushforward.data import Dataset
+from pushforward.conditions import Request
+from pushforward.data import Dataset, Space
 from pushforward.data.core.keys import permutation
 from pushforward.errors import Diverged
-from pushforward.files import disk
-from pushforward.training.checkpoint.integrity import step_name
-from pushforward.training.loop.callbacks import Moment, Observer
-from pushforward.training.loop.nonfinite import players_in
-from pushforward.training.loop.progress import Silent, Watcher, report
+from pushforward.files import disk, read_json, read_object, refuse_links
+from pushforward.methods.method import HasCritic, Method
+from pushforward.trackers.tracker import FOLDER, Tracker
+from pushforward.training.checkpoint.contents import step_name, write_json
+from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher
 from pushforward.training.monitor.alarms import Watch, lost
 from pushforward.training.monitor.critic_landscape import landscape
 from pushforward.training.monitor.diversity_monitor import Variety
 from pushforward.training.monitor.flow_map_monitor import Jumps
 from pushforward.training.monitor.health import FixedNoise, in_words
 from pushforward.transports.transport import as_drawn
+from pushforward.training.monitor.health import SAMPLES, as_sampled, in_words
+from pushforward.training.runs import log
+from pushforward.training.runs.log import players_in
+from pushforward.transports.rejection import as_drawn
 
-PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
-"""Shares of the budget at which fixed-noise samples are written."""
-SAMPLES = {False: 36, True: 1000}
-"""Fixed-noise samples that are written, by whether they are points."""
+SIDE = 64  # points of the grid in a row and in a column
+MARGIN = 0.25  # how far the grid reaches beyond the data on each side, as a share of its range
+CLASSES = 32  # the most classes of a landscape
 
 
-def usual(folder: Path, data: Dataset, batch: int, progress: Watcher) -> tuple[Observer, ...]:
-    """The observers of every training: measures of samples, of one call or of jumps, a guard of variety, alarms, pictures."""
-    return FixedNoise(data, batch), Jumps(data, batch), Variety(data), Alarms(folder, progress), Pictures(progress)
+def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
+    """The critic's values on a grid over the data's range, and samples of the same weights; nothing for methods without a critic.
+
+    A critic of labelled data scores the grid for every class (the first 32), one of other conditions for 32 values that occur.
+    The highest value counts: how real a point is at best.
+
+    The weights are the present ones, not their average. There is no landscape of anything but points in the plane.
+
+    Returns:
+        ``scores`` float32 (64, 64), rows from low to high y and columns from low to high x; ``limits`` (least x, greatest x,
+        least y, greatest y) in data units; ``raw`` (n, 2), samples in data units.
+    """
+    if not isinstance(method, HasCritic) or tuple(data.space.shape) != (2,):
+        return {}
+    low, high = data.train.x.min(0).astype(np.float64), data.train.x.max(0).astype(np.float64)
+    margin = MARGIN * np.where(high > low, high - low, 1.0)
+    low, high = low - margin, high + margin
+    xs, ys = (np.linspace(a, b, SIDE) for a, b in zip(low, high, strict=True))
+    points = torch.from_numpy(np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32))
+    with as_sampled(method):
+        transport = method.transport()
+        x = method.space.to_model(points).to(transport.device)
+        scores = torch.stack([method.scores(x, condition) for condition in _asked(method.space, x)]).amax(0)
+        with as_drawn():
+            raw = transport.sample(min(SAMPLES, len(data.train)), seed=0)
+    return {
+        "scores": scores.reshape(SIDE, SIDE).float().cpu().numpy(),
+        "limits": np.array([low[0], high[0], low[1], high[1]]),
+        "raw": data.space.quantise(raw),
+    }
+
+
+def _asked(space: Space, x: Tensor) -> list[dict[str, Tensor] | None]:
+    if not space.conditions:
+        return [None]
+    count = min(CLASSES, len(space.classes)) if list(space.conditions) == ["label"] else CLASSES
+    labels = {"label": torch.arange(count) % len(space.classes)} if space.label else {}
+    values = Request(space.conditions).values(count, labels, 0) or {}
+    return [{name: v[i].expand(len(x), *v.shape[1:]).to(x.device) for name, v in values.items()} for i in range(count)]
+
+
+PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)  # shares of the budget at which fixed-noise samples are written
+DRAWN = {False: 36, True: 1000}  # fixed-noise samples that are written, by whether they are points
+
+
+def drawn_at(moment: Moment) -> bool:
+    """Whether samples are drawn after this step: at 2, 10, 30, 60 and 100 % of the budget."""
+    return any(moment.before < share <= moment.progress for share in PICTURES)
 
 
 class Alarms(Observer):
@@ -52,21 +105,17 @@ class Alarms(Observer):
 
     @property
     def suspect(self) -> bool:  # type: ignore[override]
-        """Whether the logit gap may be running away."""
         return self.watch.suspect
 
     @property
     def passed(self) -> int | None:  # type: ignore[override]
-        """The last step whose samples had their variety."""
         return self.watch.passed
 
     @property
     def ended(self) -> str | None:  # type: ignore[override]
-        """How variety was lost, and with which weights training ended, as it was logged."""
         return self.watch.ended and (self._logged or self.watch.ended)
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
-        """The alarms that begin or end."""
         news, skipped = self.watch.read(row), bool(players_in(row.get("health")))
         self._skipped += skipped
         if again:
@@ -86,7 +135,6 @@ class Alarms(Observer):
         return {"alarm": [asdict(alarm) for alarm in news]} if news else {}
 
     def close(self, status: str) -> None:
-        """Report why training ended by itself."""
         if self._last:
             self.progress.say(self._last)
         self._last = ""
@@ -107,46 +155,144 @@ class Pictures(Observer):
         self.progress = progress or Silent()
 
     def due(self, moment: Moment) -> bool:
-        """At 2, 10, 30, 60 and 100 % of the budget."""
-        return any(moment.before < share <= moment.progress for share in PICTURES)
+        return drawn_at(moment)
 
     def look(self, moment: Moment) -> Mapping[str, Any]:
-        """Write ``samples/step_NNNNNN.npz`` and ``.png``.
+        from pushforward.pictures import grid_picture, legible, scatter_picture
 
-        Raises:
-            CheckpointError: If the disk refuses.
-        """
         data, folder = moment.data, moment.folder / "samples"
         try:
             with as_drawn():
-                x = moment.average.transport().sample(SAMPLES[data.space.as_points], seed=0)
+                x = moment.average.transport().sample(DRAWN[data.space.as_points], seed=0)
             arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
         except Diverged as error:
-            if moment.writes:
-                report(self.progress, _skipped(moment, error))
+            said = (
+                f"{moment.folder.name}: step {moment.step:,}: no samples are written: {error.what}, though all weights are. "
+                "Training goes on. If later samples are not finite either, train with a lower lr, or in float32."
+            )
+            if moment.writes and isinstance(self.progress, Silent):
+                warn(said, stacklevel=2)
+            elif moment.writes:
+                self.progress.say(f"warning: {said}")
             return {}
         if moment.writes:
             name = step_name(moment.step)
             with disk(folder):
                 folder.mkdir(exist_ok=True)
                 np.savez_compressed(folder / f"{name}.npz", **arrays)
-                _picture(folder / f"{name}.png", data, x)
+                if not data.space.as_points:
+                    images = data.space.drawing(arrays["x"])
+                    grid_picture(images, scale=legible(images)).save(folder / f"{name}.png")
+                elif data.space.shape == (2,):
+                    real = data.held_out.data_units(permutation(len(data.held_out), 0)[: len(x)]).numpy()
+                    scatter_picture(x.numpy(), real, ticks=True).save(folder / f"{name}.png")
         return {}
 
 
-def _skipped(moment: Moment, error: Diverged) -> str:
-    return (
-        f"{moment.folder.name}: step {moment.step:,}: no samples are written: {error.what}, though all weights are. Training "
-        "goes on. If later samples are not finite either, train with a lower lr, or in float32."
-    )
+FILE = "trackers.json"  # the identities of a run's trackers, in its folder
 
 
-def _picture(path: Path, data: Dataset, x: Tensor) -> None:
-    from pushforward.pictures import grid_picture, legible, scatter_picture
+@dataclass
+class _Follower:
+    """One tracker, its known identity, the last step that it has logged, and whether it is started."""
 
-    if not data.space.as_points:
-        images = data.space.drawing(data.space.quantise(x))
-        grid_picture(images, scale=legible(images)).save(path)
-    elif data.space.shape == (2,):
-        real = data.held_out.data_units(permutation(len(data.held_out), 0)[: len(x)]).numpy()
-        scatter_picture(x.numpy(), real, ticks=True).save(path)
+    tracker: Tracker
+    known: str | None
+    logged: int
+    started: bool = False
+
+
+class Tracked(Observer):
+    """Passes rows of the log and pictures to trackers, each step once, also where a run is resumed.
+
+    Args:
+        folder: The run's folder.
+        trackers: The trackers.
+        rates: The present learning rates by player.
+    """
+
+    late = True
+
+    def __init__(self, folder: Path, trackers: Sequence[Tracker], rates: Callable[[], Mapping[str, float]]) -> None:
+        if (inside := folder / FOLDER).exists():
+            refuse_links(inside, ())
+        self.folder, self.rates = folder, rates
+        known, logged = _known(folder), log.last_step(folder / "metrics.jsonl")
+        names = [(tracker, tracker.name) for tracker in trackers]
+        self._followers = [_Follower(each, known.get(name), logged if name in known else 0) for each, name in names]
+        self._held: list[Mapping[str, Any]] = []
+        self._rates: dict[int, Mapping[str, float]] = {}
+        self._before: tuple[float, float] | None = None
+
+    def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
+        self._held.append(dict(row))
+        return {}
+
+    def due(self, moment: Moment) -> bool:
+        self._rates[moment.step] = dict(self.rates())
+        self._pass_on()
+        return drawn_at(moment)
+
+    def look(self, moment: Moment) -> Mapping[str, Any]:
+        self._pass_on()
+        path = moment.folder / "samples" / f"{step_name(moment.step)}.png"
+        for follower in list(self._followers):
+            if path.is_file() and moment.step >= follower.logged:
+                self._try(follower, lambda tracker: tracker.pictures(moment.step, [path]))
+        return {}
+
+    def close(self, status: str) -> None:
+        self._pass_on()
+        for follower in list(self._followers):
+            if follower.started:
+                self._try(follower, lambda tracker: tracker.finish(status))
+                follower.started = False
+
+    def _pass_on(self) -> None:
+        rows, self._held = self._held, []
+        for row in rows:
+            step, numbers = row["step"], self._numbers(row)
+            for follower in list(self._followers):
+                if step > follower.logged:
+                    self._try(follower, methodcaller("log", step, numbers))
+                    follower.logged = step
+
+    def _numbers(self, row: Mapping[str, Any]) -> dict[str, float]:
+        rates, losses, health = self._rates.pop(row["step"], {}), row["loss"], row.get("health", {})
+        parts: dict[str, Mapping[str, Any]] = {"loss": losses, "lr": rates, "health": health}
+        named = {f"{kind}/{name}": value for kind, part in parts.items() for name, value in part.items()}
+        samples, seconds = row.get("samples", 0), row.get("seconds", 0.0)
+        named |= {"progress/samples": samples, "progress/seconds": seconds}
+        if self._before is not None and seconds > self._before[1]:
+            named["progress/samples_per_second"] = (samples - self._before[0]) / (seconds - self._before[1])
+        self._before = samples, seconds
+        return {name: float(value) for name, value in named.items() if isinstance(value, (int, float)) and math.isfinite(value)}
+
+    def _try(self, follower: _Follower, call: Callable[[Tracker], None]) -> None:
+        try:
+            if not follower.started:
+                self._start(follower)
+            call(follower.tracker)
+        except Exception as error:
+            self._followers.remove(follower)
+            why = f"{type(error).__name__}: {error}"
+            warn(
+                f"The tracker {follower.tracker.name} failed and gets nothing more of {self.folder}, whose training goes on; "
+                f"metrics.jsonl has every step ({why:.300}).",
+                stacklevel=2,
+            )
+
+    def _start(self, follower: _Follower) -> None:
+        config, facts = (read_json(self.folder / name) for name in ("spec.json", "manifest.json"))
+        known = follower.tracker.start(self.folder, facts, config, follower.known)
+        follower.started = True
+        if known != follower.known:
+            follower.known = known
+            content = {"format_version": 1, "runs": {**_known(self.folder), follower.tracker.name: known}}
+            write_json(self.folder / FILE, content)
+
+
+def _known(folder: Path) -> dict[str, str]:
+    runs = read_object(folder / FILE).get("runs")
+    given = runs if isinstance(runs, dict) else {}
+    return {name: value for name, value in given.items() if isinstance(value, str) and value.replace("-", "").isalnum()}

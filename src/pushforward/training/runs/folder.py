@@ -1,18 +1,146 @@
-"""What a run's folder holds, how a new one is claimed, and which run a path may mean."""
+"""What a run's folder holds, how it is claimed and locked, and which run a path may mean. One training at a time writes to it.
+
+The lock is the operating system's, on ``.lock`` in the folder: it ends with its process, however that ends, and the file says
+nothing by staying there. Reading a run neither takes nor opens it. Where a file system has no locks of this kind, filelock writes
+the holder's process and host into the file in their place.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from filelock import BaseFileLock
+from filelock import BaseFileLock, FileLock, Timeout
 
 from pushforward.errors import CheckpointError, RunUsageError, UsageError, closest
 from pushforward.files import disk, refuse_links
-from pushforward.training.runs.run_lock import LOCK, Holding, busy, hold, is_locked
+from pushforward.training.checkpoint.contents import latest
+
+LOCK = ".lock"
+_WAIT = 0.5  # seconds that a training waits for its lock: a check whether a folder is in use holds it for a moment
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def hold(folder: Path) -> BaseFileLock | None:
+    """Lock a run's folder for training; None for a folder that cannot be written to, where the first write fails.
+
+    Raises:
+        CheckpointError: If another training holds it, or its lock is a link or belongs to another user.
+    """
+    refuse_links(folder, (), known=())
+    # all who may write to the folder may lock it
+    lock = FileLock(folder / LOCK, timeout=_WAIT, thread_local=False, mode=folder.stat().st_mode & 0o666)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise busy(folder) from None
+    except OSError as error:
+        effective = os.access in os.supports_effective_ids
+        if error.errno in _READ_ONLY and not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
+            return None
+        raise CheckpointError(
+            f"{folder}/{LOCK} could not be locked for training: {error.strerror or error}. If the file is another user's and "
+            "nobody trains there, delete it."
+        ) from error
+    return lock
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a training holds the lock of a folder at this moment; who only reads must not ask."""
+    if (folder / LOCK).is_symlink() or not (folder / LOCK).is_file():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0, thread_local=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
+
+
+def busy(folder: Path) -> CheckpointError:
+    """The error for a folder that another training holds."""
+    return CheckpointError(
+        f"{folder} is being trained at this moment, by another process or another trainer of this one: wait until that ends."
+    )
+
+
+class Holding:
+    """A run's folder, locked by one trainer: no other one, here or in another process, writes to it meanwhile.
+
+    The lock is held until it is given back, or this object is deleted.
+
+    Args:
+        folder: The run's folder.
+        lock: Its lock, see `hold`; None where it cannot be locked, or nothing is written.
+        content: The spec of a run that is taken up; None for a new one.
+        writes: Whether anything is written to the folder.
+        made: The folders that were made for a new run: its own, where it is new, and those above it, the nearest first.
+        replaced: Where the earlier run of this name waits until the new one is set up.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        lock: BaseFileLock | None,
+        content: dict[str, Any] | None = None,
+        writes: bool = True,
+        made: Sequence[Path] = (),
+        replaced: Path | None = None,
+    ) -> None:
+        self.folder, self.lock, self.content, self.writes = folder, lock, content, writes
+        self.made, self.replaced, self._open = made, replaced, True
+        self._closed_at: tuple[Path | None, int] = (None, 0)
+
+    def settle(self) -> None:
+        if self.replaced is not None:
+            shutil.rmtree(self.replaced, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Remove the new folder of a training that could not be set up; an earlier run takes its place again."""
+        with contextlib.suppress(OSError):  # another run has come into a folder; the first error is the one to report
+            if self.folder in self.made:
+                remove(self.folder)
+            if self.replaced is not None:
+                self.replaced.rename(self.folder)
+            for parent in self.made[1:]:
+                parent.rmdir()
+        if self.lock is not None:
+            self.lock.release()
+
+    def close(self) -> None:
+        if self._open:
+            self._open, self._closed_at = False, self._standing()
+            if self.lock is not None:
+                self.lock.release()
+
+    def reopen(self) -> None:
+        """Take the lock again after `close`.
+
+        Raises:
+            CheckpointError: If another training holds the folder, or has changed the run.
+        """
+        if self._open:
+            return
+        lock = hold(self.folder) if self.writes else None
+        if self._closed_at != self._standing():
+            if lock is not None:
+                lock.release()
+            raise CheckpointError(
+                f"{self.folder} has been trained further since this trainer was closed. Go on from there: pf.resume(...)."
+            )
+        self.lock, self._open = lock, True
+
+    def _standing(self) -> tuple[Path | None, int]:
+        log = self.folder / "metrics.jsonl"
+        return latest(self.folder / "checkpoints"), log.stat().st_size if log.is_file() else 0
+
 
 FOLDERS = {
     "checkpoints": "states of the training, whole and hashed",
@@ -29,7 +157,7 @@ ENTRIES = {
     "rows.safetensors": "hashes of the training examples",
     "files.json": "image files of the data, in older runs",
     "threads.json": "threads of the processor that were tried",
-    "stages.json": "when a budget in seconds was turned into steps",
+    "stages.json": "when a budget in seconds was turned into steps, in older runs",
     "rollbacks.json": "how training went back",
     "trackers.json": "the tracker's run",
     "trackers": "files of trackers",
@@ -42,8 +170,7 @@ ENTRIES = {
     LOCK: "its lock",
 }
 """What a run's folder holds; entries of other names are the user's, and never opened."""
-NAMED = 8
-"""Runs in a folder that an error names at most."""
+NAMED = 8  # runs in a folder that an error names at most
 
 
 def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs") -> Path:
@@ -62,16 +189,12 @@ def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str
             advice = f", replace the run with `overwrite=True`, or go on with it: pushforward resume {folder}" if run else "."
             raise UsageError(f"{folder} exists already. Choose another `out`{advice}")
         return folder
-    stem, number = Path(under) / f"{Path(data).stem or 'data'}-{recipe}", 1
-    folder = stem
-    while os.path.lexists(folder):
-        number += 1
-        folder = stem.with_name(f"{stem.name}-{number}")
-    return folder
+    stem = Path(under) / f"{Path(data).stem or 'data'}-{recipe}"
+    names = (stem.with_name(f"{stem.name}-{number}") if number > 1 else stem for number in itertools.count(1))
+    return next(folder for folder in names if not os.path.lexists(folder))
 
 
 def _is_unbegun(folder: Path) -> bool:
-    """Whether a folder is empty, or holds what a training has left there that was killed before it was set up."""
     if is_locked(folder):
         raise busy(folder)
     refuse_links(folder, FOLDERS, known=ENTRIES)
@@ -80,42 +203,7 @@ def _is_unbegun(folder: Path) -> bool:
 
 
 def _others(folder: Path) -> list[Path]:
-    """What a folder holds that is no entry of a run."""
     return [path for path in folder.iterdir() if path.name not in ENTRIES and not path.name.startswith(".tmp-")]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A new run's folder, made and locked.
-
-    Args:
-        folder: The folder.
-        lock: Its lock; see `hold`.
-        made: The folders that were made for it: itself, where it is new, and those above it, the nearest first.
-        replaced: Where the earlier run of this name waits until the new one is set up.
-    """
-
-    folder: Path
-    lock: BaseFileLock | None
-    made: tuple[Path, ...] = ()
-    replaced: Path | None = None
-
-    def settle(self) -> None:
-        """Remove the earlier run, after the new one was set up."""
-        if self.replaced is not None:
-            shutil.rmtree(self.replaced, ignore_errors=True)
-
-    def discard(self) -> None:
-        """Remove the new folder of a training that could not be set up; an earlier run takes its place again."""
-        with contextlib.suppress(OSError):  # another run has come into a folder; the first error is the one to report
-            if self.folder in self.made:
-                remove(self.folder)
-            if self.replaced is not None:
-                self.replaced.rename(self.folder)
-            for parent in self.made[1:]:
-                parent.rmdir()
-        if self.lock is not None:
-            self.lock.release()
 
 
 def remove(folder: Path) -> None:
@@ -124,7 +212,7 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> Claim:
+def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> Holding:
     """Make the folder that `free_folder` names, and lock it; of several processes with the same name at once, one gets it.
 
     With ``overwrite`` a run that is in ``wanted`` gives way.
@@ -133,34 +221,24 @@ def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool 
         UsageError: If ``wanted`` is taken and does not give way.
         CheckpointError: If a training is writing to it, or the disk refuses.
     """
-    replaced = _moved_aside(Path(wanted)) if overwrite and wanted is not None else None
+    replaced = None
+    if overwrite and wanted is not None and (Path(wanted) / "spec.json").is_file():
+        folder = Path(wanted)
+        if is_locked(folder):
+            raise busy(folder)
+        if others := _others(folder):
+            raise UsageError(
+                f"{folder} is not replaced: {others[0]} is nothing that pushforward wrote. Move it away, or choose another `out`."
+            )
+        replaced = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
+        with disk(folder):
+            folder.rename(replaced)
     while True:
         folder = free_folder(wanted, data, recipe)
         made = tuple(path for path in (folder, *folder.parents) if not path.exists())
         with disk(folder), contextlib.suppress(FileExistsError):  # another process was faster
             folder.mkdir(parents=True, exist_ok=wanted is not None)
-            return Claim(folder, hold(folder), made, replaced)
-
-
-def claimed(folder: Path, data: str, recipe: str, writes: bool = True) -> Holding:
-    """A new run's folder for a trainer; a process that writes nothing takes no lock. Raises as `claim`."""
-    return Holding(folder, claim(folder, data, recipe).lock if writes else None, writes=writes)
-
-
-def _moved_aside(folder: Path) -> Path | None:
-    """Where the run in a folder waits to be replaced; None where there is no run."""
-    if not (folder / "spec.json").is_file():
-        return None
-    if is_locked(folder):
-        raise busy(folder)
-    if others := _others(folder):
-        raise UsageError(
-            f"{folder} is not replaced: {others[0]} is nothing that pushforward wrote. Move it away, or choose another `out`."
-        )
-    aside = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
-    with disk(folder):
-        folder.rename(aside)
-    return aside
+            return Holding(folder, hold(folder), made=made, replaced=replaced)
 
 
 def is_run(path: str | Path) -> bool:

@@ -17,17 +17,16 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.files import read_json
 from pushforward.samples import GUIDANCE, tuning
 from pushforward.solvers import Solver
-from pushforward.training.checkpoint.disk import write_json
-from pushforward.training.runs.spec import FORMAT, UNFIT, check_counts
+from pushforward.training.checkpoint.contents import write_json
 from pushforward.transports import Flow, Transport, has_steps, inner_of
 
-Entry = dict[str, Any]
 FIELDS = {"grids": ("steps", "solver", "times"), "tables": ("steps", "solver", "guidance", "table")}
 """The fields of every entry, by the name of its file; the last is the result, the others its key."""
 GRIDS, TABLES = FIELDS
+FORMAT = 4
 
 
-def _key(kind: str, entry: Entry) -> tuple[Any, ...]:
+def _key(kind: str, entry: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(entry[field] for field in FIELDS[kind][:-1])
 
 
@@ -45,12 +44,7 @@ class Learned:
     weights: str
     step: int
 
-    def read(self, kind: str) -> list[Entry]:
-        """All entries of a kind that the run holds.
-
-        Raises:
-            CheckpointError: If the file is damaged.
-        """
+    def read(self, kind: str) -> list[dict[str, Any]]:
         path = self.folder / f"{kind}.json"
         if not path.is_file():
             return []
@@ -62,18 +56,16 @@ class Learned:
         return entries
 
     def damaged(self, kind: str) -> CheckpointError:
-        """The error for a file that cannot be used."""
         path = self.folder / f"{kind}.json"
         return CheckpointError(f"{path} is damaged: it holds no learned {kind}. Delete it and run pushforward tune again.")
 
-    def entry(self, kind: str, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> Entry | None:
+    def entry(self, kind: str, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
         """The entry that was learned for so many steps of a solver and a guidance: for these weights, else for others."""
         wanted = (steps, spec.describe(solver), spec.describe(dict(guidance or {})))[: len(FIELDS[kind]) - 1]
         entries = [entry for entry in self.read(kind) if _key(kind, entry) == wanted]
         return next((entry for entry in entries if self.fits(entry)), entries[-1] if entries else None)
 
-    def fits(self, entry: Entry | None) -> bool:
-        """Whether there is an entry, learned for these weights."""
+    def fits(self, entry: dict[str, Any] | None) -> bool:
         return entry is not None and entry.get("weights") == self.weights
 
     def stale(self, transport: Transport, given: Mapping[str, Any]) -> list[str]:
@@ -105,12 +97,7 @@ class Learned:
             raise UsageError(sentences[0])
         return sentences
 
-    def store(self, kind: str, entry: Entry) -> None:
-        """Keep an entry for these weights, in place of an earlier one that was learned for the same.
-
-        Raises:
-            CheckpointError: If the disk refuses, or the file is damaged.
-        """
+    def store(self, kind: str, entry: dict[str, Any]) -> None:
         entry = {"checkpoint_step": self.step, **entry, "weights": self.weights}
         others = [other for other in self.read(kind) if not (_key(kind, other) == _key(kind, entry) and self.fits(other))]
         content = {"format_version": FORMAT, kind: sorted([*others, entry], key=itemgetter("steps"))}
@@ -121,24 +108,3 @@ def described_sampler(transport: Transport) -> dict[str, Any] | None:
     """Solver, steps and grid as JSON; None for a model without steps."""
     flow = inner_of(transport)
     return {"solver": spec.describe(flow.solver), "steps": flow.steps, "grid": flow.grid} if isinstance(flow, Flow) else None
-
-
-def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
-    """A frozen part by the default sampler of its own run, as the spec of the run that holds it says.
-
-    Returns:
-        None where the run does not say.
-
-    Raises:
-        CheckpointError: If it says what is no sampler.
-    """
-    try:
-        stored = (content.get("samplers") or {}).get(part)
-        if stored is None:
-            return None
-        check_counts(stored["solver"])
-        return flow.with_solver(spec.build(stored["solver"]), stored["steps"], stored["grid"])
-    except (*UNFIT, UsageError) as error:
-        raise CheckpointError(
-            f"The run's spec.json describes no sampler of its frozen part {part}: {str(error).rstrip('.')}. Restore the file."
-        ) from error

@@ -1,35 +1,44 @@
-"""The log of a run: ``metrics.jsonl``, one row for each training step.
+"""The log of a run: ``metrics.jsonl``, one row for each training step, and what it says: skipped steps, the best step.
 
 A row has step, samples, seconds and loss (player -> value, left out where it is not finite), and where there is any, health
 (measure -> value, null where it is not finite; "skipped/PLAYER" where a step has left a player as it was) and alarm (those that
-begin or end at this step, as `pushforward.training.monitor.alarms.Alarm` has them).
+begin or end at this step, as `pushforward.training.monitor.alarms.Alarm` has them). A resumed run reads it again, so that it
+stands where the uninterrupted run stands.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pushforward.errors import CheckpointError
 from pushforward.files import disk, opened
-from pushforward.training.checkpoint.disk import flush, write_text
-from pushforward.training.loop.nonfinite import Skips
+from pushforward.numbers import count
+from pushforward.training.checkpoint.contents import appearing, flush
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pushforward.training.loop.callbacks import Observer
 
-LONGEST = 1 << 20
-"""Bytes of a row; a longer one is none, and what follows it is left out."""
-LARGEST = 1e300
-"""Above every number of a row."""
-FLUSH = 25
-"""Steps whose losses are held before they are checked and written."""
+LONGEST = 1 << 20  # bytes of a row; a longer one is none, and what follows it is left out
+LARGEST = 1e300  # above every number of a row
+FLUSH = 25  # steps whose losses are held before they are checked and written
+IN_A_ROW = 3  # skipped steps in a row after which a training has diverged
+WINDOW, MOST = 1000, 10  # more than so many skipped steps among the last ones are too many
+MARK = "skipped/"  # the prefix of the measure that marks a skipped update of a player
+DIGITS = 5  # digits of measures that are logged, and that alarms see
+BY = ("frechet", "frechet_2", "frechet_4")
+"""The measures of the best step, equally weighted: one call may get better and two worse."""
+BETTER = 0.99
+"""A step is better where its quality is below this share of the best one before: a smaller gain is worth no checkpoint."""
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -50,7 +59,8 @@ def cut(path: Path, step: int) -> None:
     text = _text(path)
     remaining = "".join(f"{line}\n" for line, row in _rows(text) if row["step"] <= step)
     if remaining != text:
-        write_text(path, remaining)
+        with appearing(path) as temporary:
+            temporary.write_text(remaining, encoding="utf-8")
 
 
 def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -84,19 +94,16 @@ def _text(path: Path) -> str:
 def _rows(text: str) -> list[tuple[str, dict[str, Any]]]:
     rows = []
     for line in text.splitlines():
-        try:
+        with contextlib.suppress(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
             row = json.loads(line)
             if _is_row(row):
                 rows.append((line, row))
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
-            continue
     return rows
 
 
 def _is_row(row: Any) -> bool:
-    """Whether all that is read of a row is there and of its kind; an error where it is not."""
     alarms = row.get("alarm", [])
-    measures = (value for value in _flat([*row.get("health", {}).values()]) if value is not None)
+    measures = (value for value in row.get("health", {}).values() if value is not None)
     numbers = [row["step"], row.get("seconds", 0.0), *row["loss"].values(), *measures]
     texts = [alarm[name] for alarm in alarms for name in ("kind", "sentence")]
     known = all(isinstance(value, (int, float)) and abs(value) < LARGEST for value in numbers)
@@ -104,9 +111,111 @@ def _is_row(row: Any) -> bool:
     return known and type(row["step"]) is int and row["step"] >= 0
 
 
-def _flat(values: list[Any]) -> Iterator[Any]:
-    for value in values:
-        yield from _flat(value) if isinstance(value, list) else [value]
+def players_in(health: Mapping[str, Any] | None) -> list[str]:
+    """The players whose update was skipped in a step with this health."""
+    return [name.removeprefix(MARK) for name in health or {} if name.startswith(MARK)]
+
+
+class Skips:
+    """The skipped steps of a training, and whether they are too many.
+
+    Attributes:
+        count: How many.
+        last: The newest of them.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.last, self._read = 0, 0, 0
+        self._steps: deque[int] = deque()
+
+    def read(self, row: Mapping[str, Any]) -> str | None:
+        """Read a row of the log, in order; why training has diverged, None where it goes on."""
+        players, step = players_in(row.get("health")), row["step"]
+        self._read += 1
+        if not players:
+            return None
+        self.count, self.last = self.count + 1, step
+        self._steps.append(step)
+        while self._steps[0] <= step - WINDOW:
+            self._steps.popleft()
+        what = f"the loss or gradient of the {players[0]} was not finite"
+        if len(self._steps) >= IN_A_ROW and self._steps[-IN_A_ROW] == step - IN_A_ROW + 1:
+            return f"In {IN_A_ROW} steps in a row, up to step {step:,}, {what}"
+        if len(self._steps) > MOST:
+            return f"In {len(self._steps)} of the last {WINDOW:,} steps, up to step {step:,}, {what}"
+        return None
+
+    @property
+    def all(self) -> bool:
+        return 0 < self._read == self.count
+
+
+def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
+    """How many steps of a log were skipped, and the first of them; empty where none was."""
+    steps = [row["step"] for row in rows if players_in(row.get("health"))]
+    if not steps:
+        return ""
+    return f"steps skipped, as a loss or a gradient was not finite: {count(len(steps))}, the first at step {count(steps[0])}"
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best step of a training, and the last one that was measured.
+
+    Args:
+        step: The best step.
+        quality: The geometric mean of the Fréchet distances there.
+        last: The last step that was measured in all three numbers of calls.
+        last_quality: The same there.
+    """
+
+    step: int
+    quality: float
+    last: int
+    last_quality: float
+
+    @property
+    def sentence(self) -> str:
+        by = "by the geometric mean of the Fréchet distances of samples in 1, 2 and 4 calls"
+        if self.quality >= self.last_quality:
+            return f"no step is more than 1 % better than step {self.step:,} {by}"
+        return f"step {self.step:,} is the best {by}: {self.quality / self.last_quality:.2f} times that of step {self.last:,}"
+
+
+def quality(health: Mapping[str, Any] | None) -> float | None:
+    """The geometric mean of the Fréchet distances in 1, 2 and 4 calls, where relative changes count the same; lower is better.
+
+    None where one of them was not measured.
+    """
+    distances = [(health or {}).get(name) for name in BY]
+    known = [float(distance) for distance in distances if distance is not None and math.isfinite(distance)]
+    return math.prod(max(distance, 1e-12) for distance in known) ** (1 / len(BY)) if len(known) == len(BY) else None
+
+
+def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best | None:
+    """The best step of a log's rows, which follow those of the ``best`` one so far; None while none was measured in all calls."""
+    for row in rows:
+        if (measured := quality(row.get("health"))) is not None:
+            better = best is None or measured < BETTER * best.quality
+            step, least = (row["step"], measured) if best is None or better else (best.step, best.quality)
+            best = Best(step, least, row["step"], measured)
+    return best
+
+
+def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
+    """Turn the tensors among measures into numbers, with one wait for the device; what is not finite becomes None."""
+    import torch
+
+    places = [(held, name) for held in measures for name, value in held.items() if isinstance(value, torch.Tensor)]
+    if places:
+        device = next((held[name].device for held, name in places if held[name].device.type != "cpu"), torch.device("cpu"))
+        values = torch.stack([held[name].detach().to(device, torch.float64).reshape(()) for held, name in places]).tolist()
+        for (held, name), value in zip(places, values, strict=True):
+            held[name] = value
+    for held in measures:
+        for name, value in held.items():
+            if not isinstance(value, int):
+                held[name] = float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
 
 class Problem(NamedTuple):
@@ -142,21 +251,15 @@ class Journal:
         self.path, self.observers, self.writes = path, observers, writes
         self.losses: dict[str, float] = {}
         self.skips = Skips()
-        self._held: list[dict[str, Any]] = []
-
-    @property
-    def held(self) -> bool:
-        """Whether rows wait to be written."""
-        return bool(self._held)
+        self.held: list[dict[str, Any]] = []
 
     @property
     def full(self) -> bool:
-        """Whether it is time to write."""
-        return len(self._held) >= FLUSH
+        return len(self.held) >= FLUSH
 
-    def add(self, at: Mapping[str, Any], losses: Mapping[str, Tensor], health: Mapping[str, Any]) -> None:
-        """Hold a row: where training stands, the losses of the players, and measures."""
-        self._held.append({**at, "loss": dict(losses), **({"health": dict(health)} if health else {})})
+    def add(self, step: int, samples: int, seconds: float, losses: Mapping[str, Tensor], health: Mapping[str, Any]) -> None:
+        row = {"step": step, "samples": samples, "seconds": seconds, "loss": dict(losses)}
+        self.held.append(row | ({"health": dict(health)} if health else {}))
 
     def flush(self, last: bool = False) -> Problem | None:
         """Write the rows that are held; ``last`` where no step follows.
@@ -167,20 +270,23 @@ class Journal:
         Raises:
             CheckpointError: If the disk refuses.
         """
-        from pushforward.training.monitor.health import in_numbers
-
-        rows, self._held = self._held, []
+        rows, self.held = self.held, []
         for row in rows:
             losses = {player: float(loss) for player, loss in row["loss"].items()}
             row["loss"] = {player: loss for player, loss in losses.items() if math.isfinite(loss)}  # others are skipped
         in_numbers([row["health"] for row in rows if "health" in row])
         problem = None
-        for count, row in enumerate(rows):
+        for number, row in enumerate(rows):
             self.losses = self.losses | row["loss"]
             for observer in self.observers:
                 row |= observer.row(row)
-            if (problem := self._problem(row)) is not None:
-                rows = rows[: count + 1]
+            if (why := self.skips.read(row)) is not None:
+                problem = Problem(why, step=row["step"])
+            for alarm in row.get("alarm", ()):
+                if problem is None and alarm["kind"] == "divergence" and not alarm["over"]:
+                    problem = Problem(f"At step {row['step']:,} {alarm['sentence']}", f"To fix it, {alarm['advice']}.")
+            if problem is not None:
+                rows = rows[: number + 1]
                 break
         if rows and self.writes:
             append(self.path, rows)
@@ -188,16 +294,7 @@ class Journal:
             return Problem("In every step a loss or gradient was not finite", step=self.skips.last)
         return problem
 
-    def _problem(self, row: Mapping[str, Any]) -> Problem | None:
-        if (why := self.skips.read(row)) is not None:
-            return Problem(why, step=row["step"])
-        for alarm in row.get("alarm", ()):
-            if alarm["kind"] == "divergence" and not alarm["over"]:
-                return Problem(f"At step {row['step']:,} {alarm['sentence']}", f"To fix it, {alarm['advice']}.")
-        return None
-
     def cut(self, step: int) -> list[dict[str, Any]]:
-        """Drop the rows after a step, and let the observers read the others."""
         if self.writes:
             cut(self.path, step)
         rows = [row for row in read(self.path) if row["step"] <= step]

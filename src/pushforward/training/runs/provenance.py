@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from torch import tensor
 
 from pushforward.data import Dataset, dataset_of
 from pushforward.data.core.load import read as read_data
@@ -15,14 +16,11 @@ from pushforward.data.core.train_hashes import Seen
 from pushforward.denoisers import Denoiser
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.files import read_object
+from pushforward.methods.method import Method
 from pushforward.paths import Source
 from pushforward.recipes.recipe import Recipe
-from pushforward.training.checkpoint.disk import appearing, sha256
-from pushforward.training.checkpoint.integrity import latest, read_state
+from pushforward.training.checkpoint.contents import appearing, latest, read_state, read_tensors, sha256, write_tensors
 from pushforward.transports import Autoencoder, Transport
-
-if TYPE_CHECKING:
-    from pushforward.methods import Method
 
 _FILE = "rows.safetensors"
 
@@ -56,14 +54,10 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
     Raises:
         CheckpointError: If the disk refuses.
     """
-    from torch import tensor
-
-    from pushforward.training.checkpoint.tensors import write
-
     path = folder / _FILE
     hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
     with appearing(path) as temporary:
-        write(temporary, {"own": tensor(hashes), "inherited": tensor(seen.inherited), "shared": tensor(seen.shared)})
+        write_tensors(temporary, {"own": tensor(hashes), "inherited": tensor(seen.inherited), "shared": tensor(seen.shared)})
     names = {"builds_on": list(seen.names), "unknown": list(seen.unknown)}
     return {"sha256": sha256(path), **names, "seconds": dict(seen.seconds), "apart": seen.apart}
 
@@ -74,14 +68,12 @@ def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]
     Raises:
         CheckpointError: If the file is missing or has changed.
     """
-    from pushforward.training.checkpoint.tensors import read
-
     path = folder / _FILE
     try:
         record = content["rows"]
         if sha256(path) != record["sha256"]:
             raise ValueError("it differs from what was written (sha256)")
-        rows = {name: values.numpy() for name, values in read(path).items()}
+        rows = {name: values.numpy() for name, values in read_tensors(path).items()}
         names = tuple(record["builds_on"]), tuple(record["unknown"])
         times = {name: float(+value) for name, value in record.get("seconds", {}).items()}
         own_seconds = state.get("seconds", 0.0) + (state.get("store_seconds") or 0.0)

@@ -1,8 +1,14 @@
-"""A run folder: the method, the data, the progress, and the weights."""
+"""A run: its spec, frozen parts and weights, as they are written and read."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import hashlib
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -16,22 +22,262 @@ from pushforward import spec
 from pushforward.data import Space
 from pushforward.data.core.train_hashes import Seen
 from pushforward.errors import UsageError
+from pushforward.data import Dataset, Space
+from pushforward.data.core.train_hashes import Seen, seen_in_training
+from pushforward.devices import device_named
+from pushforward.errors import CheckpointError, MissingExtra, RunUsageError, UsageError, did_you_mean
+from pushforward.files import disk, read_json
 from pushforward.methods.method import Method
 from pushforward.runtime import device_named, facts
 from pushforward.samples import Sampling, configure, drawn_from, given_options, guidance_notes
+from pushforward.notebooks import facts
+from pushforward.plugins import file_hash, load_needed
+from pushforward.recipes.recipe import Recipe, Training
+from pushforward.samples import drawn_from
+from pushforward.sampling_options import Sampling, configure, given_options, guidance_notes
+from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
-from pushforward.solvers.table import LearnedTable
-from pushforward.training.checkpoint.best import best_name
-from pushforward.training.checkpoint.integrity import latest, no_checkpoint, weights_of
-from pushforward.training.checkpoint.stored import load as load_checkpoint
+from pushforward.training.checkpoint.contents import (
+    all_in,
+    fill,
+    latest,
+    read_tensors,
+    seal,
+    sha256,
+    step_name,
+    weights_of,
+    write_json,
+)
+from pushforward.training.checkpoint.tensors import load as load_checkpoint
 from pushforward.training.checkpoint.tensors import restore
+from pushforward.training.loop.budget import Budget, Settings
+from pushforward.training.loop.machine import machine, seeded, version
 from pushforward.training.runs import log
-from pushforward.training.runs.folder import checkpoint_in
-from pushforward.training.runs.frozen_modules import read_parts
+from pushforward.training.runs.folder import Holding, check_run, checkpoint_in
 from pushforward.training.runs.learned_solvers import GRIDS, TABLES, Learned
-from pushforward.training.runs.provenance import read_seen, seen_by
-from pushforward.training.runs.spec import check_spec, read_spec, recipe_of
-from pushforward.transports import BATCH, ConditionLike, Transport, inner_of
+from pushforward.training.runs.log import best_of
+from pushforward.training.runs.provenance import read_seen, seen_by, write_seen
+from pushforward.transports import BATCH, ConditionLike, Flow, Transport, inner_of
+
+_FILE = "weights.safetensors"
+
+
+def write_parts(folder: Path, method: Method) -> dict[str, str]:
+    """Copy a method's frozen parts to ``folder/parts/NAME/``, and return the sha256 of each part's weights, by name."""
+    written = {}
+    for name, module in method.parts.items():
+        final = folder / "parts" / name
+        with disk(final):
+            final.mkdir(parents=True, exist_ok=True)
+            fill(final, {"weights": module.state_dict()}, {"part": name})
+            seal(final)
+        written[name] = sha256(final / _FILE)
+    return written
+
+
+def read_parts(folder: Path, content: Mapping[str, Any], method: Method, device: torch.device | str = "cpu") -> None:
+    """Load a method's frozen parts from a run's folder, each verified by its hash.
+
+    Raises:
+        CheckpointError: If a part is missing, damaged, or another than the run was trained with; the part is named.
+    """
+    hashes = content.get("parts") or {}
+    for name, module in method.parts.items():
+        path = folder / "parts" / name / _FILE
+        try:
+            if sha256(path) != hashes.get(name):
+                raise ValueError("it differs from what was written (sha256)")
+            module.load_state_dict(read_tensors(path, device))
+        except (CheckpointError, OSError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"The part {name} of {folder} is damaged: {path}: {str(error).splitlines()[0]}. Copy it again from where the run "
+                "came from; what was trained on top of it cannot be used without it."
+            ) from error
+
+
+FORMAT = 4
+UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+"""What constructors raise for arguments that they do not take."""
+
+
+LARGEST = 10_000
+"""The largest number in a spec of a network, a solver or a transport, or the number of stored weights where that is larger: no
+network is wider or deeper than it has weights."""
+MOST = 1_000_000  # the largest such number of a run that has saved no weights, and the largest batch
+_COUNTED = tuple(f"pushforward.{home}." for home in ("interop", "networks", "solvers", "transports"))
+
+
+def begin(
+    holding: Holding, recipe: Recipe, data: Dataset, budget: Budget, settings: Settings, method: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the files of a new run's folder before its first step; returns its spec, with this description of the method.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    content = {
+        "format_version": FORMAT,
+        "recipe": recipe.name,
+        "family": recipe.family,
+        "training": spec.describe(asdict(recipe.training)),
+        "data": getattr(data, "origin", None),
+        "fingerprint": data.fingerprint,
+        "examples_fingerprint": data.examples_fingerprint,
+        "budget": asdict(budget),
+        "plugins": [{"file": str(path), "sha256": file_hash(path)} for path in settings.plugins],
+        **settings.stored(),
+        **({"samplers": dict(recipe.samplers)} if recipe.samplers else {}),
+        "method": method,
+    }
+    if holding.writes:
+        content["parts"] = write_parts(holding.folder, recipe.method)
+        content["rows"] = write_seen(holding.folder, seen_in_training(data, recipe.builds_on))
+        commit, program = None, Path(sys.argv[0])
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            words, here = ["git", "rev-parse", "HEAD"], Path(__file__).parent
+            commit = subprocess.run(words, cwd=here, capture_output=True, encoding="utf-8", timeout=5).stdout.strip() or None
+        manifest = {
+            "format_version": FORMAT,
+            "machine": machine(),
+            "packages": {name: version(name) for name in ("pushforward", "torch", "numpy", "safetensors")},
+            "commit": commit,
+            "seed": settings.seed,
+            "data": data.describe(),
+            "command": " ".join([program.parent.name if program.name == "__main__.py" else program.name, *sys.argv[1:]]),
+        }
+        write_json(holding.folder / "spec.json", content)
+        write_json(holding.folder / "manifest.json", manifest)
+    return content
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """The sha256 of a spec without its budget, which extending a run changes."""
+    fixed = {name: value for name, value in content.items() if name not in ("budget", "extended")}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
+
+
+def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Compare a spec with the one that a checkpoint was written under.
+
+    Raises:
+        CheckpointError: If they differ.
+    """
+    if state.get("spec_sha256") not in (None, digest(content)):
+        raise CheckpointError(
+            f"{folder}/spec.json has changed since the checkpoint was written (its sha256 differs). Restore the file; to train "
+            f"with other settings start a new run, from these weights if you like: `init={folder}`."
+        )
+
+
+def extend(folder: Path, content: dict[str, Any], budget: Budget, step: int, writes: bool = True) -> None:
+    """Store a new budget in the spec, and which one it replaces at which step, so that a later resume keeps it.
+
+    Of several processes one writes.
+
+    Raises:
+        CheckpointError: If the disk refuses; the old spec stays.
+    """
+    if asdict(budget) != content["budget"]:
+        earlier = [*content.get("extended", []), {"step": step, "budget": content["budget"]}]
+        changed = {"extended": earlier, "budget": asdict(budget)}
+        if writes:
+            write_json(folder / "spec.json", {**content, **changed})
+        content |= changed
+
+
+def read_spec(folder: str | Path, plugins: str | Path | Iterable[str | Path] = ()) -> dict[str, Any]:
+    """The spec of a run, after the plugins that it needs have been named and checked.
+
+    Raises:
+        CheckpointError: If the folder is no run, or a plugin is not named or has changed.
+        UsageError: If a file that is named is not there, or cannot be loaded.
+    """
+    folder = Path(folder)
+    check_run(folder)
+    content = read_json(folder / "spec.json")
+    number = content.get("format_version") if isinstance(content, dict) else None
+    if number != FORMAT:
+        raise CheckpointError(
+            f"{folder}/spec.json is of format {number!r}, and this version reads {FORMAT}: use the version that trained it, or "
+            "restore the file."
+        )
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name), kind)]
+    named = (plugin.get(key) if isinstance(plugin, dict) else None for plugin in content["plugins"] for key in ("file", "sha256"))
+    if wrong or not all(isinstance(text, str) for text in named):
+        name = (*wrong, "plugins")[0]
+        raise CheckpointError(f"{folder}/spec.json is damaged: it does not say {name} as it should. Restore the file.")
+    load_needed(content["plugins"], plugins)
+    return dict(content)
+
+
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("recipe", "family", "fingerprint", "examples_fingerprint"), str),
+    **dict.fromkeys(("method", "training", "rows", "budget"), dict),
+    **dict.fromkeys(("plugins", "augment"), list),
+    "seed": int,
+    "checkpoint_every": (int, type(None)),
+    "init": (str, type(None)),
+    "init_step": (int, type(None)),
+    **dict.fromkeys(("data", "parts", "asked", "samplers"), (dict, type(None))),
+}
+"""What a spec says, by name."""
+
+
+def check_counts(content: Any, most: float = LARGEST, counted: bool = False) -> None:
+    """Refuse a spec whose networks, solvers or transports have a number above ``most``, as many layers or steps.
+
+    Raises:
+        CheckpointError: With the number.
+    """
+    if isinstance(content, dict):
+        part = spec.registered().get(str(content.get("part")))
+        counted = counted if part is None else f"{part.__module__}.".startswith(_COUNTED)
+        content = list(content.values())
+    for inner in content if isinstance(content, list) else ():
+        check_counts(inner, most, counted)
+    if counted and isinstance(content, (int, float)) and not abs(content) <= most:
+        raise CheckpointError(
+            f"The run's spec.json holds the number {content:.4g}, which its weights do not account for. Restore the file. If the "
+            "run is your own, hand the method over: pf.load(run, method=...)."
+        )
+
+
+def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int = 0, weights: Sequence[Path] = ()) -> Recipe:
+    """The recipe that a spec describes, with weights drawn from the seed, or around a method.
+
+    Args:
+        content: The spec.
+        method: A method in place of the one that it describes.
+        seed: Of the weights.
+        weights: The folders in which the run's weights lie, which bound what is built; none for a run that has saved none.
+
+    Raises:
+        CheckpointError: If the spec describes none that this version can build.
+    """
+    try:
+        if not 0 < content["training"].get("batch", 1) <= MOST:
+            raise ValueError(f"a batch of {content['training']['batch']:.4g} examples")
+        if method is None:
+            stored = sum(os.lstat(path).st_size for folder in weights for path in folder.rglob("*"))
+            check_counts(content["method"], max(LARGEST, stored // 4) if weights else MOST)
+        built = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
+        if not isinstance(built, Method):
+            raise TypeError(f"{type(built).__name__} is no method")
+        return Recipe(built, Training(**content["training"]), content["recipe"], content["family"])
+    except (CheckpointError, MissingExtra):
+        raise
+    except UNFIT as error:
+        raise CheckpointError(
+            f"The run's spec.json describes no recipe of this version: {str(error).rstrip('.')}. Restore the file."
+        ) from error
+
+
+def budget_of(content: dict[str, Any]) -> Budget:
+    """The budget that a spec holds; a CheckpointError where it holds none."""
+    try:
+        return Budget(**content["budget"])
+    except UNFIT as error:
+        raise CheckpointError(f"The run's spec.json holds no budget: {error}. Restore the file.") from error
 
 
 class Run:
@@ -62,17 +308,14 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
         return self.folder.name
 
     @property
     def space(self) -> Space:
-        """The data's shape and units."""
         return self.method.space
 
     @cached_property
     def transport(self) -> Transport:
-        """The method's sampler with its default solver and steps."""
         return self.method.transport()
 
     @property
@@ -89,7 +332,6 @@ class Run:
 
     @property
     def learned(self) -> Learned:
-        """The grids and tables that were learned for it."""
         return Learned(self.folder, self.weights, self.state["step"])
 
     @cached_property
@@ -167,14 +409,6 @@ class Run:
         """
         return log.read(self.folder / "metrics.jsonl")
 
-    def learned_grids(self) -> list[dict[str, Any]]:
-        """The results of `pushforward tune`: steps, solver, times and their errors, one entry for each.
-
-        Raises:
-            CheckpointError: If ``grids.json`` is damaged.
-        """
-        return self.learned.read(GRIDS)
-
     def learned_grid(self, steps: int, solver: Solver) -> list[float] | None:
         """The times that were learned for so many steps of this solver and these weights; None where there are none."""
         entry = self.learned.entry(GRIDS, steps, solver)
@@ -193,14 +427,6 @@ class Run:
         """
         entry = {"steps": len(times) - 1, "solver": spec.describe(solver), "times": [float(t) for t in times], **facts}
         self.learned.store(GRIDS, entry)
-
-    def learned_tables(self) -> list[dict[str, Any]]:
-        """The results of `pushforward tune --what table`: steps, solver, guidance, table and its error.
-
-        Raises:
-            CheckpointError: If ``tables.json`` is damaged.
-        """
-        return self.learned.read(TABLES)
 
     def learned_table(self, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> LearnedTable | None:
         """The table learned for so many steps of this solver, this guidance and these weights; None where there is none.
@@ -245,16 +471,28 @@ class Run:
 
 
 def pick(folder: Path, name: str | None) -> Path:
-    """A run's checkpoint by name, or the newest; "best" is that of a map's best step (`pushforward.training.checkpoint.best`).
+    """A run's checkpoint by name, or the newest; "best" is that of a map's best step (`pushforward.training.runs.log`).
 
     Raises:
         CheckpointError: If there is none of that name, or none at all.
     """
-    name = best_name(folder) if name == "best" else name
-    chosen = folder / "checkpoints" / name if name else latest(folder / "checkpoints")
-    if chosen is None or not chosen.is_dir():
-        raise no_checkpoint(folder, name)
-    return chosen
+    if name == "best":
+        best = best_of(log.read(folder / "metrics.jsonl"))
+        if best is None:
+            raise RunUsageError(
+                f"{folder} has no best checkpoint: its samples in 1, 2 and 4 calls were never measured, since it is no map "
+                "between two times, or was trained too briefly. Leave the checkpoint out for the newest."
+            )
+        name = step_name(best.step)
+    inside = folder / "checkpoints"
+    chosen = inside / name if name else latest(inside)
+    if chosen is not None and chosen.is_dir():
+        return chosen
+    names = [path.name for path in all_in(inside)]
+    if not names:
+        raise CheckpointError(f"{folder} has no checkpoint yet. Start its training: pushforward resume {folder}")
+    hint = did_you_mean(name or "", [*names, "best"])
+    raise RunUsageError(f"{folder} has no checkpoint {name}.{hint} There are: {', '.join(names)}.")
 
 
 def load(
@@ -295,3 +533,24 @@ def load(
 def transport_of(model: Run | Transport) -> Transport:
     """The transport of a run, or the transport itself."""
     return model.transport if isinstance(model, Run) else model
+
+
+def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
+    """A frozen part by the default sampler of its own run, as the spec of the run that holds it says.
+
+    Returns:
+        None where the run does not say.
+
+    Raises:
+        CheckpointError: If it says what is no sampler.
+    """
+    try:
+        stored = (content.get("samplers") or {}).get(part)
+        if stored is None:
+            return None
+        check_counts(stored["solver"])
+        return flow.with_solver(spec.build(stored["solver"]), stored["steps"], stored["grid"])
+    except (*UNFIT, UsageError) as error:
+        raise CheckpointError(
+            f"The run's spec.json describes no sampler of its frozen part {part}: {str(error).rstrip('.')}. Restore the file."
+        ) from error
