@@ -70,7 +70,7 @@ def test_masks_are_named_after_their_condition():
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"agee": 3}, 'did you mean "age"'),
+        ({"agee": 3}, 'Did you mean "age"'),
         ({"age": "old"}, "must be a number"),
         ({"age": True}, "must be a number"),
         ({"age": 1 + 2j}, "must be a number"),

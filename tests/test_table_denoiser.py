@@ -230,7 +230,7 @@ def test_a_value_that_a_column_does_not_have_is_refused(mixed):
         ("kind", "bb"): r'"kind" has no category "bb"\..*Expected one of: a, b, c',
         ("whole", "many"): r"\"whole\" takes a number, got 'many'",
         ("number", None): r"\"number\" takes a number, got None",
-        ("kinde", "a"): r'Unknown condition "kinde" \(did you mean "kind"\?\)',
+        ("kinde", "a"): r'Unknown condition "kinde".*Did you mean "kind"',
         ("kind", ("a", "b")): r'"kind" has 2 values: expected one, or one for each of 3 samples',
     }.items():
         with pytest.raises(UsageError, match=words):

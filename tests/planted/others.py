@@ -30,7 +30,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
     ],
     "conditions/requests.py": [
-        ('if isinstance(label, Label) and name == label.target != "":', "if False:", "table_messages"),
         ("if name in self.numbers:", "if False:", "table_messages"),
         ("if name in self.columns:", "if False:", "table_models"),
         ("ExampleDraws(seed, n, name)", "ExampleDraws(0, n, name)", "conditions"),

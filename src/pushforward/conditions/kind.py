@@ -58,6 +58,12 @@ class ConditionKind(ABC):
             UsageError: Where it holds nothing to draw from.
         """
 
+    def bounds(self, values: Tensor) -> Tensor:
+        """Where the training examples of values (n, *shape) begin and end in their order, (n, 2) float64; 0 and 1 by default."""
+        import torch
+
+        return torch.tensor([0.0, 1.0], dtype=torch.float64).expand(len(values), 2)
+
     @abstractmethod
     def embedding(self, width: int) -> nn.Module:
         """A module from values (n, *shape) and a mask, bool (n,) or None, to vectors (n, width) of about unit length.

@@ -125,7 +125,7 @@ class Label(ConditionKind):
         import torch
 
         if not self.frequencies:
-            return torch.tensor([0.0, 1.0], dtype=torch.float64).expand(len(labels), 2)
+            return super().bounds(labels)
         ends = np.cumsum(self.frequencies) / sum(self.frequencies)
         table = np.stack([np.concatenate([[0.0], ends[:-1]]), ends], axis=1)
         table[np.array(self.frequencies) == 0] = (0, 1)
