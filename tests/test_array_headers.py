@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from pushforward.data.core import array_headers
-from pushforward.data.core.array_headers import array_header
+from pushforward.data.images import image_file as array_headers
+from pushforward.data.images.image_file import array_header
 
 FORMATS = np.lib.format
 

@@ -9,7 +9,7 @@ from programs.labelled_images import pictures
 
 from pushforward import data as pf_data
 from pushforward.data import Sampler
-from pushforward.data.core.keys import mix, permutation
+from pushforward.data.core.hashes import mix, permutation
 from pushforward.errors import UsageError
 
 

@@ -14,8 +14,8 @@ from pushforward.conditions import Known, Label
 from pushforward.data import TableSpace
 from pushforward.data.readers.tables import read_rows
 from pushforward.data.tables import Category, Number
+from pushforward.data.tables.columns import Format
 from pushforward.data.tables.csv_dialect import Layout
-from pushforward.data.tables.number import Format
 from pushforward.errors import DataError, UsageError
 
 

@@ -15,8 +15,8 @@ from programs.photos import photos, picture
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Sampler
-from pushforward.data.images.packed import index_of
-from pushforward.data.readers.shards import TarStore
+from pushforward.data.images.tars import index_of
+from pushforward.data.readers.images import TarStore
 from pushforward.errors import DataError, UsageError
 
 
@@ -153,7 +153,7 @@ def test_hostile_tars_are_refused(tmp_path, kind):
 
 
 def test_a_member_that_is_too_large_is_left_out_unread(tmp_path, monkeypatch):
-    monkeypatch.setattr("pushforward.data.readers.shards.MAX_MEMBER", 1000)
+    monkeypatch.setattr("pushforward.data.readers.images.MAX_MEMBER", 1000)
     members = {f"{number:03}.png": image(number) for number in range(19)} | {"100.png": bytes(5000)}
     tar(tmp_path / "x.tar", members)
     data = pf.data.load(tmp_path / "x.tar")

@@ -12,8 +12,8 @@ import pushforward as pf
 from pushforward.conditions import Request
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
+from pushforward.data.tables.columns import Format
 from pushforward.data.tables.encoding import Coordinates
-from pushforward.data.tables.number import Format
 from pushforward.denoisers import NAT, Given, TableDenoiser, known_columns
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError

@@ -13,9 +13,9 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
 from pushforward.data import TableSpace, load
-from pushforward.data.core.reading import TableReading
+from pushforward.data.readers.reader import TableReading
+from pushforward.data.tables.columns import Format, Number
 from pushforward.data.tables.constraints import Constraint
-from pushforward.data.tables.number import Format, Number
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.models import read_samples

@@ -9,7 +9,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.category import Category
+from pushforward.data.tables.columns import Category
 from pushforward.denoisers import over
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError

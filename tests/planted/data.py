@@ -1,12 +1,6 @@
 """Planted faults of `data`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "data/core/array_headers.py": [
-        ("    with _PARSING:\n", "    if True:\n", "array_headers"),
-        ("@lru_cache(maxsize=256)", "@lru_cache(maxsize=0)", "array_headers"),
-        ("    except SystemError:\n", "    except KeyError:\n", "array_headers"),
-        ("    if size > MAX_BYTES:\n", "    if size > 2**40:\n", "array_headers"),
-    ],
     "data/core/arrays.py": [
         ('    refuse_unknown(options, ArrayOptions, "data.from_arrays")\n', "", "newcomers"),
     ],
@@ -22,8 +16,18 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("[field.name, list(field.levels)]", "[field.name]", "table_runs"),
         ("_add(split.x, whole, unlabelled)", "_add(split.x[:1], whole, unlabelled)", "data"),
         ("range(0, len(array), step)", "range(0, step, step)", "streaming"),
+        ("else _without_copies(train, held_out, scaled)", "else (train, 0)", "held_out"),
+        ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
+        ("kind.measure(train.given[name], names, examples)", "kind.measure(held_out.given[name], names[::-1])", "numbers"),
+        ("names, examples)", "names)", "numbers"),
+        ("+ ([] if other.own is None else [other.own[~among(other.own, other.shared)]])", "", "lineage"),
+        ("other.own[~among(other.own, other.shared)]", "other.own", "held_out"),
+        (" & ~among(held_out, self.shared)", "", "held_out"),
+        ("shared=own[among(own, np.sort(data.held_out.hashes))]", "shared=own", "lineage"),
+        ("hashes = [self.inherited, other.inherited]", "hashes = [self.inherited]", "lineage"),
+        ("**other.seconds, ", "", "lineage"),
     ],
-    "data/core/example_hashes.py": [
+    "data/core/hashes.py": [
         ("mix(words ^ places)", "mix(words)", "held_out"),
         ("x = (x + np.float32(0))", "x = x", "held_out"),
         ("distinct < np.uint64(2**64 // SHARE)", "np.arange(len(distinct)) < len(distinct) / SHARE", "held_out"),
@@ -33,19 +37,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("REPEATING * len(hashes)", "len(hashes)", "splits_of_tables"),
         ("len(values) <= min(CLOSED, len(first) / OCCURS) and", "", "splits_of_tables"),
         ("trained[_highest(ranks, labels)] = True", "pass", "held_out data"),
-    ],
-    "data/core/keys.py": [
         ("2**24 / 255", "2**24 / 256", "binarised"),
     ],
     "data/core/load.py": [
         ("if data.table is not None and data.table.sentences:", "if False:", "left_out"),
         ('    refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])\n', "", "newcomers"),
-    ],
-    "data/core/make_dataset.py": [
-        ("else _without_copies(train, held_out, scaled)", "else (train, 0)", "held_out"),
-        ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
-        ("kind.measure(train.given[name], names, examples)", "kind.measure(held_out.given[name], names[::-1])", "numbers"),
-        ("names, examples)", "names)", "numbers"),
     ],
     "data/core/named_set.py": [
         ('if place.startswith("~"):', "if False:", "file_doors"),
@@ -65,15 +61,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("_ORDER, self.seed, epoch)", 'abs(hash("order")) % 9999, self.seed, epoch)', "state_digest"),
     ],
-    "data/core/train_hashes.py": [
-        ("+ ([] if other.own is None else [other.own[~among(other.own, other.shared)]])", "", "lineage"),
-        ("other.own[~among(other.own, other.shared)]", "other.own", "held_out"),
-        (" & ~among(held_out, self.shared)", "", "held_out"),
-        ("shared=own[among(own, np.sort(data.held_out.hashes))]", "shared=own", "lineage"),
-        ("hashes = [self.inherited, other.inherited]", "hashes = [self.inherited]", "lineage"),
-        ("**other.seconds, ", "", "lineage"),
-    ],
     "data/images/image_file.py": [
+        ("    with _PARSING:\n", "    if True:\n", "array_headers"),
+        ("@lru_cache(maxsize=256)", "@lru_cache(maxsize=0)", "array_headers"),
+        ("    except SystemError:\n", "    except KeyError:\n", "array_headers"),
+        ("    if size > MAX_BYTES:\n", "    if size > 2**40:\n", "array_headers"),
         (" or math.prod(wanted) != end - handle.tell():", ":", "packing"),
         ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out_images"),
     ],
@@ -88,12 +80,15 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "data/images/image_store.py": [
         ("if stamp != tuple(self._stamps[i]):", "if False:", "streaming packing"),
         ("[0] != content:", "[0] != 0:", "streaming packing"),
+        ("content=self.content[index])", "content=self.content)", "streaming"),
+        ("store.again(int(self.places[number])", "store.again(int(number)", "streaming packing"),
+        ("return counts - rest.level_counts()", "return counts", "streaming"),
     ],
     "data/images/pack.py": [
         ("archive.offset + _HEADER", "archive.offset", "packing"),
         ("split.hashes[i]:016x", "i:016x", "packing"),
     ],
-    "data/images/packed.py": [
+    "data/images/tars.py": [
         ("if file.parent != path or", "if", "packing"),
         ("if not numbers.issuperset(index.labels):", "if False:", "packing"),
         ("if any(offset < 0 or", "if False and any(offset < 0 or", "packing"),
@@ -101,12 +96,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if member.offset_data + member.size > end:", "if False:", "packing"),
         ("index.labels[-1] = label", "pass", "packing"),
     ],
-    "data/images/streamed.py": [
-        ("content=self.content[index])", "content=self.content)", "streaming"),
-        ("store.again(int(self.places[number])", "store.again(int(number)", "streaming packing"),
-        ("return counts - rest.level_counts()", "return counts", "streaming"),
-    ],
-    "data/readers/shards.py": [
+    "data/readers/images.py": [
         ('content_digest(content_hashes(content.x)) != packed.manifest.get("content")', "False", "packing"),
         ("if size > MAX_MEMBER:", "if False:", "packing"),
         ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
@@ -123,10 +113,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("content[:4] != bytes([0, 0, 8, dimensions]) or ", "", "data_sets"),
         ('for split in ("train", "t10k")[:: 1 if train else -1]', 'for split in ("train", "t10k")', "data_sets"),
     ],
-    "data/spaces/registry.py": [
+    "data/spaces/space.py": [
         (", *spec.plugins(Space))", ")", "spaces"),
-    ],
-    "data/spaces/scaled.py": [
         ("return (x - mean) / std", "return (x - mean) * std", "data spaces"),
         ("statistics(x, 1 + cls.axis)", "statistics(x, 1)", "spaces"),
         ("self.size // self.shape[self.axis]", "self.size // self.shape[0]", "spaces"),

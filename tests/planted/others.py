@@ -24,15 +24,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.entries.index(entry)", "0", "conditions"),
         ("if not kind.learned}", "}", "table_denoiser"),
         ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
+        ("if name in self.numbers:", "if False:", "table_messages"),
+        ("if name in self.columns:", "if False:", "table_models"),
+        ("ExampleDraws(seed, n, ", "ExampleDraws(0, n, ", "conditions"),
     ],
     "conditions/label.py": [
         ('"one of" if numbered else', '"one of" if False else', "given_values"),
         ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
-    ],
-    "conditions/requests.py": [
-        ("if name in self.numbers:", "if False:", "table_messages"),
-        ("if name in self.columns:", "if False:", "table_models"),
-        ("ExampleDraws(seed, n, name)", "ExampleDraws(0, n, name)", "conditions"),
     ],
     "editing/imputation.py": [
         ("field.name not in there)", "False)", "imputation"),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Dataset
-from pushforward.data.core.keys import permutation
+from pushforward.data.core.hashes import permutation
 from pushforward.denoisers import Condition, Predictor, Repathed, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pushforward import recipes
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset, ImageSpace, Space, VectorSpace, dataset_of
-from pushforward.data.core.train_hashes import Seen
+from pushforward.data.core.dataset import Seen
 from pushforward.devices import device_named
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.latent_method import LatentMethod

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.arguments import whole
-from pushforward.conditions.requests import Request
+from pushforward.conditions.kind import Request
 from pushforward.data.spaces import Space
 from pushforward.denoisers import Condition
 from pushforward.draws import Draws, ExampleDraws

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.arguments import refuse_unknown
-from pushforward.conditions.numbers import Numbers
-from pushforward.data.core.dataset import Dataset, Split
-from pushforward.data.core.make_dataset import Schema, build
-from pushforward.data.spaces.registry import kinds
+from pushforward.conditions.columns import Numbers
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.spaces.space import kinds
 from pushforward.errors import DataError
 
 MAX_CHANNELS = 4

@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.arguments import refuse_unknown
-from pushforward.data.core.dataset import Dataset
+from pushforward.data.core.dataset import Dataset, class_counts, rare_classes, shared_examples
 from pushforward.data.core.load import LoadOptions, names, read
-from pushforward.data.core.train_hashes import class_counts, rare_classes, shared_examples
 from pushforward.data.images.image_file import UnusableError, opened
-from pushforward.data.images.image_store import image_names
-from pushforward.data.images.packed import Packed, packed_in, tars_in
-from pushforward.data.images.streamed import content_hashes
+from pushforward.data.images.image_store import content_hashes, image_names
+from pushforward.data.images.tars import Packed, packed_in, tars_in
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.frames import is_frame
 from pushforward.data.tables.schema import schema_of, write_schema

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.keys import mix
+from pushforward.data.core.hashes import mix
 
 Floats = NDArray[np.float64]
 _ANEW = 0xF1_7ED

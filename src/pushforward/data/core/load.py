@@ -12,9 +12,8 @@ from warnings import warn
 
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import readers
-from pushforward.data.core.dataset import Dataset
-from pushforward.data.core.make_dataset import given_columns
-from pushforward.data.core.reading import Reading, TableReading
+from pushforward.data.core.dataset import Dataset, given_columns
+from pushforward.data.readers.reader import Reading, TableReading
 from pushforward.data.tables.frames import is_frame
 from pushforward.data.tables.schema import read_schema
 from pushforward.data.tables.table_dataset import frame_dataset
@@ -83,7 +82,7 @@ class LoadOptions(TypedDict, total=False):
         columns: the columns of a table to keep; the names of all its columns where it has none. In a list or between commas.
         drop: columns of a table to leave out, in a list or between commas.
         missing: texts that mean that there is no value, beside an empty cell; in a list or between commas. By default
-            `pushforward.data.tables.string_columns.MISSING`.
+            `pushforward.data.tables.cells.MISSING`.
         schema: what the columns of a table hold: a file of `pushforward.data.tables.schema`, or its content.
         constraints: comparisons that every row of a table meets, and every sample, such as ``["end >= start"]``; see
             `pushforward.data.tables.constraints.Constraint`.

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.ground_truth import Truth
-from pushforward.data.core.make_dataset import Schema, build
-from pushforward.data.core.reading import Reading
 from pushforward.data.images import image_set
+from pushforward.data.readers.reader import Reading
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import SETS
 

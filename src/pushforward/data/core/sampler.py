@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pushforward.data.core.dataset import Dataset
-from pushforward.data.core.keys import bits, mix, permutation
-from pushforward.data.images.streamed import Streamed
+from pushforward.data.core.hashes import bits, mix, permutation
+from pushforward.data.images.image_store import Streamed
 from pushforward.errors import UsageError, did_you_mean
 
 AUGMENTATIONS = {

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.example_hashes import Hashes, example_hashes
-from pushforward.data.core.reading import Reading
+from pushforward.data.core.hashes import Hashes, example_hashes
 from pushforward.data.images.image_file import decoded, fit, opened, stacked
-from pushforward.data.images.image_store import BLOCK, ImageStore
-from pushforward.data.images.streamed import Streamed, level_counts
+from pushforward.data.images.image_store import BLOCK, ImageStore, Streamed, level_counts
+from pushforward.data.readers.reader import Reading
 from pushforward.errors import DataError
 
 MAX_BYTES = 16 * 2**30

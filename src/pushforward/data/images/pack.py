@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.load import load
-from pushforward.data.images.packed import FORMAT, MANIFEST, TAR, content_digest
-from pushforward.data.images.streamed import content_hashes
+from pushforward.data.images.image_store import content_hashes
+from pushforward.data.images.tars import FORMAT, MANIFEST, TAR, content_digest
 from pushforward.errors import UsageError, unknown
 from pushforward.files import replacing
 from pushforward.registries import SETS

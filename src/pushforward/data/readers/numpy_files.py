@@ -20,14 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.conditions.numbers import Numbers
-from pushforward.data.core.array_headers import array_header
+from pushforward.conditions.columns import Numbers
 from pushforward.data.core.arrays import attributes, example_array, label_numbers
-from pushforward.data.core.dataset import Dataset, Split
-from pushforward.data.core.make_dataset import Schema, build
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.named_set import resized
-from pushforward.data.core.reading import Reading
-from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader
+from pushforward.data.images.image_file import array_header
+from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
 from pushforward.errors import DataError, UsageError
 
 MAX_RATIO = 200

@@ -11,17 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.core.arrays import numbered, refuse_rounding
-from pushforward.data.core.dataset import Dataset, Split
-from pushforward.data.core.example_hashes import numbered_copies
-from pushforward.data.core.make_dataset import Schema, build
-from pushforward.data.core.reading import Reading
-from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.hashes import numbered_copies
+from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
 from pushforward.data.spaces import TableSpace
+from pushforward.data.tables.cells import Faults, RawColumn, RawTable, some
 from pushforward.data.tables.csv_dialect import Cells, cells_of, has_header
 from pushforward.data.tables.frames import frame_table, parquet_frame
-from pushforward.data.tables.number_parsing import form_of
-from pushforward.data.tables.parse_errors import Faults, some
-from pushforward.data.tables.string_columns import RawColumn, RawTable
+from pushforward.data.tables.inference import form_of
 from pushforward.data.tables.table_dataset import check_names, rows_of, table_dataset
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.numbers import finite

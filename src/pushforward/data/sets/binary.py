@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 
 from pushforward.data.core.dataset import Dataset, Split
-from pushforward.data.core.keys import bits
+from pushforward.data.core.hashes import bits
 from pushforward.data.core.named_set import Derived, Source
-from pushforward.data.core.reading import Reading
+from pushforward.data.readers.reader import Reading
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
-from pushforward.data.spaces.registry import measure
+from pushforward.data.spaces.space import measure
 from pushforward.errors import DataError
 
 _KEY = 0xB1_7A_12

@@ -6,12 +6,11 @@ import dataclasses
 
 import numpy as np
 
-from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.ground_truth import Stack, numbered
-from pushforward.data.core.keys import mix
-from pushforward.data.core.make_dataset import Schema, build
+from pushforward.data.core.hashes import mix
 from pushforward.data.core.named_set import Derived, Source
-from pushforward.data.core.reading import Reading
+from pushforward.data.readers.reader import Reading
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
 from pushforward.errors import DataError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.spaces.scaled import ScaledSpace
+from pushforward.data.spaces.space import ScaledSpace
 from pushforward.data.spaces.vector import VectorSpace
 from pushforward.data.tables.constraints import Constraint, check_constraints, holds
 from pushforward.data.tables.csv_dialect import Layout

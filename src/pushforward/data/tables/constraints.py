@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.category import TRUTH
-from pushforward.data.tables.parse_errors import some
+from pushforward.data.tables.cells import some
+from pushforward.data.tables.columns import TRUTH
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.errors import quoted as in_quotes
 from pushforward.numbers import finite

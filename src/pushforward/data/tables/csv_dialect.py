@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pushforward.data.tables.parse_errors import Faults, some
-from pushforward.data.tables.string_columns import CellRows, Collector
+from pushforward.data.tables.cells import CellRows, Collector, Faults, some
 from pushforward.errors import DataError
 from pushforward.numbers import finite
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from pushforward.data.spaces.table import TableSpace
-from pushforward.data.tables.number import FARTHEST, Number
+from pushforward.data.tables.columns import FARTHEST, Number
 
 # The least entropy, in nats, by which the cross-entropy of a block is divided: columns that hardly vary count for less.
 LEAST_ENTROPY = 0.1

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.tables.cells import MISSING, CellRows, RawColumn, some
 from pushforward.data.tables.constraints import iso_date
 from pushforward.data.tables.csv_dialect import Layout, cells_of, has_header
-from pushforward.data.tables.parse_errors import some
-from pushforward.data.tables.string_columns import MISSING, CellRows, RawColumn
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.files import plain_path
 from pushforward.table_column import Column

@@ -10,20 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.dataset import Dataset, Split
-from pushforward.data.core.example_hashes import numbered_copies
-from pushforward.data.core.make_dataset import Schema, build
-from pushforward.data.core.reading import Reading
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.hashes import numbered_copies
+from pushforward.data.readers.reader import Reading
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.category import Category
-from pushforward.data.tables.column_report import TableFacts
+from pushforward.data.tables.cells import MISSING, Faults, RawColumn, RawTable, some
+from pushforward.data.tables.columns import Category
 from pushforward.data.tables.constraints import Constraint, check_constraints, holds
 from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.frames import frame_table, is_ordered
 from pushforward.data.tables.inference import Finding, of_levels
-from pushforward.data.tables.parse_errors import Faults, some
-from pushforward.data.tables.schema import decide
-from pushforward.data.tables.string_columns import MISSING, RawColumn, RawTable
+from pushforward.data.tables.schema import TableFacts, decide
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import counted
 from pushforward.table_column import Column

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pushforward import spec
 from pushforward.data import Batch, Dataset
-from pushforward.data.images.streamed import Streamed
+from pushforward.data.images.image_store import Streamed
 from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.errors import DataError, Diverged
 from pushforward.plugins import plugin_options

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pushforward.data import Dataset
-from pushforward.data.core.keys import permutation
+from pushforward.data.core.hashes import permutation
 from pushforward.errors import Diverged
 from pushforward.methods.method import Guard
 from pushforward.metrics.manifold import reached

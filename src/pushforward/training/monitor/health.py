@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pushforward.data import Dataset
-from pushforward.data.core.keys import permutation
+from pushforward.data.core.hashes import permutation
 from pushforward.denoisers import Condition, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from pushforward.data import Dataset
-from pushforward.data.core.keys import permutation
+from pushforward.data.core.hashes import permutation
 from pushforward.errors import Diverged
 from pushforward.files import disk
 from pushforward.training.checkpoint.integrity import step_name

@@ -13,7 +13,7 @@ from typing import Any
 
 from pushforward import spec
 from pushforward.data import Dataset
-from pushforward.data.core.train_hashes import seen_in_training
+from pushforward.data.core.dataset import seen_in_training
 from pushforward.errors import CheckpointError, MissingExtra
 from pushforward.files import read_json
 from pushforward.methods.method import Method

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pushforward.data.core.example_hashes import Hashes
+from pushforward.data.core.hashes import Hashes
 from pushforward.data.images.image_file import ARRAYS, ENDINGS
 from pushforward.errors import DataError
 from pushforward.files import plain_path

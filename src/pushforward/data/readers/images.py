@@ -10,16 +10,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pushforward.data.core.dataset import Dataset, Files, Split
-from pushforward.data.core.example_hashes import Hashes
-from pushforward.data.core.make_dataset import Schema, build
-from pushforward.data.core.reading import Reading
+from pushforward.data.core.dataset import Dataset, Files, Schema, Split, build
+from pushforward.data.core.hashes import Hashes
 from pushforward.data.images.image_file import UnusableError
 from pushforward.data.images.image_set import Folder, read_images
-from pushforward.data.images.image_store import ImageStore
-from pushforward.data.images.packed import TAR, Packed, TarIndex, content_digest, index_of
-from pushforward.data.images.streamed import content_hashes
-from pushforward.data.readers.reader import Examples, Reader
+from pushforward.data.images.image_store import FolderStore, ImageStore, content_hashes
+from pushforward.data.images.tars import TAR, Packed, TarIndex, content_digest, index_of, packed_in, tars_in
+from pushforward.data.readers.reader import FOLDER, Examples, Reader, Reading
 from pushforward.errors import DataError
 
 _DIFFER = "differ from manifest.json, which was written when they were packed. Restore the tars, or pack the images again."
@@ -155,3 +152,20 @@ class TarStore(ImageStore):
         labels = set(labels)
         numbers = all(label.isdecimal() for label in labels)
         return tuple(sorted(labels, key=lambda label: (int(label) if numbers else 0, label)))
+
+
+def _folders_read(path: Path, reading: Reading) -> Dataset:
+    if tars := tars_in(path):
+        return read_tars(path, tars, reading, packed_in(path))
+    reading.refuse_table(str(path))
+    return image_dataset(path.resolve().name or "images", read_images(FolderStore(path), reading), reading)
+
+
+def _folders_examples(path: Path, reading: Reading) -> Examples:
+    if tars := tars_in(path):
+        return examples_of(path, tars, reading, packed_in(path))
+    content = read_images(FolderStore(path), replace(reading, stream=False))
+    return Split(content.x, content.labels), content.classes, ()
+
+
+FOLDERS = Reader((FOLDER,), _folders_read, _folders_examples)
