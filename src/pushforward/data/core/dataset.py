@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import hashlib
-import io
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.conditions.columns import Columns, Numbers
-from pushforward.conditions.kind import ConditionKind, cells_of, registry
+from pushforward.conditions.kind import ConditionKind, registry
 from pushforward.conditions.label import Label
 from pushforward.data.core.ground_truth import Stack, Truth
 from pushforward.data.core.hashes import ATOM, Hashes, among, distinct, held_out_indices, permutation, repeated
@@ -189,16 +186,10 @@ class Dataset:
     def __repr__(self) -> str:
         """Name, sizes and shape; not the examples."""
         shape = self.space.shape
-        count = len(self.space.names) or shape[0]
-        columns = f"{count} column{'' if count == 1 else 's'}"
+        columns = f"columns: {len(self.space.names) or shape[0]}"
         what = columns if len(shape) == 1 else f"{'x'.join(map(str, shape))} {self.space.noun}s"
         known = "".join(f", {kind.describe()}" for kind in self.space.conditions.values())
         return f'Dataset("{self.name}", {len(self.train):,} train, {len(self.held_out):,} held out, {what}{known})'
-
-    def _repr_html_(self) -> str:
-        pass
-
-        return notebook(self)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -375,7 +366,9 @@ def build(
         if limit < len(train):
             train = train.take(np.sort(permutation(len(train), _LIMIT_KEY, seed)[:limit]))
     if schema.fit is not None:
-        return _table(name, train, held_out, schema.fit(train.x), removed=removed, **extra)
+        table = schema.fit(train.x)
+        rows = [Split(table.encoded(split.x), source_hashes=split.hashes, table_values=split.x) for split in (train, held_out)]
+        return Dataset(name, table, *rows, removed=removed, **extra)
     if not schema.classes:
         train, held_out = train.without_labels(), held_out.without_labels()
     values = [train.given[name] for name in schema.kinds]
@@ -387,25 +380,12 @@ def build(
     return Dataset(name, space, train, held_out, removed=removed, **extra)
 
 
-def _table(name: str, train: Split, held_out: Split, space: TableSpace, **extra: Any) -> Dataset:
-    """The rows of a table as coordinates, which keep their values and the hashes of these."""
-    here, there = (Split(space.encoded(split.x), source_hashes=split.hashes, table_values=split.x) for split in (train, held_out))
-    return Dataset(name, space, here, there, **extra)
-
-
 def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split, int]:
-    """The training examples that equal no held-out example, and how many did; atoms of the distribution stay.
-
-    Scaled examples are compared as they are now, others by the hashes that are known.
-
-    Raises:
-        DataError: none is left.
-    """
+    """The training examples that equal no held-out example, and how many did; scaled ones are compared as they are now."""
     here, there = (content_hashes(split.x) if scaled else split.hashes for split in (train, held_out))
     copies = among(here, np.sort(there))
-    if not copies.any():
-        return train, 0
-    copies &= repeated(np.concatenate([here, there]))[: len(here)] <= ATOM
+    if copies.any():
+        copies &= repeated(np.concatenate([here, there]))[: len(here)] <= ATOM
     if copies.all():
         raise DataError(
             f"All {len(train)} training examples are also held-out examples: give other held-out examples, or a single set, of "
@@ -432,19 +412,21 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     for column in wanted:
         if column not in present:
             named = ", ".join(present) or "none: `given` names columns of a table of numbers"
-            raise UsageError(
-                f'{data.name} has no column "{column}".{did_you_mean(column, present)} Columns beside a label: {named}.'
-            )
+            hint = did_you_mean(column, present)
+            raise UsageError(f'{data.name} has no column "{column}".{hint} Columns beside a label: {named}.')
     remaining = [i for i, column in enumerate(present) if column not in wanted]
     if len(set(wanted)) < len(wanted) or not remaining:
         raise UsageError(f"`given` names a column twice, or every column of {data.name}: {', '.join(columns)}.")
     if taken := data.space.conditions.keys() & chosen.keys():
         raise UsageError(f"{data.name} has a condition {', '.join(taken)} already: rename the column that is to be given.")
     places = {name: [present.index(column) for column in names] for name, (_, names) in chosen.items()}
-    train, held_out = (_moved(split, remaining, places) for split in (data.train, data.held_out))
-    parts = {
-        name: (type(kind), kind.entries) for name, kind in data.space.conditions.items() if name in data.train.given
-    } | chosen
+    sides = []
+    for split in (data.train, data.held_out):
+        given = {name: split.x[:, columns].copy() for name, columns in places.items()}
+        sides.append(Split(split.x[:, remaining].copy(), split.labels, split.hashes, {**split.given, **given}))
+    train, held_out = sides
+    own = {name: (type(kind), kind.entries) for name, kind in data.space.conditions.items() if name in data.train.given}
+    parts = own | chosen
     examples = Columns.evenly(np.concatenate([train.given[name] for name in parts], axis=1), train.labels)
     kinds = {name: kind.measure(train.given[name], names, examples) for name, (kind, names) in parts.items()}
     integer = [remaining.index(i) for i in data.space.integer if i in remaining]
@@ -467,11 +449,6 @@ def _chosen(columns: Sequence[str]) -> dict[str, tuple[type[ConditionKind], list
             raise UsageError(f'`given` names "{column}" twice ("given" is what columns without a kind are called together).')
         chosen[column] = known[kind], [column]
     return chosen
-
-
-def _moved(split: Split, remaining: list[int], places: Mapping[str, list[int]]) -> Split:
-    given = {name: split.x[:, columns].copy() for name, columns in places.items()}
-    return Split(split.x[:, remaining].copy(), split.labels, split.hashes, {**split.given, **given})
 
 
 FEW = 20  # training examples of a class below which a model can hardly learn the class
@@ -531,13 +508,10 @@ def shared_examples(data: Dataset) -> tuple[str, ...]:
     """
     held_out, labels = data.held_out.hashes, data.held_out.labels
     shared = among(held_out, np.sort(data.train.hashes))
-    count = len(data.space.classes)
-    most = (
-        np.zeros(count, bool)
-        if labels is None
-        else 2 * np.bincount(labels[shared], minlength=count) > np.bincount(labels, minlength=count)
-    )
-    whole = tuple(np.flatnonzero(most))
+    whole: list[int] = []
+    if labels is not None:
+        copied, every = (np.bincount(part, minlength=len(data.space.classes)) for part in (labels[shared], labels))
+        whole = np.flatnonzero(2 * copied > every).tolist()
     if 100 * shared.sum() <= len(held_out) and not whole:
         return ()
     classes = f", among them most of class {', '.join(data.space.classes[label] for label in whole)}" if whole else ""
@@ -565,13 +539,10 @@ def seen_in_training(data: Dataset, builds_on: Iterable[tuple[str, Seen]] = ()) 
 
 def class_counts(data: Dataset) -> dict[str, tuple[int, int]]:
     """The training and the held-out examples of each class; empty for data without labels."""
-    sides = [_counts(split, len(data.space.classes)) for split in (data.train, data.held_out)]
-    return dict(zip(data.space.classes, zip(*sides, strict=True), strict=True))
-
-
-def _counts(split: Split, classes: int) -> list[int]:
-    labels = np.zeros(0, dtype=np.int64) if split.labels is None else split.labels
-    return [int(count) for count in np.bincount(labels, minlength=classes)[:classes]]
+    classes = data.space.classes
+    labels = [split.labels for split in (data.train, data.held_out) if classes and split.labels is not None]
+    counts = [np.bincount(numbers, minlength=len(classes)).tolist() for numbers in labels]
+    return dict(zip(classes, zip(*counts, strict=True), strict=True))
 
 
 def rare_classes(data: Dataset) -> tuple[str, ...]:
@@ -588,37 +559,3 @@ def rare_classes(data: Dataset) -> tuple[str, ...]:
     if unseen:
         sentences.append(f"no held-out examples of {some(unseen, NAMED)}: scores say nothing of such a class. Add examples.")
     return tuple(sentences)
-
-
-IMAGES = 16
-EXAMPLES = 5
-COLUMNS = 12
-
-
-def notebook(data: Any) -> str:
-    """A line of text over the first training examples: images as one picture, vectors as a table."""
-    body = _notebook_table(data) if data.space.as_points else _images(data)
-    return f"<p>{escape(repr(data))}</p>{body}"
-
-
-def _images(data: Any) -> str:
-    from pushforward.pictures import grid_picture
-
-    x = data.space.drawing(data.space.quantise(data.train.data_units(slice(IMAGES))))
-    buffer = io.BytesIO()
-    grid_picture(x, IMAGES // 2, scale=max(1, 64 // max(x.shape[1:3])), gap=2).save(buffer, "PNG")
-    return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" alt="Training examples">'
-
-
-def _notebook_table(data: Any) -> str:
-    count, split = data.train.x.shape[1], data.train
-    names = list(data.space.columns or [f"x{number}" for number in range(count)])[:COLUMNS]
-    known = cells_of(data.space.conditions, split.condition(data.space.conditions, slice(EXAMPLES)), len(split.x[:EXAMPLES]))
-    names += known[0] if known else []
-    rows = [
-        [*(f"{value:.4g}" for value in row[:COLUMNS]), *map(str, more.values())]
-        for row, more in zip(split.x[:EXAMPLES].tolist(), known, strict=True)
-    ]
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
