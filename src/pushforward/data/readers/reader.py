@@ -132,13 +132,11 @@ class Reader:
         read: (path, reading) -> the data; it refuses the options of ``reading`` that do not apply.
         examples: (path, reading) -> every example of the file in its order, none held out and none left out as a copy, as
             samples of a model are read; None takes all that ``read`` has.
-        left_out: path -> what else the file holds, each with its shape.
     """
 
     endings: tuple[str, ...]
     read: Callable[[Path, Reading], Dataset]
     examples: Callable[[Path, Reading], Examples] | None = None
-    left_out: Callable[[Path], tuple[str, ...]] | None = None
 
 
 def register(*readers: Reader) -> None:
@@ -190,12 +188,6 @@ def examples_in(path: Path, reading: Reading) -> Examples:
     splits = (data.train, data.held_out)
     labels = None if data.train.labels is None else np.concatenate([split.labels for split in splits if split.labels is not None])
     return Split(np.concatenate([split.x for split in splits]), labels), tuple(data.space.classes), tuple(data.space.columns)
-
-
-def left_out(path: Path) -> tuple[str, ...]:
-    """What a file holds that is no part of its examples (`examples_in`), such as "x_test (100, 8, 8)"."""
-    reader: Reader | None = READERS.get(FOLDER if plain_path(path).is_dir() else path.suffix.lower())
-    return () if reader is None or reader.left_out is None else reader.left_out(path)
 
 
 def described() -> str:
