@@ -19,8 +19,6 @@ from pushforward.table_column import Column, check_shares, indicators
 
 # Texts of two values, in lower case, that mean no and yes.
 TWO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"), ("0", "1"))
-# What each of these texts means.
-TRUTH = {text: meaning for pair in TWO for text, meaning in zip(pair, ("no", "yes"), strict=True)}
 
 
 @dataclass(frozen=True)
