@@ -24,6 +24,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.entries.index(entry)", "0", "conditions"),
         ("if not kind.learned}", "}", "table_denoiser"),
         ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
+        ('if name == getattr(self.kinds.get("label"), "target", ""):', "if False:", "table_messages"),
         ("if name in self.numbers:", "if False:", "table_messages"),
         ("if name in self.columns:", "if False:", "table_models"),
         ("ExampleDraws(seed, n, ", "ExampleDraws(0, n, ", "conditions"),

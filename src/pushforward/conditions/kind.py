@@ -354,6 +354,8 @@ class Request:
                     f'"{name}" is a column of the table, and this model cannot be given columns: it samples whole rows. '
                     "Models of the recipes flow, ddpm and edm can, where they are trained on the table itself and not on codes."
                 )
+            if name == getattr(self.kinds.get("label"), "target", ""):
+                raise UsageError(f'"{name}" is the label of this model: ask for a class by `label={requested[name]}`.')
             if name in self.numbers:
                 raise UsageError(
                     f'"{name}" is one of the numbers that this model samples, and cannot be given: its file was read as vectors. '

@@ -48,7 +48,7 @@ def frame_table(frame: Any) -> RawTable:
             values = [value if _missing(value) else float(str(np.float32(value))) for value in values]
         present = [value for value in values if not _missing(value)]
         whole = len(present) < len(values) and all(isinstance(value, float) and value.is_integer() for value in present)
-        days = all(isinstance(value, date) and _at_midnight(value) for value in present)
+        days = all(isinstance(value, date) and getattr(value, "time", time)() == time() for value in present)
         columns.append(RawColumn.of(name, (_cell(name, value, whole, days) for value in values)))
         kind, levels = _type_of(series)
         types[name] = kind, tuple(_cell(name, level, whole, days) for level in levels)
@@ -75,10 +75,6 @@ def _type_of(series: Any) -> tuple[str, list[Any]]:
         return f"{_POLARS}category:{name}", dtype.categories.to_list() if name == "Enum" else []
     details = {"Datetime": ("time_unit", "time_zone"), "Decimal": ("precision", "scale")}.get(name, ())
     return _POLARS + " ".join([name, *(str(getattr(dtype, detail) or "-") for detail in details)]), []
-
-
-def _at_midnight(value: date) -> bool:
-    return not isinstance(value, datetime) or value.time() == time()
 
 
 def _missing(value: Any) -> bool:
@@ -151,7 +147,8 @@ def _pandas_series(pd: Any, field: Column, values: NDArray[np.float64], kind: st
             index = pd.Index(levels).astype(kind.partition(":")[2])
             typed = series.astype(index.dtype).astype(pd.CategoricalDtype(index, ordered=kind.startswith("ordered")))
         elif "datetime64" in kind and ", " in kind:
-            zone, first = kind.partition(", ")[2].rstrip("]"), np.ones(len(series), dtype=bool)
+            zone = kind.partition(", ")[2].rstrip("]")
+            first = np.ones(len(series), dtype=bool)
             typed = series.dt.tz_localize(zone, ambiguous=first, nonexistent="shift_forward").astype(kind)
         else:
             typed = series.astype(kind) if kind else series
@@ -171,10 +168,8 @@ def _polars_series(pl: Any, field: Column, values: NDArray[np.float64], kind: st
             unit, zone = details
             typed = pl.Series(field.name, objects, dtype=pl.Datetime("us"))
             if zone != "-":  # a time that the clocks skip is an hour later
-                typed, later = (
-                    moments.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-                    for moments in (typed, typed.dt.offset_by("1h"))
-                )
+                both = (typed, typed.dt.offset_by("1h"))
+                typed, later = (part.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null") for part in both)
                 typed = typed.fill_null(later)
             typed = typed.dt.cast_time_unit(unit)
         elif name == "Decimal":
@@ -207,38 +202,30 @@ def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float6
     for place, field, rows in with_gaps(fields, missing):
         source = frame[labels[field.name]]
         drawn = series(library, field, values[rows, place], *_type_of(source))
-        column = _with_cells(library, field, source, rows, drawn, values[rows, place])
         if polars:
+            try:
+                column = source.clone().scatter(rows, drawn.cast(source.dtype))
+            except library.exceptions.PolarsError:
+                column = source.cast(library.String).scatter(rows, drawn.cast(library.String))
             filled = filled.with_columns(column)
-        else:
-            filled[labels[field.name]] = column
-    return filled
-
-
-def _with_cells(
-    library: Any, field: Column, source: Any, rows: NDArray[np.int64], drawn: Any, values: NDArray[np.float64]
-) -> Any:
-    if _is_polars(source):
+            continue
+        cells = source.tolist()
+        texts = any(isinstance(cell, str) for cell in cells)
+        for row, cell in zip(rows.tolist(), field.cells(values[rows, place]) if texts else drawn.tolist(), strict=True):
+            cells[row] = cell
         try:
-            return source.clone().scatter(rows, drawn.cast(source.dtype))
-        except library.exceptions.PolarsError:
-            return source.cast(library.String).scatter(rows, drawn.cast(library.String))
-    cells = source.tolist()
-    texts = any(isinstance(cell, str) for cell in cells)
-    for row, cell in zip(rows.tolist(), field.cells(values) if texts else drawn.tolist(), strict=True):
-        cells[row] = cell
-    try:
-        typed = library.Series(cells, index=source.index, dtype=source.dtype)
-    except (TypeError, ValueError):
-        return library.Series(cells, index=source.index)
-    return typed if typed.notna().all() else library.Series(cells, index=source.index)
+            column = library.Series(cells, index=source.index, dtype=source.dtype)
+        except (TypeError, ValueError):
+            column = None
+        whole = column is not None and column.notna().all()
+        filled[labels[field.name]] = column if whole else library.Series(cells, index=source.index)
+    return filled
 
 
 def parquet_frame(path: Path) -> Any:
     """The pandas data frame of a Parquet file.
 
     Raises:
-        MissingExtra: Where pandas or pyarrow is not installed.
         DataError: For a file that cannot be read.
     """
     pandas = for_parquet(path)
