@@ -227,9 +227,9 @@ def test_guidance_leads_away_from_the_model_that_sees_no_given_column():
 def test_a_value_that_a_column_does_not_have_is_refused(mixed):
     request = Request(pf.recipes.flow(mixed, "tiny").method.space.conditions)
     for given, words in {
-        ("kind", "bb"): r'"kind" has no category "bb"\..*Expected one of: a, b, c',
-        ("whole", "many"): r"\"whole\" takes a number, got 'many'",
-        ("number", None): r"\"number\" takes a number, got None",
+        ("kind", "bb"): r'"kind" has no category "bb"\..*Expected one of: "a", "b", "c"',
+        ("whole", "many"): r'"whole" takes a whole.* got .many.',
+        ("number", None): r'"number" takes a number.* got None',
         ("kinde", "a"): r'Unknown condition "kinde".*Did you mean "kind"',
         ("kind", ("a", "b")): r'"kind" has 2 values: expected one, or one for each of 3 samples',
     }.items():

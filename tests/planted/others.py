@@ -3,16 +3,12 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "conditions/columns.py": [
         ("type(cell).__name__ in (", "False and type(cell).__name__ in (", "given_values"),
-        ("quote = '\"' if any", 'quote = "" if any', "given_values"),
         ("torch.as_tensor(request, dtype=torch.float64)", "torch.as_tensor(request, dtype=torch.float32)", "table_digits"),
         ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
         ("if not text and field.missing:", "if not text:", "table_denoiser"),
-        ("not low <= numbers[i] <= high", "False", "imputation"),
         ("            warn(", "            (", "given_values"),
-        ("moved |= np.abs(held - numbers) > SAME", "moved &= np.abs(held - numbers) > SAME", "given_values"),
-        ("moved &= np.abs(held - numbers) > ROUNDING", "moved |= np.abs(held - numbers) > ROUNDING", "given_values"),
-        ("moved |= (field.kind ==", "moved &= (field.kind ==", "given_values"),
+        ("ROUNDING * np.ptp(field.range) if", "0 * np.ptp(field.range) if", "given_values"),
         ("columns = [field.nearest(values[:, place])", "columns = [(values[:, place])", "given_values"),
     ],
     "conditions/embeddings.py": [
@@ -30,7 +26,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("ExampleDraws(seed, n, ", "ExampleDraws(0, n, ", "conditions"),
     ],
     "conditions/label.py": [
-        ('"one of" if numbered else', '"one of" if False else', "given_values"),
         ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
     ],
     "editing/imputation.py": [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from warnings import warn
@@ -197,22 +197,18 @@ class Known(ConditionKind):
 
         place = self.entries.index(entry)
         field, start = self.fields[place], sum(other.width for other in self.fields[:place])
-        cells = _listed(request)
+        request = request.tolist() if hasattr(request, "tolist") else request
+        cells = list(request) if isinstance(request, (list, tuple)) else [request]
         if len(cells) not in (1, n):
             raise UsageError(f'"{entry}" has {len(cells)} values: expected one, or one for each of {n} samples.')
         numbers = np.array([_value(field, cell) for cell in cells])
-        if sentences := _replaced(field, cells):
+        if sentences := _replaced(field, cells, numbers):
             warn(" ".join(sentences[:MOST]), stacklevel=2)
         coordinates = torch.from_numpy(field.encode(field.nearest(numbers)).astype(np.float64)).expand(n, -1)
         values = values.clone()
         values[:, start : start + field.width] = coordinates
         values[:, self.shape[0] - len(self.fields) + place] = 1.0
         return values
-
-    def beyond(self, requested: Mapping[str, Any]) -> list[str]:
-        """A sentence on each number that is replaced by its nearest value, since the training rows have none like it."""
-        fields = [field for field in self.fields if field.name in requested]
-        return [sentence for field in fields for sentence in _replaced(field, _listed(requested[field.name]))]
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
         return self.blank(len(u), u.device)
@@ -243,39 +239,18 @@ class Known(ConditionKind):
         return [{} for _ in range(len(values))]
 
 
-def _listed(request: Any) -> list[Any]:
-    if hasattr(request, "tolist"):
-        request = request.tolist()
-    return list(request) if isinstance(request, (list, tuple)) else [request]
-
-
-def _replaced(field: Column, cells: Sequence[Any]) -> list[str]:
+def _replaced(field: Column, cells: Sequence[Any], numbers: NDArray[np.float64]) -> list[str]:
+    """A sentence on each number that is replaced by its nearest value, since the training rows have none like it."""
     if field.range is None:
         return []
-    low, high = field.range
-    numbers = np.array([_value(field, cell) for cell in cells])
     held = field.decode(field.encode(field.nearest(numbers)))
-    moved = np.array(field.cells(held)) != np.array(field.cells(numbers))
-    if getattr(field, "closed", True):
-        moved |= np.abs(held - numbers) > SAME * np.abs(numbers)
-    else:
-        moved &= np.abs(held - numbers) > ROUNDING * (high - low)
-        moved |= (field.kind == "whole") & (np.abs(np.round(numbers) - numbers) > SAME * np.abs(numbers))
-    first, last = field.cells(np.array([low, high]))
-    where = {True: f"lies outside the {first} to {last}", False: "is no value"}
+    allowed = ROUNDING * np.ptp(field.range) if field.open else SAME * np.abs(numbers)
+    texts, (first, last) = field.cells(held), field.cells(np.array(field.range))
     sentences = (
-        f"{field.name}={cells[i]} {where[bool(not low <= numbers[i] <= high)]} of the training data: "
-        f"{field.cells(held[i : i + 1])[0]} is given."
-        for i in np.flatnonzero(moved).tolist()
+        f"{field.name}={cells[i]} is no value of the training data ({first} to {last}): {texts[i]} is given."
+        for i in np.flatnonzero(np.abs(held - numbers) > allowed).tolist()
     )
     return list(dict.fromkeys(sentences))
-
-
-def _expected(field: Column) -> str:
-    if field.kind != "date":
-        return "a number"
-    such = f", such as {field.cells(np.array(field.range[:1]))[0]}" if field.range else ""
-    return f"a date of the pattern {getattr(getattr(field, 'form', None), 'pattern', '')}{such}"
 
 
 def _value(field: Column, cell: Any) -> float:
@@ -288,9 +263,9 @@ def _value(field: Column, cell: Any) -> float:
         return value
     names = getattr(field, "names", None) or getattr(getattr(field, "form", None), "levels", ())
     if not names:
-        raise UsageError(f'"{field.name}" takes {_expected(field)}, got {cell!r}.')
-    quote = '"' if any("," in name for name in names) else ""
-    listed = ", ".join(f"{quote}{name}{quote}" for name in names[:12]) + (", ..." if len(names) > 12 else "")
+        such = f", such as {field.cells(np.array(field.range[:1]))[0]}" if field.range else ""
+        raise UsageError(f'"{field.name}" takes a {field.kind}{such}; got {cell!r}.')
+    listed = ", ".join(f'"{name}"' for name in names[:12]) + (", ..." if len(names) > 12 else "")
     raise UsageError(f'"{field.name}" has no category {quoted(text)}.{did_you_mean(text, names)} Expected one of: {listed}.')
 
 

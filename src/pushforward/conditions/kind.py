@@ -142,7 +142,12 @@ class ConditionKind(ABC):
         Raises:
             UsageError: For what is no number, or another count.
         """
-        values[:, self.entries.index(entry)] = numbers_of(entry, request, n)
+        numbers = as_numbers(request, f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.')
+        if numbers.dim() > 1 or (numbers.dim() and len(numbers) != n):
+            raise UsageError(f'"{entry}" has {numbers.numel()} values: expected one number, or one for each of {n} samples.')
+        if not bool(numbers.isfinite().all()):
+            raise UsageError(f'"{entry}" must be finite; got {request!r}.')
+        values[:, self.entries.index(entry)] = numbers.expand(n)
         return values
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
@@ -150,28 +155,8 @@ class ConditionKind(ABC):
         return [dict(zip(self.entries, row.flatten().tolist(), strict=True)) if self.entries else {} for row in values]
 
 
-def numbers_of(entry: str, request: Any, n: int) -> Tensor:
-    """One number for all of n samples, or one for each, float32 (n,).
-
-    Raises:
-        UsageError: For what is no number, or another count.
-    """
-    numbers = as_numbers(request, f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.')
-    if numbers.dim() > 1:
-        raise UsageError(f'"{entry}" has shape {tuple(numbers.shape)}: expected one number, or one for each sample.')
-    if not bool(numbers.isfinite().all()):
-        raise UsageError(f'"{entry}" must be a finite number; got {float(numbers[~numbers.isfinite()].reshape(-1)[0])}.')
-    if numbers.dim() and len(numbers) != n:
-        raise UsageError(f'The condition "{entry}" has {len(numbers)} values: expected one, or one for each of {n} samples.')
-    return numbers.expand(n)
-
-
 def as_numbers(request: Any, message: str) -> Tensor:
-    """What was given as float32 numbers.
-
-    Raises:
-        UsageError: With the message, for anything else.
-    """
+    """What was given as float32 numbers; a UsageError with the message for anything else."""
     import torch
 
     try:
@@ -223,9 +208,9 @@ def names_of(conditions: Mapping[str, ConditionKind]) -> tuple[str, ...]:
 def cells_of(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None, n: int) -> list[dict[str, Any]]:
     """Each of n examples' values as text and numbers by column, see `ConditionKind.cells`."""
     cells: list[dict[str, Any]] = [{} for _ in range(n)]
-    for name in conditions:
-        values = (condition or {}).get(name)
-        for row, more in zip(cells, [] if values is None else conditions[name].cells(values.cpu()), strict=values is not None):
+    given = condition or {}
+    for name in [name for name in conditions if name in given]:
+        for row, more in zip(cells, conditions[name].cells(given[name].cpu()), strict=True):
             row |= more
     return cells
 
@@ -243,19 +228,14 @@ def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]
         if not isinstance(kind, ConditionKind):
             raise UsageError(f'The condition "{name}" is a {type(kind).__name__}: expected a kind of condition, such as Label.')
         free = {"label"} - conditions.keys() if kind.learned else {name} if kind.entries == (name,) and name != "label" else set()
-        for entry in kind.entries:
-            if entry in taken - free:
-                raise UsageError(f'A given column cannot be called "{entry}", as a condition is called so: rename the column.')
+        if twice := set(kind.entries) & (taken - free):
+            raise UsageError(f"Given columns cannot be called as conditions are, rename them: {', '.join(twice)}.")
         taken.update(kind.entries)
     return dict(conditions)
 
 
 def check_mask(name: str, mask: Tensor | None, n: int) -> None:
-    """Refuse a mask of another type or shape than bool (n,).
-
-    Raises:
-        UsageError: Naming it.
-    """
+    """Refuse a mask of another type or shape than bool (n,)."""
     import torch
 
     if mask is not None and (mask.dtype != torch.bool or mask.ndim != 1 or mask.shape[0] != n):

@@ -85,9 +85,8 @@ class Label(ConditionKind):
         if 0 <= number < len(self.names):
             return number
         listed = ", ".join(self.names[:12]) + (", ..." if len(self.names) > 12 else "")
-        numbered = self.names == tuple(map(str, range(len(self.names))))
-        expected = "one of" if numbered else f"a number from 0 to {len(self.names) - 1} or one of"
-        raise UsageError(f'There is no class "{label}".{did_you_mean(str(label), self.names)} Expected {expected}: {listed}.')
+        hint = did_you_mean(str(label), self.names)
+        raise UsageError(f'There is no class "{label}".{hint} Expected a name or number (from 0) of: {listed}.')
 
     def read(self, request: Any) -> Tensor:
         """Class names and numbers as label numbers; a tensor's own type of whole numbers stays."""
