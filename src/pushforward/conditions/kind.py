@@ -146,7 +146,7 @@ class ConditionKind(ABC):
         if numbers.dim() > 1 or (numbers.dim() and len(numbers) != n):
             raise UsageError(f'"{entry}" has {numbers.numel()} values: expected one number, or one for each of {n} samples.')
         if not bool(numbers.isfinite().all()):
-            raise UsageError(f'"{entry}" must be finite; got {request!r}.')
+            raise UsageError(f'"{entry}" must be a finite number; got {request!r}.')
         values[:, self.entries.index(entry)] = numbers.expand(n)
         return values
 
