@@ -6,13 +6,12 @@ import io
 import math
 import os
 import stat
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,18 +27,8 @@ _WIDTHS = {(1, 0): 2, (2, 0): 4}
 _PARSING = Lock()
 
 
-class ArrayHeader(NamedTuple):
-    """What the header of an array says.
-
-    Args:
-        shape: of the array.
-        fortran: whether its first index runs fastest.
-        dtype: of its elements.
-    """
-
-    shape: tuple[int, ...]
-    fortran: bool
-    dtype: np.dtype[Any]
+# The shape of an array, whether its first index runs fastest, and the type of its elements.
+ArrayHeader = tuple[tuple[int, ...], bool, np.dtype[Any]]
 
 
 def array_header(file: IO[bytes]) -> ArrayHeader:
@@ -69,9 +58,9 @@ def _parsed(version: tuple[int, int], content: bytes) -> ArrayHeader:
     """
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
-        return ArrayHeader(*read(io.BytesIO(content)))
+        return read(io.BytesIO(content))
     except SystemError:
-        return ArrayHeader(*read(io.BytesIO(content)))
+        return read(io.BytesIO(content))
 
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
@@ -81,12 +70,7 @@ MAX_PIXELS = 64_000_000
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _ROTATED = frozenset(range(2, 9))
 _ORIENTATION = 0x0112
-MAX_BESIDE = 16 * 2**20  # bytes of a file that are no pixels
-MAX_CHUNKS = 100_000
-MAX_TEXTS = 16  # compressed texts, each of which may unpack to a megabyte
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PIXELS = (b"IDAT", b"fdAT")
-_PACKED = (b"zTXt", b"iTXt", b"iCCP")
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class UnusableError(Exception):
@@ -153,27 +137,36 @@ def _formats() -> tuple[str, ...]:
 
 def _decode(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
     """One file as uint8 (H, W, C), C in 1, 3, 4; where it may be scaled, the hash of the original is noted."""
-    from PIL import ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     notes = read.notes
     if not handle.seek(0, os.SEEK_END):
         raise UnusableError("empty file")
     if read.file.endswith(ARRAYS):
         return _array(handle, size, read)
-    depth = depth_of(handle)
     handle.seek(0)
-    with _opened(handle) as opened:
+    start = handle.read(25)
+    try:
+        image = Image.open(handle, formats=_formats())
+    except UnidentifiedImageError:
+        raise UnusableError("no image that can be read") from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        megapixels = MAX_PIXELS // 10**6
+        raise UnusableError(f"{width} x {height} pixels, more than {megapixels} megapixels: taken for a decompression bomb")
+    with image as opened:
         if getattr(opened, "is_animated", False):
             notes.append("first frame of an animation" if opened.format != "TIFF" else "first of several pages")
             opened.seek(0)
-        if depth == 16 and not opened.mode.startswith("I"):  # of a colour PNG, which the decoder cuts to 8 without a word
+        # the bits of a colour PNG, which the decoder cuts to 8 without a word
+        if start[:8] == _PNG and start[24:] == b"\x10" and not opened.mode.startswith("I"):
             notes.append("16-bit to 8-bit")
         turned = opened.getexif().get(_ORIENTATION) in _ROTATED
         opened.load()
         if turned:
             notes.append("rotated as its EXIF says")
-        image = _plain(ImageOps.exif_transpose(opened) if turned else opened, notes)
-        return _scaled(_pixels(image), size, read, image)
+        plain = _plain(ImageOps.exif_transpose(opened) if turned else opened, notes)
+        return _scaled(_pixels(plain), size, read, plain)
 
 
 def _scaled(pixels: NDArray[np.uint8], size: tuple[int, int] | None, read: ImageFile, image: Image | None) -> NDArray[np.uint8]:
@@ -201,70 +194,25 @@ def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> N
     return _scaled(_fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)), size, read, None)
 
 
-def depth_of(handle: BinaryIO) -> int:
-    """Bits per channel of a PNG, whose chunks are walked without reading them; 0 for a file of another kind.
-
-    Raises:
-        UnusableError: If what stands beside the pixels is far too large.
-    """
-    handle.seek(0)
-    start = handle.read(25)
-    if start[:8] != _SIGNATURE or len(start) < 25:
-        return 0
-    end, beside, texts, chunks = handle.seek(0, os.SEEK_END), 0, 0, 0
-    at = len(_SIGNATURE)
-    while at + 8 <= end:
-        handle.seek(at)
-        length, kind = struct.unpack(">I4s", handle.read(8))
-        texts += kind in _PACKED
-        beside += 0 if kind in _PIXELS else length
-        chunks += 1
-        if chunks > MAX_CHUNKS or beside > MAX_BESIDE or texts > MAX_TEXTS:
-            raise UnusableError("too many or too large parts beside its pixels: taken for a decompression bomb")
-        if kind == b"IEND":
-            break
-        at += 12 + length
-    return start[24]
-
-
-def _opened(handle: BinaryIO) -> Image:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        image = Image.open(handle, formats=_formats())
-    except UnidentifiedImageError:
-        raise UnusableError("no image that can be read") from None
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise UnusableError(
-            f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} megapixels: taken for a decompression bomb"
-        )
-    return image
-
-
 def _plain(image: Image, notes: list[str]) -> Image:
+    """An image in 8-bit gray, RGB or RGBA; the conversion is noted."""
+    from PIL import Image as Images
+
     if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
         return image
     if image.mode.startswith(("I", "F")):
-        return _eight_bits(image, notes)
+        floats = image.mode.startswith("F")
+        values, most = np.asarray(image).astype(np.float64), 255 if floats else 65535
+        if not np.isfinite(values).all() or values.min() < 0 or values.max() > most:
+            raise UnusableError(f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to {most}")
+        notes.append("float to 8-bit" if floats else "16-bit to 8-bit")
+        scale = 255 / 65535 if not floats else 255.0 if values.max() <= 1 else 1.0
+        return Images.fromarray(np.rint(values * scale).astype(np.uint8))
     if image.mode in ("1", "L", "RGB", "LA", "La", "RGBA", "RGBa", "RGBX"):
         transparent = "transparency" in image.info or image.mode in ("LA", "La", "RGBa")
         return image.convert("RGBA" if transparent else "L" if image.mode == "1" else "RGB")
     notes.append({"P": "palette to RGB", "PA": "palette to RGB"}.get(image.mode, f"{image.mode} to RGB"))
     return image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-
-
-def _eight_bits(image: Image, notes: list[str]) -> Image:
-    from PIL import Image as Images
-
-    values = np.asarray(image).astype(np.float64)
-    floats = image.mode.startswith("F")
-    most = 255 if floats else 65535
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > most:
-        raise UnusableError(f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to {most}")
-    notes.append("float to 8-bit" if floats else "16-bit to 8-bit")
-    scale = 255 / 65535 if not floats else 255.0 if values.max() <= 1 else 1.0
-    return Images.fromarray(np.rint(values * scale).astype(np.uint8))
 
 
 def fit(image: Image, size: tuple[int, int]) -> Image:

@@ -93,7 +93,7 @@ def _array(file: Any, size: int, name: str) -> NDArray[Any]:
     if dtype.hasobject:
         raise DataError(f"{name} holds Python objects (pickled), which are never unpacked: save plain numbers.")
     needed = math.prod(shape) * dtype.itemsize
-    if needed > min(size, MAX_BYTES):
+    if not 0 <= needed <= min(size, MAX_BYTES):
         raise DataError(
             f"{name} says it holds {shape} of {dtype}, {needed:,} bytes, but has {size:,} (at most {MAX_BYTES >> 30} GB): "
             "it is cut off, damaged or too large."
