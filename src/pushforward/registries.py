@@ -301,10 +301,10 @@ SETS = Registry(
 READERS = Registry(
     "reader",
     {
-        "/": "data.readers.images:FOLDERS",
+        "/": "data.readers.images:IMAGES",
         ".npz": "data.readers.numpy_files:NUMPY",
         ".npy": "data.readers.numpy_files:NUMPY",
-        ".tar": "data.readers.images:SHARDS",
+        ".tar": "data.readers.images:IMAGES",
         ".csv": "data.readers.tables:CSV",
         ".tsv": "data.readers.tables:TEXT",
         ".data": "data.readers.tables:TEXT",

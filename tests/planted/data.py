@@ -8,7 +8,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('.get("sha256") != digest]', '.get("sha256") is None]', "data_check"),
         ("if out is not None and Path(out).exists():", "if False:", "data_check"),
         ("return_counts=True)[1] > 1", "return_counts=True)[1] > 9", "data_check"),
-        ("known[name] != file]", "known[name] == file]", "data_check"),
+        ("before[name] != file)", "before[name] == file)", "data_check"),
     ],
     "data/core/dataset.py": [
         ("labels, self.hashes[index], given, values)", "labels, None, given, values)", "held_out_images"),
@@ -92,14 +92,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if file.parent != path or", "if", "packing"),
         ("if not numbers.issuperset(index.labels):", "if False:", "packing"),
         ("if any(offset < 0 or", "if False and any(offset < 0 or", "packing"),
-        ("if not 0 <= size <= MAX_HEADER:", "if False:", "packing"),
         ("if member.offset_data + member.size > end:", "if False:", "packing"),
         ("index.labels[-1] = label", "pass", "packing"),
+        ("if size > MAX_MEMBER:", "if False:", "packing"),
+        ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
     ],
     "data/readers/images.py": [
         ('content_digest(content_hashes(content.x)) != packed.manifest.get("content")', "False", "packing"),
-        ("if size > MAX_MEMBER:", "if False:", "packing"),
-        ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
     ],
     "data/readers/tables.py": [
         ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),

@@ -95,18 +95,14 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
         )
     places = np.array(used, dtype=np.int64)
     hashes = store.hashes[places] if store.hashes is not None else np.array(known, dtype=np.uint64) if reading.size else None
-    labels, classes = _labels(store, places)
+    labels, classes = None, tuple[str, ...]()
+    if store.labelled:
+        named = [store.label(place) for place in places]
+        classes = store.classes(set(named))
+        number = {name: i for i, name in enumerate(classes)}
+        labels = np.array([number[name] for name in named], dtype=np.int64)
     names = tuple(store.names[place] for place in places)
     return Folder(images.finish(places), labels, classes, tuple(skipped), tuple(converted), store.ignored, hashes, places, names)
-
-
-def _labels(store: ImageStore, places: NDArray[np.int64]) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    if not store.labelled:
-        return None, ()
-    named = [store.label(place) for place in places]
-    classes = store.classes(set(named))
-    number = {name: i for i, name in enumerate(classes)}
-    return np.array([number[name] for name in named], dtype=np.int64), classes
 
 
 class _Images:
