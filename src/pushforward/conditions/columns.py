@@ -69,7 +69,6 @@ class Columns(ConditionKind):
         return (len(self.columns),)
 
     def read(self, request: Any) -> Tensor:
-        """Numbers: k of them for all examples, (n, k), or where k is 1 also a single one, or one for each example."""
         names, k = ", ".join(self.columns), len(self.columns)
         values = as_numbers(request, f"Expected numbers for {names}, got {request!r}.")
         if k == 1 and (values.dim() == 0 or (values.dim() == 1 and len(values) != 1)):
@@ -145,7 +144,6 @@ class Known(ConditionKind):
     learned = True
 
     def __post_init__(self) -> None:
-        """Turn a list into a tuple."""
         object.__setattr__(self, "fields", tuple(self.fields))
 
     @property
@@ -157,7 +155,6 @@ class Known(ConditionKind):
         return (sum(field.width for field in self.fields) + len(self.fields),)
 
     def read(self, request: Any) -> Tensor:
-        """Coordinates and marks, of `shape` or (n, *shape)."""
         import torch
 
         values = torch.as_tensor(request, dtype=torch.float64)
@@ -289,7 +286,6 @@ class Numbers(Columns):
     examples: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        """Turn lists into tuples, and check that they fit one another."""
         self._tidy(self.columns, self.examples)
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(float(number) for number in getattr(self, name)))
@@ -300,7 +296,6 @@ class Numbers(Columns):
 
     @classmethod
     def measure(cls, values: NDArray[np.float32], columns: Sequence[str], chosen: NDArray[np.int64] | None = None) -> Numbers:
-        """Mean and standard deviation of training values (n, k), and examples of them."""
         wide = np.asarray(values, dtype=np.float64)
         std = wide.std(0)
         constant = np.ptp(wide, axis=0) == 0
@@ -324,7 +319,7 @@ class Numbers(Columns):
         return f"given {', '.join(self.columns)}"
 
     def fits(self, other: ConditionKind) -> bool:
-        """Whether both have the same columns: values are in their own units, and a network standardises them by its own."""
+        # values are in their own units, and a network standardises them by its own
         return isinstance(other, Numbers) and self.columns == other.columns
 
     def for_networks(self) -> Numbers:

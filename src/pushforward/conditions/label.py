@@ -34,7 +34,6 @@ class Label(ConditionKind):
     target: str = ""
 
     def __post_init__(self) -> None:
-        """Turn lists (JSON has no tuples) into tuples, and check that they fit each other."""
         object.__setattr__(self, "names", tuple(str(name) for name in self.names))
         object.__setattr__(self, "frequencies", tuple(float(share) for share in self.frequencies))
         if not self.names:
@@ -89,7 +88,6 @@ class Label(ConditionKind):
         raise UsageError(f'There is no class "{label}".{hint} Expected a name or number (from 0) of: {listed}.')
 
     def read(self, request: Any) -> Tensor:
-        """Class names and numbers as label numbers; a tensor's own type of whole numbers stays."""
         import torch
 
         if isinstance(request, str):

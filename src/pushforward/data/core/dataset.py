@@ -63,11 +63,6 @@ class Split:
     table_values: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        """Check the properties that the library relies on.
-
-        Raises:
-            DataError: If it is not so.
-        """
         kind_of(self.x)
         if self.labels is not None and (self.labels.dtype != np.int64 or self.labels.shape != (len(self.x),)):
             raise DataError(
@@ -79,7 +74,6 @@ class Split:
                 raise DataError(f"The condition {name} has {len(values)} values for {len(self.x)} examples: expected as many.")
 
     def __len__(self) -> int:
-        """How many examples."""
         return len(self.x)
 
     def data_units(self, index: Any = None) -> Tensor:
@@ -184,7 +178,6 @@ class Dataset:
     read_as: str = ""
 
     def __repr__(self) -> str:
-        """Name, sizes and shape; not the examples."""
         shape = self.space.shape
         columns = f"columns: {len(self.space.names) or shape[0]}"
         what = columns if len(shape) == 1 else f"{'x'.join(map(str, shape))} {self.space.noun}s"

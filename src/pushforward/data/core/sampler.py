@@ -46,7 +46,6 @@ class Batch:
     fields: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """How many examples."""
         return len(self.x)
 
     def __getitem__(self, name: str) -> Tensor:

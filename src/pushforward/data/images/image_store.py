@@ -42,7 +42,6 @@ class ImageStore(ABC):
         self._stamps = np.full((len(names), 2), -1, dtype=np.int64)
 
     def __len__(self) -> int:
-        """How many images, those that cannot be used among them."""
         return len(self.names)
 
     @property
@@ -145,15 +144,12 @@ class FolderStore(ImageStore):
         super().__init__(place, names, ignored, len(tops) > 1)
 
     def open(self, i: int) -> BinaryIO:
-        """The file."""
         return opened(self.file(i))
 
     def label(self, i: int) -> str:
-        """The first folder of its path."""
         return self.names[i].split("/", 1)[0]
 
     def file(self, i: int) -> Path:
-        """The file itself."""
         return self.place / self.names[i]
 
 
@@ -227,7 +223,6 @@ class Streamed:
         return self.size
 
     def __len__(self) -> int:
-        """How many images."""
         return len(self.places)
 
     def __array__(self, *_: Any, **__: Any) -> Any:

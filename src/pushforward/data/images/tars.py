@@ -229,11 +229,9 @@ class TarStore(ImageStore):
 
     @property
     def source(self) -> Path:
-        """The tar, or the folder of several."""
         return self.place / self.shards[0] if len(self.shards) == 1 else self.place
 
     def open(self, i: int) -> BinaryIO:
-        """The member's content, in memory."""
         size = int(self._sizes[i])
         if size > MAX_MEMBER:
             raise UnusableError(f"{size:,} bytes, more than {MAX_MEMBER >> 20} MB")
@@ -242,16 +240,13 @@ class TarStore(ImageStore):
             return io.BytesIO(file.read(size))
 
     def label(self, i: int) -> str:
-        """The class's name, or its number where names are not known."""
         label = self._labels[i]
         return self.class_names[int(label)] if self.class_names else label
 
     def file(self, i: int) -> Path:
-        """The tar."""
         return self.place / self.shards[self._shard[i]]
 
     def classes(self, labels: Iterable[str]) -> tuple[str, ...]:
-        """In the order of their numbers."""
         if self.class_names:
             return self.class_names
         labels = set(labels)

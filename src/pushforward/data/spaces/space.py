@@ -324,7 +324,6 @@ class ScaledSpace(Space):
     """The side along which units differ."""
 
     def __post_init__(self) -> None:
-        """Turn lists (JSON has no tuples) into tuples of plain values, and check that they fit one another."""
         numbers = {"shape": int, "mean": float, "std": float, "low": float, "high": float}
         for name, kind in numbers.items():
             value = getattr(self, name)
@@ -345,23 +344,19 @@ class ScaledSpace(Space):
 
     @property
     def size(self) -> int:
-        """How many numbers one sample holds."""
         return math.prod(self.shape)
 
     @property
     def units(self) -> dict[str, tuple[float, ...]]:
-        """Mean and standard deviation, one pair per channel or per column."""
         return {"mean": self.mean, "std": self.std}
 
     @property
     def scale(self) -> NDArray[np.float32]:
-        """The standard deviation of each number of a sample in data units, (size,)."""
         std = np.asarray(self.std, dtype=np.float32).reshape(self._view()[1:])
         return np.array(np.broadcast_to(std, self.shape)).reshape(-1)
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor] | None:
-        """Smallest and largest value in model units, float32, shaped to broadcast over a batch; None without bounds."""
         if self.low is None or self.high is None:
             return None
         import torch
@@ -425,28 +420,23 @@ class ScaledSpace(Space):
         return np.rint(np.clip(values, 0, 1) * np.float32(self.levels - 1)).astype(np.uint8)
 
     def rounded(self, x: Tensor) -> Tensor:
-        """Data units as a file would give them back: held to the levels, where there are such."""
         return x if self.levels is None else (x.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
 
     def unscaled(self, shape: tuple[int, ...]) -> Self:
-        """A space of this kind and conditions for samples of another shape, whose data units are model units, without bounds."""
         count = shape[self.axis]
         return type(self)(shape, (0.0,) * count, (1.0,) * count, conditions=self.conditions)
 
     @classmethod
     def accepts(cls, x: NDArray[Any]) -> bool:
-        """Whether an array has the sides of this kind, as uint8 where values are levels and as float32 where they are not."""
         return x.ndim == 1 + len(cls.sides) and x.dtype == cls._stored()
 
     @classmethod
     def stores(cls) -> str:
-        """Type, name and sides."""
         how = ", as x.astype(np.float32) makes them" if cls.levels is None else f", 0 to {cls.levels - 1}"
         return f"{cls._stored()} {cls.noun}s (n, {', '.join(cls.sides)}){how}"
 
     @classmethod
     def measured(cls, x: NDArray[Any], **names: Any) -> Self:
-        """The space of a training split, measured block by block, so that no float copy of the whole is made."""
         statistics = _column_statistics if cls.levels is None else _level_statistics
         mean, std, binary = statistics(x, 1 + cls.axis)
         std = np.where(std > 0, std, 1.0)

@@ -50,12 +50,6 @@ class TableSpace(ScaledSpace):
     sides = ("d",)
 
     def __post_init__(self) -> None:
-        """Turn lists into tuples, and check that they fit one another.
-
-        Raises:
-            DataError: If the columns do not fit the shape or the layout, or the target is no column.
-            UsageError: If a constraint compares columns that there are not, or that cannot be compared so.
-        """
         super().__post_init__()
         object.__setattr__(self, "fields", tuple(self.fields))
         object.__setattr__(self, "constraints", tuple(self.constraints))
@@ -71,12 +65,10 @@ class TableSpace(ScaledSpace):
 
     @classmethod
     def accepts(cls, x: NDArray[Any]) -> bool:
-        """Whether an array holds values of a table, float64 (n, columns), from which coordinates are computed."""
         return x.ndim == 2 and x.dtype == np.float64
 
     @classmethod
     def stores(cls) -> str:
-        """Values of a table."""
         return "float64 values of a table (n, columns)"
 
     @classmethod
@@ -102,7 +94,6 @@ class TableSpace(ScaledSpace):
         return cls.of(**names)
 
     def unscaled(self, shape: tuple[int, ...]) -> VectorSpace:  # type: ignore[override]
-        """Vectors of the same conditions, which are no rows of a table."""
         return VectorSpace(shape, (0.0,) * shape[0], (1.0,) * shape[0], conditions=self.conditions)
 
     def _without_label(self, label: str | int) -> str:
@@ -111,7 +102,6 @@ class TableSpace(ScaledSpace):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the table's columns."""
         return tuple(field.name for field in self.fields)
 
     @property
@@ -142,13 +132,11 @@ class TableSpace(ScaledSpace):
 
     @property
     def precision(self) -> torch.dtype:
-        """The type of samples in data units: float64 where a column is open, whose scores have more digits than float32."""
         import torch
 
         return torch.float64 if self.open else torch.float32
 
     def to_model(self, x: Tensor) -> Tensor:
-        """Data to model units, float32 (n, d)."""
         return super().to_model(x.float())
 
     def finished(self, x: Tensor, condition: Mapping[str, Tensor] | None, normal: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
@@ -216,17 +204,14 @@ class TableSpace(ScaledSpace):
         return [list(row) for row in zip(*columns, strict=True)]
 
     def records(self, x: Tensor) -> list[list[Any]]:
-        """As `cells`."""
         return self.cells(x)
 
     def frame(self, x: Tensor) -> Any:
-        """The rows as a data frame: of polars where the table was one, else of pandas; None where that is not installed."""
         from pushforward.data.tables.frames import frame_of
 
         return frame_of(self.fields, self.values(x), self.layout)
 
     def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
-        """Which rows meet all constraints, (n,); None without constraints."""
         return self.met(self.values(x)) if self.constraints else None
 
     def met(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -236,16 +221,13 @@ class TableSpace(ScaledSpace):
         return np.all([holds(constraint, fields, named) for constraint in self.constraints], axis=0)
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
-        """Coordinates of the values that they stand for, float32 (n, d)."""
         return self.encoded(self.values(x))
 
     def rounded(self, x: Tensor) -> Tensor:
-        """Coordinates of the values that they stand for."""
         import torch
 
         return torch.from_numpy(self.quantise(x))
 
     @property
     def endings(self) -> Mapping[str, str]:
-        """Tables."""
         return {".csv": ".csv", ".tsv": ".tsv", ".parquet": ".parquet", ".npz": ".npz"}

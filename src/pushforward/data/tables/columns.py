@@ -43,7 +43,6 @@ class Category(Column):
     kind: str = "category"
 
     def __post_init__(self) -> None:
-        """Turn lists into tuples, and check that they fit one another."""
         object.__setattr__(self, "names", tuple(map(str, self.names)))
         object.__setattr__(self, "shares", tuple(map(float, self.shares)))
         if len(self.shares) != len(self.names) + self.missing or not self.shares or len(set(self.names)) < len(self.names):
@@ -71,35 +70,29 @@ class Category(Column):
 
     @property
     def scores(self) -> int:
-        """None."""
         return 0
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """The names."""
         return self.names
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        """The column's name with each category."""
         return tuple(f"{self.name} = {text}" for text in (*self.names, *(("missing",) if self.missing else ())))
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Indicators; a value that may not be missing and is takes the most frequent category."""
+        # a value that is missing and may not be takes the most frequent category
         absent = len(self.names) if self.missing else int(np.argmax(self.shares))
         return indicators(np.where(np.isnan(values), absent, values).astype(np.int64), len(self.shares))
 
     def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
-        """The number of the largest indicator."""
         chosen = np.argmax(coordinates, axis=1).astype(np.float64)
         return np.where(chosen == len(self.names), np.nan, chosen)
 
     def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
-        """The texts."""
         return [missing if np.isnan(value) else self.names[int(value)] for value in values]
 
     def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The numbers that the categories name, where all do, else their places."""
         try:
             named = np.array([*map(float, self.names), np.nan])
         except ValueError:
@@ -107,8 +100,8 @@ class Category(Column):
         return named[np.where(np.isnan(values), len(self.names), values).astype(np.int64)]
 
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
-        """The texts' numbers; 3.0 is read as 3, and True as TRUE, since other programs write them so."""
         places = {text: float(place) for place, text in enumerate(self.names)}
+        # 3.0 is read as 3, and True as TRUE, since other programs write them so
         plain = {_plain(text): place for text, place in places.items()} if self.kind != "category" else {}
         return np.array([places.get(cell, plain.get(_plain(cell), np.nan)) for cell in cells], dtype=np.float64)
 
@@ -204,7 +197,6 @@ class Format:
     bare: bool = False
 
     def __post_init__(self) -> None:
-        """Turn a list into a tuple, and check that cells can be written."""
         object.__setattr__(self, "levels", tuple(map(str, self.levels)))
         for name in ("decimals", "least", "digits"):
             count = getattr(self, name)
@@ -324,7 +316,6 @@ class Number(Column):
     spans: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """Turn lists into tuples, and check that they fit one another."""
         for field in ("knots", "ranks", "atoms", "shares", "spans"):
             object.__setattr__(self, field, tuple(map(float, getattr(self, field))))
         expected = 1 + len(self.atoms) + self.missing
@@ -378,41 +369,34 @@ class Number(Column):
 
     @property
     def scores(self) -> int:
-        """One."""
         return 1
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """Those of its form."""
         return self.form.levels
 
     @property
     def range(self) -> tuple[float, float] | None:
-        """The ends of the knots and atoms."""
         values = [*self.knots[:1], *self.knots[-1:], *self.atoms]
         return (min(values), max(values)) if values else None
 
     @property
     def open(self) -> bool:
-        """Whether there are scores of values between the knots."""
         return not self.closed and bool(self.knots)
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        """The column's name, and with indicators that of each."""
         if not self.shares:
             return (self.name,)
         atoms = (f"{self.name} = {self.form.cell(atom)}" for atom in self.atoms)
         return (self.name, f"{self.name} is no atom", *atoms, *((f"{self.name} = missing",) if self.missing else ()))
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The score, 0 for atoms and missing values, and indicators; values beyond the knots take the nearest score."""
         chosen = self._indicator(values)
         scores = np.where(chosen == 0, self._scores(values), 0.0)
         return np.column_stack([scores, indicators(chosen, len(self.shares))]) if self.shares else scores[:, None]
 
     def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
-        """The atom of the largest indicator, or the value of the score."""
         ordinary = self._values(np.asarray(coordinates[:, 0], dtype=np.float64))
         if not self.shares:
             return ordinary
@@ -422,15 +406,12 @@ class Number(Column):
         return np.where(chosen == 0, ordinary, special)
 
     def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
-        """Numbers with the column's own decimals, dates in its own pattern."""
         return [missing if math.isnan(value) else self.form.cell(value) for value in values.tolist()]
 
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
-        """Numbers or dates."""
         return np.array([self.form.value(cell) for cell in cells], dtype=np.float64)
 
     def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The nearest atoms or other values; of two that are equally near the atom."""
         held = np.full(len(values), np.inf)
         if self.knots:
             held = np.array(self.knots)[self._nearest(values)] if self.closed else np.clip(values, self.knots[0], self.knots[-1])

@@ -56,7 +56,6 @@ class Constraint:
     text: str
 
     def __post_init__(self) -> None:
-        """Check that it can be computed."""
         self._parsed  # noqa: B018
 
     @property

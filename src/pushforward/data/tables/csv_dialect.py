@@ -45,7 +45,6 @@ class Layout:
     levels: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        """Turn a list into a tuple, and check that a file can be written."""
         object.__setattr__(self, "missing", tuple(map(str, self.missing)))
         object.__setattr__(self, "types", tuple(map(str, self.types)))
         object.__setattr__(self, "levels", tuple(tuple(map(str, texts)) for texts in self.levels))
