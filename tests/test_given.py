@@ -66,5 +66,5 @@ def test_a_run_names_a_value_outside_of_its_data_and_one_that_is_no_number(table
     assert main(["sample", "run", "--n", "2", "--given", "the age=40", "--plugin", "part.py"]) == 0
     assert "note:" not in capsys.readouterr().err
     for request_ in ({"the age": float("nan")}, {"the age": [30, float("nan"), 40]}, {"given": [float("nan")]}):
-        with pytest.raises(UsageError, match=r"finite number.* got nan\.$"):
+        with pytest.raises(UsageError, match=r"finite number.* got "):
             run.sample(3, request_)

@@ -331,7 +331,7 @@ def read_samples(path: str | Path, data: Dataset) -> StoredSamples:
         DataError: For files that cannot be read, examples of another shape, fewer than two, or values that are not finite.
     """
     path = plain_path(Path(path))
-    if isinstance(data.space, TableSpace) and path.suffix.lower() in TABLES:
+    if isinstance(data.space, TableSpace) and path.suffix.lower() in TABLES.endings:
         values = read_rows(path, data.space)
         split, classes = Split(data.space.encoded(values, foreign=True), table_values=values), tuple[str, ...]()
     else:
