@@ -36,7 +36,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("held[free[: 2 if", "held[free[: 0 if", "held_out"),
         ("REPEATING * len(hashes)", "len(hashes)", "splits_of_tables"),
         ("len(values) <= min(CLOSED, len(first) / OCCURS) and", "", "splits_of_tables"),
-        ("trained[_highest(ranks, labels)] = True", "pass", "held_out data"),
+        ("trained[highest[highest >= 0]] = True", "pass", "held_out data"),
         ("2**24 / 255", "2**24 / 256", "binarised"),
     ],
     "data/core/load.py": [
@@ -55,7 +55,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("{name: value[index] for name, value in self.fields.items()}", "self.fields", "prepared"),
         ("return number * size + start, number", "return number * size + start + 1, number", "batches training splitting"),
         (
-            "permutation(self.examples_per_epoch, _ORDER, self.seed, epoch)",
+            "permutation(len(self.dataset.train), _ORDER, self.seed, epoch)",
             "np.random.permutation(len(self.dataset.train))",
             "kills",
         ),
@@ -70,10 +70,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out_images"),
     ],
     "data/images/image_set.py": [
-        ("total[3, 255] += self.counts[1].sum() + self.counts[3][0].sum()", "pass", "streaming"),
+        ("self.counts += level_counts(", "self.counts = level_counts(", "streaming"),
         (
-            "self.counts[images.shape[1]] += level_counts(images)",
-            "self.counts[images.shape[1]] = level_counts(images)",
+            "level_counts(stacked(self.images, 4))",
+            "level_counts(stacked([image[:, :, :1] for image in self.images], 4))",
             "streaming",
         ),
     ],

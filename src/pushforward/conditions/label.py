@@ -84,8 +84,8 @@ class Label(ConditionKind):
         if 0 <= number < len(self.names):
             return number
         listed = ", ".join(self.names[:12]) + (", ..." if len(self.names) > 12 else "")
-        hint = did_you_mean(str(label), self.names)
-        raise UsageError(f'There is no class "{label}".{hint} Expected a name or number (from 0) of: {listed}.')
+        expected = f"Expected a number from 0 to {len(self.names) - 1} or one of: {listed}."
+        raise UsageError(f'There is no class "{label}".{did_you_mean(str(label), self.names)} {expected}')
 
     def read(self, request: Any) -> Tensor:
         import torch

@@ -110,18 +110,14 @@ def example_hashes(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
 def _block(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
     if x.ndim != 4 or x.shape[1] not in (3, 4):
         return _folded(x)
-    needed, hashes = _channels(x), np.empty(len(x), dtype=np.uint64)
+    gray = ((x[:, 0] == x[:, 1]) & (x[:, 1] == x[:, 2])).all(axis=(1, 2))
+    needed, hashes = np.where(gray, 1, 3), np.empty(len(x), dtype=np.uint64)
+    if x.shape[1] == 4:
+        needed = np.where((x[:, 3] < 255).any(axis=(1, 2)), 4, needed)
     for channels in np.unique(needed):
         same = needed == channels
         hashes[same] = _folded(x[same, :channels])
     return hashes
-
-
-def _channels(x: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.int64]:
-    """How many channels each image needs: 1 for gray, 3 for colours, 4 with transparency."""
-    gray = ((x[:, 0] == x[:, 1]) & (x[:, 1] == x[:, 2])).all(axis=(1, 2))
-    needed = np.where(gray, 1, 3)
-    return needed if x.shape[1] == 3 else np.where((x[:, 3] < 255).any(axis=(1, 2)), 4, needed)
 
 
 def _folded(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
@@ -213,21 +209,15 @@ def held_out_indices(hashes: Hashes, labels: NDArray[np.int64] | None = None, co
     if len(distinct) < 2:
         raise DataError(f"All {n} examples are the same; at least 2 different ones are needed: one to train on, one held out.")
     trained = np.zeros(len(distinct), dtype=bool)
-    trained[_highest(ranks, labels)] = True
+    highest = np.full(1 if labels is None else labels.max() + 1, -1)
+    np.maximum.at(highest, np.zeros_like(ranks) if labels is None else labels, ranks)
+    trained[highest[highest >= 0]] = True
     free = np.flatnonzero(~trained)
     if not len(free):
         raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add examples.")
     held = (distinct < np.uint64(2**64 // SHARE)) & ~trained
     held[free[: 2 if len(distinct) >= 5 else 1]] = True  # they are sorted, so these are the lowest
     return np.flatnonzero(held[ranks])
-
-
-def _highest(ranks: NDArray[np.int64], labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    if labels is None:
-        return ranks.max(keepdims=True)
-    highest = np.full(labels.max() + 1, -1)
-    np.maximum.at(highest, labels, ranks)
-    return highest[highest >= 0]
 
 
 def _exactly(hashes: Hashes, labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -211,12 +211,19 @@ def _words(name: str, value: Any) -> tuple[str, ...] | None:
 
 
 def _origin(reading: Reading, labelled: bool | None) -> dict[str, Any]:
-    """The options that are needed to read the same data again."""
-    stated: dict[str, Any] = {"target": reading.target, "header": reading.header, "limit": reading.limit, "labelled": labelled}
-    stated |= {"resize": list(reading.size) if reading.size else None, "given": list(reading.given) or None}
-    stated |= {"seed": reading.seed if reading.limit else None, "stream": reading.stream, "copies": reading.copies}
-    stated |= reading.table.stated
-    stated["workers"] = reading.workers if reading.stream and reading.workers != WORKERS else None
+    stated = {
+        "target": reading.target,
+        "header": reading.header,
+        "limit": reading.limit,
+        "labelled": labelled,
+        "resize": list(reading.size) if reading.size else None,
+        "given": list(reading.given) or None,
+        "seed": reading.seed if reading.limit else None,
+        "stream": reading.stream,
+        "copies": reading.copies,
+        "workers": reading.workers if reading.stream and reading.workers != WORKERS else None,
+        **reading.table.stated,
+    }
     return {name: value for name, value in stated.items() if value is not None}
 
 

@@ -44,10 +44,7 @@ def whole_numbers(package: str, file: str) -> NDArray[np.int64] | None:
     Returns:
         int64 (rows, columns); None where this version of the package has no such file.
     """
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
-        return None
+    spec = importlib.util.find_spec(package)
     for folder in (spec and spec.submodule_search_locations) or ():
         path = Path(folder) / file
         if path.is_file():

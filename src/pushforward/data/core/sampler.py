@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pushforward.arguments import one_of
 from pushforward.data.core.dataset import Dataset
 from pushforward.data.core.hashes import bits, mix, permutation
 from pushforward.data.images.image_store import Streamed
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError
 
 AUGMENTATIONS = {
     "flip": "mirror left and right with probability 1/2",
@@ -101,9 +102,7 @@ class Sampler:
         if self.batch_size < 1:
             raise UsageError(f"A batch of {batch} examples is empty: give at least 1.")
         for name in self.augment:
-            if name not in AUGMENTATIONS:
-                known = ", ".join(AUGMENTATIONS)
-                raise UsageError(f'Unknown augmentation "{name}".{did_you_mean(name, AUGMENTATIONS)} Known: {known}.')
+            one_of("augmentation", name, AUGMENTATIONS)
         if unsuited := [name for name in self.augment if name not in dataset.space.augmentations]:
             noun = dataset.space.noun
             raise UsageError(f"Augmentation ({', '.join(unsuited)}) is for images, but {dataset.name} holds {noun}s.")
@@ -113,17 +112,11 @@ class Sampler:
         self._orders: dict[int, NDArray[np.int64]] = {}
         self._stores: dict[str, tuple[Tensor | Prefetch, dict[str, Tensor] | None]] = {}
 
-    @property
-    def examples_per_epoch(self) -> int:
-        """How many examples the training split has."""
-        return len(self.dataset.train)
-
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The indices of an epoch's examples in their order: a permutation keyed by (seed, epoch)."""
         if epoch not in self._orders:
-            while len(self._orders) > 1:
-                del self._orders[next(iter(self._orders))]
-            self._orders[epoch] = permutation(self.examples_per_epoch, _ORDER, self.seed, epoch)
+            self._orders = {key: self._orders[key] for key in list(self._orders)[-1:]}
+            self._orders[epoch] = permutation(len(self.dataset.train), _ORDER, self.seed, epoch)
         return self._orders[epoch]
 
     def positions(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -136,9 +129,7 @@ class Sampler:
         Returns:
             Two int64 arrays (stop - start,): epochs, indices.
         """
-        if start < 0:
-            raise UsageError(f"Position {start} is before the beginning: batch numbers start at 0.")
-        n = self.examples_per_epoch
+        n = len(self.dataset.train)
         epochs, index = [], []
         while start < stop:
             epoch, offset = divmod(start, n)
@@ -217,8 +208,7 @@ class Sampler:
         return u + uniform.view(u.shape).to(u) / (255 * std)
 
     def _integers(self, purpose: int, epochs: NDArray[np.int64], index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-        """Uniform integers from -m to m, m = max(1, size // 8)."""
-        reach = max(1, size // 8)
+        reach = max(1, size // 8)  # uniform integers from -reach to reach
         return (mix(purpose, self.seed, epochs, index) % np.uint64(2 * reach + 1)).astype(np.int64) - reach
 
 
@@ -275,9 +265,6 @@ class PreparedSampler:
         return Batch(fields.pop("x"), _condition_at(self.condition, chosen, device), fields)
 
 
-_Key = tuple[int, int | None, int | None, int | None]
-
-
 class Prefetch:
     """The images of batches; which those are is a function of a batch's number, so that the next ones are known.
 
@@ -289,8 +276,8 @@ class Prefetch:
     def __init__(self, x: Streamed, numbers: Callable[[int, slice | None], NDArray[np.int64]]) -> None:
         self.x, self.numbers = x, numbers
         self._pool: ThreadPoolExecutor | None = None
-        self._coming: dict[_Key, Future[NDArray[np.uint8]]] = {}
-        self._last: tuple[_Key, Tensor] | None = None
+        self._coming: dict[tuple[int, str], Future[NDArray[np.uint8]]] = {}
+        self._last: tuple[tuple[int, str], Tensor] | None = None
 
     def batch(self, number: int, part: slice | None) -> Tensor:
         """The images of a batch, uint8 (n, C, H, W); the next ones are begun.
@@ -298,7 +285,7 @@ class Prefetch:
         Raises:
             DataError: a file that is gone, or has changed since the data was first read.
         """
-        key = _key(number, part)
+        key = (number, repr(part))
         if self._last is None or self._last[0] != key:  # some methods take a batch several times
             coming = self._coming.pop(key, None)
             self._begin(number, part)
@@ -307,18 +294,13 @@ class Prefetch:
         return self._last[1]
 
     def _begin(self, number: int, part: slice | None) -> None:
-        """Let the threads decode the batches that follow, and forget others."""
         if not self.x.workers:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.x.workers, "pushforward-decoding")
-        following = {_key(later, part): later for later in range(number + 1, number + 1 + 2 * self.x.workers)}
+        following = {(later, repr(part)): later for later in range(number + 1, number + 1 + 2 * self.x.workers)}
         for key in [key for key in self._coming if key not in following]:
             self._coming.pop(key).cancel()
         for key, later in following.items():
             if key not in self._coming:
                 self._coming[key] = self._pool.submit(self.x.decoded, self.numbers(later, part))
-
-
-def _key(number: int, part: slice | None) -> _Key:
-    return (number, None, None, None) if part is None else (number, part.start, part.stop, part.step)

@@ -113,7 +113,7 @@ class _Images:
         self.images: list[NDArray[np.uint8]] = []
         self.hashes: list[Hashes] = []
         self.held, self.channels, self.sides = 0, 0, (0, 0)
-        self.counts = {channels: np.zeros((channels, 256), dtype=np.int64) for channels in (1, 3, 4)}
+        self.counts = np.zeros((4, 256), dtype=np.int64)
 
     def add(self, image: NDArray[np.uint8]) -> None:
         """Take the next image, uint8 (H, W, C)."""
@@ -131,11 +131,10 @@ class _Images:
             )
 
     def _note(self) -> None:
-        """Reduce the images that wait to their hashes, and to how often each level occurs in them."""
+        """Reduce images to their hashes, and to how often each level occurs in them."""
         if self.images:
-            images = stacked(self.images)
-            self.hashes.append(example_hashes(images))
-            self.counts[images.shape[1]] += level_counts(images)
+            self.hashes.append(example_hashes(stacked(self.images)))
+            self.counts += level_counts(stacked(self.images, 4))  # gray becomes equal colours
         self.images, self.held = [], 0
 
     def finish(self, places: NDArray[np.int64]) -> Any:
@@ -144,19 +143,8 @@ class _Images:
             return stacked(self.images)
         self._note()
         content = np.concatenate(self.hashes)
-        sides, counted = (self.channels, *self.sides), (places, content, self._level_counts())
+        sides, counted = (self.channels, *self.sides), (places, content, self.counts[: self.channels])
         return Streamed(self.store, places, sides, content, self.reading.size, self.reading.workers, counted)
-
-    def _level_counts(self) -> NDArray[np.int64]:
-        """Those of all images with as many channels as any needs, (C, 256)."""
-        total = np.zeros((self.channels, 256), dtype=np.int64)
-        for channels, counts in self.counts.items():
-            if channels <= self.channels:
-                total[: min(self.channels, 3)] += counts[: min(channels, 3)]  # gray becomes equal colours
-        if self.channels == 4:
-            total[3] = self.counts[4][3]
-            total[3, 255] += self.counts[1].sum() + self.counts[3][0].sum()
-        return total
 
 
 def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:

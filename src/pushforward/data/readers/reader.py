@@ -42,15 +42,8 @@ class TableReading:
     @property
     def stated(self) -> dict[str, Any]:
         """The options that were given, as plain values."""
-        options = {
-            "columns": list(self.columns) or None,
-            "drop": list(self.drop) or None,
-            "missing": None if self.missing is None else list(self.missing),
-            "schema": dict(self.schema) or None,
-            "constraints": list(self.constraints) or None,
-            "table": self.table,
-        }
-        return {name: value for name, value in options.items() if value is not None}
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        return {name: value for name, value in values.items() if value not in (None, {}) and (value != [] or name == "missing")}
 
 
 @dataclass(frozen=True)

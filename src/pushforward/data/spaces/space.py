@@ -227,11 +227,11 @@ class Space(ABC):
             UsageError: no such class, or no labels at all.
         """
         if self.label is None:
-            raise UsageError(f'There is no label "{label}": there were no labels in training. {self._without_label(label)}')
+            raise UsageError(
+                f'There is no label "{label}": there were no labels in training. Leave it out; a flow, ddpm or edm of a table can '
+                "be given any of its columns: `given=COLUMN=VALUE`."
+            )
         return self.label.index(label)
-
-    def _without_label(self, label: str | int) -> str:
-        return "Leave the label out."
 
     def with_conditions(self, conditions: Mapping[str, ConditionKind] | None = None) -> Self:
         """This space with other conditions, or without any."""

@@ -96,10 +96,6 @@ class TableSpace(ScaledSpace):
     def unscaled(self, shape: tuple[int, ...]) -> VectorSpace:  # type: ignore[override]
         return VectorSpace(shape, (0.0,) * shape[0], (1.0,) * shape[0], conditions=self.conditions)
 
-    def _without_label(self, label: str | int) -> str:
-        column = self.target or "COLUMN"
-        return f"Rows of a table have columns; a flow, ddpm or edm can be given any of them: `given={column}={label}`."
-
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(field.name for field in self.fields)
