@@ -400,7 +400,18 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     Raises:
         UsageError: For data without named columns, a column or kind that does not exist, or where no column would be left.
     """
-    present, chosen = data.space.columns, _chosen(columns)
+    present, plain = data.space.columns, [column for column in columns if ":" not in column]
+    chosen: dict[str, tuple[type[ConditionKind], list[str]]] = {"given": (Numbers, plain)} if plain else {}
+    for column, _, kind in (column.partition(":") for column in columns if ":" in column):
+        known = {name: part for name, part in registry().items() if part is not Label and not part.learned}
+        if kind not in known:
+            raise UsageError(
+                f'There is no kind of condition "{kind}" that is made of columns; those that are: {", ".join(known)}.'
+                f"{did_you_mean(kind, known)} A label is a column too: `target`. Your own is in a plug-in: `plugins=[FILE]`."
+            )
+        if column in chosen:
+            raise UsageError(f'`given` names "{column}" twice ("given" is what columns without a kind are called together).')
+        chosen[column] = known[kind], [column]
     wanted = [column for _, names in chosen.values() for column in names]
     for column in wanted:
         if column not in present:
@@ -426,22 +437,6 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     names = [present[i] for i in remaining]
     space = measure(train.x, {**data.space.conditions, **kinds}, columns=names, integer=integer)
     return dataclasses.replace(data, space=space, train=train, held_out=held_out)
-
-
-def _chosen(columns: Sequence[str]) -> dict[str, tuple[type[ConditionKind], list[str]]]:
-    plain = [column for column in columns if ":" not in column]
-    chosen: dict[str, tuple[type[ConditionKind], list[str]]] = {"given": (Numbers, plain)} if plain else {}
-    for column, _, kind in (column.partition(":") for column in columns if ":" in column):
-        known = {name: part for name, part in registry().items() if part is not Label and not part.learned}
-        if kind not in known:
-            raise UsageError(
-                f'There is no kind of condition "{kind}" that is made of columns; those that are: {", ".join(known)}.'
-                f"{did_you_mean(kind, known)} A label is a column too: `target`. Your own is in a plug-in: `plugins=[FILE]`."
-            )
-        if column in chosen:
-            raise UsageError(f'`given` names "{column}" twice ("given" is what columns without a kind are called together).')
-        chosen[column] = known[kind], [column]
-    return chosen
 
 
 FEW = 20  # training examples of a class below which a model can hardly learn the class

@@ -22,12 +22,6 @@ _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _MASK = (1 << 64) - 1
 
 
-def _words(value: ArrayLike) -> NDArray[np.uint64]:
-    if isinstance(value, int):
-        return np.array([value & _MASK], dtype=np.uint64)
-    return np.atleast_1d(np.asarray(value)).astype(np.uint64)
-
-
 def mix(*words: ArrayLike) -> NDArray[np.uint64]:
     """Hash words to uniform 64-bit integers; arrays broadcast against one another.
 
@@ -39,7 +33,8 @@ def mix(*words: ArrayLike) -> NDArray[np.uint64]:
     """
     state = np.zeros(1, dtype=np.uint64)
     for word in words:
-        state = (state ^ _words(word)) + _GOLDEN
+        value = np.atleast_1d(np.asarray(word & _MASK if isinstance(word, int) else word)).astype(np.uint64)
+        state = (state ^ value) + _GOLDEN
         state = (state ^ (state >> np.uint64(30))) * _FIRST
         state = (state ^ (state >> np.uint64(27))) * _SECOND
         state = state ^ (state >> np.uint64(31))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data.core.dataset import Dataset, Split
@@ -107,7 +106,7 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
             "content": content_digest(np.concatenate([content_hashes(split.x) for split in (data.train, data.held_out)])),
             "shards": shards,
         }
-        _write(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
     return manifest
 
 
@@ -124,21 +123,28 @@ class _Writer:
         for number, start in enumerate(range(0, len(split), self.per_tar)):
             file = self.folder / f"{name}-{number:06}{TAR}"
             index = self._tar(file, split, range(start, min(start + self.per_tar, len(split))))
-            _write(file.with_suffix(".json"), json.dumps(index).encode())
+            file.with_suffix(".json").write_text(json.dumps(index))
             with open(file, "rb") as written:
                 digest = file_digest(written, "sha256").hexdigest()
-                os.fsync(written.fileno())
             held_out, count, size = name != "train", len(index["names"]), file.stat().st_size
             shards.append({"file": file.name, "held_out": held_out, "images": count, "bytes": size, "sha256": digest})
         return shards
 
     def _tar(self, file: Path, split: Split, examples: range) -> dict[str, list[Any]]:
+        from PIL import Image
+
         index: dict[str, list[Any]] = {"names": [], "offsets": [], "sizes": [], "labels": [], "hashes": []}
         with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as archive:
             for start in range(examples.start, examples.stop, BLOCK):
                 block = range(start, min(start + BLOCK, examples.stop))
                 for i, image in zip(block, split.x[block.start : block.stop], strict=True):
-                    content = _encoded(image, self.encoding)
+                    pixels = np.ascontiguousarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+                    buffer = io.BytesIO()
+                    if self.encoding == "npy":
+                        np.lib.format.write_array(buffer, pixels, version=(1, 0), allow_pickle=False)
+                    else:
+                        Image.fromarray(pixels).save(buffer, "PNG")
+                    content = buffer.getvalue()
                     index["names"].append(f"{i:09}.{self.encoding}")
                     index["offsets"].append(archive.offset + _HEADER)
                     index["sizes"].append(len(content))
@@ -153,26 +159,7 @@ class _Writer:
         return index
 
 
-def _encoded(image: NDArray[np.uint8], encoding: str) -> bytes:
-    from PIL import Image
-
-    pixels = np.ascontiguousarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
-    content = io.BytesIO()
-    if encoding == "npy":
-        np.lib.format.write_array(content, pixels, version=(1, 0), allow_pickle=False)
-    else:
-        Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()
-
-
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(content), 0o644
     archive.addfile(member, io.BytesIO(content))
-
-
-def _write(file: Path, content: bytes) -> None:
-    with open(file, "wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())

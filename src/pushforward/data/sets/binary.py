@@ -9,7 +9,6 @@ import numpy as np
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.hashes import bits
 from pushforward.data.core.named_set import Derived, Source
-from pushforward.data.readers.reader import Reading
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
 from pushforward.data.spaces.space import measure
@@ -17,10 +16,6 @@ from pushforward.errors import DataError
 
 _KEY = 0xB1_7A_12
 _CHUNK = 4096  # examples drawn at a time
-
-
-def _derive(base: Dataset, derived: Derived, reading: Reading) -> Dataset:
-    return drawn(base, derived.name)
 
 
 def _binary(base: Source) -> Derived:
@@ -32,7 +27,7 @@ def _binary(base: Source) -> Derived:
         classes=base.classes,
         needs_download=base.needs_download,
         base=base.name,
-        derive=_derive,
+        derive=lambda data, derived, reading: drawn(data, derived.name),
     )
 
 

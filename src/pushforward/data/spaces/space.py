@@ -228,8 +228,8 @@ class Space(ABC):
         """
         if self.label is None:
             raise UsageError(
-                f'There is no label "{label}": there were no labels in training. Leave it out; a flow, ddpm or edm of a table can '
-                "be given any of its columns: `given=COLUMN=VALUE`."
+                f'There is no label "{label}": there were no labels in training. Leave it out; of a table a flow, ddpm or edm '
+                "can be given any of the columns: `given=COLUMN=VALUE`."
             )
         return self.label.index(label)
 

@@ -323,13 +323,11 @@ class Number(Column):
             raise DataError(f'"{self.name}": knots, ranks, atoms and shares do not fit one another.')
         if len(self.spans) not in (0, len(self.knots)) or any(not 0 <= span <= 1 for span in self.spans):
             raise DataError(f'"{self.name}": spans must be shares, one for each knot.')
-        if any(np.diff(self.knots) <= 0) or any(np.diff(self.ranks) <= 0):
-            raise DataError(f'"{self.name}": knots and ranks must rise.')
         if not self.form.holds(np.array([*self.knots, *self.atoms])):
             raise DataError(f'"{self.name}": knots and atoms must be finite, and levels or dates that its cells can hold.')
         top = 1.0 if self.closed else math.nextafter(1.0, 0.0)
-        if not all(0 < rank <= top for rank in self.ranks):
-            raise DataError(f'"{self.name}": ranks must be above 0 and at most 1, and below 1 in an open column.')
+        if any(np.diff(self.knots) <= 0) or any(np.diff(self.ranks) <= 0) or not all(0 < rank <= top for rank in self.ranks):
+            raise DataError(f'"{self.name}": knots and ranks must rise, ranks from above 0 to 1, below 1 in an open column.')
         if self.shares:
             check_shares(self.name, self.shares)
 
@@ -357,7 +355,11 @@ class Number(Column):
         more = kind, form, tuple(atoms), tuple(block) if len(block) > 1 else (), missing
         if len(different) <= CLOSED:
             return cls(name, tuple(different), tuple(_upper(counts)), True, *more)
-        ranks, spans, places = _quantiles(counts)
+        share = counts / counts.sum()
+        ranks, spans = _upper(counts) - share / 2, np.where(counts > 1, WITHIN * share, 0.0)  # middles and widths of intervals
+        inner = np.searchsorted(ranks, np.linspace(0, 1, CLOSED)[1:-1])
+        ends = np.r_[np.arange(TAIL), np.arange(len(counts) - TAIL, len(counts))]
+        places = np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
         exact = kind in ("whole", "date") and different == form.rounded(different)
         while True:
             field = cls(name, tuple(different[places]), tuple(ranks[places]), False, *more, tuple(spans[places]))
@@ -392,7 +394,11 @@ class Number(Column):
         return (self.name, f"{self.name} is no atom", *atoms, *((f"{self.name} = missing",) if self.missing else ()))
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        chosen = self._indicator(values)
+        chosen = np.zeros(len(values), dtype=np.int64)
+        for place, atom in enumerate(self.atoms):
+            chosen[values == atom] = 1 + place
+        if self.missing:
+            chosen[np.isnan(values)] = len(self.shares) - 1
         scores = np.where(chosen == 0, self._scores(values), 0.0)
         return np.column_stack([scores, indicators(chosen, len(self.shares))]) if self.shares else scores[:, None]
 
@@ -447,14 +453,6 @@ class Number(Column):
     def _middles(self) -> NDArray[np.float64]:
         return _normal_quantile(np.array(self.ranks))
 
-    def _indicator(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        chosen = np.zeros(len(values), dtype=np.int64)
-        for place, atom in enumerate(self.atoms):
-            chosen[values == atom] = 1 + place
-        if self.missing:
-            chosen[np.isnan(values)] = len(self.shares) - 1
-        return chosen
-
     def _nearest(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
         knots = np.array(self.knots)
         return np.searchsorted((knots[1:] + knots[:-1]) / 2, np.nan_to_num(values))
@@ -462,10 +460,16 @@ class Number(Column):
     def _scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if not self.knots:
             return np.zeros(len(values))
-        if not self.closed:
-            return self._open_scores(np.nan_to_num(values))
-        upper = np.array([0.0, *self.ranks])
-        return _normal_quantile((upper[:-1] + upper[1:]) / 2)[self._nearest(values)]
+        if self.closed:
+            upper = np.array([0.0, *self.ranks])
+            return _normal_quantile((upper[:-1] + upper[1:]) / 2)[self._nearest(values)]
+        knots, edges = np.array(self.knots), self._edges
+        values = np.clip(np.nan_to_num(values), knots[0], knots[-1])
+        place = np.searchsorted(knots, values, "right") - 1
+        after = np.minimum(place + 1, len(knots) - 1)
+        share = (values - knots[place]) / np.where(after > place, knots[after] - knots[place], 1.0)
+        between = edges[2 * place + 1] + share * (edges[2 * after] - edges[2 * place + 1])
+        return np.where(values == knots[place], self._middles[place], between)
 
     def _values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         if not self.knots:
@@ -478,15 +482,6 @@ class Number(Column):
         stored = middles[place] == scores  # a knot whose score was rounded to float32
         return np.clip(np.where(stored, np.array(self.knots)[place], values), self.knots[0], self.knots[-1])
 
-    def _open_scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        knots, edges = np.array(self.knots), self._edges
-        values = np.clip(values, knots[0], knots[-1])
-        place = np.searchsorted(knots, values, "right") - 1
-        after = np.minimum(place + 1, len(knots) - 1)
-        share = (values - knots[place]) / np.where(after > place, knots[after] - knots[place], 1.0)
-        between = edges[2 * place + 1] + share * (edges[2 * after] - edges[2 * place + 1])
-        return np.where(values == knots[place], self._middles[place], between)
-
 
 def _normal_quantile(share: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.special import ndtri
@@ -496,12 +491,3 @@ def _normal_quantile(share: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _upper(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.cumsum(counts) / max(1, counts.sum())
-
-
-def _quantiles(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Of the values of an open column the ranks of their middles, the widths of their intervals, and which are knots."""
-    share = counts / counts.sum()
-    middle = _upper(counts) - share / 2
-    inner = np.searchsorted(middle, np.linspace(0, 1, CLOSED)[1:-1])
-    ends = np.r_[np.arange(TAIL), np.arange(len(counts) - TAIL, len(counts))]
-    return middle, np.where(counts > 1, WITHIN * share, 0.0), np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))

@@ -163,7 +163,8 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
     if not rows:
         return any(finite(cell) is None for cell in cells)
     whole = [int(cell) for cell in cells if cell.isdecimal()]
-    counted = _counted(whole)
+    steps = {b - a for a, b in itertools.pairwise(whole)}
+    counted = len(steps) == 1 and min(steps) > 0
     evidence = [_sign(cell, [row[i].strip() for row in rows], counted) for i, cell in enumerate(cells)]
     outweighed = evidence.count("name") >= 2 and evidence.count("repeated") == 1
     signs = {sign if sign != "repeated" else "" if outweighed else "data" for sign in evidence}
@@ -176,12 +177,9 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
             return True if whole[0] == 0 and len(whole) >= 3 and not _continued(cells, rows) else None
         if data in signs:
             return False
-    return True if not whole or (counted and _usual(whole) and not _continued(cells, rows)) else None
-
-
-def _usual(numbers: Sequence[int]) -> bool:
-    """Whether rising numbers are such as name columns: 0, 1, 2, ... or 1, 2, 3, ..., or years."""
-    return (numbers[0] in (0, 1) and numbers[1] == numbers[0] + 1) or all(number in YEARS for number in numbers)
+    # rising numbers that name columns are 0, 1, 2, ... or 1, 2, 3, ..., or years
+    usual = counted and ((whole[0] in (0, 1) and whole[1] == whole[0] + 1) or all(number in YEARS for number in whole))
+    return True if not whole or (usual and not _continued(cells, rows)) else None
 
 
 def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
@@ -208,8 +206,3 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
         return "data"
     fractions = not all(other.lstrip("+-").isdecimal() for other in below)
     return "data?" if min(numbers) <= number <= max(numbers) and not (counted and fractions) else ""
-
-
-def _counted(numbers: Sequence[int]) -> bool:
-    steps = {b - a for a, b in itertools.pairwise(numbers)}
-    return len(steps) == 1 and min(steps) > 0

@@ -19,9 +19,11 @@ for the reader alone.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +140,6 @@ _WHOLE = ("columns", "target", "missing", "constraints")
 _FORM = tuple(field.name for field in fields(Format) if field.name != "levels")
 _DIGITS = {"decimals", "least", "digits", "bare"}
 _ENTRY = ("kind", "why", "names", *_FORM)
-_LARGEST = 1 << 24
 
 
 def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +151,15 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
     Raises:
         DataError: If it is no schema, naming the column and the entry that cannot be.
     """
-    content: Any = source if isinstance(source, Mapping) else _loaded(Path(source))
+    content: Any = source
+    if not isinstance(source, Mapping):
+        try:
+            content = json.loads(Path(source).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            hint = f"Write one with `pushforward data check FILE --write-schema {source}`."
+            raise DataError(f"There is no schema {source}. {hint}") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{source} is no JSON file: {error}.") from error
     if not isinstance(content, Mapping) or not isinstance(content.get("columns", {}), Mapping):
         raise DataError('The schema is none: expected {"columns": {"NAME": {"kind": KIND}, ...}, ...}.')
     _refuse_unknown("The schema", content, _WHOLE)
@@ -161,17 +170,6 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
     for name, entry in content.get("columns", {}).items():
         _check_entry(f'The schema, column "{name}"', entry)
     return dict(content)
-
-
-def _loaded(path: Path) -> Any:
-    if not path.is_file():
-        raise DataError(f"There is no schema {path}. Write one with `pushforward data check FILE --write-schema {path}`.")
-    if path.stat().st_size > _LARGEST:
-        raise DataError(f"{path} is larger than {_LARGEST >> 20} MB, which no schema is.")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON file: {error}.") from error
 
 
 def _refuse_unknown(where: str, content: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -218,17 +216,14 @@ def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
     """
     if path.exists():
         raise UsageError(f"{path} is there already. Choose another `write_schema`, or remove it yourself.")
-    columns = ",\n".join(f"    {_plain(name)}: {_plain(entry)}" for name, entry in schema["columns"].items())
-    lines = [f"  {_plain(name)}: {_plain(value)}" for name, value in schema.items() if name != "columns"]
+    plain = partial(json.dumps, ensure_ascii=False)
+    columns = ",\n".join(f"    {plain(name)}: {plain(entry)}" for name, entry in schema["columns"].items())
+    lines = [f"  {plain(name)}: {plain(value)}" for name, value in schema.items() if name != "columns"]
     text = "{\n" + ",\n".join([*lines, f'  "columns": {{\n{columns}\n  }}']) + "\n}\n"
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error}.") from error
-
-
-def _plain(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def decide(
@@ -249,10 +244,15 @@ def decide(
     if kind == "drop":
         return Finding(name, kind, why)
     places = column.present(missing)
-    texts = [column.texts[place] for place in places]
+    texts, odd = [column.texts[place] for place in places], []
     if kind in NUMERIC:
         finding = Finding(name, kind, why, _form(kind, entry, texts), rounds=kind == "number" and bool(_DIGITS & set(entry)))
-        odd = [place for place in places if not _readable(finding, column.texts[place])]
+        form = finding.form
+        for place, text in zip(places, texts, strict=True):
+            plain = form.plain(text)
+            dated = kind == "date" and not math.isnan(form.value(text))
+            if not (dated or (kind == "whole" and is_whole(plain)) or (kind == "number" and is_number(plain, form.point))):
+                odd.append(place)
     else:
         finding = Finding(name, kind, why, names=tuple(entry["names"]) if "names" in entry else ordered(texts))
         known, limit = set(finding.names), 2 if kind == "boolean" else MOST_NAMED
@@ -279,10 +279,3 @@ def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
     point = given.get("point", point_of(plain, group))
     form = Format(0) if kind == "whole" else form_of([text for text in plain if is_number(text, point)], point)
     return replace(Format() if _DIGITS & set(given) else form, **{**given, "point": point, "group": group})
-
-
-def _readable(finding: Finding, text: str) -> bool:
-    if finding.kind == "date":
-        return finding.form.value(text) == finding.form.value(text)
-    plain = finding.form.plain(text)
-    return is_whole(plain) if finding.kind == "whole" else is_number(plain, finding.form.point)

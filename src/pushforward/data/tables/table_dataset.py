@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,10 +70,15 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
     del table, columns, used, column
+
+    def space(values: NDArray[np.float64]) -> TableSpace:
+        columns = zip(fields, values.T, absent, strict=True)
+        return TableSpace.of([field.measured(column, empty) for field, column, empty in columns], **parts)
+
     return build(
         name,
         Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes),
-        schema=Schema(fit=partial(_space, fields, absent, parts), apart=apart),
+        schema=Schema(fit=space, apart=apart),
         limit=reading.limit,
         seed=reading.seed,
         header=header,
@@ -122,14 +126,6 @@ def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int]
         cells = counted(int(column.counts[odd].sum()), "cell")
         faults.add(f'the column "{field.name}" is a {field.kind}, which cannot hold {cells}: {column.where(odd, lines)}.')
     return column.numbered(texts)
-
-
-def _space(
-    findings: Sequence[Finding], absent: Sequence[bool], parts: Mapping[str, Any], values: NDArray[np.float64]
-) -> TableSpace:
-    """The space that is measured on training values (n, columns); ``absent`` says which columns may be missing."""
-    named = zip(findings, absent, strict=True)
-    return TableSpace.of([finding.measured(values[:, place], empty) for place, (finding, empty) in enumerate(named)], **parts)
 
 
 def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str]) -> list[RawColumn]:
