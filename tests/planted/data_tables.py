@@ -61,7 +61,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("[-FARTHEST, *inner, FARTHEST]", "[-1.0, *inner, FARTHEST]", "table_models"),
         ("torch.log_softmax(block, dim=2)", "torch.log_softmax(block, dim=1)", "table_models"),
         ("(0, VECTOR - logits.shape[0] % VECTOR)", "(0, 0)", "table_denoiser"),
-        ("rows.shape[1]), dim=1)", "rows.shape[1]), dim=0)", "table_denoiser"),
+        ("log_softmax(blocks, dim=1)", "log_softmax(blocks, dim=0)", "table_denoiser"),
         ("spans[-1][1:] == (first, width)", "spans[-1][1] == first", "table_denoiser"),
         ("index_copy(1, self.order, parts)", "index_copy(1, self.indicators, parts)", "table_models"),
     ],

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-EXAMPLES = 1024
-"""How many training examples a condition holds to draw from."""
+EXAMPLES = 1024  # how many training examples a condition holds to draw from
 
 
 class Columns(ConditionKind):
@@ -29,10 +28,8 @@ class Columns(ConditionKind):
     A class of this kind has at least two arguments, ``columns`` and ``examples`` (see `examples_of`).
     """
 
-    columns: tuple[str, ...]
-    """Their names."""
-    examples: tuple[tuple[float, ...], ...]
-    """Values of training examples, k numbers each; empty where nothing is drawn."""
+    columns: tuple[str, ...]  # their names
+    examples: tuple[tuple[float, ...], ...]  # values of training examples, k numbers each; empty where nothing is drawn
 
     @staticmethod
     def evenly(values: NDArray[np.float32], labels: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
@@ -119,12 +116,9 @@ class Columns(ConditionKind):
             raise UsageError(f"Expected examples of {len(self.columns)} numbers, one for each of at least one column.")
 
 
-MOST = 5
-"""How many values of a column a warning names."""
-ROUNDING = 1e-4
-"""The share of its range by which a value of an open column may change without a word."""
-SAME = 1e-6
-"""The share of itself by which a value of another column, or a whole number, may change without a word."""
+MOST = 5  # how many values of a column a warning names
+ROUNDING = 1e-4  # the share of its range by which a value of an open column may change without a word
+SAME = 1e-6  # the share of itself by which a value of another column, or a whole number, may change without a word
 
 
 @dataclass(frozen=True)

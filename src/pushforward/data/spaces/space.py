@@ -318,10 +318,8 @@ class ScaledSpace(Space):
     conditions: Mapping[str, ConditionKind] = field(default_factory=dict, hash=False)
     binary: bool = False
 
-    sides: ClassVar[tuple[str, ...]]
-    """Names of the sides of a sample."""
-    axis: ClassVar[int] = 0
-    """The side along which units differ."""
+    sides: ClassVar[tuple[str, ...]]  # names of the sides of a sample
+    axis: ClassVar[int] = 0  # the side along which units differ
 
     def __post_init__(self) -> None:
         numbers = {"shape": int, "mean": float, "std": float, "low": float, "high": float}
