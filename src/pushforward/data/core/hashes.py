@@ -216,18 +216,10 @@ def held_out_indices(hashes: Hashes, labels: NDArray[np.int64] | None = None, co
 
 
 def _exactly(hashes: Hashes, labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The lowest hashes of each class, ``count`` in all."""
+    """The lowest hashes of each class, ``count`` in all: by largest remainders (ties: the first class), leaving one of each."""
     sizes = np.bincount(labels)
     if sizes.max() < 2:
         raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add examples.")
-    quota, order = _shares(sizes, count), np.argsort(hashes, kind="stable")
-    ordered = labels[order]
-    chosen = [order[ordered == label][: quota[label]] for label in range(len(sizes))]
-    return np.sort(np.concatenate(chosen))
-
-
-def _shares(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Split a count in proportion to sizes, by largest remainders (ties: the first class), leaving one of each."""
     exact = sizes * count / sizes.sum()
     quota = np.floor(exact).astype(np.int64)
     largest = np.argsort(-(exact - quota), kind="stable")
@@ -237,4 +229,6 @@ def _shares(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     quota = np.minimum(quota, spare)
     for _ in range(min(short, int((spare - quota).sum()))):
         quota[np.argmax(spare - quota)] += 1
-    return quota
+    order = np.argsort(hashes, kind="stable")
+    chosen = [order[labels[order] == label][: quota[label]] for label in range(len(sizes))]
+    return np.sort(np.concatenate(chosen))

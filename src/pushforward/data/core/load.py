@@ -158,8 +158,22 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in known else str(Path(text).expanduser().resolve())
     data = given_columns(data, reading.given) if reading.given else data
+    origin = {
+        "target": reading.target,
+        "header": reading.header,
+        "limit": reading.limit,
+        "labelled": labelled,
+        "resize": list(reading.size) if reading.size else None,
+        "given": list(reading.given) or None,
+        "seed": reading.seed if reading.limit else None,
+        "stream": reading.stream,
+        "copies": reading.copies,
+        "workers": reading.workers if reading.stream and reading.workers != WORKERS else None,
+        **reading.table.stated,
+    }
+    stated = {name: value for name, value in origin.items() if value is not None}
     rule = {} if data.apart is None else {"copies": "apart" if data.apart else "together"}
-    data = dataclasses.replace(data, origin={"name_or_path": name, **_origin(reading, labelled), **rule})
+    data = dataclasses.replace(data, origin={"name_or_path": name, **stated, **rule})
     if labelled is None:
         labelled = text not in known or known[text].labelled
     return data if labelled else data.without_labels()
@@ -208,23 +222,6 @@ def _words(name: str, value: Any) -> tuple[str, ...] | None:
     if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
         raise UsageError(f"`{name}` is a list of texts, got {value!r:.60}.")
     return tuple(words)
-
-
-def _origin(reading: Reading, labelled: bool | None) -> dict[str, Any]:
-    stated = {
-        "target": reading.target,
-        "header": reading.header,
-        "limit": reading.limit,
-        "labelled": labelled,
-        "resize": list(reading.size) if reading.size else None,
-        "given": list(reading.given) or None,
-        "seed": reading.seed if reading.limit else None,
-        "stream": reading.stream,
-        "copies": reading.copies,
-        "workers": reading.workers if reading.stream and reading.workers != WORKERS else None,
-        **reading.table.stated,
-    }
-    return {name: value for name, value in stated.items() if value is not None}
 
 
 def check_there(text: str) -> None:

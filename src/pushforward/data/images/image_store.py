@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ class ImageStore(ABC):
         labelled: whether the images have classes.
 
     Attributes:
+        source: the folder or the archive that was given, for messages.
         hashes: of the images in the source that they were packed from, uint64 (n,); None: of the images as they are.
     """
 
@@ -39,15 +40,11 @@ class ImageStore(ABC):
 
     def __init__(self, place: Path, names: Sequence[str], ignored: int = 0, labelled: bool = False) -> None:
         self.place, self.names, self.ignored, self.labelled = place, names, ignored, labelled
+        self.source = place
         self._stamps = np.full((len(names), 2), -1, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.names)
-
-    @property
-    def source(self) -> Path:
-        """What messages name: the folder or the archive that was given."""
-        return self.place
 
     @abstractmethod
     def open(self, i: int) -> BinaryIO:
@@ -197,15 +194,12 @@ class Streamed:
     counted: tuple[NDArray[np.int64], Hashes, NDArray[np.int64]] | None = None
     flat: bool = False
 
+    dtype: ClassVar = np.dtype(np.uint8)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the whole array."""
         return (len(self.places), math.prod(self.sides)) if self.flat else (len(self.places), *self.sides)
-
-    @property
-    def dtype(self) -> np.dtype[np.uint8]:
-        """That of pixels."""
-        return np.dtype(np.uint8)
 
     @property
     def ndim(self) -> int:

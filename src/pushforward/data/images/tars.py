@@ -222,14 +222,11 @@ class TarStore(ImageStore):
             raise DataError(f"There are no images in {place / next(iter(shards))}: expected members such as 000000001.png.")
         super().__init__(place, images, sum(index.ignored for index in shards.values()), labelled=all(labels))
         self.shards, self.class_names, self.hashes = tuple(shards), names, hashes
+        self.source = place / self.shards[0] if len(shards) == 1 else place
         self._labels = labels
         self._shard = np.repeat(np.arange(len(shards), dtype=np.int32), [len(index.names) for index in shards.values()])
         self._offsets = np.concatenate([np.array(index.offsets, dtype=np.int64) for index in shards.values()])
         self._sizes = np.concatenate([np.array(index.sizes, dtype=np.int64) for index in shards.values()])
-
-    @property
-    def source(self) -> Path:
-        return self.place / self.shards[0] if len(self.shards) == 1 else self.place
 
     def open(self, i: int) -> BinaryIO:
         size = int(self._sizes[i])

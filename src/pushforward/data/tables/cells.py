@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -187,12 +188,6 @@ class CellRows(Sequence[list[str]]):
         return tuple(texts[place] for place in np.flatnonzero(counts)), numbers[codes]
 
 
-class _Numbers(dict[str, int]):
-    def __missing__(self, text: str) -> int:
-        number = self[text] = len(self)
-        return number
-
-
 class Collector:
     """Rows as they are read: those of the width that is most frequent at first by column, others as they are.
 
@@ -208,7 +203,7 @@ class Collector:
         self.widths, self.lines = Counter[int](), array("q")
         self.others: list[tuple[int, list[str]]] = []
         self.last: list[str] = []
-        self._columns: list[tuple[_Numbers, array[int]]] = []
+        self._columns: list[tuple[dict[str, int], array[int]]] = []
         self._waiting: list[list[str]] = []
 
     def add(self, row: list[str], line: int) -> None:
@@ -228,7 +223,7 @@ class Collector:
         if self.width is None:
             self.width = self.usual
         if not self._columns:
-            self._columns = [(_Numbers(), array("i")) for _ in range(self.width)]
+            self._columns = [(defaultdict(itertools.count().__next__), array("i")) for _ in range(self.width)]
         if any(len(row) != self.width for row in rows):
             start = len(self.lines) - len(rows)
             odd = [(start + place, row) for place, row in enumerate(rows) if len(row) != self.width]

@@ -17,7 +17,7 @@ from pushforward.table_column import Column
 
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 _COMMA = re.compile(r"-?(?:\d+|\d*,\d+)$")
-_LIKE = re.compile(r"[-+]?[.,]?\d[\d.,'eE+\s-]*$")
+_LIKE = re.compile(r"[-+]?[.,]?\d[\d.,'eE+\s-]*$")  # any other text is no number, without a closer look
 _WHOLE = re.compile(r"-?\d+$")
 _CODE = re.compile(r"(?:-?0\d|\+)[\d.,]*$")
 # What may stand between thousands, with the decimal points that may stand beside it; the last two are blanks as well.
@@ -32,11 +32,6 @@ def is_number(text: str, point: str = ".") -> bool:
     if not pattern.match(text) or is_code(text) or (_WHOLE.match(text) and not is_whole(text)):
         return False
     return math.isfinite(float(text.replace(point, ".")))
-
-
-def like_number(text: str) -> bool:
-    """Whether a text has the characters of a number alone; any other is none, without a closer look."""
-    return bool(_LIKE.match(text))
 
 
 def is_code(text: str) -> bool:
@@ -65,11 +60,6 @@ def point_of(texts: Sequence[str], group: str = "") -> str:
     if group in (",", "."):
         return _GROUPS[group]
     return max(".", ",", key=lambda point: sum(is_number(text, point) for text in texts))
-
-
-def numbers(texts: Sequence[str], point: str = ".") -> NDArray[np.float64]:
-    """The values of numbers, (n,)."""
-    return np.array([float(text.replace(point, ".")) for text in texts], dtype=np.float64) + 0.0
 
 
 def form_of(texts: Iterable[str], point: str = ".") -> Format:
@@ -195,7 +185,7 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
         return Finding(name, "category", "every cell is missing; samples leave it empty")
     if len(texts) == 2 and tuple(sorted(text.lower() for text in texts)) in TWO:
         return Finding(name, "boolean", "two values that mean no and yes", names=ordered(texts))
-    if not any(map(like_number, texts)):
+    if not any(map(_LIKE.match, texts)):
         return _of_dates(name, texts) or _of_texts(column, places, [False] * len(texts), lines, faults)
     group = group_of(texts)
     plain = [text.replace(group, "") for text in texts] if group else texts
@@ -242,7 +232,7 @@ def _of_numbers(column: RawColumn, texts: Sequence[str], signs: Format, n: int) 
     if signs.group:
         return Finding(name, "whole", "whole numbers", replace(signs, decimals=0))
     if n == len(column.codes) == different > FEW:
-        steps = np.diff(numbers(texts)[column.codes])
+        steps = np.diff(np.array(texts, dtype=np.float64)[column.codes])
         if (steps == 1).all() or (steps == -1).all():
             return Finding(name, "drop", "an identifier: whole numbers that count up from row to row")
         if (steps > 0).all() or (steps < 0).all() or _NAMED_ID.search(name):
