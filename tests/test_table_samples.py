@@ -13,7 +13,6 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
 from pushforward.data import TableSpace, load
-from pushforward.data.readers.reader import TableReading
 from pushforward.data.tables.columns import Format, Number
 from pushforward.data.tables.constraints import Constraint, holds
 from pushforward.draws import ExampleDraws
@@ -280,6 +279,6 @@ def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys)
 
 
 def test_a_table_of_columns_is_one_of_text(tmp_path):
-    data = mixed_table(90, table=TableReading(drop=("since",)))
+    data = mixed_table(90, drop=("since",))
     assert data.space.names == tuple(mixed_columns(2))[:-1]
     assert data.table.sentences == []

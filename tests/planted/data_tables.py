@@ -48,6 +48,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if share > most + ", "if share >= most + ", "table_reading"),
         ('line.strip().replace("\\t", " ")', "line.strip()[1:]", "table_reading"),
         ('if any("\\n" in cell', 'if not any("\\n" in cell', "table_reading"),
+        ("== len(names) else numbered", "== len(names) else names", "gaps"),
+        ('if dates and wanted.kind == "date":', "if False:", "gaps"),
     ],
     "data/tables/encoding.py": [
         ("np.log(np.maximum(shares, LEAST_SHARE))", "0 * shares", "table_denoiser"),
@@ -73,10 +75,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('name in ("Categorical", "Enum")', 'name in ("Enum",)', "polars"),
         ("source.clone()", "pl.Series(source.name, source.to_list(), dtype=source.dtype)", "polars"),
         ("drawn.cast(source.dtype)", "drawn.cast(source.dtype, strict=False)", "polars"),
-    ],
-    "data/tables/imputation_io.py": [
-        ("== len(names) else numbered", "== len(names) else names", "gaps"),
-        ('if dates and field.kind == "date":', "if False:", "gaps"),
     ],
     "data/tables/inference.py": [
         ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).all()", "table_kinds"),

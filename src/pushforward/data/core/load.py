@@ -13,7 +13,7 @@ from warnings import warn
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import readers
 from pushforward.data.core.dataset import Dataset, given_columns
-from pushforward.data.readers.reader import Reading, TableReading
+from pushforward.data.readers.reader import Reading
 from pushforward.data.tables.frames import is_frame
 from pushforward.data.tables.schema import read_schema
 from pushforward.data.tables.table_dataset import frame_dataset
@@ -169,7 +169,7 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
         "stream": reading.stream,
         "copies": reading.copies,
         "workers": reading.workers if reading.stream and reading.workers != WORKERS else None,
-        **reading.table.stated,
+        **reading.of_tables,
     }
     stated = {name: value for name, value in origin.items() if value is not None}
     rule = {} if data.apart is None else {"copies": "apart" if data.apart else "together"}
@@ -191,14 +191,6 @@ def _reading(options: LoadOptions) -> Reading:
     if copies not in (None, "together", "apart"):
         raise UsageError(f'`copies={copies!r}` is neither "together" nor "apart".')
     constraints, schema = options.get("constraints") or (), options.get("schema")
-    table = TableReading(
-        words["columns"] or (),
-        words["drop"] or (),
-        words["missing"],
-        read_schema(schema) if schema is not None else {},
-        (constraints,) if isinstance(constraints, str) else tuple(constraints),
-        options.get("table"),
-    )
     return Reading(
         target=target,
         header=options.get("header"),
@@ -211,7 +203,12 @@ def _reading(options: LoadOptions) -> Reading:
         workers=workers,
         progress=options.get("progress"),
         copies=copies,
-        table=table,
+        columns=words["columns"] or (),
+        drop=words["drop"] or (),
+        missing=words["missing"],
+        schema=read_schema(schema) if schema is not None else {},
+        constraints=(constraints,) if isinstance(constraints, str) else tuple(constraints),
+        table=options.get("table"),
     )
 
 

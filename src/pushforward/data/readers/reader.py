@@ -20,33 +20,6 @@ from pushforward.registries import READERS
 
 
 @dataclass(frozen=True)
-class TableReading:
-    """The options of tables.
-
-    Args:
-        columns: the columns to keep; the names of all columns where the file has none.
-        drop: columns to leave out.
-        missing: texts that mean that there is no value; None for `pushforward.data.tables.cells.MISSING`.
-        schema: the content of a schema file, see `pushforward.data.tables.schema`; empty for none.
-        constraints: conditions that every row meets, as `pushforward.data.tables.constraints.Constraint` takes them.
-        table: whether the data is read as a table of columns of their own kinds; False: as vectors; None: where it must be.
-    """
-
-    columns: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
-    missing: tuple[str, ...] | None = None
-    schema: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    constraints: tuple[str, ...] = ()
-    table: bool | None = None
-
-    @property
-    def stated(self) -> dict[str, Any]:
-        """The options that were given, as plain values."""
-        values = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
-        return {name: value for name, value in values.items() if value not in (None, {}) and (value != [] or name == "missing")}
-
-
-@dataclass(frozen=True)
 class Reading:
     """How data is to be read. Each source and each reader of files refuses options that do not apply to it.
 
@@ -64,7 +37,12 @@ class Reading:
         progress: called with the number of images that were read, and that of all.
         copies: "together" or "apart": whether equal rows of a table are on one side of the split, or each is split by itself;
             None decides from the rows (`pushforward.data.core.hashes.draws_repeat`).
-        table: the options of tables alone.
+        columns: the columns of a table to keep; the names of all columns where the file has none.
+        drop: columns to leave out.
+        missing: texts that mean that there is no value; None for `pushforward.data.tables.cells.MISSING`.
+        schema: the content of a schema file, see `pushforward.data.tables.schema`; empty for none.
+        constraints: conditions that every row meets, as `pushforward.data.tables.constraints.Constraint` takes them.
+        table: whether the data is read as a table of columns of their own kinds; False: as vectors; None: where it must be.
     """
 
     target: str | None = None
@@ -78,7 +56,19 @@ class Reading:
     workers: int = 0
     progress: Callable[[int, int], None] | None = None
     copies: str | None = None
-    table: TableReading = TableReading()
+    columns: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    missing: tuple[str, ...] | None = None
+    schema: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    constraints: tuple[str, ...] = ()
+    table: bool | None = None
+
+    @property
+    def of_tables(self) -> dict[str, Any]:
+        """The options of tables alone that were given, as plain values."""
+        given = {name: getattr(self, name) for name in ("columns", "drop", "missing", "schema", "constraints", "table")}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+        return {name: value for name, value in plain.items() if value not in (None, {}) and (value != [] or name == "missing")}
 
     def apart(self, hashes: Hashes, numbers: Sequence[NDArray[np.float64]] | None) -> bool:
         """Whether equal rows are split apart; see `draws_repeat`."""
@@ -102,7 +92,7 @@ class Reading:
         Raises:
             UsageError: where one was given.
         """
-        stated = {"target": self.target, "header": self.header, "copies": self.copies, **self.table.stated}
+        stated = {"target": self.target, "header": self.header, "copies": self.copies, **self.of_tables}
         for name, value in stated.items():
             if value is not None:
                 raise UsageError(f"`{name}` is for .csv files and other tables, and {text} is none: leave it out.")

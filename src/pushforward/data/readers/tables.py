@@ -27,7 +27,7 @@ def _read(path: Path, reading: Reading) -> Dataset:
     if reading.stream or reading.size:
         raise UsageError(f"`stream` and `resize` are for images, and {path} is a table: leave them out.")
     table, faults = _opened(path, reading)
-    given_table, options = reading.table.table, reading.table.stated
+    given_table, options = reading.table, reading.of_tables
     vectors = not given_table if given_table is not None or reading.given else None
     if vectors is None:
         vectors = path.suffix.lower() == ".csv" and not options and are_vectors(table, reading.target)
@@ -48,14 +48,14 @@ def _examples(path: Path, reading: Reading) -> Examples:
     table, faults = _opened(path, reading)
     faults.refuse(str(path))
     split, schema = vectors_of(path, table, reading)
-    return split, schema.classes, schema.columns if table.header is not False or reading.table.columns else ()
+    return split, schema.classes, schema.columns if table.header is not False or reading.columns else ()
 
 
 def _opened(path: Path, reading: Reading) -> tuple[RawTable, Faults]:
     if path.suffix.lower() == ".parquet":
         return frame_table(parquet_frame(path)), Faults()
     cells = _cells(path)
-    return _table(path, cells, reading.header, reading.table.columns, reading.target), cells.faults
+    return _table(path, cells, reading.header, reading.columns, reading.target), cells.faults
 
 
 def _cells(path: Path) -> Cells:

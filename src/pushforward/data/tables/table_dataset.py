@@ -37,10 +37,10 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
         UsageError: For options that name columns which the table does not have.
         DataError: With all that is wrong with the table.
     """
-    faults, options, schema = faults or Faults(), reading.table, reading.table.schema
-    missing = ("", *(schema.get("missing", MISSING) if options.missing is None else options.missing))
+    faults, schema = faults or Faults(), reading.schema
+    missing = ("", *(schema.get("missing", MISSING) if reading.missing is None else reading.missing))
     target = reading.target if reading.target is not None else str(schema.get("target") or "")
-    constraints = tuple(map(Constraint, options.constraints or schema.get("constraints", ())))
+    constraints = tuple(map(Constraint, reading.constraints or schema.get("constraints", ())))
     entries: Mapping[str, Any] = schema.get("columns", {})
     columns = _chosen(where, table, reading, [*entries, *([target] if target else [])])
     findings = [_finding(column, entries.get(column.name), missing, table, faults) for column in columns]
@@ -94,7 +94,7 @@ def frame_dataset(frame: Any, reading: Reading) -> Dataset:
         DataError: With all that is wrong with the table.
     """
     reading.refuse_stream("a data frame")
-    if reading.size or reading.header is not None or reading.given or reading.table.table is False:
+    if reading.size or reading.header is not None or reading.given or reading.table is False:
         raise UsageError("`resize`, `header`, `given` and `table=False` do not apply to a data frame: leave them out.")
     faults, table = Faults(), frame_table(frame)
     check_names(table.names, faults)
@@ -130,8 +130,8 @@ def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int]
 
 def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str]) -> list[RawColumn]:
     """The columns that the options leave, in the table's order; ``named`` are others that must be there."""
-    keep, drop, known = set(reading.table.columns), set(reading.table.drop), set(table.names)
-    for name in (*reading.table.columns, *reading.table.drop, *named):
+    keep, drop, known = set(reading.columns), set(reading.drop), set(table.names)
+    for name in (*reading.columns, *reading.drop, *named):
         if name not in known:
             hint = did_you_mean(name, table.names)
             raise UsageError(f'{where} has no column "{name}", which an option names.{hint} Columns: {", ".join(table.names)}.')
