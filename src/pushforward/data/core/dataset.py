@@ -115,7 +115,6 @@ class Split:
         return tensors or None
 
     def take(self, index: Any) -> Split:
-        """The examples of an index (slice, integer or boolean array), in its order."""
         labels = None if self.labels is None else self.labels[index]
         given = {name: values[index] for name, values in self.given.items()}
         values = None if self.table_values is None else self.table_values[index]
@@ -132,7 +131,6 @@ class Split:
         return content_hashes(self.x) if self.source_hashes is None else self.source_hashes
 
     def without_labels(self) -> Split:
-        """The same examples without labels."""
         return Split(self.x, None, self.source_hashes, self.given, self.table_values)
 
 
@@ -228,7 +226,6 @@ class Dataset:
         }
 
     def without_labels(self) -> Dataset:
-        """The same examples without labels, in a space without classes."""
         return dataclasses.replace(
             self,
             space=self.space.without_labels(),
@@ -469,7 +466,6 @@ class Seen:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def joined_by(self, name: str, other: Seen) -> Seen:
-        """The same model, which now builds on another one as well."""
         hashes = [self.inherited, other.inherited] + ([] if other.own is None else [other.own[~among(other.own, other.shared)]])
         return replace(
             self,

@@ -64,7 +64,6 @@ class Batch:
         return self.fields[name]
 
     def take(self, index: Any) -> Batch:
-        """The examples of a slice or index tensor, with their conditions and fields."""
         condition = self.condition and {name: value[index] for name, value in self.condition.items()}
         return Batch(self.x[index], condition, {name: value[index] for name, value in self.fields.items()})
 

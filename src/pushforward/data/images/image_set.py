@@ -116,7 +116,6 @@ class _Images:
         self.counts = np.zeros((4, 256), dtype=np.int64)
 
     def add(self, image: NDArray[np.uint8]) -> None:
-        """Take the next image, uint8 (H, W, C)."""
         self.sides, self.channels = (image.shape[0], image.shape[1]), max(self.channels, image.shape[2])
         if self.stream is None:
             self.stream = 3 * image[:, :, 0].nbytes * len(self.store) > STREAM_BYTES

@@ -110,7 +110,6 @@ class ImageStore(ABC):
         return read.pixels
 
     def read_all(self, size: tuple[int, int] | None = None) -> Iterator[ImageFile]:
-        """Every image in order, decoded by several threads."""
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for start in range(0, len(self), BLOCK):
                 yield from pool.map(lambda i: self.read(i, size), range(start, min(start + BLOCK, len(self))))
@@ -198,22 +197,18 @@ class Streamed:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the whole array."""
         return (len(self.places), math.prod(self.sides)) if self.flat else (len(self.places), *self.sides)
 
     @property
     def ndim(self) -> int:
-        """2 or 4."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """How many numbers."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the whole would take in memory."""
         return self.size
 
     def __len__(self) -> int:

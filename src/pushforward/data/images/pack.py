@@ -118,7 +118,6 @@ class _Writer:
         self.progress, self.total, self.done = progress, len(data.train) + len(data.held_out), 0
 
     def write(self, split: Split, name: str) -> list[dict[str, Any]]:
-        """Write a split, and describe its tars."""
         shards = []
         for number, start in enumerate(range(0, len(split), self.per_tar)):
             file = self.folder / f"{name}-{number:06}{TAR}"

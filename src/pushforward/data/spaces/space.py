@@ -206,7 +206,6 @@ class Space(ABC):
 
     @property
     def label(self) -> Label | None:
-        """The classes of examples; None without labels."""
         label = self.conditions.get("label")
         return label if isinstance(label, Label) else None
 
@@ -234,11 +233,9 @@ class Space(ABC):
         return self.label.index(label)
 
     def with_conditions(self, conditions: Mapping[str, ConditionKind] | None = None) -> Self:
-        """This space with other conditions, or without any."""
         return dataclasses.replace(self, conditions=conditions or {})  # type: ignore[type-var]
 
     def without_labels(self) -> Self:
-        """This space without its classes."""
         return self.with_conditions({name: kind for name, kind in self.conditions.items() if name != "label"})
 
 

@@ -73,7 +73,6 @@ class TableSpace(ScaledSpace):
 
     @classmethod
     def of(cls, fields: Sequence[Column], target: str = "", **names: Any) -> Self:
-        """The space of columns."""
         mean = [share for field in fields for share in ((0.0,) * field.scores + field.shares)]
         std = [scale for field in fields for scale in (1.0,) * field.scores + (INDICATOR_SCALE,) * len(field.shares)]
         return cls((len(mean),), tuple(mean), tuple(std), fields=tuple(fields), target=target, **names)
@@ -102,7 +101,6 @@ class TableSpace(ScaledSpace):
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
-        """A name for each coordinate."""
         return tuple(name for field in self.fields for name in field.coordinates)
 
     @cached_property
@@ -194,7 +192,6 @@ class TableSpace(ScaledSpace):
         return np.column_stack([field.decode(examples[:, start:stop]) for field, start, stop in ends])
 
     def cells(self, x: Tensor | NDArray[Any]) -> list[list[str]]:
-        """Rows as the file writes them."""
         values, texts = self.values(x), self.layout.missing or ("",) * len(self.fields)
         columns = [field.cells(values[:, place], texts[place]) for place, field in enumerate(self.fields)]
         return [list(row) for row in zip(*columns, strict=True)]

@@ -30,7 +30,6 @@ class Faults:
     sentences: list[str] = field(default_factory=list)
 
     def add(self, sentence: str) -> None:
-        """Note a fault, in one or more whole sentences."""
         self.sentences.append(sentence)
 
     def refuse(self, name: str) -> None:
@@ -75,14 +74,12 @@ class RawColumn:
 
     @classmethod
     def of(cls, name: str, cells: Iterable[str]) -> RawColumn:
-        """The column of cells."""
         places: dict[str, int] = {}
         codes = np.fromiter((places.setdefault(cell, len(places)) for cell in cells), dtype=np.int32)
         return cls(name, tuple(places), codes)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
-        """How many cells hold each text."""
         return np.bincount(self.codes, minlength=len(self.texts))
 
     def present(self, missing: Iterable[str]) -> list[int]:
@@ -148,7 +145,6 @@ class RawTable:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns' names."""
         return tuple(column.name for column in self.columns)
 
 
@@ -207,7 +203,6 @@ class Collector:
         self._waiting: list[list[str]] = []
 
     def add(self, row: list[str], line: int) -> None:
-        """Add a row, which ends on a line."""
         self._waiting.append(row)
         self.lines.append(line)
         if len(self._waiting) == AT_ONCE:
@@ -234,11 +229,9 @@ class Collector:
 
     @property
     def usual(self) -> int:
-        """The most frequent number of cells in a row; 0 without rows."""
         return self.widths.most_common(1)[0][0] if self.widths else 0
 
     def rows(self) -> tuple[CellRows, Sequence[int]]:
-        """The rows of the width, and the line on which each ends."""
         texts = tuple(tuple(numbers) for numbers, _ in self._columns)
         codes = tuple(np.frombuffer(codes, dtype=np.int32) for _, codes in self._columns)
         others = {place for place, _ in self.others}

@@ -210,7 +210,6 @@ class Format:
             )
 
     def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values that cells can hold."""
         if self.pattern:
             return np.round(values / self._unit) * self._unit
         if self.digits is not None:
@@ -223,7 +222,6 @@ class Format:
         return bool((np.isfinite(values) & (values >= low) & (values <= high)).all())
 
     def cell(self, value: float) -> str:
-        """A value as text."""
         if self.levels:
             return self.levels[int(value)]
         if self.pattern:
@@ -239,7 +237,6 @@ class Format:
         return f"{sign}{whole}{point and self.point}{fraction}"
 
     def value(self, cell: str) -> float:
-        """The value of a text; NaN for one that is none."""
         try:
             if self.levels:
                 return float(self.levels.index(cell))

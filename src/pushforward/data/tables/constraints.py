@@ -60,13 +60,11 @@ class Constraint:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that it compares."""
         tree, quoted = self._parsed
         return tuple(dict.fromkeys(quoted.get(node.id, node.id) for node in ast.walk(tree) if isinstance(node, ast.Name)))
 
     @cached_property
     def quoted(self) -> str | None:
-        """The text that it compares a column with; None where it compares with none."""
         return next((node.value for node in ast.walk(self._parsed[0]) if _is_text(node)), None)  # type: ignore[attr-defined]
 
     @property

@@ -153,7 +153,6 @@ class Finding:
         return self.kind in NUMERIC
 
     def values(self, column: RawColumn, missing: Sequence[str]) -> NDArray[np.float64]:
-        """The values of a column's cells, NaN where they are missing or unknown."""
         texts, places = np.full(len(column.texts), np.nan), column.present(missing)
         if self.numeric:
             texts[places] = [self.form.value(column.texts[place]) for place in places]

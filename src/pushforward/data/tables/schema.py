@@ -80,7 +80,6 @@ class TableFacts:
 
     @classmethod
     def of(cls, table: RawTable, columns: Sequence[RawColumn], findings: Sequence[Finding], missing: Sequence[str]) -> TableFacts:
-        """The facts of a table, some of whose columns were chosen."""
         examples, shares = [], []
         for column in columns:
             present = column.present(missing)
@@ -120,7 +119,6 @@ class TableFacts:
 
     @property
     def layout(self) -> dict[str, Any]:
-        """Separator and texts of missing values, in words."""
         return {"separator": SEPARATOR_NAMES.get(self.separator, self.separator) or None, "missing_texts": list(self.texts)}
 
 
