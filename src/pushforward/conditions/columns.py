@@ -92,22 +92,10 @@ class Columns(ConditionKind):
         at = first + (within * (end - first)).long().minimum(end - first - 1).clamp(min=0)
         return table[at.clamp(max=len(table) - 1)]
 
-    def check(self, values: Tensor, n: int) -> None:
-        if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
-            raise UsageError(
-                f"Got values of shape {tuple(values.shape)} and {values.dtype} for {', '.join(self.columns)}; "
-                f"expected float32 of shape ({n}, {len(self.columns)})."
-            )
-
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         return [
             {name: float(str(v)) for name, v in zip(self.columns, example, strict=True)} for example in values.float().numpy()
         ]
-
-    def blank(self, n: int, device: Any) -> Tensor:
-        import torch
-
-        return torch.zeros(n, *self.shape, device=device)
 
     def _tidy(self, columns: Sequence[str], examples: Sequence[Sequence[float]]) -> None:
         object.__setattr__(self, "columns", tuple(str(name) for name in columns))
@@ -219,12 +207,6 @@ class Known(ConditionKind):
 
     def describe(self) -> str:
         return "any of them can be given"
-
-    def check(self, values: Tensor, n: int) -> None:
-        if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
-            raise UsageError(
-                f"Got known columns of shape {tuple(values.shape)}; expected floats of shape ({n}, {self.shape[0]})."
-            )
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         return [{} for _ in range(len(values))]

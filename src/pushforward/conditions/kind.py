@@ -75,17 +75,21 @@ class ConditionKind(ABC):
     def describe(self) -> str:
         """What it is in a few words, such as "10 classes"."""
 
-    @abstractmethod
     def check(self, values: Tensor, n: int) -> None:
         """Refuse values that a network cannot take.
 
         Raises:
-            UsageError: For another shape than (n, *shape), or another type.
+            UsageError: For another shape than (n, *shape), or another type than floats.
         """
+        if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
+            got, names = f"shape {tuple(values.shape)} and {values.dtype}", ", ".join(self.entries) or type(self).__name__
+            raise UsageError(f"Got values of {got} for {names}; expected floats of shape {(n, *self.shape)}.")
 
-    @abstractmethod
     def blank(self, n: int, device: Any) -> Tensor:
         """Values (n, *shape) that stand where there are none; a mask hides them."""
+        import torch
+
+        return torch.zeros(n, *self.shape, device=device)
 
     @classmethod
     def measure(

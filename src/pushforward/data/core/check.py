@@ -183,8 +183,7 @@ def _in_several_classes(data: Dataset) -> int:
 
 def _range(x: NDArray[Any]) -> list[float]:
     if hasattr(x, "level_counts"):  # images that stay on disk
-        used = np.flatnonzero(x.level_counts().sum(0))
-        return [float(used[0]) / 255, float(used[-1]) / 255]
+        x = np.flatnonzero(x.level_counts().sum(0)).astype(np.uint8)
     scale = 255 if x.dtype == np.uint8 else 1
     return [float(x.min()) / scale, float(x.max()) / scale]
 

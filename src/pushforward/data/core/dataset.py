@@ -69,9 +69,8 @@ class Split:
                 f"Labels of type {self.labels.dtype} and shape {self.labels.shape}: expected int64, one for each of "
                 f"{len(self.x)} examples, as labels.astype(np.int64) makes them."
             )
-        for name, values in self.given.items():
-            if len(values) != len(self.x):
-                raise DataError(f"The condition {name} has {len(values)} values for {len(self.x)} examples: expected as many.")
+        if any(len(values) != len(self.x) for values in self.given.values()):
+            raise DataError(f"A condition has more or fewer values than the {len(self.x)} examples.")
 
     def __len__(self) -> int:
         return len(self.x)

@@ -52,15 +52,10 @@ def array_header(file: IO[bytes]) -> ArrayHeader:
 def _parsed(version: tuple[int, int], content: bytes) -> ArrayHeader:
     """Parse a header with numpy, once for each distinct header and by one thread at a time.
 
-    numpy calls ``ast.literal_eval``, in which CPython 3.11 counts depth for all threads together: where a garbage collection
-    lets another thread in, both fail with "AST constructor recursion depth mismatch" (python/cpython issue 106905). Code beyond
-    this module can cause it as well, so that a header is parsed a second time.
+    numpy calls ``ast.literal_eval``, in which CPython 3.11 counts depth for all threads together (python/cpython issue 106905).
     """
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    try:
-        return read(io.BytesIO(content))
-    except SystemError:
-        return read(io.BytesIO(content))
+    return read(io.BytesIO(content))
 
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
@@ -120,10 +115,8 @@ def decoded(open_file: Callable[[], BinaryIO], file: str, size: tuple[int, int] 
     try:
         with open_file() as handle:
             read.pixels = _decode(handle, size, read)
-    except UnusableError as error:
-        read.reason = str(error)
     except Exception as error:  # whatever a hostile file makes its decoder raise, it is this file that is left out
-        read.reason = f"damaged: {type(error).__name__} {error}"
+        read.reason = str(error) if isinstance(error, UnusableError) else f"damaged: {type(error).__name__} {error}"
     return read
 
 

@@ -10,7 +10,6 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.core.hashes import mix
 from pushforward.data.core.named_set import Derived, Source
-from pushforward.data.readers.reader import Reading
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
 from pushforward.errors import DataError
@@ -18,10 +17,6 @@ from pushforward.errors import DataError
 CHANNELS = 3
 TRAIN_EXAMPLES, HELD_OUT_EXAMPLES = 128_000, 26_000
 _KEY = 0x57AC_3ED
-
-
-def _derive(base: Dataset, derived: Derived, reading: Reading) -> Dataset:
-    return stack(derived.name, base, counts=derived.counts, limit=reading.limit, seed=reading.seed)
 
 
 def _stack_of(base: Source) -> Derived:
@@ -32,7 +27,7 @@ def _stack_of(base: Source) -> Derived:
         counts=(TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
         needs_download=base.needs_download,
         base=base.name,
-        derive=_derive,
+        derive=lambda base, own, reading: stack(own.name, base, counts=own.counts, limit=reading.limit, seed=reading.seed),
         whole=True,
     )
 

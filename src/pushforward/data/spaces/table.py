@@ -57,10 +57,8 @@ class TableSpace(ScaledSpace):
             raise DataError(f"{len(self.fields)} columns do not make {self.shape[0]} coordinates.")
         if self.target and self.target not in self.names:
             raise DataError(f'The target "{self.target}" is no column of the table.')
-        if len(self.layout.missing) not in (0, len(self.fields)):
-            raise DataError(f"{len(self.layout.missing)} texts of missing values do not fit {len(self.fields)} columns.")
-        if len(self.layout.types) not in (0, len(self.fields)):
-            raise DataError(f"{len(self.layout.types)} types of a frame do not fit {len(self.fields)} columns.")
+        if not {len(self.layout.missing), len(self.layout.types)} <= {0, len(self.fields)}:
+            raise DataError(f"The layout's missing texts and types do not fit {len(self.fields)} columns.")
         check_constraints(self.constraints, {field.name: field for field in self.fields})
 
     @classmethod

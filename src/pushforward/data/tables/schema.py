@@ -108,11 +108,11 @@ class TableFacts:
         Args:
             fields: The columns as they were measured on the training rows.
         """
-        measured = {field.name: field for field in fields}
+        content = {field.name: _content(field) for field in fields}
         parts = zip(self.findings, self.examples, self.missing, strict=True)
         return [
             {"name": finding.name, "kind": "left out" if finding.kind == "drop" else finding.kind}
-            | _content(measured.get(finding.name))
+            | content.get(finding.name, {})
             | {"missing": round(missing, 6), "examples": list(examples), "why": finding.why}
             for finding, examples, missing in parts
         ]
@@ -122,9 +122,7 @@ class TableFacts:
         return {"separator": SEPARATOR_NAMES.get(self.separator, self.separator) or None, "missing_texts": list(self.texts)}
 
 
-def _content(field: Column | None) -> dict[str, Any]:
-    if field is None:
-        return {}
+def _content(field: Column) -> dict[str, Any]:
     names = tuple(map(field.form.cell, field.atoms)) if isinstance(field, Number) else field.levels
     shares = field.shares[1:] if isinstance(field, Number) else field.shares
     known = dict(zip(names, np.round(shares, 4).tolist(), strict=False))
@@ -166,7 +164,17 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
     if not isinstance(content.get("target"), str | None):
         raise DataError('The schema: "target" is the name of a column, or null.')
     for name, entry in content.get("columns", {}).items():
-        _check_entry(f'The schema, column "{name}"', entry)
+        where = f'The schema, column "{name}"'
+        if not isinstance(entry, Mapping) or entry.get("kind") not in KINDS:
+            raise DataError(f'{where}: expected {{"kind": KIND, ...}}, where the kind is one of {", ".join(KINDS)}.')
+        _refuse_unknown(where, entry, _ENTRY)
+        names = entry.get("names", [])
+        if not _texts(names) or len(set(names)) < len(names):
+            raise DataError(f'{where}: "names" is a list of different texts.')
+        try:
+            Format(**{name: entry[name] for name in _FORM if name in entry})
+        except (DataError, TypeError) as error:
+            raise DataError(f"{where}: {error}") from error
     return dict(content)
 
 
@@ -174,19 +182,6 @@ def _refuse_unknown(where: str, content: Mapping[str, Any], known: Sequence[str]
     for key in content:
         if key not in known:
             raise DataError(f'{where}: unknown entry "{key}".{did_you_mean(key, known)} Known: {", ".join(known)}.')
-
-
-def _check_entry(where: str, entry: Any) -> None:
-    if not isinstance(entry, Mapping) or entry.get("kind") not in KINDS:
-        raise DataError(f'{where}: expected {{"kind": KIND, ...}}, where the kind is one of {", ".join(KINDS)}.')
-    _refuse_unknown(where, entry, _ENTRY)
-    names, form = entry.get("names", []), {name: entry[name] for name in _FORM if name in entry}
-    if not _texts(names) or len(set(names)) < len(names):
-        raise DataError(f'{where}: "names" is a list of different texts.')
-    try:
-        Format(**form)
-    except (DataError, TypeError) as error:
-        raise DataError(f"{where}: {error}") from error
 
 
 def _texts(value: Any) -> bool:
