@@ -164,7 +164,7 @@ def test_every_network_receives_numbers_and_their_null(name):
         for b in range(a):
             assert (y[a] - y[b]).abs().max() > 1e-6, "null, values and columns differ"
     torch.testing.assert_close(network(x, t, {"label": label}).reshape(4, -1)[0], y[0])
-    with pytest.raises(UsageError, match="float32 of shape"):
+    with pytest.raises(UsageError, match="floats of shape"):
         network(x, t, {"label": label, "given": given[:, :1]})
 
 
