@@ -68,7 +68,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("index_copy(1, self.order, parts)", "index_copy(1, self.indicators, parts)", "table_models"),
     ],
     "data/tables/frames.py": [
-        (' or kind.endswith("category:Enum")', "", "polars"),
         ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
         ("index=source.index, dtype=source.dtype)", "index=source.index)", "gaps"),
         ("if math.isinf(value):", "if False:", "table_reading"),
@@ -102,6 +101,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if odd:", "if False:", "table_reading"),
     ],
     "data/tables/table_dataset.py": [
+        (' or kind.endswith("category:Enum")', "", "polars"),
         ('str(schema.get("target") or "")', 'str(schema.get("target", ""))', "table_schema"),
         ("if broken:", "if False:", "table_samples"),
         ("bool(np.isnan(column).any()) for column", "False for column", "table_reading"),

@@ -77,11 +77,6 @@ class Columns(ConditionKind):
         return values
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
-        """Whole training examples.
-
-        Raises:
-            UsageError: Where there are none.
-        """
         import torch
 
         if not self.examples:
@@ -198,11 +193,6 @@ class Known(ConditionKind):
         return torch.zeros(n, *self.shape, dtype=torch.float64, device=device)
 
     def embedding(self, width: int) -> nn.Module:
-        """None: a denoiser of tables puts the known columns into its network's input.
-
-        Raises:
-            UsageError: Always.
-        """
         raise UsageError("Known columns are for denoisers of tables: train flow, ddpm or edm.")
 
     def describe(self) -> str:

@@ -82,7 +82,14 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
     out, against, schema = options.get("out"), options.get("against"), options.get("write_schema")
     if out is not None and Path(out).exists():
         raise UsageError(f"{os.fspath(out)} is there already. Choose another `out`, or remove it yourself.")
-    known = None if against is None else read_hashes(Path(against))
+    known = None
+    if against is not None:
+        try:
+            content = json.loads(plain_path(Path(against)).read_bytes())
+            known = {"fingerprint": content["fingerprint"], "files": dict(content["files"])}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            expected = "expected what `pushforward data check` wrote as its `out`"
+            raise DataError(f"{os.fspath(against)} holds no files of a data set ({error}): {expected}.") from error
     loading: Any = {name: value for name, value in options.items() if name not in ("out", "against", "write_schema")}
     try:
         data = read(name_or_path, loading)
@@ -174,7 +181,6 @@ def _of_data(data: Dataset) -> dict[str, Any]:
 
 
 def _in_several_classes(data: Dataset) -> int:
-    """How many images are in several classes."""
     splits = (data.train, data.held_out)
     labels = np.concatenate([split.labels for split in splits if split.labels is not None])
     pairs = np.unique(np.stack([np.concatenate([split.hashes for split in splits]), labels.view(np.uint64)]), axis=1)
@@ -215,18 +221,3 @@ def _described(path: Path) -> dict[str, Any]:
             return {"bytes": os.fstat(file.fileno()).st_size, "sha256": digest}
     except (OSError, UnusableError):
         return {"bytes": None, "sha256": None}
-
-
-def read_hashes(path: Path) -> dict[str, Any]:
-    """What `pushforward.data.check` wrote down of a source: fingerprint, and files by name.
-
-    Raises:
-        DataError: a file that is not there or not of this kind.
-    """
-    try:
-        content = json.loads(plain_path(path).read_bytes())
-        return {"fingerprint": content["fingerprint"], "files": dict(content["files"])}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"{path} holds no files of a data set ({error}): expected what `pushforward data check` wrote as its `out`."
-        ) from error

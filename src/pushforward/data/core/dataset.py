@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.arguments import whole
 from pushforward.conditions.columns import Columns, Numbers
 from pushforward.conditions.kind import ConditionKind, registry
 from pushforward.conditions.label import Label
@@ -349,11 +350,8 @@ def build(
     if not len(train) or not len(held_out):
         raise DataError(f"{len(train)} training and {len(held_out)} held-out examples: both splits need at least one.")
     train, removed = (train, 0) if schema.apart else _without_copies(train, held_out, scaled)
-    if limit is not None:
-        if limit < 1:
-            raise UsageError(f"`limit={limit}` leaves nothing to train on: give at least 1.")
-        if limit < len(train):
-            train = train.take(np.sort(permutation(len(train), _LIMIT_KEY, seed)[:limit]))
+    if limit is not None and whole("limit", limit, 1) < len(train):
+        train = train.take(np.sort(permutation(len(train), _LIMIT_KEY, seed)[:limit]))
     if schema.fit is not None:
         table = schema.fit(train.x)
         rows = [Split(table.encoded(split.x), source_hashes=split.hashes, table_values=split.x) for split in (train, held_out)]
@@ -491,13 +489,13 @@ def shared_examples(data: Dataset) -> tuple[str, ...]:
     """
     held_out, labels = data.held_out.hashes, data.held_out.labels
     shared = among(held_out, np.sort(data.train.hashes))
-    whole: list[int] = []
+    most: list[int] = []
     if labels is not None:
         copied, every = (np.bincount(part, minlength=len(data.space.classes)) for part in (labels[shared], labels))
-        whole = np.flatnonzero(2 * copied > every).tolist()
-    if 100 * shared.sum() <= len(held_out) and not whole:
+        most = np.flatnonzero(2 * copied > every).tolist()
+    if 100 * shared.sum() <= len(held_out) and not most:
         return ()
-    classes = f", among them most of class {', '.join(data.space.classes[label] for label in whole)}" if whole else ""
+    classes = f", among them most of class {', '.join(data.space.classes[label] for label in most)}" if most else ""
     return (
         f"{int(shared.sum()):,} of the {len(held_out):,} held-out examples of {data.name} are training examples as well"
         f"{classes}: the copies of an example that occurs more than {ATOM} times are on both sides. On these "

@@ -21,7 +21,6 @@ from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.registries import SETS
 
 WORKERS = 1  # threads that decode ahead, by default: a second one takes more from a training on two cores than it gives
-MOST_WORKERS = 64
 
 
 def names() -> list[str]:
@@ -151,7 +150,7 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     text, known = os.fspath(name_or_path), SETS
     reading = _reading(options)
     check_there(text)
-    data = known[text].dataset(reading, known) if text in known else readers.read(Path(text).expanduser(), reading)
+    data = known[text].dataset(reading) if text in known else readers.read(Path(text).expanduser(), reading)
     labelled = options.get("labelled")
     if labelled and not data.space.classes:
         raise UsageError(f"{text} has no labels: leave `labelled` out, or name a column of a .csv: `target=COLUMN`.")
@@ -185,9 +184,7 @@ def _reading(options: LoadOptions) -> Reading:
     given = tuple(filter(None, words["given"] or ()))
     if target is not None and any(column.partition(":")[0] == target for column in given):
         raise UsageError(f'`target` and `given` both name "{target}": a column is the label, or a number that is given.')
-    workers = whole("workers", options.get("workers", WORKERS))
-    if not 0 <= workers <= MOST_WORKERS:
-        raise UsageError(f"`workers={workers}` is not a number of threads: expected 0 to {MOST_WORKERS}.")
+    workers = whole("workers", options.get("workers", WORKERS), 0)
     if copies not in (None, "together", "apart"):
         raise UsageError(f'`copies={copies!r}` is neither "together" nor "apart".')
     constraints, schema = options.get("constraints") or (), options.get("schema")

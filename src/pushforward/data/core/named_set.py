@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,12 +83,11 @@ class Named(ABC):
     package: str = ""
     extra: str = ""
 
-    def dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset:
+    def dataset(self, reading: Reading) -> Dataset:
         """Read the data and split it.
 
         Args:
             reading: how.
-            others: all named data sets.
 
         Raises:
             UsageError: an option that does not apply.
@@ -98,10 +97,10 @@ class Named(ABC):
         reading.refuse_stream(self.name)
         if reading.size and len(self.shape) == 1:
             raise UsageError(f"`resize` is for images, but {self.name} holds vectors: leave it out.")
-        return self._dataset(reading, others)
+        return self._dataset(reading)
 
     @abstractmethod
-    def _dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset: ...
+    def _dataset(self, reading: Reading) -> Dataset: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +117,7 @@ class Source(Named):
     held_out: int | None = None
     truth: Truth | None = None
 
-    def _dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset:
+    def _dataset(self, reading: Reading) -> Dataset:
         splits = self.read(reading.download)
         train, held_out = splits if isinstance(splits, tuple) else (splits, None)
         for split in (train, held_out):
@@ -145,11 +144,9 @@ class Derived(Named):
     derive: Callable[[Dataset, Derived, Reading], Dataset]
     whole: bool = False
 
-    def _dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset:
+    def _dataset(self, reading: Reading) -> Dataset:
         limit, seed = (None, 0) if self.whole else (reading.limit, reading.seed)
-        if self.base not in others:
-            raise UsageError(f"{self.name} is made of {self.base}, which is not there.")
-        base = others[self.base].dataset(Reading(size=reading.size, limit=limit, seed=seed, download=reading.download), others)
+        base = SETS.find(self.base).dataset(Reading(size=reading.size, limit=limit, seed=seed, download=reading.download))
         return self.derive(base, self, reading)
 
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pushforward.arguments import one_of
+from pushforward.arguments import one_of, whole
 from pushforward.data.core.dataset import Dataset
 from pushforward.data.core.hashes import bits, mix, permutation
 from pushforward.data.images.image_store import Streamed
@@ -95,11 +95,9 @@ class Sampler:
         augment: Iterable[str] = (),
         conditions: Iterable[str] | None = None,
     ) -> None:
-        self.dataset, self.batch_size = dataset, int(batch)
+        self.dataset, self.batch_size = dataset, whole("batch", batch, 1)
         self.seed, self.augment = int(seed), tuple(augment)
         self.conditions = tuple(dataset.train.values if conditions is None else conditions)
-        if self.batch_size < 1:
-            raise UsageError(f"A batch of {batch} examples is empty: give at least 1.")
         for name in self.augment:
             one_of("augmentation", name, AUGMENTATIONS)
         if unsuited := [name for name in self.augment if name not in dataset.space.augmentations]:
@@ -149,7 +147,7 @@ class Sampler:
         Returns:
             The examples in model units.
         """
-        epochs, numbers = self.positions(*positions_of(number, self.batch_size, index))
+        epochs, numbers = self._places(number, index)
         values, conditions = self._store(device)
         chosen = torch.from_numpy(numbers).to("cpu" if isinstance(values, Prefetch) else values.device)
         x = values.batch(number, index) if isinstance(values, Prefetch) else values.index_select(0, chosen)
@@ -162,8 +160,8 @@ class Sampler:
         u = x if self._converted else self._model_units(x)
         return Batch(self._dequantised(u, epochs, numbers) if "dequantise" in self.augment else u, condition)
 
-    def _numbers(self, number: int, index: slice | None) -> NDArray[np.int64]:
-        return self.positions(*positions_of(number, self.batch_size, index))[1]
+    def _places(self, number: int, index: slice | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self.positions(*positions_of(number, self.batch_size, index))
 
     def _store(self, device: str | torch.device) -> tuple[Tensor | Prefetch, dict[str, Tensor] | None]:
         """The whole split, converted and on the device where it is small, as stored and on the CPU where it is not.
@@ -175,7 +173,7 @@ class Sampler:
         if key not in self._stores:
             conditions = split.condition(self.conditions, device=key)
             if isinstance(self._stored, Streamed):
-                self._stores[key] = Prefetch(self._stored, self._numbers), conditions
+                self._stores[key] = Prefetch(self._stored, lambda *part: self._places(*part)[1]), conditions
             else:
                 values = torch.from_numpy(np.ascontiguousarray(self._stored)).to(key)
                 self._stores[key] = (self._model_units(values) if self._converted else values, conditions)
@@ -200,7 +198,6 @@ class Sampler:
         return x.flatten(2).gather(2, places).view(x.shape)
 
     def _dequantised(self, u: Tensor, epochs: NDArray[np.int64], index: NDArray[np.int64]) -> Tensor:
-        """Each value moved by a uniform number of at most half a level, keyed by its place as well."""
         words = mix(_LEVEL, self.seed, epochs[:, None], index[:, None], np.arange(u[0].numel()))
         uniform = torch.from_numpy(((words >> np.uint64(40)).astype(np.float32) + 0.5) / 2**24 - 0.5)
         std = torch.from_numpy(self.dataset.space.scale).to(u).view(self.dataset.space.shape)

@@ -63,8 +63,6 @@ ARRAYS = ".npy"  # the ending of images as plain arrays, which archives may hold
 MAX_PIXELS = 64_000_000
 # Decoders that are tried for any ending; some of the others start programs (EPS).
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-_ROTATED = frozenset(range(2, 9))
-_ORIENTATION = 0x0112
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -154,7 +152,7 @@ def _decode(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> 
         # the bits of a colour PNG, which the decoder cuts to 8 without a word
         if start[:8] == _PNG and start[24:] == b"\x10" and not opened.mode.startswith("I"):
             notes.append("16-bit to 8-bit")
-        turned = opened.getexif().get(_ORIENTATION) in _ROTATED
+        turned = opened.getexif().get(0x0112) in range(2, 9)  # the tag of orientation
         opened.load()
         if turned:
             notes.append("rotated as its EXIF says")
@@ -163,7 +161,6 @@ def _decode(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> 
 
 
 def _scaled(pixels: NDArray[np.uint8], size: tuple[int, int] | None, read: ImageFile, image: Image | None) -> NDArray[np.uint8]:
-    """Pixels of the size that is wanted; where it may change, the hash of what they were is noted."""
     from PIL import Image as Images
 
     if size is None:
@@ -188,7 +185,6 @@ def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> N
 
 
 def _plain(image: Image, notes: list[str]) -> Image:
-    """An image in 8-bit gray, RGB or RGBA; the conversion is noted."""
     from PIL import Image as Images
 
     if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
@@ -217,7 +213,6 @@ def fit(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _pixels(image: Image) -> NDArray[np.uint8]:
-    """uint8 (H, W, C) with as few channels as lose nothing."""
     pixels = np.asarray(image)
     return _fewest(pixels[:, :, None] if pixels.ndim == 2 else pixels)
 

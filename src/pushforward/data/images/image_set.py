@@ -21,7 +21,6 @@ from pushforward.errors import DataError
 MAX_BYTES = 16 * 2**30
 STREAM_BYTES = 4 * 2**30  # pixels, in bytes, from which on images stay on disk
 MAX_SKIPPED = 0.1
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
                 )
             images.add(read.pixels)
     if len(skipped) > MAX_SKIPPED * len(store):
-        lines = "".join(f"\n  {file}: {reason}" for file, reason in skipped[:_SHOWN])
+        lines = "".join(f"\n  {file}: {reason}" for file, reason in skipped[:5])
         raise DataError(
             f"{len(skipped)} of {len(store)} image files in {store.source} cannot be used, more than {MAX_SKIPPED:.0%}, such as:"
             f"{lines}\nFix or remove them; `pushforward data check` lists them all.",
@@ -130,7 +129,6 @@ class _Images:
             )
 
     def _note(self) -> None:
-        """Reduce images to their hashes, and to how often each level occurs in them."""
         if self.images:
             self.hashes.append(example_hashes(stacked(self.images)))
             self.counts += level_counts(stacked(self.images, 4))  # gray becomes equal colours

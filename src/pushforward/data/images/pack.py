@@ -70,11 +70,9 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
         CheckpointError: if the disk refuses.
     """
     refuse_unknown(options, PackOptions, "data.pack")
-    encoding, per_tar = options.get("encoding", ENCODINGS[0]), whole("per_tar", options.get("per_tar", 10_000))
+    encoding, per_tar = options.get("encoding", ENCODINGS[0]), whole("per_tar", options.get("per_tar", 10_000), 1)
     if encoding not in ENCODINGS:
         raise unknown("encoding", encoding, ENCODINGS)
-    if per_tar < 1:
-        raise UsageError(f"`per_tar={per_tar}` leaves tars empty: give at least 1.")
     folder = Path(out).expanduser()
     if folder.exists() or not folder.name:
         raise UsageError(f"{folder} is there already. Choose another `out`, or remove it yourself.")

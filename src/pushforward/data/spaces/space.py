@@ -369,26 +369,10 @@ class ScaledSpace(Space):
         return -sum(math.log(s) for s in self.std) * (self.size // self.shape[self.axis])
 
     def to_model(self, x: Tensor) -> Tensor:
-        """Data to model units, u = (x - mean) / std.
-
-        Args:
-            x: data units, float (n, *shape), any device.
-
-        Returns:
-            Model units, same shape, dtype and device.
-        """
         mean, std = self._scale(x)
         return (x - mean) / std
 
     def to_data(self, u: Tensor) -> Tensor:
-        """Model to data units, x = mean + std u, clamped to ``low`` and ``high`` where there are such.
-
-        Args:
-            u: model units, float (n, *shape), any device.
-
-        Returns:
-            Data units, same shape, dtype and device.
-        """
         mean, std = self._scale(u)
         x = mean + std * u
         if self.low is None or self.high is None:
@@ -399,14 +383,6 @@ class ScaledSpace(Space):
         return x.clamp(low, high)
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
-        """Data units as files hold them.
-
-        Args:
-            x: data units, (n, *shape).
-
-        Returns:
-            (n, *shape), by default: levels as uint8, others as float32.
-        """
         import torch
 
         values = x.detach().to("cpu", torch.float32).numpy() if isinstance(x, torch.Tensor) else np.asarray(x, dtype=np.float32)

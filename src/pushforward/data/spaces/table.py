@@ -77,15 +77,6 @@ class TableSpace(ScaledSpace):
 
     @classmethod
     def measured(cls, x: NDArray[Any], **names: Any) -> Self:
-        """The space of columns that are measured already; see `of`.
-
-        Args:
-            x: Values, float64 (n, columns).
-            names: ``fields``, and further arguments.
-
-        Raises:
-            DataError: Without fields.
-        """
         if "fields" not in names:
             raise DataError("float64 numbers (n, d) are values of a table: expected vectors, as x.astype(np.float32) makes them.")
         return cls.of(**names)

@@ -81,12 +81,11 @@ class Cells:
     faults: Faults = field(default_factory=Faults)
 
 
-def cells_of(content: bytes, separator: str | None = None) -> Cells:
+def cells_of(content: bytes) -> Cells:
     """Split the content of a file into cells.
 
     Args:
         content: The whole file.
-        separator: Between cells; None to find out which one splits the lines alike.
 
     Returns:
         The cells; what is wrong with them is in ``faults``.
@@ -103,7 +102,7 @@ def cells_of(content: bytes, separator: str | None = None) -> Cells:
     if max(map(re.split("[\r\n]", text, maxsplit=1)[0].count, SEPARATORS)) >= MOST_COLUMNS:
         faults.add(f"the first line has more than {MOST_COLUMNS:,} cells. Save such a table as .npy, which is read as vectors.")
         return Cells(CellRows(), (), faults=faults)
-    separator = separator or _separator("\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT]))
+    separator = _separator("\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT]))
     del text  # it is read again part by part
     split = _split(content, encoding, separator, faults)
     usual, ends = split.rows()
@@ -246,7 +245,7 @@ class GappyFile:
         Args:
             path: The file.
             names: The names of the model's columns, by which a line of names is known; those of the file's where it has none.
-            layout: Of the file that the model was trained on, whose separator is tried first.
+            layout: Of the file that the model was trained on.
 
         Raises:
             DataError: For a file that is no table, or whose columns are unknown.
@@ -255,10 +254,7 @@ class GappyFile:
             content = plain_path(path).read_bytes()
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-        cells = cells_of(content, layout.separator)
-        first = cells.rows[0] if cells.rows else []
-        if not set(names) & set(first) and (len(first) != len(names) or cells.faults.sentences):
-            cells = cells_of(content)
+        cells = cells_of(content)
         cells.faults.refuse(str(path))
         if not cells.rows:
             raise DataError(f"{path} is empty.")

@@ -55,11 +55,6 @@ def frame_table(frame: Any) -> RawTable:
     return RawTable(tuple(columns), range(1, len(frame) + 1), types=types)
 
 
-def is_ordered(kind: str) -> bool:
-    """Whether a column's type has ordered levels: an ordered category of pandas, or an Enum of polars."""
-    return kind.startswith("ordered ") or kind.endswith("category:Enum")
-
-
 def _type_of(series: Any) -> tuple[str, list[Any]]:
     """The type of a column as a layout holds it, and the levels of a category.
 
@@ -82,7 +77,6 @@ def _missing(value: Any) -> bool:
 
 
 def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
-    """The text of a value; floats of a ``whole`` column lose their point, and dates of one of ``days`` their time."""
     if _missing(value):
         return ""
     if isinstance(value, (bool, np.bool_)):
@@ -120,7 +114,6 @@ def frame_of(fields: Sequence[Column], values: NDArray[np.float64], layout: Layo
 
 
 def _objects(field: Column, values: NDArray[np.float64]) -> tuple[list[Any], str]:
-    """Values as objects of Python, None where missing, and their type in pandas."""
     absent = np.isnan(values)
     texts = [None if gone else cell for cell, gone in zip(field.cells(values), absent, strict=True)]
     if isinstance(field, Number) and field.kind == "date" and "%d" in field.form.pattern.replace("%-", "%"):
@@ -139,7 +132,6 @@ def _objects(field: Column, values: NDArray[np.float64]) -> tuple[list[Any], str
 
 
 def _pandas_series(pd: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]) -> Any:
-    """A pandas series of samples, in the type ``kind`` of the training frame where that can hold them."""
     objects, own = _objects(field, values)
     series = pd.Series(objects, dtype=own or None)
     try:
@@ -158,7 +150,6 @@ def _pandas_series(pd: Any, field: Column, values: NDArray[np.float64], kind: st
 
 
 def _polars_series(pl: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]) -> Any:
-    """A polars series of samples, in the type ``kind`` of the training frame where that can hold them, else as text."""
     objects, own = _objects(field, values)
     cells = [None if np.isnan(value) else cell for value, cell in zip(values, field.cells(values), strict=True)]
     texts = pl.Series(field.name, cells, dtype=pl.String)

@@ -222,7 +222,6 @@ def _of_dates(name: str, texts: Sequence[str]) -> Finding | None:
 
 
 def _of_numbers(column: RawColumn, texts: Sequence[str], signs: Format, n: int) -> Finding:
-    """A column of numbers, from texts without what separates thousands."""
     name, different = column.name, len(texts)
     if not all(map(is_whole, texts)):
         form = replace(form_of(texts, signs.point), group=signs.group)

@@ -17,7 +17,7 @@ from pushforward.data.tables.cells import MISSING, Faults, RawColumn, RawTable, 
 from pushforward.data.tables.columns import Category
 from pushforward.data.tables.constraints import Constraint, check_constraints, holds
 from pushforward.data.tables.csv_dialect import Layout
-from pushforward.data.tables.frames import frame_table, is_ordered
+from pushforward.data.tables.frames import frame_table
 from pushforward.data.tables.inference import Finding, of_levels
 from pushforward.data.tables.schema import TableFacts, decide
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
@@ -43,7 +43,12 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     constraints = tuple(map(Constraint, reading.constraints or schema.get("constraints", ())))
     entries: Mapping[str, Any] = schema.get("columns", {})
     columns = _chosen(where, table, reading, [*entries, *([target] if target else [])])
-    findings = [_finding(column, entries.get(column.name), missing, table, faults) for column in columns]
+    findings = []
+    for column in columns:
+        entry, (kind, levels) = entries.get(column.name), table.types.get(column.name, ("", ()))
+        ordered = kind.startswith("ordered ") or kind.endswith("category:Enum")
+        stated = of_levels(column, levels or column.texts, missing, ordered) if "category:" in kind and not entry else None
+        findings.append(stated or decide(column, entry, missing, table.lines, faults))
     fields = [finding for finding in findings if finding.kind != "drop"]
     faults.refuse(where)
     if not fields:
@@ -139,12 +144,6 @@ def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str])
     if not left:
         raise UsageError(f"{where}: `columns` and `drop` leave no column of {', '.join(table.names)}.")
     return left
-
-
-def _finding(column: RawColumn, entry: Any, missing: Sequence[str], table: RawTable, faults: Faults) -> Finding:
-    kind, levels = table.types.get(column.name, ("", ()))
-    stated = of_levels(column, levels or column.texts, missing, is_ordered(kind)) if "category:" in kind and not entry else None
-    return stated or decide(column, entry, missing, table.lines, faults)
 
 
 def _check_constraints(
