@@ -187,8 +187,7 @@ def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> 
         arrays |= {"given": np.column_stack([*map(_array, given.values())]), "given_names": np.array(list(given))}
     if held_out_given:
         arrays["given_test"] = np.column_stack([_array(held_out_given[name]) for name in given])
-    classes, columns = (tuple(options.get(name, ())) for name in ("classes", "columns"))  # type: ignore[call-overload]
-    train, held_out, schema = splits_of(arrays, "", classes, columns)
+    train, held_out, schema = splits_of(arrays, "", tuple(options.get("classes", ())), tuple(options.get("columns", ())))
     return build(options.get("name", "arrays"), train, held_out, schema=schema, limit=options.get("limit"))
 
 
@@ -216,7 +215,9 @@ def splits_of(
     for name in ("label", "given"):
         if (f"{name}_test" in arrays) != (name in arrays and len(parts) > 1):
             raise DataError(f"{place}held-out {name}s belong to {name}s of held-out examples: give both or neither.")
-    labels, given, kinds = [None, None], [{}, {}], {}
+    labels: Any = [None, None]
+    given: Any = [{}, {}]
+    kinds = {}
     if "label" in arrays:
         numbers, classes = label_numbers([arrays[f"label{part}"] for part in parts], sizes, classes, f"{place}label")
         labels = np.split(numbers, sizes[:1])

@@ -355,7 +355,7 @@ def build(
     if schema.fit is not None:
         table = schema.fit(train.x)
         rows = [Split(table.encoded(split.x), source_hashes=split.hashes, table_values=split.x) for split in (train, held_out)]
-        return Dataset(name, table, *rows, removed=removed, **extra)
+        return Dataset(name, table, rows[0], rows[1], removed=removed, **extra)
     if not schema.classes:
         train, held_out = train.without_labels(), held_out.without_labels()
     values = [train.given[name] for name in schema.kinds]

@@ -98,8 +98,8 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
     if store.labelled:
         named = [store.label(place) for place in places]
         classes = store.classes(set(named))
-        number = {name: i for i, name in enumerate(classes)}
-        labels = np.array([number[name] for name in named], dtype=np.int64)
+        places_of = {name: i for i, name in enumerate(classes)}
+        labels = np.array([places_of[name] for name in named], dtype=np.int64)
     names = tuple(store.names[place] for place in places)
     return Folder(images.finish(places), labels, classes, tuple(skipped), tuple(converted), store.ignored, hashes, places, names)
 

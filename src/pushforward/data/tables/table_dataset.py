@@ -67,9 +67,9 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
             contents += cells if column.name in known else np.uint64(0)
     _check_constraints(where, constraints, fields, rows.T, table.lines)
     texts = tuple(column.missing_text(missing) for column in used)
-    types, levels = zip(*(table.types[column.name] for column in used), strict=True) if table.types else ((), ())
-    layout = Layout(table.separator, table.header is not False, texts, types, levels)
-    header, parts = table.header, {"target": target, "layout": layout, "constraints": constraints}
+    kinds = [table.types[column.name] for column in used if table.types]
+    types, levels = tuple(kind for kind, _ in kinds), tuple(levels for _, levels in kinds)
+    layout, header = Layout(table.separator, table.header is not False, texts, types, levels), table.header
     facts = TableFacts.of(table, columns, findings, missing)
     absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
     numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
@@ -78,7 +78,9 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
 
     def space(values: NDArray[np.float64]) -> TableSpace:
         columns = zip(fields, values.T, absent, strict=True)
-        return TableSpace.of([field.measured(column, empty) for field, column, empty in columns], **parts)
+        return TableSpace.of(
+            [field.measured(column, empty) for field, column, empty in columns], target, layout=layout, constraints=constraints
+        )
 
     return build(
         name,
