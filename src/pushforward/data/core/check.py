@@ -20,8 +20,8 @@ from pushforward.data.images.image_file import UnusableError, opened
 from pushforward.data.images.image_store import content_hashes, image_names
 from pushforward.data.images.tars import packed_in
 from pushforward.data.readers.images import tars_in
+from pushforward.data.readers.reader import is_frame
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.frames import is_frame
 from pushforward.data.tables.schema import schema_of, write_schema
 from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path, replacing

@@ -24,11 +24,12 @@ from pushforward.data.images.image_store import Streamed, content_hashes, select
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.spaces.space import kind_of, measure
 from pushforward.data.tables.cells import some
-from pushforward.data.tables.schema import TableFacts
 from pushforward.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from pushforward.data.tables.schema import TableFacts
 
 
 class Files(NamedTuple):

@@ -13,10 +13,7 @@ from warnings import warn
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import readers
 from pushforward.data.core.dataset import Dataset, given_columns
-from pushforward.data.readers.reader import Reading
-from pushforward.data.tables.frames import is_frame
-from pushforward.data.tables.schema import read_schema
-from pushforward.data.tables.table_dataset import frame_dataset
+from pushforward.data.readers.reader import Reading, is_frame
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.registries import SETS
 
@@ -140,6 +137,8 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     """Read data as `load` does, without warnings."""
     refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])
     if is_frame(name_or_path):
+        from pushforward.data.tables.table_dataset import frame_dataset
+
         return frame_dataset(name_or_path, _reading(options))
     if not isinstance(name_or_path, (str, os.PathLike)):
         kind = type(name_or_path).__name__
@@ -188,6 +187,10 @@ def _reading(options: LoadOptions) -> Reading:
     if copies not in (None, "together", "apart"):
         raise UsageError(f'`copies={copies!r}` is neither "together" nor "apart".')
     constraints, schema = options.get("constraints") or (), options.get("schema")
+    if schema is not None:
+        from pushforward.data.tables.schema import read_schema
+
+        schema = read_schema(schema)
     return Reading(
         target=target,
         header=options.get("header"),
@@ -203,7 +206,7 @@ def _reading(options: LoadOptions) -> Reading:
         columns=words["columns"] or (),
         drop=words["drop"] or (),
         missing=words["missing"],
-        schema=read_schema(schema) if schema is not None else {},
+        schema=schema or {},
         constraints=(constraints,) if isinstance(constraints, str) else tuple(constraints),
         table=options.get("table"),
     )

@@ -173,6 +173,11 @@ def examples_in(path: Path, reading: Reading) -> Examples:
     return Split(np.concatenate([split.x for split in splits]), labels), tuple(data.space.classes), tuple(data.space.columns)
 
 
+def is_frame(value: object) -> bool:
+    """Whether a value is a data frame of pandas or polars."""
+    return type(value).__name__ == "DataFrame" and type(value).__module__.partition(".")[0] in ("pandas", "polars")
+
+
 def described() -> str:
     """The readable formats, in words."""
     *first, last = [ending for ending in READERS if ending != FOLDER]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Self
@@ -306,15 +306,15 @@ class Number(Column):
     ranks: tuple[float, ...]
     closed: bool
     kind: str = "number"
-    form: Format = Format()
+    form: Format = field(default_factory=Format)
     atoms: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
     missing: bool = False
     spans: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for field in ("knots", "ranks", "atoms", "shares", "spans"):
-            object.__setattr__(self, field, tuple(map(float, getattr(self, field))))
+        for name in ("knots", "ranks", "atoms", "shares", "spans"):
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
         expected = 1 + len(self.atoms) + self.missing
         if len(self.knots) != len(self.ranks) or len(self.shares) != (expected if expected > 1 else 0):
             raise DataError(f'"{self.name}": knots, ranks, atoms and shares do not fit one another.')
@@ -330,7 +330,7 @@ class Number(Column):
 
     @classmethod
     def measured(
-        cls, name: str, values: NDArray[np.float64], kind: str = "number", form: Format = Format(), missing: bool = False
+        cls, name: str, values: NDArray[np.float64], kind: str = "number", form: Format | None = None, missing: bool = False
     ) -> Self:
         """The column of training values.
 
@@ -341,7 +341,7 @@ class Number(Column):
             form: How its cells are written.
             missing: Whether values may be missing even where no training value is.
         """
-        absent = np.isnan(values)
+        absent, form = np.isnan(values), form or Format()
         different, counts = np.unique(values[~absent], return_counts=True)
         share = counts / max(1, len(values))
         atomic = (share > ATOM_SHARE) & (share > ATOM_RATIO / max(1, len(different))) & (kind != "ordinal")
@@ -359,11 +359,11 @@ class Number(Column):
         places = np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
         exact = kind in ("whole", "date") and different == form.rounded(different)
         while True:
-            field = cls(name, tuple(different[places]), tuple(ranks[places]), False, *more, tuple(spans[places]))
-            rounded = exact & (field._values(field._scores(different)) != different)
+            column = cls(name, tuple(different[places]), tuple(ranks[places]), False, *more, tuple(spans[places]))
+            rounded = exact & (column._values(column._scores(different)) != different)
             rounded[places] = False
             if not rounded.any():
-                return field
+                return column
             places = np.union1d(places, np.flatnonzero(rounded))
 
     @property

@@ -25,11 +25,6 @@ TRUTHS = {"true": True, "false": False}
 _POLARS = "polars "  # begins the types of a polars frame, as a layout holds them
 
 
-def is_frame(value: object) -> bool:
-    """Whether a value is a data frame of pandas or polars."""
-    return type(value).__name__ == "DataFrame" and type(value).__module__.partition(".")[0] in ("pandas", "polars")
-
-
 def _is_polars(value: object) -> bool:
     return type(value).__module__.partition(".")[0] == "polars"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,16 +81,6 @@ _LOOSE = ("%-d/%-m/%Y", "%-m/%-d/%Y", "%-d.%-m.%Y", "%Y/%-m/%-d", "%Y-%-m-%-d")
 _WORDS = ("%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%Y-%b-%d")
 _TIMES = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f")
 _LOOSE_TIMES = ("%-H:%M", "%-H:%M:%S")
-_PATTERNS = (
-    *_DAYS,
-    *(f"{day}{gap}{time}{zone}" for day in _DAYS for gap in " T" for time in _TIMES for zone in ("", "Z")),
-    *_LOOSE,
-    *(f"{day} {time}" for day in (*_LOOSE, *_DAYS) for time in (*_TIMES, *_LOOSE_TIMES)),
-    *_WORDS,
-    "%Y-%m",
-    *_TIMES,
-    *_LOOSE_TIMES,
-)
 _LIKE_DATE = re.compile(r"(?=.*\d)[\d:T.Z/ ,-]*(?:[A-Za-z]{3,9}[\d:T.Z/ ,-]*)?$")
 _FIRST = 50
 
@@ -103,7 +93,17 @@ def date_patterns(texts: Sequence[str]) -> list[str]:
     """
     if not all(_LIKE_DATE.match(text) for text in texts[:_FIRST]):
         return []
-    fitting = [pattern for pattern in dict.fromkeys(_PATTERNS) if _fits(pattern, texts[:_FIRST])]
+    patterns = (
+        *_DAYS,
+        *(f"{day}{gap}{time}{zone}" for day in _DAYS for gap in " T" for time in _TIMES for zone in ("", "Z")),
+        *_LOOSE,
+        *(f"{day} {time}" for day in (*_LOOSE, *_DAYS) for time in (*_TIMES, *_LOOSE_TIMES)),
+        *_WORDS,
+        "%Y-%m",
+        *_TIMES,
+        *_LOOSE_TIMES,
+    )
+    fitting = [pattern for pattern in dict.fromkeys(patterns) if _fits(pattern, texts[:_FIRST])]
     return [pattern for pattern in fitting if _fits(pattern, texts)]
 
 
@@ -143,7 +143,7 @@ class Finding:
     name: str
     kind: str
     why: str = ""
-    form: Format = Format()
+    form: Format = field(default_factory=Format)
     names: tuple[str, ...] = ()
     rounds: bool = False
 

@@ -22,7 +22,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def _content(field: Column) -> dict[str, Any]:
 
 MOST_NAMED = 10_000  # categories of a column that a schema makes a category
 _WHOLE = ("columns", "target", "missing", "constraints")
-_FORM = tuple(field.name for field in fields(Format) if field.name != "levels")
+_FORM = ("decimals", "pattern", "least", "digits", "point", "group", "plus", "bare")
 _DIGITS = {"decimals", "least", "digits", "bare"}
 _ENTRY = ("kind", "why", "names", *_FORM)
 

@@ -77,10 +77,9 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     del table, columns, used, column
 
     def space(values: NDArray[np.float64]) -> TableSpace:
-        columns = zip(fields, values.T, absent, strict=True)
-        return TableSpace.of(
-            [field.measured(column, empty) for field, column, empty in columns], target, layout=layout, constraints=constraints
-        )
+        named = zip(fields, values.T, absent, strict=True)
+        columns = [field.measured(column, empty) for field, column, empty in named]
+        return TableSpace.of(columns, target, layout=layout, constraints=constraints)
 
     return build(
         name,
