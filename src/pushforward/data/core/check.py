@@ -200,11 +200,8 @@ def _listed(files: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
 
 FORMAT = "pushforward-files-1"
 
-# ``bytes`` and ``sha256`` of each file by its name, None for one that cannot be read
-Files = dict[str, dict[str, Any]]
 
-
-def file_hashes(path: Path) -> Files:
+def file_hashes(path: Path) -> dict[str, dict[str, Any]]:
     """Size and sha256 of each file of a source: the images of a folder, its tars, or the file itself; none of a named set."""
     if not path.exists():
         return {}

@@ -84,15 +84,6 @@ class Named(ABC):
     extra: str = ""
 
     def dataset(self, reading: Reading) -> Dataset:
-        """Read the data and split it.
-
-        Args:
-            reading: how.
-
-        Raises:
-            UsageError: an option that does not apply.
-            DataError: data that cannot be found or read.
-        """
         reading.refuse_table(self.name)
         reading.refuse_stream(self.name)
         if reading.size and len(self.shape) == 1:

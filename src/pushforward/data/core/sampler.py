@@ -50,11 +50,6 @@ class Batch:
         return len(self.x)
 
     def __getitem__(self, name: str) -> Tensor:
-        """A further field by its name, (n, ...).
-
-        Raises:
-            UsageError: For a name that the batch does not hold.
-        """
         if name not in self.fields:
             held = ", ".join(("x", *self.fields))
             raise UsageError(
@@ -276,11 +271,6 @@ class Prefetch:
         self._last: tuple[tuple[int, str], Tensor] | None = None
 
     def batch(self, number: int, part: slice | None) -> Tensor:
-        """The images of a batch, uint8 (n, C, H, W); the next ones are begun.
-
-        Raises:
-            DataError: a file that is gone, or has changed since the data was first read.
-        """
         key = (number, repr(part))
         if self._last is None or self._last[0] != key:  # some methods take a batch several times
             coming = self._coming.pop(key, None)

@@ -119,7 +119,7 @@ def decoded(open_file: Callable[[], BinaryIO], file: str, size: tuple[int, int] 
 
 
 def _formats() -> tuple[str, ...]:
-    """The decoders that may be tried and are installed; the imports register those not there from the start."""
+    # the imports register decoders that are not there from the start
     from PIL import Image, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
     Image.preinit()
@@ -172,7 +172,6 @@ def _scaled(pixels: NDArray[np.uint8], size: tuple[int, int] | None, read: Image
 
 
 def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
-    """An image in numpy's format, uint8 (H, W) or (H, W, C); what its header says is checked before anything is read."""
     end = handle.tell()
     handle.seek(0)
     shape, fortran, dtype = array_header(handle)
@@ -218,7 +217,6 @@ def _pixels(image: Image) -> NDArray[np.uint8]:
 
 
 def _fewest(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A copy without the channels that say nothing: opaque alpha and equal colours."""
     if pixels.shape[2] == 1 or (pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any()):
         return pixels.copy()
     colours = pixels[:, :, :3]

@@ -64,11 +64,6 @@ class ImageStore(ABC):
         """The file that holds an image."""
 
     def stamp(self, i: int) -> tuple[int, int]:
-        """Size in bytes, and time of the last change in nanoseconds, of the file that holds an image.
-
-        Raises:
-            OSError: If it is gone.
-        """
         known = os.stat(self.file(i))
         return known.st_size, known.st_mtime_ns
 
@@ -215,36 +210,23 @@ class Streamed:
         return len(self.places)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
-        """Refused: the whole may not fit into memory."""
         raise DataError("These examples stay on disk, and may not fit into memory: read a part of them, such as x[:1000].")
 
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
-        """Decode the images of a slice, or of an integer or boolean array; one number gives one image.
-
-        Raises:
-            DataError: a file that is gone, or has changed since the data was first read.
-        """
         wanted = np.atleast_1d(np.arange(len(self))[index])
         images = self._spread(wanted) if len(wanted) >= BLOCK else self.decoded(wanted)
         images = images.reshape(len(images), -1) if self.flat else images
         return images[0] if isinstance(index, (int, np.integer)) else images
 
     def decoded(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images of an integer array, uint8 (n, C, H, W), decoded by this thread alone.
-
-        Raises:
-            DataError: a file that is gone, or has changed since the data was first read.
-        """
         return self._stacked(map(self._image, index))
 
     def reshape(self, n: int, *sides: int) -> Streamed:
-        """The same images as rows of numbers, ``x.reshape(len(x), -1)``."""
         if n != len(self) or sides != (-1,):
             raise DataError(f"Streamed examples become rows by x.reshape({len(self)}, -1), got {(n, *sides)}.")
         return replace(self, flat=True)
 
     def only(self, index: Any) -> Streamed:
-        """The images of a slice, or of an integer or boolean array, which stay on disk."""
         return replace(self, places=self.places[index], content=self.content[index])
 
     def level_counts(self) -> NDArray[np.int64]:

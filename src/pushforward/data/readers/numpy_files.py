@@ -26,10 +26,15 @@ from pushforward.data.images.image_file import array_header
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
 from pushforward.errors import DataError, UsageError
 
-MAX_RATIO = 200
-SMALL_BYTES = 64 * 2**20
-_NAMES = {"x": ("x",), "label": ("label", "y"), "x_test": ("x_test",), "label_test": ("label_test", "y_test")}
-_NAMES |= {name: (name,) for name in ("given", "given_test", "given_names")}
+_NAMES = {
+    "x": ("x",),
+    "label": ("label", "y"),
+    "x_test": ("x_test",),
+    "label_test": ("label_test", "y_test"),
+    "given": ("given",),
+    "given_test": ("given_test",),
+    "given_names": ("given_names",),
+}
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
@@ -52,7 +57,7 @@ def _examples(path: Path, reading: Reading) -> Examples:
 
 
 def _members(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
-    """The arrays of a file under the names of this module, sizes checked before anything is unpacked, and others."""
+    # sizes are checked before anything is unpacked
     try:
         if path.suffix.lower() == ".npy":
             with open(path, "rb") as file:
@@ -70,7 +75,7 @@ def _members(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
             for name, spellings in _NAMES.items():
                 for spelling in [s for s in spellings if s in inside][:1]:
                     info = inside[spelling]
-                    if info.file_size > SMALL_BYTES and info.file_size > MAX_RATIO * info.compress_size:
+                    if info.file_size > max(64 * 2**20, 200 * info.compress_size):
                         raise DataError(
                             f"{path}: {info.filename} unpacks to {info.file_size:,} bytes: taken for a decompression bomb. "
                             "If the data is real, use np.savez, not np.savez_compressed."

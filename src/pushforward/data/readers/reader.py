@@ -75,11 +75,6 @@ class Reading:
         return draws_repeat(hashes, numbers) if self.copies is None else self.copies == "apart"
 
     def refuse_stream(self, text: str) -> None:
-        """Refuse ``stream`` for data that is read whole.
-
-        Raises:
-            UsageError: where it was given.
-        """
         if self.stream:
             raise UsageError(
                 f"`stream=True` is for folders of images and for packed ones, and {text} is neither: leave it out, or pack its "
@@ -87,11 +82,6 @@ class Reading:
             )
 
     def refuse_table(self, text: str) -> None:
-        """Refuse the options of tables for data that is none.
-
-        Raises:
-            UsageError: where one was given.
-        """
         stated = {"target": self.target, "header": self.header, "copies": self.copies, **self.of_tables}
         for name, value in stated.items():
             if value is not None:
@@ -180,5 +170,4 @@ def is_frame(value: object) -> bool:
 
 def described() -> str:
     """The readable formats, in words."""
-    *first, last = [ending for ending in READERS if ending != FOLDER]
-    return f"an image folder, {', '.join(first)} or {last}"
+    return f"an image folder or a file that ends in {', '.join(ending for ending in READERS if ending != FOLDER)}"

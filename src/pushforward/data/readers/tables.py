@@ -95,15 +95,6 @@ def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
 
 
 def _table(path: Path, cells: Cells, header: bool | None, columns: Sequence[str], target: str | None = None) -> RawTable:
-    """Names and columns of a file's cells; what is wrong with its lines is noted.
-
-    Args:
-        path: The file.
-        cells: Its cells.
-        header: Whether the first line holds names; None to find out.
-        columns: Names of columns that are known, of all where the file has none.
-        target: The name of a column that is known.
-    """
     faults, first = cells.faults, cells.rows[0] if cells.rows else []
     if not any(first):
         faults.refuse(str(path))

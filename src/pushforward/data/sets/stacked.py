@@ -74,7 +74,6 @@ def stack(
 
 
 def _stacked(base: Dataset, part: int, count: int, channels: int) -> Split:
-    """Examples of which every channel is an image drawn from the training (0) or held-out (1) split, labelled by their mode."""
     images = (base.train, base.held_out)[part]
     assert images.labels is not None
     x = np.empty((count, channels, *base.space.shape[1:]), dtype=np.uint8)

@@ -17,7 +17,6 @@ from pushforward.data.core.dataset import Split
 from pushforward.data.core.named_set import Source, folder
 from pushforward.errors import DataError
 
-Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images and labels
 _FASHION = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -39,7 +38,7 @@ def _read(name: str, kind: str, download: bool) -> tuple[Split, Split]:
     return splits[0], splits[1]
 
 
-def _fetched(kind: str, train: bool, download: bool) -> Arrays:
+def _fetched(kind: str, train: bool, download: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     from torchvision import datasets
 
     with contextlib.redirect_stdout(sys.stderr):
@@ -47,8 +46,7 @@ def _fetched(kind: str, train: bool, download: bool) -> Arrays:
     return np.asarray(data.data), np.asarray(data.targets, dtype=np.int64)
 
 
-def _stored(raw: Path, train: bool) -> Arrays | None:
-    """Images and labels of the four files of MNIST and its like; None where they are not all there."""
+def _stored(raw: Path, train: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
     images, labels, *others = (
         raw / f"{split}-{what}-ubyte"
         for split in ("train", "t10k")[:: 1 if train else -1]

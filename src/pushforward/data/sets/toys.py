@@ -81,7 +81,6 @@ def _blurred(curves: Sequence[Callable[[Floats], Floats]], ends: tuple[float, fl
 
 
 def _in_blocks(log_pdf: Callable[[Floats], Floats], width: int) -> Callable[[Floats], Floats]:
-    """The same function, called with so few examples at a time that ``width`` numbers for each fit in memory."""
     block = max(1, BLOCK_ELEMENTS // width)
 
     def blockwise(x: Floats) -> Floats:

@@ -220,11 +220,6 @@ class Space(ABC):
         return () if self.label is None else self.label.frequencies
 
     def label_index(self, label: str | int) -> int:
-        """The number of a class, see `Label.index`.
-
-        Raises:
-            UsageError: no such class, or no labels at all.
-        """
         if self.label is None:
             raise UsageError(
                 f'There is no label "{label}": there were no labels in training. Leave it out; of a table a flow, ddpm or edm '
@@ -239,12 +234,10 @@ class Space(ABC):
         return self.with_conditions({name: kind for name, kind in self.conditions.items() if name != "label"})
 
 
-_OWN = ("image:ImageSpace", "table:TableSpace", "vector:VectorSpace")
-
-
 def kinds() -> tuple[type[Space], ...]:
     """Every kind of data, in the order in which `accepts` is called."""
-    return (*(at(f"data.spaces.{home}") for home in _OWN), *spec.plugins(Space))
+    own = (at(f"data.spaces.{home}") for home in ("image:ImageSpace", "table:TableSpace", "vector:VectorSpace"))
+    return (*own, *spec.plugins(Space))
 
 
 def kind_of(x: NDArray[Any]) -> type[Space]:
@@ -362,10 +355,6 @@ class ScaledSpace(Space):
 
     @property
     def log_det(self) -> float:
-        """Logarithm of |det d(model units) / d(data units)| of a whole sample: minus the sum of log std.
-
-        ``log p(x) = log p(u) + log_det`` for densities in data and in model units.
-        """
         return -sum(math.log(s) for s in self.std) * (self.size // self.shape[self.axis])
 
     def to_model(self, x: Tensor) -> Tensor:

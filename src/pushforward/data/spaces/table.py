@@ -197,7 +197,6 @@ class TableSpace(ScaledSpace):
         return self.met(self.values(x)) if self.constraints else None
 
     def met(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which rows of values (n, columns) meet all constraints, (n,)."""
         fields = {field.name: field for field in self.fields}
         named = dict(zip(self.names, values.T, strict=True))
         return np.all([holds(constraint, fields, named) for constraint in self.constraints], axis=0)

@@ -33,14 +33,6 @@ class Faults:
         self.sentences.append(sentence)
 
     def refuse(self, name: str) -> None:
-        """Refuse the table where anything was noted.
-
-        Args:
-            name: What the message calls the table.
-
-        Raises:
-            DataError: With every sentence.
-        """
         if self.sentences:
             raise DataError(f"{name}: " + "\n  ".join(self.sentences))
 
@@ -55,7 +47,6 @@ def some(items: Iterable[object], most: int = 5) -> str:
 # Cells that mean that there is no value, unless others are named.
 MISSING = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "null", "NULL", "None")
 _PLAIN = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
-_LONGEST = 16  # A number of more characters may not fit into a float64 and is hashed as text.
 
 
 @dataclass(frozen=True)
@@ -101,7 +92,8 @@ class RawColumn:
         one.
         """
         hashes = np.empty(len(self.texts), dtype=np.uint64)
-        plain = np.array([len(text) <= _LONGEST and _PLAIN.fullmatch(text) is not None for text in self.texts], dtype=bool)
+        # a number of more than 16 characters may not fit into a float64 and is hashed as text
+        plain = np.array([len(text) <= 16 and _PLAIN.fullmatch(text) is not None for text in self.texts], dtype=bool)
         values = np.array([float(self.texts[place]) for place in np.flatnonzero(plain)], dtype=np.float64) + 0.0  # -0 becomes 0
         others = [_digest("" if text in MISSING else text) for text, number in zip(self.texts, plain, strict=True) if not number]
         name = _digest(self.name)
@@ -109,7 +101,6 @@ class RawColumn:
         return hashes[self.codes]
 
     def numbered(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The values of all cells, from those of the texts."""
         return values[self.codes] if len(self.texts) else np.zeros(0)
 
     def where(self, places: Sequence[int], lines: Sequence[int], most: int = 5) -> str:

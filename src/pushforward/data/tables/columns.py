@@ -107,7 +107,6 @@ class Category(Column):
 
 
 def _plain(cell: str) -> str:
-    """A text in lower case, and a whole number without a fraction of zeros."""
     head, point, fraction = cell.lower().partition(".")
     return head if point and not fraction.strip("0") else cell.lower()
 
@@ -268,7 +267,6 @@ class Format:
 
     @property
     def _unit(self) -> float:
-        """Seconds between dates that the pattern tells apart."""
         units = {"%f": 1e-6, "%S": 1.0, "%M": 60.0, "H": 3600.0}
         return next((unit for part, unit in units.items() if part in self.pattern), 86400.0)
 

@@ -183,7 +183,6 @@ def _of_columns(space: TableSpace) -> dict[str, np.ndarray]:
 
 
 def _of_values(space: TableSpace) -> dict[str, np.ndarray]:
-    """The scores and ranks of the values of closed columns; an open one has a single value."""
     numbers = [field for field in space.fields if isinstance(field, Number)]
     ends = [_ends(field) for field in numbers]
     longest = max((len(codes) for _, codes in ends), default=1)
@@ -197,7 +196,6 @@ def _of_values(space: TableSpace) -> dict[str, np.ndarray]:
 
 
 def _ends(field: Number) -> tuple[list[float], list[float]]:
-    """The ends of the scores of each value, and the score that stands for it; of an open column, of one value."""
     if not field.closed or not field.knots:
         return [-FARTHEST, FARTHEST], [0.0]
     knots = np.array(field.knots)

@@ -135,7 +135,6 @@ def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int]
 
 
 def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str]) -> list[RawColumn]:
-    """The columns that the options leave, in the table's order; ``named`` are others that must be there."""
     keep, drop, known = set(reading.columns), set(reading.drop), set(table.names)
     for name in (*reading.columns, *reading.drop, *named):
         if name not in known:
