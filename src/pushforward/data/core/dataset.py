@@ -123,7 +123,6 @@ class Split:
 
     @property
     def on_disk(self) -> bool:
-        """Whether the examples stay on disk, and are read each time that they are asked for."""
         return isinstance(self.x, Streamed)
 
     @cached_property

@@ -157,6 +157,7 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     name = text if text in known else str(Path(text).expanduser().resolve())
     data = given_columns(data, reading.given) if reading.given else data
     origin = {
+        "name_or_path": name,
         "target": reading.target,
         "header": reading.header,
         "limit": reading.limit,
@@ -165,13 +166,11 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
         "given": list(reading.given) or None,
         "seed": reading.seed if reading.limit else None,
         "stream": reading.stream,
-        "copies": reading.copies,
+        "copies": {None: reading.copies, True: "apart", False: "together"}[data.apart],
         "workers": reading.workers if reading.stream and reading.workers != WORKERS else None,
         **reading.of_tables,
     }
-    stated = {name: value for name, value in origin.items() if value is not None}
-    rule = {} if data.apart is None else {"copies": "apart" if data.apart else "together"}
-    data = dataclasses.replace(data, origin={"name_or_path": name, **stated, **rule})
+    data = dataclasses.replace(data, origin={name: value for name, value in origin.items() if value is not None})
     if labelled is None:
         labelled = text not in known or known[text].labelled
     return data if labelled else data.without_labels()

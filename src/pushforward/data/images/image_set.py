@@ -135,7 +135,6 @@ class _Images:
         self.images, self.held = [], 0
 
     def finish(self, places: NDArray[np.int64]) -> Any:
-        """All images, of which the store has these numbers."""
         if not self.stream:
             return stacked(self.images)
         self._note()

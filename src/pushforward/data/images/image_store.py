@@ -68,7 +68,6 @@ class ImageStore(ABC):
         return known.st_size, known.st_mtime_ns
 
     def classes(self, labels: Iterable[str]) -> tuple[str, ...]:
-        """The names of the classes in their order, from those that occur."""
         return tuple(sorted(labels))
 
     def read(self, i: int, size: tuple[int, int] | None = None) -> ImageFile:
