@@ -1,4 +1,4 @@
-"""Conditions that are columns of a table: of training examples, and those that are known of a row."""
+"""Conditions that are columns of a table: continuous attributes of examples, and columns that are known of a row."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 
 EXAMPLES = 1024  # how many training examples a condition holds to draw from
+MOST = 5  # how many values of a column a warning names
+ROUNDING = 1e-4  # the share of its range by which a value of an open column may change without a word
+SAME = 1e-6  # the share of itself by which a value of another column, or a whole number, may change without a word
 
 
 class Columns(ConditionKind):
@@ -97,11 +100,6 @@ class Columns(ConditionKind):
         object.__setattr__(self, "examples", tuple(tuple(float(number) for number in example) for example in examples))
         if not self.columns or any(len(example) != len(self.columns) for example in self.examples):
             raise UsageError(f"Expected examples of {len(self.columns)} numbers, one for each of at least one column.")
-
-
-MOST = 5  # how many values of a column a warning names
-ROUNDING = 1e-4  # the share of its range by which a value of an open column may change without a word
-SAME = 1e-6  # the share of itself by which a value of another column, or a whole number, may change without a word
 
 
 @dataclass(frozen=True)

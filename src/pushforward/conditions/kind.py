@@ -1,4 +1,4 @@
-"""The base of kinds of condition, and the masks that hide conditions from a network."""
+"""The base of kinds of condition, the masks that hide them from a network, and requests of callers."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from pushforward.files import plain_path, replacing
 _GROUPS, _NAMED = 5, 5
 _TOGETHER = "up to 20 equal rows are kept on one side of the split (`copies=apart`: each is split by itself)"
 _APART = "each row is split by itself, as in a survey; one that was written twice cannot be told from it (`copies=together`)"
+FORMAT = "pushforward-files-1"
 
 
 class CheckOptions(LoadOptions, total=False):
@@ -196,9 +197,6 @@ def _range(x: NDArray[Any]) -> list[float]:
 
 def _listed(files: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
     return [{"file": file, "reason": reason} for file, reason in files]
-
-
-FORMAT = "pushforward-files-1"
 
 
 def file_hashes(path: Path) -> dict[str, dict[str, Any]]:

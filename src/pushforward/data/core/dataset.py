@@ -1,4 +1,4 @@
-"""Samples with their space: a training split, a fixed held-out split, and the known facts of their distribution."""
+"""Samples with their space: how they are split, which of them are held out, and what a model has learned from."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pushforward.data.tables.schema import TableFacts
+
+
+_BYTES = 1 << 24  # about how much is hashed at a time, so that examples that stay on disk are read in parts
+_LIMIT_KEY = 0x5EED_0F_5711
+FEW = 20  # training examples of a class below which a model can hardly learn the class
+NAMED = 12
 
 
 class Files(NamedTuple):
@@ -235,9 +241,6 @@ class Dataset:
         )
 
 
-_BYTES = 1 << 24  # about how much is hashed at a time, so that examples that stay on disk are read in parts
-
-
 def fingerprints(space: Space, *splits: Split, coordinates: bool = False) -> tuple[str, str]:
     """sha256 (hex) of the examples, conditions and names of splits, with labels and without them; each example is read once.
 
@@ -280,9 +283,6 @@ def _add(array: Any, *digests: Any) -> None:
         part = np.ascontiguousarray(array[start : start + step].astype(kind, copy=False))
         for digest in digests:
             digest.update(part.data)
-
-
-_LIMIT_KEY = 0x5EED_0F_5711
 
 
 @dataclass(frozen=True)
@@ -431,10 +431,6 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     names = [present[i] for i in remaining]
     space = measure(train.x, {**data.space.conditions, **kinds}, columns=names, integer=integer)
     return dataclasses.replace(data, space=space, train=train, held_out=held_out)
-
-
-FEW = 20  # training examples of a class below which a model can hardly learn the class
-NAMED = 12
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,15 @@
-"""Integers from keys: a pure function in place of a random generator, so that order and augmentation need no state.
+"""Integers from keys, hashes of examples by their content, and the split by them (``docs/decisions/held-out-by-content.md``).
 
 ``mix(a, b, ...)`` folds its words, one after the other, through the finaliser of splitmix64, a bijection of 64-bit
 integers in which each input bit flips about half of the output bits. Equal words give equal integers on every machine
-and under every numpy version, which ``numpy.random.Generator`` does not promise.
+and under every numpy version, which ``numpy.random.Generator`` does not promise. So order and augmentation need no state.
+
+The hash of an example is a sum of hashed 64-bit words, each keyed by its place (Zobrist's scheme), so that whole blocks of
+examples are hashed at once. It depends on the values alone, not on labels, on the example's position or on the machine.
 
 References:
     Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+    Zobrist, "A new hashing method with application for game playing", 1970.
 """
 
 from __future__ import annotations
@@ -20,6 +24,16 @@ from pushforward.errors import DataError
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _MASK = (1 << 64) - 1
+Hashes = NDArray[np.uint64]
+# An example with more copies than this is an atom of the distribution: its copies are split as examples of their own.
+ATOM = 20
+SHARE = 10  # one example in so many is held out
+# Above this share of rows that equal another one, rows without open numbers are split as examples of their own.
+REPEATING = 0.05
+# A column of whole numbers is closed with at most so many values, which occur so often on average among the different rows.
+CLOSED, OCCURS = 128, 5
+_KEY = 0x5EED_0F_5711
+_BYTES = 1 << 18  # about how much is hashed at a time, so that it stays in the processor's cache
 
 
 def mix(*words: ArrayLike) -> NDArray[np.uint64]:
@@ -71,19 +85,6 @@ def bits(x: NDArray[np.uint8], *words: ArrayLike) -> NDArray[np.uint8]:
     # the numbers are multiples of 2^-24: below 0 none is, below 1 all are
     ones = uniform.astype(np.float64).reshape(x.shape) < x.astype(np.float64) * (2**24 / 255)
     return np.where(ones, 255, 0).astype(np.uint8)
-
-
-Hashes = NDArray[np.uint64]
-
-# An example with more copies than this is an atom of the distribution: its copies are split as examples of their own.
-ATOM = 20
-SHARE = 10  # one example in so many is held out
-# Above this share of rows that equal another one, rows without open numbers are split as examples of their own.
-REPEATING = 0.05
-# A column of whole numbers is closed with at most so many values, which occur so often on average among the different rows.
-CLOSED, OCCURS = 128, 5
-_KEY = 0x5EED_0F_5711
-_BYTES = 1 << 18  # about how much is hashed at a time, so that it stays in the processor's cache
 
 
 def example_hashes(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:

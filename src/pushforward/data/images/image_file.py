@@ -25,10 +25,14 @@ if TYPE_CHECKING:
 MAX_BYTES = 10_000  # bytes of a header at most; numpy writes one of plain numbers in 128
 _WIDTHS = {(1, 0): 2, (2, 0): 4}
 _PARSING = Lock()
-
-
 # The shape of an array, whether its first index runs fastest, and the type of its elements.
 ArrayHeader = tuple[tuple[int, ...], bool, np.dtype[Any]]
+ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+ARRAYS = ".npy"  # the ending of images as plain arrays, which archives may hold
+MAX_PIXELS = 64_000_000
+# Decoders that are tried for any ending; some of the others start programs (EPS).
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def array_header(file: IO[bytes]) -> ArrayHeader:
@@ -56,14 +60,6 @@ def _parsed(version: tuple[int, int], content: bytes) -> ArrayHeader:
     """
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(io.BytesIO(content))
-
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
-ARRAYS = ".npy"  # the ending of images as plain arrays, which archives may hold
-MAX_PIXELS = 64_000_000
-# Decoders that are tried for any ending; some of the others start programs (EPS).
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class UnusableError(Exception):

@@ -1,4 +1,4 @@
-"""Images where they lie: a folder of files, or archives, from which any image is read by its number."""
+"""Images where they lie: stores that read any image by its number, and arrays of images that stay on disk."""
 
 from __future__ import annotations
 

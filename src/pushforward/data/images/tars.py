@@ -1,4 +1,4 @@
-"""Uncompressed tars of images: where each image lies in them, and the manifest of those that `pushforward.data.pack` wrote.
+"""Uncompressed tars of images: where each image lies in them, and what `pushforward.data.pack` wrote down of them.
 
 The layout is WebDataset's: the members of an example share a name up to its first dot, and the rest says what each is:
 ``000000001.png`` and ``000000001.cls``. Nothing is written to disk, so names of members are names and no paths.
@@ -26,10 +26,9 @@ from pushforward.errors import DataError
 from pushforward.files import plain_path
 
 FORMAT, MANIFEST, TAR = "pushforward-images-1", "manifest.json", ".tar"
-
-
 MAX_CLASS = 100
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+MAX_MEMBER = 256 * 2**20  # bytes of a member that is read
 
 
 @dataclass
@@ -195,9 +194,6 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {type(error).__name__} {error}. Pack the images again.") from error
-
-
-MAX_MEMBER = 256 * 2**20  # bytes of a member that is read
 
 
 class TarStore(ImageStore):

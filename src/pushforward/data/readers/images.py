@@ -1,4 +1,4 @@
-"""Images in uncompressed tars: those that `pushforward.data.pack` writes, and those of other tools in WebDataset's layout."""
+"""Images: folders of files, whose subfolders are the classes, folders of tars, and single tars."""
 
 from __future__ import annotations
 

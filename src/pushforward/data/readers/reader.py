@@ -1,4 +1,4 @@
-"""The interface of readers of files."""
+"""How data is to be read, and readers by the ending of the files that they read; `FOLDER` is that of folders."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ from pushforward.data.images.tars import refuse_compressed
 from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path
 from pushforward.registries import READERS
+
+FOLDER = "/"  # the ending of folders
+MAX_BYTES = 8 * 2**30  # of one file or array of numbers
+# Examples as they are stored, the names of their classes, and those of their columns, which may be none.
+Examples = tuple[Split, tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -86,14 +91,6 @@ class Reading:
         for name, value in stated.items():
             if value is not None:
                 raise UsageError(f"`{name}` is for .csv files and other tables, and {text} is none: leave it out.")
-
-
-FOLDER = "/"  # the ending of folders
-MAX_BYTES = 8 * 2**30  # of one file or array of numbers
-
-
-# Examples as they are stored, the names of their classes, and those of their columns, which may be none.
-Examples = tuple[Split, tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)

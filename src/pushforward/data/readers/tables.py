@@ -22,6 +22,11 @@ from pushforward.data.tables.table_dataset import check_names, rows_of, table_da
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.numbers import finite
 
+DECIMALS = 4  # a column of at most so many decimals is one of a table, which keeps decimals, whole numbers and ranges
+# A number that holds this share of a column of many values, and so many times the mean share, makes it a table's column.
+ATOM_SHARE, ATOM_RATIO, FEW = 0.02, 10, 20
+FIRST = 200  # different cells of a column that are tried first: a text among them decides
+
 
 def _read(path: Path, reading: Reading) -> Dataset:
     if reading.stream or reading.size:
@@ -121,12 +126,6 @@ def _table(path: Path, cells: Cells, header: bool | None, columns: Sequence[str]
 
 
 TABLES = Reader((".csv", ".tsv", ".data", ".txt", ".parquet"), _read, _examples)
-
-
-DECIMALS = 4  # a column of at most so many decimals is one of a table, which keeps decimals, whole numbers and ranges
-# A number that holds this share of a column of many values, and so many times the mean share, makes it a table's column.
-ATOM_SHARE, ATOM_RATIO, FEW = 0.02, 10, 20
-FIRST = 200  # different cells of a column that are tried first: a text among them decides
 
 
 def are_vectors(table: RawTable, target: str | None) -> bool:

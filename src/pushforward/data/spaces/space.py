@@ -1,4 +1,4 @@
-"""The interface of a kind of data: its shape and units, how it is stored, drawn and written, and suitable networks."""
+"""Kinds of data: their interface, those whose model units are u = (x - mean) / std, and which kind an array holds."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ PICTURE_FILES = {
     ".npz": ".npz",
     ".gif": ".gif (noise to data)",
 }
+_CHUNK_ELEMENTS = 1 << 24
 
 
 class Space(ABC):
@@ -277,9 +278,6 @@ def measure(
     names: dict[str, Any] = {"columns": tuple(columns)} if columns else {}
     names |= {"integer": tuple(integer)} if integer else {}
     return kind_of(x).measured(x, conditions=conditions or {}, **names)
-
-
-_CHUNK_ELEMENTS = 1 << 24
 
 
 @dataclass(frozen=True)

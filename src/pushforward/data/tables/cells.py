@@ -1,4 +1,7 @@
-"""What is wrong with a table, collected while it is read, so that one message lists all."""
+"""The cells of a table as text, before it is decided what they hold, and what is wrong with them.
+
+Each different text of a column is held once, and four bytes for each cell.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,11 @@ from numpy.typing import NDArray
 
 from pushforward.data.core.hashes import mix
 from pushforward.errors import DataError
+
+# Cells that mean that there is no value, unless others are named.
+MISSING = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "null", "NULL", "None")
+_PLAIN = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
+AT_ONCE = 4096  # rows that are taken apart at a time
 
 
 @dataclass
@@ -42,11 +50,6 @@ def some(items: Iterable[object], most: int = 5) -> str:
     words = [str(item) for item in items]
     more = f" and {len(words) - most:,} more" if len(words) > most else ""
     return ", ".join(words[:most]) + more
-
-
-# Cells that mean that there is no value, unless others are named.
-MISSING = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "null", "NULL", "None")
-_PLAIN = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -137,9 +140,6 @@ class RawTable:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
-
-
-AT_ONCE = 4096  # rows that are taken apart at a time
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Columns of categories, ordered ones among them, and of two values that mean no and yes."""
+"""Columns of a table: categories, numbers and dates; how each becomes coordinates, and how its cells are written."""
 
 from __future__ import annotations
 
@@ -19,6 +19,21 @@ from pushforward.table_column import Column, check_shares, indicators
 
 # Texts of two values, in lower case, that mean no and yes.
 TWO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"), ("0", "1"))
+# A value that holds more than this share of a column's values, and `ATOM_RATIO` times the mean share, is an atom.
+ATOM_SHARE = 0.02
+ATOM_RATIO = 3.0
+CLOSED = 1024  # a column of at most so many different values takes no others
+FARTHEST = 30.0  # no score is farther from 0
+# The part of its share that a knot's interval takes: between two knots there is a score for each value that may be given.
+WITHIN = 0.999
+# How many of the smallest and of the largest values are knots by themselves, where a column takes other values as well.
+TAIL = 24
+_DATES = (-62_135_596_800.0, 253_402_300_799.0)  # seconds from 1970 to the first and to the last second of the years 1 to 9999
+# Parts of a date that are written without a zero before them, which `datetime.strftime` cannot do on every system.
+_PARTS = {"%-d": "day", "%-m": "month", "%-H": "hour"}
+MOST_DIGITS = 17  # a float64 number has no more
+LONGEST = 100
+_DIRECTIVE = re.compile("%-?[A-Za-z%]")
 
 
 @dataclass(frozen=True)
@@ -145,24 +160,6 @@ def renumbered(values: NDArray[np.float64], own: Sequence[Column], other: Sequen
         values = values.copy()
         values[:, place] = new
     return values
-
-
-# A value that holds more than this share of a column's values, and `ATOM_RATIO` times the mean share, is an atom.
-ATOM_SHARE = 0.02
-ATOM_RATIO = 3.0
-CLOSED = 1024  # a column of at most so many different values takes no others
-FARTHEST = 30.0  # no score is farther from 0
-# The part of its share that a knot's interval takes: between two knots there is a score for each value that may be given.
-WITHIN = 0.999
-# How many of the smallest and of the largest values are knots by themselves, where a column takes other values as well.
-TAIL = 24
-_DATES = (-62_135_596_800.0, 253_402_300_799.0)  # seconds from 1970 to the first and to the last second of the years 1 to 9999
-# Parts of a date that are written without a zero before them, which `datetime.strftime` cannot do on every system.
-_PARTS = {"%-d": "day", "%-m": "month", "%-H": "hour"}
-
-MOST_DIGITS = 17  # a float64 number has no more
-LONGEST = 100
-_DIRECTIVE = re.compile("%-?[A-Za-z%]")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The text of a table: its form (encoding, separator, names, missing values) and its cells."""
+"""The text of a table: its form (encoding, separator, names, missing values), its cells, and files with gaps."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ LOOKED_AT = 200  # lines by which the separator is chosen
 MOST_COLUMNS = 10_000
 LONGEST = 1000  # characters of the text of a missing value
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+YEARS = range(1800, 2201)  # whole numbers that may be years
+ROWS = 2000  # how many rows below the first line are looked at
+# How tables write that there is no value, in lower case.
+_ABSENT = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
 
 
 @dataclass(frozen=True)
@@ -147,12 +151,6 @@ def _split(content: bytes, encoding: str, separator: str, faults: Faults) -> Col
         faults.add(f"line {reader.line_num}: {error}. Is a quote that begins a cell not closed?")
     split.take_apart()
     return split
-
-
-YEARS = range(1800, 2201)  # whole numbers that may be years
-ROWS = 2000  # how many rows below the first line are looked at
-# How tables write that there is no value, in lower case.
-_ABSENT = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
 
 
 def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | None:

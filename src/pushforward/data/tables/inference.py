@@ -1,4 +1,4 @@
-"""What the columns of a table hold, decided from their cells."""
+"""What the columns of a table hold, decided from their cells: which texts are numbers or dates, and which are categories."""
 
 from __future__ import annotations
 
@@ -24,6 +24,26 @@ _CODE = re.compile(r"(?:-?0\d|\+)[\d.,]*$")
 _GROUPS = {",": ".", ".": ",", "'": ".,", " ": ".,", "\u00a0": ".,", "\u202f": ".,"}
 EXACT = 2**53  # whole numbers up to here are float64 numbers
 MOST_DECIMALS = 12
+_DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y")
+_LOOSE = ("%-d/%-m/%Y", "%-m/%-d/%Y", "%-d.%-m.%Y", "%Y/%-m/%-d", "%Y-%-m-%-d")
+_WORDS = ("%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%Y-%b-%d")
+_TIMES = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f")
+_LOOSE_TIMES = ("%-H:%M", "%-H:%M:%S")
+_LIKE_DATE = re.compile(r"(?=.*\d)[\d:T.Z/ ,-]*(?:[A-Za-z]{3,9}[\d:T.Z/ ,-]*)?$")
+_FIRST = 50
+KINDS = ("number", "whole", "ordinal", "date", "category", "boolean", "drop")
+NUMERIC = ("number", "whole", "date")
+MOST_CATEGORIES = 1000
+LIKE_IDENTIFIER = "whole numbers that look like an identifier: every value differs"
+CONSTANT = "a constant: every value is the same"
+FEW = 20  # whole numbers of at most so many different values are ordered categories,
+REPEATED = 5  # where each occurs so often on average
+IDENTIFIER_ROWS, IDENTIFIER_SHARE = 20, 0.95  # text is an identifier where so many rows and this share of them differ
+MIXED = 0.5  # texts of which more than this share are numbers are numbers with errors among them
+CODES = 0.01  # numbers beside at least this share of texts such as 007, which a number would lose, are texts as well
+_LONG = re.compile(r"-?\d{4}")
+_UNIT = re.compile(r"[^\w\s.,+-]?\s?[-+]?\d[\d.,]*(\s?[^\w\s.,+-][A-Z]?|\s[A-Za-z]{1,3})?$")  # such as $5 and 5 kg
+_NAMED_ID = re.compile(r"(?i:(^|[^a-z])(id|uuid)$)|[a-z]I[dD]$")  # the ends of id, customer_id and customerId
 
 
 def is_number(text: str, point: str = ".") -> bool:
@@ -76,15 +96,6 @@ def form_of(texts: Iterable[str], point: str = ".") -> Format:
     return Format(most, least=min(fewest, most), point=point)
 
 
-_DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y")
-_LOOSE = ("%-d/%-m/%Y", "%-m/%-d/%Y", "%-d.%-m.%Y", "%Y/%-m/%-d", "%Y-%-m-%-d")
-_WORDS = ("%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%Y-%b-%d")
-_TIMES = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f")
-_LOOSE_TIMES = ("%-H:%M", "%-H:%M:%S")
-_LIKE_DATE = re.compile(r"(?=.*\d)[\d:T.Z/ ,-]*(?:[A-Za-z]{3,9}[\d:T.Z/ ,-]*)?$")
-_FIRST = 50
-
-
 def date_patterns(texts: Sequence[str]) -> list[str]:
     """The patterns of dates that read and write every one of some texts unchanged, the preferred one first.
 
@@ -110,21 +121,6 @@ def date_patterns(texts: Sequence[str]) -> list[str]:
 def _fits(pattern: str, texts: Sequence[str]) -> bool:
     form = Format(pattern=pattern)
     return all(not math.isnan(value := form.value(text)) and form.cell(value) == text for text in texts)
-
-
-KINDS = ("number", "whole", "ordinal", "date", "category", "boolean", "drop")
-NUMERIC = ("number", "whole", "date")
-MOST_CATEGORIES = 1000
-LIKE_IDENTIFIER = "whole numbers that look like an identifier: every value differs"
-CONSTANT = "a constant: every value is the same"
-FEW = 20  # whole numbers of at most so many different values are ordered categories,
-REPEATED = 5  # where each occurs so often on average
-IDENTIFIER_ROWS, IDENTIFIER_SHARE = 20, 0.95  # text is an identifier where so many rows and this share of them differ
-MIXED = 0.5  # texts of which more than this share are numbers are numbers with errors among them
-CODES = 0.01  # numbers beside at least this share of texts such as 007, which a number would lose, are texts as well
-_LONG = re.compile(r"-?\d{4}")
-_UNIT = re.compile(r"[^\w\s.,+-]?\s?[-+]?\d[\d.,]*(\s?[^\w\s.,+-][A-Z]?|\s[A-Za-z]{1,3})?$")  # such as $5 and 5 kg
-_NAMED_ID = re.compile(r"(?i:(^|[^a-z])(id|uuid)$)|[a-z]I[dD]$")  # the ends of id, customer_id and customerId
 
 
 @dataclass(frozen=True)

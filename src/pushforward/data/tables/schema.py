@@ -1,4 +1,4 @@
-"""The schema of a table: a JSON file that says what each column holds, which a person may edit.
+"""What was decided of a table, and its schema: a JSON file that says what each column holds, which a person may edit.
 
     {
       "target": "size",
@@ -52,6 +52,11 @@ from pushforward.table_column import Column
 
 EXAMPLES, NAMED = 3, 20
 FEW = 10  # rows of a table below which a model can only repeat them
+MOST_NAMED = 10_000  # categories of a column that a schema makes a category
+_WHOLE = ("columns", "target", "missing", "constraints")
+_FORM = ("decimals", "pattern", "least", "digits", "point", "group", "plus", "bare")
+_DIGITS = {"decimals", "least", "digits", "bare"}
+_ENTRY = ("kind", "why", "names", *_FORM)
 
 
 @dataclass(frozen=True)
@@ -129,13 +134,6 @@ def _content(field: Column) -> dict[str, Any]:
     if isinstance(field, Number):
         return {"range": [field.form.cell(end) for end in field.range or ()], "atoms": known}
     return {"categories": len(known), "shares": dict(list(known.items())[:NAMED])}
-
-
-MOST_NAMED = 10_000  # categories of a column that a schema makes a category
-_WHOLE = ("columns", "target", "missing", "constraints")
-_FORM = ("decimals", "pattern", "least", "digits", "point", "group", "plus", "bare")
-_DIGITS = {"decimals", "least", "digits", "bare"}
-_ENTRY = ("kind", "why", "names", *_FORM)
 
 
 def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
