@@ -45,9 +45,9 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     columns = _chosen(where, table, reading, [*entries, *([target] if target else [])])
     findings = []
     for column in columns:
-        entry, (kind, levels) = entries.get(column.name), table.types.get(column.name, ("", ()))
+        entry, (kind, order) = entries.get(column.name), table.types.get(column.name, ("", ()))
         ordered = kind.startswith("ordered ") or kind.endswith("category:Enum")
-        stated = of_levels(column, levels or column.texts, missing, ordered) if "category:" in kind and not entry else None
+        stated = of_levels(column, order or column.texts, missing, ordered) if "category:" in kind and not entry else None
         findings.append(stated or decide(column, entry, missing, table.lines, faults))
     fields = [finding for finding in findings if finding.kind != "drop"]
     faults.refuse(where)
@@ -67,8 +67,8 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
             contents += cells if column.name in known else np.uint64(0)
     _check_constraints(where, constraints, fields, rows.T, table.lines)
     texts = tuple(column.missing_text(missing) for column in used)
-    kinds = [table.types[column.name] for column in used if table.types]
-    types, levels = tuple(kind for kind, _ in kinds), tuple(levels for _, levels in kinds)
+    types = tuple(table.types[column.name][0] for column in used if table.types)
+    levels = tuple(table.types[column.name][1] for column in used if table.types)
     layout, header = Layout(table.separator, table.header is not False, texts, types, levels), table.header
     facts = TableFacts.of(table, columns, findings, missing)
     absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
