@@ -21,8 +21,7 @@ from protocol import benchmark, load, mean_and_spread, parsed, table, write
 import numpy as np
 from sklearn.datasets import load_digits
 
-from pushforward.data.core.dataset import Split
-from pushforward.data.core.make_dataset import Schema, build
+from pushforward.data.core.dataset import Schema, Split, build
 from pushforward.evaluation.features import Halves, fit_on, halves, kind_of
 from pushforward.evaluation.intervals import deviation
 from pushforward.evaluation.scores import floors, score

@@ -31,6 +31,8 @@ import pushforward as pf
 from pushforward.data import Batch, Dataset, Split
 from pushforward.data.core.make_dataset import Schema, build
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
+from pushforward.data.core.dataset import Schema, build
+from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.draws import BlockDraws
 from pushforward.evaluation import Judge, cost
 from pushforward.evaluation.pictures import reconstruction

@@ -8,7 +8,7 @@ from programs.linear_vaes import CUBE, grey
 import pushforward as pf
 from pushforward.data import Sampler, Split, measure
 from pushforward.data.core.dataset import Dataset
-from pushforward.data.core.keys import bits
+from pushforward.data.core.hashes import bits
 from pushforward.data.sets.binary import drawn
 from pushforward.errors import DataError
 from pushforward.methods.likelihoods import Bernoulli

@@ -70,7 +70,7 @@ def test_masks_are_named_after_their_condition():
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"agee": 3}, 'did you mean "age"'),
+        ({"agee": 3}, 'Did you mean "age"'),
         ({"age": "old"}, "must be a number"),
         ({"age": True}, "must be a number"),
         ({"age": 1 + 2j}, "must be a number"),
@@ -164,7 +164,7 @@ def test_every_network_receives_numbers_and_their_null(name):
         for b in range(a):
             assert (y[a] - y[b]).abs().max() > 1e-6, "null, values and columns differ"
     torch.testing.assert_close(network(x, t, {"label": label}).reshape(4, -1)[0], y[0])
-    with pytest.raises(UsageError, match="float32 of shape"):
+    with pytest.raises(UsageError, match="floats of shape"):
         network(x, t, {"label": label, "given": given[:, :1]})
 
 

@@ -13,9 +13,8 @@ from pushforward import data as pf_data
 from pushforward import spec
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, Sampler, Split, VectorSpace, measure
-from pushforward.data.core.example_hashes import held_out_indices
-from pushforward.data.core.keys import mix
-from pushforward.data.core.make_dataset import build
+from pushforward.data.core.dataset import build
+from pushforward.data.core.hashes import held_out_indices, mix
 from pushforward.errors import DataError, UsageError
 
 # Space
@@ -47,7 +46,7 @@ def test_images_are_clamped_to_their_range_and_vectors_are_not():
 
 
 def test_statistics_measured_in_blocks_equal_numpys(monkeypatch):
-    monkeypatch.setattr("pushforward.data.spaces.scaled._CHUNK_ELEMENTS", 100)
+    monkeypatch.setattr("pushforward.data.spaces.space._CHUNK_ELEMENTS", 100)
     random = np.random.RandomState(2)
     pixels = random.randint(0, 256, (41, 3, 6, 5)).astype(np.uint8)
     space = measure(pixels)

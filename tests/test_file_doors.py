@@ -16,7 +16,7 @@ from programs.command_line import run as command
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.data.tables.imputation_io import GappyFile
+from pushforward.data.tables.csv_dialect import GappyFile
 from pushforward.errors import CheckpointError, DataError
 from pushforward.evaluation.features import cache_folder
 from pushforward.report import Report

@@ -9,7 +9,7 @@ import torch
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Split
-from pushforward.data.core.make_dataset import build as split
+from pushforward.data.core.dataset import build as split
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import Judge

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from pushforward.data.tables import Category, Number
-from pushforward.data.tables.csv_dialect import Layout
+from pushforward.data.tables.columns import Format
+from pushforward.data.tables.csv_dialect import GappyFile, Layout, gappy_values
 from pushforward.data.tables.frames import filled_frame, frame_of, frame_table
-from pushforward.data.tables.imputation_io import GappyFile, gappy_values
-from pushforward.data.tables.number import Format
 from pushforward.errors import DataError
 
 NAMES = ("p", "q")

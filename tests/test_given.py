@@ -40,7 +40,7 @@ def test_errors_about_given_say_what_to_do(table):
     with pytest.raises(DataError, match=r'column "kind": .*expected numbers'):
         pf.data.load(table, given="the age, kind")
     data = pf.data.load(table, target="kind", given="the age,")
-    with pytest.raises(UsageError, match=r'"the aeg" \(did you mean "the age"\?\); this model knows "label", "the age"\.'):
+    with pytest.raises(UsageError, match=r'"the aeg"; this model knows "label", "the age"\. Did you mean "the age"'):
         Request(data.space.conditions).values(1, {"the aeg": 3}, 0)
     x, given = np.random.default_rng(0).normal(size=(2, 40, 2))
     np.savez("a.npz", x=x, given=given, given_names=["u", "v"])
@@ -66,5 +66,5 @@ def test_a_run_names_a_value_outside_of_its_data_and_one_that_is_no_number(table
     assert main(["sample", "run", "--n", "2", "--given", "the age=40", "--plugin", "part.py"]) == 0
     assert "note:" not in capsys.readouterr().err
     for request_ in ({"the age": float("nan")}, {"the age": [30, float("nan"), 40]}, {"given": [float("nan")]}):
-        with pytest.raises(UsageError, match=r"finite number.* got nan\.$"):
+        with pytest.raises(UsageError, match=r"finite number.* got "):
             run.sample(3, request_)

@@ -101,7 +101,7 @@ def test_measures_are_those_of_the_metrics(monkeypatch):
     truth = Truth(np.array([[0.0, 0.0], [4.0, 1.0], [0.0, 5.0]]), 0.3, np.full(3, 1 / 3))
     rng = np.random.default_rng(0)
     rows = truth.centres[rng.integers(3, size=120)] + 0.3 * rng.normal(size=(120, 2))
-    data = pf.data.core.make_dataset.build("three", pf.data.Split(rows.astype(np.float32)), truth=truth)
+    data = pf.data.core.dataset.build("three", pf.data.Split(rows.astype(np.float32)), truth=truth)
     samples = truth.centres[rng.integers(2, size=120)] + 0.5 * rng.normal(size=(120, 2))
     samples = torch.tensor(samples[: len(data.train)], dtype=torch.float32)
     measures = measures_of(data, samples)

@@ -12,8 +12,7 @@ from torch import nn
 
 from pushforward import solvers
 from pushforward.data import load
-from pushforward.data.core.dataset import Split
-from pushforward.data.core.make_dataset import build
+from pushforward.data.core.dataset import Split, build
 from pushforward.draws import ExampleDraws
 from pushforward.editing import (
     Truncated,

@@ -9,9 +9,8 @@ import torch
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Split
-from pushforward.data.core.example_hashes import example_hashes
-from pushforward.data.core.make_dataset import build
-from pushforward.data.core.train_hashes import Seen
+from pushforward.data.core.dataset import Seen, build
+from pushforward.data.core.hashes import example_hashes
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.models import check_model, unseen_warnings

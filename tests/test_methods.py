@@ -206,7 +206,7 @@ LABELLED = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), conditions={
 @pytest.mark.parametrize(
     ("condition", "says"),
     [
-        ({"lable": 1}, 'did you mean "label"'),
+        ({"lable": 1}, 'Did you mean "label"'),
         ({"label": torch.zeros(9, dtype=torch.int64)}, "has 9 values"),
         ({"label": [0, 1]}, "has 2 values"),
         ({"label": 3}, "run from 0 to 2"),

@@ -179,7 +179,7 @@ def test_arrays_with_held_out_rows_and_columns():
         ({"x": np.zeros((4, 2)), "labels": [0, 1]}, r"shape \(2,\): expected"),
         ({"x": np.zeros((4, 2)), "labels": [0, 1, 2, 0], "classes": ("a", "b")}, "from 0 to 1"),
         ({"x": np.zeros((4, 2)), "held_out": np.zeros((4, 3))}, "expected the same"),
-        ({"x": np.zeros((4, 2)), "labels": [0, 1, 1, 0], "held_out": np.zeros((4, 2))}, "belong to labels"),
+        ({"x": np.zeros((4, 2)), "labels": [0, 1, 1, 0], "held_out": np.zeros((4, 2))}, "belong to"),
         ({"x": np.zeros((4, 2)), "columns": ("a",)}, "one for each column"),
     ],
 )

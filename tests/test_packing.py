@@ -15,8 +15,7 @@ from programs.photos import photos, picture
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Sampler
-from pushforward.data.images.packed import index_of
-from pushforward.data.readers.shards import TarStore
+from pushforward.data.images.tars import TarStore, index_of
 from pushforward.errors import DataError, UsageError
 
 
@@ -137,8 +136,8 @@ HOSTILE = {
     "text": (b"this is no tar at all " * 100, "damaged or no tar"),
     "empty": (b"", "damaged or no tar|no images"),
     "cut": (with_header(lambda info: setattr(info, "size", 5000), bytes(700)), "it ends inside of 000.png"),
-    "long name": (with_header(large(tarfile.GNUTYPE_LONGNAME), bytes(1024)), "a header says that it has 8,589,934,592 bytes"),
-    "pax": (with_header(large(tarfile.XHDTYPE), bytes(1024)), "a header says that it has 8,589,934,592 bytes"),
+    "long name": (with_header(large(tarfile.GNUTYPE_LONGNAME), bytes(1024)), "damaged or no tar"),
+    "pax": (with_header(large(tarfile.XHDTYPE), bytes(1024)), "damaged or no tar"),
     "link": (with_header(lambda info: setattr(info, "type", tarfile.SYMTYPE), bytes(1024)), "no images"),
 }
 
@@ -153,7 +152,7 @@ def test_hostile_tars_are_refused(tmp_path, kind):
 
 
 def test_a_member_that_is_too_large_is_left_out_unread(tmp_path, monkeypatch):
-    monkeypatch.setattr("pushforward.data.readers.shards.MAX_MEMBER", 1000)
+    monkeypatch.setattr("pushforward.data.images.tars.MAX_MEMBER", 1000)
     members = {f"{number:03}.png": image(number) for number in range(19)} | {"100.png": bytes(5000)}
     tar(tmp_path / "x.tar", members)
     data = pf.data.load(tmp_path / "x.tar")

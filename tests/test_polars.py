@@ -8,8 +8,8 @@ from programs.tables import Noise
 
 from pushforward import spec
 from pushforward.data import load
+from pushforward.data.tables.csv_dialect import gappy_values
 from pushforward.data.tables.frames import filled_frame, frame_table
-from pushforward.data.tables.imputation_io import gappy_values
 from pushforward.errors import DataError
 from pushforward.samples import drawn_from
 from pushforward.transports import Map

@@ -9,7 +9,7 @@ from programs.rows import random
 
 import pushforward as pf
 from pushforward import data as pf_data
-from pushforward.data.core.train_hashes import seen_in_training
+from pushforward.data.core.dataset import seen_in_training
 from pushforward.errors import UsageError
 
 

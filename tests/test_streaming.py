@@ -12,8 +12,7 @@ import pushforward as pf
 from pushforward.data import Sampler
 from pushforward.data.core import dataset as fingerprints
 from pushforward.data.images import image_set as images
-from pushforward.data.images.image_store import ImageStore
-from pushforward.data.images.streamed import level_counts
+from pushforward.data.images.image_store import ImageStore, level_counts
 from pushforward.errors import DataError
 from pushforward.evaluation.model_metrics import levels_of
 from pushforward.evaluation.models import given_samples

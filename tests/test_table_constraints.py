@@ -10,9 +10,8 @@ from programs.tables import Noise
 
 from pushforward import spec
 from pushforward.data import TableSpace, load
-from pushforward.data.tables.category import Category
+from pushforward.data.tables.columns import Category, Format, Number
 from pushforward.data.tables.constraints import Constraint, check_constraints, holds
-from pushforward.data.tables.number import Format, Number
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import evaluator as curves
 from pushforward.evaluation.baselines import RowMixture
@@ -118,9 +117,6 @@ ROWS = {name: np.array(column) for name, column in {
         ("size == least", "--+"),
         ("least > size", "+--"),
         ("code == '40'", "-++"),
-        ("paid == sent", "+--"),
-        ("sent != paid", "-++"),
-        ("paid == flag", "+++"),
         ("paid == 'TRUE'", "+-+"),
         ("seen >= '1970-01-01T10:00:00+05:00'", "-++"),
         ("seen > '1970-01-01T05:00:00'", "--+"),

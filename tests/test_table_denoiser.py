@@ -12,9 +12,11 @@ import pushforward as pf
 from pushforward.conditions import Request
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
+from pushforward.data.tables.columns import Format
 from pushforward.data.tables.encoding import Coordinates
 from pushforward.data.tables.number import Format
 from pushforward.denoisers.table_denoiser import NAT, Given, TableDenoiser, known_columns
+from pushforward.denoisers import NAT, Given, TableDenoiser, known_columns
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now
@@ -227,10 +229,10 @@ def test_guidance_leads_away_from_the_model_that_sees_no_given_column():
 def test_a_value_that_a_column_does_not_have_is_refused(mixed):
     request = Request(pf.recipes.flow(mixed, "tiny").method.space.conditions)
     for given, words in {
-        ("kind", "bb"): r'"kind" has no category "bb"\..*Expected one of: a, b, c',
-        ("whole", "many"): r"\"whole\" takes a number, got 'many'",
-        ("number", None): r"\"number\" takes a number, got None",
-        ("kinde", "a"): r'Unknown condition "kinde" \(did you mean "kind"\?\)',
+        ("kind", "bb"): r'"kind" has no category "bb"\..*Expected one of: "a", "b", "c"',
+        ("whole", "many"): r'"whole" takes a whole.* got .many.',
+        ("number", None): r'"number" takes a number.* got None',
+        ("kinde", "a"): r'Unknown condition "kinde".*Did you mean "kind"',
         ("kind", ("a", "b")): r'"kind" has 2 values: expected one, or one for each of 3 samples',
     }.items():
         with pytest.raises(UsageError, match=words):

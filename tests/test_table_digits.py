@@ -9,7 +9,7 @@ from programs.tables import Noise
 import pushforward as pf
 from pushforward.data import TableSpace
 from pushforward.data.tables import Number
-from pushforward.data.tables.number import Format
+from pushforward.data.tables.columns import Format
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scores import score

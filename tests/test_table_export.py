@@ -6,7 +6,7 @@ from torch import nn
 
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
-from pushforward.data.tables.number import Format
+from pushforward.data.tables.columns import Format
 from pushforward.paths import Linear
 from pushforward.recipes.choice import table_denoising
 from pushforward.transports import Flow

@@ -5,12 +5,10 @@ import pytest
 
 from pushforward.data import load
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.category import Category
+from pushforward.data.tables.cells import MISSING, Faults, RawColumn
+from pushforward.data.tables.columns import Category, Format, Number
 from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.inference import infer
-from pushforward.data.tables.number import Format, Number
-from pushforward.data.tables.parse_errors import Faults
-from pushforward.data.tables.string_columns import MISSING, RawColumn
 from pushforward.errors import DataError
 
 

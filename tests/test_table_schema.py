@@ -1,9 +1,8 @@
 """A schema decides what columns hold, says so, and says what it changes."""
 
 from pushforward.data import check, load
-from pushforward.data.tables.parse_errors import Faults
+from pushforward.data.tables.cells import MISSING, Faults, RawColumn
 from pushforward.data.tables.schema import decide
-from pushforward.data.tables.string_columns import MISSING, RawColumn
 
 
 def decided(cells, entry):

@@ -19,6 +19,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("except Diverged as error:", "except KeyError as error:", "failing_trainings"),
         ("if fallen and len(fallen) == len(trainers):", "if False:", "failing_trainings"),
     ],
+    "evaluation/curves.py": [
+        ('drawn = climb.samples(other, f"the teacher of {name}")', "drawn = climb.samples(other, name)", "ladder"),
+        ("if isinstance(teacher, FlowMap) and isinstance(inner, Flow):", "if False:", "ladder"),
+        ("Jump.of(teacher), inner.steps)", "Jump.of(teacher), 2)", "ladder"),
+        ("same_calls.get(rung.calls, [] if finished else own)", "own", "finished_ladder"),
+        ('if "density" not in judge.floors:', "if False:", "table_messages"),
+    ],
     "evaluation/evaluator.py": [
         ("    if lacking:", "    if False:", "table_constraints"),
         ("    if tally.unmet:", "    if False:", "table_constraints"),
@@ -42,13 +49,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("hashlib.sha256(self.weights.encode())", "hashlib.sha256()", "extractors"),
         (" and not learned:", ":", "extractors"),
         ("    if isinstance(space, TableSpace):", "    if False:", "table_report"),
-    ],
-    "evaluation/curves.py": [
-        ('drawn = climb.samples(other, f"the teacher of {name}")', "drawn = climb.samples(other, name)", "ladder"),
-        ("if isinstance(teacher, FlowMap) and isinstance(inner, Flow):", "if False:", "ladder"),
-        ("Jump.of(teacher), inner.steps)", "Jump.of(teacher), 2)", "ladder"),
-        ("same_calls.get(rung.calls, [] if finished else own)", "own", "finished_ladder"),
-        ('if "density" not in judge.floors:', "if False:", "table_messages"),
     ],
     "evaluation/intervals.py": [
         ("if score.growth and None not in score.growth:", "if score.growth:", "intervals_near_0"),

@@ -3,17 +3,13 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "conditions/columns.py": [
         ("type(cell).__name__ in (", "False and type(cell).__name__ in (", "given_values"),
-        ("quote = '\"' if any", 'quote = "" if any', "given_values"),
         ("torch.as_tensor(request, dtype=torch.float64)", "torch.as_tensor(request, dtype=torch.float32)", "table_digits"),
         ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
         ("if not text and field.missing:", "if not text:", "table_denoiser"),
-        ("not low <= numbers[i] <= high", "False", "imputation"),
         ("            warn(", "            (", "given_values"),
-        ("moved |= np.abs(held - numbers) > SAME", "moved &= np.abs(held - numbers) > SAME", "given_values"),
-        ("moved &= np.abs(held - numbers) > ROUNDING", "moved |= np.abs(held - numbers) > ROUNDING", "given_values"),
-        ("moved |= (field.kind ==", "moved &= (field.kind ==", "given_values"),
         ("columns = [field.nearest(values[:, place])", "columns = [(values[:, place])", "given_values"),
+        ("ROUNDING * np.ptp(field.range) if", "0 * np.ptp(field.range) if", "given_values"),
     ],
     "conditions/embeddings.py": [
         ("(like - mean) / std", "like / std * 0", "conditions"),
@@ -24,16 +20,17 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.entries.index(entry)", "0", "conditions"),
         ("if not kind.learned}", "}", "table_denoiser"),
         ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
-    ],
-    "conditions/label.py": [
-        ('"one of" if numbered else', '"one of" if False else', "given_values"),
-        ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
-    ],
-    "conditions/requests.py": [
-        ('if isinstance(label, Label) and name == label.target != "":', "if False:", "table_messages"),
         ("if name in self.numbers:", "if False:", "table_messages"),
         ("if name in self.columns:", "if False:", "table_models"),
-        ("ExampleDraws(seed, n, name)", "ExampleDraws(0, n, name)", "conditions"),
+        ('if name == getattr(self.kinds.get("label"), "target", ""):', "if False:", "table_messages"),
+        ("ExampleDraws(seed, n, ", "ExampleDraws(0, n, ", "conditions"),
+    ],
+    "conditions/label.py": [
+        ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
+    ],
+    "editing/given_data.py": [
+        ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
+        ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "encoded"),
     ],
     "editing/imputation.py": [
         ("field.name not in there)", "False)", "imputation"),
@@ -51,10 +48,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("waiting[possible[waiting] & ", "waiting[", "imputation"),
         ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),
     ],
-    "editing/given_data.py": [
-        ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
-        ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "encoded"),
-    ],
     "editing/interpolation.py": [
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
@@ -70,7 +63,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "trackers/tensorboard.py": [
         ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers"),
     ],
-    "trackers/tracker.py": [],
     "trackers/wandb.py": [
         ('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers"),
     ],

@@ -1,10 +1,6 @@
 """Planted faults of modules at the top of the package."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "spec.py": [
-        ("return kind is int", "return True", "hostile"),
-        ("any(_fits(value, part) for part in parts)", "True", "hostile"),
-    ],
     "denoisers/denoiser.py": [
         ("x_t / k.r if self.preconditioning", "x_t * k.r if self.preconditioning", "predictions"),
         ("return self.preconditioning.output or self.prediction", "return self.prediction", "preconditioning"),
@@ -80,9 +76,18 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("get_close_matches(lower, names", "get_close_matches(word, names", "table_messages"),
         ("close = close or [name", "close = [name", "table_messages"),
     ],
-    "runtime.py": [
-        ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
-        ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
+    "files.py": [
+        ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
+        ("and _depth(value) > DEEPEST", "and False", "hostile"),
+        ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
+        ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "file_doors"),
+        ("    except PermissionError as error:\n", "    except KeyError as error:\n", "file_doors"),
+        ("place == folder and known is not None", "False", "hostile"),
+        ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
+        ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
+        ("float(value) if math.isfinite(value) else None", "float(value)", "report_files"),
+        ("and isinstance(value, bool) == (kind is bool)", "", "report_files"),
+        ("lambda value: value in parts", "bool", "report_files report"),
     ],
     "methods/augmentation.py": [
         ("self.extent * (bright - 0.5) / 2", "self.extent * (bright - 0.5)", "augmentation"),
@@ -149,18 +154,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if len(names) != 1:", "if False:", "new_file plugin"),
         ("any(plugin.names.values())", "True", "new_file"),
     ],
-    "files.py": [
-        ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
-        ("and _depth(value) > DEEPEST", "and False", "hostile"),
-        ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
-        ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "file_doors"),
-        ("    except PermissionError as error:\n", "    except KeyError as error:\n", "file_doors"),
-        ("place == folder and known is not None", "False", "hostile"),
-        ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
-        ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
-        ("float(value) if math.isfinite(value) else None", "float(value)", "report_files"),
-        ("and isinstance(value, bool) == (kind is bool)", "", "report_files"),
-        ("lambda value: value in parts", "bool", "report_files report"),
+    "registries.py": [
+        ("if name in self.homes:", "if False:", "new_file plugin"),
+        ("if self.added.get(name, part) is not part:", "if False:", "plugin"),
+        ("self.added.pop(name, None)", "pass", "plugin"),
+    ],
+    "runtime.py": [
+        ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
+        ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
     ],
     "samples.py": [
         ("if whole else part", "if part.dim() else part", "sampling"),
@@ -176,10 +177,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("fits = isinstance(flow.grid, str) or steps == flow.steps", "fits = True", "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
     ],
-    "registries.py": [
-        ("if name in self.homes:", "if False:", "new_file plugin"),
-        ("if self.added.get(name, part) is not part:", "if False:", "plugin"),
-        ("self.added.pop(name, None)", "pass", "plugin"),
+    "spec.py": [
+        ("return kind is int", "return True", "hostile"),
+        ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],
     "table_column.py": [
         ("share >= 0 for share in shares", "True for share in shares", "table_kinds"),

@@ -11,10 +11,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("- math.log1p(-(self.renoise**2))", "", "jumps"),
         ("self.renoise * there.sigma * noise_of", "there.sigma * noise_of", "jumps"),
     ],
-    "transports/export.py": [
-        ("held = (held - {call.estimate}) | {call.point}", "held = held | {call.point}", "export"),
-        ('_NEUTRAL = {"state": 0.0', '_NEUTRAL = {"state": 1.0', "export"),
-    ],
     "solvers/exponential.py": [
         ("toward = 1.0 if kind", "toward = -1.0 if kind", "solvers"),
         ("factor = toward * (there.alpha", "factor = (there.alpha", "solvers"),
@@ -31,16 +27,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("start + gap * i / self.order", "start + gap / 2", "solvers"),
         ("[node] if self.order == 2 else", "[first] if self.order == 2 else", "solvers"),
     ],
-    "solvers/solver.py": [
-        ("np.linspace(most ** (1 / rho), least ** (1 / rho), steps) ** rho", "np.linspace(most, least, steps)", "time_grids"),
-        ("shift * u / (1 + (shift - 1) * u)", "u", "time_grids"),
-    ],
     "solvers/runge_kutta.py": [
         ("- growth * y) / k.dlog_snr", ") / k.dlog_snr", "solvers"),
         ("y * over(path.at(s).r, x)", "y", "solvers"),
         ("t + node * gap", "t", "solvers"),
         ("(0.5, 0.5)", "(0.4, 0.6)", "solvers"),
         ("(1 / 6, 1 / 3, 1 / 3, 1 / 6)", "(1 / 4, 1 / 4, 1 / 4, 1 / 4)", "solvers"),
+    ],
+    "solvers/solver.py": [
+        ("np.linspace(most ** (1 / rho), least ** (1 / rho), steps) ** rho", "np.linspace(most, least, steps)", "time_grids"),
+        ("shift * u / (1 + (shift - 1) * u)", "u", "time_grids"),
     ],
     "solvers/stochastic.py": [
         ("-torch.expm1(-2 * h)", "-torch.expm1(-h)", "solvers"),
@@ -69,5 +65,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(self.solver)", "tables"),
         ("*chain(*map(_settings, inner))", "", "tables"),
         ('if name != "training"', "", "tables"),
+    ],
+    "transports/export.py": [
+        ("held = (held - {call.estimate}) | {call.point}", "held = held | {call.point}", "export"),
+        ('_NEUTRAL = {"state": 0.0', '_NEUTRAL = {"state": 1.0', "export"),
     ],
 }

@@ -14,7 +14,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return self.inner.calls + 1", "return self.inner.calls", "solvers methods"),
         ("self.inner.space.to_data(codes)", "codes", "methods latent_codes encoded"),
         (
-            "        x = call(self.network, z, None, condition)\n        if self.likelihood is None or draws is None:\n            return x",  # noqa: E501
+            "        x = call(self.network, z, None, condition)\n        if self.likelihood is None or draws is None:\n            return x",
             "        x = call(self.network, z, None, condition)\n        if True:\n            return x",
             "decoder_noise",
         ),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pushforward.data import Dataset, Split
-from pushforward.data.core.make_dataset import Schema, build
+from pushforward.data.core.dataset import Schema, build
 
 
 def pictures(n=37, shape=(3, 5, 4), labelled=True, seed=0) -> Dataset:

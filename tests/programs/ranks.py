@@ -21,7 +21,7 @@ import pushforward as pf
 from pushforward.cli import main as command_line
 from pushforward.cli.processes import start
 from pushforward.data import Sampler
-from pushforward.data.images.streamed import Streamed
+from pushforward.data.images.image_store import Streamed
 from pushforward.errors import DataError, PushforwardError
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.interruptions import together

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pushforward.data.core.reading import Reading
-from pushforward.data.tables.string_columns import RawColumn, RawTable
+from pushforward.data.readers.reader import Reading
+from pushforward.data.tables.cells import RawColumn, RawTable
 from pushforward.data.tables.table_dataset import table_dataset
 
 

@@ -6,9 +6,9 @@ import numpy as np
 from torch import nn
 
 from pushforward.data import Split, TableSpace
-from pushforward.data.core.make_dataset import Schema, build
+from pushforward.data.core.dataset import Schema, build
 from pushforward.data.tables import Category, Number
-from pushforward.data.tables.number import Format
+from pushforward.data.tables.columns import Format
 
 
 class Noise(nn.Module):

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 from pushforward.registries import exports
 
 if TYPE_CHECKING:
-    from pushforward.conditions.columns import Columns, Known
-    from pushforward.conditions.kind import ConditionKind, hidden, mask_of, registry
+    from pushforward.conditions.columns import Columns, Known, Numbers
+    from pushforward.conditions.kind import ConditionKind, Request, hidden, mask_of, registry
     from pushforward.conditions.label import Label
-    from pushforward.conditions.numbers import Numbers
-    from pushforward.conditions.requests import Request
 
 __all__ = [
     "Columns",
@@ -31,10 +29,8 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "columns": ("Columns", "Known"),
-        "kind": ("ConditionKind", "hidden", "mask_of", "registry"),
+        "columns": ("Columns", "Known", "Numbers"),
+        "kind": ("ConditionKind", "hidden", "mask_of", "registry", "Request"),
         "label": ("Label",),
-        "numbers": ("Numbers",),
-        "requests": ("Request",),
     },
 )

@@ -1,9 +1,10 @@
-"""Conditions that are columns of a table: of training examples, and those that are known of a row."""
+"""Conditions that are columns of a table: continuous attributes of examples, and columns that are known of a row."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
@@ -11,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind, as_numbers
-from pushforward.errors import UsageError, did_you_mean, quoted
+from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.table_column import Column
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-EXAMPLES = 1024
-"""How many training examples a condition holds to draw from."""
+EXAMPLES = 1024  # how many training examples a condition holds to draw from
+MOST = 5  # how many values of a column a warning names
+ROUNDING = 1e-4  # the share of its range by which a value of an open column may change without a word
+SAME = 1e-6  # the share of itself by which a value of another column, or a whole number, may change without a word
 
 
 class Columns(ConditionKind):
@@ -28,10 +31,8 @@ class Columns(ConditionKind):
     A class of this kind has at least two arguments, ``columns`` and ``examples`` (see `examples_of`).
     """
 
-    columns: tuple[str, ...]
-    """Their names."""
-    examples: tuple[tuple[float, ...], ...]
-    """Values of training examples, k numbers each; empty where nothing is drawn."""
+    columns: tuple[str, ...]  # their names
+    examples: tuple[tuple[float, ...], ...]  # values of training examples, k numbers each; empty where nothing is drawn
 
     @staticmethod
     def evenly(values: NDArray[np.float32], labels: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
@@ -68,7 +69,6 @@ class Columns(ConditionKind):
         return (len(self.columns),)
 
     def read(self, request: Any) -> Tensor:
-        """Numbers: k of them for all examples, (n, k), or where k is 1 also a single one, or one for each example."""
         names, k = ", ".join(self.columns), len(self.columns)
         values = as_numbers(request, f"Expected numbers for {names}, got {request!r}.")
         if k == 1 and (values.dim() == 0 or (values.dim() == 1 and len(values) != 1)):
@@ -80,11 +80,6 @@ class Columns(ConditionKind):
         return values
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
-        """Whole training examples.
-
-        Raises:
-            UsageError: Where there are none.
-        """
         import torch
 
         if not self.examples:
@@ -95,36 +90,16 @@ class Columns(ConditionKind):
         at = first + (within * (end - first)).long().minimum(end - first - 1).clamp(min=0)
         return table[at.clamp(max=len(table) - 1)]
 
-    def check(self, values: Tensor, n: int) -> None:
-        if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
-            raise UsageError(
-                f"Got values of shape {tuple(values.shape)} and {values.dtype} for {', '.join(self.columns)}; "
-                f"expected float32 of shape ({n}, {len(self.columns)})."
-            )
-
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         return [
             {name: float(str(v)) for name, v in zip(self.columns, example, strict=True)} for example in values.float().numpy()
         ]
-
-    def blank(self, n: int, device: Any) -> Tensor:
-        import torch
-
-        return torch.zeros(n, *self.shape, device=device)
 
     def _tidy(self, columns: Sequence[str], examples: Sequence[Sequence[float]]) -> None:
         object.__setattr__(self, "columns", tuple(str(name) for name in columns))
         object.__setattr__(self, "examples", tuple(tuple(float(number) for number in example) for example in examples))
         if not self.columns or any(len(example) != len(self.columns) for example in self.examples):
             raise UsageError(f"Expected examples of {len(self.columns)} numbers, one for each of at least one column.")
-
-
-MOST = 5
-"""How many values of a column a warning names."""
-ROUNDING = 1e-4
-"""The share of its range by which a value of an open column may change without a word."""
-SAME = 1e-6
-"""The share of itself by which a value of another column, or a whole number, may change without a word."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +119,6 @@ class Known(ConditionKind):
     learned = True
 
     def __post_init__(self) -> None:
-        """Turn a list into a tuple."""
         object.__setattr__(self, "fields", tuple(self.fields))
 
     @property
@@ -156,7 +130,6 @@ class Known(ConditionKind):
         return (sum(field.width for field in self.fields) + len(self.fields),)
 
     def read(self, request: Any) -> Tensor:
-        """Coordinates and marks, of `shape` or (n, *shape)."""
         import torch
 
         values = torch.as_tensor(request, dtype=torch.float64)
@@ -196,22 +169,18 @@ class Known(ConditionKind):
 
         place = self.entries.index(entry)
         field, start = self.fields[place], sum(other.width for other in self.fields[:place])
-        cells = _listed(request)
+        request = request.tolist() if hasattr(request, "tolist") else request
+        cells = list(request) if isinstance(request, (list, tuple)) else [request]
         if len(cells) not in (1, n):
             raise UsageError(f'"{entry}" has {len(cells)} values: expected one, or one for each of {n} samples.')
         numbers = np.array([_value(field, cell) for cell in cells])
-        if sentences := _replaced(field, cells):
+        if sentences := _replaced(field, cells, numbers):
             warn(" ".join(sentences[:MOST]), stacklevel=2)
         coordinates = torch.from_numpy(field.encode(field.nearest(numbers)).astype(np.float64)).expand(n, -1)
         values = values.clone()
         values[:, start : start + field.width] = coordinates
         values[:, self.shape[0] - len(self.fields) + place] = 1.0
         return values
-
-    def beyond(self, requested: Mapping[str, Any]) -> list[str]:
-        """A sentence on each number that is replaced by its nearest value, since the training rows have none like it."""
-        fields = [field for field in self.fields if field.name in requested]
-        return [sentence for field in fields for sentence in _replaced(field, _listed(requested[field.name]))]
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
         return self.blank(len(u), u.device)
@@ -222,59 +191,27 @@ class Known(ConditionKind):
         return torch.zeros(n, *self.shape, dtype=torch.float64, device=device)
 
     def embedding(self, width: int) -> nn.Module:
-        """None: a denoiser of tables puts the known columns into its network's input.
-
-        Raises:
-            UsageError: Always.
-        """
         raise UsageError("Known columns are for denoisers of tables: train flow, ddpm or edm.")
 
     def describe(self) -> str:
         return "any of them can be given"
 
-    def check(self, values: Tensor, n: int) -> None:
-        if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
-            raise UsageError(
-                f"Got known columns of shape {tuple(values.shape)}; expected floats of shape ({n}, {self.shape[0]})."
-            )
-
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         return [{} for _ in range(len(values))]
 
 
-def _listed(request: Any) -> list[Any]:
-    if hasattr(request, "tolist"):
-        request = request.tolist()
-    return list(request) if isinstance(request, (list, tuple)) else [request]
-
-
-def _replaced(field: Column, cells: Sequence[Any]) -> list[str]:
+def _replaced(field: Column, cells: Sequence[Any], numbers: NDArray[np.float64]) -> list[str]:
+    """A sentence on each number that is replaced by its nearest value, since the training rows have none like it."""
     if field.range is None:
         return []
-    low, high = field.range
-    numbers = np.array([_value(field, cell) for cell in cells])
     held = field.decode(field.encode(field.nearest(numbers)))
-    moved = np.array(field.cells(held)) != np.array(field.cells(numbers))
-    if getattr(field, "closed", True):
-        moved |= np.abs(held - numbers) > SAME * np.abs(numbers)
-    else:
-        moved &= np.abs(held - numbers) > ROUNDING * (high - low)
-        moved |= (field.kind == "whole") & (np.abs(np.round(numbers) - numbers) > SAME * np.abs(numbers))
-    first, last = field.cells(np.array([low, high]))
-    where = {True: f"lies outside the {first} to {last}", False: "is no value"}
+    allowed = ROUNDING * np.ptp(field.range) if field.open else SAME * np.abs(numbers)
+    texts, (first, last) = field.cells(held), field.cells(np.array(field.range))
     sentences = (
-        f"{field.name}={cells[i]} {where[bool(not low <= numbers[i] <= high)]} of the training data: "
-        f"{field.cells(held[i : i + 1])[0]} is given."
-        for i in np.flatnonzero(moved).tolist()
+        f"{field.name}={cells[i]} is no value of the training data ({first} to {last}): {texts[i]} is given."
+        for i in np.flatnonzero(np.abs(held - numbers) > allowed).tolist()
     )
     return list(dict.fromkeys(sentences))
-
-
-def _expected(field: Column) -> str:
-    if field.kind != "date":
-        return "a number"
-    such = f", such as {field.cells(np.array(field.range[:1]))[0]}" if field.range else ""
-    return f"a date of the pattern {getattr(getattr(field, 'form', None), 'pattern', '')}{such}"
 
 
 def _value(field: Column, cell: Any) -> float:
@@ -287,7 +224,73 @@ def _value(field: Column, cell: Any) -> float:
         return value
     names = getattr(field, "names", None) or getattr(getattr(field, "form", None), "levels", ())
     if not names:
-        raise UsageError(f'"{field.name}" takes {_expected(field)}, got {cell!r}.')
-    quote = '"' if any("," in name for name in names) else ""
-    listed = ", ".join(f"{quote}{name}{quote}" for name in names[:12]) + (", ..." if len(names) > 12 else "")
+        such = f", such as {field.cells(np.array(field.range[:1]))[0]}" if field.range else ""
+        raise UsageError(f'"{field.name}" takes a {field.kind}{such}; got {cell!r}.')
+    listed = ", ".join(f'"{name}"' for name in names[:12]) + (", ..." if len(names) > 12 else "")
     raise UsageError(f'"{field.name}" has no category {quoted(text)}.{did_you_mean(text, names)} Expected one of: {listed}.')
+
+
+@dataclass(frozen=True)
+class Numbers(Columns):
+    """k continuous attributes, such as age and income; a value is k numbers in their own units, float32.
+
+    Args:
+        columns: Their names.
+        mean: Mean of each over the training split.
+        std: Standard deviation of each, above 0 (constant ones get 1).
+        examples: Values of training examples that are drawn from; see `Columns`.
+
+    Raises:
+        DataError: For lengths that do not fit, or a standard deviation that is not positive.
+    """
+
+    columns: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    examples: tuple[tuple[float, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        self._tidy(self.columns, self.examples)
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(float(number) for number in getattr(self, name)))
+            if len(getattr(self, name)) != len(self.columns):
+                raise DataError(f"{name} has {len(getattr(self, name))} values, expected {len(self.columns)}: one per column.")
+        if not all(math.isfinite(number) for number in self.mean) or not all(0 < number < math.inf for number in self.std):
+            raise DataError("mean must be finite and std finite and above 0 (constant columns get std 1).")
+
+    @classmethod
+    def measure(cls, values: NDArray[np.float32], columns: Sequence[str], chosen: NDArray[np.int64] | None = None) -> Numbers:
+        wide = np.asarray(values, dtype=np.float64)
+        std = wide.std(0)
+        constant = np.ptp(wide, axis=0) == 0
+        std = np.where(constant | (std == 0), 1.0, std)
+        return cls(tuple(columns), tuple(wide.mean(0)), tuple(std), cls.examples_of(values, chosen))
+
+    @property
+    def channels(self) -> int:
+        return len(self.columns)
+
+    @property
+    def continuous(self) -> bool:
+        return True
+
+    def embedding(self, width: int) -> nn.Module:
+        from pushforward.conditions.embeddings import NumbersEmbedding
+
+        return NumbersEmbedding(self.mean, self.std, width)
+
+    def describe(self) -> str:
+        return f"given {', '.join(self.columns)}"
+
+    def fits(self, other: ConditionKind) -> bool:
+        # values are in their own units, and a network standardises them by its own
+        return isinstance(other, Numbers) and self.columns == other.columns
+
+    def for_networks(self) -> Numbers:
+        return replace(self, examples=())
+
+    def as_channels(self, values: Tensor) -> Tensor:
+        import torch
+
+        mean, std = (torch.tensor(part, dtype=values.dtype, device=values.device) for part in (self.mean, self.std))
+        return (values - mean) / std

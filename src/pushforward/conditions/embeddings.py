@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# of the sines and cosines of a standardised value, in radians: slow ones, whose extrapolation stays smooth
 FREQUENCIES = (0.5, 1.0, 2.0)
-"""Of the sines and cosines of a standardised value, in radians: slow ones, whose extrapolation stays smooth."""
 
 
 class LabelEmbedding(nn.Module):

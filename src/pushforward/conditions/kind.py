@@ -1,12 +1,12 @@
-"""The base of kinds of condition, and the masks that hide conditions from a network."""
+"""The base of kinds of condition, the masks that hide them from a network, and requests of callers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pushforward.errors import UsageError
+from pushforward.errors import UsageError, did_you_mean, quoted
 from pushforward.registries import PARTS, concrete
 
 if TYPE_CHECKING:
@@ -58,6 +58,12 @@ class ConditionKind(ABC):
             UsageError: Where it holds nothing to draw from.
         """
 
+    def bounds(self, values: Tensor) -> Tensor:
+        """Where the training examples of values (n, *shape) begin and end in their order, (n, 2) float64; 0 and 1 by default."""
+        import torch
+
+        return torch.tensor([0.0, 1.0], dtype=torch.float64).expand(len(values), 2)
+
     @abstractmethod
     def embedding(self, width: int) -> nn.Module:
         """A module from values (n, *shape) and a mask, bool (n,) or None, to vectors (n, width) of about unit length.
@@ -69,17 +75,21 @@ class ConditionKind(ABC):
     def describe(self) -> str:
         """What it is in a few words, such as "10 classes"."""
 
-    @abstractmethod
     def check(self, values: Tensor, n: int) -> None:
         """Refuse values that a network cannot take.
 
         Raises:
-            UsageError: For another shape than (n, *shape), or another type.
+            UsageError: For another shape than (n, *shape), or another type than floats.
         """
+        if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
+            got, names = f"shape {tuple(values.shape)} and {values.dtype}", ", ".join(self.entries) or type(self).__name__
+            raise UsageError(f"Got values of {got} for {names}; expected floats of shape {(n, *self.shape)}.")
 
-    @abstractmethod
     def blank(self, n: int, device: Any) -> Tensor:
         """Values (n, *shape) that stand where there are none; a mask hides them."""
+        import torch
+
+        return torch.zeros(n, *self.shape, device=device)
 
     @classmethod
     def measure(
@@ -136,7 +146,12 @@ class ConditionKind(ABC):
         Raises:
             UsageError: For what is no number, or another count.
         """
-        values[:, self.entries.index(entry)] = numbers_of(entry, request, n)
+        numbers = as_numbers(request, f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.')
+        if numbers.dim() > 1 or (numbers.dim() and len(numbers) != n):
+            raise UsageError(f'"{entry}" has {numbers.numel()} values: expected one number, or one for each of {n} samples.')
+        if not bool(numbers.isfinite().all()):
+            raise UsageError(f'"{entry}" must be a finite number; got {request!r}.')
+        values[:, self.entries.index(entry)] = numbers.expand(n)
         return values
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
@@ -144,28 +159,8 @@ class ConditionKind(ABC):
         return [dict(zip(self.entries, row.flatten().tolist(), strict=True)) if self.entries else {} for row in values]
 
 
-def numbers_of(entry: str, request: Any, n: int) -> Tensor:
-    """One number for all of n samples, or one for each, float32 (n,).
-
-    Raises:
-        UsageError: For what is no number, or another count.
-    """
-    numbers = as_numbers(request, f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.')
-    if numbers.dim() > 1:
-        raise UsageError(f'"{entry}" has shape {tuple(numbers.shape)}: expected one number, or one for each sample.')
-    if not bool(numbers.isfinite().all()):
-        raise UsageError(f'"{entry}" must be a finite number; got {float(numbers[~numbers.isfinite()].reshape(-1)[0])}.')
-    if numbers.dim() and len(numbers) != n:
-        raise UsageError(f'The condition "{entry}" has {len(numbers)} values: expected one, or one for each of {n} samples.')
-    return numbers.expand(n)
-
-
 def as_numbers(request: Any, message: str) -> Tensor:
-    """What was given as float32 numbers.
-
-    Raises:
-        UsageError: With the message, for anything else.
-    """
+    """What was given as float32 numbers; a UsageError with the message for anything else."""
     import torch
 
     try:
@@ -217,9 +212,9 @@ def names_of(conditions: Mapping[str, ConditionKind]) -> tuple[str, ...]:
 def cells_of(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None, n: int) -> list[dict[str, Any]]:
     """Each of n examples' values as text and numbers by column, see `ConditionKind.cells`."""
     cells: list[dict[str, Any]] = [{} for _ in range(n)]
-    for name in conditions:
-        values = (condition or {}).get(name)
-        for row, more in zip(cells, [] if values is None else conditions[name].cells(values.cpu()), strict=values is not None):
+    given = condition or {}
+    for name in [name for name in conditions if name in given]:
+        for row, more in zip(cells, conditions[name].cells(given[name].cpu()), strict=True):
             row |= more
     return cells
 
@@ -237,19 +232,14 @@ def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]
         if not isinstance(kind, ConditionKind):
             raise UsageError(f'The condition "{name}" is a {type(kind).__name__}: expected a kind of condition, such as Label.')
         free = {"label"} - conditions.keys() if kind.learned else {name} if kind.entries == (name,) and name != "label" else set()
-        for entry in kind.entries:
-            if entry in taken - free:
-                raise UsageError(f'A given column cannot be called "{entry}", as a condition is called so: rename the column.')
+        if twice := set(kind.entries) & (taken - free):
+            raise UsageError(f"Given columns cannot be called as conditions are, rename them: {', '.join(twice)}.")
         taken.update(kind.entries)
     return dict(conditions)
 
 
 def check_mask(name: str, mask: Tensor | None, n: int) -> None:
-    """Refuse a mask of another type or shape than bool (n,).
-
-    Raises:
-        UsageError: Naming it.
-    """
+    """Refuse a mask of another type or shape than bool (n,)."""
     import torch
 
     if mask is not None and (mask.dtype != torch.bool or mask.ndim != 1 or mask.shape[0] != n):
@@ -262,3 +252,118 @@ def registry() -> dict[str, type[ConditionKind]]:
     """Every kind of condition by its class name: the package's and those of plugins."""
     own = {name: PARTS[name] for name in ("Known", "Label", "Numbers")}
     return {**own, **concrete(PARTS.added, ConditionKind)}
+
+
+class Request:
+    """Reads requests by the kinds of condition that a space declares.
+
+    Args:
+        kinds: By name.
+        columns: Names of a table's columns, which only some models can be given.
+        numbers: Names of the numbers of vectors, which no model can be given.
+    """
+
+    def __init__(self, kinds: Mapping[str, ConditionKind], columns: Collection[str] = (), numbers: Collection[str] = ()) -> None:
+        self.kinds, self.columns, self.numbers = kinds, columns, numbers
+
+    def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
+        """Values and masks of n samples on the CPU; sample i depends on its request and on ``seed + i`` alone.
+
+        Conditions that are not requested are drawn together, as they occur in the training data: all those of a sample are of a
+        single training example, which has the sample's label. Where some columns of a condition are requested, the others are
+        those of this example. One that is hidden for all samples is left out.
+
+        Args:
+            n: How many.
+            requested: By name: conditions, columns of conditions, and masks; None draws all.
+            seed: Of the first sample.
+
+        Raises:
+            UsageError: For names that the model does not know, another number of values than n, or values that do not exist.
+        """
+        requested = {} if requested is None else requested
+        self._check(n, requested)
+        values: dict[str, Tensor] = {}
+        u, bounds = self._places(n, requested, seed)
+        for name, kind in self.kinds.items():
+            mask = mask_of(name)
+            if mask in requested:
+                values[mask] = self._mask(name, requested[mask], n)
+            if name in requested:
+                values[name] = _expanded(name, kind.read(requested[name]), n, len(kind.shape))
+                continue
+            columns = [column for column in kind.entries if column in requested]
+            if columns or mask not in requested or not bool(values[mask].all()):
+                values[name] = kind.draw(u, bounds)
+            for column in columns:
+                values[name] = kind.entered(values[name], column, requested[column], n)
+            if columns:
+                values[name] = kind.read(values[name])
+        return values or None
+
+    def _places(self, n: int, requested: Any, seed: int) -> tuple[Tensor, Tensor]:
+        """Places among the training examples that values are drawn at, and the bounds of the samples' labels."""
+        import torch
+
+        from pushforward.draws import ExampleDraws
+
+        whole = torch.tensor([0.0, 1.0], dtype=torch.float64).expand(n, 2)
+        if not self.kinds:
+            return whole[:, 0], whole
+        label = self.kinds.get("label")
+        u = ExampleDraws(seed, n, next(iter(self.kinds)) if label is None else "label").uniform().double()
+        if label is not None and "label" in requested:
+            bounds = label.bounds(_expanded("label", label.read(requested["label"]), n, 0))
+            return bounds[:, 0] + u * (bounds[:, 1] - bounds[:, 0]), bounds
+        mask = mask_of("label")
+        if label is None or (mask in requested and bool(self._mask("label", requested[mask], n).all())):
+            return u, whole
+        return u, label.bounds(label.draw(u, whole))
+
+    def _check(self, n: int, requested: Any) -> None:
+        if not isinstance(requested, Mapping):
+            raise UsageError(
+                f'A condition is a dict, such as {{"label": 3}}; got {requested!r}. A seed is named: sample({n}, seed=3).'
+            )
+        for condition, kind in self.kinds.items():
+            twice = [column for column in kind.entries if column in requested and column != condition]
+            if condition in requested and twice:
+                raise UsageError(f'"{condition}" holds "{twice[0]}": give one of them.')
+        known = [entry for condition, kind in self.kinds.items() for entry in kind.entries or (condition,)]
+        for name in requested:
+            if name in known or name in self.kinds or name in map(mask_of, self.kinds):
+                continue
+            if name in self.columns:
+                raise UsageError(
+                    f'"{name}" is a column of the table, and this model cannot be given columns: it samples whole rows. '
+                    "Models of the recipes flow, ddpm and edm can, where they are trained on the table itself and not on codes."
+                )
+            if name == getattr(self.kinds.get("label"), "target", ""):
+                raise UsageError(f'"{name}" is the label of this model: ask for a class by `label={requested[name]}`.')
+            if name in self.numbers:
+                raise UsageError(
+                    f'"{name}" is one of the numbers that this model samples, and cannot be given: its file was read as vectors. '
+                    "Trained again with `table=True`, which reads the file as a table, a model can be given any columns."
+                )
+            if not self.kinds:
+                raise UsageError(
+                    f"This model was trained without labels or other conditions, so none can be given; got {name!r}."
+                )
+            listed = ", ".join(map(quoted, known))
+            raise UsageError(f"Unknown condition {quoted(name)}; this model knows {listed}.{did_you_mean(name, known)}")
+
+    def _mask(self, name: str, value: Any, n: int) -> Tensor:
+        import torch
+
+        mask = torch.as_tensor(value)
+        if mask.dtype != torch.bool or mask.dim() > 1:
+            raise UsageError(f'The mask "{mask_of(name)}" is True or False for each sample; got {value!r}.')
+        return _expanded(mask_of(name), mask, n, 0)
+
+
+def _expanded(name: str, value: Tensor, n: int, dims: int) -> Tensor:
+    if value.dim() == dims:
+        return value.expand(n, *value.shape)
+    if len(value) != n:
+        raise UsageError(f'The condition "{name}" has {len(value)} values: expected one, or one for each of {n} samples.')
+    return value

@@ -34,7 +34,6 @@ class Label(ConditionKind):
     target: str = ""
 
     def __post_init__(self) -> None:
-        """Turn lists (JSON has no tuples) into tuples, and check that they fit each other."""
         object.__setattr__(self, "names", tuple(str(name) for name in self.names))
         object.__setattr__(self, "frequencies", tuple(float(share) for share in self.frequencies))
         if not self.names:
@@ -85,12 +84,10 @@ class Label(ConditionKind):
         if 0 <= number < len(self.names):
             return number
         listed = ", ".join(self.names[:12]) + (", ..." if len(self.names) > 12 else "")
-        numbered = self.names == tuple(map(str, range(len(self.names))))
-        expected = "one of" if numbered else f"a number from 0 to {len(self.names) - 1} or one of"
-        raise UsageError(f'There is no class "{label}".{did_you_mean(str(label), self.names)} Expected {expected}: {listed}.')
+        expected = f"Expected a number from 0 to {len(self.names) - 1} or one of: {listed}."
+        raise UsageError(f'There is no class "{label}".{did_you_mean(str(label), self.names)} {expected}')
 
     def read(self, request: Any) -> Tensor:
-        """Class names and numbers as label numbers; a tensor's own type of whole numbers stays."""
         import torch
 
         if isinstance(request, str):
@@ -125,7 +122,7 @@ class Label(ConditionKind):
         import torch
 
         if not self.frequencies:
-            return torch.tensor([0.0, 1.0], dtype=torch.float64).expand(len(labels), 2)
+            return super().bounds(labels)
         ends = np.cumsum(self.frequencies) / sum(self.frequencies)
         table = np.stack([np.concatenate([[0.0], ends[:-1]]), ends], axis=1)
         table[np.array(self.frequencies) == 0] = (0, 1)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pushforward.data.core.ground_truth import Truth
     from pushforward.data.core.load import dataset_of, listing, load, names
     from pushforward.data.core.named_set import Derived, Source, register
-    from pushforward.data.core.reading import Reading
     from pushforward.data.core.sampler import Batch, PreparedSampler, Sampler
     from pushforward.data.images.pack import pack
+    from pushforward.data.readers.reader import Reading
     from pushforward.data.spaces import ImageSpace, ScaledSpace, Space, TableSpace, VectorSpace, kinds, measure
 
 __all__ = [
@@ -57,7 +57,7 @@ __getattr__ = exports(
         "core.ground_truth": ("Truth",),
         "core.load": ("dataset_of", "listing", "load", "names"),
         "core.named_set": ("Derived", "Source", "register"),
-        "core.reading": ("Reading",),
+        "readers.reader": ("Reading",),
         "core.sampler": ("Batch", "PreparedSampler", "Sampler"),
         "images.pack": ("pack",),
         "spaces": ("ImageSpace", "ScaledSpace", "Space", "TableSpace", "VectorSpace", "kinds", "measure"),

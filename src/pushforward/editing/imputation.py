@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from pushforward.arguments import whole
 from pushforward.conditions.columns import Known
+from pushforward.data.readers.reader import is_frame
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.category import Category
+from pushforward.data.tables.columns import Category
 from pushforward.data.tables.constraints import beyond_ranges, holds
-from pushforward.data.tables.csv_dialect import Layout
-from pushforward.data.tables.frames import filled_frame, frame_table, is_frame, parquet_frame, write_parquet
-from pushforward.data.tables.imputation_io import GappyFile, chosen_columns, gappy_values
+from pushforward.data.tables.csv_dialect import GappyFile, Layout, chosen_columns, gappy_values
+from pushforward.data.tables.frames import filled_frame, frame_table, parquet_frame, write_parquet
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.files import replacing

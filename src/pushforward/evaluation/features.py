@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.ground_truth import Stack, numbered
-from pushforward.data.core.keys import mix
+from pushforward.data.core.hashes import mix
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.extractors import Extractor, Spaces, named_extractors

@@ -14,7 +14,7 @@ from pushforward.arguments import whole
 from pushforward.conditions.kind import ConditionKind, described, met
 from pushforward.data import Dataset, TableSpace
 from pushforward.data.core.dataset import Split
-from pushforward.data.core.keys import permutation
+from pushforward.data.core.hashes import permutation
 from pushforward.denoisers import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError

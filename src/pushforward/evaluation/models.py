@@ -16,15 +16,14 @@ from torch import Tensor
 
 from pushforward.conditions.label import Label
 from pushforward.data import Dataset, TableSpace
-from pushforward.data.core.dataset import Split
-from pushforward.data.core.keys import permutation
-from pushforward.data.core.reading import Reading
-from pushforward.data.core.train_hashes import shared_examples
+from pushforward.data.core.dataset import Split, shared_examples
+from pushforward.data.core.hashes import permutation
 from pushforward.data.readers import examples_in
+from pushforward.data.readers.reader import Reading
 from pushforward.data.readers.tables import TABLES, read_rows
 from pushforward.data.tables import Number
+from pushforward.data.tables.cells import some
 from pushforward.data.tables.constraints import holds
-from pushforward.data.tables.parse_errors import some
 from pushforward.errors import DataError, UsageError, quoted
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import quantised
@@ -332,7 +331,7 @@ def read_samples(path: str | Path, data: Dataset) -> StoredSamples:
         DataError: For files that cannot be read, examples of another shape, fewer than two, or values that are not finite.
     """
     path = plain_path(Path(path))
-    if isinstance(data.space, TableSpace) and path.suffix.lower() in TABLES:
+    if isinstance(data.space, TableSpace) and path.suffix.lower() in TABLES.endings:
         values = read_rows(path, data.space)
         split, classes = Split(data.space.encoded(values, foreign=True), table_values=values), tuple[str, ...]()
     else:

@@ -13,7 +13,7 @@ from pushforward.conditions import Request
 from pushforward.conditions.kind import met
 from pushforward.data import Dataset, Split, TableSpace
 from pushforward.data import load as load_data
-from pushforward.data.core.keys import permutation
+from pushforward.data.core.hashes import permutation
 from pushforward.denoisers import Condition, Repathed
 from pushforward.editing.interpolation import INTERPOLATIONS, walk
 from pushforward.errors import UsageError

@@ -19,7 +19,7 @@ import numpy as np
 
 from pushforward import spec
 from pushforward.data import Space
-from pushforward.data.core.array_headers import array_header
+from pushforward.data.images.image_file import array_header
 from pushforward.errors import CheckpointError
 from pushforward.evaluation import cost
 from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingCost

@@ -21,9 +21,9 @@ from pushforward.arguments import whole
 from pushforward.conditions.label import Label
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.ground_truth import Stack, numbered
-from pushforward.data.images.streamed import selected, without
+from pushforward.data.images.image_store import selected, without
 from pushforward.data.spaces import Space, TableSpace
-from pushforward.data.tables.category import renumbered
+from pushforward.data.tables.columns import renumbered
 from pushforward.denoisers import Condition
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import Cache, Features, cache_folder, halves, quantised, read_cached, write_cached

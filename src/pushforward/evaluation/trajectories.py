@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from pushforward.data import Dataset
 from pushforward.data.core.keys import permutation
 from pushforward.denoisers.denoiser import Condition, Predictor, Repathed, condition_at
+from pushforward.data.core.hashes import permutation
+from pushforward.denoisers import Condition, Predictor, Repathed, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.measurements import LevelError, Trajectory

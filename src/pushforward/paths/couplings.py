@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from pushforward.arguments import whole
-from pushforward.data.core.keys import permutation
-from pushforward.data.core.train_hashes import Seen, seen_in_training
+from pushforward.data.core.dataset import Seen, seen_in_training
+from pushforward.data.core.hashes import permutation
 from pushforward.data.spaces import Space
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import DataError, UsageError

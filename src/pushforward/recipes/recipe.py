@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pushforward import plugins
 from pushforward.arguments import number, one_of, weight, whole
 from pushforward.data import Space, dataset_of
-from pushforward.data.core.train_hashes import Seen
+from pushforward.data.core.dataset import Seen
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.registries import RECIPES

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pushforward.arguments import whole
-from pushforward.conditions.requests import Request
+from pushforward.conditions.kind import Request
 from pushforward.data.spaces import Space
 from pushforward.denoisers.denoiser import Condition, condition_at
 from pushforward.draws import Draws, ExampleDraws

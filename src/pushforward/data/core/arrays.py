@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.arguments import refuse_unknown
-from pushforward.conditions.numbers import Numbers
-from pushforward.data.core.dataset import Dataset, Split
-from pushforward.data.core.make_dataset import Schema, build
-from pushforward.data.spaces.registry import kinds
+from pushforward.conditions.columns import Numbers
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.spaces.space import kinds
 from pushforward.errors import DataError
 
 MAX_CHANNELS = 4
@@ -103,7 +102,7 @@ def example_array(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, 
         for column in integer:
             refuse_rounding(x[:, column], f"{name}, column {column}")
         return np.ascontiguousarray(x, dtype=np.float32), integer
-    return (_pixels(_channels_first(x, name), name) if x.ndim < 5 else np.ascontiguousarray(x)), ()
+    return (_pixels(x, name) if x.ndim < 5 else np.ascontiguousarray(x)), ()
 
 
 def refuse_rounding(values: NDArray[Any], place: str) -> None:
@@ -121,17 +120,13 @@ def refuse_rounding(values: NDArray[Any], place: str) -> None:
         )
 
 
-def _channels_first(x: NDArray[Any], name: str) -> NDArray[Any]:
-    if x.ndim == 3:
-        return x[:, None]
-    if x.shape[3] <= MAX_CHANNELS:
-        return x.transpose(0, 3, 1, 2)
-    if x.shape[1] <= MAX_CHANNELS:
-        return x
-    raise DataError(f"{name} has shape {x.shape}: neither the second nor the last axis has 1 to {MAX_CHANNELS} channels.")
-
-
 def _pixels(x: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    if x.ndim == 3:
+        x = x[:, None]
+    elif x.shape[3] <= MAX_CHANNELS:
+        x = x.transpose(0, 3, 1, 2)
+    elif x.shape[1] > MAX_CHANNELS:
+        raise DataError(f"{name} has shape {x.shape}: neither the second nor the last axis has 1 to {MAX_CHANNELS} channels.")
     low, high, floats = float(x.min()), float(x.max()), x.dtype.kind == "f"
     if low < (-1e-4 if floats else 0) or high > (1 + 1e-4 if floats else 255):
         expected = "0 to 1 in floats ((x + 1) / 2 maps -1 to 1 there), or 0 to 255 as uint8"
@@ -185,40 +180,56 @@ def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> 
         DataError: For arrays of another shape, range or type, or labels that do not fit them.
     """
     refuse_unknown(options, ArrayOptions, "data.from_arrays")
-    held_out, columns = options.get("held_out"), options.get("columns", ())
-    given, held_out_given = options.get("given"), options.get("held_out_given")
-    train, integer = example_array(_array(x), "x")
-    test = None if held_out is None else example_array(_array(held_out), "held_out")[0]
-    if test is not None and test.shape[1:] != train.shape[1:]:
-        raise DataError(f"held_out has examples of shape {test.shape[1:]}, x of shape {train.shape[1:]}: expected the same.")
-    if columns and (train.ndim != 2 or len(columns) != train.shape[1]):
-        raise DataError(f"{len(columns)} names in columns for examples of shape {train.shape[1:]}: expected one for each column.")
-    others, sizes = options.get("held_out_labels"), [len(train)] if test is None else [len(train), len(test)]
-    if (others is not None) != (labels is not None and test is not None) or (held_out_given or {}).keys() != (
-        given if given and test is not None else {}
-    ).keys():
-        raise DataError(
-            "Where held_out is given, held_out_labels and held_out_given belong to labels and given, else to nothing."
-        )
-    numbers, names = None, tuple[str, ...]()
-    if labels is not None:
-        parts = [_array(part) for part in (labels, others) if part is not None]
-        numbers, names = label_numbers(parts, sizes, tuple(options.get("classes", ())))
-    kinds = {"given": partial(Numbers.measure, columns=list(given))} if given else {}
-    return build(
-        options.get("name", "arrays"),
-        Split(train, None if numbers is None else numbers[: len(train)], given=_given(given, train)),
-        None
-        if test is None
-        else Split(test, None if numbers is None else numbers[len(train) :], given=_given(held_out_given, test)),
-        schema=Schema(names, tuple(columns), integer, kinds=kinds),
-        limit=options.get("limit"),
-    )
+    given, held_out_given = options.get("given") or {}, options.get("held_out_given") or {}
+    named = {"x": x, "x_test": options.get("held_out"), "label": labels, "label_test": options.get("held_out_labels")}
+    arrays = {name: _array(value) for name, value in named.items() if value is not None}
+    if given:
+        arrays |= {"given": np.column_stack([*map(_array, given.values())]), "given_names": np.array(list(given))}
+    if held_out_given:
+        arrays["given_test"] = np.column_stack([_array(held_out_given[name]) for name in given])
+    train, held_out, schema = splits_of(arrays, "", tuple(options.get("classes", ())), tuple(options.get("columns", ())))
+    return build(options.get("name", "arrays"), train, held_out, schema=schema, limit=options.get("limit"))
 
 
-def _given(given: Mapping[str, Any] | None, x: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    columns = [attributes(_array(values), len(x), name) for name, values in (given or {}).items()]
-    return {"given": np.concatenate(columns, axis=1)} if columns else {}
+def splits_of(
+    arrays: Mapping[str, NDArray[Any]], place: str = "", classes: tuple[str, ...] = (), columns: tuple[str, ...] = ()
+) -> tuple[Split, Split | None, Schema]:
+    """Training examples (all where there are no held-out ones), held-out ones, and their description.
+
+    Args:
+        arrays: by the names that they have in a ``.npz`` (`pushforward.data.readers.numpy_files`).
+        place: what stands before these names in messages.
+        classes: names of the classes where labels are numbers from 0.
+        columns: names of the columns of vectors.
+
+    Raises:
+        DataError: arrays of the wrong shape, type or range, or that do not belong together.
+    """
+    parts = ["", "_test"] if "x_test" in arrays else [""]
+    x, whole = zip(*(example_array(arrays[f"x{part}"], f"{place}x{part}") for part in parts), strict=True)
+    sizes, shape = list(map(len, x)), x[0].shape[1:]
+    if x[-1].shape[1:] != shape:
+        raise DataError(f"{place}held-out examples have the shape {x[-1].shape[1:]}, the others {shape}: expected the same.")
+    if columns and (len(columns),) != shape:
+        raise DataError(f"{len(columns)} names in columns for examples of shape {shape}: expected one for each column.")
+    for name in ("label", "given"):
+        if (f"{name}_test" in arrays) != (name in arrays and len(parts) > 1):
+            raise DataError(f"{place}held-out {name}s belong to {name}s of held-out examples: give both or neither.")
+    labels: Any = [None, None]
+    given: Any = [{}, {}]
+    kinds = {}
+    if "label" in arrays:
+        numbers, classes = label_numbers([arrays[f"label{part}"] for part in parts], sizes, classes, f"{place}label")
+        labels = np.split(numbers, sizes[:1])
+    if "given" in arrays:
+        names = [str(name) for name in arrays.get("given_names", [f"given_{i}" for i in range(arrays["given"][:1].size)])]
+        named = [f"given{part}" for part in parts]
+        values = [attributes(arrays[name], n, place + name, names) for name, n in zip(named, sizes, strict=True)]
+        if len(set(names)) < len(names) or any(part.shape[1] != len(names) for part in values):
+            raise DataError(f"{place}given_names holds {', '.join(names)}; expected a different name for each column of given.")
+        given, kinds = [{"given": part} for part in values], {"given": partial(Numbers.measure, columns=names)}
+    splits = [Split(*side[:2], given=side[2]) for side in zip(x, labels, given, strict=False)]
+    return splits[0], splits[1] if len(splits) > 1 else None, Schema(classes, columns, whole[0], kinds=kinds)
 
 
 def _array(values: Any) -> NDArray[Any]:

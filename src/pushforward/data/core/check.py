@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import file_digest
 from pathlib import Path
@@ -14,15 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.arguments import refuse_unknown
-from pushforward.data.core.dataset import Dataset
+from pushforward.data.core.dataset import Dataset, class_counts, rare_classes, shared_examples
 from pushforward.data.core.load import LoadOptions, names, read
-from pushforward.data.core.train_hashes import class_counts, rare_classes, shared_examples
 from pushforward.data.images.image_file import UnusableError, opened
-from pushforward.data.images.image_store import image_names
-from pushforward.data.images.packed import Packed, packed_in, tars_in
-from pushforward.data.images.streamed import content_hashes
+from pushforward.data.images.image_store import content_hashes, image_names
+from pushforward.data.images.tars import packed_in
+from pushforward.data.readers.images import tars_in
+from pushforward.data.readers.reader import is_frame
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.frames import is_frame
 from pushforward.data.tables.schema import schema_of, write_schema
 from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path, replacing
@@ -30,6 +29,7 @@ from pushforward.files import plain_path, replacing
 _GROUPS, _NAMED = 5, 5
 _TOGETHER = "up to 20 equal rows are kept on one side of the split (`copies=apart`: each is split by itself)"
 _APART = "each row is split by itself, as in a survey; one that was written twice cannot be told from it (`copies=together`)"
+FORMAT = "pushforward-files-1"
 
 
 class CheckOptions(LoadOptions, total=False):
@@ -83,13 +83,23 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
     out, against, schema = options.get("out"), options.get("against"), options.get("write_schema")
     if out is not None and Path(out).exists():
         raise UsageError(f"{os.fspath(out)} is there already. Choose another `out`, or remove it yourself.")
-    known = None if against is None else read_hashes(Path(against))
+    known = None
+    if against is not None:
+        try:
+            content = json.loads(plain_path(Path(against)).read_bytes())
+            known = {"fingerprint": content["fingerprint"], "files": dict(content["files"])}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            expected = "expected what `pushforward data check` wrote as its `out`"
+            raise DataError(f"{os.fspath(against)} holds no files of a data set ({error}): {expected}.") from error
     loading: Any = {name: value for name, value in options.items() if name not in ("out", "against", "write_schema")}
     try:
         data = read(name_or_path, loading)
         report = _of_data(data) | {"refused": None}
         if schema is not None:
-            _write_schema(Path(schema), data)
+            if data.table is None or not isinstance(data.space, TableSpace):
+                raise UsageError(f"`write_schema` is for tables of mixed types, and {data.name} is none; `table=True` reads one.")
+            constraints = [constraint.text for constraint in data.space.constraints]
+            write_schema(Path(schema), schema_of(data.table, data.space.target, constraints))
     except DataError as error:
         if not error.skipped:
             raise
@@ -103,9 +113,21 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
         return report
     files, fingerprint = file_hashes(path), report.get("fingerprint")
     if packed is not None:
-        report["refused"] = _not_as_packed(packed, files) or report["refused"]
+        digests = {str(shard["file"]): str(shard.get("sha256")) for shard in packed.manifest["shards"]}
+        differing = [name for name, digest in digests.items() if files.get(name, {}).get("sha256") != digest]
+        if differing:
+            report["refused"] = (
+                f"Tars in {packed.folder} with another sha256 than when the images were packed: {', '.join(differing)}. "
+                "Restore them, or pack the images again."
+            )
     if known is not None:
-        report |= {"changes": compared(known["files"], files), "differs": known["fingerprint"] != fingerprint}
+        before = known["files"]
+        changes = {
+            "added": sorted(files.keys() - before.keys()),
+            "removed": sorted(before.keys() - files.keys()),
+            "changed": sorted(name for name, file in files.items() if name in before and before[name] != file),
+        }
+        report |= {"changes": changes, "differs": known["fingerprint"] != fingerprint}
     if out is not None:
         content = {"format": FORMAT, "source": os.fspath(name_or_path), "fingerprint": fingerprint, "files": files}
         with replacing(Path(out)) as temporary:
@@ -114,30 +136,20 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
     return report
 
 
-def _not_as_packed(packed: Packed, files: Files) -> str:
-    digests = {str(shard["file"]): str(shard.get("sha256")) for shard in packed.manifest["shards"]}
-    differing = [name for name, digest in digests.items() if files.get(name, {}).get("sha256") != digest]
-    return (
-        f"Tars in {packed.folder} with another sha256 than when the images were packed: {', '.join(differing)}. Restore them, or "
-        "pack the images again."
-        if differing
-        else ""
-    )
-
-
 def _of_data(data: Dataset) -> dict[str, Any]:
     space, x = data.space, data.train.x
     counts = class_counts(data)
     hashes, held_out = content_hashes(x), content_hashes(data.held_out.x)
+    names, low, high = space.columns or range(math.prod(space.shape)), *_range(x)
     report = {
         **data.describe(),
         "classes": {name: train for name, (train, _) in counts.items()},
         "held_out_classes": {name: held_out for name, (_, held_out) in counts.items()},
-        "range": _range(x),
+        "range": [low, high],
         "mean": list(space.units.get("mean", ())),
         "std": list(space.units.get("std", ())),
-        "constant": [_column(space.columns, i) for i in np.flatnonzero(np.ptp(x, axis=0) == 0)] if len(space.shape) == 1 else [],
-        "integer": [_column(space.columns, i) for i in space.integer],
+        "constant": [str(names[i]) for i in np.flatnonzero(np.ptp(x, axis=0) == 0)] if len(space.shape) == 1 else [],
+        "integer": [str(names[i]) for i in space.integer],
         "header": data.header,
         "read_as": data.read_as or None,
         "copies": {True: _APART, False: _TOGETHER, None: None}[data.apart],
@@ -154,49 +166,31 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         fields = {"notes": list(data.table.notes), "fields": data.table.columns(space.fields)}
         report |= {"table": {"rows": data.table.rows, **data.table.layout, **stated, **fields}, "columns": list(space.names)}
         return {name: value for name, value in report.items() if name not in units} | {"classes": {}}
-    if several := _in_several_classes(data):
+    if space.has_pixels and data.train.labels is not None and (several := _in_several_classes(data)):
         report["warnings"] += [
             f"images that are in several classes: {several:,}. A model that knows classes learns each in all of them: remove the "
             "copies that are in the wrong class."
         ]
     if data.files is not None:
-        groups = [{"files": files[:_NAMED], "copies": len(files)} for files in _copies(data)]
-        report |= {"files": len(data.files.names) + len(data.skipped), "duplicates": groups[:_GROUPS]}
+        groups: dict[int, list[str]] = {}
+        for name, content in zip(data.files.names, data.files.hashes.tolist(), strict=True):
+            groups.setdefault(content, []).append(name)
+        largest = sorted((files for files in groups.values() if len(files) > 1), key=len, reverse=True)[:_GROUPS]
+        duplicates = [{"files": files[:_NAMED], "copies": len(files)} for files in largest]
+        report |= {"files": len(data.files.names) + len(data.skipped), "duplicates": duplicates}
     return report
 
 
-def _write_schema(path: Path, data: Dataset) -> None:
-    if data.table is None or not isinstance(data.space, TableSpace):
-        raise UsageError(
-            f"`write_schema` is for tables of mixed types, and {data.name} is read as {data.space.noun}s. A .csv of numbers is "
-            "read as a table with `table=True`."
-        )
-    constraints = [constraint.text for constraint in data.space.constraints]
-    write_schema(path, schema_of(data.table, data.space.target, constraints))
-
-
 def _in_several_classes(data: Dataset) -> int:
-    """How many images are in several classes; 0 for other data, in which classes may share an example."""
-    if not data.space.has_pixels or data.train.labels is None or data.held_out.labels is None:
-        return 0
-    hashes = np.concatenate([data.train.hashes, data.held_out.hashes])
-    pairs = np.unique(np.stack([hashes, np.concatenate([data.train.labels, data.held_out.labels]).view(np.uint64)]), axis=1)
+    splits = (data.train, data.held_out)
+    labels = np.concatenate([split.labels for split in splits if split.labels is not None])
+    pairs = np.unique(np.stack([np.concatenate([split.hashes for split in splits]), labels.view(np.uint64)]), axis=1)
     return int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
-
-
-def _copies(data: Dataset) -> Iterator[list[str]]:
-    """The files of each group with the same pixels, the largest group first."""
-    assert data.files is not None
-    order = np.argsort(data.files.hashes, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(data.files.hashes[order])) + 1)
-    for group in sorted((group for group in groups if len(group) > 1), key=lambda group: (-len(group), group[0])):
-        yield [data.files.names[i] for i in group]
 
 
 def _range(x: NDArray[Any]) -> list[float]:
     if hasattr(x, "level_counts"):  # images that stay on disk
-        used = np.flatnonzero(x.level_counts().sum(0))
-        return [float(used[0]) / 255, float(used[-1]) / 255]
+        x = np.flatnonzero(x.level_counts().sum(0)).astype(np.uint8)
     scale = 255 if x.dtype == np.uint8 else 1
     return [float(x.min()) / scale, float(x.max()) / scale]
 
@@ -205,18 +199,7 @@ def _listed(files: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
     return [{"file": file, "reason": reason} for file, reason in files]
 
 
-def _column(columns: tuple[str, ...], index: Any) -> str:
-    return columns[index] if columns else str(index)
-
-
-FORMAT = "pushforward-files-1"
-MAX_BYTES = 2**30
-
-# ``bytes`` and ``sha256`` of each file by its name, None for one that cannot be read
-Files = dict[str, dict[str, Any]]
-
-
-def file_hashes(path: Path) -> Files:
+def file_hashes(path: Path) -> dict[str, dict[str, Any]]:
     """Size and sha256 of each file of a source: the images of a folder, its tars, or the file itself; none of a named set."""
     if not path.exists():
         return {}
@@ -233,33 +216,3 @@ def _described(path: Path) -> dict[str, Any]:
             return {"bytes": os.fstat(file.fileno()).st_size, "sha256": digest}
     except (OSError, UnusableError):
         return {"bytes": None, "sha256": None}
-
-
-def read_hashes(path: Path) -> dict[str, Any]:
-    """What `pushforward.data.check` wrote down of a source: fingerprint, and files by name.
-
-    Raises:
-        DataError: a file that is not there or not of this kind.
-    """
-    try:
-        if plain_path(path).stat().st_size > MAX_BYTES:
-            raise ValueError(f"it has more than {MAX_BYTES >> 30} GB")
-        content = json.loads(path.read_bytes())
-        return {
-            "fingerprint": content["fingerprint"],
-            "files": {str(name): dict(file) for name, file in content["files"].items()},
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(
-            f"{path} holds no files of a data set ({error}): expected what `pushforward data check` wrote as its `out`."
-        ) from error
-
-
-def compared(known: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The names of files that were added, removed and changed since, each sorted; what is known of a file may be anything."""
-    changed = [name for name, file in files.items() if name in known and known[name] != file]
-    return {
-        "added": sorted(files.keys() - known.keys()),
-        "removed": sorted(known.keys() - files.keys()),
-        "changed": sorted(changed),
-    }

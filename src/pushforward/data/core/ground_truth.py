@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.keys import mix
+from pushforward.data.core.hashes import mix
 
 Floats = NDArray[np.float64]
 _ANEW = 0xF1_7ED
@@ -68,7 +68,6 @@ class Stack:
 
     @property
     def modes(self) -> int:
-        """How many modes there are, classes to the power of channels; all are about equally frequent."""
         return len(self.base.space.classes) ** self.channels
 
     def composed(self, images: NDArray[np.int64], count: int, *key: int) -> NDArray[np.uint8]:

@@ -12,17 +12,12 @@ from warnings import warn
 
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import readers
-from pushforward.data.core.dataset import Dataset
-from pushforward.data.core.make_dataset import given_columns
-from pushforward.data.core.reading import Reading, TableReading
-from pushforward.data.tables.frames import is_frame
-from pushforward.data.tables.schema import read_schema
-from pushforward.data.tables.table_dataset import frame_dataset
+from pushforward.data.core.dataset import Dataset, given_columns
+from pushforward.data.readers.reader import Reading, is_frame
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.registries import SETS
 
 WORKERS = 1  # threads that decode ahead, by default: a second one takes more from a training on two cores than it gives
-MOST_WORKERS = 64
 
 
 def names() -> list[str]:
@@ -83,7 +78,7 @@ class LoadOptions(TypedDict, total=False):
         columns: the columns of a table to keep; the names of all its columns where it has none. In a list or between commas.
         drop: columns of a table to leave out, in a list or between commas.
         missing: texts that mean that there is no value, beside an empty cell; in a list or between commas. By default
-            `pushforward.data.tables.string_columns.MISSING`.
+            `pushforward.data.tables.cells.MISSING`.
         schema: what the columns of a table hold: a file of `pushforward.data.tables.schema`, or its content.
         constraints: comparisons that every row of a table meets, and every sample, such as ``["end >= start"]``; see
             `pushforward.data.tables.constraints.Constraint`.
@@ -142,6 +137,8 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     """Read data as `load` does, without warnings."""
     refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])
     if is_frame(name_or_path):
+        from pushforward.data.tables.table_dataset import frame_dataset
+
         return frame_dataset(name_or_path, _reading(options))
     if not isinstance(name_or_path, (str, os.PathLike)):
         kind = type(name_or_path).__name__
@@ -152,15 +149,28 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     text, known = os.fspath(name_or_path), SETS
     reading = _reading(options)
     check_there(text)
-    data = known[text].dataset(reading, known) if text in known else readers.read(Path(text).expanduser(), reading)
+    data = known[text].dataset(reading) if text in known else readers.read(Path(text).expanduser(), reading)
     labelled = options.get("labelled")
     if labelled and not data.space.classes:
         raise UsageError(f"{text} has no labels: leave `labelled` out, or name a column of a .csv: `target=COLUMN`.")
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in known else str(Path(text).expanduser().resolve())
     data = given_columns(data, reading.given) if reading.given else data
-    rule = {} if data.apart is None else {"copies": "apart" if data.apart else "together"}
-    data = dataclasses.replace(data, origin={"name_or_path": name, **_origin(reading, labelled), **rule})
+    origin = {
+        "name_or_path": name,
+        "target": reading.target,
+        "header": reading.header,
+        "limit": reading.limit,
+        "labelled": labelled,
+        "resize": list(reading.size) if reading.size else None,
+        "given": list(reading.given) or None,
+        "seed": reading.seed if reading.limit else None,
+        "stream": reading.stream,
+        "copies": {None: reading.copies, True: "apart", False: "together"}[data.apart],
+        "workers": reading.workers if reading.stream and reading.workers != WORKERS else None,
+        **reading.of_tables,
+    }
+    data = dataclasses.replace(data, origin={name: value for name, value in origin.items() if value is not None})
     if labelled is None:
         labelled = text not in known or known[text].labelled
     return data if labelled else data.without_labels()
@@ -172,20 +182,14 @@ def _reading(options: LoadOptions) -> Reading:
     given = tuple(filter(None, words["given"] or ()))
     if target is not None and any(column.partition(":")[0] == target for column in given):
         raise UsageError(f'`target` and `given` both name "{target}": a column is the label, or a number that is given.')
-    workers = whole("workers", options.get("workers", WORKERS))
-    if not 0 <= workers <= MOST_WORKERS:
-        raise UsageError(f"`workers={workers}` is not a number of threads: expected 0 to {MOST_WORKERS}.")
+    workers = whole("workers", options.get("workers", WORKERS), 0)
     if copies not in (None, "together", "apart"):
         raise UsageError(f'`copies={copies!r}` is neither "together" nor "apart".')
     constraints, schema = options.get("constraints") or (), options.get("schema")
-    table = TableReading(
-        words["columns"] or (),
-        words["drop"] or (),
-        words["missing"],
-        read_schema(schema) if schema is not None else {},
-        (constraints,) if isinstance(constraints, str) else tuple(constraints),
-        options.get("table"),
-    )
+    if schema is not None:
+        from pushforward.data.tables.schema import read_schema
+
+        schema = read_schema(schema)
     return Reading(
         target=target,
         header=options.get("header"),
@@ -198,7 +202,12 @@ def _reading(options: LoadOptions) -> Reading:
         workers=workers,
         progress=options.get("progress"),
         copies=copies,
-        table=table,
+        columns=words["columns"] or (),
+        drop=words["drop"] or (),
+        missing=words["missing"],
+        schema=schema or {},
+        constraints=(constraints,) if isinstance(constraints, str) else tuple(constraints),
+        table=options.get("table"),
     )
 
 
@@ -209,16 +218,6 @@ def _words(name: str, value: Any) -> tuple[str, ...] | None:
     if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
         raise UsageError(f"`{name}` is a list of texts, got {value!r:.60}.")
     return tuple(words)
-
-
-def _origin(reading: Reading, labelled: bool | None) -> dict[str, Any]:
-    """The options that are needed to read the same data again."""
-    stated: dict[str, Any] = {"target": reading.target, "header": reading.header, "limit": reading.limit, "labelled": labelled}
-    stated |= {"resize": list(reading.size) if reading.size else None, "given": list(reading.given) or None}
-    stated |= {"seed": reading.seed if reading.limit else None, "stream": reading.stream, "copies": reading.copies}
-    stated |= reading.table.stated
-    stated["workers"] = reading.workers if reading.stream and reading.workers != WORKERS else None
-    return {name: value for name, value in stated.items() if value is not None}
 
 
 def check_there(text: str) -> None:

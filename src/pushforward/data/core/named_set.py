@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.ground_truth import Truth
-from pushforward.data.core.make_dataset import Schema, build
-from pushforward.data.core.reading import Reading
 from pushforward.data.images import image_set
+from pushforward.data.readers.reader import Reading
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import SETS
 
@@ -45,10 +44,7 @@ def whole_numbers(package: str, file: str) -> NDArray[np.int64] | None:
     Returns:
         int64 (rows, columns); None where this version of the package has no such file.
     """
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
-        return None
+    spec = importlib.util.find_spec(package)
     for folder in (spec and spec.submodule_search_locations) or ():
         path = Path(folder) / file
         if path.is_file():
@@ -87,25 +83,15 @@ class Named(ABC):
     package: str = ""
     extra: str = ""
 
-    def dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset:
-        """Read the data and split it.
-
-        Args:
-            reading: how.
-            others: all named data sets.
-
-        Raises:
-            UsageError: an option that does not apply.
-            DataError: data that cannot be found or read.
-        """
+    def dataset(self, reading: Reading) -> Dataset:
         reading.refuse_table(self.name)
         reading.refuse_stream(self.name)
         if reading.size and len(self.shape) == 1:
             raise UsageError(f"`resize` is for images, but {self.name} holds vectors: leave it out.")
-        return self._dataset(reading, others)
+        return self._dataset(reading)
 
     @abstractmethod
-    def _dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset: ...
+    def _dataset(self, reading: Reading) -> Dataset: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +108,7 @@ class Source(Named):
     held_out: int | None = None
     truth: Truth | None = None
 
-    def _dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset:
+    def _dataset(self, reading: Reading) -> Dataset:
         splits = self.read(reading.download)
         train, held_out = splits if isinstance(splits, tuple) else (splits, None)
         for split in (train, held_out):
@@ -149,11 +135,9 @@ class Derived(Named):
     derive: Callable[[Dataset, Derived, Reading], Dataset]
     whole: bool = False
 
-    def _dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset:
+    def _dataset(self, reading: Reading) -> Dataset:
         limit, seed = (None, 0) if self.whole else (reading.limit, reading.seed)
-        if self.base not in others:
-            raise UsageError(f"{self.name} is made of {self.base}, which is not there.")
-        base = others[self.base].dataset(Reading(size=reading.size, limit=limit, seed=seed, download=reading.download), others)
+        base = SETS.find(self.base).dataset(Reading(size=reading.size, limit=limit, seed=seed, download=reading.download))
         return self.derive(base, self, reading)
 
 

@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pushforward.arguments import one_of, whole
 from pushforward.data.core.dataset import Dataset
-from pushforward.data.core.keys import bits, mix, permutation
-from pushforward.data.images.streamed import Streamed
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.data.core.hashes import bits, mix, permutation
+from pushforward.data.images.image_store import Streamed
+from pushforward.errors import UsageError
 
 AUGMENTATIONS = {
     "flip": "mirror left and right with probability 1/2",
@@ -46,15 +47,9 @@ class Batch:
     fields: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """How many examples."""
         return len(self.x)
 
     def __getitem__(self, name: str) -> Tensor:
-        """A further field by its name, (n, ...).
-
-        Raises:
-            UsageError: For a name that the batch does not hold.
-        """
         if name not in self.fields:
             held = ", ".join(("x", *self.fields))
             raise UsageError(
@@ -64,7 +59,6 @@ class Batch:
         return self.fields[name]
 
     def take(self, index: Any) -> Batch:
-        """The examples of a slice or index tensor, with their conditions and fields."""
         condition = self.condition and {name: value[index] for name, value in self.condition.items()}
         return Batch(self.x[index], condition, {name: value[index] for name, value in self.fields.items()})
 
@@ -96,15 +90,11 @@ class Sampler:
         augment: Iterable[str] = (),
         conditions: Iterable[str] | None = None,
     ) -> None:
-        self.dataset, self.batch_size = dataset, int(batch)
+        self.dataset, self.batch_size = dataset, whole("batch", batch, 1)
         self.seed, self.augment = int(seed), tuple(augment)
         self.conditions = tuple(dataset.train.values if conditions is None else conditions)
-        if self.batch_size < 1:
-            raise UsageError(f"A batch of {batch} examples is empty: give at least 1.")
         for name in self.augment:
-            if name not in AUGMENTATIONS:
-                known = ", ".join(AUGMENTATIONS)
-                raise UsageError(f'Unknown augmentation "{name}".{did_you_mean(name, AUGMENTATIONS)} Known: {known}.')
+            one_of("augmentation", name, AUGMENTATIONS)
         if unsuited := [name for name in self.augment if name not in dataset.space.augmentations]:
             noun = dataset.space.noun
             raise UsageError(f"Augmentation ({', '.join(unsuited)}) is for images, but {dataset.name} holds {noun}s.")
@@ -114,17 +104,11 @@ class Sampler:
         self._orders: dict[int, NDArray[np.int64]] = {}
         self._stores: dict[str, tuple[Tensor | Prefetch, dict[str, Tensor] | None]] = {}
 
-    @property
-    def examples_per_epoch(self) -> int:
-        """How many examples the training split has."""
-        return len(self.dataset.train)
-
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The indices of an epoch's examples in their order: a permutation keyed by (seed, epoch)."""
         if epoch not in self._orders:
-            while len(self._orders) > 1:
-                del self._orders[next(iter(self._orders))]
-            self._orders[epoch] = permutation(self.examples_per_epoch, _ORDER, self.seed, epoch)
+            self._orders = {key: self._orders[key] for key in list(self._orders)[-1:]}
+            self._orders[epoch] = permutation(len(self.dataset.train), _ORDER, self.seed, epoch)
         return self._orders[epoch]
 
     def positions(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -137,9 +121,7 @@ class Sampler:
         Returns:
             Two int64 arrays (stop - start,): epochs, indices.
         """
-        if start < 0:
-            raise UsageError(f"Position {start} is before the beginning: batch numbers start at 0.")
-        n = self.examples_per_epoch
+        n = len(self.dataset.train)
         epochs, index = [], []
         while start < stop:
             epoch, offset = divmod(start, n)
@@ -160,7 +142,7 @@ class Sampler:
         Returns:
             The examples in model units.
         """
-        epochs, numbers = self.positions(*positions_of(number, self.batch_size, index))
+        epochs, numbers = self._places(number, index)
         values, conditions = self._store(device)
         chosen = torch.from_numpy(numbers).to("cpu" if isinstance(values, Prefetch) else values.device)
         x = values.batch(number, index) if isinstance(values, Prefetch) else values.index_select(0, chosen)
@@ -173,8 +155,8 @@ class Sampler:
         u = x if self._converted else self._model_units(x)
         return Batch(self._dequantised(u, epochs, numbers) if "dequantise" in self.augment else u, condition)
 
-    def _numbers(self, number: int, index: slice | None) -> NDArray[np.int64]:
-        return self.positions(*positions_of(number, self.batch_size, index))[1]
+    def _places(self, number: int, index: slice | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self.positions(*positions_of(number, self.batch_size, index))
 
     def _store(self, device: str | torch.device) -> tuple[Tensor | Prefetch, dict[str, Tensor] | None]:
         """The whole split, converted and on the device where it is small, as stored and on the CPU where it is not.
@@ -186,7 +168,7 @@ class Sampler:
         if key not in self._stores:
             conditions = split.condition(self.conditions, device=key)
             if isinstance(self._stored, Streamed):
-                self._stores[key] = Prefetch(self._stored, self._numbers), conditions
+                self._stores[key] = Prefetch(self._stored, lambda *part: self._places(*part)[1]), conditions
             else:
                 values = torch.from_numpy(np.ascontiguousarray(self._stored)).to(key)
                 self._stores[key] = (self._model_units(values) if self._converted else values, conditions)
@@ -211,15 +193,13 @@ class Sampler:
         return x.flatten(2).gather(2, places).view(x.shape)
 
     def _dequantised(self, u: Tensor, epochs: NDArray[np.int64], index: NDArray[np.int64]) -> Tensor:
-        """Each value moved by a uniform number of at most half a level, keyed by its place as well."""
         words = mix(_LEVEL, self.seed, epochs[:, None], index[:, None], np.arange(u[0].numel()))
         uniform = torch.from_numpy(((words >> np.uint64(40)).astype(np.float32) + 0.5) / 2**24 - 0.5)
         std = torch.from_numpy(self.dataset.space.scale).to(u).view(self.dataset.space.shape)
         return u + uniform.view(u.shape).to(u) / (255 * std)
 
     def _integers(self, purpose: int, epochs: NDArray[np.int64], index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-        """Uniform integers from -m to m, m = max(1, size // 8)."""
-        reach = max(1, size // 8)
+        reach = max(1, size // 8)  # uniform integers from -reach to reach
         return (mix(purpose, self.seed, epochs, index) % np.uint64(2 * reach + 1)).astype(np.int64) - reach
 
 
@@ -276,9 +256,6 @@ class PreparedSampler:
         return Batch(fields.pop("x"), _condition_at(self.condition, chosen, device), fields)
 
 
-_Key = tuple[int, int | None, int | None, int | None]
-
-
 class Prefetch:
     """The images of batches; which those are is a function of a batch's number, so that the next ones are known.
 
@@ -290,16 +267,11 @@ class Prefetch:
     def __init__(self, x: Streamed, numbers: Callable[[int, slice | None], NDArray[np.int64]]) -> None:
         self.x, self.numbers = x, numbers
         self._pool: ThreadPoolExecutor | None = None
-        self._coming: dict[_Key, Future[NDArray[np.uint8]]] = {}
-        self._last: tuple[_Key, Tensor] | None = None
+        self._coming: dict[tuple[int, str], Future[NDArray[np.uint8]]] = {}
+        self._last: tuple[tuple[int, str], Tensor] | None = None
 
     def batch(self, number: int, part: slice | None) -> Tensor:
-        """The images of a batch, uint8 (n, C, H, W); the next ones are begun.
-
-        Raises:
-            DataError: a file that is gone, or has changed since the data was first read.
-        """
-        key = _key(number, part)
+        key = (number, repr(part))
         if self._last is None or self._last[0] != key:  # some methods take a batch several times
             coming = self._coming.pop(key, None)
             self._begin(number, part)
@@ -308,18 +280,13 @@ class Prefetch:
         return self._last[1]
 
     def _begin(self, number: int, part: slice | None) -> None:
-        """Let the threads decode the batches that follow, and forget others."""
         if not self.x.workers:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.x.workers, "pushforward-decoding")
-        following = {_key(later, part): later for later in range(number + 1, number + 1 + 2 * self.x.workers)}
+        following = {(later, repr(part)): later for later in range(number + 1, number + 1 + 2 * self.x.workers)}
         for key in [key for key in self._coming if key not in following]:
             self._coming.pop(key).cancel()
         for key, later in following.items():
             if key not in self._coming:
                 self._coming[key] = self._pool.submit(self.x.decoded, self.numbers(later, part))
-
-
-def _key(number: int, part: slice | None) -> _Key:
-    return (number, None, None, None) if part is None else (number, part.start, part.stop, part.step)

@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import stat
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from threading import Lock
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.array_headers import array_header
-from pushforward.data.core.example_hashes import Hashes, example_hashes
+from pushforward.data.core.hashes import Hashes, example_hashes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+MAX_BYTES = 10_000  # bytes of a header at most; numpy writes one of plain numbers in 128
+_WIDTHS = {(1, 0): 2, (2, 0): 4}
+_PARSING = Lock()
+# The shape of an array, whether its first index runs fastest, and the type of its elements.
+ArrayHeader = tuple[tuple[int, ...], bool, np.dtype[Any]]
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 ARRAYS = ".npy"  # the ending of images as plain arrays, which archives may hold
 MAX_PIXELS = 64_000_000
 # Decoders that are tried for any ending; some of the others start programs (EPS).
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-_ROTATED = frozenset(range(2, 9))
-_ORIENTATION = 0x0112
-MAX_BESIDE = 16 * 2**20  # bytes of a file that are no pixels
-MAX_CHUNKS = 100_000
-MAX_TEXTS = 16  # compressed texts, each of which may unpack to a megabyte
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PIXELS = (b"IDAT", b"fdAT")
-_PACKED = (b"zTXt", b"iTXt", b"iCCP")
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def array_header(file: IO[bytes]) -> ArrayHeader:
+    """Read the header of an array in numpy's format 1.0 or 2.0; the file then stands at the first element.
+
+    Raises:
+        ValueError: If it is no such header, or is longer than 10,000 bytes.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in _WIDTHS:
+        raise ValueError(f"version {version} of numpy's format: expected an array of plain numbers")
+    length = file.read(_WIDTHS[version])
+    size = int.from_bytes(length, "little")
+    if size > MAX_BYTES:
+        raise ValueError(f"a header of {size:,} bytes: expected at most {MAX_BYTES:,}")
+    with _PARSING:
+        return _parsed(version, length + file.read(size))
+
+
+@lru_cache(maxsize=256)
+def _parsed(version: tuple[int, int], content: bytes) -> ArrayHeader:
+    """Parse a header with numpy, once for each distinct header and by one thread at a time.
+
+    numpy calls ``ast.literal_eval``, in which CPython 3.11 counts depth for all threads together (python/cpython issue 106905).
+    """
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(io.BytesIO(content))
 
 
 class UnusableError(Exception):
@@ -83,15 +109,13 @@ def decoded(open_file: Callable[[], BinaryIO], file: str, size: tuple[int, int] 
     try:
         with open_file() as handle:
             read.pixels = _decode(handle, size, read)
-    except UnusableError as error:
-        read.reason = str(error)
     except Exception as error:  # whatever a hostile file makes its decoder raise, it is this file that is left out
-        read.reason = f"damaged: {type(error).__name__} {error}"
+        read.reason = str(error) if isinstance(error, UnusableError) else f"damaged: {type(error).__name__} {error}"
     return read
 
 
 def _formats() -> tuple[str, ...]:
-    """The decoders that may be tried and are installed; the imports register those not there from the start."""
+    # the imports register decoders that are not there from the start
     from PIL import Image, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
     Image.preinit()
@@ -100,31 +124,39 @@ def _formats() -> tuple[str, ...]:
 
 def _decode(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
     """One file as uint8 (H, W, C), C in 1, 3, 4; where it may be scaled, the hash of the original is noted."""
-    from PIL import ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     notes = read.notes
     if not handle.seek(0, os.SEEK_END):
         raise UnusableError("empty file")
     if read.file.endswith(ARRAYS):
         return _array(handle, size, read)
-    depth = depth_of(handle)
     handle.seek(0)
-    with _opened(handle) as opened:
+    start = handle.read(25)
+    try:
+        image = Image.open(handle, formats=_formats())
+    except UnidentifiedImageError:
+        raise UnusableError("no image that can be read") from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        megapixels = MAX_PIXELS // 10**6
+        raise UnusableError(f"{width} x {height} pixels, more than {megapixels} megapixels: taken for a decompression bomb")
+    with image as opened:
         if getattr(opened, "is_animated", False):
             notes.append("first frame of an animation" if opened.format != "TIFF" else "first of several pages")
             opened.seek(0)
-        if depth == 16 and not opened.mode.startswith("I"):  # of a colour PNG, which the decoder cuts to 8 without a word
+        # the bits of a colour PNG, which the decoder cuts to 8 without a word
+        if start[:8] == _PNG and start[24:] == b"\x10" and not opened.mode.startswith("I"):
             notes.append("16-bit to 8-bit")
-        turned = opened.getexif().get(_ORIENTATION) in _ROTATED
+        turned = opened.getexif().get(0x0112) in range(2, 9)  # the tag of orientation
         opened.load()
         if turned:
             notes.append("rotated as its EXIF says")
-        image = _plain(ImageOps.exif_transpose(opened) if turned else opened, notes)
-        return _scaled(_pixels(image), size, read, image)
+        plain = _plain(ImageOps.exif_transpose(opened) if turned else opened, notes)
+        return _scaled(_pixels(plain), size, read, plain)
 
 
 def _scaled(pixels: NDArray[np.uint8], size: tuple[int, int] | None, read: ImageFile, image: Image | None) -> NDArray[np.uint8]:
-    """Pixels of the size that is wanted; where it may change, the hash of what they were is noted."""
     from PIL import Image as Images
 
     if size is None:
@@ -136,7 +168,6 @@ def _scaled(pixels: NDArray[np.uint8], size: tuple[int, int] | None, read: Image
 
 
 def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
-    """An image in numpy's format, uint8 (H, W) or (H, W, C); what its header says is checked before anything is read."""
     end = handle.tell()
     handle.seek(0)
     shape, fortran, dtype = array_header(handle)
@@ -148,70 +179,24 @@ def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> N
     return _scaled(_fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)), size, read, None)
 
 
-def depth_of(handle: BinaryIO) -> int:
-    """Bits per channel of a PNG, whose chunks are walked without reading them; 0 for a file of another kind.
-
-    Raises:
-        UnusableError: If what stands beside the pixels is far too large.
-    """
-    handle.seek(0)
-    start = handle.read(25)
-    if start[:8] != _SIGNATURE or len(start) < 25:
-        return 0
-    end, beside, texts, chunks = handle.seek(0, os.SEEK_END), 0, 0, 0
-    at = len(_SIGNATURE)
-    while at + 8 <= end:
-        handle.seek(at)
-        length, kind = struct.unpack(">I4s", handle.read(8))
-        texts += kind in _PACKED
-        beside += 0 if kind in _PIXELS else length
-        chunks += 1
-        if chunks > MAX_CHUNKS or beside > MAX_BESIDE or texts > MAX_TEXTS:
-            raise UnusableError("too many or too large parts beside its pixels: taken for a decompression bomb")
-        if kind == b"IEND":
-            break
-        at += 12 + length
-    return start[24]
-
-
-def _opened(handle: BinaryIO) -> Image:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        image = Image.open(handle, formats=_formats())
-    except UnidentifiedImageError:
-        raise UnusableError("no image that can be read") from None
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise UnusableError(
-            f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} megapixels: taken for a decompression bomb"
-        )
-    return image
-
-
 def _plain(image: Image, notes: list[str]) -> Image:
+    from PIL import Image as Images
+
     if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
         return image
     if image.mode.startswith(("I", "F")):
-        return _eight_bits(image, notes)
+        floats = image.mode.startswith("F")
+        values, most = np.asarray(image).astype(np.float64), 255 if floats else 65535
+        if not np.isfinite(values).all() or values.min() < 0 or values.max() > most:
+            raise UnusableError(f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to {most}")
+        notes.append("float to 8-bit" if floats else "16-bit to 8-bit")
+        scale = 255 / 65535 if not floats else 255.0 if values.max() <= 1 else 1.0
+        return Images.fromarray(np.rint(values * scale).astype(np.uint8))
     if image.mode in ("1", "L", "RGB", "LA", "La", "RGBA", "RGBa", "RGBX"):
         transparent = "transparency" in image.info or image.mode in ("LA", "La", "RGBa")
         return image.convert("RGBA" if transparent else "L" if image.mode == "1" else "RGB")
     notes.append({"P": "palette to RGB", "PA": "palette to RGB"}.get(image.mode, f"{image.mode} to RGB"))
     return image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-
-
-def _eight_bits(image: Image, notes: list[str]) -> Image:
-    from PIL import Image as Images
-
-    values = np.asarray(image).astype(np.float64)
-    floats = image.mode.startswith("F")
-    most = 255 if floats else 65535
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > most:
-        raise UnusableError(f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to {most}")
-    notes.append("float to 8-bit" if floats else "16-bit to 8-bit")
-    scale = 255 / 65535 if not floats else 255.0 if values.max() <= 1 else 1.0
-    return Images.fromarray(np.rint(values * scale).astype(np.uint8))
 
 
 def fit(image: Image, size: tuple[int, int]) -> Image:
@@ -223,13 +208,11 @@ def fit(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _pixels(image: Image) -> NDArray[np.uint8]:
-    """uint8 (H, W, C) with as few channels as lose nothing."""
     pixels = np.asarray(image)
     return _fewest(pixels[:, :, None] if pixels.ndim == 2 else pixels)
 
 
 def _fewest(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A copy without the channels that say nothing: opaque alpha and equal colours."""
     if pixels.shape[2] == 1 or (pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any()):
         return pixels.copy()
     colours = pixels[:, :, :3]

@@ -12,17 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.example_hashes import Hashes, example_hashes
-from pushforward.data.core.reading import Reading
+from pushforward.data.core.hashes import Hashes, example_hashes
 from pushforward.data.images.image_file import decoded, fit, opened, stacked
-from pushforward.data.images.image_store import BLOCK, ImageStore
-from pushforward.data.images.streamed import Streamed, level_counts
+from pushforward.data.images.image_store import BLOCK, ImageStore, Streamed, level_counts
+from pushforward.data.readers.reader import Reading
 from pushforward.errors import DataError
 
 MAX_BYTES = 16 * 2**30
 STREAM_BYTES = 4 * 2**30  # pixels, in bytes, from which on images stay on disk
 MAX_SKIPPED = 0.1
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
                 )
             images.add(read.pixels)
     if len(skipped) > MAX_SKIPPED * len(store):
-        lines = "".join(f"\n  {file}: {reason}" for file, reason in skipped[:_SHOWN])
+        lines = "".join(f"\n  {file}: {reason}" for file, reason in skipped[:5])
         raise DataError(
             f"{len(skipped)} of {len(store)} image files in {store.source} cannot be used, more than {MAX_SKIPPED:.0%}, such as:"
             f"{lines}\nFix or remove them; `pushforward data check` lists them all.",
@@ -96,18 +94,14 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
         )
     places = np.array(used, dtype=np.int64)
     hashes = store.hashes[places] if store.hashes is not None else np.array(known, dtype=np.uint64) if reading.size else None
-    labels, classes = _labels(store, places)
+    labels, classes = None, tuple[str, ...]()
+    if store.labelled:
+        named = [store.label(place) for place in places]
+        classes = store.classes(set(named))
+        places_of = {name: i for i, name in enumerate(classes)}
+        labels = np.array([places_of[name] for name in named], dtype=np.int64)
     names = tuple(store.names[place] for place in places)
     return Folder(images.finish(places), labels, classes, tuple(skipped), tuple(converted), store.ignored, hashes, places, names)
-
-
-def _labels(store: ImageStore, places: NDArray[np.int64]) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    if not store.labelled:
-        return None, ()
-    named = [store.label(place) for place in places]
-    classes = store.classes(set(named))
-    number = {name: i for i, name in enumerate(classes)}
-    return np.array([number[name] for name in named], dtype=np.int64), classes
 
 
 class _Images:
@@ -118,10 +112,9 @@ class _Images:
         self.images: list[NDArray[np.uint8]] = []
         self.hashes: list[Hashes] = []
         self.held, self.channels, self.sides = 0, 0, (0, 0)
-        self.counts = {channels: np.zeros((channels, 256), dtype=np.int64) for channels in (1, 3, 4)}
+        self.counts = np.zeros((4, 256), dtype=np.int64)
 
     def add(self, image: NDArray[np.uint8]) -> None:
-        """Take the next image, uint8 (H, W, C)."""
         self.sides, self.channels = (image.shape[0], image.shape[1]), max(self.channels, image.shape[2])
         if self.stream is None:
             self.stream = 3 * image[:, :, 0].nbytes * len(self.store) > STREAM_BYTES
@@ -136,32 +129,18 @@ class _Images:
             )
 
     def _note(self) -> None:
-        """Reduce the images that wait to their hashes, and to how often each level occurs in them."""
         if self.images:
-            images = stacked(self.images)
-            self.hashes.append(example_hashes(images))
-            self.counts[images.shape[1]] += level_counts(images)
+            self.hashes.append(example_hashes(stacked(self.images)))
+            self.counts += level_counts(stacked(self.images, 4))  # gray becomes equal colours
         self.images, self.held = [], 0
 
     def finish(self, places: NDArray[np.int64]) -> Any:
-        """All images, of which the store has these numbers."""
         if not self.stream:
             return stacked(self.images)
         self._note()
         content = np.concatenate(self.hashes)
-        sides, counted = (self.channels, *self.sides), (places, content, self._level_counts())
+        sides, counted = (self.channels, *self.sides), (places, content, self.counts[: self.channels])
         return Streamed(self.store, places, sides, content, self.reading.size, self.reading.workers, counted)
-
-    def _level_counts(self) -> NDArray[np.int64]:
-        """Those of all images with as many channels as any needs, (C, 256)."""
-        total = np.zeros((self.channels, 256), dtype=np.int64)
-        for channels, counts in self.counts.items():
-            if channels <= self.channels:
-                total[: min(self.channels, 3)] += counts[: min(channels, 3)]  # gray becomes equal colours
-        if self.channels == 4:
-            total[3] = self.counts[4][3]
-            total[3, 255] += self.counts[1].sum() + self.counts[3][0].sum()
-        return total
 
 
 def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
@@ -185,8 +164,6 @@ def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -
 
     if channels not in (1, 3, 4):
         raise DataError(f"An image file holds 1, 3 or 4 channels; this model's images have {channels}.")
-    if not path.is_file():
-        raise DataError(f"There is no image file {path}.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         read = decoded(lambda: opened(path), path.name, size)

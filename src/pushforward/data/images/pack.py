@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.load import load
-from pushforward.data.images.packed import FORMAT, MANIFEST, TAR, content_digest
-from pushforward.data.images.streamed import content_hashes
+from pushforward.data.images.image_store import content_hashes
+from pushforward.data.images.tars import FORMAT, MANIFEST, TAR, content_digest
 from pushforward.errors import UsageError, unknown
 from pushforward.files import replacing
 from pushforward.registries import SETS
@@ -71,11 +70,9 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
         CheckpointError: if the disk refuses.
     """
     refuse_unknown(options, PackOptions, "data.pack")
-    encoding, per_tar = options.get("encoding", ENCODINGS[0]), whole("per_tar", options.get("per_tar", 10_000))
+    encoding, per_tar = options.get("encoding", ENCODINGS[0]), whole("per_tar", options.get("per_tar", 10_000), 1)
     if encoding not in ENCODINGS:
         raise unknown("encoding", encoding, ENCODINGS)
-    if per_tar < 1:
-        raise UsageError(f"`per_tar={per_tar}` leaves tars empty: give at least 1.")
     folder = Path(out).expanduser()
     if folder.exists() or not folder.name:
         raise UsageError(f"{folder} is there already. Choose another `out`, or remove it yourself.")
@@ -107,7 +104,7 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
             "content": content_digest(np.concatenate([content_hashes(split.x) for split in (data.train, data.held_out)])),
             "shards": shards,
         }
-        _write(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
     return manifest
 
 
@@ -119,26 +116,32 @@ class _Writer:
         self.progress, self.total, self.done = progress, len(data.train) + len(data.held_out), 0
 
     def write(self, split: Split, name: str) -> list[dict[str, Any]]:
-        """Write a split, and describe its tars."""
         shards = []
         for number, start in enumerate(range(0, len(split), self.per_tar)):
             file = self.folder / f"{name}-{number:06}{TAR}"
             index = self._tar(file, split, range(start, min(start + self.per_tar, len(split))))
-            _write(file.with_suffix(".json"), json.dumps(index).encode())
+            file.with_suffix(".json").write_text(json.dumps(index))
             with open(file, "rb") as written:
                 digest = file_digest(written, "sha256").hexdigest()
-                os.fsync(written.fileno())
             held_out, count, size = name != "train", len(index["names"]), file.stat().st_size
             shards.append({"file": file.name, "held_out": held_out, "images": count, "bytes": size, "sha256": digest})
         return shards
 
     def _tar(self, file: Path, split: Split, examples: range) -> dict[str, list[Any]]:
+        from PIL import Image
+
         index: dict[str, list[Any]] = {"names": [], "offsets": [], "sizes": [], "labels": [], "hashes": []}
         with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as archive:
             for start in range(examples.start, examples.stop, BLOCK):
                 block = range(start, min(start + BLOCK, examples.stop))
                 for i, image in zip(block, split.x[block.start : block.stop], strict=True):
-                    content = _encoded(image, self.encoding)
+                    pixels = np.ascontiguousarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+                    buffer = io.BytesIO()
+                    if self.encoding == "npy":
+                        np.lib.format.write_array(buffer, pixels, version=(1, 0), allow_pickle=False)
+                    else:
+                        Image.fromarray(pixels).save(buffer, "PNG")
+                    content = buffer.getvalue()
                     index["names"].append(f"{i:09}.{self.encoding}")
                     index["offsets"].append(archive.offset + _HEADER)
                     index["sizes"].append(len(content))
@@ -153,26 +156,7 @@ class _Writer:
         return index
 
 
-def _encoded(image: NDArray[np.uint8], encoding: str) -> bytes:
-    from PIL import Image
-
-    pixels = np.ascontiguousarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
-    content = io.BytesIO()
-    if encoding == "npy":
-        np.lib.format.write_array(content, pixels, version=(1, 0), allow_pickle=False)
-    else:
-        Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()
-
-
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(content), 0o644
     archive.addfile(member, io.BytesIO(content))
-
-
-def _write(file: Path, content: bytes) -> None:
-    with open(file, "wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,42 +10,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.core.arrays import numbered, refuse_rounding
-from pushforward.data.core.dataset import Dataset, Split
-from pushforward.data.core.example_hashes import numbered_copies
-from pushforward.data.core.make_dataset import Schema, build
-from pushforward.data.core.reading import Reading
-from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.hashes import numbered_copies
+from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
 from pushforward.data.spaces import TableSpace
+from pushforward.data.tables.cells import Faults, RawColumn, RawTable, some
 from pushforward.data.tables.csv_dialect import Cells, cells_of, has_header
 from pushforward.data.tables.frames import frame_table, parquet_frame
-from pushforward.data.tables.number_parsing import form_of
-from pushforward.data.tables.parse_errors import Faults, some
-from pushforward.data.tables.string_columns import RawColumn, RawTable
+from pushforward.data.tables.inference import form_of
 from pushforward.data.tables.table_dataset import check_names, rows_of, table_dataset
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.numbers import finite
 
+DECIMALS = 4  # a column of at most so many decimals is one of a table, which keeps decimals, whole numbers and ranges
+# A number that holds this share of a column of many values, and so many times the mean share, makes it a table's column.
+ATOM_SHARE, ATOM_RATIO, FEW = 0.02, 10, 20
+FIRST = 200  # different cells of a column that are tried first: a text among them decides
+
 
 def _read(path: Path, reading: Reading) -> Dataset:
-    _refuse(path, reading)
-    cells = _cells(path)
-    table, faults = _table(path, cells, reading.header, reading.table.columns, reading.target), cells.faults
-    del cells  # the columns hold all that is needed
-    if not faults.sentences and _as_vectors(path, table, reading):
+    if reading.stream or reading.size:
+        raise UsageError(f"`stream` and `resize` are for images, and {path} is a table: leave them out.")
+    table, faults = _opened(path, reading)
+    given_table, options = reading.table, reading.of_tables
+    vectors = not given_table if given_table is not None or reading.given else None
+    if vectors is None:
+        vectors = path.suffix.lower() == ".csv" and not options and are_vectors(table, reading.target)
+    if vectors and not faults.sentences:
         split, schema = vectors_of(path, table, reading)
-        read_as = "" if reading.table.table is False else "read as vectors; `table=True` for a table, whose samples keep decimals"
+        read_as = "" if given_table is False else "read as vectors; `table=True` for a table, whose samples keep decimals"
         parts: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "header": table.header, "read_as": read_as}
         return build(path.stem, split, schema=schema, **parts)
-    _refuse_given(path, reading)
+    if reading.given:
+        raise UsageError(
+            f"`given` is for tables of plain numbers, and {path} is read as a table of mixed types. Leave it out: a model of "
+            "such a table can be asked for any values of its columns when it is sampled."
+        )
     return table_dataset(path.stem, str(path), table, reading, faults)
 
 
-def _read_parquet(path: Path, reading: Reading) -> Dataset:
-    _refuse(path, reading)
-    _refuse_given(path, reading)
-    if reading.header is not None:
-        raise UsageError(f"`header={reading.header}` is for tables of text, and {path} is none: leave it out.")
-    return table_dataset(path.stem, str(path), frame_table(parquet_frame(path)), reading)
+def _examples(path: Path, reading: Reading) -> Examples:
+    table, faults = _opened(path, reading)
+    faults.refuse(str(path))
+    split, schema = vectors_of(path, table, reading)
+    return split, schema.classes, schema.columns if table.header is not False or reading.columns else ()
+
+
+def _opened(path: Path, reading: Reading) -> tuple[RawTable, Faults]:
+    if path.suffix.lower() == ".parquet":
+        return frame_table(parquet_frame(path)), Faults()
+    cells = _cells(path)
+    return _table(path, cells, reading.header, reading.columns, reading.target), cells.faults
+
+
+def _cells(path: Path) -> Cells:
+    if path.stat().st_size > MAX_BYTES:
+        raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GB: save it as .npy.")
+    return cells_of(path.read_bytes())
 
 
 def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
@@ -79,49 +99,7 @@ def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
     return np.column_stack(values)
 
 
-def _examples(path: Path, reading: Reading) -> Examples:
-    cells = _cells(path)
-    table = _table(path, cells, reading.header, reading.table.columns, reading.target)
-    cells.faults.refuse(str(path))
-    split, schema = vectors_of(path, table, reading)
-    return split, schema.classes, schema.columns if table.header or reading.table.columns else ()
-
-
-def _refuse(path: Path, reading: Reading) -> None:
-    if reading.stream or reading.size:
-        raise UsageError(f"`stream` and `resize` are for images, and {path} is a table: leave them out.")
-
-
-def _refuse_given(path: Path, reading: Reading) -> None:
-    if reading.given:
-        raise UsageError(
-            f"`given` is for tables of plain numbers, and {path} is read as a table of mixed types. Leave it out: a model of "
-            "such a table can be asked for any values of its columns when it is sampled."
-        )
-
-
-def _as_vectors(path: Path, table: RawTable, reading: Reading) -> bool:
-    if reading.table.table is not None or reading.given:
-        return not reading.table.table
-    return path.suffix.lower() == ".csv" and not reading.table.stated and are_vectors(table, reading.target)
-
-
-def _cells(path: Path) -> Cells:
-    if path.stat().st_size > MAX_BYTES:
-        raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GB: save it as .npy.")
-    return cells_of(path.read_bytes())
-
-
 def _table(path: Path, cells: Cells, header: bool | None, columns: Sequence[str], target: str | None = None) -> RawTable:
-    """Names and columns of a file's cells; what is wrong with its lines is noted.
-
-    Args:
-        path: The file.
-        cells: Its cells.
-        header: Whether the first line holds names; None to find out.
-        columns: Names of columns that are known, of all where the file has none.
-        target: The name of a column that is known.
-    """
     faults, first = cells.faults, cells.rows[0] if cells.rows else []
     if not any(first):
         faults.refuse(str(path))
@@ -147,16 +125,7 @@ def _table(path: Path, cells: Cells, header: bool | None, columns: Sequence[str]
     return RawTable(raw, cells.lines[named:], named, cells.separator, notes)
 
 
-CSV = Reader((".csv",), _read, _examples)
-TEXT = Reader((".tsv", ".data", ".txt"), _read, _examples)
-TABLES = (*CSV.endings, *TEXT.endings, ".parquet")
-PARQUET = Reader((".parquet",), _read_parquet)
-
-
-DECIMALS = 4  # a column of at most so many decimals is one of a table, which keeps decimals, whole numbers and ranges
-# A number that holds this share of a column of many values, and so many times the mean share, makes it a table's column.
-ATOM_SHARE, ATOM_RATIO, FEW = 0.02, 10, 20
-FIRST = 200  # different cells of a column that are tried first: a text among them decides
+TABLES = Reader((".csv", ".tsv", ".data", ".txt", ".parquet"), _read, _examples)
 
 
 def are_vectors(table: RawTable, target: str | None) -> bool:
@@ -171,7 +140,12 @@ def are_vectors(table: RawTable, target: str | None) -> bool:
         if any(finite(text) is None for text in column.texts[:FIRST]):
             return False
         values = _numbers(column)
-        if not _finite(values).all() or _has_atom(values, column):
+        if not _finite(values).all():
+            return False
+        _, places = np.unique(values, return_inverse=True)
+        counts = np.bincount(places.reshape(-1), column.counts)
+        share = counts.max() / len(column.codes)
+        if len(counts) > FEW and share > ATOM_SHARE and share > ATOM_RATIO / len(counts):
             return False
         if target is None and form_of(map(str.strip, column.texts)).decimals in range(DECIMALS + 1):
             return False
@@ -179,21 +153,12 @@ def are_vectors(table: RawTable, target: str | None) -> bool:
 
 
 def _numbers(column: RawColumn) -> NDArray[np.float64]:
-    """The number of each text of a column, NaN for what is none."""
     return np.array([finite(text) for text in column.texts], dtype=np.float64)
 
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     with np.errstate(over="ignore"):
         return np.isfinite(values.astype(np.float32))
-
-
-def _has_atom(values: NDArray[np.float64], column: RawColumn) -> bool:
-    counts = Counter[float]()
-    for value, count in zip(values.tolist(), column.counts.tolist(), strict=True):
-        counts[value] += count
-    share = max(counts.values()) / len(column.codes)
-    return len(counts) > FEW and share > ATOM_SHARE and share > ATOM_RATIO / len(counts)
 
 
 def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Schema]:
@@ -216,14 +181,27 @@ def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Sc
     if target is not None:
         if target not in names:
             raise UsageError(f'{path} has no column "{target}".{did_you_mean(target, names)} Columns: {", ".join(names)}.')
-        label = table.columns[names.index(target)]
-        if "" in label.texts:
-            where = label.where([label.texts.index("")], table.lines)
+        label_column = table.columns[names.index(target)]
+        if "" in label_column.texts:
+            where = label_column.where([label_column.texts.index("")], table.lines)
             raise DataError(f'{path}, column "{target}": the label is missing in {where}. Fill it in or remove the rows.')
-        labels, classes = numbered(_labels(label), f'{path}, column "{target}"')
+        cells = np.array(label_column.texts)[label_column.codes]  # as numbers if all are, so that labels sort as numbers
+        as_text = np.isnan(_numbers(label_column)).any()
+        labels, classes = numbered(cells if as_text else cells.astype(np.float64), f'{path}, column "{target}"')
     if not columns:
         raise DataError(f"{path} has no column beside the target: expected at least one column of numbers.")
-    x = np.stack([_column(path, column, table.lines, reading) for column in columns], axis=1)
+    x = np.empty((len(table.lines), len(columns)))
+    for place, column in enumerate(columns):
+        values = _numbers(column)
+        if odd := np.flatnonzero(~_finite(values)).tolist():
+            free = reading.target is None and column.name not in reading.given
+            label = f', or make it the label: `target="{column.name}"`' if free else ""
+            as_table = " Without `given` the file is read as a table with its texts." if reading.given else ""
+            raise DataError(
+                f'{path}, column "{column.name}": {column.where(odd, table.lines)}: expected numbers, finite in float32. Correct '
+                f"or remove these rows, or drop the column{label}.{as_table}"
+            )
+        x[:, place] = values[column.codes]
     integer = tuple(
         place
         for place, column in enumerate(columns)
@@ -237,23 +215,3 @@ def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Sc
     apart = reading.apart(hashes, list(x.T))
     schema = Schema(classes, tuple(column.name for column in columns), integer, target or "", apart=apart)
     return Split(x.astype(np.float32), labels, numbered_copies(hashes) if apart else hashes), schema
-
-
-def _labels(column: RawColumn) -> NDArray[np.str_] | NDArray[np.float64]:
-    """The cells of a column, as numbers if all are, so that labels sort as numbers."""
-    cells = np.array(column.texts)[column.codes]
-    return cells if np.isnan(_numbers(column)).any() else cells.astype(np.float64)
-
-
-def _column(path: Path, column: RawColumn, lines: Sequence[int], reading: Reading) -> NDArray[np.float64]:
-    values = _numbers(column)
-    odd = np.flatnonzero(~_finite(values)).tolist()
-    if odd:
-        free = reading.target is None and column.name not in reading.given
-        label = f', or make it the label: `target="{column.name}"`' if free else ""
-        table = " Without `given` the file is read as a table with its texts." if reading.given else ""
-        raise DataError(
-            f'{path}, column "{column.name}": {column.where(odd, lines)}: expected numbers, finite in float32. Correct or remove '
-            f"these rows, or drop the column{label}.{table}"
-        )
-    return values[column.codes]

@@ -7,20 +7,15 @@ import dataclasses
 import numpy as np
 
 from pushforward.data.core.dataset import Dataset, Split
-from pushforward.data.core.keys import bits
+from pushforward.data.core.hashes import bits
 from pushforward.data.core.named_set import Derived, Source
-from pushforward.data.core.reading import Reading
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
-from pushforward.data.spaces.registry import measure
+from pushforward.data.spaces.space import measure
 from pushforward.errors import DataError
 
 _KEY = 0xB1_7A_12
 _CHUNK = 4096  # examples drawn at a time
-
-
-def _derive(base: Dataset, derived: Derived, reading: Reading) -> Dataset:
-    return drawn(base, derived.name)
 
 
 def _binary(base: Source) -> Derived:
@@ -32,7 +27,7 @@ def _binary(base: Source) -> Derived:
         classes=base.classes,
         needs_download=base.needs_download,
         base=base.name,
-        derive=_derive,
+        derive=lambda data, derived, reading: drawn(data, derived.name),
     )
 
 
@@ -53,17 +48,16 @@ def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
     """
     if not data.space.has_pixels:
         raise DataError(f"{data.name} holds vectors: only images are drawn as zeros and ones.")
-    train, held_out = (_drawn(split, part, seed) for part, split in enumerate((data.train, data.held_out)))
+    splits = []
+    for part, split in enumerate((data.train, data.held_out)):
+        parts = [np.arange(at, min(at + _CHUNK, len(split))) for at in range(0, len(split), _CHUNK)]
+        x = np.concatenate([bits(split.x[rows[0] : rows[-1] + 1], _KEY, seed, part, rows) for rows in parts])
+        splits.append(Split(x, split.labels, split.hashes, split.given))
+    train, held_out = splits
     space = measure(train.x, data.space.conditions)
     return dataclasses.replace(
         data, name=name, space=space, train=train, held_out=held_out, truth=None, probabilities=data.train.x
     )
-
-
-def _drawn(split: Split, part: int, seed: int) -> Split:
-    starts = range(0, len(split), _CHUNK)
-    chunks = [bits(split.x[at : at + _CHUNK], _KEY, seed, part, np.arange(at, min(at + _CHUNK, len(split)))) for at in starts]
-    return Split(np.concatenate(chunks), split.labels, split.hashes, split.given)
 
 
 SETS = (_binary(DIGITS), _binary(MNIST))

@@ -6,12 +6,10 @@ import dataclasses
 
 import numpy as np
 
-from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.ground_truth import Stack, numbered
-from pushforward.data.core.keys import mix
-from pushforward.data.core.make_dataset import Schema, build
+from pushforward.data.core.hashes import mix
 from pushforward.data.core.named_set import Derived, Source
-from pushforward.data.core.reading import Reading
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
 from pushforward.errors import DataError
@@ -19,10 +17,6 @@ from pushforward.errors import DataError
 CHANNELS = 3
 TRAIN_EXAMPLES, HELD_OUT_EXAMPLES = 128_000, 26_000
 _KEY = 0x57AC_3ED
-
-
-def _derive(base: Dataset, derived: Derived, reading: Reading) -> Dataset:
-    return stack(derived.name, base, counts=derived.counts, limit=reading.limit, seed=reading.seed)
 
 
 def _stack_of(base: Source) -> Derived:
@@ -33,7 +27,7 @@ def _stack_of(base: Source) -> Derived:
         counts=(TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
         needs_download=base.needs_download,
         base=base.name,
-        derive=_derive,
+        derive=lambda base, own, reading: stack(own.name, base, counts=own.counts, limit=reading.limit, seed=reading.seed),
         whole=True,
     )
 
@@ -80,7 +74,6 @@ def stack(
 
 
 def _stacked(base: Dataset, part: int, count: int, channels: int) -> Split:
-    """Examples of which every channel is an image drawn from the training (0) or held-out (1) split, labelled by their mode."""
     images = (base.train, base.held_out)[part]
     assert images.labels is not None
     x = np.empty((count, channels, *base.space.shape[1:]), dtype=np.uint8)

@@ -17,7 +17,6 @@ from pushforward.data.core.dataset import Split
 from pushforward.data.core.named_set import Source, folder
 from pushforward.errors import DataError
 
-Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images and labels
 _FASHION = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -28,13 +27,18 @@ def _read(name: str, kind: str, download: bool) -> tuple[Split, Split]:
         try:
             x, labels = _stored(folder() / kind / "raw", train) or _fetched(kind, train, download)
         except Exception as error:  # a download or a damaged file may raise anything
-            raise _not_there(name, download, error) from error
+            what = "could not be fetched into" if download else "was not found in"
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(
+                f"{name} {what} {folder()} ({reason}). Set PUSHFORWARD_DATA to the folder that holds it, or fetch it once with "
+                "`download=True`."
+            ) from error
         x = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
         splits.append(Split(np.ascontiguousarray(x), labels))
     return splits[0], splits[1]
 
 
-def _fetched(kind: str, train: bool, download: bool) -> Arrays:
+def _fetched(kind: str, train: bool, download: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     from torchvision import datasets
 
     with contextlib.redirect_stdout(sys.stderr):
@@ -42,8 +46,7 @@ def _fetched(kind: str, train: bool, download: bool) -> Arrays:
     return np.asarray(data.data), np.asarray(data.targets, dtype=np.int64)
 
 
-def _stored(raw: Path, train: bool) -> Arrays | None:
-    """Images and labels of the four files of MNIST and its like; None where they are not all there."""
+def _stored(raw: Path, train: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
     images, labels, *others = (
         raw / f"{split}-{what}-ubyte"
         for split in ("train", "t10k")[:: 1 if train else -1]
@@ -65,20 +68,6 @@ def _idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) - start != math.prod(sides):
         raise ValueError(f"{file.name} is damaged: it does not hold the bytes that its first ones promise")
     return np.frombuffer(bytearray(content), dtype=np.uint8, offset=start).reshape(sides)
-
-
-def _not_there(name: str, download: bool, error: Exception) -> DataError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    place = folder()
-    if download:
-        return DataError(
-            f"{name} could not be fetched into {place}: {reason}. Check the network and that the folder "
-            f"can be written, or copy the files there from another machine and set PUSHFORWARD_DATA to their folder."
-        )
-    return DataError(
-        f"{name} was not found in {place} ({reason}). Either set PUSHFORWARD_DATA to the folder that holds it, "
-        f"or fetch it once with `download=True`."
-    )
 
 
 def _set(name: str, kind: str, what: str, shape: tuple[int, ...], n: int, classes: tuple[str, ...]) -> Source:

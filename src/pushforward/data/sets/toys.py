@@ -81,7 +81,6 @@ def _blurred(curves: Sequence[Callable[[Floats], Floats]], ends: tuple[float, fl
 
 
 def _in_blocks(log_pdf: Callable[[Floats], Floats], width: int) -> Callable[[Floats], Floats]:
-    """The same function, called with so few examples at a time that ``width`` numbers for each fit in memory."""
     block = max(1, BLOCK_ELEMENTS // width)
 
     def blockwise(x: Floats) -> Floats:
@@ -104,9 +103,7 @@ def _circle(radius: float) -> Floats:
     return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def _lattice() -> Floats:
-    ticks = np.array([-4.0, -2.0, 0.0, 2.0, 4.0])
-    return np.stack([g.ravel() for g in np.meshgrid(ticks, ticks, indexing="ij")], axis=1)
+LATTICE = np.stack(np.meshgrid(*2 * [np.arange(-4.0, 5.0, 2.0)], indexing="ij"), axis=-1).reshape(-1, 2)
 
 
 def _upper(angle: Floats) -> Floats:
@@ -202,7 +199,7 @@ def _pinwheel_log_pdf(x: Floats) -> Floats:
 
 TOYS: dict[str, Toy] = {
     "ring": _gaussians("8 Gaussians on a circle of radius 1, std 0.01 (mode collapse)", _circle(1), 0.01),
-    "grid": _gaussians("25 Gaussians on a 5 x 5 lattice, std 0.05 (mode collapse)", _lattice(), 0.05),
+    "grid": _gaussians("25 Gaussians on a 5 x 5 lattice, std 0.05 (mode collapse)", LATTICE, 0.05),
     "8gaussians": _gaussians("8 Gaussians on a circle of radius 5, std 1", _circle(5), 1.0),
     "8gaussians-c2ot": _gaussians("8 Gaussians on a circle of radius 5, std 0.562 (protocol of C2OT)", _circle(5), 0.562),
     "moons": _moons("two interleaved half circles, noise 0.05, doubled, moved left by 1", 0.05, 2, (-1, 0)),

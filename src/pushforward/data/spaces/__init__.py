@@ -1,4 +1,4 @@
-"""Kinds of data: one class in one file for each, found by `pushforward.data.spaces.registry`.
+"""Kinds of data: one class in one file for each, found by `pushforward.data.spaces.space`.
 
 `Space` is the interface of all kinds; `ScaledSpace` is the base of those whose model units are u = (x - mean) / std.
 """
@@ -11,9 +11,7 @@ from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.data.spaces.image import ImageSpace
-    from pushforward.data.spaces.registry import kinds, measure
-    from pushforward.data.spaces.scaled import ScaledSpace
-    from pushforward.data.spaces.space import Space
+    from pushforward.data.spaces.space import ScaledSpace, Space, kinds, measure
     from pushforward.data.spaces.table import TableSpace
     from pushforward.data.spaces.vector import VectorSpace
 
@@ -23,9 +21,7 @@ __getattr__ = exports(
     __name__,
     {
         "image": ("ImageSpace",),
-        "registry": ("kinds", "measure"),
-        "scaled": ("ScaledSpace",),
-        "space": ("Space",),
+        "space": ("kinds", "measure", "ScaledSpace", "Space"),
         "table": ("TableSpace",),
         "vector": ("VectorSpace",),
     },

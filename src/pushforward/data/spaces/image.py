@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.spaces.scaled import ScaledSpace
+from pushforward.data.spaces.space import ScaledSpace
 
 if TYPE_CHECKING:
     import torch
@@ -28,20 +28,16 @@ class ImageSpace(ScaledSpace):
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """Height and width."""
         return self.shape[1:]
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Channels last, which convolutions compute faster in."""
         import torch
 
         return torch.channels_last
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
-        """Values times 255, rounded: uint8 (n, H, W, C)."""
         return np.ascontiguousarray(super().quantise(x).transpose(0, 2, 3, 1))
 
     def drawing(self, images: NDArray[Any]) -> NDArray[Any]:
-        """The images themselves."""
         return images

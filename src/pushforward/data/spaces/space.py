@@ -1,18 +1,23 @@
-"""The interface of a kind of data: its shape and units, how it is stored, drawn and written, and suitable networks."""
+"""Kinds of data: their interface, those whose model units are u = (x - mean) / std, and which kind an array holds."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.conditions.kind import ConditionKind
+from pushforward import spec
+from pushforward.conditions.kind import ConditionKind, checked
 from pushforward.conditions.label import Label
-from pushforward.errors import UsageError
+from pushforward.data.images.image_store import level_counts
+from pushforward.errors import DataError, UsageError
+from pushforward.registries import at
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +31,7 @@ PICTURE_FILES = {
     ".npz": ".npz",
     ".gif": ".gif (noise to data)",
 }
+_CHUNK_ELEMENTS = 1 << 24
 
 
 class Space(ABC):
@@ -201,7 +207,6 @@ class Space(ABC):
 
     @property
     def label(self) -> Label | None:
-        """The classes of examples; None without labels."""
         label = self.conditions.get("label")
         return label if isinstance(label, Label) else None
 
@@ -216,22 +221,228 @@ class Space(ABC):
         return () if self.label is None else self.label.frequencies
 
     def label_index(self, label: str | int) -> int:
-        """The number of a class, see `Label.index`.
-
-        Raises:
-            UsageError: no such class, or no labels at all.
-        """
         if self.label is None:
-            raise UsageError(f'There is no label "{label}": there were no labels in training. {self._without_label(label)}')
+            raise UsageError(
+                f'There is no label "{label}": there were no labels in training. Leave it out; of a table a flow, ddpm or edm '
+                "can be given any of the columns: `given=COLUMN=VALUE`."
+            )
         return self.label.index(label)
 
-    def _without_label(self, label: str | int) -> str:
-        return "Leave the label out."
-
     def with_conditions(self, conditions: Mapping[str, ConditionKind] | None = None) -> Self:
-        """This space with other conditions, or without any."""
         return dataclasses.replace(self, conditions=conditions or {})  # type: ignore[type-var]
 
     def without_labels(self) -> Self:
-        """This space without its classes."""
         return self.with_conditions({name: kind for name, kind in self.conditions.items() if name != "label"})
+
+
+def kinds() -> tuple[type[Space], ...]:
+    """Every kind of data, in the order in which `accepts` is called."""
+    own = (at(f"data.spaces.{home}") for home in ("image:ImageSpace", "table:TableSpace", "vector:VectorSpace"))
+    return (*own, *spec.plugins(Space))
+
+
+def kind_of(x: NDArray[Any]) -> type[Space]:
+    """The kind of data that an array (n, *shape) holds: the first that accepts it.
+
+    Raises:
+        DataError: If none does.
+    """
+    for kind in kinds():
+        if kind.accepts(x):
+            return kind
+    known = ", or ".join(kind.stores() for kind in kinds())
+    raise DataError(f"Examples of type {x.dtype} and shape {x.shape}: expected {known}.")
+
+
+def measure(
+    x: NDArray[Any],
+    conditions: Mapping[str, ConditionKind] | None = None,
+    *,
+    columns: Sequence[str] = (),
+    integer: Sequence[int] = (),
+) -> Space:
+    """Measure a space on a training split.
+
+    Args:
+        x: images uint8 (n, C, H, W), where 255 means 1, vectors float32 (n, d), or any array that a plug-in's space accepts.
+        conditions: kinds of condition by name.
+        columns: column names.
+        integer: numbers of the whole-number columns.
+
+    Returns:
+        The space, of the first kind that accepts the array; the standard deviation is the population's (divided by n).
+
+    Raises:
+        DataError: If no kind of data accepts the array.
+    """
+    names: dict[str, Any] = {"columns": tuple(columns)} if columns else {}
+    names |= {"integer": tuple(integer)} if integer else {}
+    return kind_of(x).measured(x, conditions=conditions or {}, **names)
+
+
+@dataclass(frozen=True)
+class ScaledSpace(Space):
+    """Data whose model units are u = (x - mean) / std, one pair for each place along one axis of a sample.
+
+    Args:
+        shape: shape of one sample.
+        mean: mean in data units, per column or per channel.
+        std: standard deviation in data units, per column or per channel, above 0 (constant ones get 1).
+        low: smallest possible value in data units, per column or per channel; None where there is no bound.
+        high: largest possible value in data units; None exactly where ``low`` is None.
+        conditions: kinds of condition by name; "label" is a `Label` where examples have classes.
+        binary: whether every value is 0 or 1 in data units.
+
+    Raises:
+        UsageError: a condition whose name or kind cannot be.
+        DataError: lengths that do not fit the shape, or a standard deviation that is not positive.
+    """
+
+    shape: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    conditions: Mapping[str, ConditionKind] = field(default_factory=dict, hash=False)
+    binary: bool = False
+
+    sides: ClassVar[tuple[str, ...]]  # names of the sides of a sample
+    axis: ClassVar[int] = 0  # the side along which units differ
+
+    def __post_init__(self) -> None:
+        numbers = {"shape": int, "mean": float, "std": float, "low": float, "high": float}
+        for name, kind in numbers.items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, tuple(kind(v) for v in value))
+        object.__setattr__(self, "binary", bool(self.binary))
+        object.__setattr__(self, "conditions", checked(self.conditions))
+        if len(self.shape) != len(self.sides) or min(self.shape) < 1:
+            raise DataError(f"{self.shape} is not the shape of one {self.noun}: expected ({', '.join(self.sides)}).")
+        for name in ("mean", "std", "low", "high"):
+            value, count = getattr(self, name), self.shape[self.axis]
+            if value is not None and len(value) != count:
+                raise DataError(f"{name} has {len(value)} values, expected {count}: one per column or channel.")
+        if not all(math.isfinite(m) for m in self.mean) or not all(math.isfinite(s) and s > 0 for s in self.std):
+            raise DataError("mean must be finite and std finite and above 0 (constant columns get std 1).")
+        if (self.low is None) != (self.high is None):
+            raise DataError("low and high belong together: give both or neither.")
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def units(self) -> dict[str, tuple[float, ...]]:
+        return {"mean": self.mean, "std": self.std}
+
+    @property
+    def scale(self) -> NDArray[np.float32]:
+        std = np.asarray(self.std, dtype=np.float32).reshape(self._view()[1:])
+        return np.array(np.broadcast_to(std, self.shape)).reshape(-1)
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor] | None:
+        if self.low is None or self.high is None:
+            return None
+        import torch
+
+        low, high = torch.tensor(self.low), torch.tensor(self.high)
+        view = self._view()
+        return self.to_model(low.view(view)), self.to_model(high.view(view))
+
+    @property
+    def log_det(self) -> float:
+        return -sum(math.log(s) for s in self.std) * (self.size // self.shape[self.axis])
+
+    def to_model(self, x: Tensor) -> Tensor:
+        mean, std = self._scale(x)
+        return (x - mean) / std
+
+    def to_data(self, u: Tensor) -> Tensor:
+        mean, std = self._scale(u)
+        x = mean + std * u
+        if self.low is None or self.high is None:
+            return x
+        import torch
+
+        low, high = (torch.tensor(end, dtype=x.dtype, device=x.device).view(self._view()) for end in (self.low, self.high))
+        return x.clamp(low, high)
+
+    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+        import torch
+
+        values = x.detach().to("cpu", torch.float32).numpy() if isinstance(x, torch.Tensor) else np.asarray(x, dtype=np.float32)
+        if self.levels is None:
+            return values.copy()
+        return np.rint(np.clip(values, 0, 1) * np.float32(self.levels - 1)).astype(np.uint8)
+
+    def rounded(self, x: Tensor) -> Tensor:
+        return x if self.levels is None else (x.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
+
+    def unscaled(self, shape: tuple[int, ...]) -> Self:
+        count = shape[self.axis]
+        return type(self)(shape, (0.0,) * count, (1.0,) * count, conditions=self.conditions)
+
+    @classmethod
+    def accepts(cls, x: NDArray[Any]) -> bool:
+        return x.ndim == 1 + len(cls.sides) and x.dtype == cls._stored()
+
+    @classmethod
+    def stores(cls) -> str:
+        how = ", as x.astype(np.float32) makes them" if cls.levels is None else f", 0 to {cls.levels - 1}"
+        return f"{cls._stored()} {cls.noun}s (n, {', '.join(cls.sides)}){how}"
+
+    @classmethod
+    def measured(cls, x: NDArray[Any], **names: Any) -> Self:
+        statistics = _column_statistics if cls.levels is None else _level_statistics
+        mean, std, binary = statistics(x, 1 + cls.axis)
+        std = np.where(std > 0, std, 1.0)
+        ends: dict[str, Any] = {} if cls.levels is None else {"low": (0.0,) * len(mean), "high": (1.0,) * len(mean)}
+        return cls(x.shape[1:], tuple(mean), tuple(std), binary=binary, **ends, **names)
+
+    @classmethod
+    def _stored(cls) -> np.dtype[Any]:
+        return np.dtype(np.float32 if cls.levels is None else np.uint8)
+
+    def _view(self) -> tuple[int, ...]:
+        return (1,) * (1 + self.axis) + (-1,) + (1,) * (len(self.shape) - 1 - self.axis)
+
+    def _scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        import torch
+
+        view = self._view()
+        mean = torch.tensor(self.mean, dtype=x.dtype, device=x.device).view(view)
+        return mean, torch.tensor(self.std, dtype=x.dtype, device=x.device).view(view)
+
+
+def _blocks(x: NDArray[Any]) -> list[slice]:
+    chunk = max(1, _CHUNK_ELEMENTS // max(1, math.prod(x.shape[1:])))
+    return [slice(start, start + chunk) for start in range(0, len(x), chunk)]
+
+
+def _level_statistics(x: NDArray[np.uint8], axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+    """Exact mean and std from a histogram of the 256 values per channel, and whether only 0 and 255 occur."""
+    # images that stay on disk were counted when they were first read
+    if hasattr(x, "level_counts"):
+        counts = x.level_counts()
+    else:
+        counts = np.sum([level_counts(x[block], axis) for block in _blocks(x)], axis=0)
+    values, total = np.arange(256) / 255, counts.sum(1, keepdims=True)
+    mean = (counts * values).sum(1) / total[:, 0]
+    variance = (counts * (values - mean[:, None]) ** 2).sum(1) / total[:, 0]
+    variance[(counts > 0).sum(1) == 1] = 0.0
+    used = np.flatnonzero(counts.sum(0))
+    return mean, np.sqrt(variance), used.tolist() == [0, 255]
+
+
+def _column_statistics(x: NDArray[Any], axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+    """Mean, then the squared deviations from it, both in float64, and whether only 0 and 1 occur."""
+    axes = tuple(other for other in range(x.ndim) if other != axis)
+    entries = x.size // x.shape[axis]
+    mean = sum(np.sum(x[b], axis=axes, dtype=np.float64) for b in _blocks(x)) / entries
+    centre = np.expand_dims(mean, axes)
+    variance = sum(np.sum((x[b].astype(np.float64) - centre) ** 2, axis=axes) for b in _blocks(x)) / entries
+    constant = np.ptp(x, axis=axes) == 0
+    binary = all(bool(np.isin(x[b], (0, 1)).all()) for b in _blocks(x)) and not bool(constant.all())
+    return mean, np.where(constant, 0.0, np.sqrt(variance)), binary

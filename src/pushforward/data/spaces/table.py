@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.spaces.scaled import ScaledSpace
+from pushforward.data.spaces.space import ScaledSpace
 from pushforward.data.spaces.vector import VectorSpace
 from pushforward.data.tables.constraints import Constraint, check_constraints, holds
 from pushforward.data.tables.csv_dialect import Layout
@@ -50,12 +50,6 @@ class TableSpace(ScaledSpace):
     sides = ("d",)
 
     def __post_init__(self) -> None:
-        """Turn lists into tuples, and check that they fit one another.
-
-        Raises:
-            DataError: If the columns do not fit the shape or the layout, or the target is no column.
-            UsageError: If a constraint compares columns that there are not, or that cannot be compared so.
-        """
         super().__post_init__()
         object.__setattr__(self, "fields", tuple(self.fields))
         object.__setattr__(self, "constraints", tuple(self.constraints))
@@ -63,60 +57,39 @@ class TableSpace(ScaledSpace):
             raise DataError(f"{len(self.fields)} columns do not make {self.shape[0]} coordinates.")
         if self.target and self.target not in self.names:
             raise DataError(f'The target "{self.target}" is no column of the table.')
-        if len(self.layout.missing) not in (0, len(self.fields)):
-            raise DataError(f"{len(self.layout.missing)} texts of missing values do not fit {len(self.fields)} columns.")
-        if len(self.layout.types) not in (0, len(self.fields)):
-            raise DataError(f"{len(self.layout.types)} types of a frame do not fit {len(self.fields)} columns.")
+        if not {len(self.layout.missing), len(self.layout.types)} <= {0, len(self.fields)}:
+            raise DataError(f"The layout's missing texts and types do not fit {len(self.fields)} columns.")
         check_constraints(self.constraints, {field.name: field for field in self.fields})
 
     @classmethod
     def accepts(cls, x: NDArray[Any]) -> bool:
-        """Whether an array holds values of a table, float64 (n, columns), from which coordinates are computed."""
         return x.ndim == 2 and x.dtype == np.float64
 
     @classmethod
     def stores(cls) -> str:
-        """Values of a table."""
         return "float64 values of a table (n, columns)"
 
     @classmethod
     def of(cls, fields: Sequence[Column], target: str = "", **names: Any) -> Self:
-        """The space of columns."""
         mean = [share for field in fields for share in ((0.0,) * field.scores + field.shares)]
         std = [scale for field in fields for scale in (1.0,) * field.scores + (INDICATOR_SCALE,) * len(field.shares)]
         return cls((len(mean),), tuple(mean), tuple(std), fields=tuple(fields), target=target, **names)
 
     @classmethod
     def measured(cls, x: NDArray[Any], **names: Any) -> Self:
-        """The space of columns that are measured already; see `of`.
-
-        Args:
-            x: Values, float64 (n, columns).
-            names: ``fields``, and further arguments.
-
-        Raises:
-            DataError: Without fields.
-        """
         if "fields" not in names:
             raise DataError("float64 numbers (n, d) are values of a table: expected vectors, as x.astype(np.float32) makes them.")
         return cls.of(**names)
 
     def unscaled(self, shape: tuple[int, ...]) -> VectorSpace:  # type: ignore[override]
-        """Vectors of the same conditions, which are no rows of a table."""
         return VectorSpace(shape, (0.0,) * shape[0], (1.0,) * shape[0], conditions=self.conditions)
-
-    def _without_label(self, label: str | int) -> str:
-        column = self.target or "COLUMN"
-        return f"Rows of a table have columns; a flow, ddpm or edm can be given any of them: `given={column}={label}`."
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the table's columns."""
         return tuple(field.name for field in self.fields)
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
-        """A name for each coordinate."""
         return tuple(name for field in self.fields for name in field.coordinates)
 
     @cached_property
@@ -142,13 +115,11 @@ class TableSpace(ScaledSpace):
 
     @property
     def precision(self) -> torch.dtype:
-        """The type of samples in data units: float64 where a column is open, whose scores have more digits than float32."""
         import torch
 
         return torch.float64 if self.open else torch.float32
 
     def to_model(self, x: Tensor) -> Tensor:
-        """Data to model units, float32 (n, d)."""
         return super().to_model(x.float())
 
     def finished(self, x: Tensor, condition: Mapping[str, Tensor] | None, normal: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
@@ -210,42 +181,34 @@ class TableSpace(ScaledSpace):
         return np.column_stack([field.decode(examples[:, start:stop]) for field, start, stop in ends])
 
     def cells(self, x: Tensor | NDArray[Any]) -> list[list[str]]:
-        """Rows as the file writes them."""
         values, texts = self.values(x), self.layout.missing or ("",) * len(self.fields)
         columns = [field.cells(values[:, place], texts[place]) for place, field in enumerate(self.fields)]
         return [list(row) for row in zip(*columns, strict=True)]
 
     def records(self, x: Tensor) -> list[list[Any]]:
-        """As `cells`."""
         return self.cells(x)
 
     def frame(self, x: Tensor) -> Any:
-        """The rows as a data frame: of polars where the table was one, else of pandas; None where that is not installed."""
         from pushforward.data.tables.frames import frame_of
 
         return frame_of(self.fields, self.values(x), self.layout)
 
     def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
-        """Which rows meet all constraints, (n,); None without constraints."""
         return self.met(self.values(x)) if self.constraints else None
 
     def met(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which rows of values (n, columns) meet all constraints, (n,)."""
         fields = {field.name: field for field in self.fields}
         named = dict(zip(self.names, values.T, strict=True))
         return np.all([holds(constraint, fields, named) for constraint in self.constraints], axis=0)
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
-        """Coordinates of the values that they stand for, float32 (n, d)."""
         return self.encoded(self.values(x))
 
     def rounded(self, x: Tensor) -> Tensor:
-        """Coordinates of the values that they stand for."""
         import torch
 
         return torch.from_numpy(self.quantise(x))
 
     @property
     def endings(self) -> Mapping[str, str]:
-        """Tables."""
         return {".csv": ".csv", ".tsv": ".tsv", ".parquet": ".parquet", ".npz": ".npz"}

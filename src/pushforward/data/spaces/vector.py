@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.spaces.scaled import ScaledSpace
+from pushforward.data.spaces.space import ScaledSpace
 from pushforward.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,11 +32,6 @@ class VectorSpace(ScaledSpace):
     sides = ("d",)
 
     def __post_init__(self) -> None:
-        """Turn lists into tuples, and check that there is a name for each column.
-
-        Raises:
-            DataError: If there is not.
-        """
         super().__post_init__()
         object.__setattr__(self, "columns", tuple(map(str, self.columns)))
         object.__setattr__(self, "integer", tuple(map(int, self.integer)))
@@ -44,25 +39,21 @@ class VectorSpace(ScaledSpace):
             raise DataError(f"{len(self.columns)} column names for {self.shape[0]} columns.")
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
-        """float32 (n, d), whole-number columns rounded."""
         rounded = super().quantise(x)
         if self.integer:
             rounded[:, self.integer] = np.rint(rounded[:, self.integer])
         return rounded
 
     def rounded(self, x: Tensor) -> Tensor:
-        """Whole-number columns rounded."""
         import torch
 
         return torch.from_numpy(self.quantise(x)) if self.integer else x
 
     def records(self, x: Tensor) -> list[list[Any]]:
-        """Numbers, whole ones without a point."""
         whole = [column in self.integer for column in range(self.shape[0])]
         return [[int(v) if flag else float(v) for v, flag in zip(row, whole, strict=True)] for row in self.quantise(x)]
 
     @property
     def endings(self) -> Mapping[str, str]:
-        """Tables, and pictures of points in the plane."""
         tables = {".npz": ".npz", ".csv": ".csv"}
         return tables | {".png": ".png (a scatter plot)", ".gif": ".gif (noise to data)"} if self.shape == (2,) else tables

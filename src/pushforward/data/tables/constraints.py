@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import math
 import operator
 import re
@@ -16,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.category import TRUTH
-from pushforward.data.tables.parse_errors import some
+from pushforward.data.tables.cells import some
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.errors import quoted as in_quotes
 from pushforward.numbers import finite
@@ -27,7 +25,6 @@ Fields = Mapping[str, Column]
 Values = Mapping[str, NDArray[np.float64]]
 
 TEXT = ""  # under which the number of a text stands beside those of columns; no column is called so
-_UNKNOWN = 1e300  # the number of a text that no row of its column has
 _COMPARED: dict[type, Callable[..., Any]] = {
     ast.LtE: operator.le,
     ast.GtE: operator.ge,
@@ -59,30 +56,16 @@ class Constraint:
     text: str
 
     def __post_init__(self) -> None:
-        """Check that it can be computed."""
         self._parsed  # noqa: B018
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that it compares."""
         tree, quoted = self._parsed
         return tuple(dict.fromkeys(quoted.get(node.id, node.id) for node in ast.walk(tree) if isinstance(node, ast.Name)))
 
     @cached_property
     def quoted(self) -> str | None:
-        """The text that it compares a column with; None where it compares with none."""
         return next((node.value for node in ast.walk(self._parsed[0]) if _is_text(node)), None)  # type: ignore[attr-defined]
-
-    def spelled(self, value: float | str | None) -> str:
-        """The comparison in one spelling, with this value in place of its text; blanks and kinds of quotes do not count."""
-        parsed, quoted = self._parsed
-        tree = copy.deepcopy(parsed)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Name):
-                node.id = quoted.get(node.id, node.id)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                node.value = repr(value)
-        return ast.dump(tree)
 
     @property
     def plain(self) -> bool:
@@ -90,21 +73,6 @@ class Constraint:
         tree, _ = self._parsed
         whole = all(isinstance(side, ast.Name) or _is_text(side) for side in (tree.left, *tree.comparators))
         return whole and all(isinstance(op, (ast.Eq, ast.NotEq)) for op in tree.ops)
-
-    def holds(self, values: Values) -> NDArray[np.bool_]:
-        """Whether each row meets it, (n,).
-
-        Args:
-            values: The numbers of each column, (n,), NaN where missing; that of the text under `TEXT`. See `numbers`.
-        """
-        tree, quoted = self._parsed
-        sides = [_computed(side, quoted, values) for side in (tree.left, *tree.comparators)]
-        missing: Any = np.any([np.isnan(values[name]) for name in self.names], axis=0)
-        compared: Any = True
-        for op, left, right in zip(tree.ops, sides, sides[1:], strict=False):
-            near, plain = _near(left, right), _COMPARED[type(op)](left, right)
-            compared = compared & ((plain & ~near) if isinstance(op, (ast.Lt, ast.Gt, ast.NotEq)) else (plain | near))
-        return np.broadcast_to(compared | missing, np.shape(next(iter(values.values())))).copy()
 
     @cached_property
     def _parsed(self) -> tuple[ast.Compare, dict[str, str]]:
@@ -118,16 +86,19 @@ class Constraint:
         text = _QUOTED.sub(named, self.text)
         try:
             tree = ast.parse(text.strip() if len(text) <= LONGEST else "", mode="eval").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise _refused(self.text) from error
-        if not isinstance(tree, ast.Compare) or not all(type(op) in _COMPARED for op in tree.ops):
-            raise _refused(self.text)
-        sides = (tree.left, *tree.comparators)
-        named_side = any(isinstance(side, ast.Name) for side in sides)
-        computable = all(_computable(side) or (_is_text(side) and len(sides) == 2 and named_side) for side in sides)
-        if not computable or not any(isinstance(node, ast.Name) for node in ast.walk(tree)):
-            raise _refused(self.text)
-        return tree, quoted
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            tree = ast.Constant(None)
+        sides = (tree.left, *tree.comparators) if isinstance(tree, ast.Compare) else ()
+        named_sides = any(isinstance(side, ast.Name) for side in sides)
+        computable = all(_computable(side) or (_is_text(side) and len(sides) == 2 and named_sides) for side in sides)
+        known = isinstance(tree, ast.Compare) and all(type(op) in _COMPARED for op in tree.ops)
+        if not (known and computable and any(isinstance(node, ast.Name) for node in ast.walk(tree))):
+            raise UsageError(
+                f"{in_quotes(self.text[:80])} is no constraint: expected a comparison (<=, >=, <, >, == or !=) of columns and "
+                'numbers, joined by +, - and *, such as end >= start, or of a column with a text, such as state == "open"; names '
+                "with other characters than letters, digits and _ stand in backquotes."
+            )
+        return tree, quoted  # type: ignore[return-value]
 
 
 def _is_text(node: ast.AST) -> bool:
@@ -155,18 +126,6 @@ def _computed(node: ast.AST, quoted: Mapping[str, str], values: Values) -> Any:
     return values[quoted.get(node.id, node.id)]
 
 
-def _near(left: Any, right: Any) -> Any:
-    return np.abs(left - right) <= _ROUNDING * np.maximum(np.abs(left), np.abs(right))
-
-
-def _refused(text: str) -> UsageError:
-    return UsageError(
-        f"{in_quotes(text[:80])} is no constraint: expected a comparison (<=, >=, <, >, == or !=) of columns and numbers, joined "
-        'by +, - and *, such as end >= start, or of a column with a text, such as state == "open"; names with other characters '
-        "than letters, digits and _ stand in backquotes."
-    )
-
-
 def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None:
     """Refuse constraints of columns that there are not, or that cannot be compared so.
 
@@ -187,11 +146,12 @@ def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None
                 ' a text in quotes or another column of categories. For an order, a schema gives "kind": "ordinal" and "names".'
             )
         text = constraint.quoted
-        if text is not None and np.isnan(_read(compared[0], text)[0]) and not _forbids(constraint, compared[0]):
+        forbids = isinstance(constraint._parsed[0].ops[0], ast.NotEq) and compared[0].kind in ("category", "ordinal")
+        if text is not None and np.isnan(_read(compared[0], text)[0]) and not forbids:
             expected = some(compared[0].levels) or "a number, or a date such as 2021-03-04"
             hint = did_you_mean(text, compared[0].levels)
             raise UsageError(f'{who} compares "{compared[0].name}" with {in_quotes(text)}.{hint} Expected {expected}.')
-        shared = _shared(list(_texts(constraint, fields).values())) if text is None and not unordered else ()
+        shared = _shared(compared) if text is None and not unordered else ()
         longest = max((len(field.levels) for field in compared), default=0)
         if shared and (len(shared) > longest or any(sorted(f.levels, key=shared.index) != list(f.levels) for f in compared)):
             raise UsageError(
@@ -202,46 +162,35 @@ def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None
 def holds(constraint: Constraint, fields: Fields, values: Values) -> NDArray[np.bool_]:
     """Whether each row meets a constraint, (n,).
 
+    Categories and levels count as their places in one list of the texts of all columns that are compared; where all these texts
+    are numbers, they count themselves. A text that its column does not have equals nothing.
+
     Args:
         constraint: The constraint.
         fields: The columns of the table by name.
         values: Their values, (n,), NaN where missing.
     """
-    return constraint.holds(numbers(constraint, fields, values))
-
-
-def numbers(constraint: Constraint, fields: Fields, values: Values) -> dict[str, NDArray[np.float64]]:
-    """The numbers that a constraint compares, by column, and under `TEXT` that of its text.
-
-    Categories and levels are their places in one list of the texts of all columns that are compared; where all these texts are
-    numbers, they count themselves. Booleans are compared by what they mean: true is yes.
-
-    Args:
-        constraint: The constraint.
-        fields: The columns of the table by name.
-        values: Of each column that it names, float64, NaN where missing.
-    """
-    texts = _texts(constraint, fields)
-    levels = _shared(list(texts.values()))
-    compared: dict[str, Any] = {name: _numbered(fields[name], values[name], texts[name], levels) for name in constraint.names}
+    tree, quoted = constraint._parsed
+    levels = _shared([fields[name] for name in constraint.names])
+    numbers: dict[str, Any] = {name: _numbered(fields[name], values[name], levels) for name in constraint.names}
+    missing: Any = np.any([np.isnan(column) for column in numbers.values()], axis=0)
     if constraint.quoted is not None:
-        (name,) = constraint.names
-        place = _read(fields[name], constraint.quoted)
-        unknown = bool(np.isnan(place[0])) and _forbids(constraint, fields[name])
-        compared[TEXT] = np.float64(_UNKNOWN) if unknown else _numbered(fields[name], place, texts[name], levels)[0]
-    return compared
+        (field,) = (fields[name] for name in constraint.names)
+        numbers[TEXT] = _numbered(field, _read(field, constraint.quoted), levels)[0]
+    sides = [_computed(side, quoted, numbers) for side in (tree.left, *tree.comparators)]
+    compared: Any = True
+    for op, left, right in zip(tree.ops, sides, sides[1:], strict=False):
+        near = np.abs(left - right) <= _ROUNDING * np.maximum(np.abs(left), np.abs(right))
+        plain = _COMPARED[type(op)](left, right)
+        compared = compared & ((plain & ~near) if isinstance(op, (ast.Lt, ast.Gt, ast.NotEq)) else (plain | near))
+    return np.broadcast_to(compared | missing, missing.shape).copy()
 
 
-def _forbids(constraint: Constraint, field: Column) -> bool:
-    """Whether a constraint forbids one level, which need not occur."""
-    return [type(op) for op in constraint._parsed[0].ops] == [ast.NotEq] and field.kind in ("category", "ordinal")
-
-
-def _numbered(field: Column, values: NDArray[np.float64], texts: Sequence[str], levels: Sequence[str]) -> NDArray[np.float64]:
+def _numbered(field: Column, values: NDArray[np.float64], levels: Sequence[str]) -> NDArray[np.float64]:
     if not levels:
         return field.numbers(values)
-    places = np.array([*(float(levels.index(text)) for text in texts), math.nan])
-    return places[np.where(np.isnan(values), len(texts), values).astype(np.int64)]
+    places = np.array([*(float(levels.index(text)) for text in field.levels), math.nan])
+    return places[np.where(np.isnan(values), len(field.levels), values).astype(np.int64)]
 
 
 def _read(field: Column, text: str) -> NDArray[np.float64]:
@@ -258,15 +207,9 @@ def iso_date(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _texts(constraint: Constraint, fields: Fields) -> dict[str, tuple[str, ...]]:
-    """The levels of each column that a constraint compares; where all are booleans, what these mean."""
-    texts = {name: fields[name].levels for name in constraint.names}
-    truths = {name: tuple(TRUTH.get(text.lower(), "") for text in levels) for name, levels in texts.items()}
-    return truths if all(fields[name].kind == "boolean" and all(truths[name]) for name in texts) else texts
-
-
-def _shared(named: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+def _shared(fields: Sequence[Column]) -> tuple[str, ...]:
     """The texts of several columns, in one order; empty for numbers, dates and texts that are numbers."""
+    named = [field.levels for field in fields]
     if not all(named) or all(finite(text) is not None for levels in named for text in levels):
         return ()
     return tuple(dict.fromkeys([*max(named, key=len), *(text for levels in named for text in levels)]))

@@ -1,4 +1,4 @@
-"""The text of a table: its form (encoding, separator, names, missing values) and its cells."""
+"""The text of a table: its form (encoding, separator, names, missing values), its cells, and files with gaps."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from pushforward.data.tables.parse_errors import Faults, some
-from pushforward.data.tables.string_columns import CellRows, Collector
-from pushforward.errors import DataError
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.tables.cells import MISSING, CellRows, Collector, Faults, RawColumn, some
+from pushforward.data.tables.constraints import iso_date
+from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.files import plain_path
 from pushforward.numbers import finite
+from pushforward.table_column import Column
 
 SEPARATORS = ("\t", ";", "|", ",", " ")  # in the order of preference where several split alike: 1,5;2,5 holds decimal commas
 SEPARATOR_NAMES = {"\t": "tab", ";": "semicolon", "|": "pipe", ",": "comma", " ": "blanks"}
@@ -22,6 +28,10 @@ LOOKED_AT = 200  # lines by which the separator is chosen
 MOST_COLUMNS = 10_000
 LONGEST = 1000  # characters of the text of a missing value
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+YEARS = range(1800, 2201)  # whole numbers that may be years
+ROWS = 2000  # how many rows below the first line are looked at
+# How tables write that there is no value, in lower case.
+_ABSENT = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,6 @@ class Layout:
     levels: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        """Turn a list into a tuple, and check that a file can be written."""
         object.__setattr__(self, "missing", tuple(map(str, self.missing)))
         object.__setattr__(self, "types", tuple(map(str, self.types)))
         object.__setattr__(self, "levels", tuple(tuple(map(str, texts)) for texts in self.levels))
@@ -76,12 +85,11 @@ class Cells:
     faults: Faults = field(default_factory=Faults)
 
 
-def cells_of(content: bytes, separator: str | None = None) -> Cells:
+def cells_of(content: bytes) -> Cells:
     """Split the content of a file into cells.
 
     Args:
         content: The whole file.
-        separator: Between cells; None to find out which one splits the lines alike.
 
     Returns:
         The cells; what is wrong with them is in ``faults``.
@@ -98,7 +106,7 @@ def cells_of(content: bytes, separator: str | None = None) -> Cells:
     if max(map(re.split("[\r\n]", text, maxsplit=1)[0].count, SEPARATORS)) >= MOST_COLUMNS:
         faults.add(f"the first line has more than {MOST_COLUMNS:,} cells. Save such a table as .npy, which is read as vectors.")
         return Cells(CellRows(), (), faults=faults)
-    separator = separator or _separator("\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT]))
+    separator = _separator("\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT]))
     del text  # it is read again part by part
     split = _split(content, encoding, separator, faults)
     usual, ends = split.rows()
@@ -145,12 +153,6 @@ def _split(content: bytes, encoding: str, separator: str, faults: Faults) -> Col
     return split
 
 
-YEARS = range(1800, 2201)  # whole numbers that may be years
-ROWS = 2000  # how many rows below the first line are looked at
-# How tables write that there is no value, in lower case.
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
-
-
 def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | None:
     """Whether a table's first line holds the names of its columns.
 
@@ -165,7 +167,8 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
     if not rows:
         return any(finite(cell) is None for cell in cells)
     whole = [int(cell) for cell in cells if cell.isdecimal()]
-    counted = _counted(whole)
+    steps = {b - a for a, b in itertools.pairwise(whole)}
+    counted = len(steps) == 1 and min(steps) > 0
     evidence = [_sign(cell, [row[i].strip() for row in rows], counted) for i, cell in enumerate(cells)]
     outweighed = evidence.count("name") >= 2 and evidence.count("repeated") == 1
     signs = {sign if sign != "repeated" else "" if outweighed else "data" for sign in evidence}
@@ -178,12 +181,9 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
             return True if whole[0] == 0 and len(whole) >= 3 and not _continued(cells, rows) else None
         if data in signs:
             return False
-    return True if not whole or (counted and _usual(whole) and not _continued(cells, rows)) else None
-
-
-def _usual(numbers: Sequence[int]) -> bool:
-    """Whether rising numbers are such as name columns: 0, 1, 2, ... or 1, 2, 3, ..., or years."""
-    return (numbers[0] in (0, 1) and numbers[1] == numbers[0] + 1) or all(number in YEARS for number in numbers)
+    # rising numbers that name columns are 0, 1, 2, ... or 1, 2, 3, ..., or years
+    usual = counted and ((whole[0] in (0, 1) and whole[1] == whole[0] + 1) or all(number in YEARS for number in whole))
+    return True if not whole or (usual and not _continued(cells, rows)) else None
 
 
 def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
@@ -197,8 +197,8 @@ def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 
 def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
     """The evidence of a cell for its line: "name", "data" ("repeated" if text), "name?" or "data?" (probably), or none."""
-    below = [other for other in column if other.lower() not in MISSING]
-    if cell.lower() in MISSING or not below:
+    below = [other for other in column if other.lower() not in _ABSENT]
+    if cell.lower() in _ABSENT or not below:
         return ""
     number, numbers = finite(cell), [value for value in map(finite, below) if value is not None]
     if len(numbers) < len(below):  # a column of text
@@ -212,6 +212,144 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
     return "data?" if min(numbers) <= number <= max(numbers) and not (counted and fractions) else ""
 
 
-def _counted(numbers: Sequence[int]) -> bool:
-    steps = {b - a for a, b in itertools.pairwise(numbers)}
-    return len(steps) == 1 and min(steps) > 0
+@dataclass(frozen=True)
+class GappyFile:
+    """A table's file of text.
+
+    Args:
+        path: The file.
+        encoding: Of the text.
+        separator: Between cells; a blank stands for any run of them.
+        ending: Of its lines.
+        header: The names of the columns.
+        named: Whether its first line holds them.
+        rows: The cells of each row, without blanks around them.
+        numbers: The line on which each row ends, from 1; the line of names counts.
+    """
+
+    path: Path
+    encoding: str
+    separator: str
+    ending: str
+    header: tuple[str, ...]
+    named: bool
+    rows: CellRows
+    numbers: Sequence[int]
+
+    @classmethod
+    def read(cls, path: Path, names: Sequence[str] = (), layout: Layout = Layout()) -> GappyFile:
+        """Read a file.
+
+        Args:
+            path: The file.
+            names: The names of the model's columns, by which a line of names is known; those of the file's where it has none.
+            layout: Of the file that the model was trained on.
+
+        Raises:
+            DataError: For a file that is no table, or whose columns are unknown.
+        """
+        try:
+            content = plain_path(path).read_bytes()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+        cells = cells_of(content)
+        cells.faults.refuse(str(path))
+        if not cells.rows:
+            raise DataError(f"{path} is empty.")
+        header, known = cells.rows[0], set(cells.rows[0]) & set(names)
+        named = len(known) == len(names) or (layout.header and (bool(known) or has_header(header, cells.rows[1:]) is not False))
+        numbered = [f"x{place}" for place in range(len(header))]
+        if not named and len(header) != len(names) and not set(names) <= set(numbered):
+            raise DataError(f"{path} has {len(header)} columns and no line of names: write one; the model has {some(names)}.")
+        ending = "\r\n" if "\r\n" in content.decode(cells.encoding) else "\n"
+        header = header if named else list(names) if len(header) == len(names) else numbered
+        return cls(path, cells.encoding, cells.separator, ending, tuple(header), named, cells.rows[named:], cells.lines[named:])
+
+    def values(self, fields: Sequence[Column], absent: Iterable[str] = ()) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """The values of a table's columns, and which cells are missing in the file; see `gappy_values`."""
+        columns = [RawColumn(name, *self.rows.column(place)) for place, name in enumerate(self.header)]
+        return gappy_values(str(self.path), columns, fields, absent, self.numbers)
+
+    def filled(self, cells: Mapping[str, Mapping[int, str]]) -> str:
+        """The file's text with other cells in some rows, by column and row; quotes stand where they must."""
+        out = io.StringIO(newline="")
+        writer = csv.writer(out, delimiter=self.separator, lineterminator=self.ending)
+        if self.named:
+            writer.writerow(self.header)
+        columns = [cells.get(name, {}) for name in self.header]
+        for number, row in enumerate(self.rows):
+            writer.writerow(column.get(number, cell) for column, cell in zip(columns, row, strict=True))
+        return out.getvalue()
+
+
+def gappy_values(
+    name: str,
+    columns: Sequence[RawColumn],
+    fields: Sequence[Column],
+    absent: Iterable[str] = (),
+    lines: Sequence[int] | None = None,
+    dates: bool = False,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The values of a table's columns, and which cells are missing, (n, columns) each.
+
+    A column that the table does not have is NaN, and no cell of it is missing. A text that a column has as a category is a
+    value, whatever it means elsewhere.
+
+    Args:
+        name: What messages call the table.
+        columns: Those that it has.
+        fields: The model's columns.
+        absent: Texts that mean that there is no value, beside `MISSING`.
+        lines: The line of each row in the file, for messages; None for a table that is no file, whose rows are counted from 0.
+        dates: Whether dates may be written as ISO 8601 has them instead of as the column does.
+
+    Raises:
+        DataError: For a table without any of the columns or with two of one name, or cells that a column does not have.
+    """
+    known, texts, names = (
+        {column.name: column for column in columns},
+        {*MISSING, *absent},
+        [column.name for column in columns],
+    )
+    if not known.keys() & {column.name for column in fields} or len(known) < len(columns):
+        raise DataError(f"{name} has the columns {', '.join(names)}: expected some of the model's, each once.")
+    values = np.full((len(columns[0].codes), len(fields)), np.nan)
+    missing = np.zeros(values.shape, dtype=bool)
+    numbers = range(len(values)) if lines is None else lines
+    for place, wanted in enumerate(fields):
+        if wanted.name not in known:
+            continue
+        column, levels = known[wanted.name], getattr(wanted, "names", ())
+        gaps = np.array([text in texts and text not in levels for text in column.texts], dtype=bool)
+        read = wanted.read(column.texts)
+        if dates and wanted.kind == "date":
+            read = np.where(np.isnan(read), [iso_date(text) for text in column.texts], read)
+        values[:, place], missing[:, place] = column.numbered(np.where(gaps, np.nan, read)), gaps[column.codes]
+        if odd := np.flatnonzero(np.isnan(read) & ~gaps).tolist():
+            expected = f" Expected one of: {some(levels)}." if levels else ""
+            where = column.where(odd, numbers)
+            raise DataError(f'{name}: "{wanted.name}" has cells that the model\'s column does not have: {where}.{expected}')
+    return values, missing
+
+
+def chosen_columns(fields: Sequence[Column], only: Sequence[str] | str | None, there: Sequence[str]) -> NDArray[np.bool_]:
+    """Which columns are filled in, bool (columns,).
+
+    Args:
+        fields: The model's columns.
+        only: The names of those to fill, or one name; None for all.
+        there: The names of the table's columns.
+
+    Raises:
+        UsageError: For names that are none of columns, or of none of the table's.
+    """
+    names = [field.name for field in fields]
+    wanted = names if only is None else [only] if isinstance(only, str) else list(only)
+    both = [name for name in names if name in there]
+    if not wanted or (only is not None and not set(wanted) <= set(both)):
+        wrong = next((name for name in wanted if name not in both), "")
+        raise UsageError(
+            f'`only` names the columns to fill, and "{wrong}" is no column of both the model and the table.'
+            f"{did_you_mean(wrong, both)} Those are: {', '.join(both)}."
+        )
+    return np.isin(names, wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from pushforward.data.spaces.table import TableSpace
-from pushforward.data.tables.number import FARTHEST, Number
+from pushforward.data.tables.columns import FARTHEST, Number
 
 # The least entropy, in nats, by which the cross-entropy of a block is divided: columns that hardly vary count for less.
 LEAST_ENTROPY = 0.1
@@ -51,23 +52,9 @@ class Coordinates(nn.Module):
         entropy: Of each column's indicators, in nats, at least `LEAST_ENTROPY`, (columns,).
     """
 
-    owner: Tensor
-    first: Tensor
-    discrete: Tensor
-    indicators: Tensor
-    order: Tensor
-    scores: Tensor
-    gate: Tensor
-    blocked: Tensor
-    absent: Tensor
-    closed: Tensor
-    edges: Tensor
-    ranks: Tensor
-    codes: Tensor
-    mean: Tensor
-    std: Tensor
-    prior: Tensor
-    entropy: Tensor
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Tensor: ...
 
     def __init__(self, space: TableSpace) -> None:
         super().__init__()
@@ -77,7 +64,11 @@ class Coordinates(nn.Module):
         order = np.concatenate([np.zeros(0, dtype=np.int64), *(group.ravel() for group in groups)])
         constants = {f"group{number}": group for number, group in enumerate(groups)}
         constants |= {"order": order, "indicators": np.sort(order), **_of_columns(space), **_of_values(space)}
-        constants |= _of_shares(space, constants["discrete"])
+        shares = np.array(space.mean)
+        prior = np.where(constants["discrete"], np.log(np.maximum(shares, LEAST_SHARE)), 0.0)
+        entropy = [sum(-share * math.log(share) for share in field.shares if share > 0) for field in space.fields]
+        floats = {"mean": shares, "std": np.array(space.std), "prior": prior, "entropy": np.maximum(entropy, LEAST_ENTROPY)}
+        constants |= {name: value.astype(np.float32) for name, value in floats.items()}
         for name, value in constants.items():
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)), persistent=False)
 
@@ -90,7 +81,11 @@ class Coordinates(nn.Module):
         if torch.is_grad_enabled():
             return self._spread([torch.log_softmax(block, dim=2) for block in self._blocks(logits)], logits)
         rows = pad(logits.T, (0, VECTOR - logits.shape[0] % VECTOR))
-        parts = [_log_shares_of_rows(rows[start:stop], width) for start, stop, width in self.spans]
+        parts = []
+        for start, stop, width in self.spans:
+            part = rows[start:stop]  # blocks of so many rows each, one after the other; scores have the width 0
+            blocks = part.view(-1, width or 1, rows.shape[1])
+            parts.append(torch.log_softmax(blocks, dim=1).view_as(part))
         return torch.cat(parts)[:, : logits.shape[0]].T.contiguous() if parts else torch.zeros_like(logits)
 
     def chosen(self, logits: Tensor) -> Tensor:
@@ -140,22 +135,13 @@ class Coordinates(nn.Module):
         return x.index_copy(1, self.scores, drawn)
 
     def _blocks(self, logits: Tensor) -> list[Tensor]:
-        """The entries of all blocks of each width, (n, blocks, width)."""
         return [logits[:, self.get_buffer(f"group{number}")] for number in range(len(self.widths))]
 
     def _spread(self, blocks: list[Tensor], like: Tensor) -> Tensor:
-        """Entries of blocks at their coordinates, (n, d)."""
         if not blocks:
             return torch.zeros_like(like)
         parts = torch.cat([block.flatten(1) for block in blocks], dim=1)
         return torch.zeros_like(like, dtype=parts.dtype).index_copy(1, self.order, parts)
-
-
-def _log_shares_of_rows(rows: Tensor, width: int) -> Tensor:
-    """Of blocks of so many rows each, one after the other, (blocks * width, n); 0 for scores, which have the width 0."""
-    if not width:
-        return torch.zeros_like(rows)
-    return torch.log_softmax(rows.view(-1, width, rows.shape[1]), dim=1).view_as(rows)
 
 
 def _spans(space: TableSpace) -> list[tuple[int, int, int]]:
@@ -196,16 +182,7 @@ def _of_columns(space: TableSpace) -> dict[str, np.ndarray]:
     }
 
 
-def _of_shares(space: TableSpace, discrete: np.ndarray) -> dict[str, np.ndarray]:
-    shares = np.array(space.mean)
-    prior = np.where(discrete, np.log(np.maximum(shares, LEAST_SHARE)), 0.0)
-    entropy = [sum(-share * math.log(share) for share in field.shares if share > 0) for field in space.fields]
-    constants = {"mean": shares, "std": np.array(space.std), "prior": prior, "entropy": np.maximum(entropy, LEAST_ENTROPY)}
-    return {name: value.astype(np.float32) for name, value in constants.items()}
-
-
 def _of_values(space: TableSpace) -> dict[str, np.ndarray]:
-    """The scores and ranks of the values of closed columns; an open one has a single value."""
     numbers = [field for field in space.fields if isinstance(field, Number)]
     ends = [_ends(field) for field in numbers]
     longest = max((len(codes) for _, codes in ends), default=1)
@@ -219,7 +196,6 @@ def _of_values(space: TableSpace) -> dict[str, np.ndarray]:
 
 
 def _ends(field: Number) -> tuple[list[float], list[float]]:
-    """The ends of the scores of each value, and the score that stands for it; of an open column, of one value."""
     if not field.closed or not field.knots:
         return [-FARTHEST, FARTHEST], [0.0]
     knots = np.array(field.knots)

@@ -14,21 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.category import Category
+from pushforward.data.tables.cells import RawColumn, RawTable
+from pushforward.data.tables.columns import Category, Number
 from pushforward.data.tables.csv_dialect import Layout
-from pushforward.data.tables.number import Number
-from pushforward.data.tables.string_columns import RawColumn, RawTable
 from pushforward.errors import DataError, imported
 from pushforward.table_column import Column, with_gaps
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 TRUTHS = {"true": True, "false": False}
 _POLARS = "polars "  # begins the types of a polars frame, as a layout holds them
-
-
-def is_frame(value: object) -> bool:
-    """Whether a value is a data frame of pandas or polars."""
-    return type(value).__name__ == "DataFrame" and type(value).__module__.partition(".")[0] in ("pandas", "polars")
 
 
 def _is_polars(value: object) -> bool:
@@ -49,16 +43,11 @@ def frame_table(frame: Any) -> RawTable:
             values = [value if _missing(value) else float(str(np.float32(value))) for value in values]
         present = [value for value in values if not _missing(value)]
         whole = len(present) < len(values) and all(isinstance(value, float) and value.is_integer() for value in present)
-        days = all(isinstance(value, date) and _at_midnight(value) for value in present)
+        days = all(isinstance(value, date) and getattr(value, "time", time)() == time() for value in present)
         columns.append(RawColumn.of(name, (_cell(name, value, whole, days) for value in values)))
         kind, levels = _type_of(series)
         types[name] = kind, tuple(_cell(name, level, whole, days) for level in levels)
     return RawTable(tuple(columns), range(1, len(frame) + 1), types=types)
-
-
-def is_ordered(kind: str) -> bool:
-    """Whether a column's type has ordered levels: an ordered category of pandas, or an Enum of polars."""
-    return kind.startswith("ordered ") or kind.endswith("category:Enum")
 
 
 def _type_of(series: Any) -> tuple[str, list[Any]]:
@@ -78,16 +67,11 @@ def _type_of(series: Any) -> tuple[str, list[Any]]:
     return _POLARS + " ".join([name, *(str(getattr(dtype, detail) or "-") for detail in details)]), []
 
 
-def _at_midnight(value: date) -> bool:
-    return not isinstance(value, datetime) or value.time() == time()
-
-
 def _missing(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and math.isnan(value))
 
 
 def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
-    """The text of a value; floats of a ``whole`` column lose their point, and dates of one of ``days`` their time."""
     if _missing(value):
         return ""
     if isinstance(value, (bool, np.bool_)):
@@ -125,7 +109,6 @@ def frame_of(fields: Sequence[Column], values: NDArray[np.float64], layout: Layo
 
 
 def _objects(field: Column, values: NDArray[np.float64]) -> tuple[list[Any], str]:
-    """Values as objects of Python, None where missing, and their type in pandas."""
     absent = np.isnan(values)
     texts = [None if gone else cell for cell, gone in zip(field.cells(values), absent, strict=True)]
     if isinstance(field, Number) and field.kind == "date" and "%d" in field.form.pattern.replace("%-", "%"):
@@ -144,7 +127,6 @@ def _objects(field: Column, values: NDArray[np.float64]) -> tuple[list[Any], str
 
 
 def _pandas_series(pd: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]) -> Any:
-    """A pandas series of samples, in the type ``kind`` of the training frame where that can hold them."""
     objects, own = _objects(field, values)
     series = pd.Series(objects, dtype=own or None)
     try:
@@ -152,7 +134,8 @@ def _pandas_series(pd: Any, field: Column, values: NDArray[np.float64], kind: st
             index = pd.Index(levels).astype(kind.partition(":")[2])
             typed = series.astype(index.dtype).astype(pd.CategoricalDtype(index, ordered=kind.startswith("ordered")))
         elif "datetime64" in kind and ", " in kind:
-            zone, first = kind.partition(", ")[2].rstrip("]"), np.ones(len(series), dtype=bool)
+            zone = kind.partition(", ")[2].rstrip("]")
+            first = np.ones(len(series), dtype=bool)
             typed = series.dt.tz_localize(zone, ambiguous=first, nonexistent="shift_forward").astype(kind)
         else:
             typed = series.astype(kind) if kind else series
@@ -162,7 +145,6 @@ def _pandas_series(pd: Any, field: Column, values: NDArray[np.float64], kind: st
 
 
 def _polars_series(pl: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]) -> Any:
-    """A polars series of samples, in the type ``kind`` of the training frame where that can hold them, else as text."""
     objects, own = _objects(field, values)
     cells = [None if np.isnan(value) else cell for value, cell in zip(values, field.cells(values), strict=True)]
     texts = pl.Series(field.name, cells, dtype=pl.String)
@@ -172,10 +154,8 @@ def _polars_series(pl: Any, field: Column, values: NDArray[np.float64], kind: st
             unit, zone = details
             typed = pl.Series(field.name, objects, dtype=pl.Datetime("us"))
             if zone != "-":  # a time that the clocks skip is an hour later
-                typed, later = (
-                    moments.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-                    for moments in (typed, typed.dt.offset_by("1h"))
-                )
+                both = (typed, typed.dt.offset_by("1h"))
+                typed, later = (part.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null") for part in both)
                 typed = typed.fill_null(later)
             typed = typed.dt.cast_time_unit(unit)
         elif name == "Decimal":
@@ -208,38 +188,30 @@ def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float6
     for place, field, rows in with_gaps(fields, missing):
         source = frame[labels[field.name]]
         drawn = series(library, field, values[rows, place], *_type_of(source))
-        column = _with_cells(library, field, source, rows, drawn, values[rows, place])
         if polars:
+            try:
+                column = source.clone().scatter(rows, drawn.cast(source.dtype))
+            except library.exceptions.PolarsError:
+                column = source.cast(library.String).scatter(rows, drawn.cast(library.String))
             filled = filled.with_columns(column)
-        else:
-            filled[labels[field.name]] = column
-    return filled
-
-
-def _with_cells(
-    library: Any, field: Column, source: Any, rows: NDArray[np.int64], drawn: Any, values: NDArray[np.float64]
-) -> Any:
-    if _is_polars(source):
+            continue
+        cells = source.tolist()
+        texts = any(isinstance(cell, str) for cell in cells)
+        for row, cell in zip(rows.tolist(), field.cells(values[rows, place]) if texts else drawn.tolist(), strict=True):
+            cells[row] = cell
         try:
-            return source.clone().scatter(rows, drawn.cast(source.dtype))
-        except library.exceptions.PolarsError:
-            return source.cast(library.String).scatter(rows, drawn.cast(library.String))
-    cells = source.tolist()
-    texts = any(isinstance(cell, str) for cell in cells)
-    for row, cell in zip(rows.tolist(), field.cells(values) if texts else drawn.tolist(), strict=True):
-        cells[row] = cell
-    try:
-        typed = library.Series(cells, index=source.index, dtype=source.dtype)
-    except (TypeError, ValueError):
-        return library.Series(cells, index=source.index)
-    return typed if typed.notna().all() else library.Series(cells, index=source.index)
+            column = library.Series(cells, index=source.index, dtype=source.dtype)
+        except (TypeError, ValueError):
+            column = None
+        whole = column is not None and column.notna().all()
+        filled[labels[field.name]] = column if whole else library.Series(cells, index=source.index)
+    return filled
 
 
 def parquet_frame(path: Path) -> Any:
     """The pandas data frame of a Parquet file.
 
     Raises:
-        MissingExtra: Where pandas or pyarrow is not installed.
         DataError: For a file that cannot be read.
     """
     pandas = for_parquet(path)

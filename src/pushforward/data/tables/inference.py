@@ -1,32 +1,36 @@
-"""What the columns of a table hold, decided from their cells."""
+"""What the columns of a table hold, decided from their cells: which texts are numbers or dates, and which are categories."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.category import TWO, Category
-from pushforward.data.tables.number import Format, Number
-from pushforward.data.tables.number_parsing import (
-    date_patterns,
-    form_of,
-    group_of,
-    is_code,
-    is_number,
-    is_whole,
-    like_number,
-    numbers,
-    point_of,
-)
-from pushforward.data.tables.parse_errors import Faults
-from pushforward.data.tables.string_columns import RawColumn
+from pushforward.data.tables.cells import Faults, RawColumn
+from pushforward.data.tables.columns import TWO, Category, Format, Number
 from pushforward.numbers import counted
 from pushforward.table_column import Column
 
+_NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
+_COMMA = re.compile(r"-?(?:\d+|\d*,\d+)$")
+_LIKE = re.compile(r"[-+]?[.,]?\d[\d.,'eE+\s-]*$")  # any other text is no number, without a closer look
+_WHOLE = re.compile(r"-?\d+$")
+_CODE = re.compile(r"(?:-?0\d|\+)[\d.,]*$")
+# What may stand between thousands, with the decimal points that may stand beside it; the last two are blanks as well.
+_GROUPS = {",": ".", ".": ",", "'": ".,", " ": ".,", "\u00a0": ".,", "\u202f": ".,"}
+EXACT = 2**53  # whole numbers up to here are float64 numbers
+MOST_DECIMALS = 12
+_DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y")
+_LOOSE = ("%-d/%-m/%Y", "%-m/%-d/%Y", "%-d.%-m.%Y", "%Y/%-m/%-d", "%Y-%-m-%-d")
+_WORDS = ("%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%Y-%b-%d")
+_TIMES = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f")
+_LOOSE_TIMES = ("%-H:%M", "%-H:%M:%S")
+_LIKE_DATE = re.compile(r"(?=.*\d)[\d:T.Z/ ,-]*(?:[A-Za-z]{3,9}[\d:T.Z/ ,-]*)?$")
+_FIRST = 50
 KINDS = ("number", "whole", "ordinal", "date", "category", "boolean", "drop")
 NUMERIC = ("number", "whole", "date")
 MOST_CATEGORIES = 1000
@@ -40,6 +44,83 @@ CODES = 0.01  # numbers beside at least this share of texts such as 007, which a
 _LONG = re.compile(r"-?\d{4}")
 _UNIT = re.compile(r"[^\w\s.,+-]?\s?[-+]?\d[\d.,]*(\s?[^\w\s.,+-][A-Z]?|\s[A-Za-z]{1,3})?$")  # such as $5 and 5 kg
 _NAMED_ID = re.compile(r"(?i:(^|[^a-z])(id|uuid)$)|[a-z]I[dD]$")  # the ends of id, customer_id and customerId
+
+
+def is_number(text: str, point: str = ".") -> bool:
+    """Whether a text is a finite number, with a decimal point or comma; a whole number that float64 rounds is none."""
+    pattern = _NUMBER if point == "." else _COMMA
+    if not pattern.match(text) or is_code(text) or (_WHOLE.match(text) and not is_whole(text)):
+        return False
+    return math.isfinite(float(text.replace(point, ".")))
+
+
+def is_code(text: str) -> bool:
+    """Whether a text is of digits that a number would lose, such as 007 and +49."""
+    return bool(_CODE.match(text))
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number, which float64 holds exactly."""
+    return bool(_WHOLE.match(text)) and abs(int(text)) <= EXACT
+
+
+def group_of(texts: Sequence[str]) -> str:
+    """What separates thousands in all texts that have it; a point only where some text has two of them or a comma as well."""
+    for sign, points in _GROUPS.items():
+        holding = [text for text in texts if sign in text]
+        grouped = re.compile(rf"-?[1-9]\d{{0,2}}(?:{re.escape(sign)}\d{{3}})+(?:[{points}]\d+)?$")
+        clear = sign != "." or any(text.count(".") > 1 or "," in text for text in holding)
+        if holding and clear and all(map(grouped.match, holding)):
+            return sign
+    return ""
+
+
+def point_of(texts: Sequence[str], group: str = "") -> str:
+    """The decimal point or comma of a column: that by which more texts are numbers, without what separates thousands."""
+    if group in (",", "."):
+        return _GROUPS[group]
+    return max(".", ",", key=lambda point: sum(is_number(text, point) for text in texts))
+
+
+def form_of(texts: Iterable[str], point: str = ".") -> Format:
+    """How a column of numbers is written: with the most decimals that occur, and at least with the fewest that occur."""
+    most, fewest, digits = 0, MOST_DECIMALS, 0
+    for text in texts:
+        plain, _, exponent = text.lower().partition("e")
+        whole, _, fraction = plain.partition(point)
+        decimals = len(fraction) - int(exponent or 0)
+        most, fewest = max(most, decimals), min(fewest, MOST_DECIMALS if exponent else max(0, decimals))
+        digits = max(digits, len((whole.lstrip("-") + fraction).lstrip("0")))
+    if most > MOST_DECIMALS:
+        return Format(digits=min(17, max(1, digits)), point=point)
+    return Format(most, least=min(fewest, most), point=point)
+
+
+def date_patterns(texts: Sequence[str]) -> list[str]:
+    """The patterns of dates that read and write every one of some texts unchanged, the preferred one first.
+
+    Args:
+        texts: Different cells, at least one.
+    """
+    if not all(_LIKE_DATE.match(text) for text in texts[:_FIRST]):
+        return []
+    patterns = (
+        *_DAYS,
+        *(f"{day}{gap}{time}{zone}" for day in _DAYS for gap in " T" for time in _TIMES for zone in ("", "Z")),
+        *_LOOSE,
+        *(f"{day} {time}" for day in (*_LOOSE, *_DAYS) for time in (*_TIMES, *_LOOSE_TIMES)),
+        *_WORDS,
+        "%Y-%m",
+        *_TIMES,
+        *_LOOSE_TIMES,
+    )
+    fitting = [pattern for pattern in dict.fromkeys(patterns) if _fits(pattern, texts[:_FIRST])]
+    return [pattern for pattern in fitting if _fits(pattern, texts)]
+
+
+def _fits(pattern: str, texts: Sequence[str]) -> bool:
+    form = Format(pattern=pattern)
+    return all(not math.isnan(value := form.value(text)) and form.cell(value) == text for text in texts)
 
 
 @dataclass(frozen=True)
@@ -58,7 +139,7 @@ class Finding:
     name: str
     kind: str
     why: str = ""
-    form: Format = Format()
+    form: Format = field(default_factory=Format)
     names: tuple[str, ...] = ()
     rounds: bool = False
 
@@ -68,7 +149,6 @@ class Finding:
         return self.kind in NUMERIC
 
     def values(self, column: RawColumn, missing: Sequence[str]) -> NDArray[np.float64]:
-        """The values of a column's cells, NaN where they are missing or unknown."""
         texts, places = np.full(len(column.texts), np.nan), column.present(missing)
         if self.numeric:
             texts[places] = [self.form.value(column.texts[place]) for place in places]
@@ -100,7 +180,7 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
         return Finding(name, "category", "every cell is missing; samples leave it empty")
     if len(texts) == 2 and tuple(sorted(text.lower() for text in texts)) in TWO:
         return Finding(name, "boolean", "two values that mean no and yes", names=ordered(texts))
-    if not any(map(like_number, texts)):
+    if not any(map(_LIKE.match, texts)):
         return _of_dates(name, texts) or _of_texts(column, places, [False] * len(texts), lines, faults)
     group = group_of(texts)
     plain = [text.replace(group, "") for text in texts] if group else texts
@@ -138,7 +218,6 @@ def _of_dates(name: str, texts: Sequence[str]) -> Finding | None:
 
 
 def _of_numbers(column: RawColumn, texts: Sequence[str], signs: Format, n: int) -> Finding:
-    """A column of numbers, from texts without what separates thousands."""
     name, different = column.name, len(texts)
     if not all(map(is_whole, texts)):
         form = replace(form_of(texts, signs.point), group=signs.group)
@@ -147,7 +226,7 @@ def _of_numbers(column: RawColumn, texts: Sequence[str], signs: Format, n: int) 
     if signs.group:
         return Finding(name, "whole", "whole numbers", replace(signs, decimals=0))
     if n == len(column.codes) == different > FEW:
-        steps = np.diff(numbers(texts)[column.codes])
+        steps = np.diff(np.array(texts, dtype=np.float64)[column.codes])
         if (steps == 1).all() or (steps == -1).all():
             return Finding(name, "drop", "an identifier: whole numbers that count up from row to row")
         if (steps > 0).all() or (steps < 0).all() or _NAMED_ID.search(name):

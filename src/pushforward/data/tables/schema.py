@@ -1,4 +1,4 @@
-"""The schema of a table: a JSON file that says what each column holds, which a person may edit.
+"""What was decided of a table, and its schema: a JSON file that says what each column holds, which a person may edit.
 
     {
       "target": "size",
@@ -19,27 +19,121 @@ for the reader alone.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pushforward.data.tables.column_report import TableFacts
-from pushforward.data.tables.inference import KINDS, NUMERIC, Finding, infer, ordered
-from pushforward.data.tables.number import Format
-from pushforward.data.tables.number_parsing import date_patterns, form_of, group_of, is_number, is_whole, point_of
-from pushforward.data.tables.parse_errors import Faults
-from pushforward.data.tables.string_columns import RawColumn
+import numpy as np
+
+from pushforward.data.tables.cells import Faults, RawColumn, RawTable, some
+from pushforward.data.tables.columns import Format, Number
+from pushforward.data.tables.csv_dialect import SEPARATOR_NAMES
+from pushforward.data.tables.inference import (
+    KINDS,
+    LIKE_IDENTIFIER,
+    NUMERIC,
+    Finding,
+    date_patterns,
+    form_of,
+    group_of,
+    infer,
+    is_number,
+    is_whole,
+    ordered,
+    point_of,
+)
 from pushforward.errors import CheckpointError, DataError, UsageError, did_you_mean
 from pushforward.numbers import counted
+from pushforward.table_column import Column
 
+EXAMPLES, NAMED = 3, 20
+FEW = 10  # rows of a table below which a model can only repeat them
 MOST_NAMED = 10_000  # categories of a column that a schema makes a category
 _WHOLE = ("columns", "target", "missing", "constraints")
-_FORM = tuple(field.name for field in fields(Format) if field.name != "levels")
+_FORM = ("decimals", "pattern", "least", "digits", "point", "group", "plus", "bare")
 _DIGITS = {"decimals", "least", "digits", "bare"}
 _ENTRY = ("kind", "why", "names", *_FORM)
-_LARGEST = 1 << 24
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """What was read of a table and decided.
+
+    Args:
+        names: Of all columns of the table, also of those that options leave out.
+        findings: What each other column holds, those that are left out for what they hold among them.
+        examples: The first different cells of each column.
+        missing: The share of cells of each column that hold no value.
+        texts: Texts that mean that there is no value.
+        rows: How many rows there are.
+        separator: Between cells; empty for a table that is no text.
+        notes: Sentences about lines that were left out, and columns that may be identifiers.
+    """
+
+    names: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    examples: tuple[tuple[str, ...], ...]
+    missing: tuple[float, ...]
+    texts: tuple[str, ...]
+    rows: int
+    separator: str = ""
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, table: RawTable, columns: Sequence[RawColumn], findings: Sequence[Finding], missing: Sequence[str]) -> TableFacts:
+        examples, shares = [], []
+        for column in columns:
+            present = column.present(missing)
+            examples.append(tuple(column.texts[place] for place in present[:EXAMPLES]))
+            shares.append(1 - int(column.counts[present].sum()) / max(1, len(column.codes)))
+        rows, notes = len(table.lines), list(table.notes)
+        if rows < FEW:
+            notes.append(f"so few rows ({rows}) can be learned by heart: samples will repeat those of the training split")
+        if alike := [f'"{finding.name}"' for finding in findings if finding.why == LIKE_IDENTIFIER]:
+            notes.append(f"{some(alike)}: {LIKE_IDENTIFIER}; if it is one, leave it out: `drop=NAME`")
+        separator, texts = "" if table.header is None else table.separator, tuple(dict.fromkeys(missing))
+        return cls(table.names, tuple(findings), tuple(examples), tuple(shares), texts, rows, separator, tuple(notes))
+
+    @property
+    def sentences(self) -> list[str]:
+        """What a person who trains should know: columns and lines that were left out."""
+        dropped: dict[str, list[str]] = {}
+        for finding in self.findings:
+            if finding.kind == "drop":
+                dropped.setdefault(finding.why, []).append(f'"{finding.name}"')
+        return [*(f"left out {some(names)}: {why}" for why, names in dropped.items()), *self.notes]
+
+    def columns(self, fields: Sequence[Column]) -> list[dict[str, Any]]:
+        """A plain dict for each column: name, kind, range or categories, missing, atoms, examples and why.
+
+        Args:
+            fields: The columns as they were measured on the training rows.
+        """
+        content = {field.name: _content(field) for field in fields}
+        parts = zip(self.findings, self.examples, self.missing, strict=True)
+        return [
+            {"name": finding.name, "kind": "left out" if finding.kind == "drop" else finding.kind}
+            | content.get(finding.name, {})
+            | {"missing": round(missing, 6), "examples": list(examples), "why": finding.why}
+            for finding, examples, missing in parts
+        ]
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        return {"separator": SEPARATOR_NAMES.get(self.separator, self.separator) or None, "missing_texts": list(self.texts)}
+
+
+def _content(field: Column) -> dict[str, Any]:
+    names = tuple(map(field.form.cell, field.atoms)) if isinstance(field, Number) else field.levels
+    shares = field.shares[1:] if isinstance(field, Number) else field.shares
+    known = dict(zip(names, np.round(shares, 4).tolist(), strict=False))
+    if isinstance(field, Number):
+        return {"range": [field.form.cell(end) for end in field.range or ()], "atoms": known}
+    return {"categories": len(known), "shares": dict(list(known.items())[:NAMED])}
 
 
 def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +145,15 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
     Raises:
         DataError: If it is no schema, naming the column and the entry that cannot be.
     """
-    content: Any = source if isinstance(source, Mapping) else _loaded(Path(source))
+    content: Any = source
+    if not isinstance(source, Mapping):
+        try:
+            content = json.loads(Path(source).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            hint = f"Write one with `pushforward data check FILE --write-schema {source}`."
+            raise DataError(f"There is no schema {source}. {hint}") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{source} is no JSON file: {error}.") from error
     if not isinstance(content, Mapping) or not isinstance(content.get("columns", {}), Mapping):
         raise DataError('The schema is none: expected {"columns": {"NAME": {"kind": KIND}, ...}, ...}.')
     _refuse_unknown("The schema", content, _WHOLE)
@@ -60,38 +162,24 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
     if not isinstance(content.get("target"), str | None):
         raise DataError('The schema: "target" is the name of a column, or null.')
     for name, entry in content.get("columns", {}).items():
-        _check_entry(f'The schema, column "{name}"', entry)
+        where = f'The schema, column "{name}"'
+        if not isinstance(entry, Mapping) or entry.get("kind") not in KINDS:
+            raise DataError(f'{where}: expected {{"kind": KIND, ...}}, where the kind is one of {", ".join(KINDS)}.')
+        _refuse_unknown(where, entry, _ENTRY)
+        names = entry.get("names", [])
+        if not _texts(names) or len(set(names)) < len(names):
+            raise DataError(f'{where}: "names" is a list of different texts.')
+        try:
+            Format(**{name: entry[name] for name in _FORM if name in entry})
+        except (DataError, TypeError) as error:
+            raise DataError(f"{where}: {error}") from error
     return dict(content)
-
-
-def _loaded(path: Path) -> Any:
-    if not path.is_file():
-        raise DataError(f"There is no schema {path}. Write one with `pushforward data check FILE --write-schema {path}`.")
-    if path.stat().st_size > _LARGEST:
-        raise DataError(f"{path} is larger than {_LARGEST >> 20} MB, which no schema is.")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON file: {error}.") from error
 
 
 def _refuse_unknown(where: str, content: Mapping[str, Any], known: Sequence[str]) -> None:
     for key in content:
         if key not in known:
             raise DataError(f'{where}: unknown entry "{key}".{did_you_mean(key, known)} Known: {", ".join(known)}.')
-
-
-def _check_entry(where: str, entry: Any) -> None:
-    if not isinstance(entry, Mapping) or entry.get("kind") not in KINDS:
-        raise DataError(f'{where}: expected {{"kind": KIND, ...}}, where the kind is one of {", ".join(KINDS)}.')
-    _refuse_unknown(where, entry, _ENTRY)
-    names, form = entry.get("names", []), {name: entry[name] for name in _FORM if name in entry}
-    if not _texts(names) or len(set(names)) < len(names):
-        raise DataError(f'{where}: "names" is a list of different texts.')
-    try:
-        Format(**form)
-    except (DataError, TypeError) as error:
-        raise DataError(f"{where}: {error}") from error
 
 
 def _texts(value: Any) -> bool:
@@ -119,17 +207,14 @@ def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
     """
     if path.exists():
         raise UsageError(f"{path} is there already. Choose another `write_schema`, or remove it yourself.")
-    columns = ",\n".join(f"    {_plain(name)}: {_plain(entry)}" for name, entry in schema["columns"].items())
-    lines = [f"  {_plain(name)}: {_plain(value)}" for name, value in schema.items() if name != "columns"]
+    plain = partial(json.dumps, ensure_ascii=False)
+    columns = ",\n".join(f"    {plain(name)}: {plain(entry)}" for name, entry in schema["columns"].items())
+    lines = [f"  {plain(name)}: {plain(value)}" for name, value in schema.items() if name != "columns"]
     text = "{\n" + ",\n".join([*lines, f'  "columns": {{\n{columns}\n  }}']) + "\n}\n"
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error}.") from error
-
-
-def _plain(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def decide(
@@ -150,10 +235,15 @@ def decide(
     if kind == "drop":
         return Finding(name, kind, why)
     places = column.present(missing)
-    texts = [column.texts[place] for place in places]
+    texts, odd = [column.texts[place] for place in places], []
     if kind in NUMERIC:
         finding = Finding(name, kind, why, _form(kind, entry, texts), rounds=kind == "number" and bool(_DIGITS & set(entry)))
-        odd = [place for place in places if not _readable(finding, column.texts[place])]
+        form = finding.form
+        for place, text in zip(places, texts, strict=True):
+            plain = form.plain(text)
+            dated = kind == "date" and not math.isnan(form.value(text))
+            if not (dated or (kind == "whole" and is_whole(plain)) or (kind == "number" and is_number(plain, form.point))):
+                odd.append(place)
     else:
         finding = Finding(name, kind, why, names=tuple(entry["names"]) if "names" in entry else ordered(texts))
         known, limit = set(finding.names), 2 if kind == "boolean" else MOST_NAMED
@@ -180,10 +270,3 @@ def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
     point = given.get("point", point_of(plain, group))
     form = Format(0) if kind == "whole" else form_of([text for text in plain if is_number(text, point)], point)
     return replace(Format() if _DIGITS & set(given) else form, **{**given, "point": point, "group": group})
-
-
-def _readable(finding: Finding, text: str) -> bool:
-    if finding.kind == "date":
-        return finding.form.value(text) == finding.form.value(text)
-    plain = finding.form.plain(text)
-    return is_whole(plain) if finding.kind == "whole" else is_number(plain, finding.form.point)

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.dataset import Dataset, Split
-from pushforward.data.core.example_hashes import numbered_copies
-from pushforward.data.core.make_dataset import Schema, build
-from pushforward.data.core.reading import Reading
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.hashes import numbered_copies
+from pushforward.data.readers.reader import Reading
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.category import Category
-from pushforward.data.tables.column_report import TableFacts
+from pushforward.data.tables.cells import MISSING, Faults, RawColumn, RawTable, some
+from pushforward.data.tables.columns import Category
 from pushforward.data.tables.constraints import Constraint, check_constraints, holds
 from pushforward.data.tables.csv_dialect import Layout
-from pushforward.data.tables.frames import frame_table, is_ordered
+from pushforward.data.tables.frames import frame_table
 from pushforward.data.tables.inference import Finding, of_levels
-from pushforward.data.tables.parse_errors import Faults, some
-from pushforward.data.tables.schema import decide
-from pushforward.data.tables.string_columns import MISSING, RawColumn, RawTable
+from pushforward.data.tables.schema import TableFacts, decide
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import counted
 from pushforward.table_column import Column
@@ -41,13 +37,18 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
         UsageError: For options that name columns which the table does not have.
         DataError: With all that is wrong with the table.
     """
-    faults, options, schema = faults or Faults(), reading.table, reading.table.schema
-    missing = ("", *(schema.get("missing", MISSING) if options.missing is None else options.missing))
+    faults, schema = faults or Faults(), reading.schema
+    missing = ("", *(schema.get("missing", MISSING) if reading.missing is None else reading.missing))
     target = reading.target if reading.target is not None else str(schema.get("target") or "")
-    constraints = tuple(map(Constraint, options.constraints or schema.get("constraints", ())))
+    constraints = tuple(map(Constraint, reading.constraints or schema.get("constraints", ())))
     entries: Mapping[str, Any] = schema.get("columns", {})
     columns = _chosen(where, table, reading, [*entries, *([target] if target else [])])
-    findings = [_finding(column, entries.get(column.name), missing, table, faults) for column in columns]
+    findings = []
+    for column in columns:
+        entry, (kind, order) = entries.get(column.name), table.types.get(column.name, ("", ()))
+        ordered = kind.startswith("ordered ") or kind.endswith("category:Enum")
+        stated = of_levels(column, order or column.texts, missing, ordered) if "category:" in kind and not entry else None
+        findings.append(stated or decide(column, entry, missing, table.lines, faults))
     fields = [finding for finding in findings if finding.kind != "drop"]
     faults.refuse(where)
     if not fields:
@@ -66,18 +67,24 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
             contents += cells if column.name in known else np.uint64(0)
     _check_constraints(where, constraints, fields, rows.T, table.lines)
     texts = tuple(column.missing_text(missing) for column in used)
-    types, levels = zip(*(table.types[column.name] for column in used), strict=True) if table.types else ((), ())
-    layout = Layout(table.separator, table.header is not False, texts, types, levels)
-    header, parts = table.header, {"target": target, "layout": layout, "constraints": constraints}
+    types = tuple(table.types[column.name][0] for column in used if table.types)
+    levels = tuple(table.types[column.name][1] for column in used if table.types)
+    layout, header = Layout(table.separator, table.header is not False, texts, types, levels), table.header
     facts = TableFacts.of(table, columns, findings, missing)
     absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
     numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
     del table, columns, used, column
+
+    def space(values: NDArray[np.float64]) -> TableSpace:
+        named = zip(fields, values.T, absent, strict=True)
+        columns = [field.measured(column, empty) for field, column, empty in named]
+        return TableSpace.of(columns, target, layout=layout, constraints=constraints)
+
     return build(
         name,
         Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes),
-        schema=Schema(fit=partial(_space, fields, absent, parts), apart=apart),
+        schema=Schema(fit=space, apart=apart),
         limit=reading.limit,
         seed=reading.seed,
         header=header,
@@ -93,7 +100,7 @@ def frame_dataset(frame: Any, reading: Reading) -> Dataset:
         DataError: With all that is wrong with the table.
     """
     reading.refuse_stream("a data frame")
-    if reading.size or reading.header is not None or reading.given or reading.table.table is False:
+    if reading.size or reading.header is not None or reading.given or reading.table is False:
         raise UsageError("`resize`, `header`, `given` and `table=False` do not apply to a data frame: leave them out.")
     faults, table = Faults(), frame_table(frame)
     check_names(table.names, faults)
@@ -127,18 +134,9 @@ def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int]
     return column.numbered(texts)
 
 
-def _space(
-    findings: Sequence[Finding], absent: Sequence[bool], parts: Mapping[str, Any], values: NDArray[np.float64]
-) -> TableSpace:
-    """The space that is measured on training values (n, columns); ``absent`` says which columns may be missing."""
-    named = zip(findings, absent, strict=True)
-    return TableSpace.of([finding.measured(values[:, place], empty) for place, (finding, empty) in enumerate(named)], **parts)
-
-
 def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str]) -> list[RawColumn]:
-    """The columns that the options leave, in the table's order; ``named`` are others that must be there."""
-    keep, drop, known = set(reading.table.columns), set(reading.table.drop), set(table.names)
-    for name in (*reading.table.columns, *reading.table.drop, *named):
+    keep, drop, known = set(reading.columns), set(reading.drop), set(table.names)
+    for name in (*reading.columns, *reading.drop, *named):
         if name not in known:
             hint = did_you_mean(name, table.names)
             raise UsageError(f'{where} has no column "{name}", which an option names.{hint} Columns: {", ".join(table.names)}.')
@@ -146,12 +144,6 @@ def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str])
     if not left:
         raise UsageError(f"{where}: `columns` and `drop` leave no column of {', '.join(table.names)}.")
     return left
-
-
-def _finding(column: RawColumn, entry: Any, missing: Sequence[str], table: RawTable, faults: Faults) -> Finding:
-    kind, levels = table.types.get(column.name, ("", ()))
-    stated = of_levels(column, levels or column.texts, missing, is_ordered(kind)) if "category:" in kind and not entry else None
-    return stated or decide(column, entry, missing, table.lines, faults)
 
 
 def _check_constraints(

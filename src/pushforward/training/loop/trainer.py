@@ -18,6 +18,8 @@ from pushforward import spec
 from pushforward.data import Batch, Dataset
 from pushforward.data.images.streamed import Streamed
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
+from pushforward.data.images.image_store import Streamed
+from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.errors import DataError, Diverged
 from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.devices import laid_out

@@ -18,6 +18,8 @@ from torch import Tensor
 from pushforward.data import Dataset
 from pushforward.data.core.keys import permutation
 from pushforward.denoisers.denoiser import Condition, condition_at
+from pushforward.data.core.hashes import permutation
+from pushforward.denoisers import Condition, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged
 from pushforward.methods.method import Guard, Method, Now

@@ -17,6 +17,8 @@ from torch import Tensor
 from pushforward.conditions import Request
 from pushforward.data import Dataset, Space
 from pushforward.data.core.keys import permutation
+from pushforward.data import Dataset
+from pushforward.data.core.hashes import permutation
 from pushforward.errors import Diverged
 from pushforward.files import disk, read_json, read_object, refuse_links
 from pushforward.methods.method import HasCritic, Method

@@ -11,8 +11,8 @@ import numpy as np
 from torch import tensor
 
 from pushforward.data import Dataset, dataset_of
+from pushforward.data.core.dataset import Seen
 from pushforward.data.core.load import read as read_data
-from pushforward.data.core.train_hashes import Seen
 from pushforward.denoisers import Denoiser
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.files import read_object

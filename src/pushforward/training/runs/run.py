@@ -21,6 +21,8 @@ import torch
 from pushforward import spec
 from pushforward.data import Space
 from pushforward.data.core.train_hashes import Seen
+from pushforward.data.core.dataset import Seen
+from pushforward.devices import device_named
 from pushforward.errors import UsageError
 from pushforward.data import Dataset, Space
 from pushforward.data.core.train_hashes import Seen, seen_in_training

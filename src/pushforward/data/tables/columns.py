@@ -1,11 +1,11 @@
-"""Columns of numbers, whole numbers and dates, and how their cells are written."""
+"""Columns of a table: categories, numbers and dates; how each becomes coordinates, and how its cells are written."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Self
@@ -13,9 +13,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.tables.cells import some
 from pushforward.errors import DataError
 from pushforward.table_column import Column, check_shares, indicators
 
+# Texts of two values, in lower case, that mean no and yes.
+TWO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"), ("0", "1"))
 # A value that holds more than this share of a column's values, and `ATOM_RATIO` times the mean share, is an atom.
 ATOM_SHARE = 0.02
 ATOM_RATIO = 3.0
@@ -28,10 +31,135 @@ TAIL = 24
 _DATES = (-62_135_596_800.0, 253_402_300_799.0)  # seconds from 1970 to the first and to the last second of the years 1 to 9999
 # Parts of a date that are written without a zero before them, which `datetime.strftime` cannot do on every system.
 _PARTS = {"%-d": "day", "%-m": "month", "%-H": "hour"}
-
 MOST_DIGITS = 17  # a float64 number has no more
 LONGEST = 100
 _DIRECTIVE = re.compile("%-?[A-Za-z%]")
+
+
+@dataclass(frozen=True)
+class Category(Column):
+    """A value of a fixed set of texts; its number is its place in ``names``.
+
+    Args:
+        name: The column's name.
+        names: The texts, as the file writes them.
+        shares: The share of each in the training split, and after them that of missing values, where there are such.
+        missing: Whether values may be missing; a missing value is an indicator of its own.
+        kind: "category", "boolean" or "ordinal"; the names of ordinals are in order.
+
+    Raises:
+        DataError: If the shares do not fit the names, or do not sum to 1.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    shares: tuple[float, ...]
+    missing: bool = False
+    kind: str = "category"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(map(str, self.names)))
+        object.__setattr__(self, "shares", tuple(map(float, self.shares)))
+        if len(self.shares) != len(self.names) + self.missing or not self.shares or len(set(self.names)) < len(self.names):
+            raise DataError(f'"{self.name}" has {len(self.names)} categories and {len(self.shares)} shares, which do not fit.')
+        check_shares(self.name, self.shares)
+
+    @classmethod
+    def measured(
+        cls, name: str, values: NDArray[np.float64], names: Sequence[str], kind: str = "category", missing: bool = False
+    ) -> Self:
+        """The column of training values.
+
+        Args:
+            name: Its name.
+            values: Numbers of categories, NaN where missing, (n,).
+            names: The categories' texts.
+            kind: "category", "boolean" or "ordinal".
+            missing: Whether values may be missing even where no training value is.
+        """
+        absent = np.isnan(values)
+        counts = np.bincount(values[~absent].astype(np.int64), minlength=len(names)).tolist()
+        missing = missing or bool(absent.any()) or not names
+        counts += [int(absent.sum())] if missing else []
+        return cls(name, tuple(names), tuple(np.asarray(counts) / max(1, len(values))), missing, kind)
+
+    @property
+    def scores(self) -> int:
+        return 0
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        return self.names
+
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        return tuple(f"{self.name} = {text}" for text in (*self.names, *(("missing",) if self.missing else ())))
+
+    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+        # a value that is missing and may not be takes the most frequent category
+        absent = len(self.names) if self.missing else int(np.argmax(self.shares))
+        return indicators(np.where(np.isnan(values), absent, values).astype(np.int64), len(self.shares))
+
+    def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
+        chosen = np.argmax(coordinates, axis=1).astype(np.float64)
+        return np.where(chosen == len(self.names), np.nan, chosen)
+
+    def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
+        return [missing if np.isnan(value) else self.names[int(value)] for value in values]
+
+    def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        try:
+            named = np.array([*map(float, self.names), np.nan])
+        except ValueError:
+            return values
+        return named[np.where(np.isnan(values), len(self.names), values).astype(np.int64)]
+
+    def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
+        places = {text: float(place) for place, text in enumerate(self.names)}
+        # 3.0 is read as 3, and True as TRUE, since other programs write them so
+        plain = {_plain(text): place for text, place in places.items()} if self.kind != "category" else {}
+        return np.array([places.get(cell, plain.get(_plain(cell), np.nan)) for cell in cells], dtype=np.float64)
+
+
+def _plain(cell: str) -> str:
+    head, point, fraction = cell.lower().partition(".")
+    return head if point and not fraction.strip("0") else cell.lower()
+
+
+def renumbered(values: NDArray[np.float64], own: Sequence[Column], other: Sequence[Column]) -> NDArray[np.float64]:
+    """Values whose categories have the numbers that other columns give to the same texts.
+
+    Args:
+        values: (n, columns), NaN where missing.
+        own: The columns that the values are of.
+        other: As many columns, in the same order.
+
+    Returns:
+        (n, columns); the values themselves where no number changes.
+
+    Raises:
+        DataError: For values of a category that the other column does not have, which are counted, or where only one of two
+            columns has categories.
+    """
+    for place, (here, there) in enumerate(zip(own, other, strict=True)):
+        if here.levels == there.levels:
+            continue
+        if not (here.levels and there.levels):
+            raise DataError(f'"{here.name}" is a {here.kind} and, in the other table, a {there.kind}: expected one kind.')
+        places = {text: float(number) for number, text in enumerate(there.levels)}
+        numbers = np.array([*(places.get(text, np.nan) for text in here.levels), np.nan])
+        column = values[:, place]
+        new = numbers[np.where(np.isnan(column), len(here.levels), column).astype(np.int64)]
+        lost = np.isnan(new) & ~np.isnan(column)
+        if lost.any():
+            texts = some(f'"{here.levels[number]}"' for number in np.unique(column[lost]).astype(int))
+            raise DataError(
+                f'{int(lost.sum()):,} values of "{here.name}" are {texts}, which the other table does not have. '
+                "Expected categories of the same texts."
+            )
+        values = values.copy()
+        values[:, place] = new
+    return values
 
 
 @dataclass(frozen=True)
@@ -65,7 +193,6 @@ class Format:
     bare: bool = False
 
     def __post_init__(self) -> None:
-        """Turn a list into a tuple, and check that cells can be written."""
         object.__setattr__(self, "levels", tuple(map(str, self.levels)))
         for name in ("decimals", "least", "digits"):
             count = getattr(self, name)
@@ -79,7 +206,6 @@ class Format:
             )
 
     def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values that cells can hold."""
         if self.pattern:
             return np.round(values / self._unit) * self._unit
         if self.digits is not None:
@@ -92,7 +218,6 @@ class Format:
         return bool((np.isfinite(values) & (values >= low) & (values <= high)).all())
 
     def cell(self, value: float) -> str:
-        """A value as text."""
         if self.levels:
             return self.levels[int(value)]
         if self.pattern:
@@ -108,7 +233,6 @@ class Format:
         return f"{sign}{whole}{point and self.point}{fraction}"
 
     def value(self, cell: str) -> float:
-        """The value of a text; NaN for one that is none."""
         try:
             if self.levels:
                 return float(self.levels.index(cell))
@@ -140,7 +264,6 @@ class Format:
 
     @property
     def _unit(self) -> float:
-        """Seconds between dates that the pattern tells apart."""
         units = {"%f": 1e-6, "%S": 1.0, "%M": 60.0, "H": 3600.0}
         return next((unit for part, unit in units.items() if part in self.pattern), 86400.0)
 
@@ -178,34 +301,31 @@ class Number(Column):
     ranks: tuple[float, ...]
     closed: bool
     kind: str = "number"
-    form: Format = Format()
+    form: Format = field(default_factory=Format)
     atoms: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
     missing: bool = False
     spans: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """Turn lists into tuples, and check that they fit one another."""
-        for field in ("knots", "ranks", "atoms", "shares", "spans"):
-            object.__setattr__(self, field, tuple(map(float, getattr(self, field))))
+        for name in ("knots", "ranks", "atoms", "shares", "spans"):
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
         expected = 1 + len(self.atoms) + self.missing
         if len(self.knots) != len(self.ranks) or len(self.shares) != (expected if expected > 1 else 0):
             raise DataError(f'"{self.name}": knots, ranks, atoms and shares do not fit one another.')
         if len(self.spans) not in (0, len(self.knots)) or any(not 0 <= span <= 1 for span in self.spans):
             raise DataError(f'"{self.name}": spans must be shares, one for each knot.')
-        if any(np.diff(self.knots) <= 0) or any(np.diff(self.ranks) <= 0):
-            raise DataError(f'"{self.name}": knots and ranks must rise.')
         if not self.form.holds(np.array([*self.knots, *self.atoms])):
             raise DataError(f'"{self.name}": knots and atoms must be finite, and levels or dates that its cells can hold.')
         top = 1.0 if self.closed else math.nextafter(1.0, 0.0)
-        if not all(0 < rank <= top for rank in self.ranks):
-            raise DataError(f'"{self.name}": ranks must be above 0 and at most 1, and below 1 in an open column.')
+        if any(np.diff(self.knots) <= 0) or any(np.diff(self.ranks) <= 0) or not all(0 < rank <= top for rank in self.ranks):
+            raise DataError(f'"{self.name}": knots and ranks must rise, ranks from above 0 to 1, below 1 in an open column.')
         if self.shares:
             check_shares(self.name, self.shares)
 
     @classmethod
     def measured(
-        cls, name: str, values: NDArray[np.float64], kind: str = "number", form: Format = Format(), missing: bool = False
+        cls, name: str, values: NDArray[np.float64], kind: str = "number", form: Format | None = None, missing: bool = False
     ) -> Self:
         """The column of training values.
 
@@ -216,7 +336,7 @@ class Number(Column):
             form: How its cells are written.
             missing: Whether values may be missing even where no training value is.
         """
-        absent = np.isnan(values)
+        absent, form = np.isnan(values), form or Format()
         different, counts = np.unique(values[~absent], return_counts=True)
         share = counts / max(1, len(values))
         atomic = (share > ATOM_SHARE) & (share > ATOM_RATIO / max(1, len(different))) & (kind != "ordinal")
@@ -227,53 +347,54 @@ class Number(Column):
         more = kind, form, tuple(atoms), tuple(block) if len(block) > 1 else (), missing
         if len(different) <= CLOSED:
             return cls(name, tuple(different), tuple(_upper(counts)), True, *more)
-        ranks, spans, places = _quantiles(counts)
+        share = counts / counts.sum()
+        ranks, spans = _upper(counts) - share / 2, np.where(counts > 1, WITHIN * share, 0.0)  # middles and widths of intervals
+        inner = np.searchsorted(ranks, np.linspace(0, 1, CLOSED)[1:-1])
+        ends = np.r_[np.arange(TAIL), np.arange(len(counts) - TAIL, len(counts))]
+        places = np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
         exact = kind in ("whole", "date") and different == form.rounded(different)
         while True:
-            field = cls(name, tuple(different[places]), tuple(ranks[places]), False, *more, tuple(spans[places]))
-            rounded = exact & (field._values(field._scores(different)) != different)
+            column = cls(name, tuple(different[places]), tuple(ranks[places]), False, *more, tuple(spans[places]))
+            rounded = exact & (column._values(column._scores(different)) != different)
             rounded[places] = False
             if not rounded.any():
-                return field
+                return column
             places = np.union1d(places, np.flatnonzero(rounded))
 
     @property
     def scores(self) -> int:
-        """One."""
         return 1
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """Those of its form."""
         return self.form.levels
 
     @property
     def range(self) -> tuple[float, float] | None:
-        """The ends of the knots and atoms."""
         values = [*self.knots[:1], *self.knots[-1:], *self.atoms]
         return (min(values), max(values)) if values else None
 
     @property
     def open(self) -> bool:
-        """Whether there are scores of values between the knots."""
         return not self.closed and bool(self.knots)
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        """The column's name, and with indicators that of each."""
         if not self.shares:
             return (self.name,)
         atoms = (f"{self.name} = {self.form.cell(atom)}" for atom in self.atoms)
         return (self.name, f"{self.name} is no atom", *atoms, *((f"{self.name} = missing",) if self.missing else ()))
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The score, 0 for atoms and missing values, and indicators; values beyond the knots take the nearest score."""
-        chosen = self._indicator(values)
+        chosen = np.zeros(len(values), dtype=np.int64)
+        for place, atom in enumerate(self.atoms):
+            chosen[values == atom] = 1 + place
+        if self.missing:
+            chosen[np.isnan(values)] = len(self.shares) - 1
         scores = np.where(chosen == 0, self._scores(values), 0.0)
         return np.column_stack([scores, indicators(chosen, len(self.shares))]) if self.shares else scores[:, None]
 
     def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
-        """The atom of the largest indicator, or the value of the score."""
         ordinary = self._values(np.asarray(coordinates[:, 0], dtype=np.float64))
         if not self.shares:
             return ordinary
@@ -283,15 +404,12 @@ class Number(Column):
         return np.where(chosen == 0, ordinary, special)
 
     def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
-        """Numbers with the column's own decimals, dates in its own pattern."""
         return [missing if math.isnan(value) else self.form.cell(value) for value in values.tolist()]
 
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
-        """Numbers or dates."""
         return np.array([self.form.value(cell) for cell in cells], dtype=np.float64)
 
     def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The nearest atoms or other values; of two that are equally near the atom."""
         held = np.full(len(values), np.inf)
         if self.knots:
             held = np.array(self.knots)[self._nearest(values)] if self.closed else np.clip(values, self.knots[0], self.knots[-1])
@@ -327,14 +445,6 @@ class Number(Column):
     def _middles(self) -> NDArray[np.float64]:
         return _normal_quantile(np.array(self.ranks))
 
-    def _indicator(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        chosen = np.zeros(len(values), dtype=np.int64)
-        for place, atom in enumerate(self.atoms):
-            chosen[values == atom] = 1 + place
-        if self.missing:
-            chosen[np.isnan(values)] = len(self.shares) - 1
-        return chosen
-
     def _nearest(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
         knots = np.array(self.knots)
         return np.searchsorted((knots[1:] + knots[:-1]) / 2, np.nan_to_num(values))
@@ -342,10 +452,16 @@ class Number(Column):
     def _scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if not self.knots:
             return np.zeros(len(values))
-        if not self.closed:
-            return self._open_scores(np.nan_to_num(values))
-        upper = np.array([0.0, *self.ranks])
-        return _normal_quantile((upper[:-1] + upper[1:]) / 2)[self._nearest(values)]
+        if self.closed:
+            upper = np.array([0.0, *self.ranks])
+            return _normal_quantile((upper[:-1] + upper[1:]) / 2)[self._nearest(values)]
+        knots, edges = np.array(self.knots), self._edges
+        values = np.clip(np.nan_to_num(values), knots[0], knots[-1])
+        place = np.searchsorted(knots, values, "right") - 1
+        after = np.minimum(place + 1, len(knots) - 1)
+        share = (values - knots[place]) / np.where(after > place, knots[after] - knots[place], 1.0)
+        between = edges[2 * place + 1] + share * (edges[2 * after] - edges[2 * place + 1])
+        return np.where(values == knots[place], self._middles[place], between)
 
     def _values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         if not self.knots:
@@ -358,15 +474,6 @@ class Number(Column):
         stored = middles[place] == scores  # a knot whose score was rounded to float32
         return np.clip(np.where(stored, np.array(self.knots)[place], values), self.knots[0], self.knots[-1])
 
-    def _open_scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        knots, edges = np.array(self.knots), self._edges
-        values = np.clip(values, knots[0], knots[-1])
-        place = np.searchsorted(knots, values, "right") - 1
-        after = np.minimum(place + 1, len(knots) - 1)
-        share = (values - knots[place]) / np.where(after > place, knots[after] - knots[place], 1.0)
-        between = edges[2 * place + 1] + share * (edges[2 * after] - edges[2 * place + 1])
-        return np.where(values == knots[place], self._middles[place], between)
-
 
 def _normal_quantile(share: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.special import ndtri
@@ -376,12 +483,3 @@ def _normal_quantile(share: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _upper(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.cumsum(counts) / max(1, counts.sum())
-
-
-def _quantiles(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Of the values of an open column the ranks of their middles, the widths of their intervals, and which are knots."""
-    share = counts / counts.sum()
-    middle = _upper(counts) - share / 2
-    inner = np.searchsorted(middle, np.linspace(0, 1, CLOSED)[1:-1])
-    ends = np.r_[np.arange(TAIL), np.arange(len(counts) - TAIL, len(counts))]
-    return middle, np.where(counts > 1, WITHIN * share, 0.0), np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))

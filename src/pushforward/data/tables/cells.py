@@ -1,11 +1,15 @@
-"""Columns of a table as text, before it is decided what they hold: four bytes for each cell, and each different text once."""
+"""The cells of a table as text, before it is decided what they hold, and what is wrong with them.
+
+Each different text of a column is held once, and four bytes for each cell.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,13 +18,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.keys import mix
-from pushforward.data.tables.parse_errors import some
+from pushforward.data.core.hashes import mix
+from pushforward.errors import DataError
 
 # Cells that mean that there is no value, unless others are named.
 MISSING = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "null", "NULL", "None")
 _PLAIN = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
-_LONGEST = 16  # A number of more characters may not fit into a float64 and is hashed as text.
+AT_ONCE = 4096  # rows that are taken apart at a time
+
+
+@dataclass
+class Faults:
+    """Sentences, each with the lines that it is about.
+
+    Args:
+        sentences: What was noted so far.
+    """
+
+    sentences: list[str] = field(default_factory=list)
+
+    def add(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+    def refuse(self, name: str) -> None:
+        if self.sentences:
+            raise DataError(f"{name}: " + "\n  ".join(self.sentences))
+
+
+def some(items: Iterable[object], most: int = 5) -> str:
+    """The first items between commas, and how many more there are."""
+    words = [str(item) for item in items]
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
 
 
 @dataclass(frozen=True)
@@ -39,14 +68,12 @@ class RawColumn:
 
     @classmethod
     def of(cls, name: str, cells: Iterable[str]) -> RawColumn:
-        """The column of cells."""
         places: dict[str, int] = {}
         codes = np.fromiter((places.setdefault(cell, len(places)) for cell in cells), dtype=np.int32)
         return cls(name, tuple(places), codes)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
-        """How many cells hold each text."""
         return np.bincount(self.codes, minlength=len(self.texts))
 
     def present(self, missing: Iterable[str]) -> list[int]:
@@ -68,7 +95,8 @@ class RawColumn:
         one.
         """
         hashes = np.empty(len(self.texts), dtype=np.uint64)
-        plain = np.array([len(text) <= _LONGEST and _PLAIN.fullmatch(text) is not None for text in self.texts], dtype=bool)
+        # a number of more than 16 characters may not fit into a float64 and is hashed as text
+        plain = np.array([len(text) <= 16 and _PLAIN.fullmatch(text) is not None for text in self.texts], dtype=bool)
         values = np.array([float(self.texts[place]) for place in np.flatnonzero(plain)], dtype=np.float64) + 0.0  # -0 becomes 0
         others = [_digest("" if text in MISSING else text) for text, number in zip(self.texts, plain, strict=True) if not number]
         name = _digest(self.name)
@@ -76,7 +104,6 @@ class RawColumn:
         return hashes[self.codes]
 
     def numbered(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The values of all cells, from those of the texts."""
         return values[self.codes] if len(self.texts) else np.zeros(0)
 
     def where(self, places: Sequence[int], lines: Sequence[int], most: int = 5) -> str:
@@ -112,11 +139,7 @@ class RawTable:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns' names."""
         return tuple(column.name for column in self.columns)
-
-
-AT_ONCE = 4096  # rows that are taken apart at a time
 
 
 @dataclass(frozen=True)
@@ -152,12 +175,6 @@ class CellRows(Sequence[list[str]]):
         return tuple(texts[place] for place in np.flatnonzero(counts)), numbers[codes]
 
 
-class _Numbers(dict[str, int]):
-    def __missing__(self, text: str) -> int:
-        number = self[text] = len(self)
-        return number
-
-
 class Collector:
     """Rows as they are read: those of the width that is most frequent at first by column, others as they are.
 
@@ -173,11 +190,10 @@ class Collector:
         self.widths, self.lines = Counter[int](), array("q")
         self.others: list[tuple[int, list[str]]] = []
         self.last: list[str] = []
-        self._columns: list[tuple[_Numbers, array[int]]] = []
+        self._columns: list[tuple[dict[str, int], array[int]]] = []
         self._waiting: list[list[str]] = []
 
     def add(self, row: list[str], line: int) -> None:
-        """Add a row, which ends on a line."""
         self._waiting.append(row)
         self.lines.append(line)
         if len(self._waiting) == AT_ONCE:
@@ -193,7 +209,7 @@ class Collector:
         if self.width is None:
             self.width = self.usual
         if not self._columns:
-            self._columns = [(_Numbers(), array("i")) for _ in range(self.width)]
+            self._columns = [(defaultdict(itertools.count().__next__), array("i")) for _ in range(self.width)]
         if any(len(row) != self.width for row in rows):
             start = len(self.lines) - len(rows)
             odd = [(start + place, row) for place, row in enumerate(rows) if len(row) != self.width]
@@ -204,11 +220,9 @@ class Collector:
 
     @property
     def usual(self) -> int:
-        """The most frequent number of cells in a row; 0 without rows."""
         return self.widths.most_common(1)[0][0] if self.widths else 0
 
     def rows(self) -> tuple[CellRows, Sequence[int]]:
-        """The rows of the width, and the line on which each ends."""
         texts = tuple(tuple(numbers) for numbers, _ in self._columns)
         codes = tuple(np.frombuffer(codes, dtype=np.int32) for _, codes in self._columns)
         others = {place for place, _ in self.others}

@@ -1,10 +1,15 @@
-"""Hashes of examples by their content, and the split by them (``docs/decisions/held-out-by-content.md``).
+"""Integers from keys, hashes of examples by their content, and the split by them (``docs/decisions/held-out-by-content.md``).
+
+``mix(a, b, ...)`` folds its words, one after the other, through the finaliser of splitmix64, a bijection of 64-bit
+integers in which each input bit flips about half of the output bits. Equal words give equal integers on every machine
+and under every numpy version, which ``numpy.random.Generator`` does not promise. So order and augmentation need no state.
 
 The hash of an example is a sum of hashed 64-bit words, each keyed by its place (Zobrist's scheme), so that whole blocks of
 examples are hashed at once. It depends on the values alone, not on labels, on the example's position or on the machine.
 
 References:
-    Zobrist, A New Hashing Method with Application for Game Playing (1970).
+    Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+    Zobrist, "A new hashing method with application for game playing", 1970.
 """
 
 from __future__ import annotations
@@ -12,13 +17,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from pushforward.data.core.keys import mix
 from pushforward.errors import DataError
 
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_MASK = (1 << 64) - 1
 Hashes = NDArray[np.uint64]
-
 # An example with more copies than this is an atom of the distribution: its copies are split as examples of their own.
 ATOM = 20
 SHARE = 10  # one example in so many is held out
@@ -28,6 +34,57 @@ REPEATING = 0.05
 CLOSED, OCCURS = 128, 5
 _KEY = 0x5EED_0F_5711
 _BYTES = 1 << 18  # about how much is hashed at a time, so that it stays in the processor's cache
+
+
+def mix(*words: ArrayLike) -> NDArray[np.uint64]:
+    """Hash words to uniform 64-bit integers; arrays broadcast against one another.
+
+    Args:
+        words: integers or integer arrays, for example (seed, epoch, indices). Their order matters.
+
+    Returns:
+        uint64 array of the broadcast shape (at least one dimension).
+    """
+    state = np.zeros(1, dtype=np.uint64)
+    for word in words:
+        value = np.atleast_1d(np.asarray(word & _MASK if isinstance(word, int) else word)).astype(np.uint64)
+        state = (state ^ value) + _GOLDEN
+        state = (state ^ (state >> np.uint64(30))) * _FIRST
+        state = (state ^ (state >> np.uint64(27))) * _SECOND
+        state = state ^ (state >> np.uint64(31))
+    return state
+
+
+def permutation(n: int, *words: int) -> NDArray[np.int64]:
+    """Put 0 .. n-1 into an order that depends on the words alone: the order of their hashes.
+
+    Args:
+        n: how many numbers, at least 0.
+        words: the key, for example (seed, epoch).
+
+    Returns:
+        int64 array (n,).
+    """
+    hashes = mix(*words, np.arange(n))
+    order = np.argsort(hashes)
+    ranked = hashes[order]
+    if (ranked[1:] == ranked[:-1]).any():  # only then would the order depend on the sorting algorithm
+        order = np.argsort(hashes, kind="stable")
+    return order.astype(np.int64, copy=False)
+
+
+def bits(x: NDArray[np.uint8], *words: ArrayLike) -> NDArray[np.uint8]:
+    """0 or 255 for every value, 255 with probability value / 255: a function of its place and of the words.
+
+    Args:
+        x: (n, C, H, W).
+        words: Integers, or arrays of n of them, such as the examples' numbers.
+    """
+    keys = [np.asarray(word)[:, None] if np.ndim(word) else word for word in words]
+    uniform = mix(*keys, np.arange(x[0].size)) >> np.uint64(40)
+    # the numbers are multiples of 2^-24: below 0 none is, below 1 all are
+    ones = uniform.astype(np.float64).reshape(x.shape) < x.astype(np.float64) * (2**24 / 255)
+    return np.where(ones, 255, 0).astype(np.uint8)
 
 
 def example_hashes(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
@@ -49,18 +106,14 @@ def example_hashes(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
 def _block(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
     if x.ndim != 4 or x.shape[1] not in (3, 4):
         return _folded(x)
-    needed, hashes = _channels(x), np.empty(len(x), dtype=np.uint64)
+    gray = ((x[:, 0] == x[:, 1]) & (x[:, 1] == x[:, 2])).all(axis=(1, 2))
+    needed, hashes = np.where(gray, 1, 3), np.empty(len(x), dtype=np.uint64)
+    if x.shape[1] == 4:
+        needed = np.where((x[:, 3] < 255).any(axis=(1, 2)), 4, needed)
     for channels in np.unique(needed):
         same = needed == channels
         hashes[same] = _folded(x[same, :channels])
     return hashes
-
-
-def _channels(x: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.int64]:
-    """How many channels each image needs: 1 for gray, 3 for colours, 4 with transparency."""
-    gray = ((x[:, 0] == x[:, 1]) & (x[:, 1] == x[:, 2])).all(axis=(1, 2))
-    needed = np.where(gray, 1, 3)
-    return needed if x.shape[1] == 3 else np.where((x[:, 3] < 255).any(axis=(1, 2)), 4, needed)
 
 
 def _folded(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
@@ -152,7 +205,9 @@ def held_out_indices(hashes: Hashes, labels: NDArray[np.int64] | None = None, co
     if len(distinct) < 2:
         raise DataError(f"All {n} examples are the same; at least 2 different ones are needed: one to train on, one held out.")
     trained = np.zeros(len(distinct), dtype=bool)
-    trained[_highest(ranks, labels)] = True
+    highest = np.full(1 if labels is None else labels.max() + 1, -1)
+    np.maximum.at(highest, np.zeros_like(ranks) if labels is None else labels, ranks)
+    trained[highest[highest >= 0]] = True
     free = np.flatnonzero(~trained)
     if not len(free):
         raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add examples.")
@@ -161,27 +216,11 @@ def held_out_indices(hashes: Hashes, labels: NDArray[np.int64] | None = None, co
     return np.flatnonzero(held[ranks])
 
 
-def _highest(ranks: NDArray[np.int64], labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    if labels is None:
-        return ranks.max(keepdims=True)
-    highest = np.full(labels.max() + 1, -1)
-    np.maximum.at(highest, labels, ranks)
-    return highest[highest >= 0]
-
-
 def _exactly(hashes: Hashes, labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The lowest hashes of each class, ``count`` in all."""
+    """The lowest hashes of each class, ``count`` in all: by largest remainders (ties: the first class), leaving one of each."""
     sizes = np.bincount(labels)
     if sizes.max() < 2:
         raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add examples.")
-    quota, order = _shares(sizes, count), np.argsort(hashes, kind="stable")
-    ordered = labels[order]
-    chosen = [order[ordered == label][: quota[label]] for label in range(len(sizes))]
-    return np.sort(np.concatenate(chosen))
-
-
-def _shares(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Split a count in proportion to sizes, by largest remainders (ties: the first class), leaving one of each."""
     exact = sizes * count / sizes.sum()
     quota = np.floor(exact).astype(np.int64)
     largest = np.argsort(-(exact - quota), kind="stable")
@@ -191,4 +230,6 @@ def _shares(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     quota = np.minimum(quota, spare)
     for _ in range(min(short, int((spare - quota).sum()))):
         quota[np.argmax(spare - quota)] += 1
-    return quota
+    order = np.argsort(hashes, kind="stable")
+    chosen = [order[labels[order] == label][: quota[label]] for label in range(len(sizes))]
+    return np.sort(np.concatenate(chosen))

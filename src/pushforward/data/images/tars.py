@@ -1,4 +1,4 @@
-"""Uncompressed tars of images: where each image lies in them, and the manifest of those that `pushforward.data.pack` wrote.
+"""Uncompressed tars of images: where each image lies in them, and what `pushforward.data.pack` wrote down of them.
 
 The layout is WebDataset's: the members of an example share a name up to its first dot, and the rest says what each is:
 ``000000001.png`` and ``000000001.cls``. Nothing is written to disk, so names of members are names and no paths.
@@ -6,11 +6,12 @@ The layout is WebDataset's: the members of an example share a name up to its fir
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import tarfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -18,18 +19,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pushforward.data.core.example_hashes import Hashes
-from pushforward.data.images.image_file import ARRAYS, ENDINGS
+from pushforward.data.core.hashes import Hashes
+from pushforward.data.images.image_file import ARRAYS, ENDINGS, UnusableError
+from pushforward.data.images.image_store import ImageStore
 from pushforward.errors import DataError
 from pushforward.files import plain_path
 
 FORMAT, MANIFEST, TAR = "pushforward-images-1", "manifest.json", ".tar"
-MAX_JSON = 256 * 2**20
-
-
-MAX_HEADER = 2**20
 MAX_CLASS = 100
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+MAX_MEMBER = 256 * 2**20  # bytes of a member that is read
 
 
 @dataclass
@@ -58,11 +57,11 @@ def index_of(path: Path) -> TarIndex:
         DataError: a file that is compressed, no tar, or cut off.
     """
     refuse_compressed(path)
-    with open(plain_path(path), "rb") as file:
-        try:
-            return _indexed(file)
-        except (tarfile.TarError, OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path} is damaged or no tar: {str(error) or type(error).__name__}.") from error
+    try:
+        with open(plain_path(path), "rb") as file, tarfile.open(fileobj=file, mode="r:", errors="replace") as archive:
+            return _indexed(file, archive, path.stat().st_size)
+    except (tarfile.TarError, OSError, ValueError, EOFError, MemoryError) as error:
+        raise DataError(f"{path} is damaged or no tar: {str(error) or type(error).__name__}.") from error
 
 
 def refuse_compressed(path: Path) -> None:
@@ -80,15 +79,21 @@ def refuse_compressed(path: Path) -> None:
             )
 
 
-def _indexed(file: BinaryIO) -> TarIndex:
+def _indexed(file: BinaryIO, archive: tarfile.TarFile, end: int) -> TarIndex:
     index, key, imaged, label = TarIndex(), None, None, ""
-    for member, content in _members(file):
+    while (member := archive.next()) is not None:
+        archive.members.clear()  # type: ignore[attr-defined]  # or they would be held in memory
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
+            continue
+        if member.offset_data + member.size > end:
+            raise EOFError(f"it ends inside of {member.name[:100]}")
         folder, _, name = member.name.rpartition("/")
         stem, _, ending = name.partition(".")
         if (folder, stem) != key:
             key, label = (folder, stem), ""
         if ending == "cls" and member.size <= MAX_CLASS:
-            label = content.read(member.size).decode("utf-8", "replace").strip()
+            file.seek(member.offset_data)
+            label = file.read(member.size).decode("utf-8", "replace").strip()
             if imaged == key:
                 index.labels[-1] = label
         elif f".{ending.lower()}".endswith((*ENDINGS, ARRAYS)) and imaged != key:
@@ -100,35 +105,6 @@ def _indexed(file: BinaryIO) -> TarIndex:
         else:
             index.ignored += 1
     return index
-
-
-def _members(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
-    end = file.seek(0, 2)
-    file.seek(0)
-    with tarfile.open(fileobj=_Capped(file), mode="r:", errors="replace") as archive:  # type: ignore[call-overload]
-        while (member := archive.next()) is not None:
-            archive.members.clear()  # type: ignore[attr-defined]  # or they would be held in memory
-            if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse():
-                if member.offset_data + member.size > end:
-                    raise EOFError(f"it ends inside of {member.name[:100]}")
-                file.seek(member.offset_data)
-                yield member, file
-
-
-class _Capped:
-    """A file whose headers cannot ask for more than a megabyte of memory."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-
-    def read(self, size: int = -1) -> bytes:
-        """Bytes, of a size that a header may have."""
-        if not 0 <= size <= MAX_HEADER:
-            raise ValueError(f"a header says that it has {size:,} bytes")
-        return self.file.read(size)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.file, name)
 
 
 @dataclass(frozen=True)
@@ -154,14 +130,6 @@ class Packed:
     held_out: dict[str, TarIndex]
     hashes: Hashes
     manifest: dict[str, Any]
-
-
-def tars_in(path: Path) -> list[Path]:
-    """The tars of a folder that holds them and neither images nor folders; sorted."""
-    entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
-    if any(entry.is_dir() or entry.name.lower().endswith(ENDINGS) for entry in entries):
-        return []
-    return [entry for entry in entries if entry.name.lower().endswith(TAR)]
 
 
 def packed_in(path: Path) -> Packed | None:
@@ -223,8 +191,57 @@ def _index(file: Path) -> tuple[TarIndex, Hashes]:
 
 def _json(path: Path) -> Any:
     try:
-        if path.stat().st_size > MAX_JSON:
-            raise DataError(f"{path} has more than {MAX_JSON >> 20} MB. Pack the images again.")
         return json.loads(path.read_bytes())
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {type(error).__name__} {error}. Pack the images again.") from error
+
+
+class TarStore(ImageStore):
+    """The images of one or several tars, in their order; they have classes if all have one.
+
+    Args:
+        place: the folder of the tars.
+        shards: the index of each tar by its file's name.
+        names: of the classes in the order of their numbers, where they are known.
+        hashes: of the images in the source that was packed, uint64 (n,); None: of the images as they are.
+
+    Raises:
+        DataError: no images.
+    """
+
+    def __init__(
+        self, place: Path, shards: Mapping[str, TarIndex], names: tuple[str, ...] = (), hashes: Hashes | None = None
+    ) -> None:
+        labels = [label for index in shards.values() for label in index.labels]
+        images = [f"{shard}/{name}" for shard, index in shards.items() for name in index.names]
+        if not images:
+            raise DataError(f"There are no images in {place / next(iter(shards))}: expected members such as 000000001.png.")
+        super().__init__(place, images, sum(index.ignored for index in shards.values()), labelled=all(labels))
+        self.shards, self.class_names, self.hashes = tuple(shards), names, hashes
+        self.source = place / self.shards[0] if len(shards) == 1 else place
+        self._labels = labels
+        self._shard = np.repeat(np.arange(len(shards), dtype=np.int32), [len(index.names) for index in shards.values()])
+        self._offsets = np.concatenate([np.array(index.offsets, dtype=np.int64) for index in shards.values()])
+        self._sizes = np.concatenate([np.array(index.sizes, dtype=np.int64) for index in shards.values()])
+
+    def open(self, i: int) -> BinaryIO:
+        size = int(self._sizes[i])
+        if size > MAX_MEMBER:
+            raise UnusableError(f"{size:,} bytes, more than {MAX_MEMBER >> 20} MB")
+        with open(self.file(i), "rb", buffering=0) as file:
+            file.seek(int(self._offsets[i]))
+            return io.BytesIO(file.read(size))
+
+    def label(self, i: int) -> str:
+        label = self._labels[i]
+        return self.class_names[int(label)] if self.class_names else label
+
+    def file(self, i: int) -> Path:
+        return self.place / self.shards[self._shard[i]]
+
+    def classes(self, labels: Iterable[str]) -> tuple[str, ...]:
+        if self.class_names:
+            return self.class_names
+        labels = set(labels)
+        numbers = all(label.isdecimal() for label in labels)
+        return tuple(sorted(labels, key=lambda label: (int(label) if numbers else 0, label)))

@@ -1,0 +1,74 @@
+"""Images: folders of files, whose subfolders are the classes, folders of tars, and single tars."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pushforward.data.core.dataset import Dataset, Files, Schema, Split, build
+from pushforward.data.images.image_file import ENDINGS
+from pushforward.data.images.image_set import Folder, read_images
+from pushforward.data.images.image_store import FolderStore, content_hashes
+from pushforward.data.images.tars import TAR, Packed, TarStore, content_digest, index_of, packed_in
+from pushforward.data.readers.reader import FOLDER, Examples, Reader, Reading
+from pushforward.errors import DataError
+
+_DIFFER = "differ from manifest.json, which was written when they were packed. Restore the tars, or pack the images again."
+
+
+def tars_in(path: Path) -> list[Path]:
+    """The tars of a folder that holds them and neither images nor folders; sorted."""
+    entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+    if any(entry.is_dir() or entry.name.lower().endswith(ENDINGS) for entry in entries):
+        return []
+    return [entry for entry in entries if entry.name.lower().endswith(TAR)]
+
+
+def _content(path: Path, reading: Reading) -> tuple[Folder, Packed | None]:
+    """The images of a folder, of the tars in it, or of a tar; and what is known of those that were packed."""
+    tars = tars_in(path) if path.is_dir() else [path]
+    if not tars:
+        return read_images(FolderStore(path), reading), None
+    packed = packed_in(path) if path.is_dir() else None
+    if packed is None:
+        return read_images(TarStore(tars[0].parent, {tar.name: index_of(tar) for tar in tars}), reading), None
+    store = TarStore(packed.folder, {**packed.train, **packed.held_out}, packed.classes, packed.hashes)
+    content = read_images(store, reading)
+    if content.skipped:
+        file, reason = content.skipped[0]
+        raise DataError(f"{packed.folder / file} is damaged ({reason}): the images in {packed.folder} {_DIFFER}", content.skipped)
+    if reading.size is None and content_digest(content_hashes(content.x)) != packed.manifest.get("content"):
+        raise DataError(f"The images in {packed.folder} {_DIFFER}")
+    return content, packed
+
+
+def _read(path: Path, reading: Reading) -> Dataset:
+    reading.refuse_table(str(path))
+    content, packed = _content(path, reading)
+    examples, target = Split(content.x, content.labels, content.hashes), ""
+    name = (path.stem if path.is_file() else path.resolve().name) or "images"
+    splits = [examples]
+    if packed is not None:
+        count = int(np.searchsorted(content.places, sum(len(index.names) for index in packed.train.values())))
+        splits, name, target = [examples.take(slice(count)), examples.take(slice(count, None))], packed.name, packed.target
+    return build(
+        name,
+        *splits,
+        schema=Schema(content.classes, target=target),
+        limit=reading.limit,
+        seed=reading.seed,
+        skipped=content.skipped,
+        converted=content.converted,
+        ignored=content.ignored,
+        files=Files(content.names, examples.hashes),
+    )
+
+
+def _examples(path: Path, reading: Reading) -> Examples:
+    content, _ = _content(path, replace(reading, stream=False))
+    return Split(content.x, content.labels), content.classes, ()
+
+
+IMAGES = Reader((FOLDER, TAR), _read, _examples)
