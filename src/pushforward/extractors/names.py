@@ -13,10 +13,10 @@ from pushforward.errors import UsageError
 from pushforward.extractors.extractor import Extractor, OfModule
 from pushforward.registries import EXTRACTORS, from_text
 
+# What chooses a feature space: a name, an extractor or a network
 Space = str | Extractor | type[Extractor] | nn.Module
-"""What chooses a feature space: a name, an extractor or a network."""
+# One or several, which may be named by the user; None for the one that suits the data
 Spaces = Space | Sequence[Space] | Mapping[str, Space] | None
-"""One or several, which may be named by the user; None for the one that suits the data."""
 
 
 def register(name: str, extractor: type[Extractor]) -> None:

@@ -44,6 +44,14 @@ def _cross_entropy(on_real: Tensor, on_fake: Tensor) -> Tensor:
     return F.softplus(-on_real) + F.softplus(on_fake)
 
 
+# Every game by name, with D the critic's score of real x and generated G:
+#
+# * relativistic: L_D = softplus(D(G) - D(x)), L_G = softplus(D(x) - D(G)) (Jolicoeur-Martineau 2019; Huang et al. 2024, eq. 2).
+# * non_saturating: L_D = softplus(-D(x)) + softplus(D(G)), L_G = softplus(-D(G)) (Goodfellow et al. 2014, section 3).
+# * minimax: the same critic, L_G = -softplus(D(G)) = log(1 - sigmoid(D(G))) (Goodfellow et al. 2014, eq. 1).
+# * hinge: L_D = max(0, 1 - D(x)) + max(0, 1 + D(G)), L_G = -D(G) (Lim and Ye 2017; Miyato et al. 2018, eq. 16 and 17).
+# * least_squares: L_D = ((D(x) - 1)^2 + D(G)^2) / 2, L_G = (D(G) - 1)^2 / 2 (Mao et al. 2017, eq. 9).
+# * wasserstein: L_D = D(G) - D(x), L_G = -D(G) (Arjovsky et al. 2017), the critic's slope held near 1 (Gulrajani et al. 2017).
 OBJECTIVES = {
     "relativistic": Objective(
         lambda on_real, on_fake: F.softplus(on_fake - on_real),
@@ -60,15 +68,6 @@ OBJECTIVES = {
     ),
     "wasserstein": Objective(lambda on_real, on_fake: on_fake - on_real, lambda on_real, on_fake: -on_fake, penalty="gradient"),
 }
-"""Every game by name, with D the critic's score of real x and generated G:
-
-* relativistic: L_D = softplus(D(G) - D(x)), L_G = softplus(D(x) - D(G)) (Jolicoeur-Martineau 2019; Huang et al. 2024, eq. 2).
-* non_saturating: L_D = softplus(-D(x)) + softplus(D(G)), L_G = softplus(-D(G)) (Goodfellow et al. 2014, section 3).
-* minimax: the same critic, L_G = -softplus(D(G)) = log(1 - sigmoid(D(G))) (Goodfellow et al. 2014, eq. 1).
-* hinge: L_D = max(0, 1 - D(x)) + max(0, 1 + D(G)), L_G = -D(G) (Lim and Ye 2017; Miyato et al. 2018, eq. 16 and 17).
-* least_squares: L_D = ((D(x) - 1)^2 + D(G)^2) / 2, L_G = (D(G) - 1)^2 / 2 (Mao et al. 2017, eq. 9).
-* wasserstein: L_D = D(G) - D(x), L_G = -D(G) (Arjovsky et al. 2017), the critic's slope held near 1 (Gulrajani et al. 2017).
-"""
 
 
 PENALTIES = ("r1", "r2", "gradient")
@@ -359,10 +358,9 @@ def _twice(condition: Condition) -> Condition:
     return None if condition is None else {name: torch.cat([values, values]) for name, values in condition.items()}
 
 
+# Training samples in which the augmentation's strength moves by 1 if all examples agree (Karras et al. 2020).
 ADAPTATION = 500_000
-"""Training samples in which the augmentation's strength moves by 1 if all examples agree (Karras et al. 2020)."""
-STRONGEST = 0.8
-"""Above this the augmentations leak into the samples (Karras et al. 2020, section 2.2)."""
+STRONGEST = 0.8  # Above this the augmentations leak into the samples (Karras et al. 2020, section 2.2).
 
 
 class GAN(Method):

@@ -11,8 +11,7 @@ from pushforward.arguments import one_of
 from pushforward.draws import Draws
 
 POLICIES = ("color", "translation", "cutout")
-SHIFT, HOLE = 1 / 8, 1 / 2
-"""The greatest shift and the side of the hole, as shares of the image's sides."""
+SHIFT, HOLE = 1 / 8, 1 / 2  # The greatest shift and the side of the hole, as shares of the image's sides
 
 
 class DiffAugment(nn.Module):

@@ -22,8 +22,8 @@ from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.vae import Deterministic, note_code
 from pushforward.transports import Autoencoder, Map
 
+# The decay, for each step, of the running mean and spread of codes, or of the use of a book's codes
 MEMORY = 0.99
-"""The decay, for each step, of the running mean and spread of codes, or of the use of a book's codes."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,6 @@ class HasFeatures(Protocol):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Maps (n, c, h, w) of images x in model units; a critic's last one holds its scores."""
-        ...
 
 
 def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
@@ -250,15 +249,12 @@ class Following(Protocol):
 
     def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Sums over the vectors of h (n, dim, ...), which got the codes ``index``: ``counts`` and ``sums``."""
-        ...
 
     def candidates(self, h: Tensor, place: Tensor) -> Tensor:
         """A vector of each example, (n, dim), where codes without use can go; ``place`` (n,) is random."""
-        ...
 
     def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:
         """Move towards the vectors of the whole batch; ``choice`` (n,) is random."""
-        ...
 
 
 class Snapped(nn.Module):

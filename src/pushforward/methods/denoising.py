@@ -125,8 +125,7 @@ class Denoising(Method):
         return Flow(self.denoiser, self.solver, self.steps, self.grid)
 
 
-LEARNED = 1 / 3
-"""The share of training in which the factors of columns are learned; then they stay."""
+LEARNED = 1 / 3  # The share of training in which the factors of columns are learned; then they stay
 
 
 class TableDenoising(Method):

@@ -25,14 +25,12 @@ from pushforward.solvers import Jump
 from pushforward.transports import Flow
 from pushforward.transports.rejection import as_drawn
 
+# The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored
 SEED = 700_000_000
-"""The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored."""
-APART = 1_000_000_000
-"""From the seed of a trajectory to that of the row whose columns it is given."""
+APART = 1_000_000_000  # From the seed of a trajectory to that of the row whose columns it is given
+# The share of trajectories of a table in which columns are given, as of rows in the training of its denoiser
 KNOWN = 0.5
-"""The share of trajectories of a table in which columns are given, as of rows in the training of its denoiser."""
-CHUNK = 256
-"""Trajectories computed at a time."""
+CHUNK = 256  # Trajectories computed at a time
 
 
 class Trajectories(Freezing):

@@ -18,10 +18,8 @@ from pushforward.paths import Linear, Path, gain, target
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
 
-BOUND = 10.0
-"""Entries of a step towards the teacher are at most so large, in model units."""
-LEAST = 1e-4
-"""The least mean distance by which a step is divided, in model units."""
+BOUND = 10.0  # Entries of a step towards the teacher are at most so large, in model units
+LEAST = 1e-4  # The least mean distance by which a step is divided, in model units
 
 
 class DistributionMatching(Method):

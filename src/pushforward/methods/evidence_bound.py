@@ -63,10 +63,9 @@ class EvidenceBound:
         return self.beta * min(1.0, now.progress / self.warmup) if self.warmup else self.beta
 
 
+# A unit of a code is active where its posterior mean varies over data by more than this (Burda et al. 2016, section 5.2).
 ACTIVE = 0.01
-"""A unit of a code is active where its posterior mean varies over data by more than this (Burda et al. 2016, section 5.2)."""
-FREEDOM = 8
-"""Degrees of freedom below which a variance within classes is too rough to call a unit inactive."""
+FREEDOM = 8  # Degrees of freedom below which a variance within classes is too rough to call a unit inactive
 
 
 @runtime_checkable
@@ -76,7 +75,6 @@ class HasImportanceWeights(Protocol):
     @property
     def discrete(self) -> bool:
         """Whether it estimates probabilities of data as files hold it, not densities in model units."""
-        ...
 
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
         """Log p(x, z) - log q(z | x) for codes z drawn from q, nats (n, samples).
@@ -87,7 +85,6 @@ class HasImportanceWeights(Protocol):
             draws: Of n examples.
             condition: None or a dict of tensors with n examples.
         """
-        ...
 
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor, first: int = 1) -> Tensor:

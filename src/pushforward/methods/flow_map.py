@@ -32,10 +32,8 @@ class Pairs(ABC):
         diagonal: The share of pairs with s = t, where a map is an ordinary flow, in [0, 1].
     """
 
-    group = 1
-    """Examples that are drawn together."""
-    only_to_data = False
-    """Whether every s is 0, so that the map learns no other end."""
+    group = 1  # Examples that are drawn together
+    only_to_data = False  # Whether every s is 0, so that the map learns no other end
 
     def __init__(self, diagonal: float) -> None:
         self.diagonal = share("diagonal", diagonal)
@@ -171,10 +169,8 @@ def jump_to_data(flow_map: FlowMap, start: tuple[Tensor, Tensor], condition: Con
     return flow_map.jump(x, t, torch.zeros_like(t), condition)
 
 
-BOUND = 10.0
-"""Entries of a target differ from the velocity by at most so much, in model units."""
-EPS = 1e-3
-"""Added to a squared error before its power becomes the example's weight."""
+BOUND = 10.0  # Entries of a target differ from the velocity by at most so much, in model units
+EPS = 1e-3  # Added to a squared error before its power becomes the example's weight
 
 
 def straight(predictor: Predictor) -> Predicting:

@@ -17,13 +17,12 @@ from pushforward.data.tables.encoding import Coordinates, gumbel
 from pushforward.denoisers import Condition
 from pushforward.errors import UsageError
 
+# The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate
 SPEED = 10.0
-"""The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate."""
-START = -0.2
-"""The parameter at which the log-variance starts on vectors: -2 in all. See `Gaussian`."""
+START = -0.2  # The parameter at which the log-variance starts on vectors: -2 in all. See `Gaussian`.
 LEVELS = 256
+# Logarithms of a logistic's scale, in units of half the range: from far below one level to far above the range
 NARROWEST, WIDEST = -7.0, 4.0
-"""Logarithms of a logistic's scale, in units of half the range: from far below one level to far above the range."""
 
 
 class Likelihood(nn.Module, ABC):
@@ -33,8 +32,8 @@ class Likelihood(nn.Module, ABC):
         space: The data's shape and units.
     """
 
+    # Whether it is a probability of data as files hold it, not a density in model units
     discrete: bool = True
-    """Whether it is a probability of data as files hold it, not a density in model units."""
 
     def __init__(self, space: Space) -> None:
         super().__init__()

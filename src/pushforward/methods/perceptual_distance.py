@@ -17,8 +17,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Freezing
 from pushforward.paths import Linear, Source, training_noise
 
-GROUP = 16
-"""Channels that are normalised together."""
+GROUP = 16  # Channels that are normalised together
 
 
 def check_times(low: float, high: float) -> None:
@@ -33,7 +32,6 @@ class Featured(Protocol):
 
     def features(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> list[Tensor]:
         """Maps of features, each (n, channels, height, width)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,8 @@ class Likeness:
         return [F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]
 
 
+# The entry of a condition that holds the times of the noise in the examples that a critic scores
 LEVEL = "noise_of_critic"
-"""The entry of a condition that holds the times of the noise in the examples that a critic scores."""
 
 
 class FeatureCritic(Freezing):

@@ -28,10 +28,10 @@ from pushforward.errors import UsageError
 
 DERIVATIVES = ("none", "forward", "difference")
 DIRECTIONS = ("pair", "map")
+# Half the distance of central differences in time: in float32 errors of rounding and of curvature are about equal there
 STEP = 5e-3
-"""Half the distance of central differences in time: in float32 errors of rounding and of curvature are about equal there."""
+# The greatest half-life of an average of the map, as a share of the examples so far: at first its weights are random
 EARLY = 0.05
-"""The greatest half-life of an average of the map, as a share of the examples so far: at first its weights are random."""
 Map = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 

@@ -112,8 +112,7 @@ class FromPrior(nn.Module):
         return self.decoder(mean + torch.exp(log_std) * w, t, condition)
 
 
-NOTHING = -40.0
-"""The log-variance of codes that are certain."""
+NOTHING = -40.0  # The log-variance of codes that are certain
 
 
 class Deterministic(nn.Module):
@@ -287,8 +286,7 @@ def note_code(now: Now, mean: Tensor, condition: Condition = None) -> None:
         now.notes["units"] = mean.new_tensor(mean[0].numel())
 
 
-WIDEST = 7.0
-"""No log-variance lies further from 0: standard deviations from .03 to 33."""
+WIDEST = 7.0  # No log-variance lies further from 0: standard deviations from .03 to 33
 
 
 def gaussian_of(outputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -338,16 +336,11 @@ class Descent(nn.Module):
 class _Weighted(NamedTuple):
     """Latents of n examples, k of each, and their importance weights."""
 
-    log_likelihood: Tensor
-    """Log p(x | h), nats (n, k)."""
-    ratio: Tensor
-    """Log p(h, u) - log q(h, u | x), nats (n, k)."""
-    codes: list[Tensor]
-    """Both codes as the densities see them, (n k, ...)."""
-    mean: Tensor
-    """Of each example's lower code, (n, lower)."""
-    decoded: Tensor
-    """The decoder's output for the codes, (n k, *likelihood.outputs)."""
+    log_likelihood: Tensor  # Log p(x | h), nats (n, k)
+    ratio: Tensor  # Log p(h, u) - log q(h, u | x), nats (n, k)
+    codes: list[Tensor]  # Both codes as the densities see them, (n k, ...)
+    mean: Tensor  # Of each example's lower code, (n, lower)
+    decoded: Tensor  # The decoder's output for the codes, (n k, *likelihood.outputs)
 
 
 class HierarchicalVAE(Method):

@@ -21,7 +21,6 @@ class Legible(Protocol):
 
     def read(self, examples: np.ndarray) -> np.ndarray:
         """The mode of each raw example (n, d), int64 (n,), from 0 to ``modes`` - 1."""
-        ...
 
 
 def mode_counts(numbers: np.ndarray, modes: int) -> np.ndarray:

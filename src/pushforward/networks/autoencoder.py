@@ -18,8 +18,8 @@ from pushforward.networks.checks import check_input, image_shape, level_widths, 
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of
 from pushforward.networks.gan import grids
 
+# Channels at the finest level and residual blocks per level
 SIZES = {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)}
-"""Channels at the finest level and residual blocks per level."""
 
 
 class _Half(nn.Module, ABC):
@@ -269,8 +269,7 @@ class Expander(nn.Module):
         return unfold(self.leave(F.silu(self.norm(h))), self.stem, self.shape).to(x.dtype)
 
 
-DEAD = 0.03
-"""A code is dead where it is used less than this share of the mean use of all codes."""
+DEAD = 0.03  # A code is dead where it is used less than this share of the mean use of all codes
 
 
 def _straight_through(h: Tensor, q: Tensor) -> Tensor:

@@ -210,8 +210,8 @@ def unfold(h: Tensor, stem: int, like: tuple[int, int, int]) -> Tensor:
     return h[:, :, : like[1], : like[2]]
 
 
+# Deviations far above this are themselves; below it they fade into the variance, whose derivatives are finite at zero
 SMALLEST = 1e-4
-"""Deviations far above this are themselves; below it they fade into the variance, whose derivatives are finite at zero."""
 
 
 def append_minibatch_std(h: Tensor, group: int) -> Tensor:

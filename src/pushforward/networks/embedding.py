@@ -15,8 +15,8 @@ from pushforward import spec
 from pushforward.conditions.kind import ConditionKind, check_mask, checked, mask_of
 from pushforward.errors import UsageError
 
+# The fastest waves of the time in radians, of networks of one time and of more
 TOP_FREQUENCY, TOP_FREQUENCY_OF_MAPS = 1000.0, 30.0
-"""The fastest waves of the time in radians, of networks of one time and of more."""
 Condition = Mapping[str, Tensor]
 Kinds = Mapping[str, ConditionKind] | None
 Film = tuple[Tensor, Tensor] | None
@@ -241,10 +241,8 @@ def modulate(h: Tensor, film: Film) -> Tensor:
     return torch.addcmul(shift.to(h.dtype), h, scale.to(h.dtype))
 
 
-POINTS = 4096
-"""Times at which the two embeddings are compared."""
-RIDGE = 1e-6
-"""The weight of the squared weights in the fit of an embedding, for each of its points."""
+POINTS = 4096  # Times at which the two embeddings are compared
+RIDGE = 1e-6  # The weight of the squared weights in the fit of an embedding, for each of its points
 
 
 def with_second_time(

@@ -10,18 +10,16 @@ from torch import Tensor, nn
 from pushforward.data.spaces import Space
 from pushforward.networks.embedding import Condition
 
+# Levels on either side that share a posterior narrower than `WIDE` spacings; the rest have less than 1e-4 of it
 REACH = 4
-"""Levels on either side that share a posterior narrower than `WIDE` spacings; the rest have less than 1e-4 of it."""
 WIDE = 1.2
-DOUBT = -5.0
-"""The log weight of the prior that is the same for all levels."""
+DOUBT = -5.0  # The log weight of the prior that is the same for all levels
+# The log standard deviations of the prior's Gaussians at the start: one in the middle of the data, one at the highest level
 WIDTHS = (0.0, -2.0)
-"""The log standard deviations of the prior's Gaussians at the start: one in the middle of the data, one at the highest level."""
-PERIODS = (4, 32)
-"""Levels that a wave of a noisy value spans."""
+PERIODS = (4, 32)  # Levels that a wave of a noisy value spans
+# Numbers that the inner network gives for each entry: for each Gaussian a mean, a log standard deviation and a
+# logit, and a logit for either end.
 PARTS = 3 * len(WIDTHS) + 2
-"""Numbers that the inner network gives for each entry: for each Gaussian a mean, a log standard deviation and a
-logit, and a logit for either end."""
 
 
 class LevelPosterior(nn.Module):

@@ -40,8 +40,7 @@ class MLP(nn.Module):
         UsageError: For an unknown activation.
     """
 
-    shares_time = True
-    """Times may be one for all examples, which is embedded once."""
+    shares_time = True  # Times may be one for all examples, which is embedded once
 
     def __init__(
         self,
@@ -249,8 +248,7 @@ class FourierFeatures(nn.Module):
         return self.network(torch.cat([x, angles.sin(), angles.cos()], dim=1), t, condition)
 
 
-MOST = 16
-"""Signs that a table may have, one vector for each of their patterns."""
+MOST = 16  # Signs that a table may have, one vector for each of their patterns
 
 
 class SignCodes(nn.Module):

@@ -33,8 +33,7 @@ class ColumnTransformer(nn.Module):
         Scalable Diffusion Models with Transformers, 2023, for the blocks.
     """
 
-    shares_time = True
-    """Times may be one for all rows, which is embedded once."""
+    shares_time = True  # Times may be one for all rows, which is embedded once
     order: Tensor
     outputs: Tensor
 

@@ -20,8 +20,7 @@ from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.recipe import LOSS, NETWORK, REGULARISATION, SCHEDULE, Recipe, Training, on_space
 from pushforward.recipes.vae import vae
 
-ROW_CODE = 32
-"""Numbers of the code of a row at most, by default."""
+ROW_CODE = 32  # Numbers of the code of a row at most, by default
 FEATURES = ("critic", "pretrained", "none")
 
 

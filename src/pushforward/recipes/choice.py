@@ -41,21 +41,20 @@ from pushforward.paths import Path
 from pushforward.recipes.recipe import Training
 
 SIZES = ("tiny", "small", "base")
+# Generators and critics by architecture; an MLP stands beside them
 PAIRS: dict[str, tuple[Any, Any]] = {
     "dcgan": (DCGANGenerator, DCGANCritic),
     "residual": (Generator, Critic),
     "textbook": (TextbookGenerator, TextbookCritic),
     "projected": (Generator, ProjectedCritic),
 }
-"""Generators and critics by architecture; an MLP stands beside them."""
+# Width and depth of a game's perceptrons on vectors: a game needs many steps more than wide ones
 GAMES = {"tiny": (64, 2), "small": (96, 2), "base": (256, 3)}
-"""Width and depth of a game's perceptrons on vectors: a game needs many steps more than wide ones."""
+# Images of at most so many numbers are taken by MLPs, which learn more per second there than convolutions
 FLAT = 256
-"""Images of at most so many numbers are taken by MLPs, which learn more per second there than convolutions."""
+# The same for denoisers, whose input is almost the whole image: from here on convolutions learn more
 DENOISED = 128
-"""The same for denoisers, whose input is almost the whole image: from here on convolutions learn more."""
-HIGHEST = 30.0
-"""The highest frequency, in radians, of Fourier features along scores of a table."""
+HIGHEST = 30.0  # The highest frequency, in radians, of Fourier features along scores of a table
 
 
 def flat(space: Space, most: int = FLAT) -> bool:
@@ -261,12 +260,10 @@ def extent_of(space: Space) -> float:
 
 
 NETWORKS = ("auto", "mlp", "columns")
+# Rows of a batch, and the most columns at which a transformer over columns has as many
 BATCH, TOKENS = 512, 64
-"""Rows of a batch, and the most columns at which a transformer over columns has as many."""
-TABLES_SIZES = {"tiny": (64, 3), "small": (256, 4), "base": (512, 6)}
-"""Width and depth of the MLP."""
-WAVES = 5
-"""Frequencies of each score that the MLP receives."""
+TABLES_SIZES = {"tiny": (64, 3), "small": (256, 4), "base": (512, 6)}  # Width and depth of the MLP
+WAVES = 5  # Frequencies of each score that the MLP receives
 
 
 def table_denoising(

@@ -61,8 +61,8 @@ def ddpm(
     return Recipe(method, denoising_training(space, net), "ddpm", "diffusion")
 
 
+# Where sampling starts for short vectors, on which the start of `sigma_max` would be lower
 LEAST_SIGMA_MAX = 20.0
-"""Where sampling starts for short vectors, on which the start of `sigma_max` would be lower."""
 
 
 @on_space

@@ -39,18 +39,13 @@ from pushforward.recipes.students import copy_of, distil_table, student_of, time
 from pushforward.transports import Flow, Latent, inner_of
 
 RULES = ("stored", "start", "middle", "end", "progressive")
-STEPS, STEPS_FROM_DATA = 8, 32
-"""Of a trajectory from noise, and of one from other data, which bends more."""
-STAGES = 5
-"""Of progressive distillation: steps of 1/16, 1/8, ... 1."""
-AVERAGE = 5_000.0
-"""Samples. At the rate of U-Nets, targets of the map in training run away from its teacher."""
+STEPS, STEPS_FROM_DATA = 8, 32  # Of a trajectory from noise, and of one from other data, which bends more
+STAGES = 5  # Of progressive distillation: steps of 1/16, 1/8, ... 1.
+AVERAGE = 5_000.0  # Samples. At the rate of U-Nets, targets of the map in training run away from its teacher.
+# Of U-Nets: the shares of stored pairs that are the jump of a sampling in 1, and a jump of one in 2 or 4
 LEGS = (0.49, 0.21)
-"""Of U-Nets: the shares of stored pairs that are the jump of a sampling in 1, and a jump of one in 2 or 4."""
-EXACT = 0.1
-"""Of the learning rate of U-Nets, where a rule's exact limit diverges at all of it."""
-LIKENESS = 2.0
-"""The weight of the distance of samples in the features of a teacher that is a U-Net."""
+EXACT = 0.1  # Of the learning rate of U-Nets, where a rule's exact limit diverges at all of it
+LIKENESS = 2.0  # The weight of the distance of samples in the features of a teacher that is a U-Net
 
 
 @on_space
@@ -301,8 +296,8 @@ def _dmd_student(denoiser: Any) -> Any:
     return copy_of(denoiser) if denoiser.jumps else student_of(denoiser)
 
 
+# The share of training in which a convolutional critic, which knows nothing at first, learns alone; and one of features
 STILL, STILL_FEATURES = 0.15, 0.05
-"""The share of training in which a convolutional critic, which knows nothing at first, learns alone; and one of features."""
 
 
 @on_space

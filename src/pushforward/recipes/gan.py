@@ -17,11 +17,11 @@ from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
 from pushforward.recipes.recipe import LOSS, NETWORK, REGULARISATION, SCHEDULE, Recipe, Schedule, Training, on_space
 
+# A DCGAN of images of at most so many numbers leaves its early state of one image for each label sooner with short noise
 PLAIN = 1024
-"""A DCGAN of images of at most so many numbers leaves its early state of one image for each label sooner with short noise."""
 
+# A game of vectors finds its modes at a high rate and under high penalties, and needs many samples for that
 SHORTEST_RAMP = 400_000
-"""A game of vectors finds its modes at a high rate and under high penalties, and needs many samples for that."""
 
 
 @on_space

@@ -75,8 +75,8 @@ class Schedule:
 
 
 OPTIMIZERS = ("adamw", "muon")
+# The settings that a player may have of its own
 PER_PLAYER = ("lr", "betas", "weight_decay", "clip", "optimizer")
-"""The settings that a player may have of its own."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +194,9 @@ RecipeFunction = Callable[..., Recipe]
 
 
 NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE = "network", "path", "loss", "regularisation", "schedule"
+# The groups of options in the order in which a help page shows them. A recipe names them in its signature:
+# ``gamma: Annotated[float, LOSS] = 1.0``; an option without a group is shown after them.
 GROUPS = (NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE)
-"""The groups of options in the order in which a help page shows them. A recipe names them in its signature:
-``gamma: Annotated[float, LOSS] = 1.0``; an option without a group is shown after them."""
 
 _PLAIN = (bool, int, float, str)
 
@@ -318,5 +318,5 @@ def words_of(annotation: Any) -> set[str]:
     return set(re.findall(r"\w+", text))
 
 
+# The classes of models that an argument of a recipe can be annotated as, so that it is a frozen part
 MODELS = {"Autoencoder", "Denoiser", "Flow", "FlowMap", "Latent", "Map", "Transport"}
-"""The classes of models that an argument of a recipe can be annotated as, so that it is a frozen part."""

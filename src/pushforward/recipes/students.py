@@ -25,8 +25,8 @@ from pushforward.transports import Flow
 
 D = TypeVar("D", bound=Denoiser)
 
+# Bytes that stored trajectories take at most by default, and how many there are at most
 MEMORY, MOST = 512 * 2**20, 16_384
-"""Bytes that stored trajectories take at most by default, and how many there are at most."""
 
 NO_JUMPS = (
     "Models of tables cannot be trained as a shortcut, consistency, meanflow or dmd model: such a model learns its jumps by "
@@ -138,8 +138,8 @@ def copy_of(denoiser: D) -> D:
     return copy.deepcopy(denoiser).requires_grad_(True).train()
 
 
+# Of a trajectory, by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls
 STEPS = 24
-"""Of a trajectory, by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls."""
 
 
 def distil_table(

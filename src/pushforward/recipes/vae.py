@@ -134,10 +134,9 @@ def hvae(
     return Recipe(method, coding_training(space, network), "hvae", "VAE")
 
 
+# Levels of finite scalar quantisation for about so many codes (Mentzer et al., section 4.1)
 LEVELS = {64: (8, 8), 256: (8, 6, 5), 512: (8, 8, 8), 1024: (8, 5, 5, 5), 4096: (7, 5, 5, 5, 5)}
-"""Levels of finite scalar quantisation for about so many codes (Mentzer et al., section 4.1)."""
-GROUP = 8
-"""Codes for a vector, or for a very small image."""
+GROUP = 8  # Codes for a vector, or for a very small image
 
 
 @on_space
