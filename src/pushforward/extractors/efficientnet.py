@@ -31,21 +31,13 @@ class EfficientNet(Extractor):
         self.side = whole("side", side, 32)
 
     def preprocessing(self, space: Space) -> str:
-        """Size, filter, channels and range."""
         return f"{grey(space)}{self.side} x {self.side} by antialiased bicubic, (255 x - 127) / 128"
 
     def check(self, data: Dataset) -> None:
-        """Refuse what are no images of one or three channels, and a missing package."""
         check_images("efficientnet", data)
         self.network(data.space)
 
     def network(self, space: Space) -> nn.Module:
-        """The frozen network.
-
-        Raises:
-            MissingExtra: Without timm or the package of the weights.
-            CheckpointError: If the weights are missing or others.
-        """
         try:
             return _Pooled(pretrained(torch.device("cpu"), torch.float32), self.side)
         except MissingExtra as error:
@@ -55,19 +47,15 @@ class EfficientNet(Extractor):
             ) from error
 
     def describe(self, sure: str = "") -> str:
-        """Where the network comes from."""
         return "EfficientNet-Lite0 as trained on ImageNet, means over all places at four depths"
 
 
 class _Pooled(nn.Module):
-    """Images in [0, 1] to means of features at all depths."""
-
     def __init__(self, inner: nn.Module, side: int) -> None:
         super().__init__()
         self.inner, self.side = inner, side
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 496)."""
         x = (255 * resized(coloured(x), self.side) - 127) / 128
         depths: list[Tensor] = self.inner(x.contiguous(memory_format=torch.channels_last))
         return torch.cat([features.mean((2, 3)) for features in depths], dim=1)

@@ -118,11 +118,9 @@ class OfModule(Extractor):
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
 
     def network(self, space: Space) -> nn.Module:
-        """The copy of the module."""
         return self.module
 
     def describe(self, sure: str = "") -> str:
-        """The name of its class."""
         return f"the network {type(self.module).__name__} of the user's own"
 
     def settings(self) -> Any:

@@ -35,11 +35,9 @@ class Inception(Extractor):
         self.file = file
 
     def preprocessing(self, space: Space) -> str:
-        """Channels, size, filter and range, as torch-fidelity has them."""
         return f"{grey(space)}299 x 299 by TensorFlow 1's bilinear without antialiasing, (255 x - 128) / 128"
 
     def check(self, data: Dataset) -> None:
-        """Refuse what are no images of one or three channels, a file that is not there, and a missing package."""
         check_images("inception", data)
         check_weights_file("inception", self.file)
         _torch_fidelity()
@@ -67,7 +65,6 @@ class Inception(Extractor):
         return check_weights_file("inception", self.file).read_bytes()
 
     def describe(self, sure: str = "") -> str:
-        """The network, and the first digits of its weights."""
         return f"the last pooled layer of Inception v3 (weights {hashlib.sha256(self._content).hexdigest()[:8]})"
 
     def settings(self) -> object:
@@ -87,14 +84,11 @@ def _torch_fidelity() -> Any:
 
 
 class _Pooled(nn.Module):
-    """Images in [0, 1] to the pooled features."""
-
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 2048)."""
         (features,) = self.inner((255 * coloured(x)).round().to(torch.uint8))
         pooled: Tensor = features
         return pooled

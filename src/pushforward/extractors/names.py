@@ -84,7 +84,6 @@ def check_spaces(spaces: Spaces, data: Dataset) -> None:
 
 
 def _one(part: Any) -> tuple[str, Extractor]:
-    """The name of a space, and its extractor."""
     if isinstance(part, str):
         return part.strip().partition(":")[0].lower().replace("_", "-"), named(part)
     if inspect.isclass(part) and issubclass(part, Extractor):

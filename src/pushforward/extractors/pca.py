@@ -16,7 +16,6 @@ class ModelUnits(nn.Module):
         self.space = space
 
     def forward(self, x: Tensor) -> Tensor:
-        """Model units, (n, d)."""
         return self.space.to_model(x).flatten(1)
 
 
@@ -26,13 +25,10 @@ class PrincipalComponents(Extractor):
     learns = True
 
     def preprocessing(self, space: Space) -> str:
-        """Model units."""
         return in_model_units(space)
 
     def network(self, space: Space) -> nn.Module:
-        """Model units; the axes are fitted with those of any other features."""
         return ModelUnits(space)
 
     def describe(self, sure: str = "") -> str:
-        """Where the axes come from."""
         return "principal components of one half of the training data"

@@ -19,15 +19,9 @@ class Raw(Extractor):
     reduces = False
 
     def preprocessing(self, space: Space) -> str:
-        """Model units."""
         return in_model_units(space)
 
     def check(self, data: Dataset) -> None:
-        """Refuse examples of many columns.
-
-        Raises:
-            DataError: Saying how many there are.
-        """
         if data.space.size > MOST:
             raise DataError(
                 f"The features raw are for at most {MOST:,} columns, and {data.name} has {data.space.size:,}. Take their "
@@ -35,9 +29,7 @@ class Raw(Extractor):
             )
 
     def network(self, space: Space) -> nn.Module:
-        """Model units."""
         return ModelUnits(space)
 
     def describe(self, sure: str = "") -> str:
-        """What they are."""
         return "the columns themselves"

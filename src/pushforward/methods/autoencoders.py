@@ -226,7 +226,6 @@ class PerceptualAutoencoder(Method):
         self.code_square.lerp_((total.values["square"] / count).reshape(view), 1 - MEMORY)
 
     def autoencoder(self) -> Autoencoder:
-        """Encoder and decoder, for latents."""
         return Autoencoder(self.encoder, self.decoder, self.space.with_conditions(), standard=False)
 
     def transport(self) -> Map:

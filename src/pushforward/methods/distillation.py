@@ -251,7 +251,6 @@ class TeacherPairs(Coupling, nn.Module):
         self.trajectories, self.source = trajectories, trajectories.teacher.source
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
-        """A sample of the teacher and its noise for each example of the draws."""
         x, z, _ = self.examples(x, condition, draws)
         return x, z
 

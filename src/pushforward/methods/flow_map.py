@@ -75,7 +75,6 @@ class Sorted(Pairs):
         self.only_to_data = to_data == 1 and diagonal == 0
 
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
-        """The pairs."""
         first = self.equal(draws, path)
         # strata go by the place in the batch: two stratified draws of one example would always be neighbours
         second = plain(self.until or self.times)(draws.stream("second time"), path)

@@ -187,7 +187,6 @@ class VAE(Method):
 
     @property
     def discrete(self) -> bool:
-        """The likelihood's; see `HasImportanceWeights`."""
         return self.likelihood.discrete
 
     @property
@@ -245,7 +244,6 @@ class VAE(Method):
         return log_likelihood, standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2), z, decoded
 
     def autoencoder(self) -> Autoencoder:
-        """Encoder and decoder, for latents."""
         encoder = self.code_encoder if self.bound.beta else Deterministic(self.encoder)
         drawn = self.likelihood if isinstance(self.space, TableSpace) else None
         return Autoencoder(encoder, mean_of(self.code_decoder, self.likelihood), self.space, likelihood=drawn)
@@ -334,8 +332,6 @@ class Descent(nn.Module):
 
 
 class _Weighted(NamedTuple):
-    """Latents of n examples, k of each, and their importance weights."""
-
     log_likelihood: Tensor  # Log p(x | h), nats (n, k)
     ratio: Tensor  # Log p(h, u) - log q(h, u | x), nats (n, k)
     codes: list[Tensor]  # Both codes as the densities see them, (n k, ...)
@@ -395,7 +391,6 @@ class HierarchicalVAE(Method):
 
     @property
     def discrete(self) -> bool:
-        """The likelihood's; see `HasImportanceWeights`."""
         return self.likelihood.discrete
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
@@ -433,7 +428,6 @@ class HierarchicalVAE(Method):
         return _Weighted(log_likelihood, (log_p - log_q).unflatten(0, (n, samples)), [seen_h, seen_u], each[0], decoded)
 
     def autoencoder(self) -> Autoencoder:
-        """Encoder and decoder of the lower code, for latents."""
         return Autoencoder(Bounded(self.encoder), mean_of(self.decoder, self.likelihood), self.space, standard=False)
 
     def transport(self) -> Map:

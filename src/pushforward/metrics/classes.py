@@ -32,7 +32,6 @@ class Classes:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """Where the classes of both sides are known."""
         return samples.generated_classes is not None and samples.reference_classes is not None
 
     def __call__(self, samples: Samples) -> dict[str, Score]:

@@ -138,7 +138,6 @@ class ColumnShapes:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """For tables."""
         return samples.table is not None
 
     def __call__(self, samples: Samples) -> dict[str, Score]:

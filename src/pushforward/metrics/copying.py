@@ -92,11 +92,9 @@ class _Reached:
 
     @property
     def count(self) -> int:
-        """How many real examples are nearest to some sample."""
         return len(np.unique(self.held_out[self.new])) + len(np.unique(self.training[self.old]))
 
     def share(self, part: np.ndarray | slice = slice(None)) -> float:
-        """Of the real examples that are nearest to some of the samples, the share that is held out."""
         new = len(np.unique(self.held_out[part][self.new[part]]))
         return new / (new + len(np.unique(self.training[part][self.old[part]])))
 
@@ -215,11 +213,9 @@ class Copying:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """From two training examples."""
         return len(samples.training) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Three scores; "copying_test" is left out below 10 examples on a side."""
         held_out = drawn(samples.reference, len(samples.reference), 1)
         generated = drawn(samples.generated, MOST, 0)
         return copying(*strong_columns(samples.training, samples.scale, generated, held_out, samples.training))

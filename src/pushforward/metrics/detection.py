@@ -94,7 +94,6 @@ class Detection:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """For tables, from 30 rows on either side, equally many."""
         return samples.table is not None and samples.equal and len(samples.generated) >= 10 * FOLDS
 
     def __call__(self, samples: Samples) -> dict[str, Score]:

@@ -73,11 +73,9 @@ class Fidelity:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """For tables, from 10 rows on either side, equally many."""
         return samples.table is not None and samples.equal and len(samples.generated) >= 10
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Two scores."""
         assert samples.table is not None
         x, y = (side[shuffled(side, seed)[:MOST]] for seed, side in enumerate(embedded(samples.table)))
         values = dict(zip(self.scores, np.clip(fidelity(x, y), 0, 1), strict=True))

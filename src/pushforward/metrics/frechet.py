@@ -112,11 +112,9 @@ class Frechet:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """From two examples on either side, of data that is no table."""
         return samples.table is None and min(len(samples.generated), len(samples.reference)) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Score "frechet", and "frechet_limit" where there are examples enough to extrapolate from."""
         x, y = samples.generated_features, samples.reference_features
         distance = frechet_distance(x, y)
         (error, shared), growth, terms = frechet_errors(x, y, distance)

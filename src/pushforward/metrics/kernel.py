@@ -89,11 +89,9 @@ class Kernel:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """From three examples on either side, of data that is no table."""
         return samples.table is None and min(len(samples.generated), len(samples.reference)) > 2
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """One score, "kid", with its standard error."""
         x, y = samples.generated_features, samples.reference_features
         centre, total = y.mean(0), float(y.var(0).sum())
         stretch = np.sqrt(y.shape[1] / total) if total > 0 else 1.0

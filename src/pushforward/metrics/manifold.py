@@ -139,11 +139,9 @@ class Manifold:
         self.k = k
 
     def applies(self, samples: Samples) -> bool:
-        """Where both sides have the same number of examples, more than k, of data that is no table."""
         return samples.table is None and samples.equal and len(samples.generated) > self.k
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Four scores."""
         x, y = samples.generated_features, samples.reference_features
         within, recalled, covered = _balls(x, y, self.k)
         values = _means(within, recalled, covered, self.k)

@@ -74,7 +74,6 @@ class Membership:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """For tables, from 20 training and 20 held-out rows."""
         return samples.table is not None and min(len(samples.training), len(samples.reference)) >= 20
 
     def __call__(self, samples: Samples) -> dict[str, Score]:

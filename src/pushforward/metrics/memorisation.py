@@ -153,10 +153,6 @@ def strong_columns(training: np.ndarray, scale: np.ndarray | None, *parts: np.nd
 
 
 def _axes(training: np.ndarray, scale: np.ndarray | None, most: int = SKETCH) -> Tensor:
-    """Orthonormal directions (d, most) in which training examples vary much.
-
-    A sketch could take any; these acquit most.
-    """
     import torch
 
     some = _examples(training[:: max(1, len(training) // 2000)][:2000], scale)
@@ -191,7 +187,6 @@ class Memorisation:
         self.part = part
 
     def applies(self, samples: Samples) -> bool:
-        """Always."""
         return True
 
     def __call__(self, samples: Samples) -> dict[str, Score]:

@@ -152,7 +152,6 @@ class Modes:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """Where the truth has centres and a width."""
         truth = samples.truth
         return isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0
 

@@ -106,7 +106,6 @@ class NearestRows:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """For tables."""
         return samples.table is not None
 
     def __call__(self, samples: Samples) -> dict[str, Score]:

@@ -76,7 +76,6 @@ def _contingency(first: Cells, second: Cells) -> Parts:
 
 
 def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float | None, NDArray[np.float64]]:
-    """Pearson's correlation over rows that have both values, None where one is constant, and what each row adds to it."""
     both, terms = ~(np.isnan(x) | np.isnan(y)), np.zeros(len(x))
     if both.sum() < 2 or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
         return None, terms
@@ -101,7 +100,6 @@ class PairTrends:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """For tables of two columns or more."""
         return samples.table is not None and len(samples.table.names) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:

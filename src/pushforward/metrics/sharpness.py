@@ -44,13 +44,11 @@ class Sharpness:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """For images of at least 4 pixels one way, where real images have any detail."""
         if len(samples.shape) != 3 or max(samples.shape[1:]) < 4:
             return False
         return bool(high_frequency_powers(samples.reference, samples.shape).any())
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """One score, "sharpness"."""
         generated, real = (high_frequency_powers(examples, samples.shape) for examples in (samples.generated, samples.reference))
         ratio = float(generated.mean() / real.mean())
         error, shared = errors(generated / real.mean(), ratio * real / real.mean())

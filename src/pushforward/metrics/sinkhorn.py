@@ -153,7 +153,6 @@ class Sinkhorn:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """From four examples on either side, of data that is no table."""
         return samples.table is None and min(len(samples.generated), len(samples.reference)) > 3
 
     def __call__(self, samples: Samples) -> dict[str, Score]:

@@ -66,7 +66,6 @@ class Stacked:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """Where the modes can be read from the examples."""
         return isinstance(samples.truth, Legible)
 
     def __call__(self, samples: Samples) -> dict[str, Score]:

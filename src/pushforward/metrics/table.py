@@ -103,7 +103,6 @@ def embedding(
 
 
 def _moments(column: NDArray[np.float64], unit: Callable[[NDArray[np.float64]], float]) -> tuple[float, float]:
-    """The mean of a column, and its unit; 1 where that is 0."""
     known = column[~np.isnan(column)]
     mean, size = (float(known.mean()), float(unit(known))) if len(known) else (0.0, 0.0)
     return mean, size if size > 0 else 1.0

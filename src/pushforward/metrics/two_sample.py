@@ -102,7 +102,6 @@ def neighbour_accuracy(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _accuracy_error(accuracy: float, n: int) -> float:
-    """The standard error of the share of 2n examples, of which some share their neighbours, or a classifier."""
     share = (n * accuracy + 2) / (n + 4)
     return float(np.sqrt(0.85 * share * (1 - share) / n))
 
@@ -141,7 +140,6 @@ def classifier_accuracy(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _standardised(x: np.ndarray) -> np.ndarray:
-    """Columns with mean 0 and variance 1; those without any spread are 0."""
     centred = x - x.mean(0)
     spread = centred.std(0)
     scaled: np.ndarray = centred / np.where(spread > 1e-12, spread, np.inf)
@@ -182,11 +180,9 @@ class TwoSample:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """From two examples on either side, equally many."""
         return samples.equal and len(samples.generated) > 1
 
     def left_out(self, samples: Samples) -> tuple[str, ...]:
-        """The scores that this kind of data does not have."""
         if samples.table is not None:
             return "neighbour_test", "classifier_test"
         return ("energy",) if len(samples.shape) > 1 else ()
@@ -212,7 +208,6 @@ class TwoSample:
 
 
 def _energy(samples: Samples) -> Score:
-    """The energy distance of points in model units, with its p-value."""
     x, y = (drawn(side, ENERGY, seed) for seed, side in enumerate(samples.points))
     _, p = energy_test(x[:TESTED], y[:TESTED])
     (error, shared), growth, terms = energy_errors(x, y)

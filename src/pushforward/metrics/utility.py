@@ -106,11 +106,9 @@ class Utility:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """For tables with a target."""
         return samples.table is not None and bool(samples.table.target)
 
     def left_out(self, samples: Samples) -> tuple[str, ...]:
-        """The score that belongs to the other kind of target."""
         assert samples.table is not None
         target = samples.table.names.index(samples.table.target)
         return ("utility_rmse",) if samples.table.categorical[target] else ("utility_auc",)

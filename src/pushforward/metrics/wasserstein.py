@@ -125,7 +125,6 @@ def sliced_errors_of(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth]:
 
 
 def _projected(x: np.ndarray, y: np.ndarray, directions: int) -> list[np.ndarray]:
-    """Both clouds along random directions, the same for all models, (n, directions) each."""
     axes = np.random.Generator(np.random.Philox(0)).standard_normal((x.shape[1], directions))
     axes /= np.linalg.norm(axes, axis=0)
     return [np.asarray(examples, np.float64) @ axes for examples in (x, y)]
@@ -170,15 +169,12 @@ class Wasserstein:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """From two examples on either side, of data that is no table."""
         return samples.table is None and min(len(samples.generated), len(samples.reference)) > 1
 
     def left_out(self, samples: Samples) -> tuple[str, ...]:
-        """The score that images do not have."""
         return ("w2",) if len(samples.shape) > 1 else ()
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Scores "sliced_w2", and "w2" where an example is a point, (d,)."""
         x, y = drawn(samples.generated_features, SLICED, 0), drawn(samples.reference_features, SLICED, 1)
         sliced = Score(sliced_distance(x, y))
         if samples.errors and len(x) == len(y):

@@ -36,7 +36,6 @@ class Norm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of features (n, width, h, w), of the same shape."""
         # PyTorch's forward-mode formula of group_norm takes the default layout only (2.13: "view size is not ...").
         # Of a reduced input it gives a tangent of the weight's type, which the next convolution refuses: so all have that type.
         if forward_mode():
@@ -107,7 +106,6 @@ class Attention(nn.Module):
         self.out = zeroed(nn.Conv2d(width, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of features (n, width, h, w), of the same shape."""
         n, c, height, width = x.shape
         qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(n, height * width, 3, self.heads, c // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -266,7 +264,6 @@ class UnitVectors(nn.Module):
         self.norm = (norm,)  # in a tuple, since the layer already owns it as a module
 
     def forward(self, weight: Tensor) -> Tensor:
-        """``weight`` times both lengths."""
         return weight * (self.norm[0].get_buffer("_u").norm() * self.norm[0].get_buffer("_v").norm())
 
 
@@ -300,7 +297,6 @@ class Spectral(nn.Module):
             register_parametrization(layer, "weight", UnitVectors(norm))
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """``network(x, t, condition)`` with normalised weights."""
         return self.network(x, t, condition)
 
 
@@ -385,6 +381,5 @@ class InvertedBlock(nn.Module):
         self.narrow = convolution(inner, width, 1, bias=False, gain=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of features (n, width, h, w), of the same shape."""
         h = F.leaky_relu(self.widen(x), SLOPE)
         return x + self.narrow(F.leaky_relu(self.mix(h), SLOPE))

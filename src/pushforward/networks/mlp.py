@@ -145,7 +145,6 @@ class Reshaped(nn.Module):
         self.network, self.shape = network, tuple(shape)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """``network(x.flatten(1), t, condition)``, reshaped to (n, *shape)."""
         return self.network(x.flatten(1), t, condition).reshape(x.shape[0], *self.shape)
 
 

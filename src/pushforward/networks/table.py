@@ -104,7 +104,6 @@ class ColumnTransformer(nn.Module):
 
     @staticmethod
     def _left(h: Tensor, weight: Tensor) -> Tensor:
-        """Coordinates of a group of columns, (n, columns x width), from their tokens (columns, n, width)."""
         return torch.baddbmm(weight[:, -1:], h, weight[:, :-1]).transpose(0, 1).flatten(1)
 
 
