@@ -13,9 +13,9 @@ from programs.rows import random
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.metrics import Samples, describe
 from pushforward.metrics.frechet import Frechet
+from pushforward.metrics.image_quality import Sharpness
 from pushforward.metrics.manifold import Manifold, prdc
 from pushforward.metrics.modes import count_modes
-from pushforward.metrics.sharpness import Sharpness
 from pushforward.registries import METRICS
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values

@@ -18,7 +18,7 @@ from pushforward.data.sets.stacked import stack
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scores import floors, score
-from pushforward.metrics.stacked import Stacked, mode_counts
+from pushforward.metrics.modes import Stacked, mode_counts
 
 MODES = 1000
 BINOMIAL = np.random.Generator(np.random.Philox(1)).binomial(12, 0.3, 500)

@@ -28,7 +28,7 @@ from pushforward.methods.evidence_bound import HasImportanceWeights, importance_
 from pushforward.methods.method import Method
 from pushforward.methods.vae import VAE
 from pushforward.metrics import Score
-from pushforward.metrics.selection import MODEL_SCORES
+from pushforward.metrics.names import MODEL_SCORES
 from pushforward.metrics.uncertainty import Errors, share_error
 from pushforward.training import Run
 from pushforward.training.monitor.machine import machine
