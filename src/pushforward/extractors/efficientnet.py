@@ -16,7 +16,7 @@ from pushforward.networks.pretrained import pretrained
 class EfficientNet(Extractor):
     """Means over all places of the features at four depths, 496 numbers.
 
-    A GAN whose critic looks through the same network (`networks.projected`) scores too well in them: compare it in others.
+    A GAN whose critic looks through the same network (`pushforward.networks.ProjectedCritic`) scores too well in them: compare it in others.
 
     Args:
         side: Pixels of the square image that the network sees.

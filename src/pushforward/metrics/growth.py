@@ -184,9 +184,9 @@ def divisions(n: int, m: int, count: int) -> Iterator[Division]:
         count: How many divisions.
 
     References:
-        Southworth, Kim and Owen, Properties of balanced permutations, 2009: they lose the difference of two groups. Sommerfeld and
-        Munk, Inference for empirical Wasserstein distances on finite spaces, 2018, arXiv:1610.03287: where distributions are equal,
-        the limit is a norm of a normal vector.
+        Southworth, Kim and Owen, Properties of balanced permutations, 2009: they lose the difference of two groups. Sommerfeld
+        and Munk, Inference for empirical Wasserstein distances on finite spaces, 2018: where distributions are equal, the limit
+        is a norm of a normal vector.
     """
     random = np.random.Generator(np.random.Philox(0))
     stay = round(n * n / (n + m))

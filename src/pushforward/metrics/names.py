@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.metrics.score import Samples, Score
-from pushforward.metrics.score import Metric, MetricInfo, is_metric, share_info
+from pushforward.metrics.score import Metric, MetricInfo, Samples, Score, is_metric, share_info
 from pushforward.registries import METRICS
 
 

@@ -23,10 +23,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
-from pushforward.networks.blocks import SLOPE, ProjectionHead, Resample, Spectral
-from pushforward.networks.checks import check_input, image_shape, size_choice
-from pushforward.networks.embedding import Condition, Kinds, kinds_of
+from pushforward.networks.blocks import Condition, Kinds, check_input, image_shape, kinds_of, size_choice
+from pushforward.networks.gan import SLOPE, ProjectionHead, Resample
 from pushforward.networks.unet import UNet
+from pushforward.networks.wrappers import Spectral
 
 # The sha256 of the only file of weights that is read: a run that was trained on them goes on with them or not at all
 WEIGHTS = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

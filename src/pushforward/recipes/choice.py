@@ -36,7 +36,7 @@ from pushforward.networks import (
     TextbookGenerator,
     UNet,
 )
-from pushforward.networks.checks import size_choice
+from pushforward.networks.blocks import size_choice
 from pushforward.paths import Path
 from pushforward.recipes.recipe import Training
 

@@ -11,7 +11,7 @@ from pushforward.data import Space, TableSpace
 from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.methods import Denoising
 from pushforward.networks import LevelPosterior
-from pushforward.networks.level_posterior import PARTS
+from pushforward.networks.wrappers import PARTS
 from pushforward.paths import VE, EDMWeight, Flat, Levels, Linear, LogNormal, LogSNR, Stratified, Tabulated, linear_betas
 from pushforward.recipes.choice import denoising_network, denoising_training, flat, table_denoising, table_training
 from pushforward.recipes.recipe import NETWORK, PATH, Recipe, on_space

@@ -34,8 +34,9 @@ from pushforward.networks import UNet
 from pushforward.networks.pretrained import FeatureHeads
 from pushforward.recipes.choice import batch_size, denoising_training, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
+from pushforward.recipes.flow import times_for, trajectories_for
 from pushforward.recipes.recipe import LOSS, NETWORK, PATH, REGULARISATION, SCHEDULE, Recipe, Training, on_space
-from pushforward.recipes.students import copy_of, distil_table, student_of, times_for, times_of_jumps, trajectories_for
+from pushforward.recipes.students import copy_of, distil_table, student_of, times_of_jumps
 from pushforward.transports import Flow, Latent, inner_of
 
 RULES = ("stored", "start", "middle", "end", "progressive")

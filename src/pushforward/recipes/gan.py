@@ -11,7 +11,7 @@ from pushforward.data import Space, TableSpace
 from pushforward.methods import GAN
 from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Penalties
 from pushforward.methods.augmentation import DiffAugment
-from pushforward.networks.table import StraightThrough
+from pushforward.networks.wrappers import StraightThrough
 from pushforward.recipes.choice import batch_size, code_length, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
