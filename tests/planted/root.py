@@ -81,22 +81,22 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('"buffer_pos": 4', '"buffer_pos": 3', "draws"),
         ('return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", self.device)', "return self", "training"),
     ],
+    "environment.py": [
+        ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
+    ],
     "errors.py": [
         ("get_close_matches(lower, names", "get_close_matches(word, names", "table_messages"),
         ("close = close or [name", "close = [name", "table_messages"),
     ],
-    "environment.py": [
-        ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
-    ],
-    "methods/augmentation.py": [
-        ("self.extent * (bright - 0.5) / 2", "self.extent * (bright - 0.5)", "augmentation"),
-        ("grey = x.mean(1, keepdim=True)", "grey = x.mean((2, 3), keepdim=True)", "augmentation"),
-        ("(contrast + 0.5)", "contrast", "augmentation"),
-        ("(2 * most + 1)).long() - most", "(2 * most)).long() - most", "augmentation"),
-        ("torch.gather(moved, axis, index) * inside", "torch.gather(moved, axis, index)", "augmentation"),
-        (").long() - width // 2", ").long()", "augmentation"),
-        ("hidden[0][:, None, :, None] & hidden", "hidden[0][:, None, :, None] | hidden", "augmentation"),
-        ("draws.uniform() < probability", "draws.uniform() < 2 * probability", "augmentation"),
+    "files.py": [
+        ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
+        ("    _check_depth(value)\n", "", "hostile"),
+        ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
+        ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "file_doors"),
+        ("    except PermissionError as error:\n", "    except KeyError as error:\n", "file_doors"),
+        ("place == folder and known is not None", "False", "hostile"),
+        ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
+        ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
     ],
     "numbers.py": [
         ("_decimals(rounded, digits)", "_decimals(value, digits)", "report_pictures"),
@@ -166,15 +166,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("and isinstance(value, bool) == (kind is bool)", "", "report_files"),
         ("value if value in parts else", "value or", "report_files report"),
     ],
-    "files.py": [
-        ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
-        ("    _check_depth(value)\n", "", "hostile"),
-        ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
-        ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "file_doors"),
-        ("    except PermissionError as error:\n", "    except KeyError as error:\n", "file_doors"),
-        ("place == folder and known is not None", "False", "hostile"),
-        ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
-        ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
+    "registries.py": [
+        ("if name in self.homes:", "if False:", "new_file plugin"),
+        ("if self.added.get(name, part) is not part:", "if False:", "plugin"),
+        ("self.added.pop(name, None)", "pass", "plugin"),
     ],
     "samples.py": [
         ("if whole else part", "if part.dim() else part", "sampling"),
@@ -187,11 +182,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
         ("fits = isinstance(flow.grid, str) or steps == flow.steps", "fits = True", "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
-    ],
-    "registries.py": [
-        ("if name in self.homes:", "if False:", "new_file plugin"),
-        ("if self.added.get(name, part) is not part:", "if False:", "plugin"),
-        ("self.added.pop(name, None)", "pass", "plugin"),
     ],
     "table_column.py": [
         ("share >= 0 for share in shares", "True for share in shares", "table_kinds"),

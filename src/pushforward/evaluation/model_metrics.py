@@ -24,7 +24,7 @@ from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.scores import compared
 from pushforward.extractors.classifier import SEEN, accuracy, labelled, named, train_classifier
-from pushforward.methods.evidence_bound import HasImportanceWeights, importance_bound
+from pushforward.methods.likelihoods import HasImportanceWeights, importance_bound
 from pushforward.methods.method import Method
 from pushforward.methods.vae import VAE
 from pushforward.metrics import Score

@@ -16,8 +16,7 @@ from pushforward.data import Batch, Space
 from pushforward.denoisers import Condition, shaped
 from pushforward.denoisers.precision import call
 from pushforward.errors import UsageError
-from pushforward.methods.evidence_bound import divergences, explained
-from pushforward.methods.likelihoods import Gaussian, Likelihood, drawn_from, mean_of
+from pushforward.methods.likelihoods import Gaussian, Likelihood, divergences, drawn_from, explained, mean_of
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.vae import Deterministic, note_code
 from pushforward.transports import Autoencoder, Map

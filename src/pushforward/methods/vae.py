@@ -15,18 +15,22 @@ from pushforward.denoisers import Condition, condition_at
 from pushforward.denoisers.precision import call
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.evidence_bound import (
+from pushforward.methods.likelihoods import (
+    SPEED,
     EvidenceBound,
+    Gaussian,
+    Likelihood,
     above_free_bits,
     active_units,
     constant,
     divergences,
+    drawn_from,
     explained,
     gaussian_log_prob,
     importance_bound,
+    mean_of,
     standard_log_prob,
 )
-from pushforward.methods.likelihoods import SPEED, Gaussian, Likelihood, drawn_from, mean_of
 from pushforward.methods.method import Method, Now
 from pushforward.transports import Autoencoder, Map
 

@@ -26,7 +26,7 @@ from pushforward.methods import (
     Penalties,
     Trajectories,
 )
-from pushforward.methods.augmentation import DiffAugment
+from pushforward.methods.adversarial import DiffAugment
 from pushforward.methods.flow_map import Dyadic, Pairs, Sorted
 from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
 from pushforward.methods.rules import End, Middle, Progressive, Rule, Start

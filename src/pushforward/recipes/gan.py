@@ -9,8 +9,7 @@ from torch import nn
 
 from pushforward.data import Space, TableSpace
 from pushforward.methods import GAN
-from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Penalties
-from pushforward.methods.augmentation import DiffAugment
+from pushforward.methods.adversarial import OBJECTIVES, CriticInput, DiffAugment, Penalties
 from pushforward.networks.wrappers import StraightThrough
 from pushforward.recipes.choice import batch_size, code_length, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic

@@ -13,8 +13,7 @@ from pushforward.data import ImageSpace, Space, TableSpace
 from pushforward.errors import UsageError
 from pushforward.methods import VAE, HierarchicalVAE, PerceptualAutoencoder, QuantisedAutoencoder
 from pushforward.methods.autoencoders import LossWeights
-from pushforward.methods.evidence_bound import EvidenceBound
-from pushforward.methods.likelihoods import likelihood_of
+from pushforward.methods.likelihoods import EvidenceBound, likelihood_of
 from pushforward.networks import Codebook, Compressor, Expander, PatchCritic, PretrainedFeatures, Reshaped, Rounding
 from pushforward.networks.autoencoder import map_shape
 from pushforward.recipes.choice import batch_size, code_length, flat, perceptron, precision
