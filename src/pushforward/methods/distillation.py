@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Dict
 from itertools import chain
 from typing import Any
 
@@ -15,13 +16,11 @@ from pushforward.data import Batch
 from pushforward.denoisers import SCALE, Condition, FlowMap, TableDenoiser, condition_at, known_columns, over, shaped, trained
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.methods.flow_map import Mapping as Mapping_of_distillation
-from pushforward.methods.flow_map import Pairs, mean_velocity, scaled, straight
-from pushforward.methods.method import Freezing, Method, Now, Sums
+from pushforward.methods.flow_map import MapMethod, Mapping, Pairs, mean_velocity, scaled, straight
+from pushforward.methods.method import Freezing, Now, Sums
 from pushforward.methods.perceptual_distance import Featured, Likeness
 from pushforward.methods.rules import Rule
 from pushforward.paths import Coupling
-from pushforward.solvers import Jump
 from pushforward.transports import Flow
 from pushforward.transports.rejection import as_drawn
 
@@ -74,8 +73,6 @@ class Trajectories(Freezing):
     ) -> None:
         super().__init__()
         both = (legs / 2, legs / 2) if isinstance(legs, (int, float)) else tuple(legs)
-        if len(both) != 2:
-            raise UsageError(f"legs is one share or two, such as (0.49, 0.21), got {len(both)} of them.")
         single, others = both
         shares = {"to_data": to_data, "legs": min(single, others), "unconditional": unconditional}
         for name, part in (*shares.items(), ("legs", single + others)):
@@ -162,7 +159,7 @@ class Trajectories(Freezing):
         k = self.teacher.denoiser.path.at(torch.tensor(t, dtype=torch.float64))
         return (x / float(k.alpha + k.sigma) if t else x).half()
 
-    def put(self, index: slice, tensors: Mapping[str, Tensor]) -> None:
+    def put(self, index: slice, tensors: Dict[str, Tensor]) -> None:
         """Take up a `part`, the next that is missing."""
         for name, value in tensors.items():
             if not self.ready:
@@ -261,7 +258,7 @@ class TeacherPairs(Coupling, nn.Module):
         return sample, start / pairs.times[0], pairs.condition(which)
 
 
-class Distillation(Mapping_of_distillation):
+class Distillation(Mapping):
     """A `Mapping` with a teacher that begins on stored trajectories.
 
     For the first part of training the target between two times is exact: the mean velocity (x_t - x_s) / (t - s) between two
@@ -378,7 +375,7 @@ def chosen(first: Tensor, a: Condition, b: Condition) -> Condition:
     return joined
 
 
-class TableDistillation(Method):
+class TableDistillation(MapMethod):
     """Learn the jumps of a teacher of tables from stored trajectories.
 
     Between two states of a trajectory on the straight path, at t and s, the data of the jump is
@@ -400,24 +397,18 @@ class TableDistillation(Method):
     """
 
     def __init__(self, flow_map: TableDenoiser, trajectories: Trajectories, *, steps: int = 1) -> None:
-        super().__init__()
-        if not isinstance(flow_map, TableDenoiser) or not flow_map.jumps:
-            raise UsageError(f"TableDistillation trains a map of a table, a TableDenoiser with sampling; got {flow_map!r:.80}.")
-        self.flow_map, self.space, self.trajectories, self.steps = flow_map, flow_map.table, trajectories, steps
+        super().__init__(flow_map, steps)
+        self.space, self.trajectories = flow_map.table, trajectories
         self.freeze("teacher", trajectories.teacher)
         self.learns = "samples"
 
-    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+    def start_from(self, weights: Dict[str, Tensor]) -> None:
         """Give the map the weights of another one."""
         self.flow_map.load_state_dict(weights)
 
     @property
-    def players(self) -> Mapping[str, nn.Module]:
+    def players(self) -> Dict[str, nn.Module]:
         return {"map": self.flow_map}
-
-    @property
-    def averaged(self) -> Sequence[nn.Module]:
-        return (self.flow_map,)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         student, trajectories = self.flow_map, self.trajectories
@@ -434,6 +425,3 @@ class TableDistillation(Method):
         errors = student.errors(student.estimate(x_t, columns, given, rest), shares, v, ends)
         total = errors.indicators + errors.scores
         yield "map", (total if given is None else total * ~given.known).mean()
-
-    def transport(self) -> Flow:
-        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)

@@ -13,8 +13,8 @@ from pushforward.data import Batch
 from pushforward.denoisers import Condition, FlowMap
 from pushforward.errors import UsageError
 from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Game, Penalties
-from pushforward.methods.flow_map import check_unguided, jump_to_data, starts
-from pushforward.methods.method import Guard, Method, Now
+from pushforward.methods.flow_map import MapMethod, jump_to_data, starts
+from pushforward.methods.method import Guard, Now
 from pushforward.methods.perceptual_distance import FeatureCritic
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
@@ -51,7 +51,7 @@ class Anchor:
         return now.along(self.weight, self.weight if self.end is None else self.end)
 
 
-class Finish(Method):
+class Finish(MapMethod):
     """Adversarial training of a map: the jump from noise to data becomes sharper; each noise stays near its sample.
 
     The critic compares single jumps with data, in relativistic pairs with penalties on its slope at both (R1 and R2). The map's
@@ -88,13 +88,9 @@ class Finish(Method):
         guard: Guard | None = None,
         steps: int = 1,
     ) -> None:
-        super().__init__()
-        for part in (flow_map, teacher):
-            if not getattr(part, "jumps", False):
-                raise UsageError(f"Finish trains a map between two times (FlowMap), got a {type(part).__name__}.")
-        check_unguided(flow_map)
+        super().__init__(flow_map, steps, compared=True)
         penalties = penalties or Penalties()
-        self.flow_map, self.critic, self.space, self.steps = flow_map, critic, flow_map.space, steps
+        self.critic = critic
         self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES["relativistic"].penalty)
         self.critic_input, self.anchor, self.guard = critic_input or CriticInput(), anchor or Anchor(), guard
         if self.critic_input.ada_target is not None:
@@ -152,9 +148,6 @@ class Finish(Method):
         with torch.no_grad():
             before = jump_to_data(self.teacher, start, condition)
         return (x - before).square().mean()
-
-    def transport(self) -> Flow:
-        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
     def reference(self) -> Flow:
         return Flow(self.teacher, Jump.of(self.teacher), self.steps)

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -124,17 +125,37 @@ class Dyadic(Pairs):
         return t, torch.where(equal, t, end)
 
 
-def check_unguided(flow_map: FlowMap) -> None:
-    """Refuse a map that has learned guidance at a range of scales: its samples are compared with data, which has none.
+class MapMethod(Method):
+    """A method that trains a map between two times.
+
+    Args:
+        flow_map: The map.
+        steps: The default number of jumps of the transport.
+        compared: Whether its samples are compared with data, which guided ones differ from.
 
     Raises:
-        UsageError: With the alternative.
+        UsageError: For anything but a map, or one that has learned guidance at a range of scales and is compared with data.
     """
-    if flow_map.preconditioning.guidance is not None:
-        raise UsageError(
-            "This map has learned guidance at a range of scales, and guided samples differ from the data that they would be "
-            "compared with. Sharpen a student that was distilled without guidance, or with one scale."
-        )
+
+    flow_map: Any
+
+    def __init__(self, flow_map: Any, steps: int, *, compared: bool = False) -> None:
+        super().__init__()
+        if not getattr(flow_map, "jumps", False):
+            raise UsageError(f"{type(self).__name__} trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
+        if compared and flow_map.preconditioning.guidance is not None:
+            raise UsageError(
+                "This map has learned guidance at a range of scales, and guided samples differ from the data that they would be "
+                "compared with. Sharpen a student that was distilled without guidance, or with one scale."
+            )
+        self.flow_map, self.space, self.steps = flow_map, flow_map.space, steps
+
+    @property
+    def averaged(self) -> Sequence[nn.Module]:
+        return (self.flow_map,)
+
+    def transport(self) -> Flow:
+        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
 
 def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -205,7 +226,7 @@ def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Con
     return {**(condition or {}), SCALE: (low + draws.stream("guidance").uniform().double() * (high - low)).float()}
 
 
-class Mapping(Method):
+class Mapping(MapMethod):
     """Learn a map between two times by regressing its mean velocity on a target that a rule makes of the map itself.
 
     loss = mean w |F(x_t, t, s) - target|^2 with x_t = (1 - t) x + t z. Where s = t the target is the velocity, as in flow
@@ -241,16 +262,13 @@ class Mapping(Method):
         label_dropout: float | None = None,
         steps: int = 1,
     ) -> None:
-        super().__init__()
-        if not flow_map.jumps:
-            raise UsageError(f"Mapping trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
+        super().__init__(flow_map, steps)
         if getattr(rule, "direction", "pair") == "map" and pairs is not None and pairs.only_to_data:
             raise UsageError('A map that learns to jump to data alone has no velocity of its own: choose `direction="pair"`.')
-        self.flow_map, self.space = flow_map, flow_map.space
         self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent(flow_map.source)
         check_sources(self.couple, flow_map)
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
-        self.power, self.label_dropout, self.steps = weight("power", power), dropout_share(flow_map, label_dropout), steps
+        self.power, self.label_dropout = weight("power", power), dropout_share(flow_map, label_dropout)
         self.teacher: Flow | None
         if teacher is None:
             self.teacher = None
@@ -268,10 +286,6 @@ class Mapping(Method):
                 part.load_state_dict(weights)
 
     @property
-    def averaged(self) -> Sequence[nn.Module]:
-        return (self.flow_map,)
-
-    @property
     def players(self) -> Dict[str, nn.Module]:
         return {"map": self.flow_map}
 
@@ -284,7 +298,9 @@ class Mapping(Method):
         return self.couple.reuse
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
-        self._renew(now.progress)
+        if self.target_map is not None and int(self.stage) != (stage := self.rule.stage(now.progress)):
+            self._follow(1.0)
+            self.stage.fill_(stage)
         predictor = straight(self.flow_map)
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
         t, s = self.pairs(now.draws.stream("times"), predictor.path, now.progress)
@@ -309,11 +325,6 @@ class Mapping(Method):
     def softened(self, error: Tensor) -> Tensor:
         """Squared errors (n,), each divided by its own power, so that large ones count less."""
         return error / (error.detach() + EPS) ** self.power
-
-    def _renew(self, progress: float) -> None:
-        if self.target_map is not None and int(self.stage) != (stage := self.rule.stage(progress)):
-            self._follow(1.0)
-            self.stage.fill_(stage)
 
     @torch.no_grad()
     def _follow(self, weight: float) -> None:
@@ -356,6 +367,3 @@ class Mapping(Method):
         if guidance is not None:
             return scaled(condition, guidance, draws)
         return dropped(condition, self.label_dropout, draws)
-
-    def transport(self) -> Flow:
-        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
