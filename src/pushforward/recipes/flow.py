@@ -105,10 +105,6 @@ def flow(
             "Save arrays as a .npy file."
         )
     start = Source(str(source), space) if isinstance(source, (str, Path)) else source
-    if start is not None and start.space.shape != space.shape:
-        raise UsageError(
-            f"The source is made for data of shape {start.space.shape}, the flow for {space.shape}; they must agree."
-        )
     couple: Coupling = OptimalTransport(batch_size(space), reuse, start) if coupling == "ot" else Independent(start)
     if coupling == "reflow" or teacher is not None:
         couple = _reflow(coupling, teacher, start, pairs, teacher_steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +20,12 @@ from pushforward.methods import Trajectories
 from pushforward.methods.distillation import TableDistillation
 from pushforward.networks import ColumnTransformer
 from pushforward.networks.blocks import TimeEmbedding
-from pushforward.paths import Linear
+from pushforward.paths import Linear, Path
 from pushforward.recipes.choice import flat, table_training
 from pushforward.recipes.flow import NO_JUMPS, trajectories_for
 from pushforward.recipes.recipe import Recipe
 from pushforward.solvers import grids
 from pushforward.transports import Flow
-
-D = TypeVar("D", bound=Denoiser)
 
 
 def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: Sequence[float] | None = None) -> FlowMap:
@@ -47,24 +45,30 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
     """
     if isinstance(teacher, TableDenoiser):
         raise UsageError(NO_JUMPS)
-    path = teacher.path
-    straight = path if isinstance(path, Linear) else teacher.on(Linear()).path
-    moved = not isinstance(path, Linear)
-    if moved and (teacher.output in ("velocity", "score") or not teacher.preconditioning.scale_input):
+    path, pre = teacher.path, teacher.preconditioning
+    if not isinstance(path, Linear) and (teacher.output in ("velocity", "score") or not pre.scale_input):
         raise UsageError(
             f"The network of this model puts out the {teacher.output} of its own path ({type(path).__name__}). Distillation "
             "needs one that puts out data, noise or v from an input of unit variance, or one on the straight path."
         )
-
-    def received(t: Tensor) -> Tensor:
-        there = path.time(straight.log_snr(t)).clamp(*path.ends) if moved else t
-        return teacher.time(there)
-
-    network = with_second_time(teacher.network, straight.ends, received, 2 if guidance is None else 3)
-    pre = Preconditioning(teacher.preconditioning.scale_input, "t", teacher.output, guidance)
+    network, straight = _straightened(teacher, 2 if guidance is None else 3)
+    pre = Preconditioning(pre.scale_input, "t", teacher.output, guidance)
     known = teacher.unconditional if unconditional is None else unconditional
     options: Any = {"preconditioning": pre, "unconditional": known, "sampling": MapSampling(jump_grid(teacher.space))}
     return FlowMap(network, straight, "velocity", teacher.space, source=teacher.source, **options)
+
+
+def _straightened(teacher: Denoiser, times: int = 2) -> tuple[nn.Module, Path]:
+    """A denoiser's network with further times, which are those of the straight path; and that path, between the same log-SNRs."""
+    path = teacher.path
+    if isinstance(path, Linear):
+        return with_second_time(teacher.network, path.ends, teacher.time, times), path
+    straight = teacher.on(Linear()).path
+
+    def received(t: Tensor) -> Tensor:
+        return teacher.time(path.time(straight.log_snr(t)).clamp(*path.ends))
+
+    return with_second_time(teacher.network, straight.ends, received, times), straight
 
 
 def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
@@ -73,14 +77,7 @@ def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
     Raises:
         UsageError: For a denoiser whose network takes no second time.
     """
-    path = teacher.path
-    straight = path if isinstance(path, Linear) else teacher.on(Linear()).path
-
-    def received(t: Tensor) -> Tensor:
-        moved = t if isinstance(path, Linear) else path.time(straight.log_snr(t)).clamp(*path.ends)
-        return teacher.time(moved)
-
-    network = with_second_time(teacher.network, straight.ends, received)
+    network, straight = _straightened(teacher)
     options: Any = {"unconditional": teacher.unconditional, "waves": teacher.waves}
     sampling = MapSampling(jump_grid(teacher.table))
     student = TableDenoiser(network, straight, "velocity", teacher.table, clock="t", sampling=sampling, **options)
@@ -105,7 +102,7 @@ def times_of_jumps(teacher: Denoiser, steps: int) -> str | list[float]:
     return [*teacher.path.time(straight.log_snr(jumps)).clamp(*teacher.path.ends).tolist(), 0.0]
 
 
-def copy_of(denoiser: D) -> D:
+def copy_of(denoiser: Any) -> Any:
     """A copy of a denoiser, or of a map between two times, whose weights can be trained."""
     return copy.deepcopy(denoiser).requires_grad_(True).train()
 

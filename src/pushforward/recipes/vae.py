@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from torch import nn
 
-from pushforward.arguments import one_of
+from pushforward.arguments import one_of, whole
 from pushforward.data import ImageSpace, Space, TableSpace
 from pushforward.errors import UsageError
 from pushforward.methods import VAE, HierarchicalVAE, PerceptualAutoencoder, QuantisedAutoencoder
@@ -120,9 +120,7 @@ def hvae(
         Burda et al., Importance Weighted Autoencoders (2016); see `pushforward.methods.HierarchicalVAE`.
     """
     lower = code_length(space, latent_size, image=32, vector=min(16, space.shape[0]))
-    upper = max(1, lower // 2) if upper_size is None else upper_size
-    if upper < 1:
-        raise UsageError(f"A code needs at least one number, got upper_size={upper}.")
+    upper = whole("upper_size", max(1, lower // 2) if upper_size is None else upper_size, 1)
     density, between = likelihood_of(likelihood, space), "textbook" if network == "textbook" else "mlp"
     method = HierarchicalVAE(
         encoder or choose_encoder(space, size, lower, network),
