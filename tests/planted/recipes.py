@@ -20,7 +20,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "recipes/distil.py": [
         ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),
-        ("if value != usual[name].default]", "if False]", "table_students"),
+        ("and value != usual[name].default]", "and False]", "table_students"),
         ("if source is not None:", "if False:", "source_students"),
     ],
     "recipes/flow.py": [
@@ -43,7 +43,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("penalty_interval, difference, shortest_ramp)", "penalty_interval, difference)", "gan_recipe"),
     ],
     "recipes/recipe.py": [
-        ('elif inside and not line.startswith("    "):', "elif False:", "help"),
+        (r"^Args:\n(.*?)(?=^\S|\Z)", r"^Args:\n(.*)", "help"),
         ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
         ("self.lr_ramp, self.ramp, self.shortest_ramp)", "self.lr_ramp, self.ramp)", "gan_recipe"),
         ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan_recipe"),

@@ -190,11 +190,9 @@ class Penalties:
 
     @property
     def end(self) -> float:
-        """The weight at the end of training."""
         return self.gamma if self.gamma_end is None else self.gamma_end
 
     def weight(self, now: Now) -> float:
-        """The weight on a step that has penalties."""
         return now.along(self.gamma, self.end, self.ramp, self.shortest_ramp)
 
 
@@ -436,7 +434,26 @@ ADAPTATION = 500_000
 STRONGEST = 0.8  # Above this the augmentations leak into the samples (Karras et al. 2020, section 2.2).
 
 
-class GAN(Method):
+class Adversarial(Method):
+    """A method with a critic: it has ``critic``, ``loss``, ``penalties`` and ``critic_input``."""
+
+    @property
+    def group(self) -> int:
+        return self.critic_input.group
+
+    @property
+    def game(self) -> Game:
+        return Game(self.critic, self.loss, self.penalties)
+
+    def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The critic's scores, (n,), of examples in model units; a critic of packs receives each example with copies of itself.
+
+        Of a critic that gives an example several scores, their mean.
+        """
+        return self.game.alone(x, condition, self.critic_input.pack)
+
+
+class GAN(Adversarial):
     """The adversarial game: one step from noise to data.
 
     The critic's loss is the game's (`pushforward.methods.adversarial`) plus penalties on its slope, with weight gamma:
@@ -467,8 +484,6 @@ class GAN(Method):
         to it.
     """
 
-    strength_now: Tensor
-
     def __init__(
         self,
         generator: nn.Module,
@@ -495,30 +510,6 @@ class GAN(Method):
     def players(self) -> Mapping[str, nn.Module]:
         return {"critic": self.critic, "generator": self.generator}
 
-    @property
-    def group(self) -> int:
-        return self.critic_input.group
-
-    @property
-    def game(self) -> Game:
-        """The losses of both players."""
-        return Game(self.critic, self.loss, self.penalties)
-
-    def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The critic's scores, (n,), of examples in model units; a critic of packs receives each example with copies of itself.
-
-        Of a critic that gives an example several scores, their mean.
-        """
-        return self.game.alone(x, condition, self.critic_input.pack)
-
-    def _transform(self, now: Now) -> Callable[[Tensor], Tensor]:
-        if self.critic_input.ada_target is not None:
-            self.strength_now.clamp_(0.0, STRONGEST)
-        strength = self.strength_now.clone()
-        if self.critic_input.augment is not None:
-            now.notes["strength"] = strength
-        return self.critic_input.transform(now.draws, strength)
-
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """The critic's turn, then the generator's, on the same generated samples.
 
@@ -529,13 +520,19 @@ class GAN(Method):
             UsageError: For a batch that cannot be cut into whole groups.
         """
         self.critic_input.check(len(batch.x))
-        transform, z = self._transform(now), now.draws.normal((self.latent,))
+        adapts = self.critic_input.ada_target is not None
+        if adapts:
+            self.strength_now.clamp_(0.0, STRONGEST)
+        strength = self.strength_now.clone()
+        if self.critic_input.augment is not None:
+            now.notes["strength"] = strength
+        transform, z = self.critic_input.transform(now.draws, strength), now.draws.normal((self.latent,))
         with torch.set_grad_enabled(now.parts == 1):
             fake = call(self.generator, z, None, batch.condition)
         loss, leans = self.game.critic_loss(transform(batch.x), transform(fake.detach()), batch.condition, now)
         yield "critic", loss
         del loss
-        if self.critic_input.augment is not None and self.critic_input.ada_target is not None:
+        if self.critic_input.augment is not None and adapts:
             leaning = {"leans": leans.sum(), "scores": leans.new_tensor(leans.numel())}
             yield Sums(len(batch.x), leaning, then=self._adapted)
         if now.parts > 1:
@@ -543,7 +540,6 @@ class GAN(Method):
         yield "generator", self.game.generator_loss(transform(batch.x), transform(fake), batch.condition)
 
     def _adapted(self, total: Sums) -> None:
-        assert self.critic_input.ada_target is not None
         lean = total.values["leans"] / total.values["scores"]
         self.strength_now += (lean - self.critic_input.ada_target) * (total.count / ADAPTATION)
 

@@ -129,9 +129,6 @@ class PerceptualAutoencoder(Method):
         features of the critic.
     """
 
-    code_mean: Tensor
-    code_square: Tensor
-
     def __init__(
         self,
         encoder: nn.Module,
@@ -325,8 +322,6 @@ class QuantisedAutoencoder(Method):
     References:
         van den Oord et al., VQ-VAE (2017), eq. 3; Mentzer et al., FSQ (2023).
     """
-
-    use: Tensor
 
     def __init__(
         self,

@@ -47,12 +47,7 @@ def check_sources(couple: Coupling, denoiser: Denoiser) -> None:
 
 
 class DenoiserMethod(Method):
-    """A method that trains a denoiser, and samples by a solver."""
-
-    denoiser: Denoiser
-    solver: Solver
-    steps: int
-    grid: str | None
+    """A method that trains a ``denoiser``, and samples with ``solver``, ``steps`` and ``grid``."""
 
     @property
     def players(self) -> Mapping[str, nn.Module]:

@@ -56,9 +56,6 @@ class Trajectories(Freezing):
         UsageError: For a count below 1, a share outside [0, 1], or guidance of trajectories without conditions.
     """
 
-    states: Tensor
-    hidden: Tensor
-
     def __init__(
         self,
         teacher: Flow,
@@ -86,7 +83,8 @@ class Trajectories(Freezing):
             raise UsageError("Trajectories without conditions have no scale of guidance: leave guidance or unconditional out.")
         self.guidance = None if guidance is None else (float(guidance[0]), float(guidance[1]))
         self.names = (*self.space.conditions, *(() if guidance is None else (SCALE,)))
-        times = straight_times(teacher)
+        k = teacher.denoiser.path.at(torch.from_numpy(teacher.times[:-1]))
+        times = (*(k.sigma / (k.alpha + k.sigma)).tolist(), 0.0)  # on the straight path
         self.times = (times[0], times[-1]) if ends else times
         self.ready = 0
         for name in ("states", "hidden", *map(_condition, self.names)):
@@ -223,12 +221,6 @@ def _condition(name: str) -> str:
     return f"condition_{name}"
 
 
-def straight_times(teacher: Flow) -> tuple[float, ...]:
-    """The times of a flow's grid, as times of the straight path."""
-    k = teacher.denoiser.path.at(torch.from_numpy(teacher.times[:-1]))
-    return (*(float(t) for t in k.sigma / (k.alpha + k.sigma)), 0.0)
-
-
 class TeacherPairs(Coupling, nn.Module):
     """Pairs of a teacher's noise and sample in the place of data and independent noise.
 
@@ -304,7 +296,6 @@ class Distillation(Mapping):
             )
         self.likeness = likeness
         self.stored, self.trajectories = share("stored", stored), trajectories
-        self.teacher: Flow
         parts = {"samples": self.stored > 0 and pairs.diagonal < 1, "velocity": self.stored < 1 or pairs.diagonal > 0}
         self.learns = " and ".join(name for name, learned in parts.items() if learned)
 
@@ -319,12 +310,12 @@ class Distillation(Mapping):
         output = mean_velocity(straight(self.flow_map), x_t, t, s, condition)
         error = (output - target).square().flatten(1).mean(1)
         now.notes["stored_loss"] = (error.detach() * ~equal).mean() / max(1e-6, 1 - self.pairs.diagonal)
-        if self.likeness is None:
-            yield from self.turn(error, now)
-            return
-        span = shaped(t - s, x_t)
-        unlike = self._unlike((x_t - span * output, x_t - span * target), (s == 0) & ~equal, condition, now)
-        yield from self.turn(error, now, self.likeness.weight * self.softened(unlike))
+        further = None
+        if self.likeness is not None:
+            span = shaped(t - s, x_t)
+            unlike = self._unlike((x_t - span * output, x_t - span * target), (s == 0) & ~equal, condition, now)
+            further = self.likeness.weight * self.softened(unlike)
+        yield from self.turn(error, now, further)
 
     def _unlike(self, pair: tuple[Tensor, Tensor], jumps: Tensor, condition: Condition, now: Now) -> Tensor:
         assert self.likeness is not None

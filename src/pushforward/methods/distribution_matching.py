@@ -68,7 +68,6 @@ class DistributionMatching(MapMethod):
         self.fake = fake
         self.rounds, self.ends = whole("rounds", rounds, 1), (float(least), float(greatest))
         self.inside = share("inside", inside, " of the examples")
-        self.teacher: Flow
         self.freeze("teacher", teacher)
         self.learns = "score"
 

@@ -12,7 +12,7 @@ from pushforward.arguments import share, weight
 from pushforward.data import Batch
 from pushforward.denoisers import Condition, FlowMap
 from pushforward.errors import UsageError
-from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Game, Penalties
+from pushforward.methods.adversarial import OBJECTIVES, Adversarial, CriticInput, Penalties
 from pushforward.methods.flow_map import MapMethod, jump_to_data, starts
 from pushforward.methods.method import Guard, Now
 from pushforward.methods.perceptual_distance import FeatureCritic
@@ -47,11 +47,10 @@ class Anchor:
         share("still", self.still, " of training")
 
     def at(self, now: Now) -> float:
-        """The weight on a step."""
         return now.along(self.weight, self.weight if self.end is None else self.end)
 
 
-class Finish(MapMethod):
+class Finish(Adversarial, MapMethod):
     """Adversarial training of a map: the jump from noise to data becomes sharper; each noise stays near its sample.
 
     The critic compares single jumps with data, in relativistic pairs with penalties on its slope at both (R1 and R2). The map's
@@ -90,12 +89,11 @@ class Finish(MapMethod):
     ) -> None:
         super().__init__(flow_map, steps, compared=True)
         penalties = penalties or Penalties()
-        self.critic = critic
+        self.critic, self.loss = critic, "relativistic"
         self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES["relativistic"].penalty)
         self.critic_input, self.anchor, self.guard = critic_input or CriticInput(), anchor or Anchor(), guard
         if self.critic_input.ada_target is not None:
             raise UsageError("A finish augments with a fixed strength; leave ada_target out.")
-        self.teacher: FlowMap
         self.freeze("teacher", teacher)
         if isinstance(critic, FeatureCritic):
             critic.look_through(teacher)
@@ -103,19 +101,6 @@ class Finish(MapMethod):
     @property
     def players(self) -> Mapping[str, nn.Module]:
         return {"critic": self.critic, "map": self.flow_map}
-
-    @property
-    def group(self) -> int:
-        return self.critic_input.group
-
-    @property
-    def game(self) -> Game:
-        """The losses of both players."""
-        return Game(self.critic, "relativistic", self.penalties)
-
-    def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The critic's scores, (n,), of examples in model units."""
-        return self.game.alone(x, condition, self.critic_input.pack)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         """The critic's turn, then the map's, on the same samples; of a batch that is split they are made again (`GAN.losses`).

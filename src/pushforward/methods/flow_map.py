@@ -137,8 +137,6 @@ class MapMethod(Method):
         UsageError: For anything but a map, or one that has learned guidance at a range of scales and is compared with data.
     """
 
-    flow_map: Any
-
     def __init__(self, flow_map: Any, steps: int, *, compared: bool = False) -> None:
         super().__init__()
         if not getattr(flow_map, "jumps", False):
@@ -269,7 +267,6 @@ class Mapping(MapMethod):
         check_sources(self.couple, flow_map)
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
         self.power, self.label_dropout = weight("power", power), dropout_share(flow_map, label_dropout)
-        self.teacher: Flow | None
         if teacher is None:
             self.teacher = None
         else:

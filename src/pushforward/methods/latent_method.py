@@ -65,7 +65,6 @@ class LatentMethod(Method):
 
     @property
     def guard(self) -> Guard | None:  # type: ignore[override]
-        """The method's."""
         return self.method.guard
 
     def reference(self) -> Latent:

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from pushforward.arguments import one_of, share, weight, whole
 from pushforward.data import Space, TableSpace
-from pushforward.data.spaces.table import TableSpace as TableSpace_of_table_likelihood
 from pushforward.data.tables.encoding import Coordinates, gumbel
 from pushforward.denoisers import Condition
 from pushforward.draws import BLOCK, Draws
@@ -219,22 +218,6 @@ def drawn_from(likelihood: Likelihood) -> Likelihood | None:
     return likelihood if likelihood.space.as_points else None
 
 
-LIKELIHOODS: dict[str, type[Likelihood]] = {"gaussian": Gaussian, "bernoulli": Bernoulli, "logistic": LogisticMixture}
-
-
-def likelihood_of(name: str, space: Space) -> Likelihood:
-    """A likelihood by name; "auto" is `Rows` for a table, Bernoulli for zeros and ones, else Gaussian.
-
-    Raises:
-        UsageError: For an unknown name, or one that does not suit the data.
-    """
-    pass
-
-    plain = "rows" if isinstance(space, TableSpace) else "bernoulli" if space.binary else "gaussian"
-    kinds: dict[str, Callable[..., Likelihood]] = {**LIKELIHOODS, "rows": Rows}
-    return kinds[plain if one_of("likelihood", name, ("auto", *kinds)) == "auto" else name](space)
-
-
 class Rows(Likelihood):
     """Blocks are categorical, scores normal around the output with a learned variance for each column.
 
@@ -255,9 +238,9 @@ class Rows(Likelihood):
 
     discrete = True
 
-    def __init__(self, space: TableSpace_of_table_likelihood) -> None:
+    def __init__(self, space: TableSpace) -> None:
         super().__init__(space)
-        if not isinstance(space, TableSpace_of_table_likelihood):
+        if not isinstance(space, TableSpace):
             raise UsageError("The likelihood of rows is for tables; use the Gaussian one.")
         self.layout = Coordinates(space)
         self.spread = nn.Parameter(torch.full((len(self.layout.scores),), START))
@@ -302,6 +285,20 @@ def log_between(low: Tensor, high: Tensor) -> Tensor:
     low, high = torch.where(turned, -high, low), torch.where(turned, -low, high)
     above, below = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
     return above + torch.log(-torch.expm1((below - above).clamp(max=-1e-6)))
+
+
+LIKELIHOODS: dict[str, type[Any]] = {"gaussian": Gaussian, "bernoulli": Bernoulli, "logistic": LogisticMixture, "rows": Rows}
+
+
+def likelihood_of(name: str, space: Space) -> Likelihood:
+    """A likelihood by name; "auto" is `Rows` for a table, Bernoulli for zeros and ones, else Gaussian.
+
+    Raises:
+        UsageError: For an unknown name, or one that does not suit the data.
+    """
+    plain = "rows" if isinstance(space, TableSpace) else "bernoulli" if space.binary else "gaussian"
+    kind = LIKELIHOODS[plain if one_of("likelihood", name, ("auto", *LIKELIHOODS)) == "auto" else name]
+    return kind(space)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,6 @@ class FeatureCritic(Freezing):
         super().__init__()
         check_times(low, high)
         self.heads, self.low, self.high = heads, low, high
-        self.teacher: Denoiser
 
     def look_through(self, teacher: Denoiser) -> None:
         """Take the denoiser whose features it sees, a frozen part of the method that it belongs to.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -335,14 +334,6 @@ class Descent(nn.Module):
         return self.decoder(mean + torch.exp(log_variance / 2) * z[:, self.split :], None, condition)
 
 
-class _Weighted(NamedTuple):
-    log_likelihood: Tensor  # Log p(x | h), nats (n, k)
-    ratio: Tensor  # Log p(h, u) - log q(h, u | x), nats (n, k)
-    codes: list[Tensor]  # Both codes as the densities see them, (n k, ...)
-    mean: Tensor  # Of each example's lower code, (n, lower)
-    decoded: Tensor  # The decoder's output for the codes, (n k, *likelihood.outputs)
-
-
 class HierarchicalVAE(Method):
     """Two layers of codes: p(u) p(h | u) p(x | h), with q(h | x) q(u | h), trained by the importance-weighted bound.
 
@@ -399,19 +390,27 @@ class HierarchicalVAE(Method):
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         beta, dreg = self.bound.weight(now), self.bound.dreg
-        weighted = self._weights(batch.x, self.bound.samples, now.draws, batch.condition, dreg)
-        bound = importance_bound(weighted.log_likelihood + beta * weighted.ratio, weighted.codes if dreg else None, beta)
-        note_bound(now, batch.x, weighted.log_likelihood, (self.likelihood, weighted.decoded), -weighted.ratio, beta)
-        note_code(now, weighted.mean, batch.condition)
+        drawn = self._weights(batch.x, self.bound.samples, now.draws, batch.condition, dreg)
+        log_likelihood, ratio, codes, mean, decoded = drawn
+        bound = importance_bound(log_likelihood + beta * ratio, codes if dreg else None, beta)
+        note_bound(now, batch.x, log_likelihood, (self.likelihood, decoded), -ratio, beta)
+        note_code(now, mean, batch.condition)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
         """Log p(x, h, u) - log q(h, u | x) for codes drawn from q, nats (n, samples); see `HasImportanceWeights`."""
-        weighted = self._weights(x, samples, draws, condition)
-        return weighted.log_likelihood + weighted.ratio
+        log_likelihood, ratio, *_ = self._weights(x, samples, draws, condition)
+        return log_likelihood + ratio
 
-    def _weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition, held: bool = False) -> _Weighted:
-        """Importance weights of codes drawn from q; ``held``: q's densities are taken as constant."""
+    def _weights(
+        self, x: Tensor, samples: int, draws: Draws, condition: Condition, held: bool = False
+    ) -> tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor]:
+        """Importance weights of codes drawn from q; ``held``: q's densities are taken as constant.
+
+        Returns:
+            log p(x | h) and log p(h, u) - log q(h, u | x), nats (n, k); both codes as the densities see them, (n k, ...); the
+            mean of each example's lower code, (n, lower); the decoder's output (n k, ...).
+        """
         n, (lower, upper) = len(x), self.latent
         index = torch.arange(n, device=x.device).repeat_interleave(samples)
         given, noise = condition_at(condition, index), draws.normal((samples, lower + upper)).flatten(0, 1)
@@ -429,7 +428,7 @@ class HierarchicalVAE(Method):
         log_p = gaussian_log_prob(seen_h, *prior) + standard_log_prob(seen_u)
         decoded = call(self.decoder, seen_h, None, given)
         log_likelihood = self.likelihood.log_prob(x[index], decoded).unflatten(0, (n, samples))
-        return _Weighted(log_likelihood, (log_p - log_q).unflatten(0, (n, samples)), [seen_h, seen_u], each[0], decoded)
+        return log_likelihood, (log_p - log_q).unflatten(0, (n, samples)), [seen_h, seen_u], each[0], decoded
 
     def autoencoder(self) -> Autoencoder:
         return Autoencoder(Bounded(self.encoder), mean_of(self.decoder, self.likelihood), self.space, standard=False)

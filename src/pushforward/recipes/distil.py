@@ -363,7 +363,10 @@ def finish(
         steps=calls,
     )
     method, family = _in_latents(method, teacher)
-    return Recipe(method, _training(space, by_features), "finish", family, first_weights=_finish_start_as_teacher)
+    rate, moved = (5e-4, 3e-4) if flat(space) else (1e-3, 2e-4 if by_features else 5e-5)
+    common: Any = {"betas": (0.0, 0.99), "clip": None, "ema": 20_000, "precision": precision(space)}
+    training = Training(batch_size(space), lr=rate, players={"map": {"lr": moved}}, **common)
+    return Recipe(method, training, "finish", family, first_weights=_finish_start_as_teacher)
 
 
 def _critic(space: Space, size: str, network: str, flow_map: FlowMap) -> nn.Module:
@@ -375,14 +378,6 @@ def _critic(space: Space, size: str, network: str, flow_map: FlowMap) -> nn.Modu
     if network in ("auto", "features") and isinstance(unet, UNet):
         return FeatureCritic(FeatureHeads.of(unet))
     return choose_critic(space, size, network)
-
-
-def _training(space: Space, by_features: bool) -> Training:
-    critic, moved = (5e-4, 3e-4) if flat(space) else (1e-3, 2e-4 if by_features else 5e-5)
-    players = {"map": {"lr": moved}}
-    return Training(
-        batch_size(space), lr=critic, betas=(0.0, 0.99), clip=None, ema=20_000, precision=precision(space), players=players
-    )
 
 
 def _finish_start_as_teacher(method: Any) -> None:

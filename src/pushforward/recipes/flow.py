@@ -125,14 +125,12 @@ def flow(
 
 
 def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int | None) -> TeacherPairs:
-    if teacher is None:
-        raise UsageError("The coupling reflow pairs noise with samples of a trained flow, ddpm or edm: name it as `teacher`.")
-    if coupling != "reflow":
-        raise UsageError('Only the coupling reflow learns from a teacher: add `coupling="reflow"`, or leave `teacher` out.')
+    if teacher is None or coupling != "reflow":
+        raise UsageError(
+            'The coupling reflow learns from a trained flow, ddpm or edm: give both, `coupling="reflow"` and `teacher`.'
+        )
     if source is not None:
         raise UsageError("A reflow starts where its teacher starts: leave `source` out.")
-    if not isinstance(teacher, Flow):
-        raise UsageError(f"A reflow learns from a model that samples in steps, and this teacher is a {type(teacher).__name__}.")
     usual, grid = (16, None) if teacher.source is None else (32, "time")
     guide = teacher if teacher.solver.jumps else teacher.with_solver("unipc", usual if steps is None else steps, grid)
     number = pairs or trajectories_for(2, guide.space.size)

@@ -246,19 +246,10 @@ def _parts(annotation: Any) -> tuple[tuple[Any, ...], str]:
 
 
 def _described(docstring: str) -> dict[str, str]:
-    described: dict[str, str] = {}
-    inside, name = False, ""
-    for line in docstring.splitlines():
-        if line.strip() == "Args:":
-            inside = True
-        elif inside and not line.startswith("    "):
-            break
-        elif inside and not line.startswith("        "):
-            name, _, text = line.strip().partition(":")
-            described[name] = text.strip()
-        elif inside:
-            described[name] += " " + line.strip()
-    return described
+    """The texts of a docstring's arguments, by name."""
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", docstring, re.M | re.S)
+    found = re.findall(r"^ {4}(\w+): (.*?)(?=^ {4}\S|\Z)", section[1] if section else "", re.M | re.S)
+    return {name: " ".join(text.split()) for name, text in found}
 
 
 def on_space(function: RecipeFunction) -> RecipeFunction:

@@ -255,7 +255,12 @@ def autoencoder(
     most = max(1, space.size // 2 // math.prod(map_shape(space.shape, 1, factor)))
     channels = min(8 if factor == 8 else 4, most) if channels is None else channels
     latent, plain = map_shape(space.shape, channels, factor), space.with_conditions()
-    judge = _critic(plain, size, critic)
+    # a projected critic's small critics are normalised already
+    judge: nn.Module = (
+        PatchCritic.sized(size, shape=space.shape)
+        if critic == "patch"
+        else choose_critic(plain, size, critic, spectral=critic != "projected")
+    )
     if perceptual_loss == "critic" and features and critic != "patch":
         raise UsageError(
             f"The critic {critic} has no features to compare in: choose `perceptual_loss=none` or `perceptual_loss=pretrained`."
@@ -274,21 +279,8 @@ def autoencoder(
             0.0 if perceptual_loss == "none" else features, adversarial, start, 1e-3 if kl_weight is None else kl_weight
         ),
     )
-    return Recipe(method, _training(space), "autoencoder", "autoencoder")
-
-
-def _training(space: Space) -> Training:
-    """Many small steps: reconstructions are closer to the image after 8 times as many steps of 8 images as after steps of 64.
-
-    The critic's rate is such that it stays ahead: slower critics scored decoded images above real ones.
-    """
+    # the critic's rate is such that it stays ahead: slower critics scored decoded images above real ones
     players = {"critic": {"lr": 2e-3, "betas": (0.5, 0.99), "optimizer": "adamw", "clip": None}}
-    few = batch_size(space) // 8
-    return Training(few, lr=4e-3, precision=precision(space), optimizer="muon", ema=20_000, players=players)
-
-
-def _critic(space: Space, size: str, kind: str) -> nn.Module:
-    if kind == "patch":
-        return PatchCritic.sized(size, shape=space.shape)
-    # a projected critic's small critics are normalised already
-    return choose_critic(space, size, kind, spectral=kind != "projected")
+    few = batch_size(space) // 8  # reconstructions are closer to the image after 8 times as many steps of 8 images
+    training = Training(few, lr=4e-3, precision=precision(space), optimizer="muon", ema=20_000, players=players)
+    return Recipe(method, training, "autoencoder", "autoencoder")
