@@ -24,6 +24,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if source is not None:", "if False:", "source_students"),
     ],
     "recipes/flow.py": [
+        ("most if given is None else whole(", "given or most or (", "table_students"),
         ("if isinstance(space, TableSpace):", "if False:", "table_messages"),
         ('if teacher.source is None else (32, "time")', 'if True else (32, "time")', "source_students"),
         ('"velocity", space, source=couple.source)', '"velocity", space, source=start)', "source_students"),
@@ -52,6 +53,5 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("teacher.space, source=teacher.source, **options", "teacher.space, **options", "source_students"),
         ("student.shift.copy_(teacher.shift)", "pass", "table_students"),
         ("STEPS if teacher_steps is None else whole(", "STEPS if not teacher_steps else whole(", "table_students"),
-        ("most if trajectories is None else whole(", "trajectories or most or (", "table_students"),
     ],
 }

@@ -170,8 +170,7 @@ class TableDenoising(DenoiserMethod):
         grid: str | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= known < 1:
-            raise UsageError(f"The share of rows with known columns is from 0 to below 1, got {known}.")
+        share("known", known, " of rows")
         self.denoiser, self.space = denoiser, denoiser.table
         self.times, self.weight, self.known, self.rate = times or Stratified(Uniform()), weight or Flat(), known, rate
         self.solver, self.steps, self.grid = solver or DPM(order=2), steps, grid

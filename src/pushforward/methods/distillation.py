@@ -69,11 +69,11 @@ class Trajectories(Freezing):
         guidance: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        both = (legs / 2, legs / 2) if isinstance(legs, (int, float)) else tuple(legs)
-        single, others = both
-        shares = {"to_data": to_data, "legs": min(single, others), "unconditional": unconditional}
-        for name, part in (*shares.items(), ("legs", single + others)):
+        single, others = (legs / 2, legs / 2) if isinstance(legs, (int, float)) else legs
+        for name, part in {"to_data": to_data, "unconditional": unconditional}.items():
             share(name, part)
+        for part in (single, others, single + others):
+            share("legs", part)
         self.freeze("teacher", teacher)
         self.space, self.count, self.seed = teacher.space, whole("count", count), seed
         self.to_data, self.unconditional, self.ends = to_data, unconditional, ends

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pushforward.arguments import share, weight, whole
 from pushforward.data import Batch
-from pushforward.denoisers import SCALE, Condition, FlowMap, Predicting, Predictor, Repathed, condition_at, over, shaped
+from pushforward.denoisers import SCALE, Condition, FlowMap, Predicting, Repathed, condition_at, over, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import check_sources, dropout_share, dropped
@@ -191,18 +191,10 @@ BOUND = 10.0  # Entries of a target differ from the velocity by at most so much,
 EPS = 1e-3  # Added to a squared error before its power becomes the example's weight
 
 
-def straight(predictor: Predictor) -> Predicting:
-    """A predictor read on the straight path, where every map between two times is a mean velocity.
-
-    Raises:
-        UsageError: For one that cannot be read on another path.
-    """
+def straight(predictor: Any) -> Predicting:
+    """A predictor read on the straight path, where every map between two times is a mean velocity."""
     inner = predictor.path.path if isinstance(predictor.path, Narrowed) else predictor.path
-    if isinstance(inner, Linear) and isinstance(predictor, Predicting):
-        return predictor
-    if not isinstance(predictor, Predicting):
-        raise UsageError(f"{type(predictor).__name__} cannot be read on the straight path; expected a denoiser of pushforward.")
-    return Repathed(predictor, Linear())
+    return predictor if isinstance(inner, Linear) else Repathed(predictor, Linear())
 
 
 def mean_velocity(predictor: Predicting, x: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:

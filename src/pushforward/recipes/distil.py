@@ -126,9 +126,9 @@ def distil(
     teacher_steps = usual_steps if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
     scales = _guidance(guidance)
-    span = None if isinstance(scales, float) else scales
-    if scales != 1:
-        scale = scales if isinstance(scales, float) else (1.0 if scales[0] <= 1 <= scales[1] else scales[0])
+    span = scales if len(scales) == 2 else None
+    if scales != (1.0,):
+        scale = 1.0 if scales[0] <= 1 <= scales[-1] else scales[0]
         guide = Flow(Guided(flow.denoiser, scale), guide.solver, teacher_steps, guide.grid)
     student = _student(guide, span)
     convolutional = isinstance(denoiser.network, UNet)
@@ -140,8 +140,7 @@ def distil(
         pairs = Dyadic(STAGES - 1, diagonal=diagonal, staged=True)
     if share:
         unconditional = 0.1 if student.unconditional else 0.0
-        most = trajectories_for(guide.steps + 1, guide.space.size)
-        number = most if trajectories is None else whole("trajectories", trajectories, 1)
+        number = trajectories_for(guide.steps + 1, guide.space.size, trajectories)
         legs = LEGS if convolutional else 0.5
         store = Trajectories(guide, number, to_data=to_data, legs=legs, unconditional=unconditional, guidance=span)
         unlike = (LIKENESS if convolutional else 0.0) if likeness is None else likeness
@@ -172,17 +171,16 @@ def _denoiser(flow: Any) -> Denoiser:
     return denoiser
 
 
-def _guidance(given: float | str | Sequence[float]) -> float | tuple[float, float]:
+def _guidance(given: float | str | Sequence[float]) -> tuple[float, ...]:
+    """One scale, or the least and the greatest."""
     parts = given.split(",") if isinstance(given, str) else given if isinstance(given, Sequence) else (given,)
     try:
-        scales = [float(part) for part in parts]
+        scales = tuple(float(part) for part in parts)
     except (TypeError, ValueError):
-        scales = []
-    if len(scales) == 1:
-        return scales[0]
-    if len(scales) != 2 or not -math.inf < scales[0] < scales[1] < math.inf:
+        scales = ()
+    if len(scales) not in (1, 2) or not -math.inf < scales[0] <= scales[-1] < math.inf or len(set(scales)) < len(scales):
         raise UsageError(f"guidance is a scale, such as 2, or a range with the lower end first, such as 1,4; got {given!r}.")
-    return scales[0], scales[1]
+    return scales
 
 
 def _student(guide: Flow, guidance: Sequence[float] | None) -> Any:

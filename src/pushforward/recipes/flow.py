@@ -7,7 +7,7 @@ from typing import Annotated
 
 from torch import nn
 
-from pushforward.arguments import one_of
+from pushforward.arguments import one_of, whole
 from pushforward.data import Space, TableSpace
 from pushforward.denoisers import Denoiser, FlowMap
 from pushforward.errors import UsageError
@@ -47,9 +47,10 @@ def times_for(space: Space) -> Times:
     return Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
 
 
-def trajectories_for(states: int, size: int) -> int:
-    """How many trajectories are stored by default, each of so many states of so many numbers."""
-    return max(64, min(MOST, MEMORY // (2 * states * size)))
+def trajectories_for(states: int, size: int, given: int | None = None) -> int:
+    """How many trajectories are stored, each of so many states of so many numbers; by default as many as memory allows."""
+    most = max(64, min(MOST, MEMORY // (2 * states * size)))
+    return most if given is None else whole("trajectories", given, 1)
 
 
 COUPLINGS = ("independent", "ot", "reflow")

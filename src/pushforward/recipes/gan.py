@@ -160,9 +160,7 @@ def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
     vector = len(space.shape) == 1
     attributes = vector and _continuous(space)
     lr = 2e-4 if projected else (1.5e-3 if vector else (5e-4 if flat(space) else 1e-3))
-    rates = {"generator": lr, "critic": lr}
-    if attributes:
-        rates = {"generator": lr / 2, "critic": 4 * lr}
+    rates = {"generator": lr / 2, "critic": 4 * lr} if attributes else {"generator": lr, "critic": lr}
     betas = (0.0, 0.99)
     # StyleGAN2, appendix B: the lazy penalty adjusts the optimiser's rates
     share = penalty_interval / (penalty_interval + 1) if penalty_interval > 1 else 1.0

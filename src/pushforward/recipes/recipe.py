@@ -11,22 +11,15 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from pushforward import plugins
 from pushforward.arguments import number, one_of, weight, whole
 from pushforward.data import Space, dataset_of
 from pushforward.data.core.train_hashes import Seen
 from pushforward.errors import UsageError
-from pushforward.methods.method import Method
+from pushforward.methods.method import Method, Now
 from pushforward.registries import RECIPES
-
-if TYPE_CHECKING:
-    from pushforward.methods import Now
-
-
-class _Clock(Protocol):
-    def rate(self, warmup: int, decay: float, end: float) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -65,8 +58,8 @@ class Schedule:
         for name in ("ramp", "shortest_ramp"):
             whole(name, 1 if getattr(self, name) is None else getattr(self, name), 1)
 
-    def rate(self, clock: _Clock, now: Now) -> float:
-        """The share of the learning rate in the step that comes next."""
+    def rate(self, clock: Any, now: Now) -> float:
+        """The share of the learning rate in the step that comes next; ``clock`` knows the budget."""
         return clock.rate(self.warmup, self.decay, self.lr_end) * now.along(1.0, self.lr_ramp, self.ramp, self.shortest_ramp)
 
     def beta2(self, start: float, now: Now) -> float | None:

@@ -132,9 +132,7 @@ def distil_table(
         )
     steps = STEPS if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = Flow(denoiser, "dpm", steps, times_of_jumps(denoiser, steps))
-    most = trajectories_for(steps + 1, denoiser.table.size)
-    number = most if trajectories is None else whole("trajectories", trajectories, 1)
-    store = Trajectories(guide, number, to_data=to_data)
+    store = Trajectories(guide, trajectories_for(steps + 1, denoiser.table.size, trajectories), to_data=to_data)
     method = TableDistillation(student_of_table(denoiser), store, steps=calls)
     network = "columns" if isinstance(denoiser.network, ColumnTransformer) else "mlp"
     training = table_training("small", denoiser.table, network)

@@ -168,7 +168,9 @@ def vqvae(
     References:
         van den Oord et al., VQ-VAE (2017); Mentzer et al., FSQ (2023).
     """
-    book = _book(codebook, codes, dim)
+    if one_of("codebook", codebook, ("vq", "fsq")) == "fsq" and codes not in LEVELS:
+        raise UsageError(f"Rounding makes about {', '.join(map(str, LEVELS))} codes; got codes={codes}.")
+    book = Codebook(codes, dim) if codebook == "vq" else Rounding(LEVELS[codes])
     density = likelihood_of(likelihood, space)
     if flat(space):
         if factor is not None:
@@ -188,14 +190,6 @@ def vqvae(
     weight = commitment if isinstance(book, Codebook) else 0.0
     method = QuantisedAutoencoder(encoder, decoder, book, space, places=places, likelihood=density, commitment=weight)
     return Recipe(method, coding_training(space), "vqvae", "VAE")
-
-
-def _book(kind: str, codes: int, dim: int) -> Codebook | Rounding:
-    if one_of("codebook", kind, ("vq", "fsq")) == "vq":
-        return Codebook(codes, dim)
-    if codes not in LEVELS:
-        raise UsageError(f"Rounding makes about {', '.join(map(str, LEVELS))} codes; got codes={codes}.")
-    return Rounding(LEVELS[codes])
 
 
 ROW_CODE = 32  # Numbers of the code of a row at most, by default
