@@ -69,8 +69,7 @@ def psnr(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64
         y: Their reconstructions.
     """
     errors = (np.asarray(x, dtype=np.float64) - y).reshape(len(x), -1)
-    decibels: NDArray[np.float64] = -10 * np.log10(np.maximum((errors**2).mean(1), 10 ** (-MOST / 10)))
-    return decibels
+    return np.asarray(-10 * np.log10(np.maximum((errors**2).mean(1), 10 ** (-MOST / 10))))
 
 
 def ssim(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:

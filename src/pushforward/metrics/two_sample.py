@@ -14,8 +14,7 @@ from pushforward.metrics.uncertainty import Errors, kernel_errors
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    values: np.ndarray = (x @ y.T / x.shape[1] + 1) ** 3
-    return values
+    return np.asarray((x @ y.T / x.shape[1] + 1) ** 3)
 
 
 def squared_mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> tuple[float, float, Growth]:
@@ -230,8 +229,7 @@ def classifier_accuracy(x: np.ndarray, y: np.ndarray) -> float:
 def _standardised(x: np.ndarray) -> np.ndarray:
     centred = x - x.mean(0)
     spread = centred.std(0)
-    scaled: np.ndarray = centred / np.where(spread > 1e-12, spread, np.inf)
-    return scaled
+    return np.asarray(centred / np.where(spread > 1e-12, spread, np.inf))
 
 
 class TwoSample:
