@@ -143,7 +143,6 @@ OBJECTIVES = {
     ),
     "wasserstein": Objective(lambda on_real, on_fake: on_fake - on_real, lambda on_real, on_fake: -on_fake, penalty="gradient"),
 }
-PENALTIES = ("r1", "r2", "gradient")
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ class Penalties:
 
     def __post_init__(self) -> None:
         for name in self.names:
-            one_of("penalty", name, PENALTIES, " (several are joined by +)")
+            one_of("penalty", name, ("r1", "r2", "gradient"), " (several are joined by +)")
         weight("gamma", self.gamma)
         weight("gamma_end", self.end)
         for name, count in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp, "penalty_interval": self.interval}.items():
@@ -540,6 +539,7 @@ class GAN(Adversarial):
         yield "generator", self.game.generator_loss(transform(batch.x), transform(fake), batch.condition)
 
     def _adapted(self, total: Sums) -> None:
+        assert self.critic_input.ada_target is not None
         lean = total.values["leans"] / total.values["scores"]
         self.strength_now += (lean - self.critic_input.ada_target) * (total.count / ADAPTATION)
 

@@ -167,7 +167,8 @@ class PerceptualAutoencoder(Method):
         with torch.set_grad_enabled(now.parts == 1):
             mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
         yield "critic", self._critic_loss(batch.x, reconstructed.detach(), now)
-        yield Sums(len(z), _moments(z), then=self._measured)
+        codes, axes = z.detach(), (0, *range(2, z.dim()))
+        yield Sums(len(z), {"sum": codes.sum(axes), "square": codes.square().sum(axes)}, then=self._measured)
         if now.parts > 1:
             mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
         divergence = divergences(mean, log_variance).flatten(1)
@@ -227,11 +228,6 @@ class PerceptualAutoencoder(Method):
     def transport(self) -> Map:
         std = (self.code_square - self.code_mean.square()).clamp(min=1e-8).sqrt()
         return Map(Standardised(self.decoder, self.code_mean, std), self.space.with_conditions(), self.latent)
-
-
-def _moments(z: Tensor) -> dict[str, Tensor]:
-    axes = (0, *range(2, z.dim()))
-    return {"sum": z.detach().sum(axes), "square": z.detach().square().sum(axes)}
 
 
 def _length(slope: Tensor) -> Tensor:

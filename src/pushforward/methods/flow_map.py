@@ -231,8 +231,8 @@ class Mapping(MapMethod):
         couple: How data meets noise; the default draws noise, or examples of the map's source, independently of data.
         power: Each example's squared error e is divided by (e + 0.001)^power, without gradients, so that rare large errors
             count less; 0 leaves it out.
-        label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map has
-            that it has no unconditional branch. A map of a range of guidance draws scales from it instead.
+        label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map
+            has no unconditional branch. A map of a range of guidance draws scales from it instead.
         steps: The default number of jumps of the transport.
 
     References:
@@ -260,7 +260,7 @@ class Mapping(MapMethod):
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
         self.power, self.label_dropout = weight("power", power), dropout_share(flow_map, label_dropout)
         if teacher is None:
-            self.teacher = None
+            self.teacher: Any = None
         else:
             self.freeze("teacher", teacher)
             self.learns = "velocity"

@@ -204,7 +204,6 @@ class Decoded(nn.Module):
         self.network, self.likelihood = network, likelihood
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """E[x | z] in model units, (n, *shape)."""
         return self.likelihood.mean(self.network(z, t, condition))
 
 

@@ -108,8 +108,8 @@ class Guard:
     def __post_init__(self) -> None:
         for name in ("coverage", "recall"):
             share(f"The least {name}", getattr(self, name), " of the start's")
-        for name, least in (("checks", 1), ("samples", 1)):
-            whole(name, getattr(self, name), least)
+        for name in ("checks", "samples"):
+            whole(name, getattr(self, name), 1)
 
 
 @dataclass(frozen=True)

@@ -149,5 +149,4 @@ class FeatureCritic(Freezing):
         level = given.pop(LEVEL, None)
         time = torch.full((len(x),), self.low) if level is None else level
         features = self.teacher.network_features(x, time.to(x), given or None)
-        scores: Tensor = self.heads(features, None, given or None)
-        return scores
+        return self.heads(features, None, given or None)

@@ -329,7 +329,6 @@ class Descent(nn.Module):
         self.upper, self.decoder, self.split = upper, decoder, split
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Data in model units from noise (n, upper + lower)."""
         mean, log_variance = gaussian_of(self.upper(z[:, : self.split], None, condition))
         return self.decoder(mean + torch.exp(log_variance / 2) * z[:, self.split :], None, condition)
 

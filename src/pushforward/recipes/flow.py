@@ -53,9 +53,6 @@ def trajectories_for(states: int, size: int, given: int | None = None) -> int:
     return most if given is None else whole("trajectories", given, 1)
 
 
-COUPLINGS = ("independent", "ot", "reflow")
-
-
 @on_space
 def flow(
     space: Space,
@@ -89,7 +86,9 @@ def flow(
         Lipman et al., Flow Matching for Generative Modeling (2023); Tong et al. (2024) for the coupling; Esser et al., Stable
         Diffusion 3 (2024), section 3.1, for logit-normal times; Liu et al., Rectified Flow (2023), for reflow.
     """
-    if one_of("coupling", coupling, COUPLINGS) == "ot" and any(name != "label" for name in space.conditions):
+    if one_of("coupling", coupling, ("independent", "ot", "reflow")) == "ot" and any(
+        name != "label" for name in space.conditions
+    ):
         raise UsageError(
             "The coupling ot pairs noise with data within classes; with other conditions it would tie noise to their values. "
             "Leave coupling out."

@@ -261,7 +261,7 @@ def named(name: str) -> RecipeFunction:
     Raises:
         UsageError: For an unknown name or a file without exactly one recipe.
     """
-    return load_file(name) if name.endswith(".py") and name not in RECIPES else RECIPES.find(name)  # type: ignore[no-any-return]
+    return load_file(name) if name.endswith(".py") and name not in RECIPES else RECIPES.find(name)
 
 
 def load_file(path: str | Path) -> RecipeFunction:
@@ -274,7 +274,7 @@ def load_file(path: str | Path) -> RecipeFunction:
     """
     if not Path(path).is_file():
         raise UsageError(f"There is no file {path}; a recipe is a name ({', '.join(RECIPES)}) or a Python file.")
-    return RECIPES[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]  # type: ignore[no-any-return]
+    return RECIPES[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]
 
 
 def settings(recipe: RecipeFunction) -> dict[str, Option]:

@@ -193,7 +193,6 @@ def vqvae(
 
 
 ROW_CODE = 32  # Numbers of the code of a row at most, by default
-FEATURES = ("critic", "pretrained", "none")
 
 
 @on_space
@@ -242,7 +241,7 @@ def autoencoder(
         return replace(rows, name="autoencoder", family="autoencoder")
     if not isinstance(space, ImageSpace):
         raise UsageError("An autoencoder for latents squeezes images and tables; for other data train a vae and build on that.")
-    if one_of("perceptual loss", perceptual_loss, FEATURES) == "pretrained" and space.low is None:
+    if one_of("perceptual loss", perceptual_loss, ("critic", "pretrained", "none")) == "pretrained" and space.low is None:
         raise UsageError("Pretrained features are of images; codes of a latent space are none. Take `perceptual_loss=critic`.")
     side = max(space.shape[1:])
     factor = (2 if side < 16 else (4 if side < 64 else 8)) if factor is None else factor
