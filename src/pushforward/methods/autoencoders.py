@@ -359,10 +359,7 @@ class QuantisedAutoencoder(Method):
         yield self._use(h, index, now)
 
     def _use(self, h: Tensor, index: Tensor, now: Now) -> Sums:
-        size, flat = self.codebook.size, index.flatten(1)
-        at = flat + size * torch.arange(flat.shape[1], device=index.device)
-        counts = torch.bincount(at.flatten(), minlength=size * flat.shape[1])
-        use = {"use": counts.reshape(*index.shape[1:], size)}  # how many examples have each code at each place
+        use = {"use": _counts(index, self.codebook.size)}
         if not isinstance(self.codebook, Following):
             return Sums(len(index), use, then=self._followed)
         restart = now.draws.stream("restart")
@@ -386,3 +383,10 @@ class QuantisedAutoencoder(Method):
         """Codes drawn place by place, decoded: draws from p(x | q), or its means for pictures (`drawn_from`)."""
         network = Drawn(mean_of(self.decoder, self.likelihood), self.codebook, self.use)
         return Map(network, self.space, self.places, drawn_from(self.likelihood))
+
+
+def _counts(index: Tensor, size: int) -> Tensor:
+    # how many examples have each code at each place, (*places, size), from numbers (n, *places)
+    flat = index.flatten(1)
+    at = flat + size * torch.arange(flat.shape[1], device=index.device)
+    return torch.bincount(at.flatten(), minlength=size * flat.shape[1]).reshape(*index.shape[1:], size)

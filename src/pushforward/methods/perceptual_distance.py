@@ -78,17 +78,16 @@ class Likeness:
             condition: As networks take it.
         """
         at, noise = denoiser.path.time(Linear().log_snr(noised[0])).clamp(*denoiser.path.ends), noised[1]
-        with torch.no_grad():
-            wanted = self._features(denoiser, pair[1], (at, noise), condition)
-        given = self._features(denoiser, pair[0], (at, noise), condition)
-        levels = [(a - b).square().flatten(1).mean(1) for a, b in zip(given, wanted, strict=True)]
-        return torch.stack(levels).mean(0)
 
-    def _features(self, denoiser: Denoiser, x: Tensor, noised: tuple[Tensor, Tensor], condition: Condition) -> list[Tensor]:
-        at, noise = noised
-        k = denoiser.coefficients(x, at)
-        maps = denoiser.network_features(k.alpha * x + k.sigma * noise, at, condition)
-        return [F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]
+        def features(x: Tensor) -> list[Tensor]:
+            k = denoiser.coefficients(x, at)
+            maps = denoiser.network_features(k.alpha * x + k.sigma * noise, at, condition)
+            return [F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]
+
+        with torch.no_grad():
+            wanted = features(pair[1])
+        levels = [(a - b).square().flatten(1).mean(1) for a, b in zip(features(pair[0]), wanted, strict=True)]
+        return torch.stack(levels).mean(0)
 
 
 # The entry of a condition that holds the times of the noise in the examples that a critic scores
