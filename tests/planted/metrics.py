@@ -61,7 +61,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/modes.py": [
         ("errors(terms[0], terms[1])", "errors(terms[0], 0 * reference)", "intervals"),
         ("growth=growth, extra=extra", "extra=extra", "intervals_near_0"),
-        ("len(labels) == 0 or labels.min() < 0 or labels.max() >= classes", "len(labels) == 0", "metrics_copying"),
         ("growth=count.divergence_growth", "growth=()", "intervals_near_0"),
     ],
     "metrics/nearest_rows.py": [

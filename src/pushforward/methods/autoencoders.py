@@ -15,7 +15,6 @@ from pushforward.arguments import share, weight
 from pushforward.data import Batch, Space
 from pushforward.denoisers import Condition, shaped
 from pushforward.denoisers.precision import call
-from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import Gaussian, Likelihood, divergences, drawn_from, explained, mean_of
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.vae import Deterministic, note_code
@@ -120,9 +119,6 @@ class PerceptualAutoencoder(Method):
             own, where it has them (`HasFeatures`).
         weights: Of the terms; the default is ``LossWeights()``.
 
-    Raises:
-        UsageError: For vectors.
-
     References:
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022), section 3.1; Esser et al., Taming
         Transformers (VQGAN, 2021), eq. 7, for the weight that adapts; Larsen et al., Autoencoding beyond Pixels (2016), for
@@ -141,8 +137,6 @@ class PerceptualAutoencoder(Method):
         weights: LossWeights | None = None,
     ) -> None:
         super().__init__()
-        if not space.has_pixels:
-            raise UsageError("An autoencoder for latents squeezes images; for other data train a vae and build on that.")
         self.encoder, self.decoder, self.critic, self.space = encoder, decoder, critic, space
         self.latent, self.weights = tuple(int(side) for side in latent), weights or LossWeights()
         if feature_extractor is None:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from pushforward.arguments import share, weight
 from pushforward.data import Batch
 from pushforward.denoisers import Condition, FlowMap
-from pushforward.errors import UsageError
 from pushforward.methods.adversarial import OBJECTIVES, Adversarial, CriticInput, Penalties
 from pushforward.methods.flow_map import MapMethod, jump_to_data, starts
 from pushforward.methods.method import Guard, Now
@@ -62,13 +61,13 @@ class Finish(Adversarial, MapMethod):
         critic: ``critic(x, None, condition)`` -> scores, as of `pushforward.methods.GAN`.
         teacher: The map that is finished.
         penalties: On the critic's slope; the default is R1 and R2 with gamma 1.
-        critic_input: How examples are augmented, and how many get one score together.
+        critic_input: How examples are augmented, always at the same strength, and how many get one score together.
         anchor: To the teacher.
         guard: When training ends by itself; None never does.
         steps: The default number of jumps of the transport; the game is of one.
 
     Raises:
-        UsageError: For anything but a map, a map with a range of guidance, or an augmentation that adapts.
+        UsageError: For anything but a map, or a map with a range of guidance.
 
     References:
         Lin et al., Adversarial Flow Models (2025), for the anchor and penalties by finite differences; Huang et al., R3GAN
@@ -92,8 +91,6 @@ class Finish(Adversarial, MapMethod):
         self.critic, self.loss = critic, "relativistic"
         self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES["relativistic"].penalty)
         self.critic_input, self.anchor, self.guard = critic_input or CriticInput(), anchor or Anchor(), guard
-        if self.critic_input.ada_target is not None:
-            raise UsageError("A finish augments with a fixed strength; leave ada_target out.")
         self.freeze("teacher", teacher)
         if isinstance(critic, FeatureCritic):
             critic.look_through(teacher)

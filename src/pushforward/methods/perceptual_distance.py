@@ -20,12 +20,6 @@ from pushforward.paths import Linear, Source, training_noise
 GROUP = 16  # Channels that are normalised together
 
 
-def check_times(low: float, high: float) -> None:
-    """Refuse times of noise out of order."""
-    if not 0 < low <= high < 1:
-        raise UsageError(f"The times of noise need 0 < low <= high < 1, got low={low} and high={high}.")
-
-
 @runtime_checkable
 class Featured(Protocol):
     """A network that shows its features."""
@@ -47,7 +41,7 @@ class Likeness:
         high: The greatest, below 1; the times are uniform between them.
 
     Raises:
-        UsageError: For a negative weight, or times out of order.
+        UsageError: For a negative weight.
 
     References:
         Lin and Yang, Diffusion Model with Perceptual Loss (2024), for the features of the denoiser itself.
@@ -59,7 +53,6 @@ class Likeness:
 
     def __post_init__(self) -> None:
         weight("likeness", self.weight)
-        check_times(self.low, self.high)
 
     def noised(self, shape: Sequence[int], draws: Draws, source: Source | None = None) -> tuple[Tensor, Tensor]:
         """A time (n,) and noise (n, *shape), standard normal or from a source, for each example of the draws."""
@@ -105,9 +98,6 @@ class FeatureCritic(Freezing):
         low: The least time, above 0.
         high: The greatest, below 1; times are uniform between them.
 
-    Raises:
-        UsageError: For times out of order.
-
     References:
         Sauer et al., Fast High-Resolution Image Synthesis with Latent Adversarial Diffusion Distillation (2024), for the
         features and the noise; Xiao et al., Tackling the Generative Learning Trilemma with Denoising Diffusion GANs (2022).
@@ -115,7 +105,6 @@ class FeatureCritic(Freezing):
 
     def __init__(self, heads: nn.Module, *, low: float = 0.02, high: float = 0.5) -> None:
         super().__init__()
-        check_times(low, high)
         self.heads, self.low, self.high = heads, low, high
 
     def look_through(self, teacher: Denoiser) -> None:

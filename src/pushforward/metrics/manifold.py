@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.errors import UsageError
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import SPLITS, by_examples, drawn, left_out, nearest, orders
 from pushforward.metrics.table import embedded, shuffled
@@ -42,9 +41,6 @@ def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float
         real: (n, f); equal numbers, or the values are not comparable.
         k: Neighbours.
 
-    Raises:
-        UsageError: If there are too few examples for k.
-
     References:
         Kynkäänniemi et al., Improved precision and recall metric, 2019, arXiv:1904.06991.
         Naeem et al., Reliable fidelity and diversity metrics for generative models, 2020, arXiv:2002.09797.
@@ -71,17 +67,12 @@ def reached(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, np
 
     Returns:
         "coverage" and "recall", bool (n,) each.
-
-    Raises:
-        UsageError: If there are too few examples for k.
     """
     _, recalled, covered = _balls(generated, real, k)
     return {"coverage": covered, "recall": recalled}
 
 
 def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if not 1 <= k < min(len(generated), len(real)):
-        raise UsageError(f"k = {k} needs more than {k} examples on either side, got {len(generated)} and {len(real)}.")
     from sklearn.metrics import pairwise_distances
 
     of_real, of_generated = radii(real, k), radii(generated, k)

@@ -8,7 +8,6 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from pushforward.errors import DataError, UsageError
 from pushforward.metrics.growth import divergence, divergence_growth, divisions, norm_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import variation
@@ -202,21 +201,6 @@ class Legible(Protocol):
         """The mode of each raw example (n, d), int64 (n,), from 0 to ``modes`` - 1."""
 
 
-def mode_counts(numbers: np.ndarray, modes: int) -> np.ndarray:
-    """How many examples each mode has, int64 (modes,).
-
-    Args:
-        numbers: The mode of each example, (n,), whole numbers from 0 to modes - 1.
-        modes: How many modes there are.
-
-    Raises:
-        DataError: If there is no example, or a number that is no mode.
-    """
-    if len(numbers) == 0 or numbers.min() < 0 or numbers.max() >= modes:
-        raise DataError(f"Expected at least one example, and modes from 0 to {modes - 1} only, got {len(numbers)} examples.")
-    return np.bincount(numbers, minlength=modes)
-
-
 class Stacked:
     """Modes of stacked images that samples reach, and how evenly, as a classifier of single images reads them.
 
@@ -250,7 +234,8 @@ class Stacked:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Two scores; ``extra`` of "stacked_modes" has how many modes there are ("of") and which have no sample ("missing")."""
         truth = samples.truth
-        counts, even = mode_counts(truth.read(samples.generated), truth.modes), np.full(truth.modes, 1 / truth.modes)
+        counts = np.bincount(truth.read(samples.generated), minlength=truth.modes)
+        even = np.full(truth.modes, 1 / truth.modes)
         n, value = int(counts.sum()), max(0.0, divergence(counts / counts.sum(), even)[0])
         error, growth = divergence_error(counts, even), divergence_growth(counts, even)
         bias = (truth.modes - 1) / (2 * n)
@@ -285,15 +270,10 @@ class Classes:
         """One score, "class_distance".
 
         ``extra`` has the share of each class in samples as "share", and in real data as "real".
-
-        Raises:
-            UsageError: If a side has no label, or one that is no class.
         """
         generated, reference = samples.generated_classes, samples.reference_classes
         assert generated is not None
         assert reference is not None
-        for labels in (generated, reference):
-            _check(labels, samples.classes)
         share, real = (np.bincount(labels, minlength=samples.classes) / len(labels) for labels in (generated, reference))
         extra = {"share": tuple(share.tolist()), "real": tuple(real.tolist())}
         distance, *terms = variation(generated, reference, samples.classes)
@@ -303,12 +283,6 @@ class Classes:
             growth = norm_growth(_divided(generated, reference, samples.classes), first_order, len(generated), len(reference))
         score = Score(distance, error=first_order[0], reference_error=first_order[1], growth=growth, extra=extra)
         return {"class_distance": score}
-
-
-def _check(labels: np.ndarray, classes: int) -> None:
-    if len(labels) == 0 or labels.min() < 0 or labels.max() >= classes:
-        got = f"labels from {labels.min()} to {labels.max()}" if len(labels) else "no label"
-        raise UsageError(f"Expected at least one label, and labels from 0 to {classes - 1} only, got {got}.")
 
 
 def _divided(generated: np.ndarray, reference: np.ndarray, classes: int) -> list[float]:
