@@ -13,7 +13,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("squashed.round()", "squashed.floor()", "quantised"),
     ],
     "networks/blocks.py": [
-        ("((1, n) if self.shares_time else (n,))", "(1, n)", "table_networks"),
+        ("(1, n) if self.shares_time else (n,)", "(1, n)", "table_networks"),
     ],
     "networks/mlp.py": [
         ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "network_settings gan_recipe"),

@@ -148,16 +148,8 @@ class TimeEmbedding(nn.Module):
 
         Returns:
             (n, width).
-
-        Raises:
-            UsageError: ``t`` has another shape.
         """
-        if t.ndim == 1 and self.times == 1:
-            t = t[:, None]
-        if t.ndim != 2 or t.shape[1] != self.times:
-            wanted = "(n,)" if self.times == 1 else f"(n, {self.times})"
-            raise UsageError(f"Got t of shape {tuple(t.shape)}; expected {wanted}, one entry per example.")
-        return self.outer(F.silu(self.inner(self.features(t))))
+        return self.outer(F.silu(self.inner(self.features(t[:, None] if t.ndim == 1 else t))))
 
     def features(self, t: Tensor) -> Tensor:
         """The sines and then the cosines of all times, (n, 2 x frequencies x times), from t (n, times)."""
@@ -244,7 +236,8 @@ class Conditioning(nn.Module):
             if t is not None:
                 raise UsageError("Got a time t, but this network was built without one (times=0). Pass t=None.")
         else:
-            if t is None or t.ndim < 1 or t.shape[0] not in ((1, n) if self.shares_time else (n,)):
+            counts = (1, n) if self.shares_time else (n,)
+            if t is None or t.ndim < 1 or t.shape[0] not in counts or math.prod(t.shape[1:]) != self.times:
                 wanted = f"({n},)" if self.times == 1 else f"({n}, {self.times})"
                 got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
                 raise UsageError(f"Got {got}; expected {wanted}: this network was built with times={self.times}.")
