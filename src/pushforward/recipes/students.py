@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
@@ -104,7 +103,7 @@ def times_of_jumps(teacher: Denoiser, steps: int) -> str | list[float]:
 
 def copy_of(denoiser: Any) -> Any:
     """A copy of a denoiser, or of a map between two times, whose weights can be trained."""
-    return copy.deepcopy(denoiser).requires_grad_(True).train()
+    return deepcopy(denoiser).requires_grad_(True).train()
 
 
 # Of a trajectory, by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls
