@@ -25,7 +25,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as theirs
 from torch_fidelity import metric_fid
 
 from pushforward.data import ImageSpace
-from pushforward.extractors.inception import Inception
+from pushforward.extractors.pretrained import Inception
 from pushforward.metrics.frechet import frechet_distance
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"

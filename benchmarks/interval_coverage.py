@@ -27,9 +27,9 @@ from interval_cases.tables import TABLES, of_table
 
 from pushforward.evaluation.intervals import combined
 from pushforward.metrics import MetricInfo, Samples, Score, describe
-from pushforward.metrics.selection import MODEL_SCORES, chosen
-from pushforward.metrics.selection import measured as scores_of
-from pushforward.metrics.stacked import Stacked
+from pushforward.metrics.modes import Stacked
+from pushforward.metrics.names import MODEL_SCORES, chosen
+from pushforward.metrics.names import measured as scores_of
 
 SAMPLINGS = 3
 MODES = 27

@@ -37,9 +37,9 @@ from pushforward.evaluation.baselines import RowMixture, drawn_rows
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.models import read_samples
 from pushforward.evaluation.scores import rows_at, table_of
-from pushforward.metrics.fidelity import fidelity
+from pushforward.metrics.manifold import fidelity
 from pushforward.metrics.table import embedded
-from pushforward.metrics.utility import utility
+from pushforward.metrics.trees import utility
 
 FILES = {
     "adult": ("adult.data", "Y"),

@@ -8,7 +8,7 @@ from programs.games import PICTURES, A, B, game, images, now, turns
 from pushforward.data import Batch
 from pushforward.draws import BlockDraws
 from pushforward.methods import Sums
-from pushforward.methods.augmentation import DiffAugment
+from pushforward.methods.adversarial import DiffAugment
 from pushforward.methods.method import answered
 
 

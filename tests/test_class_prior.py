@@ -9,7 +9,7 @@ from pushforward.conditions import Label
 from pushforward.data import Batch, VectorSpace
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.methods import EvidenceBound, Now
-from pushforward.methods.evidence_bound import active_units, divergences
+from pushforward.methods.likelihoods import active_units, divergences
 from pushforward.methods.vae import ClassPrior, FromPrior, ToPrior
 
 LINE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, conditions={"label": Label(("a", "b"), (0.5, 0.5))})

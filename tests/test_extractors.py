@@ -14,7 +14,7 @@ from pushforward.evaluation import features as module
 from pushforward.evaluation.features import fit_features
 from pushforward.extractors import Extractor, classifier, extractor
 from pushforward.extractors.classifier import Classifier, LastHidden
-from pushforward.extractors.efficientnet import EfficientNet
+from pushforward.extractors.pretrained import EfficientNet
 from pushforward.extractors.self_supervised import SelfSupervised, variance_invariance_covariance
 from pushforward.registries import EXTRACTORS
 from pushforward.testing import Broken, check_features, space_data

@@ -18,7 +18,7 @@ from pushforward.evaluation.evaluator import SCORES, Judge
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.results import Comparison, ModelResult, Settings
 from pushforward.extractors import named_extractors
-from pushforward.extractors.inception import Inception
+from pushforward.extractors.pretrained import Inception
 from pushforward.metrics import Score, describe
 from pushforward.report.findings import findings
 from pushforward.testing import check_features, space_data

@@ -11,7 +11,7 @@ import pushforward as pf
 from pushforward.conditions import Numbers
 from pushforward.errors import UsageError
 from pushforward.methods import CriticInput, Penalties
-from pushforward.methods.augmentation import DiffAugment
+from pushforward.methods.adversarial import DiffAugment
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
 

@@ -15,7 +15,7 @@ AHEAD = np.minimum(np.arange(STEPS) + 2, STEPS - 1)
 """Processors do not part from one another in the same step: a loss may drift as much as controls do two steps later."""
 SHARED = {
     "train": {"couplings.py training_noise", "path.py numbers"},
-    "train/augment": {"augmentation.py forward", "augmentation.py <genexpr>", "augmentation.py _translation"},
+    "train/augment": {"adversarial.py forward", "adversarial.py <genexpr>", "adversarial.py _translation"},
 }
 """Streams of several consumers that only their order tells apart: noise comes before times, and one augmentation after another.
 No other part can come in between; names of their own would change all trainings."""

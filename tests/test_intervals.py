@@ -19,12 +19,11 @@ from pushforward.evaluation.merge import aggregated
 from pushforward.evaluation.model_metrics import accuracy_errors
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Samples, Score, describe
-from pushforward.metrics.classes import Classes
-from pushforward.metrics.copying import Copying
 from pushforward.metrics.growth import Growth, score_interval
 from pushforward.metrics.manifold import Manifold
-from pushforward.metrics.memorisation import Memorisation
-from pushforward.metrics.sinkhorn import Sinkhorn
+from pushforward.metrics.memorisation import Copying, Memorisation
+from pushforward.metrics.modes import Classes
+from pushforward.metrics.transport import Sinkhorn
 from pushforward.metrics.uncertainty import share_error
 
 SHARES = ("precision", "recall", "coverage", "authenticity", "near_copies", "high_quality", "bridges", "neighbour_test")

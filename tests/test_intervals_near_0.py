@@ -11,12 +11,9 @@ from programs.rows import random
 
 from pushforward.evaluation.intervals import combined, with_interval
 from pushforward.metrics import Samples, Score, describe
-from pushforward.metrics.classes import Classes
-from pushforward.metrics.exchanges import divisions
-from pushforward.metrics.growth import Growth, divergence_growth, mean_growth, score_interval
-from pushforward.metrics.modes import Modes
-from pushforward.metrics.stacked import Stacked
-from pushforward.metrics.wasserstein import Wasserstein
+from pushforward.metrics.growth import Growth, divergence_growth, divisions, mean_growth, score_interval
+from pushforward.metrics.modes import Classes, Modes, Stacked
+from pushforward.metrics.transport import Wasserstein
 
 CENTRES = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [3.0, 0.0]])
 METRICS = {"w2": Wasserstein, "sliced_w2": Wasserstein, "class_distance": Classes, "mode_kl": Modes}

@@ -1,7 +1,5 @@
 """How alike samples are to a denoiser: the distance of its own features, and the loss of a distillation that it is part of."""
 
-import dataclasses
-
 import pytest
 import torch
 from torch import nn
@@ -101,6 +99,5 @@ def test_what_shows_no_features_is_refused_and_a_perceptron_has_none_by_default(
     with pytest.raises(UsageError, match="leave likeness out"):
         pf.recipes.distil(moons, teacher=flow, trajectories=4, likeness=1.0)
     assert pf.recipes.distil(SPACE, teacher=teacher, trajectories=4, likeness=0.0).method.likeness is None
-    for wrong in ({"weight": -1.0}, {"low": 0.0}, {"low": 0.5}, {"high": 1.0}):
-        with pytest.raises(UsageError, match=r"likeness|low=.*high="):
-            dataclasses.replace(Likeness(), **wrong)
+    with pytest.raises(UsageError, match="likeness"):
+        Likeness(-1.0)

@@ -50,7 +50,7 @@ ALLOWED = {
     ("training/monitor/machine.py", "subprocess"): "asks git for the commit of the package",
     ("plugins.py", "exec"): "runs a Python file that the user has named",
     ("networks/pretrained.py", "torch.load"): "reads weights of a package, with weights_only",
-    ("extractors/inception.py", "torch.load"): "reads weights that the user names, with weights_only",
+    ("extractors/pretrained.py", "torch.load"): "reads weights that the user names, with weights_only",
 }
 CALLS = {
     "eval",

@@ -14,9 +14,8 @@ from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.model_metrics import ask_model, classification_accuracy, real_accuracy
 from pushforward.evaluation.scores import floors, score
-from pushforward.metrics.classes import Classes
-from pushforward.metrics.copying import Copying, cell_tests, copying
-from pushforward.metrics.memorisation import Memorisation, near_copies, nearest_distance
+from pushforward.metrics.memorisation import Copying, Memorisation, cell_tests, copying, near_copies, nearest_distance
+from pushforward.metrics.modes import Classes
 from pushforward.metrics.table import variation
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values

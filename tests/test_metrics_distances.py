@@ -10,10 +10,9 @@ import torch
 from programs.rows import random
 
 from pushforward.metrics.frechet import extrapolated_distance, frechet_distance, gaussian_distance
-from pushforward.metrics.kernel import kernel_distance, squared_mmd
 from pushforward.metrics.subsets import drawn
-from pushforward.metrics.two_sample import energy_distance, energy_test, neighbour_accuracy
-from pushforward.metrics.wasserstein import matchings, transport_distance, transport_score
+from pushforward.metrics.transport import matchings, transport_distance, transport_score
+from pushforward.metrics.two_sample import energy_distance, energy_test, kernel_distance, neighbour_accuracy, squared_mmd
 
 # --- Fréchet ---
 

@@ -11,11 +11,9 @@ from programs.rows import random
 from scipy.stats import norm
 
 from pushforward.metrics import Samples, Score
-from pushforward.metrics.kernel import kernel_distance
 from pushforward.metrics.manifold import prdc
-from pushforward.metrics.sinkhorn import Sinkhorn, divergence_terms, potentials
-from pushforward.metrics.two_sample import TwoSample
-from pushforward.metrics.wasserstein import transport_distance
+from pushforward.metrics.transport import Sinkhorn, divergence_terms, potentials, transport_distance
+from pushforward.metrics.two_sample import TwoSample, kernel_distance
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
 
@@ -163,19 +161,19 @@ def test_potentials_of_a_matching_are_dual():
 
 @pytest.mark.parametrize("name", ["frechet_errors", "energy_errors", "sliced_errors_of", "transport_errors"])
 def test_errors_are_what_clouds_drawn_again_vary_by(name):
-    from pushforward.metrics import frechet, two_sample, uncertainty, wasserstein
+    from pushforward.metrics import frechet, transport, two_sample, uncertainty
 
     def matched(function):
-        return lambda x, y: function(list(wasserstein.matchings(x, y)))
+        return lambda x, y: function(list(transport.matchings(x, y)))
 
     score, errors = {
         "frechet_errors": (frechet.frechet_distance, lambda x, y: uncertainty.frechet_errors(x, y)[0]),
         "energy_errors": (two_sample.energy_distance, lambda x, y: two_sample.energy_errors(x, y)[0]),
         "sliced_errors_of": (
-            lambda x, y: wasserstein.sliced_distance(x, y, 128),
-            lambda x, y: wasserstein.sliced_errors_of(x, y)[0],
+            lambda x, y: transport.sliced_distance(x, y, 128),
+            lambda x, y: transport.sliced_errors_of(x, y)[0],
         ),
-        "transport_errors": (matched(wasserstein.transport_score), matched(wasserstein.transport_errors)),
+        "transport_errors": (matched(transport.transport_score), matched(transport.transport_errors)),
     }[name]
     fixed = points(100, 10**6, 0, 1)
     for both in (True, False):  # new clouds on both sides, or a new reference alone

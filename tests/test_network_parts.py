@@ -17,8 +17,8 @@ from pushforward.networks import (
     TimeEmbedding,
     UNet,
 )
-from pushforward.networks.blocks import Resample, attend, doubling, halving, pad_to
-from pushforward.networks.embedding import Modulation, films_of, modulate
+from pushforward.networks.blocks import Modulation, attend, films_of, modulate, pad_to
+from pushforward.networks.gan import Resample, doubling, halving
 
 
 @pytest.mark.parametrize("build", [unet, dit, critic, encoder])

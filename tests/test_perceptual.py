@@ -16,7 +16,7 @@ from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.pictures import reconstruction
 from pushforward.methods import Now, PerceptualAutoencoder
 from pushforward.methods.autoencoders import LossWeights, feature_distance
-from pushforward.methods.evidence_bound import divergences
+from pushforward.methods.likelihoods import divergences
 from pushforward.networks import PatchCritic
 from pushforward.networks.pretrained import FEATURES
 from pushforward.testing import space_data

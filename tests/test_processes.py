@@ -10,7 +10,7 @@ from programs.distributed import STEPS, trained
 
 import pushforward as pf
 from pushforward.errors import UsageError
-from pushforward.methods.evidence_bound import constant
+from pushforward.methods.likelihoods import constant
 from pushforward.training.api import reopen
 from pushforward.training.checkpoint.contents import latest
 from pushforward.training.checkpoint.tensors import load

@@ -15,7 +15,7 @@ from pushforward.errors import UsageError
 from pushforward.evaluation import scores as scoring
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Score, describe
-from pushforward.metrics.kernel import Kernel
+from pushforward.metrics.two_sample import Kernel
 from pushforward.registries import METRICS
 from pushforward.report import statistics, tables
 from pushforward.report.findings import findings

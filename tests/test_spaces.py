@@ -103,7 +103,7 @@ def test_clips_are_scored_and_reported(runs, capsys):
 def test_what_clips_are_not_is_refused_by_name(plugin):
     space = measure(plugin["moving_squares"](20))
     for refused in ("unet", "dit"):
-        with pytest.raises(UsageError, match=rf'"{refused}" needs images; clips of shape \(4, 1, 8, 8\) take an mlp'):
+        with pytest.raises(UsageError, match=rf'"{refused}" needs images; clips of shape \(4, 1, 8, 8\) take mlp'):
             pf.recipes.flow(space, network=refused)
     with pytest.raises(UsageError, match='"dcgan" needs images; clips of shape'):
         pf.recipes.gan(space, network="dcgan")

@@ -18,7 +18,7 @@ from pushforward.data.sets.stacked import stack
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scores import floors, score
-from pushforward.metrics.stacked import Stacked, mode_counts
+from pushforward.metrics.modes import Stacked
 
 MODES = 1000
 BINOMIAL = np.random.Generator(np.random.Philox(1)).binomial(12, 0.3, 500)
@@ -156,12 +156,6 @@ def test_counts_and_divergence_are_those_of_a_closed_form(numbers, modes, reache
     assert scores["stacked_modes"].value == reached
     assert scores["stacked_modes"].extra["missing"] == tuple(sorted({*range(modes)} - {*numbers.tolist()}))
     assert scores["stacked_kl"].value == pytest.approx(divergence, abs=1e-12)
-
-
-@pytest.mark.parametrize("numbers", [[], [0, 13], [-1, 2]])
-def test_numbers_that_are_no_modes(numbers):
-    with pytest.raises(DataError, match="modes from 0 to 12"):
-        mode_counts(np.array(numbers, dtype=np.int64), 13)
 
 
 # The classifier and the score

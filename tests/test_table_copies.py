@@ -8,8 +8,7 @@ from programs.rows import random, samples_of
 from sklearn.metrics import roc_auc_score
 
 from pushforward.metrics import nearest_rows
-from pushforward.metrics.membership import Membership, attack
-from pushforward.metrics.nearest_rows import NearestRows, distance_ratio, nearer
+from pushforward.metrics.nearest_rows import Membership, NearestRows, attack, distance_ratio, nearer
 
 
 def test_ratios_of_distances_and_shares_are_plain():

@@ -9,13 +9,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from pushforward.metrics import Samples
-from pushforward.metrics.detection import Detection
+from pushforward.metrics.columns import pair_errors
 from pushforward.metrics.nearest_rows import NearestRows, cell_variance
-from pushforward.metrics.pair_trends import pair_errors
 from pushforward.metrics.table import Table, shuffled
-from pushforward.metrics.trees import classifier, inputs, predictor
+from pushforward.metrics.trees import Detection, classifier, inputs, predictor, utility
 from pushforward.metrics.uncertainty import by_blocks
-from pushforward.metrics.utility import utility
 
 
 @pytest.mark.parametrize(("rows", "samples"), [(200, 200), (100, 400)])
@@ -44,7 +42,7 @@ def test_the_error_of_trees_holds_what_they_vary_by(monkeypatch):
         return HistGradientBoostingClassifier(early_stopping=False, categorical_features=categorical, random_state=0, max_iter=3)
 
     monkeypatch.setattr("pushforward.metrics.detection.classifier", few)
-    monkeypatch.setattr("pushforward.metrics.detection._falls", lambda *_: 0.0)  # takes longer, and is not looked at
+    monkeypatch.setattr("pushforward.metrics.trees._falls", lambda *_: 0.0)  # takes longer, and is not looked at
     scores = []
     for repeat in range(40):
         x, y = random([15, repeat]).standard_normal((2, 200, 10))

@@ -11,14 +11,11 @@ from programs.rows import random, rows, samples_of, table
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics.column_shapes import ColumnShapes, histograms, kolmogorov_smirnov, shape_errors
-from pushforward.metrics.detection import Detection
-from pushforward.metrics.fidelity import Fidelity, fidelity
-from pushforward.metrics.pair_trends import PairTrends, pair_errors
+from pushforward.metrics.columns import ColumnShapes, PairTrends, histograms, kolmogorov_smirnov, pair_errors, shape_errors
+from pushforward.metrics.manifold import Fidelity, fidelity
 from pushforward.metrics.table import Table, shuffled
-from pushforward.metrics.trees import classifier
+from pushforward.metrics.trees import Detection, Utility, classifier, utility
 from pushforward.metrics.uncertainty import area, area_errors
-from pushforward.metrics.utility import Utility, utility
 from pushforward.registries import METRICS
 from pushforward.testing import sample_sets
 

@@ -12,7 +12,7 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.networks import ColumnTransformer
-from pushforward.networks.embedding import Conditioning
+from pushforward.networks.blocks import Conditioning
 from pushforward.paths import Linear
 from pushforward.recipes import Training
 from pushforward.recipes.choice import table_denoising

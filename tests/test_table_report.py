@@ -20,6 +20,8 @@ from pushforward.evaluation.scores import attacked, floor_path, table_of
 from pushforward.extractors import raw
 from pushforward.metrics import Score, describe
 from pushforward.metrics.selection import chosen
+from pushforward.metrics.names import chosen
+from pushforward.outputs import check_target
 from pushforward.report import Report
 from pushforward.report.conditions import given_away, told_by
 from pushforward.report.facts import subtitle

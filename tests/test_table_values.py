@@ -11,7 +11,7 @@ from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.models import given_samples
 from pushforward.evaluation.scores import floors, score
 from pushforward.metrics import MetricInfo, Score
-from pushforward.metrics.column_shapes import histograms
+from pushforward.metrics.columns import histograms
 
 FOREIGN = "start,end,flag\n3.5,4,no\n-1000000,5,no\n1000000,2000000,no\n,6,yes\n9,2,yes\n"
 

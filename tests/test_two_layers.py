@@ -9,7 +9,7 @@ from torch import distributions
 
 from pushforward.data import Batch
 from pushforward.draws import ExampleDraws
-from pushforward.methods.evidence_bound import importance_bound
+from pushforward.methods.likelihoods import importance_bound
 
 
 def test_two_layers_reach_the_exact_likelihood():

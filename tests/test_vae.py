@@ -12,7 +12,11 @@ import pushforward as pf
 from pushforward.data import Batch, ImageSpace
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.methods import Now
-from pushforward.methods.evidence_bound import (
+from pushforward.methods.likelihoods import (
+    Bernoulli,
+    Decoded,
+    Gaussian,
+    LogisticMixture,
     above_free_bits,
     active_units,
     divergences,
@@ -20,7 +24,6 @@ from pushforward.methods.evidence_bound import (
     importance_bound,
     standard_log_prob,
 )
-from pushforward.methods.likelihoods import Bernoulli, Decoded, Gaussian, LogisticMixture
 
 
 def test_divergences_and_densities_are_those_of_torch_distributions():

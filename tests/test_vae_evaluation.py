@@ -15,7 +15,7 @@ from pushforward.data.core.dataset import Dataset
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.model_metrics import coded_bits
 from pushforward.evaluation.pictures import code_statistics, reconstruction
-from pushforward.metrics.reconstruction import ssim
+from pushforward.metrics.image_quality import ssim
 from pushforward.testing import recipe_for
 from pushforward.transports import Autoencoder
 

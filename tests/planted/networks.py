@@ -12,17 +12,25 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(1 + 1e-3) / 2 for", "(1 - 1e-1) / 2 for", "quantised"),
         ("squashed.round()", "squashed.floor()", "quantised"),
     ],
-    "networks/embedding.py": [
-        ("((1, n) if self.shares_time else (n,))", "(1, n)", "table_networks"),
+    "networks/blocks.py": [
+        ("(1, n) if self.shares_time else (n,)", "(1, n)", "table_networks"),
     ],
-    "networks/level_posterior.py": [
+    "networks/mlp.py": [
+        ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "network_settings gan_recipe"),
+    ],
+    "networks/pretrained.py": [
+        ("2 ** (levels - level)", "2**level", "feature_critic"),
+    ],
+    "networks/transformer.py": [
+        ("order.argsort()", "order", "table_networks"),
+        ("flat.argsort()", "flat", "table_networks"),
+    ],
+    "networks/wrappers.py": [
         ("and not torch.compiler.is_compiling()", "", "export"),
         ("off.square() / 2 - ratio.log()", "off.square() / 2", "likelihood"),
         ("and not narrow.any():", "and not narrow.all():", "likelihood"),
         ("torch.hypot(torch.ones_like(ratio), ratio)", "1", "likelihood"),
         ("(mean * ratio.square() + noisy * std.square())", "(noisy * ratio.square() + mean * std.square())", "likelihood"),
-    ],
-    "networks/mlp.py": [
         ("x.device.type, enabled=False", "x.device.type, dtype=torch.bfloat16", "noise_codes"),
         ("angles.sin(), angles.cos()", "angles.sin(), angles.sin()", "noise_codes"),
         ("math.log10(low), math.log10(high)", "math.log10(high), math.log10(low)", "noise_codes"),
@@ -31,19 +39,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "torch.ones(fourier_features, inputs) / inputs**0.5",
             "noise_codes",
         ),
-        ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "network_settings gan_recipe"),
         ("x[:, : self.sign_codes] > 0", "x[:, -self.sign_codes :] > 0", "noise_codes"),
         ("x[:, : self.sign_codes] > 0", "x[:, : self.sign_codes] < 0", "noise_codes"),
         ("self.scale * x,", "x,", "noise_codes"),
         ("F.embedding(pattern, self.codes)", "F.embedding(pattern, self.codes.sign())", "noise_codes"),
         ("if sign_codes > min(latent, MOST)", "if sign_codes > latent + 1", "noise_codes"),
-    ],
-    "networks/pretrained.py": [
-        ("2 ** (levels - level)", "2**level", "feature_critic"),
-    ],
-    "networks/table.py": [
-        ("order.argsort()", "order", "table_networks"),
-        ("flat.argsort()", "flat", "table_networks"),
         ("layout.chosen(noisy) + (soft - soft.detach())", "soft", "table_models"),
         ("(soft - soft.detach())", "(soft - soft).detach()", "table_models"),
         (

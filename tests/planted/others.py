@@ -51,7 +51,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "editing/interpolation.py": [
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
-    "extractors/inception.py": [
+    "extractors/pretrained.py": [
         ("torch.load(io.BytesIO(self._content), weights_only=True)", "pass", "feature_spaces"),
     ],
     "extractors/self_supervised.py": [

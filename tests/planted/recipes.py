@@ -20,13 +20,15 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "recipes/distil.py": [
         ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),
-        ("if value != usual[name].default]", "if False]", "table_students"),
         ("if source is not None:", "if False:", "source_students"),
+        ("and value != usual[name].default]", "and False]", "table_students"),
     ],
     "recipes/flow.py": [
         ('if teacher.source is None else (32, "time")', 'if True else (32, "time")', "source_students"),
         ('"velocity", space, source=couple.source)', '"velocity", space, source=start)', "source_students"),
         ("rate=0.0, ", "", "table_denoiser"),
+        ("if isinstance(space, TableSpace):", "if False:", "table_messages"),
+        ("most if given is None else whole(", "given or most or (", "table_students"),
     ],
     "recipes/gan.py": [
         ("penalty_interval = 4 if convolutional and", "penalty_interval = 4 if", "recipes"),
@@ -42,16 +44,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("penalty_interval, difference, shortest_ramp)", "penalty_interval, difference)", "gan_recipe"),
     ],
     "recipes/recipe.py": [
-        ('elif inside and not line.startswith("    "):', "elif False:", "help"),
         ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
         ("self.lr_ramp, self.ramp, self.shortest_ramp)", "self.lr_ramp, self.ramp)", "gan_recipe"),
         ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan_recipe"),
+        ("^Args:\\n(.*?)(?=^\\S|\\Z)", "^Args:\\n(.*)", "help"),
     ],
     "recipes/students.py": [
         ("teacher.space, source=teacher.source, **options", "teacher.space, **options", "source_students"),
         ("student.shift.copy_(teacher.shift)", "pass", "table_students"),
-        ("if isinstance(space, TableSpace):", "if False:", "table_messages"),
         ("STEPS if teacher_steps is None else whole(", "STEPS if not teacher_steps else whole(", "table_students"),
-        ("most if trajectories is None else whole(", "trajectories or most or (", "table_students"),
     ],
 }

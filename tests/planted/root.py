@@ -89,16 +89,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("and isinstance(value, bool) == (kind is bool)", "", "report_files"),
         ("lambda value: value in parts", "bool", "report_files report"),
     ],
-    "methods/augmentation.py": [
-        ("self.extent * (bright - 0.5) / 2", "self.extent * (bright - 0.5)", "augmentation"),
-        ("grey = x.mean(1, keepdim=True)", "grey = x.mean((2, 3), keepdim=True)", "augmentation"),
-        ("(contrast + 0.5)", "contrast", "augmentation"),
-        ("(2 * most + 1)).long() - most", "(2 * most)).long() - most", "augmentation"),
-        ("torch.gather(moved, axis, index) * inside", "torch.gather(moved, axis, index)", "augmentation"),
-        (").long() - width // 2", ").long()", "augmentation"),
-        ("hidden[0][:, None, :, None] & hidden", "hidden[0][:, None, :, None] | hidden", "augmentation"),
-        ("draws.uniform() < probability", "draws.uniform() < 2 * probability", "augmentation"),
-    ],
     "numbers.py": [
         ("_decimals(rounded, digits)", "_decimals(value, digits)", "report_pictures"),
         ("if len(set(short)) == len(set(names)):", "if True:", "report_pictures"),

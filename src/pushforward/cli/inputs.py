@@ -79,7 +79,7 @@ def check_names(
 
         check_there(data)
     if metrics:
-        from pushforward.metrics.selection import check_metrics
+        from pushforward.metrics.names import check_metrics
 
         check_metrics(list(metrics))
     for word in [] if features is None else features.split(","):

@@ -38,7 +38,7 @@ from pushforward.evaluation.results import REPEATS, Comparison, ModelResult
 from pushforward.evaluation.run_results import health_of, landscapes_of
 from pushforward.evaluation.scores import check_applicable, compared
 from pushforward.extractors import Spaces, named_extractors
-from pushforward.metrics.selection import check_metrics, chosen
+from pushforward.metrics.names import check_metrics, chosen
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.training import Run, Trainer, load

@@ -42,7 +42,7 @@ from pushforward.evaluation.scores import (
 from pushforward.evaluation.trajectories import trajectory_of
 from pushforward.extractors import Spaces, check_spaces, named_extractors
 from pushforward.metrics import MetricInfo, Score, describe
-from pushforward.metrics.selection import chosen
+from pushforward.metrics.names import chosen
 from pushforward.registries import METRICS
 from pushforward.training import Run
 from pushforward.training.estimates import training_memory

@@ -24,11 +24,11 @@ from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.scores import compared
 from pushforward.extractors.classifier import SEEN, accuracy, labelled, named, train_classifier
-from pushforward.methods.evidence_bound import HasImportanceWeights, importance_bound
+from pushforward.methods.likelihoods import HasImportanceWeights, importance_bound
 from pushforward.methods.method import Method
 from pushforward.methods.vae import VAE
 from pushforward.metrics import Score
-from pushforward.metrics.selection import MODEL_SCORES
+from pushforward.metrics.names import MODEL_SCORES
 from pushforward.metrics.uncertainty import Errors, share_error
 from pushforward.training import Run
 from pushforward.training.loop.machine import machine

@@ -32,10 +32,10 @@ from pushforward.evaluation.measurements import (
 from pushforward.evaluation.run_results import SHOWN, history_of
 from pushforward.evaluation.scores import Raw
 from pushforward.evaluation.trajectories import TRACED, trace, trace_from
-from pushforward.methods.evidence_bound import active_units, divergences, explained
+from pushforward.methods.likelihoods import active_units, divergences, explained
 from pushforward.methods.method import HasAutoencoder
+from pushforward.metrics.image_quality import psnr, ssim
 from pushforward.metrics.memorisation import near_copies
-from pushforward.metrics.reconstruction import psnr, ssim
 from pushforward.paths import Linear
 from pushforward.pictures import limits_of, square
 from pushforward.training import Run

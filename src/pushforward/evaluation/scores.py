@@ -31,7 +31,7 @@ from pushforward.evaluation.intervals import deviation
 from pushforward.extractors.classifier import EXAMPLES
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation, near_copies
-from pushforward.metrics.selection import MODEL_SCORES, Choice, chosen, measured
+from pushforward.metrics.names import MODEL_SCORES, Choice, chosen, measured
 from pushforward.metrics.table import Table, embedding
 from pushforward.registries import METRICS
 from pushforward.transports import Transport

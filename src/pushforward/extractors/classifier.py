@@ -79,15 +79,9 @@ class LastHidden(Extractor):
         self.seen = whole("seen", seen, 1)
 
     def preprocessing(self, space: Space) -> str:
-        """Model units, and large images shrunk."""
         return in_model_units(space) + shrunk(space)
 
     def check(self, data: Dataset) -> None:
-        """Refuse data without labels.
-
-        Raises:
-            DataError: Saying which features need none.
-        """
         if not labelled(data):
             raise DataError(
                 f"The features classifier need labels of at least two classes, and {data.name} has none. Take "
@@ -95,33 +89,26 @@ class LastHidden(Extractor):
             )
 
     def network(self, space: Space) -> nn.Module:
-        """A classifier without training."""
         return _Hidden(space, Classifier(space.shape, len(space.classes)))
 
     def fit(self, network: nn.Module, data: Dataset, index: NDArray[np.int64], seed: int) -> None:
-        """Train the classifier."""
         assert isinstance(network, _Hidden)
         network.classifier = train_classifier(data, index, seed, self.seen)
 
     def reader(self, network: nn.Module) -> nn.Module | None:
-        """The classifier."""
         assert isinstance(network, _Hidden)
         return network.classifier
 
     def describe(self, sure: str = "") -> str:
-        """Where the classifier comes from, and how good it is."""
         return f"last hidden layer of a classifier{sure}, trained on one half of the training data"
 
 
 class _Hidden(nn.Module):
-    """Data units to the last hidden layer."""
-
     def __init__(self, space: Space, classifier: Classifier) -> None:
         super().__init__()
         self.space, self.classifier = space, classifier
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 128)."""
         return self.classifier.hidden(self.space.to_model(x))
 
 

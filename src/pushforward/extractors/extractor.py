@@ -1,4 +1,4 @@
-"""The interface of feature extractors, a user's own network as one, and what extractors of images share."""
+"""The interface of feature extractors, those by name, a user's own network as one, and what extractors of images share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.nn import functional
 from pushforward.data.core.dataset import Dataset
 from pushforward.data.spaces import Space
 from pushforward.errors import DataError, UsageError
+from pushforward.registries import EXTRACTORS, from_text
 from pushforward.spec import describe
 
 
@@ -118,11 +119,9 @@ class OfModule(Extractor):
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
 
     def network(self, space: Space) -> nn.Module:
-        """The copy of the module."""
         return self.module
 
     def describe(self, sure: str = "") -> str:
-        """The name of its class."""
         return f"the network {type(self.module).__name__} of the user's own"
 
     def settings(self) -> Any:
@@ -234,3 +233,86 @@ def resized(x: Tensor, side: int) -> Tensor:
     if tuple(x.shape[2:]) == (side, side):
         return x
     return functional.interpolate(x, size=(side, side), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+
+
+# What chooses a feature space: a name, an extractor or a network
+FeatureSpace = str | Extractor | type[Extractor] | nn.Module
+# One or several, which may be named by the user; None for the one that suits the data
+Spaces = FeatureSpace | Sequence[FeatureSpace] | Mapping[str, FeatureSpace] | None
+
+
+def register(name: str, extractor: type[Extractor]) -> None:
+    """Let evaluations, comparisons and the command line use a further extractor; one that was added before is replaced.
+
+    Raises:
+        UsageError: If it is no extractor, or its name belongs to one of the package's own.
+    """
+    EXTRACTORS.add(name, extractor)
+
+
+def check_extractor(name: str, extractor: Any) -> None:
+    """Refuse what is no extractor, and a name that cannot stand in a list of names."""
+    if not (inspect.isclass(extractor) and issubclass(extractor, Extractor)):
+        raise UsageError(f"{extractor!r} is not a feature extractor: expected a subclass of pushforward.extractors.Extractor.")
+    if set(name) & set(":, ()"):
+        raise UsageError(f'The name "{name}" cannot be used for further features. Choose another name.')
+
+
+def named(name: str) -> Extractor:
+    """An extractor by name, as the command line gives it; ``inception:FILE`` and ``efficientnet:224`` set its first argument.
+
+    Raises:
+        UsageError: For an unknown name, or an argument that the extractor does not take.
+    """
+    extractor: Extractor = from_text(EXTRACTORS, name)
+    return extractor
+
+
+def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
+    """Extractors by the names that reports show, in their order; empty for None.
+
+    Args:
+        spaces: One or several, or several by names of the user's own. A text may hold several names, separated by commas.
+
+    Raises:
+        UsageError: For an unknown name, what is neither a name nor an extractor nor a network, or one that comes twice.
+    """
+    if spaces is None:
+        return {}
+    if isinstance(spaces, Mapping):
+        return {name: _one(part)[1] for name, part in spaces.items()}
+    parts = spaces.split(",") if isinstance(spaces, str) else spaces if isinstance(spaces, (list, tuple)) else [spaces]
+    if not parts:
+        raise UsageError("There are no features to compare in: name some, or leave `features` out.")
+    extractors: dict[str, Extractor] = {}
+    for part in parts:
+        name, extractor = _one(part)
+        if name in extractors:
+            raise UsageError(f"The features {name} are named twice: name each space once.")
+        extractors[name] = extractor
+    return extractors
+
+
+def check_spaces(spaces: Spaces, data: Dataset) -> None:
+    """Refuse spaces that are unknown, or that cannot be of this data, before anything is computed.
+
+    Raises:
+        UsageError: For an unknown name, or a file of weights that is not there.
+        DataError: If an extractor cannot read the data.
+        MissingExtra: Without a package that one needs.
+    """
+    for extractor in named_extractors(spaces).values():
+        extractor.check(data)
+
+
+def _one(part: Any) -> tuple[str, Extractor]:
+    if isinstance(part, str):
+        return part.strip().partition(":")[0].lower().replace("_", "-"), named(part)
+    if inspect.isclass(part) and issubclass(part, Extractor):
+        part = part()
+    if isinstance(part, nn.Module):
+        return type(part).__name__, OfModule(part)
+    if isinstance(part, Extractor):
+        names = {kind: name for name, kind in EXTRACTORS.items()}
+        return names.get(type(part), type(part).__name__.lower()), part
+    raise UsageError(f'Expected the name of features, such as "pca", an extractor or a network (nn.Module); got {part!r}.')

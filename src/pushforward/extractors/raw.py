@@ -1,14 +1,40 @@
-"""The columns or pixels themselves, centred and divided by one number."""
+"""The columns or pixels themselves, or their principal components: linear features."""
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from pushforward.data.core.dataset import Dataset
 from pushforward.data.spaces import Space
 from pushforward.errors import DataError
 from pushforward.extractors.extractor import Extractor, in_model_units
-from pushforward.extractors.pca import ModelUnits
+
+
+class ModelUnits(nn.Module):
+    """The examples themselves in model units, (n, *shape) to (n, d)."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.space = space
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.space.to_model(x).flatten(1)
+
+
+class PrincipalComponents(Extractor):
+    """The axes along which training examples vary most."""
+
+    learns = True
+
+    def preprocessing(self, space: Space) -> str:
+        return in_model_units(space)
+
+    def network(self, space: Space) -> nn.Module:
+        return ModelUnits(space)
+
+    def describe(self, sure: str = "") -> str:
+        return "principal components of one half of the training data"
+
 
 MOST = 1024  # Columns that are compared as they are; the time of distances grows with their third power
 
@@ -19,15 +45,9 @@ class Raw(Extractor):
     reduces = False
 
     def preprocessing(self, space: Space) -> str:
-        """Model units."""
         return in_model_units(space)
 
     def check(self, data: Dataset) -> None:
-        """Refuse examples of many columns.
-
-        Raises:
-            DataError: Saying how many there are.
-        """
         if data.space.size > MOST:
             raise DataError(
                 f"The features raw are for at most {MOST:,} columns, and {data.name} has {data.space.size:,}. Take their "
@@ -35,9 +55,7 @@ class Raw(Extractor):
             )
 
     def network(self, space: Space) -> nn.Module:
-        """Model units."""
         return ModelUnits(space)
 
     def describe(self, sure: str = "") -> str:
-        """What they are."""
         return "the columns themselves"

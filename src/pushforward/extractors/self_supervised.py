@@ -51,34 +51,27 @@ class SelfSupervised(Extractor):
         self.seen = whole("seen", seen, 1)
 
     def preprocessing(self, space: Space) -> str:
-        """Model units, and large images shrunk."""
         return in_model_units(space) + shrunk(space)
 
     def network(self, space: Space) -> nn.Module:
-        """A network without training: that of the classifier, without its head."""
         return _Encoder(space)
 
     def fit(self, network: nn.Module, data: Dataset, index: NDArray[np.int64], seed: int) -> None:
-        """Train the network."""
         assert isinstance(network, _Encoder)
         laid_out(network, data.space.memory_format)
         _train(network.train(), data, index, (self.seen, seed))
 
     def describe(self, sure: str = "") -> str:
-        """How the network was trained."""
         return "last hidden layer of a network trained without labels (VICReg) on one half of the training data"
 
 
 class _Encoder(nn.Module):
-    """Data units to the last hidden layer."""
-
     def __init__(self, space: Space) -> None:
         super().__init__()
         self.space, self.inner = space, Classifier(space.shape, 1)
         self.inner.head.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 128)."""
         return self.inner.hidden(self.space.to_model(x))
 
 

@@ -16,7 +16,7 @@ from pushforward.data.spaces import ImageSpace, Space
 from pushforward.denoisers import Condition, Denoiser, Preconditioning
 from pushforward.errors import CheckpointError, UsageError, did_you_mean, imported
 from pushforward.files import check_tensors, parse_json, read_whole, replacing
-from pushforward.networks.embedding import check_condition
+from pushforward.networks.blocks import check_condition
 from pushforward.paths import Linear, Tabulated
 
 WEIGHTS = "diffusion_pytorch_model"  # The file names of diffusers for a network's weights

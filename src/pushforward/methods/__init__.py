@@ -5,10 +5,10 @@ from pushforward.methods.autoencoders import PerceptualAutoencoder, QuantisedAut
 from pushforward.methods.denoising import Denoising
 from pushforward.methods.distillation import Distillation, TeacherPairs, Trajectories
 from pushforward.methods.distribution_matching import DistributionMatching
-from pushforward.methods.evidence_bound import EvidenceBound
 from pushforward.methods.finish import Anchor, Finish
 from pushforward.methods.flow_map import Mapping
 from pushforward.methods.latent_method import LatentMethod
+from pushforward.methods.likelihoods import EvidenceBound
 from pushforward.methods.method import Guard, Method, Now, Sums
 from pushforward.methods.vae import VAE, HierarchicalVAE
 

@@ -1,8 +1,8 @@
-"""Generative adversarial networks: losses of critic and generator, penalties on the critic's slope, and the game of both."""
+"""Generative adversarial networks: losses of critic and generator, penalties on the critic's slope, augmentation, the game."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -16,9 +16,84 @@ from pushforward.data import Batch, Space
 from pushforward.denoisers.denoiser import Condition, call, network_precision, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.augmentation import DiffAugment
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.transports import Map
+
+POLICIES = ("color", "translation", "cutout")
+SHIFT, HOLE = 1 / 8, 1 / 2  # The greatest shift and the side of the hole, as shares of the image's sides
+
+
+class DiffAugment(nn.Module):
+    """Random changes of images in model units, differentiable in the images; examples are changed independently.
+
+    * color: brightness, x + range (u - 1/2) / 2; then saturation, away from or towards the mean of the channels by a factor in
+      [0, 2]; then contrast, away from or towards the mean of the image by a factor in [1/2, 3/2].
+    * translation: by up to an eighth of each side, in whole pixels; new pixels are 0, the data's mean.
+    * cutout: a square of half of each side becomes 0; it may hang over the edge.
+
+    Args:
+        policy: Which of `POLICIES`, applied in this order; a string joins them by commas.
+        extent: The distance of the data's lowest to its highest value, in model units.
+
+    Raises:
+        UsageError: For an unknown policy.
+
+    References:
+        Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training (2020).
+    """
+
+    def __init__(self, policy: str | Sequence[str] = POLICIES, extent: float = 2.0) -> None:
+        super().__init__()
+        names = tuple(policy.split(",")) if isinstance(policy, str) else tuple(policy)
+        for name in names:
+            one_of("augmentation", name, POLICIES)
+        self.policy, self.extent = names, extent
+
+    def forward(self, x: Tensor, draws: Draws, probability: Tensor | float = 1.0) -> Tensor:
+        """Changed images.
+
+        Args:
+            x: (n, C, H, W), model units.
+            draws: Randomness for each image.
+            probability: Of each change, for each image on its own.
+        """
+        for name in self.policy:
+            apply = draws.uniform() < probability
+            changed = getattr(self, f"_{name}")(x, draws)
+            x = torch.where(apply[:, None, None, None], changed, x)
+        return x
+
+    def _color(self, x: Tensor, draws: Draws) -> Tensor:
+        bright, saturate, contrast = (draws.uniform()[:, None, None, None].to(x) for _ in range(3))
+        x = x + self.extent * (bright - 0.5) / 2
+        grey = x.mean(1, keepdim=True)
+        x = grey + (x - grey) * 2 * saturate
+        middle = x.mean((1, 2, 3), keepdim=True)
+        return middle + (x - middle) * (contrast + 0.5)
+
+    def _translation(self, x: Tensor, draws: Draws) -> Tensor:
+        moved = x
+        for axis in (2, 3):
+            side = x.shape[axis]
+            most = int(side * SHIFT + 0.5)
+            shift = (draws.uniform() * (2 * most + 1)).long() - most
+            source = torch.arange(side, device=x.device) - shift[:, None]
+            shape = (len(x), 1, side, 1) if axis == 2 else (len(x), 1, 1, side)
+            index = source.clamp(0, side - 1).reshape(shape).expand_as(x)
+            inside = ((source >= 0) & (source < side)).reshape(shape)
+            moved = torch.gather(moved, axis, index) * inside
+        return moved
+
+    def _cutout(self, x: Tensor, draws: Draws) -> Tensor:
+        hidden = []
+        for side in x.shape[2:]:
+            width = int(side * HOLE + 0.5)
+            # the centre is uniform over all pixels, so that the border is hidden as often as the middle
+            start = (draws.uniform() * (side + (1 - width % 2))).long() - width // 2
+            place = torch.arange(side, device=x.device)
+            hidden.append((place >= start[:, None]) & (place < start[:, None] + width))
+        return x * ~(hidden[0][:, None, :, None] & hidden[1][:, None, None, :])
+
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -43,6 +118,14 @@ def _cross_entropy(on_real: Tensor, on_fake: Tensor) -> Tensor:
     return F.softplus(-on_real) + F.softplus(on_fake)
 
 
+# Every game by name, with D the critic's score of real x and generated G:
+#
+# * relativistic: L_D = softplus(D(G) - D(x)), L_G = softplus(D(x) - D(G)) (Jolicoeur-Martineau 2019; Huang et al. 2024, eq. 2).
+# * non_saturating: L_D = softplus(-D(x)) + softplus(D(G)), L_G = softplus(-D(G)) (Goodfellow et al. 2014, section 3).
+# * minimax: the same critic, L_G = -softplus(D(G)) = log(1 - sigmoid(D(G))) (Goodfellow et al. 2014, eq. 1).
+# * hinge: L_D = max(0, 1 - D(x)) + max(0, 1 + D(G)), L_G = -D(G) (Lim and Ye 2017; Miyato et al. 2018, eq. 16 and 17).
+# * least_squares: L_D = ((D(x) - 1)^2 + D(G)^2) / 2, L_G = (D(G) - 1)^2 / 2 (Mao et al. 2017, eq. 9).
+# * wasserstein: L_D = D(G) - D(x), L_G = -D(G) (Arjovsky et al. 2017), the critic's slope held near 1 (Gulrajani et al. 2017).
 OBJECTIVES = {
     "relativistic": Objective(
         lambda on_real, on_fake: F.softplus(on_fake - on_real),
@@ -59,18 +142,6 @@ OBJECTIVES = {
     ),
     "wasserstein": Objective(lambda on_real, on_fake: on_fake - on_real, lambda on_real, on_fake: -on_fake, penalty="gradient"),
 }
-"""Every game by name, with D the critic's score of real x and generated G:
-
-* relativistic: L_D = softplus(D(G) - D(x)), L_G = softplus(D(x) - D(G)) (Jolicoeur-Martineau 2019; Huang et al. 2024, eq. 2).
-* non_saturating: L_D = softplus(-D(x)) + softplus(D(G)), L_G = softplus(-D(G)) (Goodfellow et al. 2014, section 3).
-* minimax: the same critic, L_G = -softplus(D(G)) = log(1 - sigmoid(D(G))) (Goodfellow et al. 2014, eq. 1).
-* hinge: L_D = max(0, 1 - D(x)) + max(0, 1 + D(G)), L_G = -D(G) (Lim and Ye 2017; Miyato et al. 2018, eq. 16 and 17).
-* least_squares: L_D = ((D(x) - 1)^2 + D(G)^2) / 2, L_G = (D(G) - 1)^2 / 2 (Mao et al. 2017, eq. 9).
-* wasserstein: L_D = D(G) - D(x), L_G = -D(G) (Arjovsky et al. 2017), the critic's slope held near 1 (Gulrajani et al. 2017).
-"""
-
-
-PENALTIES = ("r1", "r2", "gradient")
 
 
 @dataclass(frozen=True)
@@ -102,7 +173,7 @@ class Penalties:
 
     def __post_init__(self) -> None:
         for name in self.names:
-            one_of("penalty", name, PENALTIES, " (several are joined by +)")
+            one_of("penalty", name, ("r1", "r2", "gradient"), " (several are joined by +)")
         weight("gamma", self.gamma)
         weight("gamma_end", self.end)
         for name, count in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp, "penalty_interval": self.interval}.items():
@@ -117,11 +188,9 @@ class Penalties:
 
     @property
     def end(self) -> float:
-        """The weight at the end of training."""
         return self.gamma if self.gamma_end is None else self.gamma_end
 
     def weight(self, now: Now) -> float:
-        """The weight on a step that has penalties."""
         return now.along(self.gamma, self.end, self.ramp, self.shortest_ramp)
 
 
@@ -358,13 +427,31 @@ def _twice(condition: Condition) -> Condition:
     return None if condition is None else {name: torch.cat([values, values]) for name, values in condition.items()}
 
 
+# Training samples in which the augmentation's strength moves by 1 if all examples agree (Karras et al. 2020).
 ADAPTATION = 500_000
-"""Training samples in which the augmentation's strength moves by 1 if all examples agree (Karras et al. 2020)."""
-STRONGEST = 0.8
-"""Above this the augmentations leak into the samples (Karras et al. 2020, section 2.2)."""
+STRONGEST = 0.8  # Above this the augmentations leak into the samples (Karras et al. 2020, section 2.2).
 
 
-class GAN(Method):
+class Adversarial(Method):
+    """A method with a critic: it has ``critic``, ``loss``, ``penalties`` and ``critic_input``."""
+
+    @property
+    def group(self) -> int:
+        return self.critic_input.group
+
+    @property
+    def game(self) -> Game:
+        return Game(self.critic, self.loss, self.penalties)
+
+    def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The critic's scores, (n,), of examples in model units; a critic of packs receives each example with copies of itself.
+
+        Of a critic that gives an example several scores, their mean.
+        """
+        return self.game.alone(x, condition, self.critic_input.pack)
+
+
+class GAN(Adversarial):
     """The adversarial game: one step from noise to data.
 
     The critic's loss is the game's (`pushforward.methods.adversarial`) plus penalties on its slope, with weight gamma:
@@ -395,8 +482,6 @@ class GAN(Method):
         to it.
     """
 
-    strength_now: Tensor
-
     def __init__(
         self,
         generator: nn.Module,
@@ -423,30 +508,6 @@ class GAN(Method):
     def players(self) -> Mapping[str, nn.Module]:
         return {"critic": self.critic, "generator": self.generator}
 
-    @property
-    def group(self) -> int:
-        return self.critic_input.group
-
-    @property
-    def game(self) -> Game:
-        """The losses of both players."""
-        return Game(self.critic, self.loss, self.penalties)
-
-    def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The critic's scores, (n,), of examples in model units; a critic of packs receives each example with copies of itself.
-
-        Of a critic that gives an example several scores, their mean.
-        """
-        return self.game.alone(x, condition, self.critic_input.pack)
-
-    def _transform(self, now: Now) -> Callable[[Tensor], Tensor]:
-        if self.critic_input.ada_target is not None:
-            self.strength_now.clamp_(0.0, STRONGEST)
-        strength = self.strength_now.clone()
-        if self.critic_input.augment is not None:
-            now.notes["strength"] = strength
-        return self.critic_input.transform(now.draws, strength)
-
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """The critic's turn, then the generator's, on the same generated samples.
 
@@ -457,13 +518,19 @@ class GAN(Method):
             UsageError: For a batch that cannot be cut into whole groups.
         """
         self.critic_input.check(len(batch.x))
-        transform, z = self._transform(now), now.draws.normal((self.latent,))
+        adapts = self.critic_input.ada_target is not None
+        if adapts:
+            self.strength_now.clamp_(0.0, STRONGEST)
+        strength = self.strength_now.clone()
+        if self.critic_input.augment is not None:
+            now.notes["strength"] = strength
+        transform, z = self.critic_input.transform(now.draws, strength), now.draws.normal((self.latent,))
         with torch.set_grad_enabled(now.parts == 1):
             fake = call(self.generator, z, None, batch.condition)
         loss, leans = self.game.critic_loss(transform(batch.x), transform(fake.detach()), batch.condition, now)
         yield "critic", loss
         del loss
-        if self.critic_input.augment is not None and self.critic_input.ada_target is not None:
+        if self.critic_input.augment is not None and adapts:
             leaning = {"leans": leans.sum(), "scores": leans.new_tensor(leans.numel())}
             yield Sums(len(batch.x), leaning, then=self._adapted)
         if now.parts > 1:

@@ -17,12 +17,15 @@ from pushforward.denoisers.denoiser import Condition, call, shaped
 from pushforward.errors import UsageError
 from pushforward.methods.evidence_bound import divergences, explained
 from pushforward.methods.likelihoods import Gaussian, Likelihood, drawn_from, mean_of
+from pushforward.denoisers import Condition, shaped
+from pushforward.denoisers.precision import call
+from pushforward.methods.likelihoods import Gaussian, Likelihood, divergences, drawn_from, explained, mean_of
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.vae import Deterministic, note_code
 from pushforward.transports import Autoencoder, Map
 
+# The decay, for each step, of the running mean and spread of codes, or of the use of a book's codes
 MEMORY = 0.99
-"""The decay, for each step, of the running mean and spread of codes, or of the use of a book's codes."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,6 @@ class HasFeatures(Protocol):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Maps (n, c, h, w) of images x in model units; a critic's last one holds its scores."""
-        ...
 
 
 def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
@@ -121,17 +123,11 @@ class PerceptualAutoencoder(Method):
             own, where it has them (`HasFeatures`).
         weights: Of the terms; the default is ``LossWeights()``.
 
-    Raises:
-        UsageError: For vectors.
-
     References:
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022), section 3.1; Esser et al., Taming
         Transformers (VQGAN, 2021), eq. 7, for the weight that adapts; Larsen et al., Autoencoding beyond Pixels (2016), for
         features of the critic.
     """
-
-    code_mean: Tensor
-    code_square: Tensor
 
     def __init__(
         self,
@@ -145,8 +141,6 @@ class PerceptualAutoencoder(Method):
         weights: LossWeights | None = None,
     ) -> None:
         super().__init__()
-        if not space.has_pixels:
-            raise UsageError("An autoencoder for latents squeezes images; for other data train a vae and build on that.")
         self.encoder, self.decoder, self.critic, self.space = encoder, decoder, critic, space
         self.latent, self.weights = tuple(int(side) for side in latent), weights or LossWeights()
         if feature_extractor is None:
@@ -171,7 +165,8 @@ class PerceptualAutoencoder(Method):
         with torch.set_grad_enabled(now.parts == 1):
             mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
         yield "critic", self._critic_loss(batch.x, reconstructed.detach(), now)
-        yield Sums(len(z), _moments(z), then=self._measured)
+        codes, axes = z.detach(), (0, *range(2, z.dim()))
+        yield Sums(len(z), {"sum": codes.sum(axes), "square": codes.square().sum(axes)}, then=self._measured)
         if now.parts > 1:
             mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
         divergence = divergences(mean, log_variance).flatten(1)
@@ -226,17 +221,11 @@ class PerceptualAutoencoder(Method):
         self.code_square.lerp_((total.values["square"] / count).reshape(view), 1 - MEMORY)
 
     def autoencoder(self) -> Autoencoder:
-        """Encoder and decoder, for latents."""
         return Autoencoder(self.encoder, self.decoder, self.space.with_conditions(), standard=False)
 
     def transport(self) -> Map:
         std = (self.code_square - self.code_mean.square()).clamp(min=1e-8).sqrt()
         return Map(Standardised(self.decoder, self.code_mean, std), self.space.with_conditions(), self.latent)
-
-
-def _moments(z: Tensor) -> dict[str, Tensor]:
-    axes = (0, *range(2, z.dim()))
-    return {"sum": z.detach().sum(axes), "square": z.detach().square().sum(axes)}
 
 
 def _length(slope: Tensor) -> Tensor:
@@ -249,15 +238,12 @@ class Following(Protocol):
 
     def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Sums over the vectors of h (n, dim, ...), which got the codes ``index``: ``counts`` and ``sums``."""
-        ...
 
     def candidates(self, h: Tensor, place: Tensor) -> Tensor:
         """A vector of each example, (n, dim), where codes without use can go; ``place`` (n,) is random."""
-        ...
 
     def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:
         """Move towards the vectors of the whole batch; ``choice`` (n,) is random."""
-        ...
 
 
 class Snapped(nn.Module):
@@ -331,8 +317,6 @@ class QuantisedAutoencoder(Method):
         van den Oord et al., VQ-VAE (2017), eq. 3; Mentzer et al., FSQ (2023).
     """
 
-    use: Tensor
-
     def __init__(
         self,
         encoder: nn.Module,
@@ -400,8 +384,7 @@ class QuantisedAutoencoder(Method):
 
 
 def _counts(index: Tensor, size: int) -> Tensor:
-    """How many examples have each code at each place, (*places, size), from numbers (n, *places)."""
+    # how many examples have each code at each place, (*places, size), from numbers (n, *places)
     flat = index.flatten(1)
     at = flat + size * torch.arange(flat.shape[1], device=index.device)
-    counts = torch.bincount(at.flatten(), minlength=size * flat.shape[1])
-    return counts.reshape(*index.shape[1:], size)
+    return torch.bincount(at.flatten(), minlength=size * flat.shape[1]).reshape(*index.shape[1:], size)

@@ -13,6 +13,7 @@ from pushforward.conditions.kind import hidden
 from pushforward.data import Batch
 from pushforward.denoisers.denoiser import Condition, Denoiser, TimeColumns, over
 from pushforward.denoisers.table_denoiser import Given, RowErrors, TableDenoiser, known_columns
+from pushforward.denoisers import Condition, Denoiser, Given, TableDenoiser, known_columns, over
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now, Sums
@@ -47,7 +48,22 @@ def check_sources(couple: Coupling, denoiser: Denoiser) -> None:
         )
 
 
-class Denoising(Method):
+class DenoiserMethod(Method):
+    """A method that trains a ``denoiser``, and samples with ``solver``, ``steps`` and ``grid``."""
+
+    @property
+    def players(self) -> Mapping[str, nn.Module]:
+        return {"denoiser": self.denoiser}
+
+    @property
+    def averaged(self) -> Sequence[nn.Module]:
+        return (self.denoiser,)
+
+    def transport(self) -> Flow:
+        return Flow(self.denoiser, self.solver, self.steps, self.grid)
+
+
+class Denoising(DenoiserMethod):
     """Regression of a denoiser's output at x_t, mixed from data and noise.
 
     loss = mean w(t) |network(x_t, t) - (a x + b z)|^2, the mean over samples, entries and times; (a, b) is the
@@ -97,14 +113,6 @@ class Denoising(Method):
         check_sources(self.couple, self.denoiser)
 
     @property
-    def players(self) -> Mapping[str, nn.Module]:
-        return {"denoiser": self.denoiser}
-
-    @property
-    def averaged(self) -> Sequence[nn.Module]:
-        return (self.denoiser,)
-
-    @property
     def group(self) -> int:
         return math.lcm(self.couple.group, self.times.group)
 
@@ -122,15 +130,11 @@ class Denoising(Method):
         error = (output - target(self.denoiser.prediction, x, z, k)).square().flatten(1).mean(1)
         yield "denoiser", (self.weight(self.denoiser.prediction, at) * error).mean()
 
-    def transport(self) -> Flow:
-        return Flow(self.denoiser, self.solver, self.steps, self.grid)
+
+LEARNED = 1 / 3  # The share of training in which the factors of columns are learned; then they stay
 
 
-LEARNED = 1 / 3
-"""The share of training in which the factors of columns are learned; then they stay."""
-
-
-class TableDenoising(Method):
+class TableDenoising(DenoiserMethod):
     """Denoising of the rows of a table, each column of which counts equally.
 
     In the first third of training the factors of columns (`TableDenoiser`) move until each column loses half of its information,
@@ -168,19 +172,10 @@ class TableDenoising(Method):
         grid: str | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= known < 1:
-            raise UsageError(f"The share of rows with known columns is from 0 to below 1, got {known}.")
+        share("known", known, " of rows")
         self.denoiser, self.space = denoiser, denoiser.table
         self.times, self.weight, self.known, self.rate = times or Stratified(Uniform()), weight or Flat(), known, rate
         self.solver, self.steps, self.grid = solver or DPM(order=2), steps, grid
-
-    @property
-    def players(self) -> Mapping[str, nn.Module]:
-        return {"denoiser": self.denoiser}
-
-    @property
-    def averaged(self) -> Sequence[nn.Module]:
-        return (self.denoiser,)
 
     @property
     def group(self) -> int:
@@ -200,19 +195,12 @@ class TableDenoising(Method):
         weight = self.weight(denoiser.prediction, k) * gain("v", denoiser.prediction, k) ** 2
         error = denoiser.errors(estimate, rows, denoiser.v(u, z, columns))
         if self.rate and now.progress < LEARNED:
-            yield self._lost(error, columns, ~given.known)
+            with torch.no_grad():
+                lost, cells = denoiser.lost(error, columns) * ~given.known, (~given.known).sum(0)
+            yield Sums(len(lost), {"lost": lost.sum(0), "cells": cells.to(lost)}, then=self._move)
         yield "denoiser", ((error.indicators + weight[:, None] * error.scores) * ~given.known).mean()
 
-    def _lost(self, error: RowErrors, columns: TimeColumns, unknown: Tensor) -> Sums:
-        """The share of each column's information that noise has taken, in its unknown cells: at the loss of half it stays."""
-        with torch.no_grad():
-            lost = self.denoiser.lost(error, columns) * unknown
-        return Sums(len(lost), {"lost": lost.sum(0), "cells": unknown.sum(0).to(lost)}, then=self._move)
-
     @torch.no_grad()
-    def _move(self, total: Sums) -> None:
+    def _move(self, total: Sums) -> None:  # where half of a column's information is lost its factor stays
         lost, cells = total.values["lost"], total.values["cells"]
         self.denoiser.move(self.rate * (lost / cells.clamp(min=1) - 0.5) * (cells > 0))
-
-    def transport(self) -> Flow:
-        return Flow(self.denoiser, self.solver, self.steps, self.grid)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Dict
 from itertools import chain
 from typing import Any
 
@@ -16,24 +17,20 @@ from pushforward.denoisers.denoiser import SCALE, Condition, FlowMap, condition_
 from pushforward.denoisers.table_denoiser import TableDenoiser, known_columns
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.methods.flow_map import Mapping as Mapping_of_distillation
-from pushforward.methods.flow_map import Pairs, mean_velocity, scaled, straight
-from pushforward.methods.method import Freezing, Method, Now, Sums
+from pushforward.methods.flow_map import MapMethod, Mapping, Pairs, mean_velocity, scaled, straight
+from pushforward.methods.method import Freezing, Now, Sums
 from pushforward.methods.perceptual_distance import Featured, Likeness
 from pushforward.methods.rules import Rule
 from pushforward.paths import Coupling
-from pushforward.solvers import Jump
 from pushforward.transports import Flow
 from pushforward.transports.transport import as_drawn
 
+# The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored
 SEED = 700_000_000
-"""The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored."""
-APART = 1_000_000_000
-"""From the seed of a trajectory to that of the row whose columns it is given."""
+APART = 1_000_000_000  # From the seed of a trajectory to that of the row whose columns it is given
+# The share of trajectories of a table in which columns are given, as of rows in the training of its denoiser
 KNOWN = 0.5
-"""The share of trajectories of a table in which columns are given, as of rows in the training of its denoiser."""
-CHUNK = 256
-"""Trajectories computed at a time."""
+CHUNK = 256  # Trajectories computed at a time
 
 
 class Trajectories(Freezing):
@@ -60,9 +57,6 @@ class Trajectories(Freezing):
         UsageError: For a count below 1, a share outside [0, 1], or guidance of trajectories without conditions.
     """
 
-    states: Tensor
-    hidden: Tensor
-
     def __init__(
         self,
         teacher: Flow,
@@ -76,13 +70,11 @@ class Trajectories(Freezing):
         guidance: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        both = (legs / 2, legs / 2) if isinstance(legs, (int, float)) else tuple(legs)
-        if len(both) != 2:
-            raise UsageError(f"legs is one share or two, such as (0.49, 0.21), got {len(both)} of them.")
-        single, others = both
-        shares = {"to_data": to_data, "legs": min(single, others), "unconditional": unconditional}
-        for name, part in (*shares.items(), ("legs", single + others)):
+        single, others = (legs / 2, legs / 2) if isinstance(legs, (int, float)) else legs
+        for name, part in {"to_data": to_data, "unconditional": unconditional}.items():
             share(name, part)
+        for part in (single, others, single + others):
+            share("legs", part)
         self.freeze("teacher", teacher)
         self.space, self.count, self.seed = teacher.space, whole("count", count), seed
         self.to_data, self.unconditional, self.ends = to_data, unconditional, ends
@@ -92,7 +84,8 @@ class Trajectories(Freezing):
             raise UsageError("Trajectories without conditions have no scale of guidance: leave guidance or unconditional out.")
         self.guidance = None if guidance is None else (float(guidance[0]), float(guidance[1]))
         self.names = (*self.space.conditions, *(() if guidance is None else (SCALE,)))
-        times = straight_times(teacher)
+        k = teacher.denoiser.path.at(torch.from_numpy(teacher.times[:-1]))
+        times = (*(k.sigma / (k.alpha + k.sigma)).tolist(), 0.0)  # on the straight path
         self.times = (times[0], times[-1]) if ends else times
         self.ready = 0
         for name in ("states", "hidden", *map(_condition, self.names)):
@@ -165,7 +158,7 @@ class Trajectories(Freezing):
         k = self.teacher.denoiser.path.at(torch.tensor(t, dtype=torch.float64))
         return (x / float(k.alpha + k.sigma) if t else x).half()
 
-    def put(self, index: slice, tensors: Mapping[str, Tensor]) -> None:
+    def put(self, index: slice, tensors: Dict[str, Tensor]) -> None:
         """Take up a `part`, the next that is missing."""
         for name, value in tensors.items():
             if not self.ready:
@@ -229,12 +222,6 @@ def _condition(name: str) -> str:
     return f"condition_{name}"
 
 
-def straight_times(teacher: Flow) -> tuple[float, ...]:
-    """The times of a flow's grid, as times of the straight path."""
-    k = teacher.denoiser.path.at(torch.from_numpy(teacher.times[:-1]))
-    return (*(float(t) for t in k.sigma / (k.alpha + k.sigma)), 0.0)
-
-
 class TeacherPairs(Coupling, nn.Module):
     """Pairs of a teacher's noise and sample in the place of data and independent noise.
 
@@ -254,7 +241,6 @@ class TeacherPairs(Coupling, nn.Module):
         self.trajectories, self.source = trajectories, trajectories.teacher.source
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
-        """A sample of the teacher and its noise for each example of the draws."""
         x, z, _ = self.examples(x, condition, draws)
         return x, z
 
@@ -265,7 +251,7 @@ class TeacherPairs(Coupling, nn.Module):
         return sample, start / pairs.times[0], pairs.condition(which)
 
 
-class Distillation(Mapping_of_distillation):
+class Distillation(Mapping):
     """A `Mapping` with a teacher that begins on stored trajectories.
 
     For the first part of training the target between two times is exact: the mean velocity (x_t - x_s) / (t - s) between two
@@ -311,7 +297,6 @@ class Distillation(Mapping_of_distillation):
             )
         self.likeness = likeness
         self.stored, self.trajectories = share("stored", stored), trajectories
-        self.teacher: Flow
         parts = {"samples": self.stored > 0 and pairs.diagonal < 1, "velocity": self.stored < 1 or pairs.diagonal > 0}
         self.learns = " and ".join(name for name, learned in parts.items() if learned)
 
@@ -326,12 +311,12 @@ class Distillation(Mapping_of_distillation):
         output = mean_velocity(straight(self.flow_map), x_t, t, s, condition)
         error = (output - target).square().flatten(1).mean(1)
         now.notes["stored_loss"] = (error.detach() * ~equal).mean() / max(1e-6, 1 - self.pairs.diagonal)
-        if self.likeness is None:
-            yield from self.turn(error, now)
-            return
-        span = shaped(t - s, x_t)
-        unlike = self._unlike((x_t - span * output, x_t - span * target), (s == 0) & ~equal, condition, now)
-        yield from self.turn(error, now, self.likeness.weight * self.softened(unlike))
+        further = None
+        if self.likeness is not None:
+            span = shaped(t - s, x_t)
+            unlike = self._unlike((x_t - span * output, x_t - span * target), (s == 0) & ~equal, condition, now)
+            further = self.likeness.weight * self.softened(unlike)
+        yield from self.turn(error, now, further)
 
     def _unlike(self, pair: tuple[Tensor, Tensor], jumps: Tensor, condition: Condition, now: Now) -> Tensor:
         assert self.likeness is not None
@@ -382,7 +367,7 @@ def chosen(first: Tensor, a: Condition, b: Condition) -> Condition:
     return joined
 
 
-class TableDistillation(Method):
+class TableDistillation(MapMethod):
     """Learn the jumps of a teacher of tables from stored trajectories.
 
     Between two states of a trajectory on the straight path, at t and s, the data of the jump is
@@ -404,24 +389,18 @@ class TableDistillation(Method):
     """
 
     def __init__(self, flow_map: TableDenoiser, trajectories: Trajectories, *, steps: int = 1) -> None:
-        super().__init__()
-        if not isinstance(flow_map, TableDenoiser) or not flow_map.jumps:
-            raise UsageError(f"TableDistillation trains a map of a table, a TableDenoiser with sampling; got {flow_map!r:.80}.")
-        self.flow_map, self.space, self.trajectories, self.steps = flow_map, flow_map.table, trajectories, steps
+        super().__init__(flow_map, steps)
+        self.space, self.trajectories = flow_map.table, trajectories
         self.freeze("teacher", trajectories.teacher)
         self.learns = "samples"
 
-    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+    def start_from(self, weights: Dict[str, Tensor]) -> None:
         """Give the map the weights of another one."""
         self.flow_map.load_state_dict(weights)
 
     @property
-    def players(self) -> Mapping[str, nn.Module]:
+    def players(self) -> Dict[str, nn.Module]:
         return {"map": self.flow_map}
-
-    @property
-    def averaged(self) -> Sequence[nn.Module]:
-        return (self.flow_map,)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         student, trajectories = self.flow_map, self.trajectories
@@ -438,6 +417,3 @@ class TableDistillation(Method):
         errors = student.errors(student.estimate(x_t, columns, given, rest), shares, v, ends)
         total = errors.indicators + errors.scores
         yield "map", (total if given is None else total * ~given.known).mean()
-
-    def transport(self) -> Flow:
-        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)

@@ -12,19 +12,16 @@ from pushforward.data import Batch
 from pushforward.denoisers.denoiser import Condition, Denoiser, FlowMap, Predictor, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.flow_map import check_unguided, jump_to_data, starts
-from pushforward.methods.method import Method, Now
+from pushforward.methods.flow_map import MapMethod, jump_to_data, starts
+from pushforward.methods.method import Now
 from pushforward.paths import Linear, Path, gain, target
-from pushforward.solvers import Jump
 from pushforward.transports import Flow
 
-BOUND = 10.0
-"""Entries of a step towards the teacher are at most so large, in model units."""
-LEAST = 1e-4
-"""The least mean distance by which a step is divided, in model units."""
+BOUND = 10.0  # Entries of a step towards the teacher are at most so large, in model units
+LEAST = 1e-4  # The least mean distance by which a step is divided, in model units
 
 
-class DistributionMatching(Method):
+class DistributionMatching(MapMethod):
     """A map's jump from noise to data, trained so that its samples have the teacher's distribution; data is not compared.
 
     Two denoisers are read at samples that are mixed with noise again: the frozen teacher, which knows the score of data, and a
@@ -64,27 +61,19 @@ class DistributionMatching(Method):
         inside: float = 0.0,
         steps: int = 1,
     ) -> None:
-        super().__init__()
-        if not getattr(flow_map, "jumps", False):
-            raise UsageError(f"Distribution matching trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
-        check_unguided(flow_map)
+        super().__init__(flow_map, steps, compared=True)
         least, greatest = ends
         if not 0 < least < greatest < 1:
             raise UsageError(f"The noise shares of distribution matching need 0 < least < greatest < 1, got {least}, {greatest}.")
-        self.flow_map, self.fake, self.space = flow_map, fake, flow_map.space
+        self.fake = fake
         self.rounds, self.ends = whole("rounds", rounds, 1), (float(least), float(greatest))
-        self.inside, self.steps = share("inside", inside, " of the examples"), steps
-        self.teacher: Flow
+        self.inside = share("inside", inside, " of the examples")
         self.freeze("teacher", teacher)
         self.learns = "score"
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
         return {"fake": self.fake, "map": self.flow_map}
-
-    @property
-    def averaged(self) -> Sequence[nn.Module]:
-        return (self.flow_map,)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         condition = batch.condition
@@ -120,9 +109,6 @@ class DistributionMatching(Method):
         real, learned = (estimate(part, x, z, levels, condition) for part in (self.teacher.denoiser, self.fake))
         size = (x - real).abs().flatten(1).mean(1).clamp(min=LEAST)
         return ((learned - real) / shaped(size, x)).clamp(-BOUND, BOUND)
-
-    def transport(self) -> Flow:
-        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
 
 def at_level(path: Path, levels: Tensor) -> Tensor:

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from pushforward.arguments import share, weight
 from pushforward.data import Batch
 from pushforward.denoisers import Condition, FlowMap
-from pushforward.errors import UsageError
-from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Game, Penalties
-from pushforward.methods.flow_map import check_unguided, jump_to_data, starts
-from pushforward.methods.method import Guard, Method, Now
+from pushforward.methods.adversarial import OBJECTIVES, Adversarial, CriticInput, Penalties
+from pushforward.methods.flow_map import MapMethod, jump_to_data, starts
+from pushforward.methods.method import Guard, Now
 from pushforward.methods.perceptual_distance import FeatureCritic
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
@@ -47,11 +46,10 @@ class Anchor:
         share("still", self.still, " of training")
 
     def at(self, now: Now) -> float:
-        """The weight on a step."""
         return now.along(self.weight, self.weight if self.end is None else self.end)
 
 
-class Finish(Method):
+class Finish(Adversarial, MapMethod):
     """Adversarial training of a map: the jump from noise to data becomes sharper; each noise stays near its sample.
 
     The critic compares single jumps with data, in relativistic pairs with penalties on its slope at both (R1 and R2). The map's
@@ -63,13 +61,13 @@ class Finish(Method):
         critic: ``critic(x, None, condition)`` -> scores, as of `pushforward.methods.GAN`.
         teacher: The map that is finished.
         penalties: On the critic's slope; the default is R1 and R2 with gamma 1.
-        critic_input: How examples are augmented, and how many get one score together.
+        critic_input: How examples are augmented, always at the same strength, and how many get one score together.
         anchor: To the teacher.
         guard: When training ends by itself; None never does.
         steps: The default number of jumps of the transport; the game is of one.
 
     Raises:
-        UsageError: For anything but a map, a map with a range of guidance, or an augmentation that adapts.
+        UsageError: For anything but a map, or a map with a range of guidance.
 
     References:
         Lin et al., Adversarial Flow Models (2025), for the anchor and penalties by finite differences; Huang et al., R3GAN
@@ -88,18 +86,11 @@ class Finish(Method):
         guard: Guard | None = None,
         steps: int = 1,
     ) -> None:
-        super().__init__()
-        for part in (flow_map, teacher):
-            if not getattr(part, "jumps", False):
-                raise UsageError(f"Finish trains a map between two times (FlowMap), got a {type(part).__name__}.")
-        check_unguided(flow_map)
+        super().__init__(flow_map, steps, compared=True)
         penalties = penalties or Penalties()
-        self.flow_map, self.critic, self.space, self.steps = flow_map, critic, flow_map.space, steps
+        self.critic, self.loss = critic, "relativistic"
         self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES["relativistic"].penalty)
         self.critic_input, self.anchor, self.guard = critic_input or CriticInput(), anchor or Anchor(), guard
-        if self.critic_input.ada_target is not None:
-            raise UsageError("A finish augments with a fixed strength; leave ada_target out.")
-        self.teacher: FlowMap
         self.freeze("teacher", teacher)
         if isinstance(critic, FeatureCritic):
             critic.look_through(teacher)
@@ -107,19 +98,6 @@ class Finish(Method):
     @property
     def players(self) -> Mapping[str, nn.Module]:
         return {"critic": self.critic, "map": self.flow_map}
-
-    @property
-    def group(self) -> int:
-        return self.critic_input.group
-
-    @property
-    def game(self) -> Game:
-        """The losses of both players."""
-        return Game(self.critic, "relativistic", self.penalties)
-
-    def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The critic's scores, (n,), of examples in model units."""
-        return self.game.alone(x, condition, self.critic_input.pack)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         """The critic's turn, then the map's, on the same samples; of a batch that is split they are made again (`GAN.losses`).
@@ -152,9 +130,6 @@ class Finish(Method):
         with torch.no_grad():
             before = jump_to_data(self.teacher, start, condition)
         return (x - before).square().mean()
-
-    def transport(self) -> Flow:
-        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
     def reference(self) -> Flow:
         return Flow(self.teacher, Jump.of(self.teacher), self.steps)

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from pushforward.arguments import share, weight, whole
 from pushforward.data import Batch
 from pushforward.denoisers.denoiser import SCALE, Condition, FlowMap, Predicting, Predictor, Repathed, condition_at, over, shaped
+from pushforward.denoisers import SCALE, Condition, FlowMap, Predicting, Repathed, condition_at, over, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import check_sources, dropout_share, dropped
@@ -32,10 +34,8 @@ class Pairs(ABC):
         diagonal: The share of pairs with s = t, where a map is an ordinary flow, in [0, 1].
     """
 
-    group = 1
-    """Examples that are drawn together."""
-    only_to_data = False
-    """Whether every s is 0, so that the map learns no other end."""
+    group = 1  # Examples that are drawn together
+    only_to_data = False  # Whether every s is 0, so that the map learns no other end
 
     def __init__(self, diagonal: float) -> None:
         self.diagonal = share("diagonal", diagonal)
@@ -77,7 +77,6 @@ class Sorted(Pairs):
         self.only_to_data = to_data == 1 and diagonal == 0
 
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
-        """The pairs."""
         first = self.equal(draws, path)
         # strata go by the place in the batch: two stratified draws of one example would always be neighbours
         second = plain(self.until or self.times)(draws.stream("second time"), path)
@@ -127,17 +126,35 @@ class Dyadic(Pairs):
         return t, torch.where(equal, t, end)
 
 
-def check_unguided(flow_map: FlowMap) -> None:
-    """Refuse a map that has learned guidance at a range of scales: its samples are compared with data, which has none.
+class MapMethod(Method):
+    """A method that trains a map between two times.
+
+    Args:
+        flow_map: The map.
+        steps: The default number of jumps of the transport.
+        compared: Whether its samples are compared with data, which guided ones differ from.
 
     Raises:
-        UsageError: With the alternative.
+        UsageError: For anything but a map, or one that has learned guidance at a range of scales and is compared with data.
     """
-    if flow_map.preconditioning.guidance is not None:
-        raise UsageError(
-            "This map has learned guidance at a range of scales, and guided samples differ from the data that they would be "
-            "compared with. Sharpen a student that was distilled without guidance, or with one scale."
-        )
+
+    def __init__(self, flow_map: Any, steps: int, *, compared: bool = False) -> None:
+        super().__init__()
+        if not getattr(flow_map, "jumps", False):
+            raise UsageError(f"{type(self).__name__} trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
+        if compared and flow_map.preconditioning.guidance is not None:
+            raise UsageError(
+                "This map has learned guidance at a range of scales, and guided samples differ from the data that they would be "
+                "compared with. Sharpen a student that was distilled without guidance, or with one scale."
+            )
+        self.flow_map, self.space, self.steps = flow_map, flow_map.space, steps
+
+    @property
+    def averaged(self) -> Sequence[nn.Module]:
+        return (self.flow_map,)
+
+    def transport(self) -> Flow:
+        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
 
 def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -171,24 +188,14 @@ def jump_to_data(flow_map: FlowMap, start: tuple[Tensor, Tensor], condition: Con
     return flow_map.jump(x, t, torch.zeros_like(t), condition)
 
 
-BOUND = 10.0
-"""Entries of a target differ from the velocity by at most so much, in model units."""
-EPS = 1e-3
-"""Added to a squared error before its power becomes the example's weight."""
+BOUND = 10.0  # Entries of a target differ from the velocity by at most so much, in model units
+EPS = 1e-3  # Added to a squared error before its power becomes the example's weight
 
 
-def straight(predictor: Predictor) -> Predicting:
-    """A predictor read on the straight path, where every map between two times is a mean velocity.
-
-    Raises:
-        UsageError: For one that cannot be read on another path.
-    """
+def straight(predictor: Any) -> Predicting:
+    """A predictor read on the straight path, where every map between two times is a mean velocity."""
     inner = predictor.path.path if isinstance(predictor.path, Narrowed) else predictor.path
-    if isinstance(inner, Linear) and isinstance(predictor, Predicting):
-        return predictor
-    if not isinstance(predictor, Predicting):
-        raise UsageError(f"{type(predictor).__name__} cannot be read on the straight path; expected a denoiser of pushforward.")
-    return Repathed(predictor, Linear())
+    return predictor if isinstance(inner, Linear) else Repathed(predictor, Linear())
 
 
 def mean_velocity(predictor: Predicting, x: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
@@ -210,7 +217,7 @@ def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Con
     return {**(condition or {}), SCALE: (low + draws.stream("guidance").uniform().double() * (high - low)).float()}
 
 
-class Mapping(Method):
+class Mapping(MapMethod):
     """Learn a map between two times by regressing its mean velocity on a target that a rule makes of the map itself.
 
     loss = mean w |F(x_t, t, s) - target|^2 with x_t = (1 - t) x + t z. Where s = t the target is the velocity, as in flow
@@ -225,8 +232,8 @@ class Mapping(Method):
         couple: How data meets noise; the default draws noise, or examples of the map's source, independently of data.
         power: Each example's squared error e is divided by (e + 0.001)^power, without gradients, so that rare large errors
             count less; 0 leaves it out.
-        label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map has
-            that it has no unconditional branch. A map of a range of guidance draws scales from it instead.
+        label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map
+            has no unconditional branch. A map of a range of guidance draws scales from it instead.
         steps: The default number of jumps of the transport.
 
     References:
@@ -246,19 +253,15 @@ class Mapping(Method):
         label_dropout: float | None = None,
         steps: int = 1,
     ) -> None:
-        super().__init__()
-        if not flow_map.jumps:
-            raise UsageError(f"Mapping trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
+        super().__init__(flow_map, steps)
         if getattr(rule, "direction", "pair") == "map" and pairs is not None and pairs.only_to_data:
             raise UsageError('A map that learns to jump to data alone has no velocity of its own: choose `direction="pair"`.')
-        self.flow_map, self.space = flow_map, flow_map.space
         self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent(flow_map.source)
         check_sources(self.couple, flow_map)
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
-        self.power, self.label_dropout, self.steps = weight("power", power), dropout_share(flow_map, label_dropout), steps
-        self.teacher: Flow | None
+        self.power, self.label_dropout = weight("power", power), dropout_share(flow_map, label_dropout)
         if teacher is None:
-            self.teacher = None
+            self.teacher: Any = None
         else:
             self.freeze("teacher", teacher)
             self.learns = "velocity"
@@ -273,10 +276,6 @@ class Mapping(Method):
                 part.load_state_dict(weights)
 
     @property
-    def averaged(self) -> Sequence[nn.Module]:
-        return (self.flow_map,)
-
-    @property
     def players(self) -> Dict[str, nn.Module]:
         return {"map": self.flow_map}
 
@@ -289,7 +288,9 @@ class Mapping(Method):
         return self.couple.reuse
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
-        self._renew(now.progress)
+        if self.target_map is not None and int(self.stage) != (stage := self.rule.stage(now.progress)):
+            self._follow(1.0)
+            self.stage.fill_(stage)
         predictor = straight(self.flow_map)
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
         t, s = self.pairs(now.draws.stream("times"), predictor.path, now.progress)
@@ -314,11 +315,6 @@ class Mapping(Method):
     def softened(self, error: Tensor) -> Tensor:
         """Squared errors (n,), each divided by its own power, so that large ones count less."""
         return error / (error.detach() + EPS) ** self.power
-
-    def _renew(self, progress: float) -> None:
-        if self.target_map is not None and int(self.stage) != (stage := self.rule.stage(progress)):
-            self._follow(1.0)
-            self.stage.fill_(stage)
 
     @torch.no_grad()
     def _follow(self, weight: float) -> None:
@@ -361,6 +357,3 @@ class Mapping(Method):
         if guidance is not None:
             return scaled(condition, guidance, draws)
         return dropped(condition, self.label_dropout, draws)
-
-    def transport(self) -> Flow:
-        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)

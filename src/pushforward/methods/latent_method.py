@@ -49,9 +49,7 @@ class LatentMethod(Method):
     @property
     def frozen(self) -> Autoencoder:
         """The autoencoder, which stays as it is."""
-        module = self.parts["autoencoder"]
-        assert isinstance(module, Autoencoder)
-        return module
+        return self._frozen["autoencoder"]  # type: ignore[return-value]
 
     def autoencoder(self) -> Autoencoder:
         """The frozen one: other models can be trained in the same latent space."""
@@ -67,7 +65,6 @@ class LatentMethod(Method):
 
     @property
     def guard(self) -> Guard | None:  # type: ignore[override]
-        """The method's."""
         return self.method.guard
 
     def reference(self) -> Latent:

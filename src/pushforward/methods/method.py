@@ -108,8 +108,8 @@ class Guard:
     def __post_init__(self) -> None:
         for name in ("coverage", "recall"):
             share(f"The least {name}", getattr(self, name), " of the start's")
-        for name, least in (("checks", 1), ("samples", 1)):
-            whole(name, getattr(self, name), least)
+        for name in ("checks", "samples"):
+            whole(name, getattr(self, name), 1)
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,6 @@ class HasCritic(Protocol):
 
         Only differences mean something, where the loss compares real and generated samples.
         """
-        ...
 
 
 @runtime_checkable
@@ -196,7 +195,6 @@ class HasAutoencoder(Protocol):
 
     def autoencoder(self) -> Autoencoder:
         """From data to codes and back, with the present weights."""
-        ...
 
 
 @runtime_checkable
@@ -211,7 +209,6 @@ class PrecomputesInputs(Protocol):
     @property
     def parts(self) -> Mapping[str, nn.Module]:
         """The frozen parts by name."""
-        ...
 
     def prepared(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor | Mapping[str, Tensor]:
         """The inputs that batches hold instead of data in model units.
@@ -226,7 +223,6 @@ class PrecomputesInputs(Protocol):
             ``batch.x``, (n, ...); or several tensors by name, (n, ...) each: "x" and others, such as a teacher's
             noise "z", which is then ``batch["z"]``.
         """
-        ...
 
 
 class Method(Freezing, ABC):
@@ -237,10 +233,9 @@ class Method(Freezing, ABC):
     """
 
     space: Space
-    guard: Guard | None = None
-    """When training ends by itself, beside `reference`; None never ends it."""
+    guard: Guard | None = None  # When training ends by itself, beside `reference`; None never ends it
+    # What is learned of a frozen teacher: "samples", "velocity", "samples and velocity" or "score"; else empty
     learns: str = ""
-    """What is learned of a frozen teacher: "samples", "velocity", "samples and velocity" or "score"; else empty."""
 
     @property
     @abstractmethod

@@ -17,14 +17,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Freezing
 from pushforward.paths import Linear, Source, training_noise
 
-GROUP = 16
-"""Channels that are normalised together."""
-
-
-def check_times(low: float, high: float) -> None:
-    """Refuse times of noise out of order."""
-    if not 0 < low <= high < 1:
-        raise UsageError(f"The times of noise need 0 < low <= high < 1, got low={low} and high={high}.")
+GROUP = 16  # Channels that are normalised together
 
 
 @runtime_checkable
@@ -33,7 +26,6 @@ class Featured(Protocol):
 
     def features(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> list[Tensor]:
         """Maps of features, each (n, channels, height, width)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +41,7 @@ class Likeness:
         high: The greatest, below 1; the times are uniform between them.
 
     Raises:
-        UsageError: For a negative weight, or times out of order.
+        UsageError: For a negative weight.
 
     References:
         Lin and Yang, Diffusion Model with Perceptual Loss (2024), for the features of the denoiser itself.
@@ -61,7 +53,6 @@ class Likeness:
 
     def __post_init__(self) -> None:
         weight("likeness", self.weight)
-        check_times(self.low, self.high)
 
     def noised(self, shape: Sequence[int], draws: Draws, source: Source | None = None) -> tuple[Tensor, Tensor]:
         """A time (n,) and noise (n, *shape), standard normal or from a source, for each example of the draws."""
@@ -80,21 +71,20 @@ class Likeness:
             condition: As networks take it.
         """
         at, noise = denoiser.path.time(Linear().log_snr(noised[0])).clamp(*denoiser.path.ends), noised[1]
+
+        def features(x: Tensor) -> list[Tensor]:
+            k = denoiser.coefficients(x, at)
+            maps = denoiser.network_features(k.alpha * x + k.sigma * noise, at, condition)
+            return [F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]
+
         with torch.no_grad():
-            wanted = self._features(denoiser, pair[1], (at, noise), condition)
-        given = self._features(denoiser, pair[0], (at, noise), condition)
-        levels = [(a - b).square().flatten(1).mean(1) for a, b in zip(given, wanted, strict=True)]
+            wanted = features(pair[1])
+        levels = [(a - b).square().flatten(1).mean(1) for a, b in zip(features(pair[0]), wanted, strict=True)]
         return torch.stack(levels).mean(0)
 
-    def _features(self, denoiser: Denoiser, x: Tensor, noised: tuple[Tensor, Tensor], condition: Condition) -> list[Tensor]:
-        at, noise = noised
-        k = denoiser.coefficients(x, at)
-        maps = denoiser.network_features(k.alpha * x + k.sigma * noise, at, condition)
-        return [F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]
 
-
+# The entry of a condition that holds the times of the noise in the examples that a critic scores
 LEVEL = "noise_of_critic"
-"""The entry of a condition that holds the times of the noise in the examples that a critic scores."""
 
 
 class FeatureCritic(Freezing):
@@ -108,9 +98,6 @@ class FeatureCritic(Freezing):
         low: The least time, above 0.
         high: The greatest, below 1; times are uniform between them.
 
-    Raises:
-        UsageError: For times out of order.
-
     References:
         Sauer et al., Fast High-Resolution Image Synthesis with Latent Adversarial Diffusion Distillation (2024), for the
         features and the noise; Xiao et al., Tackling the Generative Learning Trilemma with Denoising Diffusion GANs (2022).
@@ -118,9 +105,7 @@ class FeatureCritic(Freezing):
 
     def __init__(self, heads: nn.Module, *, low: float = 0.02, high: float = 0.5) -> None:
         super().__init__()
-        check_times(low, high)
         self.heads, self.low, self.high = heads, low, high
-        self.teacher: Denoiser
 
     def look_through(self, teacher: Denoiser) -> None:
         """Take the denoiser whose features it sees, a frozen part of the method that it belongs to.
@@ -152,5 +137,4 @@ class FeatureCritic(Freezing):
         level = given.pop(LEVEL, None)
         time = torch.full((len(x),), self.low) if level is None else level
         features = self.teacher.network_features(x, time.to(x), given or None)
-        scores: Tensor = self.heads(features, None, given or None)
-        return scores
+        return self.heads(features, None, given or None)

@@ -27,11 +27,10 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 
 DERIVATIVES = ("none", "forward", "difference")
-DIRECTIONS = ("pair", "map")
+# Half the distance of central differences in time: in float32 errors of rounding and of curvature are about equal there
 STEP = 5e-3
-"""Half the distance of central differences in time: in float32 errors of rounding and of curvature are about equal there."""
+# The greatest half-life of an average of the map, as a share of the examples so far: at first its weights are random
 EARLY = 0.05
-"""The greatest half-life of an average of the map, as a share of the examples so far: at first its weights are random."""
 Map = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -131,7 +130,7 @@ class Start(Rule):
         if not 0 < last <= first <= 1:
             raise UsageError(f"Start needs 0 < last <= first <= 1, got first={first} and last={last}.")
         self.first, self.last, self.over, self.derivative = first, last, over, one_of("derivative", derivative, DERIVATIVES)
-        self.direction = one_of("direction", direction, DIRECTIONS)
+        self.direction = one_of("direction", direction, ("pair", "map"))
 
     def share(self, progress: float) -> float:
         """The share a: geometric from ``first`` to ``last``."""
@@ -231,8 +230,7 @@ def along(where: Where, derivative: str) -> Tensor:
     x, t, s, v = where.x, where.t, where.s, where.velocity
     if derivative == "forward":
         with torch.autocast(x.device.type, enabled=False):
-            slope: Tensor = torch.func.jvp(lambda x, t: where.mean_velocity(x, t, s), (x, t), (v, torch.ones_like(t)))[1]
-        return slope
+            return torch.func.jvp(lambda x, t: where.mean_velocity(x, t, s), (x, t), (v, torch.ones_like(t)))[1]
     high, low = (t + STEP).clamp(max=1), torch.maximum(t - STEP, s)
     return _slope(lambda at: where.mean_velocity(x + shaped(at - t, x) * v, at, s), (low, t, high), x)
 
@@ -242,8 +240,7 @@ def in_end(where: Where, derivative: str) -> tuple[Tensor, Tensor]:
     x, t, s = where.x, where.t, where.s
     if derivative == "forward":
         with torch.autocast(x.device.type, enabled=False):
-            mean, slope = torch.func.jvp(lambda s: where.mean_velocity(x, t, s), (s,), (torch.ones_like(s),))[:2]
-        return mean, slope
+            return torch.func.jvp(lambda s: where.mean_velocity(x, t, s), (s,), (torch.ones_like(s),))
     high, low = torch.minimum(s + STEP, t), (s - STEP).clamp(min=0)
     slope = _slope(lambda at: where.mean_velocity(x, t, at), (low, s, high), x)
     return where.mean_velocity(x, t, s), slope

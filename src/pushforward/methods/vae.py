@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +13,22 @@ from pushforward.data import Batch, Space, TableSpace
 from pushforward.denoisers.denoiser import Condition, call, condition_at
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.evidence_bound import (
+from pushforward.methods.likelihoods import (
+    SPEED,
     EvidenceBound,
+    Gaussian,
+    Likelihood,
     above_free_bits,
     active_units,
     constant,
     divergences,
+    drawn_from,
     explained,
     gaussian_log_prob,
     importance_bound,
+    mean_of,
     standard_log_prob,
 )
-from pushforward.methods.likelihoods import SPEED, Gaussian, Likelihood, drawn_from, mean_of
 from pushforward.methods.method import Method, Now
 from pushforward.transports import Autoencoder, Map
 
@@ -111,8 +114,7 @@ class FromPrior(nn.Module):
         return self.decoder(mean + torch.exp(log_std) * w, t, condition)
 
 
-NOTHING = -40.0
-"""The log-variance of codes that are certain."""
+NOTHING = -40.0  # The log-variance of codes that are certain
 
 
 class Deterministic(nn.Module):
@@ -187,7 +189,6 @@ class VAE(Method):
 
     @property
     def discrete(self) -> bool:
-        """The likelihood's; see `HasImportanceWeights`."""
         return self.likelihood.discrete
 
     @property
@@ -245,7 +246,6 @@ class VAE(Method):
         return log_likelihood, standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2), z, decoded
 
     def autoencoder(self) -> Autoencoder:
-        """Encoder and decoder, for latents."""
         encoder = self.code_encoder if self.bound.beta else Deterministic(self.encoder)
         drawn = self.likelihood if isinstance(self.space, TableSpace) else None
         return Autoencoder(encoder, mean_of(self.code_decoder, self.likelihood), self.space, likelihood=drawn)
@@ -286,8 +286,7 @@ def note_code(now: Now, mean: Tensor, condition: Condition = None) -> None:
         now.notes["units"] = mean.new_tensor(mean[0].numel())
 
 
-WIDEST = 7.0
-"""No log-variance lies further from 0: standard deviations from .03 to 33."""
+WIDEST = 7.0  # No log-variance lies further from 0: standard deviations from .03 to 33
 
 
 def gaussian_of(outputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -329,24 +328,8 @@ class Descent(nn.Module):
         self.upper, self.decoder, self.split = upper, decoder, split
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Data in model units from noise (n, upper + lower)."""
         mean, log_variance = gaussian_of(self.upper(z[:, : self.split], None, condition))
         return self.decoder(mean + torch.exp(log_variance / 2) * z[:, self.split :], None, condition)
-
-
-class _Weighted(NamedTuple):
-    """Latents of n examples, k of each, and their importance weights."""
-
-    log_likelihood: Tensor
-    """Log p(x | h), nats (n, k)."""
-    ratio: Tensor
-    """Log p(h, u) - log q(h, u | x), nats (n, k)."""
-    codes: list[Tensor]
-    """Both codes as the densities see them, (n k, ...)."""
-    mean: Tensor
-    """Of each example's lower code, (n, lower)."""
-    decoded: Tensor
-    """The decoder's output for the codes, (n k, *likelihood.outputs)."""
 
 
 class HierarchicalVAE(Method):
@@ -401,24 +384,31 @@ class HierarchicalVAE(Method):
 
     @property
     def discrete(self) -> bool:
-        """The likelihood's; see `HasImportanceWeights`."""
         return self.likelihood.discrete
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         beta, dreg = self.bound.weight(now), self.bound.dreg
-        weighted = self._weights(batch.x, self.bound.samples, now.draws, batch.condition, dreg)
-        bound = importance_bound(weighted.log_likelihood + beta * weighted.ratio, weighted.codes if dreg else None, beta)
-        note_bound(now, batch.x, weighted.log_likelihood, (self.likelihood, weighted.decoded), -weighted.ratio, beta)
-        note_code(now, weighted.mean, batch.condition)
+        drawn = self._weights(batch.x, self.bound.samples, now.draws, batch.condition, dreg)
+        log_likelihood, ratio, codes, mean, decoded = drawn
+        bound = importance_bound(log_likelihood + beta * ratio, codes if dreg else None, beta)
+        note_bound(now, batch.x, log_likelihood, (self.likelihood, decoded), -ratio, beta)
+        note_code(now, mean, batch.condition)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
         """Log p(x, h, u) - log q(h, u | x) for codes drawn from q, nats (n, samples); see `HasImportanceWeights`."""
-        weighted = self._weights(x, samples, draws, condition)
-        return weighted.log_likelihood + weighted.ratio
+        log_likelihood, ratio, *_ = self._weights(x, samples, draws, condition)
+        return log_likelihood + ratio
 
-    def _weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition, held: bool = False) -> _Weighted:
-        """Importance weights of codes drawn from q; ``held``: q's densities are taken as constant."""
+    def _weights(
+        self, x: Tensor, samples: int, draws: Draws, condition: Condition, held: bool = False
+    ) -> tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor]:
+        """Importance weights of codes drawn from q; ``held``: q's densities are taken as constant.
+
+        Returns:
+            log p(x | h) and log p(h, u) - log q(h, u | x), nats (n, k); both codes as the densities see them, (n k, ...); the
+            mean of each example's lower code, (n, lower); the decoder's output (n k, ...).
+        """
         n, (lower, upper) = len(x), self.latent
         index = torch.arange(n, device=x.device).repeat_interleave(samples)
         given, noise = condition_at(condition, index), draws.normal((samples, lower + upper)).flatten(0, 1)
@@ -436,10 +426,9 @@ class HierarchicalVAE(Method):
         log_p = gaussian_log_prob(seen_h, *prior) + standard_log_prob(seen_u)
         decoded = call(self.decoder, seen_h, None, given)
         log_likelihood = self.likelihood.log_prob(x[index], decoded).unflatten(0, (n, samples))
-        return _Weighted(log_likelihood, (log_p - log_q).unflatten(0, (n, samples)), [seen_h, seen_u], each[0], decoded)
+        return log_likelihood, (log_p - log_q).unflatten(0, (n, samples)), [seen_h, seen_u], each[0], decoded
 
     def autoencoder(self) -> Autoencoder:
-        """Encoder and decoder of the lower code, for latents."""
         return Autoencoder(Bounded(self.encoder), mean_of(self.decoder, self.likelihood), self.space, standard=False)
 
     def transport(self) -> Map:

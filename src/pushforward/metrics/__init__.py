@@ -1,7 +1,7 @@
 """Metrics: arrays in, scores out; they know nothing of models, networks or data sets.
 
-Each file of this folder holds one metric. It declares the name, the direction and the place in the report of each of its scores
-(`MetricInfo`). A metric of one's own is added by `register`.
+A module holds the metrics of one idea. A metric declares the name, the direction and the place in the report of each of its
+scores (`MetricInfo`). A metric of one's own is added by `register`.
 """
 
 from pushforward.metrics.names import describe, register

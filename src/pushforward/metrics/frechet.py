@@ -17,8 +17,7 @@ ENOUGH = 10  # Examples for each feature, at least, at the smallest of them
 
 def _root(covariance: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(covariance)
-    root: np.ndarray = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    return root
+    return np.asarray((vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T)
 
 
 def gaussian_distance(mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray) -> float:
@@ -84,8 +83,7 @@ def extrapolated_distance(x: np.ndarray, y: np.ndarray) -> float | None:
 
 def _covariance(x: np.ndarray) -> np.ndarray:
     centred = x - x.mean(0)
-    covariance: np.ndarray = centred.T @ centred / max(len(x) - 1, 1)
-    return covariance
+    return np.asarray(centred.T @ centred / max(len(x) - 1, 1))
 
 
 class Frechet:
@@ -112,11 +110,9 @@ class Frechet:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """From two examples on either side, of data that is no table."""
         return samples.table is None and min(len(samples.generated), len(samples.reference)) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Score "frechet", and "frechet_limit" where there are examples enough to extrapolate from."""
         x, y = samples.generated_features, samples.reference_features
         distance = frechet_distance(x, y)
         (error, shared), growth, terms = frechet_errors(x, y, distance)

@@ -1,4 +1,4 @@
-"""Modes held and missed, bridges between them and their width, where the true centres are known."""
+"""Modes and classes: which ones samples hold, how evenly, and what lies between them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from pushforward.metrics.growth import divergence, divergence_growth
+from pushforward.metrics.growth import divergence, divergence_growth, divisions, norm_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
-from pushforward.metrics.uncertainty import divergence_error, share_error
+from pushforward.metrics.table import variation
+from pushforward.metrics.uncertainty import divergence_error, errors, share_error
 
 # Standard deviations up to which an example is of high quality, and beyond which a bridge; a held mode's share of its mass
 NEAR, FAR, HOLD = 3, 5, 0.2
@@ -152,7 +153,6 @@ class Modes:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """Where the truth has centres and a width."""
         truth = samples.truth
         return isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0
 
@@ -189,3 +189,103 @@ def _share_within(radius: float, d: int) -> float:
     from scipy.special import gammainc
 
     return float(gammainc(d / 2, radius**2 / 2))
+
+
+@runtime_checkable
+class Legible(Protocol):
+    """Equally frequent modes, of which a classifier reads one from every example."""
+
+    modes: int
+
+    def read(self, examples: np.ndarray) -> np.ndarray:
+        """The mode of each raw example (n, d), int64 (n,), from 0 to ``modes`` - 1."""
+
+
+class Stacked:
+    """Modes of stacked images that samples reach, and how evenly, as a classifier of single images reads them.
+
+    n examples of a perfect model have a divergence of about (modes - 1) / (2 n), so only values of equal n compare.
+
+    References:
+        Metz et al., Unrolled Generative Adversarial Networks (2017), section 3.3.2; Lin et al., PacGAN (2018), section 4.2.
+    """
+
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "stacked_modes": MetricInfo(
+            "Stacked modes",
+            "higher",
+            "Modes with at least one sample, as a classifier reads the channels (three digits: of 1000).",
+            group="Modes",
+            least=0.0,
+        ),
+        "stacked_kl": MetricInfo(
+            "Stacked KL",
+            "lower",
+            "How uneven those modes are: reverse KL divergence to the uniform distribution in nats.",
+            unit="nats",
+            group="Modes",
+            least=0.0,
+        ),
+    }
+
+    def applies(self, samples: Samples) -> bool:
+        return isinstance(samples.truth, Legible)
+
+    def __call__(self, samples: Samples) -> dict[str, Score]:
+        """Two scores; ``extra`` of "stacked_modes" has how many modes there are ("of") and which have no sample ("missing")."""
+        truth = samples.truth
+        counts = np.bincount(truth.read(samples.generated), minlength=truth.modes)
+        even = np.full(truth.modes, 1 / truth.modes)
+        n, value = int(counts.sum()), max(0.0, divergence(counts / counts.sum(), even)[0])
+        error, growth = divergence_error(counts, even), divergence_growth(counts, even)
+        bias = (truth.modes - 1) / (2 * n)
+        return {
+            "stacked_modes": Score((counts > 0).sum(), extra={"of": truth.modes, "missing": np.flatnonzero(counts == 0)}),
+            "stacked_kl": Score(value, error=error, reference_error=0.0, bias=bias, growth=growth),
+        }
+
+
+DIVISIONS = 200
+
+
+class Classes:
+    """Total variation between the classes read from samples and the labels of held-out examples."""
+
+    reads_classes: ClassVar[bool] = True
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "class_distance": share_info(
+            "Class histogram",
+            "lower",
+            "Share of samples that would have to show another class for every class to be as frequent as in real data, as a "
+            "classifier reads them (total variation).",
+            unit="%",
+            group="Classes",
+        )
+    }
+
+    def applies(self, samples: Samples) -> bool:
+        return samples.generated_classes is not None and samples.reference_classes is not None
+
+    def __call__(self, samples: Samples) -> dict[str, Score]:
+        """One score, "class_distance".
+
+        ``extra`` has the share of each class in samples as "share", and in real data as "real".
+        """
+        generated, reference = samples.generated_classes, samples.reference_classes
+        assert generated is not None
+        assert reference is not None
+        share, real = (np.bincount(labels, minlength=samples.classes) / len(labels) for labels in (generated, reference))
+        extra = {"share": tuple(share.tolist()), "real": tuple(real.tolist())}
+        distance, *terms = variation(generated, reference, samples.classes)
+        first_order = errors(terms[0], terms[1])
+        growth: tuple[float, ...] = ()
+        if samples.errors:
+            growth = norm_growth(_divided(generated, reference, samples.classes), first_order, len(generated), len(reference))
+        score = Score(distance, error=first_order[0], reference_error=first_order[1], growth=growth, extra=extra)
+        return {"class_distance": score}
+
+
+def _divided(generated: np.ndarray, reference: np.ndarray, classes: int) -> list[float]:
+    labels = np.concatenate([generated, reference])
+    parts = divisions(len(generated), len(reference), DIVISIONS)
+    return [variation(labels[first], labels[second], classes)[0] for first, second in parts]

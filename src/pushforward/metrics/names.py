@@ -1,11 +1,12 @@
-"""Metrics by name."""
+"""Metrics by name, the choice among them, and the scores that come from the model itself."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pushforward.errors import UsageError
-from pushforward.metrics.score import Metric, MetricInfo, is_metric
+from pushforward.errors import UsageError, did_you_mean
+from pushforward.metrics.score import Metric, MetricInfo, Samples, Score, is_metric, share_info
 from pushforward.registries import METRICS
 
 
@@ -34,3 +35,70 @@ def check_metric(name: str, metric: Any) -> None:
 def describe() -> dict[str, MetricInfo]:
     """What a reader needs to know about each score, by its name."""
     return {name: info for metric in METRICS.values() for name, info in metric.scores.items()}
+
+
+MODEL_SCORES: Mapping[str, MetricInfo] = {
+    "bpd": MetricInfo(
+        "bits per dimension",
+        "lower",
+        "How many bits the model needs for one number of a held-out example: for images a bound for their 256 levels, for "
+        "vectors minus the log density in the data's units, which may be negative.",
+        unit="bits",
+        unbiased=True,
+    ),
+    "cas": share_info(
+        "Classification accuracy score",
+        "higher",
+        "How often a classifier that is trained on samples alone names the class of held-out examples; beside it one that is "
+        "trained on as many real examples.",
+        unit="%",
+        group="Classes",
+    ),
+}
+Choice = list[tuple[Metric, tuple[str, ...]]]  # Metrics, each with the names of its scores that are wanted
+
+
+def check_metrics(names: Sequence[str | Metric] | None) -> None:
+    """Refuse names that no metric has, before anything is computed.
+
+    Raises:
+        UsageError: Naming what was probably meant, and all metrics.
+    """
+    known = [*METRICS, *MODEL_SCORES, *(name for metric in METRICS.values() for name in metric.scores)]
+    for name in [names] if isinstance(names, str) else names or ():
+        if isinstance(name, str) and name not in known:
+            every = sorted(set(known))
+            raise UsageError(f'Unknown metric "{name}"; known: {", ".join(every)}.{did_you_mean(name, every)}')
+
+
+def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
+    """Metrics and which of their scores were asked for; None means all.
+
+    Raises:
+        UsageError: For a name that is no metric's.
+    """
+    if wanted is None:
+        return [(metric(), tuple(metric.scores)) for metric in METRICS.values()]
+    owners = {name: metric for metric in METRICS.values() for name in metric.scores}
+    by_metric: dict[Any, tuple[Metric, list[str]]] = {}
+    for choice in [wanted] if isinstance(wanted, str) else wanted:
+        if not isinstance(choice, str):
+            by_metric[id(choice)] = (choice, list(choice.scores))
+            continue
+        metric = METRICS.get(choice) or owners.get(choice)
+        if metric is None:
+            check_metrics([choice])
+            raise UsageError(f"{choice} is a matter of the model, not of samples alone: pf.evaluate computes it of a run.")
+        by_metric.setdefault(metric, (metric(), []))[1].extend(metric.scores if choice in METRICS else (choice,))
+    return [(metric, tuple(dict.fromkeys(scores))) for metric, scores in by_metric.values()]
+
+
+def measured(samples: Samples, choice: Choice) -> dict[str, Score]:
+    """The scores that were asked for, of the metrics that apply."""
+    return {
+        name: result
+        for metric, wanted in choice
+        if metric.applies(samples)
+        for name, result in metric(samples).items()
+        if name in wanted
+    }

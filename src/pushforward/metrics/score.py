@@ -203,11 +203,9 @@ class Metric(Protocol):
 
     def applies(self, samples: Samples) -> bool:
         """Whether the metric has a meaning for these samples."""
-        ...
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """The scores by name; one that cannot be computed is left out."""
-        ...
 
 
 def is_metric(part: type[Any]) -> TypeGuard[type[Metric]]:

@@ -31,14 +31,12 @@ def drawn(x: np.ndarray, n: int, seed: int) -> np.ndarray:
     Examples may come sorted by class, so the first n of them would be no sample.
     """
     examples = ordered(x)
-    chosen: np.ndarray = examples[random_for(examples, seed).permutation(len(examples))[:n]]
-    return chosen
+    return np.asarray(examples[random_for(examples, seed).permutation(len(examples))[:n]])
 
 
 def ordered(x: np.ndarray) -> np.ndarray:
     """The examples x (m, d) in rising order of their first column, and where it is equal of the next, up to 8 columns."""
-    rising: np.ndarray = x[np.lexsort(x[:, :COLUMNS].T[::-1])]
-    return rising
+    return np.asarray(x[np.lexsort(x[:, :COLUMNS].T[::-1])])
 
 
 def random_for(examples: np.ndarray, seed: int) -> np.random.Generator:

@@ -64,8 +64,7 @@ def variation(of_x: NDArray[np.int64], of_y: NDArray[np.int64], count: int) -> P
 def shuffled(rows: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
     """An order of rows (n, d) that depends on their values and the seed alone: columns may hold few different values."""
     rising = np.lexsort(rows.T[::-1])
-    order: NDArray[np.int64] = rising[random_for(rows[rising], seed).permutation(len(rows))]
-    return order
+    return np.asarray(rising[random_for(rows[rising], seed).permutation(len(rows))])
 
 
 def embedded(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -103,7 +102,6 @@ def embedding(
 
 
 def _moments(column: NDArray[np.float64], unit: Callable[[NDArray[np.float64]], float]) -> tuple[float, float]:
-    """The mean of a column, and its unit; 1 where that is 0."""
     known = column[~np.isnan(column)]
     mean, size = (float(known.mean()), float(unit(known))) if len(known) else (0.0, 0.0)
     return mean, size if size > 0 else 1.0

@@ -1,13 +1,18 @@
-"""Boosted trees over the columns of a table, as learners that tell rows apart or predict a column."""
+"""Boosted trees over the columns of a table: can they tell samples from real rows, and learn from samples?"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.metrics.table import Table, rank
+from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
+from pushforward.metrics.subsets import by_examples
+from pushforward.metrics.table import Table, rank, shuffled
+from pushforward.metrics.uncertainty import area, area_errors
 
 # Rows, and cells of a table, that trees are given at most to tell rows apart; time grows with their number
 ROWS, CELLS = 10_000, 300_000
@@ -84,3 +89,215 @@ def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: b
     alone = classes and bool((np.unique(y, return_counts=True)[1] < 2).any())
     chosen = stopped if len(y) >= STOPPED and not alone else {"early_stopping": False}
     return kind(categorical_features=categorical, random_state=0, **chosen)
+
+
+FOLDS = 3
+ASKED = 1000  # Rows of either side in a fold by which columns are told apart, at most
+RANKED = 4_000_000  # Cells that trees rank at a time where columns are shuffled, about
+TAUGHT = 1.5  # The error of an area, measured over new rows on both sides, over that for trees that are given, about
+Area = tuple[NDArray[np.float64], NDArray[np.float64]]  # As `pushforward.metrics.uncertainty.area` returns it
+
+
+def detected(table: Table, importance: bool = True) -> tuple[list[Area], NDArray[np.float64]]:
+    """How boosted trees rank rows that they were not trained on, in a cross-validation of three folds.
+
+    Args:
+        table: As many generated as held-out rows, or the trees learn the shares instead.
+        importance: Whether to say by which columns trees tell rows apart.
+
+    Returns:
+        The area under the ROC curve of each fold, by its terms; and by how much the area falls where a column of unseen rows is
+        shuffled, mean over the folds, (columns,): 0 unless asked for.
+    """
+    from sklearn import config_context
+
+    most = most_rows(len(table.names))
+    sides = [side[shuffled(side, seed)[:most]] for seed, side in enumerate(inputs(table))]
+    rows, own = np.concatenate(sides), np.arange(len(sides[0]) + len(sides[1])) < len(sides[0])
+    fold = np.concatenate([np.arange(len(side)) % FOLDS for side in sides])
+    areas, falls = [], np.zeros(rows.shape[1])
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        for out in (fold == number for number in range(FOLDS)):
+            trees = classifier(table.categorical).fit(rows[~out], own[~out])
+            areas.append(_ranked(trees, rows[out], own[out]))
+            if importance:
+                falls += _falls(trees, rows[out], own[out]) / FOLDS
+    return areas, falls
+
+
+def _ranked(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> Area:
+    ranks = trees.decision_function(rows)
+    return area(ranks[own], ranks[~own])
+
+
+def _falls(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """By how much the area falls where a column is shuffled, (columns,), of some of the rows.
+
+    References:
+        Breiman, Random forests, 2001, section 10.
+    """
+    random = np.random.Generator(np.random.Philox(0))
+    some = np.concatenate([random.permutation(np.flatnonzero(side))[:ASKED] for side in (own, ~own)])
+    rows, own = rows[some], own[some]
+    order, falls = random.permutation(len(rows)), np.zeros(rows.shape[1])
+    whole = _ranked(trees, rows, own)[0].mean()
+    together = max(1, RANKED // rows.size)  # a call of the trees costs more than the rows of a small table
+    for start in range(0, rows.shape[1], together):
+        columns = range(start, min(start + together, rows.shape[1]))
+        mixed = np.repeat(rows[None], len(columns), axis=0)
+        for place, column in enumerate(columns):
+            mixed[place, :, column] = rows[order, column]
+        ranks = trees.decision_function(mixed.reshape(-1, rows.shape[1])).reshape(len(columns), -1)
+        falls[start : columns.stop] = [whole - area(row[own], row[~own])[0].mean() for row in ranks]
+    return falls
+
+
+class Detection:
+    """How far boosted trees are from telling generated rows from real ones."""
+
+    floor_redraws: ClassVar[int] = 5
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "detection": share_info(
+            "Two-sample score",
+            "higher",
+            "Whether boosted trees can tell samples from real rows that they have not seen: 1 where they cannot, 0 where they "
+            f"always can. 1 - (2 max(AUC, 1/2) - 1), mean over {FOLDS} folds.",
+            group="Quality and diversity",
+            role="quality",
+            priority=0,
+        )
+    }
+
+    def applies(self, samples: Samples) -> bool:
+        return samples.table is not None and samples.equal and len(samples.generated) >= 10 * FOLDS
+
+    def __call__(self, samples: Samples) -> dict[str, Score]:
+        """One score, "detection".
+
+        ``extra`` has the mean area under the ROC curve as "auc", the names of the columns as "columns", and as "falls" by how
+        much the area falls where each of them is shuffled.
+        """
+        assert samples.table is not None
+        areas, falls = detected(samples.table, samples.errors)
+        means = np.array([above.mean() for above, _ in areas])
+        value = float(1 - np.mean(2 * np.maximum(means, 0.5) - 1))
+        if not samples.errors:
+            return {"detection": Score(value)}
+        each = np.array([area_errors(above, below) for above, below in areas])
+        error, shared = 2 * TAUGHT * np.sqrt((each**2).sum(0)) / FOLDS
+        extra = {"auc": float(means.mean()), "columns": samples.table.names, "falls": tuple(falls.tolist())}
+        terms = by_examples(-2 * TAUGHT * np.concatenate([below - below.mean() for _, below in areas]))
+        score = Score(value, error=float(error), reference_error=float(shared), reference_terms=terms, extra=extra)
+        return {"detection": score}
+
+
+Array = NDArray[np.float64]
+CLASSES = 20  # Classes of a target that are told apart, at most
+OTHERS = "Real data's score is that of trees trained on the training rows, tested on the same held-out rows."
+
+
+def utility(table: Table) -> tuple[str, float, float] | None:
+    """Train on samples, test on real rows: the name of the score, its value, and the standard error over new real rows.
+
+    "utility_auc" is the area under the ROC curve of a class, of several classes the mean over those that real rows have, one
+    against the rest; 1/2 for trees that never saw two classes. "utility_rmse" is the root mean squared error of a number over the
+    standard deviation of real rows, 1 for one that predicts the mean. Rows without a target are left out.
+
+    Args:
+        table: With a target. Trees learn from ``learned``, 50,000 of these rows at most, and fewer of wide tables.
+
+    Returns:
+        None where real rows have a single target value.
+
+    References:
+        Esteban et al., Real-valued (medical) time series generation with recurrent conditional GANs, 2017, arXiv:1706.02633
+        ("TSTR"); Xu et al., Modeling tabular data using conditional GAN, 2019, arXiv:1907.00503 ("machine learning efficacy").
+    """
+    table = table if table.learned is None else replace(table, generated=table.learned, learned=None)
+    place = table.names.index(table.target)
+    kinds = np.delete(table.categorical, place)
+    (x, y), (test, real) = (
+        (np.delete(rows, place, axis=1)[known], side[known, place])
+        for rows, side in zip(inputs(table), (table.generated, table.reference), strict=True)
+        for known in (~np.isnan(side[:, place]),)
+    )
+    if len(real) < 2 or np.ptp(real) == 0 or not x.shape[1]:
+        return None
+    order = shuffled(np.column_stack([x, y]), 0)[: predictor_rows(len(table.names))]
+    if table.categorical[place]:
+        return ("utility_auc", *_class_area(kinds, (x[order], *_classes(y[order], real)), test))
+    return ("utility_rmse", *_number_error(kinds, (x[order], y[order], real), test))
+
+
+def _classes(y: Array, real: Array) -> tuple[Array, Array]:
+    values, counts = np.unique(real, return_counts=True)
+    frequent = values[np.argsort(-counts, kind="stable")][: CLASSES - 1]
+    return tuple(np.where(np.isin(side, frequent), side, -1.0) for side in (y, real))  # type: ignore[return-value]
+
+
+def _class_area(kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array) -> tuple[float, float]:
+    x, y, real = known
+    seen, classes = np.unique(y), np.unique(real)
+    shares = predictor(kinds, y, True).fit(x, y).predict_proba(test) if len(seen) > 1 else np.zeros((len(test), len(seen)))
+    ranks = {value: shares[:, at] for at, value in enumerate(seen)}
+    areas, terms = [], np.zeros(len(test))
+    for value in classes[-1:] if len(classes) == 2 else classes:
+        own, rank = real == value, ranks.get(value, np.zeros(len(test)))
+        above, below = area(rank[own], rank[~own])
+        areas.append(float(above.mean()))
+        terms[own] += (above - areas[-1]) / own.mean()
+        terms[~own] += (below - areas[-1]) / (1 - own.mean())
+    return float(np.mean(areas)), float(terms.std(ddof=1) / len(areas) / np.sqrt(len(test)))
+
+
+def _number_error(kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array) -> tuple[float, float]:
+    x, y, real = known
+    mean, std = real.mean(), real.std()
+    guess = predictor(kinds, y, False).fit(x, (y - mean) / std).predict(test) if len(y) > 1 else np.zeros(len(test))
+    squares = ((real - mean) / std - guess) ** 2
+    value = float(np.sqrt(squares.mean()))
+    terms = squares - ((real - mean) / std * value) ** 2  # the unit varies with the same rows
+    return value, float(terms.std(ddof=1) / np.sqrt(len(terms)) / (2 * max(value, 1e-12)))
+
+
+class Utility:
+    """How well trees that are trained on samples predict the target column of real rows."""
+
+    definition: ClassVar[int] = 2
+    floor_redraws: ClassVar[int] = 1  # real rows to learn from are the same every time
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "utility_auc": share_info(
+            "AUC of a learner from samples",
+            "higher",
+            f"Boosted trees learn the target from samples and predict that of held-out rows: area under the ROC curve. {OTHERS}",
+            group="Use",
+        ),
+        "utility_rmse": MetricInfo(
+            "Error of a learner from samples",
+            "lower",
+            "Boosted trees learn the target from samples and predict that of held-out rows: root mean squared error in standard "
+            f"deviations of the target. {OTHERS}",
+            group="Use",
+            least=0.0,
+        ),
+    }
+
+    def applies(self, samples: Samples) -> bool:
+        return samples.table is not None and bool(samples.table.target)
+
+    def left_out(self, samples: Samples) -> tuple[str, ...]:
+        assert samples.table is not None
+        target = samples.table.names.index(samples.table.target)
+        return ("utility_rmse",) if samples.table.categorical[target] else ("utility_auc",)
+
+    def __call__(self, samples: Samples) -> dict[str, Score]:
+        """One of the two scores.
+
+        Its error over new samples is not known, so that an interval is from samplings and the error of the held-out rows.
+        """
+        assert samples.table is not None
+        result = utility(samples.table)
+        if result is None:
+            return {}
+        name, value, shared = result
+        return {name: Score(value, reference_error=shared)}

@@ -164,16 +164,14 @@ def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, G
 
 def _map(of: Array, to: Array) -> Array:
     root = _power(to, 0.5)
-    result: Array = root @ _power(root @ of @ root, -0.5) @ root
-    return result
+    return np.asarray(root @ _power(root @ of @ root, -0.5) @ root)
 
 
 def _power(matrix: Array, power: float) -> Array:
     values, vectors = np.linalg.eigh(matrix)
     some = values > 1e-9 * max(float(values[-1]), 1e-300)
     raised = np.where(some, np.where(some, values, 1.0) ** power, 0.0)
-    result: Array = (vectors * raised) @ vectors.T
-    return result
+    return np.asarray((vectors * raised) @ vectors.T)
 
 
 def _pairs(values: Array) -> Array:
@@ -273,5 +271,4 @@ def by_blocks(scores: Callable[[Array, Array], Array], x: Array, y: Array, least
     turned = [parts, parts[1:] + parts[:1]]
     values = np.array([[scores(x[part], y[other]) for part, other in zip(parts, others, strict=True)] for others in turned])
     spread: Array = np.sqrt(values.var(1, ddof=1).mean(0) / blocks)
-    widened: Array = spread * stdtrit(1.5 * (blocks - 1), 0.975) / 1.96
-    return widened
+    return np.asarray(spread * stdtrit(1.5 * (blocks - 1), 0.975) / 1.96)

@@ -18,25 +18,22 @@ from __future__ import annotations
 
 from torch import nn
 
-from pushforward.networks.autoencoder import Codebook, Compressor, Decoder, Encoder, Expander, Rounding
-from pushforward.networks.blocks import ProjectionHead, Spectral
-from pushforward.networks.dit import DiT
-from pushforward.networks.embedding import Conditioning, TimeEmbedding
+from pushforward.networks.autoencoder import Codebook, Compressor, Decoder, Encoder, Expander, PatchCritic, Rounding
+from pushforward.networks.blocks import Conditioning, TimeEmbedding
 from pushforward.networks.gan import (
     Critic,
     DCGANCritic,
     DCGANGenerator,
     Generator,
-    Packed,
-    PatchCritic,
+    ProjectionHead,
     TextbookCritic,
     TextbookGenerator,
 )
-from pushforward.networks.level_posterior import LevelPosterior
-from pushforward.networks.mlp import MLP, FourierFeatures, Perceptron, Reshaped, SignCodes
+from pushforward.networks.mlp import MLP, Perceptron
 from pushforward.networks.pretrained import PretrainedFeatures, ProjectedCritic
-from pushforward.networks.table import ColumnTransformer
+from pushforward.networks.transformer import ColumnTransformer, DiT
 from pushforward.networks.unet import UNet
+from pushforward.networks.wrappers import FourierFeatures, LevelPosterior, Packed, Reshaped, SignCodes, Spectral
 
 __all__ = [
     "MLP",

@@ -1,63 +1,101 @@
-"""Encoders and decoders of images to vectors and to maps, and quantisers of codes."""
+"""Encoders and decoders of images to vectors and to maps, a critic of patches, and quantisers of codes."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.errors import UsageError
-from pushforward.networks.blocks import Level, Norm, fold, pad_to, unfold
-from pushforward.networks.checks import check_input, image_shape, level_widths, size_choice, stem_of
-from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of
-from pushforward.networks.gan import grids
+from pushforward.networks.blocks import (
+    Condition,
+    Conditioning,
+    Kinds,
+    Level,
+    Modulation,
+    Norm,
+    check_condition,
+    check_input,
+    films_of,
+    fold,
+    grids,
+    image_shape,
+    kinds_of,
+    level_widths,
+    pad_to,
+    size_choice,
+    stem_of,
+    unfold,
+)
+from pushforward.networks.gan import SLOPE
+from pushforward.networks.wrappers import Spectral
 
-SIZES = {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)}
-"""Channels at the finest level and residual blocks per level."""
+SIZES = {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)}  # Channels at the finest level and residual blocks per level
+FACTORS = (1, 2, 4, 8)
 
 
-class _Half(nn.Module, ABC):
-    """Levels of residual blocks between images and codes; the coarsest grid has no side longer than 4.
+class _Coder(nn.Module):
+    """Levels of residual blocks on the grids from an image to its code, finest first; from code to image where ``rising``."""
 
-    Args:
-        shape: (channels, height, width) of one image.
-        latent: Length of the code.
-        width: Channels at the finest level; coarser ones have twice as many.
-        blocks: Residual blocks per level.
-        conditions: Kinds of condition by name; None for an unconditional network.
-        stem: Pixels per side of the patches that the first layer folds into channels, and the last one unfolds.
+    rising = False
 
-    References:
-        Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
-    """
+    def __init__(
+        self, shape: Sequence[int], sides: list[tuple[int, int]], *, width: int, blocks: int, conditions: Kinds, stem: int
+    ) -> None:
+        super().__init__()
+        toward = -1 if self.rising else 1
+        self.shape = image_shape(shape)
+        self.width, self.blocks, self.stem = width, blocks, stem
+        self.conditions = kinds_of(conditions)
+        self.grids, self.channels = sides[::toward], level_widths(width, len(sides), 2)[::toward]
+        order = [w for w in self.channels for _ in range(blocks)]
+        self.conditioning = Conditioning(2 * width, conditions=self.conditions, times=0)
+        self.modulation = Modulation.films(2 * width, order) if conditions else None
 
-    coarse_first = False
+    def _levels(self) -> nn.ModuleList:
+        return nn.ModuleList([Level(w, self.blocks) for w in self.channels])
 
+    def _add(self, enter: nn.Module, levels: nn.ModuleList) -> None:
+        self.enter, self.levels = enter, levels
+        if self.rising:
+            self.grow = nn.ModuleList([nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(self.channels)])
+        else:
+            self.shrink = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(self.channels)])
+        self.norm = Norm(self.channels[-1])
+
+    def _through(self, h: Tensor, t: Tensor | None, condition: Condition | None) -> Tensor:
+        """What the last level makes of the first one's input, normalised."""
+        vector = self.conditioning(h.shape[0], h.device, t, condition)
+        films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
+        for index, level in enumerate(self.levels):
+            if index and self.rising:
+                height, width = self.grids[index]
+                h = F.pixel_shuffle(self.grow[index - 1](h), 2)[:, :, :height, :width]
+                h = h.contiguous(memory_format=torch.channels_last)
+            elif index:
+                h = self.shrink[index - 1](h)
+            h = level(h, films)
+        return F.silu(self.norm(h))
+
+
+class _VectorCoder(_Coder):
     def __init__(
         self, shape: Sequence[int], *, latent: int, width: int, blocks: int = 1, conditions: Kinds = None, stem: int = 1
     ) -> None:
-        super().__init__()
-        self.shape = image_shape(shape)
-        self.latent, self.width, self.blocks = latent, width, blocks
-        self.conditions = kinds_of(conditions)
-        self.stem = stem
-        toward = -1 if self.coarse_first else 1
-        self.grids = grids(*self.shape[1:], stem)[::toward]
-        channels = level_widths(width, len(self.grids), 2)[::toward]
-        order = [w for w in channels for _ in range(blocks)]
-        self.conditioning = Conditioning(2 * width, conditions=self.conditions, times=0)
-        self.modulation = Modulation.films(2 * width, order) if conditions else None
-        self._build(channels)
-
-    @abstractmethod
-    def _build(self, channels: list[int]) -> None:
-        """Add the layers, those of ``channels`` in their order."""
+        sides = grids(*image_shape(shape)[1:], stem)
+        super().__init__(shape, sides, width=width, blocks=blocks, conditions=conditions, stem=stem)
+        self.latent, pixels = latent, self.shape[0] * stem**2
+        if self.rising:
+            self._add(nn.Linear(latent, self.channels[0] * math.prod(self.grids[0])), self._levels())
+            self.leave: nn.Module = nn.Conv2d(self.channels[-1], pixels, 3, padding=1)
+        else:
+            self._add(nn.Conv2d(pixels, self.channels[0], 3, padding=1), self._levels())
+            self.leave = nn.Linear(self.channels[-1] * math.prod(self.grids[-1]), 2 * latent)
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, conditions: Kinds = None) -> Self:
@@ -66,67 +104,45 @@ class _Half(nn.Module, ABC):
         return cls(shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem)
 
 
-class Encoder(_Half):
+class Encoder(_VectorCoder):
     """Images to the mean and log-variance of a Gaussian code.
 
-    The sizes tiny, small and base have about 0.2, 0.6 and 4 million parameters at 28 x 28.
-    """
+    The coarsest grid has no side longer than 4. The sizes tiny, small and base have about 0.2, 0.6 and 4 million parameters at
+    28 x 28.
 
-    def _build(self, channels: list[int]) -> None:
-        height, width = self.grids[-1]
-        self.enter = nn.Conv2d(self.shape[0] * self.stem**2, channels[0], 3, padding=1)
-        self.levels = nn.ModuleList([Level(w, self.blocks) for w in channels])
-        self.shrink = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
-        self.norm = Norm(channels[-1])
-        self.leave = nn.Linear(channels[-1] * height * width, 2 * self.latent)
+    Args:
+        shape: (channels, height, width) of one image.
+        latent: Length of the code.
+        width: Channels at the finest level; coarser ones have twice as many.
+        blocks: Residual blocks per level.
+        conditions: Kinds of condition by name; None for an unconditional network.
+        stem: Pixels per side of the patches that the first layer folds into channels, and the decoder's last one unfolds.
+
+    References:
+        Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
+    """
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Means, then log-variances, (n, 2 latent), of images (n, channels, height, width) in model units."""
         check_input(x, self.shape, "Encoder")
-        vector = self.conditioning(x.shape[0], x.device, t, condition)
-        films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
-        h = self.enter(fold(pad_to(x, self.stem), self.stem))
-        for index, level in enumerate(self.levels):
-            if index:
-                h = self.shrink[index - 1](h)
-            h = level(h, films)
-        return self.leave(F.silu(self.norm(h)).permute(0, 2, 3, 1).flatten(1)).to(x.dtype)
+        h = self._through(self.enter(fold(pad_to(x, self.stem), self.stem)), t, condition)
+        return self.leave(h.permute(0, 2, 3, 1).flatten(1)).to(x.dtype)
 
 
-class Decoder(_Half):
-    """Codes to images.
+class Decoder(_VectorCoder):
+    """Codes to images: the mirror image of `Encoder`, whose arguments it takes.
 
     The sizes tiny, small and base have about 0.1, 0.5 and 4 million parameters at 28 x 28.
     """
 
-    coarse_first = True
-
-    def _build(self, channels: list[int]) -> None:
-        height, width = self.grids[0]
-        self.enter = nn.Linear(self.latent, channels[0] * height * width)
-        self.levels = nn.ModuleList([Level(w, self.blocks) for w in channels])
-        self.grow = nn.ModuleList([nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(channels)])
-        self.norm = Norm(channels[-1])
-        self.leave = nn.Conv2d(channels[-1], self.shape[0] * self.stem**2, 3, padding=1)
+    rising = True
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Images (n, channels, height, width) in model units of codes x (n, latent)."""
         check_input(x, (self.latent,), "Decoder")
-        n = x.shape[0]
-        vector = self.conditioning(n, x.device, t, condition)
-        films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
-        h = self.enter(x).reshape(n, *self.grids[0], -1).permute(0, 3, 1, 2)
-        h = h.contiguous(memory_format=torch.channels_last)
-        for index, level in enumerate(self.levels):
-            if index:
-                height, width = self.grids[index]
-                h = F.pixel_shuffle(self.grow[index - 1](h), 2)[:, :, :height, :width]
-                h = h.contiguous(memory_format=torch.channels_last)
-            h = level(h, films)
-        return unfold(self.leave(F.silu(self.norm(h))), self.stem, self.shape).to(x.dtype)
-
-
-FACTORS = (1, 2, 4, 8)
+        h = self.enter(x).reshape(x.shape[0], *self.grids[0], -1).permute(0, 3, 1, 2)
+        h = self._through(h.contiguous(memory_format=torch.channels_last), t, condition)
+        return unfold(self.leave(h), self.stem, self.shape).to(x.dtype)
 
 
 def map_shape(shape: Sequence[int], channels: int, factor: int) -> tuple[int, int, int]:
@@ -148,26 +164,19 @@ def map_shape(shape: Sequence[int], channels: int, factor: int) -> tuple[int, in
     return channels, -(-height // factor), -(-width // factor)
 
 
-class _Trunk(NamedTuple):
-    stem: int
-    channels: list[int]
-    conditioning: Conditioning
-    modulation: Modulation | None
-    levels: nn.ModuleList
+class _MapCoder(_Coder):
+    def __init__(self, shape: Sequence[int], channels: int, factor: int, width: int, blocks: int, conditions: Kinds) -> None:
+        code, stem = map_shape(shape, channels, factor), min(factor, 2)
+        sides = [(code[1] * 2**level, code[2] * 2**level) for level in reversed(range((factor // stem).bit_length()))]
+        super().__init__(shape, sides, width=width, blocks=blocks, conditions=conditions, stem=stem)
+        self.map, self.factor, pixels = code, factor, self.shape[0] * stem**2
+        inputs, outputs = (channels, pixels) if self.rising else (pixels, channels)
+        levels = self._levels()
+        self._add(nn.Conv2d(inputs, self.channels[0], 3, padding=1), levels)
+        self.leave = nn.Conv2d(self.channels[-1], outputs, 3, padding=1)
 
 
-def _trunk(width: int, blocks: int, factor: int, conditions: Kinds, rising: bool = False) -> _Trunk:
-    """The side of the patches that are folded, and levels in their order: finest first, or coarsest first where sides rise."""
-    stem = min(factor, 2)
-    number = (factor // stem).bit_length()
-    channels = level_widths(width, number, 2)[:: -1 if rising else 1]
-    order = [w for w in channels for _ in range(blocks)]
-    conditioning = Conditioning(2 * width, conditions=conditions, times=0)
-    modulation = Modulation.films(2 * width, order) if conditions else None
-    return _Trunk(stem, channels, conditioning, modulation, nn.ModuleList([Level(w, blocks) for w in channels]))
-
-
-class Compressor(nn.Module):
+class Compressor(_MapCoder):
     """Images to maps ``factor`` times smaller: patches of 2 x 2 folded into channels, then residual blocks and halvings.
 
     Images whose sides the factor does not divide are padded by repeating their last row and column.
@@ -187,17 +196,8 @@ class Compressor(nn.Module):
     def __init__(
         self, shape: Sequence[int], *, outputs: int, factor: int, width: int, blocks: int = 1, conditions: Kinds = None
     ) -> None:
-        super().__init__()
-        self.shape = image_shape(shape)
-        self.map = map_shape(shape, outputs, factor)
-        self.outputs, self.factor, self.width, self.blocks = outputs, factor, width, blocks
-        self.conditions = kinds_of(conditions)
-        self.stem, channels, self.conditioning, self.modulation, levels = _trunk(width, blocks, factor, self.conditions)
-        self.enter = nn.Conv2d(self.shape[0] * self.stem**2, channels[0], 3, padding=1)
-        self.levels = levels
-        self.shrink = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
-        self.norm = Norm(channels[-1])
-        self.leave = nn.Conv2d(channels[-1], outputs, 3, padding=1)
+        super().__init__(shape, outputs, factor, width, blocks, conditions)
+        self.outputs = outputs
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], outputs: int = 8, factor: int = 4, conditions: Kinds = None) -> Compressor:
@@ -208,17 +208,10 @@ class Compressor(nn.Module):
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Maps (n, outputs, height / factor, width / factor), sides rounded up, of images x in model units."""
         check_input(x, self.shape, "Compressor")
-        vector = self.conditioning(x.shape[0], x.device, t, condition)
-        films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
-        h = self.enter(fold(pad_to(x, self.factor), self.stem))
-        for index, level in enumerate(self.levels):
-            if index:
-                h = self.shrink[index - 1](h)
-            h = level(h, films)
-        return self.leave(F.silu(self.norm(h))).to(x.dtype)
+        return self.leave(self._through(self.enter(fold(pad_to(x, self.factor), self.stem)), t, condition)).to(x.dtype)
 
 
-class Expander(nn.Module):
+class Expander(_MapCoder):
     """Maps to images ``factor`` times larger: the mirror image of `Compressor`.
 
     Args:
@@ -233,22 +226,13 @@ class Expander(nn.Module):
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, 2022.
     """
 
+    rising = True
+
     def __init__(
         self, shape: Sequence[int], *, inputs: int, factor: int, width: int, blocks: int = 1, conditions: Kinds = None
     ) -> None:
-        super().__init__()
-        self.shape = image_shape(shape)
-        self.map = map_shape(shape, inputs, factor)
-        self.inputs, self.factor, self.width, self.blocks = inputs, factor, width, blocks
-        self.conditions = kinds_of(conditions)
-        self.stem, channels, self.conditioning, self.modulation, levels = _trunk(
-            width, blocks, factor, self.conditions, rising=True
-        )
-        self.enter = nn.Conv2d(inputs, channels[0], 3, padding=1)
-        self.levels = levels
-        self.grow = nn.ModuleList([nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(channels)])
-        self.norm = Norm(channels[-1])
-        self.leave = nn.Conv2d(channels[-1], self.shape[0] * self.stem**2, 3, padding=1)
+        super().__init__(shape, inputs, factor, width, blocks, conditions)
+        self.inputs = inputs
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], inputs: int = 4, factor: int = 4, conditions: Kinds = None) -> Expander:
@@ -259,18 +243,11 @@ class Expander(nn.Module):
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Images (n, channels, height, width) of maps x (n, inputs, height / factor, width / factor), sides rounded up."""
         check_input(x, self.map, "Expander")
-        vector = self.conditioning(x.shape[0], x.device, t, condition)
-        films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
-        h = self.enter(x.contiguous(memory_format=torch.channels_last))
-        for index, level in enumerate(self.levels):
-            if index:
-                h = F.pixel_shuffle(self.grow[index - 1](h), 2).contiguous(memory_format=torch.channels_last)
-            h = level(h, films)
-        return unfold(self.leave(F.silu(self.norm(h))), self.stem, self.shape).to(x.dtype)
+        h = self._through(self.enter(x.contiguous(memory_format=torch.channels_last)), t, condition)
+        return unfold(self.leave(h), self.stem, self.shape).to(x.dtype)
 
 
-DEAD = 0.03
-"""A code is dead where it is used less than this share of the mean use of all codes."""
+DEAD = 0.03  # A code is dead where it is used less than this share of the mean use of all codes
 
 
 def _straight_through(h: Tensor, q: Tensor) -> Tensor:
@@ -422,3 +399,67 @@ class Rounding(nn.Module):
             digits.append((rest % level - level // 2) / (level // 2))
             rest = rest // level
         return torch.stack(digits, 1).float()
+
+
+class PatchCritic(nn.Module):
+    """A score for every patch of an image: is it real, or put out by a decoder?
+
+    Convolutions of 4 x 4, halving the sides but for the last, with leaky ReLU and spectral normalisation, so that no penalty
+    is needed. It also gives the features on the way, in which reconstructions can be compared.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        width: Channels after the first convolution, doubled after each further one up to eight times.
+        depth: Convolutions that halve the sides; each doubles, and more, the side of a patch.
+
+    References:
+        Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, section 3.2.2; Miyato et al., 2018.
+    """
+
+    def __init__(self, shape: Sequence[int], *, width: int = 32, depth: int = 2) -> None:
+        super().__init__()
+        self.shape = image_shape(shape)
+        self.width, self.depth = width, depth
+        widths = [self.shape[0], *level_widths(width, depth, 8)]
+        self.halve = nn.ModuleList([nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths)])
+        self.mix = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
+        self.leave = nn.Conv2d(widths[-1], 1, 1)
+        Spectral(self.halve)
+        Spectral(self.mix)
+        Spectral(self.leave)
+
+    @classmethod
+    def sized(cls, size: str, *, shape: Sequence[int]) -> PatchCritic:
+        """Build one of three sizes: 16, 32 or 64 channels at first; 2 halvings, 3 in base."""
+        width, depth = size_choice(size, {"tiny": (16, 2), "small": (32, 2), "base": (64, 3)})
+        return cls(shape, width=width, depth=depth)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The features after each convolution, finest first, and last the scores (n, 1, h, w).
+
+        Args:
+            x: (n, channels, height, width), model units.
+
+        Raises:
+            UsageError: The shape does not fit.
+        """
+        check_input(x, self.shape, "PatchCritic")
+        h, maps = fold(self._padded(x), 1), []
+        for layer in (*self.halve, self.mix):
+            h = F.leaky_relu(layer(h), SLOPE)
+            maps.append(h)
+        return [*maps, self.leave(h)]
+
+    def _padded(self, x: Tensor) -> Tensor:
+        """Sides of whole halvings, of which the last starts from at least 4 numbers.
+
+        (oneDNN's bfloat16 convolution now and then gives NaN where the kernel is wider than what it goes over.)
+        """
+        height, width = (max(side, 2 ** (self.depth + 1)) for side in x.shape[2:])
+        grown = F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]), mode="replicate")
+        return pad_to(grown, 2**self.depth)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Scores (n, patches) of images (n, channels, height, width) in model units; it takes no condition."""
+        check_condition(condition, {}, x.shape[0])
+        return self.features(x)[-1].flatten(1).to(x.dtype)

@@ -1,18 +1,327 @@
-"""Blocks of convolutional networks: norms, residual blocks, attention, resampling, spectral norms, heads of critics."""
+"""Parts of networks: checks of sizes and shapes, embeddings of times and conditions, norms, residual blocks, attention."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm
-from torch.nn.utils.parametrize import register_parametrization
 
-from pushforward.networks.embedding import Condition, Conditioning, Film, Kinds, kinds_of, modulate
+from pushforward.arguments import one_of
+from pushforward.conditions.kind import ConditionKind, check_mask, checked, mask_of
+from pushforward.errors import UsageError
+
+T = TypeVar("T")
+
+
+def level_widths(width: int, number: int, most: int) -> list[int]:
+    """Channels of so many levels, finest first: doubling, up to ``most`` times ``width``."""
+    return [width * min(2**level, most) for level in range(number)]
+
+
+def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """The shape of one image as a tuple of int: (channels, height, width).
+
+    Raises:
+        UsageError: The shape has another rank, or a side below 1.
+    """
+    sides = tuple(int(side) for side in shape)
+    if len(sides) != 3 or min(sides) < 1:
+        raise UsageError(
+            f"Shape {sides} is no image; expected (channels, height, width), each at least 1. "
+            "For vectors of shape (d,) use an MLP."
+        )
+    return sides[0], sides[1], sides[2]
+
+
+def vector_shape(shape: Sequence[int]) -> int:
+    """The length d of one vector, from its shape (d,).
+
+    Raises:
+        UsageError: The shape has another rank, or d is below 1.
+    """
+    sides = tuple(int(side) for side in shape)
+    if len(sides) != 1 or sides[0] < 1:
+        raise UsageError(
+            f"Shape {sides} is no vector; expected (d,) with d at least 1. "
+            "For images of shape (channels, height, width) use a UNet, DiT, Generator, Critic, Encoder or Decoder."
+        )
+    return sides[0]
+
+
+def check_input(x: Tensor, shape: tuple[int, ...], network: str) -> None:
+    """Refuse a batch that is not (n, *shape), naming the network.
+
+    Raises:
+        UsageError: The shape differs.
+    """
+    if tuple(x.shape[1:]) != shape or x.ndim != len(shape) + 1:
+        wanted = ", ".join(str(side) for side in ("n", *shape))
+        raise UsageError(
+            f"{network} got x of shape {tuple(x.shape)}; expected ({wanted}). "
+            "Build the network for the shape of the data, or reshape x."
+        )
+
+
+def size_choice(size: str, choices: dict[str, T]) -> T:
+    """The settings of one of the named sizes.
+
+    Raises:
+        UsageError: No such size.
+    """
+    return choices[one_of("size", size, choices)]
+
+
+def stem_of(size: str, shape: Sequence[int], least: int) -> int:
+    """The side of the patches that a network's first layer folds into channels, 1, 2, 4, ...: it then works on 16 to 32 pixels.
+
+    Args:
+        size: "tiny", "small" or "base"; base works on up to 32 pixels, the others on up to 16.
+        shape: (channels, height, width) of one image.
+        least: Images whose longer side is below this are not folded.
+
+    Raises:
+        UsageError: ``shape`` is no image.
+    """
+    side = max(image_shape(shape)[1:])
+    stem = 1 if side < least else 2
+    while side / stem > (32 if size == "base" else 16):
+        stem *= 2
+    return stem
+
+
+def grids(height: int, width: int, stem: int) -> list[tuple[int, int]]:
+    """Sizes (height, width) of the feature maps, at least one, finest first: halved, rounding up, until no side is longer than 4.
+
+    ``stem`` is the side of the patches that are folded into channels first.
+    """
+    sizes = [(-(-height // stem), -(-width // stem))]
+    while max(sizes[-1]) > 4:
+        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+    return sizes
+
+
+# The fastest waves of the time in radians, of networks of one time and of more
+TOP_FREQUENCY, TOP_FREQUENCY_OF_MAPS = 1000.0, 30.0
+Condition = Mapping[str, Tensor]
+Kinds = Mapping[str, ConditionKind] | None
+Film = tuple[Tensor, Tensor] | None
+
+
+class TimeEmbedding(nn.Module):
+    """Times as vectors: sines and cosines at frequencies from 1 to 1000, then two linear layers.
+
+    Features of one time are sin(w_k t), cos(w_k t) with w_k spaced geometrically. Weights of all times but the first start at
+    zero: a map between two times begins as a network of one. With two times the frequencies end at 30: such maps are trained
+    through their derivative in t, of which the fast waves would make nine tenths.
+
+    Args:
+        width: Length of the result, at least 1.
+        times: How many times an example has: 1 for denoisers, 2 for maps between two times.
+
+    References:
+        Vaswani et al., Attention Is All You Need, 2017.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, times: int = 1) -> None:
+        super().__init__()
+        self.width, self.times = width, times
+        number = max(2, min(width // 2, 64))
+        top = TOP_FREQUENCY if times == 1 else TOP_FREQUENCY_OF_MAPS
+        self.register_buffer("frequencies", torch.logspace(0, math.log10(top), number), persistent=False)
+        self.inner = nn.Linear(2 * number * times, width)
+        with torch.no_grad():
+            self.inner.weight.view(width, 2, times, number)[:, :, 1:] = 0
+        self.outer = nn.Linear(width, width)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Embed.
+
+        Args:
+            t: (n,) where ``times`` is 1, else (n, times); roughly in [-2, 2].
+
+        Returns:
+            (n, width).
+        """
+        return self.outer(F.silu(self.inner(self.features(t[:, None] if t.ndim == 1 else t))))
+
+    def features(self, t: Tensor) -> Tensor:
+        """The sines and then the cosines of all times, (n, 2 x frequencies x times), from t (n, times)."""
+        angles = (t.to(self.frequencies.dtype)[:, :, None] * self.frequencies).flatten(1)
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def kinds_of(conditions: Kinds) -> dict[str, ConditionKind]:
+    """Kinds of condition by name as networks hold them: without the data for drawing.
+
+    Raises:
+        UsageError: A forbidden name, or a value that is no kind of condition.
+    """
+    return {name: kind.for_networks() for name, kind in checked(conditions or {}).items()}
+
+
+def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKind], n: int) -> None:
+    """Refuse conditions that a network of these kinds cannot take for n examples.
+
+    Raises:
+        UsageError: A condition that the network was built without, or values or a mask of the wrong shape or type.
+    """
+    for name, values in (condition or {}).items():
+        kind = name.removesuffix("_null")
+        if kind not in kinds:
+            known = f"with {', '.join(kinds)} alone" if kinds else "without labels or other conditions"
+            raise UsageError(
+                f'Got the condition "{name}", but this network was built {known}. '
+                "Leave it out, or build the network with the conditions of the data."
+            )
+        if kind == name:
+            kinds[name].check(values, n)
+        else:
+            check_mask(kind, values, n)
+
+
+class Conditioning(nn.Module):
+    """Everything a network receives besides x, as one vector per example: the sum of the embeddings of time and conditions.
+
+    Embeddings of conditions have about length 1; here they are scaled to entries of variance 1: at length 1 they would be faint
+    beside the time, and be learned ten times more slowly.
+
+    Args:
+        width: Length of the vector, at least 1.
+        conditions: Kinds of condition by name; None for nothing.
+        times: Number of times per example; 0 for none.
+        shares_time: Whether all examples may have one time.
+    """
+
+    def __init__(self, width: int, *, conditions: Kinds = None, times: int, shares_time: bool = False) -> None:
+        super().__init__()
+        self.shares_time, self.width = shares_time, width
+        self.conditions = kinds_of(conditions)
+        self.times = times
+        self.time = TimeEmbedding(width, times) if times else None
+        self.embeddings = nn.ModuleDict({name: kind.embedding(width) for name, kind in self.conditions.items()})
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is neither time nor condition, so that ``forward`` gives None."""
+        return self.time is None and not self.conditions
+
+    def forward(self, n: int, device: torch.device, t: Tensor | None, condition: Condition | None) -> Tensor | None:
+        """Embed.
+
+        Args:
+            n: Number of examples.
+            device: Where x lies.
+            t: (n,), or (n, times); with ``shares_time`` also of length 1, one time for all; None where ``times`` is 0.
+            condition: None, or values by name, such as "label" (int64 (n,)), and optionally masks such as "label_null" (bool
+                (n,)), which marks examples that read as unconditional. A condition that is absent reads as unconditional in every
+                example.
+
+        Returns:
+            (n, width), or (1, width) where all examples have one time and there are no conditions; None where the network knows
+            neither time nor condition.
+
+        Raises:
+            UsageError: A time or condition is missing, unexpected or of the wrong shape.
+        """
+        check_condition(condition, self.conditions, n)
+        parts = []
+        if self.time is None:
+            if t is not None:
+                raise UsageError("Got a time t, but this network was built without one (times=0). Pass t=None.")
+        else:
+            counts = (1, n) if self.shares_time else (n,)
+            if t is None or t.ndim < 1 or t.shape[0] not in counts or math.prod(t.shape[1:]) != self.times:
+                wanted = f"({n},)" if self.times == 1 else f"({n}, {self.times})"
+                got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
+                raise UsageError(f"Got {got}; expected {wanted}: this network was built with times={self.times}.")
+            parts.append(self.time(t))
+        for name, kind in self.conditions.items():
+            values, null = values_of(name, kind, n, device, condition)
+            parts.append(self.embeddings[name](values, null) * math.sqrt(self.width))
+        return sum(parts[1:], parts[0]) if parts else None
+
+    def joined(self, x: Tensor, t: Tensor | None, condition: Condition | None) -> Tensor:
+        """Vectors x (n, d) and, where there are conditions, their embedding beside them; t is None."""
+        label = self(x.shape[0], x.device, t, condition)
+        return x if label is None else torch.cat([x, label.to(x.dtype)], dim=1)
+
+
+def values_of(
+    name: str, kind: ConditionKind, n: int, device: torch.device, condition: Condition | None
+) -> tuple[Tensor, Tensor | None]:
+    """The values of one condition and its mask; blank and hidden in every example where it is absent."""
+    values = None if condition is None else condition.get(name)
+    if values is None:
+        return kind.blank(n, device), torch.ones(n, dtype=torch.bool, device=device)
+    return values, None if condition is None else condition.get(mask_of(name))
+
+
+class Modulation(nn.Module):
+    """One linear layer that gives every block of a network its own vectors: cheaper than one layer per block.
+
+    Args:
+        width: Length of the conditioning vector.
+        sizes: Length of each vector that comes out.
+        starts: The value that each of them keeps at the start, 1 for scales and 0 for shifts and gates.
+        zero: Whether they start at exactly these values (adaLN-zero), rather than scattered around them.
+    """
+
+    starting: Tensor
+
+    def __init__(self, width: int, sizes: Sequence[int], starts: Sequence[float], *, zero: bool = False) -> None:
+        super().__init__()
+        self.width = width
+        self.sizes = tuple(sizes)
+        self.starts = tuple(starts)
+        self.zero = zero
+        self.linear = nn.Linear(width, sum(self.sizes))
+        nn.init.zeros_(self.linear.bias)
+        if zero:
+            nn.init.zeros_(self.linear.weight)
+        values = [torch.full((size,), float(start)) for size, start in zip(self.sizes, self.starts, strict=True)]
+        self.register_buffer("starting", torch.cat(values), persistent=False)
+
+    @classmethod
+    def films(cls, width: int, channels: Sequence[int]) -> Modulation:
+        """A layer that gives each of several blocks scale and shift, in turn.
+
+        Args:
+            width: Length of the conditioning vector.
+            channels: Number of channels of each block.
+        """
+        sizes = [size for size in channels for _ in range(2)]
+        return cls(width, sizes, [1, 0] * len(channels))
+
+    def forward(self, vector: Tensor) -> tuple[Tensor, ...]:
+        """A tensor (n, size) for each of ``sizes``, from the conditioning vector (n, width)."""
+        # The starting values go into the bias: one addition of a few numbers instead of one per block and example.
+        return F.linear(F.silu(vector), self.linear.weight, self.linear.bias + self.starting).split(self.sizes, dim=1)
+
+
+def films_of(modulation: Modulation | None, vector: Tensor | None, number: int) -> list[Film]:
+    """(scale, shift) of each of ``number`` blocks, from a layer of `Modulation.films`; None of each without layer or vector."""
+    if modulation is None or vector is None:
+        return [None] * number
+    vectors = modulation(vector)
+    return list(zip(vectors[::2], vectors[1::2], strict=True))
+
+
+def modulate(h: Tensor, film: Film) -> Tensor:
+    """Features h (n, c, ...), scaled and shifted by (n, c) each: h scale + shift; as they are where ``film`` is None."""
+    if film is None:
+        return h
+    scale, shift = film
+    if h.ndim > 2:
+        sides = [1] * (h.ndim - 2)
+        scale, shift = scale.unflatten(1, (-1, *sides)), shift.unflatten(1, (-1, *sides))
+    return torch.addcmul(shift.to(h.dtype), h, scale.to(h.dtype))
 
 
 def forward_mode() -> bool:
@@ -36,7 +345,6 @@ class Norm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of features (n, width, h, w), of the same shape."""
         # PyTorch's forward-mode formula of group_norm takes the default layout only (2.13: "view size is not ...").
         # Of a reduced input it gives a tangent of the weight's type, which the next convolution refuses: so all have that type.
         if forward_mode():
@@ -107,7 +415,6 @@ class Attention(nn.Module):
         self.out = zeroed(nn.Conv2d(width, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of features (n, width, h, w), of the same shape."""
         n, c, height, width = x.shape
         qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(n, height * width, 3, self.heads, c // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -140,58 +447,6 @@ class Level(nn.Module):
         return x
 
 
-def halving(side: int) -> Tensor:
-    """The matrix (ceil(side / 2), side) that smooths by [1, 2, 1] / 4 and keeps every second number, beginning with the first.
-
-    The ends are repeated outwards.
-    """
-    matrix = torch.zeros(-(-side // 2), side)
-    for row in range(matrix.shape[0]):
-        for offset, weight in ((-1, 0.25), (0, 0.5), (1, 0.25)):
-            matrix[row, min(max(2 * row + offset, 0), side - 1)] += weight
-    return matrix
-
-
-def doubling(side: int) -> Tensor:
-    """The matrix (side, ceil(side / 2)) that puts between two numbers their mean: upsampling by [1, 2, 1] / 2.
-
-    The last number that goes in is repeated outwards.
-    """
-    matrix = torch.zeros(side, -(-side // 2))
-    for row in range(side):
-        for column in (row // 2, -(-row // 2)):
-            matrix[row, min(column, matrix.shape[1] - 1)] += 0.5
-    return matrix
-
-
-class Resample(nn.Module):
-    """A linear map along the height and one along the width: two matrix products.
-
-    This takes a quarter to half of the time of pooling, slicing or depthwise convolution with channels last, forward,
-    backward and twice backward.
-
-    Args:
-        rows: (new height, height).
-        columns: (new width, width).
-    """
-
-    rows: Tensor
-    columns: Tensor
-
-    def __init__(self, rows: Tensor, columns: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("rows", rows, persistent=False)
-        self.register_buffer("columns", columns, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (n, c, new height, new width), channels last in memory, of images (n, c, height, width)."""
-        n, c, height, width = x.shape
-        new_height, new_width = self.rows.shape[0], self.columns.shape[0]
-        h = self.rows.to(x.dtype) @ x.permute(0, 2, 3, 1).reshape(n, height, width * c)
-        h = self.columns.to(x.dtype) @ h.reshape(n * new_height, width, c)
-        return h.reshape(n, new_height, new_width, c).permute(0, 3, 1, 2)
-
-
 def pad_to(x: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column of images (n, c, h, w) until height and width are multiples of a number."""
     bottom, right = -x.shape[2] % multiple, -x.shape[3] % multiple
@@ -210,8 +465,8 @@ def unfold(h: Tensor, stem: int, like: tuple[int, int, int]) -> Tensor:
     return h[:, :, : like[1], : like[2]]
 
 
+# Deviations far above this are themselves; below it they fade into the variance, whose derivatives are finite at zero
 SMALLEST = 1e-4
-"""Deviations far above this are themselves; below it they fade into the variance, whose derivatives are finite at zero."""
 
 
 def append_minibatch_std(h: Tensor, group: int) -> Tensor:
@@ -246,145 +501,3 @@ def _deviation(groups: Tensor) -> Tensor:
     variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)
     # sqrt(v + e^2) - e without the difference of two nearly equal numbers
     return (variance / ((variance + SMALLEST**2).sqrt() + SMALLEST)).mean(1)
-
-
-LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-
-
-class UnitVectors(nn.Module):
-    """The spectral norm of the library, as if its two singular vectors had length 1.
-
-    They have in training. In an average of a network (EMA) they are averaged too and become shorter, down to a third, where
-    the leading direction turns; the norm u W v would be too small by both lengths and the network too steep.
-
-    Args:
-        norm: The library's parametrisation of the same weight.
-    """
-
-    def __init__(self, norm: nn.Module) -> None:
-        super().__init__()
-        self.norm = (norm,)  # in a tuple, since the layer already owns it as a module
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """``weight`` times both lengths."""
-        return weight * (self.norm[0].get_buffer("_u").norm() * self.norm[0].get_buffer("_v").norm())
-
-
-class Spectral(nn.Module):
-    """A network whose linear layers and convolutions have a largest singular value of about 1, so that its slope is bounded.
-
-    Every weight of a Linear, Conv2d or ConvTranspose2d is divided by its norm as a matrix (outputs, everything else), which
-    each call in training mode follows by one step of the power iteration, kept in buffers; a call in evaluation mode changes
-    nothing. `torch.func.jvp` and `torch.export` work in both modes. Biases, embeddings, a learned basis and normalisation layers
-    stay as they are; leave batch normalisation out.
-
-    A weight that starts at zero, as the last one of a residual block does, has no direction to keep: dividing by its norm
-    gives no number, and no later step would correct it. Such weights are drawn again, normal with variance 1 / fan-in, so the
-    branch starts at norm 1 like all others.
-
-    Args:
-        network: The network, changed in place.
-
-    References:
-        Miyato et al., Spectral Normalization for Generative Adversarial Networks, 2018.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        for layer in [module for module in network.modules() if isinstance(module, LAYERS)]:
-            if not layer.weight.any():
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
-            spectral_norm(layer)
-            norm = list(layer.get_submodule("parametrizations.weight").children())[-1]
-            register_parametrization(layer, "weight", UnitVectors(norm))
-
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """``network(x, t, condition)`` with normalised weights."""
-        return self.network(x, t, condition)
-
-
-class ProjectionHead(nn.Module):
-    """Features phi to the score <w, phi> + b, and with conditions c <w, phi> + b + <e(c), phi>.
-
-    Conditions enter through the projection of the features onto their embedding e alone (a label's, numbers', or the sum of
-    several); examples without have a learned null embedding.
-
-    Args:
-        width: Number of features.
-        conditions: Kinds of condition by name; None for an unconditional network.
-
-    References:
-        Miyato and Koyama, cGANs with Projection Discriminator, 2018, equation 4.
-    """
-
-    def __init__(self, width: int, conditions: Kinds = None) -> None:
-        super().__init__()
-        self.width = width
-        self.conditions = kinds_of(conditions)
-        self.linear = nn.Linear(width, 1)
-        self.conditioning = Conditioning(width, conditions=self.conditions, times=0)
-
-    def forward(self, features: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Scores (n,), float32 at least, of features (n, width)."""
-        label = self.conditioning(features.shape[0], features.device, t, condition)
-        weight = self.linear.weight if label is None else self.linear.weight + label / math.sqrt(self.width)
-        # Products and sums keep float32 under autocast, where a linear layer would round the score to three digits.
-        features = features.to(torch.promote_types(features.dtype, torch.float32))
-        return (features * weight).sum(1) + self.linear.bias
-
-
-SLOPE = 0.2
-GAIN = math.sqrt(2 / (1 + SLOPE**2))
-GROUP = 16
-
-
-def convolution(inputs: int, outputs: int, size: int, *, groups: int = 1, bias: bool = True, gain: float = 1.0) -> nn.Conv2d:
-    """A convolution that keeps the size, with normal weights of variance gain^2 / fan-in and no bias at the start.
-
-    ``gain`` is the standard deviation of the result over that of the input; 0 makes zero weights.
-    """
-    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=bias)
-    nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs // groups * size**2))
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
-def linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer that keeps the variance, without bias."""
-    layer = nn.Linear(inputs, outputs, bias=False)
-    nn.init.normal_(layer.weight, std=1 / math.sqrt(inputs))
-    return layer
-
-
-class InvertedBlock(nn.Module):
-    """x + (1x1 -> leaky ReLU -> grouped 3x3 -> leaky ReLU -> 1x1), twice as wide inside.
-
-    The last layer starts at zero; the two before it are scaled by ``total`` ^ (-1/4), so that the sum over all blocks
-    of a network changes by as much in one step as a single block would.
-
-    Args:
-        width: Number of channels.
-        total: Number of blocks in the whole network.
-
-    References:
-        Zhang et al., Fixup Initialization, 2019; Huang et al., The GAN is dead; long live the GAN!, 2024.
-    """
-
-    def __init__(self, width: int, total: int) -> None:
-        super().__init__()
-        self.width, self.total = width, total
-        inner = 2 * width
-        groups = max(1, inner // GROUP)
-        while inner % groups:
-            groups -= 1
-        gain = GAIN * total**-0.25
-        self.widen = convolution(width, inner, 1, gain=gain)
-        self.mix = convolution(inner, inner, 3, groups=groups, gain=gain)
-        self.narrow = convolution(inner, width, 1, bias=False, gain=0.0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Of features (n, width, h, w), of the same shape."""
-        h = F.leaky_relu(self.widen(x), SLOPE)
-        return x + self.narrow(F.leaky_relu(self.mix(h), SLOPE))

@@ -1,41 +1,169 @@
-"""Generators and critics of images: DCGAN, residual and textbook ones, critics of patches, packs of examples."""
+"""Generators and critics of images: DCGAN, residual and textbook ones."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.conditions.kind import ConditionKind
-from pushforward.errors import UsageError
 from pushforward.networks.blocks import (
-    SLOPE,
-    InvertedBlock,
-    ProjectionHead,
-    Resample,
-    Spectral,
+    Condition,
+    Conditioning,
+    Kinds,
     append_minibatch_std,
-    convolution,
-    doubling,
-    fold,
-    halving,
-    linear,
-    pad_to,
-    unfold,
-)
-from pushforward.networks.checks import (
     check_input,
+    fold,
+    grids,
     image_shape,
+    kinds_of,
     level_widths,
+    pad_to,
     size_choice,
     stem_of,
+    unfold,
     vector_shape,
 )
-from pushforward.networks.embedding import Condition, Conditioning, Kinds, check_condition, kinds_of, values_of
+
+
+def halving(side: int) -> Tensor:
+    """The matrix (ceil(side / 2), side) that smooths by [1, 2, 1] / 4 and keeps every second number, beginning with the first.
+
+    The ends are repeated outwards.
+    """
+    matrix = torch.zeros(-(-side // 2), side)
+    for row in range(matrix.shape[0]):
+        for offset, weight in ((-1, 0.25), (0, 0.5), (1, 0.25)):
+            matrix[row, min(max(2 * row + offset, 0), side - 1)] += weight
+    return matrix
+
+
+def doubling(side: int) -> Tensor:
+    """The matrix (side, ceil(side / 2)) that puts between two numbers their mean: upsampling by [1, 2, 1] / 2.
+
+    The last number that goes in is repeated outwards.
+    """
+    matrix = torch.zeros(side, -(-side // 2))
+    for row in range(side):
+        for column in (row // 2, -(-row // 2)):
+            matrix[row, min(column, matrix.shape[1] - 1)] += 0.5
+    return matrix
+
+
+class Resample(nn.Module):
+    """A linear map along the height and one along the width: two matrix products.
+
+    This takes a quarter to half of the time of pooling, slicing or depthwise convolution with channels last, forward,
+    backward and twice backward.
+
+    Args:
+        rows: (new height, height).
+        columns: (new width, width).
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, rows: Tensor, columns: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("columns", columns, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (n, c, new height, new width), channels last in memory, of images (n, c, height, width)."""
+        n, c, height, width = x.shape
+        new_height, new_width = self.rows.shape[0], self.columns.shape[0]
+        h = self.rows.to(x.dtype) @ x.permute(0, 2, 3, 1).reshape(n, height, width * c)
+        h = self.columns.to(x.dtype) @ h.reshape(n * new_height, width, c)
+        return h.reshape(n, new_height, new_width, c).permute(0, 3, 1, 2)
+
+
+class ProjectionHead(nn.Module):
+    """Features phi to the score <w, phi> + b, and with conditions c <w, phi> + b + <e(c), phi>.
+
+    Conditions enter through the projection of the features onto their embedding e alone (a label's, numbers', or the sum of
+    several); examples without have a learned null embedding.
+
+    Args:
+        width: Number of features.
+        conditions: Kinds of condition by name; None for an unconditional network.
+
+    References:
+        Miyato and Koyama, cGANs with Projection Discriminator, 2018, equation 4.
+    """
+
+    def __init__(self, width: int, conditions: Kinds = None) -> None:
+        super().__init__()
+        self.width = width
+        self.conditions = kinds_of(conditions)
+        self.linear = nn.Linear(width, 1)
+        self.conditioning = Conditioning(width, conditions=self.conditions, times=0)
+
+    def forward(self, features: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Scores (n,), float32 at least, of features (n, width)."""
+        label = self.conditioning(features.shape[0], features.device, t, condition)
+        weight = self.linear.weight if label is None else self.linear.weight + label / math.sqrt(self.width)
+        # Products and sums keep float32 under autocast, where a linear layer would round the score to three digits.
+        features = features.to(torch.promote_types(features.dtype, torch.float32))
+        return (features * weight).sum(1) + self.linear.bias
+
+
+SLOPE = 0.2
+GAIN = math.sqrt(2 / (1 + SLOPE**2))
+GROUP = 16
+
+
+def convolution(inputs: int, outputs: int, size: int, *, groups: int = 1, bias: bool = True, gain: float = 1.0) -> nn.Conv2d:
+    """A convolution that keeps the size, with normal weights of variance gain^2 / fan-in and no bias at the start.
+
+    ``gain`` is the standard deviation of the result over that of the input; 0 makes zero weights.
+    """
+    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=bias)
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs // groups * size**2))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer that keeps the variance, without bias."""
+    layer = nn.Linear(inputs, outputs, bias=False)
+    nn.init.normal_(layer.weight, std=1 / math.sqrt(inputs))
+    return layer
+
+
+class InvertedBlock(nn.Module):
+    """x + (1x1 -> leaky ReLU -> grouped 3x3 -> leaky ReLU -> 1x1), twice as wide inside.
+
+    The last layer starts at zero; the two before it are scaled by ``total`` ^ (-1/4), so that the sum over all blocks
+    of a network changes by as much in one step as a single block would.
+
+    Args:
+        width: Number of channels.
+        total: Number of blocks in the whole network.
+
+    References:
+        Zhang et al., Fixup Initialization, 2019; Huang et al., The GAN is dead; long live the GAN!, 2024.
+    """
+
+    def __init__(self, width: int, total: int) -> None:
+        super().__init__()
+        self.width, self.total = width, total
+        inner = 2 * width
+        groups = max(1, inner // GROUP)
+        while inner % groups:
+            groups -= 1
+        gain = GAIN * total**-0.25
+        self.widen = convolution(width, inner, 1, gain=gain)
+        self.mix = convolution(inner, inner, 3, groups=groups, gain=gain)
+        self.narrow = convolution(inner, width, 1, bias=False, gain=0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.leaky_relu(self.widen(x), SLOPE)
+        return x + self.narrow(F.leaky_relu(self.mix(h), SLOPE))
 
 
 def halvings(height: int, width: int) -> int:
@@ -165,17 +293,6 @@ def width_of(size: str, shape: Sequence[int]) -> int:
     """The finest width of a named size; small images have few grids, which are wider."""
     width = size_choice(size, {"tiny": 16, "small": 56, "base": 128})
     return width if max(image_shape(shape)[1:]) >= 16 else 2 * width
-
-
-def grids(height: int, width: int, stem: int) -> list[tuple[int, int]]:
-    """Sizes (height, width) of the feature maps, at least one, finest first: halved, rounding up, until no side is longer than 4.
-
-    ``stem`` is the side of the patches that are folded into channels first.
-    """
-    sizes = [(-(-height // stem), -(-width // stem))]
-    while max(sizes[-1]) > 4:
-        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
-    return sizes
 
 
 class Generator(nn.Module):
@@ -389,133 +506,3 @@ class TextbookCritic(nn.Module):
         if self.minibatch_std:
             h = append_minibatch_std(h, self.minibatch_std)
         return self.leave(h, t, condition).to(x.dtype)
-
-
-class PatchCritic(nn.Module):
-    """A score for every patch of an image: is it real, or put out by a decoder?
-
-    Convolutions of 4 x 4, halving the sides but for the last, with leaky ReLU and spectral normalisation, so that no penalty
-    is needed. It also gives the features on the way, in which reconstructions can be compared.
-
-    Args:
-        shape: (channels, height, width) of one image.
-        width: Channels after the first convolution, doubled after each further one up to eight times.
-        depth: Convolutions that halve the sides; each doubles, and more, the side of a patch.
-
-    References:
-        Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, section 3.2.2; Miyato et al., 2018.
-    """
-
-    def __init__(self, shape: Sequence[int], *, width: int = 32, depth: int = 2) -> None:
-        super().__init__()
-        self.shape = image_shape(shape)
-        self.width, self.depth = width, depth
-        widths = [self.shape[0], *level_widths(width, depth, 8)]
-        self.halve = nn.ModuleList([nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths)])
-        self.mix = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
-        self.leave = nn.Conv2d(widths[-1], 1, 1)
-        Spectral(self.halve)
-        Spectral(self.mix)
-        Spectral(self.leave)
-
-    @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int]) -> PatchCritic:
-        """Build one of three sizes: 16, 32 or 64 channels at first; 2 halvings, 3 in base."""
-        width, depth = size_choice(size, {"tiny": (16, 2), "small": (32, 2), "base": (64, 3)})
-        return cls(shape, width=width, depth=depth)
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """The features after each convolution, finest first, and last the scores (n, 1, h, w).
-
-        Args:
-            x: (n, channels, height, width), model units.
-
-        Raises:
-            UsageError: The shape does not fit.
-        """
-        check_input(x, self.shape, "PatchCritic")
-        h, maps = fold(self._padded(x), 1), []
-        for layer in (*self.halve, self.mix):
-            h = F.leaky_relu(layer(h), SLOPE)
-            maps.append(h)
-        return [*maps, self.leave(h)]
-
-    def _padded(self, x: Tensor) -> Tensor:
-        """Sides of whole halvings, of which the last starts from at least 4 numbers.
-
-        (oneDNN's bfloat16 convolution now and then gives NaN where the kernel is wider than what it goes over.)
-        """
-        height, width = (max(side, 2 ** (self.depth + 1)) for side in x.shape[2:])
-        grown = F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]), mode="replicate")
-        return pad_to(grown, 2**self.depth)
-
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Scores (n, patches) of images (n, channels, height, width) in model units; it takes no condition."""
-        check_condition(condition, {}, x.shape[0])
-        return self.features(x)[-1].flatten(1).to(x.dtype)
-
-
-class Packed(nn.Module):
-    """A critic of packs: each ``pack`` consecutive examples are joined on the channel (or feature) axis and get one score.
-
-    Conditions are appended to their examples first, as channels: labels one-hot, numbers standardised, all zero where there are
-    none. The inner network is then built without conditions.
-
-    Args:
-        network: A critic built for examples of `Packed.shape` and without conditions: ``network(x, None, None)`` gives one number
-            per example.
-        pack: Examples in a pack, at least 1.
-        conditions: Kinds of condition by name; None for an unconditional network.
-
-    Raises:
-        UsageError: For a condition that cannot become channels.
-
-    References:
-        Lin et al., PacGAN: The power of two samples in generative adversarial networks, 2018.
-    """
-
-    def __init__(self, network: nn.Module, pack: int, conditions: Kinds = None) -> None:
-        super().__init__()
-        self.network, self.pack = network, pack
-        self.conditions = kinds_of(conditions)
-        _channels(self.conditions)
-
-    @staticmethod
-    def shape(shape: Sequence[int], pack: int, conditions: Kinds = None) -> tuple[int, ...]:
-        """The shape of one example that the inner network must be built for.
-
-        Args:
-            shape: Shape of one example of the data: (d,), or (channels, height, width).
-            pack: Examples in a pack.
-            conditions: Kinds of condition by name; None for an unconditional network.
-
-        Returns:
-            (pack (d + c),), or (pack (channels + c), height, width), with c channels for conditions.
-        """
-        return (pack * (int(shape[0]) + _channels(kinds_of(conditions))), *(int(side) for side in shape[1:]))
-
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Scores (n / pack,), one for each pack, of x (n, channels, height, width) or (n, d), n a multiple of ``pack``."""
-        n = x.shape[0]
-        if t is not None:
-            raise UsageError("Got a time t, but a packed critic is built without one. Pass t=None.")
-        if x.ndim < 2 or n % self.pack:
-            raise UsageError(
-                f"Got x of shape {tuple(x.shape)}; expected (n, channels, ...) with n a multiple of pack={self.pack}. "
-                "Choose a batch, and parts of it, that packs divide."
-            )
-        check_condition(condition, self.conditions, n)
-        for name, kind in self.conditions.items():
-            values, null = values_of(name, kind, n, x.device, condition)
-            channels = kind.as_channels(values).to(x.dtype)
-            channels = channels if null is None else torch.where(null[:, None], 0.0, channels)
-            x = torch.cat([x, channels.unflatten(1, (-1, *[1] * (x.ndim - 2))).expand(-1, -1, *x.shape[2:])], dim=1)
-        packs = x.reshape(n // self.pack, self.pack * x.shape[1], *x.shape[2:])
-        return self.network(packs, None, None).reshape(n // self.pack)
-
-
-def _channels(kinds: Mapping[str, ConditionKind]) -> int:
-    for name, kind in kinds.items():
-        if not kind.channels:
-            raise UsageError(f'A packed critic cannot take the condition "{name}" ({type(kind).__name__}); leave pack out.')
-    return sum(kind.channels for kind in kinds.values())

@@ -1,8 +1,7 @@
-"""Multilayer perceptrons: residual ones that know time and conditions, the textbook's, and what widens their input."""
+"""Multilayer perceptrons: residual ones that know time and conditions, and the textbook's."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -10,10 +9,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.arguments import one_of
-from pushforward.errors import UsageError
-from pushforward.networks.blocks import append_minibatch_std
-from pushforward.networks.checks import check_input, size_choice, vector_shape
-from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of, modulate, values_of
+from pushforward.networks.blocks import (
+    Condition,
+    Conditioning,
+    Kinds,
+    Modulation,
+    append_minibatch_std,
+    check_input,
+    films_of,
+    kinds_of,
+    modulate,
+    size_choice,
+    values_of,
+    vector_shape,
+)
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "leaky_relu": lambda h: F.leaky_relu(h, 0.2)}
 
@@ -40,8 +49,7 @@ class MLP(nn.Module):
         UsageError: For an unknown activation.
     """
 
-    shares_time = True
-    """Times may be one for all examples, which is embedded once."""
+    shares_time = True  # Times may be one for all examples, which is embedded once
 
     def __init__(
         self,
@@ -133,23 +141,6 @@ class MLP(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-class Reshaped(nn.Module):
-    """A network on vectors, for examples of any shape: for very small images an MLP learns most per second.
-
-    Args:
-        network: A network whose ``inputs`` is the number of entries of x, such as an `MLP`.
-        shape: Of one output; () gives one number for each example, as a critic does.
-    """
-
-    def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:
-        super().__init__()
-        self.network, self.shape = network, tuple(shape)
-
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """``network(x.flatten(1), t, condition)``, reshaped to (n, *shape)."""
-        return self.network(x.flatten(1), t, condition).reshape(x.shape[0], *self.shape)
-
-
 class Perceptron(nn.Module):
     """``depth`` hidden layers with tanh, without residual ways or normalisation.
 
@@ -197,99 +188,3 @@ class Perceptron(nn.Module):
                 h = h + label.to(h.dtype)
             h = torch.tanh(h)
         return self.leave(h).to(x.dtype)
-
-
-class FourierFeatures(nn.Module):
-    """A network on a vector joined by sines and cosines of it, along random directions, of wavelengths from wide to narrow.
-
-    A perceptron learns wide structure long before narrow. For modes a hundredth as wide as the data, a critic learns where they
-    are and not how wide, and a generator may shrink in them or circle about their centres unseen. Waves of all scales show both.
-
-    Args:
-        network: ``network(features, t, condition)`` on vectors of inputs + 2 waves numbers.
-        inputs: Length of x.
-        fourier_features: Number of directions; each has its own frequency and gives a sine and a cosine.
-        low: The lowest frequency, in radians per model unit.
-        high: The highest; those between are spaced geometrically.
-        columns: The numbers of x along which directions run; None for all.
-
-    References:
-        Tancik et al., Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains (2020), who draw
-        frequencies from a Gaussian: one scale, where modes between which mass must move and modes of some width need many.
-    """
-
-    frequencies: Tensor
-
-    def __init__(
-        self,
-        network: nn.Module,
-        inputs: int,
-        fourier_features: int = 32,
-        *,
-        low: float = 1.0,
-        high: float = 60.0,
-        columns: Sequence[int] | None = None,
-    ) -> None:
-        super().__init__()
-        self.network, self.inputs, self.fourier_features, self.low, self.high = network, inputs, fourier_features, low, high
-        self.columns = None if columns is None else tuple(columns)
-        directions = nn.functional.normalize(torch.randn(fourier_features, inputs), dim=1)
-        if self.columns is not None:
-            seen = torch.zeros(inputs).index_fill(0, torch.tensor(self.columns), 1.0)
-            directions = nn.functional.normalize(directions * seen, dim=1)
-        frequencies = torch.logspace(math.log10(low), math.log10(high), fourier_features)
-        self.register_buffer("frequencies", directions * frequencies[:, None])
-
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """``network`` on x (n, inputs), model units, and its waves."""
-        check_input(x, (self.inputs,), "a network with Fourier features")
-        # an angle of 100 radians in bfloat16 is off by a quarter
-        with torch.autocast(x.device.type, enabled=False):
-            angles = x @ self.frequencies.to(x.dtype).T
-        return self.network(torch.cat([x, angles.sin(), angles.cos()], dim=1), t, condition)
-
-
-MOST = 16
-"""Signs that a table may have, one vector for each of their patterns."""
-
-
-class SignCodes(nn.Module):
-    """A generator that receives z scaled down, and beside it a learned code for the pattern of the signs of its first numbers.
-
-    A continuous map takes connected noise to connected samples: between modes that data keeps apart it must leave bridges, as
-    thin as its slope is steep. The signs, fair coins, make it continuous in pieces only, one for each of 2^signs patterns, and
-    the pieces can lie apart. A pattern's code starts as the signs themselves and learns alone, so that each piece can leave one
-    mode for another without its neighbours. Within a piece z could still decide between two modes and leave a bridge; so it is
-    scaled down: the code selects the mode, z the place within it. For its user z stays standard normal: seeds, interpolation and
-    truncation mean what they mean elsewhere; a path through z jumps where a sign changes.
-
-    Args:
-        network: ``network(z, None, condition)`` for z of latent + signs numbers.
-        latent: Length of z.
-        sign_codes: How many of its numbers show their signs, at most ``latent`` and 16.
-        scale: Factor of z; 1 leaves it unchanged.
-
-    Raises:
-        UsageError: For more signs than z has numbers, or than 16.
-
-    References:
-        Khayatkhoei, Elgammal, Singh, Disconnected Manifold Learning for GANs (2018), and Tanielian et al., Learning
-        Disconnected Manifolds: a No GAN's Land (2020), for what continuity costs; Gurumurthy et al., DeLiGAN (2017), for noise
-        from a mixture whose parts are learned.
-    """
-
-    powers: Tensor
-
-    def __init__(self, network: nn.Module, latent: int, sign_codes: int, scale: float = 0.3) -> None:
-        super().__init__()
-        if sign_codes > min(latent, MOST):
-            raise UsageError(f"z has {latent} numbers and cannot show {sign_codes} signs; expected at most {min(latent, MOST)}.")
-        self.network, self.latent, self.sign_codes, self.scale = network, latent, sign_codes, scale
-        self.register_buffer("powers", 2 ** torch.arange(sign_codes), persistent=False)
-        patterns = torch.arange(2**sign_codes)[:, None].bitwise_and(self.powers) > 0
-        self.codes = nn.Parameter(2.0 * patterns - 1.0)
-
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """``network`` on ``scale`` z and the code of its signs, for noise x (n, latent)."""
-        pattern = ((x[:, : self.sign_codes] > 0) * self.powers).sum(1)
-        return self.network(torch.cat([self.scale * x, F.embedding(pattern, self.codes)], dim=1), t, condition)

@@ -23,24 +23,22 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
-from pushforward.networks.blocks import SLOPE, ProjectionHead, Resample, Spectral
-from pushforward.networks.checks import check_input, image_shape, size_choice
-from pushforward.networks.embedding import Condition, Kinds, kinds_of
+from pushforward.networks.blocks import Condition, Kinds, check_input, image_shape, kinds_of, size_choice
+from pushforward.networks.gan import SLOPE, ProjectionHead, Resample
 from pushforward.networks.unet import UNet
+from pushforward.networks.wrappers import Spectral
 
+# The sha256 of the only file of weights that is read: a run that was trained on them goes on with them or not at all
 WEIGHTS = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-"""The sha256 of the only file of weights that is read: a run that was trained on them goes on with them or not at all."""
-FEATURES = (24, 40, 112, 320)
-"""Channels at the four depths."""
-STRIDES = (4, 8, 16, 32)
-"""Pixels of the image for one of the features, along a side."""
+FEATURES = (24, 40, 112, 320)  # Channels at the four depths
+STRIDES = (4, 8, 16, 32)  # Pixels of the image for one of the features, along a side
 SEPARABLE = {"conv_dw": ("bn1", "_depthwise_conv", "_bn1"), "conv_pw": ("bn2", "_project_conv", "_bn2")}
+# The convolutions of timm's blocks: their normalisation, and how the file of weights calls both
 INVERTED = {
     "conv_pw": ("bn1", "_expand_conv", "_bn0"),
     "conv_dw": ("bn2", "_depthwise_conv", "_bn1"),
     "conv_pwl": ("bn3", "_project_conv", "_bn2"),
 }
-"""The convolutions of timm's blocks: their normalisation, and how the file of weights calls both."""
 
 
 def _packages() -> tuple[Any, Path]:

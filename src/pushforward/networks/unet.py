@@ -10,9 +10,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.networks.blocks import Level, Norm, fold, pad_to, unfold, zeroed
-from pushforward.networks.checks import check_input, image_shape, size_choice, stem_of
-from pushforward.networks.embedding import Condition, Conditioning, Film, Kinds, Modulation, films_of, kinds_of
+from pushforward.networks.blocks import (
+    Condition,
+    Conditioning,
+    Film,
+    Kinds,
+    Level,
+    Modulation,
+    Norm,
+    check_input,
+    films_of,
+    fold,
+    image_shape,
+    kinds_of,
+    pad_to,
+    size_choice,
+    stem_of,
+    unfold,
+    zeroed,
+)
 
 
 class UNet(nn.Module):

@@ -4,11 +4,9 @@ A recipe is a function ``name(space, size="small", **settings) -> Recipe``. A fi
 outside the package can hold one as well (`load_file`).
 """
 
-from pushforward.recipes.autoencoder import autoencoder
 from pushforward.recipes.diffusion import ddpm, edm, vdm
 from pushforward.recipes.distil import distil, dmd, finish
-from pushforward.recipes.flow import flow
-from pushforward.recipes.flow_maps import consistency, meanflow, shortcut
+from pushforward.recipes.flow import consistency, flow, meanflow, shortcut
 from pushforward.recipes.gan import gan
 from pushforward.recipes.recipe import (
     MODELS,
@@ -23,7 +21,7 @@ from pushforward.recipes.recipe import (
     settings,
     words_of,
 )
-from pushforward.recipes.vae import hvae, vae, vqvae
+from pushforward.recipes.vae import autoencoder, hvae, vae, vqvae
 
 __all__ = [
     "MODELS",

@@ -8,10 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from pushforward.arguments import one_of
+from pushforward.arguments import one_of, whole
 from pushforward.conditions import Known
 from pushforward.data import ImageSpace, Space, TableSpace
-from pushforward.data.spaces import TableSpace as TableSpace_of_tables
 from pushforward.denoisers import TableDenoiser
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import TableDenoising
@@ -36,26 +35,24 @@ from pushforward.networks import (
     TextbookGenerator,
     UNet,
 )
-from pushforward.networks.checks import size_choice
+from pushforward.networks.blocks import size_choice
 from pushforward.paths import Path
 from pushforward.recipes.recipe import Training
 
-SIZES = ("tiny", "small", "base")
+# Generators and critics by architecture; an MLP stands beside them
 PAIRS: dict[str, tuple[Any, Any]] = {
     "dcgan": (DCGANGenerator, DCGANCritic),
     "residual": (Generator, Critic),
     "textbook": (TextbookGenerator, TextbookCritic),
     "projected": (Generator, ProjectedCritic),
 }
-"""Generators and critics by architecture; an MLP stands beside them."""
+# Width and depth of a game's perceptrons on vectors: a game needs many steps more than wide ones
 GAMES = {"tiny": (64, 2), "small": (96, 2), "base": (256, 3)}
-"""Width and depth of a game's perceptrons on vectors: a game needs many steps more than wide ones."""
+# Images of at most so many numbers are taken by MLPs, which learn more per second there than convolutions
 FLAT = 256
-"""Images of at most so many numbers are taken by MLPs, which learn more per second there than convolutions."""
+# The same for denoisers, whose input is almost the whole image: from here on convolutions learn more
 DENOISED = 128
-"""The same for denoisers, whose input is almost the whole image: from here on convolutions learn more."""
-HIGHEST = 30.0
-"""The highest frequency, in radians, of Fourier features along scores of a table."""
+HIGHEST = 30.0  # The highest frequency, in radians, of Fourier features along scores of a table
 
 
 def flat(space: Space, most: int = FLAT) -> bool:
@@ -110,10 +107,7 @@ def code_length(space: Space, size: int | None, image: int, vector: int) -> int:
     Raises:
         UsageError: If it is less than one.
     """
-    size = size if size is not None else (vector if len(space.shape) == 1 else image)
-    if size < 1:
-        raise UsageError(f"A code needs at least one number, got latent_size={size}.")
-    return size
+    return whole("latent_size", size if size is not None else (vector if len(space.shape) == 1 else image), 1)
 
 
 def denoising_network(space: Space, size: str, kind: str | nn.Module = "auto", times: int = 1) -> nn.Module:
@@ -130,22 +124,25 @@ def denoising_network(space: Space, size: str, kind: str | nn.Module = "auto", t
     """
     if isinstance(kind, nn.Module):
         return kind
-    kinds = {"unet": UNet, "dit": DiT}
-    chosen = one_of("network", kind, ("auto", "mlp", *kinds))
-    if kind == "auto":
-        chosen = "mlp" if flat(space, DENOISED) else "unet"
+    chosen = _chosen(space, kind, "mlp" if flat(space, DENOISED) else "unet", ("mlp",), ("unet", "dit"))
     if chosen == "mlp":
         return _mlp(space, size, space.size, space.shape, times=times)
-    if not space.grid:
-        raise UsageError(f'The network "{chosen}" needs images; {space.noun}s of shape {space.shape} take an mlp (choose auto).')
-    part: Any = kinds[chosen]
-    network: nn.Module = part.sized(size, shape=space.shape, conditions=space.conditions, times=times)
-    return network
+    part = UNet if chosen == "unet" else DiT
+    return part.sized(size, shape=space.shape, conditions=space.conditions, times=times)
+
+
+def _chosen(space: Space, kind: str, usual: str, plain: Sequence[str], of_images: Sequence[str]) -> str:
+    """The name of a network that suits a space; ``usual`` for auto."""
+    if one_of("network", kind, ("auto", *plain, *of_images)) in of_images and not space.grid:
+        raise UsageError(
+            f'The network "{kind}" needs images; {space.noun}s of shape {space.shape} take {" or ".join(plain)} (choose auto).'
+        )
+    return usual if kind == "auto" else kind
 
 
 def generator(space: Space, size: str, latent: int, kind: str = "auto", sign_codes: int = 0) -> nn.Module:
     """A network from noise of length ``latent`` to data; so many of its numbers show their signs as well (`SignCodes`)."""
-    inputs, chosen = latent + sign_codes, _pair(space, kind)
+    inputs, chosen = latent + sign_codes, _game(space, kind)
     if chosen == "mlp":
         network = _player(space, size, inputs, space.shape)
     else:
@@ -176,7 +173,7 @@ def critic(
         spectral: Whether its layers are held at norm one.
         normalise: Whether a DCGAN has its batch normalisation.
     """
-    chosen, conditions = _pair(space, kind), space.conditions
+    chosen, conditions = _game(space, kind), space.conditions
     if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
         raise UsageError("Fourier features are for a critic of vectors that is an mlp; leave fourier_features out.")
     if chosen == "projected":
@@ -214,13 +211,8 @@ def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Mod
     return ProjectedCritic.sized(size, **of)  # type: ignore[arg-type]
 
 
-def _pair(space: Space, kind: str) -> str:
-    if one_of("network", kind, ("auto", "mlp", *PAIRS)) == "auto":
-        return "mlp" if flat(space) else "dcgan"
-    others = ("mlp", "textbook") if len(space.shape) == 1 else ("mlp",)
-    if not space.grid and kind not in others:
-        raise UsageError(f'The network "{kind}" needs images; {space.noun}s of shape {space.shape} take {" or ".join(others)}.')
-    return kind
+def _game(space: Space, kind: str) -> str:
+    return _chosen(space, kind, "mlp" if flat(space) else "dcgan", ("mlp", "textbook"), ("dcgan", "residual", "projected"))
 
 
 def encoder(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Module:
@@ -248,10 +240,7 @@ def perceptron(space: Space, size: str, inputs: int, outputs: Sequence[int], kin
 
 
 def _coder(space: Space, kind: str) -> str:
-    one_of("network", kind, ("auto", "mlp", "convolutional", "textbook"))
-    if kind == "convolutional" and not space.grid:
-        raise UsageError(f'The network "{kind}" needs images; {space.noun}s of shape {space.shape} take mlp or textbook.')
-    return ("mlp" if flat(space) else "convolutional") if kind == "auto" else kind
+    return _chosen(space, kind, "mlp" if flat(space) else "convolutional", ("mlp", "textbook"), ("convolutional",))
 
 
 def extent_of(space: Space) -> float:
@@ -260,13 +249,10 @@ def extent_of(space: Space) -> float:
     return 2.0 if bounds is None else float((bounds[1] - bounds[0]).max())
 
 
-NETWORKS = ("auto", "mlp", "columns")
+# Rows of a batch, and the most columns at which a transformer over columns has as many
 BATCH, TOKENS = 512, 64
-"""Rows of a batch, and the most columns at which a transformer over columns has as many."""
-TABLES_SIZES = {"tiny": (64, 3), "small": (256, 4), "base": (512, 6)}
-"""Width and depth of the MLP."""
-WAVES = 5
-"""Frequencies of each score that the MLP receives."""
+TABLES_SIZES = {"tiny": (64, 3), "small": (256, 4), "base": (512, 6)}  # Width and depth of the MLP
+WAVES = 5  # Frequencies of each score that the MLP receives
 
 
 def table_denoising(
@@ -280,15 +266,16 @@ def table_denoising(
     Raises:
         UsageError: For an unknown network or size.
     """
-    assert isinstance(space, TableSpace_of_tables)
-    space = _with_known(space)
+    assert isinstance(space, TableSpace)
+    name = next(name for name in ("known", "known_columns", "given_columns") if name not in space.names)
+    space = space.with_conditions({**space.conditions, name: Known(space.fields)})
     waves = WAVES if network in ("auto", "mlp") else 0
     net = network if isinstance(network, nn.Module) else _network(space, size, network, waves)
     return TableDenoising(TableDenoiser(net, path, prediction, space, waves=waves), **options)
 
 
-def _network(space: TableSpace_of_tables, size: str, kind: str, waves: int) -> nn.Module:
-    one_of("network", kind, NETWORKS, " for a table")
+def _network(space: TableSpace, size: str, kind: str, waves: int) -> nn.Module:
+    one_of("network", kind, ("auto", "mlp", "columns"), " for a table")
     conditions = {name: condition for name, condition in space.conditions.items() if not condition.learned}
     if kind == "columns":
         return ColumnTransformer.sized(size, shape=space.shape, starts=space.starts, conditions=conditions)
@@ -297,12 +284,7 @@ def _network(space: TableSpace_of_tables, size: str, kind: str, waves: int) -> n
     return MLP(inputs, space.size, width=width, depth=depth, conditions=conditions)
 
 
-def _with_known(space: TableSpace_of_tables) -> TableSpace_of_tables:
-    name = next(name for name in ("known", "known_columns", "given_columns") if name not in space.names)
-    return space.with_conditions({**space.conditions, name: Known(space.fields)})
-
-
-def table_training(size: str, space: TableSpace_of_tables, network: str | nn.Module) -> Training:
+def table_training(size: str, space: TableSpace, network: str | nn.Module) -> Training:
     """How a denoiser of rows is trained; bfloat16 saves little in narrow networks.
 
     The transformer over columns computes a token for each cell: of more than 64 columns a batch has fewer rows, so that a step

@@ -11,7 +11,7 @@ from pushforward.data import Space, TableSpace
 from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.methods import Denoising
 from pushforward.networks import LevelPosterior
-from pushforward.networks.level_posterior import PARTS
+from pushforward.networks.wrappers import PARTS
 from pushforward.paths import VE, EDMWeight, Flat, Levels, Linear, LogNormal, LogSNR, Stratified, Tabulated, linear_betas
 from pushforward.recipes.choice import denoising_network, denoising_training, flat, table_denoising, table_training
 from pushforward.recipes.recipe import NETWORK, PATH, Recipe, on_space
@@ -61,8 +61,8 @@ def ddpm(
     return Recipe(method, denoising_training(space, net), "ddpm", "diffusion")
 
 
+# Where sampling starts for short vectors, on which the start of `sigma_max` would be lower
 LEAST_SIGMA_MAX = 20.0
-"""Where sampling starts for short vectors, on which the start of `sigma_max` would be lower."""
 
 
 @on_space
@@ -123,7 +123,10 @@ def vdm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module
     References:
         Kingma, Salimans, Poole, Ho, Variational Diffusion Models (2021), eq. 11 to 18.
     """
-    net = network if isinstance(network, nn.Module) else _network(space, size, network)
+    wide = space.unscaled((PARTS * space.shape[0], *space.shape[1:])) if space.grid else space
+    net = denoising_network(wide, size, network)
+    if space.grid and not isinstance(network, nn.Module):
+        net = LevelPosterior(net, space)
     method = Denoising(
         Denoiser(net, Linear(), "data", space, preconditioning=Preconditioning(clock="log_snr")),
         times=Stratified(LogSNR()),
@@ -133,11 +136,3 @@ def vdm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module
         grid="time",
     )
     return Recipe(method, denoising_training(space, getattr(net, "network", net)), "vdm", "diffusion")
-
-
-def _network(space: Space, size: str, kind: str) -> nn.Module:
-    if not space.grid:
-        return denoising_network(space, size, kind)
-    channels = PARTS * space.shape[0]
-    wide = space.unscaled((channels, *space.shape[1:]))
-    return LevelPosterior(denoising_network(wide, size, kind), space)

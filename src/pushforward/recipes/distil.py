@@ -27,7 +27,7 @@ from pushforward.methods import (
     Penalties,
     Trajectories,
 )
-from pushforward.methods.augmentation import DiffAugment
+from pushforward.methods.adversarial import DiffAugment
 from pushforward.methods.flow_map import Dyadic, Pairs, Sorted
 from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
 from pushforward.methods.rules import End, Middle, Progressive, Rule, Start
@@ -35,23 +35,21 @@ from pushforward.networks import UNet
 from pushforward.networks.pretrained import FeatureHeads
 from pushforward.recipes.choice import batch_size, denoising_training, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
+from pushforward.recipes.flow import times_for, trajectories_for
 from pushforward.recipes.recipe import LOSS, NETWORK, PATH, REGULARISATION, SCHEDULE, Recipe, Training, on_space
-from pushforward.recipes.students import copy_of, distil_table, student_of, times_for, times_of_jumps, trajectories_for
+from pushforward.recipes.students import copy_of, distil_table, student_of, times_of_jumps
 from pushforward.transports import Flow, Latent, inner_of
 
+# Settings that tables do not have
+OF_NUMBERS = ["rule", "stored", "guidance", "first", "last", "over", "derivative", "average", "power", "diagonal", "likeness"]
 RULES = ("stored", "start", "middle", "end", "progressive")
-STEPS, STEPS_FROM_DATA = 8, 32
-"""Of a trajectory from noise, and of one from other data, which bends more."""
-STAGES = 5
-"""Of progressive distillation: steps of 1/16, 1/8, ... 1."""
-AVERAGE = 5_000.0
-"""Samples. At the rate of U-Nets, targets of the map in training run away from its teacher."""
+STEPS, STEPS_FROM_DATA = 8, 32  # Of a trajectory from noise, and of one from other data, which bends more
+STAGES = 5  # Of progressive distillation: steps of 1/16, 1/8, ... 1.
+AVERAGE = 5_000.0  # Samples. At the rate of U-Nets, targets of the map in training run away from its teacher.
+# Of U-Nets: the shares of stored pairs that are the jump of a sampling in 1, and a jump of one in 2 or 4
 LEGS = (0.49, 0.21)
-"""Of U-Nets: the shares of stored pairs that are the jump of a sampling in 1, and a jump of one in 2 or 4."""
-EXACT = 0.1
-"""Of the learning rate of U-Nets, where a rule's exact limit diverges at all of it."""
-LIKENESS = 2.0
-"""The weight of the distance of samples in the features of a teacher that is a U-Net."""
+EXACT = 0.1  # Of the learning rate of U-Nets, where a rule's exact limit diverges at all of it
+LIKENESS = 2.0  # The weight of the distance of samples in the features of a teacher that is a U-Net
 
 
 @on_space
@@ -115,78 +113,75 @@ def distil(
         Song et al., Consistency Models (2023); Luo et al., SoFlow (2025); Zhang et al., AlphaFlow (2025); Frans et al., Shortcut
         Models (2025); Boffi et al. (2025), for the end; Meng et al., On Distillation of Guided Diffusion Models (2023).
     """
-    flow = inner_of(teacher)
+    given, flow = dict(locals()), inner_of(teacher)
     denoiser = _denoiser(flow)
+    if denoiser.jumps:
+        raise UsageError("The teacher is a map between two times already: sample it in 1, 2 or 4 `steps`.")
     assert isinstance(flow, Flow)
     space = flow.space if isinstance(teacher, Latent) else space
     if isinstance(denoiser, TableDenoiser):
-        given: dict[str, Any] = {"rule": rule, "stored": stored, "guidance": guidance, "first": first, "last": last, "over": over}
-        given |= {"derivative": derivative, "average": average, "power": power, "diagonal": diagonal, "likeness": likeness}
         usual = inspect.signature(distil).parameters
-        others = [name for name, value in given.items() if value != usual[name].default]
+        others = [name for name, value in given.items() if name in OF_NUMBERS and value != usual[name].default]
         return distil_table(flow, denoiser, size, calls, to_data, trajectories, teacher_steps, others)
     usual_steps = STEPS if denoiser.source is None else STEPS_FROM_DATA
     teacher_steps = usual_steps if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
     scales = _guidance(guidance)
-    if scales != 1:
-        guide = Flow(Guided(flow.denoiser, _usual(scales)), guide.solver, teacher_steps, guide.grid)
-    span = None if isinstance(scales, float) else scales
+    span = scales if len(scales) == 2 else None
+    if scales != (1.0,):
+        scale = 1.0 if scales[0] <= 1 <= scales[-1] else scales[0]
+        guide = Flow(Guided(flow.denoiser, scale), guide.solver, teacher_steps, guide.grid)
     student = _student(guide, span)
-    share, chosen = _share(rule, stored), _rule(rule, (first, last, over), derivative, _average(rule, average, denoiser.network))
+    convolutional = isinstance(denoiser.network, UNet)
+    if average is None and convolutional and rule in ("start", "middle", "end"):
+        average = AVERAGE
+    share, chosen = _share(rule, stored), _rule(rule, (first, last, over), derivative, average or None)
     pairs: Pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data)
     if rule == "progressive":
         pairs = Dyadic(STAGES - 1, diagonal=diagonal, staged=True)
     if share:
         unconditional = 0.1 if student.unconditional else 0.0
-        most = trajectories_for(guide.steps + 1, guide.space.size)
-        number = most if trajectories is None else whole("trajectories", trajectories, 1)
-        legs = LEGS if isinstance(denoiser.network, UNet) else 0.5
+        number = trajectories_for(guide.steps + 1, guide.space.size, trajectories)
+        legs = LEGS if convolutional else 0.5
         store = Trajectories(guide, number, to_data=to_data, legs=legs, unconditional=unconditional, guidance=span)
-        unlike = (LIKENESS if isinstance(denoiser.network, UNet) else 0.0) if likeness is None else likeness
+        unlike = (LIKENESS if convolutional else 0.0) if likeness is None else likeness
         alike = Likeness(unlike) if unlike else None
         method: Method = Distillation(
             student, chosen, pairs, trajectories=store, stored=share, power=power, steps=calls, likeness=alike
         )
     else:
         method = Mapping(student, chosen, pairs, teacher=guide, power=power, steps=calls)
-    family = "flow map"
-    if isinstance(teacher, Latent):
-        method, family = LatentMethod(method, teacher.autoencoder), f"{family} in a latent space"
+    method, family = _in_latents(method, teacher)
     training = denoising_training(space, denoiser.network)
-    if derivative != "none" and isinstance(denoiser.network, UNet):
+    if derivative != "none" and convolutional:
         training = training.changed(lr=EXACT * training.lr)
     return Recipe(method, training, "distil", family, first_weights=_start_as_teacher)
+
+
+def _in_latents(method: Method, teacher: Any) -> tuple[Method, str]:
+    """The method, on codes where its teacher lives in a latent space; and the family of its models."""
+    if isinstance(teacher, Latent):
+        return LatentMethod(method, teacher.autoencoder), "flow map in a latent space"
+    return method, "flow map"
 
 
 def _denoiser(flow: Any) -> Denoiser:
     denoiser = trained(flow.denoiser) if isinstance(flow, Flow) else None
     if denoiser is None:
-        raise UsageError(
-            f"Only a model that samples in steps can be distilled (flow, ddpm, edm), and this teacher is a {type(flow).__name__}."
-        )
-    if denoiser.jumps:
-        raise UsageError("The teacher is a map between two times already: sample it in 1, 2 or 4 `steps`.")
+        raise UsageError(f"The teacher must be a model that samples in steps (flow, ddpm, edm); this is a {type(flow).__name__}.")
     return denoiser
 
 
-def _guidance(given: float | str | Sequence[float]) -> float | tuple[float, float]:
+def _guidance(given: float | str | Sequence[float]) -> tuple[float, ...]:
+    """One scale, or the least and the greatest."""
     parts = given.split(",") if isinstance(given, str) else given if isinstance(given, Sequence) else (given,)
     try:
-        scales = [float(part) for part in parts]
+        scales = tuple(float(part) for part in parts)
     except (TypeError, ValueError):
-        scales = []
-    if len(scales) == 1:
-        return scales[0]
-    if len(scales) != 2 or not -math.inf < scales[0] < scales[1] < math.inf:
+        scales = ()
+    if len(scales) not in (1, 2) or not -math.inf < scales[0] <= scales[-1] < math.inf or len(set(scales)) < len(scales):
         raise UsageError(f"guidance is a scale, such as 2, or a range with the lower end first, such as 1,4; got {given!r}.")
-    return scales[0], scales[1]
-
-
-def _usual(scales: float | tuple[float, float]) -> float:
-    if isinstance(scales, float):
-        return scales
-    return 1.0 if scales[0] <= 1 <= scales[1] else scales[0]
+    return scales
 
 
 def _student(guide: Flow, guidance: Sequence[float] | None) -> Any:
@@ -219,12 +214,6 @@ def _rule(rule: str, schedule: tuple[float, float, float], derivative: str, aver
         return End(derivative=derivative, average=average)
     first, last, over = schedule
     return Start(first, last, over=over, derivative=derivative, average=average)
-
-
-def _average(rule: str, average: float | None, network: nn.Module) -> float | None:
-    if average is None and isinstance(network, UNet) and rule in ("start", "middle", "end"):
-        return AVERAGE
-    return average or None
 
 
 def _start_as_teacher(method: Any) -> None:
@@ -265,12 +254,7 @@ def dmd(
         Yin et al., One-step Diffusion with Distribution Matching Distillation (2024); Yin et al., Improved Distribution Matching
         Distillation for Fast Image Synthesis (DMD2, 2024).
     """
-    denoiser = trained(teacher.denoiser) if isinstance(teacher, Flow) else None
-    if denoiser is None:
-        raise UsageError(
-            "Only the distribution of a model that samples in steps can be matched (flow, ddpm, edm), and this teacher is a "
-            f"{type(teacher).__name__}."
-        )
+    denoiser = _denoiser(teacher)
     if getattr(getattr(denoiser, "sampling", None), "only_to_data", False):
         raise UsageError(
             "This teacher only maps to data (a consistency model): it has no score, and cannot be matched. Give a flow, ddpm or "
@@ -282,28 +266,28 @@ def dmd(
             f"The {'start' if denoiser.source is None else 'teacher'} was trained from {source.data}, not from noise: it has no "
             "score, and cannot be matched. Distil its flow: `pushforward distil RUN`."
         )
-    student = copy_of(start) if start is not None else _dmd_student(denoiser)
+
+    def begun(denoiser: Any) -> Any:
+        first = denoiser if start is None else start
+        return copy_of(first) if first.jumps else student_of(first)
+
     method = DistributionMatching(
-        student, copy_of(denoiser), teacher=teacher, rounds=rounds, ends=(least, greatest), inside=inside, steps=calls
+        begun(denoiser), copy_of(denoiser), teacher=teacher, rounds=rounds, ends=(least, greatest), inside=inside, steps=calls
     )
 
     def first_weights(method: Any) -> None:
         real = trained(method.teacher.denoiser)
         assert real is not None
         method.fake.load_state_dict(real.state_dict())
-        method.flow_map.load_state_dict((start if start is not None else _dmd_student(real)).state_dict())
+        method.flow_map.load_state_dict(begun(real).state_dict())
 
     rate = 1e-4 if start is not None or denoiser.jumps else 3e-4  # a map that jumps well already is only moved a little
     training = Training(batch_size(space), lr=rate, betas=(0.0, 0.99), ema=20_000, precision=precision(space))
     return Recipe(method, training, "dmd", "flow map", first_weights=first_weights)
 
 
-def _dmd_student(denoiser: Any) -> Any:
-    return copy_of(denoiser) if denoiser.jumps else student_of(denoiser)
-
-
+# The share of training in which a convolutional critic, which knows nothing at first, learns alone; and one of features
 STILL, STILL_FEATURES = 0.15, 0.05
-"""The share of training in which a convolutional critic, which knows nothing at first, learns alone; and one of features."""
 
 
 @on_space
@@ -377,10 +361,11 @@ def finish(
         guard=Guard(coverage, recall, checks) if coverage or recall else None,
         steps=calls,
     )
-    family = "flow map"
-    if isinstance(teacher, Latent):
-        method, family = LatentMethod(method, teacher.autoencoder), f"{family} in a latent space"
-    return Recipe(method, _training(space, by_features), "finish", family, first_weights=_finish_start_as_teacher)
+    method, family = _in_latents(method, teacher)
+    rate, moved = (5e-4, 3e-4) if flat(space) else (1e-3, 2e-4 if by_features else 5e-5)
+    common: Any = {"betas": (0.0, 0.99), "clip": None, "ema": 20_000, "precision": precision(space)}
+    training = Training(batch_size(space), lr=rate, players={"map": {"lr": moved}}, **common)
+    return Recipe(method, training, "finish", family, first_weights=_finish_start_as_teacher)
 
 
 def _critic(space: Space, size: str, network: str, flow_map: FlowMap) -> nn.Module:
@@ -392,14 +377,6 @@ def _critic(space: Space, size: str, network: str, flow_map: FlowMap) -> nn.Modu
     if network in ("auto", "features") and isinstance(unet, UNet):
         return FeatureCritic(FeatureHeads.of(unet))
     return choose_critic(space, size, network)
-
-
-def _training(space: Space, by_features: bool) -> Training:
-    critic, moved = (5e-4, 3e-4) if flat(space) else (1e-3, 2e-4 if by_features else 5e-5)
-    players = {"map": {"lr": moved}}
-    return Training(
-        batch_size(space), lr=critic, betas=(0.0, 0.99), clip=None, ema=20_000, precision=precision(space), players=players
-    )
 
 
 def _finish_start_as_teacher(method: Any) -> None:

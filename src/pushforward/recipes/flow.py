@@ -1,4 +1,4 @@
-"""Flow matching on the straight path."""
+"""Flow matching on the straight path, and maps between two times without a teacher: consistency, mean flow, shortcut."""
 
 from __future__ import annotations
 
@@ -7,19 +7,50 @@ from typing import Annotated
 
 from torch import nn
 
-from pushforward.arguments import one_of
+from pushforward.arguments import one_of, whole
 from pushforward.data import Space, TableSpace
-from pushforward.denoisers import Denoiser
+from pushforward.denoisers import Denoiser, FlowMap
 from pushforward.errors import UsageError
-from pushforward.methods import Denoising, TeacherPairs, Trajectories
-from pushforward.paths import Coupling, Independent, Linear, OptimalTransport, Source
+from pushforward.methods import Denoising, Mapping, TeacherPairs, Trajectories
+from pushforward.methods.flow_map import Dyadic, Sorted
+from pushforward.methods.rules import Middle, Start
+from pushforward.paths import Coupling, Independent, Linear, LogitNormal, OptimalTransport, Source, Stratified, Times, Uniform
 from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat, table_denoising, table_training
-from pushforward.recipes.recipe import NETWORK, PATH, Recipe, on_space
-from pushforward.recipes.students import times_for, trajectories_for
+from pushforward.recipes.recipe import LOSS, NETWORK, PATH, Recipe, on_space
 from pushforward.solvers import DPM, DPMSDE, UniPC
 from pushforward.transports import Flow
 
-COUPLINGS = ("independent", "ot", "reflow")
+# Bytes that stored trajectories take at most by default, and how many there are at most
+MEMORY, MOST = 512 * 2**20, 16_384
+NO_JUMPS = (
+    "Models of tables cannot be trained as a shortcut, consistency, meanflow or dmd model: such a model learns its jumps by "
+    "squared error, and the mean of two categories is no category. Train a flow and distil it: `pushforward train flow --data "
+    "FILE`, then `pushforward distil RUN`. Or train a gan or a vae, which take one call."
+)
+
+
+def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
+    """A map on the straight path with random weights, whose network puts out the mean velocity.
+
+    ``network`` is auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
+
+    Raises:
+        UsageError: For tables.
+    """
+    if isinstance(space, TableSpace):
+        raise UsageError(NO_JUMPS)
+    return FlowMap(denoising_network(space, size, network, times=2), Linear(), "velocity", space)
+
+
+def times_for(space: Space) -> Times:
+    """The law of training times that suits data: later for images, whose shape is hard to learn and is lost late."""
+    return Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
+
+
+def trajectories_for(states: int, size: int, given: int | None = None) -> int:
+    """How many trajectories are stored, each of so many states of so many numbers; by default as many as memory allows."""
+    most = max(64, min(MOST, MEMORY // (2 * states * size)))
+    return most if given is None else whole("trajectories", given, 1)
 
 
 @on_space
@@ -55,7 +86,9 @@ def flow(
         Lipman et al., Flow Matching for Generative Modeling (2023); Tong et al. (2024) for the coupling; Esser et al., Stable
         Diffusion 3 (2024), section 3.1, for logit-normal times; Liu et al., Rectified Flow (2023), for reflow.
     """
-    if one_of("coupling", coupling, COUPLINGS) == "ot" and any(name != "label" for name in space.conditions):
+    if one_of("coupling", coupling, ("independent", "ot", "reflow")) == "ot" and any(
+        name != "label" for name in space.conditions
+    ):
         raise UsageError(
             "The coupling ot pairs noise with data within classes; with other conditions it would tie noise to their values. "
             "Leave coupling out."
@@ -72,10 +105,6 @@ def flow(
             "Save arrays as a .npy file."
         )
     start = Source(str(source), space) if isinstance(source, (str, Path)) else source
-    if start is not None and start.space.shape != space.shape:
-        raise UsageError(
-            f"The source is made for data of shape {start.space.shape}, the flow for {space.shape}; they must agree."
-        )
     couple: Coupling = OptimalTransport(batch_size(space), reuse, start) if coupling == "ot" else Independent(start)
     if coupling == "reflow" or teacher is not None:
         couple = _reflow(coupling, teacher, start, pairs, teacher_steps)
@@ -96,15 +125,124 @@ def flow(
 
 
 def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int | None) -> TeacherPairs:
-    if teacher is None:
-        raise UsageError("The coupling reflow pairs noise with samples of a trained flow, ddpm or edm: name it as `teacher`.")
-    if coupling != "reflow":
-        raise UsageError('Only the coupling reflow learns from a teacher: add `coupling="reflow"`, or leave `teacher` out.')
+    if teacher is None or coupling != "reflow":
+        raise UsageError(
+            'The coupling reflow learns from a trained flow, ddpm or edm: give both, `coupling="reflow"` and `teacher`.'
+        )
     if source is not None:
         raise UsageError("A reflow starts where its teacher starts: leave `source` out.")
-    if not isinstance(teacher, Flow):
-        raise UsageError(f"A reflow learns from a model that samples in steps, and this teacher is a {type(teacher).__name__}.")
     usual, grid = (16, None) if teacher.source is None else (32, "time")
     guide = teacher if teacher.solver.jumps else teacher.with_solver("unipc", usual if steps is None else steps, grid)
     number = pairs or trajectories_for(2, guide.space.size)
     return TeacherPairs(Trajectories(guide, number, ends=True))
+
+
+@on_space
+def consistency(
+    space: Space,
+    size: str = "small",
+    *,
+    network: Annotated[str | nn.Module, NETWORK] = "auto",
+    first: Annotated[float, LOSS] = 1.0,
+    last: Annotated[float, LOSS] = 0.005,
+    over: Annotated[float, LOSS] = 0.8,
+    derivative: Annotated[str, LOSS] = "none",
+    average: Annotated[float | None, LOSS] = None,
+    power: Annotated[float, LOSS] = 0.5,
+) -> Recipe:
+    """Consistency model: states of one noise and one example lead to the same data; one call per sample.
+
+    It begins as a denoiser, and the two states that are compared come ever closer (ECT). It only knows the way to data: more
+    steps add noise again between them.
+
+    Args:
+        space: The data's shape, units and conditions.
+        size: The network's size: tiny, small or base.
+        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
+        first: How far apart the two states are at the start of training, as a share of the way to data.
+        last: The same at the end; it falls geometrically.
+        over: The share of training over which it falls.
+        derivative: none, or the exact limit by forward differentiation or difference.
+        average: The half-life, in examples, of an average of the map that is evaluated at the second state; by default the map
+            itself is.
+        power: How much less examples of large error count; 0 counts all equally.
+
+    References:
+        Song et al., Consistency Models (2023), algorithm 3; Geng et al., Consistency Models Made Easy (ECT, 2025).
+    """
+    flow_map = new_map(space, size, network)
+    rule = Start(first, last, over=over, derivative=derivative, average=average)
+    method = Mapping(flow_map, rule, Sorted(times_for(space), diagonal=0.0, to_data=1.0), power=power)
+    return Recipe(method, denoising_training(space, flow_map.network), "consistency", "flow map")
+
+
+@on_space
+def meanflow(
+    space: Space,
+    size: str = "small",
+    *,
+    network: Annotated[str | nn.Module, NETWORK] = "auto",
+    first: Annotated[float, LOSS] = 1.0,
+    last: Annotated[float, LOSS] = 0.005,
+    over: Annotated[float, LOSS] = 0.8,
+    derivative: Annotated[str, LOSS] = "none",
+    direction: Annotated[str, LOSS] = "pair",
+    diagonal: Annotated[float, PATH] = 0.25,
+    power: Annotated[float, LOSS] = 0.5,
+) -> Recipe:
+    """Mean flow: regress the mean velocity between two times; one call per sample, or more for quality.
+
+    It begins as flow matching and ends as a map that agrees with itself along the velocity (AlphaFlow, SoFlow); with
+    ``derivative="forward"`` it is the published MeanFlow, at 2.5 times the cost of a step.
+
+    Args:
+        space: The data's shape, units and conditions.
+        size: The network's size: tiny, small or base.
+        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
+        first: The share of the way that the data's velocity covers at the start of training.
+        last: The same at the end; it falls geometrically.
+        over: The share of training over which it falls.
+        derivative: none, or the exact limit by forward differentiation or difference.
+        direction: Along which velocity the map agrees with itself: that of the training pair ("pair"), or its own ("map", as in
+            Improved Mean Flows), at a fifth to a third more time a step.
+        diagonal: The share of examples that are trained as a flow, with equal times.
+        power: How much less examples of large error count; 0 counts all equally.
+
+    References:
+        Geng et al., Mean Flows for One-step Generative Modeling (2025); Geng et al., Improved Mean Flows (2025), for the
+        direction; Zhang et al., AlphaFlow (2025); Luo et al., SoFlow (2025).
+    """
+    flow_map = new_map(space, size, network)
+    rule = Start(first, last, over=over, derivative=derivative, direction=direction)
+    method = Mapping(flow_map, rule, Sorted(times_for(space), diagonal=diagonal), power=power)
+    return Recipe(method, denoising_training(space, flow_map.network), "meanflow", "flow map")
+
+
+@on_space
+def shortcut(
+    space: Space,
+    size: str = "small",
+    *,
+    network: Annotated[str | nn.Module, NETWORK] = "auto",
+    levels: Annotated[int, PATH] = 7,
+    diagonal: Annotated[float, PATH] = 0.75,
+    average: Annotated[float | None, LOSS] = None,
+    power: Annotated[float, LOSS] = 0.5,
+) -> Recipe:
+    """Shortcut model: a jump of the map is to be two jumps of half its length; one call per sample, or more for quality.
+
+    Args:
+        space: The data's shape, units and conditions.
+        size: The network's size: tiny, small or base.
+        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
+        levels: How often the whole way is halved: jumps have the lengths 1, 1/2, ... 2^-levels.
+        diagonal: The share of examples that are trained as a flow, with equal times.
+        average: The half-life, in examples, of an average of the map that makes the two jumps; by default the map makes them.
+        power: How much less examples of large error count; 0 counts all equally.
+
+    References:
+        Frans et al., One Step Diffusion via Shortcut Models (2025).
+    """
+    flow_map = new_map(space, size, network)
+    method = Mapping(flow_map, Middle(average=average), Dyadic(levels, diagonal=diagonal), power=power)
+    return Recipe(method, denoising_training(space, flow_map.network), "shortcut", "flow map")

@@ -9,19 +9,18 @@ from torch import nn
 
 from pushforward.data import Space, TableSpace
 from pushforward.methods import GAN
-from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Penalties
-from pushforward.methods.augmentation import DiffAugment
-from pushforward.networks.table import StraightThrough
+from pushforward.methods.adversarial import OBJECTIVES, CriticInput, DiffAugment, Penalties
+from pushforward.networks.wrappers import StraightThrough
 from pushforward.recipes.choice import batch_size, code_length, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
 from pushforward.recipes.recipe import LOSS, NETWORK, REGULARISATION, SCHEDULE, Recipe, Schedule, Training, on_space
 
+# A DCGAN of images of at most so many numbers leaves its early state of one image for each label sooner with short noise
 PLAIN = 1024
-"""A DCGAN of images of at most so many numbers leaves its early state of one image for each label sooner with short noise."""
 
+# A game of vectors finds its modes at a high rate and under high penalties, and needs many samples for that
 SHORTEST_RAMP = 400_000
-"""A game of vectors finds its modes at a high rate and under high penalties, and needs many samples for that."""
 
 
 @on_space
@@ -161,9 +160,7 @@ def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
     vector = len(space.shape) == 1
     attributes = vector and _continuous(space)
     lr = 2e-4 if projected else (1.5e-3 if vector else (5e-4 if flat(space) else 1e-3))
-    rates = {"generator": lr, "critic": lr}
-    if attributes:
-        rates = {"generator": lr / 2, "critic": 4 * lr}
+    rates = {"generator": lr / 2, "critic": 4 * lr} if attributes else {"generator": lr, "critic": lr}
     betas = (0.0, 0.99)
     # StyleGAN2, appendix B: the lazy penalty adjusts the optimiser's rates
     share = penalty_interval / (penalty_interval + 1) if penalty_interval > 1 else 1.0

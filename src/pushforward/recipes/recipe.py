@@ -11,22 +11,15 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from pushforward import plugins
 from pushforward.arguments import number, one_of, weight, whole
 from pushforward.data import Space, dataset_of
 from pushforward.data.core.dataset import Seen
 from pushforward.errors import UsageError
-from pushforward.methods.method import Method
+from pushforward.methods.method import Method, Now
 from pushforward.registries import RECIPES
-
-if TYPE_CHECKING:
-    from pushforward.methods import Now
-
-
-class _Clock(Protocol):
-    def rate(self, warmup: int, decay: float, end: float) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -65,8 +58,8 @@ class Schedule:
         for name in ("ramp", "shortest_ramp"):
             whole(name, 1 if getattr(self, name) is None else getattr(self, name), 1)
 
-    def rate(self, clock: _Clock, now: Now) -> float:
-        """The share of the learning rate in the step that comes next."""
+    def rate(self, clock: Any, now: Now) -> float:
+        """The share of the learning rate in the step that comes next; ``clock`` knows the budget."""
         return clock.rate(self.warmup, self.decay, self.lr_end) * now.along(1.0, self.lr_ramp, self.ramp, self.shortest_ramp)
 
     def beta2(self, start: float, now: Now) -> float | None:
@@ -75,8 +68,8 @@ class Schedule:
 
 
 OPTIMIZERS = ("adamw", "muon")
+# The settings that a player may have of its own
 PER_PLAYER = ("lr", "betas", "weight_decay", "clip", "optimizer")
-"""The settings that a player may have of its own."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +187,9 @@ RecipeFunction = Callable[..., Recipe]
 
 
 NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE = "network", "path", "loss", "regularisation", "schedule"
+# The groups of options in the order in which a help page shows them. A recipe names them in its signature:
+# ``gamma: Annotated[float, LOSS] = 1.0``; an option without a group is shown after them.
 GROUPS = (NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE)
-"""The groups of options in the order in which a help page shows them. A recipe names them in its signature:
-``gamma: Annotated[float, LOSS] = 1.0``; an option without a group is shown after them."""
 
 _PLAIN = (bool, int, float, str)
 
@@ -246,19 +239,10 @@ def _parts(annotation: Any) -> tuple[tuple[Any, ...], str]:
 
 
 def _described(docstring: str) -> dict[str, str]:
-    described: dict[str, str] = {}
-    inside, name = False, ""
-    for line in docstring.splitlines():
-        if line.strip() == "Args:":
-            inside = True
-        elif inside and not line.startswith("    "):
-            break
-        elif inside and not line.startswith("        "):
-            name, _, text = line.strip().partition(":")
-            described[name] = text.strip()
-        elif inside:
-            described[name] += " " + line.strip()
-    return described
+    """The texts of a docstring's arguments, by name."""
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", docstring, re.M | re.S)
+    found = re.findall(r"^ {4}(\w+): (.*?)(?=^ {4}\S|\Z)", section[1] if section else "", re.M | re.S)
+    return {name: " ".join(text.split()) for name, text in found}
 
 
 def on_space(function: RecipeFunction) -> RecipeFunction:
@@ -277,8 +261,7 @@ def named(name: str) -> RecipeFunction:
     Raises:
         UsageError: For an unknown name or a file without exactly one recipe.
     """
-    recipe: RecipeFunction = load_file(name) if name.endswith(".py") and name not in RECIPES else RECIPES.find(name)
-    return recipe
+    return load_file(name) if name.endswith(".py") and name not in RECIPES else RECIPES.find(name)
 
 
 def load_file(path: str | Path) -> RecipeFunction:
@@ -291,8 +274,7 @@ def load_file(path: str | Path) -> RecipeFunction:
     """
     if not Path(path).is_file():
         raise UsageError(f"There is no file {path}; a recipe is a name ({', '.join(RECIPES)}) or a Python file.")
-    recipe: RecipeFunction = RECIPES[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]
-    return recipe
+    return RECIPES[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]
 
 
 def settings(recipe: RecipeFunction) -> dict[str, Option]:
@@ -318,5 +300,5 @@ def words_of(annotation: Any) -> set[str]:
     return set(re.findall(r"\w+", text))
 
 
+# The classes of models that an argument of a recipe can be annotated as, so that it is a frozen part
 MODELS = {"Autoencoder", "Denoiser", "Flow", "FlowMap", "Latent", "Map", "Transport"}
-"""The classes of models that an argument of a recipe can be annotated as, so that it is a frozen part."""

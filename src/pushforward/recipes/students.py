@@ -2,55 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from pushforward import spec
 from pushforward.arguments import whole
-from pushforward.data import Space, TableSpace
+from pushforward.data import Space
 from pushforward.denoisers import Denoiser, FlowMap, MapSampling, Preconditioning, TableDenoiser
 from pushforward.errors import UsageError
 from pushforward.methods import Trajectories
 from pushforward.methods.distillation import TableDistillation
 from pushforward.networks import ColumnTransformer
-from pushforward.networks.embedding import with_second_time
-from pushforward.paths import Linear, LogitNormal, Stratified, Times, Uniform
-from pushforward.recipes.choice import denoising_network, flat, table_training
+from pushforward.networks.blocks import TimeEmbedding
+from pushforward.paths import Linear, Path
+from pushforward.recipes.choice import flat, table_training
+from pushforward.recipes.flow import NO_JUMPS, trajectories_for
 from pushforward.recipes.recipe import Recipe
 from pushforward.solvers.solver import grid_times
 from pushforward.transports import Flow
-
-D = TypeVar("D", bound=Denoiser)
-
-MEMORY, MOST = 512 * 2**20, 16_384
-"""Bytes that stored trajectories take at most by default, and how many there are at most."""
-
-NO_JUMPS = (
-    "Models of tables cannot be trained as a shortcut, consistency, meanflow or dmd model: such a model learns its jumps by "
-    "squared error, and the mean of two categories is no category. Train a flow and distil it: `pushforward train flow --data "
-    "FILE`, then `pushforward distil RUN`. Or train a gan or a vae, which take one call."
-)
-
-
-def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
-    """A map on the straight path with random weights, whose network puts out the mean velocity.
-
-    ``network`` is auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
-
-    Raises:
-        UsageError: For tables.
-    """
-    if isinstance(space, TableSpace):
-        raise UsageError(NO_JUMPS)
-    return FlowMap(denoising_network(space, size, network, times=2), Linear(), "velocity", space)
-
-
-def times_for(space: Space) -> Times:
-    """The law of training times that suits data: later for images, whose shape is hard to learn and is lost late."""
-    return Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
 
 
 def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: Sequence[float] | None = None) -> FlowMap:
@@ -70,24 +44,30 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
     """
     if isinstance(teacher, TableDenoiser):
         raise UsageError(NO_JUMPS)
-    path = teacher.path
-    straight = path if isinstance(path, Linear) else teacher.on(Linear()).path
-    moved = not isinstance(path, Linear)
-    if moved and (teacher.output in ("velocity", "score") or not teacher.preconditioning.scale_input):
+    path, pre = teacher.path, teacher.preconditioning
+    if not isinstance(path, Linear) and (teacher.output in ("velocity", "score") or not pre.scale_input):
         raise UsageError(
             f"The network of this model puts out the {teacher.output} of its own path ({type(path).__name__}). Distillation "
             "needs one that puts out data, noise or v from an input of unit variance, or one on the straight path."
         )
-
-    def received(t: Tensor) -> Tensor:
-        there = path.time(straight.log_snr(t)).clamp(*path.ends) if moved else t
-        return teacher.time(there)
-
-    network = with_second_time(teacher.network, straight.ends, received, 2 if guidance is None else 3)
-    pre = Preconditioning(teacher.preconditioning.scale_input, "t", teacher.output, guidance)
+    network, straight = _straightened(teacher, 2 if guidance is None else 3)
+    pre = Preconditioning(pre.scale_input, "t", teacher.output, guidance)
     known = teacher.unconditional if unconditional is None else unconditional
     options: Any = {"preconditioning": pre, "unconditional": known, "sampling": MapSampling(jump_grid(teacher.space))}
     return FlowMap(network, straight, "velocity", teacher.space, source=teacher.source, **options)
+
+
+def _straightened(teacher: Denoiser, times: int = 2) -> tuple[nn.Module, Path]:
+    """A denoiser's network with further times, which are those of the straight path; and that path, between the same log-SNRs."""
+    path = teacher.path
+    if isinstance(path, Linear):
+        return with_second_time(teacher.network, path.ends, teacher.time, times), path
+    straight = teacher.on(Linear()).path
+
+    def received(t: Tensor) -> Tensor:
+        return teacher.time(path.time(straight.log_snr(t)).clamp(*path.ends))
+
+    return with_second_time(teacher.network, straight.ends, received, times), straight
 
 
 def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
@@ -96,14 +76,7 @@ def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
     Raises:
         UsageError: For a denoiser whose network takes no second time.
     """
-    path = teacher.path
-    straight = path if isinstance(path, Linear) else teacher.on(Linear()).path
-
-    def received(t: Tensor) -> Tensor:
-        moved = t if isinstance(path, Linear) else path.time(straight.log_snr(t)).clamp(*path.ends)
-        return teacher.time(moved)
-
-    network = with_second_time(teacher.network, straight.ends, received)
+    network, straight = _straightened(teacher)
     options: Any = {"unconditional": teacher.unconditional, "waves": teacher.waves}
     sampling = MapSampling(jump_grid(teacher.table))
     student = TableDenoiser(network, straight, "velocity", teacher.table, clock="t", sampling=sampling, **options)
@@ -128,18 +101,13 @@ def times_of_jumps(teacher: Denoiser, steps: int) -> str | list[float]:
     return [*teacher.path.time(straight.log_snr(jumps)).clamp(*teacher.path.ends).tolist(), 0.0]
 
 
-def trajectories_for(states: int, size: int) -> int:
-    """How many trajectories are stored by default, each of so many states of so many numbers."""
-    return max(64, min(MOST, MEMORY // (2 * states * size)))
-
-
-def copy_of(denoiser: D) -> D:
+def copy_of(denoiser: Any) -> Any:
     """A copy of a denoiser, or of a map between two times, whose weights can be trained."""
-    return copy.deepcopy(denoiser).requires_grad_(True).train()
+    return deepcopy(denoiser).requires_grad_(True).train()
 
 
+# Of a trajectory, by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls
 STEPS = 24
-"""Of a trajectory, by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls."""
 
 
 def distil_table(
@@ -163,9 +131,7 @@ def distil_table(
         )
     steps = STEPS if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = Flow(denoiser, "dpm", steps, times_of_jumps(denoiser, steps))
-    most = trajectories_for(steps + 1, denoiser.table.size)
-    number = most if trajectories is None else whole("trajectories", trajectories, 1)
-    store = Trajectories(guide, number, to_data=to_data)
+    store = Trajectories(guide, trajectories_for(steps + 1, denoiser.table.size, trajectories), to_data=to_data)
     method = TableDistillation(student_of_table(denoiser), store, steps=calls)
     network = "columns" if isinstance(denoiser.network, ColumnTransformer) else "mlp"
     training = table_training("small", denoiser.table, network)
@@ -174,3 +140,79 @@ def distil_table(
 
 def _start_as_teacher(method: Any) -> None:
     method.start_from(student_of_table(method.teacher.denoiser).state_dict())
+
+
+POINTS = 4096  # Times at which the two embeddings are compared
+RIDGE = 1e-6  # The weight of the squared weights in the fit of an embedding, for each of its points
+
+
+def with_second_time(
+    network: nn.Module, ends: tuple[float, float], received: Callable[[Tensor], Tensor], times: int = 2
+) -> nn.Module:
+    """A copy of a network that takes two times, or more, and at first does not depend on any but the first.
+
+    The copy's embedding of the time has lower frequencies. Its two layers are fitted to the network's embedding by two linear
+    regressions, first the inner and then the outer layer; all other weights are copied.
+
+    Args:
+        network: Of one time; its class takes ``times``, as `pushforward.networks` do.
+        ends: The least and the greatest time that the copy receives.
+        received: From a time of the copy to the network's input, both (n,) and float64: the copy may scale time otherwise.
+        times: How many the copy takes: 3 for a scale of guidance as well.
+
+    Raises:
+        UsageError: If the network's class takes no ``times``, or it has another number of times than one.
+    """
+    described = spec.describe(network)
+    if not _set_times(described, times):
+        raise UsageError(
+            f"{type(network).__name__} cannot become a map between two times: its class must take the argument times, here 1. "
+            "Networks of pushforward (MLP, UNet, DiT) have it."
+        )
+    copy: nn.Module = spec.build(described).to(next(network.parameters()))
+    target, source = copy.state_dict(), network.state_dict()
+    copy.load_state_dict({name: source[name] if source[name].shape == part.shape else part for name, part in target.items()})
+    embeddings = {name: part for name, part in network.named_modules() if isinstance(part, TimeEmbedding)}
+    points = torch.linspace(*ends, POINTS, dtype=torch.float64)
+    for name, embedding in embeddings.items():
+        fitted = copy.get_submodule(name)
+        assert isinstance(fitted, TimeEmbedding)
+        _fit(fitted, embedding, points, received(points))
+    return copy.train(network.training)
+
+
+def _set_times(described: Any, times: int) -> bool:
+    if not isinstance(described, dict):
+        return False
+    if described.get("times") == 1:
+        described["times"] = times
+        return True
+    return any(_set_times(part, times) for part in described.values())
+
+
+@torch.no_grad()
+def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, times: Tensor, received: Tensor) -> None:
+    times, received = (part.to(fitted.inner.weight.device, torch.float64) for part in (times, received))
+    old, new = deepcopy(embedding).double(), deepcopy(fitted).double()
+    features = new.features(torch.stack([times, *[torch.zeros_like(times)] * (new.times - 1)], dim=1))
+    number = len(new.frequencies)
+    first = torch.zeros(features.shape[1], dtype=torch.bool, device=features.device).view(2, new.times, number)
+    first[:, 0] = True
+    first = first.flatten()
+    weight, bias = _regression(features[:, first], old.inner(old.features(received[:, None])))
+    new.inner.weight.zero_()
+    new.inner.weight[:, first] = weight
+    new.inner.bias.copy_(bias)
+    weight, bias = _regression(F.silu(new.inner(features)), old(received))
+    new.outer.weight.copy_(weight)
+    new.outer.bias.copy_(bias)
+    fitted.load_state_dict(new.state_dict())
+
+
+def _regression(inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the linear layer that maps (n, a) to (n, b) with the least squared error and small weights."""
+    mean, center = inputs.mean(0), outputs.mean(0)
+    x, y = inputs - mean, outputs - center
+    penalty = RIDGE * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    weight = torch.linalg.solve(x.T @ x + penalty, x.T @ y).T
+    return weight, center - weight @ mean

@@ -11,8 +11,8 @@ from typing import Any
 
 from pushforward.evaluation.measurements import Alarm, SweepPoint
 from pushforward.evaluation.results import ROW_COPIES, Comparison, ModelResult
+from pushforward.metrics.names import MODEL_SCORES
 from pushforward.metrics.score import Role, Score
-from pushforward.metrics.selection import MODEL_SCORES
 from pushforward.numbers import count, counted, duration, finite_all, percent, plain
 from pushforward.report.ladder import above, ladder_metric, ratio_text, rung_of, rungs_of
 from pushforward.report.statistics import (

