@@ -23,15 +23,12 @@ if TYPE_CHECKING:
     from pushforward.training import Trainer
 
 FAMILIES = ("gan", "vae", "ddpm", "flow")
-STORY_TURN = 2.0
-"""Seconds of a model's turn in two dimensions: all have had one within the first ten seconds."""
-STORY_N = 1000
-"""Samples on either side: enough for pictures and for the modes."""
+STORY_TURN = 2.0  # Seconds of a model's turn in two dimensions: all have had one within the first ten seconds
+STORY_N = 1000  # Samples on either side: enough for pictures and for the modes
+# Less than elsewhere, so that the demo is short: samplings, the steps of quality against calls, and the examples that the
+# classifier is trained on, whose accuracy on mnist-5k is 97.7 % then
 REPEATS, STEPS, SEEN = 2, (1, 4, 8), 40_000
-"""Less than elsewhere, so that the demo is short: samplings, the steps of quality against calls, and the examples that the
-classifier is trained on, whose accuracy on mnist-5k is 97.7 % then."""
-FILE = "demo.json"
-"""The options of a demo, in its folder from its start."""
+FILE = "demo.json"  # The options of a demo, in its folder from its start
 
 
 @app.command(group=TRAIN, sort_key=4)

@@ -53,8 +53,7 @@ if TYPE_CHECKING:
     from pushforward.evaluation.models import StoredSamples
     from pushforward.evaluation.pictures import Nearest
 
-LISTED, CELL = 8, 20
-"""Samples of a table on the terminal, and characters of a cell there, at most."""
+LISTED, CELL = 8, 20  # Samples of a table on the terminal, and characters of a cell there, at most
 
 
 @app.command(group=INSPECT, sort_key=1)

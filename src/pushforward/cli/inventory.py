@@ -19,10 +19,9 @@ from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.numbers import clipped, percent, shortened
 from pushforward.registries import EXTRACTORS, METRICS, RECIPES, SOLVERS
 
-Listed = Annotated[Plugins, Parameter(group=DATA)]
-"""Plug-ins whose parts are listed as well."""
+Listed = Annotated[Plugins, Parameter(group=DATA)]  # Plug-ins whose parts are listed as well
+# Items of a fact, categories of a column, and characters of a cell, a column's name and a category
 _SHOWN, _CATEGORIES, _WIDE, _NAME, _TEXT = 12, 4, 44, 28, 16
-"""Items of a fact, categories of a column, and characters of a cell, a column's name and a category."""
 
 
 @list_app.command(name="recipes")

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
+# The groups of verbs
 TRAIN, USE, INSPECT = (Group(name, sort_key=i) for i, name in enumerate(("Train", "Use a run", "Inspect"), start=1))
-"""The groups of verbs."""
 MODEL = Group("Model", sort_key=10)
 DATA = Group("Data", sort_key=20)
 BUDGET = Group("Budget", sort_key=30)
@@ -64,8 +64,7 @@ Flops = Annotated[
     float | None,
     Parameter(group=BUDGET, validator=Number(gt=0), help="Budget in floating point operations of training steps: 1e15."),
 ]
-Settings = Annotated[str, Parameter(show=False)]
-"""A recipe's own settings, as any other options."""
+Settings = Annotated[str, Parameter(show=False)]  # A recipe's own settings, as any other options
 RunFolder = Annotated[str, Parameter(group=MODEL, help="The run's folder.")]
 Conditioned = Annotated[
     Literal["label", "none"] | None,

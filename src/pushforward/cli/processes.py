@@ -18,8 +18,7 @@ from pushforward.environment import launched
 from pushforward.errors import UsageError
 
 TRAINING = ("train", "resume", "distil")
-TOGETHER = (*TRAINING, "sample", "evaluate")
-"""The verbs whose work several processes share."""
+TOGETHER = (*TRAINING, "sample", "evaluate")  # The verbs whose work several processes share
 
 
 def _option(words: Sequence[str], name: str) -> str | None:

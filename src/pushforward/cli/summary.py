@@ -23,12 +23,9 @@ if TYPE_CHECKING:
     from pushforward.training import Trainer
     from pushforward.training.runs.run import Run
 
-STEPS, PASSES = 500, 5
-"""Training steps, and passes over the data, below which samples are poor."""
-LONGER = 4
-"""How many times the budget is advised where training was short."""
-PLANNED = 5000
-"""The steps of a training that is given no budget."""
+STEPS, PASSES = 500, 5  # Training steps, and passes over the data, below which samples are poor
+LONGER = 4  # How many times the budget is advised where training was short
+PLANNED = 5000  # The steps of a training that is given no budget
 _MEMORY = {
     "weights": "weights",
     "gradients": "gradients",

@@ -15,11 +15,11 @@ from cyclopts import App, CycloptsError, MissingArgumentError, UnusedCliTokensEr
 
 from pushforward.cli.options import INSPECT
 
-typed: list[str] = []
-"""The words of the command line that is running."""
+typed: list[str] = []  # The words of the command line that is running
 _ARGUMENT = re.compile(r"`([a-z][a-z_]*)(?:=([^`\n]*))?`")
+# Options that are called otherwise than their arguments
 _NAMES = {"seconds": "--budget", "plugins": "--plugin", "trackers": "--track", "constraints": "--constraint"}
-"""Options that are called otherwise than their arguments."""
+# Options whose value is said in other words, or not at all
 _WHOLE = {
     **{f"{name}=True": f"--{name}" for name in ("download", "fallback", "full", "overwrite", "shard", "stream")},
     **{
@@ -31,7 +31,6 @@ _WHOLE = {
     "labelled=True": "--condition label",
     "shard=False": "no --shard",
 }
-"""Options whose value is said in other words, or not at all."""
 
 
 def command() -> str:

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from pushforward.transports import Flow
 
 Amount = Annotated[int | None, Parameter(group=TRAINING, validator=AT_LEAST_1)]
-INSTEAD = "dpm"
-"""The solver that is tuned where the run's own is stochastic."""
+INSTEAD = "dpm"  # The solver that is tuned where the run's own is stochastic
 
 
 @app.command(group=TRAIN, sort_key=5)

@@ -27,8 +27,7 @@ from pushforward.report.statistics import (
 )
 from pushforward.report.tables import level_points, score_column, sweep_metric
 
-BEHIND = 400
-"""Examples of real data behind trajectories."""
+BEHIND = 400  # Examples of real data behind trajectories
 
 
 @dataclass(frozen=True)
@@ -204,8 +203,9 @@ def units(comparison: Comparison) -> Chart | None:
 
 
 Ends = tuple[float | None, float | None]
+# Ends of the vertical axes: of a share, of a number from 0, and those of the values themselves
 SHARE, COUNT, OWN = (0.0, 1.0), (0.0, None), (None, None)
-"""Ends of the vertical axes: of a share, of a number from 0, and those of the values themselves."""
+# What is drawn of a training, in this order: label, axis, and how to read it; coverage only for data whose modes are unknown
 MEASURES: dict[str, tuple[str, Ends, str]] = {
     "modes_held": ("modes held", OWN, "a lasting fall is collapse"),  # the number of modes is its end, where it is known
     "coverage": ("coverage", SHARE, "a lasting fall is collapse; a perfect model has about 0.97"),
@@ -226,9 +226,8 @@ MEASURES: dict[str, tuple[str, Ends, str]] = {
     "perplexity": ("perplexity of the codes", COUNT, "codes in use"),
     "feature_distance": ("feature distance", OWN, "of reconstructions"),
 }
-"""What is drawn of a training, in this order: label, axis, and how to read it; coverage only for data whose modes are unknown."""
+# Measures of many samples; the others are of single batches, which a running average makes readable
 WHOLE = {"modes_held", "coverage", "coverage_1", "recall", "bridges", "disagreement", "target_size_high"}
-"""Measures of many samples; the others are of single batches, which a running average makes readable."""
 
 
 def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:

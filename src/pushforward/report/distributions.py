@@ -15,19 +15,14 @@ from pushforward.metrics.score import Extra
 from pushforward.numbers import finite, finite_all, percent, plain, shortened
 from pushforward.report.charts import Axis, box, colour, dashes, dot, line, svg, text, tick_text
 
-LISTED = 8
-"""Columns by which samples are told from real rows, at most."""
-LEAST = 0.01
-"""How far an area must fall without a column for the column to be drawn."""
-CLASSES = 30
-"""Classes that fit into a chart."""
-BINS = 24
-"""Of a histogram of samples."""
+LISTED = 8  # Columns by which samples are told from real rows, at most
+LEAST = 0.01  # How far an area must fall without a column for the column to be drawn
+CLASSES = 30  # Classes that fit into a chart
+BINS = 24  # Of a histogram of samples
+# Of a column's chart: its size, its margin, the room for names of categories, and the height of a category
 WIDTH, HEIGHT, EDGE, LABELS, ROW = 300, 168, 10, 124, 17
-"""Of a column's chart: its size, its margin, the room for names of categories, and the height of a category."""
 
-Numbered = tuple[int, ModelResult, Extra]
-"""A model's number, the model, and what a score of it holds beside its value."""
+Numbered = tuple[int, ModelResult, Extra]  # A model's number, the model, and what a score of it holds beside its value
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,13 @@ from pushforward.pictures import grid_picture, square
 from pushforward.report.charts import svg, text
 from pushforward.report.sprites import SMALL, Look, data_uri
 
-CHANGE = 4.0
-"""Mean difference of pixels, of 255, from which something changes on a walk."""
-ALIKE = 12.0
-"""Mean difference of pixels, of 255, below which two walks look the same."""
+CHANGE = 4.0  # Mean difference of pixels, of 255, from which something changes on a walk
+ALIKE = 12.0  # Mean difference of pixels, of 255, below which two walks look the same
 WALKS = {"spherical": "A walk along an arc", "linear": "A walk along a line", "classes": "One code decoded as each class"}
-DOTS = 800
-"""Examples that are drawn at most."""
+DOTS = 800  # Examples that are drawn at most
 HUES = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#b07aa1", "#9c755f", "#edc948", "#ff9da7", "#8a8a8e")
+# Spread of the classes' means over that of all codes from which names stand at the means; below, they would cover each other
 APART = 0.45
-"""Spread of the classes' means over that of all codes from which names stand at the means; below, they would cover each other."""
 SIZE = 400
 
 

@@ -24,14 +24,12 @@ from pushforward.report.findings import findings, standings
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import floor_of, rows_of, sampled, statistic
 
+# Bytes; a page that comes out larger is drawn again with less detail, then without animations, then without pictures
 LARGEST = 7_500_000
-"""Bytes; a page that comes out larger is drawn again with less detail, then without animations, then without pictures."""
 DETAILS = (1.0, 0.7, 0.5, 0.35, 0.22)
 LEFT_OUT = "With this many models, {} would make this page larger than 8 MB, so they are left out; the runs' folders hold them."
-WORDS = 80
-"""Of the sentences that stand above the first picture; what is beyond is folded."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that other programs compute; of a name they are quoted."""
+WORDS = 80  # Of the sentences that stand above the first picture; what is beyond is folded
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # How a cell begins that other programs compute; of a name they are quoted
 SCRIPTS = ("player.js", "nearest.js", "planes.js")
 
 

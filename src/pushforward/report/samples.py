@@ -21,20 +21,14 @@ from pushforward.report.sprites import SMALL, TILES, Look, Sprite, data_uri, lim
 if TYPE_CHECKING:
     from PIL import Image
 
-SAMPLING, TRAINING = "f", "t"
-"""Classes of the frames from noise to data, and of those over training."""
-COLUMNS = 12
-"""Columns of a table whose histograms are drawn."""
-CLOSEST = 8
-"""Samples that are shown with their nearest training images below them."""
-SIDE = 1000
-"""Units of the sides of what is drawn over the plane."""
-SCALE = 32_000
-"""Places are stored as 16-bit numbers: the square is from 0 to this, and what lies as far outside is cut off."""
-QUANTILE = 0.98
-"""The share of velocities that are drawn with their length; longer ones have the length of the longest of these."""
+SAMPLING, TRAINING = "f", "t"  # Classes of the frames from noise to data, and of those over training
+COLUMNS = 12  # Columns of a table whose histograms are drawn
+CLOSEST = 8  # Samples that are shown with their nearest training images below them
+SIDE = 1000  # Units of the sides of what is drawn over the plane
+SCALE = 32_000  # Places are stored as 16-bit numbers: the square is from 0 to this, and what lies as far outside is cut off
+QUANTILE = 0.98  # The share of velocities that are drawn with their length; longer ones have the length of the longest of these
+# Of a critic's landscape: pixels along a side, colour, shades, and the opacity of its greatest value, of 255
 LAND, COLOUR, BANDS, OPAQUE = 96, (236, 160, 40), 10, 180
-"""Of a critic's landscape: pixels along a side, colour, shades, and the opacity of its greatest value, of 255."""
 
 
 def player(comparison: Comparison, look: Look, rules: list[str]) -> dict[str, Any]:

@@ -21,14 +21,11 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 
+# Factors by which differences of images are enlarged: the first that leaves 99 % of them within the range
 ENLARGED = (8, 4, 2, 1)
-"""Factors by which differences of images are enlarged: the first that leaves 99 % of them within the range."""
-TILES = 5
-"""Images along each side of a grid of samples."""
-BEHIND = 300
-"""Examples of real data that are drawn behind samples: with more of them rings run into each other."""
-SMALL = 28
-"""Tiles smaller than this are enlarged by a whole factor, so that their pixels stay sharp."""
+TILES = 5  # Images along each side of a grid of samples
+BEHIND = 300  # Examples of real data that are drawn behind samples: with more of them rings run into each other
+SMALL = 28  # Tiles smaller than this are enlarged by a whole factor, so that their pixels stay sharp
 
 
 @dataclass(frozen=True)

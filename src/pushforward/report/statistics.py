@@ -19,11 +19,9 @@ from pushforward.metrics import Score
 from pushforward.metrics.score import FURTHER, ROLES, Role
 from pushforward.numbers import bounded, measured, plain
 
-DIFFER = 2.0
-"""From how many spreads of their difference two scores without errors differ."""
+DIFFER = 2.0  # From how many spreads of their difference two scores without errors differ
 
-FASTER = 1.2
-"""From what ratio two times differ."""
+FASTER = 1.2  # From what ratio two times differ
 
 
 class Stated(Protocol):

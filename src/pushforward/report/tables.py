@@ -27,12 +27,10 @@ from pushforward.report.statistics import (
     without_spread,
 )
 
+# Signs of a heading, with their meaning
 ARROWS = {"↓": "lower is better", "↑": "higher is better", "→": "the value that is right, or that real data has"}
-"""Signs of a heading, with their meaning."""
-NO_NETWORK = "no network"
-"""The short name of baselines."""
-LONGEST = 60
-"""Characters of a setting's value that are shown."""
+NO_NETWORK = "no network"  # The short name of baselines
+LONGEST = 60  # Characters of a setting's value that are shown
 
 
 @dataclass(frozen=True)

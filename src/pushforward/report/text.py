@@ -14,10 +14,8 @@ from pushforward.report.findings import findings, standings
 from pushforward.report.statistics import sampled
 from pushforward.report.tables import ARROWS, NO_NETWORK, Row, Table
 
-NARROW, WIDE = 60, 120
-"""The least and the greatest width of the text."""
-LINES = 25
-"""Of the short text at most."""
+NARROW, WIDE = 60, 120  # The least and the greatest width of the text
+LINES = 25  # Of the short text at most
 
 
 def text(comparison: Comparison, full: bool = False, width: int | None = None) -> str:
