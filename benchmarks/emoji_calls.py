@@ -23,6 +23,7 @@ import torch
 from latent import SETS
 
 import pushforward as pf
+from pushforward.methods.method import parameters
 from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.evaluation import Judge, cost
 from pushforward.training.api import reopen, student
@@ -98,7 +99,7 @@ def judged(space: str, name: str, run: pf.Run, calls: int, judge: Judge, given: 
         seconds = cost.seconds_per_sample(lambda n: transport.sample(n, batch=n), 64, given.turns)
         torch.set_num_threads(1)
     row: dict[str, Any] = {"space": space, "model": name, "calls": calls, "step": run.state["step"], "seconds": seconds_of(run)}
-    row |= {"milliseconds": 1e3 * seconds, "parameters": cost.parameters(transport)}
+    row |= {"milliseconds": 1e3 * seconds, "parameters": parameters(transport)}
     for metric in NAMES:
         if metric in scores:
             score = scores[metric]

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 import pushforward as pf
+from pushforward.methods.method import parameters
 from pushforward.data import Batch, Dataset, Split
 from pushforward.data.core.make_dataset import Schema, build
 from pushforward.denoisers.precision import network_precision, resolve_precision
@@ -147,7 +148,7 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
         "seconds_per_sample": seconds,
         "flops_per_sample": cost.flops(lambda: transport.sample(1)),
         "flops_per_training_sample": step,
-        "parameters": cost.parameters(transport),
+        "parameters": parameters(transport),
         "steps_per_second": trainer.clock.step / trainer.clock.seconds,
         "samples_per_second": trainer.samples / trainer.clock.seconds,
         "kept_per_training_sample_mb": kept_for_gradients(trainer, few, now) / len(few.x) / 2**20,

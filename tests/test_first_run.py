@@ -133,7 +133,7 @@ def test_a_signal_after_the_last_step_changes_nothing(monkeypatch):
     import os
     import signal
 
-    import pushforward.evaluation.cost  # noqa: F401 - imported only under the patch below, it would keep it
+    import pushforward.training.api  # noqa: F401 - imported only under the patch below, it would keep it
     from pushforward.cli import training as loop
     from pushforward.training.loop import finalize as ending
 

@@ -40,7 +40,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('None if only is None else column_names(only, "--only")', "None", "imputation"),
         ('column_names(only, "--only")', "column_names(only)", "imputation"),
         ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
-        ("for sentence in unfinished_warnings(loaded):", "for sentence in ():", "named_runs"),
+        ("for sentence in loaded.unfinished:", "for sentence in ():", "named_runs"),
     ],
     "cli/summary.py": [
         ('if step is None or row["step"] == step]', "]", "first_run"),

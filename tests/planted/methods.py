@@ -153,6 +153,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("+ gumbel(noise)", "", "table_models"),
     ],
     "methods/method.py": [
+        ("in unused.items() if size}", "in unused.items()}", "trajectory_store"),
         (
             "def __deepcopy__(self, memo: dict[int, Any]) -> _Parts:\n        return self",
             "def _deepcopy(self, memo: dict[int, Any]) -> _Parts:\n        return self",

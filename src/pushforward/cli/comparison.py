@@ -106,8 +106,8 @@ def compare(
     """
     _check_models(models, plugin)
     check_names(plugin, data=data)
-    from pushforward.evaluation.cost import TURN
     from pushforward.training import load
+    from pushforward.training.api import TURN
 
     load_plugins(plugin, [name for name in models if name not in RECIPES], python_files(*models, data or ""))
     data, files = (None, plugin) if data is None else data_file(data, plugin)

@@ -155,9 +155,9 @@ def _trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: fl
 
 def _compared(trainers: Sequence[Trainer], data: Dataset, budget: str) -> Comparison:
     from pushforward.evaluation.comparison import compare
-    from pushforward.evaluation.cost import TURN
     from pushforward.evaluation.features import kind_of
     from pushforward.extractors.classifier import LastHidden
+    from pushforward.training.api import TURN
 
     runs = train_all(trainers, TURN)
     say("measuring: features, floors, scores, cost")

@@ -76,16 +76,15 @@ def sample(
             and .parquet. Default: a new file in RUN/samples.
     """
     loaded = configured_run(run, loading, solving, guiding)
-    from pushforward.evaluation.models import source_of, starts
-    from pushforward.evaluation.run_results import unfinished_warnings
     from pushforward.outputs import draw_to
+    from pushforward.transports.latent import starts
     from pushforward.transports.rejection import counted, named_constraints
 
-    for sentence in unfinished_warnings(loaded):
+    for sentence in loaded.unfinished:
         say(f"{loaded.folder}, step {loaded.state['step']:,}: {sentence}")
-    origin, count = source_of(loaded), starts(loaded)
-    if origin is not None and count is not None and n > count:
-        say(f"{loaded.folder} starts from {count:,} different held-out examples of {origin.data}: {n:,} samples repeat")
+    origin = starts(loaded.transport)
+    if origin is not None and n > origin[1]:
+        say(f"{loaded.folder} starts from {origin[1]:,} different held-out examples of {origin[0].data}: {n:,} samples repeat")
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
     condition, to = condition_of(loaded, label, given), {"overwrite": placing.overwrite, "zoom": placing.zoom}
     with precision_of(loading), counted() as tally:

@@ -56,7 +56,7 @@ def nothing_left(folder: Path) -> Iterator[None]:
 def announce(trainer: Trainer) -> None:
     """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
     from pushforward.data.core.train_hashes import rare_classes, seen_in_training, shared_examples
-    from pushforward.evaluation.cost import parameters, training_only
+    from pushforward.methods.method import parameters, training_only
     from pushforward.training.runs.provenance import leaks, sources_of
 
     method, data, content, sampler = trainer.method, trainer.data, trainer.content, trainer.method.transport()

@@ -177,7 +177,7 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Ru
         trainers: One for each model.
         turn: Seconds of a turn; None trains one after the other.
     """
-    from pushforward.evaluation.cost import train_in_turns
+    from pushforward.training.api import train_in_turns
     from pushforward.training.loop.finalize import finished
     from pushforward.training.loop.signals import interruptible
 

@@ -1,23 +1,18 @@
-"""What a model costs: parameters, arithmetic, memory and time; models that are timed and trained in turns."""
+"""What sampling costs: arithmetic, memory, and time, which is measured in turns over all models."""
 
 from __future__ import annotations
 
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from pushforward.errors import CheckpointError, DataError, Diverged
 from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
-from pushforward.training import Run, Trainer
-from pushforward.training.loop.finalize import finished, salvaged
 from pushforward.training.loop.memory import added_peak, held_bytes
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 from pushforward.transports.rejection import as_drawn, unmet_kept
@@ -27,19 +22,6 @@ TURN_SECONDS = 1.0  # About the most that one model's turn may take; where a sin
 SHORTEST = 0.02  # Seconds; a turn repeats calls that take less, so that a clock can time it
 MOST_CALLS = 100  # Calls of one turn at most
 FEW_STEPS = 6  # Steps of an iterative model whose memory is measured: no more is held at once in many
-TURN = 5.0  # Seconds of training that a model has before the next one's turn
-
-
-def parameters(module: nn.Module) -> int:
-    """The numbers that training sets; a tensor that two parts share counts once."""
-    return sum(tensor.numel() for tensor in module.parameters())
-
-
-def training_only(method: nn.Module, sampler: nn.Module) -> dict[str, int]:
-    """The numbers in each part of a method that its sampler does not use, such as a critic, by name; no part without numbers."""
-    sampled = set(map(id, sampler.parameters()))
-    unused = {name: parameters(part) for name, part in method.named_children() if not sampled & set(map(id, part.parameters()))}
-    return {name: size for name, size in unused.items() if size}
 
 
 def flops(function: Callable[..., Any], *inputs: Any) -> int:
@@ -52,11 +34,6 @@ def flops(function: Callable[..., Any], *inputs: Any) -> int:
     with FlopCounterMode(display=False) as counter:
         function(*inputs)
     return int(counter.get_total_flops())
-
-
-def lower_quartile(timing: SampleTime) -> float:
-    """The seconds of a sample, by the lower quartile of its turns, since other programs can only slow a turn down."""
-    return float(np.quantile(timing.values, 0.25))
 
 
 def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns: int = TURNS) -> dict[str, SampleTime]:
@@ -94,7 +71,7 @@ def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns
 
 def seconds_per_sample(sample: Callable[[int], Any], n: int, turns: int = TURNS) -> float:
     """The time of one sample of a single model; see `time_in_turns`."""
-    return lower_quartile(time_in_turns({"": sample}, n, turns)[""])
+    return float(np.quantile(time_in_turns({"": sample}, n, turns)[""].values, 0.25))
 
 
 def _seconds(sample: Callable[[int], Any], n: int, calls: int = 1) -> float:
@@ -159,15 +136,15 @@ def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, Samp
     timings = time_in_turns({name: partial(_batch, transport) for name, transport in models.items()}, most)
     costs = {}
     for name, transport in models.items():
-        flow = inner_of(transport)
+        flow, held = inner_of(transport), sampling_memory(transport, most)
         costs[name] = SamplingCost(
             solver=solver_title(flow) if has_steps(flow) else None,
             steps=flow.steps if has_steps(flow) else None,
             calls=transport.calls,
-            seconds_per_sample=lower_quartile(timings[name]),
+            seconds_per_sample=float(np.quantile(timings[name].values, 0.25)),  # other programs can only slow a turn down
             timing=timings[name],
             flops_per_sample=sampling_flops(transport),
-            memory=Memory(megabytes(sampling_memory(transport, most)), most),
+            memory=Memory(None if held is None else held / 2**20, most),
         )
     return costs
 
@@ -177,71 +154,9 @@ def _batch(transport: Transport, n: int) -> torch.Tensor:
         return transport.sample(n, batch=n)
 
 
-def megabytes(count: int | None) -> float | None:
-    """Bytes in units of 2^20; None stays None."""
-    return None if count is None else count / 2**20
-
-
 def solver_title(transport: Flow) -> str:
     """A flow's solver and grid in words."""
     name, grid = type(transport.solver).__name__, transport.grid
     if getattr(transport, "learned", None) is not None:
         return f"{name} by a learned table"
     return name if grid is None else f"{name} on the {grid} grid" if isinstance(grid, str) else f"{name} on times of its own"
-
-
-def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN, after: Callable[[int], None] | None = None) -> list[Run]:
-    """Train several models side by side, so that a machine whose speed drifts treats all alike.
-
-    A training that diverges is left at its last checkpoint, and its run says so in ``warnings``; the others go on.
-
-    Args:
-        trainers: One for each model; a trainer whose ``stop`` is set is left where it is.
-        turn: Seconds of training in one turn.
-        after: Called when all have had a turn, with how many turns each had.
-
-    Returns:
-        The runs, in the order of ``trainers``.
-
-    Raises:
-        Diverged: If all of them diverge.
-        CheckpointError: If the disk refuses; the other trainings are saved where they are, as far as it lets them.
-        DataError: If data cannot be read any more; all trainings are saved where they are.
-    """
-    fallen: dict[int, Diverged] = {}
-    turns = 0
-
-    def attempt(number: int, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Diverged as error:
-            fallen[number] = error
-            trainers[number].progress.say(f"{trainers[number].folder.name}: {error}")
-
-    try:
-        while not any(trainer.stop for trainer in trainers):
-            waiting = [number for number, trainer in enumerate(trainers) if number not in fallen and not trainer.done]
-            if not waiting:
-                break
-            for number in waiting:
-                attempt(number, partial(trainers[number].advance, turn))
-            turns += 1
-            if after is not None:
-                after(turns)
-        for number, trainer in enumerate(trainers):
-            if number not in fallen:
-                attempt(number, trainer.finish)
-        if fallen and len(fallen) == len(trainers):
-            raise next(iter(fallen.values()))
-        return [
-            salvaged(trainer, fallen[number]) if number in fallen else finished(trainer)
-            for number, trainer in enumerate(trainers)
-        ]
-    except (CheckpointError, DataError):
-        for trainer in trainers:
-            with suppress(CheckpointError, Diverged):
-                trainer.finish()
-        raise
-    finally:
-        for trainer in trainers:
-            trainer.close()

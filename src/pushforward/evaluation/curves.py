@@ -23,7 +23,7 @@ from pushforward.evaluation.evaluator import CURVE_SCORES, Judge
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.intervals import point_of, together
 from pushforward.evaluation.measurements import CurvePoint, Ladder, Pictures, SweepPoint
-from pushforward.evaluation.models import check_model, starts
+from pushforward.evaluation.models import check_model
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings, check_same
 from pushforward.evaluation.run_results import commands
 from pushforward.evaluation.scores import floors, score
@@ -38,6 +38,7 @@ from pushforward.training import Run
 from pushforward.training.runs.learned_solvers import by_default
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Flow, Transport, inner_of, with_inner
+from pushforward.transports.latent import starts
 from pushforward.transports.learned_steps import Pairs
 from pushforward.transports.rejection import unmet_kept
 
@@ -133,7 +134,7 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     if not isinstance(flow, Flow) or not flow.solver.jumps:
         return None
     rungs = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
-    once = None if starts(model) is None else 1  # as the judge samples it
+    once = None if starts(transport) is None else 1  # as the judge samples it
     teacher = teacher_of(model)
     finished = run is not None and teacher is not None and isinstance(run.method.parts.get("teacher"), FlowMap)
     taught: list[Transport] = []

@@ -25,10 +25,10 @@ from pushforward.evaluation.baselines import GaussianBaseline, RowMixture, drawn
 from pushforward.evaluation.features import Features, fit_features, kind_of
 from pushforward.evaluation.intervals import point_of, together
 from pushforward.evaluation.measurements import CurvePoint, Pictures, SamplingCost
-from pushforward.evaluation.models import Given, starts, starts_warnings, unseen_warnings
+from pushforward.evaluation.models import Given, starts_warnings, unseen_warnings
 from pushforward.evaluation.pictures import latent_pictures, latent_statistics, pictures_of
 from pushforward.evaluation.results import REPEAT_SEEDS, REPEATS, Comparison, DataInfo, ModelResult, Protocol, Settings
-from pushforward.evaluation.run_results import lag_warnings, of_run, unfinished_warnings
+from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.scores import (
     REPRESENTATION,
     attacked,
@@ -41,6 +41,7 @@ from pushforward.evaluation.scores import (
 )
 from pushforward.evaluation.trajectories import trajectory_of
 from pushforward.extractors import Spaces, check_spaces, named_extractors
+from pushforward.methods.method import parameters
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.metrics.selection import chosen
 from pushforward.registries import METRICS
@@ -49,6 +50,7 @@ from pushforward.training.estimates import training_memory
 from pushforward.training.monitor.machine import machine
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport, has_levels, has_steps, inner_of, with_inner
+from pushforward.transports.latent import starts
 from pushforward.transports.rejection import MEASURED, Tally, counted, named_constraints, unmet_kept, warn_broken
 from pushforward.transports.shared_sampling import stream
 
@@ -178,13 +180,6 @@ class Judge:
         labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
         return x, labels, values
 
-    def _quick(self, transport: Transport, n: int) -> dict[str, Score]:
-        """The distances that rank models, of a single sampling of n samples."""
-        ranking = {name for name, info in describe().items() if info.role == "quality"}
-        names = [name for _, names in chosen(self.metrics) for name in names if name in ranking]
-        x, _, values = self.draw(transport, REPEAT_SEEDS, n)
-        return score(x, self.data, self.features, n=n, metrics=names, values=values) if names else {}
-
     def baseline(self) -> ModelResult:
         """The no-network row: a Gaussian for each class, or one in all; of a table a mixture of rows."""
         self.say("no network")
@@ -276,7 +271,7 @@ class Judge:
             name=name,
             family=type(transport).__name__,
             conditioned=names_of({k: v for k, v in transport.space.conditions.items() if not v.learned}),
-            parameters=cost.parameters(transport),
+            parameters=parameters(transport),
             sampling=sampling,
             scores=scores,
             label_agreement=agreement,
@@ -285,11 +280,10 @@ class Judge:
             trajectory=trajectory,
             latent=None if run is None else latent_statistics(run, self.data, self.features),
             warnings=(
-                *(() if run is None else (*run.warnings, *unfinished_warnings(run))),
+                *(() if run is None else (*run.warnings, *run.unfinished)),
                 *unseen_warnings(model, self.data),
                 *starts_warnings(model, self.n),
                 *constraint_warnings(transport.space, self.data.space, tally),
-                *lag_warnings(model, self._quick, self.n),
             ),
         )
         pictures = pictures_of(transport, run, self.data)
@@ -299,7 +293,8 @@ class Judge:
         if curve:
             self.say(f"{name}, the memory of training")
             pictures = replace(pictures, latent=latent_pictures(run, self.data))
-            memory = cost.megabytes(training_memory(run, self.data))
+            held = training_memory(run, self.data)
+            memory = None if held is None else held / 2**20
             result = replace(result, training=replace(result.training, memory_mb=memory))
         return result, pictures
 
@@ -360,19 +355,14 @@ def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...
     """
     if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
         return ()
-    texts = [dict.fromkeys(quoted(each.text) for each in space.constraints) for space in (own, data)]
-    lacking, further = (", ".join(text for text in here if text not in there) for here, there in (texts[::-1], texts))
-    sentences = []
-    if lacking:
-        sentences.append(f"it was trained without constraints that samples of other models are drawn again to meet: {lacking}.")
-    if further:
-        sentences.append(f"its samples are drawn again to meet constraints that the data of this comparison lacks: {further}.")
-    if tally.unmet:
-        sentences.append(
-            f"{tally.unmet:,} of its samples break {named_constraints(own)} still, after {MEASURED} further draws each, and are "
-            f"scored as they are ({tally.share:.0%} of all draws did)."
-        )
-    return tuple(sentences)
+    texts, others = (dict.fromkeys(quoted(each.text) for each in space.constraints) for space in (own, data))
+    found = {
+        "it was trained without constraints that other models meet": [text for text in others if text not in texts],
+        "its samples meet constraints that the data of this comparison lacks": [text for text in texts if text not in others],
+    }
+    unmet = f"samples that break {named_constraints(own)} after {MEASURED} further draws, scored as they are: {tally.unmet:,}."
+    sentences = [f"{what}: {', '.join(constraints)}." for what, constraints in found.items() if constraints]
+    return (*sentences, *[unmet] * bool(tally.unmet))
 
 
 def protocol_of(data: Dataset, features: Features, n: int, metrics: Sequence[str], others: Sequence[Features] = ()) -> Protocol:

@@ -1,4 +1,4 @@
-"""Comparisons put together: stored ones with the pictures of their runs, several as one, trainings of one recipe as one model."""
+"""Comparisons put together: stored ones, several as one, trainings of one recipe as one model."""
 
 from __future__ import annotations
 
@@ -6,27 +6,17 @@ import datetime
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from pushforward.errors import CheckpointError
-from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.intervals import merged_p, over_trainings
-from pushforward.evaluation.measurements import Pictures
-from pushforward.evaluation.pictures import real_pictures
 from pushforward.evaluation.results import Comparison, ModelResult, Settings, check_same
-from pushforward.evaluation.run_results import config_of, history_of, landscapes_of
 from pushforward.files import read_whole
 from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import finite
 from pushforward.records import Record
-from pushforward.training import Run, load
-from pushforward.training.runs.provenance import data_of_run
-from pushforward.transports import has_steps, inner_of
 
 MOST = 64 << 20  # bytes of a file of results
 KEPT = ("name", "seed", "run", "scores", "training", "sampling", "label_agreement", "weights_step")  # of a single training
@@ -42,75 +32,15 @@ def stored_file(path: str | Path) -> Path | None:
 
 
 def stored(path: str | Path) -> Comparison:
-    """Results from a file that `pushforward.Report.save` or ``--json`` wrote, with the pictures that its runs hold.
+    """Results from a file that `pushforward.Report.save` or ``--json`` wrote; it holds no pictures.
 
     Raises:
         CheckpointError: If it cannot be read, or holds something else.
     """
     try:
-        comparison = Comparison.from_json(read_whole(Path(os.path.realpath(path)), MOST))
+        return Comparison.from_json(read_whole(Path(os.path.realpath(path)), MOST))
     except (OSError, CheckpointError) as error:
         raise CheckpointError(f"{path}: {error} Make it anew: pushforward compare RUN RUN.") from error
-    return with_pictures(comparison, Path(path).parent)
-
-
-def with_pictures(comparison: Comparison, folder: Path) -> Comparison:
-    """A comparison with the samples that its runs stored while they were trained, and with real data.
-
-    A run is looked for at the place that the comparison names and in ``folder``. Its samples are those of the averaged weights
-    and of the run's own sampling options. A model whose run is not what was scored, or stored none of its last step, has none.
-
-    Args:
-        comparison: As read from its file.
-        folder: Where the file lies.
-    """
-    pictures = {model.name: Pictures() for model in comparison.models}
-    for model in comparison.models:
-        first = model.trainings[0] if model.trainings else model
-        for place in (Path(first.run), folder / Path(first.run).name) if first.run else ():
-            if not os.path.isdir(place):  # unlike Path.is_dir, no error for a path that no disk takes
-                continue
-            with suppress(Exception):  # a damaged or hostile folder may raise anything
-                run = load(place)
-                if _was_scored(run, model, first, comparison):
-                    pictures[model.name] = _stored_pictures(run)
-                    if "real" not in pictures:
-                        pictures["real"] = real_pictures(data_of_run(run.folder, run.spec))
-                    break
-    return replace(comparison, pictures=pictures)
-
-
-def _was_scored(run: Run, model: ModelResult, first: ModelResult, comparison: Comparison) -> bool:
-    """Whether a run is the model as it was scored."""
-    weights, config, flow = model.origin.get("Weights sha256"), model.config, inner_of(run.transport)
-    usual = (solver_title(flow), flow.steps) if has_steps(flow) else (None, None)
-    known = first.seed, comparison.data.fingerprint, tuple(comparison.data.shape), first.training.steps
-    return bool(
-        known == (run.spec["seed"], run.spec["fingerprint"], tuple(run.space.shape), run.state["step"])
-        and (weights or config)
-        and (not weights or weights == run.weights)
-        and (not config or _comparable(config) == _comparable(config_of(run)))
-        and "Sampling" not in model.origin
-        and (first.sampling.solver, first.sampling.steps) == usual
-    )
-
-
-def _comparable(config: object) -> object:
-    """Settings as a file holds them, without the budget, which training further changes."""
-    stored = ModelResult.from_plain({"config": config}).to_plain()["config"]
-    return {name: value for name, value in stored.items() if name != "budget"}
-
-
-def _stored_pictures(run: Run) -> Pictures:
-    frames = history_of(run)
-    if not frames or frames[-1][0] != run.state["step"] or not all(np.isfinite(x).all() for _, x in frames):
-        return Pictures()
-    landscapes = [
-        (step, arrays)
-        for step, arrays in landscapes_of(run)
-        if all(np.isfinite(array).all() for array in arrays.values()) and (np.diff(arrays["limits"])[::2] > 0).all()
-    ]
-    return Pictures(frames[-1][1], training=frames, landscapes=landscapes)
 
 
 def taken_apart(models: Any) -> tuple[dict[str, Comparison], Any]:
@@ -173,14 +103,11 @@ Names = Mapping[tuple[int, str], str]  # by the number of the comparison and the
 
 
 def _names(comparisons: Mapping[str, Comparison]) -> Names:
-    """New names; models of one name have the folder of their report.json, or another file's name, in brackets."""
-    places = {source: Path(source) for source in comparisons}
-    short = {source: place.parent.name if place.name == "report.json" else place.stem for source, place in places.items()}
-    sources = [source if list(short.values()).count(name) > 1 or not name else name for source, name in short.items()]
+    """New names; models of one name have the name of their comparison in brackets."""
     every = [model.name for comparison in comparisons.values() for model in comparison.models]
     return {
-        (at, model.name): model.name if every.count(model.name) == 1 else f"{model.name} ({sources[at]})"
-        for at, comparison in enumerate(comparisons.values())
+        (at, model.name): model.name if every.count(model.name) == 1 else f"{model.name} ({source})"
+        for at, (source, comparison) in enumerate(comparisons.items())
         for model in comparison.models
     }
 
@@ -222,12 +149,11 @@ def aggregated(comparison: Comparison) -> Comparison:
         groups.setdefault((stem, model.family, model.method, model.parameters) if ends else (model.name, number), []).append(
             model
         )
-    taken = {group[0].name for group in groups.values() if len(group) == 1}
+    single = {group[0].name for group in groups.values() if len(group) == 1}
     names: dict[str, str] = {}
     models = []
     for (stem, *_), group in groups.items():
-        name = group[0].name if len(group) == 1 else stem if stem not in taken else f"{stem} ({len(group)} trainings)"
-        taken.add(name)
+        name = group[0].name if len(group) == 1 else f"{stem} ({len(group)} trainings)" if stem in single else stem
         names |= {model.name: name for model in group}
         models.append(group[0] if len(group) == 1 else _together(name, group, comparison.metrics))
     settings, pictures = comparison.settings, comparison.pictures

@@ -22,8 +22,6 @@ from pushforward.data.core.reading import Reading
 from pushforward.data.core.train_hashes import shared_examples
 from pushforward.data.readers import examples_in
 from pushforward.data.readers.tables import TABLES, read_rows
-from pushforward.data.tables import Number
-from pushforward.data.tables.constraints import holds
 from pushforward.data.tables.parse_errors import some
 from pushforward.errors import DataError, UsageError, quoted
 from pushforward.evaluation.baselines import GaussianBaseline
@@ -31,25 +29,15 @@ from pushforward.evaluation.features import quantised
 from pushforward.evaluation.results import REPEAT_SEEDS
 from pushforward.evaluation.scores import compared
 from pushforward.files import plain_path
-from pushforward.paths import Source
 from pushforward.registries import RECIPES
 from pushforward.training import Run, load
 from pushforward.training.runs.provenance import data_of_run, leaks
 from pushforward.training.runs.run import transport_of
-from pushforward.transports import Transport, has_steps, inner_of
+from pushforward.transports import Transport
+from pushforward.transports.latent import starts
 
 LEAST, SLACK = 2, 1e-3  # the fewest samples, and how far outside of [0, 1] images may lie
 HELD = 1024  # held-out examples that are read at a time
-
-
-def check_model_kind(model: object) -> None:
-    """Refuse what is neither a run nor a transport.
-
-    Raises:
-        UsageError: Saying what was expected.
-    """
-    if not isinstance(model, (Run, Transport)):
-        raise UsageError(f"Expected a run (pf.load), its folder, or a transport; got a {type(model).__name__}.")
 
 
 def models_of(models: Any) -> dict[str, Run | Transport]:
@@ -74,7 +62,8 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
         if isinstance(model, str) and model in RECIPES and not Path(model).is_dir():
             raise UsageError(f'"{model}" is a recipe, and trained runs are compared: train it first, pf.fit("{model}", data).')
         named[name] = load(model) if isinstance(model, (str, Path)) else model
-        check_model_kind(named[name])
+        if not isinstance(named[name], (Run, Transport)):
+            raise UsageError(f"Expected a run (pf.load), its folder, or a transport; got a {type(model).__name__}.")
     return {str(name): model for name, model in named.items()}
 
 
@@ -161,18 +150,6 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
     return warnings + shared_examples(data) + (unscored if entries else ())
 
 
-def source_of(model: Run | Transport) -> Source | None:
-    """The data set that a flow starts from instead of noise; None for models that start from noise."""
-    flow = inner_of(transport_of(model))
-    return flow.source if has_steps(flow) else None
-
-
-def starts(model: Run | Transport) -> int | None:
-    """The different held-out examples that a flow starts from instead of noise; None for models that start from noise."""
-    source = source_of(model)
-    return None if source is None else len(torch.unique(source.held_out, dim=0))
-
-
 def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> int:
     """How many samples are compared: ``n`` where given, else as many as the data allows and every model can make.
 
@@ -182,23 +159,19 @@ def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> 
     """
     if n:
         return compared(data, n)
-    counts = [count for model in models if (count := starts(model)) is not None]
+    counts = [known[1] for model in models if (known := starts(transport_of(model))) is not None]
     return max(2, min([compared(data), *counts]))
 
 
 def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
     """What a report must say of a model that starts from other data than noise, also where fewer than ``n`` samples differ."""
-    source, count = source_of(model), starts(model)
-    if source is None or count is None:
+    known = starts(transport_of(model))
+    if known is None:
         return ()
+    source, count = known
     moved = f"it does not start from noise: its samples are held-out examples of {source.data}, moved. So it is sampled once."
-    if count >= n:
-        return (moved,)
-    return (
-        moved,
-        f"it starts from {count:,} different held-out examples of its source, so its {n:,} samples repeat, and its scores are "
-        f"worse than those of different samples. Compare at most {count:,}: n={count}.",
-    )
+    repeats = f"it starts from {count:,} different examples, so its {n:,} samples repeat. Compare at most {count:,}: n={count}."
+    return (moved, repeats) if count < n else (moved,)
 
 
 # Samples that are given.
@@ -282,8 +255,6 @@ def given_samples(samples: Any, data: Dataset) -> Given:
         notes.append(
             f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}: scores against them mean little."
         )
-    if samples.values is not None and isinstance(space, TableSpace):
-        notes += invalid_rows(space, samples.values)
     return Given(examples, labels, notes, samples.values)
 
 
@@ -294,30 +265,6 @@ def _held_out_copies(examples: Tensor, data: Dataset) -> int:
         part = quantised(data.held_out.x[start : start + HELD], data.space).numpy()
         known |= {content for content in (example.tobytes() for example in part) if content in counts}
     return sum(counts[content] for content in known)
-
-
-def invalid_rows(space: TableSpace, values: NDArray[np.float64]) -> list[str]:
-    """Sentences on cells that the training rows' columns cannot hold, and on each broken constraint.
-
-    Args:
-        space: The table.
-        values: Of its columns, (n, columns), NaN where missing.
-    """
-    named, cells, notes = dict(zip(space.names, values.T, strict=True)), {}, []
-    for field in space.fields:
-        column, known = named[field.name], (*field.knots, *field.atoms) if isinstance(field, Number) else ()
-        wrong = (column < min(known, default=-np.inf)) | (column > max(known, default=np.inf))
-        wrong |= (np.isnan(column) & (not field.missing)) | ((column % 1 > 0) & (field.kind == "whole"))
-        cells[field.name] = int(wrong.sum())
-    if any(cells.values()):
-        where = some(f"{name}: {number:,}" for name, number in cells.items() if number)
-        notes.append(f"cells out of range, fractional or missing as in no training row: {where}. They are scored as they are.")
-    fields = {field.name: field for field in space.fields}
-    for constraint in space.constraints:
-        count = int((~holds(constraint, fields, named)).sum())
-        if count:
-            notes.append(f"rows of the samples that break the constraint {quoted(constraint.text)}: {count:,}.")
-    return notes
 
 
 def read_samples(path: str | Path, data: Dataset) -> StoredSamples:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-import json
-import math
 import shlex
 import statistics
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -21,21 +18,16 @@ from pushforward import spec
 from pushforward.data import Space
 from pushforward.data.core.array_headers import array_header
 from pushforward.errors import CheckpointError
-from pushforward.evaluation import cost
 from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingCost
 from pushforward.evaluation.results import ModelResult
 from pushforward.files import opened, read_object
-from pushforward.metrics import Score, describe
-from pushforward.numbers import count, finite, plain
+from pushforward.methods.method import training_only
+from pushforward.numbers import finite
 from pushforward.training import Run
 from pushforward.training.checkpoint.best import best_of
-from pushforward.training.checkpoint.integrity import latest, step_name, unfinished, weights_hash, weights_of
-from pushforward.training.checkpoint.stored import load
-from pushforward.training.checkpoint.tensors import restore
+from pushforward.training.checkpoint.integrity import weights_hash
 from pushforward.training.loop.nonfinite import MARK, in_words
-from pushforward.training.monitor.alarms import lost
 from pushforward.training.monitor.critic_landscape import SIDE
-from pushforward.transports import Transport
 
 LISTS = ("given", "columns", "drop", "missing")  # options of `pushforward.data.load` that are lists
 SHOWN = {False: 64, True: 1000}  # samples that are drawn, by whether they are points
@@ -43,9 +35,6 @@ MOST = 1000  # samples of one moment that are read at most; a run stores no more
 POINTS, LOSSES = 300, 400  # points that are stored at most: of a health series, means of neighbours; about, of a loss curve
 FAULTS = (OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 SETTINGS = ("recipe", "training", "data", "budget", "augment", "asked", "init", "method")  # of a spec: how a run was trained
-# An average of which half the weight is younger than this share of the training can hardly lag, and nothing is measured; samples
-# of either weights at most; how many times the score of the last weights an average that lags has at least.
-LONG, LAG_SAMPLES, WORSE = 0.1, 500, 1.25
 
 
 def of_run(result: ModelResult, run: Run) -> ModelResult:
@@ -72,7 +61,7 @@ def of_run(result: ModelResult, run: Run) -> ModelResult:
             ancestor_seconds=sum(taken for name, taken in run.seen.seconds.items() if name != str(run.folder)) or None,
         ),
         weights_step=state.get("weights_step"),
-        other_parameters=cost.training_only(run.method, run.transport),
+        other_parameters=training_only(run.method, run.transport),
         losses={player: Series(*zip(*line, strict=True)) for player, line in losses.items()},
         commands=tuple(commands(run)),
         config=config_of(run),
@@ -105,17 +94,6 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
     skipped, best = in_words(rows), best_of(rows)
     said = None if best is None else best.sentence
     return (Health(modes, drawn, skipped, said) if drawn or skipped else None), alarms
-
-
-def unfinished_warnings(run: Run) -> tuple[str, ...]:
-    """That a training has not used up its budget; empty where it has, or where it ended by itself or broke off."""
-    if any("broke off" in text for text in run.warnings):
-        return ()
-    newest = latest(run.folder / "checkpoints")
-    words = None if newest is None else unfinished(newest, run.spec.get("budget") or {})
-    if not words or lost(run.losses()):
-        return ()
-    return (f"it is unfinished: {words} of training. Resume it first: pushforward resume {shlex.quote(str(run.folder))}",)
 
 
 def config_of(run: Run) -> dict[str, Any]:
@@ -207,71 +185,24 @@ def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
     return [(step, {name: arrays[name] for name in names}) for step, arrays in moments_of(run) if {*names} <= arrays.keys()]
 
 
-# Whether averaged weights lag behind the last ones, so that samples are worse than training has reached.
-
-
-def lag_warnings(model: Run | Transport, scored: Callable[[Transport, int], Mapping[str, Score]], n: int) -> tuple[str, ...]:
-    """What a report must say of a run whose averaged weights score measurably worse than its last ones, from the same noise.
-
-    Args:
-        model: A run with its averaged weights; nothing is said of others.
-        scored: Scores of a number of samples of a transport, which start from the same seed each time.
-        n: How many samples are compared otherwise.
-    """
-    last = last_weights(model) if isinstance(model, Run) else None
-    if last is None:
-        return ()
-    assert isinstance(model, Run)
-    known, n = describe(), min(n, LAG_SAMPLES)
-    averaged, newest = scored(model.method.transport(), n), scored(last, n)
-    shared = [name for name in averaged if name in newest and name in known]
-    ranking = [name for name in shared if known[name].role == "quality" and known[name].better == "lower"]
-    if not ranking:
-        return ()
-    name = min(ranking, key=lambda name: known[name].priority)
-    old, new = averaged[name], newest[name]
-    if old.error is None or new.error is None:
-        return ()
-    noise = math.hypot(old.error, new.error)
-    if old.number - new.number <= 2 * noise or old.number <= WORSE * new.number:
-        return ()
-    return (
-        f"its averaged weights lag behind its last ones: their {known[name].label} is {plain(old.number, 2)}, that of the last "
-        f"weights {plain(new.number, 2)}, of {count(n)} samples each. Train longer, lower ema_share, or take the last weights.",
-    )
-
-
-def last_weights(run: Run) -> Transport | None:
-    """The sampler with the last weights of a run's checkpoint; None where the average is short, or the checkpoint is gone."""
-    training, samples = run.spec["training"], run.state["samples"]
-    folder = run.folder / "checkpoints" / step_name(run.state["step"])
-    short = min(training["ema"], training["ema_share"] * samples) <= LONG * samples
-    if short or not folder.is_dir() or run.weights != weights_of(folder):
-        return None
-    method = copy.deepcopy(run.method)
-    restore(method, load(folder, run.transport.device).weights(raw=True), folder)
-    method.eval()
-    return method.transport()
-
-
 # The command lines that train a run again.
 
 
 def commands(run: Run) -> list[str]:
     """The command lines that train this run again, one more for each extension of its budget.
 
-    Where no command line can, because the recipe or the data came from Python, a comment says where the settings are.
+    Where no command line can, a comment says where the settings are.
     """
     source, trained_by = run.spec.get("data") or {}, str(read_object(run.folder / "manifest.json").get("command"))
     usual = Path("runs") / f"{Path(str(source.get('name_or_path'))).stem or 'data'}-{run.spec['recipe']}"
     by_itself = run.folder.resolve() == usual.resolve() or trained_by.startswith("pushforward compare ")
     return commands_of(run.folder, run.spec, None if by_itself else run.folder) or [
-        f"# {run.folder} was trained from Python; its settings are in {run.folder}/spec.json"
+        f"# The settings of {run.folder} are in {run.folder}/spec.json"
     ]
 
 
 def commands_of(folder: Path, spec: Mapping[str, Any], out: Path | None = None) -> list[str]:
-    """The command lines that train a run of this specification; none where the recipe or the data came from Python.
+    """The command lines that train a run of this specification; none where the recipe, the data or a schema came from Python.
 
     Args:
         folder: The run's.
@@ -281,8 +212,9 @@ def commands_of(folder: Path, spec: Mapping[str, Any], out: Path | None = None) 
     source = spec.get("data") or {}
     height, width = source.get("resize") or (0, 0)
     listed = [word for name in LISTS for word in source.get(name) or ()]
-    # the command line makes squares, limits by seed 0, and parts lists at commas
-    readable = "name_or_path" in source and height == width and not source.get("seed") and not any("," in word for word in listed)
+    # the command line makes squares, limits by seed 0, parts lists at commas, and reads schemas of files alone
+    readable = "name_or_path" in source and height == width and not any("," in word for word in listed)
+    readable = readable and not source.get("seed") and not source.get("schema")
     if spec.get("asked") is None or not readable:
         return []
     files = [plugin["file"] for plugin in spec.get("plugins") or ()]
@@ -292,21 +224,16 @@ def commands_of(folder: Path, spec: Mapping[str, Any], out: Path | None = None) 
     out = Path(f"{folder}-again") if len(budgets) > 1 else out
     settings = {"augment": ",".join(spec["augment"]) or None, "checkpoint-every": spec["checkpoint_every"]}
     settings |= {"init": spec.get("init"), "seed": spec["seed"], "out": out}
-    schema, before = "", []
-    if source.get("schema"):  # without two blanks in a row, since a report joins words by single blanks
-        schema = f"{folder}-schema.json"
-        text = json.dumps(source["schema"]).replace("  ", r" \u0020")
-        before = [f"printf %s {shlex.quote(text)} > {shlex.quote(schema)}"]
     words = ["pushforward train", shlex.quote(own or spec["recipe"]), "--data", shlex.quote(source["name_or_path"])]
-    words += [_amount(budgets[0]), *reading_options(source), *_options({"schema": schema or None})]
+    words += [_amount(budgets[0]), *reading_options(source)]
     words += [*_options(spec["asked"]), *_options(settings)]
     named = "".join(f" --plugin {shlex.quote(file)}" for file in files)
     again = shlex.quote(str(out))
-    return [*before, " ".join(words), *(f"pushforward resume {again} {_amount(budget)}{named}" for budget in budgets[1:])]
+    return [" ".join(words), *(f"pushforward resume {again} {_amount(budget)}{named}" for budget in budgets[1:])]
 
 
 def reading_options(source: Mapping[str, Any]) -> list[str]:
-    """The options that say how a run's data was read, as words of a command line; a schema, which is a file, is none of them.
+    """The options that say how a run's data was read, as words of a command line.
 
     Args:
         source: The arguments of `pushforward.data.load`.

@@ -112,9 +112,6 @@ def limits(comparison: Comparison) -> list[str]:
         sentences.append(f"Scores are in these features, and not comparable with published ones: {comparison.settings.features}.")
     apart = len(sessions(comparison)) > 1
     sentences.append(f"Times hold for the machine below{', and were measured in different sessions' * apart}.")
-    drawn = [model for model in comparison.models if comparison.pictures.get(model.name, Pictures()).grid is not None]
-    if comparison.settings.timed is not None and drawn:
-        sentences.append("A joined report shows stored samples alone; see the reports that were joined for ways and codes.")
     bits = [(model.name, model.scores["bpd"]) for model in comparison.models if "bpd" in model.scores]
     measured = [f"Bits of {name}: {score.extra['how']}; n = {score.n}." for name, score in bits if "how" in score.extra]
     return [*sentences, *measured, *filter(None, [absent(comparison)])]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -14,7 +16,7 @@ from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.denoisers import has_jump
 from pushforward.devices import device_named
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import CheckpointError, DataError, Diverged, UsageError, did_you_mean
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.recipes import Recipe
@@ -24,7 +26,7 @@ from pushforward.training.distributed.processes import Processes
 from pushforward.training.estimates import steps_within
 from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.loop.budget import Budget
-from pushforward.training.loop.finalize import trained
+from pushforward.training.loop.finalize import finished, salvaged, trained
 from pushforward.training.loop.progress import watcher_of
 from pushforward.training.loop.torch_generators import seeded
 from pushforward.training.loop.trainer import Trainer
@@ -39,6 +41,7 @@ from pushforward.training.runs.warm_start import from_run, mark, started
 from pushforward.transports import Latent, has_steps, inner_of
 
 RecipeSettings = Mapping[str, Any]
+TURN = 5.0  # Seconds of training that a model has before the next one's turn
 
 
 def prepare(
@@ -331,3 +334,55 @@ def distil(
     if finish is None:
         return run
     return trained(finisher(run, trainer.data, finish, finish_settings, **options))
+
+
+def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
+    """Train several models side by side, so that a machine whose speed drifts treats all alike.
+
+    A training that diverges is left at its last checkpoint, and its run says so in ``warnings``; the others go on.
+
+    Args:
+        trainers: One for each model; a trainer whose ``stop`` is set is left where it is.
+        turn: Seconds of training in one turn.
+
+    Returns:
+        The runs, in the order of ``trainers``.
+
+    Raises:
+        Diverged: If all of them diverge.
+        CheckpointError: If the disk refuses; the other trainings are saved where they are, as far as it lets them.
+        DataError: If data cannot be read any more; all trainings are saved where they are.
+    """
+    fallen: dict[int, Diverged] = {}
+
+    def attempt(number: int, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Diverged as error:
+            fallen[number] = error
+            trainers[number].progress.say(f"{trainers[number].folder.name}: {error}")
+
+    try:
+        while not any(trainer.stop for trainer in trainers):
+            waiting = [number for number, trainer in enumerate(trainers) if number not in fallen and not trainer.done]
+            if not waiting:
+                break
+            for number in waiting:
+                attempt(number, partial(trainers[number].advance, turn))
+        for number, trainer in enumerate(trainers):
+            if number not in fallen:
+                attempt(number, trainer.finish)
+        if fallen and len(fallen) == len(trainers):
+            raise next(iter(fallen.values()))
+        return [
+            salvaged(trainer, fallen[number]) if number in fallen else finished(trainer)
+            for number, trainer in enumerate(trainers)
+        ]
+    except (CheckpointError, DataError):
+        for trainer in trainers:
+            with suppress(CheckpointError, Diverged):
+                trainer.finish()
+        raise
+    finally:
+        for trainer in trainers:
+            trainer.close()

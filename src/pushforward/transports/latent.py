@@ -14,6 +14,7 @@ from pushforward.denoisers import Condition
 from pushforward.denoisers.precision import call
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
+from pushforward.paths import Source
 from pushforward.transports.flow import Invertible, has_steps
 from pushforward.transports.transport import ConditionLike, Transport, as_examples, finite
 
@@ -180,6 +181,12 @@ class Latent(Transport):
 def inner_of(transport: Transport) -> Transport:
     """The transport that moves the noise: itself, or the one in the latent space of a `Latent`."""
     return transport.inner if isinstance(transport, Latent) else transport
+
+
+def starts(transport: Transport) -> tuple[Source, int] | None:
+    """The data set that a flow starts from, with how many of its held-out examples differ; None for noise."""
+    source = getattr(inner_of(transport), "source", None)
+    return None if source is None else (source, len(torch.unique(source.held_out, dim=0)))
 
 
 def with_inner(transport: Transport, inner: Transport) -> Transport:

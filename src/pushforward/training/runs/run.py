@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -24,9 +25,10 @@ from pushforward.sampling_options import Sampling, configure, given_options, gui
 from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
 from pushforward.training.checkpoint.best import best_name
-from pushforward.training.checkpoint.integrity import latest, no_checkpoint, weights_of
+from pushforward.training.checkpoint.integrity import latest, no_checkpoint, unfinished, weights_of
 from pushforward.training.checkpoint.stored import load as load_checkpoint
 from pushforward.training.checkpoint.tensors import restore
+from pushforward.training.monitor.alarms import lost
 from pushforward.training.runs import log
 from pushforward.training.runs.folder import checkpoint_in
 from pushforward.training.runs.frozen_modules import read_parts
@@ -105,6 +107,15 @@ class Run:
         for folder in self._guides:
             seen = seen.joined_by(str(folder), seen_by(folder))
         return seen
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """A sentence that training has not used up its budget; empty where it has, or ended by itself or broke off."""
+        newest = latest(self.folder / "checkpoints")
+        words = None if newest is None else unfinished(newest, self.spec.get("budget") or {})
+        if not words or any("broke off" in text for text in self.warnings) or lost(self.losses()):
+            return ()
+        return (f"it is unfinished: {words} of training. Resume it first: pushforward resume {shlex.quote(str(self.folder))}",)
 
     def sample(
         self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Unpack[Sampling]
