@@ -155,7 +155,7 @@ def test_a_planted_fault_is_named_and_its_healthy_twin_is_not(fault, worlds):
 def test_samples_that_are_nan_are_counted(worlds):
     x = worlds["digits"].x.copy()
     x[3] = np.nan
-    with pytest.raises(DataError, match="1 of 600 samples of The array hold NaN or infinite values"):
+    with pytest.raises(DataError, match="1 of 600 samples hold NaN or infinite values"):
         worlds["digits"].said(x)
 
 

@@ -104,7 +104,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (' or trained_by.startswith("pushforward compare ")', "", "run_commands"),
         (", *_options(settings)]", "]", "run_commands"),
         ('*_options(spec["asked"]), ', "", "run_commands"),
-        ("*reading_options(source), ", "", "run_commands"),
+        ("*reading_options(source)]", "]", "run_commands"),
         ('"constraint": source.get("constraints"), ', "", "table_messages"),
         ("                _check(file, run.space)", "                pass", "stored_pictures"),
         ("known = dtype == example.dtype if", "known = True if", "stored_pictures"),

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pushforward.data import Dataset
-    from pushforward.evaluation.models import StoredSamples
+    from pushforward.evaluation.models import Given
     from pushforward.evaluation.pictures import Nearest
 
 LISTED, CELL = 8, 20  # Samples of a table on the terminal, and characters of a cell there, at most
@@ -114,14 +114,14 @@ def evaluate(
     show(result, json, lambda _: as_options(text(comparison, full)))
 
 
-def _samples(path: str, data: str | None, reading: Reading, loading: Loading) -> tuple[StoredSamples | str, Any]:
+def _samples(path: str, data: str | None, reading: Reading, loading: Loading) -> tuple[Given | str, Any]:
     """Samples and the data that they are compared with, read; of a run that is named as data its folder, which is read later.
 
     Raises:
         UsageError: Without data.
         RunUsageError: For a folder of several runs, which names them.
     """
-    from pushforward.evaluation.models import read_samples
+    from pushforward.evaluation.models import given_samples
     from pushforward.training.runs.folder import check_run, runs_inside
 
     if runs_inside(Path(path)) or (data is None and (Path(path) / "report.html").is_file()):
@@ -132,7 +132,7 @@ def _samples(path: str, data: str | None, reading: Reading, loading: Loading) ->
     if (Path(data) / "spec.json").is_file():
         return path, data
     loaded = source(data_file(data, loading.plugin)[0], reading)
-    return read_samples(path, loaded), loaded
+    return given_samples(path, loaded), loaded
 
 
 @app.command(group=INSPECT, sort_key=1)

@@ -22,9 +22,8 @@ from pushforward.evaluation.evaluator import Judge, learns
 from pushforward.evaluation.merge import aggregated, joined, taken_apart
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
 from pushforward.evaluation.models import (
-    StoredSamples,
+    Given,
     check_model,
-    check_model_kind,
     check_unseen,
     data_of,
     fitting,
@@ -129,7 +128,7 @@ def compare(
 
 
 def evaluate(
-    model: Run | Transport | str | Path | np.ndarray | torch.Tensor | StoredSamples,
+    model: Run | Transport | str | Path | np.ndarray | torch.Tensor | Given,
     data: Dataset | str | Path | None = None,
     *,
     n: int | None = None,
@@ -145,7 +144,7 @@ def evaluate(
 
     Args:
         model: A run, its folder, or a transport; or samples: a file (.npz, .npy, .csv), a folder of images, an array or tensor
-            (n, *shape) in data units, or what `pushforward.evaluation.models.read_samples` returned.
+            (n, *shape) in data units, or what `pushforward.evaluation.models.given_samples` returned.
         data: The data set, or its name or path; a run knows its own.
         n: Samples on either side; None takes as many as the held-out split allows, and no more than a flow from a data set has
             different examples to start from.
@@ -177,11 +176,11 @@ def evaluate(
     named_extractors(features)
     if isinstance(model, (str, Path)) and is_run(model):
         model = load(model, plugins=plugins)
-    if isinstance(model, (np.ndarray, torch.Tensor, StoredSamples, str, Path)):
+    if isinstance(model, (np.ndarray, torch.Tensor, Given, str, Path)):
         if seed:
             raise UsageError(f"Samples that are there already have no seed to add to: leave `seed={seed}` out.")
         return _of_samples(model, data, (n, repeats), (metrics, features), plugins, tell)
-    check_model_kind(model)
+    models_of({"model": model})  # refuses anything else
     data = data_of(model) if data is None else dataset_of(data)
     check_applicable(metrics, data)
     name = model.name if isinstance(model, Run) else "model"
@@ -241,13 +240,12 @@ def _of_samples(
         tell("measuring: features, floors, scores ...")
     judge = Judge(data, n, max(1, min(repeats, len(given) // n)), metrics, spaces=features)
     scores, agreement = judge.scores(given)
-    path = samples.path if isinstance(samples, StoredSamples) else samples
     unknown = (
         f"it is unknown on which examples the model of these samples was trained. If held-out examples of {data.name} were among "
         "them, these scores are too good."
     )
     result = ModelResult(
-        Path(path).name if isinstance(path, (str, Path)) else "samples",
+        given.name,
         scores=scores,
         label_agreement=agreement,
         given=True,

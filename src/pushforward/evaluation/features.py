@@ -101,12 +101,8 @@ def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: st
     """Features before centre, scale and axes, float64 (m, f)."""
     examples = quantised(x, space)
     device = next(network.parameters(), examples).device
-    try:
-        with torch.no_grad():
-            out = network(examples.to(device))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        shape = tuple(examples.shape)
-        raise UsageError(f"The features {name} cannot read float32 examples {shape}: {type(error).__name__}: {error}") from error
+    with torch.no_grad():
+        out = network(examples.to(device))
     if not isinstance(out, Tensor) or out.dim() < 2 or len(out) != len(examples):
         what = f"a tensor {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
         raise UsageError(

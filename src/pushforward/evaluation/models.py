@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pushforward.conditions.label import Label
@@ -177,38 +176,21 @@ def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
 # Samples that are given.
 
 
-@dataclass(frozen=True)
-class StoredSamples:
-    """Samples of a file or a folder, which fit the data that they are to be compared with.
-
-    Args:
-        path: Where they are.
-        x: (n, *shape), images uint8, vectors float32.
-        labels: The number of each one's class in ``classes``, int64 (n,); None where there are none.
-        classes: Names of the classes.
-        values: The rows of a table as the file holds them, float64 (n, columns), which ``x`` may round; None for other samples.
-    """
-
-    path: Path
-    x: NDArray[np.generic]
-    labels: NDArray[np.int64] | None = None
-    classes: tuple[str, ...] = ()
-    values: NDArray[np.float64] | None = None
-
-
 class Given:
     """Samples in data units. Repeated samplings take different ones, as long as there are enough.
 
     Args:
+        name: Of their file, or "samples".
         x: (n, *shape), float32.
         labels: The class of each as a number of the data's classes (n,), int64; None where unknown.
         notes: What a reader of their scores must know.
         values: The rows of a table as their file holds them, (n, columns), float64; None where there are only coordinates.
     """
 
-    def __init__(self, x: Tensor, labels: np.ndarray | None, notes: Sequence[str], values: np.ndarray | None) -> None:
+    def __init__(self, name: str, x: Tensor, labels: np.ndarray | None, notes: Sequence[str], values: np.ndarray | None) -> None:
         order = permutation(len(x), 0)  # a folder or a file may be sorted by class
-        self.x, self.labels, self.notes = x[torch.from_numpy(order)], None if labels is None else labels[order], tuple(notes)
+        self.name, self.x, self.notes = name, x[torch.from_numpy(order)], tuple(notes)
+        self.labels = None if labels is None else labels[order]
         self.values = None if values is None else values[order]
         self.every = self.x if values is None else self.values
 
@@ -228,92 +210,52 @@ def given_samples(samples: Any, data: Dataset) -> Given:
     """Samples of a file, a folder of images, or an array, checked against the data.
 
     Args:
-        samples: A path (.npz, .npy, .csv, or a folder of images), what was read of one (`read_samples`), or (n, *shape) in data
-            units; images may be uint8.
+        samples: A path (.npz, .npy, .csv, another table, or a folder of images; of an .npz ``x`` and ``label`` or ``y`` are
+            read), or (n, *shape) in data units; images may be uint8.
         data: What they are to be compared with.
 
     Raises:
         DataError: For files that cannot be read, examples of another shape, fewer than two, or values that are not finite.
         UsageError: For samples of another type.
     """
+    if isinstance(samples, Given):
+        return samples
+    space, name, classes, labels, values = data.space, "samples", (), None, None
     if isinstance(samples, (str, Path)):
-        samples = read_samples(samples, data)
+        name = Path(samples).name
+        split, classes = _read(plain_path(Path(samples)), data)
+        x, labels, values = split.x, split.labels, split.table_values
     elif isinstance(samples, (np.ndarray, Tensor)):
         x = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
-        check_samples("The array", x, data)
-        samples = StoredSamples(Path("samples"), x)
-    elif not isinstance(samples, StoredSamples):
+    else:
         raise UsageError(f"Expected samples as a path, an array or a tensor; got a {type(samples).__name__}.")
-    examples, space, labels, notes = quantised(samples.x, data.space), data.space, samples.labels, []
+    _check(name, x, data)
+    examples, notes = quantised(x, space), []
     if labels is not None:
-        places = [space.classes.index(name) if name in space.classes else -1 for name in samples.classes]
+        places = [space.classes.index(name) if name in space.classes else -1 for name in classes]
         labels = np.array(places, np.int64)[labels] if min(places, default=0) >= 0 else None
-        if labels is None:
-            notes.append(f"the labels in {samples.path} are no classes of {data.name}, so they are not scored.")
+        notes += [f"their labels are no classes of {data.name}, so they are not scored."] if labels is None else []
     copies = 0 if isinstance(space, TableSpace) else _held_out_copies(examples, data)  # rows of few values repeat by chance
     if copies:
         notes.append(
             f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}: scores against them mean little."
         )
-    return Given(examples, labels, notes, samples.values)
+    return Given(name, examples, labels, notes, values)
 
 
-def _held_out_copies(examples: Tensor, data: Dataset) -> int:
-    counts = Counter(example.tobytes() for example in examples.numpy())
-    known = set[bytes]()
-    for start in range(0, len(data.held_out), HELD):
-        part = quantised(data.held_out.x[start : start + HELD], data.space).numpy()
-        known |= {content for content in (example.tobytes() for example in part) if content in counts}
-    return sum(counts[content] for content in known)
-
-
-def read_samples(path: str | Path, data: Dataset) -> StoredSamples:
-    """Samples of a file or a folder of images, checked against the data.
-
-    Args:
-        path: An .npz, .npy or .csv file, another table, or a folder of images. Of an .npz ``x`` and ``label`` (or ``y``) are
-            read.
-        data: What they are to be compared with.
-
-    Raises:
-        DataError: For files that cannot be read, examples of another shape, fewer than two, or values that are not finite.
-    """
-    path = plain_path(Path(path))
-    if isinstance(data.space, TableSpace) and path.suffix.lower() in TABLES:
-        values = read_rows(path, data.space)
-        split, classes = Split(data.space.encoded(values, foreign=True), table_values=values), tuple[str, ...]()
-    else:
-        split, classes = _read(path, data)
-    check_samples(str(path), split.x, data)
-    return StoredSamples(path, split.x, split.labels, classes, split.table_values)
-
-
-def check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
-    """Refuse samples that cannot be compared with the data.
-
-    Args:
-        name: What messages call them.
-        x: (n, *shape) in data units; images may be uint8.
-        data: The data.
-
-    Raises:
-        DataError: For examples of another shape, fewer than two, or values that are not finite or out of range.
-    """
-    shape, images, floats = tuple(data.space.shape), data.space.levels is not None, x.dtype.kind == "f"
+def _check(name: str, x: np.ndarray, data: Dataset) -> None:
+    shape, floats = tuple(data.space.shape), x.dtype.kind == "f"
     if tuple(x.shape[1:]) != shape:
-        raise DataError(
-            f'"{name}" holds samples of shape {tuple(x.shape[1:])}, and {data.name} has examples of shape {shape}: expected the '
-            "same size and channels, in the layout of that data."
-        )
+        raise DataError(f"{name} holds samples of shape {tuple(x.shape[1:])}, and {data.name} has examples of shape {shape}.")
     if len(x) < LEAST:
-        raise DataError(f'"{name}" holds too few samples, {len(x)}: scores need at least {LEAST}.')
+        raise DataError(f"{name} holds too few samples, {len(x)}: scores need at least {LEAST}.")
     wrong = int((~np.isfinite(x.reshape(len(x), -1))).any(1).sum()) if floats else 0
     if wrong:
-        raise DataError(f"{wrong} of {len(x)} samples of {name} hold NaN or infinite values: remove them.")
+        raise DataError(f"{name}: {wrong} of {len(x)} samples hold NaN or infinite values: remove them.")
     fits = x.min() >= -SLACK and x.max() <= 1 + SLACK if floats else x.dtype == np.uint8
-    if images and not fits:
+    if data.space.levels is not None and not fits:
         raise DataError(
-            f'"{name}" holds images of type {x.dtype} from {x.min():g} to {x.max():g}: expected uint8 from 0 to 255, or floats '
+            f"{name} holds images of type {x.dtype} from {x.min():g} to {x.max():g}: expected uint8 from 0 to 255, or floats "
             "from 0 to 1."
         )
 
@@ -321,6 +263,9 @@ def check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
 def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     """Examples with their columns in the data's order, and the names of their classes."""
     space, own = data.space, tuple(data.space.columns)
+    if isinstance(space, TableSpace) and path.suffix.lower() in TABLES:
+        values = read_rows(path, space)
+        return Split(space.encoded(values, foreign=True), table_values=values), ()
     reading, given = Reading(), set[str]()
     if path.suffix.lower() == ".csv":
         with path.open(encoding="utf-8-sig", errors="replace") as file:
@@ -340,3 +285,12 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     if list(wanted) != list(columns):
         split = replace(split, x=split.x[:, [columns.index(name) for name in wanted]])
     return split, classes
+
+
+def _held_out_copies(examples: Tensor, data: Dataset) -> int:
+    counts = Counter(example.tobytes() for example in examples.numpy())
+    known = set[bytes]()
+    for start in range(0, len(data.held_out), HELD):
+        part = quantised(data.held_out.x[start : start + HELD], data.space).numpy()
+        known |= {content for content in (example.tobytes() for example in part) if content in counts}
+    return sum(counts[content] for content in known)

@@ -53,10 +53,8 @@ def trace(flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Conditi
         Times (steps + 1,), float64, falling from t_max to 0, and states (steps + 1, n, *shape), model units, on the CPU.
 
     Raises:
-        UsageError: For numbers or a condition that cannot be.
+        UsageError: For a condition that cannot be.
     """
-    if n < 1 or steps < 1:
-        raise UsageError(f"Trajectories need at least one example and one step, got n = {n} and steps = {steps}.")
     given = flow.conditions(n, condition, seed)
     parts = []
     for start in range(0, n, BATCH):
@@ -93,9 +91,6 @@ def straightness(flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64) -> 
 
     Returns:
         A number from 0, the same for all units.
-
-    Raises:
-        UsageError: For numbers that cannot be.
 
     References:
         Liu et al., Rectified Flow (2023), section 2.2, there without the denominator.
@@ -159,7 +154,7 @@ def transport_cost(flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, ste
         A number from 0, the same for all units.
 
     Raises:
-        UsageError: For more examples than an exact assignment takes, or numbers that cannot be.
+        UsageError: For more examples than an exact assignment takes.
 
     References:
         Tong et al. (2024), the normalised path energy NPE.
@@ -197,14 +192,9 @@ def loss_by_level(denoiser: Predictor, data: Dataset, levels: int = 13, examples
         By falling log-SNR, from data to noise: ``log_snr``; ``error``, the mean square of an entry's error, squared model
         units; ``spread``, its standard error over examples.
 
-    Raises:
-        UsageError: For numbers that cannot be.
-
     References:
         Salimans and Ho, Progressive Distillation (2022), for v; Kingma and Gao (2023), section 3.
     """
-    if levels < 2 or examples < 2:
-        raise UsageError(f"Losses by noise level need at least 2 levels and 2 examples, got {levels} and {examples}.")
     path, (high, low) = denoiser.path, denoiser.path.log_snr_ends()
     held = denoiser.parameters() if isinstance(denoiser, nn.Module) else iter(())
     device = next((tensor.device for tensor in held), torch.device("cpu"))
