@@ -25,7 +25,7 @@ from latent import SETS
 import pushforward as pf
 from pushforward.methods.method import parameters
 from pushforward.denoisers.precision import network_precision, resolve_precision
-from pushforward.evaluation import Judge, cost
+from pushforward.evaluation import Judge, evaluator as cost
 from pushforward.training.api import reopen, student
 
 NAMES = ["kid", "frechet", "coverage", "recall", "near_copies"]

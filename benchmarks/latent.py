@@ -32,7 +32,7 @@ from pushforward.data import Batch, Dataset, Split
 from pushforward.data.core.make_dataset import Schema, build
 from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.draws import BlockDraws
-from pushforward.evaluation import Judge, cost
+from pushforward.evaluation import Judge, evaluator as cost
 from pushforward.evaluation.pictures import reconstruction
 from pushforward.methods import Now
 from pushforward.pictures import grid_picture

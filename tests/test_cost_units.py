@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pushforward.evaluation import cost
+from pushforward.evaluation import evaluator as cost
 from pushforward.methods.method import parameters
 from pushforward.training.loop.memory import peak_memory
 

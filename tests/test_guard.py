@@ -11,8 +11,8 @@ from programs.finishes import DATA, begun, finishing
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.evaluation.models import of_run
 from pushforward.evaluation.results import ModelResult
-from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Finish, Guard
 from pushforward.methods.flow_map import starts
 from pushforward.metrics.manifold import prdc, reached

@@ -10,9 +10,8 @@ from programs.rungs import content, points
 
 import pushforward as pf
 from pushforward.evaluation import curves as ladder
-from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.curves import affordable, ladder_of, pair_of, teacher_of
-from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.evaluator import Judge, solver_title
 from pushforward.evaluation.intervals import combined
 from pushforward.evaluation.measurements import Health, Series
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult

@@ -14,9 +14,8 @@ from pushforward.data.core.make_dataset import build
 from pushforward.data.core.train_hashes import Seen
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
-from pushforward.evaluation.models import check_model, unseen_warnings
+from pushforward.evaluation.models import check_model, of_run, unseen_warnings
 from pushforward.evaluation.results import ModelResult
-from pushforward.evaluation.run_results import of_run
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.runs.provenance import leaks, seen_by

@@ -18,7 +18,7 @@ from pushforward import plugins
 from pushforward.cli import main
 from pushforward.data import Source, Split
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.evaluation.run_results import commands
+from pushforward.evaluation.models import commands
 from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.checkpoint.stored import load
 from pushforward.training.loop.trainer import Trainer
@@ -37,7 +37,7 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     """A folder with the files, in which commands cost little."""
-    from pushforward.evaluation import cost, evaluator, trajectories
+    from pushforward.evaluation import evaluator, model_metrics
 
     folder = tmp_path_factory.mktemp("new")
     for name, text in FILES.items():
@@ -45,9 +45,9 @@ def here(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
-        patch.setattr(cost, "TURN_SECONDS", 0.01)
+        patch.setattr(evaluator, "TURN_SECONDS", 0.01)
         patch.setattr(evaluator, "CURVE_STEPS", (2,))
-        patch.setattr(trajectories, "TRACED_SECONDS", 0.01)
+        patch.setattr(model_metrics, "TRACED_SECONDS", 0.01)
         yield folder
 
 

@@ -16,8 +16,8 @@ from scipy.ndimage import gaussian_filter
 import pushforward as pf
 from pushforward.errors import DataError
 from pushforward.evaluation import evaluate
+from pushforward.evaluation.models import health_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
-from pushforward.evaluation.run_results import health_of
 from pushforward.metrics import Score
 from pushforward.report.findings import findings
 from pushforward.training.monitor.alarms import Watch

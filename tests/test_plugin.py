@@ -10,7 +10,7 @@ import pushforward as pf
 from pushforward import plugins
 from pushforward.cli import main
 from pushforward.errors import UsageError
-from pushforward.evaluation.run_results import commands
+from pushforward.evaluation.models import commands
 from pushforward.registries import PARTS
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -11,7 +11,7 @@ import pytest
 from programs.report_pages import toy_content
 from programs.reporting import ABOUT, compared, comparison, make_model, model, put, report, said, score, scorecards, swept
 
-from pushforward.evaluation.merge import joined
+from pushforward.evaluation.comparison import joined
 from pushforward.evaluation.results import Protocol, Settings
 from pushforward.metrics import describe
 from pushforward.report import conditions, facts, statistics, tables

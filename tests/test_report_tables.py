@@ -12,8 +12,8 @@ from programs.reporting import RANKING as INFO
 from programs.reporting import compared, comparison, model, report, swept
 
 from pushforward.evaluation.measurements import CurvePoint, Health, Ladder, SamplingCost, Series, TrainingCost
+from pushforward.evaluation.models import _amount
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Score
-from pushforward.evaluation.run_results import _amount
 from pushforward.metrics import MetricInfo, describe
 from pushforward.numbers import duration
 from pushforward.report import Report, curves, samples, tables

@@ -7,7 +7,7 @@ from programs.trained import repeated, run_folder, trained_by_command
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.evaluation.run_results import commands
+from pushforward.evaluation.models import commands
 from pushforward.testing import assert_same, final_state
 
 

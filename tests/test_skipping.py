@@ -10,7 +10,7 @@ import pushforward as pf
 from pushforward import cli
 from pushforward.cli.summary import closing_notes
 from pushforward.errors import Diverged
-from pushforward.evaluation.run_results import health_of
+from pushforward.evaluation.models import health_of
 from pushforward.methods.denoising import Denoising
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent

@@ -9,7 +9,7 @@ import pytest
 
 import pushforward as pf
 from pushforward.errors import CheckpointError
-from pushforward.evaluation.run_results import history_of
+from pushforward.evaluation.models import history_of
 from pushforward.training.monitor.critic_landscape import SIDE
 
 

@@ -11,11 +11,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("else torch.tensor(space.owners)", "else torch.zeros(space.size, dtype=torch.int64)", "table_baselines"),
         ("torch.special.ndtr(z.double())", "torch.special.ndtr(z.double()).square()", "table_baselines"),
     ],
-    "evaluation/cost.py": [
+    "evaluation/evaluator.py": [
         ("float(np.quantile(timings[name].values, 0.25))", "max(timings[name].values)", "cost"),
         ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
-    ],
-    "evaluation/evaluator.py": [
         ("for what, constraints in found.items() if constraints]", "for what, constraints in ()]", "table_constraints"),
         ("*[unmet] * bool(tally.unmet)", "", "table_constraints"),
         ("metrics=CURVE_SCORES, values=values", "metrics=CURVE_SCORES, values=None", "table_constraints"),
@@ -58,15 +56,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("variance(gaps) / len(gaps), len(gaps) - 1", "own, freedom", "pairs"),
         ("variance(terms) / len(terms), len(terms) - 1", "0.0, 1", "pairs"),
     ],
-    "evaluation/merge.py": [
-        (
-            "if len(weights := {model.weights_step for model in group}) == 1 else None",
-            "if (weights := {group[0].weights_step}) else None",
-            "health_report",
-        ),
-        ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report_trainings"),
-        ("if len(values) < len(parts)", "if False", "report_trainings"),
-    ],
     "evaluation/model_metrics.py": [
         ("min(len(data.held_out), EXAMPLES)", "len(data.held_out)", "vae_evaluation"),
         ("method.log_weights(space.to_model(x), few", "method.log_weights(space.to_model(x), 1", "vae_evaluation"),
@@ -75,6 +64,20 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("float(np.var(accuracies, ddof=1)) - of_few", "0.0", "intervals"),
     ],
     "evaluation/models.py": [
+        (' or int(number) > run.state["step"]', "", "stored_pictures"),
+        ('space.drawing(arrays["x"]', 'np.array(arrays["x"]', "spaces"),
+        (', "out": out}', "}", "run_commands"),
+        (' or trained_by.startswith("pushforward compare ")', "", "run_commands"),
+        (", *_options(settings)]", "]", "run_commands"),
+        ('*_options(spec["asked"]), ', "", "run_commands"),
+        ("*reading_options(source)]", "]", "run_commands"),
+        ('"constraint": source.get("constraints"), ', "", "table_messages"),
+        ("                _check_headers(file, run.space)", "                pass", "stored_pictures"),
+        ("known = dtype == example.dtype if", "known = True if", "stored_pictures"),
+        ("or not 0 < shape[0] <= most[0]", "", "stored_pictures"),
+        ('trajectory_seconds=state.get("store_seconds") or None,', "", "trajectory_store"),
+        (" if name != str(run.folder)) or None,", ") or None,", "lineage"),
+        ('weights_step=state.get("weights_step"),', "", "guard"),
         ("    if own:\n", "    if False:\n", "lineage"),
         ("run.seen.apart != data.apart", "False", "splits_of_tables"),
         ("not known and (model.seen.own is None or", "not known or (model.seen.own is None or", "lineage"),
@@ -96,22 +99,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "evaluation/results.py": [
         ('    "representation": "the representation of rows",\n', "", "table_distances"),
         ("if version != FORMAT", "if False", "report_files"),
-    ],
-    "evaluation/run_results.py": [
-        (' or int(number) > run.state["step"]', "", "stored_pictures"),
-        ('space.drawing(arrays["x"]', 'np.array(arrays["x"]', "spaces"),
-        (', "out": out}', "}", "run_commands"),
-        (' or trained_by.startswith("pushforward compare ")', "", "run_commands"),
-        (", *_options(settings)]", "]", "run_commands"),
-        ('*_options(spec["asked"]), ', "", "run_commands"),
-        ("*reading_options(source)]", "]", "run_commands"),
-        ('"constraint": source.get("constraints"), ', "", "table_messages"),
-        ("                _check(file, run.space)", "                pass", "stored_pictures"),
-        ("known = dtype == example.dtype if", "known = True if", "stored_pictures"),
-        ("or not 0 < shape[0] <= most[0]", "", "stored_pictures"),
-        ('trajectory_seconds=state.get("store_seconds") or None,', "", "trajectory_store"),
-        (" if name != str(run.folder)) or None,", ") or None,", "lineage"),
-        ('weights_step=state.get("weights_step"),', "", "guard"),
     ],
     "evaluation/scores.py": [
         ("if not own or isinstance", "if True or isinstance", "applicable"),
@@ -137,5 +124,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("generated=raw.at(split, picked)", "generated=raw.at(split, picked) + 1", "table_distances"),
         ('if redraw >= getattr(metric, "floor_redraws", redraw + 1):', "if False:", "table_report"),
         ("(OF_TABLES if table else REDRAWS)", "REDRAWS", "table_report"),
+    ],
+    "evaluation/comparison.py": [
+        (
+            "if len(weights := {model.weights_step for model in group}) == 1 else None",
+            "if (weights := {group[0].weights_step}) else None",
+            "health_report",
+        ),
+        ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report_trainings"),
+        ("if len(values) < len(parts)", "if False", "report_trainings"),
     ],
 }

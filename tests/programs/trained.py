@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.evaluation.run_results import commands
+from pushforward.evaluation.models import commands
 from pushforward.testing import final_state, recipe_for, space_data
 
 

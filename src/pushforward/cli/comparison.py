@@ -160,7 +160,7 @@ def _check_models(models: Sequence[str], plugins: Sequence[str]) -> None:
 
 def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comparison]]:
     """Recipes to train, folders of finished runs, and results of earlier comparisons by name; each at most once."""
-    from pushforward.evaluation.merge import stored, stored_file
+    from pushforward.evaluation.comparison import stored, stored_file
 
     fresh = [name for name in models if name in RECIPES or name.endswith(".py")]
     reports = {name: file for name in models if name not in RECIPES and (file := stored_file(name)) is not None}

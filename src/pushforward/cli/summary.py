@@ -163,7 +163,7 @@ def report_run(run: Run, as_json: bool, examples: int) -> None:
 
 def _next(run: Run) -> str:
     """What a run is for: a model to sample from, or an autoencoder in whose latent space a model is trained."""
-    from pushforward.evaluation.run_results import reading_options
+    from pushforward.evaluation.models import reading_options
     from pushforward.methods.autoencoders import PerceptualAutoencoder
     from pushforward.outputs import usual_ending
 

@@ -18,14 +18,12 @@ from pushforward.data import Dataset
 from pushforward.denoisers import AtScale, FlowMap, Guided
 from pushforward.editing.interpolation import Truncated
 from pushforward.errors import Diverged, UsageError
-from pushforward.evaluation.cost import solver_title
-from pushforward.evaluation.evaluator import CURVE_SCORES, Judge
+from pushforward.evaluation.evaluator import CURVE_SCORES, Judge, solver_title
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.intervals import point_of, together
 from pushforward.evaluation.measurements import CurvePoint, Ladder, Pictures, SweepPoint
-from pushforward.evaluation.models import check_model
+from pushforward.evaluation.models import check_model, commands
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings, check_same
-from pushforward.evaluation.run_results import commands
 from pushforward.evaluation.scores import floors, score
 from pushforward.extractors import Spaces
 from pushforward.metrics import MetricInfo, Score, describe

@@ -215,10 +215,10 @@ class ModelResult(Record):
         alarms: Of its training.
         warnings: Sentences.
         commands: Command lines that train it again.
-        config: The settings of its training (`pushforward.evaluation.run_results`).
+        config: The settings of its training (`pushforward.evaluation.models`).
         origin: Command, commit, versions and hashes of its run, by their names in words.
         given: Whether its samples were there already, so that what stands for several samplings are parts of them.
-        trainings: The single trainings, where several are one model (`pushforward.evaluation.merge`): scores and costs are
+        trainings: The single trainings, where several are one model (`pushforward.evaluation.comparison`): scores and costs are
             then means over them, spread is that over trainings or over samplings, the greater.
     """
 
