@@ -69,7 +69,7 @@ def demo(
     with demo_folder(out, loaded.name, options) as folder:
         try:
             opening = _opening(folder / "two-dimensions", opening_seconds, seed)
-            report = Report(_compared(_trainers(folder, loaded, sizes, seconds, seed), loaded, budget), opening)
+            report = Report(_compared(_demo_trainers(folder, loaded, sizes, seconds, seed), loaded, budget), opening)
         except (SystemExit, KeyboardInterrupt) as stop:
             say(f"interrupted. To go on with all runs and the page: {command()}")
             raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
@@ -130,7 +130,7 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     from pushforward.training import Progress
 
     say(f"first, eight points on a circle, {seconds:g} s for each model: gray noise becomes the data in four ways")
-    runs = train_all(story_trainers(folder, seconds, seed=seed, progress=Progress()), STORY_TURN)
+    runs = train_all(story_demo_trainers(folder, seconds, seed=seed, progress=Progress()), STORY_TURN)
     say("measuring the models of the circle: modes, distances, cost")
     comparison = compare(dict(zip(CAST, runs, strict=True)), n=STORY_N, repeats=1, curve=False, tell=say)
     Report(comparison).save_all(folder)
@@ -138,7 +138,7 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     return comparison
 
 
-def _trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: float, seed: int) -> list[Trainer]:
+def _demo_trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: float, seed: int) -> list[Trainer]:
     from pushforward.training import Progress
     from pushforward.training.api import prepare, reopen
 

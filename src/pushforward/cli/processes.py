@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pushforward.cli.options import Sharing
 from pushforward.cli.terminal import app, say
 from pushforward.environment import launched
 from pushforward.errors import UsageError
@@ -108,17 +107,6 @@ def _killed(codes: dict[int, int]) -> int | None:
     """The process that was killed, by the exit codes of those that have failed; it could say nothing itself."""
     stopped = any(code > 0 for code in codes.values())  # then the launcher has ended the others by SIGTERM
     return next((rank for rank, code in codes.items() if code < 0 and not (stopped and code == -signal.SIGTERM)), None)
-
-
-def of_processes(sharing: Sharing) -> dict[str, Any]:
-    """The arguments of `pushforward.fit` for several processes.
-
-    Raises:
-        UsageError: For weights that are divided among a single process.
-    """
-    if sharing.shard and sharing.devices in (None, 1) and launched().count == 1:
-        raise UsageError("--shard divides the weights among several processes: give --devices 2 or more, or use torchrun.")
-    return {"shard": sharing.shard, "devices": sharing.devices}
 
 
 def run_in_group(words: Sequence[str]) -> None:

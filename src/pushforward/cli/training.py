@@ -22,6 +22,7 @@ from pushforward.cli.inputs import (
     device_of,
     examples,
     load_plugins,
+    of_processes,
     options_of,
     python_files,
     recipe_of,
@@ -57,7 +58,6 @@ from pushforward.cli.options import (
     Sharing,
     Track,
 )
-from pushforward.cli.processes import of_processes
 from pushforward.cli.summary import announce, report_needs, report_run
 from pushforward.cli.terminal import app, first_line, say
 from pushforward.environment import launched
