@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pushforward.cli.summary import _next, closing_notes
+from pushforward.cli.training import _next, closing_notes
 from pushforward.data import check, from_arrays, load
 from pushforward.errors import DataError, UsageError
 

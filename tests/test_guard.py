@@ -230,7 +230,7 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", DATA.train.data_units(slice(None)).numpy())
     words = ["--data", "x.npy", "--size", "tiny", "--steps", "2"]
-    monkeypatch.setattr("pushforward.cli.summary.STEPS", 2)
+    monkeypatch.setattr("pushforward.cli.training.STEPS", 2)
     assert main(["train", "meanflow", *words, "--out", "map"]) == 0
     capsys.readouterr()
     collapses(monkeypatch, 0.0)

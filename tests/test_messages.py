@@ -10,7 +10,7 @@ import pytest
 import pushforward
 from pushforward import recipes
 from pushforward.cli import app
-from pushforward.cli.terminal import _NAMES, as_options
+from pushforward.cli.options import _NAMES, as_options
 from pushforward.registries import RECIPES
 
 ROOT = Path(pushforward.__file__).parent

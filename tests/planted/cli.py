@@ -2,13 +2,12 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/comparison.py": [
+        ("        refuse_links(unfinished[0], ())\n", "", "claimed_folders"),
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli_compare"),
         ("except (KeyboardInterrupt, SystemExit) as stop:", "except ZeroDivisionError as stop:", "unfinished"),
     ],
-    "cli/demo.py": [
-        ("        refuse_links(unfinished[0], ())\n", "", "claimed_folders"),
-    ],
     "cli/entry.py": [
+        ("(HashStore(), ", '(__import__("torch").distributed.TCPStore("localhost", 0, 1, True), ', "launched"),
         ("Lasting(sys.stderr or io.StringIO(), OSError)", "Lasting(sys.stderr or io.StringIO(), KeyError)", "closed_streams"),
         ("Lasting(sys.stdout or io.StringIO(), BrokenPipeError)", "Lasting(sys.stdout, KeyError)", "closed_streams"),
         ("os.O_RDWR)) < 3:", "os.O_RDWR)) < 0:", "closed_streams"),
@@ -21,6 +20,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (' or (data is None and (Path(path) / "report.html").is_file())', "", "named_runs"),
     ],
     "cli/inputs.py": [
+        ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
         ("if key not in known:", "if False:", "cli"),
         ("[loaded.read_as] if loaded.read_as else []", "[]", "plain_numbers"),
         ("lexer.quotes, lexer", "lexer.wordchars, lexer", "given_values"),
@@ -30,11 +30,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if name.lower() not in installed)", "if False)", "cli"),
     ],
     "cli/options.py": [
+        ("7 a missing extra, ", "", "help"),
         ("allow_leading_hyphen=True", "allow_leading_hyphen=False", "given_values"),
-    ],
-    "cli/processes.py": [
-        ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
-        ("(HashStore(), ", '(__import__("torch").distributed.TCPStore("localhost", 0, 1, True), ', "launched"),
     ],
     "cli/sampling.py": [
         ('None if only is None else column_names(only, "--only")', "None", "imputation"),
@@ -42,18 +39,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
         ("for sentence in loaded.unfinished:", "for sentence in ():", "named_runs"),
     ],
-    "cli/summary.py": [
+    "cli/training.py": [
         ('if step is None or row["step"] == step]', "]", "first_run"),
         ("name: round(ratio, 2) for", "name: ratio for", "first_run"),
         ("and max(ratios.values()) <= 1", "", "first_run"),
         ('if _start(run) and run.state.get("weights_step") == 0 else folder', "if False else folder", "first_run guard"),
         ("checks[-1].get(", "checks[0].get(", "first_run"),
         ("if size < 2**20", "if False", "planning"),
-    ],
-    "cli/terminal.py": [
-        ("7 a missing extra, ", "", "help"),
-    ],
-    "cli/training.py": [
         ("if overwrite or dry_run or launched", "if overwrite or launched", "planning"),
         ("130 if number ==", "75 if number ==", "cli_runs"),
         ("            if trainer.done:", "            if False:", "unfinished"),

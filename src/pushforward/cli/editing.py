@@ -37,6 +37,11 @@ from pushforward.cli.options import (
     RunFolder,
     Seed,
     Solving,
+    app,
+    as_options,
+    columns,
+    say,
+    show,
 )
 from pushforward.cli.sampling import (
     check_images,
@@ -48,7 +53,6 @@ from pushforward.cli.sampling import (
     save_picture,
     target_of,
 )
-from pushforward.cli.terminal import app, as_options, columns, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:

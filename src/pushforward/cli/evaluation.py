@@ -40,9 +40,14 @@ from pushforward.cli.options import (
     RunFolder,
     Seed,
     Solving,
+    app,
+    as_options,
+    columns,
+    command,
+    say,
+    show,
 )
 from pushforward.cli.sampling import configured_run, enlarged, precision_of, save_picture, target_of
-from pushforward.cli.terminal import app, as_options, columns, command, say, show
 from pushforward.errors import DataError, RunUsageError, UsageError
 from pushforward.numbers import clipped, shortened
 

@@ -10,8 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.options import ALL_DATA, Budgeting, Changes, Reading, Sharing
-from pushforward.cli.terminal import app, as_options, say
+from pushforward.cli.options import ALL_DATA, Budgeting, Changes, Reading, Sharing, app, as_options, say
 from pushforward.environment import launched
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.registries import EXTRACTORS, RECIPES

@@ -12,8 +12,25 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from pushforward.cli.inputs import counting, data_file, device_of, load_plugins, options_of_reading
-from pushforward.cli.options import ALL_DATA, DATA, INSPECT, OUTPUT, Flag, Json, Out, Plugins, Reading
-from pushforward.cli.terminal import app, as_options, columns, data_app, first_line, list_app, say, show
+from pushforward.cli.options import (
+    ALL_DATA,
+    DATA,
+    INSPECT,
+    OUTPUT,
+    Flag,
+    Json,
+    Out,
+    Plugins,
+    Reading,
+    app,
+    as_options,
+    columns,
+    data_app,
+    first_line,
+    list_app,
+    say,
+    show,
+)
 from pushforward.data.tables.parse_errors import some
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.numbers import clipped, percent, shortened

@@ -34,8 +34,10 @@ from pushforward.cli.options import (
     RunFolder,
     Seed,
     Solving,
+    app,
+    say,
+    show,
 )
-from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:

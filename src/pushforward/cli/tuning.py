@@ -25,9 +25,11 @@ from pushforward.cli.options import (
     Plugins,
     Precision,
     RunFolder,
+    app,
+    say,
+    show,
 )
 from pushforward.cli.sampling import configured_run, guidance_of, precision_of
-from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
