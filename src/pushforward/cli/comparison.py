@@ -470,7 +470,7 @@ def _demo_data() -> str:
 
 def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     """The models in two dimensions, trained in turns and scored; their report is written beside their runs."""
-    from pushforward.evaluation.comparison import CAST, compare
+    from pushforward.evaluation.comparison import CAST, compare, story_trainers
     from pushforward.report import Report
     from pushforward.training import Progress
 

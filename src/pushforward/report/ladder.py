@@ -99,7 +99,7 @@ def ratio_text(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
     return f"{plain(ratio, 2)} times ({low} to {high})"
 
 
-def table(comparison: Comparison, model: ModelResult) -> Table | None:
+def ladder_table(comparison: Comparison, model: ModelResult) -> Table | None:
     """Scores by the number of calls, the map beside its teacher; None for a model without a ladder."""
     ladder = model.ladder
     if ladder is None or not ladder.points:
@@ -115,17 +115,17 @@ def table(comparison: Comparison, model: ModelResult) -> Table | None:
     for point in sorted(ladder.points, key=lambda point: point.calls or 0.0):
         fitting = [other for other in ladder.teacher if (other.calls or 0.0) <= (point.calls or 0.0)]
         beside = max(fitting, key=lambda other: other.calls or 0.0, default=None)
-        rows.append(Row(counted(point.calls, "call"), _cells(names, point, beside, taught, point.distance), "calls"))
+        rows.append(Row(counted(point.calls, "call"), _ladder_cells(names, point, beside, taught, point.distance), "calls"))
     for other, name in ((ladder.own, "teacher"), (ladder.default, "teacher by its own default")):
         if other is not None and other not in ladder.teacher and not (other is ladder.default and other == ladder.own):
             rows.append(
-                Row(f"{name}: {counted(other.calls, 'call')}", _cells(names, None, other, taught, other.distance), "baseline")
+                Row(f"{name}: {counted(other.calls, 'call')}", _ladder_cells(names, None, other, taught, other.distance), "baseline")
             )
     floors = [cell for name in names for cell in (figures(ladder.floors.get(name)), *[Cell("–")] * taught)]
     return Table(columns, [*rows, Row("real data", [*floors, *[Cell("–")] * taught], "floor")])
 
 
-def _cells(
+def _ladder_cells(
     names: Sequence[str], point: CurvePoint | None, beside: CurvePoint | None, taught: bool, distance: float | None
 ) -> list[Cell]:
     cells = []
@@ -136,7 +136,7 @@ def _cells(
     return cells + [Cell("–" if distance is None else plain(distance, 2))] * taught
 
 
-def how(ladder: Ladder) -> str:
+def ladder_how(ladder: Ladder) -> str:
     """How the points of a ladder were measured, and what its training learned of its teacher."""
     parts = [f"n = {ladder.n:,}" if ladder.n else "", f"samplings of each point: {ladder.repeats}" if ladder.repeats else ""]
     if ladder.own is not None and not ladder.finished:

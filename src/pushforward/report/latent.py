@@ -24,18 +24,18 @@ APART = 0.45
 SIZE = 400
 
 
-def pictures(comparison: Comparison, look: Look, model: ModelResult) -> dict[str, Any] | None:
+def latent_pictures(comparison: Comparison, look: Look, model: ModelResult) -> dict[str, Any] | None:
     """Titled pictures, and the map of the codes with its legend; None for a model without any."""
     drawn = look.of(model.name).latent
     if drawn is None:
         return None
     panels = []
     if drawn.strip is not None:
-        panels.append(_panel("Reconstructions below held-out images", drawn.strip, len(drawn.strip) // 2))
-    panels += [_panel(WALKS.get(way, f"A walk {way}"), frames, len(frames)) for way, frames in _seen(drawn.walks).items()]
+        panels.append(_latent_panel("Reconstructions below held-out images", drawn.strip, len(drawn.strip) // 2))
+    panels += [_latent_panel(WALKS.get(way, f"A walk {way}"), frames, len(frames)) for way, frames in _seen(drawn.walks).items()]
     if drawn.arithmetic is not None:
         a, b = drawn.arithmetic.groups
-        panels.append(_panel(f"{a} + ({b} − {a})", drawn.arithmetic.x, drawn.arithmetic.frames))
+        panels.append(_latent_panel(f"{a} + ({b} − {a})", drawn.arithmetic.x, drawn.arithmetic.frames))
     chart, legend, labels = Markup(), list[tuple[str, str]](), None if drawn.map is None else drawn.map.labels
     if drawn.map is not None:
         count = 1 + int(labels.max()) if labels is not None and len(labels) else 1
@@ -47,7 +47,7 @@ def pictures(comparison: Comparison, look: Look, model: ModelResult) -> dict[str
     return {"panels": panels, "chart": chart, "legend": legend, "share": share}
 
 
-def _panel(title: str, images: np.ndarray, columns: int) -> dict[str, Any]:
+def _latent_panel(title: str, images: np.ndarray, columns: int) -> dict[str, Any]:
     side = max(images.shape[1:3])
     picture = grid_picture(images, columns, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None)
     return {"title": title, "picture": (data_uri(picture, side <= 32), picture.width, picture.height)}

@@ -43,7 +43,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"sign": sign, "colour": colour, "family": tables.family_aside, "ladder": ladder, "curves": curves}
+    made.globals |= {"sign": sign, "colour": colour, "family": tables.family_aside, "curves": curves}
+    made.globals |= {"ladder_table": ladder.ladder_table, "ladder_how": ladder.ladder_how}
     made.globals |= {"counted": counted, "plain": plain, "duration": duration, "at_once": tables.at_once, "shortened": shortened}
     return made
 
@@ -117,7 +118,7 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
         "codes": tables.codes(comparison),
         "units": curves.units(comparison),
         "latent": [
-            (i, model, drawn) for i, model in enumerate(comparison.models) if (drawn := latent.pictures(comparison, look, model))
+            (i, model, drawn) for i, model in enumerate(comparison.models) if (drawn := latent.latent_pictures(comparison, look, model))
         ],
         "look": look,
         "costs": tables.costs(comparison),

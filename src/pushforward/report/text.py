@@ -56,7 +56,7 @@ def _full(comparison: Comparison, width: int) -> str:
     cards = [*tables.scorecards(comparison)]
     cards = [(heading, tables.turned(card).filled if single else card) for heading, card in cards]
     others = {"Quality against the time of training": tables.sweep_table(comparison), "Codes": tables.codes(comparison)}
-    others |= {f"Few calls: {m.name}": ladder.table(comparison, m) for m in comparison.models}
+    others |= {f"Few calls: {m.name}": ladder.ladder_table(comparison, m) for m in comparison.models}
     parts += [f"{heading}\n{_table(table, width)}" for heading, table in [*cards, *others.items()] if table is not None]
     arrows = [f"{arrow} {meaning}" for arrow, meaning in ARROWS.items() if any(arrow in part for part in parts)]
     signs = [*arrows, "* best, by more than noise", f"[low, high] 95 % interval; {sampled(comparison)}"]
@@ -106,15 +106,15 @@ def markdown(comparison: Comparison) -> str:
     parts.append(_listed("What to keep in mind", [finding.text for finding in found if finding.kind != "verdict"]))
     titled = {"Quality against the time of training": tables.sweep_table(comparison)}
     titled |= {f"Scores: {heading.lower()}": card for heading, card in tables.scorecards(comparison)}
-    titled |= {f"Few calls: {model.name}": ladder.table(comparison, model) for model in comparison.models}
+    titled |= {f"Few calls: {model.name}": ladder.ladder_table(comparison, model) for model in comparison.models}
     titled |= {"Trajectories": tables.trajectories(comparison), "Loss by noise level": tables.levels(comparison)}
     titled |= {f"Cost: {heading.lower()}": table for heading, table in tables.costs(comparison)}
     titled |= {"Settings that differ": tables.differences(comparison)}
     parts += [f"## {escape(heading)}\n\n{_rows(table)}" for heading, table in titled.items() if table is not None]
     parts.append(_listed("Limits", facts.limits(comparison)))
-    commands = "\n".join(facts.commands(comparison))
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", commands)), default=0))
-    parts.append(f"## Reproduce\n\n{fence}sh\n{commands}\n{fence}" if commands else "")
+    lines = "\n".join(facts.commands(comparison))
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", lines)), default=0))
+    parts.append(f"## Reproduce\n\n{fence}sh\n{lines}\n{fence}" if lines else "")
     parts.append(_listed("Failures", facts.failures(comparison)))
     parts.append(_listed("Protocol and machine", [f"{name}: {value}" for name, value in facts.facts(comparison)]))
     return "\n\n".join(part for part in parts if part.strip()) + "\n"
