@@ -9,7 +9,7 @@ from programs.rungs import content, points
 import pushforward as pf
 from pushforward.metrics import describe
 from pushforward.report.findings import findings
-from pushforward.report.ladder import ladder_how
+from pushforward.report.tables import ladder_how
 from pushforward.testing import space_data
 
 OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)

@@ -19,7 +19,7 @@ from pushforward.evaluation.scores import score
 from pushforward.metrics import describe
 from pushforward.report import Report
 from pushforward.report.findings import findings
-from pushforward.report.ladder import table
+from pushforward.report.tables import table
 from pushforward.report.text import text as as_text
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.frozen_recipes import with_frozen

@@ -14,8 +14,9 @@ from programs.reporting import ABOUT, compared, comparison, make_model, model, p
 from pushforward.evaluation.comparison import joined
 from pushforward.evaluation.results import Protocol, Settings
 from pushforward.metrics import describe
-from pushforward.report import conditions, facts, statistics, tables
+from pushforward.report import conditions, statistics, tables
 from pushforward.report.findings import RULES, STANDINGS, findings, standings
+from pushforward.report.text import limits
 
 
 def best_cells(content):
@@ -151,13 +152,13 @@ def test_a_leader_of_a_wide_spread_is_not_named_as_the_next():
 
 
 def test_the_rule_that_is_stated_is_the_one_that_is_used(content, monkeypatch):
-    assert "below 0.028 in Fréchet distance as none, at n = 360" in " ".join(facts.limits(comparison(content)))  # 2 sqrt(2) 0.010
+    assert "below 0.028 in Fréchet distance as none, at n = 360" in " ".join(limits(comparison(content)))  # 2 sqrt(2) 0.010
     content["metrics"]["coverage"]["unit"] = "%"
-    assert "2.8 percentage points in coverage" in " ".join(facts.limits(comparison(content)))
+    assert "2.8 percentage points in coverage" in " ".join(limits(comparison(content)))
     monkeypatch.setattr(statistics, "DIFFER", 3.0)
     for entry in content["models"]:
         entry["scores"]["frechet"] = {"value": 0.1, "spread": 0.002}
-    assert "below 0.042 in Fréchet distance" in " ".join(facts.limits(comparison(content)))  # 3 sqrt(2) 0.01, of real data
+    assert "below 0.042 in Fréchet distance" in " ".join(limits(comparison(content)))  # 3 sqrt(2) 0.01, of real data
 
 
 # Times, sweeps, calls -------------------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ def test_times_of_joined_reports_rank_nobody():
     assert both.settings.timed == (("flow",), ("gan",))
     assert "Times do not compare, measured in different sessions: flow – gan." in said(both, "warning")
     assert not any("astest" in text for text in (*said(both), *standings(both).values()))
-    assert "in different sessions" in " ".join(facts.limits(both))
+    assert "in different sessions" in " ".join(limits(both))
 
 
 def test_budgets_are_equal_only_with_the_time_of_what_models_build_on(content):

@@ -18,9 +18,9 @@ from pushforward.metrics import MetricInfo, describe
 from pushforward.numbers import duration
 from pushforward.report import Report, curves, samples, tables
 from pushforward.report.distributions import class_chart
-from pushforward.report.facts import commands
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import groups, statistic
+from pushforward.report.text import commands
 
 HALF = 1.96 * (0.01**2 + (0.02**2 - 0.01**2) / 3) ** 0.5
 

@@ -21,8 +21,8 @@ from pushforward.metrics.selection import chosen
 from pushforward.outputs import check_target
 from pushforward.report import Report
 from pushforward.report.conditions import given_away, told_by
-from pushforward.report.facts import subtitle
 from pushforward.report.findings import findings
+from pushforward.report.text import subtitle
 from pushforward.transports import Transport
 
 DATA = mixed_table(1000, seed=1)

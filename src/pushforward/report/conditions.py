@@ -14,7 +14,6 @@ from pushforward.evaluation.results import ROW_COPIES, Comparison, ModelResult
 from pushforward.metrics.score import Role, Score
 from pushforward.metrics.selection import MODEL_SCORES
 from pushforward.numbers import count, counted, duration, finite_all, percent, plain
-from pushforward.report.ladder import above, ladder_metric, ratio_text, rung_of, rungs_of
 from pushforward.report.statistics import (
     FASTER,
     Statistic,
@@ -43,7 +42,7 @@ from pushforward.report.statistics import (
     value_text,
     without_spread,
 )
-from pushforward.report.tables import budget_of, sweep_metric
+from pushforward.report.tables import above, budget_of, ladder_metric, ratio_text, rung_of, rungs_of, sweep_metric
 
 THRESHOLDS: dict[str, float] = {
     "near_copies": 0.01,  # share of near-copies above the floor's from which samples count as memorised

@@ -17,12 +17,12 @@ from markupsafe import Markup
 from pushforward.evaluation.measurements import Pictures, TrainingCost
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted, duration, plain, shortened
-from pushforward.report import curves, distributions, ladder, latent, samples, tables
+from pushforward.report import curves, distributions, samples, tables
 from pushforward.report.charts import colour, sign
-from pushforward.report.facts import commands, facts, failures, limits, subtitle, title
 from pushforward.report.findings import findings, standings
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import floor_of, rows_of, sampled, statistic
+from pushforward.report.text import commands, facts, failures, limits, subtitle, title
 
 # Bytes; a page that comes out larger is drawn again with less detail, then without animations, then without pictures
 LARGEST = 7_500_000
@@ -43,9 +43,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"sign": sign, "colour": colour, "family": tables.family_aside, "curves": curves}
-    made.globals |= {"ladder_table": ladder.ladder_table, "ladder_how": ladder.ladder_how}
-    made.globals |= {"counted": counted, "plain": plain, "duration": duration, "at_once": tables.at_once, "shortened": shortened}
+    made.globals |= {"sign": sign, "colour": colour, "curves": curves, "tables": tables}
+    made.globals |= {"counted": counted, "plain": plain, "duration": duration, "shortened": shortened}
     return made
 
 
@@ -118,7 +117,9 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
         "codes": tables.codes(comparison),
         "units": curves.units(comparison),
         "latent": [
-            (i, model, drawn) for i, model in enumerate(comparison.models) if (drawn := latent.latent_pictures(comparison, look, model))
+            (i, model, drawn)
+            for i, model in enumerate(comparison.models)
+            if (drawn := samples.latent_pictures(comparison, look, model))
         ],
         "look": look,
         "costs": tables.costs(comparison),
