@@ -40,11 +40,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("for sentence in loaded.unfinished:", "for sentence in ():", "named_runs"),
     ],
     "cli/training.py": [
-        ('if step is None or row["step"] == step]', "]", "first_run"),
-        ("name: round(ratio, 2) for", "name: ratio for", "first_run"),
-        ("and max(ratios.values()) <= 1", "", "first_run"),
         ('if _start(run) and run.state.get("weights_step") == 0 else folder', "if False else folder", "first_run guard"),
-        ("checks[-1].get(", "checks[0].get(", "first_run"),
         ("if size < 2**20", "if False", "planning"),
         ("if overwrite or dry_run or launched", "if overwrite or launched", "planning"),
         ("130 if number ==", "75 if number ==", "cli_runs"),

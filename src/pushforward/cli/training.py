@@ -8,7 +8,7 @@ import shlex
 import signal
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -203,7 +203,9 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Ru
     from pushforward.training.loop.finalize import finished
     from pushforward.training.loop.signals import interruptible
 
-    with interruptible(trainers), _tidy_terminal(trainers):
+    with interruptible(trainers), ExitStack() as stack:
+        for trainer in trainers:
+            stack.callback(trainer.progress.close)
         if turn:
             if (count := sum(not trainer.done for trainer in trainers)) > 1:
                 say(f"{count} models train in turns of {turn:g} s; the time left of each is that of its own training")
@@ -222,15 +224,6 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Ru
             say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
         raise SystemExit(130 if number == signal.SIGINT else 75)
     return runs
-
-
-@contextmanager
-def _tidy_terminal(trainers: Sequence[Trainer]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for trainer in trainers:
-            trainer.progress.close()
 
 
 @app.command(group=TRAIN, sort_key=2)
@@ -441,12 +434,11 @@ def closing_notes(run: Run, examples: int) -> list[str]:
         examples: How many training examples its data has.
     """
     rows, notes, start = run.losses(), [], _start(run)
-    alarm, ratios = lost(rows), _ratios(run, rows)
-    kept = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
+    alarm, guarded = lost(rows), any("coverage_ratio" in (row.get("health") or {}) for row in rows)
     if skipped := in_words(rows):
         notes.append(f"{skipped}. Where they are many, train with a lower --lr or --precision float32.")
     step, passes = run.state["step"], run.state["samples"] / max(1, examples)
-    if not alarm and not ratios and (step < STEPS or passes < PASSES):
+    if not alarm and not guarded and (step < STEPS or passes < PASSES):
         few = f"{step:,} steps, {plain(passes, 2)} passes over the data: few, so samples will be poor"
         notes.append(f"{few}. Go on with: {extension(run)}")
     best = best_of(rows)
@@ -456,23 +448,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
         notes.append(f"it samples as {start} does. Use {start} instead")
     elif alarm:
         notes.append(alarm.rpartition("; ")[2])
-    if ratios:
-        verdict = "no variety was lost" if min(ratios.values()) >= 1 else f"below 1: worse than {start or 'its start'}, or chance"
-        notes.append(f"shares of the start's, on the same noise: {kept}: {verdict}")
     return notes
-
-
-def _ratios(run: Run, rows: Any) -> dict[str, float]:
-    """Coverage and recall of the weights that a guarded training ends with, as shares of the start's; empty without them."""
-    step = run.state.get("weights_step")
-    last = [row for row in rows if step is None or row["step"] == step]
-    checks = [row["health"] for row in last if "coverage_ratio" in (row.get("health") or {})]
-    ratios = {name: checks[-1].get(f"{name}_ratio") for name in ("coverage", "recall")} if checks else {}
-    return {name: round(ratio, 2) for name, ratio in ratios.items() if ratio is not None}
-
-
-def _lower(ratios: Mapping[str, float]) -> bool:
-    return bool(ratios) and min(ratios.values()) < 1 and max(ratios.values()) <= 1
 
 
 def _start(run: Run) -> str:
@@ -523,8 +499,6 @@ def _next(run: Run) -> str:
     from pushforward.outputs import usual_ending
 
     folder, start = shlex.quote(str(run.folder)), shlex.quote(_start(run))
-    if _start(run) and _lower(_ratios(run, run.losses())):
-        return f"compare {folder} {start}"
     if isinstance(run.method, PerceptualAutoencoder):
         data = run.spec["data"]
         options = " ".join(["--data", shlex.quote(data["name_or_path"]), *reading_options(data)])

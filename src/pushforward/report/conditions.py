@@ -67,7 +67,6 @@ THRESHOLDS: dict[str, float] = {
     "blurred": 0.75,  # high-frequency power over real data's: below, blurred
     "grainy": 1.35,  # above, grainy
     "agreement": 0.9,  # share of samples recognised as the class they were asked to be, over that of real data
-    "dimensions": 4,  # dimensions of the features, of more in the data: below, scores cannot be relied on
     "small": 200,  # samples on either side: below, scores are hardly worth reading
     "few": 2000,  # below, what the number of samples adds to a score is named
     "biased": 0.25,  # share of a score that this adds, from which it is named
@@ -276,13 +275,6 @@ def uncovered(comparison: Comparison) -> Iterator[Values]:
 
 
 # Measures -------------------------------------------------------------------------------------------------------
-
-
-def few_dimensions(comparison: Comparison) -> Iterator[Values]:
-    """Features of so few dimensions that most differences are lost."""
-    dimensions, size = comparison.settings.dimensions, math.prod(comparison.data.shape)
-    if dimensions is not None and dimensions < min(THRESHOLDS["dimensions"], size):
-        yield {"dimensions": dimensions}
 
 
 def taught_judges(comparison: Comparison) -> Iterator[Values]:

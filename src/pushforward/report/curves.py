@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
@@ -266,8 +265,3 @@ def alarm_lines(model: ModelResult) -> list[str]:
         advice = f": {begin.advice}" if begin.advice else ""
         lines.append(f"{begin.training or model.name}, from step {count(begin.step)} {until}: {begin.sentence}{advice}.")
     return lines
-
-
-def landscapes(look: Look, index: int, model: ModelResult) -> list[dict[str, Any]]:
-    """Pictures of the critic's landscape at some moments of training."""
-    return [{"title": f"step {count(step)}", "picture": picture} for step, picture in look.landscapes(model.name, index)]

@@ -92,12 +92,6 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "measure",
         "reproduce",
-        "Do not rely on these scores: features of {dimensions} dimensions cannot see most differences.",
-        when.few_dimensions,
-    ),
-    Rule(
-        "measure",
-        "reproduce",
         "The judge is the teacher: scores in {space} features are too good for {models}. Compare in features that no model was "
         "trained on.",
         when.taught_judges,

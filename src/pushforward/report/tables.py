@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import stdev
+from typing import Any
 
 from pushforward.evaluation.intervals import NORMAL, half_width
 from pushforward.evaluation.measurements import CurvePoint, Ladder, SweepPoint
@@ -16,7 +17,6 @@ from pushforward.metrics import Score
 from pushforward.numbers import bounded, count, counted, duration, finite, listing, measured, plain, quantity
 from pushforward.report.statistics import (
     DIFFER,
-    Stated,
     curve_metric,
     floor_of,
     floor_statistic,
@@ -204,7 +204,7 @@ def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool
     return figures(score, is_share, "" if unknown else f"{plain(ratio, 2)}×", best)
 
 
-def figures(score: Stated | None, is_share: bool = False, note: str = "", best: bool = False) -> Cell:
+def figures(score: Any, is_share: bool = False, note: str = "", best: bool = False) -> Cell:
     """A value with its interval, else with its spread, of a share in per cent; a dash where there is none."""
     if score is None or score.value is None:
         return Cell("–")
@@ -412,14 +412,12 @@ class Rung:
         value: The mean over samplings.
         values: One for each sampling.
         interval: The ends of the 95 % interval; None where there is none.
-        steps: Of the solver; None where unknown.
     """
 
     calls: float
     value: float
     values: tuple[float | None, ...] = ()
     interval: tuple[float, ...] | None = None
-    steps: float | None = None
 
     @property
     def spread(self) -> float | None:
@@ -448,7 +446,7 @@ def rung_of(point: CurvePoint | None, metric: str) -> Rung | None:
     value = None if point is None else point.scores.get(metric)
     if point is None or point.calls is None or value is None:
         return None
-    return Rung(point.calls, value, tuple(point.values.get(metric, ())), point.intervals.get(metric), point.steps)
+    return Rung(point.calls, value, tuple(point.values.get(metric, ())), point.intervals.get(metric))
 
 
 def rungs_of(points: Sequence[CurvePoint], metric: str) -> list[Rung]:
