@@ -205,7 +205,6 @@ def _report_folder(out: str | None, data: str = "") -> Path:
 
 
 def _sweep(budgeting: Budgeting) -> tuple[Budgeting, list[float]]:
-    """The budget without the shorter ones of a sweep (30s,60s,120s), and those, rising."""
     from pushforward.training import Budget
 
     if "," not in (budgeting.budget or ""):
@@ -215,7 +214,6 @@ def _sweep(budgeting: Budgeting) -> tuple[Budgeting, list[float]]:
 
 
 def _shared_data(runs: Sequence[tuple[str, Run]], data: str | None, reading: Reading, condition: str | None) -> Dataset:
-    """The named data, else that of the runs, else digits; runs of other data are refused before anything is trained."""
     from pushforward.evaluation.models import check_model, data_of, informed
 
     loaded = source(data or "digits", reading, condition) if data or not runs else data_of(informed(dict(runs)))
@@ -346,7 +344,6 @@ def _report(
     options: dict[str, Any] | None = None,
     points: Mapping[str, Sequence[Run]] | None = None,
 ) -> None:
-    """Score the models, write the report into the folder and print it; ``points`` are the runs of a sweep by recipe."""
     from pushforward.evaluation.comparison import compare as judge
     from pushforward.evaluation.curves import with_sweep
     from pushforward.report import Report
@@ -458,7 +455,6 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
 
 
 def _demo_data() -> str:
-    """The name of the demo's data: real MNIST where its package is installed, else the digits that scikit-learn holds."""
     from pushforward.data.core import load as sources
 
     if sources.installed("mnist-5k"):
@@ -469,7 +465,6 @@ def _demo_data() -> str:
 
 
 def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
-    """The models in two dimensions, trained in turns and scored; their report is written beside their runs."""
     from pushforward.evaluation.comparison import CAST, compare, story_trainers
     from pushforward.report import Report
     from pushforward.training import Progress

@@ -159,11 +159,6 @@ def _coder(run: Run) -> Any:
 def _show_latent_space(
     run: Run, what: str, groups: str | None, frames: int, out: str | None, placing: Placing, as_json: bool
 ) -> None:
-    """Draw reconstructions, arithmetic between groups, or a map of the codes.
-
-    Raises:
-        UsageError: For a run without codes, vectors where images are drawn, or groups that are none.
-    """
     from pushforward.evaluation.models import data_of
     from pushforward.evaluation.pictures import arithmetic, code_map, labelled, strip
     from pushforward.pictures import groups_picture
@@ -370,11 +365,6 @@ def upscale(
 
 
 def _choices(run: Run, solving: Solving, rounds: int | None) -> dict[str, Any]:
-    """The solver, where one was asked for, and the rounds, of a model that can keep part of an image.
-
-    Raises:
-        UsageError: For another model.
-    """
     from pushforward.transports import has_steps
 
     transport = run.transport

@@ -148,7 +148,6 @@ def _explain(error: Exception) -> int:
 
 
 def _option(words: Sequence[str], name: str) -> str | None:
-    """The value of an option among the words of a command; None where it is not given."""
     for at, word in enumerate(words):
         if word == name and at + 1 < len(words):
             return words[at + 1]

@@ -245,7 +245,6 @@ def _samples_beside(data: Dataset, near: Nearest, seed: int) -> list[dict[str, A
 
 
 def _picture(data: Dataset, near: Nearest, zoom: int | None) -> Image.Image:
-    """A row for each sample: the sample, and after a wider gap its nearest training examples."""
     from PIL import Image
 
     k = near.examples.shape[1]
@@ -285,7 +284,6 @@ def _in_words(result: dict[str, Any]) -> str:
 
 
 def _numbers(samples: list[dict[str, Any]]) -> str:
-    """A line for each sample: its seed, how far the nearest training example is, and the numbers of the nearest ones."""
     rows = [["seed", "distance", "", "nearest training examples"]]
     for sample in samples:
         copy = "near-copy" if sample["near_copy"] else ""
@@ -294,7 +292,6 @@ def _numbers(samples: list[dict[str, Any]]) -> str:
 
 
 def _rows(names: list[str], samples: list[dict[str, Any]]) -> str:
-    """The first samples of a table, each above its training rows, in as many columns as the terminal has space for."""
     rows = [["seed", "", "distance", *shortened(names, CELL)]]
     for sample in samples[:LISTED]:
         copy = "near-copy" if sample["near_copy"] else "sample"

@@ -258,7 +258,6 @@ def impute(
 
 
 def _imputed(imputed: Imputed) -> dict[str, Any]:
-    """What was filled in, and which rows break constraints; said on the terminal as well."""
     from pushforward.data.tables.imputation_io import GappyFile
     from pushforward.data.tables.parse_errors import some
     from pushforward.transports.rejection import named_constraints

@@ -181,7 +181,6 @@ def steps_for(flops: float, recipe: Recipe, data: Dataset) -> dict[str, int]:
 
 
 def _begun(trainer: Trainer, advice: str = "Start again with --overwrite") -> Run:
-    """The run of a new training; an interruption before its first step says so, and what to do."""
     try:
         announce(trainer)
         (run,) = train_all([trainer])

@@ -366,7 +366,6 @@ def _names(comparisons: Mapping[str, Comparison]) -> Names:
 
 
 def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """All entries; of one name the first."""
     return {name: value for part in reversed(parts) for name, value in part.items()}
 
 

@@ -72,7 +72,6 @@ class _Climb:
     repeats: int
 
     def samples(self, transport: Transport, words: str) -> list[Tensor]:
-        """Those of each sampling, data units; none where a sample is not finite. ``words`` are printed while it works."""
         self.judge.say(f"{words}, {counted(transport.calls, 'call')}")
         with suppress(Diverged):
             return [self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)[0] for repeat in range(self.repeats)]

@@ -247,7 +247,6 @@ def loss_by_level(denoiser: Predictor, data: Dataset, levels: int = 13, examples
 
 
 def _held_out(denoiser: Predictor, data: Dataset, examples: int, device: torch.device) -> tuple[Tensor, Condition]:
-    """Some held-out examples in model units, the same for every model, and the conditions that the denoiser takes."""
     index = permutation(len(data.held_out), 0)[:examples]
     x = denoiser.space.to_model(data.held_out.data_units(index).to(device))
     return x, data.held_out.condition(denoiser.space.conditions, index, device)

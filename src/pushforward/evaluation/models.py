@@ -215,7 +215,6 @@ class Given:
         self.every = self.x if values is None else self.values
 
     def __len__(self) -> int:
-        """How many samples."""
         return len(self.x)
 
     def part(self, n: int, seed: int) -> tuple[Tensor, np.ndarray | None, np.ndarray | None]:
@@ -281,7 +280,6 @@ def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
 
 
 def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
-    """Examples with their columns in the data's order, and the names of their classes."""
     space, own = data.space, tuple(data.space.columns)
     if isinstance(space, TableSpace) and path.suffix.lower() in TABLES:
         values = read_rows(path, space)

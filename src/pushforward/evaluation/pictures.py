@@ -205,7 +205,6 @@ def field_of(flow: Flow, data: Dataset) -> Field2D:
 
 
 def _given(transport: Transport, n: int, label: int | None) -> Condition:
-    """One condition for all n examples: a class, and of everything else what seed 0 draws."""
     examples = Request(transport.space.conditions).values(1, {} if label is None else {"label": label}, 0)
     return None if examples is None else {name: v.expand(n, *v.shape[1:]).to(transport.device) for name, v in examples.items()}
 
@@ -268,7 +267,6 @@ def real_pictures(data: Dataset) -> Pictures:
 
 
 def _nearest(x: torch.Tensor, data: Dataset) -> NearestImages:
-    """The training images nearest to samples in data units, beside the distance that held-out images have to theirs."""
     scale = data.space.scale
     unit = torch.from_numpy(scale)
     examples, distances = nearest_examples(quantised(x, data.space).flatten(1) / unit, data, 1, scale)
@@ -307,7 +305,6 @@ def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = No
 
 
 def _in_parts(autoencoder: Autoencoder, x: Tensor, condition: Condition, work: Callable[[Tensor, Condition], Tensor]) -> Tensor:
-    """The result of ``work`` on examples in model units and their conditions, some at a time, on the CPU."""
     results = []
     for start in range(0, len(x), PART):
         part = slice(start, start + PART)

@@ -335,7 +335,6 @@ def _random(seed: int) -> np.random.Generator:
 
 
 def _reads_classes(choice: Choice, dataset: Dataset, features: Features) -> bool:
-    """Whether a metric wants classes (``reads_classes``), and a classifier and labels give them."""
     wanted = any(getattr(metric, "reads_classes", False) for metric, _ in choice)
     return wanted and features.classifies and dataset.held_out.labels is not None
 
@@ -359,7 +358,6 @@ class _Read:
     features: Features
 
     def read(self, examples: np.ndarray) -> np.ndarray:
-        """The mode of each flat example, by the classifier of the channels."""
         return self.features.classify(examples.reshape(-1, *self.features.space.shape))
 
 

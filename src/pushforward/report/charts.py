@@ -288,7 +288,6 @@ def line_chart(
 def _vertical(
     series: Sequence[Series], ys: np.ndarray, plot: Plot, floor: tuple[float, float] | None
 ) -> tuple[float, float, bool]:
-    """Ends of the vertical axis, and whether it is logarithmic."""
     low, high = (float(v) for v in np.quantile(ys, [plot.clip, 1 - plot.clip]))
     edge = 0.0 if floor is None or not plot.log_y or min(low, *floor[:1]) > 0 else floor[0] + floor[1]
     low = max(low, edge / 3) if 0 < edge < high else low

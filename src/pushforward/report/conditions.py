@@ -370,7 +370,6 @@ def _ahead(comparison: Comparison, metric: str, model: ModelResult, other: Model
 
 
 def _each(comparison: Comparison, say: Callable[[Comparison, ModelResult], str]) -> Iterator[Values]:
-    """One finding on all models of which something is said."""
     models = {model.name: text for model in comparison.models if (text := say(comparison, model))}
     yield from [{"models": models}] if models else []
 

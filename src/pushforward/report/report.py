@@ -32,11 +32,9 @@ class Report:
         self.comparison, self.opening = comparison, opening
 
     def __str__(self) -> str:
-        """The text for a terminal."""
         return self.to_text()
 
     def __repr__(self) -> str:
-        """The title."""
         return f"Report({self.comparison.title!r})"
 
     def _repr_html_(self) -> str:

@@ -69,7 +69,6 @@ def player(comparison: Comparison, look: Look, rules: list[str]) -> dict[str, An
 
 
 def _panel(index: int, model: ModelResult, look: Look, rules: list[str]) -> dict[str, Any] | None:
-    """One model: its samples as a picture, the frames that lie above it, and what is drawn over points in the plane."""
     still, pictures = look.grid(model.name, index), look.of(model.name)
     if still is None:
         return None
@@ -111,7 +110,6 @@ def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> dict[str, Any]
 
 
 def _strip(kind: str, panel: dict[str, Any], sprite: Sprite, suffix: str) -> dict[str, Any]:
-    """Some frames side by side, for paper and for readers without JavaScript."""
     last = sprite.frames - 1
     chosen = sorted({round(last * share / 5) for share in range(6)})
     frames = [(f"{100 * at / last:.3f}", sprite.labels[at]) for at in chosen]
@@ -151,7 +149,6 @@ def _known(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _near(look: Look, name: str, style: str, rules: list[str]) -> dict[str, Any] | None:
-    """What a panel needs to show the nearest training image of each sample; None where nothing is known."""
     (rows, partners, distances), nearest = _known(look, name), look.of(name).nearest
     if nearest is None or not len(rows):
         return None
@@ -163,7 +160,6 @@ def _near(look: Look, name: str, style: str, rules: list[str]) -> dict[str, Any]
 
 
 def _closest(look: Look, panels: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The samples nearest to training images, above these images, of each model that has them."""
     drawn = []
     for panel in panels:
         (rows, partners, distances), nearest = _known(look, panel["name"]), look.of(panel["name"]).nearest
@@ -189,7 +185,6 @@ def _fields(look: Look) -> dict[str, Field2D]:
 
 
 def _toggles(look: Look, fields: dict[str, Field2D]) -> list[tuple[str, str, bool]]:
-    """Layer, title and start of the switches of what can be drawn; nothing for data that are no points in the plane."""
     drawn = [look.of(name) for name in look.pictures] if look.columns() == 2 else []
     parts = [("arrows", "Velocities", True)] if fields else []
     parts += [("land", "Critic’s landscape", True)] if any(one.landscapes for one in drawn) else []
@@ -197,7 +192,6 @@ def _toggles(look: Look, fields: dict[str, Field2D]) -> list[tuple[str, str, boo
 
 
 def _land(look: Look, name: str, style: str, rules: list[str]) -> tuple[str, int] | None:
-    """Style and number of the critic's landscapes, one a frame."""
     lands = look.of(name).landscapes
     pictures = [shaded_picture(land["scores"], limits_from(land["limits"]), look.limits, LAND) for _, land in lands]
     if not pictures:
@@ -214,7 +208,6 @@ def _mesh(look: Look, mesh: np.ndarray) -> str:
 
 
 def _packed(field: Field2D, look: Look) -> dict[str, object]:
-    """Velocities and trajectories for the page's script."""
     left, right, low, high = look.limits
     sizes = np.linalg.norm(field.velocities, axis=-1)
     longest = float(np.quantile(sizes[np.isfinite(sizes)], QUANTILE)) if np.isfinite(sizes).any() else 1.0

@@ -207,7 +207,6 @@ class Look:
         return np.stack([self._flat(own), self._flat(jumped)], axis=1)
 
     def _both(self, name: str) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """A map's samples and its teacher's, of one shape; None where there are none."""
         jumped, own = (_rows(x) for x in self.of(name).pair or (None, None))
         return (jumped, own) if jumped is not None and own is not None and jumped.shape == own.shape else (None, None)
 

@@ -384,7 +384,6 @@ def differences(comparison: Comparison) -> Table | None:
 
 
 def _leaves(value: object, key: str = "") -> Iterator[tuple[str, str]]:
-    """Names with dots, and values as text; lists of plain values are one value."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
             yield from _leaves(inner, f"{key}.{name}" if key else str(name))

@@ -94,7 +94,6 @@ def _table(table: Table, width: int, wrap: bool = True) -> str:
 
 
 def _name(row: Row) -> str:
-    """The name of a row, short for the row without a network."""
     return NO_NETWORK if row.kind == "baseline" and row.name.startswith(NO_NETWORK) else row.name
 
 
@@ -125,7 +124,6 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _listed(heading: str, lines: Iterable[str]) -> str:
-    """A heading over a list; empty where there is nothing to list."""
     items = "\n".join(f"- {escape(line)}" for line in lines)
     return f"## {heading}\n\n{items}" if items and heading else items
 
@@ -218,7 +216,6 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _parameters(comparison: Comparison) -> str:
-    """Whether models have as many parameters as each other, as far as samples need them; empty for fewer than two models."""
     sizes = {model.name: model.parameters for model in comparison.models if model.parameters}
     matched = sizes and max(sizes.values()) <= THRESHOLDS["matched"] * min(sizes.values())
     listed = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
