@@ -196,10 +196,6 @@ class RowMixture(Transport):
         rows = rows.index_copy(1, layout.scores, layout.gated(rows) * scores)
         return (rows - layout.mean) / layout.std
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log p of rows in data units, nats (n,): probabilities of indicators, densities of scores."""
-        return torch.logsumexp(_Rows(x, self.layout).joint(self, slice(None)), 1)
-
 
 class _Rows:
     """Rows of a table as statistics of a product of categorical and normal columns, in which both halves of a step are linear."""

@@ -123,7 +123,6 @@ def compare(
         raise UsageError('A model cannot be named "real", as real data is in a report: give it another name.')
     for name, model in models.items():
         check_model(name, model, data)
-    n = None if n is None else compared(data, n)
     judge = Judge(data, fitting(models.values(), data, n), repeats, spaces=features, tell=tell)
     sampling = judge.sampling({name: transport_of(model) for name, model in models.items()})
     results, pictures = [], {"real": real_pictures(data)}
@@ -217,15 +216,14 @@ def evaluate(
     long = f"measuring {' and '.join(of_model)}; with many examples this takes minutes (a smaller `n` takes less) ..."
     whole("repeats", repeats, 1)
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
-    if others == [] and of_model:
-        say(long)
-        own = ask_model(model, data, of_model, n, (seed, batch))
-        return replace(own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),))
-    size = compared(data, fitting([model], data, None if n is None else compared(data, n)), learns(data, features))
-    say("measuring: features, floors, scores ...")
+    alone = others == [] and bool(of_model)
+    size = 0 if alone else compared(data, fitting([model], data, n), learns(data, features))
     if of_model:
         say(long)
     own = ask_model(model, data, of_model, n, (seed, batch))
+    if alone:
+        return replace(own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),))
+    say("measuring: features, floors, scores ...")
     judge = Judge(data, size, repeats, others, seed, batch, features, tell)
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:

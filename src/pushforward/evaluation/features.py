@@ -318,15 +318,11 @@ class Features:
         """The class of each example, int64 (m,), by the classifier.
 
         Of stacked images it is the mode, the classes of the channels read as the digits of a number.
-
-        Raises:
-            DataError: If the data has no labels.
         """
         if self.channels is not None:
             parts = [self.channels.classify(x[:, channel : channel + 1]) for channel in range(self.space.shape[0])]
             return numbered(np.stack(parts, axis=1), len(self.channels.space.classes))
-        if self._reader is None:
-            raise DataError("There is no classifier: the data has no labels, or a single class.")
+        assert self._reader is not None
         labels = []
         with torch.no_grad():
             for start in range(0, len(x), EXAMPLES):

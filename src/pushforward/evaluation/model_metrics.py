@@ -379,7 +379,6 @@ def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Da
 
     Raises:
         DataError: If the data has no labels, or held-out ones without any.
-        UsageError: If there are not as many labels as samples, or fewer than two.
         Diverged: If samples are not finite.
 
     References:
@@ -387,8 +386,6 @@ def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Da
         arXiv:1905.10887.
     """
     check_labelled(data)
-    if len(x) != len(labels) or len(x) < 2:
-        raise UsageError(f"Expected a label for each of at least two samples, got {len(labels)} labels for {len(x)} samples.")
     return accuracy(train_classifier(_taught(x, labels, data)), data.space, data.held_out)
 
 
@@ -437,14 +434,7 @@ def real_accuracy(data: Dataset, n: int) -> float:
     Args:
         data: With labels.
         n: How many of the training examples, from 2; they are drawn by a fixed permutation.
-
-    Raises:
-        DataError: If the data has no labels.
-        UsageError: If there are fewer training examples.
     """
-    check_labelled(data)
-    if not 2 <= n <= len(data.train):
-        raise UsageError(f"`n` must be from 2 to {len(data.train)}, the training examples of {data.name}; got {n}.")
     return accuracy(train_classifier(data, permutation(len(data.train), 0)[:n]), data.space, data.held_out)
 
 

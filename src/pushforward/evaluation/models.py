@@ -73,8 +73,6 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
         raise UsageError("There is nothing to compare; name at least one recipe or run.")
     named: dict[str, Any] = dict(models) if isinstance(models, Mapping) else {}
     for model in () if named else models:
-        if not isinstance(model, (Run, str, Path)):
-            raise UsageError(f'A {type(model).__name__} has no name: give models by name, such as {{"flow": run.transport}}.')
         folder = model.folder if isinstance(model, Run) else Path(model)
         named[str(folder) if folder.name in named else folder.name] = model
     for name, model in named.items():
@@ -176,7 +174,7 @@ def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> 
         UsageError: If the data does not allow ``n``; see `compared`.
         DataError: If the data set is too small for any comparison.
     """
-    if n:
+    if n is not None:
         return compared(data, n)
     counts = [known[1] for model in models if (known := starts(transport_of(model))) is not None]
     return max(2, min([compared(data), *counts]))
@@ -341,7 +339,7 @@ def of_run(result: ModelResult, run: Run) -> ModelResult:
         other_parameters=training_only(run.method, run.transport),
         losses={player: Series(*zip(*line, strict=True)) for player, line in losses.items()},
         commands=tuple(commands(run)),
-        config=config_of(run),
+        config={name: _without_space(run.spec[name]) for name in SETTINGS if run.spec.get(name) not in (None, {}, [])},
         origin=origin_of(run),
     )
 
@@ -371,11 +369,6 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
     skipped, best = in_words(rows), best_of(rows)
     said = None if best is None else best.sentence
     return (Health(modes, drawn, skipped, said) if drawn or skipped else None), alarms
-
-
-def config_of(run: Run) -> dict[str, Any]:
-    """The settings of a run as its ``spec.json`` holds them; the space, which is the data's, is left out."""
-    return {name: _without_space(run.spec[name]) for name in SETTINGS if run.spec.get(name) not in (None, {}, [])}
 
 
 def _without_space(value: Any) -> Any:

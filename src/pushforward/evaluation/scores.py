@@ -7,9 +7,9 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -102,17 +102,18 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
         reference_classes=classes,
         classes=len(data.space.classes),
     )
-    known = [name for metric in METRICS.values() for name in _computed(metric(), samples)]
+    known = [
+        name
+        for metric in METRICS.values()
+        if metric().applies(samples)
+        for name in metric.scores
+        if name not in getattr(metric(), "left_out", lambda _: ())(samples)
+    ]
     choices = [(name, *chosen([name])[0]) for name in own]
     ours = [entry for entry in choices if type(entry[1]).__module__.startswith("pushforward.")]
     refused = [name for name, _, scores in ours if not {*scores} & {*known}]
     if refused:
         raise UsageError(f"Not computed for such data: {', '.join(refused)}. Computed are: {', '.join(known)}.")
-
-
-def _computed(metric: Metric, samples: Samples) -> list[str]:
-    left_out = getattr(metric, "left_out", lambda _: ())(samples) if metric.applies(samples) else metric.scores
-    return [name for name in metric.scores if name not in left_out]
 
 
 def score(
@@ -342,23 +343,15 @@ def _reads_classes(choice: Choice, dataset: Dataset, features: Features) -> bool
 def _known(raw: Raw, features: Features, classes: np.ndarray | None, reference: np.ndarray) -> dict[str, Any]:
     """The fields of `pushforward.metrics.Samples` that depend on the data, and the classes of both sides where they are read."""
     dataset = raw.dataset
-    truth = _Read(dataset.truth.modes, features) if isinstance(dataset.truth, Stack) else dataset.truth
+    truth: Any = dataset.truth
+    if isinstance(truth, Stack):  # the classifier of the channels reads the mode of each flat example
+        shape = features.space.shape
+        truth = SimpleNamespace(modes=truth.modes, read=lambda x: features.classify(x.reshape(-1, *shape)))
     known = {"shape": raw.shape, "scale": raw.scale, "truth": truth, "apart": bool(dataset.apart)}
     if classes is None or dataset.held_out.labels is None:
         return known
     labels = dataset.held_out.labels[reference]
     return known | {"generated_classes": classes, "reference_classes": labels, "classes": len(dataset.space.classes)}
-
-
-@dataclass(frozen=True)
-class _Read:
-    """The truth of stacked images as a metric sees it: how many modes there are, and which one an example shows."""
-
-    modes: int
-    features: Features
-
-    def read(self, examples: np.ndarray) -> np.ndarray:
-        return self.features.classify(examples.reshape(-1, *self.features.space.shape))
 
 
 def labels_for(transport: Transport, data: Dataset, n: int, seed: int) -> Condition:
