@@ -344,8 +344,8 @@ def _report(
     options: dict[str, Any] | None = None,
     points: Mapping[str, Sequence[Run]] | None = None,
 ) -> None:
-    from pushforward.evaluation.comparison import compare as judge
-    from pushforward.evaluation.curves import with_sweep
+    from pushforward.evaluation import compare as judge
+    from pushforward.evaluation import with_sweep
     from pushforward.report import Report
 
     options = options or {}
@@ -465,9 +465,8 @@ def _demo_data() -> str:
 
 
 def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
+    from pushforward import Progress, Report
     from pushforward.evaluation.comparison import CAST, compare, story_trainers
-    from pushforward.report import Report
-    from pushforward.training import Progress
 
     say(f"first, eight points on a circle, {seconds:g} s for each model: gray noise becomes the data in four ways")
     runs = train_all(story_trainers(folder, seconds, seed=seed, progress=Progress()), STORY_TURN)

@@ -58,11 +58,10 @@ from pushforward.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pushforward import Run, Transport
     from pushforward.data import Space
     from pushforward.editing import Inversion
     from pushforward.evaluation.curves import TruncationCurve
-    from pushforward.training import Run
-    from pushforward.transports import Transport
 
 _FILLED_FROM = 128
 Grid = Annotated[str | None, Parameter(group=OUTPUT, help=".png (grid), no ending (folder of PNGs), or .npz.")]

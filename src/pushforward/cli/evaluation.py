@@ -160,16 +160,14 @@ def report(
     Args:
         out: The folder for the report; default that of the run with "-report" at its end.
     """
-    from pushforward.training.runs.folder import run_suggestion
+    from pushforward import Report, load
+    from pushforward.evaluation.comparison import compare
+    from pushforward.training.runs.folder import free_folder, run_suggestion
 
     folder = Path(run)
     if not folder.is_dir():
         raise RunUsageError(f"There is no run {run}.{run_suggestion(folder)} List runs: pushforward list runs")
     check_names(plugin, features=features)
-    from pushforward.evaluation.comparison import compare
-    from pushforward.report import Report
-    from pushforward.training import load
-    from pushforward.training.runs.folder import free_folder
 
     where = free_folder(out, folder.name, "report", under=folder.parent)
     load_plugins(plugin, [run])

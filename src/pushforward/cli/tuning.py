@@ -33,8 +33,7 @@ from pushforward.cli.sampling import configured_run, guidance_of, precision_of
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
-    from pushforward.training import Run
-    from pushforward.transports import Flow
+    from pushforward import Flow, Run
 
 Amount = Annotated[int | None, Parameter(group=TRAINING, validator=AT_LEAST_1)]
 INSTEAD = "dpm"  # The solver that is tuned where the run's own is stochastic

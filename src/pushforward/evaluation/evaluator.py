@@ -19,8 +19,7 @@ import torch
 
 from pushforward.arguments import whole
 from pushforward.conditions.kind import names_of
-from pushforward.data import Dataset
-from pushforward.data.spaces import Space, TableSpace
+from pushforward.data import Dataset, Space, TableSpace
 from pushforward.errors import quoted
 from pushforward.evaluation.baselines import GaussianBaseline, RowMixture, drawn_rows
 from pushforward.evaluation.features import Features, fit_features, kind_of
@@ -45,13 +44,11 @@ from pushforward.methods.method import parameters
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.metrics.selection import chosen
 from pushforward.registries import METRICS
-from pushforward.training import Run
 from pushforward.training.estimates import training_memory
 from pushforward.training.loop.memory import added_peak, held_bytes
 from pushforward.training.monitor.machine import machine
-from pushforward.training.runs.run import transport_of
-from pushforward.transports import BATCH, Flow, Transport, has_levels, has_steps, inner_of, with_inner
-from pushforward.transports.latent import starts
+from pushforward.training.runs.run import Run, transport_of
+from pushforward.transports import BATCH, Flow, Transport, has_levels, has_steps, inner_of, starts, with_inner
 from pushforward.transports.rejection import MEASURED, Tally, as_drawn, counted, named_constraints, unmet_kept, warn_broken
 from pushforward.transports.shared_sampling import stream
 

@@ -28,10 +28,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data import Dataset, Space, Split, TableSpace
 from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.core.keys import mix
-from pushforward.data.spaces import Space, TableSpace
 from pushforward.devices import laid_out
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.extractors import Extractor, Spaces, named_extractors

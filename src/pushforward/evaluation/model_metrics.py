@@ -22,8 +22,7 @@ from torch import Tensor, nn
 
 from pushforward.arguments import whole
 from pushforward.conditions.kind import ConditionKind, described, met
-from pushforward.data import Dataset, TableSpace
-from pushforward.data.core.dataset import Split
+from pushforward.data import Dataset, Split, TableSpace
 from pushforward.data.core.keys import permutation
 from pushforward.denoisers import Condition, Predictor, Repathed, condition_at
 from pushforward.draws import ExampleDraws
@@ -35,17 +34,15 @@ from pushforward.evaluation.measurements import LevelError, Trajectory
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.scores import compared
 from pushforward.extractors.classifier import SEEN, accuracy, labelled, named, train_classifier
+from pushforward.methods import VAE, Method
 from pushforward.methods.evidence_bound import HasImportanceWeights, importance_bound
-from pushforward.methods.method import Method
-from pushforward.methods.vae import VAE
 from pushforward.metrics import Score
 from pushforward.metrics.selection import MODEL_SCORES
 from pushforward.metrics.uncertainty import Errors, share_error
 from pushforward.paths import Linear, assign, target
 from pushforward.solvers import DPM
-from pushforward.training import Run
 from pushforward.training.monitor.machine import machine
-from pushforward.training.runs.run import transport_of
+from pushforward.training.runs.run import Run, transport_of
 from pushforward.transports import BATCH, Flow, Latent, Transport, has_levels, has_steps
 from pushforward.transports.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 from pushforward.transports.shared_sampling import stream

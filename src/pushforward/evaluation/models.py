@@ -18,13 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward import spec
+from pushforward import Run, Transport, load, spec
 from pushforward.conditions.label import Label
-from pushforward.data import Dataset, Space, TableSpace
+from pushforward.data import Dataset, Reading, Space, Split, TableSpace
 from pushforward.data.core.array_headers import array_header
-from pushforward.data.core.dataset import Split
 from pushforward.data.core.keys import permutation
-from pushforward.data.core.reading import Reading
 from pushforward.data.core.train_hashes import shared_examples
 from pushforward.data.readers import examples_in
 from pushforward.data.readers.tables import TABLES, read_rows
@@ -39,14 +37,12 @@ from pushforward.files import opened, plain_path, read_object
 from pushforward.methods.method import training_only
 from pushforward.numbers import finite
 from pushforward.registries import RECIPES
-from pushforward.training import Run, load
 from pushforward.training.checkpoint.best import best_of
 from pushforward.training.checkpoint.integrity import weights_hash
 from pushforward.training.loop.nonfinite import MARK, in_words
 from pushforward.training.monitor.critic_landscape import SIDE
 from pushforward.training.runs.provenance import data_of_run, leaks
 from pushforward.training.runs.run import transport_of
-from pushforward.transports import Transport
 from pushforward.transports.latent import starts
 
 LISTS = ("given", "columns", "drop", "missing")  # options of `pushforward.data.load` that are lists

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward import Autoencoder, Flow, Latent, Linear, Map, Repathed, Run, Transport
 from pushforward.conditions import Request
 from pushforward.conditions.kind import met
 from pushforward.data import Dataset, Split, TableSpace
 from pushforward.data import load as load_data
 from pushforward.data.core.keys import permutation
-from pushforward.denoisers import Condition, Repathed
+from pushforward.denoisers import Condition
 from pushforward.editing.interpolation import INTERPOLATIONS, walk
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import Features, quantised
@@ -36,10 +37,8 @@ from pushforward.methods.evidence_bound import active_units, divergences, explai
 from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.memorisation import near_copies
 from pushforward.metrics.reconstruction import psnr, ssim
-from pushforward.paths import Linear
 from pushforward.pictures import limits_of, square
-from pushforward.training import Run
-from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport, has_levels, has_steps
+from pushforward.transports import has_levels, has_steps
 from pushforward.transports.rejection import unmet_kept
 
 BLOCK = 1024  # Training examples that are compared at a time

@@ -19,10 +19,9 @@ from torch import Tensor
 
 from pushforward.arguments import whole
 from pushforward.conditions.label import Label
-from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data import Dataset, Space, Split, TableSpace
 from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.images.streamed import selected, without
-from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.tables.category import renumbered
 from pushforward.denoisers import Condition
 from pushforward.errors import DataError, UsageError

@@ -15,8 +15,7 @@ from typing import Any
 from pushforward.evaluation.intervals import half_width
 from pushforward.evaluation.measurements import Alarm
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics import Score
-from pushforward.metrics.score import FURTHER, ROLES, Role
+from pushforward.metrics.score import FURTHER, ROLES, Role, Score
 from pushforward.numbers import bounded, measured, plain
 
 DIFFER = 2.0  # From how many spreads of their difference two scores without errors differ

@@ -11,7 +11,7 @@ from pushforward.lazy import exports
 
 if TYPE_CHECKING:
     from pushforward.transports.flow import Flow, Invertible, Stepped, has_levels, has_steps
-    from pushforward.transports.latent import Autoencoder, Latent, Map, inner_of, with_inner
+    from pushforward.transports.latent import Autoencoder, Latent, Map, inner_of, starts, with_inner
     from pushforward.transports.transport import BATCH, ConditionLike, Transport, as_examples, check_transport
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "has_levels",
     "has_steps",
     "inner_of",
+    "starts",
     "with_inner",
 ]
 
@@ -36,7 +37,7 @@ __getattr__ = exports(
     __name__,
     {
         "flow": ("Flow", "Invertible", "Stepped", "has_levels", "has_steps"),
-        "latent": ("Autoencoder", "Latent", "Map", "inner_of", "with_inner"),
+        "latent": ("Autoencoder", "Latent", "Map", "inner_of", "starts", "with_inner"),
         "transport": ("BATCH", "ConditionLike", "Transport", "as_examples", "check_transport"),
     },
 )
