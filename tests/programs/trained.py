@@ -38,5 +38,7 @@ def repeated(run):
         if output and "--out" in words:
             place = words.index("--out")
             del words[place : place + 2]
+        if number:
+            words[1] = f"{run.folder}-again"
         assert main([*words, *output]) == 0
     return final_state(Path(f"{run.folder}-again"))

@@ -493,8 +493,7 @@ def truncation(
         if target.suffix.lower() != ".png":
             raise UsageError(f'The curve is drawn as a .png, not "{target}"; choose another --out. --json prints its numbers.')
         check_target(target, ImageSpace((1, 1, 1), (0.0,), (1.0,)), 1, overwrite)
-    options: dict[str, Any] = {"repeats": repeats, "seed": seed, "batch": loading.batch}
-    options["watch"] = lambda limit: say(f"scoring z {'as it is' if limit is None else f'truncated to {limit:g}'} ...")
+    options: dict[str, Any] = {"repeats": repeats, "seed": seed, "batch": loading.batch, "tell": say}
     with precision_of(loading):
         curve = truncation_curve(loaded.transport, data_of(loaded), wanted, n, **options)
     if target is not None:

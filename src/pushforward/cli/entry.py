@@ -22,7 +22,7 @@ from cyclopts import CycloptsError
 from pushforward import plugins
 from pushforward.cli import comparison, editing, evaluation, inventory, sampling, training, tuning  # noqa: F401 (verbs)
 from pushforward.cli.inputs import load_plugins
-from pushforward.cli.options import Lasting, app, as_options, say, typed
+from pushforward.cli.options import Lasting, app, as_options, say
 from pushforward.environment import launched
 from pushforward.errors import CheckpointError, GroupError, PushforwardError, UsageError
 from pushforward.registries import RECIPES
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
-    typed[:] = words
+    before, sys.argv = sys.argv, ["pushforward", *words]
     while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # no file of a run gets the number of a closed stream
         continue
     os.close(number)
@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out.flush()
     if arguments is None:
         sys.exit(code)
+    sys.argv = before
     return code
 
 
@@ -130,7 +131,7 @@ def _explain(error: Exception) -> int:
         time.sleep(1.0)  # where the first process fails alike, its launcher ends this one before it repeats that
     if isinstance(error, PushforwardError):
         before = error.before if isinstance(error, CheckpointError) else None
-        option = "from" if typed[0] == "resume" else "checkpoint"
+        option = "from" if sys.argv[1] == "resume" else "checkpoint"
         say(f"error: {as_options(str(error))}" + (f" Take it with --{option} {before}." if before else ""))
         return error.exit_code
     first = (str(error).splitlines() or [type(error).__name__])[0]

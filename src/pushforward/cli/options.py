@@ -296,7 +296,6 @@ NO_BUDGET, ALL_DATA, NO_CHANGES, ALONE = Budgeting(), Reading(), Changes(), Shar
 AS_IT_IS, UNGUIDED, NEWEST, PLACED = Solving(), Guiding(), Loading(), Placing()
 
 
-typed: list[str] = []  # The words of the command line that is running
 _ARGUMENT = re.compile(r"`([a-z][a-z_]*)(?:=([^`\n]*))?`")
 # Options that are called otherwise than their arguments
 _NAMES = {"seconds": "--budget", "plugins": "--plugin", "trackers": "--track", "constraints": "--constraint"}
@@ -316,7 +315,7 @@ _WHOLE = {
 
 def command() -> str:
     """The command line that is running, quoted so that a shell reads it as it was typed."""
-    return shlex.join(["pushforward", *typed])
+    return shlex.join(["pushforward", *sys.argv[1:]])
 
 
 def as_options(message: str) -> str:
@@ -330,7 +329,7 @@ def as_options(message: str) -> str:
         name, value, whole = match[1], match[2], _WHOLE.get(match[0].strip("`"))
         if whole is not None or (value is None and name in app):
             return whole or match[0]
-        if name == "checkpoint" and typed[:1] == ["resume"]:
+        if name == "checkpoint" and sys.argv[1:2] == ["resume"]:
             name = "from"
         word = _NAMES.get(name, f"--{name.replace('_', '-')}")
         return word if value is None else f"{word} {shlex.quote(value.strip('[]').strip(chr(34) + chr(39)))}"

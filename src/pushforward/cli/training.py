@@ -493,15 +493,12 @@ def report_run(run: Run, as_json: bool, examples: int) -> None:
 
 def _next(run: Run) -> str:
     """What a run is for: a model to sample from, or an autoencoder in whose latent space a model is trained."""
-    from pushforward.evaluation.models import reading_options
     from pushforward.methods.autoencoders import PerceptualAutoencoder
     from pushforward.outputs import usual_ending
 
     folder, start = shlex.quote(str(run.folder)), shlex.quote(_start(run))
     if isinstance(run.method, PerceptualAutoencoder):
-        data = run.spec["data"]
-        options = " ".join(["--data", shlex.quote(data["name_or_path"]), *reading_options(data)])
-        return f"train flow {options} --latent {folder}"
+        return f"train flow --latent {folder}"
     better = start if _start(run) and run.state.get("weights_step") == 0 else folder
     return f"sample {better} --n 64 --out samples{usual_ending(run.space)}"
 

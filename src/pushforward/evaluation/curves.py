@@ -321,7 +321,7 @@ def truncation_curve(
     repeats: int = 3,
     seed: int = 0,
     batch: int = BATCH,
-    watch: Callable[[float | None], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> TruncationCurve:
     """Score a one-call model with its z truncated (`pushforward.editing.Truncated`) to several limits, and without a limit.
 
@@ -335,7 +335,7 @@ def truncation_curve(
         repeats: Samplings at each limit.
         seed: Added to the seeds of all samplings.
         batch: Examples sampled at a time.
-        watch: Called with each limit before it is measured, and with None before the model as it is.
+        tell: Called with a line before each sampling; silent by default.
 
     Returns:
         Precision, recall, density, coverage and Fréchet distance at each limit.
@@ -348,14 +348,13 @@ def truncation_curve(
     if not wanted or not all(limit > 0 and math.isfinite(limit) for limit in wanted):
         raise UsageError(f"Limits are numbers above 0, at least one of them; got {list(limits)}.")
     models = [(limit, Truncated(transport, limit)) for limit in wanted]
-    judge = Judge(data, n or 0, repeats, ("manifold", "frechet"), seed, batch)
+    judge = Judge(data, n or 0, repeats, ("manifold", "frechet"), seed, batch, tell=tell)
     if "density" not in judge.floors:
         raise UsageError(f"There is no curve: n = {judge.n} is too few examples for density and coverage. Take data with more.")
     points = []
     for limit, model in (*models, (None, transport)):
-        if watch is not None:
-            watch(limit)
-        points.append(TruncationPoint(limit, *judge.scores(model)))
+        name = "z as it is" if limit is None else f"z truncated to {limit:g}"
+        points.append(TruncationPoint(limit, *judge.scores(model, name)))
     setting = judge.comparison()
     return TruncationCurve(setting.data, setting.settings, setting.machine, setting.metrics, setting.floors, tuple(points))
 

@@ -36,16 +36,17 @@ from pushforward.evaluation.scores import compared
 from pushforward.files import opened, plain_path, read_object
 from pushforward.methods.method import training_only
 from pushforward.numbers import finite
+from pushforward.plugins import plugin_options
 from pushforward.registries import RECIPES
 from pushforward.training.checkpoint.best import best_of
 from pushforward.training.checkpoint.integrity import weights_hash
+from pushforward.training.loop.budget import Budget
 from pushforward.training.loop.nonfinite import MARK, in_words
 from pushforward.training.monitor.critic_landscape import SIDE
 from pushforward.training.runs.provenance import data_of_run, leaks
 from pushforward.training.runs.run import transport_of
 from pushforward.transports.latent import starts
 
-LISTS = ("given", "columns", "drop", "missing")  # options of `pushforward.data.load` that are lists
 SHOWN = {False: 64, True: 1000}  # samples that are drawn, by whether they are points
 MOST = 1000  # samples of one moment that are read at most; a run stores no more
 POINTS, LOSSES = 300, 400  # points that are stored at most: of a health series, means of neighbours; about, of a loss curve
@@ -455,69 +456,10 @@ def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
 
 
 def commands(run: Run) -> list[str]:
-    """The command lines that train this run again, one more for each extension of its budget.
-
-    Where no command line can, a comment says where the settings are.
-    """
-    source, trained_by = run.spec.get("data") or {}, str(read_object(run.folder / "manifest.json").get("command"))
-    usual = Path("runs") / f"{Path(str(source.get('name_or_path'))).stem or 'data'}-{run.spec['recipe']}"
-    by_itself = run.folder.resolve() == usual.resolve() or trained_by.startswith("pushforward compare ")
-    return commands_of(run.folder, run.spec, None if by_itself else run.folder) or [
-        f"# The settings of {run.folder} are in {run.folder}/spec.json"
-    ]
-
-
-def commands_of(folder: Path, spec: Mapping[str, Any], out: Path | None = None) -> list[str]:
-    """The command lines that train a run of this specification; none where the recipe, the data or a schema came from Python.
-
-    Args:
-        folder: The run's.
-        spec: Its specification (`pushforward.training.Run.spec`).
-        out: The folder for the new run; None for the default. Ignored where the budget was extended: then FOLDER-again.
-    """
-    source = spec.get("data") or {}
-    height, width = source.get("resize") or (0, 0)
-    listed = [word for name in LISTS for word in source.get(name) or ()]
-    # the command line makes squares, limits by seed 0, parts lists at commas, and reads schemas of files alone
-    readable = "name_or_path" in source and height == width and not any("," in word for word in listed)
-    readable = readable and not source.get("seed") and not source.get("schema")
-    if spec.get("asked") is None or not readable:
-        return []
-    files = [plugin["file"] for plugin in spec.get("plugins") or ()]
-    others = {Path(path) for path in spec["asked"].get("plugin") or ()}
-    own = next((file for file in files if Path(file) not in others), None)
-    budgets = [*(extension["budget"] for extension in spec.get("extended", [])), spec["budget"]]
-    out = Path(f"{folder}-again") if len(budgets) > 1 else out
-    settings = {"augment": ",".join(spec["augment"]) or None, "checkpoint-every": spec["checkpoint_every"]}
-    settings |= {"init": spec.get("init"), "seed": spec["seed"], "out": out}
-    words = ["pushforward train", shlex.quote(own or spec["recipe"]), "--data", shlex.quote(source["name_or_path"])]
-    words += [_amount(budgets[0]), *reading_options(source)]
-    words += [*_options(spec["asked"]), *_options(settings)]
-    named = "".join(f" --plugin {shlex.quote(file)}" for file in files)
-    again = shlex.quote(str(out))
-    return [" ".join(words), *(f"pushforward resume {again} {_amount(budget)}{named}" for budget in budgets[1:])]
-
-
-def reading_options(source: Mapping[str, Any]) -> list[str]:
-    """The options that say how a run's data was read, as words of a command line.
-
-    Args:
-        source: The arguments of `pushforward.data.load`.
-    """
-    condition = {True: "label", False: "none", None: None}[source.get("labelled")]
-    resize = source["resize"][0] if "resize" in source else None
-    yes = {True: "yes", False: "no", None: None}
-    reading = {"target": source.get("target"), **{name: ",".join(source[name]) for name in LISTS if source.get(name)}}
-    reading |= {"header": yes[source.get("header")], "resize": resize, "limit": source.get("limit"), "condition": condition}
-    return _options({**reading, "constraint": source.get("constraints"), "table": yes[source.get("table")]})
-
-
-def _options(given: Mapping[str, Any]) -> list[str]:
-    each = ((name, element) for name, value in given.items() for element in (value if isinstance(value, list) else [value]))
-    return [f"--{name} {shlex.quote(str(value))}" for name, value in each if value is not None]
-
-
-def _amount(budget: Mapping[str, Any]) -> str:
-    options = {"steps": "--steps {}", "samples": "--samples {}", "seconds": "--budget {}s"}
-    name = next(name for name in options if budget.get(name) is not None)
-    return options[name].format(repr(budget[name]).removesuffix(".0"))
+    """The command that trained a run, and one for each extension of its budget; a comment where it was trained from Python."""
+    _, *longer = [*(extension["budget"] for extension in run.spec.get("extended", [])), run.spec["budget"]]
+    trained_by = str(read_object(run.folder / "manifest.json").get("command"))
+    if not trained_by.startswith("pushforward "):
+        return [f"# The settings of {run.folder} are in {run.folder}/spec.json"]
+    again = f"pushforward resume {shlex.quote(str(run.folder))}"
+    return [trained_by, *(f"{again} {Budget(**budget)}{plugin_options(run.spec)}" for budget in longer)]

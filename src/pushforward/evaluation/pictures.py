@@ -429,7 +429,7 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples
         Data units, float32 (examples, frames, *shape).
 
     Raises:
-        UsageError: For data without labels, an autoencoder that receives them, or a group without examples.
+        UsageError: For data without labels, or an autoencoder that receives them.
     """
     if data.held_out.labels is None or data.train.labels is None:
         raise UsageError(f"{data.name} has no labels, so there are no groups to tell apart.")
@@ -442,13 +442,9 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples
     means = []
     for group in (a, b):
         picked = np.flatnonzero(data.train.labels == group)[:GROUP]
-        if not len(picked):
-            raise UsageError(f"There are no training examples of the group {data.space.classes[group]}.")
         with torch.no_grad():
             means.append(autoencoder.encode(space.to_model(data.train.data_units(picked).to(where))).mean(0))
     held = np.flatnonzero(data.held_out.labels == a)[:examples]
-    if not len(held):
-        raise UsageError(f"There are no held-out examples of the group {data.space.classes[a]}.")
     with torch.no_grad():
         codes = autoencoder.encode(space.to_model(data.held_out.data_units(held).to(where)))
         share = torch.linspace(0, 1.5, frames, device=where).reshape(1, -1, *(1,) * (codes.dim() - 1))

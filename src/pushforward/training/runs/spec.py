@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -78,7 +79,7 @@ def command() -> str:
     """The command of this process."""
     program = Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name
-    return " ".join([name, *sys.argv[1:]])
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def digest(content: Mapping[str, Any]) -> str:
