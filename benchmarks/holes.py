@@ -27,9 +27,9 @@ import pushforward as pf
 from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.editing import INTERPOLATIONS
 from pushforward.evaluation import Judge
-from pushforward.training.api import train_in_turns
 from pushforward.evaluation.pictures import moments, reconstructed
 from pushforward.pictures import grid_picture
+from pushforward.training.api import train_in_turns
 
 NAMES = ["coverage", "density", "precision", "recall", "frechet", "sharpness"]
 KEEP = 0.8

@@ -33,9 +33,9 @@ from table_judges.published import as_published
 
 import pushforward as pf
 from pushforward.data.core.named_set import folder
+from pushforward.data.readers.tables import read_rows
 from pushforward.evaluation.baselines import RowMixture, drawn_rows
 from pushforward.evaluation.evaluator import Judge
-from pushforward.data.readers.tables import read_rows
 from pushforward.evaluation.scores import rows_at, table_of
 from pushforward.metrics.fidelity import fidelity
 from pushforward.metrics.table import embedded

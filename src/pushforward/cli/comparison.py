@@ -239,7 +239,6 @@ def _check_protocol(reports: Mapping[str, Comparison], data: Dataset, n: int | N
 
 
 def _check_reports(reports: Mapping[str, Comparison], data: Dataset | None = None) -> None:
-    """Refuse reports of unlike protocols, or of other data than that of the other models."""
     from pushforward.evaluation.results import check_same
 
     check_same([(name, report.protocol) for name, report in reports.items()], [report.data.name for report in reports.values()])

@@ -137,16 +137,20 @@ def interpolate(
             check_images(loaded)
             _check_guided(label, given, guiding)
             ends = image_of(loaded.space, start, resize), image_of(loaded.space, end, resize)
-            x = editing.between(transport, ends, frames, condition, autoencoder=_coder(loaded), events=_event, **options)
+            x = editing.between(
+                transport,
+                ends,
+                frames,
+                condition,
+                autoencoder=_coder(loaded),
+                events=lambda line: say(as_options(line)),
+                **options,
+            )
             errors = [float((frame - image).square().mean().sqrt()) for frame, image in ((x[0], ends[0]), (x[-1], ends[1]))]
             better, result["end_errors"] = "; more --steps help" if has_steps(inner_of(transport)) else "", errors
             say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1){better}")
     frames_to(target, loaded.space, x, overwrite=placing.overwrite, zoom=placing.zoom)
     show(result, json, lambda r: r["out"])
-
-
-def _event(line: str) -> None:
-    say(as_options(line))
 
 
 def _coder(run: Run) -> Any:
@@ -227,7 +231,9 @@ def vary(
     _check_guided(label, given, guiding)
     condition, x = condition_of(loaded, label, given), image_of(loaded.space, image, resize)
     with precision_of(loading):
-        varied, used = variations(loaded.transport, x, strength, condition, batch=loading.batch, events=_event)
+        varied, used = variations(
+            loaded.transport, x, strength, condition, batch=loading.batch, events=lambda line: say(as_options(line))
+        )
         result = _drawn(varied, used, n, seed, loading.batch, target, placing)
     show(result | {"strength": strength}, json, lambda r: r["out"])
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +46,6 @@ from pushforward.metrics.selection import check_metrics, chosen
 from pushforward.numbers import finite
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
-from pushforward.records import Record
 from pushforward.training import Run, Trainer, Watcher, load
 from pushforward.training.api import prepare, reopen
 from pushforward.training.loop.torch_generators import seeded
@@ -56,9 +55,6 @@ from pushforward.transports import BATCH, Transport
 
 MOST = 64 << 20  # bytes of a file of results
 KEPT = ("name", "seed", "run", "scores", "training", "sampling", "label_agreement", "weights_step")  # of a single training
-Names = Mapping[tuple[int, str], str]  # by the number of the comparison and the name of the model in it
-_Recorded = TypeVar("_Recorded", bound=Record)
-DATA = "ring"  # Eight narrow Gaussians on a circle: a model that loses some of them is seen to
 # The models by name, in the order of the report: recipe, and where they are not its own, settings and how it trains
 CAST: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
     "gan": ("gan", {}, {"batch": 128}),
@@ -111,10 +107,9 @@ def compare(
     """
     earlier, models = taken_apart(models)
     if earlier:
-        details: dict[str, Any] = {"repeats": repeats, "features": features, "seeds": seeds, "curve": curve}
-        details |= {"budget": budget, "commands": commands, "tell": tell}
+        details = {"features": features, "seeds": seeds, "curve": curve, "budget": budget, "commands": commands, "tell": tell}
         n = next(iter(earlier.values())).protocol.n if n is None else n
-        every = joined({**earlier, **({"the models": compare(models, data, n=n, **details)} if models else {})})
+        every = joined({**earlier, **({"the models": compare(models, data, n=n, repeats=repeats, **details)} if models else {})})
         return replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
     models = models_of(models)
     data = dataset_of(data) if data is not None else data_of(informed(models))
@@ -352,8 +347,8 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
     )
 
 
-def _names(comparisons: Mapping[str, Comparison]) -> Names:
-    """New names; models of one name have the name of their comparison in brackets."""
+def _names(comparisons: Mapping[str, Comparison]) -> dict[tuple[int, str], str]:
+    """New names by number of the comparison and name in it; models of one name have that of their comparison in brackets."""
     every = [model.name for comparison in comparisons.values() for model in comparison.models]
     return {
         (at, model.name): model.name if every.count(model.name) == 1 else f"{model.name} ({source})"
@@ -366,7 +361,7 @@ def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for part in reversed(parts) for name, value in part.items()}
 
 
-def _settings(parts: Sequence[Comparison], names: Names) -> Settings:
+def _settings(parts: Sequence[Comparison], names: Mapping[tuple[int, str], str]) -> Settings:
     """Settings with what is not the same in all parts left out; models share noise and turns of timing as each part says."""
     every = [part.settings.to_plain() for part in parts]
     same = {key: value for key, value in every[0].items() if all(other[key] == value for other in every)}
@@ -451,7 +446,7 @@ def _score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
     return over_trainings(replace(mean, spread=max(statistics.stdev(values), sampling), values=values, extra=extra), info)
 
 
-def _mean_record(parts: Sequence[_Recorded]) -> _Recorded:
+def _mean_record(parts: Sequence[Any]) -> Any:
     return type(parts[0]).from_plain(_mean([part.to_plain() for part in parts]))
 
 
@@ -476,7 +471,7 @@ def story_trainers(folder: Path, seconds: float, *, seed: int = 0, progress: Wat
         seed: Of weights and training.
         progress: Receives where each stands; None is silent.
     """
-    data = named_sets.load(DATA)
+    data = named_sets.load("ring")  # eight narrow Gaussians on a circle: a model that loses some of them is seen to
     trainers = []
     for name, (kind, settings, training) in CAST.items():
         recipe = seeded(partial(recipes.named(kind), data.space, "tiny", **settings), seed)

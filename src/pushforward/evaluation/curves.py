@@ -51,7 +51,6 @@ SHOWN = {False: 36, True: 200}  # Samples that are drawn beside the teacher's, b
 CHOOSING, CHOSEN_BY = 700_000_000, 2_000
 LIMITS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 PAIRS = (("coverage", "density"), ("recall", "precision"))  # What is drawn: diversity to the right, quality upwards
-RED = (213, 94, 0)
 
 
 @dataclass
@@ -212,12 +211,10 @@ def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     space = transport.space
     both = (flow.with_solver(flow.solver, 1), teacher)
-    try:
-        with unmet_kept():
-            jumped, own = (with_inner(transport, inner).sample(SHOWN[space.as_points]) for inner in both)
-    except Diverged:
-        return None
-    return space.drawing(space.quantise(jumped)), space.drawing(space.quantise(own))
+    with suppress(Diverged), unmet_kept():
+        jumped, own = (with_inner(transport, inner).sample(SHOWN[space.as_points]) for inner in both)
+        return space.drawing(space.quantise(jumped)), space.drawing(space.quantise(own))
+    return None
 
 
 def with_ladder(judge: Judge, model: Run | Transport, result: ModelResult, pictures: Pictures) -> tuple[ModelResult, Pictures]:
@@ -370,7 +367,7 @@ def truncation_picture(curve: TruncationCurve) -> Image.Image:
     """
     from matplotlib.figure import Figure
 
-    blue, gray, red = (tuple(value / 255 for value in colour) for colour in (INK, REAL, RED))
+    blue, gray, red = (tuple(value / 255 for value in colour) for colour in (INK, REAL, (213, 94, 0)))
     figure = Figure(figsize=(10, 4.5), dpi=160, layout="constrained")
     for axes, (across, up) in zip(figure.subplots(1, 2), PAIRS, strict=True):
         x, y = ([point.scores[name].number for point in curve.points] for name in (across, up))

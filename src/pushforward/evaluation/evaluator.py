@@ -147,7 +147,12 @@ class Judge:
             n, seed = self.n if given else attacked(self.data, self.n), (repeat + 1) * REPEAT_SEEDS
             x, labels, values = self.draw(sampler, seed, n)
             scored = partial(score, x, self.data, n=self.n)
-            row = scored(self.features, metrics=self.metrics, values=values, learned=None if given is None else given.every)
+            row = scored(
+                self.features,
+                metrics=self.metrics,
+                values=values,
+                learned=None if given is None else given.x if given.values is None else given.values,
+            )
             samplings.append(row | self._in_others(lambda features, names, of=scored: of(features, metrics=names)))  # type: ignore[misc]
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
@@ -451,23 +456,15 @@ def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns
     }
 
 
-def seconds_per_sample(sample: Callable[[int], Any], n: int, turns: int = TURNS) -> float:
-    """The time of one sample of a single model; see `time_in_turns`."""
-    return float(np.quantile(time_in_turns({"": sample}, n, turns)[""].values, 0.25))
-
-
 def _seconds(sample: Callable[[int], Any], n: int, calls: int = 1) -> float:
-    _wait()
+    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    wait: Callable[[], Any] = torch.cuda.synchronize if cuda else lambda: None
+    wait()
     began = time.perf_counter()
     for _ in range(calls):
         sample(n)
-    _wait()
+    wait()
     return time.perf_counter() - began
-
-
-def _wait() -> None:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()
 
 
 @as_drawn()

@@ -214,6 +214,7 @@ class Features:
         key: Names data, extractor, seed and version; equal keys give equal features.
         folder: The cache of features of real data, for slow extractors; None for none.
         determined: The hash of what determines them, or nothing where that is unknown (`identity`).
+        classifies: Whether there is a classifier: labelled data with two classes or more.
         channels: For stacked images, the features of the images stacked, whose classifier reads one channel; else None.
     """
 
@@ -240,6 +241,7 @@ class Features:
             with torch.device("meta"):  # draws no random numbers
                 self._reader = Classifier(space.shape, len(space.classes))
             self._load(self._reader, "net.")
+        self.classifies = self._reader is not None
 
     def _load(self, network: nn.Module, prefix: str) -> None:
         weights = {name.removeprefix(prefix): part for name, part in self.tensors.items() if name.startswith(prefix)}
@@ -247,11 +249,6 @@ class Features:
             network.load_state_dict(weights, assign=True)
             laid_out(network, self.space.memory_format)
         network.eval().requires_grad_(False)
-
-    @property
-    def classifies(self) -> bool:
-        """Whether there is a classifier: labelled data with two classes or more."""
-        return self._reader is not None
 
     @property
     def preprocessing(self) -> str:

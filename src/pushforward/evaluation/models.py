@@ -207,7 +207,6 @@ class Given:
         self.name, self.x, self.notes = name, x[torch.from_numpy(order)], tuple(notes)
         self.labels = None if labels is None else labels[order]
         self.values = None if values is None else values[order]
-        self.every = self.x if values is None else self.values
 
     def __len__(self) -> int:
         return len(self.x)
@@ -450,9 +449,6 @@ def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
     """Step, and scores, limits and raw samples (`training.monitor.critic_landscape`), for each moment up to a run's step."""
     names = ("scores", "limits", "raw")
     return [(step, {name: arrays[name] for name in names}) for step, arrays in moments_of(run) if {*names} <= arrays.keys()]
-
-
-# The command lines that train a run again.
 
 
 def commands(run: Run) -> list[str]:

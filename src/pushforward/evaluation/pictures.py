@@ -42,13 +42,11 @@ from pushforward.transports import has_levels, has_steps
 from pushforward.transports.rejection import unmet_kept
 
 BLOCK = 1024  # Training examples that are compared at a time
-SPARE = 4  # More candidates than asked for, since the search by a matrix product is not exact to the last digits
 FRAMES = 24  # Moments of a formation
 STEPS = 32  # Steps of a formation and of a trajectory
 CELLS = 22  # Trajectories start at the middles of so many cells along each side
 ARROWS = 15  # Velocities along each side
 MOMENTS = 13  # Times at which velocities are taken
-CLASSES = 3  # Classes whose fields are drawn, at most
 NOISE = 2.2  # Standard deviations of noise that are shown on either side
 MESH = (17, 65)  # Lines of a grid of noise along each axis, and points on a line
 EDGE = 2.0  # How far a grid of noise reaches, in standard deviations
@@ -61,10 +59,7 @@ MOST = 64  # Numbers of a code whose KL terms are listed, the largest first
 FEWEST = 4  # Examples for each unit from which a covariance of codes is measured
 CERTAIN = -30.0  # Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones
 MAPPED = 2000  # Held-out examples on a map at most
-GROUP = 500  # Training examples of a class whose codes are averaged, at most
 STRIP = 10  # Images in a strip of reconstructions, and frames of a walk
-CANDIDATES = 500  # Held-out examples among which the end of a walk is looked for
-MOVED = 4  # Images that arithmetic moves
 
 
 @dataclass(frozen=True)
@@ -99,11 +94,8 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
         Numbers, distances and near-copies.
 
     Raises:
-        UsageError: If k is less than 1, or more than there are training examples.
         Diverged: If samples are not finite.
     """
-    if not 1 <= k <= len(data.train):
-        raise UsageError(f"`k` must be from 1 to {len(data.train)}, the number of training examples; got {k}.")
     samples, raw = quantised(x, data.space), Raw(data)
     points = raw.of(samples, data.space.values(x) if isinstance(data.space, TableSpace) else None)
     held_out = (
@@ -129,7 +121,8 @@ def nearest_examples(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) 
     Returns:
         Their numbers and distances, (n, k), the nearest first.
     """
-    unit, candidates, raw = torch.from_numpy(scale), min(k + SPARE, len(data.train)), Raw(data)
+    # some more candidates than asked for, since the search by a matrix product is not exact to the last digits
+    unit, candidates, raw = torch.from_numpy(scale), min(k + 4, len(data.train)), Raw(data)
     squares, at = torch.empty(len(samples), 0), torch.empty(len(samples), 0, dtype=torch.int64)
     for start in range(0, len(data.train), BLOCK):
         examples = torch.from_numpy(raw.at(data.train, slice(start, start + BLOCK))) / unit
@@ -189,7 +182,7 @@ def field_of(flow: Flow, data: Dataset) -> Field2D:
     width = torch.as_tensor(space.scale, device=flow.device)
     velocities, ways = [], []
     way_times = torch.zeros(0)
-    names = tuple(map(str, space.classes[:CLASSES])) if "label" in space.conditions else ()
+    names = tuple(map(str, space.classes[:3])) if "label" in space.conditions else ()
     for number, _ in enumerate(names or ("",)):
         label = number if names else None
         given, moved = _given(flow, len(places), label), []
@@ -441,7 +434,7 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples
     space, where = autoencoder.space, autoencoder.device
     means = []
     for group in (a, b):
-        picked = np.flatnonzero(data.train.labels == group)[:GROUP]
+        picked = np.flatnonzero(data.train.labels == group)[:500]
         with torch.no_grad():
             means.append(autoencoder.encode(space.to_model(data.train.data_units(picked).to(where))).mean(0))
     held = np.flatnonzero(data.held_out.labels == a)[:examples]
@@ -483,7 +476,7 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
         counts = np.bincount(labels, minlength=len(data.space.classes))
         a, b = (int(label) for label in np.argsort(-counts, kind="stable")[:2])  # the most frequent ones
         if counts[a] and data.train.labels is not None and b in data.train.labels:
-            images = arithmetic(autoencoder, data, a, b, MOVED)
+            images = arithmetic(autoencoder, data, a, b, examples=4)
             groups = data.space.classes[a], data.space.classes[b]
             moved = Arithmetic(groups, images.shape[1], data.space.quantise(images.flatten(0, 1)))
     return LatentPictures(points, data.space.quantise(both.flatten(0, 1)), _walks(autoencoder, data), moved)
@@ -495,7 +488,7 @@ def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
     Under "classes" the first image's code is decoded as each class: what the label says, and what the code says besides.
     """
     split, space, conditions = data.held_out, data.space, autoencoder.space.conditions
-    examples, walks = permutation(len(split), 0)[:CANDIDATES], {}
+    examples, walks = permutation(len(split), 0)[:500], {}  # the end of a walk is one of these
     if "label" in conditions and split.labels is not None:
         examples = examples[split.labels[examples] == split.labels[examples[0]]]
     if len(examples) < 2:

@@ -231,7 +231,6 @@ def floors(
 def _redrawn(
     dataset: Dataset, features: Features, n: int, choice: Choice, split: Split, picks: Sequence[np.ndarray]
 ) -> Iterator[dict[str, float]]:
-    """The scores of each redraw by name, of the picked examples of a split."""
     held_out, raw, used = dataset.held_out, Raw(dataset), np.unique(np.concatenate(picks))
     references = [reference_examples(len(held_out), n, redraw) for redraw in range(len(picks))]
     all_rows = rows_at(split, np.arange(len(split))) if isinstance(dataset.space, TableSpace) else None
@@ -340,7 +339,6 @@ def _reads_classes(choice: Choice, dataset: Dataset, features: Features) -> bool
 
 
 def _known(raw: Raw, features: Features, classes: np.ndarray | None, reference: np.ndarray) -> dict[str, Any]:
-    """The fields of `pushforward.metrics.Samples` that depend on the data, and the classes of both sides where they are read."""
     dataset = raw.dataset
     truth: Any = dataset.truth
     if isinstance(truth, Stack):  # the classifier of the channels reads the mode of each flat example

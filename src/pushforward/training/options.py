@@ -146,8 +146,7 @@ class Settings:
         checkpoint_every: Steps between checkpoints; None means every two minutes of training, or every quarter of a short budget.
             The first and the last step are always saved.
         plugins: Python files that define parts of the run; their hashes are stored.
-        asked: Given options beside the data, by their names on the command line, so that a report can print a command that
-            repeats the run; None where the recipe was made in Python.
+        asked: Given options beside the data, by their names on the command line; None where the recipe was made in Python.
         init: The run from whose weights it starts, for the same purpose.
         init_step: The step of that run's checkpoint.
         trackers: Who receives what is logged; not stored.
