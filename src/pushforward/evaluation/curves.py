@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward import AtScale, Flow, FlowMap, Guided, Run, Transport, spec
+from pushforward import spec
 from pushforward.data import Dataset
+from pushforward.denoisers import AtScale, FlowMap, Guided
 from pushforward.editing.interpolation import Truncated
 from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation.evaluator import CURVE_SCORES, Judge, solver_title
@@ -32,8 +33,8 @@ from pushforward.pictures import INK, REAL, figure_picture
 from pushforward.records import Record
 from pushforward.solvers import Jump
 from pushforward.training.runs.learned_solvers import by_default
-from pushforward.training.runs.run import transport_of
-from pushforward.transports import BATCH, inner_of, starts, with_inner
+from pushforward.training.runs.run import Run, transport_of
+from pushforward.transports import BATCH, Flow, Transport, inner_of, starts, with_inner
 from pushforward.transports.learned_steps import Pairs
 from pushforward.transports.rejection import unmet_kept
 

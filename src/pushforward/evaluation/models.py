@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward import Run, Transport, load, spec
+from pushforward import spec
 from pushforward.conditions.label import Label
 from pushforward.data import Dataset, Reading, Space, Split, TableSpace
 from pushforward.data.core.array_headers import array_header
@@ -38,14 +38,14 @@ from pushforward.methods.method import training_only
 from pushforward.numbers import finite
 from pushforward.plugins import plugin_options
 from pushforward.registries import RECIPES
+from pushforward.training import Budget, Run, load
 from pushforward.training.checkpoint.best import best_of
 from pushforward.training.checkpoint.integrity import weights_hash
-from pushforward.training.loop.budget import Budget
 from pushforward.training.loop.nonfinite import MARK, in_words
 from pushforward.training.monitor.critic_landscape import SIDE
 from pushforward.training.runs.provenance import data_of_run, leaks
 from pushforward.training.runs.run import transport_of
-from pushforward.transports.latent import starts
+from pushforward.transports import Transport, starts
 
 SHOWN = {False: 64, True: 1000}  # samples that are drawn, by whether they are points
 MOST = 1000  # samples of one moment that are read at most; a run stores no more

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward import Autoencoder, Flow, Latent, Linear, Map, Repathed, Run, Transport
 from pushforward.conditions import Request
 from pushforward.conditions.kind import met
 from pushforward.data import Dataset, Split, TableSpace
 from pushforward.data import load as load_data
 from pushforward.data.core.keys import permutation
-from pushforward.denoisers import Condition
+from pushforward.denoisers import Condition, Repathed
 from pushforward.editing.interpolation import INTERPOLATIONS, walk
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import Features, quantised
@@ -37,8 +36,10 @@ from pushforward.methods.evidence_bound import active_units, divergences, explai
 from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.memorisation import near_copies
 from pushforward.metrics.reconstruction import psnr, ssim
+from pushforward.paths import Linear
 from pushforward.pictures import limits_of, square
-from pushforward.transports import has_levels, has_steps
+from pushforward.training import Run
+from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport, has_levels, has_steps
 from pushforward.transports.rejection import unmet_kept
 
 BLOCK = 1024  # Training examples that are compared at a time
@@ -56,9 +57,7 @@ JUDGED = 200  # Held-out images that say how far from the training images an ima
 EXAMPLES = 1000  # Held-out examples that are coded at most
 PART = 250
 MOST = 64  # Numbers of a code whose KL terms are listed, the largest first
-FEWEST = 4  # Examples for each unit from which a covariance of codes is measured
 CERTAIN = -30.0  # Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones
-MAPPED = 2000  # Held-out examples on a map at most
 STRIP = 10  # Images in a strip of reconstructions, and frames of a walk
 
 
@@ -359,7 +358,7 @@ def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = EXAMPLES) 
     if not autoencoder.standard:
         return CodeStatistics(len(x), units, active)
     by_unit = divergences(mean, log_variance).mean(0)
-    if len(x) >= FEWEST * units:
+    if len(x) >= 4 * units:
         centre, covariance = mean.mean(0), torch.cov(mean.T, correction=0).reshape(units, -1)
         covariance = covariance + torch.diag(log_variance.exp().mean(0))
         gap = covariance.trace() + centre.square().sum() - len(centre) - torch.linalg.slogdet(covariance).logabsdet
@@ -448,7 +447,7 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples
 
 def code_map(autoencoder: Autoencoder, data: Dataset) -> Map2D | None:
     """Where held-out examples lie in the latent space; None for codes of a single number, which span no plane."""
-    x, condition = chosen(data.held_out, MAPPED, data.space.conditions)
+    x, condition = chosen(data.held_out, 2000, data.space.conditions)
     codes = moments(autoencoder, x, condition)[0].flatten(1).numpy()
     if codes.shape[1] < 2:
         return None
