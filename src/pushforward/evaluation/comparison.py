@@ -107,7 +107,14 @@ def compare(
     """
     earlier, models = taken_apart(models)
     if earlier:
-        details = {"features": features, "seeds": seeds, "curve": curve, "budget": budget, "commands": commands, "tell": tell}
+        details: dict[str, Any] = {
+            "features": features,
+            "seeds": seeds,
+            "curve": curve,
+            "budget": budget,
+            "commands": commands,
+            "tell": tell,
+        }
         n = next(iter(earlier.values())).protocol.n if n is None else n
         every = joined({**earlier, **({"the models": compare(models, data, n=n, repeats=repeats, **details)} if models else {})})
         return replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))

@@ -233,7 +233,8 @@ def given_samples(samples: Any, data: Dataset) -> Given:
     """
     if isinstance(samples, Given):
         return samples
-    space, name, classes, labels, values = data.space, "samples", (), None, None
+    space, name, classes = data.space, "samples", tuple[str, ...]()
+    labels = values = None
     if isinstance(samples, (str, Path)):
         name = Path(samples).name
         split, classes = _read(plain_path(Path(samples)), data)
@@ -245,7 +246,7 @@ def given_samples(samples: Any, data: Dataset) -> Given:
     _check_samples(name, x, data)
     examples, notes = quantised(x, space), []
     if labels is not None:
-        places = [space.classes.index(name) if name in space.classes else -1 for name in classes]
+        places = [space.classes.index(each) if each in space.classes else -1 for each in classes]
         labels = np.array(places, np.int64)[labels] if min(places, default=0) >= 0 else None
         notes += [f"their labels are no classes of {data.name}, so they are not scored."] if labels is None else []
     copies = 0 if isinstance(space, TableSpace) else _held_out_copies(examples, data)  # rows of few values repeat by chance
