@@ -52,7 +52,6 @@ NOISE = 2.2  # Standard deviations of noise that are shown on either side
 MESH = (17, 65)  # Lines of a grid of noise along each axis, and points on a line
 EDGE = 2.0  # How far a grid of noise reaches, in standard deviations
 FORMING = {False: 25, True: 600}  # Samples whose formation is drawn, and of images those whose nearest training image is
-DRAWN = 60  # Trajectories in a picture
 JUDGED = 200  # Held-out images that say how far from the training images an image usually is
 EXAMPLES = 1000  # Held-out examples that are coded at most
 PART = 250
@@ -236,7 +235,7 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = No
     formation = paths = None
     if moving is not None:
         formation = formation_of(moving, x, FORMING[True])
-        _, states = trace(moving, DRAWN, steps=TRACED[True][1])
+        _, states = trace(moving, 60, steps=TRACED[True][1])
         paths = torch.stack([space.to_data(state) for state in states], dim=1).numpy()
     elif has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):
         formation = [(t, space.drawing(space.quantise(x))) for t, x in transport.trajectory(FORMING[space.as_points])]
