@@ -48,7 +48,7 @@ from pushforward.cli.options import (
     show,
 )
 from pushforward.cli.sampling import configured_run, enlarged, precision_of, save_picture, target_of
-from pushforward.errors import DataError, RunUsageError, UsageError
+from pushforward.errors import DataError, UsageError
 from pushforward.numbers import clipped, shortened
 
 if TYPE_CHECKING:
@@ -160,15 +160,14 @@ def report(
     Args:
         out: The folder for the report; default that of the run with "-report" at its end.
     """
+    from pushforward.training.runs.folder import check_run, free_folder
+
+    check_run(run)
+    check_names(plugin, features=features)
     from pushforward import Report, load
-    from pushforward.evaluation.comparison import compare
-    from pushforward.training.runs.folder import free_folder, run_suggestion
+    from pushforward.evaluation import compare
 
     folder = Path(run)
-    if not folder.is_dir():
-        raise RunUsageError(f"There is no run {run}.{run_suggestion(folder)} List runs: pushforward list runs")
-    check_names(plugin, features=features)
-
     where = free_folder(out, folder.name, "report", under=folder.parent)
     load_plugins(plugin, [run])
     model = load(folder, plugins=plugin, device=device_of(device))
