@@ -162,8 +162,8 @@ def report(
     """
     from pushforward.training.runs.folder import check_run, free_folder
 
-    check_run(run)
     check_names(plugin, features=features)
+    check_run(run)
     from pushforward import Report, load
     from pushforward.evaluation import compare
 
