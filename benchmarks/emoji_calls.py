@@ -4,7 +4,7 @@
 
 For each space a flow is trained, then its student for as long, its trajectories included. Judged against the held-out images in
 features that no model was trained with: the flow in --long calls, its student in 1, 2 and 4; samples of equal seeds. The time of
-a sample is the lower quartile over turns of batches of 64 (`cost.seconds_per_sample`), on --threads threads. Bars for one call:
+a sample is the lower quartile over turns of batches of 64 (`latent.seconds_per_sample`), on --threads threads. Bars for one call:
 KID at most the teacher's plus one spread over samplings, near-copies at most the floor, 3 ms a sample. Runs in --runs are
 judged, not trained again; one that was cut off is taken up.
 """
@@ -20,11 +20,14 @@ from protocol import benchmark, floors, load, mean_and_spread, parsed, seconds_o
 
 import numpy as np
 import torch
-from latent import SETS
+from latent import SETS, seconds_per_sample
 
 import pushforward as pf
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.evaluation import Judge, cost
+from pushforward.denoisers.precision import network_precision, resolve_precision
+from pushforward.evaluation import Judge
+from pushforward.methods.method import parameters
 from pushforward.training.api import reopen, student
 
 NAMES = ["kid", "frechet", "coverage", "recall", "near_copies"]
@@ -95,10 +98,10 @@ def judged(space: str, name: str, run: pf.Run, calls: int, judge: Judge, given: 
     with network_precision(resolve_precision("auto", "cpu")):
         scores, _ = judge.scores(transport)
         torch.set_num_threads(given.threads)
-        seconds = cost.seconds_per_sample(lambda n: transport.sample(n, batch=n), 64, given.turns)
+        seconds = seconds_per_sample(lambda n: transport.sample(n, batch=n), 64, given.turns)
         torch.set_num_threads(1)
     row: dict[str, Any] = {"space": space, "model": name, "calls": calls, "step": run.state["step"], "seconds": seconds_of(run)}
-    row |= {"milliseconds": 1e3 * seconds, "parameters": cost.parameters(transport)}
+    row |= {"milliseconds": 1e3 * seconds, "parameters": parameters(transport)}
     for metric in NAMES:
         if metric in scores:
             score = scores[metric]

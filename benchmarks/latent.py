@@ -34,9 +34,11 @@ from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.data.core.dataset import Schema, build
 from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.draws import BlockDraws
-from pushforward.evaluation import Judge, cost
+from pushforward.evaluation import Judge
+from pushforward.evaluation import evaluator as cost
 from pushforward.evaluation.pictures import reconstruction
 from pushforward.methods import Now
+from pushforward.methods.method import parameters
 from pushforward.pictures import grid_picture
 from pushforward.training import Trainer
 from pushforward.transports import inner_of, with_inner
@@ -136,11 +138,15 @@ def judged(trainer: Trainer, judge: Judge, every: float) -> list[dict[str, Any]]
     return points
 
 
+def seconds_per_sample(sample: Any, n: int, turns: int) -> float:
+    return float(np.quantile(cost.time_in_turns({"": sample}, n, turns)[""].values, 0.25))
+
+
 def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, Any]:
     transport = trainer.average.method.transport()
     with network_precision(resolve_precision("auto", "cpu")):
         scores = Judge(data, given.n, given.repeats, NAMES).scores(transport)[0]
-        seconds = cost.seconds_per_sample(lambda n: transport.sample(n, batch=n), 64, given.turns)
+        seconds = seconds_per_sample(lambda n: transport.sample(n, batch=n), 64, given.turns)
     batch = trainer.sampler.batch(0)
     few = batch.take(slice(8))
     now = Now(BlockDraws(0, 0, 8), 0, 0.0)
@@ -150,7 +156,7 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
         "seconds_per_sample": seconds,
         "flops_per_sample": cost.flops(lambda: transport.sample(1)),
         "flops_per_training_sample": step,
-        "parameters": cost.parameters(transport),
+        "parameters": parameters(transport),
         "steps_per_second": trainer.clock.step / trainer.clock.seconds,
         "samples_per_second": trainer.samples / trainer.clock.seconds,
         "kept_per_training_sample_mb": kept_for_gradients(trainer, few, now) / len(few.x) / 2**20,
@@ -166,7 +172,7 @@ def by_steps(trainer: Trainer, data: Any, given: argparse.Namespace) -> list[dic
         fewer = with_inner(transport, flow.with_solver(flow.solver, steps))
         with network_precision(resolve_precision("auto", "cpu")):
             kid = judge.scores(fewer)[0]["kid"]
-            seconds = cost.seconds_per_sample(lambda n, fewer=fewer: fewer.sample(n, batch=n), 64, given.turns)
+            seconds = seconds_per_sample(lambda n, fewer=fewer: fewer.sample(n, batch=n), 64, given.turns)
         curve.append({"steps": steps, "kid": kid.value, "spread": kid.spread, "seconds": seconds})
     return curve
 

@@ -33,9 +33,9 @@ from table_judges.published import as_published
 
 import pushforward as pf
 from pushforward.data.core.named_set import folder
+from pushforward.data.readers.tables import read_rows
 from pushforward.evaluation.baselines import RowMixture, drawn_rows
 from pushforward.evaluation.evaluator import Judge
-from pushforward.evaluation.models import read_samples
 from pushforward.evaluation.scores import rows_at, table_of
 from pushforward.metrics.manifold import fidelity
 from pushforward.metrics.table import embedded
@@ -124,7 +124,7 @@ def test_rows(name: str, data: Any) -> Any:
         path = Path(place) / "rows.csv"
         with path.open("w", newline="") as content:
             csv.writer(content).writerows(row for row in rows if len(row) == len(data.space.names))
-        return read_samples(path, data).values
+        return read_rows(path, data.space)
 
 
 def against_training_rows(name: str, data: Any, samples: np.ndarray | None) -> dict[str, Any]:

@@ -26,11 +26,10 @@ QUICK = {
     "training.monitor.standard_callbacks": {"PICTURES": (), "DRAWN": {False: 4, True: 100}},
     "extractors.classifier": {"SEEN": 2000},
     "evaluation.scores": {"REDRAWS": 3},
-    "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},
-    "evaluation.run_results": {"SHOWN": {False: 9, True: 100}},
+    "evaluation.models": {"SHOWN": {False: 9, True: 100}},
     "evaluation.pictures": {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}, "JUDGED": 50, "TRACED": TRACED},
-    "evaluation.evaluator": {"CURVE_STEPS": (1, 4)},
-    "evaluation.trajectories": {"TRACED_SECONDS": 0.01, "TRACED": TRACED, "LEVELS": 5},
+    "evaluation.evaluator": {"CURVE_STEPS": (1, 4), "TURNS": 1, "TURN_SECONDS": 0.01},
+    "evaluation.model_metrics": {"TRACED_SECONDS": 0.01, "TRACED": TRACED, "LEVELS": 5},
 }
 """What is drawn of a model, how long a classifier of features learns and how long a model is timed, by module: tests
 of these set numbers of their own. Processes that are forked for tests have them too."""

@@ -8,7 +8,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import CheckpointError
 from pushforward.evaluation.measurements import Health
-from pushforward.evaluation.run_results import health_of
+from pushforward.evaluation.models import health_of
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
 from pushforward.training.monitor.health import Jumps

@@ -8,9 +8,8 @@ from programs.photos import photos
 
 import pushforward as pf
 from pushforward.errors import DataError
-from pushforward.evaluation.cost import train_in_turns
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training.api import prepare
+from pushforward.training.api import prepare, train_in_turns
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from programs import forking
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.cli.demo import demo_folder
+from pushforward.cli.comparison import demo_folder
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare

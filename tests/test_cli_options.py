@@ -188,7 +188,7 @@ def test_truncation_prints_its_curve_and_draws_it(here, capsys):
     assert Image.open("curve.png").size == (1600, 720)
     code, out, err = run(capsys, *words)
     assert code == 0
-    assert "scoring z truncated to 0.25" in err
+    assert "measuring z truncated to 0.25" in err
     lines = out.splitlines()
     assert [line.split()[0] for line in lines[:5]] == ["limit", "0.25", "1", "none", "real"]
     for line, point in zip(lines[1:4], said["points"], strict=True):

@@ -13,8 +13,9 @@ import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
-from pushforward.evaluation import compare, cost
+from pushforward.evaluation import compare
 from pushforward.evaluation import comparison as module
+from pushforward.evaluation import evaluator as cost
 from pushforward.evaluation.model_metrics import guess, levels_of
 from pushforward.networks import Compressor, Expander
 from pushforward.paths import Linear

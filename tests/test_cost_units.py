@@ -6,12 +6,15 @@ import torch
 from torch import nn
 
 from pushforward.evaluation import cost
+from pushforward.evaluation import evaluator as cost
+from pushforward.methods.method import parameters
+from pushforward.training.loop.memory import peak_memory
 
 
 def test_parameters_count_shared_tensors_once():
     first, second = nn.Linear(5, 7), nn.Linear(5, 7)
     second.weight = first.weight
-    assert cost.parameters(nn.ModuleList([first, second])) == 35 + 7 + 7
+    assert parameters(nn.ModuleList([first, second])) == 35 + 7 + 7
 
 
 def test_flops_of_a_product_and_a_convolution():

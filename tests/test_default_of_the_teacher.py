@@ -9,6 +9,8 @@ import pushforward as pf
 from pushforward.errors import CheckpointError
 from pushforward.report.ladder import how, table
 from pushforward.training.runs.run import by_default
+from pushforward.report.tables import ladder_how, ladder_table
+from pushforward.training.runs.learned_solvers import by_default
 
 OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)
 
@@ -19,9 +21,9 @@ def test_the_report_names_the_default_sampler_of_the_teacher(same):
     default = OWN if same else dataclasses.replace(OWN, calls=31, scores={"frechet": 0.018})
     measured = dataclasses.replace(given.models[0].ladder, default=default, default_solver="Heun on the karras grid")
     given = dataclasses.replace(given, models=(dataclasses.replace(given.models[0], ladder=measured),))
-    names = [row.name for row in table(given, given.models[0]).rows]
+    names = [row.name for row in ladder_table(given, given.models[0]).rows]
     assert ("teacher by its own default: 31 calls" in names) == (not same)
-    assert ("the teacher's own default: Heun on the karras grid, 31 calls" in how(measured)) == (not same)
+    assert ("the teacher's own default: Heun on the karras grid, 31 calls" in ladder_how(measured)) == (not same)
 
 
 def test_a_part_that_is_no_solver_is_no_sampler():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward.cli import demo as demonstration
+from pushforward.cli import comparison as demonstration
 from pushforward.cli import main
-from pushforward.cli.demo import demo_folder
+from pushforward.cli.comparison import demo_folder
 from pushforward.data.core import load as sources
 from pushforward.errors import CheckpointError
 from pushforward.evaluation import Comparison, comparison

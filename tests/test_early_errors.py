@@ -26,7 +26,7 @@ WRONG = {
     "data pack x.npy": (2, "data pack needs OUT"),
     "sample missing": (2, "There is no folder missing"),
     "resume missing": (2, "There is no folder missing"),
-    "report missing": (2, "There is no run missing"),
+    "report missing": (2, "There is no folder missing"),
 }
 LOOP = """
 import contextlib, io, sys

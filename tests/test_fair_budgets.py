@@ -15,8 +15,8 @@ from pushforward.methods import Now
 from pushforward.metrics import MetricInfo, Score
 from pushforward.registries import RECIPES
 from pushforward.report.curves import sweep
-from pushforward.report.facts import facts
 from pushforward.report.tables import scorecards
+from pushforward.report.text import facts
 from pushforward.training.api import prepare
 from pushforward.training.estimates import step_flops, steps_within
 from pushforward.training.loop.budget import Budget, Clock

@@ -9,7 +9,7 @@ from programs.rungs import content, points
 import pushforward as pf
 from pushforward.metrics import describe
 from pushforward.report.findings import findings
-from pushforward.report.ladder import how
+from pushforward.report.tables import ladder_how
 from pushforward.testing import space_data
 
 OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)
@@ -38,8 +38,8 @@ def test_of_a_finish_that_ended_with_the_weights_of_its_start_nothing_is_said_to
 def test_what_a_map_learned_of_its_teacher_is_said_as_it_was(learned):
     """None is that of methods that do not say it; a map that was finished learned nothing of its start."""
     ladder = dataclasses.replace(content(OWN, rungs=points(0.02)).models[0].ladder, learned=learned)
-    assert how(ladder).endswith(f"learned of the teacher (UniPC, 16 calls): {learned or 'not recorded'}")
-    assert "teacher" not in how(dataclasses.replace(ladder, finished=True))
+    assert ladder_how(ladder).endswith(f"learned of the teacher (UniPC, 16 calls): {learned or 'not recorded'}")
+    assert "teacher" not in ladder_how(dataclasses.replace(ladder, finished=True))
 
 
 def test_each_recipe_with_a_teacher_knows_what_it_learns_of_it():

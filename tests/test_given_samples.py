@@ -79,7 +79,7 @@ def test_wrong_samples_are_refused_in_words(digits, tmp_path):
     wrong = {
         r"shape \(3, 16, 16\), and digits has .* \(1, 8, 8\)": np.zeros((5, 3, 16, 16), np.uint8),
         "too few samples, 1: scores need at least 2": np.zeros((1, 1, 8, 8), np.uint8),
-        "1 of 3 samples of The array hold NaN": spoiled,
+        "1 of 3 samples hold NaN": spoiled,
         "float64 from 0 to 255: expected uint8": digits.train.x[:9].astype(float),
         "int64 from 0 to 255: expected uint8": digits.train.x[:9].astype(int),
     }

@@ -9,7 +9,7 @@ from programs.tables import mixed_space, mixed_values
 
 import pushforward as pf
 from pushforward.cli.inputs import condition_of
-from pushforward.cli.terminal import app
+from pushforward.cli.options import app
 from pushforward.conditions import Known, Label
 from pushforward.data import TableSpace
 from pushforward.data.readers.tables import read_rows

@@ -11,8 +11,8 @@ from programs.finishes import DATA, begun, finishing
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.evaluation.models import of_run
 from pushforward.evaluation.results import ModelResult
-from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Finish, Guard
 from pushforward.methods.flow_map import starts
 from pushforward.metrics.manifold import prdc, reached
@@ -230,7 +230,7 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", DATA.train.data_units(slice(None)).numpy())
     words = ["--data", "x.npy", "--size", "tiny", "--steps", "2"]
-    monkeypatch.setattr("pushforward.cli.summary.STEPS", 2)
+    monkeypatch.setattr("pushforward.cli.training.STEPS", 2)
     assert main(["train", "meanflow", *words, "--out", "map"]) == 0
     capsys.readouterr()
     collapses(monkeypatch, 0.0)

@@ -7,8 +7,8 @@ import re
 import pytest
 
 import pushforward as pf
-from pushforward.evaluation import run_results
-from pushforward.evaluation.merge import aggregated
+from pushforward.evaluation.comparison import aggregated
+from pushforward.evaluation.models import health_of
 from pushforward.report import Report
 from pushforward.report.findings import findings
 from pushforward.report.statistics import alarm_periods
@@ -115,7 +115,7 @@ def test_long_series_are_means_of_neighbours():
         def losses(self):
             return [{"step": s, "health": {"logit_gap": float(s), "modes": 4, "bad": None}} for s in range(1, 1201)]
 
-    health, alarms = run_results.health_of(Long())
+    health, alarms = health_of(Long())
     assert (health.modes, alarms) == (4, ())
     assert health.series.keys() == {"logit_gap"}
     assert len(health.series["logit_gap"].step) == 300

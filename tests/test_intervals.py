@@ -14,8 +14,8 @@ from scipy import stats
 from pushforward.conditions import Label
 from pushforward.data import Dataset, VectorSpace
 from pushforward.data.core.dataset import Split
+from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.intervals import above, combined, merged_p, of_share, over_trainings
-from pushforward.evaluation.merge import aggregated
 from pushforward.evaluation.model_metrics import accuracy_errors
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Samples, Score, describe

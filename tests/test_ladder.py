@@ -10,9 +10,8 @@ from programs.rungs import content, points
 
 import pushforward as pf
 from pushforward.evaluation import curves as ladder
-from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.curves import affordable, ladder_of, pair_of, teacher_of
-from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.evaluator import Judge, solver_title
 from pushforward.evaluation.intervals import combined
 from pushforward.evaluation.measurements import Health, Series
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
@@ -20,7 +19,7 @@ from pushforward.evaluation.scores import score
 from pushforward.metrics import describe
 from pushforward.report import Report
 from pushforward.report.findings import findings
-from pushforward.report.ladder import table
+from pushforward.report.tables import ladder_table
 from pushforward.report.text import text as as_text
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.monitor import health as map_health
@@ -230,7 +229,9 @@ def test_a_curve_over_calls_that_rises_is_told(values, rise):
 def test_the_table_puts_the_teacher_beside_and_names_fewer_calls():
     taught = points(0.09, 0.05)
     taught = (taught[0], dataclasses.replace(taught[1], calls=3))
-    rows = table(*(lambda c: (c, c.models[0]))(content(OWN, taught, rungs=points(0.03, 0.025, 0.02, distance=0.1234)))).rows
+    rows = ladder_table(
+        *(lambda c: (c, c.models[0]))(content(OWN, taught, rungs=points(0.03, 0.025, 0.02, distance=0.1234)))
+    ).rows
     assert [row.name for row in rows] == ["1 call", "2 calls", "4 calls", "teacher: 16 calls", "real data"]
     assert [cell.flat for cell in rows[0].cells] == ["0.030 ± 0.004", "0.090 ± 0.004", "0.950 ± 0.000", "0.950 ± 0.000", "0.12"]
     beside = [row.cells[1].flat for row in rows[1:4]]

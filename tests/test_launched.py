@@ -11,6 +11,8 @@ from programs import forking
 
 import pushforward as pf
 from pushforward.cli.processes import _killed
+from pushforward.cli.entry import _killed
+from pushforward.environment import Launch, launched
 from pushforward.errors import UsageError
 from pushforward.runtime import Launch, launched
 from pushforward.testing import recipe_for, space_data

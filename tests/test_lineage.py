@@ -13,9 +13,8 @@ from pushforward.data.core.dataset import Seen, build
 from pushforward.data.core.hashes import example_hashes
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
-from pushforward.evaluation.models import check_model, unseen_warnings
+from pushforward.evaluation.models import check_model, of_run, unseen_warnings
 from pushforward.evaluation.results import ModelResult
-from pushforward.evaluation.run_results import of_run
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.recipe_argument import with_frozen
 from pushforward.training.runs.provenance import leaks, seen_by

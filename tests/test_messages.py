@@ -10,14 +10,14 @@ import pytest
 import pushforward
 from pushforward import recipes
 from pushforward.cli import app
-from pushforward.cli.terminal import _NAMES, as_options
+from pushforward.cli.options import _NAMES, as_options
 from pushforward.registries import RECIPES
 
 ROOT = Path(pushforward.__file__).parent
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent.name not in ("cli", "testing")]
 OPTION = re.compile(r'(?<![\w"-])--[a-z]')
 COMMANDS = {
-    "evaluation/run_results.py": ("commands", "commands_of", "reading_options", "_amount", "_options"),
+    "evaluation/models.py": ("commands",),
     "plugins.py": ("plugin_options",),
     "training/loop/budget.py": ("__str__",),
     "samples.py": ("tuning",),

@@ -122,7 +122,6 @@ MISTAKES = {
     "a method": (lambda run: pf.evaluate(run.method, "digits"), "got a Denoising"),
     "n as text": (lambda run: pf.evaluate(run, n="9"), "`n` must be a whole number"),
     "one run compared": (lambda run: pf.compare(run), "or a list of runs"),
-    "unnamed transports": (lambda run: pf.compare([run.transport]), "has no name"),
     "run for transport": (lambda run: pf.editing.interpolate_seeds(run, 0, 1, 3), "run.transport"),
     "run to project on": (lambda run: pf.editing.invert(run, ones(1, 1, 8, 8)), "run.transport"),
     "run to inpaint": (lambda run: pf.editing.inpaint(run, ones(1, 8, 8), ones(8, 8).bool(), 1), "run.transport"),

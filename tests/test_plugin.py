@@ -10,7 +10,7 @@ import pushforward as pf
 from pushforward import plugins
 from pushforward.cli import main
 from pushforward.errors import UsageError
-from pushforward.evaluation.run_results import commands
+from pushforward.evaluation.models import commands
 from pushforward.registries import PARTS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -136,7 +136,7 @@ def test_a_run_of_a_file_has_a_latent_space(here, capsys):
     assert again[0].startswith("pushforward train flow ")
     assert again[0].count("--plugin") == 1
     assert main(["train", "./own.py", *TINY, "--steps", "2", "--latent", "own", "--out", "own-in-own"]) == 0
-    assert commands(pf.load("own-in-own", plugins=["./own.py"]))[0].startswith("pushforward train own.py ")
+    assert commands(pf.load("own-in-own", plugins=["./own.py"]))[0].startswith("pushforward train ./own.py ")
     assert main(["sample", "latent", "--n", "3", "--out", "latent.csv", "--plugin", "./own.py"]) == 0
 
 

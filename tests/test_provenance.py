@@ -12,8 +12,8 @@ from pushforward.data import VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.errors import UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.intervals import over_trainings, with_interval
-from pushforward.evaluation.merge import aggregated
 from pushforward.evaluation.results import REPEAT_SEEDS, Protocol
 from pushforward.metrics import Score
 

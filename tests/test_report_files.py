@@ -84,10 +84,10 @@ def test_files_are_written_whole_or_not_at_all(content, tmp_path, monkeypatch):
 
     target.write_text("old")
 
-    def full(_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr("pathlib.Path.write_text", full)
     with pytest.raises(CheckpointError, match="No space left"):
         written.save(target)
     with pytest.raises(CheckpointError, match="No space left"):

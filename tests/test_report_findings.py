@@ -11,11 +11,12 @@ import pytest
 from programs.report_pages import toy_content
 from programs.reporting import ABOUT, compared, comparison, make_model, model, put, report, said, score, scorecards, swept
 
-from pushforward.evaluation.merge import joined
+from pushforward.evaluation.comparison import joined
 from pushforward.evaluation.results import Protocol, Settings
 from pushforward.metrics import describe
-from pushforward.report import conditions, facts, statistics, tables
+from pushforward.report import conditions, statistics, tables
 from pushforward.report.findings import RULES, STANDINGS, findings, standings
+from pushforward.report.text import limits
 
 
 def best_cells(content):
@@ -151,13 +152,13 @@ def test_a_leader_of_a_wide_spread_is_not_named_as_the_next():
 
 
 def test_the_rule_that_is_stated_is_the_one_that_is_used(content, monkeypatch):
-    assert "below 0.028 in Fréchet distance as none, at n = 360" in " ".join(facts.limits(comparison(content)))  # 2 sqrt(2) 0.010
+    assert "below 0.028 in Fréchet distance as none, at n = 360" in " ".join(limits(comparison(content)))  # 2 sqrt(2) 0.010
     content["metrics"]["coverage"]["unit"] = "%"
-    assert "2.8 percentage points in coverage" in " ".join(facts.limits(comparison(content)))
+    assert "2.8 percentage points in coverage" in " ".join(limits(comparison(content)))
     monkeypatch.setattr(statistics, "DIFFER", 3.0)
     for entry in content["models"]:
         entry["scores"]["frechet"] = {"value": 0.1, "spread": 0.002}
-    assert "below 0.042 in Fréchet distance" in " ".join(facts.limits(comparison(content)))  # 3 sqrt(2) 0.01, of real data
+    assert "below 0.042 in Fréchet distance" in " ".join(limits(comparison(content)))  # 3 sqrt(2) 0.01, of real data
 
 
 # Times, sweeps, calls -------------------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ def test_times_of_joined_reports_rank_nobody():
     assert both.settings.timed == (("flow",), ("gan",))
     assert "Times do not compare, measured in different sessions: flow – gan." in said(both, "warning")
     assert not any("astest" in text for text in (*said(both), *standings(both).values()))
-    assert "in different sessions" in " ".join(facts.limits(both))
+    assert "in different sessions" in " ".join(limits(both))
 
 
 def test_budgets_are_equal_only_with_the_time_of_what_models_build_on(content):
@@ -257,16 +258,13 @@ def test_how_many_calls_are_enough(content):
 
 
 def test_what_disqualifies_a_measure_stands_first(content):
-    content["settings"] |= {"n": 11, "dimensions": 1}
+    content["settings"] |= {"n": 11}
     content["baseline"]["scores"]["coverage"]["value"] = 0.958
     kinds = [finding.kind for finding in findings(comparison(content))]
-    assert kinds[:3] == ["measure"] * 3
-    assert "features of 1 dimensions" in said(content)[0]
-    assert "by coverage: no network (one Gaussian per class) is not measurably worse than real data" in said(content)[1]
-    assert "n = 11" in said(content)[2]
+    assert kinds[:2] == ["measure"] * 2
+    assert "by coverage: no network (one Gaussian per class) is not measurably worse than real data" in said(content)[0]
+    assert "n = 11" in said(content)[1]
     assert not any("flow" in text for text in said(content, "warning")), "a blind score accuses nobody"
-    content["data"]["shape"] = [1]
-    assert not any("dimensions" in text for text in said(content))
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,13 @@ from programs.reporting import compared, comparison, model, report, swept
 
 from pushforward.evaluation.measurements import CurvePoint, Health, Ladder, SamplingCost, Series, TrainingCost
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Score
-from pushforward.evaluation.run_results import _amount
 from pushforward.metrics import MetricInfo, describe
 from pushforward.numbers import duration
 from pushforward.report import Report, curves, samples, tables
 from pushforward.report.distributions import class_chart
-from pushforward.report.facts import commands
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import groups, statistic
+from pushforward.report.text import commands
 
 HALF = 1.96 * (0.01**2 + (0.02**2 - 0.01**2) / 3) ** 0.5
 
@@ -245,9 +244,3 @@ def test_a_map_is_said_to_be_measured_beside_its_teacher():
 
 def test_durations_read_well():
     assert [duration(seconds) for seconds in (0.00021, 59.0, 600)] == ["210 µs", "59 s", "10 min"]
-
-
-def test_a_command_has_the_budget_with_all_of_its_digits_and_no_others():
-    assert _amount({"seconds": 20.0}) == "--budget 20s"
-    assert _amount({"seconds": 0.125}) == "--budget 0.125s"
-    assert _amount({"steps": 5000, "seconds": None}) == "--steps 5000"

@@ -9,7 +9,7 @@ import pytest
 from programs.report_pages import Reader, check_page, of_digits
 from programs.reporting import comparison, model, pooled, report, said
 
-from pushforward.report import facts
+from pushforward.report.text import limits
 
 
 def test_trajectories_of_several_trainings_are_means(content):
@@ -60,7 +60,7 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     assert aggregate["settings"]["shared"] == [["flow", "ddpm"], ["gan", "vae"]]
     assert said(aggregate)[0].startswith("Best in Fréchet distance: flow"), "0.15 ± 0.04 is no better than 0.21"
     assert "ddpm (0.210)" in said(aggregate)[0]
-    assert "Spreads over a few trainings are rough" in " ".join(facts.limits(comparison(aggregate)))
+    assert "Spreads over a few trainings are rough" in " ".join(limits(comparison(aggregate)))
     check_page(report(aggregate).to_html())
 
 

@@ -8,9 +8,9 @@ from programs.failing import infinite_constant, nan_data, nan_gradient, nan_loss
 
 import pushforward as pf
 from pushforward import cli
-from pushforward.cli.summary import closing_notes
+from pushforward.cli.training import closing_notes
 from pushforward.errors import Diverged
-from pushforward.evaluation.run_results import health_of
+from pushforward.evaluation.models import health_of
 from pushforward.methods.denoising import Denoising
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent

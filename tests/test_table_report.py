@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from programs.tables import mixed_table
 
 from pushforward.errors import UsageError
 from pushforward.evaluation import features as halves
-from pushforward.evaluation import run_results as lag
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.features import kind_of
 from pushforward.evaluation.measurements import Pictures
@@ -24,9 +22,9 @@ from pushforward.metrics.names import chosen
 from pushforward.outputs import check_target
 from pushforward.report import Report
 from pushforward.report.conditions import given_away, told_by
-from pushforward.report.facts import subtitle
 from pushforward.report.findings import findings
 from pushforward.samples import check_target
+from pushforward.report.text import subtitle
 from pushforward.transports import Transport
 
 DATA = mixed_table(1000, seed=1)
@@ -174,21 +172,6 @@ def test_a_report_counts_the_columns_of_a_table_and_not_its_coordinates(comparis
     assert subtitle(comparison).split(" · ")[2] == "5 columns"
     with pytest.raises(UsageError, match="choose an ending of"):
         check_target(tmp_path / "x.png", DATA.space, 3, False)
-
-
-def test_lag_is_a_matter_of_distances(monkeypatch):
-    """A score that is better the higher would say that good weights lag."""
-    run = SimpleNamespace(method=SimpleNamespace(transport=lambda: "averaged"))
-    for name, value in (("Run", SimpleNamespace), ("last_weights", lambda run: "last")):
-        monkeypatch.setattr(lag, name, value)
-
-    def scored(transport, n):
-        better = transport == "averaged"
-        return {"detection": Score(0.9 if better else 0.1, error=0.01), "energy": Score(0.1 if better else 0.9, error=0.01)}
-
-    assert lag.lag_warnings(run, scored, 10) == ()
-    (warning,) = lag.lag_warnings(run, lambda transport, n: scored("last" if transport == "averaged" else "averaged", n), 10)
-    assert "their Energy distance is 0.9" in warning
 
 
 def test_floors_are_kept_apart_by_the_code_that_they_depend_on(tmp_path):

@@ -15,10 +15,16 @@ from pushforward.cli import main
 from pushforward.data import TableSpace, load
 from pushforward.data.tables.columns import Format, Number
 from pushforward.data.tables.constraints import Constraint, holds
+from pushforward.data.core.keys import permutation
+from pushforward.data.core.reading import TableReading
+from pushforward.data.tables.constraints import Constraint
+from pushforward.data.tables.number import Format, Number
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.models import read_samples
 from pushforward.samples import write_samples
+from pushforward.evaluation.models import given_samples
+from pushforward.outputs import write_samples
 from pushforward.transports import Map
 from pushforward.transports.transport import Redrawing, as_drawn, counted, unmet_kept, warn_between, warn_broken
 
@@ -43,7 +49,7 @@ def test_samples_are_written_as_the_file_is_and_read_again(tmp_path, ending, hea
         lines = [line.replace("\t", ";").replace('"', "") for line in file.read_text().split("\n")[:-1]]
         assert set(lines) <= {row.replace('"', "") for row in rows}
         assert lines[0] == rows[0] or not header
-    assert np.array_equal(read_samples(file, data).x, data.train.x)
+    assert np.array_equal(given_samples(file, data).x, data.train.x[permutation(len(x), 0)])
 
 
 def test_samples_of_other_columns_and_values_are_refused(tmp_path):
@@ -54,9 +60,9 @@ def test_samples_of_other_columns_and_values_are_refused(tmp_path):
     }.items():
         (tmp_path / "new.csv").write_text(text)
         with pytest.raises(DataError, match=says):
-            read_samples(tmp_path / "new.csv", data)
+            given_samples(tmp_path / "new.csv", data)
     (tmp_path / "new.csv").write_text("flag,more,start,end\nNo,1,3.0,4\nyes,2,2,5\n")
-    values = data.space.values(read_samples(tmp_path / "new.csv", data).x)
+    values = data.space.values(given_samples(tmp_path / "new.csv", data).x)[np.argsort(permutation(2, 0))]
     assert [field.kind for field in data.space.fields] == ["ordinal", "ordinal", "boolean"]
     assert data.space.cells(data.space.encoded(values))[0] == ["3", "4", "no"]
 

@@ -14,7 +14,7 @@ from pushforward.conditions import Label
 from pushforward.data import VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.draws import ExampleDraws
-from pushforward.evaluation.trajectories import loss_by_level, path_energy, straightness, trace, transport_cost
+from pushforward.evaluation.model_metrics import loss_by_level, path_energy, straightness, trace, transport_cost
 from pushforward.paths import VE, VP, Cosine, Linear, Shifted, assign, convert
 from pushforward.solvers import Ancestral, Euler, Heun
 from pushforward.testing import Mixture, ring
@@ -160,7 +160,7 @@ def test_loss_at_a_level_is_the_posterior_variance_of_v(path):
 def test_a_judge_measures_iterative_models_alone(tmp_path, monkeypatch, usual):
     from pushforward.evaluation import evaluator as curves
     from pushforward.evaluation import evaluator as module
-    from pushforward.evaluation import trajectories
+    from pushforward.evaluation import model_metrics as trajectories
     from pushforward.evaluation.baselines import GaussianBaseline
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))

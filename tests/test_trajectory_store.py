@@ -10,8 +10,8 @@ import torch
 
 import pushforward as pf
 from pushforward.draws import ExampleDraws
+from pushforward.evaluation.models import of_run
 from pushforward.evaluation.results import ModelResult
-from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Trajectories
 from pushforward.methods import distillation as trajectories
 from pushforward.testing import assert_same, final_state

@@ -82,7 +82,7 @@ def test_a_second_signal_leaves_what_was_saved_before(here, monkeypatch, capsys)
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pushforward.evaluation.cost.train_in_turns", killed)
+    monkeypatch.setattr("pushforward.training.api.train_in_turns", killed)
     assert main(["compare", "vae", "flow", *WORDS, "--out", "both"]) == 130
     said = lines(capsys, "interrupted", "next")
     saved = [name for name in ("vae", "flow") if list((here / "both" / name).glob("checkpoints/step_*"))]

@@ -4,8 +4,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/comparison.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli_compare"),
         ("except (KeyboardInterrupt, SystemExit) as stop:", "except ZeroDivisionError as stop:", "unfinished"),
-    ],
-    "cli/demo.py": [
         ("        refuse_links(unfinished[0], ())\n", "", "claimed_folders"),
     ],
     "cli/entry.py": [
@@ -15,6 +13,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        out.ends = OSError  # the error was said; what is left goes nowhere\n", "", "cli"),
         ("if category is UserWarning", "if False", "table_messages"),
         ("words[0] not in app and words[0] in RECIPES", "False", "cli"),
+        ("(HashStore(), ", '(__import__("torch").distributed.TCPStore("localhost", 0, 1, True), ', "launched"),
     ],
     "cli/evaluation.py": [
         ("if runs_inside(Path(path)) or", "if", "named_runs"),
@@ -25,33 +24,20 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("[loaded.read_as] if loaded.read_as else []", "[]", "plain_numbers"),
         ("lexer.quotes, lexer", "lexer.wordchars, lexer", "given_values"),
         ('and value not in getattr(fields[name], "names", ())', "", "given_values"),
+        ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
     ],
     "cli/inventory.py": [
         ("if name.lower() not in installed)", "if False)", "cli"),
     ],
     "cli/options.py": [
         ("allow_leading_hyphen=True", "allow_leading_hyphen=False", "given_values"),
-    ],
-    "cli/processes.py": [
-        ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
-        ("(HashStore(), ", '(__import__("torch").distributed.TCPStore("localhost", 0, 1, True), ', "launched"),
+        ("7 a missing extra, ", "", "help"),
     ],
     "cli/sampling.py": [
         ('None if only is None else column_names(only, "--only")', "None", "imputation"),
         ('column_names(only, "--only")', "column_names(only)", "imputation"),
         ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
-        ("for sentence in unfinished_warnings(loaded):", "for sentence in ():", "named_runs"),
-    ],
-    "cli/summary.py": [
-        ('if step is None or row["step"] == step]', "]", "first_run"),
-        ("name: round(ratio, 2) for", "name: ratio for", "first_run"),
-        ("and max(ratios.values()) <= 1", "", "first_run"),
-        ('if _start(run) and run.state.get("weights_step") == 0 else folder', "if False else folder", "first_run guard"),
-        ("checks[-1].get(", "checks[0].get(", "first_run"),
-        ("if size < 2**20", "if False", "planning"),
-    ],
-    "cli/terminal.py": [
-        ("7 a missing extra, ", "", "help"),
+        ("for sentence in loaded.unfinished:", "for sentence in ():", "named_runs"),
     ],
     "cli/training.py": [
         ("if overwrite or dry_run or launched", "if overwrite or launched", "planning"),
@@ -59,6 +45,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            if trainer.done:", "            if False:", "unfinished"),
         ("show_default=default is not None", "show_default=True", "help"),
         ("sort_key=11 + place", "sort_key=11", "help"),
+        ('if _start(run) and run.state.get("weights_step") == 0 else folder', "if False else folder", "first_run guard"),
+        ("if size < 2**20", "if False", "planning"),
     ],
     "cli/tuning.py": [
         ("if solver is None and flow.solver.stochastic:", "if False:", "grid_learning"),

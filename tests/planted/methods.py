@@ -169,6 +169,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(math.pi * share)) / 2", "(math.pi * share)) / 4", "gan methods"),
         ("min(1.0, self.samples / ramp)", "self.samples / ramp", "gan"),
         ("share = min(share, self.samples / shortest)", "share = self.samples / shortest", "gan gan_recipe"),
+        ("in unused.items() if size}", "in unused.items()}", "trajectory_store"),
     ],
     "methods/perceptual_distance.py": [
         ("training_noise(self.teacher.source, x", "training_noise(None, x", "source_students"),

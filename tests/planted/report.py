@@ -20,18 +20,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/distributions.py": [
         ("known = not np.isnan(share)", "known = True", "table_report"),
     ],
-    "report/facts.py": [
-        ("if len(comparison.models) == 1 and", "if", "report_tables"),
-        ('if data.kind == "row" and data.columns', "if False", "table_report"),
-        ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_tables"),
-        ('if info.unit == "%" else 1), 2)', "if False else 1), 2)", "report_findings"),
-        ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
-    ],
     "report/findings.py": [
         ("if base is not None and base.better_than(own):", "if False:", "report_findings"),
-    ],
-    "report/latent.py": [
-        ("square(points.min(0), points.max(0), 1.05)", "square(points.min(0) / 2, points.max(0) / 2)", "codes"),
     ],
     "report/page.py": [
         ("score.name.startswith(FORMULA)", "score.name.startswith(())", "file_doors"),
@@ -40,6 +30,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("partners[closest]])", "partners[: len(closest)]])", "closest_pairs"),
         ("not nearest.usual > 0", "False", "closest_pairs"),
         ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_tables"),
+        ("square(points.min(0), points.max(0), 1.05)", "square(points.min(0) / 2, points.max(0) / 2)", "codes"),
     ],
     "report/sprites.py": [
         ("self.numbers.get(model.name, place)", "place", "report"),
@@ -60,5 +51,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("duration(cost.trajectory_seconds)", "duration(None)", "report_tables"),
         ("duration(cost.ancestor_seconds)", "duration(None)", "report_tables"),
         ('f"{cost.refused:.1%}"', '"–"', "table_constraints"),
+    ],
+    "report/text.py": [
+        ("if len(comparison.models) == 1 and", "if", "report_tables"),
+        ('if data.kind == "row" and data.columns', "if False", "table_report"),
+        ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_tables"),
+        ('if info.unit == "%" else 1), 2)', "if False else 1), 2)", "report_findings"),
+        ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
     ],
 }

@@ -17,8 +17,8 @@ import numpy as np
 
 import pushforward as pf
 from pushforward.errors import PushforwardError
-from pushforward.evaluation.merge import stored as results_in
-from pushforward.evaluation.run_results import moments_of
+from pushforward.evaluation.comparison import stored as results_in
+from pushforward.evaluation.models import moments_of
 from pushforward.files import read_json
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import reopen

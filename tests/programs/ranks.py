@@ -19,7 +19,7 @@ from programs.sockets import overheard
 
 import pushforward as pf
 from pushforward.cli import main as command_line
-from pushforward.cli.processes import start
+from pushforward.cli.entry import start
 from pushforward.data import Sampler
 from pushforward.data.images.image_store import Streamed
 from pushforward.errors import DataError, PushforwardError

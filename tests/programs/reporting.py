@@ -8,9 +8,9 @@ import json
 
 import numpy as np
 
+from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.measurements import Pictures, SampleTime, SamplingCost, SweepPoint
-from pushforward.evaluation.merge import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
 from pushforward.metrics import MetricInfo, describe
 from pushforward.report import Report, tables

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.evaluation.run_results import commands
+from pushforward.evaluation.models import commands
 from pushforward.testing import final_state, recipe_for, space_data
 
 
@@ -38,5 +38,7 @@ def repeated(run):
         if output and "--out" in words:
             place = words.index("--out")
             del words[place : place + 2]
+        if number:
+            words[1] = f"{run.folder}-again"
         assert main([*words, *output]) == 0
     return final_state(Path(f"{run.folder}-again"))

@@ -7,6 +7,6 @@ of them.
 """
 
 from pushforward.cli.entry import main
-from pushforward.cli.terminal import app
+from pushforward.cli.options import app
 
 __all__ = ["app", "main"]

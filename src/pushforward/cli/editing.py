@@ -37,6 +37,11 @@ from pushforward.cli.options import (
     RunFolder,
     Seed,
     Solving,
+    app,
+    as_options,
+    columns,
+    say,
+    show,
 )
 from pushforward.cli.sampling import (
     check_images,
@@ -48,17 +53,15 @@ from pushforward.cli.sampling import (
     save_picture,
     target_of,
 )
-from pushforward.cli.terminal import app, as_options, columns, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pushforward import Run, Transport
     from pushforward.data import Space
     from pushforward.editing import Inversion
     from pushforward.evaluation.curves import TruncationCurve
-    from pushforward.training import Run
-    from pushforward.transports import Transport
 
 _FILLED_FROM = 128
 Grid = Annotated[str | None, Parameter(group=OUTPUT, help=".png (grid), no ending (folder of PNGs), or .npz.")]
@@ -134,16 +137,20 @@ def interpolate(
             check_images(loaded)
             _check_guided(label, given, guiding)
             ends = image_of(loaded.space, start, resize), image_of(loaded.space, end, resize)
-            x = editing.between(transport, ends, frames, condition, autoencoder=_coder(loaded), events=_event, **options)
+            x = editing.between(
+                transport,
+                ends,
+                frames,
+                condition,
+                autoencoder=_coder(loaded),
+                events=lambda line: say(as_options(line)),
+                **options,
+            )
             errors = [float((frame - image).square().mean().sqrt()) for frame, image in ((x[0], ends[0]), (x[-1], ends[1]))]
             better, result["end_errors"] = "; more --steps help" if has_steps(inner_of(transport)) else "", errors
             say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1){better}")
     frames_to(target, loaded.space, x, overwrite=placing.overwrite, zoom=placing.zoom)
     show(result, json, lambda r: r["out"])
-
-
-def _event(line: str) -> None:
-    say(as_options(line))
 
 
 def _coder(run: Run) -> Any:
@@ -155,11 +162,6 @@ def _coder(run: Run) -> Any:
 def _show_latent_space(
     run: Run, what: str, groups: str | None, frames: int, out: str | None, placing: Placing, as_json: bool
 ) -> None:
-    """Draw reconstructions, arithmetic between groups, or a map of the codes.
-
-    Raises:
-        UsageError: For a run without codes, vectors where images are drawn, or groups that are none.
-    """
     from pushforward.evaluation.models import data_of
     from pushforward.evaluation.pictures import arithmetic, code_map, labelled, strip
     from pushforward.pictures import groups_picture
@@ -229,7 +231,9 @@ def vary(
     _check_guided(label, given, guiding)
     condition, x = condition_of(loaded, label, given), image_of(loaded.space, image, resize)
     with precision_of(loading):
-        varied, used = variations(loaded.transport, x, strength, condition, batch=loading.batch, events=_event)
+        varied, used = variations(
+            loaded.transport, x, strength, condition, batch=loading.batch, events=lambda line: say(as_options(line))
+        )
         result = _drawn(varied, used, n, seed, loading.batch, target, placing)
     show(result | {"strength": strength}, json, lambda r: r["out"])
 
@@ -366,11 +370,6 @@ def upscale(
 
 
 def _choices(run: Run, solving: Solving, rounds: int | None) -> dict[str, Any]:
-    """The solver, where one was asked for, and the rounds, of a model that can keep part of an image.
-
-    Raises:
-        UsageError: For another model.
-    """
     from pushforward.transports import has_steps
 
     transport = run.transport
@@ -500,8 +499,7 @@ def truncation(
         if target.suffix.lower() != ".png":
             raise UsageError(f'The curve is drawn as a .png, not "{target}"; choose another --out. --json prints its numbers.')
         check_target(target, ImageSpace((1, 1, 1), (0.0,), (1.0,)), 1, overwrite)
-    options: dict[str, Any] = {"repeats": repeats, "seed": seed, "batch": loading.batch}
-    options["watch"] = lambda limit: say(f"scoring z {'as it is' if limit is None else f'truncated to {limit:g}'} ...")
+    options: dict[str, Any] = {"repeats": repeats, "seed": seed, "batch": loading.batch, "tell": say}
     with precision_of(loading):
         curve = truncation_curve(loaded.transport, data_of(loaded), wanted, n, **options)
     if target is not None:

@@ -40,21 +40,25 @@ from pushforward.cli.options import (
     RunFolder,
     Seed,
     Solving,
+    app,
+    as_options,
+    columns,
+    command,
+    say,
+    show,
 )
 from pushforward.cli.sampling import configured_run, enlarged, precision_of, save_picture, target_of
-from pushforward.cli.terminal import app, as_options, columns, command, say, show
-from pushforward.errors import DataError, RunUsageError, UsageError
+from pushforward.errors import DataError, UsageError
 from pushforward.numbers import clipped, shortened
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from pushforward.data import Dataset
-    from pushforward.evaluation.models import StoredSamples
+    from pushforward.evaluation.models import Given
     from pushforward.evaluation.pictures import Nearest
 
-LISTED, CELL = 8, 20
-"""Samples of a table on the terminal, and characters of a cell there, at most."""
+LISTED, CELL = 8, 20  # Samples of a table on the terminal, and characters of a cell there, at most
 
 
 @app.command(group=INSPECT, sort_key=1)
@@ -115,14 +119,14 @@ def evaluate(
     show(result, json, lambda _: as_options(text(comparison, full)))
 
 
-def _samples(path: str, data: str | None, reading: Reading, loading: Loading) -> tuple[StoredSamples | str, Any]:
+def _samples(path: str, data: str | None, reading: Reading, loading: Loading) -> tuple[Given | str, Any]:
     """Samples and the data that they are compared with, read; of a run that is named as data its folder, which is read later.
 
     Raises:
         UsageError: Without data.
         RunUsageError: For a folder of several runs, which names them.
     """
-    from pushforward.evaluation.models import read_samples
+    from pushforward.evaluation.models import given_samples
     from pushforward.training.runs.folder import check_run, runs_inside
 
     if runs_inside(Path(path)) or (data is None and (Path(path) / "report.html").is_file()):
@@ -133,7 +137,7 @@ def _samples(path: str, data: str | None, reading: Reading, loading: Loading) ->
     if (Path(data) / "spec.json").is_file():
         return path, data
     loaded = source(data_file(data, loading.plugin)[0], reading)
-    return read_samples(path, loaded), loaded
+    return given_samples(path, loaded), loaded
 
 
 @app.command(group=INSPECT, sort_key=1)
@@ -156,17 +160,14 @@ def report(
     Args:
         out: The folder for the report; default that of the run with "-report" at its end.
     """
-    from pushforward.training.runs.folder import run_suggestion
+    from pushforward.training.runs.folder import check_run, free_folder
+
+    check_names(plugin, features=features)
+    check_run(run)
+    from pushforward import Report, load
+    from pushforward.evaluation import compare
 
     folder = Path(run)
-    if not folder.is_dir():
-        raise RunUsageError(f"There is no run {run}.{run_suggestion(folder)} List runs: pushforward list runs")
-    check_names(plugin, features=features)
-    from pushforward.evaluation.comparison import compare
-    from pushforward.report import Report
-    from pushforward.training import load
-    from pushforward.training.runs.folder import free_folder
-
     where = free_folder(out, folder.name, "report", under=folder.parent)
     load_plugins(plugin, [run])
     model = load(folder, plugins=plugin, device=device_of(device))
@@ -241,7 +242,6 @@ def _samples_beside(data: Dataset, near: Nearest, seed: int) -> list[dict[str, A
 
 
 def _picture(data: Dataset, near: Nearest, zoom: int | None) -> Image.Image:
-    """A row for each sample: the sample, and after a wider gap its nearest training examples."""
     from PIL import Image
 
     k = near.examples.shape[1]
@@ -281,7 +281,6 @@ def _in_words(result: dict[str, Any]) -> str:
 
 
 def _numbers(samples: list[dict[str, Any]]) -> str:
-    """A line for each sample: its seed, how far the nearest training example is, and the numbers of the nearest ones."""
     rows = [["seed", "distance", "", "nearest training examples"]]
     for sample in samples:
         copy = "near-copy" if sample["near_copy"] else ""
@@ -290,7 +289,6 @@ def _numbers(samples: list[dict[str, Any]]) -> str:
 
 
 def _rows(names: list[str], samples: list[dict[str, Any]]) -> str:
-    """The first samples of a table, each above its training rows, in as many columns as the terminal has space for."""
     rows = [["seed", "", "distance", *shortened(names, CELL)]]
     for sample in samples[:LISTED]:
         copy = "near-copy" if sample["near_copy"] else "sample"

@@ -10,8 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.options import ALL_DATA, Budgeting, Changes, Reading
-from pushforward.cli.terminal import app, as_options, say
+from pushforward.cli.options import ALL_DATA, Budgeting, Changes, Reading, Sharing, app, as_options, say
+from pushforward.environment import launched
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.registries import EXTRACTORS, RECIPES
 
@@ -359,3 +359,14 @@ def _between_commas(text: str) -> list[str]:
         return list(lexer)
     except ValueError:
         raise UsageError(f"--given {text}: a quotation mark is not closed.") from None
+
+
+def of_processes(sharing: Sharing) -> dict[str, Any]:
+    """The arguments of `pushforward.fit` for several processes.
+
+    Raises:
+        UsageError: For weights that are divided among a single process.
+    """
+    if sharing.shard and sharing.devices in (None, 1) and launched().count == 1:
+        raise UsageError("--shard divides the weights among several processes: give --devices 2 or more, or use torchrun.")
+    return {"shard": sharing.shard, "devices": sharing.devices}

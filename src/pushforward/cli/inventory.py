@@ -12,17 +12,33 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from pushforward.cli.inputs import counting, data_file, device_of, load_plugins, options_of_reading
-from pushforward.cli.options import ALL_DATA, DATA, INSPECT, OUTPUT, Flag, Json, Out, Plugins, Reading
-from pushforward.cli.terminal import app, as_options, columns, data_app, first_line, list_app, say, show
+from pushforward.cli.options import (
+    ALL_DATA,
+    DATA,
+    INSPECT,
+    OUTPUT,
+    Flag,
+    Json,
+    Out,
+    Plugins,
+    Reading,
+    app,
+    as_options,
+    columns,
+    data_app,
+    first_line,
+    list_app,
+    say,
+    show,
+)
 from pushforward.data.tables.cells import some
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.numbers import clipped, percent, shortened
 from pushforward.registries import EXTRACTORS, METRICS, RECIPES, SOLVERS
 
-Listed = Annotated[Plugins, Parameter(group=DATA)]
-"""Plug-ins whose parts are listed as well."""
+Listed = Annotated[Plugins, Parameter(group=DATA)]  # Plug-ins whose parts are listed as well
+# Items of a fact, categories of a column, and characters of a cell, a column's name and a category
 _SHOWN, _CATEGORIES, _WIDE, _NAME, _TEXT = 12, 4, 44, 28, 16
-"""Items of a fact, categories of a column, and characters of a cell, a column's name and a category."""
 
 
 @list_app.command(name="recipes")

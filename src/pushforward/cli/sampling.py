@@ -34,8 +34,10 @@ from pushforward.cli.options import (
     RunFolder,
     Seed,
     Solving,
+    app,
+    say,
+    show,
 )
-from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,12 +82,15 @@ def sample(
     from pushforward.evaluation.run_results import unfinished_warnings
     from pushforward.samples import draw_to
     from pushforward.transports.transport import counted, named_constraints
+    from pushforward.outputs import draw_to
+    from pushforward.transports.latent import starts
+    from pushforward.transports.rejection import counted, named_constraints
 
-    for sentence in unfinished_warnings(loaded):
+    for sentence in loaded.unfinished:
         say(f"{loaded.folder}, step {loaded.state['step']:,}: {sentence}")
-    origin, count = source_of(loaded), starts(loaded)
-    if origin is not None and count is not None and n > count:
-        say(f"{loaded.folder} starts from {count:,} different held-out examples of {origin.data}: {n:,} samples repeat")
+    origin = starts(loaded.transport)
+    if origin is not None and n > origin[1]:
+        say(f"{loaded.folder} starts from {origin[1]:,} different held-out examples of {origin[0].data}: {n:,} samples repeat")
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
     condition, to = condition_of(loaded, label, given), {"overwrite": placing.overwrite, "zoom": placing.zoom}
     with precision_of(loading), counted() as tally:
@@ -257,7 +262,6 @@ def impute(
 
 
 def _imputed(imputed: Imputed) -> dict[str, Any]:
-    """What was filled in, and which rows break constraints; said on the terminal as well."""
     from pushforward.data.tables.imputation_io import GappyFile
     from pushforward.data.tables.parse_errors import some
     from pushforward.transports.transport import named_constraints

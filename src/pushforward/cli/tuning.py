@@ -25,18 +25,18 @@ from pushforward.cli.options import (
     Plugins,
     Precision,
     RunFolder,
+    app,
+    say,
+    show,
 )
 from pushforward.cli.sampling import configured_run, guidance_of, precision_of
-from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
-    from pushforward.training import Run
-    from pushforward.transports import Flow
+    from pushforward import Flow, Run
 
 Amount = Annotated[int | None, Parameter(group=TRAINING, validator=AT_LEAST_1)]
-INSTEAD = "dpm"
-"""The solver that is tuned where the run's own is stochastic."""
+INSTEAD = "dpm"  # The solver that is tuned where the run's own is stochastic
 
 
 @app.command(group=TRAIN, sort_key=5)

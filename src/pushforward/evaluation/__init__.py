@@ -8,7 +8,6 @@ from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.evaluation.comparison import compare, evaluate
-    from pushforward.evaluation.cost import train_in_turns
     from pushforward.evaluation.curves import truncation_curve, truncation_picture, with_sweep
     from pushforward.evaluation.evaluator import Judge
     from pushforward.evaluation.pictures import nearest
@@ -24,7 +23,6 @@ __all__ = [
     "compare",
     "evaluate",
     "nearest",
-    "train_in_turns",
     "truncation_curve",
     "truncation_picture",
     "with_sweep",
@@ -38,6 +36,5 @@ __getattr__ = exports(
         "pictures": ("nearest",),
         "results": ("Comparison", "MetricInfo", "ModelResult", "Score"),
         "curves": ("with_sweep", "truncation_curve", "truncation_picture"),
-        "cost": ("train_in_turns",),
     },
 )

@@ -12,6 +12,8 @@ from torch import Tensor
 from pushforward.data.core.dataset import Dataset
 from pushforward.data.core.hashes import permutation
 from pushforward.data.spaces import Space, TableSpace
+from pushforward.data import Dataset, Space, TableSpace
+from pushforward.data.core.keys import permutation
 from pushforward.data.tables.encoding import Coordinates, gumbel
 from pushforward.denoisers import Condition
 from pushforward.draws import Draws
@@ -195,10 +197,6 @@ class RowMixture(Transport):
         scores = self.means[which] + self.deviations[which] * noise[:, layout.scores]
         rows = rows.index_copy(1, layout.scores, layout.gated(rows) * scores)
         return (rows - layout.mean) / layout.std
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log p of rows in data units, nats (n,): probabilities of indicators, densities of scores."""
-        return torch.logsumexp(_Rows(x, self.layout).joint(self, slice(None)), 1)
 
 
 class _Rows:

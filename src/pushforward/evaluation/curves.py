@@ -18,14 +18,12 @@ from pushforward.data import Dataset
 from pushforward.denoisers import AtScale, FlowMap, Guided
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import Diverged, UsageError
-from pushforward.evaluation.cost import solver_title
-from pushforward.evaluation.evaluator import CURVE_SCORES, Judge
+from pushforward.evaluation.evaluator import CURVE_SCORES, Judge, solver_title
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.intervals import point_of, together
 from pushforward.evaluation.measurements import CurvePoint, Ladder, Pictures, SweepPoint
-from pushforward.evaluation.models import check_model, starts
+from pushforward.evaluation.models import check_model, commands
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings, check_same
-from pushforward.evaluation.run_results import commands
 from pushforward.evaluation.scores import floors, score
 from pushforward.extractors import Spaces
 from pushforward.files import Record
@@ -37,6 +35,9 @@ from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.runs.run import by_default, transport_of
 from pushforward.transports import BATCH, Flow, Transport, inner_of, with_inner
+from pushforward.training.runs.learned_solvers import by_default
+from pushforward.training.runs.run import Run, transport_of
+from pushforward.transports import BATCH, Flow, Transport, inner_of, starts, with_inner
 from pushforward.transports.learned_steps import Pairs
 from pushforward.transports.transport import unmet_kept
 
@@ -54,7 +55,6 @@ SHOWN = {False: 36, True: 200}  # Samples that are drawn beside the teacher's, b
 CHOOSING, CHOSEN_BY = 700_000_000, 2_000
 LIMITS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 PAIRS = (("coverage", "density"), ("recall", "precision"))  # What is drawn: diversity to the right, quality upwards
-RED = (213, 94, 0)
 
 
 @dataclass
@@ -72,7 +72,6 @@ class _Climb:
     repeats: int
 
     def samples(self, transport: Transport, words: str) -> list[Tensor]:
-        """Those of each sampling, data units; none where a sample is not finite. ``words`` are printed while it works."""
         self.judge.say(f"{words}, {counted(transport.calls, 'call')}")
         with suppress(Diverged):
             return [self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)[0] for repeat in range(self.repeats)]
@@ -132,7 +131,7 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     if not isinstance(flow, Flow) or not flow.solver.jumps:
         return None
     rungs = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
-    once = None if starts(model) is None else 1  # as the judge samples it
+    once = None if starts(transport) is None else 1  # as the judge samples it
     teacher = teacher_of(model)
     finished = run is not None and teacher is not None and isinstance(run.method.parts.get("teacher"), FlowMap)
     taught: list[Transport] = []
@@ -216,12 +215,10 @@ def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     space = transport.space
     both = (flow.with_solver(flow.solver, 1), teacher)
-    try:
-        with unmet_kept():
-            jumped, own = (with_inner(transport, inner).sample(SHOWN[space.as_points]) for inner in both)
-    except Diverged:
-        return None
-    return space.drawing(space.quantise(jumped)), space.drawing(space.quantise(own))
+    with suppress(Diverged), unmet_kept():
+        jumped, own = (with_inner(transport, inner).sample(SHOWN[space.as_points]) for inner in both)
+        return space.drawing(space.quantise(jumped)), space.drawing(space.quantise(own))
+    return None
 
 
 def with_ladder(judge: Judge, model: Run | Transport, result: ModelResult, pictures: Pictures) -> tuple[ModelResult, Pictures]:
@@ -325,7 +322,7 @@ def truncation_curve(
     repeats: int = 3,
     seed: int = 0,
     batch: int = BATCH,
-    watch: Callable[[float | None], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> TruncationCurve:
     """Score a one-call model with its z truncated (`pushforward.editing.Truncated`) to several limits, and without a limit.
 
@@ -339,7 +336,7 @@ def truncation_curve(
         repeats: Samplings at each limit.
         seed: Added to the seeds of all samplings.
         batch: Examples sampled at a time.
-        watch: Called with each limit before it is measured, and with None before the model as it is.
+        tell: Called with a line before each sampling; silent by default.
 
     Returns:
         Precision, recall, density, coverage and Fréchet distance at each limit.
@@ -352,14 +349,13 @@ def truncation_curve(
     if not wanted or not all(limit > 0 and math.isfinite(limit) for limit in wanted):
         raise UsageError(f"Limits are numbers above 0, at least one of them; got {list(limits)}.")
     models = [(limit, Truncated(transport, limit)) for limit in wanted]
-    judge = Judge(data, n or 0, repeats, ("manifold", "frechet"), seed, batch)
+    judge = Judge(data, n or 0, repeats, ("manifold", "frechet"), seed, batch, tell=tell)
     if "density" not in judge.floors:
         raise UsageError(f"There is no curve: n = {judge.n} is too few examples for density and coverage. Take data with more.")
     points = []
     for limit, model in (*models, (None, transport)):
-        if watch is not None:
-            watch(limit)
-        points.append(TruncationPoint(limit, *judge.scores(model)))
+        name = "z as it is" if limit is None else f"z truncated to {limit:g}"
+        points.append(TruncationPoint(limit, *judge.scores(model, name)))
     setting = judge.comparison()
     return TruncationCurve(setting.data, setting.settings, setting.machine, setting.metrics, setting.floors, tuple(points))
 
@@ -375,7 +371,7 @@ def truncation_picture(curve: TruncationCurve) -> Image.Image:
     """
     from matplotlib.figure import Figure
 
-    blue, gray, red = (tuple(value / 255 for value in colour) for colour in (INK, REAL, RED))
+    blue, gray, red = (tuple(value / 255 for value in colour) for colour in (INK, REAL, (213, 94, 0)))
     figure = Figure(figsize=(10, 4.5), dpi=160, layout="constrained")
     for axes, (across, up) in zip(figure.subplots(1, 2), PAIRS, strict=True):
         x, y = ([point.scores[name].number for point in curve.points] for name in (across, up))

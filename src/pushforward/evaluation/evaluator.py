@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
+import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,18 +19,16 @@ import torch
 
 from pushforward.arguments import whole
 from pushforward.conditions.kind import names_of
-from pushforward.data import Dataset
-from pushforward.data.spaces import Space, TableSpace
+from pushforward.data import Dataset, Space, TableSpace
 from pushforward.errors import quoted
-from pushforward.evaluation import cost
 from pushforward.evaluation.baselines import GaussianBaseline, RowMixture, drawn_rows
 from pushforward.evaluation.features import Features, fit_features, kind_of
 from pushforward.evaluation.intervals import point_of, together
-from pushforward.evaluation.measurements import CurvePoint, Pictures, SamplingCost
-from pushforward.evaluation.models import Given, starts, starts_warnings, unseen_warnings
+from pushforward.evaluation.measurements import CurvePoint, Memory, Pictures, SampleTime, SamplingCost
+from pushforward.evaluation.model_metrics import trajectory_of
+from pushforward.evaluation.models import Given, of_run, starts_warnings, unseen_warnings
 from pushforward.evaluation.pictures import latent_pictures, latent_statistics, pictures_of
 from pushforward.evaluation.results import REPEAT_SEEDS, REPEATS, Comparison, DataInfo, ModelResult, Protocol, Settings
-from pushforward.evaluation.run_results import lag_warnings, of_run, unfinished_warnings
 from pushforward.evaluation.scores import (
     REPRESENTATION,
     attacked,
@@ -39,18 +39,28 @@ from pushforward.evaluation.scores import (
     reference_examples,
     score,
 )
-from pushforward.evaluation.trajectories import trajectory_of
 from pushforward.extractors import Spaces, check_spaces, named_extractors
+from pushforward.methods.method import parameters
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.metrics.names import chosen
 from pushforward.registries import METRICS
-from pushforward.training import Run
 from pushforward.training.estimates import training_memory
 from pushforward.training.loop.machine import machine
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport, has_levels, has_steps, inner_of, with_inner
 from pushforward.transports.transport import MEASURED, Tally, counted, named_constraints, shared_stream, unmet_kept, warn_broken
+from pushforward.training.loop.memory import added_peak, held_bytes
+from pushforward.training.monitor.machine import machine
+from pushforward.training.runs.run import Run, transport_of
+from pushforward.transports import BATCH, Flow, Transport, has_levels, has_steps, inner_of, starts, with_inner
+from pushforward.transports.rejection import MEASURED, Tally, as_drawn, counted, named_constraints, unmet_kept, warn_broken
+from pushforward.transports.shared_sampling import stream
 
+TURNS = 7  # How often each model is timed
+TURN_SECONDS = 1.0  # About the most that one model's turn may take; where a single sample takes longer, a turn is one sample
+SHORTEST = 0.02  # Seconds; a turn repeats calls that take less, so that a clock can time it
+MOST_CALLS = 100  # Calls of one turn at most
+FEW_STEPS = 6  # Steps of an iterative model whose memory is measured: no more is held at once in many
 AT_ONCE = {False: 64, True: 1000}  # samples generated at a time where cost is measured; by whether they are points
 NEIGHBOURS = 5  # of precision, recall, density and coverage
 SCORES = ("frechet", "kid", "precision", "recall", "coverage")  # what is computed in every feature space
@@ -141,7 +151,12 @@ class Judge:
             n, seed = self.n if given else attacked(self.data, self.n), (repeat + 1) * REPEAT_SEEDS
             x, labels, values = self.draw(sampler, seed, n)
             scored = partial(score, x, self.data, n=self.n)
-            row = scored(self.features, metrics=self.metrics, values=values, learned=None if given is None else given.every)
+            row = scored(
+                self.features,
+                metrics=self.metrics,
+                values=values,
+                learned=None if given is None else given.x if given.values is None else given.values,
+            )
             samplings.append(row | self._in_others(lambda features, names, of=scored: of(features, metrics=names)))  # type: ignore[misc]
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
@@ -176,13 +191,6 @@ class Judge:
             return x, None, values
         labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
         return x, labels, values
-
-    def _quick(self, transport: Transport, n: int) -> dict[str, Score]:
-        """The distances that rank models, of a single sampling of n samples."""
-        ranking = {name for name, info in describe().items() if info.role == "quality"}
-        names = [name for _, names in chosen(self.metrics) for name in names if name in ranking]
-        x, _, values = self.draw(transport, REPEAT_SEEDS, n)
-        return score(x, self.data, self.features, n=n, metrics=names, values=values) if names else {}
 
     def baseline(self) -> ModelResult:
         """The no-network row: a Gaussian for each class, or one in all; of a table a mixture of rows."""
@@ -275,7 +283,7 @@ class Judge:
             name=name,
             family=type(transport).__name__,
             conditioned=names_of({k: v for k, v in transport.space.conditions.items() if not v.learned}),
-            parameters=cost.parameters(transport),
+            parameters=parameters(transport),
             sampling=sampling,
             scores=scores,
             label_agreement=agreement,
@@ -284,11 +292,10 @@ class Judge:
             trajectory=trajectory,
             latent=None if run is None else latent_statistics(run, self.data, self.features),
             warnings=(
-                *(() if run is None else (*run.warnings, *unfinished_warnings(run))),
+                *(() if run is None else (*run.warnings, *run.unfinished)),
                 *unseen_warnings(model, self.data),
                 *starts_warnings(model, self.n),
                 *constraint_warnings(transport.space, self.data.space, tally),
-                *lag_warnings(model, self._quick, self.n),
             ),
         )
         pictures = pictures_of(transport, run, self.data)
@@ -298,14 +305,15 @@ class Judge:
         if curve:
             self.say(f"{name}, the memory of training")
             pictures = replace(pictures, latent=latent_pictures(run, self.data))
-            memory = cost.megabytes(training_memory(run, self.data))
+            held = training_memory(run, self.data)
+            memory = None if held is None else held / 2**20
             result = replace(result, training=replace(result.training, memory_mb=memory))
         return result, pictures
 
     def sampling(self, models: Mapping[str, Transport]) -> dict[str, SamplingCost]:
         """What sampling costs each model: calls, arithmetic, memory, and time, which is measured in turns over all models."""
         self.say("the time and memory of samples")
-        return cost.sampling_costs(models, AT_ONCE[self.data.space.as_points])
+        return sampling_costs(models, AT_ONCE[self.data.space.as_points])
 
 
 def learns(dataset: Dataset, spaces: Spaces) -> bool:
@@ -359,19 +367,14 @@ def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...
     """
     if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
         return ()
-    texts = [dict.fromkeys(quoted(each.text) for each in space.constraints) for space in (own, data)]
-    lacking, further = (", ".join(text for text in here if text not in there) for here, there in (texts[::-1], texts))
-    sentences = []
-    if lacking:
-        sentences.append(f"it was trained without constraints that samples of other models are drawn again to meet: {lacking}.")
-    if further:
-        sentences.append(f"its samples are drawn again to meet constraints that the data of this comparison lacks: {further}.")
-    if tally.unmet:
-        sentences.append(
-            f"{tally.unmet:,} of its samples break {named_constraints(own)} still, after {MEASURED} further draws each, and are "
-            f"scored as they are ({tally.share:.0%} of all draws did)."
-        )
-    return tuple(sentences)
+    texts, others = (dict.fromkeys(quoted(each.text) for each in space.constraints) for space in (own, data))
+    found = {
+        "it was trained without constraints that other models meet": [text for text in others if text not in texts],
+        "its samples meet constraints that the data of this comparison lacks": [text for text in texts if text not in others],
+    }
+    unmet = f"samples that break {named_constraints(own)} after {MEASURED} further draws, scored as they are: {tally.unmet:,}."
+    sentences = [f"{what}: {', '.join(constraints)}." for what, constraints in found.items() if constraints]
+    return (*sentences, *[unmet] * bool(tally.unmet))
 
 
 def protocol_of(data: Dataset, features: Features, n: int, metrics: Sequence[str], others: Sequence[Features] = ()) -> Protocol:
@@ -410,3 +413,133 @@ def protocol_of(data: Dataset, features: Features, n: int, metrics: Sequence[str
         spaces={other.name: other.identity for other in others},
         weights={each.name: each.weights for each in (features, *others)},
     )
+
+
+def flops(function: Callable[..., Any], *inputs: Any) -> int:
+    """Floating point operations of matrix products, convolutions and attention in ``function(*inputs)``.
+
+    A multiplication and an addition count as two. Element-wise work is not counted.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        function(*inputs)
+    return int(counter.get_total_flops())
+
+
+def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns: int = TURNS) -> dict[str, SampleTime]:
+    """Time several models in turns, so that a machine that is busy for a moment slows all of them alike.
+
+    Each model first makes a single sample twice and then a batch twice, which warms it up and finds the batch that a turn can
+    hold: ``most`` samples, fewer where they would take longer than a turn.
+
+    Args:
+        samplers: For each name, a function that makes n samples.
+        most: Samples made at a time at most.
+        turns: Timed turns of each model.
+
+    Returns:
+        For each name, its times.
+    """
+    batches, calls = dict.fromkeys(samplers, 1), {}
+    for _ in range(2):
+        passes = [{name: _seconds(sample, batches[name]) for name, sample in samplers.items()} for _ in range(2)]
+        for name in samplers:
+            single = max(min(times[name] for times in passes) / batches[name], 1e-9)
+            fits = TURN_SECONDS / single
+            batches[name] = max(batches[name], most if fits >= most else 2 ** math.floor(math.log2(max(1.0, fits))))
+            calls[name] = min(MOST_CALLS, max(1, math.ceil(SHORTEST / (single * batches[name]))))
+    names, seconds = list(samplers), {name: list[float]() for name in samplers}
+    for turn in range(turns):
+        at = turn % len(names)
+        for name in names[at:] + names[:at]:
+            samples = batches[name] * calls[name]
+            seconds[name].append(_seconds(samplers[name], batches[name], calls[name]) / samples)
+    return {
+        name: SampleTime(batches[name], min(values), statistics.median(values), tuple(values)) for name, values in seconds.items()
+    }
+
+
+def _seconds(sample: Callable[[int], Any], n: int, calls: int = 1) -> float:
+    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    wait: Callable[[], Any] = torch.cuda.synchronize if cuda else lambda: None
+    wait()
+    began = time.perf_counter()
+    for _ in range(calls):
+        sample(n)
+    wait()
+    return time.perf_counter() - began
+
+
+@as_drawn()
+def sampling_memory(transport: Transport, n: int) -> int | None:
+    """Bytes in tensors that sampling a batch of n holds at most, the weights included.
+
+    PyTorch's allocator counts them (`training.loop.memory.added_peak`), so neither the library nor other models and data
+    in the process matter, and the same model gives the same number every time. Iterative models are sampled in at most
+    six steps, since steps follow one another and hold no more in many.
+
+    Returns:
+        Bytes; None where nothing can be measured.
+    """
+    added = added_peak(lambda: _in_few_steps(transport, FEW_STEPS).sample(n, batch=n), transport.device)
+    return None if added is None else held_bytes(transport) + added
+
+
+@as_drawn()
+def sampling_flops(transport: Transport) -> int:
+    """Floating point operations of a sample, as `flops` counts them.
+
+    Every network call takes the same, so those of an iterative model follow from solves of one step and of two.
+    """
+    short, long = (_in_few_steps(transport, steps) for steps in (1, 2))
+    if long is transport:
+        return flops(partial(_batch, transport, 1))
+    first, second = (flops(partial(_batch, few, 1)) for few in (short, long))
+    return second + (second - first) * (transport.calls - long.calls) // (long.calls - short.calls)
+
+
+def _in_few_steps(transport: Transport, steps: int) -> Transport:
+    flow = inner_of(transport)
+    if not has_steps(flow) or flow.solver.adaptive or flow.steps <= steps:
+        return transport
+    if len({flow.denoiser.calls(float(t)) for t in flow.times[:-1]}) > 1:
+        return transport
+    grid = flow.grid if flow.grid is None or isinstance(flow.grid, str) else "time"
+    return with_inner(transport, flow.with_solver(flow.solver, steps, grid))
+
+
+def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, SamplingCost]:
+    """What sampling costs each model.
+
+    Args:
+        models: By name; they are timed in turns.
+        most: Samples made at a time, at most where time and exactly where memory is measured.
+    """
+    timings = time_in_turns({name: partial(_batch, transport) for name, transport in models.items()}, most)
+    costs = {}
+    for name, transport in models.items():
+        flow, held = inner_of(transport), sampling_memory(transport, most)
+        costs[name] = SamplingCost(
+            solver=solver_title(flow) if has_steps(flow) else None,
+            steps=flow.steps if has_steps(flow) else None,
+            calls=transport.calls,
+            seconds_per_sample=float(np.quantile(timings[name].values, 0.25)),  # other programs can only slow a turn down
+            timing=timings[name],
+            flops_per_sample=sampling_flops(transport),
+            memory=Memory(None if held is None else held / 2**20, most),
+        )
+    return costs
+
+
+def _batch(transport: Transport, n: int) -> torch.Tensor:
+    with unmet_kept():
+        return transport.sample(n, batch=n)
+
+
+def solver_title(transport: Flow) -> str:
+    """A flow's solver and grid in words."""
+    name, grid = type(transport.solver).__name__, transport.grid
+    if getattr(transport, "learned", None) is not None:
+        return f"{name} by a learned table"
+    return name if grid is None else f"{name} on the {grid} grid" if isinstance(grid, str) else f"{name} on times of its own"

@@ -28,10 +28,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data import Dataset, Space, Split, TableSpace
 from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.core.hashes import mix
 from pushforward.data.spaces import Space, TableSpace
+from pushforward.data.core.keys import mix
+from pushforward.devices import laid_out
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.extractors import Extractor, Spaces, named_extractors
 from pushforward.extractors.classifier import EXAMPLES, Classifier, accuracy, apart, labelled, train_classifier
@@ -101,12 +103,8 @@ def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: st
     """Features before centre, scale and axes, float64 (m, f)."""
     examples = quantised(x, space)
     device = next(network.parameters(), examples).device
-    try:
-        with torch.no_grad():
-            out = network(examples.to(device))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        shape = tuple(examples.shape)
-        raise UsageError(f"The features {name} cannot read float32 examples {shape}: {type(error).__name__}: {error}") from error
+    with torch.no_grad():
+        out = network(examples.to(device))
     if not isinstance(out, Tensor) or out.dim() < 2 or len(out) != len(examples):
         what = f"a tensor {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
         raise UsageError(
@@ -219,6 +217,7 @@ class Features:
         key: Names data, extractor, seed and version; equal keys give equal features.
         folder: The cache of features of real data, for slow extractors; None for none.
         determined: The hash of what determines them, or nothing where that is unknown (`identity`).
+        classifies: Whether there is a classifier: labelled data with two classes or more.
         channels: For stacked images, the features of the images stacked, whose classifier reads one channel; else None.
     """
 
@@ -245,6 +244,7 @@ class Features:
             with torch.device("meta"):  # draws no random numbers
                 self._reader = Classifier(space.shape, len(space.classes))
             self._load(self._reader, "net.")
+        self.classifies = self._reader is not None
 
     def _load(self, network: nn.Module, prefix: str) -> None:
         weights = {name.removeprefix(prefix): part for name, part in self.tensors.items() if name.startswith(prefix)}
@@ -252,11 +252,6 @@ class Features:
             network.load_state_dict(weights, assign=True)
             laid_out(network, self.space.memory_format)
         network.eval().requires_grad_(False)
-
-    @property
-    def classifies(self) -> bool:
-        """Whether there is a classifier: labelled data with two classes or more."""
-        return self._reader is not None
 
     @property
     def preprocessing(self) -> str:
@@ -322,15 +317,11 @@ class Features:
         """The class of each example, int64 (m,), by the classifier.
 
         Of stacked images it is the mode, the classes of the channels read as the digits of a number.
-
-        Raises:
-            DataError: If the data has no labels.
         """
         if self.channels is not None:
             parts = [self.channels.classify(x[:, channel : channel + 1]) for channel in range(self.space.shape[0])]
             return numbered(np.stack(parts, axis=1), len(self.channels.space.classes))
-        if self._reader is None:
-            raise DataError("There is no classifier: the data has no labels, or a single class.")
+        assert self._reader is not None
         labels = []
         with torch.no_grad():
             for start in range(0, len(x), EXAMPLES):

@@ -149,7 +149,7 @@ class LevelError(Record):
 
 @dataclass(frozen=True)
 class Trajectory(Record):
-    """How an iterative model moves noise to data (`pushforward.evaluation.trajectories`).
+    """How an iterative model moves noise to data (`pushforward.evaluation.model_metrics`).
 
     Args:
         n: How many trajectories were measured.

@@ -1,23 +1,32 @@
-"""What can be evaluated: runs, transports, given samples; whether they fit the data and have not seen its held-out examples."""
+"""What can be evaluated: runs, transports, given samples; whether they fit the data, and what the folder of a run says of it."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import statistics
+import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from zipfile import ZipFile
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from pushforward import spec
 from pushforward.conditions.label import Label
 from pushforward.data import Dataset, TableSpace
 from pushforward.data.core.dataset import Split, shared_examples
 from pushforward.data.core.hashes import permutation
+from pushforward.data import Dataset, Reading, Space, Split, TableSpace
+from pushforward.data.core.array_headers import array_header
+from pushforward.data.core.keys import permutation
+from pushforward.data.core.train_hashes import shared_examples
 from pushforward.data.readers import examples_in
 from pushforward.data.readers.reader import Reading
 from pushforward.data.readers.tables import TABLES, read_rows
@@ -25,30 +34,34 @@ from pushforward.data.tables import Number
 from pushforward.data.tables.cells import some
 from pushforward.data.tables.constraints import holds
 from pushforward.errors import DataError, UsageError, quoted
+from pushforward.data.tables.parse_errors import some
+from pushforward.errors import CheckpointError, DataError, UsageError, quoted
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import quantised
-from pushforward.evaluation.results import REPEAT_SEEDS
+from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingCost
+from pushforward.evaluation.results import REPEAT_SEEDS, ModelResult
 from pushforward.evaluation.scores import compared
-from pushforward.files import plain_path
-from pushforward.paths import Source
+from pushforward.files import opened, plain_path, read_object
+from pushforward.methods.method import training_only
+from pushforward.numbers import finite
+from pushforward.plugins import plugin_options
 from pushforward.registries import RECIPES
-from pushforward.training import Run, load
+from pushforward.training import Budget, Run, load
+from pushforward.training.checkpoint.best import best_of
+from pushforward.training.checkpoint.integrity import weights_hash
+from pushforward.training.loop.nonfinite import MARK, in_words
+from pushforward.training.monitor.critic_landscape import SIDE
 from pushforward.training.runs.provenance import data_of_run, leaks
 from pushforward.training.runs.run import transport_of
-from pushforward.transports import Transport, has_steps, inner_of
+from pushforward.transports import Transport, starts
 
+SHOWN = {False: 64, True: 1000}  # samples that are drawn, by whether they are points
+MOST = 1000  # samples of one moment that are read at most; a run stores no more
+POINTS, LOSSES = 300, 400  # points that are stored at most: of a health series, means of neighbours; about, of a loss curve
+FAULTS = (OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+SETTINGS = ("recipe", "training", "data", "budget", "augment", "asked", "init", "method")  # of a spec: how a run was trained
 LEAST, SLACK = 2, 1e-3  # the fewest samples, and how far outside of [0, 1] images may lie
 HELD = 1024  # held-out examples that are read at a time
-
-
-def check_model_kind(model: object) -> None:
-    """Refuse what is neither a run nor a transport.
-
-    Raises:
-        UsageError: Saying what was expected.
-    """
-    if not isinstance(model, (Run, Transport)):
-        raise UsageError(f"Expected a run (pf.load), its folder, or a transport; got a {type(model).__name__}.")
 
 
 def models_of(models: Any) -> dict[str, Run | Transport]:
@@ -65,15 +78,14 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
         raise UsageError("There is nothing to compare; name at least one recipe or run.")
     named: dict[str, Any] = dict(models) if isinstance(models, Mapping) else {}
     for model in () if named else models:
-        if not isinstance(model, (Run, str, Path)):
-            raise UsageError(f'A {type(model).__name__} has no name: give models by name, such as {{"flow": run.transport}}.')
         folder = model.folder if isinstance(model, Run) else Path(model)
         named[str(folder) if folder.name in named else folder.name] = model
     for name, model in named.items():
         if isinstance(model, str) and model in RECIPES and not Path(model).is_dir():
             raise UsageError(f'"{model}" is a recipe, and trained runs are compared: train it first, pf.fit("{model}", data).')
         named[name] = load(model) if isinstance(model, (str, Path)) else model
-        check_model_kind(named[name])
+        if not isinstance(named[name], (Run, Transport)):
+            raise UsageError(f"Expected a run (pf.load), its folder, or a transport; got a {type(model).__name__}.")
     return {str(name): model for name, model in named.items()}
 
 
@@ -160,18 +172,6 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
     return warnings + shared_examples(data) + (unscored if entries else ())
 
 
-def source_of(model: Run | Transport) -> Source | None:
-    """The data set that a flow starts from instead of noise; None for models that start from noise."""
-    flow = inner_of(transport_of(model))
-    return flow.source if has_steps(flow) else None
-
-
-def starts(model: Run | Transport) -> int | None:
-    """The different held-out examples that a flow starts from instead of noise; None for models that start from noise."""
-    source = source_of(model)
-    return None if source is None else len(torch.unique(source.held_out, dim=0))
-
-
 def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> int:
     """How many samples are compared: ``n`` where given, else as many as the data allows and every model can make.
 
@@ -179,67 +179,44 @@ def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> 
         UsageError: If the data does not allow ``n``; see `compared`.
         DataError: If the data set is too small for any comparison.
     """
-    if n:
+    if n is not None:
         return compared(data, n)
-    counts = [count for model in models if (count := starts(model)) is not None]
+    counts = [known[1] for model in models if (known := starts(transport_of(model))) is not None]
     return max(2, min([compared(data), *counts]))
 
 
 def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
     """What a report must say of a model that starts from other data than noise, also where fewer than ``n`` samples differ."""
-    source, count = source_of(model), starts(model)
-    if source is None or count is None:
+    known = starts(transport_of(model))
+    if known is None:
         return ()
+    source, count = known
     moved = f"it does not start from noise: its samples are held-out examples of {source.data}, moved. So it is sampled once."
-    if count >= n:
-        return (moved,)
-    return (
-        moved,
-        f"it starts from {count:,} different held-out examples of its source, so its {n:,} samples repeat, and its scores are "
-        f"worse than those of different samples. Compare at most {count:,}: n={count}.",
-    )
+    repeats = f"it starts from {count:,} different examples, so its {n:,} samples repeat. Compare at most {count:,}: n={count}."
+    return (moved, repeats) if count < n else (moved,)
 
 
 # Samples that are given.
-
-
-@dataclass(frozen=True)
-class StoredSamples:
-    """Samples of a file or a folder, which fit the data that they are to be compared with.
-
-    Args:
-        path: Where they are.
-        x: (n, *shape), images uint8, vectors float32.
-        labels: The number of each one's class in ``classes``, int64 (n,); None where there are none.
-        classes: Names of the classes.
-        values: The rows of a table as the file holds them, float64 (n, columns), which ``x`` may round; None for other samples.
-    """
-
-    path: Path
-    x: NDArray[np.generic]
-    labels: NDArray[np.int64] | None = None
-    classes: tuple[str, ...] = ()
-    values: NDArray[np.float64] | None = None
 
 
 class Given:
     """Samples in data units. Repeated samplings take different ones, as long as there are enough.
 
     Args:
+        name: Of their file, or "samples".
         x: (n, *shape), float32.
         labels: The class of each as a number of the data's classes (n,), int64; None where unknown.
         notes: What a reader of their scores must know.
         values: The rows of a table as their file holds them, (n, columns), float64; None where there are only coordinates.
     """
 
-    def __init__(self, x: Tensor, labels: np.ndarray | None, notes: Sequence[str], values: np.ndarray | None) -> None:
+    def __init__(self, name: str, x: Tensor, labels: np.ndarray | None, notes: Sequence[str], values: np.ndarray | None) -> None:
         order = permutation(len(x), 0)  # a folder or a file may be sorted by class
-        self.x, self.labels, self.notes = x[torch.from_numpy(order)], None if labels is None else labels[order], tuple(notes)
+        self.name, self.x, self.notes = name, x[torch.from_numpy(order)], tuple(notes)
+        self.labels = None if labels is None else labels[order]
         self.values = None if values is None else values[order]
-        self.every = self.x if values is None else self.values
 
     def __len__(self) -> int:
-        """How many samples."""
         return len(self.x)
 
     def part(self, n: int, seed: int) -> tuple[Tensor, np.ndarray | None, np.ndarray | None]:
@@ -254,125 +231,62 @@ def given_samples(samples: Any, data: Dataset) -> Given:
     """Samples of a file, a folder of images, or an array, checked against the data.
 
     Args:
-        samples: A path (.npz, .npy, .csv, or a folder of images), what was read of one (`read_samples`), or (n, *shape) in data
-            units; images may be uint8.
+        samples: A path (.npz, .npy, .csv, another table, or a folder of images; of an .npz ``x`` and ``label`` or ``y`` are
+            read), or (n, *shape) in data units; images may be uint8.
         data: What they are to be compared with.
 
     Raises:
         DataError: For files that cannot be read, examples of another shape, fewer than two, or values that are not finite.
         UsageError: For samples of another type.
     """
+    if isinstance(samples, Given):
+        return samples
+    space, name, classes = data.space, "samples", tuple[str, ...]()
+    labels = values = None
     if isinstance(samples, (str, Path)):
-        samples = read_samples(samples, data)
+        name = Path(samples).name
+        split, classes = _read(plain_path(Path(samples)), data)
+        x, labels, values = split.x, split.labels, split.table_values
     elif isinstance(samples, (np.ndarray, Tensor)):
         x = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
-        check_samples("The array", x, data)
-        samples = StoredSamples(Path("samples"), x)
-    elif not isinstance(samples, StoredSamples):
+    else:
         raise UsageError(f"Expected samples as a path, an array or a tensor; got a {type(samples).__name__}.")
-    examples, space, labels, notes = quantised(samples.x, data.space), data.space, samples.labels, []
+    _check_samples(name, x, data)
+    examples, notes = quantised(x, space), []
     if labels is not None:
-        places = [space.classes.index(name) if name in space.classes else -1 for name in samples.classes]
+        places = [space.classes.index(each) if each in space.classes else -1 for each in classes]
         labels = np.array(places, np.int64)[labels] if min(places, default=0) >= 0 else None
-        if labels is None:
-            notes.append(f"the labels in {samples.path} are no classes of {data.name}, so they are not scored.")
+        notes += [f"their labels are no classes of {data.name}, so they are not scored."] if labels is None else []
     copies = 0 if isinstance(space, TableSpace) else _held_out_copies(examples, data)  # rows of few values repeat by chance
     if copies:
         notes.append(
             f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}: scores against them mean little."
         )
-    if samples.values is not None and isinstance(space, TableSpace):
-        notes += invalid_rows(space, samples.values)
-    return Given(examples, labels, notes, samples.values)
+    return Given(name, examples, labels, notes, values)
 
 
-def _held_out_copies(examples: Tensor, data: Dataset) -> int:
-    counts = Counter(example.tobytes() for example in examples.numpy())
-    known = set[bytes]()
-    for start in range(0, len(data.held_out), HELD):
-        part = quantised(data.held_out.x[start : start + HELD], data.space).numpy()
-        known |= {content for content in (example.tobytes() for example in part) if content in counts}
-    return sum(counts[content] for content in known)
-
-
-def invalid_rows(space: TableSpace, values: NDArray[np.float64]) -> list[str]:
-    """Sentences on cells that the training rows' columns cannot hold, and on each broken constraint.
-
-    Args:
-        space: The table.
-        values: Of its columns, (n, columns), NaN where missing.
-    """
-    named, cells, notes = dict(zip(space.names, values.T, strict=True)), {}, []
-    for field in space.fields:
-        column, known = named[field.name], (*field.knots, *field.atoms) if isinstance(field, Number) else ()
-        wrong = (column < min(known, default=-np.inf)) | (column > max(known, default=np.inf))
-        wrong |= (np.isnan(column) & (not field.missing)) | ((column % 1 > 0) & (field.kind == "whole"))
-        cells[field.name] = int(wrong.sum())
-    if any(cells.values()):
-        where = some(f"{name}: {number:,}" for name, number in cells.items() if number)
-        notes.append(f"cells out of range, fractional or missing as in no training row: {where}. They are scored as they are.")
-    fields = {field.name: field for field in space.fields}
-    for constraint in space.constraints:
-        count = int((~holds(constraint, fields, named)).sum())
-        if count:
-            notes.append(f"rows of the samples that break the constraint {quoted(constraint.text)}: {count:,}.")
-    return notes
-
-
-def read_samples(path: str | Path, data: Dataset) -> StoredSamples:
-    """Samples of a file or a folder of images, checked against the data.
-
-    Args:
-        path: An .npz, .npy or .csv file, another table, or a folder of images. Of an .npz ``x`` and ``label`` (or ``y``) are
-            read.
-        data: What they are to be compared with.
-
-    Raises:
-        DataError: For files that cannot be read, examples of another shape, fewer than two, or values that are not finite.
-    """
-    path = plain_path(Path(path))
-    if isinstance(data.space, TableSpace) and path.suffix.lower() in TABLES.endings:
-        values = read_rows(path, data.space)
-        split, classes = Split(data.space.encoded(values, foreign=True), table_values=values), tuple[str, ...]()
-    else:
-        split, classes = _read(path, data)
-    check_samples(str(path), split.x, data)
-    return StoredSamples(path, split.x, split.labels, classes, split.table_values)
-
-
-def check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
-    """Refuse samples that cannot be compared with the data.
-
-    Args:
-        name: What messages call them.
-        x: (n, *shape) in data units; images may be uint8.
-        data: The data.
-
-    Raises:
-        DataError: For examples of another shape, fewer than two, or values that are not finite or out of range.
-    """
-    shape, images, floats = tuple(data.space.shape), data.space.levels is not None, x.dtype.kind == "f"
+def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
+    shape, floats = tuple(data.space.shape), x.dtype.kind == "f"
     if tuple(x.shape[1:]) != shape:
-        raise DataError(
-            f'"{name}" holds samples of shape {tuple(x.shape[1:])}, and {data.name} has examples of shape {shape}: expected the '
-            "same size and channels, in the layout of that data."
-        )
+        raise DataError(f"{name} holds samples of shape {tuple(x.shape[1:])}, and {data.name} has examples of shape {shape}.")
     if len(x) < LEAST:
-        raise DataError(f'"{name}" holds too few samples, {len(x)}: scores need at least {LEAST}.')
+        raise DataError(f"{name} holds too few samples, {len(x)}: scores need at least {LEAST}.")
     wrong = int((~np.isfinite(x.reshape(len(x), -1))).any(1).sum()) if floats else 0
     if wrong:
-        raise DataError(f"{wrong} of {len(x)} samples of {name} hold NaN or infinite values: remove them.")
+        raise DataError(f"{name}: {wrong} of {len(x)} samples hold NaN or infinite values: remove them.")
     fits = x.min() >= -SLACK and x.max() <= 1 + SLACK if floats else x.dtype == np.uint8
-    if images and not fits:
+    if data.space.levels is not None and not fits:
         raise DataError(
-            f'"{name}" holds images of type {x.dtype} from {x.min():g} to {x.max():g}: expected uint8 from 0 to 255, or floats '
+            f"{name} holds images of type {x.dtype} from {x.min():g} to {x.max():g}: expected uint8 from 0 to 255, or floats "
             "from 0 to 1."
         )
 
 
 def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
-    """Examples with their columns in the data's order, and the names of their classes."""
     space, own = data.space, tuple(data.space.columns)
+    if isinstance(space, TableSpace) and path.suffix.lower() in TABLES.endings:
+        values = read_rows(path, space)
+        return Split(space.encoded(values, foreign=True), table_values=values), ()
     reading, given = Reading(), set[str]()
     if path.suffix.lower() == ".csv":
         with path.open(encoding="utf-8-sig", errors="replace") as file:
@@ -392,3 +306,165 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     if list(wanted) != list(columns):
         split = replace(split, x=split.x[:, [columns.index(name) for name in wanted]])
     return split, classes
+
+
+def _held_out_copies(examples: Tensor, data: Dataset) -> int:
+    counts = Counter(example.tobytes() for example in examples.numpy())
+    known = set[bytes]()
+    for start in range(0, len(data.held_out), HELD):
+        part = quantised(data.held_out.x[start : start + HELD], data.space).numpy()
+        known |= {content for content in (example.tobytes() for example in part) if content in counts}
+    return sum(counts[content] for content in known)
+
+
+def of_run(result: ModelResult, run: Run) -> ModelResult:
+    """A model's result with what its run knows: family, method, training, losses and commands."""
+    state, seconds, rows = run.state, run.state["seconds"], run.losses()
+    losses: dict[str, list[tuple[float, float]]] = {}
+    for row in rows[:: max(1, len(rows) // LOSSES)]:
+        for player, value in row["loss"].items():
+            losses.setdefault(player, []).append((row["step"], value))
+    return replace(
+        result,
+        family=run.spec["family"],
+        method=run.spec["method"]["part"],
+        run=str(run.folder),
+        seed=run.spec["seed"],
+        training=TrainingCost(
+            seconds=seconds,
+            steps=state["step"],
+            samples=state["samples"],
+            precision=state.get("precision"),
+            batch=state.get("batch"),
+            samples_per_second=state["samples"] / seconds if seconds else None,
+            trajectory_seconds=state.get("store_seconds") or None,
+            ancestor_seconds=sum(taken for name, taken in run.seen.seconds.items() if name != str(run.folder)) or None,
+        ),
+        weights_step=state.get("weights_step"),
+        other_parameters=training_only(run.method, run.transport),
+        losses={player: Series(*zip(*line, strict=True)) for player, line in losses.items()},
+        commands=tuple(commands(run)),
+        config={name: _without_space(run.spec[name]) for name in SETTINGS if run.spec.get(name) not in (None, {}, [])},
+        origin=origin_of(run),
+    )
+
+
+def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
+    """What was measured while a run was trained, None where nothing was, and its alarms."""
+    rows = run.losses()
+    series: dict[str, list[tuple[float, ...]]] = {}
+    modes = None
+    for row in rows:
+        measured = row.get("health")
+        for name, value in measured.items() if isinstance(measured, dict) else ():
+            number = finite(value)
+            if name == "modes":
+                modes = value
+            elif number is not None and not name.startswith(MARK):
+                series.setdefault(name, []).append((row["step"], number, row.get("seconds", 0.0)))
+    alarms = tuple(Alarm.from_plain(alarm) for row in rows if isinstance(row.get("alarm"), list) for alarm in row["alarm"])
+    drawn = {}
+    for name, points in series.items():
+        width = -(-len(points) // POINTS)
+        parts = [zip(*points[start : start + width], strict=True) for start in range(0, len(points), width)]
+        steps, values, seconds = zip(*(map(statistics.fmean, part) for part in parts), strict=True)
+        timed = "frechet_2" in series and name.startswith("frechet")
+        rounded = tuple(float(f"{value:.5g}") for value in values), tuple(round(at, 3) for at in seconds) if timed else ()
+        drawn[name] = Series(tuple(map(round, steps)), *rounded)
+    skipped, best = in_words(rows), best_of(rows)
+    said = None if best is None else best.sentence
+    return (Health(modes, drawn, skipped, said) if drawn or skipped else None), alarms
+
+
+def _without_space(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_space(inner) for name, inner in value.items() if name not in ("space", "conditions")}
+    return [_without_space(inner) for inner in value] if isinstance(value, list) else value
+
+
+def origin_of(run: Run) -> dict[str, str]:
+    """Command, commit, versions and machine of a training, hashes of its data and weights, and whether it samples as trained.
+
+    Weights are those that the run was read with, the averaged ones by default. What a folder does not say is left out.
+    """
+    manifest = read_object(run.folder / "manifest.json")
+    newest = read_object(run.folder / "checkpoints/latest.json").values()
+    checkpoint = next((value for value in newest if isinstance(value, str)), "")
+    weights = read_object(run.folder / f"checkpoints/{checkpoint}/MANIFEST.json").get("files", {})
+    packages, machine = manifest.get("packages") or {}, manifest.get("machine") or {}
+    trained = spec.describe(run.transport) == spec.describe(run.method.transport())
+    known = {
+        "Command": manifest.get("command"),
+        "Commit": manifest.get("commit"),
+        "Packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
+        "Machine": ", ".join(str(machine[name]) for name in ("processor", "accelerator") if machine.get(name)),
+        "Data sha256": run.spec.get("fingerprint"),
+        "Weights sha256": run.weights or weights_hash(weights),
+        "Sampling": None if trained else "with other options than the run's own",
+    }
+    return {name: str(value) for name, value in known.items() if value}
+
+
+# What a run stored of its samples.
+
+
+def moments_of(run: Run) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Step and arrays of every ``samples/step_NNNNNN.npz`` of a run up to its own step, in the order of steps.
+
+    A file is read only where its headers are those of samples.
+
+    Raises:
+        CheckpointError: If a file holds other arrays than those of samples, or cannot be read.
+    """
+    for path in sorted((run.folder / "samples").glob("step_*.npz")):
+        number = path.stem.removeprefix("step_")
+        if not (number.isascii() and number.isdecimal()) or int(number) > run.state["step"]:
+            continue
+        try:
+            with opened(path) as file:
+                _check_headers(file, run.space)
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as stored:
+                    yield int(number), {name: stored[name] for name in stored.files}
+        except FAULTS as error:
+            raise CheckpointError(f"{path} holds no samples: {error}. Delete the file; a training writes it again.") from error
+
+
+def _check_headers(content: IO[bytes], space: Space) -> None:
+    """Refuse a file of samples whose arrays are of another kind or larger, by their headers alone."""
+    example = space.quantise(np.zeros((1, *space.shape), dtype=np.float32))
+    expected = {"x.npy": (MOST, *example.shape[1:]), "scores.npy": (SIDE, SIDE), "limits.npy": (4,), "raw.npy": (MOST, 2)}
+    with ZipFile(content) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                shape, _, dtype = array_header(file)
+            most = expected.get(member.filename, ())
+            known = dtype == example.dtype if member.filename == "x.npy" else dtype.kind == "f"
+            if len(shape) != len(most) or shape[1:] != most[1:] or not known or not 0 < shape[0] <= most[0]:
+                raise ValueError(f"{member.filename} of shape {shape} and {dtype}")
+
+
+def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
+    """The samples that a run stored while it was trained, up to its own step, from the same noise: step and samples.
+
+    Raises:
+        CheckpointError: If a file holds other arrays than those of samples.
+    """
+    most = SHOWN[run.space.as_points]
+    return [(step, run.space.drawing(arrays["x"][:most])) for step, arrays in moments_of(run) if "x" in arrays]
+
+
+def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
+    """Step, and scores, limits and raw samples (`training.monitor.critic_landscape`), for each moment up to a run's step."""
+    names = ("scores", "limits", "raw")
+    return [(step, {name: arrays[name] for name in names}) for step, arrays in moments_of(run) if {*names} <= arrays.keys()]
+
+
+def commands(run: Run) -> list[str]:
+    """The command that trained a run, and one for each extension of its budget; a comment where it was trained from Python."""
+    _, *longer = [*(extension["budget"] for extension in run.spec.get("extended", [])), run.spec["budget"]]
+    trained_by = str(read_object(run.folder / "manifest.json").get("command"))
+    if not trained_by.startswith("pushforward "):
+        return [f"# The settings of {run.folder} are in {run.folder}/spec.json"]
+    again = f"pushforward resume {shlex.quote(str(run.folder))}"
+    return [trained_by, *(f"{again} {Budget(**budget)}{plugin_options(run.spec)}" for budget in longer)]

@@ -29,10 +29,12 @@ from pushforward.evaluation.measurements import (
     Pictures,
     Reconstruction,
 )
-from pushforward.evaluation.run_results import SHOWN, history_of
+from pushforward.evaluation.model_metrics import TRACED, trace, trace_from
+from pushforward.evaluation.models import SHOWN, history_of
 from pushforward.evaluation.scores import Raw
 from pushforward.evaluation.trajectories import TRACED, trace, trace_from
 from pushforward.methods.likelihoods import active_units, divergences, explained
+from pushforward.methods.evidence_bound import active_units, divergences, explained
 from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.image_quality import psnr, ssim
 from pushforward.metrics.memorisation import near_copies
@@ -43,29 +45,21 @@ from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport, ha
 from pushforward.transports.transport import unmet_kept
 
 BLOCK = 1024  # Training examples that are compared at a time
-SPARE = 4  # More candidates than asked for, since the search by a matrix product is not exact to the last digits
 FRAMES = 24  # Moments of a formation
 STEPS = 32  # Steps of a formation and of a trajectory
 CELLS = 22  # Trajectories start at the middles of so many cells along each side
 ARROWS = 15  # Velocities along each side
 MOMENTS = 13  # Times at which velocities are taken
-CLASSES = 3  # Classes whose fields are drawn, at most
 NOISE = 2.2  # Standard deviations of noise that are shown on either side
 MESH = (17, 65)  # Lines of a grid of noise along each axis, and points on a line
 EDGE = 2.0  # How far a grid of noise reaches, in standard deviations
 FORMING = {False: 25, True: 600}  # Samples whose formation is drawn, and of images those whose nearest training image is
-DRAWN = 60  # Trajectories in a picture
 JUDGED = 200  # Held-out images that say how far from the training images an image usually is
 EXAMPLES = 1000  # Held-out examples that are coded at most
 PART = 250
 MOST = 64  # Numbers of a code whose KL terms are listed, the largest first
-FEWEST = 4  # Examples for each unit from which a covariance of codes is measured
 CERTAIN = -30.0  # Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones
-MAPPED = 2000  # Held-out examples on a map at most
-GROUP = 500  # Training examples of a class whose codes are averaged, at most
 STRIP = 10  # Images in a strip of reconstructions, and frames of a walk
-CANDIDATES = 500  # Held-out examples among which the end of a walk is looked for
-MOVED = 4  # Images that arithmetic moves
 
 
 @dataclass(frozen=True)
@@ -100,11 +94,8 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
         Numbers, distances and near-copies.
 
     Raises:
-        UsageError: If k is less than 1, or more than there are training examples.
         Diverged: If samples are not finite.
     """
-    if not 1 <= k <= len(data.train):
-        raise UsageError(f"`k` must be from 1 to {len(data.train)}, the number of training examples; got {k}.")
     samples, raw = quantised(x, data.space), Raw(data)
     points = raw.of(samples, data.space.values(x) if isinstance(data.space, TableSpace) else None)
     held_out = (
@@ -130,7 +121,8 @@ def nearest_examples(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) 
     Returns:
         Their numbers and distances, (n, k), the nearest first.
     """
-    unit, candidates, raw = torch.from_numpy(scale), min(k + SPARE, len(data.train)), Raw(data)
+    # some more candidates than asked for, since the search by a matrix product is not exact to the last digits
+    unit, candidates, raw = torch.from_numpy(scale), min(k + 4, len(data.train)), Raw(data)
     squares, at = torch.empty(len(samples), 0), torch.empty(len(samples), 0, dtype=torch.int64)
     for start in range(0, len(data.train), BLOCK):
         examples = torch.from_numpy(raw.at(data.train, slice(start, start + BLOCK))) / unit
@@ -190,7 +182,7 @@ def field_of(flow: Flow, data: Dataset) -> Field2D:
     width = torch.as_tensor(space.scale, device=flow.device)
     velocities, ways = [], []
     way_times = torch.zeros(0)
-    names = tuple(map(str, space.classes[:CLASSES])) if "label" in space.conditions else ()
+    names = tuple(map(str, space.classes[:3])) if "label" in space.conditions else ()
     for number, _ in enumerate(names or ("",)):
         label = number if names else None
         given, moved = _given(flow, len(places), label), []
@@ -205,7 +197,6 @@ def field_of(flow: Flow, data: Dataset) -> Field2D:
 
 
 def _given(transport: Transport, n: int, label: int | None) -> Condition:
-    """One condition for all n examples: a class, and of everything else what seed 0 draws."""
     examples = Request(transport.space.conditions).values(1, {} if label is None else {"label": label}, 0)
     return None if examples is None else {name: v.expand(n, *v.shape[1:]).to(transport.device) for name, v in examples.items()}
 
@@ -246,7 +237,7 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = No
     formation = paths = None
     if moving is not None:
         formation = formation_of(moving, x, FORMING[True])
-        _, states = trace(moving, DRAWN, steps=TRACED[True][1])
+        _, states = trace(moving, 60, steps=TRACED[True][1])
         paths = torch.stack([space.to_data(state) for state in states], dim=1).numpy()
     elif has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):
         formation = [(t, space.drawing(space.quantise(x))) for t, x in transport.trajectory(FORMING[space.as_points])]
@@ -268,7 +259,6 @@ def real_pictures(data: Dataset) -> Pictures:
 
 
 def _nearest(x: torch.Tensor, data: Dataset) -> NearestImages:
-    """The training images nearest to samples in data units, beside the distance that held-out images have to theirs."""
     scale = data.space.scale
     unit = torch.from_numpy(scale)
     examples, distances = nearest_examples(quantised(x, data.space).flatten(1) / unit, data, 1, scale)
@@ -307,7 +297,6 @@ def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = No
 
 
 def _in_parts(autoencoder: Autoencoder, x: Tensor, condition: Condition, work: Callable[[Tensor, Condition], Tensor]) -> Tensor:
-    """The result of ``work`` on examples in model units and their conditions, some at a time, on the CPU."""
     results = []
     for start in range(0, len(x), PART):
         part = slice(start, start + PART)
@@ -370,7 +359,7 @@ def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = EXAMPLES) 
     if not autoencoder.standard:
         return CodeStatistics(len(x), units, active)
     by_unit = divergences(mean, log_variance).mean(0)
-    if len(x) >= FEWEST * units:
+    if len(x) >= 4 * units:
         centre, covariance = mean.mean(0), torch.cov(mean.T, correction=0).reshape(units, -1)
         covariance = covariance + torch.diag(log_variance.exp().mean(0))
         gap = covariance.trace() + centre.square().sum() - len(centre) - torch.linalg.slogdet(covariance).logabsdet
@@ -433,7 +422,7 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples
         Data units, float32 (examples, frames, *shape).
 
     Raises:
-        UsageError: For data without labels, an autoencoder that receives them, or a group without examples.
+        UsageError: For data without labels, or an autoencoder that receives them.
     """
     if data.held_out.labels is None or data.train.labels is None:
         raise UsageError(f"{data.name} has no labels, so there are no groups to tell apart.")
@@ -445,14 +434,10 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples
     space, where = autoencoder.space, autoencoder.device
     means = []
     for group in (a, b):
-        picked = np.flatnonzero(data.train.labels == group)[:GROUP]
-        if not len(picked):
-            raise UsageError(f"There are no training examples of the group {data.space.classes[group]}.")
+        picked = np.flatnonzero(data.train.labels == group)[:500]
         with torch.no_grad():
             means.append(autoencoder.encode(space.to_model(data.train.data_units(picked).to(where))).mean(0))
     held = np.flatnonzero(data.held_out.labels == a)[:examples]
-    if not len(held):
-        raise UsageError(f"There are no held-out examples of the group {data.space.classes[a]}.")
     with torch.no_grad():
         codes = autoencoder.encode(space.to_model(data.held_out.data_units(held).to(where)))
         share = torch.linspace(0, 1.5, frames, device=where).reshape(1, -1, *(1,) * (codes.dim() - 1))
@@ -463,7 +448,7 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples
 
 def code_map(autoencoder: Autoencoder, data: Dataset) -> Map2D | None:
     """Where held-out examples lie in the latent space; None for codes of a single number, which span no plane."""
-    x, condition = chosen(data.held_out, MAPPED, data.space.conditions)
+    x, condition = chosen(data.held_out, 2000, data.space.conditions)
     codes = moments(autoencoder, x, condition)[0].flatten(1).numpy()
     if codes.shape[1] < 2:
         return None
@@ -491,7 +476,7 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
         counts = np.bincount(labels, minlength=len(data.space.classes))
         a, b = (int(label) for label in np.argsort(-counts, kind="stable")[:2])  # the most frequent ones
         if counts[a] and data.train.labels is not None and b in data.train.labels:
-            images = arithmetic(autoencoder, data, a, b, MOVED)
+            images = arithmetic(autoencoder, data, a, b, examples=4)
             groups = data.space.classes[a], data.space.classes[b]
             moved = Arithmetic(groups, images.shape[1], data.space.quantise(images.flatten(0, 1)))
     return LatentPictures(points, data.space.quantise(both.flatten(0, 1)), _walks(autoencoder, data), moved)
@@ -503,7 +488,7 @@ def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
     Under "classes" the first image's code is decoded as each class: what the label says, and what the code says besides.
     """
     split, space, conditions = data.held_out, data.space, autoencoder.space.conditions
-    examples, walks = permutation(len(split), 0)[:CANDIDATES], {}
+    examples, walks = permutation(len(split), 0)[:500], {}  # the end of a walk is one of these
     if "label" in conditions and split.labels is not None:
         examples = examples[split.labels[examples] == split.labels[examples[0]]]
     if len(examples) < 2:

@@ -215,10 +215,10 @@ class ModelResult(Record):
         alarms: Of its training.
         warnings: Sentences.
         commands: Command lines that train it again.
-        config: The settings of its training (`pushforward.evaluation.run_results`).
+        config: The settings of its training (`pushforward.evaluation.models`).
         origin: Command, commit, versions and hashes of its run, by their names in words.
         given: Whether its samples were there already, so that what stands for several samplings are parts of them.
-        trainings: The single trainings, where several are one model (`pushforward.evaluation.merge`): scores and costs are
+        trainings: The single trainings, where several are one model (`pushforward.evaluation.comparison`): scores and costs are
             then means over them, spread is that over trainings or over samplings, the greater.
     """
 
@@ -251,7 +251,6 @@ class ModelResult(Record):
     trainings: tuple[ModelResult, ...] = ()
 
     def __repr__(self) -> str:
-        """The name and the scores."""
         return f'ModelResult("{self.name}": {", ".join(f"{name} {score}" for name, score in self.scores.items())})'
 
 
@@ -296,7 +295,6 @@ class Comparison(Record):
     pictures: Mapping[str, Pictures] = field(default_factory=dict, compare=False, metadata={"stored": False})
 
     def __getitem__(self, name: str) -> ModelResult:
-        """The model of a name."""
         return {model.name: model for model in self.models}[name]
 
     def info(self, metric: str) -> MetricInfo:
@@ -321,7 +319,6 @@ class Comparison(Record):
         return super().from_plain(data, where)
 
     def __repr__(self) -> str:
-        """Title and sizes."""
         return f'Comparison("{self.title}", models: {len(self.models)}, scores: {len(self.metrics)}, n = {self.settings.n})'
 
     def __str__(self) -> str:

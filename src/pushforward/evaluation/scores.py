@@ -7,9 +7,9 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,13 @@ from torch import Tensor
 
 from pushforward.arguments import whole
 from pushforward.conditions.label import Label
-from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data import Dataset, Space, Split, TableSpace
 from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.images.image_store import selected, without
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.tables.columns import renumbered
+from pushforward.data.images.streamed import selected, without
+from pushforward.data.tables.category import renumbered
 from pushforward.denoisers import Condition
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import Cache, Features, cache_folder, halves, quantised, read_cached, write_cached
@@ -102,17 +104,18 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
         reference_classes=classes,
         classes=len(data.space.classes),
     )
-    known = [name for metric in METRICS.values() for name in _computed(metric(), samples)]
+    known = [
+        name
+        for metric in METRICS.values()
+        if metric().applies(samples)
+        for name in metric.scores
+        if name not in getattr(metric(), "left_out", lambda _: ())(samples)
+    ]
     choices = [(name, *chosen([name])[0]) for name in own]
     ours = [entry for entry in choices if type(entry[1]).__module__.startswith("pushforward.")]
     refused = [name for name, _, scores in ours if not {*scores} & {*known}]
     if refused:
         raise UsageError(f"Not computed for such data: {', '.join(refused)}. Computed are: {', '.join(known)}.")
-
-
-def _computed(metric: Metric, samples: Samples) -> list[str]:
-    left_out = getattr(metric, "left_out", lambda _: ())(samples) if metric.applies(samples) else metric.scores
-    return [name for name in metric.scores if name not in left_out]
 
 
 def score(
@@ -231,7 +234,6 @@ def floors(
 def _redrawn(
     dataset: Dataset, features: Features, n: int, choice: Choice, split: Split, picks: Sequence[np.ndarray]
 ) -> Iterator[dict[str, float]]:
-    """The scores of each redraw by name, of the picked examples of a split."""
     held_out, raw, used = dataset.held_out, Raw(dataset), np.unique(np.concatenate(picks))
     references = [reference_examples(len(held_out), n, redraw) for redraw in range(len(picks))]
     all_rows = rows_at(split, np.arange(len(split))) if isinstance(dataset.space, TableSpace) else None
@@ -335,32 +337,21 @@ def _random(seed: int) -> np.random.Generator:
 
 
 def _reads_classes(choice: Choice, dataset: Dataset, features: Features) -> bool:
-    """Whether a metric wants classes (``reads_classes``), and a classifier and labels give them."""
     wanted = any(getattr(metric, "reads_classes", False) for metric, _ in choice)
     return wanted and features.classifies and dataset.held_out.labels is not None
 
 
 def _known(raw: Raw, features: Features, classes: np.ndarray | None, reference: np.ndarray) -> dict[str, Any]:
-    """The fields of `pushforward.metrics.Samples` that depend on the data, and the classes of both sides where they are read."""
     dataset = raw.dataset
-    truth = _Read(dataset.truth.modes, features) if isinstance(dataset.truth, Stack) else dataset.truth
+    truth: Any = dataset.truth
+    if isinstance(truth, Stack):  # the classifier of the channels reads the mode of each flat example
+        shape = features.space.shape
+        truth = SimpleNamespace(modes=truth.modes, read=lambda x: features.classify(x.reshape(-1, *shape)))
     known = {"shape": raw.shape, "scale": raw.scale, "truth": truth, "apart": bool(dataset.apart)}
     if classes is None or dataset.held_out.labels is None:
         return known
     labels = dataset.held_out.labels[reference]
     return known | {"generated_classes": classes, "reference_classes": labels, "classes": len(dataset.space.classes)}
-
-
-@dataclass(frozen=True)
-class _Read:
-    """The truth of stacked images as a metric sees it: how many modes there are, and which one an example shows."""
-
-    modes: int
-    features: Features
-
-    def read(self, examples: np.ndarray) -> np.ndarray:
-        """The mode of each flat example, by the classifier of the channels."""
-        return self.features.classify(examples.reshape(-1, *self.features.space.shape))
 
 
 def labels_for(transport: Transport, data: Dataset, n: int, seed: int) -> Condition:

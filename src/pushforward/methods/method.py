@@ -303,3 +303,15 @@ def answered(game: Iterator[tuple[str, Tensor] | Sums], reply: Sums | None) -> t
         return next(game) if reply is None else game.send(reply)  # type: ignore[attr-defined, no-any-return]
     except StopIteration:
         return None
+
+
+def parameters(module: nn.Module) -> int:
+    """The numbers that training sets; a tensor that two parts share counts once."""
+    return sum(tensor.numel() for tensor in module.parameters())
+
+
+def training_only(method: nn.Module, sampler: nn.Module) -> dict[str, int]:
+    """The numbers in each part of a method that its sampler does not use, such as a critic, by name; no part without numbers."""
+    sampled = set(map(id, sampler.parameters()))
+    unused = {name: parameters(part) for name, part in method.named_children() if not sampled & set(map(id, part.parameters()))}
+    return {name: size for name, size in unused.items() if size}

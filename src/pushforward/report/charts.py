@@ -14,9 +14,10 @@ from markupsafe import Markup
 from pushforward.numbers import finite, plain, shortened
 from pushforward.pictures import Limits
 
+# Okabe and Ito's palette without yellow and black, which vanish on one of the two backgrounds
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette without yellow and black, which vanish on one of the two backgrounds."""
 DASHES = ("", "7 3", "2 3", "8 3 2 3", "12 3", "1 4")
+# Corners of the signs of models, in their order
 SHAPES: tuple[Sequence[tuple[float, float]], ...] = (
     (),  # a circle
     [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
@@ -26,13 +27,9 @@ SHAPES: tuple[Sequence[tuple[float, float]], ...] = (
     [(-1.2, -0.4), (-0.4, -0.4), (-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4),
      (1.2, 0.4), (0.4, 0.4), (0.4, 1.2), (-0.4, 1.2), (-0.4, 0.4), (-1.2, 0.4)],
 )  # fmt: skip
-"""Corners of the signs of models, in their order."""
-NEAR = 0.5
-"""Where the least value is less than this share of the greatest, an axis starts at 0."""
-FAR = 8
-"""How many times the least value the greatest is on a logarithmic axis."""
-SMOOTH = 15
-"""Points of a running mean at most."""
+NEAR = 0.5  # Where the least value is less than this share of the greatest, an axis starts at 0
+FAR = 8  # How many times the least value the greatest is on a logarithmic axis
+SMOOTH = 15  # Points of a running mean at most
 
 
 # Axes -----------------------------------------------------------------------------------------------------------
@@ -291,7 +288,6 @@ def line_chart(
 def _vertical(
     series: Sequence[Series], ys: np.ndarray, plot: Plot, floor: tuple[float, float] | None
 ) -> tuple[float, float, bool]:
-    """Ends of the vertical axis, and whether it is logarithmic."""
     low, high = (float(v) for v in np.quantile(ys, [plot.clip, 1 - plot.clip]))
     edge = 0.0 if floor is None or not plot.log_y or min(low, *floor[:1]) > 0 else floor[0] + floor[1]
     low = max(low, edge / 3) if 0 < edge < high else low

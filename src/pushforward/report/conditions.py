@@ -14,7 +14,6 @@ from pushforward.evaluation.results import ROW_COPIES, Comparison, ModelResult
 from pushforward.metrics.names import MODEL_SCORES
 from pushforward.metrics.score import Role, Score
 from pushforward.numbers import count, counted, duration, finite_all, percent, plain
-from pushforward.report.ladder import above, ladder_metric, ratio_text, rung_of, rungs_of
 from pushforward.report.statistics import (
     FASTER,
     Statistic,
@@ -43,7 +42,7 @@ from pushforward.report.statistics import (
     value_text,
     without_spread,
 )
-from pushforward.report.tables import budget_of, sweep_metric
+from pushforward.report.tables import above, budget_of, ladder_metric, ratio_text, rung_of, rungs_of, sweep_metric
 
 THRESHOLDS: dict[str, float] = {
     "near_copies": 0.01,  # share of near-copies above the floor's from which samples count as memorised
@@ -68,7 +67,6 @@ THRESHOLDS: dict[str, float] = {
     "blurred": 0.75,  # high-frequency power over real data's: below, blurred
     "grainy": 1.35,  # above, grainy
     "agreement": 0.9,  # share of samples recognised as the class they were asked to be, over that of real data
-    "dimensions": 4,  # dimensions of the features, of more in the data: below, scores cannot be relied on
     "small": 200,  # samples on either side: below, scores are hardly worth reading
     "few": 2000,  # below, what the number of samples adds to a score is named
     "biased": 0.25,  # share of a score that this adds, from which it is named
@@ -77,15 +75,14 @@ THRESHOLDS: dict[str, float] = {
     "unequal_time": 1.15,  # training times that count as unequal
     "unequal_size": 2.0,  # parameter counts that count as unequal
 }
+# Scores that may tell models apart which the ranking score does not
 SEPARATING = ("w2", "sliced_w2", "energy", "coverage", "recall", "density")
-"""Scores that may tell models apart which the ranking score does not."""
+# Parts of a method that look through EfficientNet as it was trained on ImageNet
 TEACHERS = frozenset({"ProjectedCritic", "PretrainedFeatures"})
-"""Parts of a method that look through EfficientNet as it was trained on ImageNet."""
+# Feature extractors that were trained on ImageNet (Kynkäänniemi et al. 2023, arXiv:2203.06026)
 JUDGES = ("efficientnet", "inception")
-"""Feature extractors that were trained on ImageNet (Kynkäänniemi et al. 2023, arXiv:2203.06026)."""
 
-Values = dict[str, Any]
-"""By the names in a template; "models" maps names to what is said of each, "some" and "others" likewise."""
+Values = dict[str, Any]  # By the names in a template; "models" maps names to what is said of each, "some" and "others" likewise
 Condition = Callable[[Comparison], Iterator[Values]]
 
 
@@ -280,13 +277,6 @@ def uncovered(comparison: Comparison) -> Iterator[Values]:
 # Measures -------------------------------------------------------------------------------------------------------
 
 
-def few_dimensions(comparison: Comparison) -> Iterator[Values]:
-    """Features of so few dimensions that most differences are lost."""
-    dimensions, size = comparison.settings.dimensions, math.prod(comparison.data.shape)
-    if dimensions is not None and dimensions < min(THRESHOLDS["dimensions"], size):
-        yield {"dimensions": dimensions}
-
-
 def taught_judges(comparison: Comparison) -> Iterator[Values]:
     """Features of ImageNet that judge models which were trained by features of ImageNet."""
     taught = {model.name: "" for model in comparison.models if _has_part(model.config.get("method"))}
@@ -380,7 +370,6 @@ def _ahead(comparison: Comparison, metric: str, model: ModelResult, other: Model
 
 
 def _each(comparison: Comparison, say: Callable[[Comparison, ModelResult], str]) -> Iterator[Values]:
-    """One finding on all models of which something is said."""
     models = {model.name: text for model in comparison.models if (text := say(comparison, model))}
     yield from [{"models": models}] if models else []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
@@ -13,7 +12,6 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted
 from pushforward.report.charts import Interval, Plot, Series, Span, far_apart, interval_chart, line_chart, path_chart, smooth
 from pushforward.report.conditions import sweep_score
-from pushforward.report.ladder import ladder_metric, rung_of, rungs_of
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import (
     DIFFER,
@@ -25,10 +23,9 @@ from pushforward.report.statistics import (
     statistic,
     statistics,
 )
-from pushforward.report.tables import level_points, score_column, sweep_metric
+from pushforward.report.tables import ladder_metric, level_points, rung_of, rungs_of, score_column, sweep_metric
 
-BEHIND = 400
-"""Examples of real data behind trajectories."""
+BEHIND = 400  # Examples of real data behind trajectories
 
 
 @dataclass(frozen=True)
@@ -204,8 +201,9 @@ def units(comparison: Comparison) -> Chart | None:
 
 
 Ends = tuple[float | None, float | None]
+# Ends of the vertical axes: of a share, of a number from 0, and those of the values themselves
 SHARE, COUNT, OWN = (0.0, 1.0), (0.0, None), (None, None)
-"""Ends of the vertical axes: of a share, of a number from 0, and those of the values themselves."""
+# What is drawn of a training, in this order: label, axis, and how to read it; coverage only for data whose modes are unknown
 MEASURES: dict[str, tuple[str, Ends, str]] = {
     "modes_held": ("modes held", OWN, "a lasting fall is collapse"),  # the number of modes is its end, where it is known
     "coverage": ("coverage", SHARE, "a lasting fall is collapse; a perfect model has about 0.97"),
@@ -226,9 +224,8 @@ MEASURES: dict[str, tuple[str, Ends, str]] = {
     "perplexity": ("perplexity of the codes", COUNT, "codes in use"),
     "feature_distance": ("feature distance", OWN, "of reconstructions"),
 }
-"""What is drawn of a training, in this order: label, axis, and how to read it; coverage only for data whose modes are unknown."""
+# Measures of many samples; the others are of single batches, which a running average makes readable
 WHOLE = {"modes_held", "coverage", "coverage_1", "recall", "bridges", "disagreement", "target_size_high"}
-"""Measures of many samples; the others are of single batches, which a running average makes readable."""
 
 
 def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
@@ -268,8 +265,3 @@ def alarm_lines(model: ModelResult) -> list[str]:
         advice = f": {begin.advice}" if begin.advice else ""
         lines.append(f"{begin.training or model.name}, from step {count(begin.step)} {until}: {begin.sentence}{advice}.")
     return lines
-
-
-def landscapes(look: Look, index: int, model: ModelResult) -> list[dict[str, Any]]:
-    """Pictures of the critic's landscape at some moments of training."""
-    return [{"title": f"step {count(step)}", "picture": picture} for step, picture in look.landscapes(model.name, index)]

@@ -15,19 +15,14 @@ from pushforward.metrics.score import Extra
 from pushforward.numbers import finite, finite_all, percent, plain, shortened
 from pushforward.report.charts import Axis, box, colour, dashes, dot, line, svg, text, tick_text
 
-LISTED = 8
-"""Columns by which samples are told from real rows, at most."""
-LEAST = 0.01
-"""How far an area must fall without a column for the column to be drawn."""
-CLASSES = 30
-"""Classes that fit into a chart."""
-BINS = 24
-"""Of a histogram of samples."""
+LISTED = 8  # Columns by which samples are told from real rows, at most
+LEAST = 0.01  # How far an area must fall without a column for the column to be drawn
+CLASSES = 30  # Classes that fit into a chart
+BINS = 24  # Of a histogram of samples
+# Of a column's chart: its size, its margin, the room for names of categories, and the height of a category
 WIDTH, HEIGHT, EDGE, LABELS, ROW = 300, 168, 10, 124, 17
-"""Of a column's chart: its size, its margin, the room for names of categories, and the height of a category."""
 
-Numbered = tuple[int, ModelResult, Extra]
-"""A model's number, the model, and what a score of it holds beside its value."""
+Numbered = tuple[int, ModelResult, Extra]  # A model's number, the model, and what a score of it holds beside its value
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,6 @@ def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[
 
 
 def _outlines(under: np.ndarray, rows: Sequence[Shares], edges: np.ndarray, x: Axis, y: Axis) -> Iterator[str]:
-    """Real data's histogram as an area, that of each model as a stepped line, and the axis below."""
     yield f'<path class="area" d="{_steps(under, edges, x, y)}"/>'
     for row in rows:
         drawn = f'<path class="line thin" d="{_steps(row.share, edges, x, y)}"{dashes(row.index)}/>'
@@ -145,7 +139,6 @@ def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def _steps(heights: np.ndarray, edges: np.ndarray, x: Axis, y: Axis) -> str:
-    """The path of a histogram's outline; (bins,) heights over (bins + 1,) edges."""
     bins = zip(heights, edges[:-1], edges[1:], strict=True)
     tops = "".join(f"L{x(left):.1f} {y(height):.1f}L{x(right):.1f} {y(height):.1f}" for height, left, right in bins)
     return f"M{x(edges[0]):.1f} {y(0):.1f}{tops}L{x(edges[-1]):.1f} {y(0):.1f}"

@@ -77,6 +77,7 @@ def listed(values: Mapping[str, str]) -> str:
 
 # The table ------------------------------------------------------------------------------------------------------
 
+# Sentences of a ranking, by its state
 RANKINGS = {
     "single": "Of {models} in {label}{floor}.",
     "level": "No measurable difference in {label}: {models}{floor}.",
@@ -85,15 +86,9 @@ RANKINGS = {
     "unknown": "Ahead in {label}, by single values whose spread is not known: {models}{behind}{floor}.",
     "best": "Best in {label}: {models}{behind}{floor}.",
 }
-"""Sentences of a ranking, by its state."""
 
+# What is found, in this order
 RULES: tuple[Rule, ...] = (
-    Rule(
-        "measure",
-        "reproduce",
-        "Do not rely on these scores: features of {dimensions} dimensions cannot see most differences.",
-        when.few_dimensions,
-    ),
     Rule(
         "measure",
         "reproduce",
@@ -261,11 +256,11 @@ RULES: tuple[Rule, ...] = (
         when.biased,
     ),
 )
-"""What is found, in this order."""
 
 
 # One sentence a model -------------------------------------------------------------------------------------------
 
+# Where a model stands in the score that ranks models, in the order in which the conditions are asked
 STANDINGS: dict[str, str] = {
     "unranked": "{name} has no score by which models are ranked",
     "worse": "{name} is worse than no network in {label}",
@@ -278,7 +273,6 @@ STANDINGS: dict[str, str] = {
     "among": "{name} is among the best in {label}",
     "behind": "{name} is measurably worse in {label} than {lead}",
 }
-"""Where a model stands in the score that ranks models, in the order in which the conditions are asked."""
 
 
 def standings(comparison: Comparison) -> dict[str, str]:

@@ -17,21 +17,19 @@ from markupsafe import Markup
 from pushforward.evaluation.measurements import Pictures, TrainingCost
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted, duration, plain, shortened
-from pushforward.report import curves, distributions, ladder, latent, samples, tables
+from pushforward.report import curves, distributions, samples, tables
 from pushforward.report.charts import colour, sign
-from pushforward.report.facts import commands, facts, failures, limits, subtitle, title
 from pushforward.report.findings import findings, standings
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import floor_of, rows_of, sampled, statistic
+from pushforward.report.text import commands, facts, failures, limits, subtitle, title
 
+# Bytes; a page that comes out larger is drawn again with less detail, then without animations, then without pictures
 LARGEST = 7_500_000
-"""Bytes; a page that comes out larger is drawn again with less detail, then without animations, then without pictures."""
 DETAILS = (1.0, 0.7, 0.5, 0.35, 0.22)
 LEFT_OUT = "With this many models, {} would make this page larger than 8 MB, so they are left out; the runs' folders hold them."
-WORDS = 80
-"""Of the sentences that stand above the first picture; what is beyond is folded."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that other programs compute; of a name they are quoted."""
+WORDS = 80  # Of the sentences that stand above the first picture; what is beyond is folded
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # How a cell begins that other programs compute; of a name they are quoted
 SCRIPTS = ("player.js", "nearest.js", "planes.js")
 
 
@@ -45,8 +43,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"sign": sign, "colour": colour, "family": tables.family_aside, "ladder": ladder, "curves": curves}
-    made.globals |= {"counted": counted, "plain": plain, "duration": duration, "at_once": tables.at_once, "shortened": shortened}
+    made.globals |= {"sign": sign, "colour": colour, "curves": curves, "tables": tables}
+    made.globals |= {"counted": counted, "plain": plain, "duration": duration, "shortened": shortened}
     return made
 
 
@@ -119,7 +117,9 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
         "codes": tables.codes(comparison),
         "units": curves.units(comparison),
         "latent": [
-            (i, model, drawn) for i, model in enumerate(comparison.models) if (drawn := latent.pictures(comparison, look, model))
+            (i, model, drawn)
+            for i, model in enumerate(comparison.models)
+            if (drawn := samples.latent_pictures(comparison, look, model))
         ],
         "look": look,
         "costs": tables.costs(comparison),

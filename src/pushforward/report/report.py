@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import UsageError
 from pushforward.evaluation.results import Comparison
+from pushforward.files import replacing
 
 
 class Report:
@@ -32,11 +32,9 @@ class Report:
         self.comparison, self.opening = comparison, opening
 
     def __str__(self) -> str:
-        """The text for a terminal."""
         return self.to_text()
 
     def __repr__(self) -> str:
-        """The title."""
         return f"Report({self.comparison.title!r})"
 
     def _repr_html_(self) -> str:
@@ -94,7 +92,7 @@ class Report:
         """Write report.html, report.json and report.md into a folder, and return it.
 
         Raises:
-            CheckpointError: If the disk refuses; what was there stays.
+            CheckpointError: If the disk refuses; files are replaced one by one.
         """
         where = Path(folder)
         texts = {"report.json": self.to_json(), "report.md": self.to_markdown(), "report.html": self.to_html()}
@@ -103,23 +101,6 @@ class Report:
 
 
 def _write(files: Mapping[Path, str]) -> None:
-    """All files under temporary names first, then one rename each."""
-    temporary = {target: target.with_name(f".tmp-{os.getpid()}-{target.name}") for target in files}
-    try:
-        for target, text in files.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with temporary[target].open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-        for target in files:
-            os.replace(temporary[target], target)
-    except OSError as error:
-        names = ", ".join(str(target) for target in files)
-        raise CheckpointError(
-            f"{names} could not be written: {error.strerror or error}. Free some space or choose another folder."
-        ) from error
-    finally:
-        for path in temporary.values():
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+    for target, text in files.items():
+        with replacing(target) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")

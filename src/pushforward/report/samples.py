@@ -1,10 +1,11 @@
-"""What the section on samples shows: panels moved together by sliders, the plane's layers, nearest training images."""
+"""Pictures of samples: panels moved together by sliders, the plane's layers, nearest training images, latent spaces."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,28 +14,31 @@ from markupsafe import Markup
 from pushforward.evaluation.measurements import Field2D
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted, plain
-from pushforward.pictures import Limits, grid_picture, image, landscape_shares
+from pushforward.pictures import Limits, grid_picture, image, landscape_shares, square
+from pushforward.report.charts import svg, text
 from pushforward.report.distributions import histogram_chart
-from pushforward.report.facts import absent
 from pushforward.report.sprites import SMALL, TILES, Look, Sprite, data_uri, limits_from, sheet, shrunk
+from pushforward.report.text import absent
 
 if TYPE_CHECKING:
     from PIL import Image
 
-SAMPLING, TRAINING = "f", "t"
-"""Classes of the frames from noise to data, and of those over training."""
-COLUMNS = 12
-"""Columns of a table whose histograms are drawn."""
-CLOSEST = 8
-"""Samples that are shown with their nearest training images below them."""
-SIDE = 1000
-"""Units of the sides of what is drawn over the plane."""
-SCALE = 32_000
-"""Places are stored as 16-bit numbers: the square is from 0 to this, and what lies as far outside is cut off."""
-QUANTILE = 0.98
-"""The share of velocities that are drawn with their length; longer ones have the length of the longest of these."""
+SAMPLING, TRAINING = "f", "t"  # Classes of the frames from noise to data, and of those over training
+COLUMNS = 12  # Columns of a table whose histograms are drawn
+CLOSEST = 8  # Samples that are shown with their nearest training images below them
+SIDE = 1000  # Units of the sides of what is drawn over the plane
+SCALE = 32_000  # Places are stored as 16-bit numbers: the square is from 0 to this, and what lies as far outside is cut off
+QUANTILE = 0.98  # The share of velocities that are drawn with their length; longer ones have the length of the longest of these
+# Of a critic's landscape: pixels along a side, colour, shades, and the opacity of its greatest value, of 255
 LAND, COLOUR, BANDS, OPAQUE = 96, (236, 160, 40), 10, 180
-"""Of a critic's landscape: pixels along a side, colour, shades, and the opacity of its greatest value, of 255."""
+CHANGE = 4.0  # Mean difference of pixels, of 255, from which something changes on a walk
+ALIKE = 12.0  # Mean difference of pixels, of 255, below which two walks look the same
+WALKS = {"spherical": "A walk along an arc", "linear": "A walk along a line", "classes": "One code decoded as each class"}
+DOTS = 800  # Examples that are drawn at most
+HUES = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#b07aa1", "#9c755f", "#edc948", "#ff9da7", "#8a8a8e")
+# Spread of the classes' means over that of all codes from which names stand at the means; below, they would cover each other
+APART = 0.45
+SIZE = 400
 
 
 def player(comparison: Comparison, look: Look, rules: list[str]) -> dict[str, Any]:
@@ -65,7 +69,6 @@ def player(comparison: Comparison, look: Look, rules: list[str]) -> dict[str, An
 
 
 def _panel(index: int, model: ModelResult, look: Look, rules: list[str]) -> dict[str, Any] | None:
-    """One model: its samples as a picture, the frames that lie above it, and what is drawn over points in the plane."""
     still, pictures = look.grid(model.name, index), look.of(model.name)
     if still is None:
         return None
@@ -107,7 +110,6 @@ def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> dict[str, Any]
 
 
 def _strip(kind: str, panel: dict[str, Any], sprite: Sprite, suffix: str) -> dict[str, Any]:
-    """Some frames side by side, for paper and for readers without JavaScript."""
     last = sprite.frames - 1
     chosen = sorted({round(last * share / 5) for share in range(6)})
     frames = [(f"{100 * at / last:.3f}", sprite.labels[at]) for at in chosen]
@@ -147,7 +149,6 @@ def _known(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _near(look: Look, name: str, style: str, rules: list[str]) -> dict[str, Any] | None:
-    """What a panel needs to show the nearest training image of each sample; None where nothing is known."""
     (rows, partners, distances), nearest = _known(look, name), look.of(name).nearest
     if nearest is None or not len(rows):
         return None
@@ -159,7 +160,6 @@ def _near(look: Look, name: str, style: str, rules: list[str]) -> dict[str, Any]
 
 
 def _closest(look: Look, panels: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The samples nearest to training images, above these images, of each model that has them."""
     drawn = []
     for panel in panels:
         (rows, partners, distances), nearest = _known(look, panel["name"]), look.of(panel["name"]).nearest
@@ -185,7 +185,6 @@ def _fields(look: Look) -> dict[str, Field2D]:
 
 
 def _toggles(look: Look, fields: dict[str, Field2D]) -> list[tuple[str, str, bool]]:
-    """Layer, title and start of the switches of what can be drawn; nothing for data that are no points in the plane."""
     drawn = [look.of(name) for name in look.pictures] if look.columns() == 2 else []
     parts = [("arrows", "Velocities", True)] if fields else []
     parts += [("land", "Critic’s landscape", True)] if any(one.landscapes for one in drawn) else []
@@ -193,7 +192,6 @@ def _toggles(look: Look, fields: dict[str, Field2D]) -> list[tuple[str, str, boo
 
 
 def _land(look: Look, name: str, style: str, rules: list[str]) -> tuple[str, int] | None:
-    """Style and number of the critic's landscapes, one a frame."""
     lands = look.of(name).landscapes
     pictures = [shaded_picture(land["scores"], limits_from(land["limits"]), look.limits, LAND) for _, land in lands]
     if not pictures:
@@ -210,7 +208,6 @@ def _mesh(look: Look, mesh: np.ndarray) -> str:
 
 
 def _packed(field: Field2D, look: Look) -> dict[str, object]:
-    """Velocities and trajectories for the page's script."""
     left, right, low, high = look.limits
     sizes = np.linalg.norm(field.velocities, axis=-1)
     longest = float(np.quantile(sizes[np.isfinite(sizes)], QUANTILE)) if np.isfinite(sizes).any() else 1.0
@@ -256,3 +253,74 @@ def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int)
     alpha = np.floor(np.clip(shade, 0, 0.999) * BANDS) / (BANDS - 1) * OPAQUE * inside
     colour = np.broadcast_to(np.array(COLOUR, dtype=float), (size, size, 3))
     return Image.fromarray(np.concatenate([colour, alpha[..., None]], axis=2).round().astype(np.uint8))
+
+
+def latent_pictures(comparison: Comparison, look: Look, model: ModelResult) -> dict[str, Any] | None:
+    """Titled pictures, and the map of the codes with its legend; None for a model without any."""
+    drawn = look.of(model.name).latent
+    if drawn is None:
+        return None
+    panels = []
+    if drawn.strip is not None:
+        panels.append(_latent_panel("Reconstructions below held-out images", drawn.strip, len(drawn.strip) // 2))
+    panels += [_latent_panel(WALKS.get(way, f"A walk {way}"), frames, len(frames)) for way, frames in _seen(drawn.walks).items()]
+    if drawn.arithmetic is not None:
+        a, b = drawn.arithmetic.groups
+        panels.append(_latent_panel(f"{a} + ({b} − {a})", drawn.arithmetic.x, drawn.arithmetic.frames))
+    chart, legend, labels = Markup(), list[tuple[str, str]](), None if drawn.map is None else drawn.map.labels
+    if drawn.map is not None:
+        count = 1 + int(labels.max()) if labels is not None and len(labels) else 1
+        names = [*comparison.data.classes] or [str(label) for label in range(count)]
+        chart, legend = code_chart(
+            np.asarray(drawn.map.points, dtype=float), labels, names, f"Codes of held-out examples of {model.name}"
+        )
+    share = "" if drawn.map is None or drawn.map.share >= 1 else f"{round(100 * drawn.map.share)} % of the variance"
+    return {"panels": panels, "chart": chart, "legend": legend, "share": share}
+
+
+def _latent_panel(title: str, images: np.ndarray, columns: int) -> dict[str, Any]:
+    side = max(images.shape[1:3])
+    picture = grid_picture(images, columns, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None)
+    return {"title": title, "picture": (data_uri(picture, side <= 32), picture.width, picture.height)}
+
+
+def _seen(walks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The walks on which something changes, and of two that look the same the first alone."""
+    seen: dict[str, np.ndarray] = {}
+    for way, frames in walks.items():
+        pixels = frames.astype(float)
+        changes = np.abs(pixels - pixels[:1]).mean(axis=(1, 2, 3)).max() >= CHANGE
+        alike = any(other.shape == frames.shape and np.abs(pixels - other).mean() < ALIKE for other in seen.values())
+        if changes and not alike:
+            seen[way] = frames
+    return seen
+
+
+def code_chart(
+    points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], label: str
+) -> tuple[Markup, list[tuple[str, str]]]:
+    """Codes in the plane, and the colour and name of each class.
+
+    Args:
+        points: (n, 2). Points that are not finite are left out.
+        labels: The class of each point, int (n,), or None.
+        names: Of the classes.
+        label: For readers who do not see it.
+    """
+    known = np.isfinite(points).all(1)
+    points, group = points[known][:DOTS], None if labels is None else labels[known][:DOTS]
+    if not len(points):
+        return Markup(), []
+    left, right, low, high = square(points.min(0), points.max(0), 1.05)
+    places = (points - [left, high]) / [right - left, low - high] * SIZE
+    classes = [0] if group is None else [int(number) for number in np.unique(group)]
+    parts, means = [], []
+    for number in classes:
+        members = places if group is None else places[group == number]
+        dots = "".join(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="3.4"/>' for x, y in members)
+        title = f"<title>{escape(names[number])}</title>" if group is not None and number < len(names) else ""
+        parts.append(f'<g fill="{HUES[number % len(HUES)]}" opacity=".72">{title}{dots}</g>')
+        means += [(number, members.mean(0))] if title else []
+    if len(means) > 1 and np.std([mean for _, mean in means], axis=0).max() >= APART * places.std(axis=0).max():
+        parts += [text(names[number], x, y + 5, "middle", "class") for number, (x, y) in means]
+    return svg(SIZE, SIZE, label, parts, "codes"), [(HUES[number % len(HUES)], names[number]) for number, _ in means]

@@ -21,14 +21,11 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 
+# Factors by which differences of images are enlarged: the first that leaves 99 % of them within the range
 ENLARGED = (8, 4, 2, 1)
-"""Factors by which differences of images are enlarged: the first that leaves 99 % of them within the range."""
-TILES = 5
-"""Images along each side of a grid of samples."""
-BEHIND = 300
-"""Examples of real data that are drawn behind samples: with more of them rings run into each other."""
-SMALL = 28
-"""Tiles smaller than this are enlarged by a whole factor, so that their pixels stay sharp."""
+TILES = 5  # Images along each side of a grid of samples
+BEHIND = 300  # Examples of real data that are drawn behind samples: with more of them rings run into each other
+SMALL = 28  # Tiles smaller than this are enlarged by a whole factor, so that their pixels stay sharp
 
 
 @dataclass(frozen=True)
@@ -210,7 +207,6 @@ class Look:
         return np.stack([self._flat(own), self._flat(jumped)], axis=1)
 
     def _both(self, name: str) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """A map's samples and its teacher's, of one shape; None where there are none."""
         jumped, own = (_rows(x) for x in self.of(name).pair or (None, None))
         return (jumped, own) if jumped is not None and own is not None and jumped.shape == own.shape else (None, None)
 

@@ -10,36 +10,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Protocol
+from typing import Any
 
 from pushforward.evaluation.intervals import half_width
 from pushforward.evaluation.measurements import Alarm
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics import Score
-from pushforward.metrics.score import FURTHER, ROLES, Role
+from pushforward.metrics.score import FURTHER, ROLES, Role, Score
 from pushforward.numbers import bounded, measured, plain
 
-DIFFER = 2.0
-"""From how many spreads of their difference two scores without errors differ."""
+DIFFER = 2.0  # From how many spreads of their difference two scores without errors differ
 
-FASTER = 1.2
-"""From what ratio two times differ."""
-
-
-class Stated(Protocol):
-    """A score of a result, a `Statistic`, or one point of a curve."""
-
-    @property
-    def value(self) -> float | None:
-        """Of the score."""
-
-    @property
-    def spread(self) -> float | None:
-        """Of the score."""
-
-    @property
-    def interval(self) -> Sequence[float] | None:
-        """Of the score."""
+FASTER = 1.2  # From what ratio two times differ
 
 
 @dataclass(frozen=True)
@@ -240,8 +221,8 @@ def curve_metric(comparison: Comparison) -> str:
     return best if best is not None and any(best in point.scores for point in points) else "frechet"
 
 
-def value_text(comparison: Comparison, metric: str, score: Stated) -> str:
-    """A score's value alone, in the digits of its scorecard, with "%" where it is a share."""
+def value_text(comparison: Comparison, metric: str, score: Any) -> str:
+    """The value alone of a `Score`, a `Statistic` or a `Rung`, in the digits of its scorecard, with "%" where it is a share."""
     is_share = comparison.info(metric).unit == "%"
     factor = 100 if is_share else 1
     value = factor * (score.value or 0.0)

@@ -1,23 +1,25 @@
-"""A comparison as plain text within the width of a terminal, in short or in full, and as Markdown."""
+"""A comparison as plain text within the width of a terminal, in short or in full, and as Markdown; its facts and limits."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 
+from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import shortened
-from pushforward.report import facts, ladder, tables
+from pushforward.numbers import count, counted, plain, shortened
+from pushforward.report import tables
+from pushforward.report.conditions import THRESHOLDS
 from pushforward.report.findings import findings, standings
-from pushforward.report.statistics import sampled
-from pushforward.report.tables import ARROWS, NO_NETWORK, Row, Table
+from pushforward.report.statistics import inside, main_metrics, margin, sampled, sessions, statistics
+from pushforward.report.tables import ARROWS, NO_NETWORK, Row, Table, budget_of
 
-NARROW, WIDE = 60, 120
-"""The least and the greatest width of the text."""
-LINES = 25
-"""Of the short text at most."""
+NARROW, WIDE = 60, 120  # The least and the greatest width of the text
+LINES = 25  # Of the short text at most
 
 
 def text(comparison: Comparison, full: bool = False, width: int | None = None) -> str:
@@ -58,12 +60,12 @@ def _full(comparison: Comparison, width: int) -> str:
     cards = [*tables.scorecards(comparison)]
     cards = [(heading, tables.turned(card).filled if single else card) for heading, card in cards]
     others = {"Quality against the time of training": tables.sweep_table(comparison), "Codes": tables.codes(comparison)}
-    others |= {f"Few calls: {m.name}": ladder.table(comparison, m) for m in comparison.models}
+    others |= {f"Few calls: {m.name}": tables.ladder_table(comparison, m) for m in comparison.models}
     parts += [f"{heading}\n{_table(table, width)}" for heading, table in [*cards, *others.items()] if table is not None]
     arrows = [f"{arrow} {meaning}" for arrow, meaning in ARROWS.items() if any(arrow in part for part in parts)]
     signs = [*arrows, "* best, by more than noise", f"[low, high] 95 % interval; {sampled(comparison)}"]
     parts += [f"How to read the scores\n{_bullets(signs, width)}"] if cards else []
-    parts.append(f"Limits of this comparison\n{_bullets(facts.limits(comparison), width)}")
+    parts.append(f"Limits of this comparison\n{_bullets(limits(comparison), width)}")
     return "\n\n".join(part for part in parts if part)
 
 
@@ -92,7 +94,6 @@ def _table(table: Table, width: int, wrap: bool = True) -> str:
 
 
 def _name(row: Row) -> str:
-    """The name of a row, short for the row without a network."""
     return NO_NETWORK if row.kind == "baseline" and row.name.startswith(NO_NETWORK) else row.name
 
 
@@ -102,28 +103,27 @@ def _name(row: Row) -> str:
 def markdown(comparison: Comparison) -> str:
     """The text of report.md."""
     found = findings(comparison)
-    parts = [f"# {escape(facts.title(comparison))}", escape(facts.subtitle(comparison))]
+    parts = [f"# {escape(title(comparison))}", escape(subtitle(comparison))]
     parts.append(_listed("", standings(comparison).values()))
     parts.append(_listed("Verdict", [finding.text for finding in found if finding.kind == "verdict"]))
     parts.append(_listed("What to keep in mind", [finding.text for finding in found if finding.kind != "verdict"]))
     titled = {"Quality against the time of training": tables.sweep_table(comparison)}
     titled |= {f"Scores: {heading.lower()}": card for heading, card in tables.scorecards(comparison)}
-    titled |= {f"Few calls: {model.name}": ladder.table(comparison, model) for model in comparison.models}
+    titled |= {f"Few calls: {model.name}": tables.ladder_table(comparison, model) for model in comparison.models}
     titled |= {"Trajectories": tables.trajectories(comparison), "Loss by noise level": tables.levels(comparison)}
     titled |= {f"Cost: {heading.lower()}": table for heading, table in tables.costs(comparison)}
     titled |= {"Settings that differ": tables.differences(comparison)}
     parts += [f"## {escape(heading)}\n\n{_rows(table)}" for heading, table in titled.items() if table is not None]
-    parts.append(_listed("Limits", facts.limits(comparison)))
-    commands = "\n".join(facts.commands(comparison))
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", commands)), default=0))
-    parts.append(f"## Reproduce\n\n{fence}sh\n{commands}\n{fence}" if commands else "")
-    parts.append(_listed("Failures", facts.failures(comparison)))
-    parts.append(_listed("Protocol and machine", [f"{name}: {value}" for name, value in facts.facts(comparison)]))
+    parts.append(_listed("Limits", limits(comparison)))
+    lines = "\n".join(commands(comparison))
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", lines)), default=0))
+    parts.append(f"## Reproduce\n\n{fence}sh\n{lines}\n{fence}" if lines else "")
+    parts.append(_listed("Failures", failures(comparison)))
+    parts.append(_listed("Protocol and machine", [f"{name}: {value}" for name, value in facts(comparison)]))
     return "\n\n".join(part for part in parts if part.strip()) + "\n"
 
 
 def _listed(heading: str, lines: Iterable[str]) -> str:
-    """A heading over a list; empty where there is nothing to list."""
     items = "\n".join(f"- {escape(line)}" for line in lines)
     return f"## {heading}\n\n{items}" if items and heading else items
 
@@ -140,3 +140,128 @@ def _rows(table: Table) -> str:
         lines.append([escape(row.name), *(f"**{cell}**" if best else cell for cell, best in cells)])
     lines.insert(1, ["---", *["--:"] * len(table.columns)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def title(comparison: Comparison) -> str:
+    """The page's heading."""
+    if len(comparison.models) == 1 and comparison.data.name and not comparison.title:
+        return f"{comparison.models[0].name} on {comparison.data.name}"
+    return comparison.title or "Comparison of generative models"
+
+
+def subtitle(comparison: Comparison) -> str:
+    """Data, size and budget on one line."""
+    data, settings = comparison.data, comparison.settings
+    size = " × ".join(map(str, data.shape[1:] if len(data.shape) == 3 and data.shape[0] == 1 else data.shape))
+    size = counted(len(data.columns), "column") if data.kind == "row" and data.columns else size
+    trained, scored = settings.budget, scored_trainings(comparison)
+    parts = [
+        data.name,
+        "" if data.train is None else f"{count(data.train)} training, {count(data.held_out)} held out",
+        size,
+        f"trained for {trained}".replace("for --", "with --") if trained else "",
+        f"scores and samples: {scored}" if scored else "",
+        f"trainings of each recipe: {settings.seeds}" if (settings.seeds or 1) > 1 else "",
+        "" if settings.n is None else f"n = {count(settings.n)}",
+    ]
+    return " · ".join(filter(None, parts))
+
+
+def scored_trainings(comparison: Comparison) -> str:
+    """Which trainings scores and samples show where there are several budgets; empty elsewhere."""
+    names = {model.name for model in comparison.models}
+    last = [budget_of(points[-1]) for name, points in comparison.sweep.items() if len(points) > 1 and name in names]
+    return f"trainings of {', '.join(dict.fromkeys(last))}" if last else ""
+
+
+def commands(comparison: Comparison) -> list[str]:
+    """Commands that repeat the comparison and its trainings, each once, one line each; what reads a run follows its training."""
+    shorter = {name: [line for point in points for line in point.commands] for name, points in comparison.sweep.items()}
+    trainings = [line for model in comparison.models for line in (*shorter.get(model.name, ()), *model.commands)]
+    folders = [part.run for model in comparison.models for part in (model, *model.trainings) if part.run is not None]
+    runs = set(map(os.path.normpath, folders))
+    reads = (at for at, line in enumerate(comparison.commands) if runs & {os.path.normpath(word) for word in line.split()})
+    first = next(reads, len(comparison.commands))
+    lines = [*comparison.commands[:first], *trainings, *comparison.commands[first:]]
+    return list(dict.fromkeys(" ".join(line.split()) for line in lines))
+
+
+def facts(comparison: Comparison) -> list[tuple[str, str]]:
+    """Data, settings, machine: name and value."""
+    data, settings, protocol = comparison.data, comparison.settings, comparison.protocol
+    names = ", ".join(data.classes[:12]) + ", …" * (len(data.classes) > 12)
+    rows: list[tuple[str, object]] = [
+        ("Date", comparison.created),
+        ("Data", data.name),
+        ("Classes", f"{len(data.classes)}: {names}" if names else None),
+        ("Given to models", ", ".join(data.given)),
+        ("Data fingerprint", data.fingerprint),
+        ("Samples on either side", settings.n),
+        ("Samplings of each model", settings.repeats),
+        ("Trainings of each recipe", settings.seeds),
+        ("Budget", settings.budget),
+        ("Neighbours k", settings.k),
+        ("Features", settings.features),
+        ("Feature extractor", protocol.extractor),
+        ("Preprocessing", protocol.preprocessing),
+        ("Quantisation", protocol.quantisation),
+        ("Distances between rows", protocol.representation),
+        ("Reference examples", protocol.reference),
+        ("Parameters", _parameters(comparison)),
+    ]
+    labels = {"cpu": "Processor", "processor": "Processor", "torch": "PyTorch"}
+    rows += [(labels.get(key, key.capitalize()), value) for key, value in comparison.machine.items()]
+    rows += [(f"Run {model.name}", model.run) for model in comparison.models]
+    return [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in rows if value not in (None, "", ())]
+
+
+def _parameters(comparison: Comparison) -> str:
+    sizes = {model.name: model.parameters for model in comparison.models if model.parameters}
+    matched = sizes and max(sizes.values()) <= THRESHOLDS["matched"] * min(sizes.values())
+    listed = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+    return f"{listed} ({'' if matched else 'not '}matched within 10 %)" if len(sizes) > 1 else ""
+
+
+def limits(comparison: Comparison) -> list[str]:
+    """What this comparison cannot show."""
+    sentences, n = [], comparison.settings.n
+    for metric in main_metrics(comparison):
+        margins = sorted(margin(*pair) for pair in combinations(statistics(comparison, metric), 2))
+        if margins and margins[-1] > 0:
+            info, where = comparison.info(metric), f", at n = {count(n)}" if n else ""
+            ends = [plain(end * (100 if info.unit == "%" else 1), 2) for end in (margins[0], margins[-1])]
+            span = " to ".join(dict.fromkeys(ends)) + " percentage points" * (info.unit == "%")
+            sentences.append(f"Read a difference below {span} in {inside(info.label)} as none{where}.")
+    if any(len(model.trainings) < 2 and not model.given for model in comparison.models):
+        sentences.append("Of a model that was trained once, intervals are those of sampling: another seed can change the order.")
+    if any(len(model.trainings) > 1 for model in comparison.models):
+        sentences.append("Spreads over a few trainings are rough. Pictures and losses are those of the first training.")
+    if comparison.settings.features:
+        sentences.append(f"Scores are in these features, and not comparable with published ones: {comparison.settings.features}.")
+    apart = len(sessions(comparison)) > 1
+    sentences.append(f"Times hold for the machine below{', and were measured in different sessions' * apart}.")
+    bits = [(model.name, model.scores["bpd"]) for model in comparison.models if "bpd" in model.scores]
+    measured = [f"Bits of {name}: {score.extra['how']}; n = {score.n}." for name, score in bits if "how" in score.extra]
+    return [*sentences, *measured, *filter(None, [absent(comparison)])]
+
+
+def absent(comparison: Comparison) -> str:
+    """Which models' samples are not shown; empty where all are, or nothing is known of the data."""
+    models = [model for model in comparison.models if model.run or model.sampling.calls is not None]
+    lacking = [model.name for model in models if comparison.pictures.get(model.name, Pictures()).grid is None]
+    return (
+        f"Not in report.json, see report.html beside it: samples of {', '.join(lacking)}."
+        if lacking and comparison.data.shape
+        else ""
+    )
+
+
+def failures(comparison: Comparison) -> list[str]:
+    """What went wrong on the way: steps that were skipped, alarms, warnings of the runs."""
+    lines = []
+    for model in comparison.models:
+        skipped = "" if model.health is None else model.health.skipped
+        raised = sum(not alarm.over for alarm in model.alarms)
+        parts = [skipped, f"alarms of training: {raised}" if raised else "", *model.warnings]
+        lines += [f"{model.name}: {part.rstrip('.')}." for part in parts if part]
+    return lines

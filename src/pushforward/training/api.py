@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -19,6 +23,7 @@ from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError, did_you_mean
 from pushforward.files import disk
 from pushforward.methods.method import Method
+from pushforward.errors import CheckpointError, DataError, Diverged, UsageError, did_you_mean
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.recipes import Recipe
@@ -159,6 +164,7 @@ def budget_in(options: BudgetOptions) -> Budget | None:
     if seconds is not None:
         number("seconds", seconds)
     return None if steps is samples is seconds is None else Budget(steps, samples, seconds)
+TURN = 5.0  # Seconds of training that a model has before the next one's turn
 
 
 def prepare(
@@ -509,3 +515,55 @@ def distil(
     if finish is None:
         return run
     return trained(finisher(run, trainer.data, finish, finish_settings, **options))
+
+
+def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
+    """Train several models side by side, so that a machine whose speed drifts treats all alike.
+
+    A training that diverges is left at its last checkpoint, and its run says so in ``warnings``; the others go on.
+
+    Args:
+        trainers: One for each model; a trainer whose ``stop`` is set is left where it is.
+        turn: Seconds of training in one turn.
+
+    Returns:
+        The runs, in the order of ``trainers``.
+
+    Raises:
+        Diverged: If all of them diverge.
+        CheckpointError: If the disk refuses; the other trainings are saved where they are, as far as it lets them.
+        DataError: If data cannot be read any more; all trainings are saved where they are.
+    """
+    fallen: dict[int, Diverged] = {}
+
+    def attempt(number: int, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Diverged as error:
+            fallen[number] = error
+            trainers[number].progress.say(f"{trainers[number].folder.name}: {error}")
+
+    try:
+        while not any(trainer.stop for trainer in trainers):
+            waiting = [number for number, trainer in enumerate(trainers) if number not in fallen and not trainer.done]
+            if not waiting:
+                break
+            for number in waiting:
+                attempt(number, partial(trainers[number].advance, turn))
+        for number, trainer in enumerate(trainers):
+            if number not in fallen:
+                attempt(number, trainer.finish)
+        if fallen and len(fallen) == len(trainers):
+            raise next(iter(fallen.values()))
+        return [
+            salvaged(trainer, fallen[number]) if number in fallen else finished(trainer)
+            for number, trainer in enumerate(trainers)
+        ]
+    except (CheckpointError, DataError):
+        for trainer in trainers:
+            with suppress(CheckpointError, Diverged):
+                trainer.finish()
+        raise
+    finally:
+        for trainer in trainers:
+            trainer.close()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         has_levels,
         has_steps,
         inner_of,
+        starts,
         with_inner,
     )
     from pushforward.transports.transport import BATCH, ConditionLike, Transport, as_examples, check_transport
@@ -39,6 +40,7 @@ __all__ = [
     "has_levels",
     "has_steps",
     "inner_of",
+    "starts",
     "with_inner",
 ]
 
@@ -55,6 +57,7 @@ __getattr__ = exports(
             "has_levels",
             "has_steps",
             "inner_of",
+            "starts",
             "with_inner",
         ),
         "transport": ("BATCH", "ConditionLike", "Transport", "as_examples", "check_transport"),

@@ -483,6 +483,12 @@ def inner_of(transport: Transport) -> Transport:
     return transport.inner if isinstance(transport, Latent) else transport
 
 
+def starts(transport: Transport) -> tuple[Source, int] | None:
+    """The data set that a flow starts from, with how many of its held-out examples differ; None for noise."""
+    source = getattr(inner_of(transport), "source", None)
+    return None if source is None else (source, len(torch.unique(source.held_out, dim=0)))
+
+
 def with_inner(transport: Transport, inner: Transport) -> Transport:
     """The transport with ``inner`` in place of the one that moves the noise; see `inner_of`."""
     return Latent(inner, transport.autoencoder) if isinstance(transport, Latent) else inner

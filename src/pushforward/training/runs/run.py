@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -51,9 +52,11 @@ from pushforward.training.checkpoint.contents import (
     write_json,
 )
 from pushforward.training.checkpoint.tensors import load as load_checkpoint
+from pushforward.training.checkpoint.contents import unfinished
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.machine import machine, seeded, version
+from pushforward.training.monitor.alarms import lost
 from pushforward.training.runs import log
 from pushforward.training.runs.folder import Holding, check_run, checkpoint_in
 from pushforward.training.runs.learned_solvers import GRIDS, TABLES, Learned
@@ -145,7 +148,7 @@ def begin(
             "commit": commit,
             "seed": settings.seed,
             "data": data.describe(),
-            "command": " ".join([program.parent.name if program.name == "__main__.py" else program.name, *sys.argv[1:]]),
+            "command": shlex.join([program.parent.name if program.name == "__main__.py" else program.name, *sys.argv[1:]]),
         }
         write_json(holding.folder / "spec.json", content)
         write_json(holding.folder / "manifest.json", manifest)
@@ -347,6 +350,15 @@ class Run:
         for folder in self._guides:
             seen = seen.joined_by(str(folder), seen_by(folder))
         return seen
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """A sentence that training has not used up its budget; empty where it has, or ended by itself or broke off."""
+        newest = latest(self.folder / "checkpoints")
+        words = None if newest is None else unfinished(newest, self.spec.get("budget") or {})
+        if not words or any("broke off" in text for text in self.warnings) or lost(self.losses()):
+            return ()
+        return (f"it is unfinished: {words} of training. Resume it first: pushforward resume {shlex.quote(str(self.folder))}",)
 
     def sample(
         self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Unpack[Sampling]
