@@ -24,8 +24,6 @@ from latent import SETS, seconds_per_sample
 
 import pushforward as pf
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
-from pushforward.evaluation import Judge, cost
-from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.evaluation import Judge
 from pushforward.methods.method import parameters
 from pushforward.training.api import reopen, student

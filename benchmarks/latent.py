@@ -29,10 +29,8 @@ import torch
 
 import pushforward as pf
 from pushforward.data import Batch, Dataset, Split
-from pushforward.data.core.make_dataset import Schema, build
-from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.data.core.dataset import Schema, build
-from pushforward.denoisers.precision import network_precision, resolve_precision
+from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.draws import BlockDraws
 from pushforward.evaluation import Judge
 from pushforward.evaluation import evaluator as cost

@@ -6,9 +6,7 @@ import torch
 from torch import nn
 
 from pushforward.evaluation import cost
-from pushforward.evaluation import evaluator as cost
 from pushforward.methods.method import parameters
-from pushforward.training.loop.memory import peak_memory
 
 
 def test_parameters_count_shared_tensors_once():

@@ -7,10 +7,8 @@ from programs.rungs import content, points
 
 import pushforward as pf
 from pushforward.errors import CheckpointError
-from pushforward.report.ladder import how, table
-from pushforward.training.runs.run import by_default
 from pushforward.report.tables import ladder_how, ladder_table
-from pushforward.training.runs.learned_solvers import by_default
+from pushforward.training.runs.run import by_default
 
 OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)
 

@@ -10,9 +10,7 @@ from filelock import FileLock
 from programs import forking
 
 import pushforward as pf
-from pushforward.cli.processes import _killed
 from pushforward.cli.entry import _killed
-from pushforward.environment import Launch, launched
 from pushforward.errors import UsageError
 from pushforward.runtime import Launch, launched
 from pushforward.testing import recipe_for, space_data

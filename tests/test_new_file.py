@@ -18,12 +18,9 @@ from pushforward import plugins
 from pushforward.cli import main
 from pushforward.data import Source, Split
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.evaluation.run_results import commands
+from pushforward.evaluation.models import commands
 from pushforward.training.checkpoint.contents import latest
 from pushforward.training.checkpoint.tensors import load
-from pushforward.evaluation.models import commands
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
 from pushforward.training.loop.trainer import Trainer
 
 PAGES = [Path(__file__).parents[1] / "docs" / page for page in ("one-new-file.md", "add-a-method.md")]

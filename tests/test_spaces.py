@@ -17,9 +17,7 @@ from pushforward import recipes, spec
 from pushforward.cli import main
 from pushforward.conditions import Label
 from pushforward.data import Dataset, Sampler, Split, from_arrays, measure
-from pushforward.data.spaces.registry import kind_of
 from pushforward.data.spaces.space import kind_of
-from pushforward.devices import laid_out
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.registries import PARTS

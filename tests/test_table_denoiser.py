@@ -14,9 +14,8 @@ from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.columns import Format
 from pushforward.data.tables.encoding import Coordinates
-from pushforward.data.tables.number import Format
-from pushforward.denoisers.table_denoiser import NAT, Given, TableDenoiser, known_columns
-from pushforward.denoisers import NAT, Given, TableDenoiser, known_columns
+from pushforward.denoisers import TableDenoiser
+from pushforward.denoisers.table_denoiser import NAT, Given, known_columns
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now

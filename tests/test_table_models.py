@@ -16,10 +16,8 @@ from pushforward.data.tables.encoding import Coordinates
 from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import Rows, likelihood_of, log_between
 from pushforward.networks import FourierFeatures
-from pushforward.networks.table import StraightThrough
-from pushforward.training.recipe_argument import in_latent
 from pushforward.networks.wrappers import StraightThrough
-from pushforward.training.frozen_recipes import in_latent
+from pushforward.training.recipe_argument import in_latent
 from pushforward.transports.export import exported
 
 

@@ -13,18 +13,13 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
 from pushforward.data import TableSpace, load
+from pushforward.data.core.hashes import permutation
 from pushforward.data.tables.columns import Format, Number
 from pushforward.data.tables.constraints import Constraint, holds
-from pushforward.data.core.keys import permutation
-from pushforward.data.core.reading import TableReading
-from pushforward.data.tables.constraints import Constraint
-from pushforward.data.tables.number import Format, Number
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
-from pushforward.evaluation.models import read_samples
-from pushforward.samples import write_samples
 from pushforward.evaluation.models import given_samples
-from pushforward.outputs import write_samples
+from pushforward.samples import write_samples
 from pushforward.transports import Map
 from pushforward.transports.transport import Redrawing, as_drawn, counted, unmet_kept, warn_between, warn_broken
 

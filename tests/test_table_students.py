@@ -9,10 +9,8 @@ from torch import nn
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.category import Category
-from pushforward.denoisers.denoiser import over
 from pushforward.data.tables.columns import Category
-from pushforward.denoisers import over
+from pushforward.denoisers.denoiser import over
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now, Trajectories

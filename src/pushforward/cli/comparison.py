@@ -434,9 +434,8 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
         UsageError: If ``out`` holds something else.
         CheckpointError: If another demo writes to it, or it holds links.
     """
-    from pushforward.training.checkpoint.disk import write_json
-    from pushforward.training.runs.folder import Claim, claim
-    from pushforward.training.runs.run_lock import hold
+    from pushforward.training.checkpoint.contents import write_json
+    from pushforward.training.runs.folder import Holding, claim, hold
 
     wanted = json.loads(json.dumps(options))
     earlier = [path for path in Path("runs").glob(f"compare-{data}-report*") if path.is_dir()]
@@ -444,7 +443,7 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
     unfinished = [path for path in places if not (path / "report.html").exists() and read_object(path / FILE) == wanted]
     if unfinished:
         refuse_links(unfinished[0], ())
-        begun = Claim(unfinished[0], hold(unfinished[0]))
+        begun = Holding(unfinished[0], hold(unfinished[0]))
         say(f"{unfinished[0]} holds this demo, which was interrupted: it goes on")
     else:
         begun = claim(out, f"compare-{data}", "report")

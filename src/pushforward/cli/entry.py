@@ -23,9 +23,9 @@ from pushforward import plugins
 from pushforward.cli import comparison, editing, evaluation, inventory, sampling, training, tuning  # noqa: F401 (verbs)
 from pushforward.cli.inputs import load_plugins
 from pushforward.cli.options import Lasting, app, as_options, say
-from pushforward.environment import launched
 from pushforward.errors import CheckpointError, GroupError, PushforwardError, UsageError
 from pushforward.registries import RECIPES
+from pushforward.runtime import launched
 from pushforward.training.loop.signals import ending_signals
 
 TRAINING = ("train", "resume", "distil")
@@ -250,9 +250,9 @@ def run_in_group(words: Sequence[str]) -> None:
         )
     if "--download" in words:
         raise UsageError("Several processes would fetch the same files: fetch them once, with one process and --steps 1.")
-    from pushforward.devices import device_named
-    from pushforward.training.distributed.process_group import joined, leave
-    from pushforward.transports.shared_sampling import spreading
+    from pushforward.runtime import device_named
+    from pushforward.training.distributed.processes import joined, leave
+    from pushforward.transports.transport import spreading
 
     processes = joined(device_named(_option(words, "--device") or "auto"))
     try:

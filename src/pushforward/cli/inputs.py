@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.options import ALL_DATA, Budgeting, Changes, Reading, Sharing, app, as_options, say
-from pushforward.environment import launched
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.registries import EXTRACTORS, RECIPES
+from pushforward.runtime import launched
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset

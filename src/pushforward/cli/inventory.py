@@ -141,8 +141,6 @@ def doctor(*, json: Json = False) -> None:
     import torch
 
     from pushforward.denoisers.denoiser import resolve_precision
-    from pushforward.training.monitor.machine import machine
-    from pushforward.denoisers.precision import resolve_precision
     from pushforward.training.loop.machine import machine
 
     device, installed = device_of("auto"), {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}

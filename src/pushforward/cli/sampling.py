@@ -78,13 +78,9 @@ def sample(
             and .parquet. Default: a new file in RUN/samples.
     """
     loaded = configured_run(run, loading, solving, guiding)
-    from pushforward.evaluation.models import source_of, starts
-    from pushforward.evaluation.run_results import unfinished_warnings
     from pushforward.samples import draw_to
+    from pushforward.transports.flow import starts
     from pushforward.transports.transport import counted, named_constraints
-    from pushforward.outputs import draw_to
-    from pushforward.transports.latent import starts
-    from pushforward.transports.rejection import counted, named_constraints
 
     for sentence in loaded.unfinished:
         say(f"{loaded.folder}, step {loaded.state['step']:,}: {sentence}")
@@ -262,12 +258,9 @@ def impute(
 
 
 def _imputed(imputed: Imputed) -> dict[str, Any]:
-    from pushforward.data.tables.imputation_io import GappyFile
-    from pushforward.data.tables.parse_errors import some
-    from pushforward.transports.transport import named_constraints
     from pushforward.data.tables.cells import some
     from pushforward.data.tables.csv_dialect import GappyFile
-    from pushforward.transports.rejection import named_constraints
+    from pushforward.transports.transport import named_constraints
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
     columns = {f.name: int(n) for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True) if n}

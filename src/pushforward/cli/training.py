@@ -65,16 +65,11 @@ from pushforward.cli.options import (
     say,
     show,
 )
-from pushforward.cli.processes import of_processes
-from pushforward.cli.summary import announce, report_needs, report_run
-from pushforward.cli.terminal import app, first_line, say
-from pushforward.environment import launched
 from pushforward.numbers import plain
 from pushforward.plugins import plugin_options
 from pushforward.runtime import launched
-from pushforward.training.checkpoint.best import BETTER, best_of
-from pushforward.training.loop.nonfinite import in_words
 from pushforward.training.monitor.alarms import lost
+from pushforward.training.runs.log import BETTER, best_of, in_words
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
@@ -202,9 +197,7 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Ru
         trainers: One for each model.
         turn: Seconds of a turn; None trains one after the other.
     """
-    from pushforward.evaluation.cost import train_in_turns
     from pushforward.training.api import train_in_turns
-    from pushforward.training.loop.finalize import finished
     from pushforward.training.loop.signals import interruptible
     from pushforward.training.loop.trainer import finished
 
@@ -394,8 +387,7 @@ def print_recipe_help(name: str) -> None:
 @contextmanager
 def nothing_left(folder: Path) -> Iterator[None]:
     """Remove a folder that the caller has just made, and the runs in it, if that fails before anything was saved."""
-    from pushforward.training.runs.folder import remove
-    from pushforward.training.runs.run_lock import LOCK
+    from pushforward.training.runs.folder import LOCK, remove
 
     try:
         yield
@@ -408,7 +400,7 @@ def nothing_left(folder: Path) -> Iterator[None]:
 
 def announce(trainer: Trainer) -> None:
     """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
-    from pushforward.data.core.train_hashes import rare_classes, seen_in_training, shared_examples
+    from pushforward.data.core.dataset import rare_classes, seen_in_training, shared_examples
     from pushforward.methods.method import parameters, training_only
     from pushforward.training.runs.provenance import leaks, sources_of
 
@@ -500,7 +492,7 @@ def report_run(run: Run, as_json: bool, examples: int) -> None:
 def _next(run: Run) -> str:
     """What a run is for: a model to sample from, or an autoencoder in whose latent space a model is trained."""
     from pushforward.methods.autoencoders import PerceptualAutoencoder
-    from pushforward.outputs import usual_ending
+    from pushforward.samples import usual_ending
 
     folder, start = shlex.quote(str(run.folder)), shlex.quote(_start(run))
     if isinstance(run.method, PerceptualAutoencoder):

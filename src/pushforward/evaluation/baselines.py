@@ -9,11 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.data.core.dataset import Dataset
-from pushforward.data.core.hashes import permutation
-from pushforward.data.spaces import Space, TableSpace
 from pushforward.data import Dataset, Space, TableSpace
-from pushforward.data.core.keys import permutation
+from pushforward.data.core.hashes import permutation
 from pushforward.data.tables.encoding import Coordinates, gumbel
 from pushforward.denoisers import Condition
 from pushforward.draws import Draws

@@ -40,18 +40,15 @@ from pushforward.evaluation.pictures import real_pictures
 from pushforward.evaluation.results import REPEATS, Comparison, ModelResult, Settings, check_same
 from pushforward.evaluation.scores import check_applicable, compared
 from pushforward.extractors import Spaces, named_extractors
-from pushforward.metrics.names import check_metrics, chosen
 from pushforward.files import read_whole
 from pushforward.metrics import MetricInfo, Score
-from pushforward.metrics.selection import check_metrics, chosen
+from pushforward.metrics.names import check_metrics, chosen
 from pushforward.numbers import finite
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.training import Run, Trainer, Watcher, load
 from pushforward.training.api import prepare, reopen
-from pushforward.training.loop.callbacks import Watcher
 from pushforward.training.loop.machine import seeded
-from pushforward.training.loop.torch_generators import seeded
 from pushforward.training.runs.folder import is_run
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport

@@ -34,9 +34,6 @@ from pushforward.pictures import INK, REAL, figure_picture
 from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.runs.run import by_default, transport_of
-from pushforward.transports import BATCH, Flow, Transport, inner_of, with_inner
-from pushforward.training.runs.learned_solvers import by_default
-from pushforward.training.runs.run import Run, transport_of
 from pushforward.transports import BATCH, Flow, Transport, inner_of, starts, with_inner
 from pushforward.transports.learned_steps import Pairs
 from pushforward.transports.transport import unmet_kept

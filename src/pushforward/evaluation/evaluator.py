@@ -45,16 +45,19 @@ from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.metrics.names import chosen
 from pushforward.registries import METRICS
 from pushforward.training.estimates import training_memory
-from pushforward.training.loop.machine import machine
-from pushforward.training.runs.run import transport_of
-from pushforward.transports import BATCH, Transport, has_levels, has_steps, inner_of, with_inner
-from pushforward.transports.transport import MEASURED, Tally, counted, named_constraints, shared_stream, unmet_kept, warn_broken
-from pushforward.training.loop.memory import added_peak, held_bytes
-from pushforward.training.monitor.machine import machine
+from pushforward.training.loop.machine import added_peak, held_bytes, machine
 from pushforward.training.runs.run import Run, transport_of
 from pushforward.transports import BATCH, Flow, Transport, has_levels, has_steps, inner_of, starts, with_inner
-from pushforward.transports.rejection import MEASURED, Tally, as_drawn, counted, named_constraints, unmet_kept, warn_broken
-from pushforward.transports.shared_sampling import stream
+from pushforward.transports.transport import (
+    MEASURED,
+    Tally,
+    as_drawn,
+    counted,
+    named_constraints,
+    shared_stream,
+    unmet_kept,
+    warn_broken,
+)
 
 TURNS = 7  # How often each model is timed
 TURN_SECONDS = 1.0  # About the most that one model's turn may take; where a single sample takes longer, a turn is one sample

@@ -31,9 +31,6 @@ from torch import Tensor, nn
 from pushforward.data import Dataset, Space, Split, TableSpace
 from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.core.hashes import mix
-from pushforward.data.spaces import Space, TableSpace
-from pushforward.data.core.keys import mix
-from pushforward.devices import laid_out
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.extractors import Extractor, Spaces, named_extractors
 from pushforward.extractors.classifier import EXAMPLES, Classifier, accuracy, apart, labelled, train_classifier

@@ -22,13 +22,10 @@ from torch import Tensor, nn
 
 from pushforward.arguments import whole
 from pushforward.conditions.kind import ConditionKind, described, met
-from pushforward.data import Dataset, TableSpace
-from pushforward.data.core.dataset import Split
-from pushforward.data.core.hashes import permutation
-from pushforward.denoisers import Condition
 from pushforward.data import Dataset, Split, TableSpace
-from pushforward.data.core.keys import permutation
-from pushforward.denoisers import Condition, Predictor, Repathed, condition_at
+from pushforward.data.core.hashes import permutation
+from pushforward.denoisers import Condition, Predictor, Repathed
+from pushforward.denoisers.denoiser import condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
@@ -38,22 +35,16 @@ from pushforward.evaluation.measurements import LevelError, Trajectory
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.scores import compared
 from pushforward.extractors.classifier import SEEN, accuracy, labelled, named, train_classifier
-from pushforward.methods.likelihoods import HasImportanceWeights, importance_bound
-from pushforward.methods.method import Method
-from pushforward.methods.vae import VAE
 from pushforward.methods import VAE, Method
-from pushforward.methods.evidence_bound import HasImportanceWeights, importance_bound
+from pushforward.methods.likelihoods import HasImportanceWeights, importance_bound
 from pushforward.metrics import Score
 from pushforward.metrics.names import MODEL_SCORES
 from pushforward.metrics.uncertainty import Errors, share_error
+from pushforward.paths import Linear, assign, target
+from pushforward.solvers import DPM
 from pushforward.training import Run
 from pushforward.training.loop.machine import machine
 from pushforward.training.runs.run import transport_of
-from pushforward.transports import Latent, Transport, has_steps
-from pushforward.paths import Linear, assign, target
-from pushforward.solvers import DPM
-from pushforward.training.monitor.machine import machine
-from pushforward.training.runs.run import Run, transport_of
 from pushforward.transports import BATCH, Flow, Latent, Transport, has_levels, has_steps
 from pushforward.transports.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 from pushforward.transports.transport import shared_stream

@@ -20,21 +20,13 @@ from torch import Tensor
 
 from pushforward import spec
 from pushforward.conditions.label import Label
-from pushforward.data import Dataset, TableSpace
-from pushforward.data.core.dataset import Split, shared_examples
-from pushforward.data.core.hashes import permutation
 from pushforward.data import Dataset, Reading, Space, Split, TableSpace
-from pushforward.data.core.array_headers import array_header
-from pushforward.data.core.keys import permutation
-from pushforward.data.core.train_hashes import shared_examples
+from pushforward.data.core.dataset import shared_examples
+from pushforward.data.core.hashes import permutation
+from pushforward.data.images.image_file import array_header
 from pushforward.data.readers import examples_in
-from pushforward.data.readers.reader import Reading
 from pushforward.data.readers.tables import TABLES, read_rows
-from pushforward.data.tables import Number
 from pushforward.data.tables.cells import some
-from pushforward.data.tables.constraints import holds
-from pushforward.errors import DataError, UsageError, quoted
-from pushforward.data.tables.parse_errors import some
 from pushforward.errors import CheckpointError, DataError, UsageError, quoted
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import quantised
@@ -47,10 +39,9 @@ from pushforward.numbers import finite
 from pushforward.plugins import plugin_options
 from pushforward.registries import RECIPES
 from pushforward.training import Budget, Run, load
-from pushforward.training.checkpoint.best import best_of
-from pushforward.training.checkpoint.integrity import weights_hash
-from pushforward.training.loop.nonfinite import MARK, in_words
-from pushforward.training.monitor.critic_landscape import SIDE
+from pushforward.training.checkpoint.contents import weights_hash
+from pushforward.training.monitor.standard_callbacks import SIDE
+from pushforward.training.runs.log import MARK, best_of, in_words
 from pushforward.training.runs.provenance import data_of_run, leaks
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import Transport, starts

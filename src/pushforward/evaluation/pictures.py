@@ -32,9 +32,7 @@ from pushforward.evaluation.measurements import (
 from pushforward.evaluation.model_metrics import TRACED, trace, trace_from
 from pushforward.evaluation.models import SHOWN, history_of
 from pushforward.evaluation.scores import Raw
-from pushforward.evaluation.trajectories import TRACED, trace, trace_from
 from pushforward.methods.likelihoods import active_units, divergences, explained
-from pushforward.methods.evidence_bound import active_units, divergences, explained
 from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.image_quality import psnr, ssim
 from pushforward.metrics.memorisation import near_copies

@@ -22,10 +22,7 @@ from pushforward.conditions.label import Label
 from pushforward.data import Dataset, Space, Split, TableSpace
 from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.images.image_store import selected, without
-from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.tables.columns import renumbered
-from pushforward.data.images.streamed import selected, without
-from pushforward.data.tables.category import renumbered
 from pushforward.denoisers import Condition
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import Cache, Features, cache_folder, halves, quantised, read_cached, write_cached

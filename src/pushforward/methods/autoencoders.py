@@ -13,12 +13,8 @@ from torch.nn import functional as F
 
 from pushforward.arguments import share, weight
 from pushforward.data import Batch, Space
-from pushforward.denoisers.denoiser import Condition, call, shaped
-from pushforward.errors import UsageError
-from pushforward.methods.evidence_bound import divergences, explained
-from pushforward.methods.likelihoods import Gaussian, Likelihood, drawn_from, mean_of
-from pushforward.denoisers import Condition, shaped
-from pushforward.denoisers.precision import call
+from pushforward.denoisers import Condition
+from pushforward.denoisers.denoiser import call, shaped
 from pushforward.methods.likelihoods import Gaussian, Likelihood, divergences, drawn_from, explained, mean_of
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.vae import Deterministic, note_code

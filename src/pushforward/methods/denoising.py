@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from pushforward.arguments import share
 from pushforward.conditions.kind import hidden
 from pushforward.data import Batch
-from pushforward.denoisers.denoiser import Condition, Denoiser, TimeColumns, over
-from pushforward.denoisers.table_denoiser import Given, RowErrors, TableDenoiser, known_columns
-from pushforward.denoisers import Condition, Denoiser, Given, TableDenoiser, known_columns, over
+from pushforward.denoisers import Condition, Denoiser, TableDenoiser
+from pushforward.denoisers.denoiser import over
+from pushforward.denoisers.table_denoiser import Given, known_columns
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now, Sums

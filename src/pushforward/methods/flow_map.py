@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from pushforward.arguments import share, weight, whole
 from pushforward.data import Batch
-from pushforward.denoisers.denoiser import SCALE, Condition, FlowMap, Predicting, Predictor, Repathed, condition_at, over, shaped
-from pushforward.denoisers import SCALE, Condition, FlowMap, Predicting, Repathed, condition_at, over, shaped
+from pushforward.denoisers import Condition, FlowMap, Predicting, Repathed
+from pushforward.denoisers.denoiser import SCALE, condition_at, over, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import check_sources, dropout_share, dropped

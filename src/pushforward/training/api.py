@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -17,21 +15,13 @@ from pushforward import recipes
 from pushforward.arguments import number, refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.denoisers.denoiser import has_jump
-from pushforward.errors import UsageError, did_you_mean
-from pushforward.denoisers import has_jump
-from pushforward.devices import device_named
-from pushforward.errors import CheckpointError, UsageError, did_you_mean
+from pushforward.errors import CheckpointError, DataError, Diverged, UsageError, did_you_mean
 from pushforward.files import disk
 from pushforward.methods.method import Method
-from pushforward.errors import CheckpointError, DataError, Diverged, UsageError, did_you_mean
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.recipes import Recipe
 from pushforward.runtime import device_named
-from pushforward.trackers import trackers_of
-from pushforward.training.distributed.process_group import check_devices, joined
-from pushforward.training.distributed.processes import Processes
-from pushforward.recipes.recipe import Recipe
 from pushforward.trackers import Tracker, trackers_of
 from pushforward.training.checkpoint.contents import clean_up, fault, latest, next_good, step_name
 from pushforward.training.checkpoint.saver import stored_for
@@ -42,7 +32,7 @@ from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.callbacks import Watcher, watcher_of
 from pushforward.training.loop.machine import seeded
 from pushforward.training.loop.model_setup import mark
-from pushforward.training.loop.trainer import Trainer, trained
+from pushforward.training.loop.trainer import Trainer, finished, salvaged, trained
 from pushforward.training.recipe_argument import (
     RecipeLike,
     check_arguments,
@@ -164,6 +154,8 @@ def budget_in(options: BudgetOptions) -> Budget | None:
     if seconds is not None:
         number("seconds", seconds)
     return None if steps is samples is seconds is None else Budget(steps, samples, seconds)
+
+
 TURN = 5.0  # Seconds of training that a model has before the next one's turn
 
 

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from pushforward import recipes, spec
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset, ImageSpace, Space, VectorSpace, dataset_of
-from pushforward.data.core.train_hashes import Seen
-from pushforward.devices import device_named
+from pushforward.data.core.dataset import Seen
 from pushforward.errors import CheckpointError, UsageError, did_you_mean
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import HasAutoencoder, Method
 from pushforward.recipes.recipe import Recipe
 from pushforward.registries import RECIPES
+from pushforward.runtime import device_named
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.loop.machine import seeded
 from pushforward.training.loop.model_setup import close, prepared, trainings

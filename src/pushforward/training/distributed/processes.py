@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.denoisers import Denoiser
-from pushforward.environment import Launch, launched
 from pushforward.errors import DataError, GroupError, UsageError
 from pushforward.methods.method import Method
+from pushforward.runtime import Launch, launched
 from pushforward.training.loop.budget import Budget
 from pushforward.training.loop.machine import cores
 

@@ -16,7 +16,7 @@ import torch
 from pushforward.data import Dataset
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
-from pushforward.notebooks import display, in_notebook
+from pushforward.runtime import display, in_notebook
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.machine import generators_kept
 

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from pushforward import environment
 from pushforward.draws import key
 from pushforward.errors import CheckpointError
 from pushforward.files import read_json
+from pushforward.report.page import environment
 from pushforward.training.checkpoint.contents import write_json
 
 

@@ -16,11 +16,9 @@ from torch import Tensor, nn
 
 from pushforward import spec
 from pushforward.conditions.kind import described, met
-from pushforward.data import Dataset
-from pushforward.errors import UsageError
 from pushforward.data import Dataset, PreparedSampler, Sampler
 from pushforward.denoisers import Condition
-from pushforward.denoisers.precision import network_precision
+from pushforward.denoisers.denoiser import network_precision
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.files import read_json, read_object
@@ -28,8 +26,6 @@ from pushforward.methods.distillation import Trajectories
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.recipes.recipe import Recipe
-from pushforward.runtime import laid_out
-from pushforward.training.checkpoint.tensors import local
 from pushforward.training.checkpoint.contents import appearing, read_tensors, sha256, write_json, write_tensors
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget, Settings

@@ -16,19 +16,15 @@ from torch import Tensor, nn
 
 from pushforward import spec
 from pushforward.data import Batch, Dataset
-from pushforward.data.images.streamed import Streamed
-from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.data.images.image_store import Streamed
-from pushforward.denoisers.precision import network_precision, resolve_precision
-from pushforward.errors import DataError, Diverged
-from pushforward.denoisers.precision import network_precision, resolve_precision
-from pushforward.devices import laid_out
+from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.draws import BLOCK, BlockDraws, key
 from pushforward.errors import DataError, Diverged, OutOfMemory, UsageError
 from pushforward.files import read_json
 from pushforward.methods.method import Method, Now, Sums, answered
 from pushforward.plugins import plugin_options
 from pushforward.recipes.recipe import Recipe, Training
+from pushforward.runtime import laid_out
 from pushforward.training.checkpoint import Checkpoint
 from pushforward.training.checkpoint.contents import step_name, weights_of
 from pushforward.training.checkpoint.saver import Saver, go_back

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from pushforward.data import Dataset
-from pushforward.data.core.keys import permutation
-from pushforward.denoisers.denoiser import Condition, condition_at
 from pushforward.data.core.hashes import permutation
-from pushforward.denoisers import Condition, condition_at
+from pushforward.denoisers import Condition
+from pushforward.denoisers.denoiser import condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged
 from pushforward.methods.method import Guard, Method, Now
@@ -30,8 +29,7 @@ from pushforward.paths import Coupling, training_noise
 from pushforward.training.loop.callbacks import Moment, Observer
 from pushforward.training.runs.log import Best, best_of
 from pushforward.transports import BATCH, Flow, Map, Transport, inner_of, with_inner
-from pushforward.transports.rejection import as_drawn
-from pushforward.transports.transport import finite
+from pushforward.transports.transport import as_drawn, finite
 
 SAMPLES = 500  # fixed-noise samples, and training examples that they are compared with
 EVERY = 50  # steps between measurements where a batch is large; see `interval`

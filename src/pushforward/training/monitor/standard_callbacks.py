@@ -16,8 +16,6 @@ from torch import Tensor
 
 from pushforward.conditions import Request
 from pushforward.data import Dataset, Space
-from pushforward.data.core.keys import permutation
-from pushforward.data import Dataset
 from pushforward.data.core.hashes import permutation
 from pushforward.errors import Diverged
 from pushforward.files import disk, read_json, read_object, refuse_links
@@ -26,15 +24,10 @@ from pushforward.trackers.tracker import FOLDER, Tracker
 from pushforward.training.checkpoint.contents import step_name, write_json
 from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher
 from pushforward.training.monitor.alarms import Watch, lost
-from pushforward.training.monitor.critic_landscape import landscape
-from pushforward.training.monitor.diversity_monitor import Variety
-from pushforward.training.monitor.flow_map_monitor import Jumps
-from pushforward.training.monitor.health import FixedNoise, in_words
-from pushforward.transports.transport import as_drawn
 from pushforward.training.monitor.health import SAMPLES, as_sampled, in_words
 from pushforward.training.runs import log
 from pushforward.training.runs.log import players_in
-from pushforward.transports.rejection import as_drawn
+from pushforward.transports.transport import as_drawn
 
 SIDE = 64  # points of the grid in a row and in a column
 MARGIN = 0.25  # how far the grid reaches beyond the data on each side, as a share of its range

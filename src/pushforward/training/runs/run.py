@@ -7,9 +7,9 @@ import copy
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -20,26 +20,17 @@ from warnings import warn
 import torch
 
 from pushforward import spec
-from pushforward.data import Space
-from pushforward.data.core.train_hashes import Seen
-from pushforward.data.core.dataset import Seen
-from pushforward.devices import device_named
-from pushforward.errors import UsageError
 from pushforward.data import Dataset, Space
-from pushforward.data.core.train_hashes import Seen, seen_in_training
-from pushforward.devices import device_named
+from pushforward.data.core.dataset import Seen, seen_in_training
 from pushforward.errors import CheckpointError, MissingExtra, RunUsageError, UsageError, did_you_mean
 from pushforward.files import disk, read_json
 from pushforward.methods.method import Method
-from pushforward.runtime import device_named, facts
-from pushforward.samples import Sampling, configure, drawn_from, given_options, guidance_notes
-from pushforward.notebooks import facts
 from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
-from pushforward.samples import drawn_from
-from pushforward.sampling_options import Sampling, configure, given_options, guidance_notes
-from pushforward.solvers.learned import LearnedTable
+from pushforward.runtime import device_named, facts
+from pushforward.samples import Sampling, configure, drawn_from, given_options, guidance_notes
 from pushforward.solvers.solver import Solver
+from pushforward.solvers.table import LearnedTable
 from pushforward.training.checkpoint.contents import (
     all_in,
     fill,
@@ -48,11 +39,11 @@ from pushforward.training.checkpoint.contents import (
     seal,
     sha256,
     step_name,
+    unfinished,
     weights_of,
     write_json,
 )
 from pushforward.training.checkpoint.tensors import load as load_checkpoint
-from pushforward.training.checkpoint.contents import unfinished
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.machine import machine, seeded, version
