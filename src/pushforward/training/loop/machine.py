@@ -18,7 +18,7 @@ from torch import nn
 from pushforward.draws import key
 from pushforward.errors import CheckpointError
 from pushforward.files import read_json
-from pushforward.report.page import environment
+from pushforward.runtime import thread_waiting
 from pushforward.training.checkpoint.contents import write_json
 
 
@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
         "processor": next(map(str.strip, names), platform.processor()),
         "cores": cores(),
         "threads": torch.get_num_threads(),
-        "threads wait": environment.report(),
+        "threads wait": thread_waiting(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
