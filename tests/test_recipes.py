@@ -78,7 +78,7 @@ def test_edm_trains_the_noise_that_it_samples():
 
 
 def test_modules_are_there_after_a_fresh_import():
-    names = "paths denoisers transports training evaluation report draws errors spec outputs"
+    names = "paths denoisers transports training evaluation report draws errors spec samples"
     code = "import sys\nfor name in [*sys.modules]:\n    if name.partition('.')[0] == 'pushforward': del sys.modules[name]\n"
     code += f"import pushforward as pf\nfor name in {names.split()}: assert getattr(pf, name).__name__ == 'pushforward.' + name"
     done = forking.run(code)
