@@ -2,14 +2,12 @@
 
 import re
 
-import numpy as np
 import pytest
 import torch
 from programs.tables import mixed_table
 
 import pushforward as pf
-from pushforward.cli import main
-from pushforward.errors import PushforwardError, UsageError
+from pushforward.errors import UsageError
 from pushforward.evaluation import comparison as evaluating
 from pushforward.testing import space_data
 
@@ -42,23 +40,6 @@ def test_metrics_that_do_not_apply_are_named(unmeasured, data, names):
     assert refused.split(", ") == [name for name in names if name not in known]
     assert known <= set(computed.split(", "))
     assert not {"kid", *refused.split(", ")} & set(computed.split(", ")) or "frechet" in known
-
-
-def test_nothing_is_said_before_a_metric_is_refused(unmeasured, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    np.save("x.npy", np.random.default_rng(0).random((20, 2)))
-    for metric in ("cas", "sharpness"):
-        assert main(["evaluate", "x.npy", "--data", "moons", "--limit", "200", "--metrics", metric]) == 2
-        assert capsys.readouterr().err.startswith("error: ")
-    data = pf.data.load("moons", limit=200).without_labels()
-    transport = pf.recipes.gan(data.space, "tiny").method.transport()
-    for metric, error in (("bpd", "no likelihood"), ("cas", "no labels"), ("sharpness", "Not computed")):
-        with pytest.raises(PushforwardError, match=error):
-            pf.evaluate(transport, data, metrics=metric, tell=(said := []).append)
-        assert not said
-    with pytest.raises(AssertionError, match="measured"):
-        pf.evaluate(transport, data, metrics="energy", tell=said.append)
-    assert said == ["measuring: features, floors, scores ..."]
 
 
 @pytest.mark.parametrize(

@@ -60,14 +60,6 @@ def test_masks_of_0_and_1_are_black_and_white(tmp_path):
     assert data.train.x.max() == 255
 
 
-def test_what_a_space_quantises_is_read_back(tmp_path):
-    first = picture(4, (20, 6, 5, 1))
-    np.savez(tmp_path / "a.npz", x=first)
-    data = load(tmp_path / "a.npz")
-    np.savez(tmp_path / "b.npz", x=data.space.quantise(data.train.data_units()))
-    assert np.array_equal(np.sort(rows_of(load(tmp_path / "b.npz")), axis=0), np.sort(data.train.x, axis=0))
-
-
 class Canary:
     fired = False
 
@@ -86,20 +78,14 @@ def nan_rows():
     [
         ({"x": np.array([[Canary(), 1]], dtype=object)}, "Python objects"),
         ({"x": nan_rows()}, "2 of 30.*first is example 8"),
-        ({"x": np.full((3, 2), 1e300)}, "3 of 3"),
-        ({"x": np.zeros((0, 4))}, "expected numbers"),
         ({"x": np.zeros(9)}, "as vectors"),
-        ({"x": np.zeros((2, 2, 2, 2, 2))}, "as vectors"),
         ({"x": np.zeros((9, 7, 7, 7), np.uint8)}, "channels"),
         ({"x": picture(1, (5, 4, 4)) * 1.0}, "expected 0 to 1.*uint8"),
         ({"x": picture(1, (5, 4, 4)) / 127.5 - 1}, r"\(x \+ 1\) / 2"),
-        ({"x": picture(1, (5, 4, 4)).astype(int) + 200}, "0 to 255"),
         ({"x": np.array([["a", "b"], ["c", "d"]])}, "expected numbers"),
-        ({"x": np.zeros((3, 2), complex)}, "expected numbers"),
         ({"X": np.zeros((3, 2))}, 'no array "x"; it holds: X'),
         ({"x": np.zeros((1, 2))}, "at least 2"),
         ({"x": np.zeros((9, 2)), "label": np.zeros(8, int)}, r"label: .*shape \(8,\)"),
-        ({"x": np.zeros((9, 2)), "label": np.linspace(0, 1, 9)}, "whole numbers or text"),
         ({"x": np.zeros((9, 2)), "label": np.full(9, np.nan)}, "none missing"),
         ({"x": np.zeros((40, 2)), "label": np.arange(40)}, "too many to be classes"),
         ({"x": np.zeros((9, 2)), "x_test": np.zeros((9, 3))}, "expected the same"),

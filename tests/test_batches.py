@@ -7,7 +7,6 @@ import pytest
 import torch
 from programs.labelled_images import pictures
 
-from pushforward import data as pf_data
 from pushforward.data import Sampler
 from pushforward.data.core.keys import mix, permutation
 from pushforward.errors import UsageError
@@ -62,14 +61,6 @@ def test_a_batch_depends_on_its_number_alone():
         sampler.batch(-1)
 
 
-@pytest.mark.parametrize("augment", [(), ("flip", "shift")])
-def test_the_way_rows_are_held_changes_nothing(monkeypatch, augment):
-    data = pictures(31)
-    held = Sampler(data, 6, augment=augment).batch(3).x
-    monkeypatch.setattr("pushforward.data.core.sampler.RESIDENT_BYTES", 0)
-    assert torch.equal(Sampler(data, 6, augment=augment).batch(3).x, held)
-
-
 @pytest.mark.parametrize("augment", [("flip",), ("shift",), ("flip", "shift")])
 def test_augmentation_is_keyed_by_epoch_and_row_whatever_the_batch(augment):
     data = pictures(31, labelled=False)
@@ -104,28 +95,6 @@ def test_shift_moves_each_way_and_repeats_the_edge():
             seen[down + 2, right + 2] = int((y == moved).flatten(1).all(1).sum())
     assert seen.sum() == n
     assert np.abs(seen - n / 25).max() < 5 * math.sqrt(n / 25)
-
-
-def test_sampler_refuses_what_it_cannot_do():
-    with pytest.raises(UsageError, match='Did you mean "flip"'):
-        Sampler(pictures(), 4, augment=("flpi",))
-    with pytest.raises(UsageError, match="holds vectors"):
-        Sampler(pf_data.load("ring"), 4, augment=("flip",))
-    with pytest.raises(UsageError, match="at least 1"):
-        Sampler(pictures(), 0)
-
-
-def test_batch_rows_and_condition_off():
-    sampler = Sampler(pictures(), 7)
-    batch = sampler.batch(2)
-    part = batch.take(slice(2, 5))
-    assert torch.equal(part.x, batch.x[2:5])
-    assert torch.equal(part.condition["label"], batch.condition["label"][2:5])
-    assert Sampler(pictures(), 7, conditions=()).batch(2).condition is None
-    assert batch.x.dtype == torch.float32
-    whole = torch.cat([Sampler(pictures(), 33).batch(0).x])
-    assert whole.mean((0, 2, 3)).abs().max() < 1e-5
-    assert (whole.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-5
 
 
 def test_dequantised_values_stay_in_their_level_and_are_keyed_by_epoch_row_and_place():

@@ -86,10 +86,3 @@ def test_a_killed_training_chooses_the_same_step(measured, tmp_path):
     del trainer  # a kill
     reopen(tmp_path / "run", data=DATA).advance()
     assert pf.load(tmp_path / "run", checkpoint="best").state["step"] == 4
-
-
-def test_the_end_of_a_training_says_where_an_earlier_step_was_better(measured, tmp_path, capsys):
-    words = ["train", "meanflow", "--data", "moons", "--limit", "300", "--size", "tiny", "--steps", "10", "--batch", "16"]
-    assert main([*words, "--out", str(tmp_path / "run")]) == 0
-    assert "step 4 is the best by" in (said := capsys.readouterr().err)
-    assert "--checkpoint best" in said

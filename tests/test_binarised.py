@@ -1,16 +1,14 @@
 """Images drawn as bits."""
 
 import numpy as np
-import pytest
 import torch
-from programs.linear_vaes import CUBE, grey
+from programs.linear_vaes import grey
 
 import pushforward as pf
 from pushforward.data import Sampler, Split, measure
 from pushforward.data.core.dataset import Dataset
 from pushforward.data.core.keys import bits
 from pushforward.data.sets.binary import drawn
-from pushforward.errors import DataError
 from pushforward.methods.likelihoods import Bernoulli
 from pushforward.testing import recipe_for
 
@@ -48,12 +46,6 @@ def test_every_row_is_drawn_for_itself():
     for split in (binary.train, binary.held_out):
         assert len(np.unique(split.x.reshape(5000, -1), axis=0)) == 5000
     assert 0.4 < float((binary.train.x != binary.held_out.x).mean()) < 0.6
-
-
-def test_vectors_are_not_binarised():
-    rows = np.zeros((4, 3), np.float32)
-    with pytest.raises(DataError, match="only images"):
-        drawn(Dataset("rows", CUBE, Split(rows), Split(rows)), "binary")
 
 
 def test_binary_digits_take_the_bernoulli_likelihood():

@@ -1,10 +1,7 @@
 """Only what a command wrote is ever removed, and nothing is read, locked or written through a link in a run's folder."""
 
-import json
-
 import filelock
 import pytest
-from programs import forking
 
 import pushforward as pf
 from pushforward.cli import main
@@ -17,58 +14,6 @@ from pushforward.training.runs import run_lock
 
 DATA = space_data((2,), labels=False)
 TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16", "--steps", "1"]
-KILLS = """
-import json, os, shutil, signal, sys
-from pathlib import Path
-import torch
-import pushforward as pf
-from pushforward.testing import space_data
-from pushforward.training.api import prepare
-
-torch.set_num_threads(1)
-data, run = space_data((2,), labels=False), Path("run")
-
-def latent_flow():
-    return pf.in_latent("flow", data, pf.recipes.vae(data.space, "tiny").method.autoencoder(), "tiny")
-
-prepare(latent_flow(), data, steps=1, out="other").close()  # imports
-EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock")
-
-def ended(kill=None, **options):
-    '''The exit status of a process that sets up a training, and is killed before an event in the folder.'''
-    child = os.fork()
-    if child == 0:
-        left = [kill]
-
-        def count(event, arguments):
-            if kill is not None and event in EVENTS and (event == "fcntl.flock" or str(arguments[0]).startswith("run")):
-                left[0] -= 1
-                if left[0] < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(count)
-        try:
-            prepare(latent_flow(), data, steps=1, out=run, **options)
-            os._exit(0)
-        except pf.errors.PushforwardError as error:
-            os._exit(error.exit_code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-said, kill = [], FIRST
-while (killed := ended(kill)) != 0:
-    kill += EVERY
-    begun = (run / "spec.json").exists()
-    left = sorted(str(path) for path in run.rglob("*") if path.is_file())
-    refused = None
-    if run.is_dir() and any(run.iterdir()) and not begun:
-        (run / "mine").mkdir()
-        (run / "mine" / "rows.safetensors").write_text("of the user")
-        refused = ended(), (run / "mine" / "rows.safetensors").read_text(), all(map(os.path.exists, left))
-        shutil.rmtree(run / "mine")
-    said.append([killed, left, refused, ended(overwrite=begun), (run / "spec.json").exists()])
-    shutil.rmtree(run)
-print(json.dumps(said))
-"""
 
 
 @pytest.fixture
@@ -93,16 +38,6 @@ def test_a_folder_that_holds_anything_else_is_refused_and_stays_as_it_is(here, c
         assert content(mine) == before
         (mine / ".lock").unlink(missing_ok=True)
         before.pop(mine / ".lock", None)
-
-
-def test_wherever_its_set_up_is_killed_the_same_command_starts_anew(here):
-    done = forking.run(KILLS.replace("FIRST", "1").replace("EVERY", "11"), cwd=here)
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert len(said) > 3
-    assert {killed for killed, *_ in said} == {-9}
-    assert {tuple(refused) for _, _, refused, *_ in said if refused} == {(2, "of the user", True)}
-    assert [left for _, left, _, again, begun in said if again or not begun] == []
 
 
 def test_a_run_that_also_holds_files_of_the_user_is_not_replaced(tmp_path):
@@ -130,12 +65,6 @@ def test_a_comparison_that_could_not_begin_leaves_what_is_not_its_own(beside, he
     assert main(["compare", "flow", "vae", *TINY, "--out", "both"]) == 2
     assert "the second fails" in capsys.readouterr().err
     assert (here / "both" / "flow" / "notes.txt").exists() == (here / "both").exists() == beside
-
-
-def test_an_empty_folder_is_taken_as_it_is(tmp_path):
-    (tmp_path / "run").mkdir(mode=0o700)
-    run = pf.fit(recipe_for("flow", DATA), DATA, steps=1, out=tmp_path / "run").folder
-    assert run.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("name", [".lock", "checkpoints", "samples", "cache", "metrics.jsonl"])
@@ -174,16 +103,3 @@ def test_a_demo_goes_on_through_no_link(tmp_path):
     (tmp_path / "demo" / "two-dimensions").symlink_to(tmp_path)
     with pytest.raises(CheckpointError, match="two-dimensions"), demo_folder(str(folder), "digits", {"seed": 0}):
         pass
-
-
-def test_reading_takes_no_lock(here, monkeypatch, tmp_path_factory):
-    run = pf.fit("flow", pf.data.load("moons"), size="tiny", steps=1, out=here / "run").folder
-    (run / ".lock").unlink()
-    (here / "new").mkdir()
-    (here / "new" / ".lock").touch()
-    before = {*here.rglob("*")}
-    monkeypatch.setattr(run_lock.FileLock, "acquire", lambda *_, **__: pytest.fail("a reader takes a lock"))
-    assert main(["sample", "run", "--n", "2", "--json", "--out", str(tmp_path_factory.mktemp("out") / "x.csv")]) == 0
-    assert main(["list", "runs", "."]) == 0
-    assert main(["sample", "new"]) == 4
-    assert {*here.rglob("*")} == before

@@ -5,13 +5,8 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from programs.command_line import TINY, run
-
-import pushforward as pf
-from pushforward.errors import UsageError
-from pushforward.training.runs.folder import claim
 
 
 def test_json_is_one_object_and_nothing_else(here, capsys):
@@ -57,29 +52,6 @@ def test_compare_takes_the_data_that_says_most(here, capsys):
     assert json.loads(out)["data"]["classes"]
 
 
-def test_a_comparison_that_cannot_start_leaves_no_folder(here, capsys, monkeypatch):
-    prepared = []
-
-    def fail(*args, **options):
-        prepared.append(options["out"])
-        if len(prepared) > 2:
-            raise TypeError("a bug")
-        claim(options["out"], "", "")
-        if len(prepared) == 2:
-            raise UsageError("no")
-
-    monkeypatch.setattr("pushforward.training.api.prepare", fail)
-    os.mkdir("vae")
-    code, _, err = run(capsys, "compare", "vae", "ddpm", "flow", "--steps", "2", "--out", "gone")
-    assert code == 2
-    assert "vae, flow: the recipe is trained; write ./vae" in err, "there are folders flow and vae, and none of the name ddpm"
-    os.rmdir("vae")
-    assert len(prepared) == 2
-    assert not os.path.exists("gone")
-    assert run(capsys, "train", "flow", "--out", "gone")[0] == 1
-    assert not os.path.exists("gone")
-
-
 def test_evaluate_samples_as_it_is_told(here, capsys):
     few = ["evaluate", "flow", "--n", "50", "--repeats", "1", "--json"]
     usual, with_options = (
@@ -93,28 +65,6 @@ def test_evaluate_samples_as_it_is_told(here, capsys):
     assert abs(frechet[3] / frechet[0] - 1) > 3e-4
 
 
-def test_evaluate_warns_as_reports_do(here, capsys):
-    code, out, _ = run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "2", "--full")
-    assert code == 0
-    assert re.search(r"^KID ↓ .* \[\S+, \S+\]$", out, re.MULTILINE), "the no-network column has its interval"
-    out = " ".join(out.split())
-    assert "n = 25, below 200" in out.split("What to keep in mind")[1]
-    warnings = json.loads(run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "1", "--json")[1])["warnings"]
-    assert any("n = 25" in warning for warning in warnings)
-
-
-def test_changed_data_is_refused(here, capsys):
-    assert run(capsys, "train", "vae", "--data", "table.csv", "--target", "kind", "--out", "older", *TINY)[0] == 0
-    text = (here / "table.csv").read_text()
-    (here / "table.csv").write_text(text.replace("\n", "\n0.5,0.5,1,x\n", 1))
-    try:
-        for words in (["evaluate", "older"], ["compare", "./older"]):
-            code, _, err = run(capsys, *words)
-            assert (code, "has changed since" in err) == (3, True)
-    finally:
-        (here / "table.csv").write_text(text)
-
-
 def test_compare_trains_in_turns_with_seeds(here, capsys):
     words = ["vae", "flow", "--data", "moons", "--limit", "400", "--steps", "3", "--size", "tiny", "--seeds", "2"]
     code, out, err = run(capsys, "compare", *words, "--repeats", "1", "--n", "50", "--out", "toys", "--json")
@@ -122,10 +72,3 @@ def test_compare_trains_in_turns_with_seeds(here, capsys):
     assert "\n4 models train in turns of 5 s; the time left of each is that of its own training\n" in err
     assert [row["name"] for row in json.loads(out)["models"]] == ["vae", "flow"]
     assert {"vae-0", "vae-1", "flow-0", "flow-1"} <= set(os.listdir("toys"))
-
-
-def test_a_run_on_arrays_is_evaluated_in_python(here, capsys):
-    data = pf.data.from_arrays(np.random.default_rng(0).random((60, 2)))
-    pf.fit("flow", data, steps=1, out="arrays")
-    for words in (["evaluate", "arrays"], ["compare", "./arrays"]):
-        assert "was trained on data from Python" in run(capsys, *words)[2]

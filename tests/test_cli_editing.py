@@ -32,7 +32,7 @@ def test_interpolation_ends_at_the_images(here, capsys):
     np.testing.assert_array_equal(strip[::8, 66:130:8], pixels("frames/1.png"))
 
 
-@pytest.mark.parametrize("family", ["flow", "gan", "vae"])
+@pytest.mark.parametrize("family", ["flow", "gan"])
 def test_interpolation_between_seeds_ends_at_their_samples(here, capsys, family):
     said = done(capsys, "interpolate", family, "--seeds", "5,7", "--label", "2", "--frames", "3", "--out", f"{family}-between")
     assert said["seeds"] == [5, 7]
@@ -42,34 +42,11 @@ def test_interpolation_between_seeds_ends_at_their_samples(here, capsys, family)
         assert np.abs(sample - pixels(f"{family}-between/{frame}.png")).max() <= 1
 
 
-def test_an_interpolation_is_written_by_its_ending(here, capsys):
-    for words, frames in ((["gan", "--out", "there.gif"], 16), (["moons", "--frames", "5", "--out", "points.gif"], 5)):
-        assert run(capsys, "interpolate", *words)[0] == 0
-        assert Image.open(words[-1]).n_frames == frames
-    assert done(capsys, "interpolate", "moons", "--frames", "5")["out"].endswith("moons/samples/interpolate-seeds0-1.csv")
-    assert len(open("moons/samples/interpolate-seeds0-1.csv").read().split()) == 6
-
-
 def test_a_strength_runs_from_the_image_to_a_new_sample(here, capsys):
     gaps = []
     for strength in ("0.01", "0.5", "1"):
-        said = done(
-            capsys,
-            "vary",
-            "flow",
-            "a.png",
-            "--strength",
-            strength,
-            "--n",
-            "3",
-            "--seed",
-            "4",
-            "--label",
-            "1",
-            *MANY,
-            "--out",
-            f"v{strength}.npz",
-        )
+        words = ["a.png", "--strength", strength, "--n", "3", "--seed", "4", "--label", "1", *MANY]
+        said = done(capsys, "vary", "flow", *words, "--out", f"v{strength}.npz")
         x = np.load(f"v{strength}.npz")["x"][..., 0].astype(float)
         gaps.append(np.abs(x - pixels("a.png")).mean())
         assert said["calls_per_sample"] == 2 * round(float(strength) * 100) - 1
@@ -93,16 +70,6 @@ def test_inpainting_keeps_what_is_not_masked(here, capsys):
     box[2:5, 1:7] = True
     np.testing.assert_array_equal((x == pixels("a.png")).all(0), ~box)
     assert (np.load("box.npz")["label"] == 3).all()
-
-
-def test_the_solver_is_ancestral_unless_one_is_named(here, capsys):
-    few = ["inpaint", "flow", "a.png", "--box", "0,0,4,8", "--steps", "6", "--grid", "time", "--n", "2", "--rounds", "1"]
-    samples = {}
-    for name, more in (("default", []), ("ancestral", ["--solver", "ancestral"]), ("heun", ["--solver", "heun"])):
-        assert run(capsys, *few, *more, "--out", f"{name}.npz")[0] == 0
-        samples[name] = np.load(f"{name}.npz")["x"]
-    np.testing.assert_array_equal(samples["default"], samples["ancestral"])
-    assert (samples["default"] != samples["heun"]).any()
 
 
 def test_upscaling_averages_to_the_image(here, capsys):
@@ -142,17 +109,6 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
     with torch.no_grad():
         images = model(torch.from_numpy(held["z"]), {"label": torch.from_numpy(held["label"])})
     np.testing.assert_array_equal(held["x"], model.space.quantise(model.space.to_data(images)))
-    again = ["invert", "gan", *files, "--label", "3", "--steps", "2", "--out", "found.png"]
-    code, out, _ = run(capsys, *again)
-    assert code == 0
-    assert "best random z" in out
-    assert run(capsys, *again)[0] == 2
-    assert run(capsys, *again, "--overwrite")[0] == 0
-    shown = pixels("found.png")
-    assert shown.shape == (2 * 66 - 2, 3 * 66 - 2)
-    np.testing.assert_array_equal(shown[:64:8, :64:8], pixels(files[0]))
-    gap = np.abs(shown[:64, :64].astype(int) - shown[:64, 66:130])
-    np.testing.assert_array_equal(shown[:64, 132:], gap)
 
 
 def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, monkeypatch):
@@ -161,29 +117,18 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
 
     monkeypatch.setattr(any_model, "invert", functools.partial(invert, search=Search(steps=100, starts=2)))
     assert run(capsys, "sample", "vae", "--n", "2", "--seed", "40", "--label", "3", "--out", "ends")[0] == 0
-    ends = ["--from", "ends/0-3.png", "--to", "ends/1-3.png"]
-    frames = {}
-    for way in ("spherical", "linear"):
-        # without a label, which its encoder would need, the z is searched for
-        words = ["interpolate", "vae", *ends, "--frames", "3", "--interpolation", way, "--out", f"{way}.npz"]
-        assert max(done(capsys, *words)["end_errors"]) < 0.05
-        frames[way] = np.load(f"{way}.npz")["x"][..., 0].astype(int)
+    ends = ["--from", "ends/0-3.png", "--to", "ends/1-3.png", "--frames", "3"]
+    # without a label, which its encoder would need, the z is searched for
+    assert max(done(capsys, "interpolate", "vae", *ends, "--out", "searched.npz")["end_errors"]) < 0.05
+    x = np.load("searched.npz")["x"][..., 0].astype(int)
     for end, name in ((0, "ends/0-3.png"), (2, "ends/1-3.png")):
-        assert np.abs(frames["linear"][end] - pixels(name)).max() < 15
-        np.testing.assert_array_equal(frames["linear"][end], frames["spherical"][end])
-    assert (frames["linear"][1] != frames["spherical"][1]).any()
-    coded = done(capsys, "interpolate", "vae", *ends, "--label", "3", "--frames", "3", "--out", "coded.npz")
-    assert max(coded["end_errors"]) < 0.15
+        assert np.abs(x[end] - pixels(name)).max() < 15
+    assert max(done(capsys, "interpolate", "vae", *ends, "--label", "3", "--out", "coded.npz")["end_errors"]) < 0.15
     gaps = []
     for strength in ("0.01", "0.5", "1"):
         words = ["vary", "vae", "ends/0-3.png", "--label", "3", "--n", "3", "--seed", "4", "--strength", strength]
         assert done(capsys, *words, "--out", f"around{strength}.npz")["calls_per_sample"] == 1
-        x = np.load(f"around{strength}.npz")["x"][..., 0].astype(float)
-        gaps.append(np.abs(x - pixels("ends/0-3.png")).mean())
+        gaps.append(np.abs(np.load(f"around{strength}.npz")["x"][..., 0].astype(float) - pixels("ends/0-3.png")).mean())
     assert gaps == sorted(gaps)
     assert run(capsys, "sample", "vae", "--n", "3", "--seed", "4", "--label", "3", "--out", "fresh.npz")[0] == 0
     np.testing.assert_array_equal(np.load("fresh.npz")["x"], np.load("around1.npz")["x"])
-    code, _, err = run(capsys, "vary", "vae", "ends/0-3.png", "--n", "2", "--out", "free.npz")
-    assert code == 0
-    label = err.split("label ")[1].split()[0]
-    assert (np.load("free.npz")["label"] == int(label)).all()

@@ -9,19 +9,6 @@ from programs import forking
 from programs.command_line import TINY, run
 
 from pushforward.cli import main
-from pushforward.errors import Diverged
-
-
-def test_an_error_closes_the_bar(here, capsys, monkeypatch):
-    closed = []
-    monkeypatch.setattr("pushforward.training.Progress.close", lambda self: closed.append(self))
-
-    def fail(self, *args):
-        raise Diverged("it did")
-
-    monkeypatch.setattr("pushforward.training.Trainer.advance", fail)
-    assert run(capsys, "train", "flow", "--out", "shut", *TINY)[0] == 5
-    assert closed
 
 
 def signalled(code):
@@ -76,23 +63,6 @@ def test_resume_says_a_finished_run_is_finished_and_extends_it(here, capsys):
     assert (code, json.loads(out)["step"]) == (0, 6)
 
 
-def test_a_damaged_checkpoint_is_refused_and_an_older_one_taken(here, capsys):
-    assert main(["train", "vae", "--data", "moons", "--out", "hurt", "--checkpoint-every", "2", *TINY]) == 0
-    path = here / "hurt" / "checkpoints" / "step_000004" / "method.safetensors"
-    path.write_bytes(path.read_bytes()[:-9])
-    few = ["--n", "50", "--repeats", "1"]
-    cases = (
-        (["sample", "hurt", "--out", "hurt.csv"], "--checkpoint"),
-        (["evaluate", "hurt", *few], "--checkpoint"),
-        (["resume", "hurt", "--steps", "6"], "--from"),
-    )
-    for words, option in cases:
-        code, _, err = run(capsys, *words)
-        assert code == 4
-        assert f"ake it with {option} step_000002" in err
-        assert run(capsys, *words, option, "step_000002")[0] == 0
-
-
 def test_ctrl_c_saves_and_resume_goes_on(here):
     code = """
 import torch._dynamo  # which optimisers import
@@ -111,13 +81,3 @@ def run(name):
         step = int(max(os.listdir(f"{folder}/checkpoints")).removeprefix("step_").removesuffix(".json"))
         assert main(["resume", folder, "--steps", str(step + 1), "--json"]) == 0
         shutil.rmtree(folder)
-
-
-def test_an_autoencoder_is_followed_by_a_model_in_its_latent_space(here, capsys):
-    code, _, err = run(capsys, "train", "autoencoder", "--limit", "200", "--out", "coder", "--size", "tiny", "--steps", "1")
-    assert code == 0
-    assert err.splitlines()[-1] == "next: pushforward train flow --data digits --limit 200 --latent coder"
-
-
-def test_the_next_weights_are_named(here, capsys):
-    assert "again: weights from flow, step 4" in run(capsys, "train", "flow", "--init", "flow", "--out", "again", *TINY)[2]

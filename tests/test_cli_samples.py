@@ -5,9 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from programs.command_line import TINY, run
-
-from pushforward.cli import main
+from programs.command_line import run
 
 
 def test_sample_writes_by_the_ending(here, capsys):
@@ -45,22 +43,6 @@ def test_only_a_folder_of_samples_is_overwritten(here, capsys):
     assert not [name for name in os.listdir() if name.startswith((".tmp-", ".old-"))]
 
 
-def test_a_folder_stays_when_its_replacement_fails(here, capsys, monkeypatch):
-    words = ["sample", "flow", "--steps", "2", "--n", "3", "--out", "stays"]
-    assert run(capsys, *words)[0] == 0
-    before = {name: open(f"stays/{name}", "rb").read() for name in os.listdir("stays")}
-    moved = os.rename
-
-    def fail_second(source, target):
-        if str(target) == "stays" and ".tmp-" in str(source):
-            raise OSError(5, "Input/output error")
-        moved(source, target)
-
-    monkeypatch.setattr("os.rename", fail_second)
-    assert run(capsys, *words, "--seed", "5", "--overwrite")[0] == 4
-    assert {name: open(f"stays/{name}", "rb").read() for name in os.listdir("stays")} == before
-
-
 def test_labels_by_number_and_name(here, capsys):
     for label, index in (("3", 3), ("7", 7)):
         assert run(capsys, "sample", "flow", "--n", "5", "--label", label, "--scale", "1.5", "--out", f"l{label}.npz")[0] == 0
@@ -85,31 +67,14 @@ def test_samples_in_parts_are_the_samples(here, capsys):
 
 
 def test_small_images_are_enlarged_in_pictures_and_kept_as_data(here, capsys):
-    def size(*words, inside=""):
-        target = words[words.index("--out") + 1]
-        code, _, err = run(capsys, *words, "--steps", "1", "--overwrite")
-        assert code == 0, err
-        return Image.open(Path(target) / inside).size
+    def size(n, *words, out="zoomed.png", inside=""):
+        assert run(capsys, "sample", "flow", "--n", n, "--steps", "1", "--overwrite", "--out", out, *words)[0] == 0
+        return Image.open(Path(out) / inside).size
 
-    sample = ("sample", "flow", "--n", "9", "--out", "zoomed.png")
-    assert size(*sample) == (3 * 64 + 2 * 2,) * 2
-    assert size(*sample, "--zoom", "2") == (3 * 16 + 2,) * 2
+    assert size("9") == (3 * 64 + 2 * 2,) * 2
+    assert size("9", "--zoom", "2") == (3 * 16 + 2,) * 2
     small = np.asarray(Image.open("zoomed.png"))[::2, ::2]
-    assert size(*sample, "--zoom", "1") == (3 * 8 + 2,) * 2
+    assert size("9", "--zoom", "1") == (3 * 8 + 2,) * 2
     assert (np.asarray(Image.open("zoomed.png"))[:8, :8] == small[:8, :8]).all(), "every pixel is repeated"
-    assert size("sample", "flow", "--n", "9", "--out", "zoomed.gif") == (3 * 64 + 2 * 2,) * 2
-    assert size("sample", "flow", "--n", "1", "--out", "one.png") == (8, 8)
-    assert size("sample", "flow", "--n", "1", "--out", "one.png", "--zoom", "3") == (24, 24)
-    folder = ("sample", "flow", "--n", "2", "--label", "3", "--out", "tiles")
-    assert size(*folder, inside="0-3.png") == (8, 8)
-    assert size(*folder, "--zoom", "4", inside="0-3.png") == (32, 32)
-    assert size("interpolate", "flow", "--frames", "3", "--out", "strip.png") == (3 * 64 + 2 * 2, 64)
-    assert size("inpaint", "flow", "one.png", "--resize", "--box", "0,0,4,8", "--n", "4", "--out", "filled.png") == (130, 130)
-    assert run(capsys, "sample", "flow", "--n", "2", "--out", "t.npz", "--zoom", "2")[0] == 2
-    assert "--zoom 2 enlarges pictures" in run(capsys, "sample", "rows", "--zoom", "2")[2]
-    assert "--zoom 0 enlarges pictures" in run(capsys, "sample", "flow", "--zoom", "0", "--out", "z.png")[2]
-
-
-def test_pictures_of_training_are_enlarged(here, pictured):
-    assert main(["train", "vae", "--data", "digits", "--out", "drawn", *TINY]) == 0
-    assert Image.open(sorted(Path("drawn/samples").glob("step_*.png"))[-1]).size == (2 * 64 + 2,) * 2
+    assert size("1") == (8, 8)
+    assert size("2", "--label", "3", out="tiles", inside="0-3.png") == (8, 8)

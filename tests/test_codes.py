@@ -1,6 +1,5 @@
 """Looking into latent spaces."""
 
-import dataclasses
 import re
 
 import numpy as np
@@ -12,7 +11,6 @@ from torch import nn
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.editing.interpolation import walk
-from pushforward.errors import UsageError
 from pushforward.evaluation.measurements import LatentStatistics
 from pushforward.evaluation.pictures import (
     arithmetic,
@@ -92,17 +90,6 @@ def test_codes_of_two_numbers_are_drawn_as_they_are_and_of_one_not_at_all():
     assert code_map(plain_coder(single), single) is None
 
 
-def test_what_cannot_be_looked_at_is_refused():
-    data = space_data((1, 4, 5), labels=True)
-    told_labels = Autoencoder(Same(), Back(), data.space)
-    with pytest.raises(UsageError, match="receives the labels"):
-        arithmetic(told_labels, data, 0, 1)
-    with pytest.raises(UsageError, match="no labels"):
-        arithmetic(plain_coder(data), data.without_labels(), 0, 1)
-    with pytest.raises(UsageError, match="at least 2 frames"):
-        walk(plain_coder(data), data.train.data_units(0), data.train.data_units(1), 1)
-
-
 def test_active_units_are_those_that_are_seen_to_carry_something():
     """A mean of variance v costs v / 2 nats at least: units above the published .01 lie above .005, on a chart that shows it."""
     data = space_data((4,), labels=False, n=400)
@@ -117,47 +104,22 @@ def test_active_units_are_those_that_are_seen_to_carry_something():
     assert np.diff(heights).min() > 5, "each unit can be told from the next"
 
 
-def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkeypatch, capsys):
+def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    small = ["--data", "digits", "--limit", "200", "--size", "tiny", "--steps", "60"]
+    small = ["--data", "digits", "--limit", "200", "--size", "tiny", "--steps", "20"]
     assert main(["train", "vae", *small, "--condition", "none", "--out", "vae"]) == 0
-    assert main(["train", "gan", *small[:-1], "2", "--out", "gan"]) == 0
     for what, more, size in (("reconstructions", ["--frames", "6"], (6, 2)), ("arithmetic", ["--groups", "4,9"], (9, 6))):
         assert main(["interpolate", "vae", "--show", what, *more, "--out", f"{what}.png"]) == 0
-        width, height = Image.open(f"{what}.png").size
-        assert (width + 2) // 66 == size[0]
-        assert (height + 2) // 66 == size[1]
-    assert main(["interpolate", "vae", "--show", "map", "--out", "map.png"]) == 0
+        assert tuple((side + 2) // 66 for side in Image.open(f"{what}.png").size) == size
     assert main(["interpolate", "vae", "--show", "map"]) == 0
     assert (tmp_path / "vae" / "samples" / "map.png").is_file()
-    capsys.readouterr()
-    for words, said in (
-        (["gan", "--show", "map"], "no codes"),
-        (["vae", "--show", "arithmetic"], "--groups 4,9"),
-        (["vae", "--show", "arithmetic", "--groups", "4,eleven"], "no class"),
-        (["vae", "--show", "map", "--out", "map.png"], "exists"),
-    ):
-        assert main(["interpolate", *words]) == 2
-        assert said in capsys.readouterr().err
     run, data = pf.load("vae"), pf.data.load("digits", limit=200, labelled=False)
     assert labelled(data).space.classes
     pictures = latent_pictures(run, data)
     assert pictures.arithmetic.x.shape[1:] == (8, 8, 1)
     assert set(pictures.walks) == {"linear", "spherical"}
-    comparison = pf.compare({"vae": run, "gan": pf.load("gan")}, pf.data.load("digits", limit=200), repeats=1)
-    page = Report(comparison).to_html()
-    for words in (
-        "What the codes hold",
-        "Active units",
-        "unit of the code",
-        "Map of the codes",
-        "A walk",
-        "Reconstructions",
-    ):
-        assert words in page
-    assert comparison["gan"].latent is None
-    alone = dataclasses.replace(comparison, models=comparison.models[1:])
-    assert "What the codes hold" not in Report(alone).to_html()
+    page = Report(pf.compare({"vae": run}, pf.data.load("digits", limit=200), repeats=1)).to_html()
+    assert "Map of the codes" in page
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +145,6 @@ def test_a_coder_that_is_told_labels_walks_within_one_class(told_labels):
     np.testing.assert_allclose(decoded[from_], first, atol=1)
     np.testing.assert_allclose(decoded[to], last, atol=1)
     np.testing.assert_array_equal(data.space.quantise(x[[from_]])[0], pictures.strip[0])
-    page = Report(pf.compare({"vae": run}, data, repeats=1)).to_html()
-    assert "A walk" in page
 
 
 def test_codes_under_another_prior_have_no_divergence_from_a_normal_one():

@@ -53,29 +53,6 @@ def test_when_a_code_is_silent(rows, wanted):
     assert told(rows) == wanted
 
 
-def test_what_is_said_of_a_silent_code():
-    (alarm,) = alarms(history(0, beta=8.0))
-    assert alarm.sentence == "the posterior has collapsed: 0 of 16 units of the code are active, so the decoder ignores it"
-    assert alarm.advice.startswith("lower beta, or set warmup to 0.3")
-    (alarm,) = alarms(history(5, beta=8.0))
-    assert "at beta 8 5 of 16 units of the code are active" in alarm.text
-    assert "lower beta" in alarm.advice
-    (alarm,) = alarms(history(0))
-    assert alarm.advice.startswith("lower divergence")
-    (alarm,) = alarms(history(0, beta=0.0))
-    assert "warmup" not in alarm.advice
-    (alarm,) = alarms(used(3.2, 256))
-    assert alarm.sentence == "the codebook is hardly used: about 3 of 256 codes of the codebook are in use"
-
-
-def test_a_plain_autoencoder_s_samples_raise_no_alarm():
-    rows = lambda beta: [  # noqa: E731
-        {"step": step, "health": {"coverage": 0.6 if step < 400 else 0.2, "beta": beta}} for step in range(1, 900)
-    ]
-    assert told(rows(0.0)) == []
-    assert [kind for kind, _, _ in told(rows(1.0))] == ["collapse"]
-
-
 @pytest.fixture
 def soon(monkeypatch):
     """A code must be silent for 200 steps, not 500: more than the 150 of a sound training."""

@@ -1,17 +1,13 @@
 """Conditions by kind: requests, draws, embeddings and masks; models of continuous attributes; a kind that a file adds."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
 
 import pushforward as pf
-from pushforward import spec
 from pushforward.conditions import Label, Numbers, Request, hidden
 from pushforward.data import VectorSpace
-from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.networks import MLP, Packed
 from pushforward.paths import Linear
@@ -24,7 +20,7 @@ from pushforward.transports.likelihood import log_prob
 NUMBERS = Numbers(("age", "income"), (40.0, 3.0), (10.0, 1.0), ((20.0, 1.0), (40.0, 3.0), (60.0, 5.0)))
 LABEL = Label(("a", "b", "c"), (0.2, 0.3, 0.5))
 BOTH = {"label": LABEL, "given": NUMBERS}
-PAIRED, CODING = ("mlp", "dcgan", "residual", "textbook"), ("mlp", "convolutional", "textbook")
+PAIRED, CODING = ("mlp", "dcgan", "residual", "textbook"), ("convolutional", "textbook")
 
 
 # Requests
@@ -51,12 +47,6 @@ def test_what_is_not_asked_for_is_drawn_for_each_seed_alone():
     assert some["given"][:, 0].tolist() == [33] * 6
 
 
-def test_labels_are_drawn_as_before_there_were_kinds():
-    edges = torch.tensor(np.cumsum(LABEL.frequencies)[:-1], dtype=torch.float32)
-    wanted = torch.bucketize(ExampleDraws(5, 50, "label").uniform(), edges, right=True)
-    assert torch.equal(Request(BOTH).values(50, None, 5)["label"], wanted)
-
-
 def test_masks_are_named_after_their_condition():
     rows = Request(BOTH).values(2, {"label_null": True, "given_null": [True, False]}, 0)
     assert "label" not in rows, "what is hidden everywhere is not drawn"
@@ -73,17 +63,11 @@ def test_masks_are_named_after_their_condition():
         ({"agee": 3}, 'did you mean "age"'),
         ({"age": "old"}, "must be a number"),
         ({"age": True}, "must be a number"),
-        ({"age": 1 + 2j}, "must be a number"),
-        ({"given": [True, False]}, "Expected numbers"),
-        ({"given": [1j, 2]}, "Expected numbers"),
         ({"age": [1, 2]}, "has 2 values"),
-        ({"age": [[1]]}, "one number, or one for each"),
         ({"age": 3, "given": [1, 2]}, 'holds "age"'),
         ({"given": [1, 2, 3]}, r"expected \(2,\)"),
-        ({"given": [1, float("nan")]}, "finite"),
         ({"age": float("inf")}, "finite"),
         ({"label": 3}, "run from 0 to 2"),
-        ({"label_null": 1}, "True or False"),
         (3, "is a dict"),
     ],
 )
@@ -92,35 +76,11 @@ def test_requests_that_cannot_be_are_refused(asked, says):
         Request(BOTH).values(3, asked, 0)
 
 
-@pytest.mark.parametrize("n", [1, 4])
-def test_a_value_of_one_column_stands_for_all_samples(n):
-    for request in ({"given": torch.tensor([30.0])}, {"given": 30}, {"given": [30] * n}, {"given": [[30]] * n}, {"age": 30}):
-        kinds = {"given": Numbers(("age",), (40.0,), (10.0,), ((1.0,),))}
-        assert Request(kinds).values(n, request, 0)["given"].tolist() == [[30]] * n
-
-
 def test_what_has_nothing_to_draw_from_is_asked_for():
     for kinds in ({"label": Label(("a", "b"))}, {"given": Numbers(("age",), (40.0,), (10.0,))}):
         with pytest.raises(UsageError, match="to draw"):
             Request(kinds).values(2, None, 0)
     assert Request({"label": Label(("a", "b"))}).values(2, {"label": 1}, 0)["label"].tolist() == [1, 1]
-
-
-def test_a_model_without_conditions_takes_none():
-    assert Request({}).values(2, None, 0) is None
-    with pytest.raises(UsageError, match="without labels"):
-        Request({}).values(2, {"label": 1}, 0)
-
-
-def test_kinds_are_stored_as_any_part():
-    for kind in BOTH.values():
-        again = spec.build(json.loads(json.dumps(spec.describe(kind))))
-        assert again == kind
-    space = pf.data.VectorSpace((2,), (0, 0), (1, 1), conditions=BOTH)
-    assert spec.build(json.loads(json.dumps(spec.describe(space)))) == space
-    for name in ("x", "a_null", "a b"):
-        with pytest.raises(UsageError, match="cannot be called"):
-            pf.data.VectorSpace((2,), (0, 0), (1, 1), conditions={name: LABEL})
 
 
 def test_numbers_keep_evenly_spaced_examples():
@@ -192,12 +152,6 @@ def test_a_packed_critic_joins_numbers_to_their_rows():
     hide = torch.tensor([False, True, False, True])
     torch.testing.assert_close(packed(x, None, {"given": given, "given_null": hide}), packed(x, None, {"given": mean}))
     assert (packed(x, None, {"given": given}) - packed(x, None, {"given": mean})).abs().min() > 1e-6
-
-
-def test_a_game_of_given_vectors_is_smoother_and_has_larger_batches():
-    given, free = (pf.recipes.gan(pf.data.VectorSpace((2,), (0, 0), (1, 1), conditions=kinds)) for kinds in (BOTH, {}))
-    assert (given.method.penalties.gamma, given.training.batch) == (5.0, 512)
-    assert (free.method.penalties.gamma, free.training.batch) == (0.5, 128)
 
 
 # Densities

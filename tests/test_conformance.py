@@ -117,13 +117,6 @@ def test_a_name_of_the_packages_own_is_refused():
         check_solver(type("Heun", (MidpointRule,), {}))
 
 
-def test_other_things_are_refused():
-    with pytest.raises(TypeError, match="Expected a Solver"):
-        check_solver(3)
-    with pytest.raises(TypeError, match="Expected a method"):
-        check_method(lambda space: 3)
-
-
 class Quadratic(Path):
     """alpha = 1 - t^2, sigma = t, with mistakes that are asked for."""
 

@@ -14,13 +14,11 @@ from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.evaluation import compare, cost
-from pushforward.evaluation import comparison as module
 from pushforward.evaluation.model_metrics import guess, levels_of
 from pushforward.networks import Compressor, Expander
-from pushforward.paths import Linear
 from pushforward.report import Report
 from pushforward.solvers import DPM, Heun, UniPC
-from pushforward.testing import ring, space_data
+from pushforward.testing import space_data
 from pushforward.transports import Autoencoder, Flow, Latent, Map
 
 pytestmark = pytest.mark.usefixtures("usual")
@@ -146,13 +144,3 @@ def test_the_guess_for_vectors_is_a_gaussian():
     assert guess(data, 400, conditions=["label", "given"]) is None, "a Gaussian that is not given it is no fair guess"
     constant = Dataset("flat", VectorSpace((2,), (0.0,) * 2, (1.0,) * 2), *(Split(np.ones((9, 2), np.float32)),) * 2)
     assert guess(constant, 5) is None
-
-
-def test_bits_come_with_their_guess(monkeypatch):
-    data = vectors()
-    flow = Flow(ring(Linear(), modes=1, radius=0.0, std=1.0), Heun(), 8)
-    comparison = module.evaluate(flow, data, n=20, metrics=["bpd"])
-    (base,) = comparison.guesses
-    assert base.name == "one Gaussian"
-    assert comparison.models[0].scores["bpd"].value == pytest.approx(base.scores["bpd"].value, abs=0.05)
-    assert comparison.baseline is None, "nothing was sampled"

@@ -1,7 +1,6 @@
 """Spaces, splits and fingerprints: closed forms and planted changes."""
 
 import dataclasses
-import json
 import math
 
 import numpy as np
@@ -10,9 +9,8 @@ import torch
 from programs.labelled_images import pictures
 
 from pushforward import data as pf_data
-from pushforward import spec
 from pushforward.conditions import Label
-from pushforward.data import ImageSpace, Sampler, Split, VectorSpace, measure
+from pushforward.data import ImageSpace, Split, VectorSpace, measure
 from pushforward.data.core.example_hashes import held_out_indices
 from pushforward.data.core.keys import mix
 from pushforward.data.core.make_dataset import build
@@ -76,22 +74,6 @@ def test_binary_only_when_there_is_nothing_but_black_and_white():
     assert not measure(pixels).binary
 
 
-def test_space_is_plain_and_survives_json():
-    space = pictures().space
-    again = spec.build(json.loads(json.dumps(spec.describe(space))))
-    assert again == space
-    assert hash(again) == hash(space)
-    assert space.without_labels().classes == ()
-    assert space.label.frequencies == pytest.approx(np.bincount(pictures().train.labels) / len(pictures().train))
-
-
-def test_space_refuses_what_does_not_fit():
-    with pytest.raises(DataError, match="2 values, expected 3"):
-        ImageSpace(shape=(3, 5, 4), mean=(0, 0), std=(1, 1, 1))
-    with pytest.raises(DataError, match="above 0"):
-        VectorSpace(shape=(2,), mean=(0, 0), std=(1, 0))
-
-
 def test_quantise_writes_what_files_hold():
     image = pictures().space
     x = pictures().train.data_units()
@@ -100,21 +82,6 @@ def test_quantise_writes_what_files_hold():
     assert np.array_equal(image.quantise(model), image.quantise(x))
     table = VectorSpace(shape=(3,), mean=(0, 0, 0), std=(1, 1, 1), integer=(1,))
     assert table.quantise(torch.tensor([[0.6, 0.6, 1.4]])).tolist() == [[np.float32(0.6), 1.0, np.float32(1.4)]]
-
-
-def test_labels_by_name_and_number():
-    space = pictures().space
-    assert [space.label_index(label) for label in ("dog", 2, "0")] == [1, 2, 0]
-    numbered = VectorSpace(shape=(1,), mean=(0,), std=(1,), conditions={"label": Label(("2", "0", "1"))})
-    assert numbered.label_index("2") == 0
-    assert numbered.label_index(2) == 2
-    with pytest.raises(UsageError, match=r'no class "dgo".*Did you mean "dog"'):
-        space.label_index("dgo")
-    for wrong in (3, -1, "3"):
-        with pytest.raises(UsageError, match="from 0 to 2"):
-            space.label_index(wrong)
-    with pytest.raises(UsageError, match="no labels"):
-        space.without_labels().label_index(0)
 
 
 # Splits and fingerprints
@@ -169,14 +136,6 @@ def test_fingerprint_follows_content_and_nothing_else():
     ):
         assert changed.fingerprint not in known
         known.add(changed.fingerprint)
-
-
-def test_without_labels():
-    data = pictures().without_labels()
-    assert data.space.classes == ()
-    assert data.train.labels is None
-    assert data.held_out.labels is None
-    assert Sampler(data, 4).batch(0).condition is None
 
 
 def test_the_only_row_of_a_class_is_never_held_out():

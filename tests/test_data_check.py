@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 from PIL import Image
 from programs.photos import photos, picture
@@ -75,23 +74,6 @@ def test_files_that_changed_are_named(folder, tmp_path, capsys):
         "changed": ["dogs/003.png"],
     }
     assert "added: 1, removed: 1, changed: 1, another fingerprint" in printed.err
-
-
-def test_files_of_other_sources(folder, tmp_path):
-    np.savez(tmp_path / "x.npz", x=picture(0, (30, 4)))
-    pf.data.pack(folder, tmp_path / "packed", per_tar=40)
-    for source, names in (
-        ("x.npz", ["x.npz"]),
-        ("packed", ["held-out-000000.tar", "train-000000.tar", "train-000001.tar"]),
-    ):
-        (tmp_path / "out.json").unlink(missing_ok=True)
-        assert check(tmp_path / source, out=tmp_path / "out.json")["written"] == str(tmp_path / "out.json")
-        assert list(json.loads((tmp_path / "out.json").read_text())["files"]) == names
-        assert check(tmp_path / source, against=tmp_path / "out.json")["changes"] == {"added": [], "removed": [], "changed": []}
-    for content in ("", "[]", '{"format": "pushforward-files-1"}', "[" * 100_000):
-        (tmp_path / "out.json").write_text(content)
-        with pytest.raises(DataError, match="holds no files of a data set"):
-            check(tmp_path / "x.npz", against=tmp_path / "out.json")
 
 
 def test_a_packed_tar_with_another_sha256_is_refused(folder, tmp_path):

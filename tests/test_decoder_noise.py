@@ -11,7 +11,6 @@ from pushforward.data import ImageSpace, VectorSpace
 from pushforward.draws import ExampleDraws
 from pushforward.methods.likelihoods import Bernoulli, Gaussian, drawn_from
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.monitor.health import FixedNoise
 from pushforward.transports import Map
 from pushforward.transports.export import GivenNoise, exported, noise_count
 
@@ -106,24 +105,3 @@ def test_an_exported_sampler_takes_the_noise(linear, limit):
     torch.testing.assert_close(program(z, None, noise), wanted)
     assert (program(z, None, noise) - program(z, None, 2 * noise)).abs().min() > 0
     torch.testing.assert_close(program(z, None, 0 * noise), SPACE.to_data(transport(z)))
-
-
-def test_health_looks_at_draws():
-    """Data is the decoder's own law: its draws cover it, and its means, on a plane, do not."""
-    torch.manual_seed(0)
-    x = 0.2 + torch.randn(3000, 2) @ WEIGHT.T + STD * torch.randn(3000, 3)
-    data = pf.data.from_arrays(SPACE.to_data(x).numpy(), name="plane")
-    vae = pf.VAE(Affine(torch.zeros(4, 3), 0.0), Affine(WEIGHT, 0.2), SPACE, latent=2)
-    with torch.no_grad():
-        vae.likelihood.spread.fill_(2 * math.log(STD) / 10)
-    coverage = FixedNoise(data, 128).of(vae.eval())["coverage"]
-    vae.likelihood.sample = lambda mean, noise: mean
-    assert coverage > 0.9 > FixedNoise(data, 128).of(vae)["coverage"]
-
-
-def test_a_run_s_samples_are_those_of_its_averaged_variance(tmp_path):
-    data = space_data((17,), labels=False)
-    run = pf.fit(recipe_for("vae", data), data, steps=2, out=tmp_path / "run")
-    again = pf.load(tmp_path / "run").transport
-    torch.testing.assert_close(again.likelihood.spread, run.transport.likelihood.spread)
-    assert torch.equal(again.sample(4, seed=2), run.transport.sample(4, seed=2))

@@ -1,7 +1,6 @@
 """Distillation: students start as their teacher, learn along its trajectories, and go on from where they were killed."""
 
 import functools
-import json
 import shutil
 
 import pytest
@@ -10,7 +9,6 @@ from programs.without_teacher import check_killed
 from torch import nn
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.conditions.kind import hidden
 from pushforward.data import Batch
 from pushforward.denoisers import trained
@@ -31,7 +29,7 @@ from pushforward.transports import Flow
 # Students
 
 
-@pytest.fixture(scope="module", params=["flow", "ddpm", "edm"])
+@pytest.fixture(scope="module", params=["flow", "edm"])
 def teacher(request, moons, tmp_path_factory):
     return pf.fit(request.param, moons, size="tiny", steps=150, seed=0, out=tmp_path_factory.mktemp("teacher") / request.param)
 
@@ -112,17 +110,6 @@ def test_a_killed_distillation_ends_in_the_same_bits_without_its_teacher(moons, 
     assert not any("states" in name for group in state[0].values() for name in group)
 
 
-def test_the_command_line_distils(tmp_path, capsys):
-    main(["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "20", "--out", str(tmp_path / "teacher")])
-    words = ["--data", "moons", "--trajectories", "50", "--steps", "3", "--out", str(tmp_path / "run")]
-    main(["train", "distil", "--teacher", str(tmp_path / "teacher"), *words])
-    main(["sample", str(tmp_path / "run"), "--n", "5", "--steps", "2", "--out", str(tmp_path / "x.csv")])
-    assert len((tmp_path / "x.csv").read_text().splitlines()) == 6
-    spec = json.loads((tmp_path / "run" / "spec.json").read_text())
-    assert spec["method"]["part"] == "Distillation"
-    assert pf.load(tmp_path / "run").transport.calls == 1
-
-
 # Conditions
 
 
@@ -183,9 +170,6 @@ def test_guidance_is_learned_as_if_the_teacher_had_it(stirred_flow, labelled, tm
     assert run.transport.calls == 1
     with pytest.raises(UsageError, match="without one"):
         run.configured(scale=2.0)
-    bare = pf.recipes.flow(labelled.without_labels().space, "tiny").method.transport()
-    with pytest.raises(UsageError, match="trained with labels"):
-        pf.recipes.distil(labelled.without_labels().space, teacher=bare, guidance=2.0)
 
 
 # Choices
@@ -198,30 +182,9 @@ def test_rules_of_a_student(stirred_flow, labelled):
         assert (method.stored, method.rule.average) == (0.5, 100.0)
     stages = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="progressive").method
     assert (type(stages), stages.rule.stages, stages.pairs.levels) == (Mapping, 5, 4)
-    for name in ("trajectories", "teacher_steps"):
-        with pytest.raises(UsageError, match=f"`{name}` must be at least 1, got 0"):
-            pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, **{name: 0})
     alone = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="end", stored=0.0, derivative="forward").method
     assert type(alone) is Mapping
     assert alone.teacher.steps == 8
-    with pytest.raises(UsageError, match="leave average out"):
-        pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="progressive", average=9.0)
-    wrong = {"rule": {"rule": "stat"}, "part of training": {"stored": 0.5}, "no derivative": {"derivative": "forward"}}
-    for message, options in wrong.items():
-        with pytest.raises(UsageError, match=message):
-            pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, **options)
-
-
-def test_u_nets_average_what_makes_their_targets(stirred_flow, labelled):
-    space = space_data((1, 16, 16), labels=False).space
-    images = pf.recipes.flow(space, "tiny", network="unet").method.transport()
-    for rule, half_life in {"start": 5_000, "middle": 5_000, "end": 5_000}.items():
-        assert pf.recipes.distil(space, "tiny", teacher=images, rule=rule, stored=0.0).method.rule.average == half_life
-    assert pf.recipes.distil(space, "tiny", teacher=images, rule="start", stored=0.0, average=0.0).method.rule.average is None
-    assert pf.recipes.distil(space, "tiny", teacher=images, rule="progressive").method.rule.average is None
-    assert pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="start").method.rule.average is None
-    usual = pf.recipes.distil(space, "tiny", teacher=images, rule="end").training.lr
-    assert pf.recipes.distil(space, "tiny", teacher=images, rule="end", derivative="forward").training.lr == 0.1 * usual
 
 
 # Latent spaces
@@ -244,8 +207,3 @@ def test_a_latent_teacher_has_a_latent_student(tmp_path, capsys):
     shutil.rmtree(tmp_path / "flow")
     reopen(tmp_path / "cut").advance()
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
-    first = pf.load(tmp_path / "whole", checkpoint="step_000000", raw=True).method.method
-    x, t = torch.randn(50, *first.space.shape), torch.rand(50) * 0.9 + 0.05
-    with torch.no_grad():
-        known = straight(first.teacher.denoiser).predict("velocity", x, t)
-        assert (mean_velocity(first.flow_map, x, t, t / 2) - known).norm() < 0.2 * known.norm()

@@ -178,15 +178,6 @@ def test_commands_run(page, here, capsys):
         assert code == 0, f"pushforward {shlex.join(words)}: {code}\n{capsys.readouterr().err}"
 
 
-def test_targets_of_make_exist():
-    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
-    named = [
-        line.split()[1] for page in PAGES for code in blocks(page, "bash") for line in code.splitlines() if line[:5] == "make "
-    ]
-    assert named
-    assert set(named) <= set(targets)
-
-
 def links(page):
     """What a page links to, outside of code."""
     prose = re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text()))

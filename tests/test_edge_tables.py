@@ -48,14 +48,10 @@ def table(path, columns):
 
 CASES = [
     (binary, "flow", {}),
-    (binary, "gan", {}),
     (categories, "vae", {}),
-    (categories, "gan", {}),
     (numbers, "flow", {}),
     (wide, "flow", {}),
-    (wide, "vae", {}),
     (constant, "flow", {"network": "columns"}),
-    (constant, "gan", {}),
     (unchanging, "vae", {}),
     (two, "flow", {}),
 ]

@@ -14,7 +14,7 @@ from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoisers import Denoiser, Guided
 from pushforward.editing import Variation, inpaint, inpainting, interpolate, interpolate_seeds, slerp, super_resolve, vary
 from pushforward.editing.inverse_problems import condition_of_data
-from pushforward.errors import Diverged, UsageError
+from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
 from pushforward.transports import Flow, Map
 
@@ -169,29 +169,14 @@ def test_what_cannot_be_is_refused():
         (lambda: vary(one_call, x, 0.5, 2), "no inverse"),
         (lambda: interpolate(one_call, x, x, 3), "two seeds"),
         (lambda: inpaint(one_call, x, mask, 2), "no iterative model"),
-        (lambda: interpolate(noisy, x, x, 3), "no inverse"),
         (lambda: interpolate_seeds(noisy, 0, 1, 3), "deterministic"),
-        (lambda: interpolate_seeds(flow, 0, 1, 1), "at least 2 frames"),
         (lambda: vary(flow, x, 0.0, 2), r"\(0, 1\]"),
-        (lambda: vary(flow, x, 1.5, 2), r"\(0, 1\]"),
-        (lambda: vary(flow, x, math.nan, 2), r"\(0, 1\]"),
         (lambda: vary(flow, x[None], 0.5, 2), "shape"),
-        (lambda: vary(flow, x.long(), 0.5, 2), "int64"),
         (lambda: vary(flow, x / 0, 0.5, 2), "not finite"),
         (lambda: vary(images, torch.full((2, 4, 6), 255.0), 0.5, 2), "from 0 to 1"),
-        (lambda: inpaint(flow, x, mask.float(), 2), "bool"),
-        (lambda: inpaint(flow, x, mask[:2], 2), "shape"),
-        (lambda: inpaint(flow, x, ~mask & mask, 2), "fills nothing"),
         (lambda: inpaint(flow, x, mask | ~mask, 2), "fills all"),
-        (lambda: inpaint(flow, x, mask, 2, rounds=0), "at least one round"),
         (lambda: super_resolve(flow, x, 2), "images"),
-        (lambda: super_resolve(images, low[:1], 2), "whole factor"),
         (lambda: super_resolve(images, low[:, :, :2], 2), "whole factor"),
-        (lambda: super_resolve(images, torch.zeros(2, 4, 6), 2), "whole factor"),
-        (lambda: slerp(torch.zeros(2, 3), torch.zeros(2, 4), 0.5), "of the same shape"),
     ):
         with pytest.raises(UsageError, match=says):
             refused()
-    broken = rows(mean=(math.nan, 0.0, 0.0))
-    with pytest.raises(Diverged):
-        interpolate_seeds(broken, 0, 1, 3)

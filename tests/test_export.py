@@ -9,7 +9,6 @@ from torch.export import Dim
 import pushforward as pf
 from pushforward import networks, solvers
 from pushforward.conditions import Label
-from pushforward.errors import UsageError
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
 from pushforward.registries import RECIPES, SOLVERS
 from pushforward.solvers.dense import dense, run
@@ -227,24 +226,6 @@ def with_learned(sampler, steps=None):
 
 def test_a_sampler_with_a_learned_table_is_a_program():
     agrees(with_learned(model("edm", "heun", "latent")))
-
-
-def test_a_scan_takes_learned_tables_as_inputs_each_for_its_steps():
-    """The program of three calls serves tables of two and three, the solver's own of any number, and none of four calls."""
-    sampler, label = model("ddpm", "unipc", "guided"), torch.tensor([0, 1, 1, 0, 1])
-    longest = with_learned(sampler, 3)
-    scanned, (slots, noises) = exported_scan(longest).module(), scan_inputs(longest)[1].first.shape
-    assert slots == 4
-    own = with_inner(sampler, inner_of(sampler).with_solver("unipc", 6))
-    for transport in (longest, with_learned(sampler, 2), own):
-        inputs, arrays = scan_inputs(transport, slots, noises)
-        assert len(arrays.point) == inner_of(transport).steps
-        z, noise = torch.randn(5, *SMALL), torch.zeros(len(arrays.point) + 1, noises, 5, *SMALL)
-        with torch.no_grad():
-            x = transport.space.to_data(transport(z, {"label": label}))
-            torch.testing.assert_close(scanned(z, inputs, {"label": label}, noise), x, rtol=0, atol=1e-5)
-    with pytest.raises(UsageError, match=r"needs 5 slots .* N calls needs N \+ 1 slots"):
-        scan_inputs(with_learned(sampler, 4), slots, noises)
 
 
 def plain_scan(row, state, given):

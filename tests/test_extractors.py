@@ -12,8 +12,7 @@ import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.evaluation import features as module
 from pushforward.evaluation.features import fit_features
-from pushforward.extractors import Extractor, classifier, extractor
-from pushforward.extractors.classifier import Classifier, LastHidden
+from pushforward.extractors import Extractor
 from pushforward.extractors.efficientnet import EfficientNet
 from pushforward.extractors.self_supervised import SelfSupervised, variance_invariance_covariance
 from pushforward.registries import EXTRACTORS
@@ -105,29 +104,6 @@ def test_the_key_and_the_identity_follow_data_settings_weights_and_seed():
     assert all(len(features.identity) == 16 and int(features.identity, 16) for features in fitted.values())
 
 
-def test_weights_that_round_otherwise_have_one_identity_and_another_source_has_another(monkeypatch):
-    """As trained on another processor; the source of a part of the network counts as that of the extractor."""
-    data = space_data((1, 8, 8), labels=True)
-    train = classifier.train_classifier
-    spaces = {"classifier": LastHidden(100), "self-supervised": SelfSupervised(100)}
-    fitted = {name: [fit_features(data, space, cache=False, reads=False)] for name, space in spaces.items()}
-
-    def rounded(*given):
-        network = train(*given)
-        network.last.bias.data += 1e-6
-        return network
-
-    monkeypatch.setattr(classifier, "train_classifier", rounded)
-    fitted["classifier"].append(fit_features(data, spaces["classifier"], cache=False, reads=False))
-    first, other = fitted["classifier"]
-    assert (first.identity, first.weights != other.weights) == (other.identity, True)
-    hashed = extractor.source_hash
-    monkeypatch.setattr(extractor, "source_hash", lambda part: "edited" if part is Classifier else hashed(part))
-    fitted["self-supervised"].append(fit_features(data, spaces["self-supervised"], cache=False, reads=False))
-    first, other = fitted["self-supervised"]
-    assert (first.weights, first.identity != other.identity, first.key != other.key) == (other.weights, True, True)
-
-
 def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_made_anew(tmp_path, monkeypatch):
     data, calls = space_data((1, 8, 8), labels=True), []
     features = fit_features(data, Means(), cache=tmp_path)
@@ -148,26 +124,6 @@ def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_mad
     other = fit_features(data, Means(2.0), cache=tmp_path)
     other(x, 20, real=True)
     assert len(list((tmp_path / "features" / "real").iterdir())) == 2, "other weights have files of their own"
-
-
-class Activated(nn.Module):
-    def __init__(self, activation):
-        super().__init__()
-        self.activation = activation
-
-    def forward(self, x):
-        return self.activation(x.flatten(1))
-
-
-def test_a_network_with_attributes_whose_text_says_nothing_is_not_cached(tmp_path):
-    data = space_data((1, 8, 8), labels=False)
-    for activation in (torch.relu, torch.tanh):
-        features = fit_features(data, Activated(activation), cache=tmp_path)
-        fresh = fit_features(data, Activated(activation), cache=False)
-        for real in (True, False):
-            assert np.array_equal(features(data.held_out.x, 24, real=real), fresh(data.held_out.x, 24))
-    named = fit_features(data, Activated(nn.Tanh()), cache=tmp_path)
-    assert named.key != fit_features(data, Activated(nn.ReLU()), cache=tmp_path).key
 
 
 def test_a_learned_space_of_a_toy_is_fitted_on_one_half_and_floors_come_from_the_other():

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import json
-import locale
 import os
 import pwd
 import signal
@@ -122,28 +121,6 @@ def test_a_file_that_may_not_be_read_is_not_damaged(name, tmp_path, monkeypatch)
     with pytest.raises(CheckpointError, match="permission") as caught:
         pf.load(run.folder)
     assert caught.value.before is None, "an older checkpoint is recommended"
-
-
-@pytest.fixture
-def ascii_only(monkeypatch):
-    """Text files are ASCII where nobody says otherwise, as under LC_ALL=C without the UTF-8 mode."""
-    before = locale.setlocale(locale.LC_CTYPE)
-    locale.setlocale(locale.LC_CTYPE, "C")
-    yield
-    locale.setlocale(locale.LC_CTYPE, before)
-
-
-def test_names_that_are_not_ascii_are_written_whatever_the_locale(ascii_only, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    rows = np.random.default_rng(0).normal(size=(60, 2)).tolist()
-    lines = ["größe,länge,art", *(f"{x:.3f},{y:.3f},{('weiß', 'grün')[i % 2]}" for i, (x, y) in enumerate(rows))]
-    (tmp_path / "table.csv").write_bytes("\n".join(lines).encode())
-    tiny = ["--size", "tiny", "--steps", "1", "--batch", "16", "--out", "run"]
-    assert main(["train", "flow", "--data", "table.csv", "--target", "art", *tiny]) == 0
-    assert main(["sample", "run", "--n", "4", "--out", "samples.csv"]) == 0
-    assert main(["nearest", "run", "--n", "4", "--out", "near.csv"]) == 0
-    for name in ("samples.csv", "near.csv"):
-        assert "größe" in (tmp_path / name).read_bytes().decode().splitlines()[0]
 
 
 def test_a_name_in_the_scores_is_no_formula(content):

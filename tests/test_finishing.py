@@ -13,11 +13,10 @@ from pushforward.data import Batch
 from pushforward.denoisers.precision import network_precision
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
-from pushforward.methods import Anchor, Guard, LatentMethod, Now, Penalties
+from pushforward.methods import Anchor, LatentMethod, Now, Penalties
 from pushforward.methods.adversarial import Game, differences, slope
 from pushforward.methods.flow_map import starts
-from pushforward.testing import recipe_for, space_data
-from pushforward.training.api import prepare
+from pushforward.testing import recipe_for
 from pushforward.training.frozen_recipes import in_latent, with_frozen
 
 
@@ -144,18 +143,6 @@ def test_the_anchor_falls_over_training():
             Anchor(**wrong)
 
 
-def test_a_finish_of_codes_is_guarded_as_images():
-    data = space_data((1, 8, 8), labels=False)
-
-    def recipe(space, size):
-        return pf.recipes.finish(space, size, teacher=pf.recipes.meanflow(space, size).method.flow_map, checks=3)
-
-    method = in_latent(recipe, data, recipe_for("vae", data).method.autoencoder(), "tiny").method
-    assert isinstance(method, LatentMethod)
-    assert method.guard == Guard(checks=3)
-    assert method.reference().sample(3).shape == (3, 1, 8, 8)
-
-
 # Runs
 
 
@@ -216,8 +203,3 @@ def test_latent_students_are_finished_on_their_codes(tmp_path, capsys):
     codes = student.transport.inner.space.shape
     assert method.method.scores(torch.zeros(5, *codes)).shape == (5,)
     assert run.sample(3).shape == (3, *data.space.shape)
-    fresh = prepare(with_frozen("finish", {"teacher": student})(data.space), data, steps=1, out=tmp_path / "fresh")
-    assert torch.equal(fresh.average.method.transport().sample(3), student.sample(3))
-    fresh.close()
-    with pytest.raises(UsageError, match="FlowMap"):
-        with_frozen("finish", {"teacher": teacher})(data.space, "tiny")

@@ -12,7 +12,6 @@ from pushforward.data import Split
 from pushforward.data.core.make_dataset import build as split
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import DataError, UsageError
-from pushforward.evaluation import Judge
 from pushforward.paths import Independent, OptimalTransport, Source
 from pushforward.solvers import DEIS, Ancestral, Euler
 from pushforward.transports.learned_steps import Pairs
@@ -60,37 +59,6 @@ def test_a_flow_from_a_source_starts_there_and_knows_no_noise(tmp_path):
             flow.with_solver(solver, 5, grid)
     with pytest.raises(UsageError, match="standard normal"):
         log_prob(flow, x)
-
-
-def test_a_flow_from_a_source_is_reported_without_noise_levels(tmp_path):
-    data = pf.data.load("moons", limit=300)
-    run = pf.fit(pf.recipes.flow(data.space, "tiny", source="8gaussians-c2ot"), data, steps=3, out=tmp_path / "run")
-    result, pictures = Judge(data, n=100, repeats=1, metrics=["frechet"]).judge("moved", run, curve=True)
-    assert result.trajectory is None
-    assert pictures.paths is None
-    assert result.scores["frechet"].value > 0
-
-
-def test_a_flow_from_a_small_source_is_sampled_once_and_no_more_than_it_can(tmp_path):
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "source.npy", rng.normal(size=(60, 2)))
-    data = pf.data.from_arrays(rng.normal(size=(400, 2)))
-    run = pf.fit(pf.recipes.flow(data.space, "tiny", source=str(tmp_path / "source.npy")), data, steps=1, out=tmp_path / "run")
-    starts = len(run.transport.source.held_out)
-    assert starts < len(data.held_out)
-    comparison = pf.evaluate(run, data, repeats=3)
-    (result,) = comparison.models
-    assert comparison.settings.n == starts
-    assert result.warnings == (
-        f"it does not start from noise: its samples are held-out examples of {tmp_path / 'source.npy'}, moved. So it is sampled "
-        "once.",
-    )
-    assert all(len(score.values) == 1 and score.spread is None for score in result.scores.values())
-    assert len(comparison.baseline.scores["frechet"].values) == 3
-    _, said = pf.compare({"moved": run}, data, n=2 * starts, repeats=1, curve=False)["moved"].warnings
-    assert said.startswith(
-        f"it starts from {starts} different held-out examples of its source, so its {2 * starts} samples repeat"
-    )
 
 
 def test_samples_take_each_held_out_example_of_the_source_once():
@@ -160,11 +128,3 @@ def test_times_are_learned_from_the_training_examples_of_the_source():
     data = pf.data.load("moons", limit=300)
     flow = pf.recipes.flow(data.space, "tiny", source="8gaussians-c2ot").method.transport()
     assert torch.isin(Pairs.of(flow, flow, 16, 3).noise, flow.source.examples).all()
-
-
-def test_a_source_of_another_shape_is_refused():
-    space = pf.data.load("moons", limit=100).space
-    with pytest.raises(UsageError, match="must agree"):
-        Source("digits", space)(ExampleDraws(0, 3))
-    with pytest.raises(UsageError, match="Did you mean"):
-        Source("moon", space)

@@ -127,36 +127,3 @@ def test_parts_that_do_not_fit_are_refused(teacher, tmp_path, capsys):
         with_frozen(function, {"teacher": teacher})(data.space)
     recipe = with_frozen(function, {"teacher": pf.load(teacher)})(pf.data.load("moons").space, "tiny")
     assert recipe.builds_on[0][0] == str(teacher)
-    for wrong in ("teacher", "=run", "teacher="):
-        assert main([*TRAIN, "--frozen", wrong, "--out", str(tmp_path / "run")]) == 2
-        assert "write NAME=RUN" in capsys.readouterr().err
-    assert main([*TRAIN, "--frozen", f"teacher={teacher}", "--teacher", str(teacher)]) == 2
-    assert main(["train", FILE, "--data", "digits", "--teacher", str(teacher), "--out", str(tmp_path / "run")]) == 2
-    assert "or the data of this run: --data moons." in capsys.readouterr().err
-
-
-def test_a_latent_run_is_named_like_any_part(tmp_path, capsys):
-    assert main(["train", "vae", "--data", "digits", "--size", "tiny", "--steps", "1", "--out", str(tmp_path / "vae")]) == 0
-    train = ["train", "flow", "--data", "digits", "--size", "tiny", "--steps", "1"]
-    assert main([*train, "--frozen", f"latent={tmp_path / 'vae'}", "--out", str(tmp_path / "run")]) == 0
-    content = json.loads((tmp_path / "run" / "spec.json").read_text())
-    assert content["asked"]["latent"] == str(tmp_path / "vae")
-    assert content["parts"].keys() == {"autoencoder"}
-
-
-def test_a_recipe_that_learns_from_a_run_says_so(teacher, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(TRAIN) == 2
-    assert f"The recipe distilled learns from a run: pushforward train {FILE} --teacher RUN." in capsys.readouterr().err
-    assert main(["compare", FILE, "--data", "moons", "--steps", "1"]) == 2
-    assert f"pushforward train {FILE} --teacher RUN. compare takes the trained run." in capsys.readouterr().err
-    function, data = pf.recipes.load_file(FILE), pf.data.load("moons")
-    with pytest.raises(UsageError, match=r'learns from a run: pf\.fit\(pf\.training\.with_frozen\(distilled, {"teacher": run}'):
-        pf.fit(function, data)
-    with pytest.raises(UsageError, match=r'with_frozen\("distilled", {"teacher": run}\), data\)'):
-        pf.fit("distilled", data)
-    run = pf.fit(with_frozen(function, {"teacher": teacher}), data, steps=1, out="run", plugins=FILE)
-    assert run.state["step"] == 1
-    gan = pf.fit(recipe_for("gan", data), data, steps=1, out="gan")
-    with pytest.raises(UsageError, match=r"is a run of gan; the frozen part teacher must be a model that samples in steps"):
-        with_frozen(function, {"teacher": gan})(data.space)

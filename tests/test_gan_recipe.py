@@ -10,25 +10,9 @@ import torch
 import pushforward as pf
 from pushforward.conditions import Numbers
 from pushforward.errors import UsageError
-from pushforward.methods import CriticInput, Penalties
-from pushforward.methods.augmentation import DiffAugment
+from pushforward.methods import Penalties
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-
-
-def test_a_described_game_is_rebuilt_with_all_its_settings():
-    from pushforward import spec
-
-    data = space_data((3, 6, 9), labels=False)
-    base = pf.recipes.gan(data.space, "tiny").method
-    penalties = Penalties("r1", gamma_end=0.5, ramp=500, interval=16)
-    given = CriticInput(pack=2, augment=DiffAugment("cutout"), strength=0.2, ada_target=0.5)
-    networks = base.generator, base.critic
-    other = pf.GAN(*networks, data.space, latent=base.latent, loss="hinge", penalties=penalties, critic_input=given)
-    rebuilt = spec.build(spec.describe(other))
-    assert (rebuilt.loss, rebuilt.penalties) == ("hinge", penalties)
-    assert dataclasses.replace(rebuilt.critic_input, augment=None) == dataclasses.replace(given, augment=None)
-    assert tuple(rebuilt.critic_input.augment.policy) == ("cutout",)
 
 
 def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
@@ -45,21 +29,6 @@ def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
     assert not any(isinstance(part, FourierFeatures) for part in held.method.critic.modules())
     with pytest.raises(UsageError, match="leave fourier_features out"):
         pf.recipes.gan(space_data((1, 8, 8), labels=False).space, fourier_features=4)
-
-
-@pytest.mark.parametrize(
-    ("shape", "options", "latent"),
-    [
-        ((1, 8, 8), {}, 64),
-        ((1, 28, 28), {}, 16),
-        ((1, 28, 28), {"network": "textbook"}, 64),
-        ((3, 32, 32), {}, 64),
-        ((1, 28, 28), {"latent_size": 5}, 5),
-    ],
-)
-def test_small_convolutional_games_have_short_noise(shape, options, latent):
-    space = space_data(shape, labels=False).space
-    assert pf.recipes.gan(space, "tiny", **options).method.transport().noise_shape == (latent,)
 
 
 def test_the_recipe_hands_its_schedules_on():
@@ -119,7 +88,7 @@ def test_rate_and_beta2_move_by_samples(tmp_path, ramp, samples):
             pf.Schedule(**bad)
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("accumulate", [2])
 def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
     """Adaptive strength, lazy penalties, packs, deviation, spectral norms, moving averages; killed in the middle of a period."""
     data = space_data((1, 17, 9), labels=True)

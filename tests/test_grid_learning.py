@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 import pushforward as pf
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
 from pushforward.sampling_options import configure
 from pushforward.solvers import DPM, Ancestral, UniPC
@@ -72,22 +72,3 @@ def test_the_command_keeps_the_grid_and_sampling_uses_it(run, tmp_path, capsys):
 
     with np.load(tmp_path / "x.npz") as file:
         np.testing.assert_allclose(file["x"], wanted.numpy(), atol=1e-5)
-
-
-def test_a_damaged_grid_file_is_named(run):
-    path = run.folder / "grids.json"
-    before = path.read_text() if path.exists() else None
-    path.write_text('{"grids": 3}')
-    with pytest.raises(CheckpointError, match="pushforward tune"):
-        run.learned_grid(4, DPM())
-    path.unlink()
-    if before is not None:
-        path.write_text(before)
-
-
-def test_learning_leaves_no_gradient_on_the_network():
-    flow = pf.recipes.flow(pf.data.load("moons", limit=50).space, "tiny").method.transport()
-    network = list(flow.denoiser.parameters())
-    assert any(parameter.requires_grad for parameter in network)
-    learn_grid(flow.with_solver(DPM(2), 3), n=2, rounds=1, batch=2, teacher=flow.with_solver(DPM(2), 4))
-    assert all(parameter.grad is None for parameter in network)

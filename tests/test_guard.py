@@ -1,8 +1,6 @@
 """The guard of a finish: what it measures, and how a training ends that loses variety."""
 
 import dataclasses
-import json
-import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ import torch
 from programs.finishes import DATA, begun, finishing
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Finish, Guard
@@ -105,18 +102,6 @@ def test_a_killed_training_ends_where_the_whole_one_ends(kill, whole, tmp_path, 
     assert_same(final_state(whole[0].folder), final_state(tmp_path / "cut"))
     without = [{name: value for name, value in row.items() if name != "seconds"} for row in pf.load(tmp_path / "cut").losses()]
     assert without == [{name: value for name, value in row.items() if name != "seconds"} for row in whole[0].losses()]
-
-
-def test_the_newest_checkpoint_takes_the_place_of_one_that_is_gone(tmp_path, monkeypatch):
-    collapses(monkeypatch, 0.5)
-    trainer = begun(_collapsing(), DATA, tmp_path / "run", steps=24, checkpoint_every=5)
-    while trainer.clock.step < 13:
-        trainer.advance(1e-9)
-    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step_000012")
-    good = pf.load(tmp_path / "run", checkpoint="step_000010").transport.sample(20)
-    trainer.advance()
-    assert "training ends" in trainer.ended
-    assert torch.equal(pf.load(tmp_path / "run").transport.sample(20), good)
 
 
 def test_a_training_that_has_ended_does_not_go_on(whole):
@@ -221,28 +206,3 @@ def test_the_alarm_names_what_fell_furthest():
     assert (alarm.step, alarm.value, alarm.threshold) == (9, 0.9, 0.95)
     assert alarm.sentence.startswith("recall has fallen to 0.900 of the start's, below the limit of 0.950")
     assert alarm.sentence.endswith("training ends with the weights of step 5")
-
-
-# The command line
-
-
-def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    np.save("x.npy", DATA.train.data_units(slice(None)).numpy())
-    words = ["--data", "x.npy", "--size", "tiny", "--steps", "2"]
-    monkeypatch.setattr("pushforward.cli.summary.STEPS", 2)
-    assert main(["train", "meanflow", *words, "--out", "map"]) == 0
-    capsys.readouterr()
-    collapses(monkeypatch, 0.0)
-    wild = ["--teacher", "map", "--lr", "1.0", "--ema", "0", "--checks", "10", "--batch", "64"]
-    assert main(["train", "finish", *words[:-1], "40", *wild, "--out", "run"]) == 0
-    said = capsys.readouterr().err
-    assert "has fallen to" in said
-    assert "ends with the weights that it began with, so nothing was gained" in said
-    assert "it samples as map does. Use map instead" in said
-    assert said.splitlines()[-1] == "next: pushforward sample map --n 64 --out samples.csv"
-    assert "; teacher: map; float32" in said
-    assert "Go on with" not in said, "a training that has ended is not short"
-    assert main(["resume", "run"]) == 0
-    assert "ended by itself at step" in capsys.readouterr().err
-    assert json.loads((tmp_path / "run" / "spec.json").read_text())["method"]["guard"]["checks"] == 10

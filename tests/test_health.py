@@ -10,7 +10,6 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data.core.ground_truth import Truth
-from pushforward.methods.method import HasCritic
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
@@ -20,27 +19,12 @@ from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.checkpoint.stored import load
 from pushforward.training.checkpoint.tensors import gradient_norm
 from pushforward.training.loop import step as steps
-from pushforward.training.monitor import critic_landscape as landscape
 from pushforward.training.monitor import health
 from pushforward.training.monitor import standard_callbacks as observers
-from pushforward.training.monitor.health import FixedNoise, as_sampled, in_numbers, joined
+from pushforward.training.monitor.health import FixedNoise
 from pushforward.transports import Map
 
 # What is measured -------------------------------------------------------------------------------------------
-
-
-def test_parts_of_a_batch_are_noted_as_the_whole():
-    x = torch.randn(192, dtype=torch.float64)
-    parts = x.split([128, 64])
-    whole = joined([{"gap": part.mean()} | ({"only": part.mean()} if i else {}) for i, part in enumerate(parts)], [128, 64])
-    torch.testing.assert_close(whole["gap"], x.mean())
-    torch.testing.assert_close(whole["only"], parts[1].mean())
-
-
-def test_measures_become_numbers_and_what_is_not_finite_null():
-    rows = [{"a": torch.tensor(1.0) / 3, "held": 7}, {"a": torch.tensor(math.nan), "b": torch.tensor([2e5]), "c": math.inf}]
-    in_numbers(rows)
-    assert rows == [{"a": 0.33333, "held": 7}, {"a": None, "b": 2e5, "c": None}]
 
 
 def test_measuring_changes_no_bit(tmp_path, monkeypatch):
@@ -64,17 +48,6 @@ def test_measuring_changes_no_bit(tmp_path, monkeypatch):
     assert [row["step"] for row in measured if "frechet" in row["health"]] == [5, 10, 15, 20]
     assert [row["step"] for row in measured if "gradient_norm/critic" in row["health"]] == [1, 11, 21]
     assert all({"logit_gap", "critic_accuracy"} <= row["health"].keys() for row in measured)
-
-
-def test_a_method_is_sampled_as_in_use_and_left_as_it_was():
-    method = Game(space_data((2,), labels=False).space).train()
-    method.critic.eval()
-    before, state = [module.training for module in method.modules()], torch.get_rng_state()
-    with as_sampled(method):
-        assert not any(module.training for module in method.modules())
-        torch.rand(3)
-    assert [module.training for module in method.modules()] == before
-    assert torch.equal(torch.get_rng_state(), state)
 
 
 class Placed(nn.Module):
@@ -152,40 +125,3 @@ def test_gradient_norms_are_those_before_clipping(tmp_path):
     data = space_data((2,), labels=False)
     pf.fit(Recipe(Game(data.space), Training(batch=64, clip=1e-7)), data, steps=1, out=tmp_path / "run")
     assert log_of(tmp_path / "run")[0]["health"]["gradient_norm/critic"] > 1e-3
-
-
-# Landscapes -------------------------------------------------------------------------------------------------
-
-
-class Plane(nn.Module):
-    def __init__(self, slopes):
-        super().__init__()
-        self.slopes = nn.Parameter(torch.tensor(slopes))
-
-    def forward(self, x):
-        return (x @ self.slopes)[:, None]
-
-
-def test_a_landscape_is_the_critics_value_at_each_point_in_data_units():
-    data = space_data((2,), labels=False)
-    game = Game(data.space, critic=Plane([1.0, -3.0]))
-    assert isinstance(game, HasCritic)
-    assert isinstance(pf.recipes.named("gan")(data.space, "tiny").method, HasCritic)
-    assert not isinstance(pf.recipes.named("flow")(data.space, "tiny").method, HasCritic)
-    values = landscape.landscape(game, data)
-    low_x, high_x, low_y, high_y = values["limits"]
-    assert low_x < data.train.x[:, 0].min() < data.train.x[:, 0].max() < high_x
-    for row, column, point in [(0, 0, (low_x, low_y)), (0, -1, (high_x, low_y)), (-1, 0, (low_x, high_y))]:
-        x = (np.array(point) - data.space.mean) / data.space.std
-        assert values["scores"][row, column] == pytest.approx(x[0] - 3 * x[1], rel=1e-4)
-    assert values["scores"].shape == (64, 64)
-    assert values["raw"].shape == (len(data.train.x), 2)
-    assert landscape.landscape(game, space_data((17,), labels=False)) == {}
-    assert landscape.landscape(pf.recipes.named("flow")(data.space, "tiny").method, data) == {}
-
-
-def test_with_classes_the_highest_value_is_kept():
-    data = space_data((2,), labels=True)
-    game = Game(data.space, critic=Plane([1.0, 0.0]))
-    game.scores = lambda x, condition: condition["label"] * torch.ones(len(x)) - 5.0 * (condition["label"] == 2)
-    assert (landscape.landscape(game, data)["scores"] == 1).all(), "of 0, 1 and -3"

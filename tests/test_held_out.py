@@ -10,8 +10,6 @@ from pushforward.cli import main
 from pushforward.data import Split
 from pushforward.data.core.example_hashes import (
     ATOM,
-    among,
-    distinct,
     example_hashes,
     held_out_indices,
 )
@@ -25,13 +23,6 @@ def random(seed=0):
 
 def vectors(n, seed=0, d=5):
     return random(seed).standard_normal((n, d)).astype(np.float32)
-
-
-@pytest.mark.parametrize("counts", [(0, 5), (5, 0), (40, 1), (60, 90)])
-def test_hashes_are_looked_up_as_numpy_does(counts):
-    few, many = (random(n).integers(2**64 - 50, 2**64, n, dtype=np.uint64) for n in counts)
-    np.testing.assert_array_equal(distinct(few), np.unique(few))
-    np.testing.assert_array_equal(among(few, np.sort(many)), np.isin(few, many))
 
 
 def sides(x, labels=None):
@@ -115,11 +106,6 @@ def test_a_row_stays_on_its_side_whatever_happens_to_the_others(make, seed):
     assert (fewer_train, fewer_held_out) == (train & content(some), held_out & content(some))
 
 
-def test_labels_do_not_move_rows():
-    x, labels = vectors(500), random(1).integers(0, 3, 500)
-    assert sides(x) == sides(x, labels)
-
-
 def test_the_two_leaks_of_a_choice_by_position_are_closed(tmp_path):
     """One row in front of a file of 1,000 rows; and a file whose rows were all written twice."""
     x = vectors(1000, 3, 16)
@@ -196,13 +182,6 @@ def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():
     assert all(0 <= more[key] - count <= 1 for key, count in held.items())
     data = build("atoms", Split(x))
     assert (data.removed, len(data.train) + len(data.held_out)) == (0, 2400)
-
-
-def test_zeros_among_other_rows_are_on_both_sides():
-    x = np.concatenate([np.zeros((400, 4), dtype=np.float32), vectors(600, 1, 4)])
-    data = build("zeros", Split(x))
-    assert abs((data.held_out.x == 0).all(1).mean() - 0.4) < 0.15
-    assert not content(data.train.x[data.train.x.any(1)]) & content(data.held_out.x)
 
 
 def test_training_rows_that_equal_a_held_out_row_are_left_out(tmp_path):

@@ -5,24 +5,19 @@ import torch
 from programs.diffusers_models import SHAPE, T, V, close, diffusers, labelled, noise, saved
 
 import pushforward as pf
-from pushforward import solvers
 from pushforward.errors import UsageError
 from pushforward.interop import from_diffusers, to_diffusers
 from pushforward.paths import target
 from pushforward.testing import class_labels
 
 SETTINGS = [
-    ("DDPMScheduler", {"beta_schedule": "sigmoid"}),
     ("DDPMScheduler", {"trained_betas": [0.01, 0.3, 0.2, 0.4], "num_train_timesteps": 4}),
     ("DDIMScheduler", {"beta_schedule": "squaredcos_cap_v2", "num_train_timesteps": 50}),
     ("PNDMScheduler", {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}),
     ("DPMSolverMultistepScheduler", {"beta_end": 0.03}),
-    ("DPMSolverSinglestepScheduler", {}),
     ("UniPCMultistepScheduler", {"beta_schedule": "squaredcos_cap_v2"}),
-    ("DEISMultistepScheduler", {}),
     ("EulerDiscreteScheduler", {}),
     ("EulerAncestralDiscreteScheduler", {}),
-    ("HeunDiscreteScheduler", {}),
 ]
 
 
@@ -82,23 +77,6 @@ def test_a_flow_is_told_t_times_the_levels(tmp_path):
     torch.testing.assert_close(denoiser.predict("velocity", x, t), network(x, 300 * t).sample, rtol=1e-5, atol=1e-5)
 
 
-def test_flow_sigmas_of_a_diffusion_sampler(tmp_path):
-    settings = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
-    folder, _ = saved(tmp_path / "theirs", diffusers.DPMSolverMultistepScheduler(**settings))
-    assert type(from_diffusers(folder).path) is pf.Linear
-
-
-def test_samples_are_images_and_units_are_from_minus_one_to_one(tmp_path):
-    folder, _ = saved(tmp_path / "theirs", diffusers.DDPMScheduler(**V))
-    denoiser = from_diffusers(folder)
-    assert not denoiser.training
-    low, high = (end.flatten().tolist() for end in denoiser.space.bounds)
-    assert (low, high) == ([-1] * 3, [1] * 3)
-    x = pf.Flow(denoiser, solvers.DPM(2), 5).sample(3, seed=7)
-    assert x.shape == (3, *SHAPE)
-    assert x.std() > 0.1
-
-
 WRITTEN = [
     (diffusers.DDPMScheduler(), {"beta_schedule": "linear", "beta_end": 0.02, "prediction_type": "epsilon"}),
     (diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2", **V), {"beta_schedule": "squaredcos_cap_v2", **V}),
@@ -127,15 +105,6 @@ def test_round_trip(scheduler, wanted, tmp_path):
         assert again.path.betas == denoiser.path.betas
         named = back.scheduler.config.trained_betas is None
         assert named == (scheduler.config.beta_schedule != "sigmoid")
-
-
-def test_parts_of_weights_are_read_together(tmp_path):
-    folder, network = saved(tmp_path / "theirs", diffusers.DDPMScheduler())
-    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-    network.save_pretrained(folder / "unet", max_shard_size="60KB")
-    assert len(list((folder / "unet").glob("*.safetensors"))) > 1
-    t = torch.full((4,), 0.5)
-    torch.testing.assert_close(from_diffusers(folder)(noise(), t), network(noise(), 499).sample, rtol=1e-4, atol=1e-4)
 
 
 def test_labels(tmp_path):

@@ -207,15 +207,6 @@ def test_euler_on_the_straight_path(tmp_path):
     agree(our_states(denoiser, solvers.Euler(), FLOW_TIMES, noise()), theirs)
 
 
-def test_shifted_euler_on_the_straight_path(tmp_path):
-    """A shift moves the times, which the network is reported as they are; the path stays."""
-    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
-    denoiser, network = v_model(tmp_path, scheduler)
-    scheduler.set_timesteps(sigmas=[0.99, 0.7, 0.3])
-    theirs = states_of(scheduler, network, noise())
-    agree(our_states(denoiser, solvers.Euler(), [*scheduler.sigmas.tolist()[:-1], 0.0], noise()), theirs)
-
-
 def test_heun_on_the_straight_path(tmp_path):
     """Two calls a step and one in the last, which is Euler's step to 0 in both; its points are set by hand."""
     scheduler = diffusers.FlowMatchHeunDiscreteScheduler()

@@ -10,7 +10,7 @@ from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
 from pushforward.solvers import Jump
 from pushforward.solvers.solver import stepped
-from pushforward.testing import Mixture, ring
+from pushforward.testing import ring
 from pushforward.transports import Flow
 
 
@@ -86,20 +86,3 @@ def test_a_flow_map_jumps_on_another_path():
     widths = {at: Linear().at(old[at]).r / VP().at(at).r for at in (t, s)}
     wanted = Exact(0.7, 0.4).to(x * widths[t][:, None], old[t][:, None], old[s][:, None]) / widths[s][:, None]
     torch.testing.assert_close(repathed.jump(x, t, s), wanted, rtol=1e-9, atol=1e-9)
-
-
-def test_jumps_need_a_map_between_two_times():
-    with pytest.raises(UsageError, match="Jump needs a map between two times"):
-        Flow(ring(Linear()), "jump", 2)
-
-
-class Gaussian(Mixture):
-    """Knows its jumps in closed form and no columns, as somebody's own predictor may."""
-
-    def jump(self, x_t, t, s, condition=None):
-        return Exact(float(self.centres[0, 0]), self.std).to(x_t, t[:, None], s[:, None])
-
-
-def test_somebodys_own_map_jumps():
-    z, flow = torch.randn(6, 2, dtype=torch.float64), Flow(Gaussian(Linear(), [[0.7, 0.7]], 0.4), "jump", 3)
-    torch.testing.assert_close(flow(z), Flow(exact(), "jump", 1)(z), rtol=1e-9, atol=1e-9)

@@ -5,11 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from programs.coders import Halving, coder, doubled, in_latent
+from programs.coders import Halving, doubled
 from torch import nn
 
 import pushforward as pf
-from pushforward.errors import UsageError
 from pushforward.testing import space_data
 from pushforward.training.api import prepare
 from pushforward.training.frozen_recipes import code_space
@@ -72,19 +71,6 @@ def test_a_plain_autoencoder_s_codes_are_certain():
     mean, log_variance = autoencoder.moments(torch.randn(4, 17)).chunk(2, 1)
     assert (log_variance < -30).all()
     assert torch.equal(autoencoder.encode(torch.zeros(4, 17)), mean * 0 + autoencoder.encode(torch.zeros(4, 17)))
-
-
-def test_labels_that_the_autoencoder_needs_must_be_known(tmp_path):
-    data = space_data((1, 8, 8), labels=True)
-    run = coder(data, tmp_path, "vae")
-    with pytest.raises(UsageError, match="labels"):
-        pf.in_latent("flow", data.without_labels(), run, "tiny")
-    with pytest.raises(UsageError, match="shape"):
-        pf.in_latent("flow", space_data((1, 9, 8), labels=True), run, "tiny")
-    latent_run = in_latent("flow", data, run, out=tmp_path / "run")
-    z = torch.zeros(2, *latent_run.transport.noise_shape)
-    first, second = latent_run.transport(z, {"label": torch.tensor([0, 1])})
-    assert not torch.equal(first, second)
 
 
 def test_health_reads_samples_in_the_autoencoder_s_units():

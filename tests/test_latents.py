@@ -14,9 +14,7 @@ from pushforward import solvers
 from pushforward.data import load
 from pushforward.data.core.dataset import Split
 from pushforward.data.core.make_dataset import build
-from pushforward.draws import ExampleDraws
 from pushforward.editing import (
-    Truncated,
     interpolate_noise,
     interpolate_seeds,
     lerp,
@@ -101,26 +99,6 @@ def test_truncation_is_monotone_odd_and_vanishes_with_the_limit():
             truncate(z, limit)
 
 
-def test_a_truncated_sample_depends_on_its_seed_alone_and_follows_it_continuously():
-    model = linear()
-    cut = Truncated(model, 0.8)
-    together = cut.sample(6, seed=10)
-    torch.testing.assert_close(together[4:5], cut.sample(1, seed=14))
-    torch.testing.assert_close(together, cut.sample(6, seed=10, batch=4))
-    with torch.no_grad():
-        z = truncate(ExampleDraws(10, 6).normal((3,)), 0.8)
-        torch.testing.assert_close(together, model.space.to_data(model.network.inner(z)))
-    near = [float((Truncated(model, limit).sample(6, seed=10) - together).abs().max()) for limit in (0.801, 0.81, 0.9)]
-    assert near == sorted(near)
-    assert near[0] < 0.01
-    torch.testing.assert_close(Truncated(model, 30).sample(6, seed=10), model.sample(6, seed=10))
-    assert (cut.calls, cut.device, cut.noise_shape) == (1, model.device, (3,))
-    with pytest.raises(UsageError, match=r"4 steps\. Guidance"):
-        Truncated(flow(), 1.0)
-    with pytest.raises(UsageError, match="above 0"):
-        Truncated(model, 0.0)
-
-
 # nearest training examples
 
 
@@ -196,10 +174,3 @@ def test_the_curve_ends_at_the_plain_evaluation(cache):
     picture = truncation_picture(curve)
     assert (picture.mode, picture.size) == ("RGB", (1600, 720))
     assert len(set(picture.getdata())) > 10
-    for limits in ((), (0.5, 0), (math.nan,), (math.inf,)):
-        with pytest.raises(UsageError, match="above 0"):
-            truncation_curve(model, data, limits)
-    with pytest.raises(UsageError, match="Guidance"):
-        truncation_curve(flow(), data)
-    with pytest.raises(UsageError, match="too few examples"):
-        truncation_curve(model, data, (1,), 4, repeats=1)

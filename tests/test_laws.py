@@ -174,7 +174,7 @@ def pictured(run, tmp_path):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize(("shape", "labels"), [CASES[4], CASES[7]], ids=["1x8x8", "3x13x21-labels"])
+@pytest.mark.parametrize(("shape", "labels"), [CASES[7]], ids=["3x13x21-labels"])
 def test_rows_depend_on_their_seed_alone(name, shape, labels):
     """sample(8, seed=0)[4:] against sample(4, seed=4), and a row by itself, at the recipe's default steps."""
     data = space_data(shape, labels)
@@ -188,11 +188,6 @@ def test_rows_depend_on_their_seed_alone(name, shape, labels):
 def trained_a_little(name, data):
     """A method whose samples depend on every part of it."""
     return stirred(recipe_for(name, data).method)
-
-
-def test_ancestral_rows_depend_on_their_seed_alone():
-    data = space_data((1, 8, 8), labels=True)
-    check_seeds(trained_a_little("ddpm", data).transport().with_solver(pf.solvers.Ancestral(), 250))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -211,24 +206,3 @@ def test_labels_and_their_absence_matter(name):
     assert (transport(z, {"label": (label + 1) % 3}, draws()) - first).abs().amax(1).min() > 1e-4
     null = transport(z, {"label": label, "label_null": torch.ones(4, dtype=torch.bool)}, draws())
     torch.testing.assert_close(null, transport(z, None, draws()))
-
-
-def test_guidance_scales():
-    """Scale 1 is the conditional model, 0 the unconditional one, and guidance commutes with every reading."""
-    data = space_data((17,), labels=True)
-    denoiser = trained_a_little("flow", data).denoiser.double()
-    x, t = torch.randn(6, 17, dtype=torch.float64), torch.linspace(0.1, 0.9, 6, dtype=torch.float64)
-    condition = {"label": torch.arange(6) % 3}
-    for kind in ("data", "noise", "velocity", "v", "score"):
-        given, without = denoiser.predict(kind, x, t, condition), denoiser.predict(kind, x, t, None)
-        assert torch.equal(pf.Guided(denoiser, 1.0).predict(kind, x, t, condition), given)
-        assert torch.equal(pf.Guided(denoiser, 0.0).predict(kind, x, t, condition), without)
-        guided = pf.Guided(denoiser, 2.5).predict(kind, x, t, condition)
-        torch.testing.assert_close(guided, without + 2.5 * (given - without), rtol=1e-9, atol=1e-9)
-    assert pf.Flow(pf.Guided(denoiser, 2.5), pf.solvers.Euler(), 7).calls == 14
-    assert pf.Flow(pf.Guided(denoiser, 1.0), pf.solvers.Euler(), 7).calls == 7
-
-
-def test_guidance_needs_labels():
-    with pytest.raises(UsageError, match="labels"):
-        pf.Guided(recipe_for("flow", space_data((2,), labels=False)).method.denoiser, 2.0)

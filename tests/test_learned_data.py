@@ -27,42 +27,10 @@ def test_a_student_is_trained_on_its_teachers_data_as_the_teacher_read_it(teache
     assert run.spec["data"]["limit"] == 200
 
 
-def test_options_of_reading_change_how_the_teachers_data_is_read(teacher, tmp_path, capsys):
-    words = ["train", "distil", "--teacher", str(teacher.folder), "--trajectories", "4", *WORDS, "--out", str(tmp_path / "run")]
-    assert main([*words, "--limit", "50"]) == 2
-    assert "learned from data of another mean" in capsys.readouterr().err
-    assert main([*words, "--limit", "200"]) == 0
-    assert pf.load(tmp_path / "run").spec["data"]["limit"] == 200
-
-
-def test_what_is_not_given_stays_as_the_teacher_read_it(teacher, tmp_path):
-    data = pf.data.load("digits", limit=100, resize=4)
-    run = pf.fit("flow", data, size="tiny", steps=1, seed=0, out=tmp_path / "teacher", progress=False)
-    words = ["train", "distil", "--teacher", str(run.folder), "--trajectories", "4", *WORDS, "--resize", "4"]
-    assert main([*words, "--condition", "label", "--out", str(tmp_path / "run")]) == 0
-    assert pf.load(tmp_path / "run").spec["fingerprint"] == run.spec["fingerprint"]
-
-
-def test_a_latent_reflow_is_trained_on_the_data_of_its_teacher(tmp_path):
-    vae = pf.fit("vae", pf.data.load("moons", limit=100), size="tiny", steps=1, seed=0, out=tmp_path / "vae", progress=False)
-    words = ["train", "flow", "--latent", str(vae.folder), *WORDS]
-    assert main([*words, "--data", "moons", "--limit", "80", "--out", str(tmp_path / "flow")]) == 0
-    again = [*words, "--coupling", "reflow", "--pairs", "4", "--teacher", str(tmp_path / "flow")]
-    assert main([*again, "--out", str(tmp_path / "reflow")]) == 0
-    assert pf.load(tmp_path / "reflow").spec["data"]["limit"] == 80
-
-
 def test_a_latent_model_is_trained_on_the_data_of_its_autoencoder(teacher, tmp_path):
     vae = pf.fit("vae", pf.data.load("moons", limit=100), size="tiny", steps=1, seed=0, out=tmp_path / "vae", progress=False)
     assert main(["train", "flow", "--latent", str(vae.folder), *WORDS, "--out", str(tmp_path / "run")]) == 0
     assert pf.load(tmp_path / "run").spec["data"]["name_or_path"] == "moons"
-
-
-def test_named_data_is_taken_and_without_a_run_it_is_digits(teacher, tmp_path, capsys):
-    words = ["train", "distil", "--teacher", str(teacher.folder), "--data", "digits", *WORDS, "--out", str(tmp_path / "run")]
-    assert main(words) == 2, "the teacher is a model of points"
-    assert main(["train", "flow", *WORDS, "--out", str(tmp_path / "digits")]) == 0
-    assert pf.load(tmp_path / "digits").spec["data"]["name_or_path"] == "digits"
 
 
 def test_data_that_is_gone_or_came_from_python_is_named(teacher, tmp_path, capsys):

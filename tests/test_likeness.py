@@ -1,7 +1,5 @@
 """How alike samples are to a denoiser: the distance of its own features, and the loss of a distillation that it is part of."""
 
-import dataclasses
-
 import pytest
 import torch
 from torch import nn
@@ -11,7 +9,6 @@ import pushforward as pf
 from pushforward.data import Batch, ImageSpace
 from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.draws import BlockDraws
-from pushforward.errors import UsageError
 from pushforward.methods import Distillation, Now
 from pushforward.methods.perceptual_distance import Likeness
 from pushforward.networks import UNet
@@ -92,15 +89,3 @@ def _inside(draw):
         return (x_t, t + 0.001), (x_s, s + 0.0005), condition
 
     return drawn
-
-
-def test_what_shows_no_features_is_refused_and_a_perceptron_has_none_by_default(teacher):
-    moons = pf.data.load("moons").space
-    flow = pf.recipes.flow(moons, "tiny").method.transport()
-    assert pf.recipes.distil(moons, teacher=flow, trajectories=4).method.likeness is None
-    with pytest.raises(UsageError, match="leave likeness out"):
-        pf.recipes.distil(moons, teacher=flow, trajectories=4, likeness=1.0)
-    assert pf.recipes.distil(SPACE, teacher=teacher, trajectories=4, likeness=0.0).method.likeness is None
-    for wrong in ({"weight": -1.0}, {"low": 0.0}, {"low": 0.5}, {"high": 1.0}):
-        with pytest.raises(UsageError, match=r"likeness|low=.*high="):
-            dataclasses.replace(Likeness(), **wrong)

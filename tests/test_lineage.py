@@ -17,7 +17,7 @@ from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.models import check_model, unseen_warnings
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
-from pushforward.testing import assert_same, final_state, recipe_for, space_data
+from pushforward.testing import recipe_for, space_data
 from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.runs.provenance import leaks, seen_by
 
@@ -134,16 +134,6 @@ def test_a_transport_alone_does_not_say_what_it_was_trained_on(tmp_path):
     comparison = pf.compare({"it": run.transport, "run": run}, data, repeats=1, curve=False)
     assert [model.warnings for model in comparison.models] == [(said,), ()]
     assert pf.evaluate(GaussianBaseline.fit(data), data, repeats=1, metrics=["energy"]).models[0].warnings == ()
-
-
-def test_resuming_keeps_the_record_and_ends_the_same(tmp_path):
-    data = space_data((2,), labels=False)
-    first = fitted(data, tmp_path / "first")
-    whole = pf.fit(recipe_for("vae", data), data, steps=4, out=tmp_path / "whole", init=first.folder)
-    pf.fit(recipe_for("vae", data), data, steps=2, out=tmp_path / "parts", init=first.folder)
-    parts = pf.resume(tmp_path / "parts", steps=4, data=data)
-    assert parts.spec["rows"] == whole.spec["rows"]
-    assert_same(final_state(tmp_path / "parts"), final_state(tmp_path / "whole"))
 
 
 @pytest.fixture

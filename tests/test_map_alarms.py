@@ -169,13 +169,6 @@ def test_measures_of_jumps_are_those_of_the_metrics():
     assert 0.5 < recall < 0.9
 
 
-def test_a_map_in_a_game_is_judged_in_one_call(monkeypatch):
-    method, data = mapping(agreeing=False)
-    monkeypatch.setattr(Mapping, "players", property(lambda self: {"map": self.flow_map, "critic": nn.Linear(2, 1)}))
-    measured = Jumps(data, 512).of(method, [1, 2, 4])
-    assert measured["coverage"] == measured["coverage_1"]
-
-
 def moment(method, data, step, progress=0.5):
     return Moment(None, step, 0.0, progress, method, method, data, False)
 
@@ -187,20 +180,6 @@ def test_targets_are_measured_over_velocities(factor):
     assert measured == pytest.approx({f"target_size_{name}": factor for name in ("low", "middle", "high")}, rel=1e-5)
     method.stored = 0.6
     assert dict(Jumps(data, 512)._targets(moment(method, data, 50))) == {}, "targets are stored states"
-
-
-def test_four_calls_are_measured_at_every_fourth_mark():
-    method, data = mapping()
-    jumps = Jumps(data, 512)
-    assert [step for step in range(1, 401) if jumps.due(moment(method, data, step))] == list(range(50, 401, 50))
-    assert ["frechet_4" in jumps.look(moment(method, data, step)) for step in (50, 100, 150, 200)] == [False] * 3 + [True]
-
-
-def test_a_map_that_diverges_is_measured_no_more():
-    method, data = mapping()
-    with torch.no_grad():
-        method.flow_map.network.forward = lambda x, t, condition=None: x * math.nan
-    assert Jumps(data, 512).of(method, [1, 2]) == {}
 
 
 def test_measuring_a_map_changes_no_bit(tmp_path, monkeypatch):

@@ -10,10 +10,10 @@ import pushforward as pf
 from pushforward.data import Batch
 from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.draws import BlockDraws, ExampleDraws
-from pushforward.errors import Diverged, UsageError
+from pushforward.errors import UsageError
 from pushforward.methods import Mapping, Now
 from pushforward.methods.flow_map import Dyadic, Sorted, mean_velocity
-from pushforward.methods.rules import STEP, End, Middle, Progressive, Rule, Start, Where
+from pushforward.methods.rules import STEP, End, Middle, Progressive, Start, Where
 from pushforward.networks import MLP, DiT, UNet
 from pushforward.paths import Linear, LogitNormal
 from pushforward.testing import assert_same, final_state
@@ -100,25 +100,6 @@ def test_exact_jumps_compose_and_a_jump_to_the_same_time_stays(where):
     m, jump = (where.t + where.s) / 3, exact().jump
     torch.testing.assert_close(jump(jump(where.x, where.t, m), m, where.s), jump(where.x, where.t, where.s), rtol=0, atol=1e-9)
     torch.testing.assert_close(jump(where.x, where.t, where.t), where.x, rtol=0, atol=1e-12)
-
-
-def test_the_share_of_start_falls_geometrically():
-    rule = Start(0.5, 0.005, over=0.5)
-    assert [rule.share(p) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0.5, 0.05, 0.005, 0.005])
-    for options in ({"first": 0.1, "last": 0.2}, {"first": 1.5}, {"derivative": "backward"}, {"direction": "data"}):
-        with pytest.raises(UsageError):
-            Start(**options)
-
-
-def test_a_rule_of_the_users_own_need_not_call_the_constructor_of_its_base():
-    class Instant(Rule):
-        def __init__(self):
-            self.size = 0
-
-        def target(self, where):
-            return where.velocity
-
-    assert Instant().weight(0, 256) == 0
 
 
 IMAGE = (1, 8, 8)
@@ -248,12 +229,6 @@ def test_an_average_is_resumed_bit_for_bit(moons, tmp_path):
     assert_same(whole, cut)
     assert any(name.startswith("target_map") for name in cut[0]["method"])
     assert not any(name.startswith("target_map") for name in cut[0]["average"])
-
-
-def test_a_target_that_is_not_finite_stops_the_training(moons, tmp_path, monkeypatch):
-    monkeypatch.setattr(Start, "target", lambda rule, where: where.velocity * float("nan"))
-    with pytest.raises(Diverged, match="not finite"):
-        pf.fit("meanflow", moons, size="tiny", steps=2, seed=0, out=tmp_path / "run")
 
 
 @pytest.mark.parametrize("name", ["meanflow", "distil"])

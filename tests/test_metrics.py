@@ -11,7 +11,7 @@ import pytest
 from programs.rows import random
 
 from pushforward.errors import DataError, Diverged, UsageError
-from pushforward.metrics import Samples, describe
+from pushforward.metrics import Samples
 from pushforward.metrics.frechet import Frechet
 from pushforward.metrics.manifold import Manifold, prdc
 from pushforward.metrics.modes import count_modes
@@ -103,19 +103,6 @@ def test_sharpness_of_blurred_real_and_noisy_images():
 
 
 # --- all of them ---
-
-
-def test_the_registry_finds_each_file_and_describes_each_score():
-    own = {"frechet", "kernel", "manifold", "memorisation", "modes", "sharpness", "stacked", "two_sample", "wasserstein"}
-    of_tables = {"column_shapes", "pair_trends", "detection", "fidelity", "utility", "nearest_rows", "membership"}
-    assert set(METRICS) == own | of_tables | {"classes", "copying", "sinkhorn"}
-    infos = describe()
-    for metric in METRICS.values():
-        metric()
-        assert set(metric.scores) <= set(infos)
-    assert all(info.better in ("lower", "higher", "target") and info.label and info.what for info in infos.values())
-    roles = {role: [name for name, info in infos.items() if info.role == role] for role in ("quality", "diversity")}
-    assert roles == {"quality": ["detection", "frechet", "kid", "energy"], "diversity": ["beta_recall", "recall", "coverage"]}
 
 
 def test_the_declared_scores_are_those_that_come_back():

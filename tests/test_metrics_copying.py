@@ -6,11 +6,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 from programs.rows import random
 
 import pushforward as pf
-from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.model_metrics import ask_model, classification_accuracy, real_accuracy
 from pushforward.evaluation.scores import floors, score
@@ -129,20 +127,6 @@ def test_a_model_is_scored_beside_real_examples(digits):
     assert 0 <= result.value < 0.5, "it is not trained"
     assert comparison.floors["cas"].value == result.extra["real"] == real_accuracy(data, 30)
     assert result.n == 30
-
-
-def test_what_has_no_labels_is_refused(digits):
-    data = few(digits, 60)
-    with pytest.raises(DataError, match="no labels"):
-        classification_accuracy(data.train.data_units(), data.train.labels, data.without_labels())
-    with pytest.raises(UsageError, match="got 60 labels for 59"):
-        classification_accuracy(data.train.data_units()[1:], data.train.labels, data)
-    with pytest.raises(UsageError, match="from 2 to 60"):
-        real_accuracy(data, 61)
-    model = pf.recipes.flow(data.without_labels().space, "tiny").method.transport()
-    with pytest.raises(UsageError, match="given class labels"):
-        ask_model(model, data, ["cas"], 20, (0, 64))
-    assert torch.is_tensor(model.sample(2))
 
 
 # --- near-copies ---

@@ -33,14 +33,10 @@ def cases(name, kinds, damage, harmless=()):
 
 # --- pickles, under every name
 
-CALL = b"cposix\nsystem\n(S'touch %b'\ntR."
 PICKLES = {
-    "protocol 0": lambda where: CALL % str(where).encode(),
     "protocol 2": lambda where: pickle.dumps(Evil(where), protocol=2),
     "protocol 4": lambda where: pickle.dumps(Evil(where), protocol=4),
     "of torch": lambda where: _saved(torch.save, {"x": Evil(where)}),
-    "of torch, old": lambda where: _saved(torch.save, {"x": Evil(where)}, _use_new_zipfile_serialization=False),
-    "of numpy": lambda where: _saved(np.save, np.array([Evil(where)], dtype=object), first=True),
     "of numpy, zipped": lambda where: _zipped(np.array([Evil(where)], dtype=object)),
 }
 
@@ -142,23 +138,16 @@ DEPTH = 100_000
 TEXTS = {
     "nested lists": b"[" * DEPTH + b"]" * DEPTH,
     "nested objects": b'{"x":' * DEPTH + b"1" + b"}" * DEPTH,
-    "nested 900 deep": b"[" * 900 + b"]" * 900,
     "huge integer": b'{"step": ' + b"9" * 1_000_000 + b"}",
-    "long integer": b'{"step": ' + b"9" * 4000 + b"}",
     "infinite": b'{"step": 1e999}',
     "nan": b'{"step": NaN}',
     "twice": b'{"format_version": 4, "format_version": 4}',
-    "latin": b'{"step": "\xff\xfe"}',
     "utf-16": '{"step": 1}'.encode("utf-16"),
-    "mark": b'\xef\xbb\xbf{"step": 1}',
-    "half a character": b'{"step": "\\ud800"}',
     "empty": b"",
     "null": b"null",
     "list": b"[]",
-    "text": b'"text"',
     "cut": b'{"step": 1',
     "many lists": b"[" + b"[]," * 3_000_000 + b"[]]",
-    "zeros": b"\0" * 1000,
 }
 
 
@@ -196,31 +185,20 @@ ONE = b"\0" * 4
 MANY = json.dumps({f"x{i}": tensor(shape=(0,), offsets=(0, 0)) for i in range(100_000)}).encode()
 HEADERS = {
     "length of 100 MB": lambda run, name: header(run, name, b"{}", length=100_000_000),
-    "length over all": lambda run, name: header(run, name, b"{}", length=2**64 - 1),
     "no length": lambda run, name: header(run, name, b"", length=0),
     "100 MB": lambda run, name: header(run, name, b'{"x": 1}', length=100_000_000, size=100_000_008),
     "100,000 tensors": lambda run, name: header(run, name, MANY),
     "overlap": lambda run, name: header(run, name, {"x": tensor(), "y": tensor()}, ONE),
-    "gap": lambda run, name: header(run, name, {"x": tensor(), "y": tensor(offsets=(8, 12))}, ONE * 3),
     "outside": lambda run, name: header(run, name, {"x": tensor(offsets=(4096, 4100))}, ONE),
-    "backwards": lambda run, name: header(run, name, {"x": tensor(offsets=(4, 0))}, ONE),
     "negative place": lambda run, name: header(run, name, {"x": tensor(offsets=(-4, 0))}, ONE),
     "too much data": lambda run, name: header(run, name, {"x": tensor()}, ONE * 2),
-    "no data": lambda run, name: header(run, name, {"x": tensor()}),
     "overflow": lambda run, name: header(run, name, {"x": tensor(shape=(2**32, 2**32), offsets=(0, 0))}),
-    "wide overflow": lambda run, name: header(run, name, {"x": tensor(shape=(2**62 + 1,), offsets=(0, 4))}, ONE),
     "negative shape": lambda run, name: header(run, name, {"x": tensor(shape=(-1, -1))}, ONE),
     "empty shape": lambda run, name: header(run, name, {"x": tensor(shape=(0,), offsets=(0, 0))}),
-    "empty shape with data": lambda run, name: header(run, name, {"x": tensor(shape=(0, 4))}, ONE),
-    "broken shape": lambda run, name: header(run, name, {"x": tensor(shape=(1.0,))}, ONE),
-    "many dimensions": lambda run, name: header(run, name, {"x": tensor(shape=(1,) * 10_000)}, ONE),
     "unknown type": lambda run, name: header(run, name, {"x": tensor(dtype="F4")}, ONE),
-    "type of objects": lambda run, name: header(run, name, {"x": tensor(dtype="O")}, ONE),
     "names twice": lambda run, name: header(run, name, b'{"x":%b,"x":%b}' % ((json.dumps(tensor()).encode(),) * 2), ONE),
     "name of a path": lambda run, name: header(run, name, {"../../x": tensor()}, ONE),
-    "list": lambda run, name: header(run, name, [1]),
     "nested": lambda run, name: header(run, name, TEXTS["nested lists"]),
-    "no utf-8": lambda run, name: header(run, name, b'{"\xff": 1}'),
     "entries of other kinds": lambda run, name: header(run, name, {"x": [], "y": None, "z": 1}),
     "nothing": lambda run, name: header(run, name, {}),
 }
