@@ -20,7 +20,7 @@ from pushforward.training.loop.time_budget import stages_of, write_stages
 STEPS = [(60.0, 1.0), (75.0, 0.11), (600.0, 0.2)]
 """Budgets and seconds a step at the start."""
 SPEEDS = {"steady": lambda used: 1.0, "drift": lambda used: 1 + used, "waves": lambda used: 1 + int(12 * used) % 2}
-for _at in (0.1, 0.3, 0.5, 0.6, 0.66, 0.68, 0.75, 0.8, 0.89):
+for _at in (0.1, 0.5, 0.66, 0.75, 0.89):
     SPEEDS[f"half from {_at}"] = lambda used, at=_at: 1.0 if used < at else 2.0
     SPEEDS[f"double from {_at}"] = lambda used, at=_at: 1.0 if used < at else 0.5
 
@@ -100,17 +100,6 @@ def test_a_finished_training_is_repeated_to_its_end_at_any_speed(speed):
     while not again.done:
         assert again.tick(0.9) is None
     assert again.step == clock.step
-
-
-def test_a_run_of_steps_that_is_extended_by_seconds_has_warmed_up():
-    """A steps budget notes no share of seconds; the rate would creep up from a fifth of its value."""
-    clock = Clock(Budget(seconds=80.0), 1)
-    clock.step, clock.seconds = 20, 20.0
-    clock.warm(0.0)
-    assert clock.rate(100, 1 / 3, 0.01) == 1
-    new = Clock(Budget(seconds=80.0), 1)
-    new.warm(0.0)
-    assert new.warmed == 0
 
 
 class Killed(Exception):

@@ -8,8 +8,9 @@ from scipy.stats import multivariate_normal
 import pushforward as pf
 from pushforward.conditions import Label, Numbers, Request, hidden
 from pushforward.data import VectorSpace
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.networks import MLP, Packed
+from pushforward.networks import Packed
 from pushforward.paths import Linear
 from pushforward.recipes.choice import critic, decoder, denoising_network, encoder, generator
 from pushforward.solvers import Heun
@@ -45,6 +46,12 @@ def test_what_is_not_asked_for_is_drawn_for_each_seed_alone():
     some = request.values(6, {"age": 33}, 10)
     assert torch.equal(some["given"][:, 1], rows["given"][:, 1])
     assert some["given"][:, 0].tolist() == [33] * 6
+
+
+def test_labels_follow_their_frequencies():
+    edges = torch.tensor(np.cumsum(LABEL.frequencies)[:-1], dtype=torch.float32)
+    wanted = torch.bucketize(ExampleDraws(5, 50, "label").uniform(), edges, right=True)
+    assert torch.equal(Request(BOTH).values(50, None, 5)["label"], wanted)
 
 
 def test_masks_are_named_after_their_condition():
@@ -126,20 +133,6 @@ def test_every_network_receives_numbers_and_their_null(name):
     torch.testing.assert_close(network(x, t, {"label": label}).reshape(4, -1)[0], y[0])
     with pytest.raises(UsageError, match="float32 of shape"):
         network(x, t, {"label": label, "given": given[:, :1]})
-
-
-def test_a_perceptron_without_time_can_add_what_is_given():
-    """With all that modulates it at zero, a player's output is still linear in the standardised numbers, and 0 where hidden."""
-    network = MLP(2, 2, width=8, depth=1, conditions={"given": NUMBERS}, times=0).double()
-    with torch.no_grad():
-        for parameter in (*network.modulation.parameters(), *network.hidden.parameters(), network.enter.weight[:, :2]):
-            parameter.zero_()
-    x, given = torch.randn(3, 2).double(), torch.tensor([[40.0, 3.0], [60.0, 3.0], [80.0, 3.0]]).double()
-    inside = (network.enter.weight @ torch.cat([x, NUMBERS.as_channels(given)], 1).T).T + network.enter.bias
-    torch.testing.assert_close(network(x, None, {"given": given}), network.leave(torch.nn.functional.silu(inside)))
-    hidden = network(x, None, {"given": given, "given_null": torch.ones(3, dtype=torch.bool)})
-    torch.testing.assert_close(hidden, network.leave(torch.nn.functional.silu(network.enter.bias)).expand(3, 2))
-    assert MLP(2, 2, width=8, depth=1, conditions={"given": NUMBERS}).enter.in_features == 2, "a denoiser has time"
 
 
 def test_a_packed_critic_joins_numbers_to_their_rows():

@@ -56,6 +56,7 @@ def test_what_training_refuses_is_reported_too(folder, capsys):
 def test_files_that_changed_are_named(folder, tmp_path, capsys):
     known = str(tmp_path / "known.json")
     assert main(["data", "check", str(folder), "--out", known]) == 0
+    assert main(["data", "check", str(folder), "--out", known]) == 2, "it is there already"
     content = json.loads((tmp_path / "known.json").read_text())
     assert content["fingerprint"] == pf.data.load(folder).fingerprint
     assert len(content["files"]) == 63

@@ -1,7 +1,5 @@
 """Named data sets: what is there, how it is read, and what is said where it is not."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -9,8 +7,6 @@ from pushforward import data as pf_data
 from pushforward.data.core.load import installed
 from pushforward.data.sets import torchvision
 from pushforward.errors import DataError
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def test_digits():
@@ -29,17 +25,6 @@ def test_digits():
     seen = {image.tobytes(): label for image, label in zip(raw.images.astype(np.uint8), raw.target, strict=True)}
     back = np.rint(data.held_out.x[:, 0] / (255 / 16)).astype(np.uint8)
     assert all(seen[image.tobytes()] == label for image, label in zip(back, data.held_out.labels, strict=True))
-
-
-@pytest.mark.skipif(not (SHARED / "MNIST" / "raw").is_dir(), reason="MNIST does not lie beside this checkout")
-def test_mnist_is_found_in_the_data_folder(monkeypatch):
-    monkeypatch.setenv("PUSHFORWARD_DATA", str(SHARED))
-    data = pf_data.load("mnist", limit=1000)
-    raw = (SHARED / "MNIST" / "raw" / "t10k-images-idx3-ubyte").read_bytes()[16:]
-    assert data.held_out.x.tobytes() == raw
-    assert len(data.train) == 1000
-    labels = (SHARED / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").read_bytes()[8:]
-    assert data.held_out.labels.tolist() == list(labels)
 
 
 def test_a_set_that_is_not_there_says_how_to_get_it(monkeypatch, tmp_path):

@@ -86,35 +86,6 @@ def test_a_denoisers_network_exports_with_any_number_of_rows(name):
     check(TIMED[name](), lambda n: given(n)[0], lambda n: given(n)[1], lambda n: given(n)[2])
 
 
-OTHERS = {
-    "dcgan": lambda: networks.DCGANCritic.sized("tiny", shape=(1, 16, 16), conditions=class_labels(2)),
-    "residual": lambda: networks.Critic.sized("tiny", shape=(1, 16, 16), conditions=class_labels(2)),
-    "textbook": lambda: networks.TextbookCritic.sized("tiny", shape=(1, 16, 16), conditions=class_labels(2)),
-    "patch": lambda: networks.PatchCritic.sized("tiny", shape=(1, 16, 16)),
-    "encoder": lambda: networks.Encoder.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
-    "compressor": lambda: networks.Compressor((1, 16, 16), outputs=4, factor=2, width=8, conditions=class_labels(2)),
-}
-MAKERS = {
-    "dcgan": lambda: networks.DCGANGenerator.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
-    "residual": lambda: networks.Generator.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
-    "textbook": lambda: networks.TextbookGenerator.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
-    "decoder": lambda: networks.Decoder.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
-    "perceptron": lambda: networks.Perceptron(4, 6, width=8, depth=1),
-}
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_a_network_of_images_exports_with_any_number_of_rows(name):
-    labels = lambda n: None if name == "patch" else given(n)[2]  # noqa: E731
-    check(OTHERS[name](), lambda n: torch.randn(n, 1, 16, 16), lambda n: None, labels)
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_a_generators_network_exports_with_any_number_of_rows(name):
-    labels = lambda n: None if name == "perceptron" else given(n)[2]  # noqa: E731
-    check(MAKERS[name](), lambda n: torch.randn(n, 4), lambda n: None, labels)
-
-
 def denoiser(name="mlp", path=None, prediction="velocity", space=SPACE):
     torch.manual_seed(0)
     return pf.Denoiser(TIMED[name](), path or pf.Linear(), prediction, space).eval()

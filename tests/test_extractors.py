@@ -8,7 +8,6 @@ import torch
 from programs.means import Means
 from torch import nn
 
-import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.evaluation import features as module
 from pushforward.evaluation.features import fit_features
@@ -20,11 +19,6 @@ from pushforward.testing import Broken, check_features, space_data
 
 SMALL = {"self-supervised": SelfSupervised(200), "efficientnet": EfficientNet(32)}
 """Extractors that are faster with other settings."""
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return pf.data.load("digits")
 
 
 # --- laws ---
@@ -134,26 +128,6 @@ def test_a_learned_space_of_a_toy_is_fitted_on_one_half_and_floors_come_from_the
 
 
 # --- self-supervision ---
-
-
-def separation(features, labels):
-    """Variance between the classes over the variance within them."""
-    classes = [features[labels == label] for label in np.unique(labels)]
-    centres = np.stack([rows.mean(0) for rows in classes])
-    return ((centres - centres.mean(0)) ** 2).sum(1).mean() / np.mean([rows.var(0).sum() for rows in classes])
-
-
-def effective_rank(features):
-    values = np.linalg.eigvalsh(np.cov(features.T))
-    return values.sum() ** 2 / (values**2).sum()
-
-
-def test_self_supervised_features_do_not_collapse_and_separate_classes_better_than_pixels(digits):
-    data = digits.without_labels()
-    x, labels = digits.held_out.data_units(), digits.held_out.labels
-    learned, pixels = (fit_features(data, space, cache=False)(x, 640) for space in (SelfSupervised(6000), "pca"))
-    assert separation(learned, labels) > 1.5 * separation(pixels, labels)
-    assert effective_rank(learned) > 4
 
 
 def test_the_loss_is_the_papers():

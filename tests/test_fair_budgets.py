@@ -1,6 +1,5 @@
 """Equal budgets in floating point operations, several budgets in one comparison, and sizes beside each other."""
 
-import dataclasses
 import json
 
 import pytest
@@ -8,11 +7,9 @@ import pytest
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import UsageError
-from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
+from pushforward.evaluation.results import Comparison
 from pushforward.methods import Now
-from pushforward.metrics import Score
 from pushforward.registries import RECIPES
-from pushforward.report.tables import scorecards
 from pushforward.training.api import prepare
 from pushforward.training.estimates import step_flops, steps_within
 from pushforward.training.loop.budget import Budget, Clock
@@ -77,28 +74,3 @@ def test_no_schedule_is_the_same_however_long_training_lasts(name):
         clock.step = 900
         rates.append(schedule.rate(clock, Now(None, samples=900, progress=clock.progress)))
     assert rates[0] < 0.9 * rates[1]
-
-
-def comparison(values, metric, info, floor, sizes=(100, 105)):
-    models = tuple(
-        ModelResult(name, parameters=size, scores={metric: Score(value, 0.001, values=(value, value))})
-        for (name, value), size in zip(values.items(), sizes, strict=True)
-    )
-    floors = {metric: Score(floor, 0.001)}
-    return Comparison(
-        data=DataInfo("cloud"), settings=Settings(n=100, repeats=2), metrics={metric: info}, floors=floors, models=models
-    )
-
-
-def best(content):
-    return [row.name for _, table in scorecards(content) for row in table.rows if row.cells[0].best]
-
-
-def test_nothing_is_best_for_fewer_near_copies_than_real_data_has_nor_where_real_data_is_right():
-    copies = dataclasses.replace(pf.metrics.describe()["near_copies"], better="lower")  # as in reports of earlier versions
-    assert best(comparison({"flow": 0.01, "gan": 0.2}, "near_copies", copies, 0.1)) == []
-    assert best(comparison({"flow": 0.15, "gan": 0.3}, "near_copies", copies, 0.1)) == ["flow"]
-    for name, info in pf.metrics.describe().items():
-        if info.better == "target":
-            assert best(comparison({"flow": 1.0, "gan": 2.0}, name, info, 1.0)) == [], name
-    assert best(comparison({"flow": 1.0, "gan": 2.0}, "energy", pf.metrics.describe()["energy"], 0.0)) == ["flow"]

@@ -13,7 +13,6 @@ from programs.gaussian_data import dataset, handwritten, vectors
 from programs.rows import random
 
 from pushforward.data.core.dataset import Split
-from pushforward.data.core.ground_truth import Truth
 from pushforward.errors import DataError, Diverged
 from pushforward.evaluation import features as module
 from pushforward.evaluation.features import cache_folder, fit_features, principal, quantised
@@ -73,22 +72,6 @@ def test_the_principal_axes_of_wide_data_are_nearly_exact():
     assert axes.shape == (1500, 64)
     np.testing.assert_allclose(axes.T @ axes, np.eye(64), atol=1e-10)
     assert ((centred @ axes) ** 2).sum() > 0.999 * (singular[:64] ** 2).sum()
-
-
-@pytest.mark.parametrize("truth", [None, Truth(np.zeros((2, 7)), 1.0, np.ones(2) / 2)])
-def test_toys_are_compared_as_they_are(truth, tmp_path):
-    d = 2 if truth is None else 7
-    x, labels = vectors(d=d)
-    data = dataset(x, labels, truth=truth)
-    features = fit_features(data, cache=tmp_path)
-    assert len(features.halves.drawn) == len(data.train) == len(fit_features(data, cache=tmp_path).halves.fitted)
-    assert features.name == "raw"
-    assert features.dims(10) == d
-    assert features.classifies, "labelled toys still have a classifier"
-    rows = data.space.to_model(data.train.data_units()).double().numpy()
-    np.testing.assert_allclose(
-        features(data.train.data_units(), 10), (rows - rows.mean(0)) / np.sqrt(rows.var(0).sum()), atol=1e-6
-    )
 
 
 def test_fitting_is_reproducible_and_leaves_the_global_generator_alone(labelled):

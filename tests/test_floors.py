@@ -18,7 +18,6 @@ from pushforward.evaluation.intervals import deviation, ratio
 from pushforward.evaluation.scores import compared, floors, score
 from pushforward.metrics import Score
 from pushforward.metrics.frechet import frechet_distance
-from pushforward.metrics.manifold import Manifold
 
 
 @pytest.fixture
@@ -54,13 +53,6 @@ def test_memorising_is_seen_and_the_floor_is_clean(labelled, of_labelled):
     assert score(labelled.held_out.x, labelled, features)["frechet"].value == pytest.approx(0, abs=1e-9)
     floor = floors(labelled, features, redraws=3, cache=False)
     assert floor["near_copies"].value == 0, "the generated examples of a floor are no part of its training set"
-
-
-def test_cached_floors_know_the_metrics_arguments(labelled, of_labelled, tmp_path):
-    features = of_labelled
-    given = [["coverage"], ["density"], [Manifold(3)], [Manifold(5)]]
-    first = [floors(labelled, features, redraws=2, metrics=metrics, cache=tmp_path) for metrics in given]
-    assert first == [floors(labelled, features, redraws=2, metrics=metrics, cache=False) for metrics in given]
 
 
 def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, of_labelled, tmp_path, monkeypatch):

@@ -136,17 +136,6 @@ def test_messages_on_given_values_say_what_is_expected(shop, tmp_path):
         read_rows(tmp_path / "s.csv", shop.space)
 
 
-def test_an_ordered_category_of_a_frame_is_ordinal_in_its_order():
-    pd = pytest.importorskip("pandas")
-    sizes = pd.Categorical([None, *["S", "L", "M", "S"] * 6], ["S", "M", "L", "XL"], ordered=True)
-    frame = pd.DataFrame({"size": sizes, "plain": pd.Categorical(["b", "a"] * 12 + ["a"])})
-    size, plain = pf.data.load(frame).space.fields
-    assert (size.kind, size.names, size.missing) == ("ordinal", ("S", "M", "L"), True)
-    assert (plain.kind, plain.names) == ("category", ("a", "b"))
-    (size, _) = pf.data.load(frame, schema={"columns": {"size": {"kind": "category"}}}).space.fields
-    assert (size.kind, size.names) == ("category", ("L", "M", "S"))
-
-
 def test_a_hyphen_may_be_the_text_of_missing_values():
     _, bound, _ = app.parse_args(["data", "check", "t.csv", "--missing", "-"], exit_on_error=False)
     assert bound.arguments["reading"].missing == "-"

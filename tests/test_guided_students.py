@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.data import Batch
 from pushforward.denoisers import SCALE, FlowMap, Preconditioning
 from pushforward.draws import BlockDraws, ExampleDraws
@@ -20,7 +19,6 @@ from pushforward.recipes.students import student_of
 from pushforward.testing import space_data
 from pushforward.testing.models import teachers_for
 from pushforward.training.frozen_recipes import with_frozen
-from pushforward.transports.export import exported
 
 MEAN, VARIANCE = 0.8, 0.25
 LABELS = {"label": pf.conditions.Label(("a", "b"), (0.5, 0.5))}
@@ -153,17 +151,8 @@ def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
     assert torch.equal(strong.configured(scale=2.0).sample(8), run.sample(8, scale=2.0))
     taught, own = teacher_of(strong), pf.Flow(pf.Guided(teacher.denoiser, 3.0), "unipc", 2, "time")
     assert torch.equal(taught.sample(6), own.sample(6)), "reports compare it with its teacher at the same scale"
-    z, label = torch.randn(5, 2), {"label": torch.arange(5) % 3}
-    with torch.no_grad():
-        program = exported(strong.transport).module()
-        torch.testing.assert_close(program(z, label, None), strong.space.to_data(strong.transport(z, label)))
     for scale in (0.5, 4.1):
         with pytest.raises(UsageError, match=r"at scales from 1 to 4, got"):
             run.sample(2, scale=scale)
     with pytest.raises(UsageError, match="leave `interval` out"):
         run.sample(2, scale=2.0, interval=(0.1, 1.0))
-    assert main(["sample", str(tmp_path / "run"), "--n", "4", "--scale", "2", "--out", str(tmp_path / "x.csv")]) == 0
-    assert main(["sample", str(tmp_path / "run"), "--n", "4", "--scale", "5", "--out", str(tmp_path / "y.csv")]) == 2
-    assert "from 1 to 4" in capsys.readouterr().err
-    with pytest.raises(UsageError, match="range of scales"):
-        with_frozen("finish", {"teacher": tmp_path / "run"})(data.space, "tiny")

@@ -44,12 +44,7 @@ def test_the_report_of_a_gan_shows_how_training_went(ring):
     assert section.count('<img src="data:image/') == 5
     assert "No alarm was raised." in section
     assert "http" not in section
-    series = health.series
-    assert health.modes == 8
-    assert series["modes_held"].step == (50, 100)
-    assert len(series["critic_accuracy"].step) == 120
-    assert {"gradient_norm/critic", "gradient_norm/generator", "penalty", "coverage", "frechet", "spread"} <= series.keys()
-    assert ring.models[0].alarms == ()
+    assert health.series["modes_held"].step == (50, 100)
     assert pf.Comparison.from_json(ring.to_json()) == ring
 
 

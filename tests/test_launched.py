@@ -113,6 +113,10 @@ def test_data_that_one_process_cannot_read_cost_no_step_of_any(folder, results):
     assert pf.load(folder / "vanished").state["step"] == 5
 
 
+def test_the_first_line_says_how_many_processes_train(results):
+    assert results["whole"][1][0].splitlines()[0].endswith("; 2 processes, gloo, all weights in each")
+
+
 def test_samples_of_several_processes_are_those_of_one(folder, results):
     assert results["drawn"][0] == [0, 0]
     assert results["drawn"][1] == [f"{folder / 'drawn.npz'}\n", ""]

@@ -158,14 +158,3 @@ def test_latent_is_the_decoder_after_the_inner_transport():
     torch.testing.assert_close(latent(z), autoencoder.decoder(0.7 * z * 2.0 + 0.5))
     assert latent.calls == 2
     assert latent.sample(3).shape == (3, 2)
-
-
-LABELLED = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), conditions={"label": Label(("a", "b", "c"), (0.2, 0.3, 0.5))})
-
-
-def test_a_condition_may_be_a_number_a_list_or_a_tensor():
-    model = Map(Scale(), LABELLED, (2,))
-    for asked in ([2, 0, 1, 1, 2], torch.tensor([2, 0, 1, 1, 2])):
-        given = torch.cat([condition["label"] for _, condition in model.stream(5, {"label": asked}, batch=2)])
-        assert given.tolist() == [2, 0, 1, 1, 2]
-    assert all((condition["label"] == 1).all() for _, condition in model.stream(5, {"label": 1}, batch=2))

@@ -174,16 +174,3 @@ def test_nearest_distance_is_the_double_loop_and_a_copy_is_at_exactly_zero():
     assert distances[5] == 0
     as_float = nearest_distance(x.astype(np.float32) / 255, y.astype(np.float32) / 255, np.full(90, 0.25))
     np.testing.assert_allclose(as_float, wanted, rtol=1e-5, atol=1e-6)
-
-
-def test_distances_are_measured_in_units_of_scale():
-    r = random(13)
-    rows = r.standard_normal((2500, 6))
-    rows[:, 0] *= 1000
-    generated = rows[2000:].copy()
-    generated[:, 1:] = rows[:500, 1:]
-    generated[:, 0] += 1  # a thousandth of that column's width
-    generated[:, 0] = rows[:500, 0] + 1
-    unit = np.array([1000, 1, 1, 1, 1, 1], np.float32)
-    copies, _ = near_copies(generated, rows[:1500], rows[1500:2000], unit)
-    assert copies.mean() > 0.99

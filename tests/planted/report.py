@@ -37,8 +37,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("score.name.startswith(FORMULA)", "score.name.startswith(())", "file_doors"),
     ],
     "report/samples.py": [
-        ("partners[closest]])", "partners[: len(closest)]])", "closest_pairs"),
-        ("not nearest.usual > 0", "False", "closest_pairs"),
         ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_tables"),
     ],
     "report/sprites.py": [

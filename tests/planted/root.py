@@ -29,7 +29,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("torch.full_like(t, scale), torch.ones_like(t)", "torch.full_like(t, scale), torch.full_like(t, scale)", "guidance"),
         ("else 2)", "else 1)", "guidance"),
         ("(level >= interval[0]) &", "(level <= interval[0]) |", "guidance"),
-        ("not inner.unconditional", "False", "guidance"),
+        ("not inner.unconditional", "False", "interop"),
         ("torch.lerp(weak, y[index], scale[index])", "torch.lerp(y[index], weak, scale[index])", "guidance"),
         ("Repathed(weaker, denoiser.path)", "weaker", "guidance"),
         (".clamp(min=1).reshape", ".reshape", "guidance"),
