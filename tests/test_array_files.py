@@ -1,15 +1,19 @@
-"""Files of arrays: each is used or refused with a reason, and the reason names what is wrong."""
+"""Files of arrays and their headers: each is used or refused with a reason, and the reason names what is wrong."""
 
 import io
 import pickle
 import resource
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from programs.image_files import picture, rows_of
 
 from pushforward.data import load
+from pushforward.data.core import array_headers
+from pushforward.data.core.array_headers import array_header
 from pushforward.errors import DataError
 
 
@@ -152,3 +156,70 @@ def test_whole_numbers_that_float32_rounds_are_refused(tmp_path, big):
         load(tmp_path / "t.npy")
     (tmp_path / "t.csv").write_text("id\n" + f"{2**24}\n{2**25}\n" * 6)
     assert load(tmp_path / "t.csv", table=False).train.x.max() == 2**25
+
+
+FORMATS = np.lib.format
+
+
+def written(array, version=None):
+    file = io.BytesIO()
+    FORMATS.write_array(file, array, version=version, allow_pickle=False)
+    file.seek(0)
+    return file
+
+
+@pytest.fixture(autouse=True)
+def nothing_parsed():
+    array_headers._parsed.cache_clear()
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+@pytest.mark.parametrize("dtype", ["u1", "<f4", ">i8", "?", "<U5", [("a", "<f4"), ("b", "u1", 3)]])
+def test_a_header_says_what_numpy_reads_and_the_elements_follow(dtype, version):
+    for array in (np.zeros((3, 2), dtype), np.asfortranarray(np.zeros((2, 3), dtype)), np.zeros((), dtype)):
+        file = written(array, version)
+        header = array_header(file)
+        assert header == (array.shape, array.flags.fnc, array.dtype)
+        assert len(file.read()) == array.nbytes
+
+
+def test_headers_that_are_none_are_refused():
+    with pytest.raises(ValueError, match="magic"):
+        array_header(io.BytesIO(b"GIF89a" + bytes(100)))
+    with pytest.raises(ValueError, match=r"version \(3, 0\)"):
+        array_header(written(np.zeros(2, [("é", "u1")]), (3, 0)))
+    with pytest.raises(ValueError, match="at most 10,000"):
+        array_header(io.BytesIO(FORMATS.magic(2, 0) + (2**32 - 1).to_bytes(4, "little")))
+
+
+def test_threads_parse_one_header_at_a_time_and_each_once(monkeypatch):
+    inside, calls, read = [], [], FORMATS.read_array_header_1_0
+
+    def slowly(file):
+        inside.append(file)
+        calls.append(len(inside))
+        time.sleep(0.002)
+        header = read(file)
+        inside.remove(file)
+        return header
+
+    monkeypatch.setattr(FORMATS, "read_array_header_1_0", slowly)
+    shapes = [(i % 6 + 1, 2) for i in range(48)]
+    with ThreadPoolExecutor(8) as pool:
+        headers = list(pool.map(lambda shape: array_header(written(np.zeros(shape))), shapes))
+    assert [header.shape for header in headers] == shapes
+    assert calls == [1] * 6, "CPython's ast counts depth for all threads together"
+
+
+def test_a_mismatch_that_another_thread_caused_is_read_again(monkeypatch):
+    errors, read = [SystemError("AST constructor recursion depth mismatch (before=48, after=183)")], FORMATS.read_array_header_1_0
+
+    def disturbed(file):
+        file.read(10)
+        if errors:
+            raise errors.pop()
+        file.seek(0)
+        return read(file)
+
+    monkeypatch.setattr(FORMATS, "read_array_header_1_0", disturbed)
+    assert array_header(written(np.zeros((4, 2)))).shape == (4, 2)

@@ -1,8 +1,9 @@
-"""The claims of the field: every claim has its row, verdicts follow from rules, and the page says what the results say."""
+"""Every benchmark runs as ``--smoke``; every claim of the field has its row, and the page says what the results say."""
 
 import importlib
 import json
 import math
+import re
 import sys
 import types
 from pathlib import Path
@@ -98,3 +99,39 @@ def test_the_closed_form_of_both_variances(claims):
     estimates = 2 * z, (z**2).sum(1, keepdims=True) * e / spread
     variances = [float((weight @ x**2 - (weight @ x) ** 2).sum()) for x in estimates]
     assert gradients.closed_form(offset, spread) == pytest.approx(variances)
+
+
+NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "protocol")
+
+
+def files():
+    """When each file was written; folders aside, which change with the bytecode in them."""
+    paths = [path for path in BENCHMARKS.rglob("*") if "__pycache__" not in path.parts]
+    return {path: path.stat().st_mtime_ns for path in paths if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def protocol():
+    """The shared module; all smoke runs of this file share one temporary folder, and so features and floors."""
+    sys.path.insert(0, str(BENCHMARKS))
+    module = importlib.import_module("protocol")
+    with module.smoke():
+        yield module
+    sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_smoke_run_prints_a_table_and_writes_nowhere(name, protocol, capsys):
+    before = files()
+    importlib.import_module(name).main(["--smoke"])
+    assert files() == before
+    assert "| --- |" in capsys.readouterr().out, "it prints its table"
+
+
+def test_the_table_comes_first_and_lists_every_benchmark():
+    text = (BENCHMARKS / "README.md").read_text()
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert lines[1].startswith("| file |")
+    assert "time" in lines[1]
+    listed = re.findall(r"^\| `(\w+)\.py` \|", text, re.M)
+    assert sorted(listed) == NAMES

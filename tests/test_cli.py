@@ -1,15 +1,20 @@
-"""The command line as a person meets it: exit codes, messages, help and lists."""
+"""The command line as a person meets it: exit codes, messages, lists, runs, comparisons and samples."""
 
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from programs.command_line import run
+from PIL import Image
+from programs import forking
+from programs.command_line import TINY, run
 
 from pushforward.cli import main
 
@@ -126,3 +131,212 @@ def test_lists(here, capsys, monkeypatch):
     assert facts["threads"] == torch.get_num_threads()
     assert facts["extra other"] == "missing no-such-package: pip install 'pushforward[other]'"
     assert facts["extra here"] == "installed"
+
+
+def test_json_is_one_object_and_nothing_else(here, capsys):
+    code, out, _ = run(capsys, "evaluate", "flow", "--repeats", "1", "--json")
+    assert code == 0
+    content = json.loads(out)
+    assert content["models"][0]["scores"]["frechet"]["value"] > 0
+    assert content["floors"]["frechet"]["value"] > 0
+    assert "frechet" in content["baseline"]["scores"]
+
+
+def test_compare_finished_runs(here, capsys):
+    code, out, _ = run(capsys, "compare", "./flow", "./gan", "--repeats", "1", "--out", "both", "--json")
+    assert code == 0
+    assert [row["name"] for row in json.loads(out)["models"]] == ["flow", "gan"]
+    assert {"report.html", "report.json", "report.md"} <= set(os.listdir("both"))
+    page = open("both/report.html").read()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert len(page) < 8e6
+
+
+def test_compare_gives_names_of_their_own_and_takes_the_runs_data(here, capsys):
+    words = ["flow", "./flow", "--steps", "2", "--size", "tiny", "--batch", "64", "--repeats", "1", "--n", "50", "--out", "a b"]
+    code, out, err = run(capsys, "compare", *words, "--json")
+    assert code == 0, err
+    assert "the recipe is trained" not in err, "both are compared"
+    content = json.loads(out)
+    assert sorted(row["name"] for row in content["models"]) == ["./flow", "flow"]
+    assert content["commands"] == ["pushforward compare " + " ".join(words[:-1]) + " 'a b' --json"]
+    code, out, err = run(capsys, "compare", "vae", "./rows", "--steps", "2", "--size", "tiny", "--repeats", "1", "--out", "t")
+    assert code == 0, err
+    assert json.loads(Path("t/report.json").read_text())["data"]["name"] == "table"
+    assert out.startswith("- ")
+    assert re.search(r"^vae +[0-9]", out, re.MULTILINE)
+    assert out.splitlines()[-1] == "t/report.html"
+
+
+def test_compare_takes_the_data_that_says_most(here, capsys):
+    assert run(capsys, "train", "flow", "--condition", "none", "--out", "unlabelled", *TINY)[0] == 0
+    words = ["./unlabelled", "./flow", "--repeats", "1", "--n", "50", "--out", "informed", "--json"]
+    code, out, err = run(capsys, "compare", *words)
+    assert code == 0, err
+    assert json.loads(out)["data"]["classes"]
+
+
+def test_evaluate_samples_as_it_is_told(here, capsys):
+    few = ["evaluate", "flow", "--n", "50", "--repeats", "1", "--json"]
+    usual, with_options = (
+        json.loads(run(capsys, *few, *more)[1])["models"][0] for more in ([], ["--solver", "heun", "--steps", "3"])
+    )
+    assert (with_options["sampling"]["solver"], with_options["sampling"]["calls"]) == ("Heun", 5)
+    same, other = (json.loads(run(capsys, *few, *more)[1])["models"][0] for more in (["--batch", "13"], ["--seed", "7"]))
+    frechet = [model["scores"]["frechet"]["value"] for model in (usual, same, with_options, other)]
+    assert frechet[1] == pytest.approx(frechet[0], rel=1e-4)
+    assert abs(frechet[2] / frechet[0] - 1) > 3e-4
+    assert abs(frechet[3] / frechet[0] - 1) > 3e-4
+
+
+def test_compare_trains_in_turns_with_seeds(here, capsys):
+    words = ["vae", "flow", "--data", "moons", "--limit", "400", "--steps", "3", "--size", "tiny", "--seeds", "2"]
+    code, out, err = run(capsys, "compare", *words, "--repeats", "1", "--n", "50", "--out", "toys", "--json")
+    assert code == 0, err
+    assert "\n4 models train in turns of 5 s; the time left of each is that of its own training\n" in err
+    assert [row["name"] for row in json.loads(out)["models"]] == ["vae", "flow"]
+    assert {"vae-0", "vae-1", "flow-0", "flow-1"} <= set(os.listdir("toys"))
+
+
+def signalled(code):
+    """Exit code and stderr of ``run(name)`` for each signal, in processes forked from one that has loaded torch."""
+    forks = """
+for name in ("SIGINT", "SIGTERM"):
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
+        os.dup2(os.open(name + ".txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 2)
+        sys.exit(run(name))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    head = (
+        "import os, signal, sys, threading, time\nfrom pushforward.cli import main\nfrom pushforward import recipes, training\n"
+    )
+    done = forking.run(head + code + forks)
+    assert done.returncode == 0, done.stderr
+    return [
+        (int(code), Path(f"{name}.txt").read_text())
+        for code, name in zip(done.stdout.split(), ("SIGINT", "SIGTERM"), strict=True)
+    ]
+
+
+def test_a_signal_ends_sampling_and_leaves_nothing(here):
+    code = """
+from pushforward import transports
+drawn = transports.Transport._begun
+def cut(self, start, *args):
+    if start == 20:
+        assert [name for name in os.listdir() if name.startswith(".tmp-")]
+        os.kill(os.getpid(), getattr(signal, transports.name))
+    return drawn(self, start, *args)
+transports.Transport._begun = cut
+def run(name):
+    transports.name = name
+    return main(["sample", "flow", "--n", "400", "--batch", "10", "--steps", "2", "--out", f"cut-{name}.npz"])
+"""
+    for (exit_code, err), wanted, says in zip(signalled(code), (130, 143), ("interrupted", ""), strict=True):
+        assert exit_code == wanted, err
+        assert says in err
+        assert "Traceback" not in err
+    assert not [name for name in os.listdir() if "cut-SIG" in name]
+
+
+def test_resume_says_a_finished_run_is_finished_and_extends_it(here, capsys):
+    assert main(["train", "vae", "--data", "moons", "--out", "long", *TINY]) == 0
+    code, _, err = run(capsys, "resume", "long")
+    assert code == 0
+    assert "finished" in err
+    code, out, _ = run(capsys, "resume", "long", "--steps", "6", "--json")
+    assert (code, json.loads(out)["step"]) == (0, 6)
+
+
+def test_ctrl_c_saves_and_resume_goes_on(here):
+    code = """
+import torch._dynamo  # which optimisers import
+def soon(name):
+    while not os.path.exists(f"cut-{name}/metrics.jsonl"): time.sleep(.02)
+    os.kill(os.getpid(), getattr(signal, name))
+def run(name):
+    threading.Thread(target=soon, args=[name], daemon=True).start()
+    words = ["--data", "moons", "--size", "tiny", "--steps", "1000000", "--batch", "64", "--out", f"cut-{name}"]
+    return main(["train", "vae", *words])
+"""
+    for (exit_code, err), wanted, folder in zip(signalled(code), (130, 75), ("cut-SIGINT", "cut-SIGTERM"), strict=True):
+        assert exit_code == wanted, err
+        assert f"next: pushforward resume {folder}" in err
+        assert os.listdir(f"{folder}/checkpoints")
+        step = int(max(os.listdir(f"{folder}/checkpoints")).removeprefix("step_").removesuffix(".json"))
+        assert main(["resume", folder, "--steps", str(step + 1), "--json"]) == 0
+        shutil.rmtree(folder)
+
+
+def test_sample_writes_by_the_ending(here, capsys):
+    for out in ("a.png", "a.npz", "a.gif", "folder"):
+        code, said, _ = run(capsys, "sample", "flow", "--n", "9", "--steps", "3", "--out", out)
+        assert (code, said.strip()) == (0, out)
+    with np.load("a.npz") as file:
+        assert file["x"].shape == (9, 8, 8, 1)
+        assert file["x"].dtype == np.uint8
+        assert file["label"].shape == (9,)
+    assert len(os.listdir("folder")) == 9
+    assert Image.open("a.gif").n_frames > 3
+
+
+def test_existing_output_is_kept_unless_told(here, capsys):
+    assert run(capsys, "sample", "flow", "--n", "4", "--out", "kept.npz")[0] == 0
+    before = open("kept.npz", "rb").read()
+    assert run(capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz")[0] == 2
+    assert open("kept.npz", "rb").read() == before
+    assert run(capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz", "--overwrite")[0] == 0
+    assert open("kept.npz", "rb").read() != before
+
+
+def test_only_a_folder_of_samples_is_overwritten(here, capsys):
+    words = ["sample", "flow", "--steps", "2", "--out", "pngs"]
+    assert run(capsys, *words, "--n", "12")[0] == 0
+    assert run(capsys, *words, "--n", "3", "--overwrite")[0] == 0
+    assert len(os.listdir("pngs")) == 3
+    open("pngs/notes.txt", "w").close()
+    code, _, err = run(capsys, *words, "--n", "3", "--overwrite")
+    assert code == 2
+    assert "more than an earlier sampling" in err
+    assert "notes.txt" in os.listdir("pngs")
+    assert len(os.listdir("pngs")) == 4
+    assert not [name for name in os.listdir() if name.startswith((".tmp-", ".old-"))]
+
+
+def test_labels_by_number_and_name(here, capsys):
+    for label, index in (("3", 3), ("7", 7)):
+        assert run(capsys, "sample", "flow", "--n", "5", "--label", label, "--scale", "1.5", "--out", f"l{label}.npz")[0] == 0
+        assert (np.load(f"l{label}.npz")["label"] == index).all()
+    assert run(capsys, "sample", "rows", "--n", "5", "--label", "y", "--out", "y.csv")[0] == 0
+    assert all(line.endswith(",y") for line in open("y.csv").read().split()[1:])
+
+
+def test_a_table_keeps_names_and_whole_columns(here, capsys):
+    assert run(capsys, "sample", "rows", "--n", "6", "--out", "rows.csv")[0] == 0
+    lines = open("rows.csv").read().split()
+    assert lines[0].split(",")[:3] == ["height", "weight", "count"]
+    assert all(line.split(",")[2].lstrip("-").isdigit() for line in lines[1:])
+
+
+def test_samples_in_parts_are_the_samples(here, capsys):
+    for batch in ("7", "256"):
+        assert run(capsys, "sample", "rows", "--n", "20", "--batch", batch, "--out", f"b{batch}.npz")[0] == 0
+    np.testing.assert_allclose(np.load("b7.npz")["x"], np.load("b256.npz")["x"], atol=1e-4, rtol=1e-4)
+    assert run(capsys, "sample", "flow", "--n", "5", "--steps", "1", "--batch", "2", "--out", "numbered")[0] == 0
+    assert sorted(name[0] for name in os.listdir("numbered")) == list("01234")
+
+
+def test_small_images_are_enlarged_in_pictures_and_kept_as_data(here, capsys):
+    def size(n, *words, out="zoomed.png", inside=""):
+        assert run(capsys, "sample", "flow", "--n", n, "--steps", "1", "--overwrite", "--out", out, *words)[0] == 0
+        return Image.open(Path(out) / inside).size
+
+    assert size("9") == (3 * 64 + 2 * 2,) * 2
+    assert size("9", "--zoom", "2") == (3 * 16 + 2,) * 2
+    small = np.asarray(Image.open("zoomed.png"))[::2, ::2]
+    assert size("9", "--zoom", "1") == (3 * 8 + 2,) * 2
+    assert (np.asarray(Image.open("zoomed.png"))[:8, :8] == small[:8, :8]).all(), "every pixel is repeated"
+    assert size("1") == (8, 8)
+    assert size("2", "--label", "3", out="tiles", inside="0-3.png") == (8, 8)

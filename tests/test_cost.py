@@ -1,8 +1,10 @@
-"""What models cost: times in turns under a simulated clock, memory by the allocator, and guesses that models have to beat."""
+"""What models cost: parameters, operations, memory and times, and budgets in operations."""
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,15 +12,24 @@ import torch
 from torch import nn
 
 import pushforward as pf
+from pushforward.cli import main
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
+from pushforward.errors import UsageError
 from pushforward.evaluation import compare, cost
 from pushforward.evaluation.model_metrics import guess, levels_of
+from pushforward.evaluation.results import Comparison
+from pushforward.methods import Now
 from pushforward.networks import Compressor, Expander
+from pushforward.registries import RECIPES
 from pushforward.report import Report
 from pushforward.solvers import DPM, Heun, UniPC
 from pushforward.testing import space_data
+from pushforward.training.api import prepare
+from pushforward.training.estimates import step_flops, steps_within
+from pushforward.training.loop.budget import Budget, Clock
+from pushforward.training.loop.memory import peak_memory
 from pushforward.transports import Autoencoder, Flow, Latent, Map
 
 pytestmark = pytest.mark.usefixtures("usual")
@@ -54,7 +65,7 @@ def test_operations_of_many_steps_follow_from_those_of_few(solver, steps):
 # Time --------------------------------------------------------------------------------------------------------
 
 
-class Clock:
+class Simulated:
     """A clock that samplers move; between two of its times everything takes ``factor`` times as long."""
 
     def __init__(self, busy, factor=25.0):
@@ -70,7 +81,7 @@ class Clock:
 @pytest.mark.parametrize("busy", [(0.05, 1.0), (0.35, 7.0)])
 def test_a_comparison_times_its_models_in_turns(monkeypatch, busy):
     """Timed one after the other, the second model's whole measurement lay in the second of these moments."""
-    clock, data = Clock(busy), vectors()
+    clock, data = Simulated(busy), vectors()
     monkeypatch.setattr(cost, "time", clock)
 
     class Timed(nn.Module):
@@ -144,3 +155,85 @@ def test_the_guess_for_vectors_is_a_gaussian():
     assert guess(data, 400, conditions=["label", "given"]) is None, "a Gaussian that is not given it is no fair guess"
     constant = Dataset("flat", VectorSpace((2,), (0.0,) * 2, (1.0,) * 2), *(Split(np.ones((9, 2), np.float32)),) * 2)
     assert guess(constant, 5) is None
+
+
+def test_parameters_count_shared_tensors_once():
+    first, second = nn.Linear(5, 7), nn.Linear(5, 7)
+    second.weight = first.weight
+    assert cost.parameters(nn.ModuleList([first, second])) == 35 + 7 + 7
+
+
+def test_flops_of_a_product_and_a_convolution():
+    layer, picture = nn.Linear(5, 7, bias=False), nn.Conv2d(2, 3, 3, padding=1, bias=False)
+    assert cost.flops(layer, torch.randn(11, 5)) == 2 * 11 * 5 * 7
+    with torch.no_grad():
+        assert cost.flops(lambda: picture(torch.randn(4, 2, 6, 8))) == 2 * 4 * 3 * 2 * 9 * 6 * 8
+
+
+def test_peak_memory_is_what_the_kernel_counts():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("only Linux says it in two ways")
+    peak = next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    assert peak_memory() == pytest.approx(peak, rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def moons():
+    return pf.data.load("moons", limit=2000)
+
+
+def test_the_operations_of_a_step_are_those_of_its_matrix_products(moons):
+    recipe = pf.recipes.flow(moons.space, "tiny")
+    products = [weight for weight in recipe.method.parameters() if weight.ndim == 2]
+    every = 6 * sum(weight.numel() for weight in products) * recipe.training.batch
+    assert 0.9 * every < step_flops(recipe, moons) <= every  # of the first layer no gradient by its input is computed
+
+
+def test_a_budget_of_operations_becomes_steps(moons, tmp_path):
+    recipe = pf.recipes.flow(moons.space, "tiny")
+    steps, each = steps_within(5e7, recipe, moons)
+    assert steps == int(5e7 / each) > 1
+    trainer = prepare("flow", moons, size="tiny", flops=5e7, out=tmp_path / "run")
+    assert trainer.budget.steps == steps
+    trainer.close()
+    with pytest.raises(UsageError, match="allows no step"):
+        steps_within(1e3, recipe, moons)
+    with pytest.raises(UsageError, match="`flops` must be positive, got -1"):
+        steps_within(-1, recipe, moons)
+    with pytest.raises(UsageError, match="exactly one budget"):
+        pf.fit("flow", moons, steps=3, flops=5e7, out=tmp_path / "other")
+
+
+def test_the_command_line_takes_operations_and_several_budgets(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+    shared = ["--data", "moons", "--limit", "500", "--size", "tiny", "--n", "60", "--repeats", "1", "--json"]
+    assert main(["compare", "flow", "--flops", "3e7", *shared, "--out", "a"]) == 0
+    out, err = capsys.readouterr()
+    assert "flow: a step takes 9.3e+06 floating point operations, so 3e+07 allow 3 steps" in err
+    result = json.loads(out)
+    option, value = result["settings"]["budget"].split()
+    assert (option, float(value), result["models"][0]["training"]["steps"]) == ("--flops", 3e7, 3)
+    assert main(["compare", "flow", "--budget", "0.2s,0.1s", "--features", "pca", *shared, "--out", "b"]) == 0
+    out, err = capsys.readouterr()
+    result = Comparison.from_json(out)
+    assert result.settings.spaces == ("pca",)
+    first, last = result.sweep["flow"]
+    assert first.seconds < last.seconds
+    assert (first.budget, last.budget) == (0.1, 0.2)
+    assert last.scores["energy"] == result["flow"].scores["energy"]
+    assert [point.scores[name].n for point in (first, last) for name in ("energy", "frechet")] == [60] * 4
+    assert [model.name for model in result.models] == ["flow"]
+
+
+@pytest.mark.parametrize("name", [name for name, part in RECIPES.items() if not pf.recipes.missing_parts(part)])
+def test_no_schedule_is_the_same_however_long_training_lasts(name):
+    """So no longer training holds the shorter ones of a sweep: docs/decisions/comparison.md."""
+    schedule = pf.recipes.named(name)("digits", "tiny").training.schedule
+    rates = []
+    for steps in (1000, 2000):
+        clock = Clock(Budget(steps=steps), batch=1)
+        clock.step = 900
+        rates.append(schedule.rate(clock, Now(None, samples=900, progress=clock.progress)))
+    assert rates[0] < 0.9 * rates[1]

@@ -1,7 +1,9 @@
-"""The verb distil and `pushforward.training.distil`: a student of any run that samples in steps."""
+"""The verb distil and `pushforward.training.distil`, and the data of a student that names none."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 
 import pushforward as pf
@@ -77,3 +79,42 @@ def test_settings_of_the_finish_are_taken_with_a_finish(teacher, tmp_path, capsy
     assert spec["method"]["anchor"]["weight"] == 2.5
     assert (spec["asked"]["anchor"], spec["asked"]["frozen"]) == (2.5, [f"teacher={tmp_path / 'run'}"])
     assert "anchor" not in pf.load(tmp_path / "run").spec["asked"]
+
+
+SHORT = ["--size", "tiny", "--steps", "1"]
+
+
+@pytest.fixture(scope="module")
+def pointed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("learned")
+    np.save(folder / "points.npy", np.random.default_rng(0).standard_normal((400, 2)).astype(np.float32))
+    data = pf.data.load(folder / "points.npy", limit=200)
+    return pf.fit("flow", data, size="tiny", steps=1, seed=0, out=folder / "teacher", progress=False)
+
+
+def test_a_student_is_trained_on_its_teachers_data_as_the_teacher_read_it(pointed, tmp_path):
+    words = ["train", "distil", "--teacher", str(pointed.folder), "--trajectories", "4", *SHORT]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    run = pf.load(tmp_path / "run")
+    assert run.spec["fingerprint"] == pointed.spec["fingerprint"]
+    assert run.spec["data"]["limit"] == 200
+
+
+def test_a_latent_model_is_trained_on_the_data_of_its_autoencoder(pointed, tmp_path):
+    vae = pf.fit("vae", pf.data.load("moons", limit=100), size="tiny", steps=1, seed=0, out=tmp_path / "vae", progress=False)
+    assert main(["train", "flow", "--latent", str(vae.folder), *SHORT, "--out", str(tmp_path / "run")]) == 0
+    assert pf.load(tmp_path / "run").spec["data"]["name_or_path"] == "moons"
+
+
+def test_data_that_is_gone_or_came_from_python_is_named(pointed, tmp_path, capsys):
+    copy = tmp_path / "teacher"
+    shutil.copytree(pointed.folder, copy)
+    spec = (copy / "spec.json").read_text()
+    (copy / "spec.json").write_text(spec.replace("points.npy", "gone.npy"))
+    words = ["train", "distil", "--teacher", str(copy), *SHORT, "--out", str(tmp_path / "run")]
+    assert main(words) == 3
+    assert "gone.npy" in capsys.readouterr().err
+    own = pf.data.from_arrays(np.random.default_rng(0).standard_normal((100, 2)), name="own")
+    run = pf.fit("flow", own, size="tiny", steps=1, out=tmp_path / "own", progress=False)
+    assert main(["train", "distil", "--teacher", str(run.folder), *SHORT, "--out", str(tmp_path / "run")]) == 2
+    assert "was trained on data from Python, which a run does not hold" in " ".join(capsys.readouterr().err.split())

@@ -1,14 +1,22 @@
-"""Models of diffusers, read and written."""
+"""Models of diffusers: read, written, trained here, and refused."""
+
+import dataclasses
+import json
+import shutil
+import sys
 
 import pytest
 import torch
-from programs.diffusers_models import SHAPE, T, V, close, diffusers, labelled, noise, saved
+from programs.diffusers_models import SHAPE, T, V, close, diffusers, labelled, noise, rewrite, saved, unet, unet_config
 
 import pushforward as pf
-from pushforward.errors import UsageError
-from pushforward.interop import from_diffusers, to_diffusers
-from pushforward.paths import target
-from pushforward.testing import class_labels
+from pushforward import spec
+from pushforward.denoisers import Preconditioning
+from pushforward.errors import CheckpointError, MissingExtra, UsageError
+from pushforward.interop import DiffusersUNet, from_diffusers, to_diffusers
+from pushforward.paths import linear_betas, target
+from pushforward.testing import class_labels, space_data
+from pushforward.training import autoencoder_of
 
 SETTINGS = [
     ("DDPMScheduler", {"trained_betas": [0.01, 0.3, 0.2, 0.4], "num_train_timesteps": 4}),
@@ -134,3 +142,197 @@ def test_a_class_for_no_label(tmp_path):
     torch.testing.assert_close(denoiser(x, t), without, rtol=1e-4, atol=1e-4)
     guided = pf.Guided(denoiser, 3.0).predict("v", x, t, {"label": label})
     torch.testing.assert_close(guided, without + 3 * (with_label - without), rtol=1e-3, atol=1e-3)
+
+
+def broken(change):
+    """A folder with one thing wrong in it."""
+
+    def make(tmp_path):
+        folder, network = saved(tmp_path / "theirs", diffusers.DDPMScheduler())
+        change(folder, network)
+        return folder
+
+    return make
+
+
+def as_pickle(folder, network):
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    network.save_pretrained(folder / "unet", safe_serialization=False)
+
+
+def cut(folder, network):
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def in_json(name, **changes):
+    return lambda folder, network: rewrite(folder / name, **changes)
+
+
+def without(name):
+    return lambda folder, network: (folder / name).unlink()
+
+
+SAMPLER, INDEX, NETWORK = "scheduler/scheduler_config.json", "model_index.json", "unet/config.json"
+BROKEN = {
+    "pickle": (as_pickle, UsageError, "safe_serialization=True"),
+    "cut weights": (cut, CheckpointError, "cannot be read"),
+    "no weights": (without("unet/diffusion_pytorch_model.safetensors"), CheckpointError, "safetensors is missing"),
+    "damaged": (lambda folder, network: (folder / SAMPLER).write_text('{"beta'), CheckpointError, "cannot be read"),
+    "sampler": (in_json(INDEX, scheduler=["diffusers", "DDPScheduler"]), UsageError, 'Did you mean "DDPMScheduler"'),
+    "network": (in_json(INDEX, unet=["diffusers", "UNet2DConditionModel"]), UsageError, "UNet2DConditionModel; only UNet2DModel"),
+    "foreign code": (in_json(INDEX, unet=["my_module", "UNet2DModel"]), UsageError, "only diffusers' own classes"),
+    "schedule": (in_json(SAMPLER, beta_schedule="wavy"), UsageError, "makes no schedule"),
+    "other channels": (in_json(NETWORK, in_channels=4), CheckpointError, "cannot be read|do not fit"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_folders_that_cannot_be_read(case, tmp_path):
+    change, error, said = BROKEN[case]
+    with pytest.raises(error, match=said):
+        from_diffusers(broken(change)(tmp_path))
+
+
+def space_in_diffusers_units():
+    half = (0.5,) * SHAPE[0]
+    return pf.data.ImageSpace(SHAPE, half, half, (0.0,) * 3, (1.0,) * 3)
+
+
+def refused(**changes):
+    parts = {
+        "network": DiffusersUNet(unet()),
+        "path": pf.Tabulated(linear_betas()),
+        "prediction": "noise",
+        "space": space_in_diffusers_units(),
+        "preconditioning": Preconditioning(scale_input=False),
+        **changes,
+    }
+    return pf.Denoiser(**parts)
+
+
+def other_units():
+    return pf.data.ImageSpace(SHAPE, (0.4,) * 3, (0.2,) * 3)
+
+
+def from_other_data():
+    model = refused()
+    model.source = pf.paths.Source("digits", model.space, fingerprint="known")
+    return model
+
+
+REFUSED = {
+    "source": (from_other_data, "from other data instead of noise"),
+    "our network": (lambda: refused(network=pf.networks.UNet(SHAPE, widths=(16, 32))), "which diffusers does not have"),
+    "path": (lambda: refused(path=pf.VP()), "on the path VP"),
+    "prediction": (lambda: refused(prediction="velocity"), '"velocity" on the path Tabulated'),
+    "units": (lambda: refused(space=other_units()), "standard deviation of 0.5"),
+    "scaled input": (lambda: refused(path=pf.Linear(), prediction="velocity", preconditioning=None), "scale_input=False"),
+    "levels": (lambda: refused(path=pf.Tabulated(linear_betas(500))), "levels=500, offset=1"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_models_that_diffusers_has_no_words_for(case, tmp_path):
+    model, said = REFUSED[case]
+    with pytest.raises(UsageError, match=said):
+        to_diffusers(model(), tmp_path / "out")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_is_not_overwritten_and_appears_whole(tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(UsageError, match="exists already"):
+        to_diffusers(refused(), tmp_path / "there")
+
+    def full(self, folder, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(diffusers.DDPMScheduler, "save_pretrained", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        to_diffusers(refused(), tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_without_diffusers(tmp_path, monkeypatch):
+    folder, _ = saved(tmp_path / "theirs", diffusers.DDPMScheduler())
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    for call in (lambda: from_diffusers(folder), lambda: DiffusersUNet(unet_config())):
+        with pytest.raises(MissingExtra, match=r"pip install 'pushforward\[diffusers\]'"):
+            call()
+
+
+def test_a_network_is_rebuilt_from_its_description():
+    network = DiffusersUNet(unet(num_class_embeds=5), 300, 0, 4)
+    again = spec.build(json.loads(json.dumps(spec.describe(network))))
+    again.load_state_dict(network.state_dict())
+    t, condition = torch.tensor([0.1, 0.4, 0.6, 0.9]), {"label": torch.tensor([0, 3, 1, 2])}
+    for given in (condition, None):
+        assert torch.equal(again.eval()(noise(), t, given), network(noise(), t, given))
+
+
+@pytest.mark.parametrize(("preconditioned", "output"), [(True, "v_prediction"), (False, "epsilon")])
+def test_a_network_of_diffusers_is_trained_here_and_handed_back(tmp_path, preconditioned, output):
+    """Trained on the average of `fit`; the run is read again from its folder, and diffusers reads what was written of it."""
+    data = pf.data.load("digits")
+    space = dataclasses.replace(data.space.without_labels(), mean=(0.5,), std=(0.5,))
+    data = dataclasses.replace(data, space=space)
+    config = unet_config(sample_size=8, in_channels=1, out_channels=1)
+    recipe = pf.recipes.ddpm(space, network=DiffusersUNet(config), preconditioned=preconditioned)
+    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, precision="float32", batch=8))
+    run = pf.fit(recipe, data, steps=3, out=tmp_path / "run")
+    to_diffusers(run, tmp_path / "out")
+    x, t = torch.randn(2, 1, 8, 8), torch.tensor([0.3, 0.8])
+    wanted = run.denoiser.predict("data", x, t)
+    again = from_diffusers(tmp_path / "out")
+    torch.testing.assert_close(again.predict("data", x, t), wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(pf.load(tmp_path / "run").denoiser.predict("data", x, t), wanted, rtol=1e-4, atol=1e-4)
+    back = diffusers.DDPMPipeline.from_pretrained(tmp_path / "out")
+    assert back.scheduler.config.beta_schedule == "linear"
+    assert back.scheduler.config.prediction_type == output
+    theirs = run.denoiser.predict("v" if preconditioned else "noise", x, t)
+    torch.testing.assert_close(back.unet(x, 1000 * t - 1).sample, theirs, rtol=1e-4, atol=1e-4)
+
+
+# An AutoencoderKL as the frozen part of a latent model
+
+
+def kl_autoencoder(folder, **changes):
+    torch.manual_seed(0)
+    config = {
+        "block_out_channels": (16, 16),
+        "down_block_types": ["DownEncoderBlock2D"] * 2,
+        "up_block_types": ["UpDecoderBlock2D"] * 2,
+        "norm_num_groups": 4,
+        "latent_channels": 3,
+        "scaling_factor": 0.3,
+        **changes,
+    }
+    autoencoder = diffusers.AutoencoderKL(**config)
+    autoencoder.save_pretrained(str(folder), safe_serialization=True)
+    return autoencoder.eval()
+
+
+def test_an_autoencoder_kl_codes_and_decodes_as_diffusers_does(tmp_path):
+    theirs = kl_autoencoder(tmp_path / "kl")
+    data = space_data((3, 12, 16), labels=True)
+    ours = autoencoder_of(tmp_path / "kl", data.space)
+    x = data.train.data_units(slice(4))
+    with torch.no_grad():
+        wanted = theirs.encode(2 * x - 1).latent_dist
+        mean, log_variance = ours.moments(ours.space.to_model(x)).chunk(2, 1)
+        torch.testing.assert_close(mean, wanted.mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(log_variance, wanted.logvar, rtol=1e-4, atol=1e-5)
+        image = ours.space.to_data(ours.decode(wanted.mean))
+        torch.testing.assert_close(image, (theirs.decode(wanted.mean).sample / 2 + 0.5).clamp(0, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_in_the_space_of_an_autoencoder_kl_is_whole_by_itself(tmp_path):
+    kl_autoencoder(tmp_path / "kl")
+    data = space_data((3, 12, 16), labels=True)
+    run = pf.fit(pf.in_latent("flow", data, tmp_path / "kl", "tiny"), data, steps=2, out=tmp_path / "run")
+    shutil.rmtree(tmp_path / "kl")
+    x = run.transport.sample(2, seed=1)
+    assert x.shape == (2, 3, 12, 16)
+    torch.testing.assert_close(pf.load(tmp_path / "run").transport.sample(2, seed=1), x, rtol=1e-4, atol=1e-5)
+    assert run.space.classes == data.space.classes

@@ -1,4 +1,4 @@
-"""Maps between two times: rules against a closed form, laws of pairs, students, trajectories and distillation."""
+"""Maps between two times: rules and jumps against a closed form, laws of pairs, and training."""
 
 import math
 
@@ -15,9 +15,12 @@ from pushforward.methods import Mapping, Now
 from pushforward.methods.flow_map import Dyadic, Sorted, mean_velocity
 from pushforward.methods.rules import STEP, End, Middle, Progressive, Start, Where
 from pushforward.networks import MLP, DiT, UNet
-from pushforward.paths import Linear, LogitNormal
-from pushforward.testing import assert_same, final_state
+from pushforward.paths import VP, Linear, LogitNormal
+from pushforward.solvers import Jump
+from pushforward.solvers.solver import stepped
+from pushforward.testing import assert_same, final_state, ring
 from pushforward.training.api import prepare, reopen
+from pushforward.transports import Flow
 
 MEAN, VARIANCE = 0.7, 0.16
 N = 64
@@ -241,3 +244,77 @@ def test_the_pairs_of_a_recipe_reach_over_the_whole_way(name, moons):
     gaps = (t - s)[t > s]
     assert gaps.max() > 0.9
     assert abs(float(gaps.mean()) - 1 / 3) < 0.05
+
+
+class Jumping(nn.Module):
+    """The mean velocity between two times of the flow that moves N(0, 1) onto N(mean, std^2) along the straight path."""
+
+    def __init__(self, mean, std):
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, x, t, condition=None):
+        t, s = t[:, :1], t[:, 1:]
+        s = torch.where(s == t, t - 1e-6, s)
+        return (self.to(x, t, s) - x) / (s - t)
+
+    def to(self, x, t, s):
+        here, there = (torch.sqrt((1 - at) ** 2 * self.std**2 + at**2) for at in (t, s))
+        return (1 - s) * self.mean + there / here * (x - (1 - t) * self.mean)
+
+
+OPTIONS = {
+    "prediction": "velocity",
+    "space": ring(Linear()).space,
+    "preconditioning": Preconditioning(scale_input=False),
+}
+
+
+def jumping():
+    return FlowMap(Jumping(0.7, 0.4), Linear(), **OPTIONS)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_a_jump_is_exact_for_the_exact_map_in_any_number_of_steps(steps):
+    flow = Flow(jumping(), "jump", steps)
+    z = torch.randn(6, 2, dtype=torch.float64)
+    start = torch.tensor([[float(flow.times[0])]], dtype=torch.float64)
+    wanted = Jumping(0.7, 0.4).to(z * start, start, torch.zeros_like(start))
+    torch.testing.assert_close(flow(z), wanted, rtol=1e-9, atol=1e-9)
+    assert flow.calls == steps
+    states = list(stepped(flow.solver, flow.denoiser, flow._at_start(z), flow.times, None, None))
+    torch.testing.assert_close(states[-1][1], wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("renoise", [0.6, 1.0])
+@pytest.mark.parametrize("path", [Linear(), VP()], ids=["linear", "vp"])
+def test_noise_that_is_added_again_leaves_the_exact_map_exact(path, renoise):
+    """The jumping map of a Gaussian at mean 0 keeps its law: whatever noise is added, samples have the data's mean and width."""
+    flow = Flow(FlowMap(Jumping(0.0, 0.4), Linear(), **OPTIONS).on(path), Jump(renoise), 4)
+    z = torch.randn(4000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    draws = ExampleDraws(1, 4000)
+    x = flow(z, None, draws)
+    assert float(x.std()) == pytest.approx(0.4, rel=0.03)
+    apart = (x - flow(z, None, ExampleDraws(9000, 4000))).std() / x.std()
+    assert (0.2 < apart < 1.2) if renoise < 1 else apart == pytest.approx(2**0.5, abs=0.2)
+    states = list(stepped(flow.solver, flow.denoiser, flow._at_start(z[:5]), flow.times, None, ExampleDraws(1, 5)))
+    torch.testing.assert_close(states[-1][1], x[:5], rtol=1e-6, atol=1e-6)
+    with pytest.raises(UsageError, match="renoise between 0 and 1"):
+        Jump(1.5)
+
+
+def test_a_flow_map_at_one_time_is_a_denoiser_for_every_solver():
+    z = torch.randn(6, 2, dtype=torch.float64)
+    jumped = Flow(jumping(), "jump", 1)(z)
+    for name in ("heun", "dpm:3"):
+        torch.testing.assert_close(Flow(jumping(), name, 200)(z), jumped, rtol=0, atol=1e-3)
+
+
+def test_a_flow_map_jumps_on_another_path():
+    """Repathed jumps land where jumps on the own path do, scaled to the new path's width."""
+    repathed, t = jumping().on(VP()), torch.tensor([0.8, 0.7], dtype=torch.float64)
+    s, x = t / 2, torch.randn(2, 2, dtype=torch.float64)
+    old = {at: Linear().time(VP().log_snr(at)) for at in (t, s)}
+    widths = {at: Linear().at(old[at]).r / VP().at(at).r for at in (t, s)}
+    wanted = Jumping(0.7, 0.4).to(x * widths[t][:, None], old[t][:, None], old[s][:, None]) / widths[s][:, None]
+    torch.testing.assert_close(repathed.jump(x, t, s), wanted, rtol=1e-9, atol=1e-9)

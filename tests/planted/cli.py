@@ -2,16 +2,16 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/comparison.py": [
-        ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli_compare"),
+        ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
         ("except (KeyboardInterrupt, SystemExit) as stop:", "except ZeroDivisionError as stop:", "unfinished"),
     ],
     "cli/demo.py": [
-        ("        refuse_links(unfinished[0], ())\n", "", "claimed_folders"),
+        ("        refuse_links(unfinished[0], ())\n", "", "damaged_runs"),
     ],
     "cli/entry.py": [
-        ("Lasting(sys.stderr or io.StringIO(), OSError)", "Lasting(sys.stderr or io.StringIO(), KeyError)", "closed_streams"),
-        ("Lasting(sys.stdout or io.StringIO(), BrokenPipeError)", "Lasting(sys.stdout, KeyError)", "closed_streams"),
-        ("os.O_RDWR)) < 3:", "os.O_RDWR)) < 0:", "closed_streams"),
+        ("Lasting(sys.stderr or io.StringIO(), OSError)", "Lasting(sys.stderr or io.StringIO(), KeyError)", "help"),
+        ("Lasting(sys.stdout or io.StringIO(), BrokenPipeError)", "Lasting(sys.stdout, KeyError)", "help"),
+        ("os.O_RDWR)) < 3:", "os.O_RDWR)) < 0:", "help"),
         ("        out.ends = OSError  # the error was said; what is left goes nowhere\n", "", "cli"),
         ("if category is UserWarning", "if False", "table_messages"),
         ("words[0] not in app and words[0] in RECIPES", "False", "cli"),
@@ -43,11 +43,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("for sentence in unfinished_warnings(loaded):", "for sentence in ():", "named_runs"),
     ],
     "cli/summary.py": [
-        ('if step is None or row["step"] == step]', "]", "first_run"),
-        ("name: round(ratio, 2) for", "name: ratio for", "first_run"),
-        ("and max(ratios.values()) <= 1", "", "first_run"),
-        ('if _start(run) and run.state.get("weights_step") == 0 else folder', "if False else folder", "first_run guard"),
-        ("checks[-1].get(", "checks[0].get(", "first_run"),
+        ('if step is None or row["step"] == step]', "]", "best_checkpoint"),
+        ("name: round(ratio, 2) for", "name: ratio for", "best_checkpoint"),
+        ("and max(ratios.values()) <= 1", "", "best_checkpoint"),
+        ('if _start(run) and run.state.get("weights_step") == 0 else folder', "if False else folder", "best_checkpoint"),
+        ("checks[-1].get(", "checks[0].get(", "best_checkpoint"),
         ("if size < 2**20", "if False", "planning"),
     ],
     "cli/terminal.py": [
@@ -55,7 +55,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "cli/training.py": [
         ("if overwrite or dry_run or launched", "if overwrite or launched", "planning"),
-        ("130 if number ==", "75 if number ==", "cli_runs"),
+        ("130 if number ==", "75 if number ==", "cli"),
         ("            if trainer.done:", "            if False:", "unfinished"),
         ("show_default=default is not None", "show_default=True", "help"),
         ("sort_key=11 + place", "sort_key=11", "help"),

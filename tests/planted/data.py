@@ -2,22 +2,22 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "data/core/array_headers.py": [
-        ("    with _PARSING:\n", "    if True:\n", "array_headers"),
-        ("@lru_cache(maxsize=256)", "@lru_cache(maxsize=0)", "array_headers"),
-        ("    except SystemError:\n", "    except KeyError:\n", "array_headers"),
-        ("    if size > MAX_BYTES:\n", "    if size > 2**40:\n", "array_headers"),
+        ("    with _PARSING:\n", "    if True:\n", "array_files"),
+        ("@lru_cache(maxsize=256)", "@lru_cache(maxsize=0)", "array_files"),
+        ("    except SystemError:\n", "    except KeyError:\n", "array_files"),
+        ("    if size > MAX_BYTES:\n", "    if size > 2**40:\n", "array_files"),
     ],
     "data/core/arrays.py": [
         ('    refuse_unknown(options, ArrayOptions, "data.from_arrays")\n', "", "newcomers"),
     ],
     "data/core/check.py": [
-        ('.get("sha256") != digest]', '.get("sha256") is None]', "data_check"),
-        ("if out is not None and Path(out).exists():", "if False:", "data_check"),
-        ("return_counts=True)[1] > 1", "return_counts=True)[1] > 9", "data_check"),
-        ("known[name] != file]", "known[name] == file]", "data_check"),
+        ('.get("sha256") != digest]', '.get("sha256") is None]', "data"),
+        ("if out is not None and Path(out).exists():", "if False:", "data"),
+        ("return_counts=True)[1] > 1", "return_counts=True)[1] > 9", "data"),
+        ("known[name] != file]", "known[name] == file]", "data"),
     ],
     "data/core/dataset.py": [
-        ("labels, self.hashes[index], given, values)", "labels, None, given, values)", "held_out_images"),
+        ("labels, self.hashes[index], given, values)", "labels, None, given, values)", "held_out"),
         ("and not coordinates:", "and False:", "table_runs"),
         ("[field.name, list(field.levels)]", "[field.name]", "table_runs"),
         ("_add(split.x, whole, unlabelled)", "_add(split.x[:1], whole, unlabelled)", "data"),
@@ -35,10 +35,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("trained[_highest(ranks, labels)] = True", "pass", "held_out data"),
     ],
     "data/core/keys.py": [
-        ("2**24 / 255", "2**24 / 256", "binarised"),
+        ("2**24 / 255", "2**24 / 256", "data"),
     ],
     "data/core/load.py": [
-        ("if data.table is not None and data.table.sentences:", "if False:", "left_out"),
+        ("if data.table is not None and data.table.sentences:", "if False:", "csv_files"),
         ('    refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])\n', "", "newcomers"),
     ],
     "data/core/make_dataset.py": [
@@ -48,7 +48,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("names, examples)", "names)", "numbers"),
     ],
     "data/core/named_set.py": [
-        ('if place.startswith("~"):', "if False:", "file_doors"),
+        ('if place.startswith("~"):', "if False:", "hostile"),
         ("if split is not None and", "if False and", "new_file"),
         ("(None, 0) if self.whole", "(reading.limit, 0) if self.whole", "stacked"),
     ],
@@ -57,7 +57,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self._coming.pop(key, None)", "self._coming.pop(next(iter(self._coming), key), None)", "streaming"),
         ("submit(self.x.decoded, self.numbers(later, part))", "submit(self.x.decoded, self.numbers(number, part))", "streaming"),
         ("{name: value[index] for name, value in self.fields.items()}", "self.fields", "prepared"),
-        ("return number * size + start, number", "return number * size + start + 1, number", "batches training splitting"),
+        ("return number * size + start, number", "return number * size + start + 1, number", "draws training splitting"),
         (
             "permutation(self.examples_per_epoch, _ORDER, self.seed, epoch)",
             "np.random.permutation(len(self.dataset.train))",
@@ -75,7 +75,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/images/image_file.py": [
         (" or math.prod(wanted) != end - handle.tell():", ":", "packing"),
-        ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out_images"),
+        ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out"),
     ],
     "data/images/image_set.py": [
         ("total[3, 255] += self.counts[1].sum() + self.counts[3][0].sum()", "pass", "streaming"),
@@ -116,12 +116,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("it has {some(table.names, 12)}", "it has {some(space.names, 12)}", "given_values"),
     ],
     "data/sets/binary.py": [
-        ("np.arange(at, min(at + _CHUNK, len(split)))", "np.zeros(min(at + _CHUNK, len(split)) - at, int)", "binarised"),
+        ("np.arange(at, min(at + _CHUNK, len(split)))", "np.zeros(min(at + _CHUNK, len(split)) - at, int)", "data"),
     ],
     "data/sets/torchvision.py": [
-        ("or len(content) - start != math.prod(sides)", "", "data_sets"),
-        ("content[:4] != bytes([0, 0, 8, dimensions]) or ", "", "data_sets"),
-        ('for split in ("train", "t10k")[:: 1 if train else -1]', 'for split in ("train", "t10k")', "data_sets"),
+        ("or len(content) - start != math.prod(sides)", "", "data"),
+        ("content[:4] != bytes([0, 0, 8, dimensions]) or ", "", "data"),
+        ('for split in ("train", "t10k")[:: 1 if train else -1]', 'for split in ("train", "t10k")', "data"),
     ],
     "data/spaces/registry.py": [
         (", *spec.plugins(Space))", ")", "spaces"),
@@ -147,6 +147,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("check_constraints(self.constraints, {", "check_constraints((), {", "table_kinds"),
     ],
     "data/spaces/vector.py": [
-        ("int(v) if flag else float(v)", "float(v)", "cli_samples"),
+        ("int(v) if flag else float(v)", "float(v)", "cli"),
     ],
 }

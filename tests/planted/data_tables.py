@@ -18,8 +18,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(values[:, place] < low) | ", "", "given_values"),
     ],
     "data/tables/csv_dialect.py": [
-        ('evidence.count("name") >= 2 and', "False and", "header"),
-        ('evidence.count("name") >= 2 and', "True and", "header"),
+        ('evidence.count("name") >= 2 and', "False and", "csv_files"),
+        ('evidence.count("name") >= 2 and', "True and", "csv_files"),
         ("len(self.separator) != 1 or", "", "table_kinds"),
         ("if share > most + ", "if share >= most + ", "table_reading"),
         ('line.strip().replace("\\t", " ")', "line.strip()[1:]", "table_reading"),
@@ -44,15 +44,15 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "data/tables/frames.py": [
         (' or kind.endswith("category:Enum")', "", "polars"),
         ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
-        ("index=source.index, dtype=source.dtype)", "index=source.index)", "gaps"),
+        ("index=source.index, dtype=source.dtype)", "index=source.index)", "imputation"),
         ("if math.isinf(value):", "if False:", "table_reading"),
         ('name in ("Categorical", "Enum")', 'name in ("Enum",)', "polars"),
         ("source.clone()", "pl.Series(source.name, source.to_list(), dtype=source.dtype)", "polars"),
         ("drawn.cast(source.dtype)", "drawn.cast(source.dtype, strict=False)", "polars"),
     ],
     "data/tables/imputation_io.py": [
-        ("== len(names) else numbered", "== len(names) else names", "gaps"),
-        ('if dates and field.kind == "date":', "if False:", "gaps"),
+        ("== len(names) else numbered", "== len(names) else names", "imputation"),
+        ('if dates and field.kind == "date":', "if False:", "imputation"),
     ],
     "data/tables/inference.py": [
         ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).all()", "table_kinds"),

@@ -2,9 +2,9 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/classes.py": [
-        ("growth=growth, extra=extra", "extra=extra", "intervals_near_0"),
+        ("growth=growth, extra=extra", "extra=extra", "intervals"),
         ("errors(terms[0], terms[1])", "errors(terms[0], 0 * reference)", "intervals"),
-        ("len(labels) == 0 or labels.min() < 0 or labels.max() >= classes", "len(labels) == 0", "metrics_copying"),
+        ("len(labels) == 0 or labels.min() < 0 or labels.max() >= classes", "len(labels) == 0", "metrics"),
     ],
     "metrics/column_shapes.py": [
         ("np.where(np.isnan(side), -np.inf, side)", "side[~np.isnan(side)]", "table_metrics"),
@@ -28,11 +28,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("2 * np.maximum(means, 0.5) - 1", "np.maximum(means, 0.5)", "table_metrics"),
     ],
     "metrics/exchanges.py": [
-        ("stay = round(n * n / (n + m))", "stay = n", "intervals_near_0"),
-        ("x[stay:], y[n - stay :]", "x[: n - stay], y[n - stay :]", "intervals_near_0"),
-        ("widened * float(np.std", "float(np.std", "intervals_near_0"),
-        (" / blocks**0.5", "", "intervals_near_0"),
-        ("error * part", "error", "intervals_near_0"),
+        ("stay = round(n * n / (n + m))", "stay = n", "intervals"),
+        ("x[stay:], y[n - stay :]", "x[: n - stay], y[n - stay :]", "intervals"),
+        ("widened * float(np.std", "float(np.std", "intervals"),
+        (" / blocks**0.5", "", "intervals"),
+        ("error * part", "error", "intervals"),
     ],
     "metrics/fidelity.py": [
         ("nearest(real, real, 1)", "nearest(real, real, 0)", "table_metrics"),
@@ -40,16 +40,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("generated[at] - generated.mean(0)", "generated[at] - centre", "table_metrics"),
     ],
     "metrics/growth.py": [
-        ("turn = _last(falls, null_mean, value + most)", "turn = _last(falls, null_mean, null_mean)", "intervals_near_0"),
+        ("turn = _last(falls, null_mean, value + most)", "turn = _last(falls, null_mean, null_mean)", "intervals"),
         ("low = lift - root if above > wide else -wide", "low = -wide", "intervals"),
         ("2 * lift * above + wide**2 + lift**2", "wide**2 + lift**2", "intervals"),
         ("max(0.0, growth.null_error**2 - shared) / samplings", "max(0.0, growth.null_error**2 - shared)", "intervals"),
         ("root / m, first * over", "root / m, 0.0", "intervals"),
-        ("limit - (limit - null_variance)", "limit - 0.0", "intervals_near_0"),
-        ("(null_mean / mean) ** 2", "(null_mean / mean)", "intervals_near_0"),
-        ("reference_slope * over, *rest)", "reference_slope * over, rest[0])", "intervals_near_0"),
-        ("float(values.mean()))", "(len(counts) - 1) / (2 * n))", "intervals_near_0"),
-        ("first / n / distance if distance > 0 else 0.0", "0.0", "intervals_near_0"),
+        ("limit - (limit - null_variance)", "limit - 0.0", "intervals"),
+        ("(null_mean / mean) ** 2", "(null_mean / mean)", "intervals"),
+        ("reference_slope * over, *rest)", "reference_slope * over, rest[0])", "intervals"),
+        ("float(values.mean()))", "(len(counts) - 1) / (2 * n))", "intervals"),
+        ("first / n / distance if distance > 0 else 0.0", "0.0", "intervals"),
     ],
     "metrics/manifold.py": [
         ("float(np.clip(together / max(shares, 1e-12), 0, 1))", "0.35", "intervals"),
@@ -62,12 +62,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("known, scale) + TINY) - near", "known, scale) + TINY)", "table_copies"),
     ],
     "metrics/memorisation.py": [
-        ("return distances <= threshold", "return distances < threshold", "metrics_copying"),
+        ("return distances <= threshold", "return distances < threshold", "metrics"),
         ("np.hypot(share_error(copies.sum(), len(copies)), shared)", "shared", "intervals"),
-        ("if threshold == 0:", "if False:", "metrics_copying held_out"),
+        ("if threshold == 0:", "if False:", "metrics held_out"),
     ],
     "metrics/modes.py": [
-        ("growth=count.divergence_growth", "growth=()", "intervals_near_0"),
+        ("growth=count.divergence_growth", "growth=()", "intervals"),
     ],
     "metrics/nearest_rows.py": [
         ("if not samples.apart and repeating(known) > REPEATING:", "if False:", "table_copies"),
@@ -98,7 +98,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("radius=(0, 0, RADIUS, RADIUS)", "radius=(0, 0, 2, 2)", "vae_evaluation"),
     ],
     "metrics/sinkhorn.py": [
-        ("return of_x - own_x, of_y - own_y", "return of_x - own_x, of_y", "metrics_oracles intervals"),
+        ("return of_x - own_x, of_y - own_y", "return of_x - own_x, of_y", "metrics intervals"),
     ],
     "metrics/table.py": [
         ("sign[of_x], -sign[of_y]", "sign[of_x], sign[of_y]", "table_metrics"),
@@ -131,12 +131,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (
             "_with_errors(score, first_order, transport_growth(x, y, first_order))",
             "_with_errors(score, first_order, ())",
-            "intervals_near_0",
+            "intervals",
         ),
         (
             "_with_errors(sliced, *sliced_errors_of(x, y))",
             "_with_errors(sliced, sliced_errors_of(x, y)[0], ())",
-            "intervals_near_0",
+            "intervals",
         ),
     ],
 }

@@ -31,7 +31,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "torch.ones(fourier_features, inputs) / inputs**0.5",
             "noise_codes",
         ),
-        ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "network_settings gan_recipe"),
+        ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "network_settings gan"),
         ("x[:, : self.sign_codes] > 0", "x[:, -self.sign_codes :] > 0", "noise_codes"),
         ("x[:, : self.sign_codes] > 0", "x[:, : self.sign_codes] < 0", "noise_codes"),
         ("self.scale * x,", "x,", "noise_codes"),
@@ -39,7 +39,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if sign_codes > min(latent, MOST)", "if sign_codes > latent + 1", "noise_codes"),
     ],
     "networks/pretrained.py": [
-        ("2 ** (levels - level)", "2**level", "feature_critic"),
+        ("2 ** (levels - level)", "2**level", "finishing"),
     ],
     "networks/table.py": [
         ("order.argsort()", "order", "table_networks"),

@@ -53,14 +53,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),
     ],
     "editing/interpolation.py": [
-        ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
-        ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "encoded"),
+        ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "class_prior"),
+        ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "codes"),
     ],
     "editing/inversion.py": [
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "extractors/inception.py": [
-        ("torch.load(io.BytesIO(self._content), weights_only=True)", "pass", "feature_spaces"),
+        ("torch.load(io.BytesIO(self._content), weights_only=True)", "pass", "extractors"),
     ],
     "extractors/self_supervised.py": [
         ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors"),

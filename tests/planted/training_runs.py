@@ -40,7 +40,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/checkpoint/integrity.py": [
         ('and state["step"] != step_of(folder):', "and False:", "crashes"),
         ("if (name := wrong_counter(state)) is not None:", "if False:", "damaged_runs"),
-        ("if isinstance(error.__cause__, PermissionError):", "if False:", "file_doors"),
+        ("if isinstance(error.__cause__, PermissionError):", "if False:", "hostile"),
         ('sha256(path) == entry["sha256"]', "True", "crashes"),
         ('if (version := manifest.get("format_version")) != FORMAT:', "if (version := FORMAT) != FORMAT:", "crashes"),
         ("for path in reversed(checkpoints) if fault(path) is None", "for path in reversed(found)", "damaged_runs"),
@@ -49,13 +49,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/checkpoint/saver.py": [
         ("    os.register_at_fork(before=lambda: wait_for(list(_writing)))", "    pass", "saving"),
-        ("    trainer.saver.weights_step = ", "    _ = ", "guard"),
+        ("    trainer.saver.weights_step = ", "    _ = ", "finishing"),
         ('player.restore(stored.tensors["optimizer"])', "pass", "training"),
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
         ("for player in trainer.players.values():", "for player in ():", "training laws"),
         ('player.restore(stored.tensors["optimizer"])', "pass", "kills"),
-        ("    take_up(trainer, stored_for(trainer", "    (trainer, stored_for(trainer", "guard"),
-        ("            write_latest(", "            (", "interrupted"),
+        ("    take_up(trainer, stored_for(trainer", "    (trainer, stored_for(trainer", "finishing"),
+        ("            write_latest(", "            (", "crashes"),
         ('state.get("budget", trainer.content["budget"])', "asdict(trainer.budget)", "failing_trainings"),
         ('"after": self.step', '"after": None', "damaged_runs"),
         ("            self.step, self._seconds = self._before", "            pass", "saving"),
@@ -73,7 +73,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        check_tensors(path)\n", "", "hostile"),
     ],
     "training/checkpoint/tensors.py": [
-        ("    path.chmod(mode)\n", "", "file_doors"),
+        ("    path.chmod(mode)\n", "", "hostile"),
         ("else torch.stack(norms).norm()", "else norms[0]", "processes"),
         ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
     ],
@@ -81,21 +81,21 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if trained.names and "FlowMap" in kinds:', "if False:", "table_students"),
         ("(*recipe.builds_on, *ancestors)", "recipe.builds_on", "frozen"),
         ("if tuple(trained.shape) != tuple(space.shape) or", "if False and", "frozen"),
-        ("mean.var(axes, correction=0) + log_variance.exp().mean(axes)", "mean.var(axes, correction=0)", "latent_codes"),
+        ("mean.var(axes, correction=0) + log_variance.exp().mean(axes)", "mean.var(axes, correction=0)", "codes"),
     ],
     "training/options.py": [
         ("limit / 4)", "limit)", "failing_trainings"),
-        ("return clock.seconds - saved >=", "return clock.seconds - saved < 0 *", "interrupted"),
+        ("return clock.seconds - saved >=", "return clock.seconds - saved < 0 *", "crashes"),
     ],
     "training/runs/folder.py": [
-        ("if others := _others(folder):", "if others := []:", "claimed_folders"),
-        ("path.name not in ENTRIES and", "False and", "claimed_folders"),
+        ("if others := _others(folder):", "if others := []:", "damaged_runs"),
+        ("path.name not in ENTRIES and", "False and", "damaged_runs"),
         ("{what}{run_suggestion(folder)}", "{what}", "newcomers named_runs"),
         ("self.replaced.rename(self.folder)", "pass", "sampling"),
         ('(Path("runs"), folder.parent)', "(folder.parent,)", "named_runs"),
     ],
     "training/runs/frozen_modules.py": [
-        ("if sha256(path) != hashes.get(name):", "if False:", "encoded"),
+        ("if sha256(path) != hashes.get(name):", "if False:", "codes"),
     ],
     "training/runs/learned_solvers.py": [
         ('return flow.with_solver(spec.build(stored["solver"]), stored', "return flow.with_solver(flow.solver, stored", "ladder"),
@@ -112,11 +112,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("observer.row(row, again=True)", "pass", "observers"),
         ("cut(self.path, step)", "pass", "kills"),
         ('if row["step"] <= step', "if True", "damaged_runs training"),
-        ("write_text(path, remaining)", "path.write_text(remaining)", "interrupted"),
+        ("write_text(path, remaining)", "path.write_text(remaining)", "crashes"),
     ],
     "training/runs/precompute.py": [
-        ('if known.get("key") == key and sha256(path) == known.get("sha256"):', "if True:", "encoded"),
-        ("_last = known, fields", "pass", "encoded"),
+        ('if known.get("key") == key and sha256(path) == known.get("sha256"):', "if True:", "codes"),
+        ("_last = known, fields", "pass", "codes"),
         ("ExampleDraws(start, len(x)", "ExampleDraws(0, len(x)", "prepared"),
         ("if not isinstance(value, nn.Module)}", "if False}", "prepared"),
         ("if sha256(path) != written:", "if False:", "trajectory_store"),
@@ -127,7 +127,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self._ends[parts], False", "self._ends[parts], True", "trajectory_store"),
     ],
     "training/runs/provenance.py": [
-        ('if content["fingerprint"] != dataset.fingerprint:', "if False:", "damaged_runs cli_compare"),
+        ('if content["fingerprint"] != dataset.fingerprint:', "if False:", "damaged_runs cli"),
         ('sha256(path) != record["sha256"]', "False", "lineage"),
         ("    if seen.unknown:\n", "    if False:\n", "lineage"),
         ('state.get("seconds", 0.0) + (state.get("store_seconds") or 0.0)', 'state.get("seconds", 0.0)', "lineage"),
@@ -139,7 +139,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (
             'budget.check_beyond(folder, stored.state["seconds"]',
             '(folder, stored.state["seconds"]',
-            "training_settings interrupted",
+            "training_settings crashes",
         ),
         ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
         ("        extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training failing_trainings"),
@@ -150,7 +150,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    check_spec(folder, content, stored.state)\n", "", "damaged_runs"),
     ],
     "training/runs/run_lock.py": [
-        ("    refuse_links(folder, (), known=())\n", "", "claimed_folders"),
+        ("    refuse_links(folder, (), known=())\n", "", "damaged_runs"),
         ("raise busy(folder) from None", "return None", "run_folders"),
         ("if self._closed_at != self._standing()", "if False and self._standing()", "budgets run_folders"),
     ],
@@ -160,7 +160,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/runs/warm_start.py": [
         ("    if trainings(recipe.method):\n", "    if False:\n", "budgets unsaved_runs"),
-        ("module.load_state_dict(recipe.method.parts[name].state_dict())", "pass", "encoded"),
+        ("module.load_state_dict(recipe.method.parts[name].state_dict())", "pass", "codes"),
         ("restore(recipe.method, run.method.state_dict(), run.folder)", "pass", "training"),
     ],
 }
