@@ -14,15 +14,10 @@ import pushforward as pf
 from pushforward.data import VectorSpace
 from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.errors import Diverged
-from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.pictures import latent_statistics
 from pushforward.methods import Mapping
 from pushforward.methods.rules import Rule
-from pushforward.metrics.frechet import frechet_distance
-from pushforward.metrics.manifold import prdc
 from pushforward.paths import Linear
 from pushforward.recipes import Recipe, Schedule, Training
-from pushforward.report.findings import findings
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.integrity import latest
@@ -31,7 +26,7 @@ from pushforward.training.loop.callbacks import Moment
 from pushforward.training.monitor import alarms as rules
 from pushforward.training.monitor import flow_map_monitor as map_health
 from pushforward.training.monitor import health
-from pushforward.training.monitor.alarms import RULES, alarms
+from pushforward.training.monitor.alarms import alarms
 from pushforward.training.monitor.flow_map_monitor import Jumps, disagreement
 from pushforward.training.monitor.health import in_words
 
@@ -272,36 +267,6 @@ def test_when_a_code_is_silent(rows, wanted):
     assert told(rows) == wanted
 
 
-@pytest.fixture
-def soon(monkeypatch):
-    """A code must be silent for 200 steps, not 500: more than the 150 of a sound training."""
-    for kind in ("posterior", "regularised"):
-        monkeypatch.setitem(RULES, kind, (RULES[kind][0], 200))
-
-
-def trained(data, folder, steps=260, batch=64, **options):
-    recipe = pf.recipes.vae(data.space, "tiny", **options)
-    small = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=batch))
-    return pf.fit(small, data, steps=steps, out=folder)
-
-
-def kinds(run):
-    return {alarm["kind"] for row in run.losses() for alarm in row.get("alarm", [])}
-
-
-def test_a_weight_that_is_too_high_collapses_the_posterior_and_is_told(tmp_path, soon):
-    data = pf.data.load("digits", limit=400)
-    run = trained(data, tmp_path / "high", beta=400.0)
-    assert kinds(run) == {"posterior"}
-    assert latent_statistics(run, data, fit_features(data)).code.active <= 1
-    said = [
-        sentence.text
-        for sentence in findings(pf.compare({"high": run}, data, n=40, repeats=1, curve=False))
-        if "posterior has collapsed" in sentence.text
-    ]
-    assert said
-
-
 MEAN, VARIANCE = 0.3, 0.25
 
 
@@ -414,31 +379,6 @@ def test_an_exact_map_agrees_with_itself_and_a_velocity_does_not():
     assert measured["disagreement"] == pytest.approx(float(((first - second).square().mean() / spread).sqrt()), rel=1e-3)
     assert measured["disagreement"] > 0.1
     assert math.isnan(disagreement(torch.zeros(3, 2), torch.zeros(3, 2)))
-
-
-def test_measures_of_jumps_are_those_of_the_metrics():
-    method, data = mapping(agreeing=False)
-    jumps = Jumps(data, 512)
-    measured = jumps.of(method, [1, 2, 4])
-    clouds = {steps: jumps._samples(method, steps).double().numpy() for steps in (1, 2, 4)}
-    real = data.train.data_units().double().numpy()
-    of = {steps: prdc(cloud, real, k=5) for steps, cloud in clouds.items()}
-    distances = {steps: frechet_distance(cloud, real) / real.var(0).sum() for steps, cloud in clouds.items()}
-    assert measured["recall"] == pytest.approx(of[1]["recall"])
-    assert measured["coverage_1"] == pytest.approx(of[1]["coverage"])
-    for name, steps in (("frechet", 1), ("frechet_2", 2), ("frechet_4", 4)):
-        assert measured[name] == pytest.approx(distances[steps], rel=1e-4)
-    best = min(distances, key=distances.get)
-    assert best > 1
-    assert measured["coverage"] == pytest.approx(of[best]["coverage"]) != measured["coverage_1"]
-    assert "coverage" not in jumps.of(method, [1, 2]), "alarms read it where four calls were measured"
-    method, data = mapping(centre=0.8)
-    jumps = Jumps(data, 512)
-    jumps._prepare(method)
-    samples = jumps._samples(method, 1).double().numpy()
-    recall = prdc(samples, data.train.data_units().double().numpy(), k=5)["recall"]
-    assert jumps.of(method, [1])["recall"] == pytest.approx(recall)
-    assert 0.5 < recall < 0.9
 
 
 def moment(method, data, step, progress=0.5):

@@ -12,10 +12,9 @@ from pushforward.cli import demo as demonstration
 from pushforward.cli import main
 from pushforward.cli.demo import demo_folder
 from pushforward.cli.summary import _next, closing_notes
-from pushforward.data.core import load as sources
 from pushforward.errors import CheckpointError
 from pushforward.evaluation import comparison
-from pushforward.evaluation.comparison import CAST, story_trainers
+from pushforward.evaluation.comparison import CAST
 from pushforward.evaluation.measurements import Health
 from pushforward.evaluation.run_results import health_of
 from pushforward.testing import recipe_for, space_data
@@ -154,25 +153,6 @@ def test_a_finish_says_what_it_lost_and_what_to_use_instead(monkeypatch):
     (note,) = closing_notes(finish_run(0.98, 0.8, weights_step=0), 1000)
     assert "Use runs/m instead" in note  # why, the alarm has said
     assert _next(finish_run(0.98, 0.8, weights_step=0)) == "sample runs/m --n 64 --out samples.csv"
-
-
-def test_the_story_trains_each_family_and_the_original_game(tmp_path):
-    trainers = story_trainers(tmp_path, 1.0, seed=3)
-    try:
-        methods = {name: trainer.method for name, trainer in zip(CAST, trainers, strict=True)}
-        assert [type(method).__name__ for method in methods.values()] == ["GAN", "GAN", "VAE", "Denoising", "Denoising"]
-        assert (methods["original GAN"].loss, methods["original GAN"].penalties.kind) == ("non_saturating", "none")
-        assert json.loads((trainers[1].folder / "spec.json").read_text())["training"]["lr"] == 0.02
-    finally:
-        for trainer in trainers:
-            trainer.close()
-
-
-@pytest.mark.parametrize("installed", [True, False])
-def test_the_demo_takes_mnist_where_it_is_installed(monkeypatch, capsys, installed):
-    monkeypatch.setattr(sources, "installed", lambda name: installed)
-    assert demonstration._demo_data() == ("mnist-5k" if installed else "digits")
-    assert ("pip install 'pushforward[demo]'" in capsys.readouterr().err) == (not installed)
 
 
 def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, capsys, pictured):

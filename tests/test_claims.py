@@ -5,7 +5,6 @@ import json
 import math
 import re
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +21,6 @@ def claims():
     sys.path.insert(0, str(BENCHMARKS))
     yield importlib.import_module("claims")
     sys.path.remove(str(BENCHMARKS))
-
-
-@pytest.fixture
-def rules(claims):
-    modules = [importlib.import_module(f"claim_measurements.{name}") for name in ("rules", "sampling_rules")]
-    return types.SimpleNamespace(**{key: value for module in modules for key, value in vars(module).items()})
 
 
 @pytest.fixture
@@ -62,12 +55,6 @@ def test_the_page_and_its_numbers_are_those_of_the_results(claims, rows):
 def rounded(text):
     """Quantiles of Student's distribution differ by 1e-11 among releases of scipy."""
     return json.loads(text, parse_float=lambda number: float(f"{float(number):.9g}"))
-
-
-@pytest.mark.parametrize(("failed", "expected"), [([False] * 6, OPEN), ([False] * 34, OPEN), ([False] * 35, HOLDS)])
-def test_none_that_fails_decides_a_share_of_a_tenth_from_35_trainings_on(failed, expected, rules, figures):
-    sharpness, floor = (figures.Figure(*[value] * 3, n=3) for value in (0.8, 1.0))
-    assert rules.vaes_rule({"failed": figures.share(failed), "sharpness": sharpness, "floor": floor}) == expected
 
 
 def test_intervals(figures):

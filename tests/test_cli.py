@@ -133,15 +133,6 @@ def test_lists(here, capsys, monkeypatch):
     assert facts["extra here"] == "installed"
 
 
-def test_json_is_one_object_and_nothing_else(here, capsys):
-    code, out, _ = run(capsys, "evaluate", "flow", "--repeats", "1", "--json")
-    assert code == 0
-    content = json.loads(out)
-    assert content["models"][0]["scores"]["frechet"]["value"] > 0
-    assert content["floors"]["frechet"]["value"] > 0
-    assert "frechet" in content["baseline"]["scores"]
-
-
 def test_compare_finished_runs(here, capsys):
     code, out, _ = run(capsys, "compare", "./flow", "./gan", "--repeats", "1", "--out", "both", "--json")
     assert code == 0
@@ -303,14 +294,6 @@ def test_only_a_folder_of_samples_is_overwritten(here, capsys):
     assert "notes.txt" in os.listdir("pngs")
     assert len(os.listdir("pngs")) == 4
     assert not [name for name in os.listdir() if name.startswith((".tmp-", ".old-"))]
-
-
-def test_labels_by_number_and_name(here, capsys):
-    for label, index in (("3", 3), ("7", 7)):
-        assert run(capsys, "sample", "flow", "--n", "5", "--label", label, "--scale", "1.5", "--out", f"l{label}.npz")[0] == 0
-        assert (np.load(f"l{label}.npz")["label"] == index).all()
-    assert run(capsys, "sample", "rows", "--n", "5", "--label", "y", "--out", "y.csv")[0] == 0
-    assert all(line.endswith(",y") for line in open("y.csv").read().split()[1:])
 
 
 def test_a_table_keeps_names_and_whole_columns(here, capsys):

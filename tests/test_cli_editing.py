@@ -86,14 +86,6 @@ def test_upscaling_averages_to_the_image(here, capsys):
     assert gap[inside].max() <= 0.5
 
 
-def test_images_are_made_to_fit_only_when_told(here, capsys):
-    small = ["--strength", "0.01", "--n", "1", *MANY]
-    for name in ("large.png", "colours.png"):
-        assert run(capsys, "vary", "flow", name, "--resize", *small, "--out", f"fit-{name}")[0] == 0
-        wanted = np.asarray(Image.open(name).convert("L").resize((8, 8), Image.Resampling.BICUBIC)).astype(float)
-        assert np.abs(pixels(f"fit-{name}") - wanted).mean() < 20
-
-
 def test_a_generated_image_is_projected_on_itself(here, capsys):
     import torch
 
@@ -174,24 +166,6 @@ def test_a_mistake_gets_one_clear_message(here, capsys, words, code, says):
     assert sorted(os.listdir(here)) == before, "a refused command leaves nothing behind"
 
 
-def test_learned_times_are_used_for_their_steps_alone(here, capsys, monkeypatch):
-    times = [0.95, 0.6, 0.3, 0.0]
-    monkeypatch.setattr("pushforward.training.Run.learned_grid", lambda run, steps, solver: times if steps == 3 else None)
-    used = []
-    monkeypatch.setattr("pushforward.transports.Flow._at_start", lambda flow, z: used.append(flow.times.tolist()) or z)
-    for words, learned in (
-        (["--steps", "3"], True),
-        (["--steps", "4"], False),
-        (["--steps", "3", "--grid", "time"], False),
-        (["--steps", "3", "--scale", "2"], False),
-        (["--steps", "3", "--scale", "2", "--grid", "learned"], True),
-    ):
-        code, _, err = run(capsys, "sample", "flow", "--n", "1", *words)
-        assert code == 0
-        assert (used[-1] == times) == learned, words
-        assert ("3 steps of DPM" in err) == learned
-
-
 def test_guidance_is_what_the_library_makes_of_it(here, capsys):
     from pushforward import Flow, Guided, load
     from pushforward.denoisers import Autoguided, Thresholded
@@ -212,28 +186,6 @@ def test_guidance_is_what_the_library_makes_of_it(here, capsys):
         wanted = Flow(denoiser, flow.solver, flow.steps, flow.grid)
         assert said["calls_per_sample"] == wanted.calls
         np.testing.assert_array_equal(np.load("guided.npz")["x"], flow.space.quantise(wanted.sample(5)))
-
-
-def test_samples_are_shown_beside_their_nearest_training_rows(here, capsys):
-    from pushforward.data import load as load_data
-
-    said = done(capsys, "nearest", "gan", "--n", "3", "--k", "2", "--seed", "5", "--out", "near.png")
-    assert [entry["seed"] for entry in said["samples"]] == [5, 6, 7]
-    assert said["near_copies"] == 0 < said["threshold"] < min(entry["distances"][0] for entry in said["samples"])
-    picture, train = pixels("near.png"), load_data("digits").train.x[:, 0]
-    assert picture.shape == (3 * 66 - 2, 64 + 16 + 2 * 66 - 2)
-    for i, entry in enumerate(said["samples"]):
-        for j, row in enumerate(entry["examples"]):
-            np.testing.assert_array_equal(picture[66 * i : 66 * i + 64 : 8, 80 + 66 * j : 144 + 66 * j : 8], train[row])
-    assert run(capsys, "sample", "gan", "--n", "3", "--seed", "5", "--out", "beside")[0] == 0
-    for i, name in enumerate(sorted(os.listdir("beside"))):
-        np.testing.assert_array_equal(picture[66 * i : 66 * i + 64 : 8, :64:8], pixels(f"beside/{name}"))
-    assert run(capsys, "nearest", "moons", "--n", "2", "--k", "2", "--out", "near.csv")[0] == 0
-    space = load_data("moons").space
-    for line in (line.split(",") for line in open("near.csv").read().split()[1:]):
-        row, distance, sample, other = int(line[2]), float(line[3]), np.array(line[5:7], float), np.array(line[7:], float)
-        np.testing.assert_allclose(other, load_data("moons").train.x[row], rtol=1e-6)
-        assert np.linalg.norm((sample - other) / space.std) == pytest.approx(distance, rel=1e-4)
 
 
 def test_an_image_file_is_read_as_a_model_takes_it(here):

@@ -10,7 +10,6 @@ from pushforward.conditions import Label, Numbers, Request, hidden
 from pushforward.data import VectorSpace
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.networks import Packed
 from pushforward.paths import Linear
 from pushforward.recipes.choice import critic, decoder, denoising_network, encoder, generator
 from pushforward.solvers import Heun
@@ -133,18 +132,6 @@ def test_every_network_receives_numbers_and_their_null(name):
     torch.testing.assert_close(network(x, t, {"label": label}).reshape(4, -1)[0], y[0])
     with pytest.raises(UsageError, match="float32 of shape"):
         network(x, t, {"label": label, "given": given[:, :1]})
-
-
-def test_a_packed_critic_joins_numbers_to_their_rows():
-    space = pf.data.VectorSpace((2,), (0, 0), (1, 1), conditions={"given": NUMBERS})
-    packed = critic(space, "tiny", pack=2).double()
-    assert isinstance(packed, Packed)
-    x = torch.randn(4, 2).double()
-    given = torch.tensor([[40.0, 3.0], [60.0, 3.0], [40.0, 3.0], [40.0, 4.0]]).double()
-    mean = given.new_tensor([40.0, 3.0]).expand(4, 2)
-    hide = torch.tensor([False, True, False, True])
-    torch.testing.assert_close(packed(x, None, {"given": given, "given_null": hide}), packed(x, None, {"given": mean}))
-    assert (packed(x, None, {"given": given}) - packed(x, None, {"given": mean})).abs().min() > 1e-6
 
 
 # Densities

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -12,14 +11,12 @@ import torch
 from torch import nn
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.errors import UsageError
 from pushforward.evaluation import compare, cost
 from pushforward.evaluation.model_metrics import guess, levels_of
-from pushforward.evaluation.results import Comparison
 from pushforward.methods import Now
 from pushforward.networks import Compressor, Expander
 from pushforward.registries import RECIPES
@@ -203,28 +200,6 @@ def test_a_budget_of_operations_becomes_steps(moons, tmp_path):
         steps_within(-1, recipe, moons)
     with pytest.raises(UsageError, match="exactly one budget"):
         pf.fit("flow", moons, steps=3, flops=5e7, out=tmp_path / "other")
-
-
-def test_the_command_line_takes_operations_and_several_budgets(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
-    shared = ["--data", "moons", "--limit", "500", "--size", "tiny", "--n", "60", "--repeats", "1", "--json"]
-    assert main(["compare", "flow", "--flops", "3e7", *shared, "--out", "a"]) == 0
-    out, err = capsys.readouterr()
-    assert "flow: a step takes 9.3e+06 floating point operations, so 3e+07 allow 3 steps" in err
-    result = json.loads(out)
-    option, value = result["settings"]["budget"].split()
-    assert (option, float(value), result["models"][0]["training"]["steps"]) == ("--flops", 3e7, 3)
-    assert main(["compare", "flow", "--budget", "0.2s,0.1s", "--features", "pca", *shared, "--out", "b"]) == 0
-    out, err = capsys.readouterr()
-    result = Comparison.from_json(out)
-    assert result.settings.spaces == ("pca",)
-    first, last = result.sweep["flow"]
-    assert first.seconds < last.seconds
-    assert (first.budget, last.budget) == (0.1, 0.2)
-    assert last.scores["energy"] == result["flow"].scores["energy"]
-    assert [point.scores[name].n for point in (first, last) for name in ("energy", "frechet")] == [60] * 4
-    assert [model.name for model in result.models] == ["flow"]
 
 
 @pytest.mark.parametrize("name", [name for name, part in RECIPES.items() if not pf.recipes.missing_parts(part)])

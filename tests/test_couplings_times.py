@@ -23,7 +23,6 @@ from pushforward.paths import (
     Tabulated,
     Times,
     Uniform,
-    Weight,
     assign,
     convert,
     linear_betas,
@@ -160,13 +159,6 @@ def test_published_weights():
     torch.testing.assert_close(
         EDMWeight()("v", VE().at(torch.linspace(0.01, 1, 7, dtype=torch.float64))), torch.ones(7, dtype=torch.float64)
     )
-
-
-@pytest.mark.parametrize("name", concrete(PARTS, Weight))
-def test_weights_are_positive_and_have_a_spec(name):
-    weight = concrete(PARTS, Weight)[name]()
-    assert (weight("velocity", Linear().at(torch.linspace(0.1, 0.9, 5))) > 0).all()
-    assert describe(build(describe(weight))) == describe(weight)
 
 
 def test_uniform_log_snr_is_uniform_there():

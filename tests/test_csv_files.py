@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
 from programs.image_files import rows_of
 
 import pushforward as pf
@@ -12,7 +11,6 @@ from pushforward.cli.inputs import source
 from pushforward.data import Space, check, load
 from pushforward.data.tables.csv_dialect import has_header
 from pushforward.errors import DataError, UsageError
-from pushforward.outputs import write_samples
 
 
 def table(tmp_path, text):
@@ -34,13 +32,6 @@ def test_table_with_a_text_target(tmp_path):
     assert (labels == rows[:, 1] % 2).all()
     assert isinstance(data.space, Space)
     assert data.name == "t"
-
-
-def test_numeric_targets_sort_as_numbers(tmp_path):
-    text = "x,grade\n" + "".join(f"{i}.5,{(10, 9, 2)[i % 3]}\n" for i in range(30))
-    data = load(table(tmp_path, text), target="grade")
-    assert data.space.classes == ("2", "9", "10")
-    assert data.space.integer == ()
 
 
 @pytest.mark.parametrize(
@@ -86,14 +77,6 @@ def test_tables_that_are_refused(tmp_path, text, match):
 def test_targets_that_are_refused(tmp_path, text, target, kind, match):
     with pytest.raises(kind, match=match):
         load(table(tmp_path, text), target=target, table=False)
-
-
-def test_the_targets_name_is_kept(tmp_path):
-    (tmp_path / "t.csv").write_text("size,kind\n" + "".join(f"{i}.5,{'ab'[i % 2]}\n" for i in range(20)))
-    data = load(tmp_path / "t.csv", target="kind")
-    assert data.space.label.target == "kind"
-    write_samples(tmp_path / "out.csv", data.space, 2, [(torch.zeros(2, 1), {"label": torch.tensor([0, 1])})])
-    assert (tmp_path / "out.csv").read_text().split() == ["size,kind", "0.0,a", "0.0,b"]
 
 
 rng = np.random.default_rng(0)
@@ -159,15 +142,6 @@ def test_no_row_is_lost_where_a_column_holds_text(tmp_path):
 
 def test_a_named_target_makes_the_first_line_names(tmp_path):
     assert load(write(tmp_path, ["4", "5", "6"], WHOLE), target="6").space.columns == ("4", "5")
-
-
-@pytest.mark.parametrize("first", [(1, 5), (0, 1), (2019, 2020), (7, 8)])
-def test_the_first_row_of_a_sorted_table_is_not_taken_for_names(first):
-    """Counters, indices of time and running totals: two rising numbers are their first row as likely as names."""
-    rows = [[str(first[0] + i), str(first[1] + 3 * i)] for i in range(1, 200)]
-    assert has_header([str(value) for value in first], rows) is None
-    assert has_header(["0", "1", "2"], [[str(i), str(i + 1), str(i + 2)] for i in range(1, 50)]) is None
-    assert has_header(["1", "5", "9"], [[str(i), str(i + 7), f"{i / 7:.3f}"] for i in range(2, 50)]) is None
 
 
 def test_in_python_columns_that_are_left_out_are_a_warning_and_on_the_command_line_a_line(tmp_path, capsys):

@@ -13,7 +13,7 @@ from pushforward.cli import main
 from pushforward.cli.demo import demo_folder
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.api import prepare, reopen
+from pushforward.training.api import reopen
 from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.runs import folder as folders
 from pushforward.training.runs import run_lock
@@ -202,24 +202,6 @@ def test_a_run_that_also_holds_files_of_the_user_is_not_replaced(tmp_path):
     with pytest.raises(UsageError, match=r"notes\.txt"):
         pf.fit(recipe_for("flow", DATA), DATA, steps=1, out=run, overwrite=True)
     assert content(run) == before
-
-
-@pytest.mark.parametrize("beside", [True, False])
-def test_a_comparison_that_could_not_begin_leaves_what_is_not_its_own(beside, here, monkeypatch, capsys):
-    trainers = []
-
-    def fails_second(recipe, *arguments, **options):
-        if trainers:
-            raise UsageError("the second fails")
-        trainers.append(prepare(recipe, *arguments, **options))
-        if beside:
-            (trainers[0].folder / "notes.txt").touch()
-        return trainers[0]
-
-    monkeypatch.setattr("pushforward.training.api.prepare", fails_second)
-    assert main(["compare", "flow", "vae", *TINY, "--out", "both"]) == 2
-    assert "the second fails" in capsys.readouterr().err
-    assert (here / "both" / "flow" / "notes.txt").exists() == (here / "both").exists() == beside
 
 
 @pytest.mark.parametrize("name", [".lock", "checkpoints", "samples", "cache", "metrics.jsonl"])

@@ -22,12 +22,9 @@ from pushforward.data.core.dataset import Dataset
 from pushforward.data.core.example_hashes import held_out_indices
 from pushforward.data.core.keys import bits, mix
 from pushforward.data.core.load import installed
-from pushforward.data.core.make_dataset import build
 from pushforward.data.sets import torchvision
 from pushforward.data.sets.binary import drawn
-from pushforward.errors import DataError, UsageError
-from pushforward.methods.likelihoods import Bernoulli
-from pushforward.testing import recipe_for
+from pushforward.errors import DataError
 
 # Space
 
@@ -80,13 +77,6 @@ def test_constant_columns_and_channels_get_std_1():
         assert measure(pixels).std[2] == 1.0
 
 
-def test_binary_only_when_there_is_nothing_but_black_and_white():
-    pixels = np.random.RandomState(4).randint(0, 2, (20, 1, 4, 5)).astype(np.uint8) * np.uint8(255)
-    assert measure(pixels).binary
-    pixels[3, 0, 2, 1] = 254
-    assert not measure(pixels).binary
-
-
 def test_quantise_writes_what_files_hold():
     image = pictures().space
     x = pictures().train.data_units()
@@ -112,23 +102,6 @@ def test_held_out_rows_are_fixed_disjoint_and_about_a_tenth_of_each_class():
     assert abs(held.mean() - 2500) < 5 * 5000 / math.sqrt(12 * 500)  # spread over all rows
     with pytest.raises(DataError, match="at least 2"):
         held_out_indices(hashes[:1])
-
-
-def test_splits_share_no_row_and_lose_none():
-    x = np.arange(5 * 211, dtype=np.float32).reshape(211, 5)
-    data = build("rows", Split(x))
-    both = np.concatenate([data.train.x, data.held_out.x])
-    assert abs(len(data.held_out) - 21) < 5 * math.sqrt(211 * 0.09)
-    assert np.array_equal(both[np.argsort(both[:, 0])], x)
-
-
-def test_limit_shortens_training_and_leaves_the_held_out_rows():
-    whole, first, second = (pf_data.load("digits", **k) for k in ({}, {"limit": 50}, {"limit": 50, "seed": 1}))
-    assert len(first.train) == 50
-    assert np.array_equal(first.held_out.x, whole.held_out.x)
-    assert not np.array_equal(first.train.x, second.train.x)
-    with pytest.raises(UsageError, match="at least 1"):
-        pf_data.load("digits", limit=0)
 
 
 def test_fingerprint_follows_content_and_nothing_else():
@@ -354,9 +327,3 @@ def test_every_row_is_drawn_for_itself():
     for split in (binary.train, binary.held_out):
         assert len(np.unique(split.x.reshape(5000, -1), axis=0)) == 5000
     assert 0.4 < float((binary.train.x != binary.held_out.x).mean()) < 0.6
-
-
-def test_binary_digits_take_the_bernoulli_likelihood():
-    data = pf.data.load("binary-digits")
-    assert isinstance(recipe_for("vae", data).method.likelihood, Bernoulli)
-    assert data.space.shape == (1, 8, 8)

@@ -64,25 +64,6 @@ def test_interpolation_ends_at_its_inputs(path, solver):
     assert ((x[2] - (a + b) / 2) / std).abs().max() > 0.05
 
 
-def test_interpolation_between_seeds_ends_at_their_samples_for_every_transport():
-    generator = nn.Linear(4, 3)
-    space = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
-
-    class Called(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = generator
-
-        def forward(self, z, t, condition):
-            return self.inner(z)
-
-    for transport in (rows(), Map(Called(), space, (4,))):
-        x = interpolate_seeds(transport, 5, 2**40, 4, batch=3)
-        torch.testing.assert_close(x[0], transport.sample(1, seed=5)[0])
-        torch.testing.assert_close(x[-1], transport.sample(1, seed=2**40)[0])
-        torch.testing.assert_close(x, interpolate_seeds(transport, 5, 2**40, 4), msg="the batch changes nothing")
-
-
 @pytest.mark.parametrize("path", PATHS, ids=IDS)
 @pytest.mark.parametrize("solver", [solvers.Heun(), solvers.Ancestral(), solvers.DPM()], ids=["heun", "ancestral", "dpm"])
 def test_the_ends_of_strength(path, solver):

@@ -1,7 +1,5 @@
 """Networks and samplers as programs of `torch.export`, against the samplers themselves."""
 
-import dataclasses
-
 import pytest
 import torch
 from torch.export import Dim
@@ -12,7 +10,6 @@ from pushforward.conditions import Label
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
 from pushforward.registries import RECIPES, SOLVERS
 from pushforward.solvers.dense import dense, run
-from pushforward.solvers.learned import LearnedTable, general
 from pushforward.testing import class_labels
 from pushforward.transports import Autoencoder, Flow, Latent, inner_of, with_inner
 from pushforward.transports.export import GivenNoise, exported, exported_scan, noise_count, scan_inputs
@@ -182,21 +179,6 @@ def test_one_program_serves_any_number_of_steps(solver):
         with torch.no_grad():
             x = transport.space.to_data(transport(z, {"label": label}, GivenNoise(torch.stack([*drawn, z]))))
             torch.testing.assert_close(program_module(z, inputs, {"label": label}, noise), x, rtol=0, atol=1e-5)
-
-
-def with_learned(sampler, steps=None):
-    """The sampler with a learned table: every coefficient and call time is away from the solver's."""
-    flow = inner_of(sampler)
-    flow = flow if steps is None else flow.with_solver(flow.solver, steps)
-    table = general(flow.table)
-    other = torch.Generator().manual_seed(steps or 0)
-    weights = torch.tril(table.weights + 0.05 * torch.randn(table.weights.shape, generator=other))
-    learned = LearnedTable.of(dataclasses.replace(table, weights=weights, times=0.97 * table.times), flow.times.tolist())
-    return with_inner(sampler, flow.with_table(learned)).eval()
-
-
-def test_a_sampler_with_a_learned_table_is_a_program():
-    agrees(with_learned(model("edm", "heun", "latent")))
 
 
 def plain_scan(row, state, given):

@@ -28,7 +28,7 @@ from pushforward.networks.pretrained import FeatureHeads
 from pushforward.paths import Linear
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
-from pushforward.training.api import prepare, reopen
+from pushforward.training.api import reopen
 from pushforward.training.frozen_recipes import in_latent, with_frozen
 from pushforward.training.loop.callbacks import Moment
 from pushforward.training.monitor.alarms import alarms
@@ -308,22 +308,6 @@ def test_only_the_small_critics_learn_and_both_players_see_noise():
     assert len(calls) == 3, "both at once, the samples, the data"
     assert all(len(condition) == 2 and "label" in condition for _, condition in calls)
     assert not any(torch.equal(part, x) for seen, _ in calls for part in seen.split(64))
-
-
-def test_a_resumed_run_with_it_ends_in_the_same_bits(tmp_path):
-    def mapped(space, size="small"):
-        return pf.recipes.meanflow(space, size, network=UNet((1, 8, 8), **NET, conditions=space.conditions, times=2))
-
-    pf.fit(mapped(IMAGES.space), IMAGES, steps=1, out=tmp_path / "map")
-    recipe = with_frozen("finish", {"teacher": tmp_path / "map"})(IMAGES.space, "tiny", network="features", coverage=0, recall=0)
-    pf.fit(recipe, IMAGES, steps=3, out=tmp_path / "whole")
-    recipe = with_frozen("finish", {"teacher": tmp_path / "map"})(IMAGES.space, "tiny", network="features", coverage=0, recall=0)
-    trainer = prepare(recipe, IMAGES, steps=3, out=tmp_path / "halves", checkpoint_every=1)
-    trainer.advance(1e-9)
-    trainer.finish()
-    reopen(tmp_path / "halves", data=IMAGES).advance()
-    assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "halves"))
-    assert isinstance(pf.load(tmp_path / "whole").method.critic, FeatureCritic)
 
 
 # The guard

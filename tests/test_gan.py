@@ -428,19 +428,6 @@ def test_labels_speak_by_projection():
     torch.testing.assert_close(ProjectionHead(6)(features.float()).shape, torch.Size([5]))
 
 
-@pytest.mark.parametrize("make", [textbook, unnormalised])
-def test_what_a_label_adds_is_linear_in_the_features(make):
-    network = awaken(make((2, 6, 9), conditions=class_labels(CLASSES))).double()
-    seen = []
-    network.leave.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    x = torch.randn(40, 2, 6, 9).double()
-    first_class = {"label": torch.ones(40, dtype=torch.int64)}
-    gain = network(x, None, first_class) - network(x)
-    table = network.leave.conditioning.embeddings.label.table.weight
-    torch.testing.assert_close(gain, seen[0] @ (table[1] - table[CLASSES]))
-    assert gain.std() > 1e-3
-
-
 # The networks themselves
 
 

@@ -11,7 +11,7 @@ from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoisers import Autoguided, Denoiser, Guided, Repathed, Thresholded
 from pushforward.draws import ExampleDraws
-from pushforward.paths import ROWS, VE, VP, Cosine, Linear, Narrowed, Shifted, Tabulated, linear_betas
+from pushforward.paths import ROWS, VE, VP, Cosine, Linear, Shifted, Tabulated, linear_betas
 from pushforward.testing import ring
 from pushforward.transports import Flow
 
@@ -187,16 +187,6 @@ def samples_on(new, name):
     start, stop = denoiser.path.time(ends).clamp(*denoiser.path.ends).tolist()
     k, end = (denoiser.path.at(torch.tensor([at], dtype=torch.float64)) for at in (start, stop))
     return Flow(denoiser, solver, {"adaptive": 2, "rk4": 80, "deis:3": 30}[name]).solve(z * k.r, start, stop) / end.alpha
-
-
-def test_a_denoiser_is_read_on_another_path_by_name_and_keeps_its_ends():
-    denoiser = model("noise", VP())
-    assert isinstance(denoiser.on(Linear()), Repathed)
-    assert denoiser.on(VP()).path.ends == VP().ends
-    narrowed = denoiser.on(Linear()).path
-    assert isinstance(narrowed, Narrowed)
-    assert Linear().log_snr(torch.tensor(narrowed.ends[1], dtype=torch.float64)).item() == pytest.approx(VP().log_snr_ends()[1])
-    assert narrowed.ends[0] == pytest.approx(Linear().time(torch.tensor(VP().log_snr_ends()[0])).item(), rel=1e-4)
 
 
 def test_a_shifted_straight_path_is_stable_diffusions_shift():

@@ -39,15 +39,6 @@ def narrow(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
 
 
-def test_verbs_are_grouped_and_have_one_line_each(capsys):
-    printed = panels(page(capsys))
-    assert list(printed) == ["Train", "Use a run", "Inspect", "Other"]
-    verbs = [line.split()[0] for title in list(printed)[:3] for line in printed[title]]
-    assert sorted(verbs) == sorted(name for name in app if not name.startswith("-"))
-    assert [verbs[0], verbs[6], verbs[13]] == ["train", "sample", "evaluate"]
-    assert all(re.fullmatch(r"\w+ {2,}[A-Z].*\.", line) for title in list(printed)[:3] for line in printed[title])
-
-
 def test_exit_codes_are_listed(capsys):
     codes = {str(kind.exit_code) for kind in vars(errors).values() if hasattr(kind, "exit_code")} | {"0", "75", "130"}
     printed = " ".join(page(capsys).split()).partition("Exit codes: ")[2]

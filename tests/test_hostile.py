@@ -65,7 +65,6 @@ def test_hostile_runs_are_refused_and_nothing_else_is_raised(attacked):
     assert len(outcomes) > 50
     assert {name: outcome["fault"] for name, outcome in outcomes.items() if outcome["fault"]} == {}
     assert [name for name, outcome in outcomes.items() if not outcome["messages"] and name not in harmless] == []
-    assert outcomes["shards: whole"]["messages"] == [], "the other shards are refused for their damage"
 
 
 def test_hostile_runs_execute_nothing_and_touch_nothing_outside(attacked):

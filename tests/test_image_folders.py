@@ -16,7 +16,6 @@ from programs.image_files import chunk, has, picture, plain, rows_of
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import check, load
-from pushforward.data.images.image_file import UnusableError, depth_of
 from pushforward.errors import DataError
 from pushforward.testing import recipe_for
 
@@ -60,15 +59,6 @@ def test_channels_follow_the_content(tmp_path, shape, channels):
     assert load(tmp_path).space.shape == (channels, 12, 10)
     Image.fromarray(np.full((12, 10, 4), 255, np.uint8)).save(tmp_path / "white.png")  # opaque and gray
     assert load(tmp_path).space.shape == (channels, 12, 10)
-
-
-def test_gray_and_colour_together(tmp_path):
-    plain(tmp_path, 3, (12, 10))
-    plain(tmp_path, 1, (12, 10, 4), start=3)
-    data = load(tmp_path)
-    gray = picture(0, (12, 10))
-    assert has(data, np.dstack([gray, gray, gray, np.full_like(gray, 255)]))
-    assert has(data, picture(3, (12, 10, 4)))
 
 
 def test_more_than_a_tenth_unusable_is_an_error(tmp_path):
@@ -262,15 +252,6 @@ def test_archives_of_arrays_that_are_bombs_take_little_memory(tmp_path):
     said, memory = measured(tmp_path / "plain.npz", *(tmp_path / name for name in shapes))
     assert all(name in line for name, line in zip(shapes, said, strict=True))
     assert memory < 100
-
-
-def test_chunks_of_a_png():
-    assert depth_of(io.BytesIO(png())) == 8
-    assert depth_of(io.BytesIO(saved("JPEG"))) == 0
-    assert depth_of(io.BytesIO(b"")) == depth_of(io.BytesIO(png()[:20])) == 0
-    assert depth_of(io.BytesIO(png(*[packed_text(10)] * 16))) == 8
-    with pytest.raises(UnusableError, match="decompression bomb"):
-        depth_of(io.BytesIO(png(*[packed_text(10)] * 17)))
 
 
 def test_files_that_are_no_files_do_not_stop_the_reading(tmp_path):

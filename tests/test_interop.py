@@ -1,7 +1,6 @@
 """Models of diffusers: read, written, trained here, and refused."""
 
 import dataclasses
-import json
 import shutil
 import sys
 
@@ -10,7 +9,6 @@ import torch
 from programs.diffusers_models import SHAPE, T, V, close, diffusers, labelled, noise, rewrite, saved, unet, unet_config
 
 import pushforward as pf
-from pushforward import spec
 from pushforward.denoisers import Preconditioning
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.interop import DiffusersUNet, from_diffusers, to_diffusers
@@ -260,15 +258,6 @@ def test_without_diffusers(tmp_path, monkeypatch):
     for call in (lambda: from_diffusers(folder), lambda: DiffusersUNet(unet_config())):
         with pytest.raises(MissingExtra, match=r"pip install 'pushforward\[diffusers\]'"):
             call()
-
-
-def test_a_network_is_rebuilt_from_its_description():
-    network = DiffusersUNet(unet(num_class_embeds=5), 300, 0, 4)
-    again = spec.build(json.loads(json.dumps(spec.describe(network))))
-    again.load_state_dict(network.state_dict())
-    t, condition = torch.tensor([0.1, 0.4, 0.6, 0.9]), {"label": torch.tensor([0, 3, 1, 2])}
-    for given in (condition, None):
-        assert torch.equal(again.eval()(noise(), t, given), network(noise(), t, given))
 
 
 @pytest.mark.parametrize(("preconditioned", "output"), [(True, "v_prediction"), (False, "epsilon")])

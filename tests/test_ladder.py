@@ -8,7 +8,6 @@ import pytest
 from programs.rungs import content, points
 
 import pushforward as pf
-from pushforward.evaluation import curves as ladder
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.curves import ladder_of, pair_of, teacher_of
 from pushforward.evaluation.evaluator import Judge
@@ -137,11 +136,6 @@ def assert_distances_in_as_many_calls(finish, teacher, judge, monkeypatch):
     rows = [run.transport.with_solver(run.transport.solver, 4) for run in (finish, teacher)]
     pairs = [[to_model(judge.draw(flow, seed, 20)[0]) for flow in rows] for seed in (REPEAT_SEEDS, 2 * REPEAT_SEEDS)]
     assert point.distance == pytest.approx(np.mean([float((x - y).square().mean()) for x, y in pairs]) ** 0.5, rel=1e-4)
-
-
-def test_a_teacher_of_two_calls_a_step_takes_the_most_steps_that_fit(student):
-    rungs = ladder._taught_rungs(student.transport, teacher_of(student).with_solver("heun", 18))
-    assert [rung.calls for rung in rungs] == [1, 1, 3, 7, 15]
 
 
 # What the report says

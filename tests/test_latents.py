@@ -5,18 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from programs.one_call import Called, flow, linear, normal, seeded
+from programs.one_call import Called, normal, seeded
 from scipy import stats
 from scipy.spatial.distance import cdist
 from torch import nn
 
-from pushforward import solvers
 from pushforward.data import load
 from pushforward.data.core.dataset import Split
 from pushforward.data.core.make_dataset import build
 from pushforward.editing import (
-    interpolate_noise,
-    interpolate_seeds,
     lerp,
     slerp,
     truncate,
@@ -43,26 +40,6 @@ def test_a_straight_way_is_shorter_in_the_middle_and_a_spherical_one_is_not():
     assert float(middle[0]) == pytest.approx(1 / 2, abs=0.02), "half the squared norm of noise is left"
     assert float(middle[1]) == pytest.approx(1.0, abs=0.03)
     torch.testing.assert_close(lerp(a, b, torch.linspace(0, 1, 500))[[0, -1]], torch.stack([a[0], b[-1]]))
-
-
-def test_both_ways_lead_a_one_call_model_from_z_to_z():
-    model, (a, b) = linear(), normal(3, 2, 3)
-    with torch.no_grad():
-        for way, between in (("linear", lerp), ("spherical", slerp)):
-            x = interpolate_noise(model, a, b, 5, interpolation=way, batch=2)
-            z = torch.cat([between(a[None], b[None], share) for share in (0, 0.25, 0.5, 0.75, 1)])
-            torch.testing.assert_close(x, model.space.to_data(model.network.inner(z)))
-    for way in ("linear", "spherical"):
-        ends = interpolate_seeds(model, 4, 9, 3, interpolation=way)[[0, 2]]
-        torch.testing.assert_close(ends, torch.cat([model.sample(1, seed=4), model.sample(1, seed=9)]))
-    for refused, says in (
-        (lambda: interpolate_seeds(model, 0, 1, 3, interpolation="sperical"), 'Did you mean "spherical"'),
-        (lambda: interpolate_noise(model, a[:2], b[:2], 3), r"shape \(3,\)"),
-        (lambda: interpolate_noise(flow().with_solver(solvers.Ancestral(), 4), *normal(3, 2, 7), 3), "deterministic"),
-        (lambda: lerp(a[None], b[None, :2], 0.5), "of the same shape"),
-    ):
-        with pytest.raises(UsageError, match=says):
-            refused()
 
 
 # truncation

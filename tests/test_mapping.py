@@ -12,9 +12,8 @@ from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Mapping, Now
-from pushforward.methods.flow_map import Dyadic, Sorted, mean_velocity
-from pushforward.methods.rules import STEP, End, Middle, Progressive, Start, Where
-from pushforward.networks import MLP, DiT, UNet
+from pushforward.methods.flow_map import Dyadic, Sorted, mean_velocity, straight
+from pushforward.methods.rules import End, Middle, Progressive, Start, Where
 from pushforward.paths import VP, Linear, LogitNormal
 from pushforward.solvers import Jump
 from pushforward.solvers.solver import stepped
@@ -93,43 +92,10 @@ def _shares(rule):
     return [(share, {"last": share} if rule is Start else {}) for share in (0.02, 0.01)]
 
 
-def test_stored_states_of_the_exact_map_give_the_exact_target(where):
-    x_s = exact().jump(where.x, where.t, where.s)
-    target = (where.x - x_s) / (where.t - where.s)[:, None]
-    torch.testing.assert_close(target, where.mean_velocity(where.x, where.t, where.s), rtol=0, atol=1e-8)
-
-
 def test_exact_jumps_compose_and_a_jump_to_the_same_time_stays(where):
     m, jump = (where.t + where.s) / 3, exact().jump
     torch.testing.assert_close(jump(jump(where.x, where.t, m), m, where.s), jump(where.x, where.t, where.s), rtol=0, atol=1e-9)
     torch.testing.assert_close(jump(where.x, where.t, where.t), where.x, rtol=0, atol=1e-12)
-
-
-IMAGE = (1, 8, 8)
-NETWORKS = {
-    "mlp": (lambda: MLP.sized("tiny", shape=(3,), times=2), (3,)),
-    "unet": (lambda: UNet.sized("tiny", shape=IMAGE, times=2), IMAGE),
-    "dit": (lambda: DiT.sized("tiny", shape=IMAGE, times=2), IMAGE),
-}
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_derivatives_in_time_agree_with_differences(name):
-    """Forward mode against central differences at the default embedding, in float64, to a hundredth."""
-    build, shape = NETWORKS[name]
-    torch.manual_seed(0)
-    network = build().double().eval()
-    for parameter in network.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    x, v = torch.randn(2, 4, *shape, dtype=torch.float64)
-    t, s = torch.tensor([0.2, 0.5, 0.8, 0.9]).double(), torch.tensor([0.0, 0.2, 0.4, 0.85]).double()
-
-    def network_at(x, t):
-        return network(x, torch.stack([t, s], 1), None)
-
-    slope = torch.func.jvp(network_at, (x, t), (v, torch.ones_like(t)))[1]
-    differences = (network_at(x + STEP * v, t + STEP) - network_at(x - STEP * v, t - STEP)) / (2 * STEP)
-    assert (slope - differences).norm() < 0.01 * slope.norm()
 
 
 # Pairs of times
@@ -234,18 +200,6 @@ def test_an_average_is_resumed_bit_for_bit(moons, tmp_path):
     assert not any(name.startswith("target_map") for name in cut[0]["average"])
 
 
-@pytest.mark.parametrize("name", ["meanflow", "distil"])
-def test_the_pairs_of_a_recipe_reach_over_the_whole_way(name, moons):
-    """Strata go by the place in a batch: the two times of an example must not share one."""
-    options = {} if name == "meanflow" else {"teacher": pf.recipes.flow(moons.space, "tiny").method.transport(), "rule": "start"}
-    pairs = pf.recipes.named(name)(moons.space, "tiny", **options).method.pairs
-    pairs.to_data = 0.0
-    t, s = pairs(BlockDraws(0, 0, 640), Linear())
-    gaps = (t - s)[t > s]
-    assert gaps.max() > 0.9
-    assert abs(float(gaps.mean()) - 1 / 3) < 0.05
-
-
 class Jumping(nn.Module):
     """The mean velocity between two times of the flow that moves N(0, 1) onto N(mean, std^2) along the straight path."""
 
@@ -318,3 +272,45 @@ def test_a_flow_map_jumps_on_another_path():
     widths = {at: Linear().at(old[at]).r / VP().at(at).r for at in (t, s)}
     wanted = Jumping(0.7, 0.4).to(x * widths[t][:, None], old[t][:, None], old[s][:, None]) / widths[s][:, None]
     torch.testing.assert_close(repathed.jump(x, t, s), wanted, rtol=1e-9, atol=1e-9)
+
+
+RULES = {
+    "start": Start(0.1, 0.1),
+    "start in its own direction": Start(0.1, 0.1, direction="map"),
+    "mean flow": Start(derivative="forward"),
+    "middle": Middle(random=True),
+    "end": End(),
+    "end by differences": End(derivative="difference"),
+}
+
+
+@pytest.fixture
+def method():
+    torch.manual_seed(0)
+    space = pf.testing.space_data((1, 8, 8), labels=True, n=8).space
+    flow_map = pf.recipes.meanflow(space, "tiny", network="unet").method.flow_map
+    for parameter in flow_map.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return Mapping(flow_map, pairs=Sorted())
+
+
+@pytest.mark.parametrize("equal", [0, 20, N])
+@pytest.mark.parametrize("name", RULES)
+def test_targets_are_those_of_the_rule_without_calls_at_equal_times(name, equal, method):
+    method.rule = RULES[name]
+    x, velocity = torch.randn(2, N, 1, 8, 8)
+    t, condition = torch.rand(N) * 0.8 + 0.1, {"label": torch.arange(N) % 2}
+    s = torch.where(torch.randperm(N) < equal, t, 0.5 * t)
+    rows, network = [], method.flow_map.network
+    network.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
+    now = Now(BlockDraws(0, 0, N), N, 0.5)
+    with torch.no_grad():
+        target = method.target((x, t, s), velocity, condition, now)
+        assert set(rows) <= {N - equal} - {0}
+
+        def own(x, t, s):
+            return mean_velocity(straight(method.flow_map), x, t, s, condition)
+
+        expected = method.rule.target(Where(x, t, s, velocity, own, 0.5, BlockDraws(0, 0, N)))
+    wide = (s == t)[:, None, None, None]
+    torch.testing.assert_close(target, torch.where(wide, velocity, expected), rtol=1e-4, atol=1e-4)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import itertools
 from math import comb
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,16 +14,14 @@ from programs.rows import random
 from scipy.stats import norm
 
 import pushforward as pf
-from pushforward.errors import DataError, Diverged, UsageError
-from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.model_metrics import ask_model, classification_accuracy, real_accuracy
-from pushforward.evaluation.scores import floors, score
+from pushforward.errors import DataError, Diverged
+from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
 from pushforward.metrics import Samples, Score
 from pushforward.metrics.classes import Classes
 from pushforward.metrics.copying import Copying, cell_tests, copying
 from pushforward.metrics.frechet import Frechet, extrapolated_distance, frechet_distance, gaussian_distance
 from pushforward.metrics.kernel import kernel_distance, squared_mmd
-from pushforward.metrics.manifold import Manifold, prdc
+from pushforward.metrics.manifold import prdc
 from pushforward.metrics.memorisation import Memorisation, near_copies, nearest_distance
 from pushforward.metrics.modes import count_modes
 from pushforward.metrics.sharpness import Sharpness
@@ -34,7 +30,6 @@ from pushforward.metrics.subsets import drawn
 from pushforward.metrics.table import variation
 from pushforward.metrics.two_sample import TwoSample, energy_distance, energy_test, neighbour_accuracy
 from pushforward.metrics.wasserstein import matchings, transport_distance, transport_score
-from pushforward.registries import METRICS
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
 
@@ -50,18 +45,6 @@ def test_prdc_is_what_its_authors_package_computes():
     ours = prdc(fake, real, 5)
     assert ours == pytest.approx({name: float(value) for name, value in wanted.items()}, abs=1e-12)
     assert len(set(ours.values())) == 4
-
-
-def test_prdc_sees_a_missing_half_and_refuses_too_few_rows():
-    r = random(7)
-    real = r.standard_normal((600, 3)) + 20 * (np.arange(600) % 2)[:, None]
-    scores = values(Manifold(), r.standard_normal((600, 3)), real)
-    assert scores["precision"].value > 0.9
-    assert scores["recall"].value < 0.55
-    assert scores["coverage"].value < 0.55
-    with pytest.raises(UsageError, match="more than 5 examples"):
-        prdc(real[:5], real[:9], 5)
-    assert not Manifold().applies(samples(real[:99], real[:100]))
 
 
 # --- modes ---
@@ -121,23 +104,6 @@ def test_sharpness_of_blurred_real_and_noisy_images():
 
 
 # --- all of them ---
-
-
-def test_the_declared_scores_are_those_that_come_back():
-    r = random(16)
-    images = r.uniform(0, 1, (40, 64))
-    stacked = {"modes": 5, "read": lambda rows: np.arange(len(rows)) % 5}
-    truth = SimpleNamespace(centres=images[:3], std=0.1, weights=np.ones(3) / 3, **stacked)
-    classes = {"generated_classes": np.arange(40) % 3, "reference_classes": np.arange(40) % 2, "classes": 3}
-    of_images = samples(images, r.uniform(0, 1, (40, 64)), r.uniform(0, 1, (50, 64)), shape=(1, 8, 8), truth=truth, **classes)
-    of_points = samples(*(r.uniform(0, 1, (120, 2)) for _ in range(3)))
-    for metric in METRICS.values():
-        if not metric().applies(of_images):
-            continue  # a metric of tables
-        scores = metric()(of_images)
-        assert all(np.isfinite(score.value) for score in scores.values())
-        of_vectors = metric()(of_points) if metric().applies(of_points) else {}
-        assert {*scores, *of_vectors} == set(metric.scores)
 
 
 def test_wrong_input_is_refused_with_a_number():
@@ -224,17 +190,6 @@ def test_kid_in_blocks_is_the_mean_over_blocks_of_drawn_rows():
 # --- Wasserstein ---
 
 
-def test_w2_of_a_shifted_cloud_is_the_length_of_the_shift():
-    x, shift = random(70).standard_normal((50, 3)), np.array([0.3, -0.4, 1.2])
-    assert transport_distance(x, random(71).permutation(x + shift)) == pytest.approx(np.linalg.norm(shift), rel=1e-12)
-
-
-def test_w2_is_the_least_over_all_matchings():
-    x, y = random(74).standard_normal((6, 2)), random(75).standard_normal((6, 2))
-    best = min(np.square(x - y[list(order)]).sum(1).mean() for order in itertools.permutations(range(6)))
-    assert transport_distance(x, y) ** 2 == pytest.approx(best, rel=1e-12)
-
-
 def test_w2_of_many_points_is_the_root_mean_square_over_blocks():
     x, y = random(76).standard_normal((90, 2)), random(77).standard_normal((90, 2)) + 1
     value = transport_score(list(matchings(x, y, block=30, blocks=3)))
@@ -255,16 +210,6 @@ def test_energy_distance_is_the_mean_over_pairs():
     wanted = 2 * norm(x, y).mean() - norm(x, x).sum() / 42 - norm(y, y).sum() / 72
     assert energy_distance(x, y) == pytest.approx(wanted, rel=1e-12)
     assert energy_test(x, y, 5)[0] == pytest.approx(wanted, rel=1e-12)
-
-
-def test_energy_distance_of_two_gaussians_is_the_closed_form():
-    # x - y is normal with variance 2, so |x - y| is folded normal
-    from scipy.stats import foldnorm
-
-    m, n = 1.5, 4000
-    x, y = random(85).standard_normal((n, 1)), random(86).standard_normal((n, 1)) + m
-    wanted = 2 * foldnorm(m / np.sqrt(2), scale=np.sqrt(2)).mean() - 2 * foldnorm(0, scale=np.sqrt(2)).mean()
-    assert energy_test(x, y, 1)[0] == pytest.approx(wanted, abs=0.05)
 
 
 def test_p_values_are_uniform_where_nothing_differs_and_small_where_something_does():
@@ -300,18 +245,6 @@ def test_the_extrapolated_frechet_distance_has_no_bias():
 
 
 # --- KID, precision, recall, coverage, W2 ---
-
-
-def test_kid_of_gaussians_is_the_closed_form():
-    # E (x y / f + 1)^3 of independent x and y is a polynomial of their moments; on the line, m = E x, s = E x^2, c = E x^3
-    def expected(a, b):
-        return 1 + 3 * a[0] * b[0] + 3 * a[1] * b[1] + a[2] * b[2]
-
-    first, second = (0.0, 1.0, 0.0), (1.0, 1.25, 1.75)  # N(0, 1) and N(1, 1/4): m^3 + 3 m v
-    wanted = expected(first, first) + expected(second, second) - 2 * expected(first, second)
-    pairs = [random(s).standard_normal((2, 300, 1)) for s in range(20)]
-    estimates = [kernel_distance(x, 1 + y / 2)[0] for x, y in pairs]
-    assert np.mean(estimates) == pytest.approx(wanted, abs=4 * np.std(estimates) / np.sqrt(20))
 
 
 def test_precision_and_recall_are_what_torch_fidelity_computes():
@@ -429,18 +362,6 @@ def test_intervals_hold_the_mean_of_new_samples_against_new_real_data(samplings)
         assert width == pytest.approx(1.96 * np.std([repeat[name].value for repeat in repeats], ddof=1), rel=0.35), name
 
 
-def test_potentials_of_a_matching_are_dual():
-    from scipy.optimize import linear_sum_assignment
-
-    from pushforward.metrics.uncertainty import matching_potentials
-
-    costs = np.random.default_rng(0).random((30, 30))
-    rows, columns = linear_sum_assignment(costs)
-    u, v = matching_potentials(costs, columns)
-    assert (u[:, None] + v[None, :] <= costs + 1e-12).all()
-    np.testing.assert_allclose(u[rows] + v[columns], costs[rows, columns])
-
-
 @pytest.mark.parametrize("name", ["frechet_errors", "energy_errors", "sliced_errors_of", "transport_errors"])
 def test_errors_are_what_clouds_drawn_again_vary_by(name):
     from pushforward.metrics import frechet, two_sample, uncertainty, wasserstein
@@ -536,18 +457,6 @@ def digits():
     return pf.data.load("digits")
 
 
-def test_a_missing_class_is_read_from_images(digits):
-    features = fit_features(digits)
-    x, labels = digits.train.x, digits.train.labels
-    whole, without = x[:300], x[labels != 7][:300]
-    wanted = ["class_distance"]
-    full, lost = (score(part, digits, features, n=300, metrics=wanted)["class_distance"] for part in (whole, without))
-    floor = floors(digits, features, n=300, metrics=wanted, redraws=4, cache=False)["class_distance"]
-    assert full.value < floor.value + 4 * floor.spread
-    assert lost.value > floor.value + 0.03
-    assert lost.extra["share"][7] < 0.02 < 0.05 < lost.extra["real"][7]
-
-
 # --- classification accuracy score ---
 
 
@@ -563,16 +472,6 @@ def test_real_examples_as_samples_have_the_accuracy_of_real_examples(digits):
     assert again == pytest.approx(real, abs=0.1), "the same examples in another order"
     shuffled = random(210).permutation(data.train.labels)
     assert classification_accuracy(data.train.data_units(), shuffled, data) < 0.35
-
-
-def test_a_model_is_scored_beside_real_examples(digits):
-    data = few(digits, 120)
-    model = pf.recipes.flow(data.space, "tiny").method.transport()
-    comparison = ask_model(model, data, ["cas"], 30, (0, 64))
-    result = comparison.models[0].scores["cas"]
-    assert 0 <= result.value < 0.5, "it is not trained"
-    assert comparison.floors["cas"].value == result.extra["real"] == real_accuracy(data, 30)
-    assert result.n == 30
 
 
 # --- near-copies ---

@@ -58,10 +58,3 @@ def test_float32_follows_the_polynomial_of_the_singular_values(shape, decay):
     expected = u @ torch.diag_embed(s) @ vh
     error = (orthogonalise(x.float(), torch.float32) - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
     assert error.max() < 2e-5
-
-
-def test_the_matrices_handed_in_stay():
-    x = torch.randn(2, 33, 40)
-    before = x.clone()
-    orthogonalise(x, torch.float32)
-    assert torch.equal(x, before)

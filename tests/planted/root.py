@@ -21,9 +21,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return (y * output).add(x_t, alpha=state)", "return (y * output).add(x_t)", "golden"),
     ],
     "denoisers/guidance.py": [
-        ("if scales is not None:", "if False:", "guided_students"),
+        ("if scales is not None:", "if False:", "distillation"),
         ("self.interval is None and not learned", "self.interval is None", "table_denoiser"),
-        ("if not low <= self.scale <= high:", "if False:", "guided_students"),
+        ("if not low <= self.scale <= high:", "if False:", "distillation"),
         ("torch.lerp(y[n:], y[index], scale[index])", "torch.lerp(y[index], y[n:], scale[index])", "guidance"),
         ("return _lerp(null, given, scale)", "return _lerp(given, null, scale)", "guidance golden"),
         ("torch.full_like(t, scale), torch.ones_like(t)", "torch.full_like(t, scale), torch.full_like(t, scale)", "guidance"),

@@ -10,8 +10,7 @@ import socket
 
 import numpy as np
 import torch
-from programs.hostile import CANARY, Evil, file_of, header, listing, newest, remanifest, replaced, signed, tensor
-from safetensors.torch import load_file, save_file
+from programs.hostile import CANARY, Evil, file_of, header, newest, remanifest, replaced, signed, tensor
 
 from pushforward.training.runs import log
 
@@ -206,58 +205,3 @@ for _kind, _damage in HEADERS.items():
     fits = {"nothing": TENSORS[:2], "name of a path": TENSORS[1:2], "empty shape": TENSORS[1:2]}.get(_kind, ())
     cases(f"tensors: {_kind}, in", TENSORS, lambda run, name, damage=_damage: damage(run, name), harmless=fits)
 cases("trajectories", HEADERS, lambda run, damage: damage(run, "000000.safetensors"), harmless=HEADERS)
-
-# --- the parts of two processes
-
-
-def _moved(tensors, places, name):
-    places[1][name]["saved_offsets"][0] = 10**6
-
-
-def _text(tensors, places, name):
-    places[1][name]["saved_offsets"] = "0"
-
-
-def _missing(tensors, places, name):
-    del places[1][name]
-
-
-def _gap(tensors, places, name):
-    tensors[1][name] = tensors[1][name][1:]
-    places[1][name]["saved_offsets"][0] += 1
-
-
-def _exchanged(tensors, places, name):
-    tensors[1], places[1] = tensors[0], places[0]
-
-
-SHARDS = {
-    "whole": lambda tensors, places, name: None,
-    "offsets out of range": _moved,
-    "text as offsets": _text,
-    "missing entry": _missing,
-    "rows covered by no shard": _gap,
-    "file of another shard": _exchanged,
-}
-
-
-def _sharded(run, damage):
-    """The parts of two processes in the place of whole tensors, damaged."""
-    folder, tensors, places = newest(run), [{}, {}], [{}, {}]
-    for path in folder.glob("*.safetensors"):
-        for name, value in load_file(path).items():
-            half = len(value) // 2 if value.dim() else 0
-            parts = [value[:half], value[half:]] if half else [value]
-            for number, part in enumerate(parts):
-                tensors[number][f"{path.stem}/{name}"] = part.contiguous()
-                places[number][f"{path.stem}/{name}"] = {
-                    "saved_offsets": [half * number, *[0] * (value.dim() - 1)][: value.dim()]
-                }
-        path.unlink()
-    damage(tensors, places, next(name for name in sorted(tensors[1]) if len(tensors[1][name]) > 1))
-    for number, (part, place) in enumerate(zip(tensors, places, strict=True), start=1):
-        save_file(part, folder / f"shard-{number:05d}-model.safetensors", {"DCP_SHARDING_INFO": json.dumps(place)})
-    remanifest(folder, lambda files: listing(folder))
-
-
-cases("shards", SHARDS, _sharded, harmless=("whole",))

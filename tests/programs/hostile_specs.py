@@ -167,17 +167,3 @@ COUNTERS = {
 _COUNTED = ("true step", "total of zero", "seconds below zero", "step of 10^30", "trajectories of 10^12")
 cases("state.json with", COUNTERS, lambda run, content: restate(run, lambda state: state.update(content)), harmless=_COUNTED)
 CASES["spec.json without names"] = lambda run: change(run / "spec.json", lambda spec: {})
-
-PRECISIONS = {"a list": ["float32"], "an object": {"part": "Flow"}, "another name": "float64"}
-
-
-def _precision(run, name):
-    respec(run, lambda spec: spec["training"].update(precision=name))
-
-
-def _steps(run, steps):
-    respec(run, lambda spec: spec["method"]["trajectories"]["teacher"].update(steps=steps))
-
-
-cases("spec.json has a precision of", PRECISIONS, _precision)
-cases("spec.json has a teacher of", {"10^6 steps": 10**6, "10^12 steps": 10**12, "no step": 0}, _steps)
