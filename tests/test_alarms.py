@@ -30,8 +30,6 @@ from pushforward.training.monitor.alarms import alarms
 from pushforward.training.monitor.flow_map_monitor import Jumps, disagreement
 from pushforward.training.monitor.health import in_words
 
-# Alarms on planted histories --------------------------------------------------------------------------------
-
 
 def measured(values, every=50, **more):
     """A history: at each multiple of ``every`` one row, with the given modes held of 8 (or coverage, where below 1)."""
@@ -167,9 +165,6 @@ def test_divergence_is_a_gap_above_10000_for_50_steps(gaps, begins):
     assert alarms_of(history) == ([] if begins is None else [("divergence", begins, False)])
 
 
-# Alarms of real trainings -----------------------------------------------------------------------------------
-
-
 class Fading(Game):
     """Its generator is the data's own Gaussian; from step 30 it is told to give a single point, from step 90 to mend."""
 
@@ -232,7 +227,6 @@ def history(active, units=16, steps=1200, **more):
 
 
 def used(codes, size, steps=1200):
-    """One row a step of a book of codes."""
     of = codes if callable(codes) else lambda step: codes
     return [{"step": step, "health": {"perplexity": of(step), "book": size}} for step in range(1, steps + 1)]
 
@@ -268,9 +262,6 @@ def test_when_a_code_is_silent(rows, wanted):
 
 
 MEAN, VARIANCE = 0.3, 0.25
-
-
-# Alarms on planted histories
 
 
 def marks(values, name="disagreement", every=100):
@@ -329,9 +320,6 @@ def test_when_targets_have_the_wrong_size(history, says):
     assert says is None or (says in raised[0].sentence and raised[0].step == 600)
 
 
-# What is measured
-
-
 class Exact(nn.Module):
     """The mean velocity of the flow from N(0, 1) to N(MEAN, VARIANCE); without ``agreeing`` its velocity at t, whatever s."""
 
@@ -347,8 +335,6 @@ class Exact(nn.Module):
 
 
 class Times(Rule):
-    """A multiple of the velocity."""
-
     def __init__(self, factor):
         self.factor = factor
 

@@ -167,7 +167,6 @@ def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_pa
     train_all = demonstration.train_all
 
     def interrupted(trainers, *rest):
-        """A signal after the first steps of the images."""
         if trainers[0].data.name == "digits":
             trainers[0].stop = trainers[0].advance(0.05) or True
             trainers[0].finish()

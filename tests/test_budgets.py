@@ -36,7 +36,6 @@ def simulate(limit, base, speed, jitter=0.0, warmup=100):
 
 @functools.cache
 def simulated(limit, base, speed):
-    """As `simulate`, of a speed by name."""
     return simulate(limit, base, SPEEDS[speed])
 
 
@@ -116,13 +115,11 @@ class Deadly(Silent):
 
 
 def slower(step, at=140):
-    """Seconds of a step: the machine's speed halves at a step."""
     return 0.3 if step < at else 0.6
 
 
 @pytest.fixture
 def seconds_of(monkeypatch):
-    """Sets how long a step takes, as a function of its number."""
     tick = Clock.tick
 
     def use(seconds):

@@ -63,7 +63,6 @@ def test_a_mistake_gets_one_clear_message(here, capsys, words, code, says):
 
 
 def alone(commands, *absent):
-    """Run commands in a process of their own, none of which imports these modules."""
     lines = ["import sys", "from pushforward.cli import main"]
     for words in commands:
         lines += [f"main({words})", f"assert not {set(absent)} & set(sys.modules), {words}"]

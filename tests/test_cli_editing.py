@@ -17,7 +17,6 @@ from pushforward.errors import DataError
 
 @pytest.fixture(scope="module")
 def here(editing_folder):
-    """A folder to work in, with a run of each kind and some images."""
     with contextlib.chdir(editing_folder):
         yield editing_folder
 

@@ -114,7 +114,6 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
 
 @pytest.fixture(scope="module")
 def told_labels(tmp_path_factory):
-    """A run of a VAE that receives labels, with its data."""
     data = pf.data.load("digits", limit=200)
     folder = tmp_path_factory.mktemp("told") / "vae"
     return pf.fit(pf.recipes.vae(data.space, size="tiny"), data, steps=20, out=folder), data
@@ -151,7 +150,6 @@ SHAPES = {(1, 8, 8): False, (3, 13, 21): True, (2, 5, 3): False}
 
 @pytest.fixture(scope="module")
 def coders(tmp_path_factory):
-    """Runs that code labelled data, by the data's shape and the recipe's name."""
     return functools.cache(lambda shape, name: coder(space_data(shape, labels=True), tmp_path_factory.mktemp("coders"), name))
 
 
@@ -281,8 +279,6 @@ def test_the_codes_units_are_measured_with_the_posteriors_spread():
 
 
 class Spy(pf.Method):
-    """A method that keeps what it was trained on."""
-
     def __init__(self, space):
         super().__init__()
         self.space, self.seen = space, []

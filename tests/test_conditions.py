@@ -23,9 +23,6 @@ BOTH = {"label": LABEL, "given": NUMBERS}
 PAIRED, CODING = ("mlp", "dcgan", "residual", "textbook"), ("convolutional", "textbook")
 
 
-# Requests
-
-
 def test_one_value_stands_for_all_samples_and_names_may_be_mixed():
     rows = Request(BOTH).values(3, {"label": "b", "age": 50, "income": [1, 2, 3]}, 7)
     assert rows["label"].tolist() == [1, 1, 1]
@@ -99,9 +96,6 @@ def test_numbers_keep_evenly_spaced_examples():
     assert kind.mean == pytest.approx(values.mean(0), abs=1e-5)
 
 
-# Networks
-
-
 TABLE = pf.data.VectorSpace((5,), (0,) * 5, (1,) * 5, conditions=BOTH)
 IMAGE = pf.data.ImageSpace((2, 6, 7), (0,) * 2, (1,) * 2, (0,) * 2, (1,) * 2, conditions=BOTH)
 NETWORKS = {
@@ -132,9 +126,6 @@ def test_every_network_receives_numbers_and_their_null(name):
     torch.testing.assert_close(network(x, t, {"label": label}).reshape(4, -1)[0], y[0])
     with pytest.raises(UsageError, match="float32 of shape"):
         network(x, t, {"label": label, "given": given[:, :1]})
-
-
-# Densities
 
 
 def test_a_density_is_that_given_the_class():

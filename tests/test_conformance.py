@@ -70,8 +70,6 @@ class Forgetful(MidpointRule):
 
 
 class Mixed(MidpointRule):
-    """Rows see each other."""
-
     def step(self, denoiser, x, *rest):
         x, memory = super().step(denoiser, x, *rest)
         return x + 1e-3 * (x.mean(0) - x), memory
@@ -267,7 +265,6 @@ def test_a_loss_that_draws_for_itself_is_named(monkeypatch):
 
 
 def moments(space, size: str = "small") -> pf.Recipe:
-    """A recipe of one's own."""
     return pf.Recipe(Moments(space), pf.Training(batch=16), "moments", "moments")
 
 

@@ -42,9 +42,6 @@ def images(x, held_out, **space):
     return Dataset("images", units, Split(x), Split(held_out))
 
 
-# Operations ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("solver", [Heun(), DPM(), UniPC()])
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_operations_of_many_steps_follow_from_those_of_few(solver, steps):
@@ -57,9 +54,6 @@ def test_operations_of_many_steps_follow_from_those_of_few(solver, steps):
     for transport in (flow, Latent(flow, coded)):
         counted = cost.flops(lambda transport=transport: transport.sample(1, batch=1))
         assert cost.sampling_flops(transport) == counted > 0
-
-
-# Time --------------------------------------------------------------------------------------------------------
 
 
 class Simulated:
@@ -107,9 +101,6 @@ def test_sampling_memory_counts_weights_and_the_batch_alone():
     del ballast
     assert cost.sampling_memory(transport, n) == measured, "other tensors in the process do not matter"
     assert cost.sampling_memory(transport, 2 * n) - measured == pytest.approx(hidden, rel=0.02)
-
-
-# Guesses -----------------------------------------------------------------------------------------------------
 
 
 def test_a_uniform_guess_needs_the_logarithm_of_the_levels():

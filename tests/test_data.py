@@ -26,8 +26,6 @@ from pushforward.data.sets import torchvision
 from pushforward.data.sets.binary import drawn
 from pushforward.errors import DataError
 
-# Space
-
 
 @pytest.mark.parametrize("shape", [(3, 5, 4), (7,)])
 def test_units_round_trip_and_log_det_agree_with_autodiff(shape):
@@ -85,9 +83,6 @@ def test_quantise_writes_what_files_hold():
     assert np.array_equal(image.quantise(model), image.quantise(x))
     table = VectorSpace(shape=(3,), mean=(0, 0, 0), std=(1, 1, 1), integer=(1,))
     assert table.quantise(torch.tensor([[0.6, 0.6, 1.4]])).tolist() == [[np.float32(0.6), 1.0, np.float32(1.4)]]
-
-
-# Splits and fingerprints
 
 
 def test_held_out_rows_are_fixed_disjoint_and_about_a_tenth_of_each_class():

@@ -30,8 +30,6 @@ from pushforward.training.api import prepare, reopen
 from pushforward.training.frozen_recipes import with_frozen
 from pushforward.transports import Flow
 
-# Students
-
 
 @pytest.fixture(scope="module", params=["flow", "edm"])
 def teacher(request, moons, tmp_path_factory):
@@ -62,9 +60,6 @@ def test_what_has_no_student_is_refused(moons, tmp_path):
         student_of(pf.Denoiser(nn.Linear(2, 2), Linear(), "velocity", moons.space))
 
 
-# Trajectories
-
-
 def test_trajectories_are_the_teachers_own(teacher):
     """Their ends are its samples of the same seeds, and between two of them the stored target leads from one to the other."""
     flow = teacher.transport.with_solver("dpm:2", 6)
@@ -84,9 +79,6 @@ def test_trajectories_are_the_teachers_own(teacher):
     k = flow.denoiser.path.at(torch.tensor(float(flow.times[0])))
     start = flow.noise(ExampleDraws(11, 300)) * k.sigma / (k.alpha + k.sigma)
     torch.testing.assert_close(stored.states[:, 0].float(), start, rtol=1e-3, atol=1e-3)
-
-
-# Distillation
 
 
 def test_a_student_comes_nearer_to_its_teacher_than_one_step_of_it(teacher, moons, tmp_path):
@@ -112,9 +104,6 @@ def test_a_killed_distillation_ends_in_the_same_bits_without_its_teacher(moons, 
     )
     assert not (tmp_path / "cut" / "parts" / "trajectories").exists()
     assert not any("states" in name for group in state[0].values() for name in group)
-
-
-# Conditions
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +165,6 @@ def test_guidance_is_learned_as_if_the_teacher_had_it(stirred_flow, labelled, tm
         run.configured(scale=2.0)
 
 
-# Latent spaces
-
-
 def test_a_latent_teacher_has_a_latent_student(tmp_path, capsys):
     data = pf.data.load("digits")
     vae = pf.fit("vae", data, size="tiny", steps=2, out=tmp_path / "vae")
@@ -202,8 +188,6 @@ PIXELS = ImageSpace((1, 8, 8), mean=(0.0,), std=(1.0,))
 
 
 class Same(nn.Module):
-    """A network whose features are its inputs."""
-
     def features(self, x, t=None, condition=None):
         return [x, (1 + t[:, None, None, None]) * x]
 
@@ -254,8 +238,6 @@ def test_only_jumps_to_data_are_compared_and_the_weight_is_that_of_their_loss(un
 
 
 def _inside(draw):
-    """Pairs of times of which none ends at the data."""
-
     def drawn(draws):
         (x_t, t), (x_s, s), condition = draw(draws)
         return (x_t, t + 0.001), (x_s, s + 0.0005), condition

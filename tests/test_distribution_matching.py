@@ -21,9 +21,6 @@ def now(rows, step=0, progress=0.0):
     return Now(BlockDraws(0, step, rows), 0, progress, step)
 
 
-# The step
-
-
 class Gaussian(nn.Module):
     """The posterior mean of data from N(mean, variance), which is the best denoiser."""
 

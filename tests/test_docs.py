@@ -55,13 +55,11 @@ def pages(*languages):
 
 
 def commands(page):
-    """The words of every command of pushforward on a page."""
     lines = [line for code in blocks(page, "bash") for line in code.replace("\\\n", " ").splitlines()]
     return [words[1:] for words in (shlex.split(line, comments=True) for line in lines) if words[:1] == ["pushforward"]]
 
 
 def small(words):
-    """A command with a budget of a few steps."""
     words = list(words)
     if "--budget" in words:
         at = words.index("--budget")
@@ -80,8 +78,6 @@ def small(words):
 
 
 def digits(side):
-    """A reader of 150 digits, enlarged to this side."""
-
     def read(download):
         from sklearn.datasets import load_digits
 
@@ -95,7 +91,6 @@ def digits(side):
 
 
 def first(source):
-    """A reader of a set's first examples."""
     return lambda download: tuple(part.take(slice(rows)) for part, rows in zip(source.read(download), (400, 200), strict=True))
 
 
@@ -179,7 +174,6 @@ def test_commands_run(page, here, capsys):
 
 
 def links(page):
-    """What a page links to, outside of code."""
     prose = re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text()))
     return [target for target in re.findall(r"\]\(([^)#\s]+)", prose) if not target.startswith(("http://", "https://"))]
 

@@ -20,7 +20,6 @@ SPACE = pf.data.ImageSpace(SMALL, (0.4,), (0.3,), (0.0,), (1.0,), conditions={"l
 
 
 def speaking(network):
-    """A network whose output is not zero at the start."""
     network.leave.reset_parameters()
     return network
 
@@ -51,13 +50,11 @@ class Light(torch.nn.Module):
 
 
 def number(condition):
-    """The label's number, 0 where it is hidden."""
     hidden = condition.get("label_null")
     return condition["label"] + 1 if hidden is None else torch.where(hidden, 0, condition["label"] + 1)
 
 
 def program(module, *inputs):
-    """A module exported with a free number of rows."""
     n = Dim("n", min=1)
     shapes = [None if part is None else ({k: {0: n} for k in part} if isinstance(part, dict) else {0: n}) for part in inputs]
     with torch.no_grad():
@@ -71,7 +68,6 @@ def given(n, times=1):
 
 
 def check(module, *makers):
-    """The program made with 3 rows agrees with the module on 5."""
     program_module = program(module, *(make(3) for make in makers))
     inputs = [make(5) for make in makers]
     with torch.no_grad():
@@ -89,7 +85,6 @@ def denoiser(name="mlp", path=None, prediction="velocity", space=SPACE):
 
 
 def latent(flow):
-    """The flow's images as codes of larger ones."""
     image = pf.data.ImageSpace((1, 16, 16), (0.5,), (0.3,), (0.0,), (1.0,))
     decoder = networks.Expander((1, 16, 16), inputs=1, factor=2, width=8)
     coded = Autoencoder(networks.Compressor((1, 16, 16), outputs=2, factor=2, width=8), decoder, image).eval()
@@ -97,7 +92,6 @@ def latent(flow):
 
 
 def model(recipe, solver, way="plain"):
-    """A recipe's sampler in two steps, with a small network."""
     torch.manual_seed(0)
     part = pf.recipes.named(recipe)(SPACE, "tiny", network=Light()).method.denoiser
     if solver == "jump":
@@ -182,7 +176,6 @@ def test_one_program_serves_any_number_of_steps(solver):
 
 
 def plain_scan(row, state, given):
-    """A scan in Python."""
     for i in range(len(given["point"])):
         state, _ = row(state, torch.utils._pytree.tree_map(lambda part, i=i: part[i], given))
     return state, None

@@ -35,9 +35,6 @@ SMALL = {"self-supervised": SelfSupervised(200), "efficientnet": EfficientNet(32
 """Extractors that are faster with other settings."""
 
 
-# --- laws ---
-
-
 @pytest.mark.parametrize("name", sorted(set(EXTRACTORS) - {"inception"}))
 def test_every_extractor_obeys_the_laws(name, monkeypatch):
     monkeypatch.setattr("pushforward.extractors.classifier.SEEN", 200)
@@ -89,9 +86,6 @@ def test_planted_mistakes_break_a_law(network, says):
         check_features(network)
 
 
-# --- identity and cache ---
-
-
 def test_the_key_and_the_identity_follow_data_settings_weights_and_seed():
     data = space_data((1, 8, 8), labels=True)
     data = data.without_labels()  # no classifier is trained beside the features
@@ -141,9 +135,6 @@ def test_a_learned_space_of_a_toy_is_fitted_on_one_half_and_floors_come_from_the
     assert not set(learned.halves.fitted) & set(learned.halves.drawn)
 
 
-# --- self-supervision ---
-
-
 def test_the_loss_is_the_papers():
     r = np.random.default_rng(0)
     a, b = r.normal(size=(2, 7, 3)) * [0.5, 1.5, 0.8]
@@ -155,9 +146,6 @@ def test_the_loss_is_the_papers():
     loss = variance_invariance_covariance(torch.tensor(a), torch.tensor(b))
     assert loss.item() == pytest.approx(sum(terms))
     assert variance_invariance_covariance(torch.zeros(7, 3), torch.zeros(7, 3)).item() == pytest.approx(2 * 25 * 0.99)
-
-
-# --- networks that answer wrongly ---
 
 
 class Wrong(nn.Module):
@@ -221,9 +209,6 @@ def weights(tmp_path, monkeypatch):
     return file
 
 
-# --- spaces side by side ---
-
-
 def test_scores_in_a_second_space_stand_beside_the_first_and_equal_those_of_it_alone(plain_digits):
     plain_digits = plain_digits.without_labels()
     sampler = GaussianBaseline.fit(plain_digits)
@@ -244,14 +229,8 @@ def test_scores_in_a_second_space_stand_beside_the_first_and_equal_those_of_it_a
     assert {"frechet", "frechet (raw)"} <= set(comparison.metrics)
 
 
-# --- inception ---
-
-
 def test_inception_obeys_the_laws(weights):
     check_features(Inception(weights))
-
-
-# --- bad input ---
 
 
 @pytest.mark.parametrize(
@@ -295,8 +274,6 @@ def test_a_file_of_weights_runs_no_code(tmp_path):
         Inception(tmp_path / "evil.pth").network(space_data((1, 8, 8), labels=False).space)
     assert not (tmp_path / "ran").exists()
 
-
-# --- plug-ins and the command line ---
 
 PLUGIN = '''
 from pushforward.extractors import Extractor

@@ -39,9 +39,6 @@ def now(rows, step=0, progress=0.0):
     return Now(BlockDraws(0, step, rows), 0, progress, step)
 
 
-# Penalties by finite differences
-
-
 def test_differences_are_the_squared_slope_in_the_mean_where_a_critic_is_linear():
     """Along each direction they are exact, whatever the step: (w n)^2, whose mean is |w|^2."""
     torch.manual_seed(0)
@@ -107,9 +104,6 @@ def test_differences_are_computed_in_float32():
     assert penalties[0] == penalties[1]
 
 
-# Where jumps start
-
-
 @pytest.mark.parametrize("inside", [0.0, 0.4])
 def test_jumps_start_at_noise_or_on_the_way(inside):
     flow_map, n = recipe_for("meanflow", DATA).method.flow_map, 2000
@@ -127,9 +121,6 @@ def test_jumps_start_at_noise_or_on_the_way(inside):
         whole = transport(z)
         mine = flow_map.jump(*starts(flow_map, far, BlockDraws(0, 0, n)), torch.zeros(n))
     torch.testing.assert_close(mine, whole, rtol=0, atol=1e-5)
-
-
-# Finish
 
 
 def test_a_finish_starts_as_its_teacher_where_the_anchor_is_zero(tmp_path):
@@ -158,12 +149,8 @@ def test_the_anchor_falls_over_training():
             Anchor(**wrong)
 
 
-# Runs
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A flow and a map between two times, hardly trained."""
     folder = tmp_path_factory.mktemp("runs")
     for name in ("flow", "meanflow"):
         pf.fit(recipe_for(name, DATA), DATA, steps=2, out=folder / name)
@@ -310,9 +297,6 @@ def test_only_the_small_critics_learn_and_both_players_see_noise():
     assert not any(torch.equal(part, x) for seen, _ in calls for part in seen.split(64))
 
 
-# The guard
-
-
 def collapses(monkeypatch, after):
     """From a share of training on, the map is drawn to a single point; until then it stays where it is."""
     whole = Finish.losses
@@ -418,8 +402,6 @@ class Cloud(pf.transports.Transport):
 
 @dataclasses.dataclass
 class Played:
-    """What the guard asks of a method."""
-
     width: float
     guard: Guard = dataclasses.field(default_factory=Guard)
 

@@ -27,11 +27,7 @@ def labelled():
 
 @pytest.fixture(scope="module")
 def of_labelled():
-    """Features of `labelled`, which scores and floors leave as they are."""
     return fit_features(dataset(*vectors()), cache=False)
-
-
-# --- scores and floors ---
 
 
 def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled, of_labelled):
@@ -115,9 +111,6 @@ def test_a_ratio_needs_a_floor_that_is_not_zero():
     assert ratio(3.0, Score(2.0, 0.1)) == 1.5
     assert ratio(3.0, Score(-1e-4, 2e-3)) is None
     assert ratio(1.0, Score(0.0, 0.0)) is None
-
-
-# --- floors beside rows that nothing has seen ---
 
 
 def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled, of_labelled):

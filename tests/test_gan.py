@@ -414,8 +414,6 @@ CASES = [
     if len(shape) == 3 or make is textbook
 ]
 
-# Projection
-
 
 def test_labels_speak_by_projection():
     head = ProjectionHead(6, class_labels(CLASSES)).double()
@@ -426,9 +424,6 @@ def test_labels_speak_by_projection():
     torch.testing.assert_close(labelled - free, (features * (table[condition["label"]] - table[CLASSES])).sum(1))
     torch.testing.assert_close(head(features, None, {**condition, "label_null": torch.ones(5) > 0}), free)
     torch.testing.assert_close(ProjectionHead(6)(features.float()).shape, torch.Size([5]))
-
-
-# The networks themselves
 
 
 @pytest.mark.parametrize("deviation", [0, 2])

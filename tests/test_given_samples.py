@@ -24,7 +24,6 @@ def digits():
 
 @pytest.fixture(scope="module")
 def few(digits):
-    """A hundred training images, 0 to 255, and their labels."""
     return digits.train.x[:100], digits.train.labels[:100]
 
 
@@ -144,8 +143,6 @@ IMAGES = space_data((1, 8, 8), labels=False, n=40)
 
 @pytest.fixture
 def unmeasured(monkeypatch):
-    """Nothing is measured: neither features nor floors."""
-
     def refused(*args, **options):
         raise AssertionError("measured")
 

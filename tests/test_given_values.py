@@ -22,7 +22,6 @@ from pushforward.recipes.flow import flow
 
 @pytest.fixture(scope="module")
 def transport():
-    """An untrained model of a whole number with atoms, a number, and a category."""
     qty = Number.measured("qty", np.repeat([1.0, 2, 3, *range(4, 30)], [100, 50, 30, *[1] * 26]), "whole", Format(0))
     fields = [qty, Number.measured("price", np.arange(100.0), form=Format(1)), Category("b", ("no", "yes"), (0.5, 0.5))]
     return pf.recipes.flow(TableSpace.of(fields), "tiny").method.transport().with_solver(pf.solvers.Euler(), steps=1)

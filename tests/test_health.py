@@ -26,8 +26,6 @@ from pushforward.training.monitor import standard_callbacks as observers
 from pushforward.training.monitor.health import FixedNoise
 from pushforward.transports import Map
 
-# What is measured -------------------------------------------------------------------------------------------
-
 
 def test_measuring_changes_no_bit(tmp_path, monkeypatch):
     """Weights, averages, running statistics and optimisers after dropout, with samples, norms and landscapes, and without."""
@@ -53,8 +51,6 @@ def test_measuring_changes_no_bit(tmp_path, monkeypatch):
 
 
 class Placed(nn.Module):
-    """Gives the same rows whatever the noise."""
-
     def __init__(self, rows):
         super().__init__()
         self.register_buffer("rows", rows)

@@ -27,12 +27,8 @@ def vectors(n, seed=0, d=5):
 
 
 def sides(x, labels=None):
-    """The contents of training and held-out examples."""
     data = build("some", Split(x, labels), schema=Schema(() if labels is None else ("a", "b", "c")))
     return content(data.train.x), content(data.held_out.x)
-
-
-# the hash
 
 
 @pytest.mark.parametrize("x", [vectors(700), pixels(700), pixels(90, shape=(1, 40, 41)), pixels(9, shape=(3, 256, 256))])
@@ -78,9 +74,6 @@ def test_minus_zero_is_zero():
     negative = x.copy()
     negative[:, 2] = -0.0
     np.testing.assert_array_equal(example_hashes(negative), example_hashes(x))
-
-
-# the law
 
 
 @pytest.mark.parametrize("make", [vectors, pixels])
@@ -162,9 +155,6 @@ def test_a_fixed_count_is_exact_and_in_the_classes_proportions():
     again = held_out_indices(example_hashes(x)[order], labels[order], 20)
     assert sorted(order[again]) == held.tolist()
     assert np.array_equal(held_out_indices(example_hashes(x), None, 7), np.sort(np.argsort(example_hashes(x))[:7]))
-
-
-# duplicates
 
 
 def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():

@@ -27,7 +27,6 @@ def page(capsys, *words):
 
 
 def panels(text):
-    """Title -> lines of each panel, in order."""
     parts = re.split(r"^╭─ (.*?) ─*╮$", text, flags=re.M)[1:]
     return {
         title: [line.strip("│ ") for line in body.splitlines() if line.startswith("│")] for title, body in zip(*[iter(parts)] * 2)
@@ -150,8 +149,6 @@ def test_a_closed_stream_is_no_bug(closed):
 
 
 class Broken:
-    """A stream that nobody reads."""
-
     def write(self, text):
         raise BrokenPipeError
 

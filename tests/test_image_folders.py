@@ -220,7 +220,6 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
 def measured(plain, *hostile):
-    """What was said of each source, and the memory in MB that they took beyond a plain one."""
     done = forking.run(MEASURED.format(plain=str(plain), hostile=list(map(str, hostile))))
     assert done.returncode == 0, done.stderr
     *said, memory = done.stdout.splitlines()

@@ -143,8 +143,6 @@ def test_a_class_for_no_label(tmp_path):
 
 
 def broken(change):
-    """A folder with one thing wrong in it."""
-
     def make(tmp_path):
         folder, network = saved(tmp_path / "theirs", diffusers.DDPMScheduler())
         change(folder, network)
@@ -281,9 +279,6 @@ def test_a_network_of_diffusers_is_trained_here_and_handed_back(tmp_path, precon
     assert back.scheduler.config.prediction_type == output
     theirs = run.denoiser.predict("v" if preconditioned else "noise", x, t)
     torch.testing.assert_close(back.unet(x, 1000 * t - 1).sample, theirs, rtol=1e-4, atol=1e-4)
-
-
-# An AutoencoderKL as the frozen part of a latent model
 
 
 def kl_autoencoder(folder, **changes):

@@ -89,7 +89,6 @@ def test_scores_declare_their_range_and_their_intervals_keep_to_it(name):
 
 
 def drawn(metric, seed):
-    """The scores of new samples against new real examples; training examples stay."""
     draw = random(seed)
     real, generated = draw.standard_normal((120, 2)), 0.3 + 1.1 * draw.standard_normal((120, 2))
     training = random(10**6).standard_normal((240, 2))

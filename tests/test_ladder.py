@@ -22,8 +22,6 @@ from pushforward.training.monitor import flow_map_monitor as map_health
 from pushforward.training.monitor import standard_callbacks as observers
 from pushforward.training.runs.learned_solvers import by_default, described_sampler
 
-# What is measured
-
 
 @pytest.fixture(scope="module")
 def data():
@@ -136,9 +134,6 @@ def assert_distances_in_as_many_calls(finish, teacher, judge, monkeypatch):
     rows = [run.transport.with_solver(run.transport.solver, 4) for run in (finish, teacher)]
     pairs = [[to_model(judge.draw(flow, seed, 20)[0]) for flow in rows] for seed in (REPEAT_SEEDS, 2 * REPEAT_SEEDS)]
     assert point.distance == pytest.approx(np.mean([float((x - y).square().mean()) for x, y in pairs]) ** 0.5, rel=1e-4)
-
-
-# What the report says
 
 
 OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)

@@ -26,8 +26,6 @@ from pushforward.transports import Map
 
 LIMITS = (0.3, 1.0, 2.5)
 
-# interpolation
-
 
 def test_a_straight_way_is_shorter_in_the_middle_and_a_spherical_one_is_not():
     a, b, share = normal(0, 500, 60), 2 * normal(500, 500, 60), 0.3
@@ -40,9 +38,6 @@ def test_a_straight_way_is_shorter_in_the_middle_and_a_spherical_one_is_not():
     assert float(middle[0]) == pytest.approx(1 / 2, abs=0.02), "half the squared norm of noise is left"
     assert float(middle[1]) == pytest.approx(1.0, abs=0.03)
     torch.testing.assert_close(lerp(a, b, torch.linspace(0, 1, 500))[[0, -1]], torch.stack([a[0], b[-1]]))
-
-
-# truncation
 
 
 @pytest.mark.parametrize("limit", LIMITS)
@@ -74,9 +69,6 @@ def test_truncation_is_monotone_odd_and_vanishes_with_the_limit():
     for limit in (0, -1, math.nan):
         with pytest.raises(UsageError, match="above 0"):
             truncate(z, limit)
-
-
-# nearest training examples
 
 
 def images(n=300, seed=0):
@@ -120,9 +112,6 @@ def test_planted_copies_are_found_at_distance_zero():
             nearest(x, data, k)
     with pytest.raises(Diverged):
         nearest(x / 0, data)
-
-
-# the curve
 
 
 @pytest.fixture

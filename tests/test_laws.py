@@ -120,7 +120,6 @@ def test_vectors_are_refused_by_recipes_for_images(name):
 
 
 def written(transport, space, tmp_path):
-    """Every ending that suits the data, read back."""
     drawn = list(transport.stream(5, seed=7, batch=2))
     parts = lambda: iter(drawn)  # noqa: E731
     wanted = space.quantise(transport.sample(5, seed=7))
@@ -145,7 +144,6 @@ def written(transport, space, tmp_path):
 
 
 def animated(transport, path):
-    """Whether an animation of samples is drawn, which is not refused."""
     try:
         draw_to(path, transport, 3)
     except UsageError:
@@ -186,7 +184,6 @@ def test_rows_depend_on_their_seed_alone(name, shape, labels):
 
 
 def trained_a_little(name, data):
-    """A method whose samples depend on every part of it."""
     return stirred(recipe_for(name, data).method)
 
 

@@ -55,9 +55,6 @@ def where():
     return Where(x, t, s, own(x, t, t), own, 0.5, ExampleDraws(0, N))
 
 
-# Rules
-
-
 IDENTITIES = {
     "Eulerian": (Start(derivative="forward"), 1e-8),
     "Eulerian in its own direction": (Start(derivative="forward", direction="map"), 1e-8),
@@ -98,9 +95,6 @@ def test_exact_jumps_compose_and_a_jump_to_the_same_time_stays(where):
     torch.testing.assert_close(jump(where.x, where.t, where.t), where.x, rtol=0, atol=1e-12)
 
 
-# Pairs of times
-
-
 @pytest.mark.parametrize("pairs", [Sorted(diagonal=0.3, to_data=0.2), Sorted(LogitNormal(0.8, 1.4), diagonal=0.3), Dyadic(5)])
 def test_pairs_are_ordered_and_meet_their_shares(pairs):
     n = 20_000
@@ -112,9 +106,6 @@ def test_pairs_are_ordered_and_meet_their_shares(pairs):
     if isinstance(pairs, Sorted):
         expected = (1 - pairs.diagonal) * pairs.to_data
         assert float((s == 0).float().mean()) == pytest.approx(expected, abs=4 * math.sqrt(0.25 / n))
-
-
-# Training
 
 
 @pytest.mark.parametrize("name", ["meanflow", "consistency", "shortcut"])
@@ -243,7 +234,7 @@ def test_a_jump_is_exact_for_the_exact_map_in_any_number_of_steps(steps):
 @pytest.mark.parametrize("renoise", [0.6, 1.0])
 @pytest.mark.parametrize("path", [Linear(), VP()], ids=["linear", "vp"])
 def test_noise_that_is_added_again_leaves_the_exact_map_exact(path, renoise):
-    """The jumping map of a Gaussian at mean 0 keeps its law: whatever noise is added, samples have the data's mean and width."""
+    """The exact map of a Gaussian at mean 0 keeps its law: whatever noise is added, samples have the data's mean and width."""
     flow = Flow(FlowMap(Jumping(0.0, 0.4), Linear(), **OPTIONS).on(path), Jump(renoise), 4)
     z = torch.randn(4000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     draws = ExampleDraws(1, 4000)

@@ -33,8 +33,6 @@ from pushforward.metrics.wasserstein import matchings, transport_distance, trans
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
 
-# --- precision, recall, density, coverage ---
-
 
 def test_prdc_is_what_its_authors_package_computes():
     package = pytest.importorskip("prdc")
@@ -45,9 +43,6 @@ def test_prdc_is_what_its_authors_package_computes():
     ours = prdc(fake, real, 5)
     assert ours == pytest.approx({name: float(value) for name, value in wanted.items()}, abs=1e-12)
     assert len(set(ours.values())) == 4
-
-
-# --- modes ---
 
 
 ANGLES = 2 * np.pi * np.arange(8) / 8
@@ -87,9 +82,6 @@ def test_modes_see_each_planted_fault_apart_from_the_others():
     assert narrow.held == 8
 
 
-# --- sharpness ---
-
-
 def test_sharpness_of_blurred_real_and_noisy_images():
     r = random(14)
     shape = (2, 9, 12)
@@ -101,9 +93,6 @@ def test_sharpness_of_blurred_real_and_noisy_images():
     assert score[0] == pytest.approx(1, abs=1e-6)
     assert score[1] < 0.3
     assert score[2] == pytest.approx(1 + 0.09 * 12, rel=0.1), "white noise adds its variance at every frequency"
-
-
-# --- all of them ---
 
 
 def test_wrong_input_is_refused_with_a_number():
@@ -120,9 +109,6 @@ def test_wrong_input_is_refused_with_a_number():
     with pytest.raises(ValueError, match="1 of 10 generated_features"):
         Samples(x, x, x, bad, x, (4,))
     assert Frechet().applies(samples(x, x))
-
-
-# --- Fréchet ---
 
 
 def clouds(n=400, m=300, f=7):
@@ -145,9 +131,6 @@ def test_frechet_agrees_with_torch_fidelity():
     first, second = (fid.fid_features_to_statistics(torch.from_numpy(part)) for part in (x, y))
     wanted = float(fid.fid_statistics_to_metric(first, second, False)["frechet_inception_distance"])
     assert frechet_distance(x, y) == pytest.approx(wanted, rel=1e-6)
-
-
-# --- KID -------------------------------------------------------------------------------------------------------------
 
 
 def by_hand(x, y):
@@ -187,18 +170,12 @@ def test_kid_in_blocks_is_the_mean_over_blocks_of_drawn_rows():
     assert error == pytest.approx(abs(each[0] - each[1]) / 2, rel=1e-10)
 
 
-# --- Wasserstein ---
-
-
 def test_w2_of_many_points_is_the_root_mean_square_over_blocks():
     x, y = random(76).standard_normal((90, 2)), random(77).standard_normal((90, 2)) + 1
     value = transport_score(list(matchings(x, y, block=30, blocks=3)))
     x, y = drawn(x, 90, 0), drawn(y, 90, 1)
     squares = [transport_distance(x[at : at + 30], y[at : at + 30]) ** 2 for at in (0, 30, 60)]
     assert value == pytest.approx(np.sqrt(np.mean(squares)))
-
-
-# --- two-sample tests ---
 
 
 def test_energy_distance_is_the_mean_over_pairs():
@@ -227,9 +204,6 @@ def test_the_nearest_neighbour_test_is_half_for_equal_one_for_apart_and_less_for
     assert neighbour_accuracy(y + 1e-6, y) < 0.05
 
 
-# --- Fréchet distance without bias ---
-
-
 def test_the_extrapolated_frechet_distance_has_no_bias():
     means = np.array([0.3, 0.0, 0.0, 0.0, 0.0, 0.0])
     plain, limits = [], []
@@ -242,9 +216,6 @@ def test_the_extrapolated_frechet_distance_has_no_bias():
     assert abs(np.mean(limits) - 0.09) < 3 * error + 0.005
     assert np.mean(plain) - 0.09 > 2.5 * error + 0.02  # the bias that is removed
     assert extrapolated_distance(x[:299], y) is None
-
-
-# --- KID, precision, recall, coverage, W2 ---
 
 
 def test_precision_and_recall_are_what_torch_fidelity_computes():
@@ -275,11 +246,7 @@ def test_exact_w2_is_what_pot_computes():
     assert transport_distance(x, y) ** 2 == pytest.approx(ot.emd2([], [], ot.dist(x, y)), rel=1e-10)
 
 
-# --- Sinkhorn ---
-
-
 def total(function, *arguments):
-    """The sum of the means of what both sides add."""
     return sum(float(part.mean()) for part in function(*arguments))
 
 
@@ -319,9 +286,6 @@ def test_the_sinkhorn_score_sees_collapse_and_survives_outliers_and_equal_exampl
     assert values(Sinkhorn(), far, y)["sinkhorn"].value > 1e8
     assert Sinkhorn()(samples(x, 0 * y)) == {}
     assert Sinkhorn.scores["sinkhorn"].role is None, "regularised distances are biased at this n, so they rank nothing"
-
-
-# --- the classifier's two-sample test ---
 
 
 def test_a_classifier_reaches_the_best_accuracy_on_shifted_gaussians():
@@ -386,9 +350,6 @@ def test_errors_are_what_clouds_drawn_again_vary_by(name):
         assert stated == pytest.approx(spread, rel=0.35), both
 
 
-# --- memorisation ---
-
-
 def test_authenticity_of_new_data_on_a_line_is_a_third():
     # around a new point at distance D ~ Exp(2) from its nearest example t, the other side of t is free of them for Exp(1) < D
     training, generated = random(200).uniform(size=(5000, 1)), random(201).uniform(size=(5000, 1))
@@ -432,9 +393,6 @@ def test_copies_samples_that_saw_held_out_examples_and_blur_are_told_apart():
     assert scores["alike"]["held_out_ratio"] > 0.7, "samples that are too alike are as near to held-out examples as to others"
 
 
-# --- class histogram ---
-
-
 def test_the_class_distance_of_a_lost_class_is_its_share():
     real = np.repeat(np.arange(4), [10, 20, 30, 40])
     lost = real[real != 2]
@@ -457,9 +415,6 @@ def digits():
     return pf.data.load("digits")
 
 
-# --- classification accuracy score ---
-
-
 def few(data, n, at=0):
     return dataclasses.replace(data, train=data.train.take(slice(at, at + n)), held_out=data.held_out.take(slice(100)))
 
@@ -472,9 +427,6 @@ def test_real_examples_as_samples_have_the_accuracy_of_real_examples(digits):
     assert again == pytest.approx(real, abs=0.1), "the same examples in another order"
     shuffled = random(210).permutation(data.train.labels)
     assert classification_accuracy(data.train.data_units(), shuffled, data) < 0.35
-
-
-# --- near-copies ---
 
 
 @pytest.mark.parametrize("d", [10, 200])

@@ -16,7 +16,6 @@ def matrices(seed=0):
 
 
 def steps(parameters, optimizer, count=3, without=()):
-    """The move of each parameter in each step, under gradients of very different sizes."""
     moves = []
     for seed in range(count):
         random = torch.Generator().manual_seed(100 + seed)
