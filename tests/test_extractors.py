@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from programs.gaussian_data import dataset, handwritten, vectors
-from programs.means import Means
 from programs.rows import random
 from torch import nn
 
@@ -30,6 +29,27 @@ from pushforward.extractors.inception import Inception
 from pushforward.extractors.self_supervised import SelfSupervised, variance_invariance_covariance
 from pushforward.registries import EXTRACTORS
 from pushforward.testing import Broken, check_features, space_data
+
+
+class Means(nn.Module):
+    """A user's network for examples: weighted sums of the 64 numbers of an example.
+
+    Args:
+        weight: A factor of all features.
+        features: How many there are.
+    """
+
+    def __init__(self, weight: float = 1.0, features: int = 5) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(64, features)
+        self.weight = weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, features)."""
+        sums: torch.Tensor = self.weight * self.layer(x.flatten(1))
+        return sums
+
 
 SMALL = {"self-supervised": SelfSupervised(200), "efficientnet": EfficientNet(32)}
 """Extractors that are faster with other settings."""

@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from programs.finishes import DATA, begun, finishing
 from torch import nn
 
 import pushforward as pf
@@ -28,11 +27,24 @@ from pushforward.networks.pretrained import FeatureHeads
 from pushforward.paths import Linear
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
-from pushforward.training.api import reopen
+from pushforward.training.api import prepare, reopen
 from pushforward.training.frozen_recipes import in_latent, with_frozen
 from pushforward.training.loop.callbacks import Moment
 from pushforward.training.monitor.alarms import alarms
 from pushforward.training.monitor.diversity_monitor import Variety
+
+DATA = space_data((2,), labels=False, n=200)
+
+
+def finishing(data=DATA, **options):
+    def recipe(space, size="small", *, teacher: pf.FlowMap):
+        return pf.recipes.finish(space, size, teacher=teacher, **options)
+
+    return recipe_for(recipe, data)
+
+
+def begun(recipe, data, folder, **options):
+    return prepare(recipe, data, out=folder, seed=1, **options)
 
 
 def now(rows, step=0, progress=0.0):

@@ -1,26 +1,51 @@
 """Maps between two times in few calls, beside their teacher: what is measured, and what the report says and draws."""
 
+from __future__ import annotations
+
 import dataclasses
 import re
 
 import numpy as np
 import pytest
-from programs.rungs import content, points
 
 import pushforward as pf
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.curves import ladder_of, pair_of, teacher_of
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.intervals import combined
-from pushforward.evaluation.results import REPEAT_SEEDS, Comparison
+from pushforward.evaluation.measurements import CurvePoint, Ladder
+from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
 from pushforward.evaluation.scores import score
-from pushforward.metrics import describe
+from pushforward.metrics import Score, describe
 from pushforward.report.findings import findings
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.monitor import flow_map_monitor as map_health
 from pushforward.training.monitor import standard_callbacks as observers
 from pushforward.training.runs.learned_solvers import by_default, described_sampler
+
+
+def points(*values, spread=0.004, coverage=0.95, distance=None):
+    """Points in 1, 2, 4, ... calls, each of three samplings whose noise is the same from point to point."""
+    return tuple(
+        CurvePoint(
+            2**at,
+            2**at,
+            {"frechet": value, "coverage": coverage},
+            {"frechet": (value - spread, value, value + spread), "coverage": (coverage,) * 3},
+            distance,
+        )
+        for at, value in enumerate(values)
+    )
+
+
+def content(own=None, teacher=(), name="student", spread=0.002, **of_model):
+    rungs = of_model.pop("rungs")
+    floors = {"frechet": Score(0.01, spread), "coverage": Score(0.96, 0.01)}
+    measured = Ladder(360, 3, floors, rungs, teacher, own, "UniPC" if own else None, learned="samples")
+    model = ModelResult(name, ladder=measured, **of_model)
+    known = describe()
+    return Comparison(metrics={key: known[key] for key in ("frechet", "coverage")}, models=(model,))
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,7 @@ NAMES = {
     "a folder above": "../../../outside/file",
     "the root": "/etc/passwd",
     "the one above": "..",
-    "a zero": "x\0y",
-    "a long name": "x" * 5000,
     "a detour": "step_000001/../../../../outside/step_000001",
-    "other digits": "step_²",
     "a list": ["step_000001"],
     "an object": {"step": 1},
 }
@@ -84,11 +81,8 @@ CLASSES = {
     "eval": {"part": "eval", "source": "1"},
     "Popen": {"part": "Popen", "args": ["touch", CANARY]},
     "a module": {"part": "pushforward.plugins.load", "path": "plugin.py"},
-    "a test": {"part": "Evil", "where": CANARY},
-    "an abstract class": {"part": "Method"},
     "no name": {"part": None},
     "a list": {"part": ["Flow"]},
-    "an object": {"part": {"part": "Flow"}},
     "opaque": {"part": "Flow", "opaque": True},
     "itself": {"part": "Distillation"},
     "arguments of other names": {"part": "MLP", "self": 1, "__init__": 2},
@@ -107,8 +101,6 @@ SIZES = {
     "a width over 2^63": ("width", 2**64),
     "a negative width": ("width", -1),
     "a depth of 10^6": ("depth", 10**6),
-    "inputs of 10^12": ("inputs", 10**12),
-    "times of 10^9": ("times", 10**9),
     "a width of text": ("width", "48"),
     "no width": ("width", None),
 }
@@ -127,26 +119,19 @@ def _space_of(part):
 SPACES = {
     "shape of 10^12": ("shape", [10**12]),
     "shape of many dimensions": ("shape", [1] * 10_000),
-    "negative shape": ("shape", [-2]),
     "std of zero": ("std", [0.0, 0.0]),
     "many columns": ("columns", ["x"] * 100_000),
 }
 cases("spec.json has a space with", SPACES, _space, harmless=("many columns",))
 OTHERS = {
     "format of text": {"format_version": "4"},
-    "method of nothing": {"method": {}},
     "training of nothing": {"training": {}},
     "batch of 10^12": {"training": {"batch": 10**12}},
-    "negative batch": {"training": {"batch": -4}},
     "batch of text": {"training": {"batch": "x"}},
-    "other training": {"training": {"batch": 4, "lr": "x", "betas": 3}},
     "unknown setting": {"training": {"batch": 4, "hook": "os.system"}},
     "budget of nothing": {"budget": {}},
     "true seed": {"seed": True},
-    "unknown augmentation": {"augment": ["os.system"]},
     "rows of nothing": {"rows": {}},
-    "parts of a list": {"parts": ["teacher"]},
-    "plug-ins of an object": {"plugins": {"file": "x"}},
     "checkpoints of zero steps": {"checkpoint_every": 0},
 }
 _READ_ON = ("true seed", "training of nothing")
@@ -156,14 +141,10 @@ COUNTERS = {
     "step of 10^30": {"step": 10**30},
     "true step": {"step": True},
     "seconds below zero": {"seconds": -1e300},
-    "total of zero": {"total": 0},
-    "stages of numbers": {"stages": [1]},
     "stages of other fields": {"stages": [{"x": 1}]},
-    "budget of text": {"budget": "x"},
     "trajectories of 10^12": {"trajectories": 10**12},
     "memory of text": {"peak_memory_mb": "x"},
-    "a hash of a list": {"spec_sha256": []},
 }
-_COUNTED = ("true step", "total of zero", "seconds below zero", "step of 10^30", "trajectories of 10^12")
+_COUNTED = ("true step", "seconds below zero", "step of 10^30", "trajectories of 10^12")
 cases("state.json with", COUNTERS, lambda run, content: restate(run, lambda state: state.update(content)), harmless=_COUNTED)
 CASES["spec.json without names"] = lambda run: change(run / "spec.json", lambda spec: {})
