@@ -169,14 +169,6 @@ def test_a_kill_after_any_stage_repeats_what_was_recorded(tmp_path, seconds_of):
     assert_same(final_state(tmp_path / "whole"), final_state(out))
 
 
-def test_the_step_at_which_steps_are_fixed_is_saved(tmp_path, seconds_of):
-    with pytest.raises(Killed):
-        trained(tmp_path / "run", seconds_of, kill=137)
-    first = stages(tmp_path / "run")[0]["step"]
-    assert first == 134
-    assert reopen(tmp_path / "run", data=space_data((2,), labels=False)).clock.step == first
-
-
 def test_stages_of_a_training_that_was_given_up_are_not_repeated(tmp_path, seconds_of):
     trained(tmp_path / "run", seconds_of)
     path, older = tmp_path / "run" / "stages.json", stages(tmp_path / "run")

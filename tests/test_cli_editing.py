@@ -165,28 +165,6 @@ def test_a_mistake_gets_one_clear_message(here, capsys, words, code, says):
     assert sorted(os.listdir(here)) == before, "a refused command leaves nothing behind"
 
 
-def test_guidance_is_what_the_library_makes_of_it(here, capsys):
-    from pushforward import Flow, Guided, load
-    from pushforward.denoisers import Autoguided, Thresholded
-
-    flow = load("flow").transport
-    inner = Guided(flow.denoiser, 3.0, (0.2, 5.0))
-    weak = load("flow", checkpoint="step_000002").denoiser
-    both = ["--scale", "3", "--weaker", "flow@step_000002"]
-    for words, denoiser in (
-        (["--scale", "3", "--interval", "0.2:5"], inner),
-        (["--weaker", "flow@step_000002"], Autoguided(flow.denoiser, weak, 2.0)),
-        (
-            [*both, "--interval", "0.2:5", "--weaker-scale", "1.5", "--threshold", "0.9"],
-            Thresholded(Autoguided(inner, weak, 1.5, (0.2, 5.0)), 0.9),
-        ),
-    ):
-        said = done(capsys, "sample", "flow", "--n", "5", *words, "--out", "guided.npz", "--overwrite")
-        wanted = Flow(denoiser, flow.solver, flow.steps, flow.grid)
-        assert said["calls_per_sample"] == wanted.calls
-        np.testing.assert_array_equal(np.load("guided.npz")["x"], flow.space.quantise(wanted.sample(5)))
-
-
 def test_an_image_file_is_read_as_a_model_takes_it(here):
     gray, colours, clear = (Image.open(name) for name in ("a.png", "colours.png", "clear.png"))
     plain = np.asarray(gray)

@@ -145,12 +145,6 @@ def test_the_guess_for_vectors_is_a_gaussian():
     assert guess(constant, 5) is None
 
 
-def test_parameters_count_shared_tensors_once():
-    first, second = nn.Linear(5, 7), nn.Linear(5, 7)
-    second.weight = first.weight
-    assert cost.parameters(nn.ModuleList([first, second])) == 35 + 7 + 7
-
-
 def test_flops_of_a_product_and_a_convolution():
     layer, picture = nn.Linear(5, 7, bias=False), nn.Conv2d(2, 3, 3, padding=1, bias=False)
     assert cost.flops(layer, torch.randn(11, 5)) == 2 * 11 * 5 * 7

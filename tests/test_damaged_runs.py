@@ -94,20 +94,6 @@ def test_a_run_of_another_format_is_refused_by_its_number(tmp_path):
             use()
 
 
-@pytest.mark.parametrize(
-    "manifest", [[], {}, {"files": []}, {"files": {"state.json": {}}}, {"files": {"state.json": 3}}, {"files": None}]
-)
-def test_a_malformed_manifest_is_damage(manifest, tmp_path):
-    folder, _ = run_folder(tmp_path)
-    path = folder / "checkpoints" / "step_000004" / "MANIFEST.json"
-    whole = json.loads(path.read_text())
-    if isinstance(manifest, dict) and isinstance(manifest.get("files"), dict):
-        manifest = {**whole, "files": {**whole["files"], **manifest["files"]}}
-    path.write_text(json.dumps(manifest))
-    with pytest.raises(CheckpointError, match="damaged"):
-        pf.load(folder)
-
-
 def test_a_state_that_says_too_little_is_damage(tmp_path):
     folder, _ = run_folder(tmp_path)
     inside = folder / "checkpoints" / "step_000004"

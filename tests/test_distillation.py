@@ -215,7 +215,7 @@ def unet_teacher():
 
 
 def test_only_jumps_to_data_are_compared_and_the_weight_is_that_of_their_loss(unet_teacher):
-    usual = pf.recipes.distil(PIXELS, unet_teacher=unet_teacher, trajectories=16, teacher_steps=4).method
+    usual = pf.recipes.distil(PIXELS, teacher=unet_teacher, trajectories=16, teacher_steps=4).method
     assert isinstance(usual, Distillation)
     assert usual.likeness == Likeness(2.0)
     x = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -23,7 +23,7 @@ from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.features import cache_folder, fit_features, principal, quantised
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.extractors import Extractor, named_extractors
+from pushforward.extractors import Extractor
 from pushforward.extractors.efficientnet import EfficientNet
 from pushforward.extractors.inception import Inception
 from pushforward.extractors.self_supervised import SelfSupervised, variance_invariance_covariance
@@ -251,19 +251,6 @@ def test_scores_in_a_second_space_stand_beside_the_first_and_equal_those_of_it_a
 
 def test_inception_obeys_the_laws(weights):
     check_features(Inception(weights))
-
-
-@pytest.mark.parametrize(
-    ("spaces", "says"),
-    [
-        ("pcs", 'Unknown feature space "pcs"; known: classifier, efficientnet, .*Did you mean "pca"'),
-        ("self-supervised:many", "is no number"),
-        ("pca,pca", "named twice"),
-    ],
-)
-def test_wrong_names_are_refused(spaces, says):
-    with pytest.raises(UsageError, match=says):
-        named_extractors(spaces)
 
 
 def test_a_file_of_weights_is_needed_is_there_and_holds_the_right_ones(weights, tmp_path):

@@ -16,7 +16,7 @@ from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
 from pushforward.recipes import Recipe, Training
-from pushforward.testing import recipe_for, space_data
+from pushforward.testing import space_data
 from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.checkpoint.stored import load
 from pushforward.training.checkpoint.tensors import gradient_norm
@@ -105,14 +105,6 @@ def test_images_are_compared_on_their_principal_axes(monkeypatch):
     assert measures["frechet"] == pytest.approx(frechet_distance(mine, real) / real.var(0).sum(), rel=1e-4)
     assert measures["coverage"] == pytest.approx(prdc(mine, real, k=5)["coverage"])
     assert measures_of(data, torch.full_like(samples, math.nan)) == {}
-
-
-def test_only_samples_of_one_call_are_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(health, "interval", lambda batch: 2)
-    data = space_data((2,), labels=True)
-    for name, cheap in {"flow": False, "vae": True}.items():
-        pf.fit(recipe_for(name, data), data, steps=4, out=tmp_path / name)
-        assert ["frechet" in row.get("health", {}) for row in log_of(tmp_path / name)] == [False, cheap, False, cheap]
 
 
 def test_gradient_norms_are_those_before_clipping(tmp_path):

@@ -79,10 +79,8 @@ def test_options_are_read_from_a_signature():
         *,
         module: pf.networks.MLP | None = None,
         width: int = 3,
-        mixed: str | list = "a",
         level: int | str = 3,
         rate: Annotated[float | None, LOSS] = None,
-        sharp: bool = True,
         many: list | None = None,
     ) -> pf.Recipe:
         """A recipe.
@@ -99,10 +97,8 @@ def test_options_are_read_from_a_signature():
     options = options_of(recipe)
     assert {name: (o.kind, o.group, o.default, o.help) for name, o in options.items()} == {
         "width": (int, "", 3, "How wide, in numbers."),
-        "mixed": (str, "", "a", ""),
         "level": (str, "", 3, ""),
         "rate": (float, "loss", None, "How fast."),
-        "sharp": (bool, "", True, ""),
     }
 
 

@@ -97,12 +97,6 @@ def test_resize_is_antialiased_and_keeps_the_aspect(tmp_path):
     assert np.abs(ramps - middle).max() < 3  # the middle square, not the whole width squeezed
 
 
-def test_links_that_lead_back_end(tmp_path):
-    plain(tmp_path / "a", 5)
-    os.symlink(tmp_path, tmp_path / "a" / "up")
-    assert len(rows_of(load(tmp_path))) == 5
-
-
 SHAPE = (6, 5, 3)
 MB = 2**20
 

