@@ -57,13 +57,6 @@ def test_vectors_labels_and_own_held_out_rows(tmp_path):
     assert ((data.train.labels == 0) == (data.train.x[:, 0] >= 30)).all()
 
 
-def test_masks_of_0_and_1_are_black_and_white(tmp_path):
-    np.savez(tmp_path / "m.npz", x=picture(3, (20, 6, 5)) % 2)
-    data = load(tmp_path / "m.npz")
-    assert data.space.binary
-    assert data.train.x.max() == 255
-
-
 class Canary:
     fired = False
 

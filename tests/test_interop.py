@@ -76,13 +76,6 @@ def test_v_has_the_sign_of_diffusers(tmp_path):
     torch.testing.assert_close(ours, scheduler.get_velocity(x, z, i), rtol=1e-4, atol=1e-5)
 
 
-def test_a_flow_is_told_t_times_the_levels(tmp_path):
-    folder, network = saved(tmp_path / "theirs", diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=300))
-    denoiser, x, t = from_diffusers(folder), noise(), torch.tensor([0.01, 0.3, 0.77, 0.999])
-    assert (type(denoiser.path), denoiser.prediction) == (pf.Linear, "velocity")
-    torch.testing.assert_close(denoiser.predict("velocity", x, t), network(x, 300 * t).sample, rtol=1e-5, atol=1e-5)
-
-
 WRITTEN = [
     (diffusers.DDPMScheduler(), {"beta_schedule": "linear", "beta_end": 0.02, "prediction_type": "epsilon"}),
     (diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2", **V), {"beta_schedule": "squaredcos_cap_v2", **V}),

@@ -12,10 +12,7 @@ from pushforward import solvers
     ("kind", "schedule"), [("epsilon", "linear"), ("sample", "scaled_linear"), ("v_prediction", "squaredcos_cap_v2")]
 )
 def test_ddim(kind, schedule, tmp_path):
-    """Trailing spacing: diffusers then goes from level to level in equal steps from the last, and ends at alpha = 1.
-
-    Its other spacings start below the last level, where its noise is not quite the noise of that level.
-    """
+    """Trailing spacing: diffusers then goes from level to level in equal steps from the last, and ends at alpha = 1."""
     scheduler = diffusers.DDIMScheduler(
         prediction_type=kind, beta_schedule=schedule, clip_sample=False, timestep_spacing="trailing"
     )
@@ -40,10 +37,7 @@ def test_euler_of_the_discrete_schedule_is_ddim(tmp_path):
 
 @pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2"])
 def test_dpm_of_order_2(schedule, tmp_path):
-    """With steps at levels that we choose, unequal ones. Its last step goes to sigma = 0 at first order, as ours.
-
-    ``lower_order_final`` concerns only the last steps of short solves of order 3, and the last one, which is of order 1 anyway.
-    """
+    """With steps at levels that we choose, unequal ones. Its last step goes to sigma = 0 at first order, as ours."""
     scheduler = diffusers.DPMSolverMultistepScheduler(**V, beta_schedule=schedule, lower_order_final=False)
     denoiser, network = v_model(tmp_path, scheduler)
     scheduler.set_timesteps(timesteps=[980, 801, 650, 433, 210, 99, 30, 4])
