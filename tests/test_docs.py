@@ -70,6 +70,8 @@ def small(words):
             words[words.index(option) + 1] = value
         else:
             words += [option, value]
+    if "--devices" in words:
+        words[words.index("--devices") + 1] = "2"
     if words[0] == "sample" and words[-1].endswith("samples.npz"):
         words[words.index("--n") + 1] = "20"  # as many as are scored after it
     if any(word.endswith("mine.py") for word in words) and "--batch" in words:
