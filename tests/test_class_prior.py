@@ -1,4 +1,4 @@
-"""The prior of a conditional VAE: closed forms, and that samples come from where the codes are."""
+"""The prior of a conditional VAE in closed form; samples of decoders of vectors are draws from p(x | z)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What models cost: parameters, operations, memory and times, and budgets in operations."""
+"""What models cost: operations, memory and times, guesses that they have to beat, and budgets in operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A crash at any moment of a save: the old state or the new one is there, whole, and the next save leaves nothing else."""
+"""Crashes and interruptions: the old state or the new one is there, whole, and the run can be resumed."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Runs that are damaged, changed, older or of another format, and what is left of their checkpoints."""
+"""Runs that are damaged, changed, older or of another format; only what a command wrote is removed, and no link is followed."""
 
 import contextlib
 import hashlib

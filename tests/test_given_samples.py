@@ -1,4 +1,4 @@
-"""Samples of any model, in a file, a folder or an array, scored against any data."""
+"""Samples of any model, in a file, a folder or an array, scored against any data by the metrics that apply to it."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Held-out examples are chosen by their content: laws on random data, and the leaks that a choice by position has."""
+"""Held-out examples and images are chosen by their content: laws on random data, and the leaks that a choice by position has."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Help pages: grouped, one line for each verb, one style, defaults as numbers."""
+"""Help pages, and streams that nobody reads or that are closed."""
 
 import json
 import os

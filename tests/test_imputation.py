@@ -1,4 +1,4 @@
-"""Missing cells are drawn from models of tables, and given columns on the command line."""
+"""Missing cells are drawn from models of tables; files and frames with gaps are read as training reads them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Intervals stay within the range of their score and hold the true value; merged p-values are p-values."""
+"""Intervals stay within the range of their score and hold the true value, also near 0; merged p-values are p-values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps between two times in few calls, beside their teacher: what is measured, and what the report says and draws."""
+"""Maps between two times in few calls, beside their teacher or start: what is measured, and what the report says."""
 
 from __future__ import annotations
 
