@@ -177,3 +177,17 @@ def test_an_image_file_is_read_as_a_model_takes_it(here):
     np.testing.assert_array_equal(read_image(Path("clear.png"), 4), np.asarray(clear).transpose(2, 0, 1))
     with pytest.raises(DataError, match="5"):
         read_image(Path("a.png"), 5)
+
+
+def test_guidance_is_what_the_library_makes_of_it(here, capsys):
+    from pushforward import Autoguided, Flow, Guided, load
+
+    flow, weak = load("flow").transport, load("flow", checkpoint="step_000002").denoiser
+    for words, denoiser in (
+        (["--scale", "3", "--interval", "0.2:5"], Guided(flow.denoiser, 3.0, (0.2, 5.0))),
+        (["--weaker", "flow@step_000002", "--weaker-scale", "1.5"], Autoguided(flow.denoiser, weak, 1.5)),
+    ):
+        said = done(capsys, "sample", "flow", "--n", "5", *words, "--out", "guided.npz", "--overwrite")
+        wanted = Flow(denoiser, flow.solver, flow.steps, flow.grid)
+        assert said["calls_per_sample"] == wanted.calls
+        np.testing.assert_array_equal(np.load("guided.npz")["x"], flow.space.quantise(wanted.sample(5)))

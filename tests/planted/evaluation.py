@@ -14,7 +14,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "evaluation/cost.py": [
         ("in unused.items() if size}", "in unused.items()}", "trajectory_store"),
         ("float(np.quantile(timing.values, 0.25))", "max(timing.values)", "cost"),
-        ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
         ("except (CheckpointError, DataError):", "except CheckpointError:", "failing_trainings"),
         ("except Diverged as error:", "except KeyError as error:", "failing_trainings"),
         ("if fallen and len(fallen) == len(trainers):", "if False:", "failing_trainings"),

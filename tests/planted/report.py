@@ -30,9 +30,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/findings.py": [
         ("if base is not None and base.better_than(own):", "if False:", "report_findings"),
     ],
-    "report/latent.py": [
-        ("square(points.min(0), points.max(0), 1.05)", "square(points.min(0) / 2, points.max(0) / 2)", "codes"),
-    ],
     "report/page.py": [
         ("score.name.startswith(FORMULA)", "score.name.startswith(())", "hostile"),
     ],

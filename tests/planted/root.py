@@ -183,7 +183,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if solver.stochastic else given.get", "if False else given.get", "grid_learning"),
         ("for option in GUIDANCE if option in given}", "for option in () if option in given}", "table_learning"),
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
-        ("denoiser, table = _guided(flow.denoiser, given)", "denoiser, table = flow.denoiser", "sampling"),
+        ("denoiser, table = _guided(flow.denoiser, given)", "denoiser, table = flow.denoiser", "cli_editing"),
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
         ("fits = isinstance(flow.grid, str) or steps == flow.steps", "fits = True", "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
