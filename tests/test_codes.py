@@ -289,6 +289,8 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
         conditions.clear()
         edit({"label": 1})
         assert [set(condition["label"].tolist()) for condition in conditions] == [{1}]
+    report = pf.evaluate(pf.load(tmp_path / "run"), data.without_labels(), metrics=["frechet"], n=20, repeats=1)
+    assert report.models[0].latent is None
 
 
 def test_the_codes_units_are_measured_with_the_posteriors_spread():
