@@ -109,14 +109,11 @@ def test_planted_mistakes_break_a_law(network, says):
 def test_the_key_and_the_identity_follow_data_settings_weights_and_seed():
     data = space_data((1, 8, 8), labels=True)
     data = data.without_labels()  # no classifier is trained beside the features
-    turned = Means()
-    turned.layer.weight.data.neg_()
     spaces = {
         "pca": "pca",
         "raw": "raw",
         "a": Means(),
         "other weight": Means(2.0),
-        "turned": turned,
         "other layer": Means(features=6),
         "seen": SelfSupervised(200),
         "seen more": SelfSupervised(400),

@@ -36,7 +36,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "evaluation/features.py": [
         ('or given.startswith("~") else', "else", "hostile"),
         ("    if wrong:\n", "    if False:\n", "extractors"),
-        ("repr((own, self.preprocessing, state))", "repr((own, self.preprocessing))", "extractors"),
         ("state = state_hash(network)", "state = None", "extractors"),
         ("hashlib.sha256(self.weights.encode())", "hashlib.sha256()", "extractors"),
         (" and not learned:", ":", "extractors"),
