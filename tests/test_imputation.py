@@ -158,7 +158,7 @@ def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch,
     Path("t.csv").write_text("kind,whole\nb,\n?,4\n")
     assert main(["impute", "run", "t.csv", "--out", "f.csv", "--draws", "2", "--steps", "2"]) == 0
     printed = capsys.readouterr()
-    assert printed.out.split() == ["f-1.csv", "f-2.csv"]
+    assert printed.out.split()[-2:] == ["f-1.csv", "f-2.csv"]
     absent = ", ".join(name for name in data.space.names if name not in ("kind", "whole"))
     assert f"the table lacks count as missing, and are not written: {absent}" in printed.err
     assert main(["impute", "run", "t.csv", "--out", "k.csv", "--only", "kind", "--steps", "2"]) == 0
