@@ -208,11 +208,6 @@ def test_a_table_at_the_edge_trains_and_writes_cells_of_its_file(tmp_path, colum
             assert set(cells) <= known
 
 
-def test_a_table_whose_rows_are_all_equal_is_refused(tmp_path):
-    with pytest.raises(DataError, match="the same"):
-        table(tmp_path / "rows.csv", {"x": ["1.5"] * 9, "c": ["a"] * 9})
-
-
 def test_a_transformer_over_many_columns_has_smaller_batches(tmp_path):
     few, many = (table(tmp_path / f"{make.__name__}.csv", make(np.random.default_rng(0))).space for make in (numbers, wide))
     assert [flow(few, "tiny", network=name).training.batch for name in ("mlp", "columns")] == [512, 512]
