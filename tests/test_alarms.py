@@ -1,25 +1,34 @@
-"""The alarms of training, on planted histories and of real trainings."""
+"""The alarms of training: on planted histories, of real trainings, of posteriors and of maps between two times."""
 
+import dataclasses
+import json
 import math
-import re
-import textwrap
 
+import numpy as np
 import pytest
 import torch
 from programs.watched import Game, log_of
 from torch import nn
 
 import pushforward as pf
-from pushforward.cli import main
+from pushforward.data import VectorSpace
+from pushforward.denoisers import FlowMap, Preconditioning
+from pushforward.errors import Diverged
+from pushforward.methods import Mapping
+from pushforward.methods.rules import Rule
+from pushforward.paths import Linear
 from pushforward.recipes import Recipe, Schedule, Training
-from pushforward.testing import space_data
-from pushforward.training import Silent
+from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
+from pushforward.training.loop.callbacks import Moment
 from pushforward.training.monitor import alarms as rules
+from pushforward.training.monitor import flow_map_monitor as map_health
 from pushforward.training.monitor import health
-from pushforward.training.monitor.alarms import Watch, alarms
-
-# Alarms on planted histories --------------------------------------------------------------------------------
+from pushforward.training.monitor.alarms import alarms
+from pushforward.training.monitor.flow_map_monitor import Jumps, disagreement
+from pushforward.training.monitor.health import in_words
 
 
 def measured(values, every=50, **more):
@@ -140,11 +149,6 @@ def test_when_a_critic_wins(history, begins):
     assert [alarm for alarm in raised if alarm[0] == "critic"] == ([] if begins is None else [("critic", begins, False)])
 
 
-def test_without_samples_a_critic_wins_by_its_scores_alone():
-    history = [{"step": s, "health": {"critic_accuracy": 1.0, "logit_gap": s / 10}} for s in range(1, 700)]
-    assert alarms_of(history) == [("critic", 500, False)]
-
-
 @pytest.mark.parametrize(
     ("gaps", "begins"),
     [
@@ -161,16 +165,6 @@ def test_divergence_is_a_gap_above_10000_for_50_steps(gaps, begins):
     assert alarms_of(history) == ([] if begins is None else [("divergence", begins, False)])
 
 
-def test_a_suspect_gap_is_known_before_it_is_an_alarm():
-    watch = Watch()
-    for step, (gap, suspect) in enumerate([(1.0, False), (2e4, True), (None, True), (1e4, False)], 1):
-        assert watch.read({"step": step, "health": {"logit_gap": gap}}) == []
-        assert watch.suspect == suspect
-
-
-# Alarms of real trainings -----------------------------------------------------------------------------------
-
-
 class Fading(Game):
     """Its generator is the data's own Gaussian; from step 30 it is told to give a single point, from step 90 to mend."""
 
@@ -185,32 +179,20 @@ class Fading(Game):
         yield "generator", (self.generator.weight - wanted).square().sum()
 
 
-class Heard(Silent):
-    def __init__(self):
-        self.lines, self.words = [], []
-
-    def say(self, line):
-        self.lines.append(line)
-
-    def measured(self, name, words):
-        self.words.append(words)
-
-
 def test_a_resumed_run_raises_the_same_alarms(tmp_path, monkeypatch):
     """Cut in the middle of a collapse, before its alarm and after it: what had been seen is read again from the log."""
     monkeypatch.setattr(health, "interval", lambda batch: 5)
     monkeypatch.setattr(rules, "HOLDING", 20)
     monkeypatch.setitem(rules.RULES, "collapse", (rules.RULES["collapse"][0], 20))
     data = space_data((2,), labels=False, n=200)
-    heard, again = Heard(), Heard()
     make = lambda: Recipe(Fading(data.space), Training(batch=64, lr=0.1, schedule=Schedule(warmup=1, decay=0), weight_decay=0))  # noqa: E731
-    pf.fit(make(), data, steps=130, out=tmp_path / "whole", progress=heard)
-    run = prepare(make(), data, steps=130, out=tmp_path / "cut", progress=again)
+    pf.fit(make(), data, steps=130, out=tmp_path / "whole")
+    run = prepare(make(), data, steps=130, out=tmp_path / "cut")
     for stop in (50, 75):
         while run.clock.step < stop:
             run.advance(1e-9)
         run.finish()
-        run = reopen(tmp_path / "cut", data=data, method=make().method, progress=again)
+        run = reopen(tmp_path / "cut", data=data, method=make().method)
     run.advance()
     whole, cut = log_of(tmp_path / "whole"), log_of(tmp_path / "cut")
     assert whole == cut
@@ -218,62 +200,200 @@ def test_a_resumed_run_raises_the_same_alarms(tmp_path, monkeypatch):
     assert raised == [("collapse", False), ("collapse", True)]
     begin, end = [row["step"] for row in whole if "alarm" in row]
     assert 50 < begin < 75 < 90 < end
-    assert heard.lines == [line.replace("cut", "whole", 1) for line in again.lines]
-    assert len(heard.lines) == 2
-    assert re.fullmatch(rf"whole: step {begin}: the generator covers .*: raise gamma.*", heard.lines[0])
-    assert heard.words[0].startswith("coverage 0.")
 
 
-EXPLODING = """
-    import torch
-    from torch import nn
+class Exploding(Fading):
+    """A game whose critic runs away after its 33rd step."""
 
-    from pushforward import Map, Method, Recipe, Training
-
-
-    class Exploding(Method):
-        '''A game whose critic runs away after its 33rd step.'''
-
-        def __init__(self, generator, space):
-            super().__init__()
-            self.generator, self.space = generator, space
-
-        @property
-        def players(self):
-            return {"generator": self.generator}
-
-        def losses(self, batch, now):
-            samples = self.generator(now.draws.normal((2,)), None, None)
+    def losses(self, batch, now):
+        for player, loss in super().losses(batch, now):
             now.notes["logit_gap"] = torch.tensor(1.0 if now.step < 33 else 2e4)
-            yield "generator", (samples - batch.x).square().mean()
-
-        def transport(self):
-            return Map(self.generator, self.space, (2,))
+            yield player, loss
 
 
-    def mine(space, size: str = "small") -> Recipe:
-        '''A game that fails.'''
-        from pushforward.networks import MLP
+def test_a_gap_that_runs_away_ends_the_run_and_keeps_the_checkpoint_before(tmp_path):
+    data = space_data((2,), labels=False, n=200)
+    with pytest.raises(Diverged, match=r"At step 83 .*run/checkpoints keeps step 30"):
+        pf.fit(Recipe(Exploding(data.space), Training(batch=64)), data, steps=200, out=tmp_path / "run", checkpoint_every=10)
+    assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").glob("step_*"))] == ["step_000020", "step_000030"]
+    last = log_of(tmp_path / "run")[-1]
+    assert (last["step"], [alarm["kind"] for alarm in last["alarm"]]) == (83, ["divergence"])
 
-        network = MLP(2, 2, width=8, depth=1, times=0)
-        return Recipe(Exploding(network, space), Training(batch=64), "mine", "adversarial")
-"""
+
+def history(active, units=16, steps=1200, **more):
+    """One row a step; ``active`` is a number or a function of the step."""
+    of = active if callable(active) else lambda step: active
+    return [{"step": step, "health": {"active_units": of(step), "units": units, **more}} for step in range(1, steps + 1)]
 
 
-def test_a_gap_that_runs_away_ends_the_run_and_keeps_the_checkpoint_before(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(textwrap.dedent(EXPLODING))
-    words = ["train", "./mine.py", "--data", "moons", "--condition", "none", "--steps", "200", "--out", "run"]
-    assert main([*words, "--checkpoint-every", "10"]) == 5
-    said = capsys.readouterr().err
-    assert "At step 83 the logit gap is 2e+04" in said
-    assert "run/checkpoints keeps step 30" in said
-    assert said.count("above 10,000") == 1
-    run = tmp_path / "run"
-    assert [path.name for path in sorted((run / "checkpoints").glob("step_*"))] == ["step_000020", "step_000030"]
-    rows = log_of(run)
-    assert rows[-1]["step"] == 83
-    assert [alarm["kind"] for alarm in rows[-1]["alarm"]] == ["divergence"]
-    assert main(["sample", "run", "--n", "5", "--out", "x.csv", "--plugin", "./mine.py"]) == 0
-    assert len((tmp_path / "x.csv").read_text().splitlines()) in (5, 6)
-    assert main(["resume", "run", "--plugin", "./mine.py"]) == 5, "from step 30 it runs away again"
+def used(codes, size, steps=1200):
+    of = codes if callable(codes) else lambda step: codes
+    return [{"step": step, "health": {"perplexity": of(step), "book": size}} for step in range(1, steps + 1)]
+
+
+def told(rows):
+    return [(alarm.kind, alarm.step, alarm.over) for alarm in alarms(rows)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        (history(0), [("posterior", 501, False)]),
+        (history(1), [("posterior", 501, False)]),
+        (history(2), []),
+        (history(1, units=4), []),
+        (history(0, units=4), [("posterior", 501, False)]),
+        (history(lambda step: 0 if step < 400 else 16), []),
+        (history(lambda step: 0 if step < 700 else 16), [("posterior", 501, False), ("posterior", 700, True)]),
+        (history(6, beta=4.0), [("regularised", 501, False)]),
+        (history(6, beta=1.0), []),
+        (history(9, beta=4.0), []),
+        (history(0, beta=4.0), [("posterior", 501, False)]),
+        (used(5.0, 256), [("book", 501, False)]),
+        (used(5.3, 256), []),
+        (used(2.0, 8), [("book", 501, False)]),
+        (used(2.1, 8), []),
+        (used(lambda step: 3.0 if step < 400 else 90.0, 256), []),
+        (used(lambda step: 3.0 if step < 700 else 90.0, 256), [("book", 501, False), ("book", 700, True)]),
+    ],
+)
+def test_when_a_code_is_silent(rows, wanted):
+    assert told(rows) == wanted
+
+
+MEAN, VARIANCE = 0.3, 0.25
+
+
+def marks(values, name="disagreement", every=100):
+    return [{"step": number * every, "health": {name: value}} for number, value in enumerate(values, 1)]
+
+
+def test_jumps_that_disagree_for_1000_steps_are_told_until_they_agree():
+    history = marks([0.2, *[0.5] * 22, 0.29])
+    assert alarms_of(history) == [("disagreement", 1200, False), ("disagreement", 2400, True)]
+    begin, end = alarms(history)
+    assert begin.advice.startswith("sample it in more calls")
+    assert (begin.value, begin.threshold, end.value) == (0.5, 0.3, 0.29)
+    assert alarms_of(marks([*[0.5] * 10, 0.29, *[0.5] * 10])) == [], "never for 1,000 steps on end"
+
+
+def losses(equal, apart, steps=600):
+    return [{"step": s, "health": {"diagonal_loss": equal, "off_diagonal_loss": apart(s)}} for s in range(1, steps + 1)]
+
+
+@pytest.mark.parametrize(
+    ("history", "begins"),
+    [
+        (losses(0.5, lambda s: 1.51), 500),
+        (losses(0.5, lambda s: 1.49), None),
+        (losses(0.5, lambda s: 1e6 if s % 3 == 0 else 0.4), None),  # spikes of single steps
+        (losses(0.5, lambda s: 0.4 if s % 3 == 0 else 2.0), 500),
+        (losses(0.5, lambda s: 9.0, steps=499), None),
+        (losses(0.5, lambda s: None), None),
+    ],
+)
+def test_when_the_loss_between_two_times_has_outgrown_that_at_equal_times(history, begins):
+    assert alarms_of(history) == ([] if begins is None else [("off_diagonal", begins, False)])
+
+
+def sizes(low, middle, high, count=8):
+    health = {"target_size_low": low, "target_size_middle": middle, "target_size_high": high}
+    return [{"step": number * 100, "health": health} for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    ("history", "says"),
+    [
+        (sizes(0.9, 1.0, 3.1), "targets run away: targets are 3.1 times the size of velocities"),
+        (sizes(3.2, None, 1.0), "run away"),
+        (sizes(0.01, 0.02, 0.09), "the network has died: targets are 0.09 times the size of velocities at all times"),
+        (sizes(0.01, 0.02, 0.2), None),
+        (sizes(1.5, 2.0, 2.9), None),
+        (sizes(9.0, 9.0, 9.0, count=5), None),  # not for 500 steps
+        (sizes(9.0, 9.0, 9.0, count=3) + [dict(row, step=row["step"] + 300) for row in sizes(0.0, 0.0, 0.0, count=5)], None),
+        (sizes(None, None, None), None),
+    ],
+)
+def test_when_targets_have_the_wrong_size(history, says):
+    raised = alarms(history)
+    assert [alarm.kind for alarm in raised] == ([] if says is None else ["targets"])
+    assert says is None or (says in raised[0].sentence and raised[0].step == 600)
+
+
+class Exact(nn.Module):
+    """The mean velocity of the flow from N(0, 1) to N(MEAN, VARIANCE); without ``agreeing`` its velocity at t, whatever s."""
+
+    def __init__(self, agreeing=True):
+        super().__init__()
+        self.agreeing, self.unused = agreeing, nn.Parameter(torch.zeros(1))
+
+    def forward(self, x, t, condition=None):
+        t, s = t[:, :1], (t[:, 1:] if self.agreeing else t[:, :1])
+        here, there = (torch.sqrt((1 - at) ** 2 * VARIANCE + at**2) for at in (t, s))
+        slope = (VARIANCE * (t + s - 2) + t + s) / (here * (here + there))
+        return slope * (x - (1 - t) * MEAN) - MEAN
+
+
+class Times(Rule):
+    def __init__(self, factor):
+        self.factor = factor
+
+    def target(self, where):
+        return self.factor * where.velocity
+
+
+def mapping(agreeing=True, rule=None, rows=90, centre=MEAN):
+    space = VectorSpace((2,), (0, 0), (1, 1))
+    rng = np.random.default_rng(0)
+    x = (centre + VARIANCE**0.5 * rng.normal(size=(rows + 24, 2))).astype(np.float32)
+    data = pf.data.from_arrays(x[:rows], held_out=x[rows:])
+    flow_map = FlowMap(Exact(agreeing), Linear(), "velocity", space, preconditioning=Preconditioning(scale_input=False))
+    return Mapping(flow_map, rule), dataclasses.replace(data, space=space)
+
+
+def test_an_exact_map_agrees_with_itself_and_a_velocity_does_not():
+    method, data = mapping()
+    measured = Jumps(data, 512).of(method, [1, 2, 4])
+    assert measured["disagreement"] < 1e-5
+    assert measured["frechet"] == pytest.approx(measured["frechet_4"], abs=1e-5)
+    method, data = mapping(agreeing=False)
+    jumps = Jumps(data, 512)
+    measured = jumps.of(method, [1, 2])
+    flow = method.transport()
+    first, second = (flow.with_solver("jump", steps)(jumps._starts[0]) for steps in (1, 2))
+    spread = (first.var(0, correction=0).mean() + second.var(0, correction=0).mean()) / 2
+    assert measured["disagreement"] == pytest.approx(float(((first - second).square().mean() / spread).sqrt()), rel=1e-3)
+    assert measured["disagreement"] > 0.1
+    assert math.isnan(disagreement(torch.zeros(3, 2), torch.zeros(3, 2)))
+
+
+def moment(method, data, step, progress=0.5):
+    return Moment(None, step, 0.0, progress, method, method, data, False)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.5])
+def test_targets_are_measured_over_velocities(factor):
+    method, data = mapping(rule=Times(factor))
+    measured = dict(Jumps(data, 512)._targets(moment(method, data, 50)))
+    assert measured == pytest.approx({f"target_size_{name}": factor for name in ("low", "middle", "high")}, rel=1e-5)
+    method.stored = 0.6
+    assert dict(Jumps(data, 512)._targets(moment(method, data, 50))) == {}, "targets are stored states"
+
+
+def test_measuring_a_map_changes_no_bit(tmp_path, monkeypatch):
+    data, finals = space_data((2,), labels=True), []
+    monkeypatch.setattr(map_health, "interval", lambda batch: 2)
+    for name in ("with", "without"):
+        if name == "without":
+            monkeypatch.setattr(Jumps, "look", lambda self, moment: {})
+        pf.fit(recipe_for("meanflow", data), data, steps=8, out=tmp_path / name)
+        finals.append(load(latest(tmp_path / name / "checkpoints")).tensors)
+    mine, other = finals
+    for group in mine:
+        assert all(torch.equal(tensor, other[group][key]) for key, tensor in mine[group].items())
+    rows = [json.loads(line)["health"] for line in (tmp_path / "with" / "metrics.jsonl").read_text().splitlines()]
+    assert ["disagreement" in row for row in rows] == [False, True] * 4
+    assert ["frechet_4" in row for row in rows] == [False] * 7 + [True]
+    assert all({"diagonal_loss", "off_diagonal_loss"} <= row.keys() for row in rows)
+    assert {"target_size_low", "target_size_high", "coverage_1", "recall"} <= rows[1].keys()
+    assert in_words(rows[1]) == f"coverage {rows[1]['coverage_1']:.2f} in one call"

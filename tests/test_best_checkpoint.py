@@ -1,12 +1,20 @@
-"""Which step of a map's training is best: by samples in 1, 2 and 4 calls together, and its checkpoint."""
+"""Which step of a map's training is best, what the end of a training says, and the demo."""
+
+from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 import pushforward as pf
+from pushforward.cli import demo as demonstration
 from pushforward.cli import main
+from pushforward.cli.demo import demo_folder
+from pushforward.cli.summary import _next, closing_notes
 from pushforward.errors import CheckpointError
+from pushforward.evaluation import comparison
+from pushforward.evaluation.comparison import CAST
 from pushforward.evaluation.measurements import Health
 from pushforward.evaluation.models import health_of
 from pushforward.testing import recipe_for, space_data
@@ -88,8 +96,106 @@ def test_a_killed_training_chooses_the_same_step(measured, tmp_path):
     assert pf.load(tmp_path / "run", checkpoint="best").state["step"] == 4
 
 
-def test_the_end_of_a_training_says_where_an_earlier_step_was_better(measured, tmp_path, capsys):
-    words = ["train", "meanflow", "--data", "moons", "--limit", "300", "--size", "tiny", "--steps", "10", "--batch", "16"]
-    assert main([*words, "--out", str(tmp_path / "run")]) == 0
-    assert "step 4 is the best by" in (said := capsys.readouterr().err)
-    assert "--checkpoint best" in said
+def vae_run(step, active, samples=None, budget=None):
+    rows = [{"step": step, "health": {"active_units": active, "units": 2.0, "beta": 1.0}}, {"step": step}]
+    return SimpleNamespace(
+        folder="runs/v",
+        losses=lambda: rows,
+        state={"step": step, "samples": 10_000 if samples is None else samples},
+        spec={"budget": budget or {"steps": None, "samples": None, "seconds": 15.0}},
+        space=SimpleNamespace(conditions={"label": None}, shape=(1, 8, 8)),
+    )
+
+
+def test_a_short_training_says_how_to_go_on():
+    steps = {"steps": 26, "samples": None, "seconds": None}
+    assert closing_notes(vae_run(26, 2.0, budget=steps), 100)[0].endswith("pushforward resume runs/v --steps 2000")
+    (note,) = closing_notes(vae_run(900, 2.0, samples=4_900), 1000)
+    assert "900 steps, 4.9 passes" in note
+    assert note.endswith("pushforward resume runs/v --budget 60s")
+    assert "282 steps, 110 passes" in closing_notes(vae_run(282, 2.0, samples=11_000), 100)[0]
+    assert closing_notes(vae_run(600, 2.0), 1000) == []
+
+
+def finish_run(coverage, recall, earlier=(1.0, 1.0), **state):
+    """A finish of 600 steps whose guard has measured these shares of the start's at its end, and ``earlier`` at step 7."""
+    health = {"coverage_ratio": coverage, "coverage_limit": 0.97, "recall_ratio": recall, "recall_limit": 0.95}
+    alarm = {"kind": "variety", "over": False, "sentence": "recall has fallen; training ends with the weights of step 7"}
+    return SimpleNamespace(
+        folder="runs/f",
+        method=None,
+        losses=lambda: [
+            {"step": 7, "health": {"coverage_ratio": earlier[0], "coverage_limit": 0.97, "recall_ratio": earlier[1]}},
+            {"step": 599, "health": {"coverage_ratio": 0.5, "coverage_limit": 0.4, "recall_ratio": 0.5, "recall_limit": 0.4}},
+            {"step": 600, "health": health} | ({"alarm": [alarm]} if state else {}),
+        ],
+        state={"step": 600, "samples": 10_000, **state},
+        spec={"budget": {"steps": 600}, "asked": {"frozen": ["teacher=runs/m"]}},
+        space=SimpleNamespace(conditions={}, shape=(2,), names=()),
+    )
+
+
+def test_a_finish_says_what_it_lost_and_what_to_use_instead(monkeypatch):
+    monkeypatch.setattr("pushforward.outputs.usual_ending", lambda space: ".csv")
+    (note,) = closing_notes(finish_run(0.98, 0.999), 1000)
+    assert "coverage 0.98, recall 1.00: below 1: worse than runs/m, or chance" in note
+    assert _next(finish_run(0.98, 0.999)) == "compare runs/f runs/m"
+    for ratios in ((1.0, 1.0), (0.999, 1.0), (0.98, 1.02)):
+        assert closing_notes(finish_run(*ratios), 1000)[0].endswith("no variety was lost") == (min(ratios) > 0.99)
+        assert _next(finish_run(*ratios)) == "sample runs/f --n 64 --out samples.csv"
+    taken, shares = closing_notes(finish_run(0.98, 0.8, weights_step=7), 1000)
+    assert "the weights of step 7" in taken
+    assert "coverage 1.00, recall 1.00: no variety was lost" in shares
+    assert _next(finish_run(0.98, 0.8, weights_step=7)).startswith("sample runs/f ")
+    worse = finish_run(0.98, 0.8, (0.98, 1.0), weights_step=7)
+    assert "coverage 0.98, recall 1.00: below 1: worse than runs/m" in closing_notes(worse, 1000)[1]
+    assert _next(worse) == "compare runs/f runs/m"
+    (note,) = closing_notes(finish_run(0.98, 0.8, weights_step=0), 1000)
+    assert "Use runs/m instead" in note  # why, the alarm has said
+    assert _next(finish_run(0.98, 0.8, weights_step=0)) == "sample runs/m --n 64 --out samples.csv"
+
+
+def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, capsys, pictured):
+    """The whole verb on few models and few samples: what is trained and measured is tested elsewhere."""
+    monkeypatch.setattr(demonstration, "FAMILIES", ("vae",))
+    monkeypatch.setattr("pushforward.evaluation.comparison.CAST", {"flow": CAST["flow"]})
+    compare = comparison.compare
+    few = {"n": 20, "repeats": 1, "curve": False}
+    monkeypatch.setattr(comparison, "compare", lambda *models, **options: compare(*models, **{**options, **few}))
+    monkeypatch.chdir(tmp_path)
+    words = ["demo", "--data", "digits", "--size", "tiny", "--budget", "1.5s", "--story", "0.1s"]
+    train_all = demonstration.train_all
+
+    def interrupted(trainers, *rest):
+        if trainers[0].data.name == "digits":
+            trainers[0].stop = trainers[0].advance(0.05) or True
+            trainers[0].finish()
+            raise SystemExit(130)
+        return train_all(trainers, *rest)
+
+    monkeypatch.setattr(demonstration, "train_all", interrupted)
+    assert main(words) == 130
+    folder = tmp_path / "runs" / "compare-digits-report"
+    first = {name: pf.load(folder / name).losses() for name in ("vae", "two-dimensions/flow")}
+    assert all(first.values()), "both have been trained before the interruption"
+    monkeypatch.setattr(demonstration, "train_all", train_all)
+    assert main(words) == 0, "the same command goes on"
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [folder.name]
+    again = {name: pf.load(folder / name).losses() for name in first}
+    assert again["two-dimensions/flow"] == first["two-dimensions/flow"], "finished models are not trained again"
+    assert again["vae"][: len(first["vae"])] == first["vae"], "steps before are not repeated: seconds are in the log"
+    assert len(again["vae"]) > len(first["vae"])
+    assert pf.load(folder / "vae").state["seconds"] >= 0.9 * 1.5
+    page = (folder / "report.html").read_text()
+    assert page.index('id="story"') < page.index('id="verdict"')
+
+
+def test_a_demo_that_still_runs_is_not_taken_for_an_interrupted_one(tmp_path):
+    folder = tmp_path / "demo"
+    with demo_folder(str(folder), "digits", {"seed": 0}) as first:
+        (first / "vae" / "checkpoints" / "step_000001").mkdir(parents=True)
+        held = pytest.raises(CheckpointError, match="is being trained at this moment")
+        with held, demo_folder(str(folder), "digits", {"seed": 0}):
+            pass
+    with demo_folder(str(folder), "digits", {"seed": 0}) as again:
+        assert again == first

@@ -1,8 +1,9 @@
-"""The verbs that edit with a run."""
+"""The verbs that edit with a run, the options that all sampling verbs share, and mistakes in them."""
 
 import contextlib
 import functools
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from PIL import Image
 from programs.command_line import run
 from programs.editing_runs import MANY, done, pixels
 
+from pushforward.data.images.image_set import read_image
+from pushforward.errors import DataError
+
 
 @pytest.fixture(scope="module")
 def here(editing_folder):
-    """A folder to work in, with a run of each kind and some images."""
     with contextlib.chdir(editing_folder):
         yield editing_folder
 
@@ -32,7 +35,7 @@ def test_interpolation_ends_at_the_images(here, capsys):
     np.testing.assert_array_equal(strip[::8, 66:130:8], pixels("frames/1.png"))
 
 
-@pytest.mark.parametrize("family", ["flow", "gan", "vae"])
+@pytest.mark.parametrize("family", ["flow", "gan"])
 def test_interpolation_between_seeds_ends_at_their_samples(here, capsys, family):
     said = done(capsys, "interpolate", family, "--seeds", "5,7", "--label", "2", "--frames", "3", "--out", f"{family}-between")
     assert said["seeds"] == [5, 7]
@@ -42,34 +45,11 @@ def test_interpolation_between_seeds_ends_at_their_samples(here, capsys, family)
         assert np.abs(sample - pixels(f"{family}-between/{frame}.png")).max() <= 1
 
 
-def test_an_interpolation_is_written_by_its_ending(here, capsys):
-    for words, frames in ((["gan", "--out", "there.gif"], 16), (["moons", "--frames", "5", "--out", "points.gif"], 5)):
-        assert run(capsys, "interpolate", *words)[0] == 0
-        assert Image.open(words[-1]).n_frames == frames
-    assert done(capsys, "interpolate", "moons", "--frames", "5")["out"].endswith("moons/samples/interpolate-seeds0-1.csv")
-    assert len(open("moons/samples/interpolate-seeds0-1.csv").read().split()) == 6
-
-
 def test_a_strength_runs_from_the_image_to_a_new_sample(here, capsys):
     gaps = []
     for strength in ("0.01", "0.5", "1"):
-        said = done(
-            capsys,
-            "vary",
-            "flow",
-            "a.png",
-            "--strength",
-            strength,
-            "--n",
-            "3",
-            "--seed",
-            "4",
-            "--label",
-            "1",
-            *MANY,
-            "--out",
-            f"v{strength}.npz",
-        )
+        words = ["a.png", "--strength", strength, "--n", "3", "--seed", "4", "--label", "1", *MANY]
+        said = done(capsys, "vary", "flow", *words, "--out", f"v{strength}.npz")
         x = np.load(f"v{strength}.npz")["x"][..., 0].astype(float)
         gaps.append(np.abs(x - pixels("a.png")).mean())
         assert said["calls_per_sample"] == 2 * round(float(strength) * 100) - 1
@@ -95,16 +75,6 @@ def test_inpainting_keeps_what_is_not_masked(here, capsys):
     assert (np.load("box.npz")["label"] == 3).all()
 
 
-def test_the_solver_is_ancestral_unless_one_is_named(here, capsys):
-    few = ["inpaint", "flow", "a.png", "--box", "0,0,4,8", "--steps", "6", "--grid", "time", "--n", "2", "--rounds", "1"]
-    samples = {}
-    for name, more in (("default", []), ("ancestral", ["--solver", "ancestral"]), ("heun", ["--solver", "heun"])):
-        assert run(capsys, *few, *more, "--out", f"{name}.npz")[0] == 0
-        samples[name] = np.load(f"{name}.npz")["x"]
-    np.testing.assert_array_equal(samples["default"], samples["ancestral"])
-    assert (samples["default"] != samples["heun"]).any()
-
-
 def test_upscaling_averages_to_the_image(here, capsys):
     said = done(capsys, "upscale", "flow", "small.png", "--n", "3", "--steps", "6", "--out", "up.npz")
     assert said["factor"] == 2
@@ -113,14 +83,6 @@ def test_upscaling_averages_to_the_image(here, capsys):
     gap = np.abs(x.reshape(3, 4, 2, 4, 2).mean((2, 4)) - pixels("small.png"))
     assert inside.sum() > 5
     assert gap[inside].max() <= 0.5
-
-
-def test_images_are_made_to_fit_only_when_told(here, capsys):
-    small = ["--strength", "0.01", "--n", "1", *MANY]
-    for name in ("large.png", "colours.png"):
-        assert run(capsys, "vary", "flow", name, "--resize", *small, "--out", f"fit-{name}")[0] == 0
-        wanted = np.asarray(Image.open(name).convert("L").resize((8, 8), Image.Resampling.BICUBIC)).astype(float)
-        assert np.abs(pixels(f"fit-{name}") - wanted).mean() < 20
 
 
 def test_a_generated_image_is_projected_on_itself(here, capsys):
@@ -142,17 +104,6 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
     with torch.no_grad():
         images = model(torch.from_numpy(held["z"]), {"label": torch.from_numpy(held["label"])})
     np.testing.assert_array_equal(held["x"], model.space.quantise(model.space.to_data(images)))
-    again = ["invert", "gan", *files, "--label", "3", "--steps", "2", "--out", "found.png"]
-    code, out, _ = run(capsys, *again)
-    assert code == 0
-    assert "best random z" in out
-    assert run(capsys, *again)[0] == 2
-    assert run(capsys, *again, "--overwrite")[0] == 0
-    shown = pixels("found.png")
-    assert shown.shape == (2 * 66 - 2, 3 * 66 - 2)
-    np.testing.assert_array_equal(shown[:64:8, :64:8], pixels(files[0]))
-    gap = np.abs(shown[:64, :64].astype(int) - shown[:64, 66:130])
-    np.testing.assert_array_equal(shown[:64, 132:], gap)
 
 
 def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, monkeypatch):
@@ -161,29 +112,82 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
 
     monkeypatch.setattr(any_model, "invert", functools.partial(invert, search=Search(steps=100, starts=2)))
     assert run(capsys, "sample", "vae", "--n", "2", "--seed", "40", "--label", "3", "--out", "ends")[0] == 0
-    ends = ["--from", "ends/0-3.png", "--to", "ends/1-3.png"]
-    frames = {}
-    for way in ("spherical", "linear"):
-        # without a label, which its encoder would need, the z is searched for
-        words = ["interpolate", "vae", *ends, "--frames", "3", "--interpolation", way, "--out", f"{way}.npz"]
-        assert max(done(capsys, *words)["end_errors"]) < 0.05
-        frames[way] = np.load(f"{way}.npz")["x"][..., 0].astype(int)
+    ends = ["--from", "ends/0-3.png", "--to", "ends/1-3.png", "--frames", "3"]
+    # without a label, which its encoder would need, the z is searched for
+    assert max(done(capsys, "interpolate", "vae", *ends, "--out", "searched.npz")["end_errors"]) < 0.05
+    x = np.load("searched.npz")["x"][..., 0].astype(int)
     for end, name in ((0, "ends/0-3.png"), (2, "ends/1-3.png")):
-        assert np.abs(frames["linear"][end] - pixels(name)).max() < 15
-        np.testing.assert_array_equal(frames["linear"][end], frames["spherical"][end])
-    assert (frames["linear"][1] != frames["spherical"][1]).any()
-    coded = done(capsys, "interpolate", "vae", *ends, "--label", "3", "--frames", "3", "--out", "coded.npz")
-    assert max(coded["end_errors"]) < 0.15
+        assert np.abs(x[end] - pixels(name)).max() < 15
+    assert max(done(capsys, "interpolate", "vae", *ends, "--label", "3", "--out", "coded.npz")["end_errors"]) < 0.15
     gaps = []
     for strength in ("0.01", "0.5", "1"):
         words = ["vary", "vae", "ends/0-3.png", "--label", "3", "--n", "3", "--seed", "4", "--strength", strength]
         assert done(capsys, *words, "--out", f"around{strength}.npz")["calls_per_sample"] == 1
-        x = np.load(f"around{strength}.npz")["x"][..., 0].astype(float)
-        gaps.append(np.abs(x - pixels("ends/0-3.png")).mean())
+        gaps.append(np.abs(np.load(f"around{strength}.npz")["x"][..., 0].astype(float) - pixels("ends/0-3.png")).mean())
     assert gaps == sorted(gaps)
     assert run(capsys, "sample", "vae", "--n", "3", "--seed", "4", "--label", "3", "--out", "fresh.npz")[0] == 0
     np.testing.assert_array_equal(np.load("fresh.npz")["x"], np.load("around1.npz")["x"])
-    code, _, err = run(capsys, "vary", "vae", "ends/0-3.png", "--n", "2", "--out", "free.npz")
-    assert code == 0
-    label = err.split("label ")[1].split()[0]
-    assert (np.load("free.npz")["label"] == int(label)).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["interpolate"], 2, "needs RUN"),
+        (["vary", "flow", "large.png"], 2, "16 x 16 pixels (height x width), and the model makes 8 x 8. Add --resize"),
+        (["vary", "flow", "a.png", "--strength", "0"], 2, "(0, 1]"),
+        (["vary", "flow", "a.png", "--out", "a.png"], 2, "exists already"),
+        (["vary", "flow", "a.png", "--scale", "2"], 2, "--label"),
+        (["vary", "moons", "a.png"], 2, "model of vectors"),
+        (["inpaint", "flow", "a.png"], 2, "--mask MASK.png"),
+        (["inpaint", "flow", "a.png", "--box", "0,0,8,8"], 2, "fills all"),
+        (["inpaint", "vae", "a.png", "--box", "0,0,4,4"], 2, "one-call model (VAE)"),
+        (["upscale", "flow", "a.png"], 2, "4 x 4 or 2 x 2"),
+        (["interpolate", "flow", "--seeds", "0"], 2, "--seeds takes 2 numbers"),
+        (["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--solver", "ancestral"], 2, "no inverse"),
+        (["sample", "flow", "--truncation", "0.7"], 2, "iterative model ("),
+        (["invert", "flow", "a.png"], 2, "iterative model ("),
+        (["truncation", "flow"], 2, "iterative model ("),
+        (["truncation", "points", "--n", "5", "--out", "curve.png"], 2, "too few examples"),
+        (["nearest", "gan", "--k", "9999"], 2, "at most 4,096"),
+        (["sample", "flow", "--scale", "2", "--interval", "2"], 2, "--interval takes 2 numbers"),
+        (["sample", "flow", "--weaker", "gan"], 2, "one-call"),
+        (["sample", "moons", "--threshold", "0.9"], 2, "bounds"),
+        (["sample", "moons", "--scale", "2"], 2, "labels"),
+        (["sample", "flow", "--grid", "learned", "--steps", "3"], 2, "pushforward tune flow --steps 3"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_mistake_gets_one_clear_message(here, capsys, words, code, says):
+    before = sorted(os.listdir(here))
+    exit_code, out, err = run(capsys, *words)
+    assert (exit_code, out) == (code, ""), err
+    assert says in " ".join(err.split()), err
+    assert sorted(os.listdir(here)) == before, "a refused command leaves nothing behind"
+
+
+def test_an_image_file_is_read_as_a_model_takes_it(here):
+    gray, colours, clear = (Image.open(name) for name in ("a.png", "colours.png", "clear.png"))
+    plain = np.asarray(gray)
+    np.testing.assert_array_equal(read_image(Path("a.png"), 1), plain[None])
+    np.testing.assert_array_equal(read_image(Path("a.png"), 3), np.stack([plain] * 3))
+    np.testing.assert_array_equal(read_image(Path("a.png"), 4), np.stack([plain] * 3 + [np.full_like(plain, 255)]))
+    np.testing.assert_array_equal(read_image(Path("colours.png"), 3), np.asarray(colours).transpose(2, 0, 1))
+    luma = np.asarray(colours).astype(float) @ [0.299, 0.587, 0.114]
+    assert np.abs(read_image(Path("colours.png"), 1)[0] - luma).max() <= 1
+    np.testing.assert_array_equal(read_image(Path("clear.png"), 4), np.asarray(clear).transpose(2, 0, 1))
+    with pytest.raises(DataError, match="5"):
+        read_image(Path("a.png"), 5)
+
+
+def test_guidance_is_what_the_library_makes_of_it(here, capsys):
+    from pushforward import Autoguided, Flow, Guided, load
+
+    flow, weak = load("flow").transport, load("flow", checkpoint="step_000002").denoiser
+    for words, denoiser in (
+        (["--scale", "3", "--interval", "0.2:5"], Guided(flow.denoiser, 3.0, (0.2, 5.0))),
+        (["--weaker", "flow@step_000002", "--weaker-scale", "1.5"], Autoguided(flow.denoiser, weak, 1.5)),
+    ):
+        said = done(capsys, "sample", "flow", "--n", "5", *words, "--out", "guided.npz", "--overwrite")
+        wanted = Flow(denoiser, flow.solver, flow.steps, flow.grid)
+        assert said["calls_per_sample"] == wanted.calls
+        np.testing.assert_array_equal(np.load("guided.npz")["x"], flow.space.quantise(wanted.sample(5)))

@@ -1,8 +1,9 @@
-"""What models cost: times in turns under a simulated clock, memory by the allocator, and guesses that models have to beat."""
+"""What models cost: operations, memory and times, guesses that they have to beat, and budgets in operations."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,15 +14,19 @@ import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
-from pushforward.evaluation import compare
-from pushforward.evaluation import comparison as module
-from pushforward.evaluation import evaluator as cost
+from pushforward.errors import UsageError
+from pushforward.evaluation import compare, cost
 from pushforward.evaluation.model_metrics import guess, levels_of
+from pushforward.methods import Now
 from pushforward.networks import Compressor, Expander
-from pushforward.paths import Linear
+from pushforward.registries import RECIPES
 from pushforward.report import Report
 from pushforward.solvers import DPM, Heun, UniPC
-from pushforward.testing import ring, space_data
+from pushforward.testing import space_data
+from pushforward.training.api import prepare
+from pushforward.training.estimates import step_flops, steps_within
+from pushforward.training.loop.budget import Budget, Clock
+from pushforward.training.loop.memory import peak_memory
 from pushforward.transports import Autoencoder, Flow, Latent, Map
 
 pytestmark = pytest.mark.usefixtures("usual")
@@ -35,9 +40,6 @@ def vectors(n=330, d=2):
 def images(x, held_out, **space):
     units = ImageSpace(x.shape[1:], (0.5,) * x.shape[1], (0.3,) * x.shape[1], (0.0,) * x.shape[1], (1.0,) * x.shape[1], **space)
     return Dataset("images", units, Split(x), Split(held_out))
-
-
-# Operations ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("solver", [Heun(), DPM(), UniPC()])
@@ -54,10 +56,7 @@ def test_operations_of_many_steps_follow_from_those_of_few(solver, steps):
         assert cost.sampling_flops(transport) == counted > 0
 
 
-# Time --------------------------------------------------------------------------------------------------------
-
-
-class Clock:
+class Simulated:
     """A clock that samplers move; between two of its times everything takes ``factor`` times as long."""
 
     def __init__(self, busy, factor=25.0):
@@ -73,7 +72,7 @@ class Clock:
 @pytest.mark.parametrize("busy", [(0.05, 1.0), (0.35, 7.0)])
 def test_a_comparison_times_its_models_in_turns(monkeypatch, busy):
     """Timed one after the other, the second model's whole measurement lay in the second of these moments."""
-    clock, data = Clock(busy), vectors()
+    clock, data = Simulated(busy), vectors()
     monkeypatch.setattr(cost, "time", clock)
 
     class Timed(nn.Module):
@@ -102,9 +101,6 @@ def test_sampling_memory_counts_weights_and_the_batch_alone():
     del ballast
     assert cost.sampling_memory(transport, n) == measured, "other tensors in the process do not matter"
     assert cost.sampling_memory(transport, 2 * n) - measured == pytest.approx(hidden, rel=0.02)
-
-
-# Guesses -----------------------------------------------------------------------------------------------------
 
 
 def test_a_uniform_guess_needs_the_logarithm_of_the_levels():
@@ -149,11 +145,48 @@ def test_the_guess_for_vectors_is_a_gaussian():
     assert guess(constant, 5) is None
 
 
-def test_bits_come_with_their_guess(monkeypatch):
-    data = vectors()
-    flow = Flow(ring(Linear(), modes=1, radius=0.0, std=1.0), Heun(), 8)
-    comparison = module.evaluate(flow, data, n=20, metrics=["bpd"])
-    (base,) = comparison.guesses
-    assert base.name == "one Gaussian"
-    assert comparison.models[0].scores["bpd"].value == pytest.approx(base.scores["bpd"].value, abs=0.05)
-    assert comparison.baseline is None, "nothing was sampled"
+def test_peak_memory_is_what_the_kernel_counts():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("only Linux says it in two ways")
+    peak = next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    assert peak_memory() == pytest.approx(peak, rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def moons():
+    return pf.data.load("moons", limit=2000)
+
+
+def test_the_operations_of_a_step_are_those_of_its_matrix_products(moons):
+    recipe = pf.recipes.flow(moons.space, "tiny")
+    products = [weight for weight in recipe.method.parameters() if weight.ndim == 2]
+    every = 6 * sum(weight.numel() for weight in products) * recipe.training.batch
+    assert 0.9 * every < step_flops(recipe, moons) <= every  # of the first layer no gradient by its input is computed
+
+
+def test_a_budget_of_operations_becomes_steps(moons, tmp_path):
+    recipe = pf.recipes.flow(moons.space, "tiny")
+    steps, each = steps_within(5e7, recipe, moons)
+    assert steps == int(5e7 / each) > 1
+    trainer = prepare("flow", moons, size="tiny", flops=5e7, out=tmp_path / "run")
+    assert trainer.budget.steps == steps
+    trainer.close()
+    with pytest.raises(UsageError, match="allows no step"):
+        steps_within(1e3, recipe, moons)
+    with pytest.raises(UsageError, match="`flops` must be positive, got -1"):
+        steps_within(-1, recipe, moons)
+    with pytest.raises(UsageError, match="exactly one budget"):
+        pf.fit("flow", moons, steps=3, flops=5e7, out=tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", [name for name, part in RECIPES.items() if not pf.recipes.missing_parts(part)])
+def test_no_schedule_is_the_same_however_long_training_lasts(name):
+    """So no longer training holds the shorter ones of a sweep: docs/decisions/comparison.md."""
+    schedule = pf.recipes.named(name)("digits", "tiny").training.schedule
+    rates = []
+    for steps in (1000, 2000):
+        clock = Clock(Budget(steps=steps), batch=1)
+        clock.step = 900
+        rates.append(schedule.rate(clock, Now(None, samples=900, progress=clock.progress)))
+    assert rates[0] < 0.9 * rates[1]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import kstest, norm
 
-from pushforward.draws import BLOCK, BlockDraws
+from pushforward.draws import BlockDraws
 from pushforward.paths import (
     SNR,
     VE,
@@ -12,7 +12,6 @@ from pushforward.paths import (
     Coupling,
     EDMWeight,
     Flat,
-    Independent,
     Levels,
     Linear,
     LogitNormal,
@@ -24,7 +23,6 @@ from pushforward.paths import (
     Tabulated,
     Times,
     Uniform,
-    Weight,
     assign,
     convert,
     linear_betas,
@@ -61,14 +59,6 @@ def test_plans_never_cross_a_class():
         for c in range(3):
             mine = (torch.arange(n) // 64 * 64 == start) & (label == c)
             assert torch.equal(z[mine].sort(0).values, plain[mine].sort(0).values)
-
-
-def test_parts_are_coupled_as_the_whole():
-    x = torch.randn(4 * BLOCK, 2)
-    couple = OptimalTransport(group=2 * BLOCK)
-    whole = couple(x, None, BlockDraws(0, 7, 4 * BLOCK))[1]
-    halves = [couple(x[i : i + 2 * BLOCK], None, BlockDraws(0, 7, 2 * BLOCK, i))[1] for i in (0, 2 * BLOCK)]
-    assert torch.equal(whole, torch.cat(halves))
 
 
 def test_a_reused_plan_is_that_of_its_first_step():
@@ -169,18 +159,6 @@ def test_published_weights():
     torch.testing.assert_close(
         EDMWeight()("v", VE().at(torch.linspace(0.01, 1, 7, dtype=torch.float64))), torch.ones(7, dtype=torch.float64)
     )
-
-
-@pytest.mark.parametrize("name", concrete(PARTS, Weight))
-def test_weights_are_positive_and_have_a_spec(name):
-    weight = concrete(PARTS, Weight)[name]()
-    assert (weight("velocity", Linear().at(torch.linspace(0.1, 0.9, 5))) > 0).all()
-    assert describe(build(describe(weight))) == describe(weight)
-
-
-def test_independent_noise_is_the_draws():
-    x = torch.zeros(5, 2)
-    assert torch.equal(Independent()(x, None, BlockDraws(0, 1, 5))[1], BlockDraws(0, 1, 5).normal((2,)))
 
 
 def test_uniform_log_snr_is_uniform_there():

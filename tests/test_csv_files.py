@@ -1,13 +1,16 @@
-"""Tables in text: dialects, targets, and what is refused."""
+"""Tables in text: dialects, headers, targets, and what is refused or left out."""
+
+import warnings
 
 import numpy as np
 import pytest
-import torch
 from programs.image_files import rows_of
 
-from pushforward.data import Space, load
+import pushforward as pf
+from pushforward.cli.inputs import source
+from pushforward.data import Space, check, load
+from pushforward.data.tables.csv_dialect import has_header
 from pushforward.errors import DataError, UsageError
-from pushforward.samples import write_samples
 
 
 def table(tmp_path, text):
@@ -29,13 +32,6 @@ def test_table_with_a_text_target(tmp_path):
     assert (labels == rows[:, 1] % 2).all()
     assert isinstance(data.space, Space)
     assert data.name == "t"
-
-
-def test_numeric_targets_sort_as_numbers(tmp_path):
-    text = "x,grade\n" + "".join(f"{i}.5,{(10, 9, 2)[i % 3]}\n" for i in range(30))
-    data = load(table(tmp_path, text), target="grade")
-    assert data.space.classes == ("2", "9", "10")
-    assert data.space.integer == ()
 
 
 @pytest.mark.parametrize(
@@ -83,9 +79,85 @@ def test_targets_that_are_refused(tmp_path, text, target, kind, match):
         load(table(tmp_path, text), target=target, table=False)
 
 
-def test_the_targets_name_is_kept(tmp_path):
-    (tmp_path / "t.csv").write_text("size,kind\n" + "".join(f"{i}.5,{'ab'[i % 2]}\n" for i in range(20)))
-    data = load(tmp_path / "t.csv", target="kind")
-    assert data.space.label.target == "kind"
-    write_samples(tmp_path / "out.csv", data.space, 2, [(torch.zeros(2, 1), {"label": torch.tensor([0, 1])})])
-    assert (tmp_path / "out.csv").read_text().split() == ["size,kind", "0.0,a", "0.0,b"]
+rng = np.random.default_rng(0)
+FLOATS = [[f"{a:.4f}" for a in row] for row in rng.normal(40, 3, (40, 3))]
+WHOLE = [[str(a) for a in row] for row in rng.integers(0, 17, (40, 3))]
+KINDS = [[*row, ["rust", "fir", "oak"][i % 3]] for i, row in enumerate(FLOATS)]
+NAMED = [[f"row{i}", *row] for i, row in enumerate(FLOATS)]
+
+
+@pytest.mark.parametrize(
+    ("first", "rows", "expected"),
+    [
+        (["height", "width", "depth"], FLOATS, True),
+        (["a", "b", "c"], [["", "1", "2"], ["3", "NA", "nan"], ["5", "6", ""]], True),
+        (["height", "width", "depth", "kind"], KINDS, True),
+        (["kind"], [["fir"], ["oak"], ["fir"], ["oak"]], True),
+        (["2019", "2020", "2021"], FLOATS, True),
+        (["id", "2019", "2020", "2021"], NAMED, True),
+        (["height", "width", "depth"], [], True),
+        (["43.0084", "41.1", "39"], FLOATS, False),
+        (["43.0084", "41.1", "39", "fir"], KINDS, False),
+        (["43.0084", "NA", "nan"], FLOATS, False),
+        (["row99", "43.0084", "41.1", "39.2"], NAMED, False),
+        (["7", "3", "12"], WHOLE, False),
+        (["1e3", "300", "12"], WHOLE, False),
+        (["fir"], [["fir"], ["oak"], ["fir"], ["oak"]], False),
+        (["4", "5", "6"], WHOLE, None),
+        (["height", "41.1", "39"], FLOATS, None),
+        (["a", "b", "c", "fir"], KINDS, True),
+        (["a", "41.1", "39", "fir"], KINDS, None),
+        (["elm", "7"], [["fir", "3"], ["oak", "9"], ["fir", "1"], ["oak", "4"]], None),
+    ],
+    ids=lambda value: None if isinstance(value, list) and value and isinstance(value[0], list) else str(value),
+)
+def test_the_first_line_is_names_or_data(first, rows, expected):
+    assert has_header(first, rows) is expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("digits", [0, 2])
+def test_a_row_of_data_is_hardly_ever_taken_as_names(seed, digits):
+    """Any row of a table may be its first; the answer may be None, but names would lose the row."""
+    values = np.random.default_rng(seed).normal(30, 9, (200, 4))
+    rows = [[f"{v:.{digits}f}" for v in row] + ["ab"[i % 2]] for i, row in enumerate(values)]
+    answers = [has_header(rows[i], rows[:i] + rows[i + 1 :]) for i in range(200)]
+    assert not any(answer is True for answer in answers), "a row of data was taken as names"
+    assert answers.count(False) >= 198
+
+
+def write(folder, first, rows):
+    (folder / "t.csv").write_text("\n".join(",".join(row) for row in ([first] if first else []) + rows) + "\n")
+    return folder / "t.csv"
+
+
+def test_no_row_is_lost_where_a_column_holds_text(tmp_path):
+    data = load(write(tmp_path, None, KINDS), target="x3")
+    assert len(data.train) + len(data.held_out) == 40
+    assert data.space.columns == ("x0", "x1", "x2")
+    assert data.space.classes == ("fir", "oak", "rust")
+    assert data.header is False
+    assert check(tmp_path / "t.csv", target="x3")["header"] is False
+
+
+def test_a_named_target_makes_the_first_line_names(tmp_path):
+    assert load(write(tmp_path, ["4", "5", "6"], WHOLE), target="6").space.columns == ("4", "5")
+
+
+def test_in_python_columns_that_are_left_out_are_a_warning_and_on_the_command_line_a_line(tmp_path, capsys):
+    pd = pytest.importorskip("pandas")
+    path = tmp_path / "t.csv"
+    frame = pd.DataFrame({"id": range(40), "x": [i % 7 / 8 for i in range(40)], "c": list("abca" * 10)})
+    frame.to_csv(path, index=False)
+    for place in (frame, path):
+        with pytest.warns(UserWarning, match='left out "id"') as warned:
+            load(place)
+        assert [warning.filename for warning in warned] == [__file__], "at the line of the user"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(frame, drop=["id"])
+        load(frame, schema={"columns": {"id": {"kind": "whole"}}})
+        data = source(str(path))
+        assert capsys.readouterr().err.count('left out "id"') == 1
+        assert data.space.names == ("x", "c")
+        pf.resume(pf.fit("flow", data, size="tiny", steps=1, out=tmp_path / "run").folder, steps=2)

@@ -1,18 +1,22 @@
-"""Runs that are damaged, changed, older or of another format, and what is left of their checkpoints."""
+"""Runs that are damaged, changed, older or of another format; only what a command wrote is removed, and no link is followed."""
 
 import contextlib
 import hashlib
 import json
-import os
 
+import filelock
 import pytest
 from programs.trained import run_folder
 
 import pushforward as pf
-from pushforward.errors import CheckpointError, DataError
-from pushforward.testing import space_data
+from pushforward.cli import main
+from pushforward.cli.demo import demo_folder
+from pushforward.errors import CheckpointError, DataError, UsageError
+from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import reopen
-from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.runs import folder as folders
+from pushforward.training.runs import run_lock
 
 
 @pytest.mark.parametrize(
@@ -45,13 +49,6 @@ def test_changed_data_is_refused(tmp_path):
     other = space_data((2,), labels=False, seed=5)
     with pytest.raises(DataError, match="changed"):
         pf.resume(folder, data=other, steps=6)
-
-
-def test_runs_hold_no_pickle(tmp_path):
-    folder, _ = run_folder(tmp_path)
-    endings = {path.suffix for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
-    assert endings <= {".json", ".jsonl", ".safetensors", ".npz", ".png"}
-    json.loads((folder / "spec.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -97,20 +94,6 @@ def test_a_run_of_another_format_is_refused_by_its_number(tmp_path):
             use()
 
 
-@pytest.mark.parametrize(
-    "manifest", [[], {}, {"files": []}, {"files": {"state.json": {}}}, {"files": {"state.json": 3}}, {"files": None}]
-)
-def test_a_malformed_manifest_is_damage(manifest, tmp_path):
-    folder, _ = run_folder(tmp_path)
-    path = folder / "checkpoints" / "step_000004" / "MANIFEST.json"
-    whole = json.loads(path.read_text())
-    if isinstance(manifest, dict) and isinstance(manifest.get("files"), dict):
-        manifest = {**whole, "files": {**whole["files"], **manifest["files"]}}
-    path.write_text(json.dumps(manifest))
-    with pytest.raises(CheckpointError, match="damaged"):
-        pf.load(folder)
-
-
 def test_a_state_that_says_too_little_is_damage(tmp_path):
     folder, _ = run_folder(tmp_path)
     inside = folder / "checkpoints" / "step_000004"
@@ -132,21 +115,6 @@ def test_a_torn_log_is_read_and_mended(tmp_path):
     assert [row["step"] for row in pf.load(folder).losses()] == [1, 3]
     pf.resume(folder, data=data, steps=6)
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 3, 5, 6]
-
-
-def test_a_log_that_cannot_be_read_or_written_is_a_disk_error(tmp_path, monkeypatch):
-    folder, data = run_folder(tmp_path)
-    path = folder / "metrics.jsonl"
-    before = path.read_text()
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(CheckpointError, match="No space left"):
-        pf.resume(folder, data=data, checkpoint="step_000002")
-    monkeypatch.undo()
-    assert path.read_text() == before
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        pf.load(folder).losses()
 
 
 def names(folder):
@@ -183,3 +151,78 @@ def test_the_newest_checkpoint_is_the_one_written_last(tmp_path):
     weights = inside / "step_000004" / "method.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     assert latest(inside).name == "step_000002"
+
+
+DATA = space_data((2,), labels=False)
+TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16", "--steps", "1"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_holds_anything_else_is_refused_and_stays_as_it_is(here, capsys):
+    mine = here / "mine"
+    for name in ("cache/prepared.safetensors", "rows.safetensors", ".lock", "note"):
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine / name).write_text("of the user")
+    before = content(mine)
+    for _ in range(2):
+        assert main(["train", "flow", *TINY, "--out", "mine"]) == 2
+        assert "mine exists already" in capsys.readouterr().err
+        assert content(mine) == before
+        (mine / ".lock").unlink(missing_ok=True)
+        before.pop(mine / ".lock", None)
+
+
+def test_a_run_that_also_holds_files_of_the_user_is_not_replaced(tmp_path):
+    run = pf.fit(recipe_for("flow", DATA), DATA, steps=1, out=tmp_path / "run").folder
+    (run / "notes.txt").write_text("of the user")
+    before = content(run)
+    with pytest.raises(UsageError, match=r"notes\.txt"):
+        pf.fit(recipe_for("flow", DATA), DATA, steps=1, out=run, overwrite=True)
+    assert content(run) == before
+
+
+@pytest.mark.parametrize("name", [".lock", "checkpoints", "samples", "cache", "metrics.jsonl"])
+def test_a_link_in_a_run_is_refused_and_what_it_leads_to_is_not_touched(name, tmp_path):
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    pf.fit(recipe_for("flow", DATA), DATA, steps=2, checkpoint_every=1, out=run)
+    (run / name).rename(outside) if (run / name).exists() else outside.mkdir()
+    if outside.is_file():
+        outside.write_text("of the user")
+    (run / name).symlink_to(outside)
+    before = content(tmp_path)
+    words = rf"run/{name.replace('.', '[.]')} .* a link\. Put a copy of what it leads to in its place"
+    for use in (pf.load, lambda run: pf.resume(run, data=DATA, steps=3)):
+        with pytest.raises(CheckpointError, match=words):
+            use(run)
+    assert content(tmp_path) == before
+
+
+def test_a_linked_lock_is_refused_by_all_that_would_train(tmp_path):
+    (tmp_path / "kept").write_text("of the user")
+    begun = folders.claim(tmp_path / "run", "data", "flow")
+    begun.lock.release()
+    (tmp_path / "run" / ".lock").unlink()
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "kept")
+    for use in (lambda: run_lock.hold(tmp_path / "run"), lambda: folders.claim(tmp_path / "run", "data", "flow")):
+        with pytest.raises(CheckpointError, match="a link"):
+            use()
+    with pytest.raises(OSError, match="link"):  # the installed version by itself
+        filelock.FileLock(tmp_path / "run" / ".lock", timeout=0).acquire()
+    assert (tmp_path / "kept").read_text() == "of the user"
+
+
+def test_a_demo_goes_on_through_no_link(tmp_path):
+    with demo_folder(str(tmp_path / "demo"), "digits", {"seed": 0}) as folder:
+        (folder / "vae" / "checkpoints" / "step_000001").mkdir(parents=True)
+    (tmp_path / "demo" / "two-dimensions").symlink_to(tmp_path)
+    with pytest.raises(CheckpointError, match="two-dimensions"), demo_folder(str(folder), "digits", {"seed": 0}):
+        pass

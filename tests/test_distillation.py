@@ -1,25 +1,27 @@
-"""Distillation: students start as their teacher, learn along its trajectories, and go on from where they were killed."""
+"""Distillation: students start as their teacher and learn along its trajectories, by its features and at scales."""
 
 import functools
-import json
 import shutil
 
 import pytest
 import torch
 from programs.without_teacher import check_killed
 from torch import nn
+from torch.nn import functional as F
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.conditions.kind import hidden
-from pushforward.data import Batch
-from pushforward.denoisers.denoiser import trained
+from pushforward.data import Batch, ImageSpace
+from pushforward.denoisers import SCALE, Denoiser, FlowMap, Preconditioning, trained
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
+from pushforward.evaluation.curves import teacher_of
 from pushforward.methods import Distillation, LatentMethod, Mapping, Now, Trajectories
-from pushforward.methods.flow_map import mean_velocity, straight
-from pushforward.methods.rules import End, Middle, Start
-from pushforward.paths import Linear
+from pushforward.methods.flow_map import Sorted, mean_velocity, straight
+from pushforward.methods.perceptual_distance import Likeness
+from pushforward.methods.rules import Start
+from pushforward.networks import MLP, UNet
+from pushforward.paths import VP, Linear
 from pushforward.recipes.students import student_of
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.testing.models import teachers_for
@@ -28,10 +30,8 @@ from pushforward.training.api import prepare, reopen
 from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports import Flow
 
-# Students
 
-
-@pytest.fixture(scope="module", params=["flow", "ddpm", "edm"])
+@pytest.fixture(scope="module", params=["flow", "edm"])
 def teacher(request, moons, tmp_path_factory):
     return pf.fit(request.param, moons, size="tiny", steps=150, seed=0, out=tmp_path_factory.mktemp("teacher") / request.param)
 
@@ -60,9 +60,6 @@ def test_what_has_no_student_is_refused(moons, tmp_path):
         student_of(pf.Denoiser(nn.Linear(2, 2), Linear(), "velocity", moons.space))
 
 
-# Trajectories
-
-
 def test_trajectories_are_the_teachers_own(teacher):
     """Their ends are its samples of the same seeds, and between two of them the stored target leads from one to the other."""
     flow = teacher.transport.with_solver("dpm:2", 6)
@@ -82,9 +79,6 @@ def test_trajectories_are_the_teachers_own(teacher):
     k = flow.denoiser.path.at(torch.tensor(float(flow.times[0])))
     start = flow.noise(ExampleDraws(11, 300)) * k.sigma / (k.alpha + k.sigma)
     torch.testing.assert_close(stored.states[:, 0].float(), start, rtol=1e-3, atol=1e-3)
-
-
-# Distillation
 
 
 def test_a_student_comes_nearer_to_its_teacher_than_one_step_of_it(teacher, moons, tmp_path):
@@ -110,20 +104,6 @@ def test_a_killed_distillation_ends_in_the_same_bits_without_its_teacher(moons, 
     )
     assert not (tmp_path / "cut" / "parts" / "trajectories").exists()
     assert not any("states" in name for group in state[0].values() for name in group)
-
-
-def test_the_command_line_distils(tmp_path, capsys):
-    main(["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "20", "--out", str(tmp_path / "teacher")])
-    words = ["--data", "moons", "--trajectories", "50", "--steps", "3", "--out", str(tmp_path / "run")]
-    main(["train", "distil", "--teacher", str(tmp_path / "teacher"), *words])
-    main(["sample", str(tmp_path / "run"), "--n", "5", "--steps", "2", "--out", str(tmp_path / "x.csv")])
-    assert len((tmp_path / "x.csv").read_text().splitlines()) == 6
-    spec = json.loads((tmp_path / "run" / "spec.json").read_text())
-    assert spec["method"]["part"] == "Distillation"
-    assert pf.load(tmp_path / "run").transport.calls == 1
-
-
-# Conditions
 
 
 @pytest.fixture(scope="module")
@@ -183,48 +163,6 @@ def test_guidance_is_learned_as_if_the_teacher_had_it(stirred_flow, labelled, tm
     assert run.transport.calls == 1
     with pytest.raises(UsageError, match="without one"):
         run.configured(scale=2.0)
-    bare = pf.recipes.flow(labelled.without_labels().space, "tiny").method.transport()
-    with pytest.raises(UsageError, match="trained with labels"):
-        pf.recipes.distil(labelled.without_labels().space, teacher=bare, guidance=2.0)
-
-
-# Choices
-
-
-def test_rules_of_a_student(stirred_flow, labelled):
-    for rule, part in {"start": Start, "middle": Middle, "end": End}.items():
-        method = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule=rule, trajectories=4, average=100.0).method
-        assert type(method.rule) is part
-        assert (method.stored, method.rule.average) == (0.5, 100.0)
-    stages = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="progressive").method
-    assert (type(stages), stages.rule.stages, stages.pairs.levels) == (Mapping, 5, 4)
-    for name in ("trajectories", "teacher_steps"):
-        with pytest.raises(UsageError, match=f"`{name}` must be at least 1, got 0"):
-            pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, **{name: 0})
-    alone = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="end", stored=0.0, derivative="forward").method
-    assert type(alone) is Mapping
-    assert alone.teacher.steps == 8
-    with pytest.raises(UsageError, match="leave average out"):
-        pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="progressive", average=9.0)
-    wrong = {"rule": {"rule": "stat"}, "part of training": {"stored": 0.5}, "no derivative": {"derivative": "forward"}}
-    for message, options in wrong.items():
-        with pytest.raises(UsageError, match=message):
-            pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, **options)
-
-
-def test_u_nets_average_what_makes_their_targets(stirred_flow, labelled):
-    space = space_data((1, 16, 16), labels=False).space
-    images = pf.recipes.flow(space, "tiny", network="unet").method.transport()
-    for rule, half_life in {"start": 5_000, "middle": 5_000, "end": 5_000}.items():
-        assert pf.recipes.distil(space, "tiny", teacher=images, rule=rule, stored=0.0).method.rule.average == half_life
-    assert pf.recipes.distil(space, "tiny", teacher=images, rule="start", stored=0.0, average=0.0).method.rule.average is None
-    assert pf.recipes.distil(space, "tiny", teacher=images, rule="progressive").method.rule.average is None
-    assert pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="start").method.rule.average is None
-    usual = pf.recipes.distil(space, "tiny", teacher=images, rule="end").training.lr
-    assert pf.recipes.distil(space, "tiny", teacher=images, rule="end", derivative="forward").training.lr == 0.1 * usual
-
-
-# Latent spaces
 
 
 def test_a_latent_teacher_has_a_latent_student(tmp_path, capsys):
@@ -244,8 +182,183 @@ def test_a_latent_teacher_has_a_latent_student(tmp_path, capsys):
     shutil.rmtree(tmp_path / "flow")
     reopen(tmp_path / "cut").advance()
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
-    first = pf.load(tmp_path / "whole", checkpoint="step_000000", raw=True).method.method
-    x, t = torch.randn(50, *first.space.shape), torch.rand(50) * 0.9 + 0.05
-    with torch.no_grad():
-        known = straight(first.teacher.denoiser).predict("velocity", x, t)
-        assert (mean_velocity(first.flow_map, x, t, t / 2) - known).norm() < 0.2 * known.norm()
+
+
+PIXELS = ImageSpace((1, 8, 8), mean=(0.0,), std=(1.0,))
+
+
+class Same(nn.Module):
+    def features(self, x, t=None, condition=None):
+        return [x, (1 + t[:, None, None, None]) * x]
+
+
+@pytest.mark.parametrize("path", [Linear(), VP()], ids=lambda path: type(path).__name__)
+def test_the_distance_is_that_of_normalised_features_of_equally_noised_images(path):
+    denoiser = Denoiser(Same(), path, "noise", PIXELS, preconditioning=Preconditioning(scale_input=True))
+    x, y, noise = torch.randn(3, 5, 1, 8, 8, generator=torch.Generator().manual_seed(0)).unbind()
+    at = torch.tensor([0.05, 0.1, 0.2, 0.3, 0.4])
+    distance = Likeness().distance(denoiser, (x, y), (at, noise), None)
+    share = at[:, None, None, None]
+    # noise of the straight path, in the scale of unit variance that a network receives on any path; its norm drops the scale
+    given, wanted = (F.group_norm((1 - share) * image + share * noise, 1, eps=0.0) for image in (x, y))
+    torch.testing.assert_close(distance, (given - wanted).square().flatten(1).mean(1), rtol=2e-3, atol=1e-4)
+    assert Likeness().distance(denoiser, (x, x.clone()), (at, noise), None).abs().max() == 0
+
+
+@pytest.fixture(scope="module")
+def unet_teacher():
+    torch.manual_seed(0)
+    network = UNet((1, 8, 8), widths=(16, 32), blocks=1, heads=2)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return pf.Flow(Denoiser(network, Linear(), "velocity", PIXELS, unconditional=False), "euler", 4)
+
+
+def test_only_jumps_to_data_are_compared_and_the_weight_is_that_of_their_loss(unet_teacher):
+    usual = pf.recipes.distil(PIXELS, teacher=unet_teacher, trajectories=16, teacher_steps=4).method
+    assert isinstance(usual, Distillation)
+    assert usual.likeness == Likeness(2.0)
+    x = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+    def loss(likeness):
+        usual.likeness = likeness
+        now = Now(BlockDraws(0, 0, 64), 0, 0.0)
+        ((_, value),) = usual.losses(Batch(x), now)
+        return value.detach(), now.notes
+
+    none, alone = loss(None)
+    single, notes = loss(Likeness(1.0))
+    double, _ = loss(Likeness(2.0))
+    assert "unlikeness" not in alone
+    assert float(notes["unlikeness"]) > 0
+    torch.testing.assert_close(double - none, 2 * (single - none))
+    assert float(single - none) > 1e-3
+    usual.trajectories.draw = _inside(usual.trajectories.draw)
+    torch.testing.assert_close(loss(Likeness(1.0))[0], loss(None)[0], rtol=0, atol=0)
+
+
+def _inside(draw):
+    def drawn(draws):
+        (x_t, t), (x_s, s), condition = draw(draws)
+        return (x_t, t + 0.001), (x_s, s + 0.0005), condition
+
+    return drawn
+
+
+MEAN, VARIANCE = 0.8, 0.25
+LABELS = {"label": pf.conditions.Label(("a", "b"), (0.5, 0.5))}
+SPACE = pf.data.VectorSpace((2,), (0, 0), (1, 1), conditions=LABELS)
+RANGE = (1.0, 4.0)
+
+
+class TwoGaussians(nn.Module):
+    """The data estimate of N(+-MEAN, VARIANCE) given the label, and of N(0, VARIANCE) without it.
+
+    An estimate is linear in the mean, so that guidance at scale w is N(+-w MEAN, VARIANCE).
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def forward(self, x, t, condition=None):
+        k = self.path.at(t).over(x)
+        mean = torch.zeros_like(x[:, :1])
+        if condition is not None:
+            seen = ~condition.get("label_null", torch.zeros(len(x), dtype=torch.bool))
+            mean = (seen * MEAN * (2 * condition["label"] - 1))[:, None].to(x)
+        return mean + k.alpha * VARIANCE / (k.alpha**2 * VARIANCE + k.sigma**2) * (x - k.alpha * mean)
+
+
+def guided(path, scale=1.0):
+    denoiser = pf.Denoiser(TwoGaussians(path), path, "data", SPACE, preconditioning=Preconditioning(scale_input=False))
+    return pf.Flow(pf.Guided(denoiser, scale), "heun", 24)
+
+
+@pytest.mark.parametrize("path", [Linear(), VP()], ids=["linear", "vp"])
+def test_a_trajectory_is_that_of_its_own_scale(path):
+    teacher = guided(path)
+    stored = Trajectories(teacher, 40, seed=3, guidance=RANGE)
+    stored.fill()
+    condition = stored.condition(torch.arange(40))
+    scale, sign = condition[SCALE], 2 * condition["label"] - 1
+    assert RANGE[0] <= float(scale.min()) < 1.5 < 3.5 < float(scale.max()) <= RANGE[1]
+    ends = stored.states[:, -1].float()
+    exact = (scale * sign * MEAN)[:, None] + VARIANCE**0.5 * teacher.noise(ExampleDraws(3, 40))
+    assert (ends - exact).abs().max() < 0.08, "the map of N(w mean, variance) in closed form"
+    for row in (0, 7):
+        alone = guided(path, float(scale[row]))
+        own = alone.sample(40, {"label": condition["label"].tolist()}, seed=3)[row]
+        assert (own - ends[row]).abs().max() < 4e-3
+    with pytest.raises(UsageError, match="have no scale"):
+        Trajectories(teacher, 4, guidance=RANGE, unconditional=0.1)
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_scales_of_single_examples_take_the_place_of_the_common_one(number):
+    x, t = torch.randn(number, 2), torch.rand(number) * 0.8 + 0.1
+    label, scales = torch.arange(number) % 2, torch.linspace(1, 3, number)
+    given = {"label": label, SCALE: scales}
+    for common in (0.0, 1.0, 2.5):
+        rows = guided(Linear(), common).denoiser.predict("velocity", x, t, given)
+        for i in range(number):
+            one_scale = guided(Linear(), float(scales[i])).denoiser
+            alone = one_scale.predict("velocity", x[i : i + 1], t[i : i + 1], {"label": label[i : i + 1]})
+            torch.testing.assert_close(rows[i : i + 1], alone)
+
+
+def student():
+    torch.manual_seed(0)
+    network = MLP(2, 2, width=32, depth=2, conditions=LABELS, times=3)
+    return FlowMap(network, Linear(), "velocity", SPACE, preconditioning=Preconditioning(guidance=RANGE), unconditional=False)
+
+
+@pytest.mark.parametrize("stored", [1.0, 0.0])
+def test_a_student_learns_every_scale_in_one_call(stored):
+    """Along trajectories, and by a rule with the teacher's velocity alone."""
+    if stored:
+        trajectories = Trajectories(guided(Linear()), 2000, guidance=RANGE)
+        method = Distillation(student(), Start(), Sorted(diagonal=0.15), trajectories=trajectories, stored=1.0)
+    else:
+        method = Mapping(student(), Start(0.5, 0.05), Sorted(diagonal=0.25, to_data=0.5), teacher=guided(Linear()))
+    optimizer = torch.optim.Adam(method.flow_map.parameters(), 4e-3)
+    for step in range(200):
+        draws = BlockDraws(0, step, 256)
+        label = (draws.stream("label").uniform() < 0.5).long()
+        x = ((2 * label - 1) * MEAN)[:, None] + VARIANCE**0.5 * draws.stream("data").normal((2,))
+        for _, loss in method.turns(Batch(x, {"label": label}), Now(draws, 0, step / 200, step)):
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    flow_map = method.flow_map.requires_grad_(False)
+    z = torch.randn(400, 2)
+    for label, sign in ((0, -1), (1, 1)):
+        condition = {"label": torch.full((400,), label)}
+        for scale in (1.0, 2.0, 4.0):
+            x = pf.Flow(pf.AtScale(flow_map, scale), "jump", 1)(z, condition)
+            assert float(x.mean()) == pytest.approx(sign * scale * MEAN, abs=0.25 if stored else 0.35 * scale * MEAN)
+        plain = pf.Flow(flow_map, "jump", 1)
+        assert torch.equal(plain(z, condition), pf.Flow(pf.AtScale(flow_map, 1.0), "jump", 1)(z, condition))
+
+
+def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
+    data = space_data((2,), labels=True, n=200)
+    teacher = pf.fit("flow", data, size="tiny", steps=3, out=tmp_path / "flow", progress=False)
+    recipe = with_frozen("distil", {"teacher": teacher})(
+        data.space, guidance="1,4", trajectories=64, teacher_steps=2, diagonal=0.5
+    )
+    pf.fit(recipe, data, steps=4, out=tmp_path / "run", checkpoint_every=1, progress=False)
+    run = pf.resume(tmp_path / "run", data=data, steps=30, progress=False)
+    run.method.flow_map.network.conditioning.time.inner.weight.data.normal_(std=0.3)
+    strong = run.configured(scale=3.0)
+    assert run.transport.calls == strong.transport.calls == 1
+    assert not torch.equal(run.sample(8), strong.sample(8))
+    assert torch.equal(run.sample(8), run.sample(8, scale=1.0))
+    assert torch.equal(strong.configured(scale=2.0).sample(8), run.sample(8, scale=2.0))
+    taught, own = teacher_of(strong), pf.Flow(pf.Guided(teacher.denoiser, 3.0), "unipc", 2, "time")
+    assert torch.equal(taught.sample(6), own.sample(6)), "reports compare it with its teacher at the same scale"
+    for scale in (0.5, 4.1):
+        with pytest.raises(UsageError, match=r"at scales from 1 to 4, got"):
+            run.sample(2, scale=scale)
+    with pytest.raises(UsageError, match="leave `interval` out"):
+        run.sample(2, scale=2.0, interval=(0.1, 1.0))

@@ -1,7 +1,5 @@
 """Networks and samplers as programs of `torch.export`, against the samplers themselves."""
 
-import dataclasses
-
 import pytest
 import torch
 from torch.export import Dim
@@ -9,10 +7,9 @@ from torch.export import Dim
 import pushforward as pf
 from pushforward import networks, solvers
 from pushforward.conditions import Label
-from pushforward.errors import UsageError
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
 from pushforward.registries import RECIPES, SOLVERS
-from pushforward.solvers.table import LearnedTable, general
+from pushforward.solvers.dense import dense, run
 from pushforward.testing import class_labels
 from pushforward.transports import Autoencoder, Flow, Latent, inner_of, with_inner
 from pushforward.transports.export import GivenNoise, dense, exported, exported_scan, noise_count, run, scan_inputs
@@ -23,7 +20,6 @@ SPACE = pf.data.ImageSpace(SMALL, (0.4,), (0.3,), (0.0,), (1.0,), conditions={"l
 
 
 def speaking(network):
-    """A network whose output is not zero at the start."""
     network.leave.reset_parameters()
     return network
 
@@ -54,13 +50,11 @@ class Light(torch.nn.Module):
 
 
 def number(condition):
-    """The label's number, 0 where it is hidden."""
     hidden = condition.get("label_null")
     return condition["label"] + 1 if hidden is None else torch.where(hidden, 0, condition["label"] + 1)
 
 
 def program(module, *inputs):
-    """A module exported with a free number of rows."""
     n = Dim("n", min=1)
     shapes = [None if part is None else ({k: {0: n} for k in part} if isinstance(part, dict) else {0: n}) for part in inputs]
     with torch.no_grad():
@@ -74,7 +68,6 @@ def given(n, times=1):
 
 
 def check(module, *makers):
-    """The program made with 3 rows agrees with the module on 5."""
     program_module = program(module, *(make(3) for make in makers))
     inputs = [make(5) for make in makers]
     with torch.no_grad():
@@ -86,42 +79,12 @@ def test_a_denoisers_network_exports_with_any_number_of_rows(name):
     check(TIMED[name](), lambda n: given(n)[0], lambda n: given(n)[1], lambda n: given(n)[2])
 
 
-OTHERS = {
-    "dcgan": lambda: networks.DCGANCritic.sized("tiny", shape=(1, 16, 16), conditions=class_labels(2)),
-    "residual": lambda: networks.Critic.sized("tiny", shape=(1, 16, 16), conditions=class_labels(2)),
-    "textbook": lambda: networks.TextbookCritic.sized("tiny", shape=(1, 16, 16), conditions=class_labels(2)),
-    "patch": lambda: networks.PatchCritic.sized("tiny", shape=(1, 16, 16)),
-    "encoder": lambda: networks.Encoder.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
-    "compressor": lambda: networks.Compressor((1, 16, 16), outputs=4, factor=2, width=8, conditions=class_labels(2)),
-}
-MAKERS = {
-    "dcgan": lambda: networks.DCGANGenerator.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
-    "residual": lambda: networks.Generator.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
-    "textbook": lambda: networks.TextbookGenerator.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
-    "decoder": lambda: networks.Decoder.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
-    "perceptron": lambda: networks.Perceptron(4, 6, width=8, depth=1),
-}
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_a_network_of_images_exports_with_any_number_of_rows(name):
-    labels = lambda n: None if name == "patch" else given(n)[2]  # noqa: E731
-    check(OTHERS[name](), lambda n: torch.randn(n, 1, 16, 16), lambda n: None, labels)
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_a_generators_network_exports_with_any_number_of_rows(name):
-    labels = lambda n: None if name == "perceptron" else given(n)[2]  # noqa: E731
-    check(MAKERS[name](), lambda n: torch.randn(n, 4), lambda n: None, labels)
-
-
 def denoiser(name="mlp", path=None, prediction="velocity", space=SPACE):
     torch.manual_seed(0)
     return pf.Denoiser(TIMED[name](), path or pf.Linear(), prediction, space).eval()
 
 
 def latent(flow):
-    """The flow's images as codes of larger ones."""
     image = pf.data.ImageSpace((1, 16, 16), (0.5,), (0.3,), (0.0,), (1.0,))
     decoder = networks.Expander((1, 16, 16), inputs=1, factor=2, width=8)
     coded = Autoencoder(networks.Compressor((1, 16, 16), outputs=2, factor=2, width=8), decoder, image).eval()
@@ -129,7 +92,6 @@ def latent(flow):
 
 
 def model(recipe, solver, way="plain"):
-    """A recipe's sampler in two steps, with a small network."""
     torch.manual_seed(0)
     part = pf.recipes.named(recipe)(SPACE, "tiny", network=Light()).method.denoiser
     if solver == "jump":
@@ -213,41 +175,7 @@ def test_one_program_serves_any_number_of_steps(solver):
             torch.testing.assert_close(program_module(z, inputs, {"label": label}, noise), x, rtol=0, atol=1e-5)
 
 
-def with_learned(sampler, steps=None):
-    """The sampler with a learned table: every coefficient and call time is away from the solver's."""
-    flow = inner_of(sampler)
-    flow = flow if steps is None else flow.with_solver(flow.solver, steps)
-    table = general(flow.table)
-    other = torch.Generator().manual_seed(steps or 0)
-    weights = torch.tril(table.weights + 0.05 * torch.randn(table.weights.shape, generator=other))
-    learned = LearnedTable.of(dataclasses.replace(table, weights=weights, times=0.97 * table.times), flow.times.tolist())
-    return with_inner(sampler, flow.with_table(learned)).eval()
-
-
-def test_a_sampler_with_a_learned_table_is_a_program():
-    agrees(with_learned(model("edm", "heun", "latent")))
-
-
-def test_a_scan_takes_learned_tables_as_inputs_each_for_its_steps():
-    """The program of three calls serves tables of two and three, the solver's own of any number, and none of four calls."""
-    sampler, label = model("ddpm", "unipc", "guided"), torch.tensor([0, 1, 1, 0, 1])
-    longest = with_learned(sampler, 3)
-    scanned, (slots, noises) = exported_scan(longest).module(), scan_inputs(longest)[1].first.shape
-    assert slots == 4
-    own = with_inner(sampler, inner_of(sampler).with_solver("unipc", 6))
-    for transport in (longest, with_learned(sampler, 2), own):
-        inputs, arrays = scan_inputs(transport, slots, noises)
-        assert len(arrays.point) == inner_of(transport).steps
-        z, noise = torch.randn(5, *SMALL), torch.zeros(len(arrays.point) + 1, noises, 5, *SMALL)
-        with torch.no_grad():
-            x = transport.space.to_data(transport(z, {"label": label}))
-            torch.testing.assert_close(scanned(z, inputs, {"label": label}, noise), x, rtol=0, atol=1e-5)
-    with pytest.raises(UsageError, match=r"needs 5 slots .* N calls needs N \+ 1 slots"):
-        scan_inputs(with_learned(sampler, 4), slots, noises)
-
-
 def plain_scan(row, state, given):
-    """A scan in Python."""
     for i in range(len(given["point"])):
         state, _ = row(state, torch.utils._pytree.tree_map(lambda part, i=i: part[i], given))
     return state, None

@@ -1,34 +1,58 @@
-"""Feature extractors: laws that all obey, their identity and cache, and what self-supervision learns."""
+"""Features and their extractors: closed forms, laws, identity and cache, several spaces side by side."""
 
 from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import logging
 
 import numpy as np
 import pytest
 import torch
-from programs.means import Means
+from programs.gaussian_data import dataset, handwritten, vectors
+from programs.rows import random
 from torch import nn
 
 import pushforward as pf
-from pushforward.errors import UsageError
+from pushforward.cli import main
+from pushforward.data.core.dataset import Split
+from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation import features as module
-from pushforward.evaluation.features import fit_features
-from pushforward.extractors import Extractor, classifier, extractor
-from pushforward.extractors.classifier import Classifier, LastHidden
-from pushforward.extractors.pretrained import EfficientNet
+from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.features import cache_folder, fit_features, principal, quantised
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.extractors import Extractor
+from pushforward.extractors.efficientnet import EfficientNet
+from pushforward.extractors.inception import Inception
 from pushforward.extractors.self_supervised import SelfSupervised, variance_invariance_covariance
 from pushforward.registries import EXTRACTORS
 from pushforward.testing import Broken, check_features, space_data
 
+
+class Means(nn.Module):
+    """A user's network for examples: weighted sums of the 64 numbers of an example.
+
+    Args:
+        weight: A factor of all features.
+        features: How many there are.
+    """
+
+    def __init__(self, weight: float = 1.0, features: int = 5) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(64, features)
+        self.weight = weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, features)."""
+        sums: torch.Tensor = self.weight * self.layer(x.flatten(1))
+        return sums
+
+
 SMALL = {"self-supervised": SelfSupervised(200), "efficientnet": EfficientNet(32)}
 """Extractors that are faster with other settings."""
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return pf.data.load("digits")
-
-
-# --- laws ---
 
 
 @pytest.mark.parametrize("name", sorted(set(EXTRACTORS) - {"inception"}))
@@ -82,9 +106,6 @@ def test_planted_mistakes_break_a_law(network, says):
         check_features(network)
 
 
-# --- identity and cache ---
-
-
 def test_the_key_and_the_identity_follow_data_settings_weights_and_seed():
     data = space_data((1, 8, 8), labels=True)
     data = data.without_labels()  # no classifier is trained beside the features
@@ -103,29 +124,6 @@ def test_the_key_and_the_identity_follow_data_settings_weights_and_seed():
     assert len({features.key for features in fitted.values()}) == len(fitted)
     assert len({features.identity for features in fitted.values()}) == len(fitted)
     assert all(len(features.identity) == 16 and int(features.identity, 16) for features in fitted.values())
-
-
-def test_weights_that_round_otherwise_have_one_identity_and_another_source_has_another(monkeypatch):
-    """As trained on another processor; the source of a part of the network counts as that of the extractor."""
-    data = space_data((1, 8, 8), labels=True)
-    train = classifier.train_classifier
-    spaces = {"classifier": LastHidden(100), "self-supervised": SelfSupervised(100)}
-    fitted = {name: [fit_features(data, space, cache=False, reads=False)] for name, space in spaces.items()}
-
-    def rounded(*given):
-        network = train(*given)
-        network.last.bias.data += 1e-6
-        return network
-
-    monkeypatch.setattr(classifier, "train_classifier", rounded)
-    fitted["classifier"].append(fit_features(data, spaces["classifier"], cache=False, reads=False))
-    first, other = fitted["classifier"]
-    assert (first.identity, first.weights != other.weights) == (other.identity, True)
-    hashed = extractor.source_hash
-    monkeypatch.setattr(extractor, "source_hash", lambda part: "edited" if part is Classifier else hashed(part))
-    fitted["self-supervised"].append(fit_features(data, spaces["self-supervised"], cache=False, reads=False))
-    first, other = fitted["self-supervised"]
-    assert (first.weights, first.identity != other.identity, first.key != other.key) == (other.weights, True, True)
 
 
 def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_made_anew(tmp_path, monkeypatch):
@@ -150,54 +148,11 @@ def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_mad
     assert len(list((tmp_path / "features" / "real").iterdir())) == 2, "other weights have files of their own"
 
 
-class Activated(nn.Module):
-    def __init__(self, activation):
-        super().__init__()
-        self.activation = activation
-
-    def forward(self, x):
-        return self.activation(x.flatten(1))
-
-
-def test_a_network_with_attributes_whose_text_says_nothing_is_not_cached(tmp_path):
-    data = space_data((1, 8, 8), labels=False)
-    for activation in (torch.relu, torch.tanh):
-        features = fit_features(data, Activated(activation), cache=tmp_path)
-        fresh = fit_features(data, Activated(activation), cache=False)
-        for real in (True, False):
-            assert np.array_equal(features(data.held_out.x, 24, real=real), fresh(data.held_out.x, 24))
-    named = fit_features(data, Activated(nn.Tanh()), cache=tmp_path)
-    assert named.key != fit_features(data, Activated(nn.ReLU()), cache=tmp_path).key
-
-
 def test_a_learned_space_of_a_toy_is_fitted_on_one_half_and_floors_come_from_the_other():
     data = space_data((2,), labels=False)
     raw, learned = (fit_features(data, space, cache=False) for space in ("raw", SelfSupervised(100)))
     assert len(raw.halves.drawn) == len(data.train)
     assert not set(learned.halves.fitted) & set(learned.halves.drawn)
-
-
-# --- self-supervision ---
-
-
-def separation(features, labels):
-    """Variance between the classes over the variance within them."""
-    classes = [features[labels == label] for label in np.unique(labels)]
-    centres = np.stack([rows.mean(0) for rows in classes])
-    return ((centres - centres.mean(0)) ** 2).sum(1).mean() / np.mean([rows.var(0).sum() for rows in classes])
-
-
-def effective_rank(features):
-    values = np.linalg.eigvalsh(np.cov(features.T))
-    return values.sum() ** 2 / (values**2).sum()
-
-
-def test_self_supervised_features_do_not_collapse_and_separate_classes_better_than_pixels(digits):
-    data = digits.without_labels()
-    x, labels = digits.held_out.data_units(), digits.held_out.labels
-    learned, pixels = (fit_features(data, space, cache=False)(x, 640) for space in (SelfSupervised(6000), "pca"))
-    assert separation(learned, labels) > 1.5 * separation(pixels, labels)
-    assert effective_rank(learned) > 4
 
 
 def test_the_loss_is_the_papers():
@@ -211,9 +166,6 @@ def test_the_loss_is_the_papers():
     loss = variance_invariance_covariance(torch.tensor(a), torch.tensor(b))
     assert loss.item() == pytest.approx(sum(terms))
     assert variance_invariance_covariance(torch.zeros(7, 3), torch.zeros(7, 3)).item() == pytest.approx(2 * 25 * 0.99)
-
-
-# --- networks that answer wrongly ---
 
 
 class Wrong(nn.Module):
@@ -246,30 +198,248 @@ def test_a_network_that_answers_wrongly_is_named(kind, says):
         fit_features(space_data((1, 8, 8), labels=False), Wrong(kind), cache=False)
 
 
-class Tuned(Extractor):
-    """Fine-tunes a network that it was given; its settings do not tell such networks apart."""
+@pytest.fixture(scope="module")
+def plain_digits():
+    return pf.data.load("digits")
 
-    learns = True
 
-    def __init__(self, network):
-        self.given = network
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A file of weights, and a small network in the place of Inception v3 that reads it as torch-fidelity does."""
+    kind = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
 
-    def describe(self, sure=""):
-        return "a tuned network"
+    class Small(nn.Module):
+        def __init__(self, name, wanted, file):
+            super().__init__()
+            assert (name, wanted) == ("inception", ["2048"])
+            self.fc = nn.Linear(3, 4)
+            self.load_state_dict(torch.load(file, weights_only=False))
+            self.eval()
 
-    def preprocessing(self, space):
-        return "raw"
+        def forward(self, x):
+            assert x.dtype == torch.uint8
+            assert x.shape[1] == 3
+            return (self.fc(x.float().mean((2, 3))),)
+
+    monkeypatch.setattr(kind, "FeatureExtractorInceptionV3", Small)
+    torch.save(nn.Linear(3, 4).state_dict() | {}, tmp_path / "linear.pth")
+    file = tmp_path / "weights.pth"
+    torch.save({"fc.weight": torch.ones(4, 3) * torch.arange(1.0, 5.0)[:, None], "fc.bias": torch.zeros(4)}, file)
+    return file
+
+
+def test_scores_in_a_second_space_stand_beside_the_first_and_equal_those_of_it_alone(plain_digits):
+    plain_digits = plain_digits.without_labels()
+    sampler = GaussianBaseline.fit(plain_digits)
+    judge = Judge(plain_digits, n=60, repeats=1, metrics=["frechet", "precision", "sharpness"], spaces="pca,raw")
+    alone = Judge(plain_digits, n=60, repeats=1, metrics=["frechet", "precision"], spaces="raw")
+    scores, own = judge.scores(sampler)[0], alone.scores(sampler)[0]
+    assert {"frechet", "precision", "frechet (raw)", "precision (raw)"} <= set(scores)
+    assert "sharpness (raw)" not in scores
+    for name in own:
+        assert scores[f"{name} (raw)"].value == own[name].value
+        assert judge.floors[f"{name} (raw)"].value == alone.floors[name].value
+    assert scores["frechet"].value != scores["frechet (raw)"].value
+    comparison = judge.comparison([ModelResult("it", scores=scores)])
+    assert comparison.settings.spaces == ("pca", "raw")
+    info = comparison.info("frechet (raw)")
+    assert (info.label, info.role, info.group) == ("Fréchet distance (raw)", None, "In other features: raw")
+    assert Comparison.from_json(comparison.to_json()) == comparison
+    assert {"frechet", "frechet (raw)"} <= set(comparison.metrics)
+
+
+def test_inception_obeys_the_laws(weights):
+    check_features(Inception(weights))
+
+
+def test_a_file_of_weights_is_needed_is_there_and_holds_the_right_ones(weights, tmp_path):
+    data = space_data((1, 8, 8), labels=False)
+    with pytest.raises(UsageError, match="never downloaded: give its path, `features=inception:FILE`"):
+        fit_features(data, "inception", cache=False)
+    with pytest.raises(UsageError, match="does not hold the weights"):
+        fit_features(data, f"inception:{tmp_path / 'linear.pth'}", cache=False)
+    first = fit_features(data, f"inception:{weights}", cache=tmp_path / "cache")
+    moved = tmp_path / "moved.pth"
+    moved.write_bytes(weights.read_bytes())
+    assert fit_features(data, Inception(moved), cache=tmp_path / "cache").key == first.key, "where the file lies does not matter"
+    torch.save({"fc.weight": 2 * torch.ones(4, 3), "fc.bias": torch.zeros(4)}, weights)
+    changed = fit_features(data, f"inception:{weights}", cache=tmp_path / "cache")
+    assert changed.key != first.key
+    assert changed.identity != first.identity
+
+
+def test_a_file_of_weights_runs_no_code(tmp_path):
+    pytest.importorskip("torch_fidelity")
+
+    class Evil:
+        def __reduce__(self):
+            return (tmp_path.joinpath("ran").touch, ())
+
+    torch.save({"fc.weight": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(UsageError, match="does not hold the weights"):
+        Inception(tmp_path / "evil.pth").network(space_data((1, 8, 8), labels=False).space)
+    assert not (tmp_path / "ran").exists()
+
+
+PLUGIN = '''
+from pushforward.extractors import Extractor
+from torch import nn
+
+
+class Quarters(Extractor):
+    """Means of the four quarters of an image."""
 
     def network(self, space):
-        return nn.Sequential(nn.Flatten(), self.given)
+        return nn.AdaptiveAvgPool2d(2)
 
-    def fit(self, network, data, index, seed):
-        pass
+    def describe(self, sure=""):
+        return "means of the four quarters"
+'''
 
 
-def test_extractors_that_learn_from_other_first_weights_share_neither_identity_nor_cache(tmp_path):
-    data = space_data((2,), labels=False)
-    networks = [nn.Linear(2, 8), nn.Linear(2, 8)]
-    fitted = [fit_features(data, Tuned(network), cache=tmp_path) for network in networks]
-    assert fitted[0].identity != fitted[1].identity
-    assert fitted[0].weights != fitted[1].weights
+def test_a_file_adds_features_for_the_command_line(tmp_path, capsys):
+    file, samples = tmp_path / "quarters.py", tmp_path / "samples.npz"
+    file.write_text(PLUGIN)
+    np.savez(samples, x=pf.data.load("digits").held_out.x[:40])
+    options = ["--n", "20", "--metrics", "frechet", "--json", "--features", "pca,quarters", "--plugin", str(file)]
+    main(["evaluate", str(samples), "--data", "digits", *options])
+    result = json.loads(capsys.readouterr().out)
+    assert set(result["models"][0]["scores"]) == {"frechet", "frechet (quarters)"}
+    main(["list", "features", "--plugin", str(file)])
+    assert "Means of the four quarters" in capsys.readouterr().out
+    assert main(["evaluate", str(samples), "--data", "digits", "--features", "quarter"]) == 2
+    assert 'Did you mean "quarters"' in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return handwritten()
+
+
+@pytest.fixture(scope="module")
+def of_digits(digits, tmp_path_factory, as_usual):
+    with as_usual():
+        return fit_features(digits, cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def labelled():
+    return dataset(*vectors())
+
+
+def test_dimensions_follow_n_and_the_total_variance_is_one(digits, of_digits):
+    assert [of_digits.dims(n) for n in (5, 30, 360, 640, 10_000)] == [1, 3, 36, 64, 64]
+    fitted = digits.train.x[of_digits.halves.fitted]
+    whole = of_digits(fitted, 10_000)
+    assert whole.dtype == np.float64
+    assert whole.shape == (len(digits.train) // 2, 64)
+    assert 0.97 < whole.var(0).sum() <= 1 + 1e-9
+    np.testing.assert_allclose(whole.mean(0), 0, atol=1e-6)
+    assert (np.diff(whole.var(0)) <= 1e-12).all(), "the axes come by falling variance"
+    np.testing.assert_allclose(of_digits(fitted[:50], 70), whole[:50, :7], atol=1e-6)
+
+
+def test_features_of_unlabelled_data_are_principal_components():
+    x, _ = vectors(d=20)
+    data = dataset(x)
+    features = fit_features(data, cache=False)
+    assert (features.name, features.classifies, features.accuracy) == ("pca", False, None)
+    half = features.halves.fitted
+    rows = data.space.to_model(data.train.data_units(half)).double().numpy()
+    rows = (rows - rows.mean(0)) / np.sqrt(rows.var(0).sum())
+    _, singular, _ = np.linalg.svd(rows, full_matrices=False)
+    mine = features(data.train.data_units(half), 1000)
+    assert mine.shape[1] == 20
+    np.testing.assert_allclose(mine.var(0), singular**2 / len(rows), rtol=1e-6)
+    gram = rows[:40] @ rows[:40].T
+    np.testing.assert_allclose(mine[:40] @ mine[:40].T, gram, atol=1e-6), "a rotation keeps all inner products"
+    with pytest.raises(DataError, match="no labels"):
+        features.classify(x)
+
+
+def test_the_principal_axes_of_wide_data_are_nearly_exact():
+    r = random(2)
+    centred = r.standard_normal((300, 90)) * 0.97 ** np.arange(90) @ r.standard_normal((90, 1500))
+    axes = principal(centred, 64)
+    _, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    assert axes.shape == (1500, 64)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(64), atol=1e-10)
+    assert ((centred @ axes) ** 2).sum() > 0.999 * (singular[:64] ** 2).sum()
+
+
+def test_fitting_is_reproducible_and_leaves_the_global_generator_alone(labelled):
+    threads = torch.get_num_threads()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    torch.set_num_threads(threads + 1)
+    try:
+        first = fit_features(labelled, cache=False)
+        assert torch.get_num_threads() == threads + 1
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    second, other = fit_features(labelled, cache=False), fit_features(labelled, seed=1, cache=False)
+    x = labelled.held_out.x
+    np.testing.assert_array_equal(first(x, 200), second(x, 200))
+    assert np.abs(first(x, 200) - other(x, 200)).max() > 1e-3
+
+
+def test_the_held_out_split_does_not_touch_the_features(labelled):
+    changed = dataclasses.replace(labelled, held_out=Split(labelled.held_out.x[:50] * 3, labelled.held_out.labels[:50]))
+    x = labelled.train.x[:99]
+    np.testing.assert_array_equal(fit_features(labelled, cache=False)(x, 200), fit_features(changed, cache=False)(x, 200))
+
+
+def test_a_cache_hit_equals_a_fresh_fit_and_trains_nothing(labelled, tmp_path, monkeypatch):
+    fresh = fit_features(labelled, cache=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fit_on", None)
+        cached = fit_features(labelled, cache=tmp_path)
+        with pytest.raises(TypeError):
+            fit_features(labelled, cache=tmp_path, seed=1)
+        with pytest.raises(TypeError):
+            fit_features(labelled.without_labels(), cache=tmp_path)
+    x = labelled.held_out.x
+    np.testing.assert_array_equal(fresh(x, 200), cached(x, 200))
+    np.testing.assert_array_equal(fresh.classify(x), cached.classify(x))
+    assert cached.accuracy == fresh.accuracy
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+def test_a_damaged_cache_is_made_anew(labelled, tmp_path, damage):
+    fresh = fit_features(labelled, cache=tmp_path)
+    (path,) = (tmp_path / "features").iterdir()
+    content = path.read_bytes()
+    damaged = {"cut": content[:-100], "flip": content[:-9] + bytes([content[-9] ^ 64]) + content[-8:], "empty": b""}[damage]
+    path.write_bytes(damaged)
+    again = fit_features(labelled, cache=tmp_path)
+    np.testing.assert_array_equal(fresh(labelled.held_out.x, 200), again(labelled.held_out.x, 200))
+    assert path.read_bytes() == content
+
+
+def test_the_cache_folder_is_the_environments_and_a_full_disk_costs_only_the_cache(labelled, tmp_path, monkeypatch):
+    said = io.StringIO()
+    monkeypatch.setattr(logging.getLogger("pushforward"), "handlers", [logging.StreamHandler(said)])
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "here"))
+    assert cache_folder() == tmp_path / "here"
+    (tmp_path / "file").write_text("in the way")
+    assert fit_features(labelled, cache=tmp_path / "file").classifies
+    assert "cannot be written" in said.getvalue()
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_rows_are_rounded_as_files_would_and_bad_rows_are_counted(digits, of_digits):
+    x = torch.tensor([-0.5, 0.0, 0.4999 / 255, 0.5001 / 255, 1.0, 3.0]).repeat(2, 11)[:, :64].reshape(2, 1, 8, 8)
+    assert sorted((quantised(x, digits.space).unique() * 255).tolist()) == pytest.approx([0, 1, 255])
+    whole = dataset(vectors()[0], integer=(2,))
+    rounded = quantised(torch.full((3, 12), 1.4), whole.space)
+    assert rounded[:, 2].tolist() == [1, 1, 1]
+    assert rounded[:, 3].tolist() == pytest.approx([1.4] * 3)
+    x[1, 0, 3, 3] = float("nan")
+    with pytest.raises(Diverged, match="1 of 2 generated examples"):
+        of_digits(x, 360)
+    with pytest.raises(DataError, match="shape"):
+        of_digits(np.zeros((3, 1, 8, 9), np.float32), 360)
+    with pytest.raises(DataError, match="at least one example"):
+        of_digits(np.zeros((0, 1, 8, 8), np.float32), 360)

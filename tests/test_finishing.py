@@ -1,31 +1,54 @@
-"""Finishing a map: penalties by differences, the anchor, and runs that are finished."""
+"""Finishing a map: penalties by differences, the anchor, the guard, a critic on features, and runs."""
 
+import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
-from programs.finishes import DATA, begun, finishing
 from torch import nn
 
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Batch
-from pushforward.denoisers.denoiser import network_precision
+from pushforward.denoisers import FlowMap
+from pushforward.denoisers.precision import network_precision
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
-from pushforward.methods import Anchor, Guard, LatentMethod, Now, Penalties
+from pushforward.evaluation.results import ModelResult
+from pushforward.evaluation.run_results import of_run
+from pushforward.methods import Anchor, Finish, Guard, LatentMethod, Now, Penalties
 from pushforward.methods.adversarial import Game, differences, slope
 from pushforward.methods.flow_map import starts
-from pushforward.testing import recipe_for, space_data
-from pushforward.training.api import prepare
-from pushforward.training.recipe_argument import in_latent, with_frozen
+from pushforward.methods.perceptual_distance import FeatureCritic
+from pushforward.metrics.manifold import prdc, reached
+from pushforward.networks import UNet
+from pushforward.networks.pretrained import FeatureHeads
+from pushforward.paths import Linear
+from pushforward.testing import assert_same, final_state, recipe_for, space_data
+from pushforward.training import Silent
+from pushforward.training.api import prepare, reopen
+from pushforward.training.frozen_recipes import in_latent, with_frozen
+from pushforward.training.loop.callbacks import Moment
+from pushforward.training.monitor.alarms import alarms
+from pushforward.training.monitor.diversity_monitor import Variety
+
+DATA = space_data((2,), labels=False, n=200)
+
+
+def finishing(data=DATA, **options):
+    def recipe(space, size="small", *, teacher: pf.FlowMap):
+        return pf.recipes.finish(space, size, teacher=teacher, **options)
+
+    return recipe_for(recipe, data)
+
+
+def begun(recipe, data, folder, **options):
+    return prepare(recipe, data, out=folder, seed=1, **options)
 
 
 def now(rows, step=0, progress=0.0):
     return Now(BlockDraws(0, step, rows), 0, progress, step)
-
-
-# Penalties by finite differences
 
 
 def test_differences_are_the_squared_slope_in_the_mean_where_a_critic_is_linear():
@@ -93,9 +116,6 @@ def test_differences_are_computed_in_float32():
     assert penalties[0] == penalties[1]
 
 
-# Where jumps start
-
-
 @pytest.mark.parametrize("inside", [0.0, 0.4])
 def test_jumps_start_at_noise_or_on_the_way(inside):
     flow_map, n = recipe_for("meanflow", DATA).method.flow_map, 2000
@@ -113,9 +133,6 @@ def test_jumps_start_at_noise_or_on_the_way(inside):
         whole = transport(z)
         mine = flow_map.jump(*starts(flow_map, far, BlockDraws(0, 0, n)), torch.zeros(n))
     torch.testing.assert_close(mine, whole, rtol=0, atol=1e-5)
-
-
-# Finish
 
 
 def test_a_finish_starts_as_its_teacher_where_the_anchor_is_zero(tmp_path):
@@ -144,24 +161,8 @@ def test_the_anchor_falls_over_training():
             Anchor(**wrong)
 
 
-def test_a_finish_of_codes_is_guarded_as_images():
-    data = space_data((1, 8, 8), labels=False)
-
-    def recipe(space, size):
-        return pf.recipes.finish(space, size, teacher=pf.recipes.meanflow(space, size).method.flow_map, checks=3)
-
-    method = in_latent(recipe, data, recipe_for("vae", data).method.autoencoder(), "tiny").method
-    assert isinstance(method, LatentMethod)
-    assert method.guard == Guard(checks=3)
-    assert method.reference().sample(3).shape == (3, 1, 8, 8)
-
-
-# Runs
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A flow and a map between two times, hardly trained."""
     folder = tmp_path_factory.mktemp("runs")
     for name in ("flow", "meanflow"):
         pf.fit(recipe_for(name, DATA), DATA, steps=2, out=folder / name)
@@ -216,8 +217,276 @@ def test_latent_students_are_finished_on_their_codes(tmp_path, capsys):
     codes = student.transport.inner.space.shape
     assert method.method.scores(torch.zeros(5, *codes)).shape == (5,)
     assert run.sample(3).shape == (3, *data.space.shape)
-    fresh = prepare(with_frozen("finish", {"teacher": student})(data.space), data, steps=1, out=tmp_path / "fresh")
-    assert torch.equal(fresh.average.method.transport().sample(3), student.sample(3))
-    fresh.close()
-    with pytest.raises(UsageError, match="FlowMap"):
-        with_frozen("finish", {"teacher": teacher})(data.space, "tiny")
+
+
+IMAGES = space_data((1, 8, 8), labels=True)
+NET = {"widths": (16, 32), "blocks": 1, "heads": 2}
+
+
+class Mean(nn.Module):
+    """Scores that are the mean of the first map of features, times a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, features, t=None, condition=None):
+        return self.weight * features[0].flatten(1).mean(1)
+
+
+class Shown(nn.Module):
+    """A network whose features are its input, and its two times."""
+
+    times = 2
+
+    def features(self, x, t=None, condition=None):
+        assert condition is None or set(condition) == {"label"}
+        assert torch.equal(t[:, 0], t[:, 1])
+        return [x + t[:, :1, None, None]]
+
+    def forward(self, x, t, condition=None):
+        return x
+
+
+def unet_map(seed=0):
+    torch.manual_seed(seed)
+    network = UNet((1, 8, 8), **NET, conditions=IMAGES.space.conditions, times=2)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.05)
+    return FlowMap(network, Linear(), "velocity", IMAGES.space)
+
+
+def test_examples_are_mixed_with_noise_at_the_time_that_the_denoiser_reads():
+    critic = FeatureCritic(Mean(), low=0.1, high=0.6)
+    critic.look_through(FlowMap(Shown(), Linear(), "velocity", IMAGES.space))
+    n, label = 1024, {"label": torch.zeros(1024, dtype=torch.long)}
+    seen, mixed = critic.noised(label, BlockDraws(0, 0, n), lambda x: 2 * x)
+    assert set(label) == {"label"}
+    (t,) = (seen[name] for name in seen if name != "label")
+    assert 0.1 <= t.min() < 0.11
+    assert 0.59 < t.max() <= 0.6
+    x = torch.full((n, 1, 8, 8), 1.5)
+    first, second = mixed(x), mixed(x)
+    noise = (first - 3 * (1 - t)[:, None, None, None]) / t[:, None, None, None]
+    assert abs(float(noise.mean())) < 0.01
+    assert abs(float(noise.std()) - 1) < 0.01
+    assert not torch.equal(first, second)
+    r = torch.hypot(1 - t, t)[:, None, None, None]  # networks receive inputs of unit variance
+    scores = critic(first, None, seen).detach()
+    torch.testing.assert_close(scores, (first / r).flatten(1).mean(1) + t)
+    alone = critic(x, None, label).detach()
+    torch.testing.assert_close(alone, torch.full((n,), 1.5 / (0.9**2 + 0.1**2) ** 0.5 + 0.1))
+
+
+def test_the_heads_fit_the_features_of_any_unet_and_know_conditions():
+    for shape, stem, widths in (((1, 28, 28), 2, (16, 32)), ((3, 9, 20), 1, (16, 16, 32))):
+        network = UNet(shape, widths=widths, blocks=1, stem=stem, heads=2, conditions=IMAGES.space.conditions)
+        heads, x = FeatureHeads.of(network, hidden=8), torch.randn(3, *shape)
+        features = network.features(x, torch.rand(3), {"label": torch.tensor([0, 1, 2])})
+        assert [max(h.shape[2:]) for h in features] == list(heads.sides)
+        scores = [heads(features, None, {"label": torch.full((3,), label)}) for label in (0, 1)]
+        assert scores[0].shape == (3,)
+        assert not torch.equal(*scores)
+
+
+def test_only_the_small_critics_learn_and_both_players_see_noise():
+    method = pf.recipes.finish(IMAGES.space, "tiny", teacher=unet_map()).method
+    assert isinstance(method, Finish)
+    assert isinstance(method.critic, FeatureCritic)
+    assert method.critic.teacher is method.teacher
+    assert set(method.parts) == {"teacher"}
+    assert {name.split(".")[0] for name, _ in method.critic.named_parameters()} == {"heads"}
+    assert (method.penalties.gamma, method.anchor.still) == (0.0, 0.05)
+    calls, score = [], method.critic.forward
+    method.critic.forward = lambda x, t, condition: calls.append((x.detach(), condition)) or score(x, t, condition)
+    x = method.space.to_model(IMAGES.train.data_units(slice(64)))
+    batch = Batch(x, {"label": torch.arange(64) % 3})
+    turns = dict(method.turns(batch, Now(BlockDraws(0, 0, 64), 0, 0.5)))
+    turns["map"].backward()
+    assert any(p.grad is not None and p.grad.any() for p in method.flow_map.parameters())
+    assert len(calls) == 3, "both at once, the samples, the data"
+    assert all(len(condition) == 2 and "label" in condition for _, condition in calls)
+    assert not any(torch.equal(part, x) for seen, _ in calls for part in seen.split(64))
+
+
+def collapses(monkeypatch, after):
+    """From a share of training on, the map is drawn to a single point; until then it stays where it is."""
+    whole = Finish.losses
+
+    def losses(self, batch, now):
+        for player, loss in whole(self, batch, now):
+            if player == "map":
+                start = starts(self.flow_map, batch.x, now.draws)
+                x = self.flow_map.jump(*start, torch.zeros_like(start[1]))
+                loss = x.square().mean() if now.progress >= after else self.distance(x, start, batch.condition)
+            yield player, loss
+
+    monkeypatch.setattr(Finish, "losses", losses)
+
+
+FAST = {"lr": 0.05, "players": {}, "ema": 1.0, "ema_share": 0.0}
+
+
+class Heard(Silent):
+    def __init__(self):
+        self.lines, self.steps = [], 0
+
+    def __call__(self, name, clock, samples, losses):
+        assert not any("has fallen" in line for line in self.lines), "a step is shown after the reason for which training ends"
+        self.steps = clock.step
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A finish whose map collapses from half of training on, and what was said while it trained."""
+    folder, heard = tmp_path_factory.mktemp("guard") / "whole", Heard()
+    with pytest.MonkeyPatch.context() as patch:
+        collapses(patch, 0.5)
+        trainer = begun(_collapsing(), DATA, folder, steps=24, progress=heard, checkpoint_every=5)
+        trainer.advance()
+    return pf.load(folder), heard
+
+
+def _collapsing():
+    recipe = finishing(checks=8)
+    return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **FAST))
+
+
+def test_a_planted_collapse_ends_the_training_with_the_weights_before(whole):
+    run, heard = whole
+    rows = run.losses()
+    checks = [row["step"] for row in rows if "coverage_ratio" in row.get("health", {})]
+    assert checks == list(range(3, rows[-1]["step"] + 1, 3)), "at equal shares of training"
+    assert 12 < rows[-1]["step"] < 24
+    (alarm,) = rows[-1]["alarm"]
+    assert (alarm["kind"], alarm["over"]) == ("variety", False)
+    assert f"training ends with the weights of step {rows[-1]['step'] - 3}" in alarm["sentence"]
+    assert alarm["sentence"] in heard.lines[-1]
+    assert "larger anchor or a lower learning rate" in heard.lines[-1]
+    assert heard.steps == rows[-1]["step"], "the reason stands below the last step"
+    assert (run.state["step"], run.state["weights_step"]) == (rows[-1]["step"], rows[-1]["step"] - 3)
+    assert of_run(ModelResult(), run).weights_step == rows[-1]["step"] - 3
+    assert "weights_step" not in pf.load(run.folder, checkpoint="step_000012").state
+    for raw in (False, True):
+        last, good = (pf.load(run.folder, raw=raw, checkpoint=name) for name in (None, f"step_{run.state['step'] - 3:06d}"))
+        assert torch.equal(last.transport.sample(20), good.transport.sample(20))
+
+
+@pytest.mark.parametrize("kill", [4, 13, 14])
+def test_a_killed_training_ends_where_the_whole_one_ends(kill, whole, tmp_path, monkeypatch):
+    """It is killed before the collapse, and between the check that was passed and the one that was not."""
+    collapses(monkeypatch, 0.5)
+    trainer = begun(_collapsing(), DATA, tmp_path / "cut", steps=24, checkpoint_every=kill)
+    while trainer.clock.step < kill:
+        trainer.advance(1e-9)
+    del trainer
+    run = reopen(tmp_path / "cut", data=DATA)
+    run.advance()
+    assert_same(final_state(whole[0].folder), final_state(tmp_path / "cut"))
+    without = [{name: value for name, value in row.items() if name != "seconds"} for row in pf.load(tmp_path / "cut").losses()]
+    assert without == [{name: value for name, value in row.items() if name != "seconds"} for row in whole[0].losses()]
+
+
+def test_a_training_that_has_ended_does_not_go_on(whole):
+    trainer = reopen(whole[0].folder, data=DATA)
+    before = final_state(whole[0].folder)
+    assert trainer.done
+    assert "has fallen to" in trainer.ended
+    trainer.advance()
+    assert_same(before, final_state(whole[0].folder))
+
+
+class Cloud(pf.transports.Transport):
+    """Draws from a normal distribution of a given width, or a fixed set."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width, self.space, self.noise_shape, self.calls = width, DATA.space, (2,), 1
+
+    calls = 1
+
+    def forward(self, z, condition=None, draws=None):
+        return self.width * z
+
+
+@dataclasses.dataclass
+class Played:
+    width: float
+    guard: Guard = dataclasses.field(default_factory=Guard)
+
+    def transport(self):
+        return Cloud(self.width)
+
+    def reference(self):
+        return Cloud(1.0)
+
+
+def moment(width, before, progress, guard=None):
+    played = Played(width, guard or Guard())
+    return Moment(None, 1, before, progress, played, played, DATA)
+
+
+def test_measures_are_the_metrics_own_beside_the_reference():
+    watch = Variety(DATA)
+    same = watch.look(moment(1.0, 0, 0.2))
+    assert same == {"coverage_ratio": 1, "coverage_limit": 0.97, "recall_ratio": 1, "recall_limit": 0.95}
+    narrow = watch.look(moment(0.2, 0, 0.2))
+    real = DATA.space.to_model(DATA.train.data_units(slice(None))).numpy()
+    scores = [prdc(DATA.space.to_model(Cloud(width).sample(200, seed=0)).numpy(), real) for width in (1.0, 0.2)]
+    for name in ("coverage", "recall"):
+        assert narrow[f"{name}_ratio"] == pytest.approx(scores[1][name] / scores[0][name])
+        assert narrow[f"{name}_ratio"] < narrow[f"{name}_limit"] < 0.97
+
+
+def test_samples_that_are_not_finite_have_lost_all_variety():
+    watch = Variety(DATA)
+    watch.look(moment(1.0, 0, 0.2))
+    lost = watch.look(moment(float("inf"), 0.2, 0.4))
+    assert (lost["coverage_ratio"], lost["recall_ratio"]) == (0, 0)
+    assert min(lost["coverage_limit"], lost["recall_limit"]) > 0.5
+
+
+def test_samples_of_the_reference_are_drawn_once(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Played, "reference", lambda played: drawn.append(played) or Cloud(1.0))
+    watch = Variety(DATA)
+    for progress in (0.2, 0.4):
+        watch.look(moment(1.0, 0, progress))
+    assert len(drawn) == 1
+
+
+def test_a_fall_that_chance_explains_does_not_count():
+    """A wider cloud covers some examples and loses others: the limit is two standard errors of the paired difference below 1."""
+    watch, width = Variety(DATA), 1.4
+    measures = watch.look(moment(width, 0, 0.2))
+    real = DATA.space.to_model(DATA.train.data_units(slice(None))).numpy()
+    first, then = (
+        reached(DATA.space.to_model(Cloud(width).sample(200, seed=0)).numpy(), real)["coverage"] for width in (1.0, width)
+    )
+    assert (first != then).any()
+    error = np.sqrt((first != then).sum()) / 200 / first.mean()
+    assert measures["coverage_limit"] == pytest.approx(min(0.97, 1 - 2 * error))
+
+
+def test_checks_fall_at_equal_shares_of_training():
+    watch, guard = Variety(DATA), Guard(checks=4)
+    due = [step for step in range(10) if watch.due(moment(1.0, step / 10, (step + 1) / 10, guard))]
+    assert due == [2, 4, 7, 9]
+    assert not watch.due(moment(1.0, 0, 1, Guard(samples=5)))
+    none = Moment(None, 1, 0, 1, recipe_for("flow", DATA).method, None, DATA)
+    assert not watch.due(none)
+
+
+def test_the_alarm_names_what_fell_furthest():
+    history = [
+        {"step": 5, "health": {"coverage_ratio": 0.98, "coverage_limit": 0.97, "recall_ratio": 1.1, "recall_limit": 0.95}},
+        {"step": 6, "health": {"logit_gap": 0.1}},
+        {"step": 9, "health": {"coverage_ratio": 0.96, "coverage_limit": 0.97, "recall_ratio": 0.9, "recall_limit": 0.95}},
+    ]
+    (alarm,) = alarms(history)
+    assert (alarm.step, alarm.value, alarm.threshold) == (9, 0.9, 0.95)
+    assert alarm.sentence.startswith("recall has fallen to 0.900 of the start's, below the limit of 0.950")
+    assert alarm.sentence.endswith("training ends with the weights of step 5")

@@ -1,15 +1,93 @@
-"""Adversarial games and penalties on slopes, each against a closed form."""
+"""Adversarial games, their augmentation, networks, penalties and recipe, each against a closed form."""
 
+from __future__ import annotations
+
+import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
-from programs.games import A, B, game, now, parts, rows, turns
-from torch import nn
+from programs.critics import CLASSES, dcgan, labels, layers, residual, textbook, unnormalised
+from programs.small_networks import awaken
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+import pushforward as pf
+from pushforward.conditions import Numbers
+from pushforward.data import Batch, ImageSpace, VectorSpace
+from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
+from pushforward.methods import CriticInput, Now, Penalties, Sums
 from pushforward.methods.adversarial import OBJECTIVES, between, slope
+from pushforward.methods.augmentation import DiffAugment
+from pushforward.methods.method import answered
+from pushforward.networks import (
+    DCGANCritic,
+    DCGANGenerator,
+    ProjectionHead,
+    TextbookCritic,
+    TextbookGenerator,
+    parameter_count,
+)
+from pushforward.testing import class_labels, recipe_for, space_data
+from pushforward.training.api import prepare, reopen
+
+PLANE = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
+PICTURES = ImageSpace(shape=(3, 6, 9), mean=(0.5,) * 3, std=(0.25,) * 3, low=(0.0,) * 3, high=(1.0,) * 3)
+A, B = 1.5, 0.7
+
+
+class Quadratic(nn.Module):
+    """D(x) = a |x|^2 / 2, whose slope is a x; for packs, the sum over their rows."""
+
+    def __init__(self, pack=1):
+        super().__init__()
+        self.pack = pack
+        self.a = nn.Parameter(torch.tensor(A))
+
+    def forward(self, x, t=None, condition=None):
+        return (self.a * x.square().flatten(1).sum(1) / 2).reshape(-1, self.pack).sum(1)
+
+
+class Scale(nn.Module):
+    def __init__(self, shape=(2,)):
+        super().__init__()
+        self.shape = shape
+        self.b = nn.Parameter(torch.tensor(B))
+
+    def forward(self, z, t=None, condition=None):
+        return (self.b * z).reshape(-1, *self.shape)
+
+
+def now(rows, step=0, progress=0.0, samples=0, start=0):
+    return Now(BlockDraws(0, step, rows, start), samples, progress, step)
+
+
+def game(space=PLANE, loss="relativistic", **settings):
+    """A GAN with the settings of its penalties and of its critic's input in one call."""
+    given = CriticInput(**{name: settings.pop(name) for name in CriticInput.__dataclass_fields__ if name in settings})
+    penalties, critic = Penalties(**settings), Quadratic(given.pack)
+    return pf.GAN(Scale(space.shape), critic, space, latent=space.size, loss=loss, penalties=penalties, critic_input=given)
+
+
+def turns(method, x, moment=None):
+    moment = now(len(x)) if moment is None else moment
+    return dict(method.turns(Batch(x), moment)), moment.notes
+
+
+def rows(n=64):
+    return torch.randn(n, 2, generator=torch.Generator().manual_seed(3))
+
+
+def parts(n=64):
+    """Scores and squared slopes of n real and generated examples, computed apart from the library."""
+    real, fake = rows(n), B * now(n).draws.normal((2,))
+    return [value.square().sum(1) * scale for scale in (A / 2, A**2) for value in (real, fake)]
+
+
+def images(n=40):
+    return torch.randn(n, 3, 6, 9, generator=torch.Generator().manual_seed(4))
 
 
 @pytest.mark.parametrize(
@@ -148,3 +226,314 @@ def test_notes_say_how_the_game_stands():
     torch.testing.assert_close(notes["logit_gap"], (real - fake).mean())
     assert float(notes["critic_accuracy"]) == pytest.approx(float((real > fake).float().mean()))
     assert not any(note.requires_grad for note in notes.values())
+
+
+def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
+    from pushforward.networks import FourierFeatures, SignCodes
+
+    vectors, images = (pf.recipes.gan(space_data(shape, labels=False).space) for shape in ((2,), (1, 8, 8)))
+    assert isinstance(vectors.method.generator, SignCodes)
+    assert isinstance(vectors.method.critic, FourierFeatures)
+    assert (vectors.method.generator.sign_codes, vectors.method.critic.fourier_features) == (10, 32)
+    assert not isinstance(images.method.generator, SignCodes)
+    assert not isinstance(images.method.critic, FourierFeatures)
+    held = pf.recipes.gan(space_data((2,), labels=False).space, spectral=True, latent_size=5)
+    assert held.method.generator.sign_codes == 5
+    assert not any(isinstance(part, FourierFeatures) for part in held.method.critic.modules())
+    with pytest.raises(UsageError, match="leave fourier_features out"):
+        pf.recipes.gan(space_data((1, 8, 8), labels=False).space, fourier_features=4)
+
+
+def test_the_recipe_hands_its_schedules_on():
+    options = {"lr_ramp": 0.3, "beta2_end": 0.9, "ramp": 700, "shortest_ramp": 900}
+    recipe = pf.recipes.gan(space_data((2,), labels=False).space, gamma=2.0, gamma_end=0.5, ema_share=0.2, **options)
+    assert recipe.training.schedule == pf.Schedule(**options)
+    assert recipe.training.ema_share == 0.2
+    assert recipe.method.penalties == Penalties("r1+r2", 2.0, 0.5, 700, shortest_ramp=900)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "shortest"),
+    [
+        ((2,), {}, 400_000),
+        ((2,), {"ramp": 700}, None),
+        ((2,), {"penalty": "none"}, None),
+        ((2,), {"gamma": 0.0}, None),
+        ((1, 8, 8), {}, None),
+        ((1, 17, 9), {"shortest_ramp": 5}, 5),
+    ],
+)
+def test_the_ramp_of_a_game_of_vectors_takes_400_000_samples_at_least(shape, options, shortest):
+    space = space_data(shape, labels=False).space
+    recipe = pf.recipes.gan(space, "tiny", **options)
+    assert recipe.training.schedule.shortest_ramp == recipe.method.penalties.shortest_ramp == shortest
+    if len(shape) == 1:
+        ages = dataclasses.replace(space, conditions={"age": Numbers(("age",), (40.0,), (10.0,), ((20.0,), (60.0,)))})
+        assert pf.recipes.gan(ages, "tiny", **options).training.schedule.shortest_ramp is None
+
+
+@pytest.mark.parametrize(
+    ("ramp", "samples"), [({"ramp": 64}, 64), ({"shortest_ramp": 64}, 128), ({"shortest_ramp": 256}, 256)], ids=str
+)
+def test_rate_and_beta2_move_by_samples(tmp_path, ramp, samples):
+    """What the optimisers are given at each of 8 steps, against the cosine written out; and a bad setting is refused."""
+    data = space_data((2,), labels=False)
+    schedule = pf.Schedule(warmup=1, decay=0.0, lr_ramp=0.5, beta2_end=0.999, **ramp)
+    trainer = prepare(
+        recipe_for("gan", data, betas=(0.0, 0.9), batch=16, lr=1e-2, schedule=schedule), data, steps=8, out=tmp_path / "run"
+    )
+    seen, player = [], trainer.players["critic"]
+    update = player.update
+
+    def watched(*given):
+        result = update(*given)
+        (group,) = player._optimizers[0][0].param_groups
+        seen.append((group["lr"], group["betas"][1]))
+        return result
+
+    player.update = watched
+    trainer.advance()
+    shares = [math.cos(math.pi * min(1, step * 16 / samples) / 2) ** 2 for step in range(8)]
+    np.testing.assert_allclose([rate for rate, _ in seen], [1e-2 * (0.5 + 0.5 * share) for share in shares])
+    np.testing.assert_allclose([beta for _, beta in seen], [0.999 + (0.9 - 0.999) * share for share in shares])
+    for bad in ({"beta2_end": 1.0}, {"ramp": 0}, {"shortest_ramp": 0}, {"lr_ramp": -1}):
+        with pytest.raises(UsageError):
+            pf.Schedule(**bad)
+
+
+@pytest.mark.parametrize("accumulate", [2])
+def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
+    """Adaptive strength, lazy penalties, packs, deviation, spectral norms, moving averages; killed in the middle of a period."""
+    data = space_data((1, 17, 9), labels=True)
+
+    def with_aids():
+        torch.manual_seed(0)
+        aids = {"pack": 2, "minibatch_std": 2, "spectral": True, "penalty_interval": 3, "penalty": "r1", "loss": "hinge"}
+        aids |= {"ramp": 500, "beta2_end": 0.9, "lr_ramp": 0.5, "sign_codes": 3}
+        recipe = pf.recipes.gan(data.space, "tiny", augment_critic="translation,cutout", strength=0.4, ada_target=-0.5, **aids)
+        return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=128, accumulate=accumulate))
+
+    whole = prepare(with_aids(), data, steps=8, out=tmp_path / "whole")
+    whole.advance()
+    broken = prepare(with_aids(), data, steps=8, out=tmp_path / "broken", checkpoint_every=4)
+    broken.progress = lambda *_: setattr(broken, "stop", broken.clock.step == 4)
+    broken.progress.say = broken.progress.measured = lambda *_: None
+    broken.advance()
+    assert broken.clock.step == 4
+    taken_up = reopen(tmp_path / "broken", data=data, method=with_aids().method)
+    taken_up.advance()
+    assert float(whole.method.strength_now) > 0.4
+    for own, other in ((whole.method, taken_up.method), (whole.average.method, taken_up.average.method)):
+        for name, value in own.state_dict().items():
+            assert torch.equal(value, other.state_dict()[name]), name
+    for player, theirs in zip(whole.players.values(), taken_up.players.values(), strict=True):
+        assert all(torch.equal(value, theirs.state()[name]) for name, value in player.state().items())
+
+
+def changed(policy, n=40, probability=1.0, x=None):
+    x = images(n) if x is None else x
+    return DiffAugment(policy, extent=4.0)(x, BlockDraws(0, 0, len(x)), probability)
+
+
+def test_colour_is_brightness_saturation_and_contrast():
+    """Recomputed in NumPy from the same numbers."""
+    draws = BlockDraws(0, 0, 40)
+    draws.uniform()
+    bright, saturate, contrast = (draws.uniform().numpy().astype(np.float64)[:, None, None, None] for _ in range(3))
+    x = images().numpy().astype(np.float64) + 4.0 * (bright - 0.5) / 2
+    x = 2 * saturate * x + (1 - 2 * saturate) * x.mean(1, keepdims=True)
+    x = (contrast + 0.5) * x + (0.5 - contrast) * x.mean((1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(changed("color").numpy(), x, rtol=1e-4, atol=1e-5)
+
+
+def test_translation_shifts_whole_rows_by_an_eighth_at_most():
+    x = torch.arange(1.0, 1 + 600 * 3 * 8 * 24).reshape(600, 3, 8, 24)
+    moved = changed("translation", x=x)
+    seen = set()
+    for before, after in zip(x, moved, strict=True):
+        fits = [(i, j) for i in range(-2, 3) for j in range(-4, 5) if torch.equal(after, shifted(before, i, j))]
+        assert len(fits) == 1
+        seen.add(fits[0])
+    assert seen == {(i, j) for i in (-1, 0, 1) for j in range(-3, 4)}
+
+
+def shifted(x, down, right):
+    out = torch.zeros_like(x)
+    height, width = x.shape[1:]
+    out[:, max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)] = x[
+        :, max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)
+    ]
+    return out
+
+
+def test_cutout_hides_one_rectangle_of_half_the_sides_wherever_it_falls():
+    hidden = (changed("cutout", x=torch.ones(2000, 3, 8, 24)) == 0).float()
+    assert torch.equal(hidden.amin(1), hidden.amax(1))
+    hidden = hidden[:, 0]
+    tall, wide = hidden.amax(2).sum(1), hidden.amax(1).sum(1)
+    assert torch.equal(hidden.sum((1, 2)), tall * wide)
+    assert int(tall.max()) == 4
+    assert int(wide.max()) == 12
+    often = hidden.mean(0)
+    # every pixel is hidden by as many of the 9 x 25 places of the centre as lie within half a hole of it
+    centre = [sum(start <= i < start + 4 for start in range(-2, 7)) / 9 for i in range(8)]
+    across = [sum(start <= i < start + 12 for start in range(-6, 19)) / 25 for i in range(24)]
+    np.testing.assert_allclose(often.numpy(), np.outer(centre, across), atol=0.06)
+
+
+def test_changes_come_with_their_probability_and_for_each_row_alone():
+    image = images(1).expand(3000, -1, -1, -1)
+    share = float((changed("cutout", x=image, probability=0.3) != image).flatten(1).any(1).float().mean())
+    assert share == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(changed("color,translation,cutout", probability=0.0), images())
+
+
+def test_gradients_pass_through_augmentation():
+    """The derivative along a direction equals a finite difference."""
+    x, along = images(8).double().requires_grad_(), torch.randn(8, 3, 6, 9).double()
+    weights = torch.randn(8, 3, 6, 9).double()
+    total = lambda x: (changed("color,translation,cutout", x=x) * weights).sum()  # noqa: E731
+    (slopes,) = torch.autograd.grad(total(x), x)
+    step = 1e-5
+    difference = (total(x + step * along) - total(x - step * along)) / (2 * step)
+    assert float((slopes * along).sum()) == pytest.approx(float(difference.detach()), rel=1e-6)
+
+
+def split_turns(method, x):
+    """The losses of two halves of a batch, played in lock step, joined by their mean."""
+    halves = [method.losses(Batch(part), now(64, start=start)) for part, start in ((x[:64], 0), (x[64:], 64))]
+    joined, reply = {}, None
+    while moves := [move for move in [answered(half, reply) for half in halves] if move is not None]:
+        reply = None
+        if isinstance(moves[0], Sums):
+            total = {name: sum(move.values[name] for move in moves) for name in moves[0].values}
+            reply = Sums(128, total, then=moves[0].then).settled()
+        else:
+            joined[moves[0][0]] = sum(loss for _, loss in moves) / 2
+    return joined
+
+
+def test_all_parts_and_turns_of_a_step_see_one_strength(monkeypatch):
+    """Even where it moves fast: a batch in two parts has the losses of the whole."""
+    monkeypatch.setattr("pushforward.methods.adversarial.ADAPTATION", 200)
+    whole, split = (game(PICTURES, augment=DiffAugment(), strength=0.4, ada_target=-0.5) for _ in range(2))
+    (wanted, _), losses = turns(whole, images(128), now(128)), split_turns(split, images(128))
+    assert abs(float(whole.strength_now) - 0.4) > 0.1
+    for player in wanted:
+        torch.testing.assert_close(losses[player], wanted[player])
+
+
+@pytest.mark.parametrize("name", ["relativistic", "hinge"])
+def test_the_strength_moves_with_how_the_critic_leans(name):
+    """Up where it is surer than wanted; by the sum over rows, whatever the parts; never below 0 or above .8."""
+    x = images(128)
+    whole = game(PICTURES, loss=name, augment=DiffAugment(), strength=0.4, ada_target=0.6)
+    split = game(PICTURES, loss=name, augment=DiffAugment(), strength=0.4, ada_target=0.6)
+    turns(whole, x, now(128))
+    split_turns(split, x)
+    torch.testing.assert_close(whole.strength_now, split.strength_now)
+    real, fake = x, now(128).draws.normal((162,)).reshape(x.shape) * B
+    draws = now(128).draws.stream("augment")
+    seen = [whole.critic_input.augment(rows, draws, 0.4).square().flatten(1).sum(1) for rows in (real, fake)]
+    lean = (seen[0] - seen[1] if name == "relativistic" else seen[0]).sign().mean()
+    torch.testing.assert_close(whole.strength_now, 0.4 + (lean - 0.6) * 128 / 500_000)
+    for start, least, most in ((3.0, 0.79, 0.81), (-2.0, -0.01, 0.01)):
+        whole.strength_now.fill_(start)
+        turns(whole, x, now(128))
+        assert least < float(whole.strength_now) < most
+    fixed = game(PICTURES, augment=DiffAugment(), strength=0.4)
+    turns(fixed, x, now(128))
+    assert float(fixed.strength_now) == pytest.approx(0.4)
+
+
+def test_the_critic_sees_real_and_generated_rows_through_the_same_changes():
+    """A policy that hides half of the image makes both kinds of rows smaller; penalties are those of what is seen."""
+    x = images(64)
+    method = game(PICTURES, augment=DiffAugment("cutout"), gamma=1.0)
+    _, notes = turns(method, x, now(64))
+    draws = now(64).draws.stream("augment")
+    fake = now(64).draws.normal((162,)).reshape(x.shape) * B
+    real_seen, fake_seen = (method.critic_input.augment(rows, draws, 1.0) for rows in (x, fake))
+    wanted = A**2 / 2 * (real_seen.square().flatten(1).sum(1) + fake_seen.square().flatten(1).sum(1)).mean()
+    torch.testing.assert_close(notes["penalty"], wanted)
+
+
+SHAPES = [(1, 8, 8), (3, 13, 21), (1, 28, 28), (17,)]
+
+
+CRITICS = (textbook, dcgan, unnormalised, residual)
+CASES = [
+    pytest.param(make, shape, id=f"{make.__name__}-{'x'.join(map(str, shape))}")
+    for make in CRITICS
+    for shape in SHAPES
+    if len(shape) == 3 or make is textbook
+]
+
+
+def test_labels_speak_by_projection():
+    head = ProjectionHead(6, class_labels(CLASSES)).double()
+    features, condition = torch.randn(5, 6, dtype=torch.float64), labels(5)
+    table = head.conditioning.embeddings.label.table.weight
+    labelled, free = head(features, None, condition), head(features)
+    torch.testing.assert_close(free, head.linear(features)[:, 0] + features @ table[CLASSES])
+    torch.testing.assert_close(labelled - free, (features * (table[condition["label"]] - table[CLASSES])).sum(1))
+    torch.testing.assert_close(head(features, None, {**condition, "label_null": torch.ones(5) > 0}), free)
+    torch.testing.assert_close(ProjectionHead(6)(features.float()).shape, torch.Size([5]))
+
+
+@pytest.mark.parametrize("deviation", [0, 2])
+@pytest.mark.parametrize(("make", "shape"), CASES)
+def test_gradient_penalty_equals_difference(make, shape, deviation):
+    """The derivative of sum |grad score|^2 along a direction of the weights, in training mode."""
+    network = awaken(make(shape, conditions=class_labels(CLASSES), minibatch_std=deviation), 0.05).double()
+    x, condition = torch.randn(5, *shape, dtype=torch.float64, requires_grad=True), labels(5)
+    weights = list(network.parameters())
+    direction = [torch.randn_like(weight) for weight in weights]
+
+    def penalty() -> Tensor:
+        scores = network(x, None, condition)
+        assert scores.shape == (5,)
+        (slope,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+        return slope.square().sum()
+
+    gradients = torch.autograd.grad(penalty(), weights, allow_unused=True, materialize_grads=True)
+    derivative = sum((g * d).sum().item() for g, d in zip(gradients, direction, strict=True))
+
+    def moved(step: float) -> float:
+        with torch.no_grad():
+            torch._foreach_add_(weights, direction, alpha=step)
+        value = penalty().item()
+        with torch.no_grad():
+            torch._foreach_add_(weights, direction, alpha=-step)
+        return value
+
+    difference = (moved(1e-9) - moved(-1e-9)) / 2e-9
+    assert abs(derivative) > 1e-6
+    assert derivative == pytest.approx(difference, rel=1e-4, abs=1e-5)
+
+
+def test_dcgan_of_64_pixels_is_the_published_one():
+    network, critic = DCGANGenerator((3, 64, 64)), DCGANCritic((3, 64, 64))
+    kernels = [tuple(w.shape) for w in [g.weight for g in network.grow] + [network.leave.weight]]
+    assert network.enter.weight.shape == (512 * 4 * 4, 100)
+    assert kernels == [(512, 256, 4, 4), (256, 128, 4, 4), (128, 64, 4, 4), (64, 3, 4, 4)]
+    assert [tuple(m.weight.shape[:2]) for m in layers(critic)] == [(64, 3), (128, 64), (256, 128), (512, 256), (1, 512 * 16)]
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in critic.modules()) == 3
+    assert [tuple(m.weight.shape[:2]) for m in layers(dcgan((1, 8, 8)))] == [(6, 1), (12, 6), (1, 12 * 4)]
+    for layer in layers(network) + layers(critic):
+        spread = 5 * 0.02 / np.sqrt(2 * layer.weight.numel())
+        assert layer.weight.std().item() == pytest.approx(0.02, abs=spread)
+        assert layer.bias is None or layer.bias.abs().max() == 0
+
+
+def test_textbook_pair_is_its_formula():
+    network, critic = TextbookGenerator((1, 28, 28)), TextbookCritic((1, 28, 28))
+    z, x = torch.randn(3, 100), torch.randn(3, 1, 28, 28)
+    a, b = network.enter, network.leave
+    hidden = (z @ a.weight.T + a.bias).clamp(min=0)
+    torch.testing.assert_close(network(z), (hidden @ b.weight.T + b.bias).reshape(3, 1, 28, 28))
+    hidden = x.flatten(1) @ critic.enter.weight.T + critic.enter.bias
+    hidden = torch.maximum(hidden, 0.2 * hidden)
+    torch.testing.assert_close(critic(x), hidden @ critic.leave.linear.weight[0] + critic.leave.linear.bias)
+    assert parameter_count(network) == 101 * 256 + 257 * 784
+    assert parameter_count(critic) == 785 * 256 + 257

@@ -1,4 +1,4 @@
-"""Samples of any model, in a file, a folder or an array, scored against any data."""
+"""Samples of any model, in a file, a folder or an array, scored against any data by the metrics that apply to it."""
 
 import json
 import re
@@ -6,12 +6,15 @@ import re
 import numpy as np
 import pytest
 import torch
+from programs.tables import mixed_table
 
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import DataError, UsageError
+from pushforward.evaluation import comparison as evaluating
 from pushforward.evaluation.models import given_samples
 from pushforward.pictures import grid_picture
+from pushforward.testing import space_data
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,6 @@ def digits():
 
 @pytest.fixture(scope="module")
 def few(digits):
-    """A hundred training images, 0 to 255, and their labels."""
     return digits.train.x[:100], digits.train.labels[:100]
 
 
@@ -57,20 +59,6 @@ def test_rows_of_a_table_are_samples(tmp_path):
     named = pf.data.from_arrays(random.normal(size=(60, 2)).astype(np.float32), columns=("x", "y"), name="named")
     (tmp_path / "turned.csv").write_text("label;y;x\n0;1;0.5\n1;2;-1\n")
     assert sorted(given_samples(tmp_path / "turned.csv", named).x.tolist()) == [[-1.0, 2.0], [0.5, 1.0]]
-    (tmp_path / "other.csv").write_text("x,z\n0.5,1\n0.5,1\n")
-    with pytest.raises(DataError, match="columns x, z, and named has x, y"):
-        given_samples(tmp_path / "other.csv", named)
-
-
-def test_labels_go_by_the_names_of_classes(digits, few, tmp_path):
-    x, _ = few
-    np.savez(tmp_path / "some.npz", x=np.moveaxis(x[:4], 1, -1), label=np.array([7, 3, 7, 3]))
-    given = given_samples(tmp_path / "some.npz", digits)
-    pairs = {(bytes(row), label) for row, label in zip(given.x.numpy(), given.labels.tolist(), strict=True)}
-    unit = (torch.from_numpy(x[:4]).float() / 255).numpy()
-    assert pairs == {(bytes(row), label) for row, label in zip(unit, [7, 3, 7, 3], strict=True)}
-    np.savez(tmp_path / "other.npz", x=np.moveaxis(x[:4], 1, -1), label=np.array(["cat", "dog", "cat", "dog"]))
-    assert given_samples(tmp_path / "other.npz", digits).labels is None
 
 
 def test_wrong_samples_are_refused_in_words(digits, tmp_path):
@@ -108,18 +96,8 @@ def test_the_command_line_scores_samples(few, tmp_path, capsys):
     pf.fit("gan", "digits", size="tiny", steps=1, out=tmp_path / "run", progress=False)
     assert main(["evaluate", file, "--data", str(tmp_path / "run"), "--n", "40", "--metrics", "coverage", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["models"][0]["scores"] == content["models"][0]["scores"]
-    for options, message in {
-        (): "such as --data digits",
-        ("--data", "digits", "--steps", "3"): "leave out the options of solver",
-    }.items():
-        assert main(["evaluate", file, *options]) == 2
-        assert message in capsys.readouterr().err
-    assert main(["evaluate", file, "--data", "digits", "--n", "40", "--metrics", "coverage", "--repeats", "9000", "--full"]) == 0
-    out = capsys.readouterr().out
-    assert f"parts of the samples: {len(x) // 40}" in " ".join(out.split())
-    assert not re.search(r"sampling|of one training", out)
-    assert main(["evaluate", str(tmp_path / "none.npz"), "--data", "digits"]) == 3
-    assert "There is no file or folder" in capsys.readouterr().err
+    assert main(["evaluate", file]) == 2
+    assert "such as --data digits" in capsys.readouterr().err
 
 
 def test_samples_that_are_sorted_by_class_are_not_cut_to_the_first_classes(digits):
@@ -155,3 +133,32 @@ def test_samples_of_a_table_are_read_as_its_data_is(tmp_path, capsys):
     bare.write_text("\n".join(row.rpartition(",")[0] for row in rows))
     assert main(["evaluate", str(bare), "--metrics", "sliced_w2", "--json", "--data", str(bare), "--header", "no"]) == 0
     assert json.loads(capsys.readouterr().out)["models"][0]["scores"]["sliced_w2"]["n"] > 0
+
+
+IMAGES = space_data((1, 8, 8), labels=False, n=40)
+
+
+@pytest.fixture
+def unmeasured(monkeypatch):
+    def refused(*args, **options):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(evaluating, "Judge", refused)
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        *((mixed_table(60), ["energy", name]) for name in ("frechet", "manifold", "neighbour_test", "w2")),
+        (mixed_table(60), ["frechet", "energy", "w2"]),
+        *((IMAGES, [name]) for name in ("energy", "w2", "modes_held", "column_error", "class_distance")),
+    ],
+)
+def test_metrics_that_do_not_apply_are_named(unmeasured, data, names):
+    known = {"energy", "column_error"} if data.space.shape != (1, 8, 8) else {"frechet"}
+    with pytest.raises(UsageError, match=r"^Not computed for such data: ") as caught:
+        pf.evaluate(data.held_out.data_units(slice(None)), data, metrics=names)
+    refused, computed = re.match(r".*: (.*)\. Computed are: (.*)\.", str(caught.value)).groups()
+    assert refused.split(", ") == [name for name in names if name not in known]
+    assert known <= set(computed.split(", "))
+    assert not {"kid", *refused.split(", ")} & set(computed.split(", ")) or "frechet" in known

@@ -1,4 +1,4 @@
-"""Values that are given to models of tables, and those that columns hold in their place."""
+"""Values that are given to models of tables, and tables at the edges."""
 
 import warnings
 from types import SimpleNamespace
@@ -17,11 +17,11 @@ from pushforward.data.tables import Category, Number
 from pushforward.data.tables.columns import Format
 from pushforward.data.tables.csv_dialect import Layout
 from pushforward.errors import DataError, UsageError
+from pushforward.recipes.flow import flow
 
 
 @pytest.fixture(scope="module")
 def transport():
-    """An untrained model of a whole number with atoms, a number, and a category."""
     qty = Number.measured("qty", np.repeat([1.0, 2, 3, *range(4, 30)], [100, 50, 30, *[1] * 26]), "whole", Format(0))
     fields = [qty, Number.measured("price", np.arange(100.0), form=Format(1)), Category("b", ("no", "yes"), (0.5, 0.5))]
     return pf.recipes.flow(TableSpace.of(fields), "tiny").method.transport().with_solver(pf.solvers.Euler(), steps=1)
@@ -134,17 +134,79 @@ def test_messages_on_given_values_say_what_is_expected(shop, tmp_path):
         read_rows(tmp_path / "s.csv", shop.space)
 
 
-def test_an_ordered_category_of_a_frame_is_ordinal_in_its_order():
-    pd = pytest.importorskip("pandas")
-    sizes = pd.Categorical([None, *["S", "L", "M", "S"] * 6], ["S", "M", "L", "XL"], ordered=True)
-    frame = pd.DataFrame({"size": sizes, "plain": pd.Categorical(["b", "a"] * 12 + ["a"])})
-    size, plain = pf.data.load(frame).space.fields
-    assert (size.kind, size.names, size.missing) == ("ordinal", ("S", "M", "L"), True)
-    assert (plain.kind, plain.names) == ("category", ("a", "b"))
-    (size, _) = pf.data.load(frame, schema={"columns": {"size": {"kind": "category"}}}).space.fields
-    assert (size.kind, size.names) == ("category", ("L", "M", "S"))
-
-
 def test_a_hyphen_may_be_the_text_of_missing_values():
     _, bound, _ = app.parse_args(["data", "check", "t.csv", "--missing", "-"], exit_on_error=False)
     assert bound.arguments["reading"].missing == "-"
+
+
+LETTERS = np.array(["a", "b", "c"])
+
+
+def binary(r, n=60):
+    return {f"b{j}": r.integers(0, 2, n).tolist() for j in range(100)}
+
+
+def categories(r, n=60):
+    return {name: LETTERS[r.integers(0, 3, n)].tolist() for name in ("x", "y")}
+
+
+def numbers(r, n=60):
+    return {name: [f"{value:.2f}" for value in r.normal(size=n)] for name in ("x", "y")}
+
+
+def wide(r, n=40):
+    return {f"n{j}": [f"{value:.1f}" for value in r.normal(size=n)] for j in range(300)}
+
+
+def constant(r, n=60):
+    return {"always": ["7"] * n, "text": ["same"] * n, "empty": [""] * n, **numbers(r, n)}
+
+
+def unchanging(r, n=60):
+    return {"always": ["7"] * n, "y": [*["1.5"] * (n - 1), "2.5"]}
+
+
+def two(r):
+    return {"x": ["1.5", "2.5"], "c": ["a", "b"]}
+
+
+def table(path, columns):
+    rows = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+    path.write_text("\n".join(rows) + "\n")
+    return pf.data.load(path, table=True)
+
+
+CASES = [
+    (binary, "flow", {}),
+    (categories, "vae", {}),
+    (numbers, "flow", {}),
+    (wide, "flow", {}),
+    (constant, "flow", {"network": "columns"}),
+    (unchanging, "vae", {}),
+    (two, "flow", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("columns_of", "recipe", "options"), CASES, ids=[f"{case.__name__}-{recipe}" for case, recipe, _ in CASES]
+)
+def test_a_table_at_the_edge_trains_and_writes_cells_of_its_file(tmp_path, columns_of, recipe, options):
+    columns = columns_of(np.random.default_rng(0))
+    data = table(tmp_path / "rows.csv", columns)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        part = pf.recipes.named(recipe)(data.space, "tiny", **options)
+        run = pf.fit(part, data, steps=2, out=tmp_path / "run", progress=False)
+    drawn = dict(zip(data.space.names, zip(*data.space.cells(run.transport.sample(9)), strict=True), strict=True))
+    for name, cells in drawn.items():
+        known = set(map(str, columns[name]))
+        if columns_of is wide or (columns_of in (numbers, constant) and name in "xy"):
+            assert all(min(map(float, known)) <= float(cell) <= max(map(float, known)) for cell in cells)
+        else:
+            assert set(cells) <= known
+
+
+def test_a_transformer_over_many_columns_has_smaller_batches(tmp_path):
+    few, many = (table(tmp_path / f"{make.__name__}.csv", make(np.random.default_rng(0))).space for make in (numbers, wide))
+    assert [flow(few, "tiny", network=name).training.batch for name in ("mlp", "columns")] == [512, 512]
+    assert [flow(many, "tiny", network=name).training.batch for name in ("mlp", "columns")] == [512, 64]

@@ -1,16 +1,18 @@
-"""Learned grids, and the command that makes and uses them."""
+"""Learned grids, the command that makes and uses them, and the sampler that each denoising recipe comes with."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import pushforward as pf
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
 from pushforward.samples import configure
 from pushforward.solvers import DPM, Ancestral, UniPC
-from pushforward.testing import ring
+from pushforward.testing import recipe_for, ring, space_data
 from pushforward.transports import Flow
 from pushforward.transports.learned_steps import learn_grid
 
@@ -74,20 +76,36 @@ def test_the_command_keeps_the_grid_and_sampling_uses_it(run, tmp_path, capsys):
         np.testing.assert_allclose(file["x"], wanted.numpy(), atol=1e-5)
 
 
-def test_a_damaged_grid_file_is_named(run):
-    path = run.folder / "grids.json"
-    before = path.read_text() if path.exists() else None
-    path.write_text('{"grids": 3}')
-    with pytest.raises(CheckpointError, match="pushforward tune"):
-        run.learned_grid(4, DPM())
-    path.unlink()
-    if before is not None:
-        path.write_text(before)
+DEFAULTS = {
+    ("flow", "vector"): ("DPM", 25, "shifted:0.3"),
+    ("flow", "digits"): ("DPM", 25, "shifted:0.3"),
+    ("flow", "image"): ("DPM", 25, "time"),
+    ("ddpm", "vector"): ("DPM", 25, "log_snr"),
+    ("ddpm", "digits"): ("DPM", 25, "time"),
+    ("ddpm", "image"): ("DPM", 25, "time"),
+    ("edm", "vector"): ("Heun", 18, "karras"),
+    ("edm", "digits"): ("Heun", 18, "karras"),
+    ("edm", "image"): ("Heun", 18, "karras"),
+}
+SHAPES = {"vector": (2,), "digits": (1, 8, 8), "image": (1, 28, 28)}
 
 
-def test_learning_leaves_no_gradient_on_the_network():
-    flow = pf.recipes.flow(pf.data.load("moons", limit=50).space, "tiny").method.transport()
-    network = list(flow.denoiser.parameters())
-    assert any(parameter.requires_grad for parameter in network)
-    learn_grid(flow.with_solver(DPM(2), 3), n=2, rounds=1, batch=2, teacher=flow.with_solver(DPM(2), 4))
-    assert all(parameter.grad is None for parameter in network)
+@pytest.mark.parametrize(("name", "kind"), DEFAULTS)
+def test_default_samplers(name, kind):
+    flow = recipe_for(name, space_data(SHAPES[kind], labels=False)).method.transport()
+    assert (type(flow.solver).__name__, flow.steps, flow.grid) == DEFAULTS[name, kind]
+
+
+@pytest.mark.parametrize("name", ["flow", "ddpm", "edm"])
+@pytest.mark.parametrize("std", [0.1, 0.05])
+def test_default_samplers_keep_the_width_of_narrow_modes(name, std):
+    """Eight narrow Gaussians of unit variance together, and their exact denoiser: what is lost is lost by the sampler."""
+    method = recipe_for(name, space_data((2,), labels=False)).method
+    exact = ring(method.denoiser.path, modes=8, radius=math.sqrt(2), std=std)
+    z = torch.randn(2000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = pf.Flow(exact, method.solver, method.steps, method.grid)(z)
+    distances = torch.cdist(x, exact.centres)
+    width = (distances.min(1).values.square().mean() / 2).sqrt()
+    masses = distances.argmin(1).bincount(minlength=8) / len(x)
+    assert float(width) == pytest.approx(std, rel=0.05)
+    assert masses.numpy() == pytest.approx(1 / 8, abs=0.025)

@@ -11,7 +11,7 @@ from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoisers import Autoguided, Denoiser, Guided, Repathed, Thresholded
 from pushforward.draws import ExampleDraws
-from pushforward.paths import ROWS, VE, VP, Cosine, Linear, Narrowed, Shifted, Tabulated, linear_betas
+from pushforward.paths import ROWS, VE, VP, Cosine, Linear, Shifted, Tabulated, linear_betas
 from pushforward.testing import ring
 from pushforward.transports import Flow
 
@@ -189,16 +189,6 @@ def samples_on(new, name):
     return Flow(denoiser, solver, {"adaptive": 2, "rk4": 80, "deis:3": 30}[name]).solve(z * k.r, start, stop) / end.alpha
 
 
-def test_a_denoiser_is_read_on_another_path_by_name_and_keeps_its_ends():
-    denoiser = model("noise", VP())
-    assert isinstance(denoiser.on(Linear()), Repathed)
-    assert denoiser.on(VP()).path.ends == VP().ends
-    narrowed = denoiser.on(Linear()).path
-    assert isinstance(narrowed, Narrowed)
-    assert Linear().log_snr(torch.tensor(narrowed.ends[1], dtype=torch.float64)).item() == pytest.approx(VP().log_snr_ends()[1])
-    assert narrowed.ends[0] == pytest.approx(Linear().time(torch.tensor(VP().log_snr_ends()[0])).item(), rel=1e-4)
-
-
 def test_a_shifted_straight_path_is_stable_diffusions_shift():
     """Esser et al. (2024), eq. 23; and its derivatives are the path's own."""
     t = torch.linspace(0.1, 0.9, 9, dtype=torch.float64, requires_grad=True)
@@ -211,12 +201,3 @@ def test_a_shifted_straight_path_is_stable_diffusions_shift():
     inner = torch.linspace(*path.ends, 7, dtype=torch.float64)
     torch.testing.assert_close(path.time(path.log_snr(inner)), inner)
     torch.testing.assert_close(path.log_snr(inner), 2 * torch.log(path.at(inner).alpha / path.at(inner).sigma))
-
-
-@pytest.mark.parametrize("name", ["unipc:3", "deis:3", "heun", "eulermaruyama", "churn", "ancestral", "adaptive"])
-def test_every_guidance_works_with_every_kind_of_solver(name):
-    guided = Autoguided(Guided(model("noise", VP()), 1.5, (0.1, 5)), model(weight=0.6), 1.3)
-    x = Flow(guided, solvers.named(name), 5).sample(6, seed=3)
-    assert torch.isfinite(x).all()
-    plain = Flow(model("noise", VP()), solvers.named(name), 5).sample(6, seed=3)
-    assert (x - plain).abs().max() > 1e-3

@@ -1,4 +1,4 @@
-"""What is measured while training: health, gradient norms and landscapes."""
+"""What is measured while training, and what reports and the progress bar show of it."""
 
 import math
 
@@ -10,38 +10,22 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data.core.ground_truth import Truth
-from pushforward.methods.method import HasCritic
+from pushforward.evaluation.merge import aggregated
+from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
 from pushforward.recipes import Recipe, Training
-from pushforward.testing import recipe_for, space_data
-from pushforward.training.checkpoint.contents import latest
-from pushforward.training.checkpoint.tensors import gradient_norm, load
-from pushforward.training.loop import trainer as steps
-from pushforward.training.loop.trainer import joined
+from pushforward.testing import space_data
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
+from pushforward.training.checkpoint.tensors import gradient_norm
+from pushforward.training.loop import step as steps
 from pushforward.training.monitor import health
 from pushforward.training.monitor import standard_callbacks as landscape
 from pushforward.training.monitor import standard_callbacks as observers
-from pushforward.training.monitor.health import FixedNoise, as_sampled
-from pushforward.training.runs.log import in_numbers
+from pushforward.training.monitor.health import FixedNoise
 from pushforward.transports import Map
-
-# What is measured -------------------------------------------------------------------------------------------
-
-
-def test_parts_of_a_batch_are_noted_as_the_whole():
-    x = torch.randn(192, dtype=torch.float64)
-    parts = x.split([128, 64])
-    whole = joined([{"gap": part.mean()} | ({"only": part.mean()} if i else {}) for i, part in enumerate(parts)], [128, 64])
-    torch.testing.assert_close(whole["gap"], x.mean())
-    torch.testing.assert_close(whole["only"], parts[1].mean())
-
-
-def test_measures_become_numbers_and_what_is_not_finite_null():
-    rows = [{"a": torch.tensor(1.0) / 3, "held": 7}, {"a": torch.tensor(math.nan), "b": torch.tensor([2e5]), "c": math.inf}]
-    in_numbers(rows)
-    assert rows == [{"a": 0.33333, "held": 7}, {"a": None, "b": 2e5, "c": None}]
 
 
 def test_measuring_changes_no_bit(tmp_path, monkeypatch):
@@ -67,20 +51,7 @@ def test_measuring_changes_no_bit(tmp_path, monkeypatch):
     assert all({"logit_gap", "critic_accuracy"} <= row["health"].keys() for row in measured)
 
 
-def test_a_method_is_sampled_as_in_use_and_left_as_it_was():
-    method = Game(space_data((2,), labels=False).space).train()
-    method.critic.eval()
-    before, state = [module.training for module in method.modules()], torch.get_rng_state()
-    with as_sampled(method):
-        assert not any(module.training for module in method.modules())
-        torch.rand(3)
-    assert [module.training for module in method.modules()] == before
-    assert torch.equal(torch.get_rng_state(), state)
-
-
 class Placed(nn.Module):
-    """Gives the same rows whatever the noise."""
-
     def __init__(self, rows):
         super().__init__()
         self.register_buffer("rows", rows)
@@ -137,14 +108,6 @@ def test_images_are_compared_on_their_principal_axes(monkeypatch):
     assert measures_of(data, torch.full_like(samples, math.nan)) == {}
 
 
-def test_only_samples_of_one_call_are_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(health, "interval", lambda batch: 2)
-    data = space_data((2,), labels=True)
-    for name, cheap in {"flow": False, "vae": True}.items():
-        pf.fit(recipe_for(name, data), data, steps=4, out=tmp_path / name)
-        assert ["frechet" in row.get("health", {}) for row in log_of(tmp_path / name)] == [False, cheap, False, cheap]
-
-
 def test_gradient_norms_are_those_before_clipping(tmp_path):
     layer = nn.Linear(3, 5)
     (layer(torch.randn(7, 3)) ** 2).sum().backward()
@@ -155,38 +118,9 @@ def test_gradient_norms_are_those_before_clipping(tmp_path):
     assert log_of(tmp_path / "run")[0]["health"]["gradient_norm/critic"] > 1e-3
 
 
-# Landscapes -------------------------------------------------------------------------------------------------
-
-
-class Plane(nn.Module):
-    def __init__(self, slopes):
-        super().__init__()
-        self.slopes = nn.Parameter(torch.tensor(slopes))
-
-    def forward(self, x):
-        return (x @ self.slopes)[:, None]
-
-
-def test_a_landscape_is_the_critics_value_at_each_point_in_data_units():
-    data = space_data((2,), labels=False)
-    game = Game(data.space, critic=Plane([1.0, -3.0]))
-    assert isinstance(game, HasCritic)
-    assert isinstance(pf.recipes.named("gan")(data.space, "tiny").method, HasCritic)
-    assert not isinstance(pf.recipes.named("flow")(data.space, "tiny").method, HasCritic)
-    values = landscape.landscape(game, data)
-    low_x, high_x, low_y, high_y = values["limits"]
-    assert low_x < data.train.x[:, 0].min() < data.train.x[:, 0].max() < high_x
-    for row, column, point in [(0, 0, (low_x, low_y)), (0, -1, (high_x, low_y)), (-1, 0, (low_x, high_y))]:
-        x = (np.array(point) - data.space.mean) / data.space.std
-        assert values["scores"][row, column] == pytest.approx(x[0] - 3 * x[1], rel=1e-4)
-    assert values["scores"].shape == (64, 64)
-    assert values["raw"].shape == (len(data.train.x), 2)
-    assert landscape.landscape(game, space_data((17,), labels=False)) == {}
-    assert landscape.landscape(pf.recipes.named("flow")(data.space, "tiny").method, data) == {}
-
-
-def test_with_classes_the_highest_value_is_kept():
-    data = space_data((2,), labels=True)
-    game = Game(data.space, critic=Plane([1.0, 0.0]))
-    game.scores = lambda x, condition: condition["label"] * torch.ones(len(x)) - 5.0 * (condition["label"] == 2)
-    assert (landscape.landscape(game, data)["scores"] == 1).all(), "of 0, 1 and -3"
+@pytest.mark.parametrize(("steps", "together"), [((7, 7), 7), ((7, 5), None), ((7, None), None)])
+def test_the_weights_of_several_trainings_have_a_step_where_all_have_it(steps, together):
+    models = [ModelResult(f"gan-{seed}", seed=seed, weights_step=step) for seed, step in enumerate(steps)]
+    pooled = aggregated(Comparison(models=tuple(models))).models[0]
+    assert pooled.weights_step == together
+    assert tuple(training.weights_step for training in pooled.trainings) == steps

@@ -1,15 +1,20 @@
-"""Held-out examples are chosen by their content: laws on random data, and the leaks that a choice by position has."""
+"""Held-out examples and images are chosen by their content: laws on random data, and the leaks that a choice by position has."""
 
 import numpy as np
 import pytest
+from PIL import Image
 from programs.image_files import content, pixels
 
 import pushforward as pf
 from pushforward import data as pf_data
 from pushforward.cli import main
 from pushforward.data import Split
-from pushforward.data.core.dataset import Schema, build
-from pushforward.data.core.hashes import ATOM, among, distinct, example_hashes, held_out_indices
+from pushforward.data.core.example_hashes import (
+    ATOM,
+    example_hashes,
+    held_out_indices,
+)
+from pushforward.data.core.make_dataset import Schema, build
 from pushforward.errors import DataError
 
 
@@ -21,20 +26,9 @@ def vectors(n, seed=0, d=5):
     return random(seed).standard_normal((n, d)).astype(np.float32)
 
 
-@pytest.mark.parametrize("counts", [(0, 5), (5, 0), (40, 1), (60, 90)])
-def test_hashes_are_looked_up_as_numpy_does(counts):
-    few, many = (random(n).integers(2**64 - 50, 2**64, n, dtype=np.uint64) for n in counts)
-    np.testing.assert_array_equal(distinct(few), np.unique(few))
-    np.testing.assert_array_equal(among(few, np.sort(many)), np.isin(few, many))
-
-
 def sides(x, labels=None):
-    """The contents of training and held-out examples."""
     data = build("some", Split(x, labels), schema=Schema(() if labels is None else ("a", "b", "c")))
     return content(data.train.x), content(data.held_out.x)
-
-
-# the hash
 
 
 @pytest.mark.parametrize("x", [vectors(700), pixels(700), pixels(90, shape=(1, 40, 41)), pixels(9, shape=(3, 256, 256))])
@@ -82,9 +76,6 @@ def test_minus_zero_is_zero():
     np.testing.assert_array_equal(example_hashes(negative), example_hashes(x))
 
 
-# the law
-
-
 @pytest.mark.parametrize("make", [vectors, pixels])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_row_stays_on_its_side_whatever_happens_to_the_others(make, seed):
@@ -107,11 +98,6 @@ def test_a_row_stays_on_its_side_whatever_happens_to_the_others(make, seed):
         assert not more_train & more_held_out
     fewer_train, fewer_held_out = sides(some)
     assert (fewer_train, fewer_held_out) == (train & content(some), held_out & content(some))
-
-
-def test_labels_do_not_move_rows():
-    x, labels = vectors(500), random(1).integers(0, 3, 500)
-    assert sides(x) == sides(x, labels)
 
 
 def test_the_two_leaks_of_a_choice_by_position_are_closed(tmp_path):
@@ -171,9 +157,6 @@ def test_a_fixed_count_is_exact_and_in_the_classes_proportions():
     assert np.array_equal(held_out_indices(example_hashes(x), None, 7), np.sort(np.argsort(example_hashes(x))[:7]))
 
 
-# duplicates
-
-
 def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():
     """Six values with 400 copies each: both sides have all of them, and a copy that is added moves no other one."""
     values = vectors(6, 5, 3)
@@ -190,13 +173,6 @@ def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():
     assert all(0 <= more[key] - count <= 1 for key, count in held.items())
     data = build("atoms", Split(x))
     assert (data.removed, len(data.train) + len(data.held_out)) == (0, 2400)
-
-
-def test_zeros_among_other_rows_are_on_both_sides():
-    x = np.concatenate([np.zeros((400, 4), dtype=np.float32), vectors(600, 1, 4)])
-    data = build("zeros", Split(x))
-    assert abs((data.held_out.x == 0).all(1).mean() - 0.4) < 0.15
-    assert not content(data.train.x[data.train.x.any(1)]) & content(data.held_out.x)
 
 
 def test_training_rows_that_equal_a_held_out_row_are_left_out(tmp_path):
@@ -228,3 +204,52 @@ def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(t
     assert pf.evaluate("run", repeats=1).models[0].warnings == (said,)
     assert main(["data", "check", "many.npy"]) == 0
     assert said in capsys.readouterr().out
+
+
+def saved(folder, images):
+    folder.mkdir(exist_ok=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image.transpose(1, 2, 0).squeeze()).save(folder / f"{i:04}.png")
+    return folder
+
+
+def test_folders_hold_the_same_images_out_at_every_size_and_beside_images_in_colour(tmp_path):
+    gray = np.sort(pixels(120, shape=(1, 8, 8)).reshape(120, -1)).reshape(
+        120, 1, 8, 8
+    )  # brightness tells them apart at every size
+    gray = (gray // 16 + np.arange(120)[:, None, None, None] * 2).astype(np.uint8)
+    folder = saved(tmp_path / "images", gray)
+    whole = pf_data.load(folder)
+    small = pf_data.load(folder, resize=4)
+    assert whole.removed == small.removed == 0
+    np.testing.assert_array_equal(whole.held_out.hashes, small.held_out.hashes)
+    np.testing.assert_array_equal(np.sort(whole.train.hashes), np.sort(small.train.hashes))
+    np.save(tmp_path / "images.npy", gray.transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(pf_data.load(tmp_path / "images.npy").held_out.x, whole.held_out.x)
+    np.testing.assert_array_equal(pf_data.load(tmp_path / "images.npy", resize=4).held_out.hashes, small.held_out.hashes)
+    Image.fromarray(pixels(1, 5, (8, 8, 3))[0]).save(folder / "colour.png")
+    colour = pf_data.load(folder)
+    assert colour.space.shape == (3, 8, 8)
+    assert set(whole.train.hashes) <= set(colour.train.hashes)
+    assert set(whole.held_out.hashes) <= set(colour.held_out.hashes)
+
+
+def test_images_that_scaling_makes_equal_do_not_stay_on_both_sides(tmp_path):
+    """Each picture in two sizes: in the folder's own sizes they are different files, at 4 x 4 they are the same rows."""
+    shades = np.linspace(0, 255, 200).astype(np.uint8)
+    folder = tmp_path / "two"
+    for size in (8, 12):
+        for i, shade in enumerate(shades):
+            folder.mkdir(exist_ok=True)
+            Image.fromarray(np.full((size, size), shade)).save(folder / f"{size}-{i:03}.png")
+    data = pf_data.load(folder, resize=4)
+    assert data.removed > 10
+    assert not content(data.train.x) & content(data.held_out.x)
+    assert len(data.train) + len(data.held_out) + data.removed == 400
+
+
+def test_binarised_images_are_split_as_the_images_they_are_drawn_from():
+    grey, bits = pf_data.load("digits"), pf_data.load("binary-digits", labelled=False, limit=300)
+    np.testing.assert_array_equal(bits.held_out.hashes, grey.held_out.hashes)
+    assert np.isin(bits.train.hashes, grey.train.hashes).all()
+    assert len(bits.train.hashes) == 300

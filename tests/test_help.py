@@ -1,16 +1,22 @@
-"""Help pages: grouped, one line for each verb, one style, defaults as numbers."""
+"""Help pages, and streams that nobody reads or that are closed."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import pytest
+from programs import forking
 
 import pushforward as pf
 from pushforward import errors, recipes
 from pushforward.cli import app, main
 from pushforward.recipes.recipe import GROUPS, LOSS, options_of
 from pushforward.registries import RECIPES
+from pushforward.testing import recipe_for, space_data
 
 
 def page(capsys, *words):
@@ -21,7 +27,6 @@ def page(capsys, *words):
 
 
 def panels(text):
-    """Title -> lines of each panel, in order."""
     parts = re.split(r"^╭─ (.*?) ─*╮$", text, flags=re.M)[1:]
     return {
         title: [line.strip("│ ") for line in body.splitlines() if line.startswith("│")] for title, body in zip(*[iter(parts)] * 2)
@@ -31,15 +36,6 @@ def panels(text):
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-
-
-def test_verbs_are_grouped_and_have_one_line_each(capsys):
-    printed = panels(page(capsys))
-    assert list(printed) == ["Train", "Use a run", "Inspect", "Other"]
-    verbs = [line.split()[0] for title in list(printed)[:3] for line in printed[title]]
-    assert sorted(verbs) == sorted(name for name in app if not name.startswith("-"))
-    assert [verbs[0], verbs[6], verbs[13]] == ["train", "sample", "evaluate"]
-    assert all(re.fullmatch(r"\w+ {2,}[A-Z].*\.", line) for title in list(printed)[:3] for line in printed[title])
 
 
 def test_exit_codes_are_listed(capsys):
@@ -62,20 +58,6 @@ def test_every_option_of_a_verb_is_in_a_group_and_explained(capsys, verb):
             assert re.search(rf"{argument.name}\b.*\w", text), argument.name
 
 
-RIDDLES = ("either side", "Of everything", "Samplings", "map between two times", "Samples per step", "of few calls", "a protocol")
-"""Phrases that stood on the pages of verbs and say nothing to a new reader."""
-
-
-def test_pages_use_no_term_that_they_do_not_explain(capsys):
-    for verb in (name for name in app if not name.startswith("-") and name not in ("data", "list")):
-        text = " ".join(line for lines in panels(page(capsys, verb)).values() for line in lines)
-        text = " ".join(((app[verb].default_command.__doc__ or "").partition("Args:")[0] + text).split())
-        assert [words for words in RIDDLES if words in text] == [], verb
-        z, calls = re.search(r"\bz\b", text), re.search("one-call", text)
-        assert z is None or "noise" in text[: z.start()], f"{verb}: z is the noise"
-        assert calls is None or "GAN" in text[: calls.end() + 40], f"{verb}: which models take a single call"
-
-
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_page_of_a_recipe_shows_its_options_in_groups(capsys, name):
     printed = panels(page(capsys, "train", name))
@@ -90,12 +72,6 @@ def test_the_page_of_a_recipe_shows_its_options_in_groups(capsys, name):
     assert {"Data", "Budget", "Training", "Output"} < printed.keys()
 
 
-def test_defaults_are_numbers_where_they_are_numbers(capsys):
-    text = " ".join(line for lines in panels(page(capsys, "train", "vae")).values() for line in lines)
-    assert re.search(r"--beta .*?\[default: 1.0\] --importance-samples .*?\[default: 1\] --dreg ", text)
-    assert re.search(r"--dreg .*?\[choices: yes, no\] \[default: no\]", text)
-
-
 def test_options_are_read_from_a_signature():
     def recipe(
         space,
@@ -103,10 +79,8 @@ def test_options_are_read_from_a_signature():
         *,
         module: pf.networks.MLP | None = None,
         width: int = 3,
-        mixed: str | list = "a",
         level: int | str = 3,
         rate: Annotated[float | None, LOSS] = None,
-        sharp: bool = True,
         many: list | None = None,
     ) -> pf.Recipe:
         """A recipe.
@@ -123,8 +97,69 @@ def test_options_are_read_from_a_signature():
     options = options_of(recipe)
     assert {name: (o.kind, o.group, o.default, o.help) for name, o in options.items()} == {
         "width": (int, "", 3, "How wide, in numbers."),
-        "mixed": (str, "", "a", ""),
         "level": (str, "", 3, ""),
         "rate": (float, "loss", None, "How fast."),
-        "sharp": (bool, "", True, ""),
     }
+
+
+TRAIN = ["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "3", "--batch", "32", "--out", "run"]
+LOST = """
+import os, sys
+from pathlib import Path
+from pushforward.cli import main
+reading, writing = os.pipe()
+os.close(reading)
+for number in {broken}:
+    os.dup2(writing, number)
+for number in {closed}:
+    os.close(number)
+sys.stdout, sys.stderr = (None if number in {closed} else open(number, "w", closefd=False) for number in (1, 2))
+code = main({words})
+for number in {closed}:
+    assert os.path.samestat(os.fstat(number), os.stat(os.devnull)), "another file has the number of a closed stream"
+Path("code").write_text(str(code))
+"""
+
+
+@pytest.mark.parametrize(("broken", "closed"), [((1, 2), ()), ((2,), (1,)), ((), (1, 2))])
+def test_a_training_is_finished_whether_anybody_reads_of_it(broken, closed, tmp_path):
+    done = forking.run(LOST.format(broken=broken, closed=closed, words=TRAIN), cwd=tmp_path)
+    assert (tmp_path / "code").read_text() == "0", done.stderr
+    assert json.loads((tmp_path / "run/checkpoints/latest.json").read_text())["checkpoint"] == "step_000003"
+
+
+@pytest.mark.parametrize("words", [["data", "list"], ["--help"]])
+def test_a_list_that_is_read_in_part_is_no_error(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    call = [sys.executable, "-m", "pushforward", *words]
+    done = subprocess.run(call, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+def test_a_closed_stream_is_no_bug(closed):
+    done = subprocess.run(["sh", "-c", f'"{sys.executable}" -m pushforward data list {closed}'], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+class Broken:
+    def write(self, text):
+        raise BrokenPipeError
+
+    def flush(self):
+        raise BrokenPipeError
+
+    def isatty(self):
+        return False
+
+
+@pytest.mark.parametrize("stream", [None, Broken()])
+def test_progress_that_nobody_reads_does_not_stop_a_training(stream, monkeypatch, tmp_path, capsys):
+    data = space_data((2,), labels=False)
+    monkeypatch.setattr(sys, "stderr", stream)
+    run = pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run", progress=pf.Progress(interval=0.0))
+    assert run.state["step"] == 2
+    assert pf.resume(run.folder, data=data, steps=3).state["step"] == 3
+    assert capsys.readouterr().out == ""

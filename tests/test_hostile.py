@@ -1,19 +1,32 @@
-"""Runs that somebody else has sent: refused quickly, and nothing of them is executed or leaves their folder."""
+"""Runs that somebody else has sent, files that are not what they seem, and users without a home."""
 
+import contextlib
+import csv
+import io
 import json
+import os
+import pwd
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
+import numpy as np
 import pytest
 import torch
 from programs import forking
+from programs.command_line import run as command
 from safetensors.torch import save_file
 
 import pushforward as pf
 from pushforward import files
+from pushforward.annotated import misfit
+from pushforward.cli import main
+from pushforward.data.tables.imputation_io import GappyFile
 from pushforward.errors import CheckpointError, DataError
-from pushforward.spec import misfit
+from pushforward.evaluation.features import cache_folder
+from pushforward.report import Report
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.checkpoint import tensors as shards
 from pushforward.training.runs import folder as folders
@@ -52,7 +65,6 @@ def test_hostile_runs_are_refused_and_nothing_else_is_raised(attacked):
     assert len(outcomes) > 50
     assert {name: outcome["fault"] for name, outcome in outcomes.items() if outcome["fault"]} == {}
     assert [name for name, outcome in outcomes.items() if not outcome["messages"] and name not in harmless] == []
-    assert outcomes["shards: whole"]["messages"] == [], "the other shards are refused for their damage"
 
 
 def test_hostile_runs_execute_nothing_and_touch_nothing_outside(attacked):
@@ -85,29 +97,12 @@ def test_training_sampling_and_evaluating_open_no_socket():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("text", ['{"x": 1, "y": [1.5, -2e3, null, true, "\\ud83d\\ude00"]}', "[]", "3", '{"x": {"y": [[[]]]}}'])
-def test_json_is_read_as_the_standard_library_reads_it(text):
-    assert files.parse_json(text) == files.parse_json(text.encode()) == json.loads(text)
-
-
 def test_json_is_read_up_to_its_limits():
     deepest = "[" * files.DEEPEST + "]" * files.DEEPEST
     assert files.parse_json(deepest) == json.loads(deepest)
     for text in (f"[{deepest}]", "[" * 100_000 + "]" * 100_000, "9" * 101, "[" + "0," * 2_000_001 + "0]"):
         with pytest.raises(ValueError, match=r"nested|digits|too many"):
             files.parse_json(text)
-
-
-def test_every_type_of_tensors_is_known(tmp_path):
-    """The file of a library passes, with tensors of every type, none and zero numbers."""
-    from safetensors.torch import _TYPES
-
-    tensors = {f"{kind}/{n}": torch.zeros(n, 3).to(kind) for kind in set(_TYPES.values()) for n in (0, 2)}
-    save_file(tensors, tmp_path / "x", {"a": "b"})
-    files.check_tensors(tmp_path / "x")
-    (tmp_path / "x").write_bytes((tmp_path / "x").read_bytes() + b"0")
-    with pytest.raises(CheckpointError, match="cannot be read as tensors"):
-        files.check_tensors(tmp_path / "x")
 
 
 def test_parts_of_a_sharded_checkpoint_fill_its_tensors(tmp_path):
@@ -171,3 +166,117 @@ def test_a_run_may_be_reached_through_a_link_and_hold_links_of_the_user(tmp_path
     (tmp_path / "disk" / "checkpoints" / "inner").symlink_to(tmp_path)
     with pytest.raises(CheckpointError, match="inner cannot be read"):
         pf.load(run)
+
+
+HANGING = 20
+"""Seconds after which a reader counts as hanging."""
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """The user of a container: no home, no entry in the list of users, no folders of caches and data."""
+    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "PUSHFORWARD_CACHE", "PUSHFORWARD_DATA"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+def test_a_user_without_a_home_evaluates_without_a_cache(here, homeless, capsys, monkeypatch, tmp_path):
+    code, out, err = command(capsys, "evaluate", "rows", "--metrics", "energy", "--n", "5", "--repeats", "1")
+    assert code == 0, err
+    assert "nergy" in out
+    assert not (here / "~").exists(), "a cache lies in a folder whose name is a tilde"
+    with pytest.raises(DataError, match="PUSHFORWARD_DATA"):
+        pf.data.load("mnist")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PUSHFORWARD_CACHE", "~/kept")
+    assert cache_folder() == tmp_path / "kept"
+
+
+@contextlib.contextmanager
+def interrupted():
+    def hang(*_):
+        raise AssertionError("the reader hangs")
+
+    before = signal.signal(signal.SIGALRM, hang)
+    signal.alarm(HANGING)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+PIPED = {
+    "data": lambda path: pf.data.load(path),
+    "samples": lambda path: pf.evaluate(path, "moons"),
+    "a table with gaps": GappyFile.read,
+    "what was known of data": lambda path: main(["data", "check", "table.csv", "--target", "kind", "--against", str(path)]),
+}
+
+
+@pytest.mark.parametrize(
+    ("reader", "name"),
+    [
+        *(("data", f"x{ending}") for ending in (".csv", ".npy", ".npz", ".tar", ".parquet")),
+        *(("data", "folder/x.tar"), ("samples", "x.csv"), ("a table with gaps", "x.csv"), ("what was known of data", "x.json")),
+    ],
+)
+def test_a_pipe_is_refused_at_once(reader, name, here, tmp_path, capsys):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    with interrupted():
+        try:
+            code = PIPED[reader](path.parent if "/" in name else path)
+            words = capsys.readouterr().err
+        except DataError as error:
+            code, words = error.exit_code, str(error)
+    assert code == DataError.exit_code
+    assert path.name in words
+
+
+def test_the_umask_decides_who_may_read_a_file(tmp_path, monkeypatch):
+    data = space_data((2,), labels=False)
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+    before = os.umask(0o027)
+    try:
+        run = pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "run", progress=False)
+        pf.evaluate(run, data, repeats=1, metrics=["energy"])
+    finally:
+        os.umask(before)
+    modes = {path.relative_to(tmp_path): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path: mode for path, mode in modes.items() if mode != 0o640} == {}
+    assert any(path.suffix == ".safetensors" for path in modes)
+    assert any(path.parts[0] == "cache" for path in modes)
+
+
+@pytest.mark.parametrize("name", ["average.safetensors", "MANIFEST.json"])
+def test_a_file_that_may_not_be_read_is_not_damaged(name, tmp_path, monkeypatch):
+    data, opened = space_data((2,), labels=False), os.open
+    run = pf.fit(recipe_for("flow", data), data, steps=2, checkpoint_every=1, out=tmp_path / "run", progress=False)
+
+    def refused(path, *given, **options):
+        if str(path).endswith(f"step_000002/{name}"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *given, **options)
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(CheckpointError, match="permission") as caught:
+        pf.load(run.folder)
+    assert caught.value.before is None, "an older checkpoint is recommended"
+
+
+def test_a_name_in_the_scores_is_no_formula(content):
+    model = content["models"][0]
+    model["name"], old = '=HYPERLINK("x")', model["name"]
+    text = json.dumps(content).replace(json.dumps(old), json.dumps(model["name"]))
+    page = Report(pf.Comparison.from_json(text)).to_html()
+    file = unquote(page[page.index("data:text/csv") :].split('"')[0].partition(",")[2])
+    rows = list(csv.DictReader(io.StringIO(file)))
+    assert "'" + model["name"] in {row["model"] for row in rows}
+    assert not [row["model"] for row in rows if row["model"][0] in "=+-@"]
+    assert np.isfinite([float(row["value"]) for row in rows]).all(), "numbers stay numbers"

@@ -1,17 +1,23 @@
-"""Folders of image files, hostile and plain: each is used, converted or refused with a reason."""
+"""Folders of image files, hostile and plain: each is used, converted or refused with a reason, in little memory."""
 
 import io
 import os
-import resource
-import warnings
+import struct
+import tarfile
+import zipfile
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
-from programs.image_files import has, picture, plain, png, rows_of
+from programs import forking
+from programs.image_files import chunk, has, picture, plain, rows_of
 
-from pushforward.data import load
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.data import check, load
 from pushforward.errors import DataError
+from pushforward.testing import recipe_for
 
 
 def test_flat_folder_has_no_labels_and_keeps_every_pixel(tmp_path):
@@ -47,120 +53,12 @@ def test_class_folders_are_the_classes(tmp_path):
         load(tmp_path)
 
 
-def test_a_single_subfolder_is_no_class(tmp_path):
-    plain(tmp_path / "all", 5)
-    assert load(tmp_path).space.classes == ()
-
-
 @pytest.mark.parametrize(("shape", "channels"), [((12, 10), 1), ((12, 10, 3), 3), ((12, 10, 4), 4)])
 def test_channels_follow_the_content(tmp_path, shape, channels):
     plain(tmp_path, 4, shape)
     assert load(tmp_path).space.shape == (channels, 12, 10)
     Image.fromarray(np.full((12, 10, 4), 255, np.uint8)).save(tmp_path / "white.png")  # opaque and gray
     assert load(tmp_path).space.shape == (channels, 12, 10)
-
-
-def test_gray_and_colour_together(tmp_path):
-    plain(tmp_path, 3, (12, 10))
-    plain(tmp_path, 1, (12, 10, 4), start=3)
-    data = load(tmp_path)
-    gray = picture(0, (12, 10))
-    assert has(data, np.dstack([gray, gray, gray, np.full_like(gray, 255)]))
-    assert has(data, picture(3, (12, 10, 4)))
-
-
-def test_black_and_white_folder_is_binary(tmp_path):
-    for i in range(4):
-        Image.fromarray(picture(i, (12, 10)) > 127).save(tmp_path / f"{i}.png")
-    assert load(tmp_path).space.binary
-
-
-def hostile(folder):
-    """One file of each kind; returns what each must be reported as."""
-    whole = io.BytesIO()
-    Image.fromarray(picture(900)).save(whole, "PNG")
-    (folder / "truncated.png").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
-    jpeg = io.BytesIO()
-    Image.fromarray(picture(901)).save(jpeg, "JPEG")
-    (folder / "truncated.jpg").write_bytes(jpeg.getvalue()[:-80])
-    (folder / "empty.png").write_bytes(b"")
-    (folder / "text.jpg").write_text("this is no image")
-    (folder / "bomb.png").write_bytes(png(30_000, 30_000))
-    (folder / "warned.png").write_bytes(png(9_000, 9_000))  # below the decoder's own limit, above ours
-    (folder / "loud.png").write_bytes(png(12_000, 12_000))  # the decoder warns
-    (folder / "program.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 12\n")
-    skipped = {
-        "truncated.png": "truncated",
-        "truncated.jpg": "truncated",
-        "empty.png": "empty file",
-        "text.jpg": "no image",
-        "bomb.png": "bomb",
-        "warned.png": "9000 x 9000 pixels, more than 64 megapixels",
-        "loud.png": "12000 x 12000 pixels",
-        "program.png": "no image",
-    }
-    Image.fromarray(picture(902)).convert("CMYK").save(folder / "cmyk.jpg")
-    Image.fromarray(picture(903, (12, 10)).astype(np.uint16) * 257).save(folder / "deep.png")
-    deep = np.random.RandomState(904).randint(0, 65536, (12, 10, 3)).astype(">u2")
-    raw = b"".join(b"\x00" + row.tobytes() for row in deep)
-    (folder / "deep-rgb.png").write_bytes(png(10, 12, 16, 2, raw))
-    Image.fromarray(picture(905)).convert("P").save(folder / "palette.png")
-    frames = [Image.fromarray(picture(i)).quantize(16) for i in (906, 907)]
-    frames[0].save(folder / "animated.gif", save_all=True, append_images=frames[1:])
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise by a quarter
-    Image.fromarray(np.rot90(picture(908))).save(folder / "turned.png", exif=exif)
-    see_through = Image.fromarray(picture(909)).convert("P")
-    see_through.save(folder / "see-through.png", transparency=int(np.asarray(see_through)[0, 0]))
-    converted = {
-        "cmyk.jpg": "CMYK to RGB",
-        "deep.png": "16-bit to 8-bit",
-        "deep-rgb.png": "16-bit to 8-bit",
-        "palette.png": "palette to RGB",
-        "animated.gif": "first frame of an animation",
-        "turned.png": "rotated as its EXIF says",
-        "see-through.png": "palette to RGB",
-    }
-    return skipped, converted, deep, frames
-
-
-def test_hostile_folder(tmp_path):
-    plain(tmp_path, 80)
-    skipped, converted, deep, frames = hostile(tmp_path)
-    Image.init()  # registers every decoder there is, as some other library may have done
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        data = load(tmp_path)
-    notes = dict(data.skipped)
-    assert set(notes) == set(skipped)
-    for file, reason in skipped.items():
-        assert reason in notes[file], (file, notes[file])
-    notes = dict(data.converted)
-    assert set(notes) == set(converted)
-    for file, note in converted.items():
-        assert note in notes[file], (file, notes[file])
-    assert len(data.train) + len(data.held_out) == 80 + len(converted)
-    rgb = load_rgb(data)
-    assert any(np.array_equal(row, picture(908)) for row in rgb)
-    gray = picture(903, (12, 10))
-    assert any(np.array_equal(row, np.dstack([gray] * 3)) for row in rgb)
-    assert any(np.abs(row - deep / 257.0).max() < 1.01 for row in rgb)
-    assert any(np.array_equal(row, np.asarray(frames[0].convert("RGB"))) for row in rgb)
-    assert data.space.shape[0] == 4
-    assert (rows_of(data)[:, 3] == 0).any()
-
-
-def load_rgb(data):
-    return [row[:3].transpose(1, 2, 0) for row in rows_of(data)]
-
-
-def test_bombs_are_not_unpacked(tmp_path):
-    plain(tmp_path, 20)
-    side = 12_000
-    (tmp_path / "bomb.png").write_bytes(png(side, side, 8, 0, b"\x00" * side * (side + 1)))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert dict(load(tmp_path).skipped).keys() == {"bomb.png"}
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 
 def test_more_than_a_tenth_unusable_is_an_error(tmp_path):
@@ -199,16 +97,160 @@ def test_resize_is_antialiased_and_keeps_the_aspect(tmp_path):
     assert np.abs(ramps - middle).max() < 3  # the middle square, not the whole width squeezed
 
 
-def test_links_that_lead_back_end(tmp_path):
-    plain(tmp_path / "a", 5)
-    os.symlink(tmp_path, tmp_path / "a" / "up")
-    assert len(rows_of(load(tmp_path))) == 5
+SHAPE = (6, 5, 3)
+MB = 2**20
 
 
-def test_a_name_wins_over_a_path(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    plain(tmp_path / "digits", 5)
-    assert load("digits").space.shape == (1, 8, 8)
-    assert load("./digits").space.shape == (3, 12, 10) == load(tmp_path / "digits").space.shape
-    plain(tmp_path / "photos", 5)
-    assert load("photos").name == "photos"
+def png(*others, width=5, height=6, pixels=bytes(6 * 16), after=b""):
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    image = chunk(b"IHDR", head) + b"".join(others) + chunk(b"IDAT", zlib.compress(pixels)) + after + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + image
+
+
+def packed_text(size):
+    return chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(size)))
+
+
+def saved(kind, *, mode="RGB", **options):
+    content = io.BytesIO()
+    Image.fromarray(picture(7, SHAPE)).convert(mode).save(content, kind, **options)
+    return content.getvalue()
+
+
+def animation():
+    frames = [Image.fromarray(picture(seed, SHAPE)).quantize(16) for seed in (1, 2)]
+    content = io.BytesIO()
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:])
+    return content.getvalue()
+
+
+def turned():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = io.BytesIO()
+    Image.fromarray(np.rot90(picture(3, SHAPE))).save(content, "PNG", exif=exif)
+    return content.getvalue()
+
+
+BOMBS = {
+    "bomb-30k.png": (png(width=30_000, height=30_000), "bomb"),
+    "bomb-texts.png": (png(*[packed_text(MB - 9) for _ in range(20)]), "decompression bomb"),
+    "bomb-text.png": (png(packed_text(20 * MB)), "damaged"),
+    "bomb-late.png": (png(after=b"".join(packed_text(MB - 9) for _ in range(20))), "decompression bomb"),
+    "bomb-beside.png": (png(chunk(b"abCd", bytes(17 * MB))), "decompression bomb"),
+    "bomb-profile.png": (png(chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(20 * MB)))), "damaged"),
+    "bomb-chunks.png": (png(chunk(b"abCd", b"") * 100_000), "decompression bomb"),
+}
+"""Content, and what is said of it."""
+BAD = {
+    "corrupt.png": (png(pixels=b"\7" * 30), "damaged"),
+    "truncated.png": (saved("PNG")[:-40], "truncated"),
+    "empty.png": (b"", "empty file"),
+    "text.jpg": (b"no image", "no image that can be read"),
+}
+CONVERTED = {
+    "cmyk.jpg": (saved("JPEG", mode="CMYK"), "CMYK to RGB"),
+    "palette.png": (saved("PNG", mode="P"), "palette to RGB"),
+    "animated.gif": (animation(), "first frame of an animation, palette to RGB"),
+    "turned.png": (turned(), "rotated as its EXIF says"),
+}
+RENAMED = {"renamed.png": saved("JPEG"), "renamed.jpg": saved("PNG"), "renamed.gif": saved("WEBP"), "renamed.bmp": saved("TIFF")}
+
+
+def write(folder, files, good=0):
+    folder.mkdir(exist_ok=True)
+    for number in range(good):
+        Image.fromarray(picture(number, SHAPE)).save(folder / f"{number:03}.png")
+    for name, content in files.items():
+        (folder / name).write_bytes(content[0] if isinstance(content, tuple) else content)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Of 132 image files, 12 cannot be used and 9 are no plain ones."""
+    folder = write(tmp_path / "photos", {**BOMBS, **BAD, **CONVERTED, **RENAMED}, good=112)
+    os.mkfifo(folder / "pipe.png")
+    return folder
+
+
+def test_training_leaves_them_out_and_check_names_each(folder, tmp_path, capsys):
+    refused = {name: says for name, (_, says) in {**BOMBS, **BAD}.items()} | {"pipe.png": "no plain file"}
+    report = check(folder)
+    assert (report["files"], report["train"] + report["held_out"]) == (132, 120)
+    reasons = {row["file"]: row["reason"] for row in report["skipped"]}
+    assert reasons.keys() == refused.keys()
+    assert [(name, reasons[name]) for name, says in refused.items() if says not in reasons[name]] == []
+    notes = {row["file"]: row["reason"] for row in report["converted"]}
+    assert notes == {name: says for name, (_, says) in CONVERTED.items()}
+    assert main(["data", "check", str(folder)]) == 0
+    output = capsys.readouterr().out
+    assert all(f"{name}; reason: " in output for name in refused)
+    data = pf.data.load(folder, stream=True)
+    assert len(data.skipped) == 12
+    assert pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run").state["step"] == 2
+    for number in range(20):
+        (folder / f"more{number}.png").write_bytes(b"")
+    assert main(["data", "check", str(folder)]) == 3
+    output = capsys.readouterr().out
+    assert all(f"more{number}.png; reason: empty file" in output for number in range(20))
+    assert main(["train", "flow", "--data", str(folder), "--out", str(tmp_path / "refused")]) == 3
+    assert not (tmp_path / "refused").exists()
+
+
+MEASURED = """
+import resource
+import pushforward as pf
+from pushforward.errors import DataError
+pf.data.load({plain!r})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for hostile in {hostile!r}:
+    try:
+        print(len(pf.data.load(hostile).skipped))
+    except DataError as error:
+        print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def measured(plain, *hostile):
+    done = forking.run(MEASURED.format(plain=str(plain), hostile=list(map(str, hostile))))
+    assert done.returncode == 0, done.stderr
+    *said, memory = done.stdout.splitlines()
+    return said, float(memory)
+
+
+def test_bombs_take_little_memory(tmp_path):
+    plain = write(tmp_path / "plain", {}, good=80)
+    hostile = write(tmp_path / "hostile", BOMBS, good=80)
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.add(hostile, "x")
+    said, memory = measured(plain, hostile, tmp_path / "x.tar")
+    assert said == [str(len(BOMBS))] * 2
+    assert memory < 100
+
+
+def header(shape):
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return content.getvalue()
+
+
+def test_archives_of_arrays_that_are_bombs_take_little_memory(tmp_path):
+    np.savez(tmp_path / "plain.npz", x=picture(0, (30, 4)).astype(np.float32))
+    shapes = {"claims.npz": (10**8, 4), "negative.npz": (-5, 4), "huge.npz": (2**40, 2**40)}
+    for name, shape in shapes.items():
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("x.npy", header(shape) + bytes(64))
+    said, memory = measured(tmp_path / "plain.npz", *(tmp_path / name for name in shapes))
+    assert all(name in line for name, line in zip(shapes, said, strict=True))
+    assert memory < 100
+
+
+def test_files_that_are_no_files_do_not_stop_the_reading(tmp_path):
+    folder = write(tmp_path / "photos", {}, good=20)
+    os.symlink(tmp_path / "nowhere", folder / "dangling.png")
+    os.symlink(folder / "000.png", folder / "link.png")
+    data = pf.data.load(folder)
+    assert [file for file, _ in data.skipped] == ["dangling.png"]
+    assert "No such file" in data.skipped[0][1]

@@ -1,28 +1,29 @@
-"""Models of diffusers, read and written."""
+"""Models of diffusers: read, written, trained here, and refused."""
+
+import dataclasses
+import shutil
+import sys
 
 import pytest
 import torch
-from programs.diffusers_models import SHAPE, T, V, close, diffusers, labelled, noise, saved
+from programs.diffusers_models import SHAPE, T, V, close, diffusers, labelled, noise, rewrite, saved, unet, unet_config
 
 import pushforward as pf
-from pushforward import solvers
-from pushforward.errors import UsageError
-from pushforward.interop import from_diffusers, to_diffusers
-from pushforward.paths import target
-from pushforward.testing import class_labels
+from pushforward.denoisers import Preconditioning
+from pushforward.errors import CheckpointError, MissingExtra, UsageError
+from pushforward.interop import DiffusersUNet, from_diffusers, to_diffusers
+from pushforward.paths import linear_betas, target
+from pushforward.testing import class_labels, space_data
+from pushforward.training import autoencoder_of
 
 SETTINGS = [
-    ("DDPMScheduler", {"beta_schedule": "sigmoid"}),
     ("DDPMScheduler", {"trained_betas": [0.01, 0.3, 0.2, 0.4], "num_train_timesteps": 4}),
     ("DDIMScheduler", {"beta_schedule": "squaredcos_cap_v2", "num_train_timesteps": 50}),
     ("PNDMScheduler", {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}),
     ("DPMSolverMultistepScheduler", {"beta_end": 0.03}),
-    ("DPMSolverSinglestepScheduler", {}),
     ("UniPCMultistepScheduler", {"beta_schedule": "squaredcos_cap_v2"}),
-    ("DEISMultistepScheduler", {}),
     ("EulerDiscreteScheduler", {}),
     ("EulerAncestralDiscreteScheduler", {}),
-    ("HeunDiscreteScheduler", {}),
 ]
 
 
@@ -75,30 +76,6 @@ def test_v_has_the_sign_of_diffusers(tmp_path):
     torch.testing.assert_close(ours, scheduler.get_velocity(x, z, i), rtol=1e-4, atol=1e-5)
 
 
-def test_a_flow_is_told_t_times_the_levels(tmp_path):
-    folder, network = saved(tmp_path / "theirs", diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=300))
-    denoiser, x, t = from_diffusers(folder), noise(), torch.tensor([0.01, 0.3, 0.77, 0.999])
-    assert (type(denoiser.path), denoiser.prediction) == (pf.Linear, "velocity")
-    torch.testing.assert_close(denoiser.predict("velocity", x, t), network(x, 300 * t).sample, rtol=1e-5, atol=1e-5)
-
-
-def test_flow_sigmas_of_a_diffusion_sampler(tmp_path):
-    settings = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
-    folder, _ = saved(tmp_path / "theirs", diffusers.DPMSolverMultistepScheduler(**settings))
-    assert type(from_diffusers(folder).path) is pf.Linear
-
-
-def test_samples_are_images_and_units_are_from_minus_one_to_one(tmp_path):
-    folder, _ = saved(tmp_path / "theirs", diffusers.DDPMScheduler(**V))
-    denoiser = from_diffusers(folder)
-    assert not denoiser.training
-    low, high = (end.flatten().tolist() for end in denoiser.space.bounds)
-    assert (low, high) == ([-1] * 3, [1] * 3)
-    x = pf.Flow(denoiser, solvers.DPM(2), 5).sample(3, seed=7)
-    assert x.shape == (3, *SHAPE)
-    assert x.std() > 0.1
-
-
 WRITTEN = [
     (diffusers.DDPMScheduler(), {"beta_schedule": "linear", "beta_end": 0.02, "prediction_type": "epsilon"}),
     (diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2", **V), {"beta_schedule": "squaredcos_cap_v2", **V}),
@@ -129,15 +106,6 @@ def test_round_trip(scheduler, wanted, tmp_path):
         assert named == (scheduler.config.beta_schedule != "sigmoid")
 
 
-def test_parts_of_weights_are_read_together(tmp_path):
-    folder, network = saved(tmp_path / "theirs", diffusers.DDPMScheduler())
-    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-    network.save_pretrained(folder / "unet", max_shard_size="60KB")
-    assert len(list((folder / "unet").glob("*.safetensors"))) > 1
-    t = torch.full((4,), 0.5)
-    torch.testing.assert_close(from_diffusers(folder)(noise(), t), network(noise(), 499).sample, rtol=1e-4, atol=1e-4)
-
-
 def test_labels(tmp_path):
     """Five embedded classes are five classes, none of which stands for no label."""
     denoiser, network = labelled(tmp_path)
@@ -165,3 +133,183 @@ def test_a_class_for_no_label(tmp_path):
     torch.testing.assert_close(denoiser(x, t), without, rtol=1e-4, atol=1e-4)
     guided = pf.Guided(denoiser, 3.0).predict("v", x, t, {"label": label})
     torch.testing.assert_close(guided, without + 3 * (with_label - without), rtol=1e-3, atol=1e-3)
+
+
+def broken(change):
+    def make(tmp_path):
+        folder, network = saved(tmp_path / "theirs", diffusers.DDPMScheduler())
+        change(folder, network)
+        return folder
+
+    return make
+
+
+def as_pickle(folder, network):
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    network.save_pretrained(folder / "unet", safe_serialization=False)
+
+
+def cut(folder, network):
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def in_json(name, **changes):
+    return lambda folder, network: rewrite(folder / name, **changes)
+
+
+def without(name):
+    return lambda folder, network: (folder / name).unlink()
+
+
+SAMPLER, INDEX, NETWORK = "scheduler/scheduler_config.json", "model_index.json", "unet/config.json"
+BROKEN = {
+    "pickle": (as_pickle, UsageError, "safe_serialization=True"),
+    "cut weights": (cut, CheckpointError, "cannot be read"),
+    "no weights": (without("unet/diffusion_pytorch_model.safetensors"), CheckpointError, "safetensors is missing"),
+    "damaged": (lambda folder, network: (folder / SAMPLER).write_text('{"beta'), CheckpointError, "cannot be read"),
+    "sampler": (in_json(INDEX, scheduler=["diffusers", "DDPScheduler"]), UsageError, 'Did you mean "DDPMScheduler"'),
+    "network": (in_json(INDEX, unet=["diffusers", "UNet2DConditionModel"]), UsageError, "UNet2DConditionModel; only UNet2DModel"),
+    "foreign code": (in_json(INDEX, unet=["my_module", "UNet2DModel"]), UsageError, "only diffusers' own classes"),
+    "schedule": (in_json(SAMPLER, beta_schedule="wavy"), UsageError, "makes no schedule"),
+    "other channels": (in_json(NETWORK, in_channels=4), CheckpointError, "cannot be read|do not fit"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_folders_that_cannot_be_read(case, tmp_path):
+    change, error, said = BROKEN[case]
+    with pytest.raises(error, match=said):
+        from_diffusers(broken(change)(tmp_path))
+
+
+def space_in_diffusers_units():
+    half = (0.5,) * SHAPE[0]
+    return pf.data.ImageSpace(SHAPE, half, half, (0.0,) * 3, (1.0,) * 3)
+
+
+def refused(**changes):
+    parts = {
+        "network": DiffusersUNet(unet()),
+        "path": pf.Tabulated(linear_betas()),
+        "prediction": "noise",
+        "space": space_in_diffusers_units(),
+        "preconditioning": Preconditioning(scale_input=False),
+        **changes,
+    }
+    return pf.Denoiser(**parts)
+
+
+def other_units():
+    return pf.data.ImageSpace(SHAPE, (0.4,) * 3, (0.2,) * 3)
+
+
+def from_other_data():
+    model = refused()
+    model.source = pf.paths.Source("digits", model.space, fingerprint="known")
+    return model
+
+
+REFUSED = {
+    "source": (from_other_data, "from other data instead of noise"),
+    "our network": (lambda: refused(network=pf.networks.UNet(SHAPE, widths=(16, 32))), "which diffusers does not have"),
+    "path": (lambda: refused(path=pf.VP()), "on the path VP"),
+    "prediction": (lambda: refused(prediction="velocity"), '"velocity" on the path Tabulated'),
+    "units": (lambda: refused(space=other_units()), "standard deviation of 0.5"),
+    "scaled input": (lambda: refused(path=pf.Linear(), prediction="velocity", preconditioning=None), "scale_input=False"),
+    "levels": (lambda: refused(path=pf.Tabulated(linear_betas(500))), "levels=500, offset=1"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_models_that_diffusers_has_no_words_for(case, tmp_path):
+    model, said = REFUSED[case]
+    with pytest.raises(UsageError, match=said):
+        to_diffusers(model(), tmp_path / "out")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_is_not_overwritten_and_appears_whole(tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(UsageError, match="exists already"):
+        to_diffusers(refused(), tmp_path / "there")
+
+    def full(self, folder, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(diffusers.DDPMScheduler, "save_pretrained", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        to_diffusers(refused(), tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_without_diffusers(tmp_path, monkeypatch):
+    folder, _ = saved(tmp_path / "theirs", diffusers.DDPMScheduler())
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    for call in (lambda: from_diffusers(folder), lambda: DiffusersUNet(unet_config())):
+        with pytest.raises(MissingExtra, match=r"pip install 'pushforward\[diffusers\]'"):
+            call()
+
+
+@pytest.mark.parametrize(("preconditioned", "output"), [(True, "v_prediction"), (False, "epsilon")])
+def test_a_network_of_diffusers_is_trained_here_and_handed_back(tmp_path, preconditioned, output):
+    """Trained on the average of `fit`; the run is read again from its folder, and diffusers reads what was written of it."""
+    data = pf.data.load("digits")
+    space = dataclasses.replace(data.space.without_labels(), mean=(0.5,), std=(0.5,))
+    data = dataclasses.replace(data, space=space)
+    config = unet_config(sample_size=8, in_channels=1, out_channels=1)
+    recipe = pf.recipes.ddpm(space, network=DiffusersUNet(config), preconditioned=preconditioned)
+    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, precision="float32", batch=8))
+    run = pf.fit(recipe, data, steps=3, out=tmp_path / "run")
+    to_diffusers(run, tmp_path / "out")
+    x, t = torch.randn(2, 1, 8, 8), torch.tensor([0.3, 0.8])
+    wanted = run.denoiser.predict("data", x, t)
+    again = from_diffusers(tmp_path / "out")
+    torch.testing.assert_close(again.predict("data", x, t), wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(pf.load(tmp_path / "run").denoiser.predict("data", x, t), wanted, rtol=1e-4, atol=1e-4)
+    back = diffusers.DDPMPipeline.from_pretrained(tmp_path / "out")
+    assert back.scheduler.config.beta_schedule == "linear"
+    assert back.scheduler.config.prediction_type == output
+    theirs = run.denoiser.predict("v" if preconditioned else "noise", x, t)
+    torch.testing.assert_close(back.unet(x, 1000 * t - 1).sample, theirs, rtol=1e-4, atol=1e-4)
+
+
+def kl_autoencoder(folder, **changes):
+    torch.manual_seed(0)
+    config = {
+        "block_out_channels": (16, 16),
+        "down_block_types": ["DownEncoderBlock2D"] * 2,
+        "up_block_types": ["UpDecoderBlock2D"] * 2,
+        "norm_num_groups": 4,
+        "latent_channels": 3,
+        "scaling_factor": 0.3,
+        **changes,
+    }
+    autoencoder = diffusers.AutoencoderKL(**config)
+    autoencoder.save_pretrained(str(folder), safe_serialization=True)
+    return autoencoder.eval()
+
+
+def test_an_autoencoder_kl_codes_and_decodes_as_diffusers_does(tmp_path):
+    theirs = kl_autoencoder(tmp_path / "kl")
+    data = space_data((3, 12, 16), labels=True)
+    ours = autoencoder_of(tmp_path / "kl", data.space)
+    x = data.train.data_units(slice(4))
+    with torch.no_grad():
+        wanted = theirs.encode(2 * x - 1).latent_dist
+        mean, log_variance = ours.moments(ours.space.to_model(x)).chunk(2, 1)
+        torch.testing.assert_close(mean, wanted.mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(log_variance, wanted.logvar, rtol=1e-4, atol=1e-5)
+        image = ours.space.to_data(ours.decode(wanted.mean))
+        torch.testing.assert_close(image, (theirs.decode(wanted.mean).sample / 2 + 0.5).clamp(0, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_in_the_space_of_an_autoencoder_kl_is_whole_by_itself(tmp_path):
+    kl_autoencoder(tmp_path / "kl")
+    data = space_data((3, 12, 16), labels=True)
+    run = pf.fit(pf.in_latent("flow", data, tmp_path / "kl", "tiny"), data, steps=2, out=tmp_path / "run")
+    shutil.rmtree(tmp_path / "kl")
+    x = run.transport.sample(2, seed=1)
+    assert x.shape == (2, 3, 12, 16)
+    torch.testing.assert_close(pf.load(tmp_path / "run").transport.sample(2, seed=1), x, rtol=1e-4, atol=1e-5)
+    assert run.space.classes == data.space.classes

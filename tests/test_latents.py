@@ -5,19 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from programs.one_call import Called, flow, linear, normal, seeded
+from programs.one_call import Called, normal, seeded
 from scipy import stats
 from scipy.spatial.distance import cdist
 from torch import nn
 
-from pushforward import solvers
 from pushforward.data import load
-from pushforward.data.core.dataset import Split, build
-from pushforward.draws import ExampleDraws
+from pushforward.data.core.dataset import Split
+from pushforward.data.core.make_dataset import build
 from pushforward.editing import (
-    Truncated,
-    interpolate_noise,
-    interpolate_seeds,
     lerp,
     slerp,
     truncate,
@@ -29,8 +25,6 @@ from pushforward.evaluation.pictures import nearest
 from pushforward.transports import Map
 
 LIMITS = (0.3, 1.0, 2.5)
-
-# interpolation
 
 
 def test_a_straight_way_is_shorter_in_the_middle_and_a_spherical_one_is_not():
@@ -44,28 +38,6 @@ def test_a_straight_way_is_shorter_in_the_middle_and_a_spherical_one_is_not():
     assert float(middle[0]) == pytest.approx(1 / 2, abs=0.02), "half the squared norm of noise is left"
     assert float(middle[1]) == pytest.approx(1.0, abs=0.03)
     torch.testing.assert_close(lerp(a, b, torch.linspace(0, 1, 500))[[0, -1]], torch.stack([a[0], b[-1]]))
-
-
-def test_both_ways_lead_a_one_call_model_from_z_to_z():
-    model, (a, b) = linear(), normal(3, 2, 3)
-    with torch.no_grad():
-        for way, between in (("linear", lerp), ("spherical", slerp)):
-            x = interpolate_noise(model, a, b, 5, interpolation=way, batch=2)
-            z = torch.cat([between(a[None], b[None], share) for share in (0, 0.25, 0.5, 0.75, 1)])
-            torch.testing.assert_close(x, model.space.to_data(model.network.inner(z)))
-    for way in ("linear", "spherical"):
-        ends = interpolate_seeds(model, 4, 9, 3, interpolation=way)[[0, 2]]
-        torch.testing.assert_close(ends, torch.cat([model.sample(1, seed=4), model.sample(1, seed=9)]))
-    for refused, says in (
-        (lambda: interpolate_seeds(model, 0, 1, 3, interpolation="sperical"), 'Did you mean "spherical"'),
-        (lambda: interpolate_noise(flow().with_solver(solvers.Ancestral(), 4), *normal(3, 2, 7), 3), "deterministic"),
-        (lambda: lerp(a[None], b[None, :2], 0.5), "of the same shape"),
-    ):
-        with pytest.raises(UsageError, match=says):
-            refused()
-
-
-# truncation
 
 
 @pytest.mark.parametrize("limit", LIMITS)
@@ -97,29 +69,6 @@ def test_truncation_is_monotone_odd_and_vanishes_with_the_limit():
     for limit in (0, -1, math.nan):
         with pytest.raises(UsageError, match="above 0"):
             truncate(z, limit)
-
-
-def test_a_truncated_sample_depends_on_its_seed_alone_and_follows_it_continuously():
-    model = linear()
-    cut = Truncated(model, 0.8)
-    together = cut.sample(6, seed=10)
-    torch.testing.assert_close(together[4:5], cut.sample(1, seed=14))
-    torch.testing.assert_close(together, cut.sample(6, seed=10, batch=4))
-    with torch.no_grad():
-        z = truncate(ExampleDraws(10, 6).normal((3,)), 0.8)
-        torch.testing.assert_close(together, model.space.to_data(model.network.inner(z)))
-    near = [float((Truncated(model, limit).sample(6, seed=10) - together).abs().max()) for limit in (0.801, 0.81, 0.9)]
-    assert near == sorted(near)
-    assert near[0] < 0.01
-    torch.testing.assert_close(Truncated(model, 30).sample(6, seed=10), model.sample(6, seed=10))
-    assert (cut.calls, cut.device, cut.noise_shape) == (1, model.device, (3,))
-    with pytest.raises(UsageError, match=r"4 steps\. Guidance"):
-        Truncated(flow(), 1.0)
-    with pytest.raises(UsageError, match="above 0"):
-        Truncated(model, 0.0)
-
-
-# nearest training examples
 
 
 def images(n=300, seed=0):
@@ -165,9 +114,6 @@ def test_planted_copies_are_found_at_distance_zero():
         nearest(x / 0, data)
 
 
-# the curve
-
-
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
@@ -193,10 +139,3 @@ def test_the_curve_ends_at_the_plain_evaluation(cache):
     picture = truncation_picture(curve)
     assert (picture.mode, picture.size) == ("RGB", (1600, 720))
     assert len(set(picture.getdata())) > 10
-    for limits in ((), (0.5, 0), (math.nan,), (math.inf,)):
-        with pytest.raises(UsageError, match="above 0"):
-            truncation_curve(model, data, limits)
-    with pytest.raises(UsageError, match="Guidance"):
-        truncation_curve(flow(), data)
-    with pytest.raises(UsageError, match="too few examples"):
-        truncation_curve(model, data, (1,), 4, repeats=1)

@@ -16,7 +16,7 @@ from pushforward.runtime import Launch, launched
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.models import assert_same, final_state
 from pushforward.training.checkpoint.saver import stored_for
-from pushforward.training.distributed.processes import Processes, joined
+from pushforward.training.distributed.processes import Processes
 
 CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"
 
@@ -115,7 +115,6 @@ def test_data_that_one_process_cannot_read_cost_no_step_of_any(folder, results):
 
 def test_the_first_line_says_how_many_processes_train(results):
     assert results["whole"][1][0].splitlines()[0].endswith("; 2 processes, gloo, all weights in each")
-    assert "pair.cc" not in results["killed"][1][0]
 
 
 def test_samples_of_several_processes_are_those_of_one(folder, results):
@@ -151,17 +150,6 @@ def test_no_example_is_repeated_or_left_out_where_the_number_of_processes_change
     for group, tensors in single.items():
         for name, tensor in tensors.items():
             np.testing.assert_allclose(several[group][name], tensor, rtol=1e-4, atol=1e-5, err_msg=name)
-
-
-def test_python_starts_no_processes():
-    with pytest.raises(UsageError, match="under torchrun with 4 processes"):
-        joined(devices=4)
-    joined(devices=1)
-    with pytest.raises(UsageError, match="this is one"):
-        pf.fit(recipe_for("flow", DATA), DATA, steps=1, shard=True)
-
-
-DATA = space_data((2,), labels=False)
 
 
 @pytest.mark.parametrize("kind", ["plain", "sharded"])

@@ -19,7 +19,6 @@ def test_the_house_weighs_no_more_than_it_may():
 
 
 def imported(nodes):
-    """The modules that a file imports, anywhere in it."""
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -4,19 +4,18 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.data import Split
-from pushforward.data.core.dataset import Seen, build
-from pushforward.data.core.hashes import example_hashes
+from pushforward.data.core.example_hashes import example_hashes
+from pushforward.data.core.train_hashes import Seen
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.models import check_model, of_run, unseen_warnings
 from pushforward.evaluation.results import ModelResult
-from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training.recipe_argument import with_frozen
+from pushforward.evaluation.run_results import of_run
+from pushforward.testing import recipe_for, space_data
+from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.runs.provenance import leaks, seen_by
 
 
@@ -132,45 +131,6 @@ def test_a_transport_alone_does_not_say_what_it_was_trained_on(tmp_path):
     comparison = pf.compare({"it": run.transport, "run": run}, data, repeats=1, curve=False)
     assert [model.warnings for model in comparison.models] == [(said,), ()]
     assert pf.evaluate(GaussianBaseline.fit(data), data, repeats=1, metrics=["energy"]).models[0].warnings == ()
-
-
-def test_resuming_keeps_the_record_and_ends_the_same(tmp_path):
-    data = space_data((2,), labels=False)
-    first = fitted(data, tmp_path / "first")
-    whole = pf.fit(recipe_for("vae", data), data, steps=4, out=tmp_path / "whole", init=first.folder)
-    pf.fit(recipe_for("vae", data), data, steps=2, out=tmp_path / "parts", init=first.folder)
-    parts = pf.resume(tmp_path / "parts", steps=4, data=data)
-    assert parts.spec["rows"] == whole.spec["rows"]
-    assert_same(final_state(tmp_path / "parts"), final_state(tmp_path / "whole"))
-
-
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-    """A file of vectors, and one in which six held-out examples were left out and six training examples are held out."""
-    monkeypatch.chdir(tmp_path)
-    x = np.random.default_rng(0).standard_normal((400, 3)).astype(np.float32)
-    data = build("x", Split(x))
-    np.savez("first.npz", x=data.train.x, x_test=data.held_out.x)
-    np.savez("other.npz", x=data.train.x[6:], x_test=np.concatenate([data.train.x[:6], data.held_out.x]))
-    return tmp_path
-
-
-def test_the_command_line_says_it_at_the_start_and_beside_the_scores(files, capsys):
-    assert main(["train", "flow", "--size", "tiny", "--steps", "1", "--data", "first.npz", "--out", "a"]) == 0
-    assert "warning" not in capsys.readouterr().err
-    assert main(["train", "flow", "--size", "tiny", "--steps", "1", "--data", "other.npz", "--init", "a", "--out", "b"]) == 0
-    said = capsys.readouterr().err
-    assert "b: warning: 6 of the" in said
-    assert main(["evaluate", "b", "--repeats", "1", "--metrics", "energy", "--full"]) == 0
-    assert "b: 6 of the" in capsys.readouterr().out
-    assert main(["train", "flow", "--size", "tiny", "--steps", "1", "--data", "other.npz", "--out", "c"]) == 0
-    assert main(["evaluate", "c", "--repeats", "1", "--metrics", "energy", "--full"]) == 0
-    assert "c: 6 of the" not in capsys.readouterr().out
-    assert main(["evaluate", "c", "--repeats", "1", "--metrics", "energy", "--weaker", "a", "--full"]) == 0
-    assert "c: 6 of the" in capsys.readouterr().out
-    assert main(["compare", "b", "c", "--repeats", "1", "--out", "report"]) == 0
-    assert "6 of the" in (files / "report" / "report.md").read_text()
-    assert torch.isfinite(pf.load("b").transport.sample(2)).all()
 
 
 def test_the_seconds_of_teacher_start_and_autoencoder_count_once_down_the_chain(tmp_path):

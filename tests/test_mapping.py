@@ -1,4 +1,4 @@
-"""Maps between two times: rules against a closed form, laws of pairs, students, trajectories and distillation."""
+"""Maps between two times: rules and jumps against a closed form, laws of pairs, and training."""
 
 import math
 
@@ -10,14 +10,16 @@ import pushforward as pf
 from pushforward.data import Batch
 from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.draws import BlockDraws, ExampleDraws
-from pushforward.errors import Diverged, UsageError
+from pushforward.errors import UsageError
 from pushforward.methods import Mapping, Now
-from pushforward.methods.flow_map import Dyadic, Sorted, mean_velocity
-from pushforward.methods.rules import STEP, End, Middle, Progressive, Rule, Start, Where
-from pushforward.networks import MLP, DiT, UNet
-from pushforward.paths import Linear, LogitNormal
-from pushforward.testing import assert_same, final_state
+from pushforward.methods.flow_map import Dyadic, Sorted, mean_velocity, straight
+from pushforward.methods.rules import End, Middle, Progressive, Start, Where
+from pushforward.paths import VP, Linear, LogitNormal
+from pushforward.solvers import Jump
+from pushforward.solvers.solver import stepped
+from pushforward.testing import assert_same, final_state, ring
 from pushforward.training.api import prepare, reopen
+from pushforward.transports import Flow
 
 MEAN, VARIANCE = 0.7, 0.16
 N = 64
@@ -51,9 +53,6 @@ def where():
         return mean_velocity(exact(), x, t, s)
 
     return Where(x, t, s, own(x, t, t), own, 0.5, ExampleDraws(0, N))
-
-
-# Rules
 
 
 IDENTITIES = {
@@ -90,65 +89,10 @@ def _shares(rule):
     return [(share, {"last": share} if rule is Start else {}) for share in (0.02, 0.01)]
 
 
-def test_stored_states_of_the_exact_map_give_the_exact_target(where):
-    x_s = exact().jump(where.x, where.t, where.s)
-    target = (where.x - x_s) / (where.t - where.s)[:, None]
-    torch.testing.assert_close(target, where.mean_velocity(where.x, where.t, where.s), rtol=0, atol=1e-8)
-
-
 def test_exact_jumps_compose_and_a_jump_to_the_same_time_stays(where):
     m, jump = (where.t + where.s) / 3, exact().jump
     torch.testing.assert_close(jump(jump(where.x, where.t, m), m, where.s), jump(where.x, where.t, where.s), rtol=0, atol=1e-9)
     torch.testing.assert_close(jump(where.x, where.t, where.t), where.x, rtol=0, atol=1e-12)
-
-
-def test_the_share_of_start_falls_geometrically():
-    rule = Start(0.5, 0.005, over=0.5)
-    assert [rule.share(p) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0.5, 0.05, 0.005, 0.005])
-    for options in ({"first": 0.1, "last": 0.2}, {"first": 1.5}, {"derivative": "backward"}, {"direction": "data"}):
-        with pytest.raises(UsageError):
-            Start(**options)
-
-
-def test_a_rule_of_the_users_own_need_not_call_the_constructor_of_its_base():
-    class Instant(Rule):
-        def __init__(self):
-            self.size = 0
-
-        def target(self, where):
-            return where.velocity
-
-    assert Instant().weight(0, 256) == 0
-
-
-IMAGE = (1, 8, 8)
-NETWORKS = {
-    "mlp": (lambda: MLP.sized("tiny", shape=(3,), times=2), (3,)),
-    "unet": (lambda: UNet.sized("tiny", shape=IMAGE, times=2), IMAGE),
-    "dit": (lambda: DiT.sized("tiny", shape=IMAGE, times=2), IMAGE),
-}
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_derivatives_in_time_agree_with_differences(name):
-    """Forward mode against central differences at the default embedding, in float64, to a hundredth."""
-    build, shape = NETWORKS[name]
-    torch.manual_seed(0)
-    network = build().double().eval()
-    for parameter in network.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    x, v = torch.randn(2, 4, *shape, dtype=torch.float64)
-    t, s = torch.tensor([0.2, 0.5, 0.8, 0.9]).double(), torch.tensor([0.0, 0.2, 0.4, 0.85]).double()
-
-    def network_at(x, t):
-        return network(x, torch.stack([t, s], 1), None)
-
-    slope = torch.func.jvp(network_at, (x, t), (v, torch.ones_like(t)))[1]
-    differences = (network_at(x + STEP * v, t + STEP) - network_at(x - STEP * v, t - STEP)) / (2 * STEP)
-    assert (slope - differences).norm() < 0.01 * slope.norm()
-
-
-# Pairs of times
 
 
 @pytest.mark.parametrize("pairs", [Sorted(diagonal=0.3, to_data=0.2), Sorted(LogitNormal(0.8, 1.4), diagonal=0.3), Dyadic(5)])
@@ -162,9 +106,6 @@ def test_pairs_are_ordered_and_meet_their_shares(pairs):
     if isinstance(pairs, Sorted):
         expected = (1 - pairs.diagonal) * pairs.to_data
         assert float((s == 0).float().mean()) == pytest.approx(expected, abs=4 * math.sqrt(0.25 / n))
-
-
-# Training
 
 
 @pytest.mark.parametrize("name", ["meanflow", "consistency", "shortcut"])
@@ -250,19 +191,117 @@ def test_an_average_is_resumed_bit_for_bit(moons, tmp_path):
     assert not any(name.startswith("target_map") for name in cut[0]["average"])
 
 
-def test_a_target_that_is_not_finite_stops_the_training(moons, tmp_path, monkeypatch):
-    monkeypatch.setattr(Start, "target", lambda rule, where: where.velocity * float("nan"))
-    with pytest.raises(Diverged, match="not finite"):
-        pf.fit("meanflow", moons, size="tiny", steps=2, seed=0, out=tmp_path / "run")
+class Jumping(nn.Module):
+    """The mean velocity between two times of the flow that moves N(0, 1) onto N(mean, std^2) along the straight path."""
+
+    def __init__(self, mean, std):
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, x, t, condition=None):
+        t, s = t[:, :1], t[:, 1:]
+        s = torch.where(s == t, t - 1e-6, s)
+        return (self.to(x, t, s) - x) / (s - t)
+
+    def to(self, x, t, s):
+        here, there = (torch.sqrt((1 - at) ** 2 * self.std**2 + at**2) for at in (t, s))
+        return (1 - s) * self.mean + there / here * (x - (1 - t) * self.mean)
 
 
-@pytest.mark.parametrize("name", ["meanflow", "distil"])
-def test_the_pairs_of_a_recipe_reach_over_the_whole_way(name, moons):
-    """Strata go by the place in a batch: the two times of an example must not share one."""
-    options = {} if name == "meanflow" else {"teacher": pf.recipes.flow(moons.space, "tiny").method.transport(), "rule": "start"}
-    pairs = pf.recipes.named(name)(moons.space, "tiny", **options).method.pairs
-    pairs.to_data = 0.0
-    t, s = pairs(BlockDraws(0, 0, 640), Linear())
-    gaps = (t - s)[t > s]
-    assert gaps.max() > 0.9
-    assert abs(float(gaps.mean()) - 1 / 3) < 0.05
+OPTIONS = {
+    "prediction": "velocity",
+    "space": ring(Linear()).space,
+    "preconditioning": Preconditioning(scale_input=False),
+}
+
+
+def jumping():
+    return FlowMap(Jumping(0.7, 0.4), Linear(), **OPTIONS)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_a_jump_is_exact_for_the_exact_map_in_any_number_of_steps(steps):
+    flow = Flow(jumping(), "jump", steps)
+    z = torch.randn(6, 2, dtype=torch.float64)
+    start = torch.tensor([[float(flow.times[0])]], dtype=torch.float64)
+    wanted = Jumping(0.7, 0.4).to(z * start, start, torch.zeros_like(start))
+    torch.testing.assert_close(flow(z), wanted, rtol=1e-9, atol=1e-9)
+    assert flow.calls == steps
+    states = list(stepped(flow.solver, flow.denoiser, flow._at_start(z), flow.times, None, None))
+    torch.testing.assert_close(states[-1][1], wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("renoise", [0.6, 1.0])
+@pytest.mark.parametrize("path", [Linear(), VP()], ids=["linear", "vp"])
+def test_noise_that_is_added_again_leaves_the_exact_map_exact(path, renoise):
+    """The exact map of a Gaussian at mean 0 keeps its law: whatever noise is added, samples have the data's mean and width."""
+    flow = Flow(FlowMap(Jumping(0.0, 0.4), Linear(), **OPTIONS).on(path), Jump(renoise), 4)
+    z = torch.randn(4000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    draws = ExampleDraws(1, 4000)
+    x = flow(z, None, draws)
+    assert float(x.std()) == pytest.approx(0.4, rel=0.03)
+    apart = (x - flow(z, None, ExampleDraws(9000, 4000))).std() / x.std()
+    assert (0.2 < apart < 1.2) if renoise < 1 else apart == pytest.approx(2**0.5, abs=0.2)
+    states = list(stepped(flow.solver, flow.denoiser, flow._at_start(z[:5]), flow.times, None, ExampleDraws(1, 5)))
+    torch.testing.assert_close(states[-1][1], x[:5], rtol=1e-6, atol=1e-6)
+    with pytest.raises(UsageError, match="renoise between 0 and 1"):
+        Jump(1.5)
+
+
+def test_a_flow_map_at_one_time_is_a_denoiser_for_every_solver():
+    z = torch.randn(6, 2, dtype=torch.float64)
+    jumped = Flow(jumping(), "jump", 1)(z)
+    for name in ("heun", "dpm:3"):
+        torch.testing.assert_close(Flow(jumping(), name, 200)(z), jumped, rtol=0, atol=1e-3)
+
+
+def test_a_flow_map_jumps_on_another_path():
+    """Repathed jumps land where jumps on the own path do, scaled to the new path's width."""
+    repathed, t = jumping().on(VP()), torch.tensor([0.8, 0.7], dtype=torch.float64)
+    s, x = t / 2, torch.randn(2, 2, dtype=torch.float64)
+    old = {at: Linear().time(VP().log_snr(at)) for at in (t, s)}
+    widths = {at: Linear().at(old[at]).r / VP().at(at).r for at in (t, s)}
+    wanted = Jumping(0.7, 0.4).to(x * widths[t][:, None], old[t][:, None], old[s][:, None]) / widths[s][:, None]
+    torch.testing.assert_close(repathed.jump(x, t, s), wanted, rtol=1e-9, atol=1e-9)
+
+
+RULES = {
+    "start": Start(0.1, 0.1),
+    "start in its own direction": Start(0.1, 0.1, direction="map"),
+    "mean flow": Start(derivative="forward"),
+    "middle": Middle(random=True),
+    "end": End(),
+    "end by differences": End(derivative="difference"),
+}
+
+
+@pytest.fixture
+def method():
+    torch.manual_seed(0)
+    space = pf.testing.space_data((1, 8, 8), labels=True, n=8).space
+    flow_map = pf.recipes.meanflow(space, "tiny", network="unet").method.flow_map
+    for parameter in flow_map.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return Mapping(flow_map, pairs=Sorted())
+
+
+@pytest.mark.parametrize("equal", [0, 20, N])
+@pytest.mark.parametrize("name", RULES)
+def test_targets_are_those_of_the_rule_without_calls_at_equal_times(name, equal, method):
+    method.rule = RULES[name]
+    x, velocity = torch.randn(2, N, 1, 8, 8)
+    t, condition = torch.rand(N) * 0.8 + 0.1, {"label": torch.arange(N) % 2}
+    s = torch.where(torch.randperm(N) < equal, t, 0.5 * t)
+    rows, network = [], method.flow_map.network
+    network.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
+    now = Now(BlockDraws(0, 0, N), N, 0.5)
+    with torch.no_grad():
+        target = method.target((x, t, s), velocity, condition, now)
+        assert set(rows) <= {N - equal} - {0}
+
+        def own(x, t, s):
+            return mean_velocity(straight(method.flow_map), x, t, s, condition)
+
+        expected = method.rule.target(Where(x, t, s, velocity, own, 0.5, BlockDraws(0, 0, N)))
+    wide = (s == t)[:, None, None, None]
+    torch.testing.assert_close(target, torch.where(wide, velocity, expected), rtol=1e-4, atol=1e-4)

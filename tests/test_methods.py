@@ -5,13 +5,11 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 import pushforward as pf
 from pushforward.conditions import Label
-from pushforward.data import Batch, ImageSpace, VectorSpace
+from pushforward.data import Batch, VectorSpace
 from pushforward.draws import BlockDraws
-from pushforward.errors import UsageError
 from pushforward.methods import EvidenceBound, Now, Penalties
 from pushforward.methods.likelihoods import Bernoulli
 from pushforward.testing import recipe_for, space_data
@@ -46,37 +44,6 @@ class Scale(nn.Module):
 
 def turns(method, x, step=0, progress=0.0):
     return list(method.losses(Batch(x), now(len(x), step, progress)))
-
-
-def test_relativistic_game_with_penalties_is_the_papers():
-    """R3GAN, eq. 2, with slopes known in closed form."""
-    x = torch.randn(64, 2)
-    game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, penalties=Penalties(gamma=0.8))
-    (first, critic_loss), (second, generator_loss) = turns(game, x)
-    z = now(64).draws.normal((2,))
-    fake, a = 0.7 * z, 1.5
-    real_score, fake_score = a * x.square().sum(1) / 2, a * fake.square().sum(1) / 2
-    penalty = 0.8 / 2 * a**2 * (x.square().sum(1) + fake.square().sum(1))
-    assert (first, second) == ("critic", "generator")
-    torch.testing.assert_close(critic_loss, (F.softplus(fake_score - real_score) + penalty).mean())
-    torch.testing.assert_close(generator_loss, F.softplus(real_score - fake_score).mean())
-
-
-def test_the_original_game_is_goodfellows():
-    x = torch.randn(64, 2)
-    game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, loss="non_saturating", penalties=Penalties(gamma=0.0))
-    (_, critic_loss), (_, generator_loss) = turns(game, x)
-    fake = 0.7 * now(64).draws.normal((2,))
-    on_real, on_fake = (torch.sigmoid(1.5 * v.square().sum(1) / 2) for v in (x, fake))
-    torch.testing.assert_close(critic_loss, -(on_real.log() + (1 - on_fake).log()).mean(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(generator_loss, -on_fake.log().mean())
-
-
-def test_the_penalty_falls_over_training():
-    game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, penalties=Penalties(gamma=1.0, gamma_end=0.1))
-    assert game.penalties.weight(now(1, progress=0)) == pytest.approx(1.0)
-    assert game.penalties.weight(now(1, progress=0.5)) == pytest.approx(0.55)
-    assert game.penalties.weight(now(1, progress=1)) == pytest.approx(0.1)
 
 
 def test_each_player_is_trained_by_its_own_loss_alone():
@@ -191,45 +158,3 @@ def test_latent_is_the_decoder_after_the_inner_transport():
     torch.testing.assert_close(latent(z), autoencoder.decoder(0.7 * z * 2.0 + 0.5))
     assert latent.calls == 2
     assert latent.sample(3).shape == (3, 2)
-
-
-def test_image_shaped_codes_are_not_clamped():
-    codes = ImageSpace(shape=(1, 2, 2), mean=(0.5,), std=(2.0,))
-    assert codes.to_data(torch.full((1, 1, 2, 2), 3.0)).max() == 6.5
-    bounded = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), low=(-1.0, 0.0), high=(1.0, 3.0))
-    assert bounded.to_data(torch.tensor([[-9.0, 9.0], [9.0, -9.0]])).tolist() == [[-1.0, 3.0], [1.0, 0.0]]
-
-
-LABELLED = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), conditions={"label": Label(("a", "b", "c"), (0.2, 0.3, 0.5))})
-
-
-@pytest.mark.parametrize(
-    ("condition", "says"),
-    [
-        ({"lable": 1}, 'Did you mean "label"'),
-        ({"label": torch.zeros(9, dtype=torch.int64)}, "has 9 values"),
-        ({"label": [0, 1]}, "has 2 values"),
-        ({"label": 3}, "run from 0 to 2"),
-        ({"label": -1}, "run from 0 to 2"),
-        ({"label": 0.5}, "whole numbers"),
-        ({"label": "d"}, 'no class "d"'),
-        ({"label": torch.zeros(5, 2, dtype=torch.int64)}, "one for each sample"),
-    ],
-)
-def test_a_condition_that_cannot_be_is_refused(condition, says):
-    with pytest.raises(UsageError, match=says):
-        Map(Scale(), LABELLED, (2,)).sample(5, condition, batch=3)
-
-
-def test_a_condition_may_be_a_number_a_list_or_a_tensor():
-    model = Map(Scale(), LABELLED, (2,))
-    for asked in ([2, 0, 1, 1, 2], torch.tensor([2, 0, 1, 1, 2])):
-        given = torch.cat([condition["label"] for _, condition in model.stream(5, {"label": asked}, batch=2)])
-        assert given.tolist() == [2, 0, 1, 1, 2]
-    assert all((condition["label"] == 1).all() for _, condition in model.stream(5, {"label": 1}, batch=2))
-
-
-def test_a_group_holds_whole_groups_of_coupling_and_times():
-    denoiser = pf.Denoiser(Scale(), pf.Linear(), "velocity", PLANE)
-    coupling, times = pf.paths.OptimalTransport(96), pf.paths.Stratified(pf.paths.Uniform(), 64)
-    assert pf.Denoising(denoiser, couple=coupling, times=times).group == 192

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
-from types import SimpleNamespace
+from math import comb
 
 import numpy as np
 import pytest
+import torch
 from programs.rows import random
+from scipy.stats import norm
 
+import pushforward as pf
 from pushforward.errors import DataError, Diverged
-from pushforward.metrics import Samples, describe
-from pushforward.metrics.frechet import Frechet
-from pushforward.metrics.image_quality import Sharpness
-from pushforward.metrics.manifold import Manifold, prdc
+from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
+from pushforward.metrics import Samples, Score
+from pushforward.metrics.classes import Classes
+from pushforward.metrics.copying import Copying, cell_tests, copying
+from pushforward.metrics.frechet import Frechet, extrapolated_distance, frechet_distance, gaussian_distance
+from pushforward.metrics.kernel import kernel_distance, squared_mmd
+from pushforward.metrics.manifold import prdc
+from pushforward.metrics.memorisation import Memorisation, near_copies, nearest_distance
 from pushforward.metrics.modes import count_modes
-from pushforward.registries import METRICS
+from pushforward.metrics.sharpness import Sharpness
+from pushforward.metrics.sinkhorn import Sinkhorn, divergence_terms, potentials
+from pushforward.metrics.subsets import drawn
+from pushforward.metrics.table import variation
+from pushforward.metrics.two_sample import TwoSample, energy_distance, energy_test, neighbour_accuracy
+from pushforward.metrics.wasserstein import matchings, transport_distance, transport_score
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
-
-# --- precision, recall, density, coverage ---
 
 
 def test_prdc_is_what_its_authors_package_computes():
@@ -32,19 +43,6 @@ def test_prdc_is_what_its_authors_package_computes():
     ours = prdc(fake, real, 5)
     assert ours == pytest.approx({name: float(value) for name, value in wanted.items()}, abs=1e-12)
     assert len(set(ours.values())) == 4
-
-
-def test_prdc_sees_a_missing_half():
-    r = random(7)
-    real = r.standard_normal((600, 3)) + 20 * (np.arange(600) % 2)[:, None]
-    scores = values(Manifold(), r.standard_normal((600, 3)), real)
-    assert scores["precision"].value > 0.9
-    assert scores["recall"].value < 0.55
-    assert scores["coverage"].value < 0.55
-    assert not Manifold().applies(samples(real[:99], real[:100]))
-
-
-# --- modes ---
 
 
 ANGLES = 2 * np.pi * np.arange(8) / 8
@@ -84,9 +82,6 @@ def test_modes_see_each_planted_fault_apart_from_the_others():
     assert narrow.held == 8
 
 
-# --- sharpness ---
-
-
 def test_sharpness_of_blurred_real_and_noisy_images():
     r = random(14)
     shape = (2, 9, 12)
@@ -98,39 +93,6 @@ def test_sharpness_of_blurred_real_and_noisy_images():
     assert score[0] == pytest.approx(1, abs=1e-6)
     assert score[1] < 0.3
     assert score[2] == pytest.approx(1 + 0.09 * 12, rel=0.1), "white noise adds its variance at every frequency"
-
-
-# --- all of them ---
-
-
-def test_the_registry_finds_each_file_and_describes_each_score():
-    own = {"frechet", "kernel", "manifold", "memorisation", "modes", "sharpness", "stacked", "two_sample", "wasserstein"}
-    of_tables = {"column_shapes", "pair_trends", "detection", "fidelity", "utility", "nearest_rows", "membership"}
-    assert set(METRICS) == own | of_tables | {"classes", "copying", "sinkhorn"}
-    infos = describe()
-    for metric in METRICS.values():
-        metric()
-        assert set(metric.scores) <= set(infos)
-    assert all(info.better in ("lower", "higher", "target") and info.label and info.what for info in infos.values())
-    roles = {role: [name for name, info in infos.items() if info.role == role] for role in ("quality", "diversity")}
-    assert roles == {"quality": ["detection", "frechet", "kid", "energy"], "diversity": ["beta_recall", "recall", "coverage"]}
-
-
-def test_the_declared_scores_are_those_that_come_back():
-    r = random(16)
-    images = r.uniform(0, 1, (40, 64))
-    stacked = {"modes": 5, "read": lambda rows: np.arange(len(rows)) % 5}
-    truth = SimpleNamespace(centres=images[:3], std=0.1, weights=np.ones(3) / 3, **stacked)
-    classes = {"generated_classes": np.arange(40) % 3, "reference_classes": np.arange(40) % 2, "classes": 3}
-    of_images = samples(images, r.uniform(0, 1, (40, 64)), r.uniform(0, 1, (50, 64)), shape=(1, 8, 8), truth=truth, **classes)
-    of_points = samples(*(r.uniform(0, 1, (120, 2)) for _ in range(3)))
-    for metric in METRICS.values():
-        if not metric().applies(of_images):
-            continue  # a metric of tables
-        scores = metric()(of_images)
-        assert all(np.isfinite(score.value) for score in scores.values())
-        of_vectors = metric()(of_points) if metric().applies(of_points) else {}
-        assert {*scores, *of_vectors} == set(metric.scores)
 
 
 def test_wrong_input_is_refused_with_a_number():
@@ -149,4 +111,363 @@ def test_wrong_input_is_refused_with_a_number():
     assert Frechet().applies(samples(x, x))
 
 
-# --- subsets ---
+def clouds(n=400, m=300, f=7):
+    r = random(1)
+    return r.standard_normal((n, f)) @ r.standard_normal((f, f)), r.standard_normal((m, f)) * r.uniform(0.5, 2, f) + 0.3
+
+
+def test_frechet_between_commuting_gaussians_is_the_closed_form():
+    r = random(2)
+    turn = np.linalg.qr(r.standard_normal((6, 6)))[0]
+    a, b, mean = r.uniform(0.1, 4, 6), r.uniform(0.1, 4, 6), r.standard_normal(6)
+    distance = gaussian_distance(np.zeros(6), (turn * a) @ turn.T, mean, (turn * b) @ turn.T)
+    wanted = (mean**2).sum() + ((np.sqrt(a) - np.sqrt(b)) ** 2).sum()
+    assert distance == pytest.approx(wanted, rel=1e-6)
+
+
+def test_frechet_agrees_with_torch_fidelity():
+    fid = pytest.importorskip("torch_fidelity.metric_fid")
+    x, y = clouds()
+    first, second = (fid.fid_features_to_statistics(torch.from_numpy(part)) for part in (x, y))
+    wanted = float(fid.fid_statistics_to_metric(first, second, False)["frechet_inception_distance"])
+    assert frechet_distance(x, y) == pytest.approx(wanted, rel=1e-6)
+
+
+def by_hand(x, y):
+    n, f = x.shape
+    k = lambda a, b: (float(a @ b) / f + 1) ** 3  # noqa: E731
+    pairs = [(i, j) for i in range(n) for j in range(n)]
+    same = sum(k(x[i], x[j]) + k(y[i], y[j]) for i, j in pairs if i != j) / (n * (n - 1))
+    return same - 2 * sum(k(x[i], y[j]) for i, j in pairs) / n**2
+
+
+def test_kid_equals_the_double_loop_and_torch_fidelity():
+    x, y = (part[:40] for part in clouds())
+    assert kernel_distance(x, y)[0] == pytest.approx(by_hand(x, y), rel=1e-10)
+    kid = pytest.importorskip("torch_fidelity.metric_kid")
+    poly = {"kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1.0}
+    wanted = kid.mmd2(kid.kernel_poly(x, x, **poly), kid.kernel_poly(x, y, **poly), kid.kernel_poly(y, y, **poly))
+    assert kernel_distance(x, y)[0] == pytest.approx(wanted, rel=1e-10)
+
+
+def test_kid_is_unbiased_negative_half_of_the_time_and_knows_its_error():
+    estimates = np.array([squared_mmd(*random(seed).standard_normal((2, 60, 4)))[:2] for seed in range(300)])
+    assert abs(estimates[:, 0].mean()) < 4 * estimates[:, 0].std() / np.sqrt(300)
+    assert 0.35 < (estimates[:, 0] < 0).mean() < 0.75
+    apart = np.array([[[0.0]], [[1.0]]])
+    shifted = np.array([squared_mmd(*(random(s).standard_normal((2, 60, 4)) + apart))[:2] for s in range(300)])
+    assert shifted[:, 1].mean() == pytest.approx(shifted[:, 0].std(), rel=0.2)
+
+
+def test_kid_in_blocks_is_the_mean_over_blocks_of_drawn_rows():
+    r = random(4)
+    x, y = r.standard_normal((50, 3)), r.standard_normal((50, 3)) + 0.5
+    value, error, _ = kernel_distance(x, y, every_pair=30, block=20)
+    order = random(0)
+    x, y = x[order.permutation(50)], y[order.permutation(50)]
+    each = [by_hand(x[at : at + 20], y[at : at + 20]) for at in (0, 20)]
+    assert value == pytest.approx(np.mean(each), rel=1e-10)
+    assert error == pytest.approx(abs(each[0] - each[1]) / 2, rel=1e-10)
+
+
+def test_w2_of_many_points_is_the_root_mean_square_over_blocks():
+    x, y = random(76).standard_normal((90, 2)), random(77).standard_normal((90, 2)) + 1
+    value = transport_score(list(matchings(x, y, block=30, blocks=3)))
+    x, y = drawn(x, 90, 0), drawn(y, 90, 1)
+    squares = [transport_distance(x[at : at + 30], y[at : at + 30]) ** 2 for at in (0, 30, 60)]
+    assert value == pytest.approx(np.sqrt(np.mean(squares)))
+
+
+def test_energy_distance_is_the_mean_over_pairs():
+    x, y = random(83).standard_normal((7, 2)), random(84).standard_normal((9, 2)) + 0.5
+
+    def norm(a, b):
+        return np.linalg.norm(a[:, None] - b[None], axis=-1)
+
+    wanted = 2 * norm(x, y).mean() - norm(x, x).sum() / 42 - norm(y, y).sum() / 72
+    assert energy_distance(x, y) == pytest.approx(wanted, rel=1e-12)
+    assert energy_test(x, y, 5)[0] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_p_values_are_uniform_where_nothing_differs_and_small_where_something_does():
+    pairs = [(random(900 + i).standard_normal((20, 2)), random(1900 + i).standard_normal((20, 2))) for i in range(80)]
+    p = np.array([energy_test(x, y, 99)[1] for x, y in pairs])
+    assert p.min() >= 0.01
+    assert abs(np.mean(p < 0.3) - 0.3) < 0.16  # three standard errors of 80 trials
+    assert max(energy_test(x, y + 2, 99)[1] for x, y in pairs[:5]) == 0.01
+
+
+def test_the_nearest_neighbour_test_is_half_for_equal_one_for_apart_and_less_for_copies():
+    x, y = random(87).standard_normal((400, 3)), random(88).standard_normal((400, 3))
+    assert neighbour_accuracy(x, y) == pytest.approx(0.5, abs=0.08)
+    assert neighbour_accuracy(x, y + 20) == 1
+    assert neighbour_accuracy(y + 1e-6, y) < 0.05
+
+
+def test_the_extrapolated_frechet_distance_has_no_bias():
+    means = np.array([0.3, 0.0, 0.0, 0.0, 0.0, 0.0])
+    plain, limits = [], []
+    numbers = random(91)
+    for _ in range(30):
+        x, y = numbers.standard_normal((600, 6)) + means, numbers.standard_normal((600, 6))
+        plain.append(frechet_distance(x, y))
+        limits.append(extrapolated_distance(x, y))
+    error = np.std(limits) / np.sqrt(len(limits))
+    assert abs(np.mean(limits) - 0.09) < 3 * error + 0.005
+    assert np.mean(plain) - 0.09 > 2.5 * error + 0.02  # the bias that is removed
+    assert extrapolated_distance(x[:299], y) is None
+
+
+def test_precision_and_recall_are_what_torch_fidelity_computes():
+    package = pytest.importorskip("torch_fidelity.metric_prc")
+    x, y = random(100).standard_normal((300, 6)), random(101).standard_normal((300, 6)) * 0.7 + 0.3
+    theirs = package.prc_features_to_metric(
+        torch.from_numpy(x), torch.from_numpy(y), prc_neighborhood=5, prc_batch_size=100, save_cpu_ram=False, verbose=False
+    )
+    ours = prdc(x, y, 5)
+    assert ours["precision"] == pytest.approx(theirs["precision"], abs=1e-6)
+    assert ours["recall"] == pytest.approx(theirs["recall"], abs=1e-6)
+    assert 0.3 < ours["precision"] != ours["recall"] > 0.3
+
+
+def test_coverage_and_density_of_one_distribution_are_the_closed_form():
+    # a real example's ball is empty if its k nearest of the other n - 1 real and n generated examples are all real; a generated
+    # one is within it if it is among the k nearest of the n - 1 real ones and itself
+    n, k = 40, 3
+    pairs = [prdc(*random(s).standard_normal((2, n, 2)), k) for s in range(100)]
+    for name, wanted in (("coverage", 1 - comb(n - 1, k) / comb(2 * n - 1, k)), ("density", 1.0)):
+        measured = np.array([pair[name] for pair in pairs])
+        assert measured.mean() == pytest.approx(wanted, abs=4 * measured.std() / np.sqrt(100)), name
+
+
+def test_exact_w2_is_what_pot_computes():
+    ot = pytest.importorskip("ot")
+    x, y = random(102).standard_normal((80, 3)), random(103).standard_normal((80, 3)) * 2 + 1
+    assert transport_distance(x, y) ** 2 == pytest.approx(ot.emd2([], [], ot.dist(x, y)), rel=1e-10)
+
+
+def total(function, *arguments):
+    return sum(float(part.mean()) for part in function(*arguments))
+
+
+def test_the_sinkhorn_divergence_is_what_pot_computes():
+    ot = pytest.importorskip("ot")
+    x, y = random(105).standard_normal((30, 3)), random(106).standard_normal((40, 3)) + 0.5
+
+    def cost(a, b):
+        return float(ot.solve(ot.dist(a, b), reg=0.5, reg_type="KL", max_iter=10_000, tol=1e-10).value)
+
+    assert total(potentials, ot.dist(x, y), 0.5) == pytest.approx(cost(x, y), rel=1e-4)
+    assert total(divergence_terms, x, y, 0.5) == pytest.approx(cost(x, y) - (cost(x, x) + cost(y, y)) / 2, rel=1e-3)
+
+
+def test_the_sinkhorn_cost_of_gaussians_is_the_closed_form():
+    """Janati et al., Entropic optimal transport between unbalanced Gaussian measures has a closed form, 2020, proposition 1."""
+    a, b, shift, epsilon = 1.0, 2.0, 1.5, 1.0
+
+    def cost(a, b, shift):
+        half = epsilon / 2
+        d = np.sqrt(4 * a**2 * b**2 + half**2)
+        return shift**2 + a**2 + b**2 - d + half * (1 - np.log(2 * half)) + half * np.log(d + half)
+
+    levels = norm.ppf((np.arange(400) + 0.5) / 400)
+    x, y = a * levels[:, None], b * levels[:, None] + shift
+    assert total(potentials, (x - y.T) ** 2, epsilon) == pytest.approx(cost(a, b, shift), rel=0.01)
+    wanted = cost(a, b, shift) - (cost(a, a, 0) + cost(b, b, 0)) / 2
+    assert total(divergence_terms, x, y, epsilon) == pytest.approx(wanted, rel=0.01)
+
+
+def test_the_sinkhorn_score_sees_collapse_and_survives_outliers_and_equal_examples():
+    x, y = random(110).standard_normal((200, 3)), random(111).standard_normal((200, 3))
+    own, collapsed = (values(Sinkhorn(), part, y)["sinkhorn"].value for part in (x, 0 * x))
+    assert 0 < own < collapsed / 3
+    far = x.copy()
+    far[0] = 1e6
+    assert values(Sinkhorn(), far, y)["sinkhorn"].value > 1e8
+    assert Sinkhorn()(samples(x, 0 * y)) == {}
+    assert Sinkhorn.scores["sinkhorn"].role is None, "regularised distances are biased at this n, so they rank nothing"
+
+
+def test_a_classifier_reaches_the_best_accuracy_on_shifted_gaussians():
+    x, y = random(112).standard_normal((1000, 2)), random(113).standard_normal((1000, 2)) + np.array([2.0, 0])
+    score = values(TwoSample(), x, y)["classifier_test"]
+    assert score.value == pytest.approx(norm.cdf(1), abs=4 * np.sqrt(norm.cdf(1) * norm.cdf(-1) / 2000))
+    assert score.error > np.sqrt(norm.cdf(1) * norm.cdf(-1) / 2000), "folds share examples, so the binomial error is too small"
+
+
+def points(n, seed, shift, scale):
+    return shift + scale * np.random.default_rng(seed).normal(size=(n, 4)) * [1.0, 0.7, 0.5, 0.4]
+
+
+def scored(shift, scale, n, seed, samplings):
+    """KID's cousin and the Fréchet distance of new samples against new real points, with their intervals."""
+    from pushforward.evaluation.intervals import combined
+    from pushforward.metrics.frechet import Frechet
+    from pushforward.metrics.two_sample import energy_distance, energy_errors
+
+    real = points(n, 2 * seed, 0, 1)
+    parts = {"frechet": [], "energy": []}
+    for sampling in range(samplings):
+        x = points(n, [2 * seed + 1, sampling], shift, scale)
+        (error, shared), growth, _ = energy_errors(x, real)
+        parts["energy"].append(Score(energy_distance(x, real), error=error, reference_error=shared, growth=growth))
+        parts["frechet"].append(Frechet()(Samples(x, real, real, x, real, shape=(4,)))["frechet"])
+    return {name: combined(scores, n, None) for name, scores in parts.items()}
+
+
+@pytest.mark.parametrize("samplings", [1, 3])
+def test_intervals_hold_the_mean_of_new_samples_against_new_real_data(samplings):
+    repeats = [scored(0.2, 1.1, 100, seed, samplings) for seed in range(60)]
+    for name in ("frechet", "energy"):
+        true = np.mean([repeat[name].value for repeat in repeats])
+        held = np.mean([repeat[name].interval[0] <= true <= repeat[name].interval[1] for repeat in repeats])
+        assert held >= 0.85, name
+        width = np.mean([repeat[name].interval[1] - repeat[name].interval[0] for repeat in repeats]) / 2
+        assert width == pytest.approx(1.96 * np.std([repeat[name].value for repeat in repeats], ddof=1), rel=0.35), name
+
+
+@pytest.mark.parametrize("name", ["frechet_errors", "energy_errors", "sliced_errors_of", "transport_errors"])
+def test_errors_are_what_clouds_drawn_again_vary_by(name):
+    from pushforward.metrics import frechet, two_sample, uncertainty, wasserstein
+
+    def matched(function):
+        return lambda x, y: function(list(wasserstein.matchings(x, y)))
+
+    score, errors = {
+        "frechet_errors": (frechet.frechet_distance, lambda x, y: uncertainty.frechet_errors(x, y)[0]),
+        "energy_errors": (two_sample.energy_distance, lambda x, y: two_sample.energy_errors(x, y)[0]),
+        "sliced_errors_of": (
+            lambda x, y: wasserstein.sliced_distance(x, y, 128),
+            lambda x, y: wasserstein.sliced_errors_of(x, y)[0],
+        ),
+        "transport_errors": (matched(wasserstein.transport_score), matched(wasserstein.transport_errors)),
+    }[name]
+    fixed = points(100, 10**6, 0, 1)
+    for both in (True, False):  # new clouds on both sides, or a new reference alone
+        pairs = [(points(100, 2 * s, 0.5, 1) if both else fixed + 0.5, points(100, 2 * s + 1, 0, 1)) for s in range(50)]
+        spread = np.std([score(x, y) for x, y in pairs], ddof=1)
+        stated = np.sqrt(np.mean([errors(x, y)[0 if both else 1] ** 2 for x, y in pairs]))
+        assert stated == pytest.approx(spread, rel=0.35), both
+
+
+def test_authenticity_of_new_data_on_a_line_is_a_third():
+    # around a new point at distance D ~ Exp(2) from its nearest example t, the other side of t is free of them for Exp(1) < D
+    training, generated = random(200).uniform(size=(5000, 1)), random(201).uniform(size=(5000, 1))
+    assert copying(generated, generated, training)["authenticity"].value == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_the_copying_test_is_the_mann_whitney_score_in_each_cell():
+    from scipy.stats import mannwhitneyu
+
+    x, y = random(202).standard_normal(60), random(203).standard_normal(90) + 0.4
+    of_x, of_y = np.arange(60) % 2, np.arange(90) % 3  # of the third cell x has nothing
+    z, weights, *_ = zip(*cell_tests(x, y, of_x, of_y), strict=True)
+    assert weights == (30, 30)
+    for cell in range(2):
+        test = mannwhitneyu(x[of_x == cell], y[of_y == cell], alternative="less", use_continuity=False, method="asymptotic")
+        from scipy.stats import norm
+
+        assert z[cell] == pytest.approx(norm.ppf(test.pvalue), rel=1e-9)
+
+
+def test_copies_samples_that_saw_held_out_examples_and_blur_are_told_apart():
+    rows = random(204).standard_normal((2400, 8))
+    training, held_out, fresh = rows[:1200], rows[1200:1800], rows[1800:]
+    noise = 0.3 * random(205).standard_normal((600, 8))
+    scores = {
+        name: {key: score.value for key, score in values(Copying(), part, held_out, training).items()}
+        for name, part in {
+            "new": fresh,
+            "copies": training[:600] + noise,
+            "of held out": held_out + noise,
+            "alike": 0.5 * fresh,
+        }.items()
+    }
+    assert abs(scores["new"]["copying_test"]) < 3
+    assert scores["new"]["held_out_ratio"] == pytest.approx(1, abs=4 * np.sqrt(2 / 600))
+    assert scores["copies"]["copying_test"] < -10
+    assert scores["copies"]["held_out_ratio"] < 0.2
+    assert scores["copies"]["authenticity"] < scores["new"]["authenticity"] / 2
+    assert scores["of held out"]["held_out_ratio"] > 2.5
+    assert scores["alike"]["copying_test"] < -3
+    assert scores["alike"]["held_out_ratio"] > 0.7, "samples that are too alike are as near to held-out examples as to others"
+
+
+def test_the_class_distance_of_a_lost_class_is_its_share():
+    real = np.repeat(np.arange(4), [10, 20, 30, 40])
+    lost = real[real != 2]
+    assert variation(lost, real, 4)[0] == pytest.approx(0.3)
+    assert variation(real, real, 4)[0] == 0
+
+
+def test_the_score_holds_the_share_of_each_class():
+    x = random(209).standard_normal((100, 2))
+    of_samples, of_data = np.repeat(np.arange(2), 50), np.repeat(np.arange(4), 25)
+    given = samples(x, x, generated_classes=of_samples, reference_classes=of_data, classes=4)
+    result = Classes()(given)["class_distance"]
+    assert result.value == 0.5
+    assert result.extra == {"share": (0.5, 0.5, 0, 0), "real": (0.25,) * 4}
+    assert not Classes().applies(samples(x, x))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return pf.data.load("digits")
+
+
+def few(data, n, at=0):
+    return dataclasses.replace(data, train=data.train.take(slice(at, at + n)), held_out=data.held_out.take(slice(100)))
+
+
+def test_real_examples_as_samples_have_the_accuracy_of_real_examples(digits):
+    data = few(digits, 200)
+    real = real_accuracy(data, 200)
+    again = classification_accuracy(data.train.data_units(), data.train.labels, data)
+    assert again > 0.6
+    assert again == pytest.approx(real, abs=0.1), "the same examples in another order"
+    shuffled = random(210).permutation(data.train.labels)
+    assert classification_accuracy(data.train.data_units(), shuffled, data) < 0.35
+
+
+@pytest.mark.parametrize("d", [10, 200])
+def test_planted_copies_are_found_and_new_rows_are_not(d):
+    r = random(11)
+    scale = r.uniform(0.5, 20, d)
+    rows = r.standard_normal((5000, d)) * scale
+    training, held_out, fresh = rows[:3000], rows[3000:3900], rows[3900:4900]
+    generated = fresh.copy()
+    generated[:50] = training[100:150] + 0.02 * scale * r.standard_normal((50, d))
+    score = values(Memorisation(), generated, held_out, training, scale=scale.astype(np.float32))["near_copies"]
+    assert score.value == pytest.approx(0.05, abs=0.002)
+    clean = values(Memorisation(), held_out, held_out, training, scale=scale.astype(np.float32))["near_copies"]
+    assert clean.value < 0.003
+    copies, threshold = near_copies(*(x.astype(np.float32) for x in (generated, training, held_out)), scale)
+    assert copies[:50].all()
+    assert not copies[50:].any()
+    whole = ((held_out[:500, None] / scale - training[None, :500] / scale) ** 2).sum(-1)
+    assert threshold < np.sqrt(whole.min(1)).mean()
+
+
+def test_literal_copies_are_near_copies_where_real_data_consists_of_copies_and_there_is_no_score():
+    """More than half of the held-out examples equal training examples: the threshold is 0, and tells nothing about a model."""
+    r = random(28)
+    for d in (3, 200):  # found by a search tree, and by a projection
+        training = r.standard_normal((500, d)).astype(np.float32)
+        held_out = np.concatenate([training[:120], r.standard_normal((80, d)).astype(np.float32)])
+        generated = np.concatenate([training[200:260], r.standard_normal((40, d)).astype(np.float32)])
+        copies, threshold = near_copies(generated, training, held_out)
+        assert threshold == 0
+        assert copies.tolist() == [True] * 60 + [False] * 40
+        assert Memorisation()(samples(generated, held_out, training)) == {}
+
+
+def test_nearest_distance_is_the_double_loop_and_a_copy_is_at_exactly_zero():
+    r = random(12)
+    x, y = r.integers(0, 256, (37, 90), dtype=np.uint8), r.integers(0, 256, (2200, 90), dtype=np.uint8)
+    x[5] = y[1234]
+    wanted = np.sqrt((((x[:, None] / 255 - y[None] / 255) / 0.25) ** 2).sum(-1)).min(1)
+    distances = nearest_distance(x, y, np.full(90, 0.25))
+    np.testing.assert_allclose(distances, wanted, rtol=1e-5, atol=1e-12)
+    assert distances[5] == 0
+    as_float = nearest_distance(x.astype(np.float32) / 255, y.astype(np.float32) / 255, np.full(90, 0.25))
+    np.testing.assert_allclose(as_float, wanted, rtol=1e-5, atol=1e-6)

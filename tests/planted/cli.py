@@ -2,14 +2,14 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/comparison.py": [
-        ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli_compare"),
+        ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
         ("except (KeyboardInterrupt, SystemExit) as stop:", "except ZeroDivisionError as stop:", "unfinished"),
-        ("        refuse_links(unfinished[0], ())\n", "", "claimed_folders"),
+        ("        refuse_links(unfinished[0], ())\n", "", "damaged_runs"),
     ],
     "cli/entry.py": [
-        ("Lasting(sys.stderr or io.StringIO(), OSError)", "Lasting(sys.stderr or io.StringIO(), KeyError)", "closed_streams"),
-        ("Lasting(sys.stdout or io.StringIO(), BrokenPipeError)", "Lasting(sys.stdout, KeyError)", "closed_streams"),
-        ("os.O_RDWR)) < 3:", "os.O_RDWR)) < 0:", "closed_streams"),
+        ("Lasting(sys.stderr or io.StringIO(), OSError)", "Lasting(sys.stderr or io.StringIO(), KeyError)", "help"),
+        ("Lasting(sys.stdout or io.StringIO(), BrokenPipeError)", "Lasting(sys.stdout, KeyError)", "help"),
+        ("os.O_RDWR)) < 3:", "os.O_RDWR)) < 0:", "help"),
         ("        out.ends = OSError  # the error was said; what is left goes nowhere\n", "", "cli"),
         ("if category is UserWarning", "if False", "table_messages"),
         ("words[0] not in app and words[0] in RECIPES", "False", "cli"),
@@ -41,11 +41,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "cli/training.py": [
         ("if overwrite or dry_run or launched", "if overwrite or launched", "planning"),
-        ("130 if number ==", "75 if number ==", "cli_runs"),
+        ("130 if number ==", "75 if number ==", "cli"),
         ("            if trainer.done:", "            if False:", "unfinished"),
         ("show_default=default is not None", "show_default=True", "help"),
         ("sort_key=11 + place", "sort_key=11", "help"),
-        ('if _start(run) and run.state.get("weights_step") == 0 else folder', "if False else folder", "first_run guard"),
+        ('if _start(run) and run.state.get("weights_step") == 0 else folder', "if False else folder", "best_checkpoint"),
         ("if size < 2**20", "if False", "planning"),
     ],
     "cli/tuning.py": [

@@ -5,13 +5,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('    refuse_unknown(options, ArrayOptions, "data.from_arrays")\n', "", "newcomers"),
     ],
     "data/core/check.py": [
-        ('.get("sha256") != digest]', '.get("sha256") is None]', "data_check"),
-        ("if out is not None and Path(out).exists():", "if False:", "data_check"),
-        ("return_counts=True)[1] > 1", "return_counts=True)[1] > 9", "data_check"),
+        ('.get("sha256") != digest]', '.get("sha256") is None]', "data"),
+        ("if out is not None and Path(out).exists():", "if False:", "data"),
+        ("return_counts=True)[1] > 1", "return_counts=True)[1] > 9", "data"),
         ("before[name] != file)", "before[name] == file)", "data_check"),
     ],
     "data/core/dataset.py": [
-        ("labels, self.hashes[index], given, values)", "labels, None, given, values)", "held_out_images"),
+        ("labels, self.hashes[index], given, values)", "labels, None, given, values)", "held_out"),
         ("and not coordinates:", "and False:", "table_runs"),
         ("[field.name, list(field.levels)]", "[field.name]", "table_runs"),
         ("_add(split.x, whole, unlabelled)", "_add(split.x[:1], whole, unlabelled)", "data"),
@@ -36,15 +36,15 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("held[free[: 2 if", "held[free[: 0 if", "held_out"),
         ("REPEATING * len(hashes)", "len(hashes)", "splits_of_tables"),
         ("len(values) <= min(CLOSED, len(first) / OCCURS) and", "", "splits_of_tables"),
-        ("2**24 / 255", "2**24 / 256", "binarised"),
+        ("2**24 / 255", "2**24 / 256", "data"),
         ("trained[highest[highest >= 0]] = True", "pass", "held_out data"),
     ],
     "data/core/load.py": [
-        ("if data.table is not None and data.table.sentences:", "if False:", "left_out"),
+        ("if data.table is not None and data.table.sentences:", "if False:", "csv_files"),
         ('    refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])\n', "", "newcomers"),
     ],
     "data/core/named_set.py": [
-        ('if place.startswith("~"):', "if False:", "file_doors"),
+        ('if place.startswith("~"):', "if False:", "hostile"),
         ("if split is not None and", "if False and", "new_file"),
         ("(None, 0) if self.whole", "(reading.limit, 0) if self.whole", "stacked"),
     ],
@@ -53,7 +53,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self._coming.pop(key, None)", "self._coming.pop(next(iter(self._coming), key), None)", "streaming"),
         ("submit(self.x.decoded, self.numbers(later, part))", "submit(self.x.decoded, self.numbers(number, part))", "streaming"),
         ("{name: value[index] for name, value in self.fields.items()}", "self.fields", "prepared"),
-        ("return number * size + start, number", "return number * size + start + 1, number", "batches training splitting"),
+        ("return number * size + start, number", "return number * size + start + 1, number", "draws training splitting"),
         ("_ORDER, self.seed, epoch)", 'abs(hash("order")) % 9999, self.seed, epoch)', "state_digest"),
         (
             "permutation(len(self.dataset.train), _ORDER, self.seed, epoch)",
@@ -63,10 +63,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/images/image_file.py": [
         (" or math.prod(wanted) != end - handle.tell():", ":", "packing"),
-        ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out_images"),
-        ("    with _PARSING:\n", "    if True:\n", "array_headers"),
-        ("@lru_cache(maxsize=256)", "@lru_cache(maxsize=0)", "array_headers"),
-        ("    if size > MAX_BYTES:\n", "    if size > 2**40:\n", "array_headers"),
+        ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out"),
+        ("    with _PARSING:\n", "    if True:\n", "array_files"),
+        ("@lru_cache(maxsize=256)", "@lru_cache(maxsize=0)", "array_files"),
+        ("    if size > MAX_BYTES:\n", "    if size > 2**40:\n", "array_files"),
     ],
     "data/images/image_set.py": [
         ("self.counts += level_counts(", "self.counts = level_counts(", "streaming"),
@@ -107,9 +107,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("seed, part, rows) for", "seed, part, 0 * rows) for", "binarised"),
     ],
     "data/sets/torchvision.py": [
-        ("or len(content) - start != math.prod(sides)", "", "data_sets"),
-        ("content[:4] != bytes([0, 0, 8, dimensions]) or ", "", "data_sets"),
-        ('for split in ("train", "t10k")[:: 1 if train else -1]', 'for split in ("train", "t10k")', "data_sets"),
+        ("or len(content) - start != math.prod(sides)", "", "data"),
+        ("content[:4] != bytes([0, 0, 8, dimensions]) or ", "", "data"),
+        ('for split in ("train", "t10k")[:: 1 if train else -1]', 'for split in ("train", "t10k")', "data"),
     ],
     "data/spaces/space.py": [
         (", *spec.plugins(Space))", ")", "spaces"),
@@ -133,6 +133,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("<= {0, len(self.fields)}", "not in range(99)", "table_kinds"),
     ],
     "data/spaces/vector.py": [
-        ("int(v) if flag else float(v)", "float(v)", "cli_samples"),
+        ("int(v) if flag else float(v)", "float(v)", "cli"),
     ],
 }

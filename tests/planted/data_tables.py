@@ -42,13 +42,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("for column in numbers.values()], axis=0)", "for column in [*numbers.values()][:2]], axis=0)", "table_samples"),
     ],
     "data/tables/csv_dialect.py": [
-        ('evidence.count("name") >= 2 and', "False and", "header"),
-        ('evidence.count("name") >= 2 and', "True and", "header"),
+        ('evidence.count("name") >= 2 and', "False and", "csv_files"),
+        ('evidence.count("name") >= 2 and', "True and", "csv_files"),
         ("len(self.separator) != 1 or", "", "table_kinds"),
         ("if share > most + ", "if share >= most + ", "table_reading"),
         ('line.strip().replace("\\t", " ")', "line.strip()[1:]", "table_reading"),
         ('if any("\\n" in cell', 'if not any("\\n" in cell', "table_reading"),
-        ("== len(names) else numbered", "== len(names) else names", "gaps"),
+        ("== len(names) else numbered", "== len(names) else names", "imputation"),
         ('if dates and wanted.kind == "date":', "if False:", "gaps"),
     ],
     "data/tables/encoding.py": [
@@ -69,7 +69,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/tables/frames.py": [
         ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
-        ("index=source.index, dtype=source.dtype)", "index=source.index)", "gaps"),
+        ("index=source.index, dtype=source.dtype)", "index=source.index)", "imputation"),
         ("if math.isinf(value):", "if False:", "table_reading"),
         ('name in ("Categorical", "Enum")', 'name in ("Enum",)', "polars"),
         ("source.clone()", "pl.Series(source.name, source.to_list(), dtype=source.dtype)", "polars"),

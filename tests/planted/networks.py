@@ -16,10 +16,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(1, n) if self.shares_time else (n,)", "(1, n)", "table_networks"),
     ],
     "networks/mlp.py": [
-        ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "network_settings gan_recipe"),
+        ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "network_settings gan"),
     ],
     "networks/pretrained.py": [
-        ("2 ** (levels - level)", "2**level", "feature_critic"),
+        ("2 ** (levels - level)", "2**level", "finishing"),
     ],
     "networks/transformer.py": [
         ("order.argsort()", "order", "table_networks"),

@@ -29,8 +29,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
     ],
     "editing/given_data.py": [
-        ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
-        ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "encoded"),
+        ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "class_prior"),
+        ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "codes"),
     ],
     "editing/imputation.py": [
         ("field.name not in there)", "False)", "imputation"),
@@ -52,7 +52,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "extractors/pretrained.py": [
-        ("torch.load(io.BytesIO(self._content), weights_only=True)", "pass", "feature_spaces"),
+        ("torch.load(io.BytesIO(self._content), weights_only=True)", "pass", "extractors"),
     ],
     "extractors/self_supervised.py": [
         ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors"),

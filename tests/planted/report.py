@@ -15,7 +15,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("key=lambda name: -falls[name]", "key=lambda name: falls[name]", "table_report"),
         ("score.interval[1] < floor.value", "True", "table_report"),
         ("if score.name not in names), None)", "if score.name != ranked[0].name), None)", "report_findings"),
-        ("is not None and m.weights_step == 0)", "is None)", "finished_ladder"),
+        ("is not None and m.weights_step == 0)", "is None)", "ladder"),
     ],
     "report/distributions.py": [
         ("known = not np.isnan(share)", "known = True", "table_report"),
@@ -24,13 +24,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if base is not None and base.better_than(own):", "if False:", "report_findings"),
     ],
     "report/page.py": [
-        ("score.name.startswith(FORMULA)", "score.name.startswith(())", "file_doors"),
+        ("score.name.startswith(FORMULA)", "score.name.startswith(())", "hostile"),
     ],
     "report/samples.py": [
-        ("partners[closest]])", "partners[: len(closest)]])", "closest_pairs"),
-        ("not nearest.usual > 0", "False", "closest_pairs"),
         ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_tables"),
-        ("square(points.min(0), points.max(0), 1.05)", "square(points.min(0) / 2, points.max(0) / 2)", "codes"),
     ],
     "report/sprites.py": [
         ("self.numbers.get(model.name, place)", "place", "report"),

@@ -7,9 +7,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("DDIM(1.0)", "DDIM(0.5)", "solvers"),
         ("torch.sqrt(1 - ratio)", "torch.sqrt(ratio)", "solvers"),
         ("cls(1.0 if", "cls(0.0 if", "finishing"),
-        ("return denoiser.jump(x, t, s, condition), None", "return denoiser.jump(x, t, 0 * s, condition), None", "jumps"),
-        ("- math.log1p(-(self.renoise**2))", "", "jumps"),
-        ("self.renoise * there.sigma * noise_of", "there.sigma * noise_of", "jumps"),
+        ("return denoiser.jump(x, t, s, condition), None", "return denoiser.jump(x, t, 0 * s, condition), None", "mapping"),
+        ("- math.log1p(-(self.renoise**2))", "", "mapping"),
+        ("self.renoise * there.sigma * noise_of", "there.sigma * noise_of", "mapping"),
     ],
     "solvers/exponential.py": [
         ("toward = 1.0 if kind", "toward = -1.0 if kind", "solvers"),

@@ -2,7 +2,7 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "transports/flow.py": [
-        ("self.source.starts(draws)", "self.source(draws)", "flow_source"),
+        ("self.source.starts(draws)", "self.source(draws)", "frozen"),
         ("z * self._width_at_start", "z", "solvers solves recipes"),
         ("return state / self._width_at_start", "return state", "solves recipes methods"),
         ("times[::-1]", "times", "solves methods"),
@@ -12,11 +12,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_models",
         ),
         ("return self.inner.calls + 1", "return self.inner.calls", "solvers methods"),
-        ("self.inner.space.to_data(codes)", "codes", "methods latent_codes encoded"),
+        ("self.inner.space.to_data(codes)", "codes", "methods codes"),
         (
             "        x = call(self.network, z, None, condition)\n        if self.likelihood is None or draws is None:\n            return x",
             "        x = call(self.network, z, None, condition)\n        if True:\n            return x",
-            "decoder_noise",
+            "class_prior",
         ),
     ],
     "transports/transport.py": [

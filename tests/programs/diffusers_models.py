@@ -85,10 +85,6 @@ def agree(ours, theirs):
         close(own, other, f"after step {i + 1}: ")
 
 
-def lambdas(denoiser, times):
-    return denoiser.path.log_snr(torch.tensor(times, dtype=torch.float64)) / 2
-
-
 def v_model(folder, scheduler):
     """A model that predicts v, read from diffusers' folder; v keeps states near 1 where random networks err."""
     where, network = saved(folder / "theirs", scheduler)

@@ -25,22 +25,8 @@ OTHERS = ("metrics.jsonl", "step_000001.npz", "000000.safetensors")
 WEIGHTS = {"spec.json": 12, "state.json": 4, "report.json": 2}
 """How often a file is chosen, once where nothing is said."""
 VALUES = (None, True, False, 0, 1, -1, 2, 3, 64, 10**6, 10**12, 2**63, -(2**31), 10**40, 0.5, -1.5, 1e-300, 1e300)
-VALUES += (
-    "",
-    "x",
-    "../..",
-    "/etc/passwd",
-    "step_000001",
-    "os.system",
-    "\0",
-    "\ud7ff",
-    "a" * 3000,
-    [],
-    [1],
-    ["x"],
-    {},
-    {"part": "MLP"},
-)
+VALUES += ("", "x", "../..", "/etc/passwd", "step_000001", "os.system", "\0", "\ud7ff", "a" * 3000)
+VALUES += ([], [1], ["x"], {}, {"part": "MLP"})
 
 
 def damage(seed):

@@ -10,8 +10,7 @@ import socket
 
 import numpy as np
 import torch
-from programs.hostile import CANARY, Evil, file_of, header, listing, newest, remanifest, replaced, signed, tensor
-from safetensors.torch import load_file, save_file
+from programs.hostile import CANARY, Evil, file_of, header, newest, remanifest, replaced, signed, tensor
 
 from pushforward.training.runs import log
 
@@ -33,14 +32,10 @@ def cases(name, kinds, damage, harmless=()):
 
 # --- pickles, under every name
 
-CALL = b"cposix\nsystem\n(S'touch %b'\ntR."
 PICKLES = {
-    "protocol 0": lambda where: CALL % str(where).encode(),
     "protocol 2": lambda where: pickle.dumps(Evil(where), protocol=2),
     "protocol 4": lambda where: pickle.dumps(Evil(where), protocol=4),
     "of torch": lambda where: _saved(torch.save, {"x": Evil(where)}),
-    "of torch, old": lambda where: _saved(torch.save, {"x": Evil(where)}, _use_new_zipfile_serialization=False),
-    "of numpy": lambda where: _saved(np.save, np.array([Evil(where)], dtype=object), first=True),
     "of numpy, zipped": lambda where: _zipped(np.array([Evil(where)], dtype=object)),
 }
 
@@ -141,24 +136,14 @@ cases("two gigabytes of", FILES, _sparse, harmless=("index.json", "000000.safete
 DEPTH = 100_000
 TEXTS = {
     "nested lists": b"[" * DEPTH + b"]" * DEPTH,
-    "nested objects": b'{"x":' * DEPTH + b"1" + b"}" * DEPTH,
-    "nested 900 deep": b"[" * 900 + b"]" * 900,
     "huge integer": b'{"step": ' + b"9" * 1_000_000 + b"}",
-    "long integer": b'{"step": ' + b"9" * 4000 + b"}",
-    "infinite": b'{"step": 1e999}',
     "nan": b'{"step": NaN}',
     "twice": b'{"format_version": 4, "format_version": 4}',
-    "latin": b'{"step": "\xff\xfe"}',
     "utf-16": '{"step": 1}'.encode("utf-16"),
-    "mark": b'\xef\xbb\xbf{"step": 1}',
-    "half a character": b'{"step": "\\ud800"}',
     "empty": b"",
-    "null": b"null",
     "list": b"[]",
-    "text": b'"text"',
     "cut": b'{"step": 1',
     "many lists": b"[" + b"[]," * 3_000_000 + b"[]]",
-    "zeros": b"\0" * 1000,
 }
 
 
@@ -196,90 +181,19 @@ ONE = b"\0" * 4
 MANY = json.dumps({f"x{i}": tensor(shape=(0,), offsets=(0, 0)) for i in range(100_000)}).encode()
 HEADERS = {
     "length of 100 MB": lambda run, name: header(run, name, b"{}", length=100_000_000),
-    "length over all": lambda run, name: header(run, name, b"{}", length=2**64 - 1),
     "no length": lambda run, name: header(run, name, b"", length=0),
     "100 MB": lambda run, name: header(run, name, b'{"x": 1}', length=100_000_000, size=100_000_008),
     "100,000 tensors": lambda run, name: header(run, name, MANY),
     "overlap": lambda run, name: header(run, name, {"x": tensor(), "y": tensor()}, ONE),
-    "gap": lambda run, name: header(run, name, {"x": tensor(), "y": tensor(offsets=(8, 12))}, ONE * 3),
     "outside": lambda run, name: header(run, name, {"x": tensor(offsets=(4096, 4100))}, ONE),
-    "backwards": lambda run, name: header(run, name, {"x": tensor(offsets=(4, 0))}, ONE),
-    "negative place": lambda run, name: header(run, name, {"x": tensor(offsets=(-4, 0))}, ONE),
-    "too much data": lambda run, name: header(run, name, {"x": tensor()}, ONE * 2),
-    "no data": lambda run, name: header(run, name, {"x": tensor()}),
     "overflow": lambda run, name: header(run, name, {"x": tensor(shape=(2**32, 2**32), offsets=(0, 0))}),
-    "wide overflow": lambda run, name: header(run, name, {"x": tensor(shape=(2**62 + 1,), offsets=(0, 4))}, ONE),
     "negative shape": lambda run, name: header(run, name, {"x": tensor(shape=(-1, -1))}, ONE),
     "empty shape": lambda run, name: header(run, name, {"x": tensor(shape=(0,), offsets=(0, 0))}),
-    "empty shape with data": lambda run, name: header(run, name, {"x": tensor(shape=(0, 4))}, ONE),
-    "broken shape": lambda run, name: header(run, name, {"x": tensor(shape=(1.0,))}, ONE),
-    "many dimensions": lambda run, name: header(run, name, {"x": tensor(shape=(1,) * 10_000)}, ONE),
-    "unknown type": lambda run, name: header(run, name, {"x": tensor(dtype="F4")}, ONE),
-    "type of objects": lambda run, name: header(run, name, {"x": tensor(dtype="O")}, ONE),
-    "names twice": lambda run, name: header(run, name, b'{"x":%b,"x":%b}' % ((json.dumps(tensor()).encode(),) * 2), ONE),
-    "name of a path": lambda run, name: header(run, name, {"../../x": tensor()}, ONE),
-    "list": lambda run, name: header(run, name, [1]),
     "nested": lambda run, name: header(run, name, TEXTS["nested lists"]),
-    "no utf-8": lambda run, name: header(run, name, b'{"\xff": 1}'),
     "entries of other kinds": lambda run, name: header(run, name, {"x": [], "y": None, "z": 1}),
     "nothing": lambda run, name: header(run, name, {}),
 }
 for _kind, _damage in HEADERS.items():
-    fits = {"nothing": TENSORS[:2], "name of a path": TENSORS[1:2], "empty shape": TENSORS[1:2]}.get(_kind, ())
+    fits = {"nothing": TENSORS[:2], "empty shape": TENSORS[1:2]}.get(_kind, ())
     cases(f"tensors: {_kind}, in", TENSORS, lambda run, name, damage=_damage: damage(run, name), harmless=fits)
 cases("trajectories", HEADERS, lambda run, damage: damage(run, "000000.safetensors"), harmless=HEADERS)
-
-# --- the parts of two processes
-
-
-def _moved(tensors, places, name):
-    places[1][name]["saved_offsets"][0] = 10**6
-
-
-def _text(tensors, places, name):
-    places[1][name]["saved_offsets"] = "0"
-
-
-def _missing(tensors, places, name):
-    del places[1][name]
-
-
-def _gap(tensors, places, name):
-    tensors[1][name] = tensors[1][name][1:]
-    places[1][name]["saved_offsets"][0] += 1
-
-
-def _exchanged(tensors, places, name):
-    tensors[1], places[1] = tensors[0], places[0]
-
-
-SHARDS = {
-    "whole": lambda tensors, places, name: None,
-    "offsets out of range": _moved,
-    "text as offsets": _text,
-    "missing entry": _missing,
-    "rows covered by no shard": _gap,
-    "file of another shard": _exchanged,
-}
-
-
-def _sharded(run, damage):
-    """The parts of two processes in the place of whole tensors, damaged."""
-    folder, tensors, places = newest(run), [{}, {}], [{}, {}]
-    for path in folder.glob("*.safetensors"):
-        for name, value in load_file(path).items():
-            half = len(value) // 2 if value.dim() else 0
-            parts = [value[:half], value[half:]] if half else [value]
-            for number, part in enumerate(parts):
-                tensors[number][f"{path.stem}/{name}"] = part.contiguous()
-                places[number][f"{path.stem}/{name}"] = {
-                    "saved_offsets": [half * number, *[0] * (value.dim() - 1)][: value.dim()]
-                }
-        path.unlink()
-    damage(tensors, places, next(name for name in sorted(tensors[1]) if len(tensors[1][name]) > 1))
-    for number, (part, place) in enumerate(zip(tensors, places, strict=True), start=1):
-        save_file(part, folder / f"shard-{number:05d}-model.safetensors", {"DCP_SHARDING_INFO": json.dumps(place)})
-    remanifest(folder, lambda files: listing(folder))
-
-
-cases("shards", SHARDS, _sharded, harmless=("whole",))

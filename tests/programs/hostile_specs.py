@@ -10,18 +10,10 @@ from programs.hostile_cases import CASES, cases
 NAMES = {
     "a folder above": "../../../outside/file",
     "the root": "/etc/passwd",
-    "the folder": ".",
     "the one above": "..",
-    "nothing": "",
-    "a zero": "x\0y",
-    "a long name": "x" * 5000,
-    "a long number": "step_" + "9" * 5000,
     "a detour": "step_000001/../../../../outside/step_000001",
-    "a backslash": "..\\..\\outside",
-    "other digits": "step_²",
     "a list": ["step_000001"],
     "an object": {"step": 1},
-    "a number": 10**30,
 }
 
 
@@ -86,19 +78,12 @@ def _download(name):
 
 CLASSES = {
     "os.system": {"part": "os.system", "command": "touch canary"},
-    "a call": {"part": "__import__('os').system", "x": 1},
     "eval": {"part": "eval", "source": "1"},
     "Popen": {"part": "Popen", "args": ["touch", CANARY]},
     "a module": {"part": "pushforward.plugins.load", "path": "plugin.py"},
-    "a base of torch": {"part": "Module"},
-    "a test": {"part": "Evil", "where": CANARY},
-    "an abstract class": {"part": "Method"},
-    "a private class": {"part": "_Cache"},
     "no name": {"part": None},
     "a list": {"part": ["Flow"]},
-    "an object": {"part": {"part": "Flow"}},
     "opaque": {"part": "Flow", "opaque": True},
-    "dunder": {"part": "__class__", "__init__": 1},
     "itself": {"part": "Distillation"},
     "arguments of other names": {"part": "MLP", "self": 1, "__init__": 2},
 }
@@ -113,17 +98,10 @@ cases("spec.json is the class", CLASSES, lambda run, content: respec(run, lambda
 
 SIZES = {
     "a width of 10^6": ("width", 10**6),
-    "a width of 10^12": ("width", 10**12),
     "a width over 2^63": ("width", 2**64),
     "a negative width": ("width", -1),
     "a depth of 10^6": ("depth", 10**6),
-    "a depth of 10^9": ("depth", 10**9),
-    "inputs of 10^12": ("inputs", 10**12),
-    "outputs of 10^12": ("outputs", 10**12),
-    "times of 10^9": ("times", 10**9),
-    "an infinite width": ("width", 1e300),
     "a width of text": ("width", "48"),
-    "a true width": ("width", True),
     "no width": ("width", None),
 }
 cases("spec.json has", SIZES, lambda run, size: respec(run, lambda spec: spec["method"]["flow_map"]["network"].update([size])))
@@ -141,74 +119,32 @@ def _space_of(part):
 SPACES = {
     "shape of 10^12": ("shape", [10**12]),
     "shape of many dimensions": ("shape", [1] * 10_000),
-    "negative shape": ("shape", [-2]),
-    "shape of nothing": ("shape", []),
-    "mean of text": ("mean", ["a", "b"]),
     "std of zero": ("std", [0.0, 0.0]),
     "many columns": ("columns", ["x"] * 100_000),
 }
 cases("spec.json has a space with", SPACES, _space, harmless=("many columns",))
 OTHERS = {
     "format of text": {"format_version": "4"},
-    "method of text": {"method": "Flow"},
-    "method of nothing": {"method": {}},
     "training of nothing": {"training": {}},
     "batch of 10^12": {"training": {"batch": 10**12}},
-    "negative batch": {"training": {"batch": -4}},
     "batch of text": {"training": {"batch": "x"}},
-    "other training": {"training": {"batch": 4, "lr": "x", "betas": 3}},
     "unknown setting": {"training": {"batch": 4, "hook": "os.system"}},
     "budget of nothing": {"budget": {}},
-    "budget of text": {"budget": {"steps": "x"}},
-    "seed of text": {"seed": "x"},
     "true seed": {"seed": True},
-    "recipe of a list": {"recipe": ["flow"]},
-    "augmentations of numbers": {"augment": [1, 2]},
-    "unknown augmentation": {"augment": ["os.system"]},
-    "rows of text": {"rows": "x"},
     "rows of nothing": {"rows": {}},
-    "parts of a list": {"parts": ["teacher"]},
-    "plug-ins of an object": {"plugins": {"file": "x"}},
-    "plug-ins of numbers": {"plugins": [{"file": 1, "sha256": 2}]},
     "checkpoints of zero steps": {"checkpoint_every": 0},
 }
 _READ_ON = ("true seed", "training of nothing")
 cases("spec.json with", OTHERS, lambda run, content: respec(run, lambda spec: spec.update(content)), harmless=_READ_ON)
 COUNTERS = {
     "step of text": {"step": "x"},
-    "step below zero": {"step": -1},
     "step of 10^30": {"step": 10**30},
     "true step": {"step": True},
-    "seconds of text": {"seconds": "x"},
     "seconds below zero": {"seconds": -1e300},
-    "samples of a list": {"samples": [1]},
-    "total of text": {"total": "x"},
-    "total of zero": {"total": 0},
-    "stages of text": {"stages": "x"},
-    "stages of numbers": {"stages": [1]},
     "stages of other fields": {"stages": [{"x": 1}]},
-    "budget of text": {"budget": "x"},
-    "trajectories of text": {"trajectories": "x"},
     "trajectories of 10^12": {"trajectories": 10**12},
-    "store seconds of text": {"store_seconds": "x"},
     "memory of text": {"peak_memory_mb": "x"},
-    "a hash of text": {"spec_sha256": "x"},
-    "a hash of a list": {"spec_sha256": []},
 }
-_COUNTED = ("true step", "total of zero", "seconds below zero", "step of 10^30", "trajectories of 10^12")
+_COUNTED = ("true step", "seconds below zero", "step of 10^30", "trajectories of 10^12")
 cases("state.json with", COUNTERS, lambda run, content: restate(run, lambda state: state.update(content)), harmless=_COUNTED)
 CASES["spec.json without names"] = lambda run: change(run / "spec.json", lambda spec: {})
-
-PRECISIONS = {"a list": ["float32"], "an object": {"part": "Flow"}, "another name": "float64"}
-
-
-def _precision(run, name):
-    respec(run, lambda spec: spec["training"].update(precision=name))
-
-
-def _steps(run, steps):
-    respec(run, lambda spec: spec["method"]["trajectories"]["teacher"].update(steps=steps))
-
-
-cases("spec.json has a precision of", PRECISIONS, _precision)
-cases("spec.json has a teacher of", {"10^6 steps": 10**6, "10^12 steps": 10**12, "no step": 0}, _steps)

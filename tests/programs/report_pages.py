@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import html.parser
 import re
 
 import numpy as np
-from programs.reporting import VALUES, floors, metrics, report, score, whole
+from programs.reporting import VALUES, floors, metrics, score
 
 
 @functools.cache
@@ -126,10 +125,3 @@ def check_page(page):
     assert all("alt" in attrs for tag, attrs in read.tags if tag == "img")
     assert len(page.encode()) < 8_000_000
     return read
-
-
-if __name__ == "__main__":  # writes pages to look at: python tests/programs/report_pages.py FOLDER, with tests on PYTHONPATH
-    import sys
-
-    report(whole(), of_digits()).save_all(f"{sys.argv[1]}/digits")
-    report(toy_content(copy.deepcopy(whole())), of_toys()).save_all(f"{sys.argv[1]}/toy")

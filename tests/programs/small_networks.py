@@ -47,16 +47,8 @@ def unet(shape, classes=0, times=1, **options):
 
 
 def dit(shape, classes=0, times=1, **options):
-    return DiT(
-        shape,
-        patch=4 if shape[1] > 12 else 2,
-        width=16,
-        depth=2,
-        heads=2,
-        conditions=class_labels(classes),
-        times=times,
-        **options,
-    )
+    options |= {"patch": 4 if shape[1] > 12 else 2, "width": 16, "depth": 2, "heads": 2}
+    return DiT(shape, conditions=class_labels(classes), times=times, **options)
 
 
 def generator(shape, classes=0):
@@ -122,24 +114,8 @@ CASES = [
     if not (classes and build is patch)
 ]
 SMALL = [
-    pytest.param(build, shape, classes, id=f"{build.__name__}-{classes}")
-    for build, shape in [
-        (mlp, (5,)),
-        (unet, (3, 6, 5)),
-        (dit, (3, 6, 5)),
-        (generator, (3, 6, 5)),
-        (critic, (3, 6, 5)),
-        (encoder, (3, 6, 5)),
-        (decoder, (3, 6, 5)),
-        (textbook_generator, (3, 6, 5)),
-        (textbook_critic, (3, 6, 5)),
-        (dcgan_generator, (3, 6, 5)),
-        (dcgan_critic, (3, 6, 5)),
-        (compressor, (3, 6, 5)),
-        (expander, (3, 6, 5)),
-        (patch, (3, 6, 5)),
-        (perceptron, (5,)),
-    ]
+    pytest.param(build, (5,) if build in ON_VECTORS else (3, 6, 5), classes, id=f"{build.__name__}-{classes}")
+    for build in (*DENOISERS, *TIMELESS, perceptron)
     for classes in (0, CLASSES)
     if not (classes and build is patch)
 ]
