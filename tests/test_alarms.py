@@ -20,15 +20,14 @@ from pushforward.paths import Linear
 from pushforward.recipes import Recipe, Schedule, Training
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
+from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.tensors import load
 from pushforward.training.loop.callbacks import Moment
 from pushforward.training.monitor import alarms as rules
-from pushforward.training.monitor import flow_map_monitor as map_health
 from pushforward.training.monitor import health
+from pushforward.training.monitor import health as map_health
 from pushforward.training.monitor.alarms import alarms
-from pushforward.training.monitor.flow_map_monitor import Jumps, disagreement
-from pushforward.training.monitor.health import in_words
+from pushforward.training.monitor.health import Jumps, disagreement, in_words
 
 
 def measured(values, every=50, **more):

@@ -12,8 +12,8 @@ import pytest
 from programs.image_files import picture, rows_of
 
 from pushforward.data import load
-from pushforward.data.core import array_headers
-from pushforward.data.core.array_headers import array_header
+from pushforward.data.images import image_file as array_headers
+from pushforward.data.images.image_file import array_header
 from pushforward.errors import DataError
 
 

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 import pushforward as pf
-from pushforward.cli import demo as demonstration
 from pushforward.cli import main
-from pushforward.cli.demo import demo_folder
-from pushforward.cli.summary import _next, closing_notes
+from pushforward.cli.comparison import demo as demonstration
+from pushforward.cli.comparison import demo_folder
+from pushforward.cli.training import _next, closing_notes
 from pushforward.errors import CheckpointError
 from pushforward.evaluation import comparison
 from pushforward.evaluation.comparison import CAST
@@ -136,7 +136,7 @@ def finish_run(coverage, recall, earlier=(1.0, 1.0), **state):
 
 
 def test_a_finish_says_what_it_lost_and_what_to_use_instead(monkeypatch):
-    monkeypatch.setattr("pushforward.outputs.usual_ending", lambda space: ".csv")
+    monkeypatch.setattr("pushforward.samples.usual_ending", lambda space: ".csv")
     (note,) = closing_notes(finish_run(0.98, 0.999), 1000)
     assert "coverage 0.98, recall 1.00: below 1: worse than runs/m, or chance" in note
     assert _next(finish_run(0.98, 0.999)) == "compare runs/f runs/m"

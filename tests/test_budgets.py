@@ -17,7 +17,7 @@ from pushforward.training.loop.budget import SETTLE, Clock
 STEPS = [(60.0, 1.0), (75.0, 0.11), (600.0, 0.2)]
 """Budgets and seconds a step at the start."""
 SPEEDS = {"steady": lambda used: 1.0, "drift": lambda used: 1 + used, "waves": lambda used: 1 + int(12 * used) % 2}
-for _at in (0.1, 0.5, 0.66, 0.75, 0.89):
+for _at in (0.1, 0.3, 0.5, 0.6, 0.66, 0.68, 0.75, 0.8, 0.89):
     SPEEDS[f"half from {_at}"] = lambda used, at=_at: 1.0 if used < at else 2.0
     SPEEDS[f"double from {_at}"] = lambda used, at=_at: 1.0 if used < at else 0.5
 
@@ -33,6 +33,7 @@ def simulate(limit, base, speed, jitter=0.0, warmup=100):
 
 @functools.cache
 def simulated(limit, base, speed):
+    """As `simulate`, of a speed by name."""
     return simulate(limit, base, SPEEDS[speed])
 
 
@@ -86,16 +87,14 @@ def test_a_suspended_machine_neither_ends_training_early_nor_drops_the_rate(at, 
     assert rate[-1] <= 0.01 + fall
 
 
-@pytest.mark.parametrize("speed", SPEEDS)
-def test_a_finished_training_is_repeated_to_its_end_at_any_speed(speed):
-    clock, _ = simulate(60.0, 0.3, SPEEDS[speed])
-    settled = clock.stages[0].step
-    again = Clock(Budget(seconds=60.0), 1)
-    again.step, again.seconds = settled, SETTLE * 60
-    again.replay(clock.stages)
-    while not again.done:
-        assert again.tick(0.9) is None
-    assert again.step == clock.step
+def test_a_run_of_steps_that_is_extended_by_seconds_has_warmed_up():
+    """A steps budget notes no share of seconds; the rate would creep up from a fifth of its value."""
+    clock = Clock(Budget(seconds=80.0), 1)
+    clock.restore({"step": 20, "seconds": 20.0}, [])
+    assert clock.rate(100, 1 / 3, 0.01) == 1
+    new = Clock(Budget(seconds=80.0), 1)
+    new.restore({"step": 0, "seconds": 0.0}, [])
+    assert new.warmed == 0
 
 
 class Killed(Exception):
@@ -112,11 +111,13 @@ class Deadly(Silent):
 
 
 def slower(step, at=140):
+    """Seconds of a step: the machine's speed halves at a step."""
     return 0.3 if step < at else 0.6
 
 
 @pytest.fixture
 def seconds_of(monkeypatch):
+    """Sets how long a step takes, as a function of its number."""
     tick = Clock.tick
 
     def use(seconds):
@@ -166,22 +167,9 @@ def test_a_kill_after_any_stage_repeats_what_was_recorded(tmp_path, seconds_of):
     assert_same(final_state(tmp_path / "whole"), final_state(out))
 
 
-def test_stages_of_a_training_that_was_given_up_are_not_repeated(tmp_path, seconds_of):
-    trained(tmp_path / "run", seconds_of)
-    path, older = tmp_path / "run" / "stages.json", stages(tmp_path / "run")
-    older[0]["total"] += 5
-    path.write_text(json.dumps({"format_version": 1, "stages": [*older, {"step": 10**6, "progress": 1.0, "total": 10**6}]}))
-    trainer = reopen(tmp_path / "run", data=space_data((2,), labels=False))
-    assert trainer.done
-    trainer.close()
-    path.write_text('{"stages": [{"steps": 4}]}')
-    with pytest.raises(CheckpointError, match=r"stages.json or the newest checkpoint is damaged"):
-        reopen(tmp_path / "run", data=space_data((2,), labels=False))
-
-
-def test_a_checkpoint_repeats_the_later_stages_of_its_own_training_alone(tmp_path):
-    first, second, other = Stage(10, 0.2, 50), Stage(30, 0.6, 48), Stage(9, 0.2, 60)
-    state = {"stages": [asdict(first)], "total": 50}
-    for recorded, repeated in (([first, second], [first, second]), ([other, second], [first]), ([], [first])):
-        write_stages(tmp_path, recorded)
-        assert stages_of(tmp_path, state) == repeated
+def test_the_step_at_which_steps_are_fixed_is_saved(tmp_path, seconds_of):
+    with pytest.raises(Killed):
+        trained(tmp_path / "run", seconds_of, kill=137)
+    first = stages(tmp_path / "run")[0]["step"]
+    assert first == 134
+    assert reopen(tmp_path / "run", data=space_data((2,), labels=False)).clock.step == first

@@ -11,8 +11,7 @@ from pushforward.conditions import Label
 from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.methods import EvidenceBound, Now
-from pushforward.methods.evidence_bound import active_units, divergences
-from pushforward.methods.likelihoods import Bernoulli, Gaussian, drawn_from
+from pushforward.methods.likelihoods import Bernoulli, Gaussian, active_units, divergences, drawn_from
 from pushforward.methods.vae import ClassPrior, FromPrior, ToPrior
 from pushforward.testing import recipe_for, space_data
 from pushforward.transports import Map

@@ -25,10 +25,10 @@ from pushforward.evaluation.pictures import (
 from pushforward.report import Report
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.frozen_recipes import code_space
+from pushforward.training.loop import model_setup as preparing
+from pushforward.training.loop.model_setup import prepared
 from pushforward.training.monitor.health import FixedNoise
-from pushforward.training.runs import precompute as preparing
-from pushforward.training.runs.precompute import prepared
+from pushforward.training.recipe_argument import code_space
 from pushforward.transports import Autoencoder, Latent
 
 

@@ -16,12 +16,12 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.testing.interruptions import DEATH, Disk, Stopped, damage
 from pushforward.training import Silent
-from pushforward.training import options as settings
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import contents
+from pushforward.training.checkpoint import saver as settings
+from pushforward.training.checkpoint.contents import all_in, fault, latest, write_latest
 from pushforward.training.checkpoint.contents import save as save_checkpoint
-from pushforward.training.checkpoint.integrity import all_in, fault, latest, write_latest
-from pushforward.training.checkpoint.stored import load
+from pushforward.training.checkpoint.tensors import load
 from pushforward.training.runs import folder as folders
 from pushforward.training.runs import log
 

@@ -10,13 +10,13 @@ from programs.trained import run_folder
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.cli.demo import demo_folder
+from pushforward.cli.comparison import demo_folder
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import reopen
-from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.contents import latest
 from pushforward.training.runs import folder as folders
-from pushforward.training.runs import run_lock
+from pushforward.training.runs import folder as run_lock
 
 
 @pytest.mark.parametrize(

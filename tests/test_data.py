@@ -19,8 +19,7 @@ from pushforward.cli import main
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, Sampler, Split, VectorSpace, check, measure
 from pushforward.data.core.dataset import Dataset
-from pushforward.data.core.example_hashes import held_out_indices
-from pushforward.data.core.keys import bits, mix
+from pushforward.data.core.hashes import bits, held_out_indices, mix
 from pushforward.data.core.load import installed
 from pushforward.data.sets import torchvision
 from pushforward.data.sets.binary import drawn

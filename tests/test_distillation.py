@@ -12,7 +12,8 @@ from torch.nn import functional as F
 import pushforward as pf
 from pushforward.conditions.kind import hidden
 from pushforward.data import Batch, ImageSpace
-from pushforward.denoisers import SCALE, Denoiser, FlowMap, Preconditioning, trained
+from pushforward.denoisers import Denoiser, FlowMap, Preconditioning
+from pushforward.denoisers.denoiser import SCALE, trained
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.curves import teacher_of

@@ -8,7 +8,7 @@ import torch
 from programs.labelled_images import pictures
 
 from pushforward.data import Sampler
-from pushforward.data.core.keys import mix, permutation
+from pushforward.data.core.hashes import mix, permutation
 from pushforward.draws import BLOCK, BlockDraws, ExampleDraws, key
 from pushforward.errors import UsageError
 

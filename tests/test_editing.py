@@ -13,7 +13,7 @@ from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoisers import Denoiser, Guided
 from pushforward.editing import Variation, inpaint, inpainting, interpolate, interpolate_seeds, slerp, super_resolve, vary
-from pushforward.editing.inverse_problems import condition_of_data
+from pushforward.editing.given_data import condition_of_data
 from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
 from pushforward.transports import Flow, Map

@@ -9,7 +9,6 @@ from pushforward import networks, solvers
 from pushforward.conditions import Label
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
 from pushforward.registries import RECIPES, SOLVERS
-from pushforward.solvers.dense import dense, run
 from pushforward.testing import class_labels
 from pushforward.transports import Autoencoder, Flow, Latent, inner_of, with_inner
 from pushforward.transports.export import GivenNoise, dense, exported, exported_scan, noise_count, run, scan_inputs

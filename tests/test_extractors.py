@@ -24,8 +24,7 @@ from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.features import cache_folder, fit_features, principal, quantised
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.extractors import Extractor
-from pushforward.extractors.efficientnet import EfficientNet
-from pushforward.extractors.inception import Inception
+from pushforward.extractors.pretrained import EfficientNet, Inception
 from pushforward.extractors.self_supervised import SelfSupervised, variance_invariance_covariance
 from pushforward.registries import EXTRACTORS
 from pushforward.testing import Broken, check_features, space_data

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shutil
 
 import pytest
@@ -12,7 +11,7 @@ from programs.trained import run_folder
 
 import pushforward as pf
 from pushforward.errors import CheckpointError, DataError, Diverged
-from pushforward.evaluation import Judge, train_in_turns
+from pushforward.evaluation import Judge
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Trainer
 from pushforward.training.api import prepare, reopen, train_in_turns

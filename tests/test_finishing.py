@@ -12,11 +12,11 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Batch
 from pushforward.denoisers import FlowMap
-from pushforward.denoisers.precision import network_precision
+from pushforward.denoisers.denoiser import network_precision
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
+from pushforward.evaluation.models import of_run
 from pushforward.evaluation.results import ModelResult
-from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Anchor, Finish, Guard, LatentMethod, Now, Penalties
 from pushforward.methods.adversarial import Game, differences, slope
 from pushforward.methods.flow_map import starts
@@ -28,10 +28,10 @@ from pushforward.paths import Linear
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare, reopen
-from pushforward.training.frozen_recipes import in_latent, with_frozen
 from pushforward.training.loop.callbacks import Moment
 from pushforward.training.monitor.alarms import alarms
-from pushforward.training.monitor.diversity_monitor import Variety
+from pushforward.training.monitor.health import Variety
+from pushforward.training.recipe_argument import in_latent, with_frozen
 
 DATA = space_data((2,), labels=False, n=200)
 

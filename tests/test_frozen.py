@@ -15,7 +15,7 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
 from pushforward.data import Split
-from pushforward.data.core.make_dataset import build as split
+from pushforward.data.core.dataset import build as split
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.methods.method import Freezing
@@ -23,9 +23,9 @@ from pushforward.paths import Independent, OptimalTransport, Source
 from pushforward.solvers import DEIS, Ancestral, Euler
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import with_frozen
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
-from pushforward.training.loop.ema import Average
+from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.tensors import load
+from pushforward.training.loop.optimizers import Average
 from pushforward.transports.learned_steps import Pairs
 from pushforward.transports.likelihood import log_prob
 

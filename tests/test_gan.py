@@ -19,8 +19,7 @@ from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import CriticInput, Now, Penalties, Sums
-from pushforward.methods.adversarial import OBJECTIVES, between, slope
-from pushforward.methods.augmentation import DiffAugment
+from pushforward.methods.adversarial import OBJECTIVES, DiffAugment, between, slope
 from pushforward.methods.method import answered
 from pushforward.networks import (
     DCGANCritic,

@@ -10,19 +10,17 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data.core.ground_truth import Truth
-from pushforward.evaluation.merge import aggregated
+from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
 from pushforward.recipes import Recipe, Training
 from pushforward.testing import space_data
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
-from pushforward.training.checkpoint.tensors import gradient_norm
-from pushforward.training.loop import step as steps
+from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.tensors import gradient_norm, load
+from pushforward.training.loop import trainer as steps
 from pushforward.training.monitor import health
-from pushforward.training.monitor import standard_callbacks as landscape
 from pushforward.training.monitor import standard_callbacks as observers
 from pushforward.training.monitor.health import FixedNoise
 from pushforward.transports import Map

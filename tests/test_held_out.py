@@ -9,12 +9,8 @@ import pushforward as pf
 from pushforward import data as pf_data
 from pushforward.cli import main
 from pushforward.data import Split
-from pushforward.data.core.example_hashes import (
-    ATOM,
-    example_hashes,
-    held_out_indices,
-)
-from pushforward.data.core.make_dataset import Schema, build
+from pushforward.data.core.dataset import Schema, build
+from pushforward.data.core.hashes import ATOM, example_hashes, held_out_indices
 from pushforward.errors import DataError
 
 

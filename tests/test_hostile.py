@@ -21,12 +21,12 @@ from safetensors.torch import save_file
 
 import pushforward as pf
 from pushforward import files
-from pushforward.annotated import misfit
 from pushforward.cli import main
-from pushforward.data.tables.imputation_io import GappyFile
+from pushforward.data.tables.csv_dialect import GappyFile
 from pushforward.errors import CheckpointError, DataError
 from pushforward.evaluation.features import cache_folder
 from pushforward.report import Report
+from pushforward.spec import misfit
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.checkpoint import tensors as shards
 from pushforward.training.runs import folder as folders

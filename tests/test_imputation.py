@@ -12,11 +12,10 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
+from pushforward.data.tables.columns import Format
 from pushforward.data.tables.constraints import Constraint
-from pushforward.data.tables.csv_dialect import Layout
+from pushforward.data.tables.csv_dialect import GappyFile, Layout, gappy_values
 from pushforward.data.tables.frames import filled_frame, frame_of, frame_table
-from pushforward.data.tables.imputation_io import GappyFile, gappy_values
-from pushforward.data.tables.number import Format
 from pushforward.editing import imputation
 from pushforward.errors import DataError, UsageError
 

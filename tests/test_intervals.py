@@ -15,22 +15,17 @@ from scipy import stats
 from pushforward.conditions import Label
 from pushforward.data import Dataset, VectorSpace
 from pushforward.data.core.dataset import Split
+from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.intervals import above, combined, merged_p, of_share, over_trainings, with_interval
-from pushforward.evaluation.merge import aggregated
 from pushforward.evaluation.model_metrics import accuracy_errors
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Samples, Score, describe
-from pushforward.metrics.classes import Classes
-from pushforward.metrics.copying import Copying
-from pushforward.metrics.exchanges import divisions
-from pushforward.metrics.growth import Growth, divergence_growth, mean_growth, score_interval
+from pushforward.metrics.growth import Growth, divergence_growth, divisions, mean_growth, score_interval
 from pushforward.metrics.manifold import Manifold
-from pushforward.metrics.memorisation import Memorisation
-from pushforward.metrics.modes import Modes
-from pushforward.metrics.sinkhorn import Sinkhorn
-from pushforward.metrics.stacked import Stacked
+from pushforward.metrics.memorisation import Copying, Memorisation
+from pushforward.metrics.modes import Classes, Modes, Stacked
+from pushforward.metrics.transport import Sinkhorn, Wasserstein
 from pushforward.metrics.uncertainty import share_error
-from pushforward.metrics.wasserstein import Wasserstein
 
 SHARES = ("precision", "recall", "coverage", "authenticity", "near_copies", "high_quality", "bridges", "neighbour_test")
 POSITIVE = ("density", "frechet", "w2", "sliced_w2", "sinkhorn", "spread", "sharpness", "mode_kl", "held_out_ratio")

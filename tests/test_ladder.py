@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.curves import ladder_of, pair_of, teacher_of
-from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.evaluator import Judge, solver_title
 from pushforward.evaluation.intervals import combined
 from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult

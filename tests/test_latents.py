@@ -11,8 +11,7 @@ from scipy.spatial.distance import cdist
 from torch import nn
 
 from pushforward.data import load
-from pushforward.data.core.dataset import Split
-from pushforward.data.core.make_dataset import build
+from pushforward.data.core.dataset import Split, build
 from pushforward.editing import (
     lerp,
     slerp,

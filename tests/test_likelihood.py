@@ -12,7 +12,7 @@ from torch import nn
 
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.networks import LevelPosterior
-from pushforward.networks.level_posterior import _rounded
+from pushforward.networks.wrappers import _rounded
 from pushforward.paths import VE, Cosine, Linear, Narrowed
 from pushforward.solvers import DPM, Heun
 from pushforward.testing import Mixture, ring

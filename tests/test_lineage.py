@@ -7,15 +7,14 @@ import pytest
 
 import pushforward as pf
 from pushforward.data import Split
-from pushforward.data.core.example_hashes import example_hashes
-from pushforward.data.core.train_hashes import Seen
+from pushforward.data.core.dataset import Seen
+from pushforward.data.core.hashes import example_hashes
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.models import check_model, of_run, unseen_warnings
 from pushforward.evaluation.results import ModelResult
-from pushforward.evaluation.run_results import of_run
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.recipe_argument import with_frozen
 from pushforward.training.runs.provenance import leaks, seen_by
 
 

@@ -17,19 +17,22 @@ import pushforward as pf
 from pushforward.errors import DataError, Diverged
 from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
 from pushforward.metrics import Samples, Score
-from pushforward.metrics.classes import Classes
-from pushforward.metrics.copying import Copying, cell_tests, copying
 from pushforward.metrics.frechet import Frechet, extrapolated_distance, frechet_distance, gaussian_distance
-from pushforward.metrics.kernel import kernel_distance, squared_mmd
+from pushforward.metrics.image_quality import Sharpness
 from pushforward.metrics.manifold import prdc
-from pushforward.metrics.memorisation import Memorisation, near_copies, nearest_distance
-from pushforward.metrics.modes import count_modes
-from pushforward.metrics.sharpness import Sharpness
-from pushforward.metrics.sinkhorn import Sinkhorn, divergence_terms, potentials
+from pushforward.metrics.memorisation import Copying, Memorisation, cell_tests, copying, near_copies, nearest_distance
+from pushforward.metrics.modes import Classes, count_modes
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.table import variation
-from pushforward.metrics.two_sample import TwoSample, energy_distance, energy_test, neighbour_accuracy
-from pushforward.metrics.wasserstein import matchings, transport_distance, transport_score
+from pushforward.metrics.transport import Sinkhorn, divergence_terms, matchings, potentials, transport_distance, transport_score
+from pushforward.metrics.two_sample import (
+    TwoSample,
+    energy_distance,
+    energy_test,
+    kernel_distance,
+    neighbour_accuracy,
+    squared_mmd,
+)
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
 
@@ -328,7 +331,8 @@ def test_intervals_hold_the_mean_of_new_samples_against_new_real_data(samplings)
 
 @pytest.mark.parametrize("name", ["frechet_errors", "energy_errors", "sliced_errors_of", "transport_errors"])
 def test_errors_are_what_clouds_drawn_again_vary_by(name):
-    from pushforward.metrics import frechet, two_sample, uncertainty, wasserstein
+    from pushforward.metrics import frechet, two_sample, uncertainty
+    from pushforward.metrics import transport as wasserstein
 
     def matched(function):
         return lambda x, y: function(list(wasserstein.matchings(x, y)))
