@@ -14,9 +14,8 @@ from cyclopts import Parameter
 from pushforward.cli.inputs import counting, data_file, device_of, load_plugins, options_of_reading
 from pushforward.cli.options import ALL_DATA, DATA, INSPECT, OUTPUT, Flag, Json, Out, Plugins, Reading
 from pushforward.cli.terminal import app, as_options, columns, data_app, first_line, list_app, say, show
-from pushforward.data.tables.cells import some
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.numbers import clipped, percent, shortened
+from pushforward.numbers import clipped, percent, shortened, some
 from pushforward.registries import EXTRACTORS, METRICS, RECIPES, SOLVERS
 
 Listed = Annotated[Plugins, Parameter(group=DATA)]

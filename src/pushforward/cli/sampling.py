@@ -258,8 +258,8 @@ def impute(
 
 def _imputed(imputed: Imputed) -> dict[str, Any]:
     """What was filled in, and which rows break constraints; said on the terminal as well."""
-    from pushforward.data.tables.cells import some
     from pushforward.data.tables.csv_dialect import GappyFile
+    from pushforward.numbers import some
     from pushforward.transports.rejection import named_constraints
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())

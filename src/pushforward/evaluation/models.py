@@ -22,7 +22,6 @@ from pushforward.data.readers import examples_in
 from pushforward.data.readers.reader import Reading
 from pushforward.data.readers.tables import TABLES, read_rows
 from pushforward.data.tables import Number
-from pushforward.data.tables.cells import some
 from pushforward.data.tables.constraints import holds
 from pushforward.errors import DataError, UsageError, quoted
 from pushforward.evaluation.baselines import GaussianBaseline
@@ -30,6 +29,7 @@ from pushforward.evaluation.features import quantised
 from pushforward.evaluation.results import REPEAT_SEEDS
 from pushforward.evaluation.scores import compared
 from pushforward.files import plain_path
+from pushforward.numbers import some
 from pushforward.paths import Source
 from pushforward.registries import RECIPES
 from pushforward.training import Run, load
