@@ -125,6 +125,13 @@ def listing(words: Iterable[str]) -> str:
     return some[0] if len(some) == 1 else f"{', '.join(some[:-1])} and {some[-1]}" if some else ""
 
 
+def some(items: Iterable[object], most: int = 5) -> str:
+    """The first items between commas, and how many more there are."""
+    words = [str(item) for item in items]
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
+
+
 def clipped(cell: str, width: int) -> str:
     """The cell of a table on one line, cut after so many characters."""
     text = cell.replace("\r", "").replace("\n", "\\n")

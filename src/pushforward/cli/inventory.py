@@ -31,9 +31,8 @@ from pushforward.cli.options import (
     say,
     show,
 )
-from pushforward.data.tables.cells import some
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.numbers import clipped, percent, shortened
+from pushforward.numbers import clipped, percent, shortened, some
 from pushforward.registries import EXTRACTORS, METRICS, RECIPES, SOLVERS
 
 Listed = Annotated[Plugins, Parameter(group=DATA)]  # Plug-ins whose parts are listed as well

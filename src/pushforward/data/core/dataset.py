@@ -23,8 +23,8 @@ from pushforward.data.core.hashes import ATOM, Hashes, among, distinct, held_out
 from pushforward.data.images.image_store import Streamed, content_hashes, selected
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.spaces.space import kind_of, measure
-from pushforward.data.tables.cells import some
 from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.numbers import some
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -166,9 +166,9 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
         "given": list(reading.given) or None,
         "seed": reading.seed if reading.limit else None,
         "stream": reading.stream,
-        "copies": {None: reading.copies, True: "apart", False: "together"}[data.apart],
         "workers": reading.workers if reading.stream and reading.workers != WORKERS else None,
         **reading.of_tables,
+        "copies": {None: reading.copies, True: "apart", False: "together"}[data.apart],
     }
     data = dataclasses.replace(data, origin={name: value for name, value in origin.items() if value is not None})
     if labelled is None:

@@ -164,6 +164,8 @@ def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -
 
     if channels not in (1, 3, 4):
         raise DataError(f"An image file holds 1, 3 or 4 channels; this model's images have {channels}.")
+    if not path.is_file():
+        raise DataError(f"There is no image file {path}.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         read = decoded(lambda: opened(path), path.name, size)

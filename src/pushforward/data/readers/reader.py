@@ -167,4 +167,5 @@ def is_frame(value: object) -> bool:
 
 def described() -> str:
     """The readable formats, in words."""
-    return f"an image folder or a file that ends in {', '.join(ending for ending in READERS if ending != FOLDER)}"
+    *first, last = [ending for ending in READERS if ending != FOLDER]
+    return f"an image folder, {', '.join(first)} or {last}"

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pushforward.data.core.hashes import mix
 from pushforward.errors import DataError
+from pushforward.numbers import some
 
 # Cells that mean that there is no value, unless others are named.
 MISSING = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "null", "NULL", "None")
@@ -43,13 +44,6 @@ class Faults:
     def refuse(self, name: str) -> None:
         if self.sentences:
             raise DataError(f"{name}: " + "\n  ".join(self.sentences))
-
-
-def some(items: Iterable[object], most: int = 5) -> str:
-    """The first items between commas, and how many more there are."""
-    words = [str(item) for item in items]
-    more = f" and {len(words) - most:,} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.cells import some
 from pushforward.errors import DataError
+from pushforward.numbers import some
 from pushforward.table_column import Column, check_shares, indicators
 
 # Texts of two values, in lower case, that mean no and yes.

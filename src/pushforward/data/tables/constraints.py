@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.cells import some
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.errors import quoted as in_quotes
-from pushforward.numbers import finite
+from pushforward.numbers import finite, some
 from pushforward.table_column import Column
 
 Fields = Mapping[str, Column]

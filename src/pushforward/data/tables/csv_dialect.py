@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.cells import MISSING, CellRows, Collector, Faults, RawColumn, some
+from pushforward.data.tables.cells import MISSING, CellRows, Collector, Faults, RawColumn
 from pushforward.data.tables.constraints import iso_date
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.files import plain_path
-from pushforward.numbers import finite
+from pushforward.numbers import finite, some
 from pushforward.table_column import Column
 
 SEPARATORS = ("\t", ";", "|", ",", " ")  # in the order of preference where several split alike: 1,5;2,5 holds decimal commas

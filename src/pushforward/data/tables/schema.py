@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.data.tables.cells import Faults, RawColumn, RawTable, some
+from pushforward.data.tables.cells import Faults, RawColumn, RawTable
 from pushforward.data.tables.columns import Format, Number
 from pushforward.data.tables.csv_dialect import SEPARATOR_NAMES
 from pushforward.data.tables.inference import (
@@ -47,7 +47,7 @@ from pushforward.data.tables.inference import (
     point_of,
 )
 from pushforward.errors import CheckpointError, DataError, UsageError, did_you_mean
-from pushforward.numbers import counted
+from pushforward.numbers import counted, some
 from pushforward.table_column import Column
 
 EXAMPLES, NAMED = 3, 20
