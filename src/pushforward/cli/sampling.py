@@ -259,8 +259,8 @@ def impute(
 
 def _imputed(imputed: Imputed) -> dict[str, Any]:
     from pushforward.data.tables.csv_dialect import GappyFile
-    from pushforward.transports.transport import named_constraints
     from pushforward.numbers import some
+    from pushforward.transports.transport import named_constraints
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
     columns = {f.name: int(n) for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True) if n}

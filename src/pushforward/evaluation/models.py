@@ -28,9 +28,6 @@ from pushforward.data.readers import examples_in
 from pushforward.data.readers.tables import TABLES, read_rows
 from pushforward.data.tables.cells import some
 from pushforward.errors import CheckpointError, DataError, UsageError, quoted
-from pushforward.data.tables import Number
-from pushforward.data.tables.constraints import holds
-from pushforward.errors import DataError, UsageError, quoted
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingCost
@@ -40,9 +37,6 @@ from pushforward.files import opened, plain_path, read_object
 from pushforward.methods.method import training_only
 from pushforward.numbers import finite
 from pushforward.plugins import plugin_options
-from pushforward.files import plain_path
-from pushforward.numbers import some
-from pushforward.paths import Source
 from pushforward.registries import RECIPES
 from pushforward.training import Budget, Run, load
 from pushforward.training.checkpoint.contents import weights_hash
