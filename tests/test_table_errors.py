@@ -41,7 +41,7 @@ def test_the_error_of_trees_holds_what_they_vary_by(monkeypatch):
     def few(categorical):
         return HistGradientBoostingClassifier(early_stopping=False, categorical_features=categorical, random_state=0, max_iter=3)
 
-    monkeypatch.setattr("pushforward.metrics.detection.classifier", few)
+    monkeypatch.setattr("pushforward.metrics.trees.classifier", few)
     monkeypatch.setattr("pushforward.metrics.trees._falls", lambda *_: 0.0)  # takes longer, and is not looked at
     scores = []
     for repeat in range(40):
