@@ -240,8 +240,7 @@ def in_end(where: Where, derivative: str) -> tuple[Tensor, Tensor]:
     x, t, s = where.x, where.t, where.s
     if derivative == "forward":
         with torch.autocast(x.device.type, enabled=False):
-            value, slope, *_ = torch.func.jvp(lambda s: where.mean_velocity(x, t, s), (s,), (torch.ones_like(s),))
-            return value, slope
+            return torch.func.jvp(lambda s: where.mean_velocity(x, t, s), (s,), (torch.ones_like(s),))  # type: ignore[return-value]
     high, low = torch.minimum(s + STEP, t), (s - STEP).clamp(min=0)
     slope = _slope(lambda at: where.mean_velocity(x, t, at), (low, s, high), x)
     return where.mean_velocity(x, t, s), slope
