@@ -68,8 +68,7 @@ def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, t
 def test_each_round_is_shown_as_training_shows_its_steps(what, tmp_path, monkeypatch):
     """Round, examples, the newest distance and the time left; on a terminal a bar, elsewhere a line now and then."""
     lines, run = [], pf.fit("flow", pf.data.load("moons", limit=100), steps=2, size="tiny", out=tmp_path / "run")
-    monkeypatch.setattr(Progress, "_due", lambda self, name: True)
-    monkeypatch.setattr(Progress, "_show", lambda self, name, share, line: lines.append((name, share, line)))
+    monkeypatch.setattr(Progress, "preparing", lambda self, name, share, line: lines.append((name, share, line)))
     clock = iter(range(100))
     monkeypatch.setattr("pushforward.cli.tuning.time.monotonic", lambda: 2.0 * next(clock))
     function = "learn_grid" if what == "times" else "learn_table"

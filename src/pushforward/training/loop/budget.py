@@ -11,8 +11,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
 from pushforward.errors import UsageError
 from pushforward.trackers import Tracker
 
@@ -252,7 +250,7 @@ class Settings:
 
     Args:
         seed: Of everything random.
-        device: Where it is trained.
+        device: Where it is trained, a `torch.device` or its name.
         augment: Augmentations by name ("flip", "shift").
         checkpoint_every: Steps between checkpoints; None means every two minutes of training, or every quarter of a short budget.
             The first and the last step are always saved.
@@ -266,7 +264,7 @@ class Settings:
     """
 
     seed: int = 0
-    device: torch.device | str = "cpu"
+    device: Any = "cpu"
     augment: Sequence[str] = ()
     checkpoint_every: int | None = None
     plugins: Sequence[Path] = ()
