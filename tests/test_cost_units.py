@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from pushforward import recipes
 from pushforward.evaluation import evaluator as cost
+from pushforward.evaluation.measurements import SampleTime
 from pushforward.methods.method import parameters
+from pushforward.testing import space_data
 from pushforward.training.loop.memory import peak_memory
 
 
@@ -32,3 +35,10 @@ def test_peak_memory_is_what_the_kernel_counts():
         pytest.skip("only Linux says it in two ways")
     peak = next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     assert peak_memory() == pytest.approx(peak, rel=0.02)
+
+
+def test_the_time_of_a_sample_is_the_lower_quartile_of_its_turns(monkeypatch):
+    turns = SampleTime(1, 1.0, 3.0, (5.0, 1.0, 3.0, 2.0, 4.0))
+    monkeypatch.setattr(cost, "time_in_turns", lambda models, most: dict.fromkeys(models, turns))
+    transport = recipes.gan(space_data((2,), labels=False).space, "tiny").method.transport()
+    assert cost.sampling_costs({"gan": transport}, 4)["gan"].seconds_per_sample == 2.0

@@ -12,7 +12,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("torch.special.ndtr(z.double())", "torch.special.ndtr(z.double()).square()", "table_baselines"),
     ],
     "evaluation/evaluator.py": [
-        ("float(np.quantile(timings[name].values, 0.25))", "max(timings[name].values)", "cost"),
+        ("float(np.quantile(timings[name].values, 0.25))", "max(timings[name].values)", "cost_units"),
         ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
         ("for what, constraints in found.items() if constraints]", "for what, constraints in ()]", "table_constraints"),
         ("*[unmet] * bool(tally.unmet)", "", "table_constraints"),
