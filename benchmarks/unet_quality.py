@@ -24,8 +24,8 @@ from unet_speed import diffusers_unet
 
 import pushforward as pf
 from pushforward.denoisers.precision import network_precision, resolve_precision
-from pushforward.evaluation import Judge
-from pushforward.training.api import prepare, train_in_turns
+from pushforward.evaluation import Judge, train_in_turns
+from pushforward.training.api import prepare
 from pushforward.training.loop.torch_generators import seeded
 
 NAMES = ["frechet", "kid", "coverage", "density"]
