@@ -26,6 +26,7 @@ from pushforward.evaluation.pictures import (
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import Report
 from pushforward.report.curves import units
+from pushforward.report.samples import code_chart
 from pushforward.testing import space_data
 from pushforward.transports import Autoencoder
 
@@ -194,3 +195,10 @@ def test_codes_under_another_prior_have_no_divergence_from_a_normal_one():
         statistics = code_statistics(coder, data)
         assert (statistics.kl, statistics.mismatch, statistics.by_unit) == (None, None, ())
         assert 0 <= statistics.active <= statistics.units
+
+
+def test_a_map_of_codes_holds_all_of_them():
+    chart, _ = code_chart(np.array([[0.0, 1.0], [4.0, 5.0]]), None, [], "codes")
+    places = re.findall(r'c[xy]="(-?\d+)"', chart)
+    assert len(places) == 4
+    assert all(0 <= int(place) <= 400 for place in places)
