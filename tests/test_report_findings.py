@@ -12,8 +12,8 @@ from programs.report_pages import toy_content
 from programs.reporting import ABOUT, compared, comparison, make_model, model, put, report, said, score, scorecards, swept
 
 from pushforward.evaluation.comparison import joined
-from pushforward.evaluation.results import Protocol, Settings
-from pushforward.metrics import describe
+from pushforward.evaluation.results import Comparison, ModelResult, Protocol, Settings
+from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.report import conditions, statistics, tables
 from pushforward.report.findings import RULES, STANDINGS, findings, standings
 from pushforward.report.text import limits
@@ -404,3 +404,10 @@ def test_the_documentation_has_every_threshold(content):
     assert [name for name in conditions.THRESHOLDS if f"`{name}`" not in page] == []
     assert len(page.split()) <= 600
     assert "docs/findings.md" in report(content).to_html()
+
+
+def test_a_model_is_worse_than_no_network_also_where_that_passes_as_real_data():
+    info, level = {"frechet": MetricInfo("Fréchet distance", role="quality", priority=1)}, {"frechet": Score(0.03, 0.01)}
+    models, base = (ModelResult("gan", scores={"frechet": Score(0.5, 0.01)}),), ModelResult("no network", scores=level)
+    found = findings(Comparison(metrics=info, models=models, floors=level, baseline=base))
+    assert any(finding.text.startswith("Worse than no network") for finding in found)

@@ -19,7 +19,7 @@ from pushforward.report import Report, curves, samples, tables
 from pushforward.report.distributions import class_chart
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import groups, statistic
-from pushforward.report.text import commands
+from pushforward.report.text import absent, commands
 
 HALF = 1.96 * (0.01**2 + (0.02**2 - 0.01**2) / 3) ** 0.5
 
@@ -67,6 +67,11 @@ def test_parts_of_given_samples_with_one_score_have_no_spread(given):
     one = ModelResult("it", scores={"frechet": Score(0.5, 0.0)}, given=given)
     cell = tables.score_cell(Comparison("it", metrics=INFO, models=(one,)), one, "frechet")
     assert (cell.value, cell.spread) == ("0.500", "" if given else "0.000")
+
+
+def test_samples_of_runs_that_are_not_shown_are_named():
+    models = (ModelResult("run", run="runs/a"), ModelResult("given", given=True))
+    assert absent(Comparison(models=models, data=DataInfo("digits", (1, 8, 8)))).endswith("samples of run.")
 
 
 def test_a_family_stands_beside_a_name_that_does_not_say_it():

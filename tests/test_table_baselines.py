@@ -11,8 +11,11 @@ from pushforward.data.core.dataset import Schema, build
 from pushforward.data.tables import Category, Number
 from pushforward.evaluation.baselines import RowMixture, _Rows, drawn_rows
 from pushforward.evaluation.evaluator import Judge
-from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison
+from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult
+from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.memorisation import near_copies
+from pushforward.report.findings import findings
+from pushforward.report.tables import scorecards
 
 SHARES = [[0.05, 0.15, 0.8], [0.8, 0.1, 0.1]]
 """Of the letters, in rows of either kind."""
@@ -118,3 +121,11 @@ def test_a_judge_scores_the_baselines_of_a_table(mixed):
     assert comparison.further_baselines[1].scores["near_copies"].value == 1
     assert Comparison.from_json(comparison.to_json()) == comparison
     assert not judge.comparison().further_baselines
+
+
+def test_copies_are_said_to_be_copies():
+    info, scores = {"energy": MetricInfo("Energy distance", role="quality", priority=1)}, {"energy": Score(0.1)}
+    rows = (ModelResult(ROW_COPIES, scores=scores),)
+    comparison = Comparison(metrics=info, models=(ModelResult("flow", scores=scores),), further_baselines=rows)
+    assert ROW_COPIES in [row.name for _, table in scorecards(comparison) for row in table.rows]
+    assert any(finding.text.startswith(f"{ROW_COPIES} are training rows drawn again") for finding in findings(comparison))

@@ -16,8 +16,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(HashStore(), ", '(__import__("torch").distributed.TCPStore("localhost", 0, 1, True), ', "launched"),
     ],
     "cli/evaluation.py": [
-        ("if runs_inside(Path(path)) or", "if", "named_runs"),
-        (' or (data is None and (Path(path) / "report.html").is_file())', "", "named_runs"),
+        ("if runs_inside(Path(path)):", "if False:", "named_runs"),
     ],
     "cli/inputs.py": [
         ("if key not in known:", "if False:", "cli"),

@@ -38,7 +38,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("else attacked(self.data, self.n)", "else self.n", "table_report"),
         ('representation=REPRESENTATION if isinstance(space, TableSpace) else ""', 'representation=""', "table_distances"),
         ('versions |= dict.fromkeys(own, f"definition', 'dict.fromkeys(own, f"definition', "table_report"),
-        ("float(np.quantile(timings[name].values, 0.25))", "max(timings[name].values)", "cost"),
+        ("float(np.quantile(timings[name].values, 0.25))", "max(timings[name].values)", "cost_units"),
         ("for what, constraints in found.items() if constraints]", "for what, constraints in ()]", "table_constraints"),
         ("*[unmet] * bool(tally.unmet)", "", "table_constraints"),
         ("() if run is None else (*run.warnings, *run.unfinished)", "()", "failing_trainings"),

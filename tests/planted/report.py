@@ -54,6 +54,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if data.kind == "row" and data.columns', "if False", "table_report"),
         ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_tables"),
         ('if info.unit == "%" else 1), 2)', "if False else 1), 2)", "report_findings"),
-        ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
+        ("if model.run or model.sampling.calls is not None]", "]", "report_tables"),
     ],
 }

@@ -129,7 +129,7 @@ def _samples(path: str, data: str | None, reading: Reading, loading: Loading) ->
     from pushforward.evaluation.models import given_samples
     from pushforward.training.runs.folder import check_run, runs_inside
 
-    if runs_inside(Path(path)) or (data is None and (Path(path) / "report.html").is_file()):
+    if runs_inside(Path(path)):
         check_run(path)
     if data is None:
         raise UsageError(f"{path} is no run, but may hold samples: name what they are compared with, such as --data digits.")

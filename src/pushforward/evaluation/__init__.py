@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pushforward.evaluation.pictures import nearest
     from pushforward.evaluation.results import Comparison, ModelResult
     from pushforward.metrics import MetricInfo, Score
+    from pushforward.training.api import train_in_turns
 
 __all__ = [
     "Comparison",
@@ -23,6 +24,7 @@ __all__ = [
     "compare",
     "evaluate",
     "nearest",
+    "train_in_turns",
     "truncation_curve",
     "truncation_picture",
     "with_sweep",
@@ -31,7 +33,7 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "comparison": ("compare", "evaluate"),
+        "comparison": ("compare", "evaluate", "train_in_turns"),
         "evaluator": ("Judge",),
         "pictures": ("nearest",),
         "results": ("Comparison", "MetricInfo", "ModelResult", "Score"),

@@ -64,7 +64,6 @@ TURN_SECONDS = 1.0  # About the most that one model's turn may take; where a sin
 SHORTEST = 0.02  # Seconds; a turn repeats calls that take less, so that a clock can time it
 MOST_CALLS = 100  # Calls of one turn at most
 FEW_STEPS = 6  # Steps of an iterative model whose memory is measured: no more is held at once in many
-AT_ONCE = {False: 64, True: 1000}  # samples generated at a time where cost is measured; by whether they are points
 NEIGHBOURS = 5  # of precision, recall, density and coverage
 SCORES = ("frechet", "kid", "precision", "recall", "coverage")  # what is computed in every feature space
 CURVE_STEPS = (1, 2, 4, 8, 16, 32)
@@ -316,7 +315,7 @@ class Judge:
     def sampling(self, models: Mapping[str, Transport]) -> dict[str, SamplingCost]:
         """What sampling costs each model: calls, arithmetic, memory, and time, which is measured in turns over all models."""
         self.say("the time and memory of samples")
-        return sampling_costs(models, AT_ONCE[self.data.space.as_points])
+        return sampling_costs(models, 1000 if self.data.space.as_points else 64)
 
 
 def learns(dataset: Dataset, spaces: Spaces) -> bool:
