@@ -27,10 +27,6 @@ from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.evaluation import Judge
 from pushforward.training.api import prepare, train_in_turns
 from pushforward.training.loop.machine import seeded
-from pushforward.denoisers.precision import network_precision, resolve_precision
-from pushforward.evaluation import Judge, train_in_turns
-from pushforward.training.api import prepare
-from pushforward.training.loop.torch_generators import seeded
 
 NAMES = ["frechet", "kid", "coverage", "density"]
 

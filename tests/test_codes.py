@@ -23,6 +23,7 @@ from pushforward.evaluation.pictures import (
     strip,
 )
 from pushforward.report import Report
+from pushforward.report.samples import code_chart
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training.api import prepare, reopen
 from pushforward.training.loop import model_setup as preparing
@@ -371,3 +372,10 @@ def test_encoding_through_the_latent_space_and_back(tmp_path):
     z = fine.encode(x)
     torch.testing.assert_close(data.space.to_data(fine(z)), x, rtol=0, atol=2e-2)
     assert prepared(recipe.method, data)["x"].shape == (len(data.train), 34)
+
+
+def test_a_map_of_codes_holds_all_of_them():
+    chart, _ = code_chart(np.array([[0.0, 1.0], [4.0, 5.0]]), None, [], "codes")
+    places = re.findall(r'c[xy]="(-?\d+)"', chart)
+    assert len(places) == 4
+    assert all(0 <= int(place) <= 400 for place in places)

@@ -11,8 +11,6 @@ from programs.trained import run_folder
 
 import pushforward as pf
 from pushforward.errors import CheckpointError, DataError, Diverged
-from pushforward.evaluation import Judge
-from pushforward.errors import CheckpointError, Diverged
 from pushforward.evaluation import Judge, train_in_turns
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Trainer

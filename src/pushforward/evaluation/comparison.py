@@ -49,8 +49,6 @@ from pushforward.plugins import load as load_plugin
 from pushforward.training import Run, Trainer, Watcher, load
 from pushforward.training.api import prepare, reopen
 from pushforward.training.loop.machine import seeded
-from pushforward.training.api import prepare, reopen, train_in_turns  # noqa: F401 (a public name of evaluation)
-from pushforward.training.loop.torch_generators import seeded
 from pushforward.training.runs.folder import is_run
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport
