@@ -6,9 +6,7 @@ import pytest
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.errors import CheckpointError
 from pushforward.training.api import prepare
-from pushforward.training.runs.folder import NAMED, check_run, claim
 
 
 def runs(place, *names):
@@ -23,12 +21,6 @@ def test_of_a_folder_of_runs_the_runs_are_named(words, tmp_path, monkeypatch, ca
     runs(tmp_path / "all of it", "vae", "flow")
     assert main([words[0], "all of it", *words[1:]]) == 2
     assert "Runs in it: all of it/flow, all of it/vae." in capsys.readouterr().err
-
-
-def test_of_many_runs_in_a_folder_some_are_named(tmp_path):
-    runs(tmp_path, *(f"r{number}" for number in range(NAMED + 3)))
-    with pytest.raises(CheckpointError, match=r"r0, .*, \.\.\."):
-        check_run(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -54,13 +46,3 @@ def test_samples_of_a_run_whose_training_has_not_ended_say_of_which_step_they_ar
     trainer.advance()
     assert main(words) == 0
     assert capsys.readouterr().err == ""
-
-
-def test_a_run_whose_training_is_just_starting_is_to_be_tried_again(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    begun = claim("new", "data", "flow")
-    assert main(["sample", "new"]) == 4
-    assert "its training is just starting, or was interrupted" in capsys.readouterr().err
-    begun.discard()
-    assert main(["sample", "new"]) == 2
-    assert "There is no folder new" in capsys.readouterr().err

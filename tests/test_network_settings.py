@@ -18,7 +18,6 @@ from pushforward.networks import (
     Encoder,
     Expander,
     Generator,
-    PatchCritic,
     Perceptron,
     TextbookCritic,
     TextbookGenerator,
@@ -55,33 +54,6 @@ def test_parameter_budgets(kind, shape, budgets):
         assert low <= parameter_count(network) <= high, (size, parameter_count(network))
     with pytest.raises(UsageError, match='Did you mean "small"'):
         kind.sized("smal", shape=shape)
-
-
-def test_constructor_arguments_are_attributes():
-    shape = (3, 9, 12)
-    networks = [
-        MLP(3, 4, width=5, depth=2, conditions=class_labels(2), times=2),
-        UNet(shape, widths=[4, 12], blocks=2, conditions=class_labels(2), times=2, stem=2, heads=3, dropout=0.1),
-        DiT(shape, patch=3, width=8, depth=1, heads=2, conditions=class_labels(2), times=0),
-        Generator(shape, latent=3, width=4, blocks=2, conditions=class_labels(2), stem=2),
-        Critic(shape, width=4, blocks=2, conditions=class_labels(2), stem=2, minibatch_std=3),
-        TextbookGenerator(shape, latent=3, width=4, conditions=class_labels(2)),
-        TextbookCritic(shape, width=4, conditions=class_labels(2), minibatch_std=3),
-        DCGANGenerator(shape, latent=3, width=4, conditions=class_labels(2)),
-        DCGANCritic(shape, width=4, conditions=class_labels(2), minibatch_std=3, normalise=False),
-        Encoder(shape, latent=3, width=4, blocks=2, conditions=class_labels(2), stem=2),
-        Decoder(shape, latent=3, width=4, blocks=2, conditions=class_labels(2), stem=2),
-        Compressor(shape, outputs=3, factor=4, width=4, blocks=2, conditions=class_labels(2)),
-        Expander(shape, inputs=3, factor=8, width=4, blocks=2, conditions=class_labels(2)),
-        PatchCritic(shape, width=4, depth=3),
-        Perceptron(5, 3, width=4, depth=3, conditions=class_labels(2)),
-    ]
-    import inspect
-
-    for network in networks:
-        names = list(inspect.signature(type(network).__init__).parameters)[1:]
-        twin = type(network)(**{name: getattr(network, name) for name in names})
-        twin.load_state_dict(network.state_dict())
 
 
 def test_a_leaky_perceptron_is_piecewise_linear():

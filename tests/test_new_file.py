@@ -6,7 +6,6 @@ process.
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ import torch
 import pushforward as pf
 from pushforward import plugins
 from pushforward.cli import main
-from pushforward.data import Source, Split
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.evaluation.run_results import commands
 from pushforward.training.checkpoint.integrity import latest
@@ -130,18 +128,6 @@ def test_a_metric_is_one_file_and_compare_registers_it_by_itself(run, corners):
     assert "in imbalance" in out, "its role is quality, and its priority comes first"
 
 
-def test_a_metric_of_training_is_named_with_the_run(run, monkeypatch):
-    named = killed_and_resumed(
-        run,
-        monkeypatch,
-        "scored",
-        ["train", "flow", "--data", "ring", "--limit", "80", "--plugin", "./balance.py"],
-        ["./balance.py"],
-    )
-    assert "balance" in json.loads(run("evaluate", "scored", *FEW, "--json", *named)[1])["models"][0]["scores"]
-    assert run("sample", "scored", "--n", "3", "--out", "scored.csv", *named)[0] == 0
-
-
 def test_a_solver_is_one_file(run, monkeypatch):
     assert json.loads(run("list", "solvers", "--json", "--plugin", "./ralston.py")[1])["ralston"]["calls_per_step"] == 2
     train = ["train", "flow", "--data", "ring", "--limit", "80", "--plugin", "./ralston.py"]
@@ -172,16 +158,6 @@ def test_a_method_whose_teacher_prepares_pairs_is_one_file(run, corners, monkeyp
     named = killed_and_resumed(run, monkeypatch, "straight", train, ["./reflow.py", "./corners.py"])
     assert run("sample", "straight", "--n", "5", "--out", "straight.csv", *named)[0] == 0
     assert "frechet" in json.loads(run("evaluate", "straight", *FEW, "--json", *named)[1])["models"][0]["scores"]
-
-
-def test_a_comparison_trains_with_plugins_and_records_them(run, here):
-    words = ["compare", "flow", "--data", "./corners.py", "--plugin", "./balance.py", "--size", "tiny", "--steps", "2", *FEW]
-    code, _, err = run(*words, "--out", "fresh")
-    assert code == 0, err
-    assert ">imbalance" in Path("fresh/report.html").read_text()
-    spec = json.loads(Path("fresh/flow/spec.json").read_text())
-    assert [Path(plugin["file"]).name for plugin in spec["plugins"]] == ["balance.py", "corners.py"]
-    assert spec["asked"]["plugin"] == ["./balance.py", "./corners.py"]
 
 
 def test_a_file_that_has_gone_or_changed_is_not_run(run, corners, here):
@@ -237,33 +213,3 @@ def test_files_that_cannot_be_used_are_refused(tmp_path, forget, text, says):
     with pytest.raises(UsageError, match=says):
         plugins.load(file)
     forget()
-
-
-def test_two_data_sets_in_a_file_are_named(run, here):
-    twice = FILES["corners.py"] + "import dataclasses\n\nboth = (dataclasses.replace(corners, name='second'), corners)\n"
-    (here / "twice.py").write_text(twice)
-    code, _, err = run("data", "check", "./twice.py")
-    assert code == 2
-    assert "exactly one data set, a Source; it has 2 (corners, second)" in err
-    assert json.loads(run("data", "check", "second", "--json", "--plugin", "./twice.py")[1])["name"] == "second"
-
-
-def test_a_source_whose_examples_have_another_shape_is_refused():
-    source = Source(
-        name="odd", what="", shape=(3,), counts=(2, 2), read=lambda download: (Split(np.zeros((9, 2), np.float32)), None)
-    )
-    pf.data.register(source)
-    with pytest.raises(DataError, match=r"shape \(2,\), and says that they have \(3,\)"):
-        pf.data.load("odd")
-
-
-def test_python_trains_and_scores_with_plugins(here, forget):
-    forget()
-    trained = pf.fit("flow", "corners", size="tiny", steps=1, out="python", plugins=["corners.py"])
-    forget()
-    comparison = pf.evaluate("python", n=40, repeats=1, plugins=["corners.py", "balance.py"])
-    assert {"balance", "modes_held"} <= comparison.models[0].scores.keys()
-    assert trained.spec["plugins"][0]["sha256"] == plugins.file_hash("corners.py")
-    assert commands(trained)[0].startswith("pushforward train flow --data corners ")
-    assert commands(trained)[0].count("--plugin corners.py") == 1
-    shutil.rmtree("python")

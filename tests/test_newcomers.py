@@ -14,11 +14,6 @@ from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.training.options import BudgetOptions, FitOptions, ResumeOptions
 
 
-def test_a_misspelt_metric_names_all_and_the_nearest():
-    with pytest.raises(UsageError, match=r'Unknown metric "coverge"; known: .*, bpd, .*Did you mean "coverage"'):
-        pf.evaluate("there is no such run", metrics=["coverge"])
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return pf.fit(pf.recipes.flow("digits", "tiny"), "digits", steps=2, out=tmp_path_factory.mktemp("runs") / "flow")
@@ -51,45 +46,6 @@ def test_every_option_of_data_is_described_and_others_are_refused(function, opti
         assert f"        {name}: " in options.__doc__, name
         with pytest.raises(UsageError, match=f'data.{function.__name__} has no argument "{name}s"; .* Did you mean "{name}"'):
             function(given, **{f"{name}s": None})
-
-
-def test_runs_folders_and_names_are_judged(run):
-    comparison = pf.evaluate(run.transport, "digits", n=20, repeats=1, metrics="kid")
-    assert list(comparison.models[0].scores) == ["kid"]
-    comparison = pf.compare([run.folder], "digits", n=20, repeats=1)
-    assert [model.name for model in comparison.models] == ["flow"]
-    assert pf.Comparison.from_json(comparison.to_json()) == comparison
-    assert repr(comparison) == 'Comparison("flow on digits", models: 1, scores: 16, n = 20)'
-    assert all(text in comparison._repr_html_() for text in ("flow on digits", "real data", "KID"))
-    assert str(comparison["flow"].scores["kid"]) in str(comparison)
-    with pytest.raises(KeyError):
-        comparison["gan"]
-
-
-def test_a_size_is_for_a_recipe_by_name(tmp_path):
-    given = [
-        pf.fit(recipe, "moons", steps=1, out=tmp_path / str(i), size="tiny") for i, recipe in enumerate(["flow", pf.recipes.flow])
-    ]
-    alone = pf.recipes.flow("moons", "tiny").method.state_dict()
-    for run in given:
-        assert {name: part.shape for name, part in run.method.state_dict().items()} == {n: p.shape for n, p in alone.items()}
-        assert run.spec["asked"] == {"size": "tiny"}
-
-
-def test_class_names_are_labels(run):
-    names = pf.data.from_arrays(np.random.default_rng(0).random((40, 2)), ["three", "four"] * 20)
-    transport = pf.recipes.flow(names, "tiny").method.transport()
-    asked = [{"label": "three"}, {"label": ["three", "three"]}, {"label": np.array(["three", "three"])}, {"label": 1}]
-    expected = transport.sample(2, {"label": torch.tensor([1, 1])})
-    assert all(torch.equal(transport.sample(2, condition), expected) for condition in asked)
-    with pytest.raises(UsageError, match=r'no class "thre".*Did you mean "three"'):
-        transport.sample(2, {"label": "thre"})
-
-
-def test_solvers_by_name(run):
-    by_name = run.transport.with_solver("dpm:3", 4).sample(1)
-    assert torch.equal(by_name, run.transport.with_solver(pf.solvers.DPM(order=3), 4).sample(1))
-    assert run.transport.with_solver(pf.solvers.Heun, 4).solver.calls_per_step == 2
 
 
 def ones(*shape):
@@ -162,13 +118,6 @@ def test_arrays_become_the_data_set_that_a_file_of_them_is(tmp_path, kind):
     assert dataset.fingerprint == pf.data.load(tmp_path / "x.npz").fingerprint
     named = pf.data.from_arrays(kind(given), kind(labels), classes=("cat", "dog"), limit=9)
     assert (named.space.classes, len(named.train)) == (("cat", "dog"), 9)
-
-
-def test_arrays_with_held_out_rows_and_columns():
-    x = np.arange(40).reshape(20, 2)
-    data = pf.data.from_arrays(x[:15], held_out=x[15:], columns=("a", "b"))
-    assert (len(data.train), len(data.held_out), data.space.columns, data.space.integer) == (15, 5, ("a", "b"), (0, 1))
-    assert data.origin is None
 
 
 @pytest.mark.parametrize(

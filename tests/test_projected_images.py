@@ -9,15 +9,14 @@ import pytest
 import torch
 from PIL import Image
 from programs.pretrained_critics import FILE, SHAPE, UNITS, critic, frozen, images, needs_extra
-from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as V
 
-from pushforward.errors import CheckpointError, MissingExtra, UsageError
-from pushforward.networks import parameter_count, pretrained
+from pushforward.errors import CheckpointError, MissingExtra
+from pushforward.networks import pretrained
 from pushforward.networks import pretrained as perceptual
 from pushforward.networks import pretrained as projected
-from pushforward.networks.pretrained import FEATURES, STRIDES, ProjectedCritic
+from pushforward.networks.pretrained import FEATURES, STRIDES
 
 
 @pytest.fixture
@@ -59,17 +58,6 @@ def test_other_weights_are_refused(monkeypatch, tmp_path, content):
     pretrained.pretrained.cache_clear()
     with pytest.raises(CheckpointError, match=r"sha256|cannot be read"):
         critic()
-
-
-@needs_extra
-def test_loading_draws_nothing_and_happens_once():
-    pretrained.pretrained.cache_clear()
-    before = torch.random.get_rng_state()
-    network = frozen()
-    assert torch.equal(before, torch.random.get_rng_state())
-    assert frozen() is network
-    assert not any(parameter.requires_grad for parameter in network.parameters())
-    assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
 @needs_extra
@@ -139,21 +127,6 @@ def test_transparency_is_laid_on_its_backgrounds_as_by_pillow(seen):
 # Mixing
 
 
-def test_mixing_is_drawn_from_its_seed_alone():
-    first, again, other = projected.Mixing(64, 6, 5), projected.Mixing(64, 6, 5), projected.Mixing(64, 6, 6)
-    drawn = [name for name, _ in first.named_buffers() if name.startswith(("across", "down"))]
-    assert len(drawn) == 7
-    assert all(torch.equal(first.get_buffer(n), again.get_buffer(n)) for n in drawn)
-    assert not any((first.get_buffer(n) == other.get_buffer(n)).any() for n in drawn)
-    assert first.state_dict() == {}
-    wide = projected.Mixing(64, 64, 0)
-    for name in drawn:
-        weight = wide.get_buffer(name)
-        fan_in = weight[0].numel()
-        assert weight.mean().abs() < 5 / (weight.numel() * fan_in) ** 0.5 * 2**0.5
-        assert weight.var().item() * fan_in / 2 == pytest.approx(1, abs=5 * (2 / weight.numel()) ** 0.5)
-
-
 def test_mixing_equals_convolutions_and_interpolation():
     mixing = projected.Mixing(64, 6, 0).double()
     features = [torch.randn(2, c, 64 // s, 64 // s).double() for c, s in zip(FEATURES, STRIDES, strict=True)]
@@ -169,12 +142,3 @@ def test_mixing_equals_convolutions_and_interpolation():
 
 
 # The critic
-
-
-def test_sizes(seen):
-    for size, (side, low, high) in {"tiny": (64, 4e5, 6e5), "small": (128, 2e6, 3e6)}.items():
-        critic = ProjectedCritic.sized(size, shape=SHAPE, mean=UNITS["mean"][:3], std=UNITS["std"][:3])
-        assert critic.side == side
-        assert low < parameter_count(critic) < high
-    with pytest.raises(UsageError, match="Did you mean"):
-        ProjectedCritic.sized("smal", shape=SHAPE, mean=UNITS["mean"][:3], std=UNITS["std"][:3])

@@ -12,7 +12,7 @@ import pushforward as pf
 from pushforward.data import Batch, VectorSpace
 from pushforward.draws import BlockDraws
 from pushforward.methods import Now, QuantisedAutoencoder
-from pushforward.methods.autoencoders import Drawn, _counts
+from pushforward.methods.autoencoders import Drawn
 from pushforward.networks import Codebook, Rounding
 from pushforward.testing import space_data
 
@@ -168,25 +168,6 @@ def test_the_loss_and_what_follows_it():
     assert not torch.equal(method.codebook.vectors, before)
     torch.testing.assert_close(method.use, 0.99 * torch.full((1, 4), 0.25) + 0.01 * often[None])
     assert float(at.notes["book"]) == 4
-
-
-def test_shares_are_those_of_each_place():
-    torch.manual_seed(0)
-    index = torch.randint(0, 7, (50, 3, 2))
-    torch.testing.assert_close(_counts(index, 7) / 50, F.one_hot(index, 7).float().mean(0))
-
-
-@pytest.mark.parametrize("book", ["vq", "fsq"])
-def test_digits_use_their_book(book, tmp_path):
-    data = pf.data.load("digits")
-    run = pf.fit(pf.recipes.vqvae(data.space, "tiny", codebook=book, codes=64), data, steps=100, out=tmp_path / "run")
-    health = [row["health"] for row in run.losses() if "perplexity" in row.get("health", {})]
-    assert health[-1]["perplexity"] > 12
-    assert health[-1]["explained"] > 0.5
-    assert (
-        np.mean([measures["explained"] for measures in health[-20:]])
-        > np.mean([measures["explained"] for measures in health[:20]]) + 0.2
-    )
 
 
 def test_a_model_in_the_latent_space_decodes_codes_of_the_book(tmp_path):

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 from programs.report_pages import Reader, check_page, of_digits, of_toys, toy_content
-from programs.reporting import VALUES, comparison, losses, make_model, model, report
+from programs.reporting import comparison, losses, make_model, report
 
 from pushforward.report import Report
 from pushforward.report.sprites import Look
@@ -74,45 +74,6 @@ def test_page_of_points(content, toy_pictures):
     read = check_page(report(toy_content(content), toy_pictures).to_html())
     assert "held-out data" in read.text
     assert "Same noise in the same place" in read.text
-
-
-def test_a_model_has_one_colour_on_the_whole_page(content, toy_pictures, digit_pictures):
-    opening = toy_content(copy.deepcopy(content))
-    gan, flow = model(opening, "gan"), model(opening, "flow")
-    opening["models"] = [gan, gan | {"name": "original GAN"}, flow]
-    circle = comparison(opening, {**toy_pictures, "original GAN": toy_pictures["gan"]})
-    page = Report(comparison(content, digit_pictures), circle).to_html()
-    colours = {}
-    for colour, name in re.findall(r'<svg class="sign e(\d)"[^>]*>(?:(?!</svg>).)*</svg>\s*(?:<strong>)?([\w ]+)<', page):
-        colours.setdefault(name.strip(), set()).add(colour)
-    assert colours == {"flow": {"0"}, "ddpm": {"1"}, "gan": {"2"}, "vae": {"3"}, "original GAN": {"4"}}
-    panels = [attrs["data-model"] for tag, attrs in Reader(page).tags if "data-model" in attrs]
-    assert panels == ["2", "4", "0", "0", "1", "2", "3"]
-    assert not re.search(r"original GAN</strong>\s*<span", page), "the name says the family"
-    assert '<strong>flow</strong> <span class="family">flow matching</span>' in page
-    check_page(page)
-
-
-def test_page_of_table_rows(content):
-    rng = np.random.default_rng(2)
-    content["data"] |= {"kind": "vector", "shape": [4], "columns": ["age", "<b>income</b>", "height", "x&y"]}
-    pictures = {name: {"grid": rng.normal(size=(90, 4)) * [1, 50, 0.1, 3]} for name in (*VALUES, "real")}
-    pictures["gan"]["grid"][:5] = np.nan
-    read = check_page(report(content, pictures).to_html())
-    assert "<b>income</b>" in read.text
-    assert len([1 for tag, attrs in read.tags if attrs.get("aria-label", "").startswith("Histogram of")]) == 4
-
-
-def test_large_colour_images_still_fit(content):
-    rng = np.random.default_rng(4)
-    grid = rng.integers(0, 256, (36, 96, 80, 3), dtype=np.uint8)
-    frames = [(t, grid[:16]) for t in np.linspace(1, 0, 40)]
-    content["models"] += [make_model("flow") | {"name": name} for name in ("edm", "edm-2")]
-    pictures = {
-        entry["name"]: {"grid": grid, "formation": frames, "training": list(enumerate([grid[:16]] * 12))}
-        for entry in content["models"]
-    }
-    check_page(report(content, pictures | {"real": {"grid": grid}}).to_html())
 
 
 @pytest.mark.parametrize(("largest", "pictures", "animations"), [(8_000_000, 9, 16), (600_000, 9, 0), (300_000, 0, 0)])

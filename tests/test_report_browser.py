@@ -104,46 +104,6 @@ def test_the_training_slider_moves_all_models_together(wide, pages):
     assert wide.run(SEEN) == [], "the samples themselves"
 
 
-def test_the_sampling_slider_moves_models_in_steps_and_puts_training_at_its_end(wide, pages):
-    wide.open(pages["images"])
-    wide.run("document.querySelector('#slider-t').focus()")
-    wide.press("Home")
-    wide.run("document.querySelector('#slider-f').focus()")
-    wide.press("Home")
-    assert wide.run(LABELS) == ["noise", "t = 1.00", "t = 1.00"]
-    assert wide.run(SEEN) == ["f1", "f2"]
-    assert wide.run("document.querySelector('.panel.jump .veil').hidden") is False
-    assert wide.run("document.querySelector('#slider-t').value") == "3"
-    wide.press("ArrowRight")
-    assert wide.run(LABELS) == ["noise", "t = 0.50", "t = 0.50"]
-    assert wide.run("document.querySelector('.player .f1').style.backgroundPosition").endswith("50%")
-
-
-def test_nothing_plays_where_motion_is_unwanted_but_a_button_does(wide, pages):
-    wide.open(pages["images"])
-    wide.run("new Promise((done) => setTimeout(done, 300))")
-    assert wide.run("document.querySelector('#slider-t').value") == "3"
-    wide.click('.control[data-kind="t"] button')
-    assert wide.run("document.querySelector('#slider-t').value") == "0"
-    assert wide.run("document.querySelector('.play').getAttribute('aria-label')") == "Pause training"
-    wait = "new Promise((done) => setInterval(() => document.querySelector('.play').classList.contains('on') || done(true), 20))"
-    assert wide.run(wait), "it ends by itself"
-    assert wide.run("document.querySelector('#slider-t').value") == "3"
-
-
-def test_a_sample_shows_its_nearest_training_image_by_pointer_and_by_keys(wide, pages):
-    wide.open(pages["images"])
-    stage = '.panel[data-model="1"] .stage'
-    wide.click(stage, 0.3, 0.1)
-    words = f"document.querySelector('{stage} .near .words').textContent"
-    assert wide.run(words) == "distance 1.50; held-out images have 7.25 in the median"
-    wide.press("ArrowDown")
-    assert wide.run(words).startswith("distance 6.50;")
-    assert wide.run(f"document.querySelector('{stage} .near').hidden") is False
-    wide.press("Escape")
-    assert wide.run(f"document.querySelector('{stage} .near').hidden") is True
-
-
 def test_a_click_starts_the_trajectory_of_its_place_in_every_model_in_steps(wide, pages):
     wide.open(pages["points"])
     wide.click('.panel[data-model="1"] .stage', 0.15, 0.1)
@@ -170,13 +130,6 @@ def test_nothing_is_wider_than_the_window(browser, pages, name, width):
     assert browser.run("document.documentElement.scrollWidth") == width
     wider = "[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth + 1).length"
     assert browser.run(wider) == 0
-
-
-def test_rows_of_tables_are_blocks_on_a_phone(browser, pages):
-    browser.resize(390, 900)
-    browser.open(pages["images"])
-    label = "getComputedStyle(document.querySelector('#scorecard td[data-label]'), '::before').content"
-    assert browser.run(label) == '"Fréchet distance ↓"'
 
 
 @pytest.mark.parametrize("name", ["images", "points"])

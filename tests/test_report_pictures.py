@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 
 import numpy as np
 import pytest
@@ -13,29 +12,13 @@ from torch import nn
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.evaluation.pictures import field_of, formation_of, mesh_of, pictures_of
-from pushforward.numbers import bounded, duration, measured, percent, plain, quantity, shortened
 from pushforward.paths import VP
-from pushforward.pictures import grid_picture, scatter_picture, tick_texts, write_gif
-from pushforward.report.charts import Axis, Plot, Series, line_chart, padded
+from pushforward.pictures import grid_picture, scatter_picture
 from pushforward.solvers import Heun
 from pushforward.testing import Mixture
 from pushforward.transports import Flow, Map
 
 MEAN, STD = (0.5, -0.3), 0.4
-
-
-def test_numbers_read_well():
-    assert measured(0.12345, 0.0082) == ("0.123", "0.008")
-    assert measured(12.345, 1.23) == ("12.3", "1.2")
-    assert measured(1234.5, 40.2) == ("1,234", "40")
-    assert measured(None, 1.0) == ("–", "")
-    assert measured(0.5, None) == ("0.500", "")
-    assert measured(0.858, 0.0) == ("0.858", "0.000")
-    assert measured(8.0, 0.0) == ("8", "0")
-    assert [plain(x) for x in (0, 8.0, 0.00123, -2.5, float("nan"), "x")] == ["0", "8", "0.00123", "−2.50", "–", "–"]
-    assert [duration(x) for x in (2.1e-4, 3.2, 600, 7201, None)] == ["210 µs", "3.20 s", "10 min", "2.00 h", "–"]
-    assert [percent(x) for x in (0, 0.004, 0.123)] == ["0 %", "0.4 %", "12 %"]
-    assert [quantity(x) for x in (999, 402_314, 3.1e9)] == ["999", "402 k", "3.10 G"]
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -57,101 +40,7 @@ def test_scatter_puts_points_where_they_are():
     assert abs(columns.mean() - 149.5) < 1
 
 
-@pytest.mark.parametrize("values", [[2015, 2017.5, 2020], [1234565, 1234567, 1234569], [-0.05, 0.0, 0.05], [1e-5, 2e-5]])
-def test_ticks_read_back_as_themselves(values):
-    assert [float(text) for text in tick_texts(values)] == pytest.approx(values)
-
-
-def test_animations_keep_frames_and_time(tmp_path):
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    batches = [rng.integers(0, 256, (4, 6, 9, 3), dtype=np.uint8) for _ in range(3)]
-    points = [rng.normal(size=(20, 2)) for _ in range(3)]
-    for number, frames in enumerate((batches, points)):
-        path = tmp_path / f"{number}.gif"
-        write_gif(path, frames, ms=120)
-        with Image.open(path) as animation:
-            assert animation.n_frames == 3
-            assert animation.info["duration"] == 120
-            assert animation.info["loop"] == 0
-
-
-@pytest.mark.parametrize(("x", "whole"), [(range(1, 17), True), ((0.0, 0.5, 1.0), False)])
-def test_what_is_counted_has_ticks_at_whole_numbers(x, whole):
-    chart = line_chart([Series("vae", 1, [*x], [1000.0 * number for number in x])], "unit", "KL")
-    ticks = [float(number) for number in re.findall(r'text-anchor="middle">([0-9.]+)</text>', chart)]
-    assert len(ticks) > 2
-    assert all(tick.is_integer() for tick in ticks) == whole
-
-
-@pytest.mark.parametrize(
-    ("value", "interval", "shown"),
-    [
-        (0.13, (0.112, 0.148), ("0.130", "[0.112, 0.148]")),
-        (0.13, (0.10, 0.16), ("0.13", "[0.10, 0.16]")),
-        (-0.0001, (-0.0002, 0.01), ("0.000", "[0.000, 0.010]")),
-        (1234.5, (1100.0, 1369.0), ("1,234", "[1,100, 1,369]")),
-    ],
-)
-def test_a_value_and_its_interval_have_the_same_decimals(value, interval, shown):
-    assert bounded(value, interval) == shown
-
-
-@pytest.mark.parametrize(("value", "text"), [(0.997, "1.0"), (1.04, "1.0"), (0.98, "0.98"), (0.0999, "0.10")])
-def test_a_number_that_rounds_up_to_a_further_digit_has_no_further_decimal(value, text):
-    assert plain(value, 2) == text
-
-
-def test_names_are_cut_in_the_middle_and_stay_distinct():
-    names = [f"vae (compare-digits-report{end})" for end in ("", "-2", "-3")]
-    assert shortened(names, 20) == ["vae (comp…ts-report)", "vae (comp…-report-2)", "vae (comp…-report-3)"]
-    deep = ["x" * 20 + middle + "y" * 20 for middle in "ab"]
-    assert shortened(deep, 12) == deep, "rather long than alike"
-
-
 # Axes and bars --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "log", "note"),
-    [
-        (0.0, 1.0, False, ""),
-        (0.2, 1.0, False, ""),
-        (0.8, 1.0, False, " · axis does not start at\u00a00"),
-        (0.1, 9.0, True, " · log scale"),
-    ],
-)
-def test_axes_say_where_they_do_not_start_at_0(low, high, log, note):
-    ends = (low, high) if log else padded(low, high)
-    assert Axis(*ends, 0, 100, log=log).note == note
-
-
-def test_a_chart_makes_room_for_its_bars_and_draws_them_to_scale():
-    chart = line_chart([Series("it", 0, [1, 2], [1.0, 2.0], bars=[(0.0, 3.0), None])], "x", "y")
-    lines = [float(y) for y in re.findall(r'class="gridline" [^>]*y1="([\d.]+)"', chart)]
-    values = [float(text) for text in re.findall(r'text-anchor="end">([\d.]+)</text>', chart)]
-    ((low, high),) = re.findall(r'class="whisker" [^>]*y1="([\d.]+)" [^>]*y2="([\d.]+)"', chart)
-    unit = (lines[0] - lines[-1]) / (values[-1] - values[0])
-    assert float(low) - float(high) == pytest.approx(3 * unit, abs=0.3)
-    assert values[-1] >= 2.5
-
-
-def test_values_about_zero_do_not_take_the_log_scale_from_the_others():
-    lines = [Series("a", 0, (1, 4, 16), (0.5, 0.02, -0.0001))]
-    chart = line_chart(lines, "calls", "Distance", Plot(log_x=True, log_y=True), floor=(0.0, 0.001))
-    heights = [float(place) for place in re.findall(r'class="dot e0"><title>[^<]*</title><circle cx="[^"]*" cy="([^"]*)"', chart)]
-    assert np.diff(heights).min() > 60
-    assert "log scale" in chart
-
-
-def test_real_data_are_rings_and_samples_are_dots():
-    """A colour-blind reader tells them apart: rings are empty inside, dots are not."""
-    real, points = np.array([[-0.5, 0.0]]), np.array([[0.5, 0.0]])
-    picture = np.asarray(scatter_picture(points, real, limits=(-1, 1, -1, 1), size=240, transparent=True))[..., 3]
-    assert picture[120, 180] > 200
-    assert picture[120, 60] == 0
-    assert picture[120, 50:70].max() > 100, "the ring itself"
 
 
 # Points in the plane --------------------------------------------------------------------------------------------

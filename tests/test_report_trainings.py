@@ -6,22 +6,10 @@ import copy
 
 import numpy as np
 import pytest
-from programs.report_pages import Reader, check_page, of_digits
+from programs.report_pages import check_page
 from programs.reporting import comparison, model, pooled, report, said
 
 from pushforward.report import facts
-
-
-def test_trajectories_of_several_trainings_are_means(content):
-    content = trained(content, (0.12, 0.20))
-    content["models"][1]["trajectory"]["straightness"] = 0.325
-    content["models"][1]["trajectory"]["loss_by_level"][2]["error"] = 0.6
-    trajectory = model(pooled(content, {})[0], "flow")["trajectory"]
-    assert trajectory["straightness"] == pytest.approx(0.225)
-    assert [level["error"] for level in trajectory["loss_by_level"]] == pytest.approx([1.21, 0.6025, 0.5, 0.6025, 1.21])
-    assert [level["log_snr"] for level in trajectory["loss_by_level"]] == [9.0, 4.5, 0.0, -4.5, -9.0]
-    assert trajectory["npe"] is None
-    assert model(pooled(content, {})[0], "gan")["trajectory"] is None
 
 
 def trained(content, values, name="flow"):
@@ -75,33 +63,3 @@ def test_only_trainings_of_one_recipe_are_pooled(content):
     assert [entry["name"] for entry in pooled(content, {})[0]["models"]] == ["flow (2 trainings)", "flow", "gan-7", "vae"]
     content["models"][1]["scores"]["frechet"]["value"] = None
     assert pooled(content, {})[0]["models"][0]["scores"]["frechet"]["value"] is None, "a failed training is no training less"
-
-
-def test_grids_say_who_shares_noise(content):
-    content["settings"]["shared"] = [["flow", "ddpm"], ["gan"]]
-    text = Reader(report(content, of_digits()).to_html()).text
-    assert "Same noise in the same place: flow, ddpm." in text
-
-
-def test_compare_groups_noise_pools_trainings_and_draws_the_real_rows(tmp_path, monkeypatch):
-    from pushforward.data import VectorSpace
-    from pushforward.data.core.dataset import Dataset, Split
-    from pushforward.evaluation import compare
-    from pushforward.evaluation import pictures as drawing
-    from pushforward.evaluation.baselines import GaussianBaseline
-
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
-    monkeypatch.setitem(drawing.SHOWN, True, 30)
-    rng = np.random.default_rng(6)
-    rows = np.sort(rng.normal(size=(300, 1)), axis=0) + 0.1 * rng.normal(size=(300, 2))
-    held_out = rows[::3].astype(np.float32)
-    train = Split(np.delete(rows, slice(0, 300, 3), 0).astype(np.float32))
-    data = Dataset("sorted", VectorSpace((2,), (0.0, 0.0), (1.0, 1.0)), train, Split(held_out))
-    first, second = (GaussianBaseline.fit(data) for _ in range(2))
-    second.noise_shape, second._rank = (5,), 3
-    comparison = compare({"one": first, "two": second, "three": GaussianBaseline.fit(data)}, data, repeats=2, seeds=2)
-    assert comparison.settings.shared == (("one", "three"),)
-    assert len(comparison.models) == 3
-    points = comparison.pictures["real"].grid
-    assert points.shape == (30, 2)
-    assert points[:, 0].max() > np.quantile(held_out[:, 0], 0.7), "drawn, not the first of sorted rows"

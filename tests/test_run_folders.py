@@ -1,6 +1,5 @@
 """Run folders: one training at a time, from its first moment."""
 
-import errno
 import gc
 import json
 import textwrap
@@ -14,7 +13,6 @@ from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.runs import run_lock
 
 DATA = space_data((2,), labels=False)
 TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16"]
@@ -149,32 +147,6 @@ def test_a_closed_trainer_goes_on_unless_the_run_has(tmp_path):
     assert pf.load(tmp_path / "run").state["step"] == 5
 
 
-def test_a_closed_trainer_does_not_go_on_where_another_made_steps_and_saved_none(tmp_path):
-    first = held(tmp_path)
-    first.advance(1e-9)
-    first.close()
-    second = reopen(tmp_path / "run", data=DATA)
-    second.advance(1e-9)
-    second._flush()
-    second.close()
-    with pytest.raises(CheckpointError, match="trained further"):
-        first.advance()
-
-
-@pytest.mark.parametrize("writable", [True, False])
-def test_a_lock_of_another_user_is_no_licence_to_train(writable, tmp_path, monkeypatch):
-    def refused(self):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(run_lock.FileLock, "acquire", refused)
-    monkeypatch.setattr(run_lock.os, "access", lambda *_, **__: writable)
-    if not writable:
-        assert run_lock.hold(tmp_path) is None
-        return
-    with pytest.raises(CheckpointError, match="another user's"):
-        run_lock.hold(tmp_path)
-
-
 def test_the_command_line_exits_with_4_while_a_folder_is_in_use(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "flow", *TINY, "--steps", "2", "--out", "run"]) == 0
@@ -185,23 +157,6 @@ def test_the_command_line_exits_with_4_while_a_folder_is_in_use(tmp_path, monkey
     trainer.close()
     assert main(["train", "flow", *TINY, "--steps", "2", "--out", "run"]) == 2
     assert main(["resume", "run"]) == 0
-
-
-def test_an_interruption_before_the_first_step_says_that_nothing_is_saved(tmp_path, monkeypatch, capsys):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("pushforward.training.api.Trainer", interrupted)
-    words = ["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "1", "--out", str(tmp_path / "run")]
-    assert main(words) == 130
-    assert "interrupted: training had not begun, so nothing is saved" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-    monkeypatch.undo()
-    monkeypatch.setattr("pushforward.cli.training.announce", interrupted)
-    assert main(words) == 130
-    assert f"interrupted: no step of {tmp_path / 'run'} was done. Start again with --overwrite" in capsys.readouterr().err
-    monkeypatch.undo()
-    assert main([*words, "--overwrite"]) == 0
 
 
 def test_a_folder_that_cannot_be_used_is_not_left(tmp_path):

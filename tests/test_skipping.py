@@ -18,8 +18,7 @@ from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import saver as going_back
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop import optimizers
-from pushforward.training.loop.nonfinite import MARK, Skips, in_words
-from pushforward.training.monitor.alarms import alarms
+from pushforward.training.loop.nonfinite import MARK, Skips
 from pushforward.training.runs import log
 
 DATA = space_data((2,), labels=False)
@@ -173,17 +172,6 @@ def test_skipped_steps_in_a_row_or_a_share_of_them_are_too_many():
     assert problem(range(1, 1002, 100), 2000) is None, "the first has left the window"
     assert problem([*range(1, 1000, 100), 1000], 2000) == 1000
     assert problem([1, *range(102, 1102, 100)], 3000) is None
-
-
-def test_an_alarm_says_when_steps_are_skipped_and_when_no_more():
-    said = alarms(row(step, step in (3, 50), loss=0.1) for step in range(1, 200))
-    assert [(alarm.kind, alarm.step, alarm.over) for alarm in said] == [("skipped", 3, False), ("skipped", 150, True)]
-    assert said[0].text.startswith("the loss or gradient of map is not finite")
-    assert said[1].sentence.endswith("so far: 2")
-    assert (
-        in_words([row(1, False), row(4, True)]) == "steps skipped, as a loss or a gradient was not finite: 1, the first at step 4"
-    )
-    assert in_words([row(1, False)]) == ""
 
 
 class Watching(Silent):

@@ -3,13 +3,11 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from programs.without_teacher import check_killed
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.data import Batch
 from pushforward.denoisers import Denoiser, FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
@@ -76,18 +74,6 @@ def test_a_student_starts_at_its_teachers_source_and_jumps_where_it_leads(teache
     assert f"the source {GAUSSIANS}" in student.spec["rows"]["builds_on"]
 
 
-def test_a_flow_from_other_data_is_sampled_by_solvers_of_the_data_at_equal_times(teacher):
-    """Its default is nearer to the ODE than that of flows from noise, and solvers of data need no grid to be named."""
-    flow = teacher.transport
-    z = flow.noise(ExampleDraws(0, 400))
-    with torch.no_grad():
-        ends = flow.with_solver("heun", 200, "time")(z)
-        of_noise = flow.with_solver("dpm:2", 25, "shifted:0.3")(z)
-    assert (flow.calls, flow.grid) == (25, "time")
-    assert float((flow(z) - ends).square().mean()) < 0.5 * float((of_noise - ends).square().mean())
-    torch.testing.assert_close(teacher.configured(solver="dpm:2", steps=4).transport.times, flow.with_solver("euler", 4).times)
-
-
 def test_teachers_of_other_data_take_more_steps(moons):
     usual = lambda **choices: pf.recipes.flow(moons.space, "tiny", **choices).method.transport()  # noqa: E731
     steps = [
@@ -137,28 +123,6 @@ def test_what_decides_in_training_starts_at_training_examples(teacher, student, 
     transport.forward = lambda z, *others: sampled.append(z) or forward(z, *others)
     variety._prepare(Guard(samples=64), transport)
     assert from_training(torch.cat(sampled), source)
-
-
-def small_source(tmp_path, moons, n):
-    """A flow from n training examples of moons, and some held-out ones, which leads each to itself."""
-    x = moons.train.data_units(slice(0, n + 40)).numpy()
-    np.savez(tmp_path / "source.npz", x=x[:n], x_test=x[n:])
-    source = Source(str(tmp_path / "source.npz"), moons.space)
-    network = MLP(2, 2, width=8, depth=1, times=2)
-    for parameter in network.parameters():
-        parameter.data.zero_()
-    return Flow(FlowMap(network, Linear(), "velocity", moons.space, source=source), "jump", 1)
-
-
-def test_a_small_source_is_compared_by_its_different_starts(moons, tmp_path):
-    """Examples that stood twice would have no distance to their neighbours, so that nothing would be recalled."""
-    flow = small_source(tmp_path, moons, 60)
-    noise, _ = starts_of(flow, 500)
-    assert noise.shape == noise.unique(dim=0).shape == (60, 2)
-    variety = Variety(moons)
-    variety._prepare(Guard(), flow)
-    assert len(variety._real) == 60
-    assert float(variety._start["recall"].mean()) > 0.5
 
 
 # Finishing
@@ -217,23 +181,6 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
     assert steps.method.couple.trajectories.teacher.steps == 5
     with pytest.raises(UsageError, match="A reflow starts where its teacher starts: leave `source` out"):
         pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=teacher.transport, source=GAUSSIANS)
-
-
-def test_the_command_line_distils_finishes_and_evaluates(teacher, tmp_path, capsys):
-    words = ["--trajectories", "64", "--teacher-steps", "4", "--steps", "3", "--out", str(tmp_path / "run")]
-    assert main(["distil", str(teacher.folder), *words]) == 0
-    assert main(["sample", str(tmp_path / "run"), "--n", "5", "--steps", "2", "--out", str(tmp_path / "x.csv")]) == 0
-    assert len((tmp_path / "x.csv").read_text().splitlines()) == 6
-    said = capsys.readouterr().err
-    assert f"; from {GAUSSIANS}, not noise; float32" in said
-    assert "samples repeat" not in said
-    assert main(["sample", str(tmp_path / "run"), "--n", "10001", "--out", str(tmp_path / "y.csv")]) == 0
-    assert f"starts from 10,000 different held-out examples of {GAUSSIANS}: 10,001 samples repeat" in capsys.readouterr().err
-    assert main(["evaluate", str(tmp_path / "run"), "--n", "60", "--repeats", "3", "--full"]) == 0
-    out = capsys.readouterr().out
-    assert "1 call" in out
-    assert "samplings: 1\n" in out
-    assert "± 0.0000" not in out
 
 
 def test_targets_are_measured_between_data_and_the_source(teacher, moons):

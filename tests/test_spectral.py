@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import json
-
 import pytest
-import safetensors.torch
 import torch
 from programs.critics import CLASSES, generator, labels, largest, layers, residual, textbook, unnormalised
 from programs.small_networks import awaken
@@ -15,9 +11,7 @@ from pushforward.networks import (
     Spectral,
     TextbookCritic,
 )
-from pushforward.spec import build, describe
 from pushforward.testing import class_labels
-from pushforward.training.loop.ema import Average
 
 
 @pytest.mark.parametrize("make", [textbook, unnormalised, residual, generator])
@@ -46,64 +40,8 @@ def test_spectral_slopes_are_bounded():
     assert 0.1 < ratio.max() <= 1 + 1e-3
 
 
-def test_spectral_layers_that_start_at_zero_are_drawn_anew():
-    critic = residual((2, 6, 9))
-    narrow = critic.levels[0][0].narrow
-    assert narrow.weight.abs().max() == 0
-    network = Spectral(critic)
-    x = torch.randn(5, 2, 6, 9, requires_grad=True)
-    for _ in range(100):
-        network(x)
-    scores = network(x) + network(2 * x)  # two calls, each with vectors of its own
-    (slope,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
-    (scores.sum() + slope.square().sum()).backward()
-    assert largest(narrow) == pytest.approx(1, abs=1e-3)
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().max() > 0, name
-
-
 def spectral_critic() -> Spectral:
     return Spectral(residual((2, 6, 9), conditions=class_labels(CLASSES)))
-
-
-def test_spectral_networks_are_copied_saved_and_rebuilt():
-    x, condition = torch.randn(5, 2, 6, 9), labels(5)
-    network = spectral_critic().to(memory_format=torch.channels_last)
-    for _ in range(3):
-        network(x, None, condition)
-    twin = copy.deepcopy(network).eval()
-    spec = json.loads(json.dumps(describe(network)))
-    assert spec == {"part": "Spectral", "network": describe(residual((2, 6, 9), conditions=class_labels(CLASSES)))}
-    rebuilt = build(spec).to(memory_format=torch.channels_last).eval()
-    saved = safetensors.torch.save({name: value.contiguous() for name, value in network.state_dict().items()})
-    rebuilt.load_state_dict(safetensors.torch.load(saved))
-    scores = network.eval()(x, None, condition)
-    assert torch.equal(twin(x, None, condition), scores)
-    assert torch.equal(rebuilt(x, None, condition), scores)
-    # a copy in training mode goes its own way
-    twin.train()(x, None, condition)
-    assert torch.equal(network(x, None, condition), scores)
-    assert not torch.equal(twin.eval()(x, None, condition), scores)
-
-
-def test_spectral_networks_are_averaged():
-    """The singular vectors are averaged as well and shrink; the norms must stay."""
-    network = Spectral(textbook((6,)))
-    average = Average(network, half_life=20_000, share=0.1)
-    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    for step in range(1, 301):
-        x = torch.randn(32, 6)
-        loss = (network(x) - x.norm(dim=1)).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        average.update(32 * step, 32)
-    first, last = layers(average.method)
-    assert first.parametrizations.weight[0]._u.norm() < 0.95
-    assert largest(first) == pytest.approx(1, abs=0.03)
-    assert largest(last) == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize("training", [True, False])

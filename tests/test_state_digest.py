@@ -12,7 +12,6 @@ import torch
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.errors import CheckpointError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.checkpoint.contents import fill, seal
 from pushforward.training.checkpoint.digest import state_digest
@@ -82,11 +81,6 @@ def test_times_places_and_later_rows_do_not_count(run, other):
     rows = [json.loads(line) | {"seconds": 9.0} for line in (other / "metrics.jsonl").read_text().splitlines()]
     (other / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[-1] | {"step": 3}]))
     assert state_digest(other) == state_digest(run)
-
-
-def test_a_run_without_a_checkpoint_has_no_digest(tmp_path):
-    with pytest.raises(CheckpointError, match="has no checkpoint"):
-        state_digest(tmp_path)
 
 
 def test_the_same_command_ends_in_the_same_state_in_another_process(tmp_path, monkeypatch):

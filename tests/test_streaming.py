@@ -15,9 +15,6 @@ from pushforward.data.images import image_set as images
 from pushforward.data.images.image_store import ImageStore
 from pushforward.data.images.streamed import level_counts
 from pushforward.errors import DataError
-from pushforward.evaluation.model_metrics import levels_of
-from pushforward.evaluation.models import given_samples
-from pushforward.evaluation.pictures import nearest
 from pushforward.testing import recipe_for
 
 
@@ -107,13 +104,6 @@ def test_a_fingerprint_reads_no_more_than_a_part_at_a_time(folder, monkeypatch):
     assert max(part.nbytes for part in parts) <= 1000
 
 
-def test_the_whole_is_not_read_by_mistake(folder):
-    x = pf.data.load(folder, stream=True).train.x
-    for whole in (np.asarray, lambda x: np.concatenate([x, x]), lambda x: x.reshape(-1, 3)):
-        with pytest.raises(DataError, match=r"x\[:1000\]|reshape"):
-            whole(x)
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("fate", ["damaged", "changed", "gone", "touched"])
 def test_a_file_that_changes_or_vanishes_is_named(tmp_path, workers, fate):
@@ -157,14 +147,3 @@ def test_a_training_ends_with_the_same_weights_and_resumes_from_disk(folder, tmp
         ends[name] = torch.cat([value.flatten() for value in run.method.state_dict().values()])
     assert torch.equal(ends["there"], ends["here"])
     assert torch.equal(ends["resumed"], ends["here"])
-
-
-def test_evaluations_read_examples_in_parts(folder):
-    there, here = pf.data.load(folder, stream=True), pf.data.load(folder, stream=False)
-    x = torch.cat([here.train.data_units(slice(0, 4)), here.held_out.data_units(slice(0, 2))])
-    left, right = nearest(x, there, 2), nearest(x, here, 2)
-    np.testing.assert_array_equal(left.examples, right.examples)
-    np.testing.assert_array_equal(left.copies, right.copies)
-    assert levels_of(there) == levels_of(here)
-    assert given_samples(x.numpy(), there).notes == given_samples(x.numpy(), here).notes
-    assert "2 of the 6 samples are held-out examples" in given_samples(x.numpy(), there).notes[0]

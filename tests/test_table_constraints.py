@@ -1,11 +1,7 @@
 """Constraints of tables: what they compare, messages, and how models are measured that hardly meet them."""
 
-import dataclasses
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-import torch
 from programs.tables import Noise
 
 from pushforward import spec
@@ -14,14 +10,8 @@ from pushforward.data.tables.category import Category
 from pushforward.data.tables.constraints import Constraint, check_constraints, holds
 from pushforward.data.tables.number import Format, Number
 from pushforward.errors import DataError, UsageError
-from pushforward.evaluation import evaluator as curves
-from pushforward.evaluation.baselines import RowMixture
-from pushforward.evaluation.evaluator import Judge, constraint_warnings
-from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.report.tables import costs
-from pushforward.solvers import Euler
 from pushforward.transports import Map
-from pushforward.transports.rejection import MEASURED, Tally, counted, unmet_kept
+from pushforward.transports.rejection import MEASURED, counted, unmet_kept
 
 
 def whole_numbers(least):
@@ -35,45 +25,6 @@ def test_a_model_that_never_meets_its_constraints_is_measured_in_a_bounded_numbe
     with counted() as tally, unmet_kept():
         whole_numbers(2000).sample(30, batch=7)
     assert (tally.drawn, tally.refused, tally.unmet) == (30 * (1 + MEASURED), 30 * (1 + MEASURED), 30)
-
-
-def test_the_share_of_refused_draws_and_samples_that_break_constraints_are_reported(monkeypatch):
-    transport, scored = whole_numbers(500), []
-    judge = SimpleNamespace(
-        data=SimpleNamespace(space=dataclasses.replace(transport.space, constraints=(Constraint("a >= 3"),))),
-        seed=0, n=10, _quick=None, sampling=lambda models: dict.fromkeys(models, ModelResult("x").sampling),
-        scores=lambda sampler, name: (scored.append(len(sampler.sample(40))) or {}, None), _seeds=lambda scores: (),
-    )  # fmt: skip
-    monkeypatch.setattr("pushforward.evaluation.evaluator.pictures_of", lambda *parts: None)
-    monkeypatch.setattr("pushforward.evaluation.evaluator.unseen_warnings", lambda *parts: ())
-    result, _ = Judge.judge(judge, "flow", transport, curve=False)
-    assert 0.3 < result.sampling.refused < 0.7
-    assert [text for text in result.warnings if "constraint" in text] == [
-        'it was trained without constraints that samples of other models are drawn again to meet: "a >= 3".',
-        'its samples are drawn again to meet constraints that the data of this comparison lacks: "a >= 500".',
-    ]
-    heading, table = costs(Comparison(models=(result, ModelResult("gan"))))[-1]
-    (place,) = [at for at, column in enumerate(table.columns) if column.label == "Refused draws"]
-    assert heading == "Sampling"
-    assert [row.cells[place].value for row in table.rows] == [f"{result.sampling.refused:.1%}", "–"]
-    assert constraint_warnings(transport.space, transport.space, Tally(40, 20)) == ()
-    (text,) = constraint_warnings(transport.space, transport.space, Tally(40, 30, 7))
-    assert text.startswith('7 of its samples break the constraint "a >= 500" still, after 20 further draws each')
-    assert "(75% of all draws" in text
-
-
-def test_a_curve_scores_the_values_of_rows_in_other_coordinates(monkeypatch):
-    values, seen = object(), []
-    monkeypatch.setattr(curves, "inner_of", lambda transport: transport)
-    monkeypatch.setattr(curves, "with_inner", lambda transport, other: other)
-    monkeypatch.setattr(curves, "has_steps", lambda transport: True)
-    monkeypatch.setattr(curves, "score", lambda x, *parts, values, **more: seen.append(values) or {})
-    flow = SimpleNamespace(solver=Euler(), steps=4, grid="time", calls=4, with_solver=lambda *parts: flow)
-    said: list[str] = []
-    judge = SimpleNamespace(draw=lambda *parts: (None, None, values), data=None, features=None, n=3, say=said.append)
-    assert [point.steps for point in curves.quality_curve(judge, flow, {}, (1, 2), "rows")] == [1, 2, 4]
-    assert seen == [values, values]
-    assert said == ["rows, steps: 1", "rows, steps: 2"]
 
 
 FIELDS = {
@@ -160,14 +111,3 @@ def test_rows_that_break_a_constraint_are_named_and_a_level_that_no_row_has_may_
     data = load(path, constraints=["born >= '2021-03-01'", "home != 'lost'"])
     assert data.space.valid(data.train.x).all()
     assert spec.build(spec.describe(data.space)) == data.space
-
-
-def test_a_model_that_breaks_constraints_warns_and_the_mixture_beside_it_does_not(monkeypatch, recwarn):
-    model = whole_numbers(2000)
-    x = torch.from_numpy(model.space.encoded(np.zeros((4, 1))))
-    monkeypatch.setattr("pushforward.evaluation.evaluator.stream", lambda *given, **options: iter([(x, None)]))
-    judge = SimpleNamespace(n=4, seed=0, batch=4, data=SimpleNamespace(space=model.space))
-    Judge.draw(judge, RowMixture(model.space, *[torch.ones(1)] * 4), 0)
-    assert not recwarn
-    Judge.draw(judge, model, 0)
-    assert "4 of 4 samples do not meet" in str(recwarn.pop(UserWarning).message)

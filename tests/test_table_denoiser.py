@@ -239,12 +239,6 @@ def test_a_value_that_a_column_does_not_have_is_refused(mixed):
     assert missing[0, mixed.columns.index("kind = missing")] == 1
 
 
-def test_columns_may_be_called_label_or_known():
-    space = TableSpace.of([Category("label", ("u", "v"), (0.5, 0.5)), Category("known", ("u", "v"), (0.5, 0.5))])
-    transport = pf.recipes.flow(space, "tiny").method.transport()
-    assert transport.space.values(transport.sample(5, {"label": "v", "known": "u"})).tolist() == [[1, 0]] * 5
-
-
 def turns(method, n=512, step=0, progress=0.0, seed=0):
     rows = torch.from_numpy(method.space.encoded(mixed_values(n, seed)))
     batch = pf.data.Batch(method.space.to_model(rows))

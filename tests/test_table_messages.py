@@ -1,31 +1,16 @@
 """What is said to a user of tables: given values that cannot be, names that are close, lines of the file, columns left out."""
 
 import json
-import warnings
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from programs.tables import mixed_table
 
 import pushforward as pf
-from pushforward.cli.entry import _signals_and_warnings
-from pushforward.cli.evaluation import _rows, _samples_beside, _write
 from pushforward.cli.inputs import condition_of
 from pushforward.data import load
-from pushforward.errors import UsageError, did_you_mean
-from pushforward.evaluation.pictures import nearest
+from pushforward.errors import UsageError
 from pushforward.spec import build, describe
-
-COLUMNS = ("a", "b", "c")
-
-
-def test_names_are_close_whatever_their_capitals_and_where_they_hold_the_word():
-    known = ["sex", "net price (with tax)", "net price"]
-    assert did_you_mean("SXE", known) == ' Did you mean "sex"?'
-    assert did_you_mean("net prices", known) == ' Did you mean "net price"?'
-    assert did_you_mean("tax", known) == ' Did you mean "net price (with tax)"?'
-    assert did_you_mean("ax", known) == did_you_mean("weight of it", known) == ""
 
 
 def test_a_model_of_vectors_from_a_csv_says_how_its_columns_can_be_given(tmp_path):
@@ -41,34 +26,6 @@ def test_a_model_of_vectors_from_a_csv_says_how_its_columns_can_be_given(tmp_pat
         space.with_conditions().label_index("b")
     with pytest.raises(UsageError, match=r"is a model of vectors: .*`table=True`"):
         pf.editing.impute(run, path)
-
-
-def test_nearest_rows_of_a_table_are_written_as_its_file_writes_them(tmp_path):
-    data = mixed_table(300)
-    near = nearest(data.train.data_units(np.array([4, 9])), data, 2)
-    _write(tmp_path / "n.csv", data, near, _samples_beside(data, near, 7))
-    head, *rows = [line.split(",") for line in (tmp_path / "n.csv").read_text().splitlines()]
-    assert head == ["seed", "rank", "distance", "near_copy", "number", "gain", "whole", "kind", "member"]
-    assert [row[:2] for row in rows] == [["7", "0"], ["7", "1"], ["7", "2"], ["8", "0"], ["8", "1"], ["8", "2"]]
-    assert rows[0][2] == ""
-    assert [float(row[2]) for row in rows[1:3]] == near.distances[0].tolist()
-    assert [rows[0][4:], rows[1][4:], rows[3][4:]] == data.space.cells(data.train.data_units(np.array([4, 4, 9])))
-
-
-def test_the_terminal_lists_nearest_rows_as_the_file_writes_them_in_the_columns_that_fit(monkeypatch):
-    data = mixed_table(300)
-    near = nearest(data.train.data_units(np.arange(4, 14)), data, 2)
-    samples = _samples_beside(data, near, 7)
-    cells = data.space.cells(data.train.data_units(np.array([4])))[0]
-    assert (samples[0]["row"], samples[0]["rows"][0]) == (cells, cells)
-    for width, names in ((200, data.space.names), (60, data.space.names[:2])):
-        monkeypatch.setenv("COLUMNS", str(width))
-        head, first, second, *rest = _rows(list(data.space.names), samples).splitlines()
-        assert head.split()[:4] == ["seed", "distance", *names[:2]]
-        assert first.split()[:3] == ["7", "near-copy", cells[0]]
-        assert second.split()[:2] == ["training", "0.000"]
-        assert rest[-1] == "... all samples and columns are in the file"
-        assert max(map(len, [head, first, second, *rest])) <= width
 
 
 def test_a_frame_of_samples_has_the_types_of_the_training_frame():
@@ -121,11 +78,3 @@ def test_categories_of_a_frame_come_back_as_they_were():
     assert data.space.fields[-1].kind == "whole", "more than 1,000 levels are numbers"
     rows = {tuple(row) for row in frame.astype(str).to_numpy().tolist()}
     assert {tuple(row) for row in back.astype(str).to_numpy().tolist()} <= rows
-
-
-def test_a_warning_of_the_library_is_a_sentence_on_the_command_line():
-    plain = warnings.formatwarning
-    with _signals_and_warnings():
-        assert warnings.formatwarning("Add `table=True`.", UserWarning, "f.py", 3) == "warning: Add --table yes.\n"
-        assert "f.py:3: DeprecationWarning" in warnings.formatwarning("Old.", DeprecationWarning, "f.py", 3, "")
-    assert warnings.formatwarning is plain

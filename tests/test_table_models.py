@@ -1,7 +1,5 @@
 """Models of tables of mixed types: rows of a generator, likelihoods of each kind, codes."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
 import torch
@@ -235,33 +233,3 @@ def test_a_critic_of_rows_receives_waves_of_scores_alone(space, pack):
     torch.testing.assert_close(waves.norm(dim=1).amax(), torch.tensor(30.0))
     letters = TableSpace.of([Category.measured("only", np.zeros(4), ["a", "b"])])
     assert not any(isinstance(part, FourierFeatures) for part in pf.recipes.gan(letters, "tiny").method.critic.modules())
-
-
-def test_a_category_with_a_single_value_trains():
-    field = Category.measured("only", np.zeros(4), ["a"])
-    space = TableSpace.of([field])
-    assert float(Rows(space).log_prob(torch.zeros(4, 1), torch.randn(4, 1)).detach().abs().sum()) == 0
-
-
-def test_wide_tables_take_no_more_memory_than_their_coordinates(monkeypatch):
-    space = TableSpace.of(
-        [Category(f"c{width}{i}", tuple(map(str, range(width))), (1 / width,) * width) for i in range(30) for width in (2, 90)][
-            1:
-        ]
-    )
-    layout, logits = Coordinates(space), torch.randn(5, space.size)
-    for start, stop in space.blocks:
-        block = logits[:, start:stop]
-        assert torch.allclose(layout.log_shares(logits)[:, start:stop], block.log_softmax(1))
-        assert torch.equal(layout.chosen(logits)[:, start:stop].argmax(1), block.argmax(1))
-    assert sum(part.numel() for part in layout._blocks(logits)) == logits.numel()
-    values = np.random.default_rng(0).integers(0, 2, (700, len(space.fields))).astype(float)
-    whole = space.encoded(values)
-    monkeypatch.setattr("pushforward.data.spaces.table.ROWS", 64)
-    tracemalloc.start()
-    rows = space.encoded(values)
-    assert tracemalloc.get_traced_memory()[1] < 1.2 * rows.nbytes
-    tracemalloc.stop()
-    assert rows.dtype == np.float32
-    assert (rows == whole).all()
-    assert (space.values(rows) == values).all()

@@ -10,9 +10,8 @@ from torch import nn
 
 import pushforward as pf
 from pushforward import spec
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import CheckpointError
 from pushforward.networks import ColumnTransformer
-from pushforward.networks.embedding import Conditioning
 from pushforward.paths import Linear
 from pushforward.recipes import Training
 from pushforward.recipes.choice import table_denoising
@@ -65,25 +64,6 @@ def test_the_time_of_all_rows_is_embedded_once_and_says_the_same(mixed, network)
         alone = denoiser.evaluate("data", x, denoiser.columns("data", t))
         torch.testing.assert_close(alone, denoiser.predict("data", x, t.expand(5)), rtol=1e-5, atol=1e-5)
     assert lengths == [1, 5]
-
-
-class Own(nn.Module):
-    """A user's network, which takes a time for each row."""
-
-    def __init__(self, size, inputs):
-        super().__init__()
-        self.linear = nn.Linear(inputs + 1, size)
-
-    def forward(self, x, t, condition=None):
-        return self.linear(torch.cat([x, t[:, None]], dim=1))
-
-
-def test_a_network_that_does_not_declare_it_gets_a_time_for_each_row(mixed):
-    own = Own(mixed.size, mixed.size + len(mixed.fields))
-    method = table_denoising(mixed, "tiny", own, Linear(), "velocity")
-    assert method.transport().with_solver(pf.solvers.Euler(), steps=2).sample(3).shape == (3, mixed.size)
-    with pytest.raises(UsageError, match=r"expected \(5,\)"):
-        Conditioning(4, times=1)(5, torch.device("cpu"), torch.zeros(1), None)
 
 
 def test_a_hostile_number_of_waves_is_refused(mixed):

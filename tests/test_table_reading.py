@@ -110,17 +110,6 @@ def test_numbers_of_many_decimals_stay_vectors_unless_one_is_frequent(tmp_path):
     assert not isinstance(load(path, table=False).space, TableSpace)
 
 
-@pytest.mark.parametrize(
-    ("cells", "kind"), [("01" * 30, "boolean"), ("123" * 20, "ordinal"), ([f"{i / 8:.4f}" for i in range(60)], "number")]
-)
-def test_a_column_of_few_decimals_makes_numbers_a_table(tmp_path, cells, kind):
-    noise = [f"{v:.6f}" for v in np.random.default_rng(0).normal(size=60)]
-    path = write(tmp_path / "t.csv", {"noise": noise, "c": list(cells)})
-    assert [field.kind for field in load(path).space.fields] == ["number", kind]
-    for options in ({"table": False}, {"given": "noise"}, *([{"target": "c"}] if kind != "number" else [])):
-        assert not isinstance(load(path, **options).space, TableSpace)
-
-
 def test_columns_are_chosen_and_named(tmp_path):
     columns = mixed_columns(60)
     path = write(tmp_path / "t.csv", columns)
@@ -170,20 +159,6 @@ def test_a_value_that_is_missing_in_held_out_rows_alone_stays_missing(tmp_path, 
     assert sides == {0, 1}
     with pytest.raises(DataError, match=r"missing in columns that have no missing values: .*c"):
         data.space.encoded(np.full((1, 3), np.nan))
-
-
-def test_missing_values_are_what_is_said(tmp_path):
-    columns = {
-        "a": ["1.5", "-", "2.5", "x", "-", "3.5"] * 6,
-        "b": ["u", "None", "", "v"] * 9,
-        "c": [f"{i}.25" for i in range(36)],
-    }
-    path = write(tmp_path / "t.csv", columns)
-    data = load(path, missing="-,x")
-    assert [field.missing for field in data.space.fields] == [True, True, False]
-    assert data.space.layout.missing == ("-", "", "")
-    assert data.space.fields[1].names == ("None", "u", "v")
-    assert np.isnan(data.space.values(data.train.x)[:, 0]).mean() == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
@@ -242,20 +217,6 @@ def test_frames_are_read_as_files_are(tmp_path):
         load(pandas.DataFrame({"a": [[1], [2]]}))
     with pytest.raises(UsageError, match="do not apply"):
         load(frame, header=True)
-
-
-@pytest.mark.parametrize(
-    "columns",
-    [
-        {"a": ["x", "y"]},
-        {"a": ["1.5", "2.5"], "b": ["", ""]},
-        {f"c{i}": [("u", "v")[(i + j) % 2] for j in range(30)] for i in range(300)},
-        {"k": ["same"] * 30, "one": ["3"] * 30, "v": [f"{i}.5" for i in range(30)]},
-    ],
-)
-def test_unusual_tables_are_read(tmp_path, columns):
-    data = load(write(tmp_path / "t.csv", columns), header=True, table=True)
-    assert_rows(data, rows_of(columns))
 
 
 def test_a_table_of_very_many_columns_is_refused_at_once(tmp_path):

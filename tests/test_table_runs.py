@@ -5,15 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from programs.tables import mixed_table, of_earlier_versions, open_table
+from programs.tables import of_earlier_versions, open_table
 
-import pushforward as pf
-from pushforward.data import TableSpace
-from pushforward.errors import DataError, UsageError
-from pushforward.evaluation.models import check_model
+from pushforward.errors import DataError
 from pushforward.evaluation.scores import recoded
-
-SMALL = {"size": "tiny", "progress": False, "seed": 3}
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +19,6 @@ def tables():
     assert earlier.space.columns == now.space.columns
     assert (earlier.train.x != now.train.x).any()
     return now, earlier
-
-
-def test_other_columns_are_named(tmp_path):
-    mixed = mixed_table(100)
-    number, gain, whole, kind, _ = mixed.space.fields
-    run = pf.fit("flow", mixed, steps=1, out=tmp_path / "mixed", **SMALL)
-    others = (number, replace(gain, name="loss"), whole, replace(kind, names=("a", "b"), shares=(0.5, 0.3, 0.2)))
-    other = replace(mixed, name="people", space=TableSpace.of(others))
-    differ = 'columns or categories differ: "gain", "kind", "loss", "member"'
-    with pytest.raises(UsageError, match=f"^mixed makes rows of another table than people; {differ}"):
-        check_model("mixed", run, other)
-    with pytest.raises(UsageError, match=r"^mixed makes examples of shape \(11,\); moons has \(2,\)"):
-        check_model("mixed", run, pf.data.load("moons", limit=40))
 
 
 def test_a_fingerprint_of_a_table_sees_all_digits_and_the_texts_of_categories(tables):

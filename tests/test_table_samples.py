@@ -6,14 +6,13 @@ import re
 import numpy as np
 import pytest
 import torch
-from programs.table_files import mixed_columns, mixed_table
+from programs.table_files import mixed_columns
 from programs.tables import Noise
 
 import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
 from pushforward.data import TableSpace, load
-from pushforward.data.core.reading import TableReading
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.number import Format, Number
 from pushforward.draws import ExampleDraws
@@ -21,7 +20,7 @@ from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.models import read_samples
 from pushforward.outputs import write_samples
 from pushforward.transports import Map
-from pushforward.transports.rejection import Redrawing, as_drawn, counted, unmet_kept, warn_between, warn_broken
+from pushforward.transports.rejection import Redrawing, as_drawn, counted, unmet_kept, warn_broken
 
 TEXT = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{('no', 'yes')[i % 2]}\n" for i in range(400))
 
@@ -179,16 +178,6 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
         warn_broken(space, x)
 
 
-def test_points_between_two_seeds_are_written_with_a_warning_that_names_the_broken_constraint(tmp_path):
-    space = table(tmp_path, constraints=("end >= start", "end >= 0 * start")).space
-    number = np.array([[0.0, 9.0, 0.0], [9.0, 0.0, 0.0], [8.0, 0.0, 0.0]])
-    x = torch.from_numpy(space.encoded(number))
-    with pytest.warns(UserWarning, match=r'^2 of 3 points do not meet "end >= start"\. Points between two seeds cannot be drawn'):
-        pf.outputs.frames_to(tmp_path / "strip.csv", space, x)
-    assert len((tmp_path / "strip.csv").read_text().splitlines()) == 4
-    warn_between(space, x[:1])
-
-
 class Seldom(Map):
     """Meets the constraint in the first draw of its first samples, and hardly ever after it."""
 
@@ -273,9 +262,3 @@ def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys)
     frame = pf.load("run").sample(9)
     assert [";".join(map(str, row)) for row in frame.itertuples(index=False)] == rows
     assert 0 < frame.attrs["drawn_again"] < 1
-
-
-def test_a_table_of_columns_is_one_of_text(tmp_path):
-    data = mixed_table(90, table=TableReading(drop=("since",)))
-    assert data.space.names == tuple(mixed_columns(2))[:-1]
-    assert data.table.sentences == []

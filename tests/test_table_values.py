@@ -9,9 +9,8 @@ from pushforward.data import load
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.models import given_samples
-from pushforward.evaluation.scores import floors, score
+from pushforward.evaluation.scores import floors
 from pushforward.metrics import MetricInfo, Score
-from pushforward.metrics.column_shapes import histograms
 
 FOREIGN = "start,end,flag\n3.5,4,no\n-1000000,5,no\n1000000,2000000,no\n,6,yes\n9,2,yes\n"
 
@@ -86,12 +85,3 @@ def test_samples_are_scored_as_their_file_holds_them(small, tmp_path, monkeypatc
         "cells out of range, fractional or missing as in no training row: start: 4, end: 1. They are scored as they are.",
         'rows of the samples that break the constraint "end >= start": 1.',
     ]
-
-
-def test_a_score_takes_the_values_and_draws_missing_ones_nowhere(small, tmp_path):
-    (tmp_path / "new.csv").write_text(FOREIGN)
-    given, seen = given_samples(tmp_path / "new.csv", small), Seen()
-    score(given.x, small, fit_features(small), n=5, metrics=[seen], values=given.values)
-    assert np.array_equal(seen.tables[0].generated, given.values, equal_nan=True)
-    bins = histograms(seen.tables[0])
-    assert len(bins["share"]) == len(bins["real"]) == sum(bins["counts"])

@@ -73,25 +73,6 @@ def test_scurve_and_swissroll_lie_on_their_curves():
     assert radius.max() > 13.5
 
 
-@pytest.mark.parametrize("name", list(toys.TOYS))
-def test_toys_are_drawn_independently(name):
-    data = pf_data.load(name)
-    x = np.concatenate([data.train.x, data.held_out.x]).astype(np.float64)
-    assert len(np.unique(x, axis=0)) > 0.999 * len(x)
-    unit = (x - x.mean(0)) / x.std(0)
-    for lag in (1, 2, 10_000):
-        assert np.abs((unit[lag:] * unit[:-lag]).mean(0)).max() < 5 / math.sqrt(len(x))
-    gap = np.abs(data.train.x.mean(0) - data.held_out.x.mean(0)) / x.std(0)
-    assert gap.max() < 5 / math.sqrt(10_000)
-
-
-def test_moons_angles_are_not_evenly_spaced():
-    moons = toys._moons("", 0.0, 1, (0, 0))
-    x, modes = moons.draw(np.random.RandomState(6), 20_000)
-    gaps = np.diff(np.sort(np.arctan2(x[modes == 0, 1], x[modes == 0, 0])))
-    assert gaps.std() / gaps.mean() == pytest.approx(1, abs=0.05)  # exponential gaps of a Poisson process; 0 if evenly spaced
-
-
 def test_toys_are_the_same_data_everywhere():
     assert pf_data.load("ring").fingerprint == pf_data.load("ring").fingerprint
     x = pf_data.load("8gaussians").train.x

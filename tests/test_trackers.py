@@ -176,21 +176,3 @@ def test_wandb_is_offline_and_goes_on_with_its_run(tmp_path, monkeypatch):
     logged = [options["step"] for (numbers,), options in wandb.called("log") if "loss/denoiser" in numbers]
     assert logged == [1, 2, 3, 4]
     assert wandb.summary == {"status": "finished"}
-
-
-def test_mlflow_writes_into_the_folder_and_goes_on_with_its_run(tmp_path, monkeypatch):
-    mlflow, entities = Recorder("mlflow"), types.ModuleType("mlflow.entities")
-    entities.Metric = lambda name, value, time, step: (name, value, step)
-    mlflow.info, mlflow.run_id, mlflow.experiment_id = mlflow, "abc123", "0"
-    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
-    monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    up_to(begun(tmp_path / "run", "mlflow"), 2).finish()
-    reopen(tmp_path / "run", data=DATA, trackers="mlflow").advance()
-    assert {place for (place,), _ in mlflow.called("MlflowClient")} == {(tmp_path / "run" / "trackers" / "mlruns").as_uri()}
-    assert len(mlflow.called("create_run")) == 1
-    steps = [step for _, options in mlflow.called("log_batch") for name, _, step in options["metrics"] if name == "loss/denoiser"]
-    assert steps == [1, 2, 3, 4]
-    assert [arguments for arguments, _ in mlflow.called("set_terminated")] == [("abc123", "KILLED"), ("abc123", "FINISHED")]
-    assert ("abc123", "training.batch", "16") in [arguments for arguments, _ in mlflow.called("log_param")]

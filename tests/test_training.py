@@ -164,21 +164,6 @@ def dropping(recipe):
     return dataclasses.replace(recipe, method=method)
 
 
-def test_every_part_plays_to_its_end(tmp_path):
-    """What follows the last yield runs in each part of a batch."""
-    data = space_data((2,), labels=False, n=300)
-    trainer = prepare(recipe_for("flow", data, batch=2 * BLOCK, accumulate=2), data, steps=1, out=tmp_path / "run")
-    losses, ended = trainer.method.losses, []
-
-    def counted(batch, now):
-        yield from losses(batch, now)
-        ended.append(len(batch.x))
-
-    trainer.method.losses = counted
-    trainer.advance()
-    assert ended == [BLOCK, BLOCK]
-
-
 def test_a_batch_is_kept_as_long_as_its_method_asks_and_draws_are_fresh_each_step(tmp_path):
     data = space_data((2,), labels=False, n=300)
     trainer = prepare(pf.recipes.flow(data.space, "tiny", coupling="ot", reuse=2), data, steps=4, out=tmp_path / "run")
@@ -193,24 +178,6 @@ def test_a_batch_is_kept_as_long_as_its_method_asks_and_draws_are_fresh_each_ste
     trainer.advance()
     assert [torch.equal(a, b) for a, b in itertools.pairwise(rows)] == [True, False, True]
     assert not any(torch.equal(a, b) for a, b in itertools.pairwise(drawn))
-
-
-def test_seeds_change_runs_and_equal_seeds_repeat_them(tmp_path):
-    data = space_data((2,), labels=False)
-    finals = []
-    for i, seed in enumerate((0, 0, 1)):
-        pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / str(i), seed=seed)
-        finals.append(final_state(tmp_path / str(i))[0]["method"]["denoiser.network.enter.weight"])
-    assert torch.equal(finals[0], finals[1])
-    assert not torch.equal(finals[0], finals[2])
-
-
-def test_a_finished_run_is_extended_not_repeated(tmp_path):
-    data = space_data((2,), labels=False)
-    pf.fit(recipe_for("vae", data), data, steps=3, out=tmp_path / "run")
-    assert pf.resume(tmp_path / "run", data=data).state["step"] == 3
-    assert pf.resume(tmp_path / "run", data=data, steps=5).state["step"] == 5
-    assert [row["step"] for row in pf.load(tmp_path / "run").losses()] == [1, 2, 3, 4, 5]
 
 
 def test_init_starts_from_another_runs_average(tmp_path):

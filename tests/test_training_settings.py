@@ -1,7 +1,6 @@
 """What a training accepts and refuses: budgets, settings, spaces and labels."""
 
 import dataclasses
-import re
 
 import pytest
 import torch
@@ -10,9 +9,8 @@ from programs.trained import other
 import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.evaluation.models import check_model
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import Budget, Trainer
+from pushforward.training import Budget
 
 
 @pytest.mark.parametrize(
@@ -80,13 +78,6 @@ def test_ones_own_module_stands_in_and_is_handed_over_again(tmp_path):
     assert torch.equal(again.transport.sample(3), run.transport.sample(3))
 
 
-def test_accumulation_that_would_split_a_group_is_refused(tmp_path):
-    data = space_data((2,), labels=False, n=600)
-    recipe = recipe_for("flow", data, batch=96, accumulate=2)
-    with pytest.raises(UsageError, match="multiple of"):
-        Trainer(recipe, data, Budget(steps=1), out=tmp_path / "run")
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -105,49 +96,3 @@ def test_a_method_of_another_space_is_refused(changes, tmp_path):
     with pytest.raises(UsageError, match=says):
         pf.fit(recipe, data, steps=1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_method_without_labels_may_learn_from_labelled_data_but_not_the_reverse(tmp_path):
-    data = space_data((2,), labels=True)
-    plain = data.without_labels()
-    assert not pf.fit(recipe_for("flow", plain), data, steps=1, out=tmp_path / "plain").space.classes
-    with pytest.raises(UsageError, match="classes"):
-        pf.fit(recipe_for("flow", data), plain, steps=1, out=tmp_path / "labelled")
-
-
-def test_spaces_that_differ_by_rounding_are_one(tmp_path):
-    data = space_data((2,), labels=False)
-    near = other(data.space, mean=[m * (1 + 1e-12) for m in data.space.mean])
-    pf.fit(recipe_for("flow", dataclasses.replace(data, space=near)), data, steps=1, out=tmp_path / "run")
-
-
-@pytest.mark.parametrize("name", ["lr", "batch", "batch_size"])
-def test_the_call_that_a_hint_writes_changes_one_setting_alone(name):
-    """For instance not the optimiser, which another `Training` would."""
-    data = space_data((3, 16, 16), labels=False)
-    recipe = pf.recipes.vae(data.space, "tiny")
-    training, setting = recipe.training, name.removesuffix("_size")
-    with pytest.raises(UsageError) as refused:
-        pf.fit(recipe, data, **{name: 3})
-    call = re.search(r"dataclasses\.replace\(.*\)\)", str(refused.value))[0]
-    written = eval(call, {"dataclasses": dataclasses, "pf": pf, "recipe": recipe}).training
-    assert training.optimizer == "muon" != pf.Training().optimizer
-    assert getattr(written, setting) != getattr(training, setting)
-    assert dataclasses.replace(written, **{setting: getattr(training, setting)}) == training
-
-
-def test_runs_with_and_without_labels_are_compared(tmp_path):
-    """The same rows and split; other rows are refused."""
-    data = space_data((2,), labels=True)
-    plain = data.without_labels()
-    runs = {
-        str(dataset.space.classes != ()): pf.fit(recipe_for("vae", dataset), dataset, steps=1, out=tmp_path / str(i))
-        for i, dataset in enumerate((plain, data))
-    }
-    comparison = pf.compare(runs, data, repeats=1, curve=False)
-    assert [model.conditioned for model in comparison.models] == [(), ("label",)]
-    strange = space_data((2,), labels=False, seed=5)
-    for run in runs.values():
-        check_model("run", run, data)
-        with pytest.raises(UsageError, match="other data"):
-            check_model("run", run, strange)

@@ -103,16 +103,6 @@ def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_a_quarter(
     assert Budget(steps=4).after(100) == Budget(steps=4)
 
 
-def test_a_training_that_is_stopped_among_its_trajectories_can_go_on(flow, moons, small_parts, tmp_path):
-    trainer = prepare(
-        with_frozen("distil", {"teacher": flow})(moons.space, trajectories=50), moons, steps=2, out=tmp_path / "run"
-    )
-    trainer.stop = True
-    trainer.advance()
-    assert trainer.store.trajectories.ready == 0
-    assert pf.resume(tmp_path / "run", data=moons).state["step"] == 2
-
-
 @pytest.mark.parametrize("single", [0.5, 0.8])
 def test_legs_are_the_jumps_of_samplings_in_one_two_and_four(flow, single):
     stored = Trajectories(flow.transport.with_solver("dpm:2", 8), 40, seed=5, legs=1.0 if single == 0.5 else (single, 1 - single))
@@ -124,13 +114,3 @@ def test_legs_are_the_jumps_of_samplings_in_one_two_and_four(flow, single):
     pairs = Counter(zip((times[float(a)] for a in t), (times[float(b)] for b in s), strict=True))
     assert pairs.keys() == legs.keys()
     assert all(abs(pairs[leg] / 4000 - share) < 4 * (share / 4000) ** 0.5 for leg, share in legs.items())
-
-
-def test_a_student_jumps_on_the_grid_of_its_trajectories():
-    space = pf.data.ImageSpace((1, 16, 16), (0.5,), (0.3,))
-    teacher = pf.recipes.flow(space, "tiny").method.transport()
-    method = pf.recipes.distil(space, "tiny", teacher=teacher, trajectories=2).method
-    stored, sampler = method.trajectories.times, method.transport()
-    for jumps in (2, 4):
-        every = (len(stored) - 1) // jumps
-        assert sampler.with_solver("jump", jumps, sampler.grid).times == pytest.approx(stored[::every])

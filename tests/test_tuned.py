@@ -1,15 +1,12 @@
 """What `tune` keeps belongs to the weights that it was learned for, and its rounds are shown."""
 
-import re
-
 import pytest
 
 import pushforward as pf
 from pushforward import cli
 from pushforward.errors import UsageError
 from pushforward.solvers.learned import LearnedTable, general
-from pushforward.training import Progress
-from pushforward.transports import Flow, learned_steps
+from pushforward.transports import Flow
 
 
 def learned_of(run):
@@ -62,25 +59,3 @@ def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, t
     keeps(later)
     assert uses(later, steps=3)
     assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), "what was learned for earlier weights stays"
-
-
-@pytest.mark.parametrize("what", ["times", "table"])
-def test_each_round_is_shown_as_training_shows_its_steps(what, tmp_path, monkeypatch):
-    """Round, examples, the newest distance and the time left; on a terminal a bar, elsewhere a line now and then."""
-    lines, run = [], pf.fit("flow", pf.data.load("moons", limit=100), steps=2, size="tiny", out=tmp_path / "run")
-    monkeypatch.setattr(Progress, "_due", lambda self, name: True)
-    monkeypatch.setattr(Progress, "_show", lambda self, name, share, line: lines.append((name, share, line)))
-    clock = iter(range(100))
-    monkeypatch.setattr("pushforward.cli.tuning.time.monotonic", lambda: 2.0 * next(clock))
-    function = "learn_grid" if what == "times" else "learn_table"
-    learn = getattr(learned_steps, function)
-    monkeypatch.setattr(
-        learned_steps, function, lambda flow, *of, **given: learn(flow, *of, teacher=flow.with_solver(flow.solver, 4), **given)
-    )
-    command = ["tune", str(run.folder), "--what", what, "--steps", "2", "--examples", "8", "--rounds", "3"]
-    assert cli.main([*command, "--precision", "float32"]) == 0
-    assert [name for name, _, _ in lines] == ["run"] * 3
-    assert [share for _, share, _ in lines] == pytest.approx([1 / 3, 2 / 3, 1.0])
-    assert re.fullmatch(r"round 1/3  distance \d\.\d{4}  \? left", lines[0][2])
-    assert lines[1][2].endswith("  0:02 left")
-    assert lines[2][2].endswith("  0:00 left")

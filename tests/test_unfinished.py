@@ -76,14 +76,3 @@ def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resu
     compared = pf.compare([pf.load(f"both/{name}") for name in ("flow", "vae")], n=50, repeats=1)
     texts = [sentence.text for sentence in warnings(compared) if "unfinished" in sentence.text]
     assert texts == ["vae: it is unfinished: 2 of 4 steps of training. Resume it first: pushforward resume both/vae"]
-
-
-def test_a_second_signal_leaves_what_was_saved_before(here, monkeypatch, capsys):
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("pushforward.evaluation.cost.train_in_turns", killed)
-    assert main(["compare", "vae", "flow", *WORDS, "--out", "both"]) == 130
-    said = lines(capsys, "interrupted", "next")
-    saved = [name for name in ("vae", "flow") if list((here / "both" / name).glob("checkpoints/step_*"))]
-    assert [line for line in said if line.startswith("next")] == [f"next: pushforward resume both/{name}" for name in saved]

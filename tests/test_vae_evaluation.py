@@ -9,14 +9,12 @@ from programs.linear_vaes import CUBE, Affine, dataset_of, exact, exact_rows, li
 from torch import distributions
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.data import ImageSpace, Split
 from pushforward.data.core.dataset import Dataset
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.model_metrics import coded_bits
 from pushforward.evaluation.pictures import code_statistics, reconstruction
 from pushforward.metrics.reconstruction import ssim
-from pushforward.testing import recipe_for
 from pushforward.transports import Autoencoder
 
 
@@ -42,19 +40,6 @@ def test_densities_of_images_bound_the_probability_of_their_levels():
     u = space.to_model(torch.from_numpy(pixels) / 255).double()
     wanted = -(distributions.Normal(0.0, 1.0).log_prob(u) - math.log(0.25 * 255)).mean() / math.log(2)
     assert score.value == pytest.approx(float(wanted), abs=0.01)
-
-
-def test_at_most_a_thousand_rows_are_weighed_unless_more_are_asked_for():
-    data = dataset_of(exact_rows(1005))
-    assert coded_bits(linear_vae(), data, codes=1).n == 1000
-    assert coded_bits(linear_vae(), data, 1005, codes=1).n == 1005
-
-
-def test_evaluate_gives_bits_of_a_vae(tmp_path, capsys):
-    data = pf.data.load("binary-digits", limit=60)
-    pf.fit(recipe_for("vae", data), data, steps=3, out=tmp_path / "run")
-    assert main(["evaluate", str(tmp_path / "run"), "--metrics", "bpd", "--n", "20", "--full"]) == 0
-    assert "importance sampling" in capsys.readouterr().out
 
 
 def test_codes_are_measured_as_they_are():
