@@ -108,18 +108,6 @@ def test_a_mistake_gets_an_error_that_says_what_was_expected(run, mistake, tmp_p
         make(run)
 
 
-@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
-def test_arrays_become_the_data_set_that_a_file_of_them_is(tmp_path, kind):
-    rng = np.random.default_rng(0)
-    x, labels = rng.integers(0, 256, (30, 5, 5, 3), dtype=np.uint8), rng.integers(0, 2, 30)
-    np.savez(tmp_path / "x.npz", x=x, label=labels)
-    given = x if kind is np.asarray else x.transpose(0, 3, 1, 2)
-    dataset = pf.data.from_arrays(kind(given), kind(labels))
-    assert dataset.fingerprint == pf.data.load(tmp_path / "x.npz").fingerprint
-    named = pf.data.from_arrays(kind(given), kind(labels), classes=("cat", "dog"), limit=9)
-    assert (named.space.classes, len(named.train)) == (("cat", "dog"), 9)
-
-
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -108,29 +108,3 @@ def test_pictures_wait_until_the_weights_are_known_to_be_sound(tmp_path, monkeyp
     with warnings.catch_warnings(action="error"), pytest.raises(pf.errors.Diverged, match=r"averaged weights .* not finite"):
         run.advance()
     assert looks.steps == []
-
-
-class Overshooting:
-    """A method in place of an average, whose samples are not finite though its weights are."""
-
-    def __init__(self, method):
-        self.method = method
-
-    def transport(self):
-        transport = self.method.transport()
-        transport.forward = lambda z, *_: z.masked_fill(torch.arange(len(z))[:, None] < 3, torch.inf)
-        return transport
-
-    def __getattr__(self, name):
-        return getattr(self.method, name)
-
-
-def test_samples_that_are_not_finite_do_not_end_a_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(observers, "PICTURES", (1.0,))
-    run = trainer(tmp_path / "run", Pictures(), steps=4)
-    run.average.method = Overshooting(run.average.method)
-    with pytest.warns(UserWarning, match="run: step 4: no samples are written: 3 of 100 samples are not finite"):
-        run.advance()
-    assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
-    assert [row["step"] for row in pf.load(tmp_path / "run").losses()] == [1, 2, 3, 4]
-    assert not list((tmp_path / "run").glob("samples/*"))

@@ -233,18 +233,6 @@ def test_what_is_packed_appears_whole_or_not_at_all(folder, tmp_path):
             pf.data.pack(name, tmp_path / "other", **options)
 
 
-def test_a_tar_that_changes_is_named(packed):
-    data = pf.data.load(packed, stream=True, workers=0)
-    file = packed / "train-000001.tar"
-    os.utime(file, ns=(1, 1))
-    data.train.x[:]
-    content = bytearray(file.read_bytes())
-    content[600:1100] = bytes(500)
-    file.write_bytes(content)
-    with pytest.raises(DataError, match=r"train-000001.tar/000000020.png has changed"):
-        data.train.x[:]
-
-
 @pytest.mark.parametrize("encoding", ["png", "npy"])
 def test_one_changed_byte_is_refused(folder, tmp_path, encoding, capsys):
     pf.data.pack(folder, tmp_path / "packed", encoding=encoding)

@@ -56,19 +56,6 @@ def test_a_preconditioned_noise_prediction_is_a_gain_of_x_t_and_a_scaled_network
     torch.testing.assert_close(pf.Denoiser(network, path, "noise", SPACE, preconditioning=V)(x_t, t), wanted)
 
 
-@pytest.mark.parametrize("kind", ["noise", "data"])
-def test_derivatives_pass_through_preconditioning(kind):
-    path = pf.VP()
-    denoiser = pf.Denoiser(Wave(), path, kind, SPACE, preconditioning=V)
-    x, direction = torch.randn(2, 5, 3, dtype=torch.float64)
-    t, rate = torch.linspace(0.2, 0.9, 5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
-    _, derivative = torch.func.jvp(lambda x, t: denoiser(x, t), (x, t), (direction, rate))
-    h = 1e-6
-    with torch.no_grad():
-        difference = (denoiser(x + h * direction, t + h * rate) - denoiser(x - h * direction, t - h * rate)) / (2 * h)
-    torch.testing.assert_close(derivative, difference, rtol=1e-6, atol=1e-6)
-
-
 @pytest.mark.parametrize("preconditioned", [True, False])
 def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
     """Ho et al. (2020), eq. 14, at integer times of the linear betas, each counting the same."""

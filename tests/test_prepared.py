@@ -9,8 +9,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.draws import ExampleDraws
 from pushforward.registries import PARTS
-from pushforward.testing import assert_same, check_method, final_state, space_data
-from pushforward.testing.models import Broken
+from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training.api import prepare, reopen
 from pushforward.training.runs import precompute as preparing
 from pushforward.training.runs.precompute import prepared
@@ -126,15 +125,6 @@ def test_a_run_that_is_killed_ends_in_the_same_bits(cache, tmp_path, monkeypatch
     reopen(tmp_path / "cut", data=data).advance()
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
     assert sum(calls) == (0 if cache else len(data.train)), "all fields are stored"
-
-
-def test_the_check_of_methods_prepares_and_refuses_what_depends_on_the_group(monkeypatch):
-    data = data_of(n=70)
-    check_method(recipe(data).method, data)
-    own = Pairs.prepared
-    monkeypatch.setattr(Pairs, "prepared", lambda self, x, condition, draws: own(self, x - x.mean(0), condition, draws))
-    with pytest.raises(Broken, match="example alone"):
-        check_method(recipe(data).method, data)
 
 
 def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart():

@@ -1,7 +1,6 @@
 """Each score says how it was measured, and scores that were measured otherwise are not compared with it."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -108,30 +107,6 @@ def test_unlike_protocols_are_refused_with_the_field_and_both_values(first, fiel
     with pytest.raises(UsageError, match="unlike protocols cannot be compared") as error:
         pf.compare([first, other])
     assert words in str(error.value)
-
-
-def test_the_command_line_joins_reports_and_refuses_unlike_ones(first, tmp_path, capsys, monkeypatch):
-    from pushforward.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    other = dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, n=60))
-    second = dataclasses.replace(first, models=(dataclasses.replace(first["it"], name="second"),))
-    for folder, comparison in (("a", first), ("b", second), ("c", other)):
-        pf.Report(comparison).save(tmp_path / folder / "report.json")
-    assert main(["compare", "a/report.json", "b", "--out", "both", "--json"]) == 0
-    out, err = capsys.readouterr()
-    assert [model["name"] for model in json.loads(out)["models"]] == ["it", "second"]
-    assert "measuring" not in err
-    assert (tmp_path / "both" / "report.html").is_file()
-    assert main(["compare", "a", "c", "--out", "none"]) == 2
-    assert "n is 40 in a and 60 in c" in capsys.readouterr().err
-    assert main(["compare", "a", "flow", "--data", "moons", "--out", "none"]) == 2
-    assert "a holds scores on other data (cloud) than moons" in capsys.readouterr().err
-    assert main(["compare", "a", "b", "--budget", "3s"]) == 2
-    assert not (tmp_path / "none").exists()
-    (tmp_path / "broken.json").write_text("{")
-    assert main(["compare", "broken.json", "a"]) == 4
-    assert "broken.json: These results are damaged: they are not JSON, Expecting" in capsys.readouterr().err
 
 
 def frechet_bias(d, n, repeats, seed=0):

@@ -37,19 +37,6 @@ def follow(book, h, index, choice, place):
     book.follow(**book.assigned(h, index), candidates=book.candidates(h, place), choice=choice, places=places)
 
 
-def test_vectors_follow_the_means_of_what_is_assigned_to_them():
-    """Lloyd's algorithm by running means: at rest every vector is the mean of its own."""
-    torch.manual_seed(0)
-    centres = torch.tensor([[4.0, 0.0], [-4.0, 1.0], [0.0, -5.0]])
-    book = Codebook(3, 2, decay=0.9)
-    for step in range(300):
-        which = torch.randint(0, 3, (120,))
-        h = centres[which] + 0.3 * torch.randn(120, 2)
-        follow(book, h, book(h)[1], torch.rand(120), torch.rand(120))
-    vectors = book.vectors[torch.cdist(centres, book.vectors).argmin(1)]
-    torch.testing.assert_close(vectors, centres, rtol=0, atol=0.1)
-
-
 def test_one_update_of_the_running_means():
     book = Codebook(2, 1, decay=0.5)
     book.counts.fill_(4.0)

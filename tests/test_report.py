@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from programs.report_pages import Reader, check_page, of_digits, of_toys, toy_content
+from programs.report_pages import Reader, check_page, of_digits
 from programs.reporting import comparison, losses, make_model, report
 
 from pushforward.report import Report
@@ -18,11 +18,6 @@ from pushforward.report.sprites import Look
 @pytest.fixture(scope="module")
 def digit_pictures():
     return of_digits()
-
-
-@pytest.fixture(scope="module")
-def toy_pictures():
-    return of_toys()
 
 
 def test_page_of_images(content, digit_pictures):
@@ -68,12 +63,6 @@ def test_sprites_hold_the_frames_they_show(content, digit_pictures):
     for number in (0, 10):
         tile = sheet[number * sprite.height :][:32, :32, 0]
         np.testing.assert_array_equal(tile, np.kron(frames[number][1][0, :, :, 0], np.ones((4, 4), np.uint8)))
-
-
-def test_page_of_points(content, toy_pictures):
-    read = check_page(report(toy_content(content), toy_pictures).to_html())
-    assert "held-out data" in read.text
-    assert "Same noise in the same place" in read.text
 
 
 @pytest.mark.parametrize(("largest", "pictures", "animations"), [(8_000_000, 9, 16), (600_000, 9, 0), (300_000, 0, 0)])

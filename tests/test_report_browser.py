@@ -104,24 +104,6 @@ def test_the_training_slider_moves_all_models_together(wide, pages):
     assert wide.run(SEEN) == [], "the samples themselves"
 
 
-def test_a_click_starts_the_trajectory_of_its_place_in_every_model_in_steps(wide, pages):
-    wide.open(pages["points"])
-    wide.click('.panel[data-model="1"] .stage', 0.15, 0.1)
-    ways = "[...document.querySelectorAll('.player .way')].map((way) => way.getAttribute('d'))"
-    assert wide.run(ways) == ["M125.0 125.0L250.0 125.0L375.0 125.0"] * 2
-    wide.run("document.querySelector('#slider-f').focus()")
-    wide.press("ArrowLeft")
-    assert all(way.endswith("250.0 125.0") for way in wide.run(ways)), "as far as the moment of the slider"
-    arrows = "[...document.querySelectorAll('.arrows')].map((path) => path.getAttribute('d').split('M').length)"
-    assert wide.run(arrows) == [19, 19], "a line and a head for each of nine places"
-    mesh = "document.querySelector('.mesh').hasAttribute('hidden')"
-    assert wide.run(mesh) is True
-    wide.run("document.querySelector('[data-layer=mesh]').click()")
-    assert wide.run(mesh) is False
-    wide.run("document.querySelector('.clear').click()")
-    assert wide.run(ways) == []
-
-
 @pytest.mark.parametrize("width", [1440, 768, 390])
 @pytest.mark.parametrize("name", ["images", "points"])
 def test_nothing_is_wider_than_the_window(browser, pages, name, width):

@@ -10,7 +10,7 @@ import re
 import numpy as np
 import pytest
 from programs.report_pages import check_page
-from programs.reporting import comparison, report, said
+from programs.reporting import comparison, report
 
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.results import Comparison, ModelResult
@@ -107,13 +107,3 @@ def test_the_short_text_is_a_sentence_a_model_and_a_table_in_25_lines(content, c
     said_of = [line for line in lines if line.startswith("- ")]
     assert len(said_of) == 4 or said_of[-1].startswith("- further models: ")
     assert not re.search(r"\[.*\]|±", " ".join(said_of)), "sentences are without intervals"
-
-
-def test_the_full_text_holds_findings_and_scores(content):
-    full = text(comparison(content), full=True, width=100)
-    flat = " ".join(full.replace("\n  ", " ").split())
-    assert all(line in flat for line in said(content))
-    assert re.search(r"^flow +0.130 ± 0.008 \* +0.00040 ± 0.00020 ", full, re.M)
-    assert re.search(r"^no network +", full, re.M)
-    assert re.search(r"^real data +", full, re.M)
-    assert max(map(len, full.splitlines())) <= 100

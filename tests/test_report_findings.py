@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs.report_pages import toy_content
 from programs.reporting import compared, comparison, model, put, report, said, scorecards
 
 from pushforward.evaluation.merge import joined
@@ -204,15 +203,6 @@ def test_planted_faults_are_told(content, name, scores, finding):
     found = said(content, "warning")
     assert len(found) == (finding is not None)
     assert finding is None or finding in found[0]
-
-
-def test_faults_of_toys(content):
-    assert said(toy_content(content), "warning") == [
-        "Modes are lost: gan (holds 6 of 8).",
-        "Samples between the modes: vae (20.00 %).",
-        "Modes are too narrow, beside the true width: gan (0.60).",
-        "Modes are too wide, beside the true width: vae (1.8).",
-    ]
 
 
 def test_the_documentation_has_every_threshold(content):

@@ -6,17 +6,14 @@ import math
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
-from pushforward.evaluation.pictures import field_of, formation_of, mesh_of, pictures_of
+from pushforward.evaluation.pictures import field_of, formation_of
 from pushforward.paths import VP
 from pushforward.pictures import grid_picture, scatter_picture
 from pushforward.solvers import Heun
 from pushforward.testing import Mixture
-from pushforward.transports import Flow, Map
+from pushforward.transports import Flow
 
 MEAN, STD = (0.5, -0.3), 0.4
 
@@ -83,48 +80,3 @@ def test_points_form_at_the_same_times_and_end_as_the_samples():
     z = frames[0][1]
     t = 12 / 23
     np.testing.assert_allclose(half, (1 - t) * np.array(MEAN) + math.hypot((1 - t) * STD, t) * z, atol=0.02)
-
-
-class Shear(nn.Module):
-    """Noise of three numbers to the plane: (a, b, c) to (a + 2 b, b + 7 c)."""
-
-    def forward(self, z, t=None, condition=None):
-        return torch.stack([z[:, 0] + 2 * z[:, 1], z[:, 1] + 7 * z[:, 2]], dim=1)
-
-
-def test_a_mesh_is_a_grid_of_noise_as_the_map_sees_it():
-    space = VectorSpace((2,), (1.0, 0.0), (2.0, 1.0))
-    mesh = mesh_of(Map(Shear(), space, (3,)))
-    half = len(mesh) // 2
-    assert mesh.shape == (34, 65, 2)
-    np.testing.assert_allclose(mesh[0, :, 1], np.linspace(-2, 2, 65), atol=1e-5)
-    np.testing.assert_allclose(mesh[0, :, 0], 1 + 2 * (-2 + 2 * np.linspace(-2, 2, 65)), atol=1e-5)
-    np.testing.assert_allclose(mesh[half:, :, 1], np.linspace(-2, 2, 17)[:, None] * np.ones(65), atol=1e-5)
-    assert mesh_of(plane()) is None
-
-
-class Fixed(nn.Module):
-    """Always the image that it holds, in model units."""
-
-    def __init__(self, image):
-        super().__init__()
-        self.image = image
-
-    def forward(self, z, t=None, condition=None):
-        return self.image.expand(len(z), *self.image.shape)
-
-
-def test_the_nearest_training_image_is_drawn_beside_a_sample():
-    rng = np.random.default_rng(2)
-    train, held = (rng.integers(0, 256, (n, 1, 4, 4), dtype=np.uint8) for n in (30, 12))
-    space = ImageSpace((1, 4, 4), (0.0,), (0.5,))
-    data = Dataset("images", space, Split(train), Split(held))
-    changed = train[7].astype(float) / 255
-    changed[0, 0, 0] += 0.25 if changed[0, 0, 0] < 0.5 else -0.25
-    model = Map(Fixed(torch.from_numpy(2 * changed).float()), space, (3,))
-    nearest = pictures_of(model, None, data).nearest
-    assert (nearest.x[0, :, :, 0] == train[7, 0]).all()
-    assert nearest.distances[0] == pytest.approx(0.5, abs=0.01), "a quarter over a standard deviation of a half"
-    flat = [array.reshape(len(array), -1) / 255 / 0.5 for array in (held, train)]
-    gaps = np.linalg.norm(flat[0][:, None] - flat[1][None], axis=2).min(1)
-    assert nearest.usual == pytest.approx(float(np.median(gaps)))

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
-import numpy as np
 import pytest
-from programs.report_pages import of_toys, toy_content
-from programs.reporting import compared, comparison, model, report
+from programs.reporting import compared
 
 from pushforward.evaluation.results import Comparison, ModelResult, Score
-from pushforward.report import Report, curves, tables
-from pushforward.report.sprites import Look
+from pushforward.report import Report, tables
 from pushforward.report.statistics import statistic
 
 HALF = 1.96 * (0.01**2 + (0.02**2 - 0.01**2) / 3) ** 0.5
@@ -60,36 +56,6 @@ def test_settings_that_differ_are_listed_and_others_are_not():
 
 
 # Charts ---------------------------------------------------------------------------------------------------------
-
-
-def test_losses_by_noise_level_line_up_by_level(content):
-    """The shorter path lacks the noisiest level; the noisier, the further right, and one line for each iterative model."""
-    model(content, "flow")["trajectory"]["loss_by_level"].reverse()
-    table = tables.levels(comparison(content))
-    assert [column.label for column in table.columns] == ["flow", "ddpm"]
-    assert [row.name for row in table.rows][::2] == ["0.0111 (log-SNR 9)", "1 (log-SNR 0)", "90.0 (log-SNR −9)"]
-    assert [cell.flat for cell in table.rows[-1].cells] == ["1.210 ± 0.012", "–"]
-    chart = curves.levels(comparison(content)).svg
-    across = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', chart)]
-    assert len(across) == 5
-    assert across == sorted(across)
-    assert chart.count('class="line"') == 2
-
-
-def test_trajectories_in_the_plane_are_drawn_from_noise_to_sample(content):
-    pictures = {name: dict(parts) for name, parts in of_toys().items()}
-    lines = pictures["flow"]["paths"] = pictures["flow"]["paths"].copy()
-    lines[7, 3] = np.nan
-    page = report(toy_content(content), pictures).to_html()
-    assert re.findall(r'<svg[^>]*aria-label="Trajectories of (\w+), from noise to data"', page) == ["flow", "ddpm"]
-    chart = re.search(r'<svg[^>]*aria-label="Trajectories of flow.*?</svg>', page, re.S)[0]
-    assert chart.count('class="way"') == 59, "a line that is not finite is left out"
-    limits = Look(comparison({}, pictures).pictures).paths_limits()
-    corner = r'd="M([-\d.]+) ([-\d.]+)l4.8'
-    for sign, place, off, at in (("from", corner, 2.4, 0), ("to", r'cx="([-\d.]+)" cy="([-\d.]+)"', 0.0, -1)):
-        x, y = (float(number) + off for number in re.search(f'class="{sign}" {place}', chart).groups())
-        assert limits[0] + x / 320 * (limits[1] - limits[0]) == pytest.approx(lines[0, at, 0], abs=0.02)
-        assert limits[3] - y / 320 * (limits[3] - limits[2]) == pytest.approx(lines[0, at, 1], abs=0.02)
 
 
 # Captions -------------------------------------------------------------------------------------------------------

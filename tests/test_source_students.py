@@ -25,7 +25,6 @@ from pushforward.training.loop.finalize import trained
 from pushforward.training.monitor.diversity_monitor import Variety
 from pushforward.training.monitor.flow_map_monitor import Jumps
 from pushforward.training.monitor.health import starts_of
-from pushforward.transports import Flow
 
 GAUSSIANS = "8gaussians-c2ot"
 
@@ -72,15 +71,6 @@ def test_a_student_starts_at_its_teachers_source_and_jumps_where_it_leads(teache
         missed, once = (float((move(z) - ends).square().mean()) for move in (loaded, flow.with_solver("euler", 1, "time")))
     assert missed < 0.1 * once
     assert f"the source {GAUSSIANS}" in student.spec["rows"]["builds_on"]
-
-
-def test_teachers_of_other_data_take_more_steps(moons):
-    usual = lambda **choices: pf.recipes.flow(moons.space, "tiny", **choices).method.transport()  # noqa: E731
-    steps = [
-        pf.recipes.distil(moons.space, teacher=flow, trajectories=4).method.trajectories.teacher.steps
-        for flow in (usual(), usual(source=GAUSSIANS))
-    ]
-    assert steps == [8, 32]
 
 
 @pytest.mark.parametrize("rule", ["stored", "start", "middle", "end", "progressive"])
@@ -144,16 +134,6 @@ def images():
     source = Source("digits", data.space)
     network = UNet((1, 8, 8), widths=(16,), blocks=1, heads=2)
     return Denoiser(network, Linear(), "velocity", data.space, unconditional=False, source=source)
-
-
-def test_the_likeness_of_a_student_of_images_mixes_with_the_source(images, monkeypatch):
-    recipe = pf.recipes.distil(images.space, teacher=Flow(images, "euler", 2, "time"), trajectories=16, teacher_steps=2)
-    x, sources = torch.zeros(16, 1, 8, 8), []
-    noised = Likeness.noised
-    monkeypatch.setattr(Likeness, "noised", lambda *given: sources.append(given[-1]) or noised(*given))
-    for _ in recipe.method.losses(Batch(x, None), Now(BlockDraws(0, 0, 16), 0, 0.0)):
-        pass
-    assert [source.data for source in sources] == ["digits"]
 
 
 def test_features_see_examples_mixed_with_the_source(images):

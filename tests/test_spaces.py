@@ -9,16 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import pushforward as pf
 from pushforward import recipes, spec
 from pushforward.cli import main
-from pushforward.data import Dataset, Split, measure
+from pushforward.data import Split, measure
 from pushforward.data.spaces.registry import kind_of
-from pushforward.devices import laid_out
 from pushforward.registries import PARTS
-from pushforward.testing import Broken, assert_same, check_method, check_space, final_state, recipe_for
+from pushforward.testing import Broken, assert_same, check_space, final_state
 
 FILE = Path(__file__).parents[1] / "docs" / "examples" / "clips.py"
 
@@ -81,13 +79,6 @@ def test_clips_are_scored_and_reported(runs, capsys):
     assert main(["nearest", "whole", "--plugin", "./clips.py", "--n", "2", "--k", "1", "--out", "near.png"]) == 0
 
 
-@pytest.mark.parametrize("recipe", ["gan", "vae", "vqvae"])
-def test_recipes_take_clips_by_an_mlp(plugin, recipe):
-    x = plugin["moving_squares"](90)
-    data = Dataset("squares", measure(x[:66]), Split(x[:66]), Split(x[66:]))
-    check_method(recipe_for(recipe, data), data)
-
-
 def spaces(plugin):
     """A split of each kind of data."""
     random = np.random.default_rng(1)
@@ -129,13 +120,3 @@ def test_a_space_that_answers_wrongly_is_told_what_is_wrong(plugin, monkeypatch,
         monkeypatch.setattr(kind, "measured", classmethod(lambda cls, x: cls(x.shape[1:], (0.3, 0.5), (0.2, 0.1))))
     with pytest.raises(Broken, match=says):
         check_space(kind, x)
-
-
-def test_kernels_of_other_dimensions_stay_where_they_are():
-    both = nn.ModuleList([nn.Conv2d(3, 4, 3), nn.Conv3d(3, 4, 3)])
-    weights = [module.weight.detach().clone() for module in both]
-    for memory_format, changed in ((torch.channels_last, 0), (torch.channels_last_3d, 1)):
-        laid_out(both, memory_format)
-        assert both[changed].weight.is_contiguous(memory_format=memory_format)
-    assert all(torch.equal(module.weight, weight) for module, weight in zip(both, weights, strict=True))
-    assert laid_out(nn.Linear(2, 2), torch.contiguous_format).weight.is_contiguous()

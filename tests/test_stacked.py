@@ -9,7 +9,6 @@ import pytest
 import scipy.stats
 
 import pushforward as pf
-from pushforward.data.core.ground_truth import numbered
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scores import score
 from pushforward.metrics.stacked import Stacked
@@ -72,17 +71,6 @@ def test_images_are_drawn_evenly_and_channels_apart(data):
         table = np.bincount(10 * digits[first] + digits[second], minlength=100).reshape(10, 10)
         assert scipy.stats.chi2_contingency(table).pvalue > 1e-3
     assert (row[:, 0] == row[:, 1]).mean() == pytest.approx(1 / 1437, rel=0.4)
-
-
-def test_a_limit_keeps_the_modes_of_the_rows_that_it_keeps(data):
-    few = pf.data.load("stacked-digits", limit=70, seed=3)
-    assert (len(few.train), len(few.truth.train), len(few.held_out)) == (70, 70, 26_000)
-    assert (few.held_out.x == data.held_out.x).all()
-    labels, known = few.truth.base.train.labels, images(few.truth.base.train)
-    assert (numbered(labels[rows_of(few.train.x, known)], 10) == few.truth.train).all()
-    whole = {row.tobytes() for row in data.train.x}
-    assert all(row.tobytes() in whole for row in few.train.x)
-    assert (few.train.x != pf.data.load("stacked-digits", limit=70, seed=4).train.x).any()
 
 
 # Counting

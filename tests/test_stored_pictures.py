@@ -15,7 +15,7 @@ from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.measurements import Pictures, SamplingCost
 from pushforward.evaluation.merge import stored
 from pushforward.evaluation.results import DataInfo, ModelResult, Protocol
-from pushforward.evaluation.run_results import history_of, of_run
+from pushforward.evaluation.run_results import of_run
 from pushforward.metrics import Score
 from pushforward.report import Report
 from pushforward.training.monitor.critic_landscape import SIDE
@@ -58,11 +58,6 @@ def test_joined_reports_show_the_samples_that_their_runs_stored(tmp_path, flow_r
     assert stored(alone).pictures["flow"].grid is not None, "the run lies beside the report"
     pf.resume(tmp_path / "moved" / "flow", steps=3)
     assert stored(alone).pictures == {"flow": Pictures()}, "samples of another step were not scored"
-
-
-def test_pictures_of_a_checkpoint_end_at_its_step(flow_run):
-    assert [step for step, _ in history_of(flow_run)][-1] == 2
-    assert history_of(pf.load(flow_run.folder, checkpoint="step_000000")) == []
 
 
 def test_samples_of_a_run_are_those_of_the_model_that_was_scored(tmp_path, flow_run):

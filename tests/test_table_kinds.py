@@ -117,30 +117,6 @@ def test_columns_that_are_refused_rather_than_left_out(cells, says):
     assert says in faults[0]
 
 
-def test_a_number_with_thousands_that_are_not_three_digits_is_none():
-    form = Format(0, group=",", plus=True)
-    assert [form.value(cell) for cell in ("+1,234", "-1,234,567", "12")] == [1234, -1234567, 12]
-    assert np.isnan([form.value(cell) for cell in ("1,5", "1,2345", "1,,234")]).all()
-    assert [form.cell(value) for value in (1234.4, -0.2, -1234567.0)] == ["+1,234", "0", "-1,234,567"]
-
-
-@pytest.mark.parametrize(
-    ("cells", "written"),
-    [
-        (["10", "10.95", "1200.25"], ["10.9", "12", "1234.5"]),
-        (["10", "10.95", "11.5"], ["10.9", "12", "1234.5"]),
-        (["10.00", "10.95"], ["10.90", "12.00", "1234.50"]),
-        (["10.0", "10.95"], ["10.9", "12.0", "1234.5"]),
-        (["10", "10,95"], ["10,9", "12", "1234,5"]),
-        (["10", "1.210,95"], ["10,9", "12", "1.234,5"]),
-        (["10", "1,210.95"], ["10.9", "12", "1,234.5"]),
-    ],
-)
-def test_other_numbers_are_written_as_those_of_the_file(cells, written):
-    decided, _ = finding(cells * 9)
-    assert [decided.form.cell(value) for value in (10.9, 12.0, 1234.5)] == written
-
-
 NAN, INF = float("nan"), float("inf")
 
 

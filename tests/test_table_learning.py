@@ -94,15 +94,6 @@ def test_a_table_that_is_no_better_is_refused(monkeypatch):
     assert "is refused" in str(learned)
 
 
-def test_a_table_is_measured_against_the_grids_that_are_given():
-    flow = Flow(ring(VP()), DPM(2), 4, "log_snr")
-    better = pf.transports.learned_steps.learn_grid(flow, n=32, rounds=10).times
-    teacher = flow.with_solver(DPM(2), 30)
-    learned = learn_table(flow, no_data, grids=[better], n=32, rounds=1, teacher=teacher)
-    assert learned.grid == better
-    assert learn_table(flow, no_data, n=32, rounds=1, teacher=teacher).before > learned.before
-
-
 def test_a_table_is_refused_whose_samples_are_farther_from_real_data_and_one_that_is_nearer_is_kept():
     """The table comes nearer to the samples of many steps; which samples are like the data is another matter."""
     flow = Flow(ring(VP()), UniPC(2), 3, "log_snr")

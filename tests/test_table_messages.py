@@ -54,27 +54,3 @@ def test_a_frame_of_samples_has_the_types_of_the_training_frame():
     assert build(json.loads(json.dumps(describe(data.space)))) == data.space, "a run holds the types"
     rows = {tuple(row) for row in frame.astype(str).to_numpy().tolist()}
     assert {tuple(row) for row in back.astype(str).to_numpy().tolist()} <= rows
-
-
-def test_categories_of_a_frame_come_back_as_they_were():
-    pd = pytest.importorskip("pandas")
-    n, rng = 1200, np.random.default_rng(0)
-    gaps = np.where(rng.random(n) < 0.2, np.nan, rng.integers(1, 4, n).astype(float))
-    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 9, n), unit="D")
-    frame = pd.DataFrame(
-        {
-            "floats": pd.Categorical(gaps, [3.0, 1.0, 2.0, 0.5]),
-            "tiny": pd.Categorical(rng.choice([1e-7, 2.5, 1e5], n)),
-            "zip": pd.Categorical(rng.integers(10, 60, n) * 1000),
-            "rank": pd.Categorical(rng.integers(0, 30, n), ordered=True),
-            "here": pd.Categorical(days.tz_localize("Europe/Berlin")),
-            "many": pd.Categorical(rng.permutation(n) * 3),
-        }
-    )
-    data = load(frame)
-    assert [field.kind for field in data.space.fields[2:4]] == ["category", "ordinal"]
-    back = data.space.frame(data.train.x)
-    assert dict(back.dtypes) == dict(frame.dtypes)
-    assert data.space.fields[-1].kind == "whole", "more than 1,000 levels are numbers"
-    rows = {tuple(row) for row in frame.astype(str).to_numpy().tolist()}
-    assert {tuple(row) for row in back.astype(str).to_numpy().tolist()} <= rows

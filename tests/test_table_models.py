@@ -9,11 +9,10 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import TableSpace
-from pushforward.data.tables import Category, Number
+from pushforward.data.tables import Number
 from pushforward.data.tables.encoding import Coordinates
 from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import Rows, likelihood_of, log_between
-from pushforward.networks import FourierFeatures
 from pushforward.networks.table import StraightThrough
 from pushforward.training.frozen_recipes import in_latent
 from pushforward.transports.export import exported
@@ -219,17 +218,3 @@ def test_models_on_codes_draw_rows_around_decoded_codes(space):
     torch.testing.assert_close(rows[:, start:stop].amax(1), torch.ones(40))
     with pytest.raises(UsageError, match="the table itself"):
         exported(latent)
-
-
-@pytest.mark.parametrize("pack", [1, 2])
-def test_a_critic_of_rows_receives_waves_of_scores_alone(space, pack):
-    critic = pf.recipes.gan(space, "tiny", pack=pack).method.critic
-    waves = next(part for part in critic.modules() if isinstance(part, FourierFeatures)).frequencies
-    assert waves.shape == (32, pack * space.size)
-    seen = waves.abs().amax(0).view(pack, -1)
-    assert space.scored == (0, 1, 4)
-    assert (seen[:, list(space.scored)] > 0).all()
-    assert float(seen.sum()) == pytest.approx(float(seen[:, list(space.scored)].sum()))
-    torch.testing.assert_close(waves.norm(dim=1).amax(), torch.tensor(30.0))
-    letters = TableSpace.of([Category.measured("only", np.zeros(4), ["a", "b"])])
-    assert not any(isinstance(part, FourierFeatures) for part in pf.recipes.gan(letters, "tiny").method.critic.modules())

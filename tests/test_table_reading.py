@@ -98,18 +98,6 @@ def test_all_faults_are_listed_at_once(tmp_path):
         load(tmp_path / "q.csv")
 
 
-def test_numbers_of_many_decimals_stay_vectors_unless_one_is_frequent(tmp_path):
-    rng = np.random.default_rng(0)
-    columns = {"a": [f"{v:.6f}" for v in rng.normal(size=60)], "b": [f"{v:.6f}" for v in rng.normal(size=60)]}
-    path = write(tmp_path / "t.csv", columns)
-    assert not isinstance(load(path).space, TableSpace)
-    assert isinstance(load(path, table=True).space, TableSpace)
-    columns["b"][:40] = ["0"] * 40
-    path = write(tmp_path / "u.csv", columns)
-    assert load(path).space.fields[1].atoms == (0.0,)
-    assert not isinstance(load(path, table=False).space, TableSpace)
-
-
 def test_columns_are_chosen_and_named(tmp_path):
     columns = mixed_columns(60)
     path = write(tmp_path / "t.csv", columns)

@@ -20,7 +20,7 @@ from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.models import read_samples
 from pushforward.outputs import write_samples
 from pushforward.transports import Map
-from pushforward.transports.rejection import Redrawing, as_drawn, counted, unmet_kept, warn_broken
+from pushforward.transports.rejection import as_drawn, counted, unmet_kept, warn_broken
 
 TEXT = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{('no', 'yes')[i % 2]}\n" for i in range(400))
 
@@ -231,19 +231,6 @@ def test_which_samples_are_drawn_again_is_the_same_in_batches_of_any_size(monkey
     assert all(torch.equal(x, drawn[0][0]) and count == drawn[0][1] for x, count in drawn)
     assert said == [share < 0.01] * 3
     assert drawn[0][1] > 3000
-
-
-def test_draws_of_several_processes_are_counted_together(tmp_path):
-    space = table(tmp_path, constraints="end >= start").space
-    redrawing = Redrawing(space, 40, 0)
-    redrawing.finish([redrawing.begun(rough(space).sample(20), None, ExampleDraws(0, 20))], None)
-    with counted() as tally:
-        redrawing.join(lambda own: [2 * own[0], own[1] + 3, own[2] + 1, own[3] + 2])
-        redrawing.join(lambda own: [2 * count for count in own])
-    assert (redrawing.tally.drawn, redrawing.tally.refused, redrawing.unmet, redrawing.lost) == (40, 3, 1, 2)
-    assert (tally.drawn, tally.refused) == (20, 3)
-    with pytest.raises(Diverged, match="1 of 40 samples"):
-        redrawing.check()
 
 
 def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys):

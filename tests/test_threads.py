@@ -99,27 +99,6 @@ def test_the_fastest_number_is_chosen_and_written_before_its_first_step(tmp_path
     assert json.loads((tmp_path / "threads.json").read_text())["stages"][1] == {"step": length, "threads": [2]}
 
 
-@pytest.mark.parametrize(
-    ("seconds", "chosen"),
-    [
-        ({4: 1.0, 2: 0.95, 1: 1.0}, 4),  # not clearly faster
-        ({4: 1.0, 2: 0.8, 1: 0.7}, 1),
-    ],
-)
-def test_all_threads_stay_unless_fewer_are_clearly_faster(tmp_path, free, seconds, chosen):
-    # first steps and single slow ones do not count
-    slow = {1: 99.0, 0: 99.0, 7: 99.0, 8: 99.0}
-    used = simulate(Threads(tmp_path, CPU), 0, 30, lambda n, step: slow.get(step, seconds[n]))
-    assert used[-1] == chosen
-
-
-def test_the_number_stays_once_it_is_chosen(tmp_path, free):
-    """A later choice would depend on the load at that time, and a run killed before it would end elsewhere."""
-    measured = Threads(tmp_path, CPU)
-    used = simulate(measured, 0, 1100, lambda n, step: n if step < 100 else 1 / n)
-    assert set(used[3 * (ROUNDS + 1) :]) == {1}
-
-
 @pytest.mark.parametrize("cut", [0, 5, 17, 18, 40, 249, 255, 290])
 def test_a_resumed_run_uses_the_same_threads(tmp_path, free, cut):
     """Whatever its steps take now: what was written is replayed."""

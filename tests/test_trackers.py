@@ -7,11 +7,9 @@ import types
 import pytest
 import torch
 
-from pushforward import plugins
-from pushforward.errors import CheckpointError, MissingExtra, UsageError
-from pushforward.registries import TRACKERS
+from pushforward.errors import CheckpointError, MissingExtra
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.trackers import Tracker, trackers_of
+from pushforward.trackers import Tracker
 from pushforward.training.api import prepare, reopen
 from pushforward.training.runs.log import read
 
@@ -92,24 +90,6 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning(fails, tmp_path):
         begun(tmp_path / "run", bad, good).advance()
     assert len(given) == 1
     assert good.steps == [1, 2, 3, 4]
-
-
-def test_trackers_are_found_by_name(tmp_path):
-    assert set(TRACKERS) >= {"tensorboard", "wandb", "mlflow"}
-    with pytest.raises(UsageError, match=r'Unknown tracker "wandbb".*Did you mean "wandb"'):
-        trackers_of("wandbb")
-    with pytest.raises(UsageError, match="notes twice"):
-        trackers_of([Notes(), Notes()])
-    with pytest.raises(UsageError, match="Expected a tracker"):
-        trackers_of([3])
-    file = tmp_path / "mine.py"
-    file.write_text(
-        "from pushforward.trackers import Tracker\n\nclass Screen(Tracker):\n"
-        "    def start(self, folder, facts, config, known):\n        return 'x'\n"
-        "    def log(self, step, numbers):\n        print(step)\n    def finish(self, status):\n        print(status)\n"
-    )
-    assert plugins.load(file).names["tracker"] == ["screen"]
-    assert trackers_of("screen")[0].name == "screen"
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])

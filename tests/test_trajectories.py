@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
-from torch import nn
 
-from pushforward.conditions import Label
-from pushforward.data import VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.trajectories import loss_by_level, path_energy, straightness, trace, transport_cost
-from pushforward.paths import VE, VP, Cosine, Linear, Shifted, assign, convert
+from pushforward.paths import VE, VP, Cosine, Linear, Shifted
 from pushforward.solvers import Ancestral, Euler, Heun
 from pushforward.testing import Mixture, ring
 from pushforward.transports import Flow
@@ -102,45 +99,6 @@ def test_the_least_is_found_among_all_rows():
     least = mean[0] ** 2 + mean[1] ** 2
     cost = transport_cost(flow, dataset(flow, np.random.default_rng(0).permutation(rows)), 200, seed=7)
     assert cost == pytest.approx(path_energy(flow, 200, seed=7) / least - 1, rel=1e-4)
-
-
-class Points(nn.Module):
-    """The ideal denoiser of one point for each label; without labels it takes the first."""
-
-    def __init__(self, path, points):
-        super().__init__()
-        self.path, self.points = path, torch.as_tensor(points, dtype=torch.float32)
-        n, d = self.points.shape
-        label = Label([str(i) for i in range(n)], [1 / n] * n)
-        self.space = VectorSpace((d,), (0.0,) * d, (1.0,) * d, conditions={"label": label})
-
-    def predict(self, kind, x_t, t, condition=None):
-        label = condition["label"] if condition else torch.zeros(len(x_t), dtype=torch.long)
-        null = (condition or {}).get("label_null", torch.zeros(len(x_t), dtype=torch.bool))
-        data = self.points[label.masked_fill(null, 0)]
-        return convert("data", kind, data.to(x_t), x_t, self.path.at(t).over(x_t))
-
-    def calls(self, t=0.5):
-        return 1
-
-
-@pytest.fixture
-def labelled():
-    """A flow to one of two points, and data at these points with its labels."""
-    flow = Flow(Points(Cosine(), [[2.0, 0.5], [-2.0, -0.5]]), Heun(), 4)
-    labels = np.random.default_rng(1).integers(0, 2, 120)
-    return flow, dataset(flow, flow.denoiser.points.numpy()[labels], labels)
-
-
-def test_no_trajectory_leaves_its_class(labelled):
-    """All noise of a class goes to one point, so within classes nothing else can be; across them less need be moved."""
-    flow, data = labelled
-    assert transport_cost(flow, data, 120) == pytest.approx(0, abs=5e-3)
-    assert straightness(flow, 120) == pytest.approx(0, abs=1e-6)
-    unlabelled = Mixture(Cosine(), flow.denoiser.points, 0.0)
-    z, x = ExampleDraws(0, 120).normal((2,)), data.held_out.data_units()
-    assert float((x - z[assign(x, z)]).square().sum()) < 0.8 * float((x - z).square().sum())
-    assert transport_cost(Flow(unlabelled, Heun(), 4), data, 120) > 0.02, "a marginal flow bends"
 
 
 @pytest.mark.parametrize("path", PATHS, ids=named)
