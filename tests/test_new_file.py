@@ -15,8 +15,7 @@ import torch
 import pushforward as pf
 from pushforward import plugins
 from pushforward.cli import main
-from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.evaluation.run_results import commands
+from pushforward.errors import DataError, UsageError
 from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.checkpoint.stored import load
 from pushforward.training.loop.trainer import Trainer
@@ -108,10 +107,6 @@ def test_a_data_set_is_one_file(run, corners, monkeypatch):
     assert run("sample", "data", "--n", "5", "--out", "data.csv", *named)[0] == 0
     content = json.loads(run("evaluate", "data", *FEW, "--json", *named)[1])
     assert {"modes_held", "bridges"} <= content["models"][0]["scores"].keys(), "its truth is known"
-    assert run("compare", "data", *FEW, "--out", "data-report", *named)[0] == 0
-    assert "corners" in Path("data-report/report.html").read_text()
-    assert commands(pf.load("data", plugins=["corners.py"]))[0].startswith("pushforward train flow --data corners --steps 3")
-    assert "--plugin ./corners.py" in commands(pf.load("data", plugins=["corners.py"]))[0]
 
 
 def test_a_metric_is_one_file_and_compare_registers_it_by_itself(run, corners):
@@ -138,7 +133,6 @@ def test_a_solver_is_one_file(run, monkeypatch):
     assert (code, json.loads(out)["calls_per_sample"]) == (0, 3), "two calls a step, and one for the last"
     content = json.loads(run("evaluate", "solved", *FEW, "--solver", "ralston", "--steps", "2", "--json", *named)[1])
     assert content["models"][0]["scores"]["frechet"]["value"] is not None
-    assert run("compare", "solved", *FEW, "--out", "solved-report", *named)[0] == 0
 
 
 def test_a_method_with_two_networks_and_a_teacher_is_one_file(run, corners, monkeypatch):
@@ -148,9 +142,6 @@ def test_a_method_with_two_networks_and_a_teacher_is_one_file(run, corners, monk
     assert json.loads(Path("taught/spec.json").read_text())["parts"].keys() == {"teacher"}
     assert run("sample", "taught", "--n", "5", "--out", "taught.csv", *named)[0] == 0
     assert json.loads(run("evaluate", "taught", *FEW, "--json", *named)[1])["models"][0]["scores"]["frechet"]["value"] > 0
-    code, _, err = run("compare", "taught", corners, *FEW, "--out", "taught-report", *named)
-    assert code == 0, err
-    assert "follower" in Path("taught-report/report.md").read_text()
 
 
 def test_a_method_whose_teacher_prepares_pairs_is_one_file(run, corners, monkeypatch):
@@ -168,10 +159,6 @@ def test_a_file_that_has_gone_or_changed_is_not_run(run, corners, here):
     code, out, err = run("resume", corners, "--plugin", "./gone.py")
     assert (code, out) == (4, "")
     assert "it has changed since" in err
-    code, out, _ = run("compare", corners, "--plugin", "./gone.py")
-    assert (code, out) == (4, ""), "nothing is run before the run's own file has been found"
-    with pytest.raises(CheckpointError, match="give the path where it is"):
-        plugins.load_needed([{"file": "elsewhere.py", "sha256": "0" * 64}], [])
 
 
 def test_a_format_is_one_file(run, here):
@@ -198,13 +185,7 @@ def test_data_in_a_python_file_is_run_only_where_it_is_named(forget, here):
             "from pushforward.data import Source\na = Source(name='digits', what='', shape=(2,), counts=(1, 1), read=None)\n",
             "another",
         ),
-        (
-            "from pushforward.data import Source\na = Source(name='a/b', what='', shape=(2,), counts=(1, 1), read=None)\n",
-            "a path",
-        ),
-        ("from pushforward.solvers import Solver\nclass Heun(Solver):\n    def step(self): ...\n", "another solver"),
         ("from pushforward import Recipe\ndef vae(space, size) -> Recipe: ...\n", "another recipe"),
-        ("from pushforward.data.readers import Reader\na = Reader(('.csv',), None)\n", "another reader"),
     ],
 )
 def test_files_that_cannot_be_used_are_refused(tmp_path, forget, text, says):

@@ -93,12 +93,8 @@ def test_comparisons_of_one_protocol_are_joined_without_scoring_again(first, tmp
     ("field", "value", "words"),
     [
         ("n", 60, "n is 40 in comparison 1 and 60 in comparison 2"),
-        ("k", 7, "k is 5 in"),
         ("reference", "0123456789" * 4, "and 01234567 in comparison 2"),
         ("extractor", "inception", "and inception in"),
-        ("dimensions", None, "the number of features is 2 in comparison 1 and not known in comparison 2"),
-        ("preprocessing", "resized to 299", "the preprocessing is"),
-        ("quantisation", "256 levels", "the quantisation is float32 in comparison 1 and 256 levels in"),
         ("versions", {"pushforward": "9"}, "the version of pushforward is"),
     ],
 )

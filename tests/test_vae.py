@@ -60,16 +60,11 @@ def test_the_importance_bound_grows_with_the_codes_and_reaches_the_exact_likelih
     assert bounds_of_k[3] == pytest.approx(truth, abs=0.01)
 
 
-@pytest.mark.parametrize(("beta", "sharper"), [(1.0, 0.6), (0.5, 1.0), (2.0, 1.0)])
+@pytest.mark.parametrize(("beta", "sharper"), [(1.0, 0.6), (0.5, 1.0)])
 def test_the_doubly_reparameterised_gradient_is_the_same_on_average_and_sharper(beta, sharper):
     plain, doubly = (gradients(linear_vae, beta, way)["encoder"] for way in (False, True))
     agree(plain, doubly)
     assert float(doubly.var(0).sum() / plain.var(0).sum()) < sharper
-
-
-@pytest.mark.parametrize("part", ["decoder", "likelihood"])
-def test_the_doubly_reparameterised_gradient_is_the_same_on_average_for_decoders(part):
-    agree(*(gradients(linear_vae, 1.0, way)[part] for way in (False, True)))
 
 
 def test_free_bits_hold_each_number_s_mean_over_groups_of_64_rows():
@@ -151,9 +146,7 @@ def test_the_means_of_likelihoods():
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("vae", {"likelihood": "logistic", "network": "convolutional"}),
-        ("vae", {"network": "textbook", "importance_samples": 5, "dreg": True}),
-        ("vae", {"free_bits": 0.1, "warmup": 0.5}),
+        ("vae", {"likelihood": "logistic", "free_bits": 0.1, "warmup": 0.5}),
         ("hvae", {"network": "textbook", "importance_samples": 3}),
     ],
 )
