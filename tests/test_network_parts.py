@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from programs.small_networks import DENOISERS, LATENT, awaken, critic, dit, encoder, mlp, unet
+from programs.small_networks import LATENT, awaken, critic, dit, encoder, unet
 from torch import nn
 from torch.nn import functional as F
 
-from pushforward.errors import UsageError
 from pushforward.networks import (
     Critic,
     DiT,
@@ -85,15 +84,3 @@ def test_modulation_and_attention_are_their_formulas():
     expected = torch.softmax(torch.einsum("nhid,nhjd->nhij", q, k) / 2, -1) @ v
     torch.testing.assert_close(attend(q, k, v), expected)
     torch.testing.assert_close(attend(q.bfloat16(), k.bfloat16(), v.bfloat16()).float(), expected, rtol=0.05, atol=0.05)
-
-
-@pytest.mark.parametrize("build", list(DENOISERS))
-def test_two_times(build):
-    shape = (5,) if build is mlp else (2, 7, 9)
-    network = awaken(build(shape, times=2).double(), 0.2)
-    x, s, t = torch.randn(3, *shape).double(), torch.rand(3).double(), torch.rand(3).double()
-    y = network(x, torch.stack([t, s], 1))
-    for other in (torch.stack([s, t], 1), torch.stack([t, t], 1), torch.stack([s, s], 1)):
-        assert (network(x, other) - y).reshape(3, -1).abs().amax(1).min() > 1e-4
-    with pytest.raises(UsageError, match=r"\(3, 2\)"):
-        network(x, t[:2])

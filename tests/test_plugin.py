@@ -31,20 +31,6 @@ def test_the_tutorial_shows_the_file_itself():
     assert (DOCS / "examples" / "mine.py").read_text() in (DOCS / "add-a-method.md").read_text()
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["resume", "run", "--steps", "6"],
-        ["sample", "run", "--n", "5", "--out", "x.csv"],
-        ["evaluate", "run", "--n", "100", "--repeats", "1"],
-    ],
-)
-def test_a_run_of_a_file_needs_that_file_named(here, capsys, words):
-    assert main(words) == 2
-    assert "--plugin" in capsys.readouterr().err
-    assert main([*words, "--plugin", "./mine.py"]) == 0
-
-
 def test_a_file_without_a_recipe_says_so(here, capsys):
     (here / "empty.py").write_text("x = 1\n")
     assert main(["train", "./empty.py"]) == 2

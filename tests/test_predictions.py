@@ -42,11 +42,6 @@ def test_gain_is_how_an_error_grows(path, kind, to):
     assert (grown - wanted).norm() <= 1e-9 * wanted.norm() + 1e-12 * (y.norm() + x_t.norm())
 
 
-def test_v_is_salimans_v_where_variance_is_kept():
-    x, z, k, _ = pairs(PATHS[2])
-    torch.testing.assert_close(target("v", x, z, k), k.alpha * z - k.sigma * x)
-
-
 def test_velocity_is_the_derivative_of_the_path():
     path = PATHS[1]
     t = torch.linspace(0.1, 0.9, 7, dtype=torch.float64)
@@ -66,16 +61,6 @@ def test_the_score_is_the_gradient_of_the_log_density_of_noisy_data():
     density = torch.distributions.Normal(k.alpha * x, k.sigma).log_prob(x_t)
     (slope,) = torch.autograd.grad(density.sum(), x_t)
     torch.testing.assert_close(target("score", x, z, k), slope)
-
-
-def test_edm_preconditioning_is_minus_v():
-    """Karras et al. (2022), eq. 7: D = c_skip x + c_out F; with unit data, F = -v."""
-    path = PATHS[3]
-    x, _, k, x_t = pairs(path)
-    sigma = k.sigma
-    c_skip, c_out = 1 / (1 + sigma**2), sigma / torch.sqrt(1 + sigma**2)
-    raw = torch.randn_like(x)
-    torch.testing.assert_close(convert("v", "data", -raw, x_t, k), c_skip * x_t + c_out * raw)
 
 
 class Seen(torch.nn.Module):

@@ -10,7 +10,7 @@ import pytest
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.evaluation.pictures import field_of, formation_of
 from pushforward.paths import VP
-from pushforward.pictures import grid_picture, scatter_picture
+from pushforward.pictures import grid_picture
 from pushforward.solvers import Heun
 from pushforward.testing import Mixture
 from pushforward.transports import Flow
@@ -28,13 +28,6 @@ def test_grids_put_each_image_in_its_place(channels):
     assert (grid[7] == 255).all()
     with pytest.raises(ValueError, match="uint8"):
         grid_picture(images.astype(float))
-
-
-def test_scatter_puts_points_where_they_are():
-    picture = np.asarray(scatter_picture(np.array([[0.5, -0.5], [np.nan, 0]]), limits=(-1, 1, -1, 1), size=200))
-    rows, columns = np.nonzero((picture != 255).any(-1))
-    assert abs(rows.mean() - 149.5) < 1
-    assert abs(columns.mean() - 149.5) < 1
 
 
 # Axes and bars --------------------------------------------------------------------------------------------------

@@ -9,13 +9,11 @@ import pytest
 from programs import forking
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
 
 DATA = space_data((2,), labels=False)
-TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16"]
 AT_ONCE = 3
 RACE = """
     import json, os, sys, time
@@ -145,18 +143,6 @@ def test_a_closed_trainer_goes_on_unless_the_run_has(tmp_path):
     with pytest.raises(CheckpointError, match="trained further"):
         first.advance()
     assert pf.load(tmp_path / "run").state["step"] == 5
-
-
-def test_the_command_line_exits_with_4_while_a_folder_is_in_use(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", "flow", *TINY, "--steps", "2", "--out", "run"]) == 0
-    trainer = reopen("run", steps=9)
-    assert main(["resume", "run"]) == 4
-    assert main(["train", "flow", *TINY, "--steps", "2", "--out", "run"]) == 4
-    assert capsys.readouterr().err.count("is being trained at this moment") == 2
-    trainer.close()
-    assert main(["train", "flow", *TINY, "--steps", "2", "--out", "run"]) == 2
-    assert main(["resume", "run"]) == 0
 
 
 def test_a_folder_that_cannot_be_used_is_not_left(tmp_path):

@@ -10,7 +10,7 @@ from pushforward.draws import ExampleDraws
 from pushforward.paths import VP, Cosine, Linear, Tabulated, linear_betas
 from pushforward.registries import SOLVERS
 from pushforward.solvers import DDIM, DPM, Euler
-from pushforward.testing import PATHS, Mixture, check_calls, check_moments, check_order, end, measured_order, ring, truth
+from pushforward.testing import PATHS, Mixture, check_calls, check_moments, check_order, end, ring, truth
 from pushforward.testing.solvers import STOP, moments
 from pushforward.transports import Flow
 
@@ -49,16 +49,6 @@ def test_the_adaptive_solver_keeps_its_tolerance(path):
     for tolerance in (1e-4, 1e-7):
         adaptive = end(ring(PATHS[path]), solvers.Adaptive(tolerance, tolerance), 2)
         assert (adaptive - truth(path)).abs().max() < 100 * tolerance
-
-
-def test_a_third_order_multistep_method_starts_with_a_better_step():
-    """With the published start of order 1, the order that is measured is 2 to 2.5."""
-
-    class Published(DPM):
-        def _start(self):
-            return None
-
-    assert measured_order(Published(3)) < 2.7
 
 
 @pytest.mark.parametrize("steps", [2, 3, 9])

@@ -9,15 +9,13 @@ from programs.without_teacher import check_killed
 
 import pushforward as pf
 from pushforward.data import Batch
-from pushforward.denoisers import Denoiser, FlowMap
+from pushforward.denoisers import FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Guard, Mapping, Now, Trajectories
 from pushforward.methods.flow_map import starts
-from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
-from pushforward.networks import MLP, UNet
+from pushforward.networks import MLP
 from pushforward.paths import Independent, Linear, Source
-from pushforward.testing import space_data
 from pushforward.training.api import distil, finisher
 from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.loop.callbacks import Moment
@@ -125,24 +123,6 @@ def test_a_finish_starts_at_training_examples_of_the_source(student, moons, tmp_
     run = trained(finisher(student, moons, 1.0, out=tmp_path / "finished", progress=False))
     assert run.transport.source.data == GAUSSIANS
     assert run.sample(4).shape == (4, 2)
-
-
-@pytest.fixture(scope="module")
-def images():
-    """An untrained U-Net that moves digits to pictures of the same shape."""
-    data = space_data((1, 8, 8), labels=False)
-    source = Source("digits", data.space)
-    network = UNet((1, 8, 8), widths=(16,), blocks=1, heads=2)
-    return Denoiser(network, Linear(), "velocity", data.space, unconditional=False, source=source)
-
-
-def test_features_see_examples_mixed_with_the_source(images):
-    _, noise = Likeness().noised((1, 8, 8), BlockDraws(0, 0, 32), images.source)
-    assert from_training(noise, images.source)
-    critic = FeatureCritic(torch.nn.Identity(), low=0.5, high=0.5)
-    critic.look_through(images)
-    _, mixed = critic.noised(None, BlockDraws(0, 0, 32), lambda x: x)
-    assert from_training(2 * mixed(torch.zeros(32, 1, 8, 8)), images.source)
 
 
 # Reflow, refusals and the command line

@@ -118,16 +118,6 @@ def test_dropout_is_keyed_by_the_first_block_of_a_part(tmp_path):
             assert torch.equal(numbers, torch.rand(2, generator=random)), (parts, number)
 
 
-def test_the_loss_of_a_generator_gives_its_critic_no_gradient():
-    data = space_data((17,), labels=False)
-    gan = recipe_for("gan", data).method
-    real = data.space.to_model(data.train.data_units(slice(16)))
-    fake = torch.randn(real.shape, requires_grad=True)
-    gan.game.generator_loss(real, fake, None).backward()
-    assert fake.grad.abs().sum() > 0
-    assert all(parameter.grad is None for parameter in gan.critic.parameters())
-
-
 class Saved:
     """A tensor that a graph keeps; the bytes of all that are alive, weights apart, are counted."""
 

@@ -10,7 +10,6 @@ import scipy.stats
 
 import pushforward as pf
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.scores import score
 from pushforward.metrics.stacked import Stacked
 
 MODES = 1000
@@ -94,29 +93,3 @@ def test_counts_and_divergence_are_those_of_a_closed_form(numbers, modes, reache
 
 
 # The classifier and the score
-
-
-def test_the_classifier_reads_the_channels_in_their_order(data, features):
-    accuracy = features.channels.accuracy
-    assert accuracy > 0.97
-    assert f"held-out accuracy {accuracy:.1%}" in features.describe(500)
-    right = features.classify(data.held_out.x) == data.truth.held_out
-    assert right.mean() == pytest.approx(accuracy**3, abs=0.005)  # three digits are read apart
-
-
-def expected(features, images, n):
-    """The mean KL of n samples whose channels are drawn apart from images of one split.
-
-    The classes that the classifier sees have the shares q, so that KL(q^3 || uniform) = 3 (log 10 - H(q)); a histogram of n
-    draws from k modes adds (k - 1) / (2 n).
-    """
-    shares = np.bincount(features.channels.classify(images.x), minlength=10) / len(images)
-    return 3 * scipy.stats.entropy(shares, np.full(10, 0.1)) + (MODES - 1) / (2 * n)
-
-
-def test_real_digits_reach_all_modes_at_the_divergence_of_a_perfect_sampler(data, features):
-    n = 26_000
-    scores = score(data.held_out.x, data, features, n=n, metrics=["stacked"])
-    assert scores["stacked_modes"].value == MODES
-    spread = np.sqrt(2 * (MODES - 1)) / (2 * n)
-    assert abs(scores["stacked_kl"].value - expected(features, data.truth.base.held_out, n)) < 4 * spread

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import shutil
 
 import numpy as np
 import pytest
@@ -58,27 +57,6 @@ def test_joined_reports_show_the_samples_that_their_runs_stored(tmp_path, flow_r
     assert stored(alone).pictures["flow"].grid is not None, "the run lies beside the report"
     pf.resume(tmp_path / "moved" / "flow", steps=3)
     assert stored(alone).pictures == {"flow": Pictures()}, "samples of another step were not scored"
-
-
-def test_samples_of_a_run_are_those_of_the_model_that_was_scored(tmp_path, flow_run):
-    def shown(model):
-        return stored_report(tmp_path / "it.json", flow_run, model).pictures["flow"].grid is not None
-
-    model, folder = scored(flow_run), flow_run.folder
-    hashed, settled = dataclasses.replace(model, config={}), dataclasses.replace(model, origin={})
-    assert [shown(same) for same in (model, hashed, settled)] == [True] * 3
-    others = (flow_run.configured(steps=1), flow_run.configured(solver="heun"), flow_run.configured(weaker=folder))
-    unmarked_steps = dataclasses.replace(scored(others[0]), origin=model.origin)
-    nothing_known, without_run = dataclasses.replace(hashed, origin={}), dataclasses.replace(model, run=None)
-    different = [*map(scored, others), scored(pf.load(folder, raw=True)), unmarked_steps, nothing_known, without_run]
-    assert not any(map(shown, different))
-    (folder / "samples" / "step_000002.npz").rename(folder / "samples" / "step_000001.npz")
-    assert not shown(model)
-    shutil.rmtree(folder)
-    assert not shown(model)
-    assert not shown(dataclasses.replace(model, run="a" * 300))
-    pf.fit("gan", "moons", size="tiny", steps=2, out=folder)
-    assert not any(shown(other) for other in (model, hashed, settled))
 
 
 def test_files_that_hold_no_samples_of_the_data_are_not_shown(tmp_path, flow_run):

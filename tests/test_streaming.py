@@ -126,16 +126,6 @@ def test_a_file_that_changes_or_vanishes_is_named(tmp_path, workers, fate):
         [sampler.batch(number) for number in range(1, 9)]  # those that were decoded before it happened are still right
 
 
-def test_large_sets_stay_on_disk_by_themselves(folder, monkeypatch):
-    assert not pf.data.load(folder).train.on_disk
-    monkeypatch.setattr(images, "STREAM_BYTES", 62 * 90)  # of 63 files of 6 x 5 pixels
-    assert pf.data.load(folder).train.on_disk
-    assert not pf.data.load(folder, stream=False).train.on_disk
-    monkeypatch.setattr(images, "MAX_BYTES", 1000)
-    with pytest.raises(DataError, match="`stream=True`"):
-        pf.data.load(folder, stream=False)
-
-
 def test_a_training_ends_with_the_same_weights_and_resumes_from_disk(folder, tmp_path):
     ends = {}
     for name, steps, stream in (("here", 4, False), ("there", 4, True), ("resumed", 2, True)):

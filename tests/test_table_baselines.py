@@ -50,13 +50,6 @@ def test_a_mixture_recovers_its_components(data):
         np.testing.assert_allclose(mixture.logits[order][:, start : start + 3].exp(), SHARES, atol=0.07)
 
 
-def test_one_component_is_the_table_without_what_columns_have_to_do_with_each_other(data):
-    mixture, rows = RowMixture.fit(data, 1), data.train.data_units()
-    np.testing.assert_allclose(mixture.logits[0, 1:].exp(), rows[:, 1:].mean(0), atol=1e-5)
-    np.testing.assert_allclose(mixture.means[0], rows[:, :1].mean(0), atol=1e-5)
-    np.testing.assert_allclose(mixture.deviations[0], rows[:, :1].std(0, correction=0), atol=1e-4)
-
-
 def test_the_density_of_a_mixture_is_scipys(data):
     mixture, rows = RowMixture.fit(data, 3, 2), data.held_out.data_units()[:5]
     letters = rows[:, 1:].bool().numpy()
@@ -67,16 +60,6 @@ def test_the_density_of_a_mixture_is_scipys(data):
         )
     ]
     np.testing.assert_allclose(mixture.log_prob(rows), np.logaddexp.reduce(parts), rtol=1e-4)
-
-
-def test_samples_of_a_mixture_have_its_shares_and_moments(data):
-    mixture = RowMixture.fit(data, 2)
-    rows = mixture.sample(4000, seed=1)
-    shares = (mixture.weights[:, None] * mixture.logits[:, 1:].exp()).sum(0)
-    np.testing.assert_allclose(rows[:, 1:].mean(0), shares, atol=0.035)
-    assert float(rows[:, 0].mean()) == pytest.approx(float(mixture.weights @ mixture.means[:, 0]), abs=0.07)
-    high = rows[:, 0] > 0.6
-    assert float(rows[high, 1].mean()) > 0.6 > 0.25 > float(rows[~high, 1].mean())
 
 
 @pytest.mark.parametrize("name", [INDEPENDENT_ROWS, ROW_COPIES, "mixture"])

@@ -9,14 +9,12 @@ from programs.tables import mixed_space, mixed_values
 from torch import nn
 
 import pushforward as pf
-from pushforward.conditions import Request
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.encoding import Coordinates
 from pushforward.data.tables.number import Format
 from pushforward.denoisers import NAT, Given, TableDenoiser, known_columns
 from pushforward.draws import BlockDraws
-from pushforward.errors import UsageError
 from pushforward.methods import Now
 from pushforward.methods import denoising as of_tables
 from pushforward.paths import ROWS, VE, Linear, solve, target
@@ -222,21 +220,6 @@ def test_guidance_leads_away_from_the_model_that_sees_no_given_column():
     hidden = denoiser.predict("data", x, t, given | {"known_null": torch.tensor([True])})
     assert seen[0, 3] > 0.6 > abs(float(hidden[0, 3]))
     assert torch.equal(seen[:, :2], hidden[:, :2])
-
-
-def test_a_value_that_a_column_does_not_have_is_refused(mixed):
-    request = Request(pf.recipes.flow(mixed, "tiny").method.space.conditions)
-    for given, words in {
-        ("kind", "bb"): r'"kind" has no category "bb"\..*Expected one of: a, b, c',
-        ("whole", "many"): r"\"whole\" takes a number, got 'many'",
-        ("number", None): r"\"number\" takes a number, got None",
-        ("kinde", "a"): r'Unknown condition "kinde" \(did you mean "kind"\?\)',
-        ("kind", ("a", "b")): r'"kind" has 2 values: expected one, or one for each of 3 samples',
-    }.items():
-        with pytest.raises(UsageError, match=words):
-            request.values(3, dict([given]), 0)
-    missing = request.values(2, {"kind": None}, 0)["known"]
-    assert missing[0, mixed.columns.index("kind = missing")] == 1
 
 
 def turns(method, n=512, step=0, progress=0.0, seed=0):

@@ -5,11 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from programs.rows import random, rows, samples_of, table
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics import Samples
-from pushforward.metrics.detection import Detection
 from pushforward.metrics.nearest_rows import NearestRows, cell_variance
 from pushforward.metrics.pair_trends import pair_errors
 from pushforward.metrics.table import Table, shuffled
@@ -35,25 +32,6 @@ def test_the_error_of_a_share_counts_the_cells_of_real_rows(rows, samples):
     alone = np.array([900.0, 100.0]), np.array([2000.0])
     wanted = (0.3**2 + (1 / 30) ** 2 - (1 / 3) ** 2 / 2) * (2 / 3) ** 2
     assert cell_variance(alone[0], np.append(alone[1], 0), 2) == pytest.approx(wanted + ((2 / 3) ** 2 / 2) / 9, rel=2e-3)
-
-
-def test_the_error_of_trees_holds_what_they_vary_by(monkeypatch):
-    """Trees that learned from other rows rank otherwise, beside what new rows change in the ranks of given trees."""
-
-    def few(categorical):
-        return HistGradientBoostingClassifier(early_stopping=False, categorical_features=categorical, random_state=0, max_iter=3)
-
-    monkeypatch.setattr("pushforward.metrics.detection.classifier", few)
-    monkeypatch.setattr("pushforward.metrics.detection._falls", lambda *_: 0.0)  # takes longer, and is not looked at
-    scores = []
-    for repeat in range(40):
-        x, y = random([15, repeat]).standard_normal((2, 200, 10))
-        x[:, 0] = 0.8 * x[:, 1] + 0.6 * x[:, 0]
-        parts = [side.astype(np.float32) for side in (x, y, y)]
-        given = Table(x, y, tuple("abcdefghij"), ("number",) * 10, ((),) * 10)
-        scores.append(Detection()(Samples(*parts, x, y, (10,), table=given))["detection"])
-    stated = np.sqrt(np.mean([score.error**2 for score in scores]))
-    assert 0.6 * stated < np.std([score.value for score in scores], ddof=1) < stated
 
 
 def test_the_error_of_a_predicted_number_is_that_of_leaving_out_rows():

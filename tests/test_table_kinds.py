@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from pushforward.data import load
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.csv_dialect import Layout
@@ -161,30 +160,3 @@ def test_intervals_of_an_open_column_hold_the_ranks_of_its_values():
     np.testing.assert_array_equal(after[:-1], low)
     np.testing.assert_array_equal(before[1:], high)
     assert (before[0], after[-1]) == (0, 1)
-
-
-GAPS = [3 * i + (i % 2) for i in range(30)]
-
-
-@pytest.mark.parametrize(
-    ("name", "cells", "words"),
-    [
-        ("key", GAPS, True),
-        ("key", GAPS[::-1], True),
-        ("customerId", [*GAPS[9:], *GAPS[:9]], True),
-        ("income", [*GAPS[9:], *GAPS[:9]], False),
-        ("customerid", [*GAPS[9:], *GAPS[:9]], False),
-        ("liquid", [*GAPS[9:], *GAPS[:9]], False),
-        ("id", [*GAPS[:-1], GAPS[0]], False),
-        ("id", [*GAPS[:-1], ""], False),
-        ("id", GAPS[:20], False),
-        ("id", [value + 0.5 for value in GAPS], False),
-    ],
-)
-def test_whole_numbers_that_may_be_an_identifier_are_named_and_stay(tmp_path, name, cells, words):
-    path = tmp_path / "t.csv"
-    path.write_text(f"{name},kind\n" + "".join(f"{cell},{'ab'[i % 2]}\n" for i, cell in enumerate(cells)))
-    data = load(path)
-    assert data.space.names == (name, "kind")
-    assert any("identifier" in note for note in data.table.sentences) == words
-    assert load(path, drop=(name,)).space.names == ("kind",)

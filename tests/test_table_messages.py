@@ -1,31 +1,12 @@
 """What is said to a user of tables: given values that cannot be, names that are close, lines of the file, columns left out."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-import pushforward as pf
-from pushforward.cli.inputs import condition_of
 from pushforward.data import load
-from pushforward.errors import UsageError
 from pushforward.spec import build, describe
-
-
-def test_a_model_of_vectors_from_a_csv_says_how_its_columns_can_be_given(tmp_path):
-    path = tmp_path / "iris.csv"
-    path.write_text("width,length,species\n" + "".join(f"{i}.5,{i * i}.25,{'ab'[i % 2]}\n" for i in range(60)))
-    space = load(path, target="species").space
-    assert (space.names, space.columns) == ((), ("width", "length"))
-    run = SimpleNamespace(space=space, transport=pf.recipes.flow(space, "tiny").method.transport())
-    for given, says in (("species=b", "`label=b`"), ("width=1", "`table=True`"), ("length=long", "`table=True`")):
-        with pytest.raises(UsageError, match=f'^"{given.partition("=")[0]}" is .*{says}'):
-            run.transport.sample(2, condition_of(run, None, given))
-    with pytest.raises(UsageError, match="there were no labels in training"):
-        space.with_conditions().label_index("b")
-    with pytest.raises(UsageError, match=r"is a model of vectors: .*`table=True`"):
-        pf.editing.impute(run, path)
 
 
 def test_a_frame_of_samples_has_the_types_of_the_training_frame():

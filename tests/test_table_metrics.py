@@ -11,7 +11,7 @@ from programs.rows import random, rows, samples_of, table
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics.column_shapes import ColumnShapes, histograms, kolmogorov_smirnov, shape_errors
+from pushforward.metrics.column_shapes import ColumnShapes, kolmogorov_smirnov, shape_errors
 from pushforward.metrics.detection import Detection
 from pushforward.metrics.fidelity import Fidelity, fidelity
 from pushforward.metrics.pair_trends import PairTrends, pair_errors
@@ -40,21 +40,6 @@ def test_missing_numbers_count_as_the_least():
     assert kolmogorov_smirnov(x, y) == (0.5, -np.inf, 1.0)
     assert kolmogorov_smirnov(y, x)[2] == -1
     assert kolmogorov_smirnov(x, x)[0] == 0
-
-
-def test_histograms_hold_all_rows_and_name_their_bins():
-    x, y = rows(50, 2), rows(400, 3)
-    drawn = histograms(table(x, y))
-    ends = np.cumsum(drawn["counts"])
-    for side in ("share", "real"):
-        assert [sum(part) for part in np.split(np.array(drawn[side]), ends[:-1])] == pytest.approx([1, 1, 1, 1])
-    assert drawn["texts"][:2] == ((), ())
-    assert drawn["texts"][2][-1] == "missing"
-    assert set(drawn["texts"][2]) == {"a", "b", "d", "missing"}
-    assert drawn["real"][ends[1]] == max(drawn["real"][ends[1] : ends[2] - 1]), "the most frequent category stands first"
-    assert len(drawn["edges"]) == drawn["counts"][0] + 1 + drawn["counts"][1] + 1
-    whole = np.array(drawn["edges"][drawn["counts"][0] + 1 :])
-    assert np.all(whole % 1 == 0.5), "bins of whole numbers lie around them"
 
 
 # --- pairs ---

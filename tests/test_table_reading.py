@@ -214,20 +214,3 @@ def test_a_table_of_very_many_columns_is_refused_at_once(tmp_path):
 
 
 # --- rows by column ---
-
-
-def test_rows_are_those_of_a_reader_that_keeps_all(monkeypatch):
-    """Lines of another width come first, and texts of the line of names come again below."""
-    monkeypatch.setattr("pushforward.data.tables.string_columns.AT_ONCE", 8)
-    lines = ["# a, b, c", "x,y,z", "p,q,r", "a,b", "b,a", " b ,c", '"c\n",b', "a,b", "", "a,d", "b,c"]
-    cells = cells_of("\n".join(lines).encode(), ",")
-    assert list(cells.rows) == [["a", "b"], ["b", "a"], ["b", "c"], ["c", "b"], ["a", "b"], ["a", "d"], ["b", "c"]]
-    assert list(cells.lines) == [4, 5, 6, 8, 9, 11, 12]
-    assert cells.comments == (1,)
-    assert "another number of cells" in cells.faults.sentences[0]
-    below = cells.rows[1:]
-    for place in (0, 1):
-        texts, codes = below.column(place)
-        written = [row[place] for row in below]
-        assert set(texts) == set(written), "unused ones are left out"
-        assert [texts[code] for code in codes] == written

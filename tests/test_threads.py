@@ -53,18 +53,6 @@ def test_entries_choose_before_torch_is_imported(entry):
     assert python(ENTRIES[entry] + SHOW).splitlines()[-1] == f"[None, '{environment.SPINS}', None] False"
 
 
-@pytest.mark.parametrize("name", environment.VARIABLES)
-def test_the_users_choice_stays(name, monkeypatch):
-    for other in environment.VARIABLES:
-        monkeypatch.delenv(other, raising=False)
-    monkeypatch.setenv(name, "7")
-    monkeypatch.delitem(sys.modules, "torch")
-    monkeypatch.setattr(environment, "_chosen", False)
-    environment.choose()
-    assert [other for other in environment.VARIABLES if other in os.environ] == [name]
-    assert environment.report() == f"{name}=7 (from the environment)"
-
-
 @pytest.fixture
 def free(monkeypatch):
     """A machine of four cores on which the user has set nothing; the numbers that torch is given, in order."""

@@ -52,14 +52,6 @@ def test_a_budget_below_what_is_trained_is_refused(tmp_path):
     assert pf.resume(run, steps=4, data=data).state["step"] == 4
 
 
-def test_a_run_of_another_method_lends_no_weights(tmp_path):
-    data = space_data((2,), labels=False)
-    run = pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "flow")
-    with pytest.raises(UsageError, match="another method: recipe flow there and ddpm here, prediction velocity there"):
-        pf.fit(recipe_for("ddpm", data), data, steps=1, out=tmp_path / "ddpm", init=run.folder)
-    assert not (tmp_path / "ddpm").exists()
-
-
 def test_ones_own_module_stands_in_and_is_handed_over_again(tmp_path):
     class Own(torch.nn.Module):
         def __init__(self):

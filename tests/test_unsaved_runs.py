@@ -1,16 +1,13 @@
 """Runs that were never saved, and weights that are not drawn twice."""
 
-import copy
 from pathlib import Path
 
 import pytest
-import torch
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training.api import prepare
 from pushforward.training.checkpoint import contents
 
 DATA = space_data((2,), labels=False)
@@ -64,30 +61,3 @@ def test_lost_weights_and_lost_checkpoints_are_not_replaced(tmp_path, monkeypatc
         path.rename(tmp_path / path.name)
     with pytest.raises(CheckpointError, match="checkpoints are gone"):
         pf.resume(tmp_path / "given", data=DATA, method=method)
-
-
-class Own(torch.nn.Module):
-    """Cannot be rebuilt: it keeps none of its arguments."""
-
-    def __init__(self, width):
-        super().__init__()
-        self.inner = torch.nn.Sequential(torch.nn.Linear(3, width), torch.nn.SiLU(), torch.nn.Linear(width, 2))
-
-    def forward(self, x, t=None, condition=None):
-        return self.inner(torch.cat([x, t[:, None]], 1))
-
-
-def own():
-    return pf.recipes.flow(DATA.space, network=Own(8))
-
-
-def test_a_module_that_cannot_be_rebuilt_is_trained_once(tmp_path):
-    recipe = own()
-    pf.fit(recipe, DATA, steps=2, out=tmp_path / "0", seed=0)
-    for again in (recipe, copy.deepcopy(recipe), pf.recipes.flow(DATA.space, network=recipe.method.denoiser.network)):
-        with pytest.raises(UsageError, match="given to a training before"):
-            prepare(again, DATA, steps=2, out=tmp_path / "1", seed=1)
-        with pytest.raises(UsageError, match="before"):
-            prepare(lambda again=again: again, DATA, steps=2, out=tmp_path / "1", seed=1)
-    assert not (tmp_path / "1").exists()
-    assert pf.fit(recipe.method, DATA, steps=2, out=tmp_path / "2").state["step"] == 2, "on purpose, it goes on"
