@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from programs.critics import CLASSES, residual, textbook, unnormalised
+from programs.critics import residual, textbook, unnormalised
 from programs.small_networks import awaken
 
 from pushforward.networks import (
@@ -13,7 +13,6 @@ from pushforward.networks import (
     TextbookCritic,
 )
 from pushforward.networks.blocks import append_minibatch_std
-from pushforward.testing import class_labels
 
 # The deviation of groups
 
@@ -67,26 +66,3 @@ def test_packs_are_rows_joined_by_hand(shape):
     assert (packed(partner) - scores)[1].abs() > 1e-4
     exported = torch.export.export(packed, (x,), strict=False).module()
     torch.testing.assert_close(exported(x), scores)
-
-
-@pytest.mark.parametrize("shape", [(2, 5, 3), (4,)])
-def test_labels_stay_with_their_rows(shape):
-    assert Packed.shape(shape, 2, class_labels(CLASSES)) == (2 * (shape[0] + CLASSES), *shape[1:])
-    inner = awaken(TextbookCritic(Packed.shape(shape, 2, class_labels(CLASSES)), width=8))
-    packed = Packed(inner, 2, class_labels(CLASSES))
-    x, chosen = torch.randn(4, *shape), [2, 0, 1, 2]
-    null = torch.tensor([False, True, False, False])
-    labelled = []
-    for i in range(4):
-        hot = torch.zeros(CLASSES, *shape[1:])
-        if not null[i]:
-            hot[chosen[i]] = 1
-        labelled.append(torch.cat([x[i], hot]))
-    joined = torch.stack([torch.cat(labelled[:2]), torch.cat(labelled[2:])])
-    condition = {"label": torch.tensor(chosen), "label_null": null}
-    torch.testing.assert_close(packed(x, None, condition), inner(joined))
-    torch.testing.assert_close(packed(x), packed(x, None, {"label": torch.tensor(chosen), "label_null": torch.ones(4) > 0}))
-    torch.testing.assert_close(packed(x, None, {}), packed(x))
-    exchanged = packed(x, None, {"label": torch.tensor([0, 2, 1, 2])}) - packed(x, None, {"label": torch.tensor(chosen)})
-    assert exchanged[0].abs() > 1e-4
-    assert exchanged[1] == 0

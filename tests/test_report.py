@@ -12,7 +12,6 @@ from programs.report_pages import Reader, check_page, of_digits
 from programs.reporting import comparison, losses, make_model, report
 
 from pushforward.report import Report
-from pushforward.report.sprites import Look
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +44,6 @@ def test_page_of_images(content, digit_pictures):
     assert frames == {"sprite f0": "11", "sprite f1": "11"} | {f"sprite t{i}": "6" for i in range(4)}
     assert content["commands"][0] in read.text
     assert content["data"]["fingerprint"] in read.text
-
-
-def test_sprites_hold_the_frames_they_show(content, digit_pictures):
-    """The last frame of a sheet is the sample, the first the noise: decoded and compared pixel by pixel."""
-    import base64
-    import io
-
-    from PIL import Image
-
-    frames = digit_pictures["flow"]["formation"]
-    sprite = Look(comparison({}, digit_pictures).pictures).sprite(frames, 0, "t")
-    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(sprite.uri.split(",")[1]))).convert("RGBA"))
-    assert sheet.shape[:2] == (sprite.height * sprite.frames, sprite.width)
-    assert sprite.labels[0] == "t = 1.00"
-    assert sprite.labels[-1] == "t = 0.00"
-    for number in (0, 10):
-        tile = sheet[number * sprite.height :][:32, :32, 0]
-        np.testing.assert_array_equal(tile, np.kron(frames[number][1][0, :, :, 0], np.ones((4, 4), np.uint8)))
 
 
 @pytest.mark.parametrize(("largest", "pictures", "animations"), [(8_000_000, 9, 16), (600_000, 9, 0), (300_000, 0, 0)])

@@ -22,8 +22,6 @@ from browser import Browser, binary
 pytestmark = pytest.mark.skipif(binary() is None, reason="there is no Chromium")
 
 NAMES = ("gan", "flow", "ddpm")
-LABELS = "[...document.querySelectorAll('.at')].map((one) => one.textContent)"
-SEEN = "[...document.querySelectorAll('.player .sprite:not([hidden])')].map((one) => one.classList[1])"
 
 
 def compared(pictures):
@@ -84,24 +82,6 @@ def browser():
         yield opened
         assert opened.requests == []
         assert opened.errors == []
-
-
-@pytest.fixture
-def wide(browser):
-    browser.resize(1440, 900)
-    return browser
-
-
-def test_the_training_slider_moves_all_models_together(wide, pages):
-    wide.open(pages["images"])
-    wide.run("document.querySelector('#slider-t').focus()")
-    for key, step in (("Home", 10), ("ArrowRight", 20), ("ArrowRight", 50)):
-        wide.press(key)
-        assert wide.run(LABELS) == [f"after step {step}"] * 3
-        assert wide.run(SEEN) == ["t0", "t1", "t2"]
-    assert wide.run("document.querySelector('#slider-t').getAttribute('aria-valuetext')") == "56 % of training"
-    wide.press("End")
-    assert wide.run(SEEN) == [], "the samples themselves"
 
 
 @pytest.mark.parametrize("width", [1440, 768, 390])

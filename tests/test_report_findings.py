@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from programs.reporting import compared, comparison, model, put, report, said, scorecards
 
 from pushforward.evaluation.merge import joined
-from pushforward.evaluation.results import Protocol
+from pushforward.evaluation.results import Protocol, Settings
 from pushforward.report import conditions, facts, statistics
 from pushforward.report.findings import RULES, STANDINGS, standings
 
@@ -158,6 +159,19 @@ def test_budgets_are_equal_only_with_the_time_of_what_models_build_on(content):
 
 
 # Measures that cannot be relied on, and warnings ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spaces", "named"),
+    [(("efficientnet",), 1), (("pca", "efficientnet:224"), 1), (("inception:weights.pt",), 1), (("classifier", "pca"), 0)],
+)
+def test_a_judge_that_was_the_teacher_is_named(spaces, named):
+    results = compared({"gan": (0.2, 0.9, 0.1), "flow": (0.5, 0.8, 0.1)}, settings=Settings(n=360, spaces=spaces))
+    critic = {"part": "GAN", "critic": {"part": "ProjectedCritic", "side": 128}}
+    taught = dataclasses.replace(results.models[0], config={"method": critic})
+    results = dataclasses.replace(results, models=(taught, results.models[1]))
+    assert sum("The judge is the teacher" in text and "gan" in text for text in said(results, "measure")) == named
+    assert ("judged by its teacher" in standings(results)["gan"]) == bool(named)
 
 
 @pytest.mark.parametrize(

@@ -50,16 +50,3 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     assert "ddpm (0.210)" in said(aggregate)[0]
     assert "Spreads over a few trainings are rough" in " ".join(facts.limits(comparison(aggregate)))
     check_page(report(aggregate).to_html())
-
-
-def test_only_trainings_of_one_recipe_are_pooled(content):
-    content = trained(content, (0.12, 0.20))
-    content["models"][1]["parameters"] = 9
-    model(content, "gan")["name"] = "gan-7"
-    names = [entry["name"] for entry in content["models"]]
-    assert [entry["name"] for entry in pooled(content, {})[0]["models"]] == names, "another size; a number that is no seed"
-    content["models"][1]["parameters"] = 402_314
-    model(content, "ddpm")["name"] = "flow"
-    assert [entry["name"] for entry in pooled(content, {})[0]["models"]] == ["flow (2 trainings)", "flow", "gan-7", "vae"]
-    content["models"][1]["scores"]["frechet"]["value"] = None
-    assert pooled(content, {})[0]["models"][0]["scores"]["frechet"]["value"] is None, "a failed training is no training less"

@@ -68,17 +68,6 @@ def test_clips_are_trained_and_resumed_bit_for_bit(runs):
     assert repr(run.sample(2)) == "Samples(2 of 4x1x8x8, clips in data units)"
 
 
-def test_clips_are_scored_and_reported(runs, capsys):
-    assert main(["evaluate", "whole", "--plugin", "./clips.py", "--repeats", "1", "--json"]) == 0
-    (model,) = json.loads(capsys.readouterr().out)["models"]
-    assert {"frechet", "coverage", "kid"} <= model["scores"].keys()
-    assert main(["compare", "whole", "--plugin", "./clips.py", "--repeats", "1", "--out", "report"]) == 0
-    page = (runs / "report" / "report.html").read_text()
-    assert "211 training, 29 held out" in page
-    assert all(words in page for words in ("Samples of whole", "Play sampling", "Play training"))
-    assert main(["nearest", "whole", "--plugin", "./clips.py", "--n", "2", "--k", "1", "--out", "near.png"]) == 0
-
-
 def spaces(plugin):
     """A split of each kind of data."""
     random = np.random.default_rng(1)

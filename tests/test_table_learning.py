@@ -16,7 +16,6 @@ from pushforward.solvers import DPM, UniPC
 from pushforward.solvers.learned import LearnedTable, general
 from pushforward.testing import ring
 from pushforward.transports import Flow
-from pushforward.transports import learned_steps as table_learning
 from pushforward.transports.learned_steps import learn_table
 
 NEARER = {"n": 64, "rounds": 12, "batch": 32}
@@ -84,14 +83,6 @@ def test_a_learned_table_is_nearer_on_noise_that_it_was_not_learned_on():
     ours = flow.with_table(learned.table)
     assert error(ours) < 0.8 * error(flow.with_solver(UniPC(2), 3, learned.grid))
     assert ours.calls == flow.calls
-
-
-def test_a_table_that_is_no_better_is_refused(monkeypatch):
-    monkeypatch.setattr(table_learning, "RATES", {"coefficients": 90.0, "grid": 90.0})
-    learned = learn_table(Flow(ring(VP()), DPM(2), 4, "log_snr"), no_data, n=16, rounds=2, batch=16)
-    assert learned.table is None
-    assert learned.after == pytest.approx(learned.before, rel=1e-6)
-    assert "is refused" in str(learned)
 
 
 def test_a_table_is_refused_whose_samples_are_farther_from_real_data_and_one_that_is_nearer_is_kept():

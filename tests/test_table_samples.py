@@ -170,39 +170,6 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
         warn_broken(space, x)
 
 
-class Seldom(Map):
-    """Meets the constraint in the first draw of its first samples, and hardly ever after it."""
-
-    met = 5
-
-    def _drawn(self, condition, draws):
-        x = self.space.encoded(
-            np.stack([np.full(len(draws.seeds), 9.0), np.zeros(len(draws.seeds)), np.zeros(len(draws.seeds))], 1)
-        )
-        good = self.space.encoded(np.array([[0.0, 9.0, 0.0]]))
-        x[[seed < self.met and draws.name == "sample" for seed in draws.seeds]] = good
-        return torch.from_numpy(x)
-
-
-@pytest.mark.parametrize(
-    "sampled", [lambda t: t.sample(12, batch=3), lambda t: list(t.stream(12, batch=3)), lambda t: t.part(0, 12, None, 0)]
-)
-def test_whoever_samples_a_table_hears_of_rows_that_meet_no_constraint(tmp_path, monkeypatch, sampled):
-    """The first batch meets the constraints: the draws of the others go on, and all of the request count."""
-    monkeypatch.setattr("pushforward.transports.rejection.TURNS", 4)
-    monkeypatch.setattr("pushforward.transports.rejection.HOPELESS", 6)
-    space = table(tmp_path, constraints=("end >= start", "end >= 0 * start")).space
-    with (
-        counted() as tally,
-        pytest.raises(
-            Diverged,
-            match=r'7 of 12 samples do not meet all 2 constraints of the model after 4 .*; draws break "end >= start"\. Train',
-        ),
-    ):
-        sampled(Seldom(Noise(), space, space.shape))
-    assert (tally.drawn, tally.refused) == (12 + 4 * 7, 5 * 7)
-
-
 def seldom_met(share):
     """A model of one column whose samples meet its constraint in about such a share."""
     field = Number.measured("a", np.arange(1000.0), "whole", Format(0))

@@ -121,23 +121,6 @@ def test_a_run_is_saved_before_its_first_step(tmp_path):
     assert reopen(tmp_path / "run", data=data).clock.step == 0
 
 
-def test_a_method_handed_over_resumes_with_its_own_weights(tmp_path):
-    """Its weights come from no seed: without the checkpoint of step 0 they would be lost."""
-    data = space_data((2,), labels=False)
-    handed_over = lambda: trained_a_little(recipe_for("flow", data).method)  # noqa: E731
-    whole = pf.fit(handed_over(), data, steps=3, out=tmp_path / "whole")
-    prepare(handed_over(), data, steps=3, out=tmp_path / "cut").advance(1e-9)
-    pf.resume(tmp_path / "cut", data=data)
-    assert_same(final_state(whole.folder), final_state(tmp_path / "cut"))
-
-
-def trained_a_little(method):
-    with torch.no_grad():
-        for parameter in method.parameters():
-            parameter.add_(0.01)
-    return method
-
-
 def test_dropout_is_repeated_and_resumed(tmp_path):
     """A U-Net drops features by a function, not by a module that a search would find."""
     data = space_data((1, 8, 8), labels=False)

@@ -1,7 +1,6 @@
 """What is said of a comparison that was interrupted: what is finished, where it lies, and the command that goes on."""
 
 import os
-import shlex
 import signal
 
 import pytest
@@ -27,30 +26,8 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def judged(monkeypatch):
-    """The models that were to be scored, each time; scoring is interrupted as it begins."""
-    calls = []
-
-    def interrupted(models, *_, **options):
-        calls.append((sorted(models), options["n"], options["repeats"]))
-        os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr("pushforward.evaluation.comparison.compare", interrupted)
-    return calls
-
-
 def lines(capsys, *starts):
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith(starts)]
-
-
-def test_where_scoring_is_interrupted_the_runs_are_named_and_the_command_that_scores_them_works(here, judged, capsys):
-    assert main(["compare", "vae", "flow", *WORDS, "--n", "50", "--repeats=2", "--out", "two of them"]) == 130
-    (line,) = lines(capsys, "interrupted")
-    command = line.partition(": pushforward ")[2]
-    assert command == "compare 'two of them/vae' 'two of them/flow' --n 50 --repeats 2 --out 'two of them/report'"
-    assert main(shlex.split(command)) == 130
-    assert judged == [(["flow", "vae"], 50, 2)] * 2
 
 
 def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resume(here, monkeypatch, capsys):
