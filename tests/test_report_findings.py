@@ -1,19 +1,22 @@
-"""What the report finds: who is ahead, what cannot be relied on, and planted faults, by one rule and one table."""
+"""What a report finds and shows: who is ahead, what cannot be relied on, intervals, and several trainings of one recipe."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from programs.reporting import compared, comparison, model, put, report, said, scorecards
+from programs.report_pages import check_page
+from programs.reporting import compared, comparison, model, pooled, put, report, said, scorecards
 
 from pushforward.evaluation.merge import joined
-from pushforward.evaluation.results import Protocol, Settings
-from pushforward.report import conditions, facts, statistics
+from pushforward.evaluation.results import Comparison, ModelResult, Protocol, Score, Settings
+from pushforward.report import Report, conditions, facts, statistics, tables
 from pushforward.report.findings import RULES, STANDINGS, standings
+from pushforward.report.statistics import statistic
 
 
 def best_cells(content):
@@ -210,3 +213,93 @@ def test_the_documentation_has_every_threshold(content):
     assert [name for name in conditions.THRESHOLDS if f"`{name}`" not in page] == []
     assert len(page.split()) <= 600
     assert "docs/findings.md" in report(content).to_html()
+
+
+HALF = 1.96 * (0.01**2 + (0.02**2 - 0.01**2) / 3) ** 0.5
+
+
+def bare(model):
+    return dataclasses.replace(model, scores={name: Score(score.value, score.spread) for name, score in model.scores.items()})
+
+
+def test_tables_show_intervals_where_there_are_any():
+    results = compared({"flow": (0.2, 0.9, 0.1), "gan": (0.5, 0.8, 0.1)})
+    cells = {row.kind + row.name: row.cells for _, table in tables.scorecards(results)[:1] for row in table.rows}
+    assert cells["modelflow"][0].flat == "0.200 [0.172, 0.228]"
+    assert cells["modelflow"][1].flat == "90.0 [87.2, 92.8] %"
+    assert cells["baselineno network"][0].flat == "2.000 ± 0.010"
+    assert "**0.200 [0.172, 0.228]**" in Report(results).to_markdown().replace("\\", "")
+    page = Report(results).to_html()
+    assert '<span class="value">0.200</span> <span class="interval">[0.172, 0.228]</span>' in page
+    assert "flow,frechet,0.2,0.01,0.17" in page.replace("%2C", ","), "the CSV has both"
+    assert "0.200 ± 0.010" in Report(dataclasses.replace(results, models=tuple(map(bare, results.models)))).to_markdown()
+
+
+def test_error_bars_are_the_intervals():
+    results = compared({"flow": (0.2, 0.9, 0.1)})
+    assert statistic(results, results["flow"], "frechet").bar == pytest.approx((0.2 - HALF, 0.2 + HALF))
+    assert statistic(results, bare(results["flow"]), "frechet").bar == pytest.approx((0.19, 0.21)), "else one spread"
+    assert statistic(results, ModelResult("it", scores={"frechet": Score(0.2)}), "frechet").bar is None
+
+
+# Cost and settings ----------------------------------------------------------------------------------------------
+
+
+def test_settings_that_differ_are_listed_and_others_are_not():
+    def config(lr, width):
+        method = {"part": "Denoising", "network": {"part": "MLP", "widths": [width, width]}}
+        return {"method": method, "recipe": "flow", "training": {"lr": lr, "batch": 64, "clip": None}}
+
+    models = tuple(ModelResult(name, config=config(lr, width)) for name, lr, width in (("a", 0.001, 8), ("b", 0.003, 16)))
+    rows = tables.differences(Comparison(models=models)).rows
+    assert [(row.name, [cell.value for cell in row.cells]) for row in rows] == [
+        ("training.lr", ["0.001", "0.003"]),
+        ("method.network.widths", ["[8, 8]", "[16, 16]"]),
+    ]
+    assert tables.differences(Comparison(models=models[:1])) is None
+
+
+# Charts ---------------------------------------------------------------------------------------------------------
+
+
+# Captions -------------------------------------------------------------------------------------------------------
+
+
+def trained(content, values, name="flow"):
+    """One model for each training of a recipe, as `compare --seeds` makes them, in place of one."""
+    (place,) = (i for i, entry in enumerate(content["models"]) if entry["name"] == name)
+    trainings = []
+    for seed, value in enumerate(values):
+        entry = copy.deepcopy(content["models"][place]) | {"name": f"{name}-{seed}", "seed": seed, "run": f"runs/{name}-{seed}"}
+        entry["scores"]["frechet"] |= {"value": value, "ratio": value / 0.1}
+        entry["training"]["seconds"] = 60.0 + seed
+        entry["commands"] = [f"pushforward train {name} --seed {seed}"]
+        trainings.append(entry)
+    content["models"][place : place + 1] = trainings
+    content["settings"] |= {"seeds": len(values), "shared": [[entry["name"] for entry in trainings] + ["ddpm"], ["gan", "vae"]]}
+    return content
+
+
+def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
+    content = trained(content, (0.12, 0.20, 0.13))
+    pictures = {entry["name"]: {"grid": i} for i, entry in enumerate(content["models"])} | {"real": {"grid": 9}}
+    aggregate, drawn = pooled(content, pictures)
+    assert [entry["name"] for entry in aggregate["models"]] == ["flow", "ddpm", "gan", "vae"]
+    flow = model(aggregate, "flow")
+    row = flow["scores"]["frechet"]
+    assert row["value"] == pytest.approx(0.15)
+    assert row["spread"] == pytest.approx(np.std([0.12, 0.20, 0.13], ddof=1))
+    assert row["ratio"] == pytest.approx(1.5)
+    assert row["values"] == [0.12, 0.20, 0.13]
+    assert flow["scores"]["kid"]["spread"] == pytest.approx(0.0002), "no less than over samplings"
+    assert flow["training"]["seconds"] == pytest.approx(61)
+    assert flow["parameters"] == 402_314
+    assert [training["seed"] for training in flow["trainings"]] == [0, 1, 2]
+    assert [training["scores"]["frechet"]["value"] for training in flow["trainings"]] == [0.12, 0.20, 0.13]
+    assert len(flow["commands"]) == 3
+    assert {name: parts.grid for name, parts in drawn.items()} == {"flow": 0, "ddpm": 3, "gan": 4, "vae": 5, "real": 9}
+    assert aggregate["settings"]["shared"] == [["flow", "ddpm"], ["gan", "vae"]]
+    assert said(aggregate)[0].startswith("Best in Fréchet distance: flow"), "0.15 ± 0.04 is no better than 0.21"
+    assert "ddpm (0.210)" in said(aggregate)[0]
+    assert "Spreads over a few trainings are rough" in " ".join(facts.limits(comparison(aggregate)))
+    check_page(report(aggregate).to_html())

@@ -1,4 +1,4 @@
-"""Tables of mixed types are read as they are written: separators, kinds, missing values, schemas, and all faults at once."""
+"""Tables of mixed types are read as they are written: separators, kinds, missing values, schemas, frames, all faults at once."""
 
 import csv
 import io
@@ -13,7 +13,11 @@ from pushforward.cli import main
 from pushforward.data import TableSpace, check, load
 from pushforward.data.readers.tables import _table
 from pushforward.data.tables.csv_dialect import cells_of
+from pushforward.data.tables.parse_errors import Faults
+from pushforward.data.tables.schema import decide
+from pushforward.data.tables.string_columns import MISSING, RawColumn
 from pushforward.errors import DataError, UsageError
+from pushforward.spec import build, describe
 
 
 def rows_of(columns):
@@ -214,3 +218,65 @@ def test_a_table_of_very_many_columns_is_refused_at_once(tmp_path):
 
 
 # --- rows by column ---
+
+
+def decided(cells, entry):
+    column, faults = RawColumn.of("c", cells), Faults()
+    finding = decide(column, entry, MISSING, range(2, len(cells) + 2), faults)
+    return finding, column, faults.sentences
+
+
+def test_a_schema_rounds_numbers_and_says_how_many(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x;y\n" + "1,25;a\n2;b\n2,5;a\n" * 9)
+    data = load(path, schema={"columns": {"x": {"kind": "number", "decimals": 1}}})
+    assert {value for split in (data.train, data.held_out) for value in split.table_values[:, 0]} == {1.2, 2.0, 2.5}
+    assert {row[0] for row in data.space.cells(data.train.x)} <= {"1,2", "2,0", "2,5"}
+
+
+def test_a_schema_says_which_sign_separates_thousands():
+    cells = ["1.234", "999", "12.345"] * 9
+    finding, column, faults = decided(cells, {"kind": "whole", "group": "."})
+    assert not faults
+    values = finding.values(column, MISSING)
+    assert values.tolist()[:3] == [1234, 999, 12345]
+    assert finding.measured(values).cells(values) == cells
+
+
+def test_a_written_schema_has_a_line_for_each_column_below_what_is_edited_most(tmp_path):
+    path, file = tmp_path / "t.csv", tmp_path / "t.json"
+    path.write_text("x;y\n" + "".join(f"{i % 7},25;t{i % 30}\n" for i in range(300)))
+    check(path, target="y", constraints="x >= 0", write_schema=file)
+    lines = file.read_text().splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == [
+        "{", '"target"', '"missing"', '"constraints"', '"columns"', '"x"', '"y"', "}", "}",
+    ]  # fmt: skip
+    assert load(path, schema=file).space == load(path, target="y", constraints="x >= 0").space
+
+
+def test_a_frame_of_samples_has_the_types_of_the_training_frame():
+    pd = pytest.importorskip("pandas")
+    n, rng = 60, np.random.default_rng(0)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 90 * 24, n), unit="h")
+    frame = pd.DataFrame(
+        {
+            "plain": rng.integers(0, 500, n).astype(np.int16),
+            "gaps": pd.array([None if i % 9 == 0 else i * 7 % 97 for i in range(n)], dtype="Int64"),
+            "floats": np.where(np.arange(n) % 7, np.arange(n) * 3 % 41.0, np.nan),
+            "half": (rng.integers(0, 99, n) / 4).astype(np.float32),
+            "size": pd.Categorical(rng.choice(["S", "M", "L"], n), ["S", "M", "L", "XL"], ordered=True),
+            "code": pd.Categorical(rng.integers(1, 4, n)),
+            "flag": pd.array([None if i % 8 == 0 else i % 3 == 0 for i in range(n)], dtype="boolean"),
+            "never": np.zeros(n, dtype=bool),
+            "text": pd.array([None if i % 5 == 0 else "ab"[i % 2] for i in range(n)], dtype="string"),
+            "object": pd.Series(["xyz"[i % 3] for i in range(n)], dtype=object),
+            "day": days.astype("datetime64[ns]"),
+            "here": days.tz_localize("Europe/Berlin"),
+        }
+    )
+    data = load(frame)
+    back = data.space.frame(data.train.x)
+    assert dict(back.dtypes) == dict(frame.dtypes)
+    assert build(json.loads(json.dumps(describe(data.space)))) == data.space, "a run holds the types"
+    rows = {tuple(row) for row in frame.astype(str).to_numpy().tolist()}
+    assert {tuple(row) for row in back.astype(str).to_numpy().tolist()} <= rows

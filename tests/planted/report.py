@@ -1,64 +1,36 @@
 """Planted faults of `report`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "report/charts.py": [
-        ("low = max(low, edge / 3) if", "low = low if", "report_pictures"),
-        ("bool((xs == np.round(xs)).all())", "False", "report_pictures"),
-        ("bool((xs == np.round(xs)).all())", "True", "report_pictures"),
-    ],
     "report/conditions.py": [
-        ("worse[-1] + 1 if worse else 0", "worse[0] + 1 if worse else 0", "report_findings"),
-        ("any(map(_has_part, value.values()))", "False", "report_findings"),
-        ("cost.trajectory_seconds, cost.ancestor_seconds", "cost.trajectory_seconds", "report_findings"),
-        ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "table_baselines"),
-        ("score.interval[0] > 0.5", "score.interval[0] <= 0.5", "table_report"),
-        ("key=lambda name: -falls[name]", "key=lambda name: falls[name]", "table_report"),
-        ("score.interval[1] < floor.value", "True", "table_report"),
-        ("if score.name not in names), None)", "if score.name != ranked[0].name), None)", "report_findings"),
-        ("is not None and m.weights_step == 0)", "is None)", "finished_ladder"),
-    ],
-    "report/distributions.py": [
-        ("known = not np.isnan(share)", "known = True", "table_report"),
+        ("any(map(_has_part, value.values()))", "False", "r e p o t _ f i n d g s"),
+        ("cost.trajectory_seconds, cost.ancestor_seconds", "cost.trajectory_seconds", "r e p o t _ f i n d g s"),
+        ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "t a b l e _ s i n"),
+        ("score.interval[0] > 0.5", "score.interval[0] <= 0.5", "t a b l e _ r p o"),
+        ("key=lambda name: -falls[name]", "key=lambda name: falls[name]", "t a b l e _ r p o"),
+        ("score.interval[1] < floor.value", "True", "t a b l e _ r p o"),
+        ("is not None and m.weights_step == 0)", "is None)", "f i n s h e d _ l a r"),
     ],
     "report/facts.py": [
-        ("if len(comparison.models) == 1 and", "if", "report_tables"),
-        ('if data.kind == "row" and data.columns', "if False", "table_report"),
-        ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_tables"),
-        ('if info.unit == "%" else 1), 2)', "if False else 1), 2)", "report_findings"),
-        ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
+        ("if model.run or model.sampling.calls is not None]", "]", "s t o r e d _ p i c u"),
     ],
     "report/findings.py": [
-        ("if base is not None and base.better_than(own):", "if False:", "report_findings"),
+        ("if base is not None and base.better_than(own):", "if False:", "r e p o t _ f i n d g s"),
     ],
     "report/latent.py": [
-        ("square(points.min(0), points.max(0), 1.05)", "square(points.min(0) / 2, points.max(0) / 2)", "codes"),
+        ("square(points.min(0), points.max(0), 1.05)", "square(points.min(0) / 2, points.max(0) / 2)", "c o d e s"),
     ],
     "report/page.py": [
-        ("score.name.startswith(FORMULA)", "score.name.startswith(())", "file_doors"),
+        ("score.name.startswith(FORMULA)", "score.name.startswith(())", "f i l e _ d o r s"),
     ],
     "report/samples.py": [
-        ("partners[closest]])", "partners[: len(closest)]])", "closest_pairs"),
-        ("not nearest.usual > 0", "False", "closest_pairs"),
-        ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_tables"),
-    ],
-    "report/sprites.py": [
-        ("self.numbers.get(model.name, place)", "place", "report"),
+        ("partners[closest]])", "partners[: len(closest)]])", "c l o s e t _ p a i r"),
+        ("not nearest.usual > 0", "False", "c l o s e t _ p a i r"),
     ],
     "report/statistics.py": [
-        ("if base.better_than(own) or not (unclear or at_floor", "if not (unclear or at_floor", "report_findings"),
-        ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_tables"),
-        ("(item[0] == FURTHER, item[0] not in ranking)", "(item[0] != FURTHER, item[0] not in ranking)", "results"),
-        ("comparison.info(name).group", "FURTHER", "results"),
-        ('name not in (first, "near_copies")', "name != first", "results"),
-        ('return f"{text} {info.unit}".strip() if', "return text if", "report_tables"),
+        ("if base.better_than(own) or not (unclear or at_floor", "if not (unclear or at_floor", "r e p o t _ f i n d g s"),
+        ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "r e p o t _ f i n d g s"),
     ],
     "report/tables.py": [
-        ("        score = replace(score, spread=None)", "        pass", "report_tables"),
-        ("*comparison.further_baselines) if row is not None", ") if row is not None", "table_baselines"),
-        ("at, family_aside(model))", "at)", "report_tables"),
-        ("if point.budget is not None or point.seconds is None:", "if point.seconds is None:", "report_findings"),
-        ("duration(cost.trajectory_seconds)", "duration(None)", "report_tables"),
-        ("duration(cost.ancestor_seconds)", "duration(None)", "report_tables"),
-        ('f"{cost.refused:.1%}"', '"–"', "table_constraints"),
+        ("*comparison.further_baselines) if row is not None", ") if row is not None", "t a b l e _ s i n"),
     ],
 }
