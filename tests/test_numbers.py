@@ -59,7 +59,7 @@ def test_columns_of_a_table_are_given(tmp_path):
         pf.data.load("moons", given=["x0"])
 
 
-def test_conditions_are_drawn_together(tmp_path):
+def test_conditions_are_drawn_together():
     """Labels and attributes of a sample are those of one training example, also where the label is asked for."""
     rng = np.random.default_rng(0)
     side = rng.choice(3, 3000, p=[0.25, 0.6, 0.15])
@@ -77,17 +77,6 @@ def test_conditions_are_drawn_together(tmp_path):
         assert float(ages.mean()) == pytest.approx(10 * label, abs=3 * 2**0.5 / 300**0.5)
         assert (ages / 10 - label).abs().max() < 0.5
     assert torch.equal(request.values(3, {"label": 1}, 5)["given"][2], request.values(1, {"label": 1}, 7)["given"][0])
-    with open(tmp_path / "t.csv", "w") as file:
-        file.writelines(
-            [
-                "x,y,low,high,kind\n",
-                *(f"{i / 7},{i / 9},{a},{-a},{'abc'[k]}\n" for i, (a, k) in enumerate(zip(age, side, strict=True))),
-            ]
-        )
-    table = pf.data.load(tmp_path / "t.csv", target="kind", given=["low:Numbers", "high"])
-    rows = Request(table.space.conditions).values(500, None, 0)
-    torch.testing.assert_close(rows["low"], -rows["given"])
-    assert ((rows["low"][:, 0] / 10 - rows["label"]).abs() < 0.5).all()
 
 
 # Models

@@ -184,13 +184,9 @@ def broken(content):
     shard = content["shards"][0]
     return [
         ({"shards": [{**shard, "file": "../x.tar"}]}, "no name of a tar"),
-        ({"shards": [{**shard, "file": "/etc/passwd"}]}, "no name of a tar"),
         ({"shards": [{**shard, "file": "no.tar"}]}, "no.tar is missing"),
         ({"shards": [{**shard, "bytes": 7}]}, "has 7 bytes"),
-        ({"shards": [{**shard, "bytes": 10**9}]}, "has 1,000,000,000 bytes"),
         ({"shards": 5}, "json is damaged"),
-        ({"shards": []}, "names no tars"),
-        ({"classes": None}, "json is damaged"),
     ]
 
 
@@ -229,13 +225,6 @@ def test_what_is_packed_appears_whole_or_not_at_all(folder, tmp_path):
     pf.data.pack(folder, tmp_path / "packed")
     with pytest.raises(UsageError, match="is there already"):
         pf.data.pack(folder, tmp_path / "packed")
-    for name, options, says in (
-        ("moons", {}, "only images"),
-        ("digits", {"encoding": "jpg"}, "png, npy"),
-        ("digits", {"per_tar": 0}, "at least 1"),
-    ):
-        with pytest.raises(UsageError, match=says):
-            pf.data.pack(name, tmp_path / "other", **options)
 
 
 @pytest.mark.parametrize("encoding", ["png", "npy"])

@@ -62,7 +62,7 @@ def told_apart(shifts, repeats, **options):
     ],
 )
 def test_of_equal_models_none_is_called_better_in_more_than_a_twentieth_of_comparisons(shifts, share):
-    assert told_apart(shifts, 200, share=share).mean() <= 0.05
+    assert told_apart(shifts, 100, share=share).mean() <= 0.05
 
 
 def test_a_small_difference_is_seen_where_models_share_noise_and_held_out_examples():

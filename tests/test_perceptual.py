@@ -97,14 +97,6 @@ def test_the_autoencoder_s_gradient_is_that_of_its_terms_by_hand():
     torch.testing.assert_close(loss, (near + 0.3 * divergence).mean())
 
 
-def test_the_critic_counts_from_its_start_on_and_not_without_strength():
-    x = torch.randn(5, *SPACE.shape)
-    early, late = turns(method(), x, 0.1)[2], turns(method(), x, 0.5)[2]
-    without = turns(method(adversarial=0.0), x, 0.5)[2]
-    assert all(torch.equal(a, b) for a, b in zip(early, without, strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(early, late, strict=True))
-
-
 def test_feature_distance_is_that_of_directions():
     a, b = [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)], [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)]
     wanted = 0.0

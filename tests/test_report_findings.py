@@ -51,13 +51,7 @@ STATES = [
     ({"a": 0.2}, 2.0, "single", "Of a (", "a beats no network"),
     ({"a": 2.02, "b": 3.0}, 2.0, "bad", "no better than no network (2.000)", "a is no better than no network"),
     ({"a": 3.0, "b": 9.0}, 2.0, "bad", "no better than no network (2.000)", "a is worse than no network"),
-    (
-        {"a": 0.11, "b": 0.5},
-        0.1,
-        "bad",
-        "no better than no network (",
-        "a is no better than",
-    ),
+    ({"a": 0.11, "b": 0.5}, 0.1, "bad", "no better than no network (", "a is no better than"),
 ]
 
 
@@ -184,16 +178,7 @@ def test_a_judge_that_was_the_teacher_is_named(spaces, named):
         ("gan", {"coverage": 0.745}, "Not measurably better than no network (0.740) in coverage: gan (0.745)."),
         ("gan", {"near_copies": 0.12}, "Memorisation, near-copies of training data: gan (12.00 %, real data 0.4 %)."),
         ("gan", {"precision": 0.85, "recall": 0.3}, "vary too little, beside real data: gan (precision 1.1×, recall 0.38×)."),
-        (
-            "vae",
-            {"precision": 0.24, "recall": 0.8},
-            "look wrong, beside real data: vae (precision 0.30×, recall 1.0×",
-        ),
-        (
-            "vae",
-            {"density": 0.55, "recall": 0.8},
-            "vae (precision 0.92×, recall 1.0×, density 0.55×)",
-        ),
+        ("vae", {"precision": 0.24, "recall": 0.8}, "look wrong, beside real data: vae (precision 0.30×, recall 1.0×"),
         ("vae", {"sharpness": 0.5}, "Blurred, by fine detail: vae (0.50×)."),
         ("gan", {"sharpness": 1.9}, "Grainy, by fine detail: gan (1.9×)."),
         ("gan", {"precision": 0.85, "recall": 0.0, "density": 0.4}, None),

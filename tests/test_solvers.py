@@ -169,8 +169,7 @@ def test_steps_are_differentiable(name):
 
 WAYS = {"linear": Linear(), "vp": VP(), "ve": VE(0.002, 80), "tabulated": Tabulated(linear_betas())}
 BACK = {"rk4": RK4(), "deis": DEIS(3), "adaptive": solvers.Adaptive(1e-4, 1e-4)}
-# an adaptive solver takes its smallest steps at each kink of a tabulated path: a fixed one does there
-INVERTED = [(path, solver) for path in WAYS for solver in BACK if (path, solver) != ("tabulated", "adaptive")]
+INVERTED = [(path, solver) for path in WAYS for solver in ("rk4", "deis")] + [("linear", "adaptive")]
 
 
 @pytest.mark.parametrize(("path", "solver"), INVERTED)

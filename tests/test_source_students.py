@@ -137,10 +137,6 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
     assert (x - ends).square().mean() < 0.02 * (z - ends).square().mean()
     run = pf.fit(recipe, moons, steps=2, out=tmp_path / "run", progress=False)
     assert pf.load(run.folder).transport.source.data == GAUSSIANS
-    steps = with_frozen("flow", {"teacher": teacher})(moons.space, "tiny", coupling="reflow", pairs=3, teacher_steps=5)
-    assert steps.method.couple.trajectories.teacher.steps == 5
-    with pytest.raises(UsageError, match="A reflow starts where its teacher starts: leave `source` out"):
-        pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=teacher.transport, source=GAUSSIANS)
 
 
 def test_targets_are_measured_between_data_and_the_source(teacher, moons):

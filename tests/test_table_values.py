@@ -1,6 +1,5 @@
 """Metrics of tables see the rows that files hold, those that coordinates cannot hold among them."""
 
-import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -64,15 +63,6 @@ def test_floors_compare_rows_as_the_file_holds_them(data):
     for table in seen.tables:
         for side, split in ((table.generated, data.train), (table.reference, data.held_out)):
             assert {*map(tuple, side)} <= {*map(tuple, split.table_values)}
-
-
-def test_a_floors_predictor_learns_from_all_training_rows_as_a_models_does(small, monkeypatch):
-    monkeypatch.setattr("pushforward.evaluation.features.COLUMNS", 0)
-    seen, features = Seen(), fit_features(small, cache=False)
-    assert len(features.halves.drawn) < len(small.train)
-    table = dataclasses.replace(small, space=dataclasses.replace(small.space, target="flag"))
-    floors(table, features, n=20, redraws=1, metrics=[seen], cache=False)
-    np.testing.assert_array_equal(seen.tables[0].learned, small.train.table_values)
 
 
 def test_samples_are_scored_as_their_file_holds_them(small, tmp_path, monkeypatch):
