@@ -69,10 +69,7 @@ def test_the_command_writes_nothing(tmp_path, monkeypatch, capsys):
     assert (said["processes"], said["share"], said["steps"]) == (2, 64, 5000)
     (tmp_path / "taken").mkdir()
     assert main([*words, "--out", "taken"]) == 0, "a folder that is there is nothing to a dry run"
-    printed = capsys.readouterr().out
-    assert "nothing was started or written" in printed
-    assert "0.0 MiB" not in printed
-    assert "KiB" in printed
+    assert "nothing was started or written" in capsys.readouterr().out
     assert main([*words[:-1], "1", "--shard"]) == 2
     assert "give --devices 2 or more" in capsys.readouterr().err
     assert [path.name for path in tmp_path.rglob("*")] == ["taken"]

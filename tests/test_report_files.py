@@ -52,13 +52,10 @@ def holds(actual, wanted):
     ("wrong", "message"),
     [
         ({"format_version": 1, "entrants": []}, "format 1"),
-        ({"entrants": []}, "format"),
         ([], "format"),
         ({"format_version": 2, "models": {"a": 1}}, "models must be a list, got"),
         ({"format_version": 2, "models": [{"scores": {"kid": 3}}]}, r"models\[0\].scores.kid must be an object, got 3"),
         ({"format_version": 2, "models": [{"scores": {"kid": {"value": "3"}}}]}, 'kid.value must be a number, got "3"'),
-        ({"format_version": 2, "models": [{"latent": {"code": 3}}]}, r"models\[0\].latent.code must be an object, got 3"),
-        ({"format_version": 2, "metrics": {"kid": {"better": "more"}}}, "metrics.kid.better must be 'lower' or 'higher' or 'tar"),
         ({"format_version": 2, "data": {"shape": [True]}}, r"data.shape\[0\] must be a whole number, got true"),
     ],
 )

@@ -45,7 +45,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("and max(ratios.values()) <= 1", "", "first_run"),
         ('if _start(run) and run.state.get("weights_step") == 0 else folder', "if False else folder", "first_run guard"),
         ("checks[-1].get(", "checks[0].get(", "first_run"),
-        ("if size < 2**20", "if False", "planning"),
     ],
     "cli/terminal.py": [
         ("7 a missing extra, ", "", "help"),

@@ -10,9 +10,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_reading"),
     ],
     "data/tables/constraints.py": [
-        ("if not all(named) or all(", "if True or all(", "table_constraints"),
-        ("if np.isnan(value[0]) and field.kind", "if False and field.kind", "table_constraints"),
-        ("node.value = repr(value)", "pass", "table_constraints"),
+        ("if not all(named) or all(", "if True or all(", "table_samples"),
+        ("if np.isnan(value[0]) and field.kind", "if False and field.kind", "table_samples"),
+        ("node.value = repr(value)", "pass", "table_samples"),
         ("compared | missing", "compared", "table_samples"),
         ("for name in self.names], axis=0)", "for name in self.names[:2]], axis=0)", "table_samples"),
         ("(values[:, place] < low) | ", "", "given_values"),

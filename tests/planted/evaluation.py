@@ -2,14 +2,14 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "evaluation/baselines.py": [
-        ("(joint - norm).exp()", "torch.ones_like(joint) / joint.shape[1]", "table_baselines"),
-        ("+ mixture.weights.log()", "", "table_baselines"),
-        ("(squares - means.square())", "squares", "table_baselines"),
-        ("torch.special.ndtr(z[:, 0].double())", "z[:, 0].double().sigmoid()", "table_baselines"),
-        ("/ 2 - mixture.deviations.log()", "/ 2", "table_baselines"),
-        ("torch.zeros(space.size, dtype=torch.int64) if whole", "torch.tensor(space.owners) if whole", "table_baselines"),
-        ("else torch.tensor(space.owners)", "else torch.zeros(space.size, dtype=torch.int64)", "table_baselines"),
-        ("torch.special.ndtr(z.double())", "torch.special.ndtr(z.double()).square()", "table_baselines"),
+        ("(joint - norm).exp()", "torch.ones_like(joint) / joint.shape[1]", "no_network"),
+        ("+ mixture.weights.log()", "", "no_network"),
+        ("(squares - means.square())", "squares", "no_network"),
+        ("torch.special.ndtr(z[:, 0].double())", "z[:, 0].double().sigmoid()", "no_network"),
+        ("/ 2 - mixture.deviations.log()", "/ 2", "no_network"),
+        ("torch.zeros(space.size, dtype=torch.int64) if whole", "torch.tensor(space.owners) if whole", "no_network"),
+        ("else torch.tensor(space.owners)", "else torch.zeros(space.size, dtype=torch.int64)", "no_network"),
+        ("torch.special.ndtr(z.double())", "torch.special.ndtr(z.double()).square()", "no_network"),
     ],
     "evaluation/cost.py": [
         ("in unused.items() if size}", "in unused.items()}", "prepared"),
@@ -21,8 +21,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/evaluator.py": [
         ("            x, values = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
-        ("() if baseline is None else self.further_baselines()", "()", "table_baselines"),
-        ("for name in names if name in known", "for name in self.floors if name in known", "table_baselines"),
+        ("() if baseline is None else self.further_baselines()", "()", "no_network"),
+        ("for name in names if name in known", "for name in self.floors if name in known", "no_network"),
         ("() if run is None else (*run.warnings, *unfinished_warnings(run))", "()", "failing_trainings"),
         ("else attacked(self.data, self.n)", "else self.n", "table_report"),
         ('versions |= dict.fromkeys(own, f"definition', 'dict.fromkeys(own, f"definition', "table_report"),

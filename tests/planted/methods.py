@@ -41,12 +41,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "methods/autoencoders.py": [
         ("with torch.set_grad_enabled(now.parts == 1):", "if True:", "splitting"),
         ('total.values["square"] / count', 'total.values["square"]', "perceptual"),
-        ("flat + size * torch.arange", "flat + 0 * torch.arange", "quantised"),
-        ("+ self.commitment * apart.mean()", "", "quantised"),
-        ("self.codebook.follow(**moved", "dict(**moved", "quantised"),
-        ('total.values["use"] / total.count', 'total.values["use"] / 64', "quantised processes"),
-        ("right=True", "right=False", "quantised"),
-        ("self.network(self.codebook(z)[0], t", "self.network(z, t", "quantised"),
+        ("flat + size * torch.arange", "flat + 0 * torch.arange", "perceptual"),
+        ("+ self.commitment * apart.mean()", "", "perceptual"),
+        ("self.codebook.follow(**moved", "dict(**moved", "perceptual"),
+        ('total.values["use"] / total.count', 'total.values["use"] / 64', "perceptual processes"),
+        ("right=True", "right=False", "perceptual"),
+        ("self.network(self.codebook(z)[0], t", "self.network(z, t", "perceptual"),
     ],
     "methods/denoising.py": [
         ("x_t = k.alpha * x + k.sigma * z", "x_t = k.alpha * x + k.sigma * z + 0.1", "methods"),

@@ -22,8 +22,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "transports/rejection.py": [
-        ("return min(TURNS, MEASURED) if measured else TURNS", "return TURNS", "table_constraints"),
-        ("            tally.unmet += unmet", "            tally.unmet = 0", "table_constraints"),
+        ("return min(TURNS, MEASURED) if measured else TURNS", "return TURNS", "table_samples"),
+        ("            tally.unmet += unmet", "            tally.unmet = 0", "table_samples"),
         ("        part.waiting = waiting[~valid]", "        part.waiting = waiting[:0]", "table_samples"),
         ("                if self.hopeless:\n                    break\n", "", "table_samples"),
         ("self.lost >= HOPELESS and not _unmet_allowed", "self.lost >= HOPELESS", "table_samples"),
