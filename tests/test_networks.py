@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -30,7 +28,6 @@ from torch.nn import functional as F
 
 from pushforward.denoisers.precision import call, network_precision
 from pushforward.networks import (
-    MLP,
     Critic,
     DiT,
     Encoder,
@@ -43,7 +40,6 @@ from pushforward.networks import (
 )
 from pushforward.networks.blocks import Resample, append_minibatch_std, attend, doubling, halving
 from pushforward.networks.embedding import Modulation, films_of, modulate
-from pushforward.spec import build, describe
 from pushforward.testing import class_labels
 
 
@@ -368,17 +364,6 @@ def test_fourier_directions_point_everywhere():
     rows = nn.functional.normalize(FourierFeatures(Sees(), 3, 2000).frequencies, dim=1)
     assert rows.mean(0).abs().max() < 0.05
     assert torch.allclose(rows.T @ rows / len(rows), torch.eye(3) / 3, atol=0.04)
-
-
-def test_fourier_directions_are_kept_with_the_weights():
-    first, second = (FourierFeatures(MLP(2 + 8, 1, width=8, depth=1, times=0), 2, 4) for _ in range(2))
-    assert not torch.equal(first.frequencies, second.frequencies)
-    second.load_state_dict(first.state_dict())
-    x = torch.randn(5, 2)
-    assert torch.equal(first(x), second(x))
-    rebuilt = build(json.loads(json.dumps(describe(first))))
-    rebuilt.load_state_dict(first.state_dict())
-    assert torch.equal(first(x), rebuilt(x))
 
 
 def test_fourier_angles_keep_their_precision():

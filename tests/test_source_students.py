@@ -16,10 +16,9 @@ from pushforward.methods import Guard, Mapping, Now, Trajectories
 from pushforward.methods.flow_map import starts
 from pushforward.networks import MLP
 from pushforward.paths import Independent, Linear, Source
-from pushforward.training.api import distil, finisher
+from pushforward.training.api import distil
 from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.loop.callbacks import Moment
-from pushforward.training.loop.finalize import trained
 from pushforward.training.monitor.diversity_monitor import Variety
 from pushforward.training.monitor.flow_map_monitor import Jumps
 from pushforward.training.monitor.health import starts_of
@@ -116,16 +115,13 @@ def test_what_decides_in_training_starts_at_training_examples(teacher, student, 
 # Finishing
 
 
-def test_a_finish_starts_at_training_examples_of_the_source(student, moons, tmp_path):
+# Reflow, refusals and the command line
+
+
+def test_a_finish_starts_at_training_examples_of_the_source(student, moons):
     x = moons.space.to_model(moons.train.data_units(slice(0, 64)))
     first, t = starts(student.denoiser, x, BlockDraws(0, 0, 64))
     assert from_training(first / t[:, None], student.transport.source)
-    run = trained(finisher(student, moons, 1.0, out=tmp_path / "finished", progress=False))
-    assert run.transport.source.data == GAUSSIANS
-    assert run.sample(4).shape == (4, 2)
-
-
-# Reflow, refusals and the command line
 
 
 def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):

@@ -11,7 +11,7 @@ from programs.rows import random, rows, samples_of, table
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics.column_shapes import ColumnShapes, kolmogorov_smirnov, shape_errors
+from pushforward.metrics.column_shapes import ColumnShapes, shape_errors
 from pushforward.metrics.detection import Detection
 from pushforward.metrics.fidelity import Fidelity, fidelity
 from pushforward.metrics.pair_trends import PairTrends, pair_errors
@@ -33,13 +33,6 @@ def test_shapes_are_the_kolmogorov_smirnov_distance_and_total_variation():
     wanted = [ks_2samp(x[:, 0], y[:, 0]).statistic, ks_2samp(x[:, 1], y[:, 1]).statistic, variation]
     assert each == pytest.approx([*wanted, abs(x[:, 3].mean() - y[:, 3].mean())])
     assert terms[0].mean() + terms[1].mean() == pytest.approx(each.mean()), "the terms add up to the score"
-
-
-def test_missing_numbers_count_as_the_least():
-    x, y = np.array([np.nan, np.nan, 1.0, 2.0]), np.array([1.0, 2.0, 1.0, 2.0])
-    assert kolmogorov_smirnov(x, y) == (0.5, -np.inf, 1.0)
-    assert kolmogorov_smirnov(y, x)[2] == -1
-    assert kolmogorov_smirnov(x, x)[0] == 0
 
 
 # --- pairs ---

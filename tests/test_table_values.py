@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from programs.metrics import Seen
 from programs.tables import of_earlier_versions, open_table
 
 from pushforward.data import load
@@ -13,23 +14,8 @@ from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.models import given_samples
 from pushforward.evaluation.scores import floors, recoded
-from pushforward.metrics import MetricInfo, Score
 
 FOREIGN = "start,end,flag\n3.5,4,no\n-1000000,5,no\n1000000,2000000,no\n,6,yes\n9,2,yes\n"
-
-
-class Seen:
-    """Keeps what metrics receive."""
-
-    def __init__(self):
-        self.scores, self.tables = {"seen": MetricInfo("Seen", "target", "Nothing.")}, []
-
-    def applies(self, samples):
-        return samples.table is not None
-
-    def __call__(self, samples):
-        self.tables.append(samples.table)
-        return {"seen": Score(0.0)}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +46,7 @@ def test_splits_keep_the_values_of_a_file(data):
 def test_floors_compare_rows_as_the_file_holds_them(data):
     seen = Seen()
     floors(data, fit_features(data), n=20, redraws=2, metrics=[seen], cache=False)
-    for table in seen.tables:
+    for table in (samples.table for samples in seen.samples):
         for side, split in ((table.generated, data.train), (table.reference, data.held_out)):
             assert {*map(tuple, side)} <= {*map(tuple, split.table_values)}
 

@@ -7,7 +7,7 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
-from pushforward.errors import CheckpointError, MissingExtra
+from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.trackers import Tracker
 from pushforward.training.api import prepare, reopen
@@ -90,14 +90,6 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning(fails, tmp_path):
         begun(tmp_path / "run", bad, good).advance()
     assert len(given) == 1
     assert good.steps == [1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
-def test_a_missing_extra_is_named_before_training(name, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingExtra, match=rf"pip install 'pushforward\[{name}\]'"):
-        begun(tmp_path / "run", name)
-    assert not (tmp_path / "run").exists()
 
 
 def test_identities_are_not_taken_from_a_folder_unchecked(tmp_path):

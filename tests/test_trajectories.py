@@ -29,9 +29,9 @@ def gaussian(path, mean=MEAN, std=STD, solver=None, steps=4):
     return Flow(Mixture(path, [list(mean)], std), solver or Heun(), steps)
 
 
-def dataset(flow, rows, labels=None, space=None):
-    split = Split(np.asarray(rows, dtype=np.float32), labels)
-    return Dataset("rows", space or flow.space, split, split)
+def dataset(flow, rows):
+    split = Split(np.asarray(rows, dtype=np.float32))
+    return Dataset("rows", flow.space, split, split)
 
 
 def closed_form(times, states, mean=MEAN, std=STD):
@@ -49,9 +49,7 @@ def closed_form(times, states, mean=MEAN, std=STD):
     return (1 - std) ** 2 * square + cross, integral * square + cross
 
 
-@pytest.mark.parametrize(
-    ("path", "std"), [*((path, 0.3) for path in PATHS), (Linear(), 1.0), (VP(), 2.0), (VE(0.01, 100.0), 1.0), (Cosine(), 2.0)]
-)
+@pytest.mark.parametrize(("path", "std"), [*((path, 0.3) for path in PATHS), (VP(), 2.0)])
 def test_a_gaussian_flow_has_the_straightness_and_energy_of_its_closed_form(path, std):
     """The same numbers on all paths, whatever solver and steps the flow itself has."""
     flow = gaussian(path, std=std)
