@@ -112,10 +112,7 @@ def test_what_decides_in_training_starts_at_training_examples(teacher, student, 
     assert from_training(torch.cat(sampled), source)
 
 
-# Finishing
-
-
-# Reflow, refusals and the command line
+# Finishing and reflow
 
 
 def test_a_finish_starts_at_training_examples_of_the_source(student, moons):
