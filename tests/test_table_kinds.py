@@ -99,6 +99,23 @@ def test_kinds(cells, kind, written):
     assert field.cells(field.decode(field.encode(values).astype(np.float32)), missing) == usual
 
 
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        ([f"${v:,}" for v in range(900, 1200, 7)], "too many categories"),
+        ([f"{v / 8}%" for v in range(-20, 20)], "too many categories"),
+        ([f"{v} kg" for v in range(60)], "too many categories"),
+        (["1,234", "2000", "12,345"] * 9, "commas may separate thousands or decimals"),
+        ([*map(str, range(100, 300)), *map(str, range(100, 300)), "007"], "1 cell of other text"),
+        ([*(f"{v // 10},{v % 10}" for v in range(100, 300)), "k.A."], "1 cell of other text"),
+    ],
+)
+def test_columns_that_are_refused_rather_than_left_out(cells, says):
+    _, faults = finding(cells)
+    assert len(faults) == 1
+    assert says in faults[0]
+
+
 NAN, INF = float("nan"), float("inf")
 
 
