@@ -165,3 +165,13 @@ def test_a_judge_scores_the_baselines_of_a_table(mixed):
     assert comparison.further_baselines[1].scores["near_copies"].value == 1
     assert Comparison.from_json(comparison.to_json()) == comparison
     assert not judge.comparison().further_baselines
+
+
+def test_samples_of_a_mixture_have_its_shares_and_moments(data):
+    mixture = RowMixture.fit(data, 2)
+    rows = mixture.sample(4000, seed=1)
+    shares = (mixture.weights[:, None] * mixture.logits[:, 1:].exp()).sum(0)
+    np.testing.assert_allclose(rows[:, 1:].mean(0), shares, atol=0.035)
+    assert float(rows[:, 0].mean()) == pytest.approx(float(mixture.weights @ mixture.means[:, 0]), abs=0.07)
+    high = rows[:, 0] > 0.6
+    assert float(rows[high, 1].mean()) > 0.6 > 0.25 > float(rows[~high, 1].mean())

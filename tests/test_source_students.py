@@ -128,6 +128,7 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
     with torch.no_grad():
         ends = teacher.transport.with_solver("heun", 100, "time")(z)
     assert (x - ends).square().mean() < 0.02 * (z - ends).square().mean()
+    assert recipe.method.couple.trajectories.teacher.steps == 32
     run = pf.fit(recipe, moons, steps=2, out=tmp_path / "run", progress=False)
     assert pf.load(run.folder).transport.source.data == GAUSSIANS
 

@@ -160,3 +160,10 @@ def test_intervals_of_an_open_column_hold_the_ranks_of_its_values():
     np.testing.assert_array_equal(after[:-1], low)
     np.testing.assert_array_equal(before[1:], high)
     assert (before[0], after[-1]) == (0, 1)
+
+
+def test_a_number_with_thousands_that_are_not_three_digits_is_none():
+    form = Format(0, group=",", plus=True)
+    assert [form.value(cell) for cell in ("+1,234", "-1,234,567", "12")] == [1234, -1234567, 12]
+    assert np.isnan([form.value(cell) for cell in ("1,5", "1,2345", "1,,234")]).all()
+    assert [form.cell(value) for value in (1234.4, -0.2, -1234567.0)] == ["+1,234", "0", "-1,234,567"]

@@ -156,6 +156,8 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     ):
         pf.outputs.draw_to(tmp_path / "x.csv", transport, 9)
     assert not (tmp_path / "x.csv").exists()
+    with pytest.raises(Diverged, match="9 of 9"):
+        transport.part(0, 9, None, 0)
     monkeypatch.undo()
     monkeypatch.setattr("pushforward.transports.rejection.HOPELESS", 60)
     with counted() as tally, pytest.raises(Diverged, match=r'None of 60 draws meets the constraint "a == b"\. .* compute it'):

@@ -50,7 +50,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("7 a missing extra, ", "", "help"),
     ],
     "cli/training.py": [
-        ("if overwrite or dry_run or launched", "if overwrite or launched", "planning"),
         ("130 if number ==", "75 if number ==", "cli_runs"),
         ("            if trainer.done:", "            if False:", "named_runs"),
         ("show_default=default is not None", "show_default=True", "help"),

@@ -140,7 +140,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if field.open)", "if field.scores)", "table_digits"),
         ("strict=False) if field.scores)", "strict=False))", "table_models"),
         ("not in (0, len(self.fields))", "not in range(99)", "table_kinds"),
-        ("check_constraints(self.constraints, {", "check_constraints((), {", "table_kinds"),
     ],
     "data/spaces/vector.py": [
         ("int(v) if flag else float(v)", "float(v)", "cli_samples"),

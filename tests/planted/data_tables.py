@@ -6,9 +6,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if here.levels == there.levels:", "if True:", "table_values"),
         ("if lost.any():", "if False:", "table_values"),
     ],
-    "data/tables/column_report.py": [
-        ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_reading"),
-    ],
     "data/tables/constraints.py": [
         ("if not all(named) or all(", "if True or all(", "table_samples"),
         ("if np.isnan(value[0]) and field.kind", "if False and field.kind", "table_samples"),
@@ -54,8 +51,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if dates and field.kind == "date":', "if False:", "gaps"),
     ],
     "data/tables/inference.py": [
-        ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).all()", "table_kinds"),
-        ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).any()", "table_kinds"),
         ("self.form.rounded(texts[places]) if self.rounds", "texts[places] if self.rounds", "table_reading"),
         ("identifier = n > IDENTIFIER_ROWS and ", "identifier = ", "table_kinds"),
         ("several = different > MOST_CATEGORIES", "several = False", "table_reading"),

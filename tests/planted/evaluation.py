@@ -22,9 +22,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "evaluation/evaluator.py": [
         ("            x, values = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
         ("() if baseline is None else self.further_baselines()", "()", "no_network"),
-        ("for name in names if name in known", "for name in self.floors if name in known", "no_network"),
         ("() if run is None else (*run.warnings, *unfinished_warnings(run))", "()", "failing_trainings"),
-        ("else attacked(self.data, self.n)", "else self.n", "table_report"),
         ('versions |= dict.fromkeys(own, f"definition', 'dict.fromkeys(own, f"definition', "table_report"),
     ],
     "evaluation/features.py": [
@@ -62,13 +60,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "health_report",
         ),
         ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report_findings"),
-        ("frames[-1][0] != run.state", "False and run.state", "stored_pictures"),
         (" or not all(np.isfinite(x).all() for _, x in frames)", "", "stored_pictures"),
         ("if not os.path.isdir(place):", "if False:", "stored_pictures"),
     ],
     "evaluation/model_metrics.py": [
         ("method.log_weights(space.to_model(x), few", "method.log_weights(space.to_model(x), 1", "vae"),
-        ("if isinstance(transport.space, TableSpace):", "if False:", "table_reading"),
         ("if not (held & ~used).any() else 256", "", "cost"),
         ("float(np.var(accuracies, ddof=1)) - of_few", "0.0", "intervals"),
     ],
@@ -102,8 +98,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (", *_options(settings)]", "]", "state_digest"),
         ('*_options(spec["asked"]), ', "", "state_digest"),
         ("*reading_options(source), ", "", "state_digest"),
-        ('"constraint": source.get("constraints"), ', "", "table_reading"),
-        ('*_options({"schema": schema or None})', "", "table_reading"),
         ('.replace("  ", r" \\u0020")', "", "table_reading"),
         ("short or not folder.is_dir()", "True", "planted_faults"),
         ("old.number - new.number <= 2 * noise or old.number <= WORSE * new.number", "False", "planted_faults"),

@@ -7,7 +7,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('zip(("r1", "r2"), squares', 'zip(("r2", "r1"), squares', "gan"),
         ("self.penalties.weight(now) * interval if", "self.penalties.weight(now) if", "gan"),
         ("due = now.step % interval == 0", "due = True", "gan"),
-        ("        with held(self.critic):\n", "        if True:\n", "splitting"),
         ("if OBJECTIVES[self.loss].paired else on_real.detach()", "if False else on_real.detach()", "gan augmentation"),
         ("values.repeat_interleave(pack, 0)", "values", "gan"),
         ("self.scores(x, _twice(_twice(condition)))", "self.scores(x, _twice(condition))", "laws"),

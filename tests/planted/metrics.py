@@ -100,7 +100,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("sign[of_x], -sign[of_y]", "sign[of_x], sign[of_y]", "table_metrics"),
         ("for names in table.labels], gaps, np.ptp)", "for names in table.labels], gaps)", "table_metrics"),
         ("rising = np.lexsort(rows.T[::-1])", "rising = np.arange(len(rows))", "table_metrics"),
-        ("float(unit(known))", "1.0", "table_metrics"),
     ],
     "metrics/trees.py": [
         (" and not alone else", " else", "table_metrics"),

@@ -47,6 +47,5 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("teacher.space, source=teacher.source, **options", "teacher.space, **options", "source_students"),
         ("student.shift.copy_(teacher.shift)", "pass", "table_students"),
         ("if isinstance(space, TableSpace):", "if False:", "table_reading"),
-        ("most if trajectories is None else whole(", "trajectories or most or (", "table_students"),
     ],
 }

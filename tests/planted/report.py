@@ -4,14 +4,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/conditions.py": [
         ("any(map(_has_part, value.values()))", "False", "report_findings"),
         ("cost.trajectory_seconds, cost.ancestor_seconds", "cost.trajectory_seconds", "report_findings"),
-        ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "no_network"),
         ("score.interval[0] > 0.5", "score.interval[0] <= 0.5", "table_report"),
         ("key=lambda name: -falls[name]", "key=lambda name: falls[name]", "table_report"),
         ("score.interval[1] < floor.value", "True", "table_report"),
         ("is not None and m.weights_step == 0)", "is None)", "finished_ladder"),
-    ],
-    "report/facts.py": [
-        ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
     ],
     "report/findings.py": [
         ("if base is not None and base.better_than(own):", "if False:", "report_findings"),
@@ -29,8 +25,5 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/statistics.py": [
         ("if base.better_than(own) or not (unclear or at_floor", "if not (unclear or at_floor", "report_findings"),
         ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_findings"),
-    ],
-    "report/tables.py": [
-        ("*comparison.further_baselines) if row is not None", ") if row is not None", "no_network"),
     ],
 }

@@ -90,9 +90,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("hidden[0][:, None, :, None] & hidden", "hidden[0][:, None, :, None] | hidden", "augmentation"),
         ("draws.uniform() < probability", "draws.uniform() < 2 * probability", "augmentation"),
     ],
-    "numbers.py": [
-        ('.replace("\\n", "\\\\n")', "", "table_reading"),
-    ],
     "outputs.py": [
         ("if path.exists() and not overwrite", "if False", "cli_samples"),
         ("at += len(x)", "at += 0", "cli_samples"),

@@ -173,7 +173,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/monitor/standard_callbacks.py": [
         ("                self._last = line\n", "                self.progress.say(line)\n", "guard"),
-        ("permutation(len(data.held_out), 0)[: len(x)]", "slice(len(x))", "observers"),
         ("    late = True\n", "", "training observers"),
     ],
     "training/monitor/tracking.py": [
