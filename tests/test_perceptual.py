@@ -12,7 +12,7 @@ import pushforward as pf
 from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws
 from pushforward.methods import Now, PerceptualAutoencoder, QuantisedAutoencoder
-from pushforward.methods.autoencoders import Drawn, LossWeights, feature_distance
+from pushforward.methods.autoencoders import Drawn, LossWeights, _counts, feature_distance
 from pushforward.methods.evidence_bound import divergences
 from pushforward.networks import Codebook, Rounding
 from pushforward.testing import space_data
@@ -279,3 +279,9 @@ def test_a_model_in_the_latent_space_decodes_codes_of_the_book(tmp_path):
     torch.testing.assert_close(autoencoder.decode(z), exact)
     latent = pf.fit(pf.in_latent("flow", data, run, "tiny"), data, steps=3, out=tmp_path / "latent")
     assert latent.transport.sample(2).shape == (2, 1, 8, 8)
+
+
+def test_shares_are_those_of_each_place():
+    torch.manual_seed(0)
+    index = torch.randint(0, 7, (50, 3, 2))
+    torch.testing.assert_close(_counts(index, 7) / 50, F.one_hot(index, 7).float().mean(0))

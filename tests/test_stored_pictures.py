@@ -14,7 +14,7 @@ from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.measurements import Pictures, SamplingCost
 from pushforward.evaluation.merge import stored
 from pushforward.evaluation.results import DataInfo, ModelResult, Protocol
-from pushforward.evaluation.run_results import of_run
+from pushforward.evaluation.run_results import history_of, of_run
 from pushforward.metrics import Score
 from pushforward.report import Report
 from pushforward.training.monitor.critic_landscape import SIDE
@@ -83,3 +83,8 @@ def test_files_that_hold_no_samples_of_the_data_are_not_shown(tmp_path, flow_run
         assert len(drawn.landscapes) == count
     np.savez(last, **samples, limits=np.zeros(4), raw=raw, scores=np.zeros((SIDE, SIDE + 1)))
     assert stored_report(tmp_path / "it.json", flow_run, model).pictures["flow"].grid is None
+
+
+def test_pictures_of_a_checkpoint_end_at_its_step(flow_run):
+    assert [step for step, _ in history_of(flow_run)][-1] == 2
+    assert history_of(pf.load(flow_run.folder, checkpoint="step_000000")) == []

@@ -189,3 +189,11 @@ def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, t
     keeps(later)
     assert uses(later, steps=3)
     assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), "what was learned for earlier weights stays"
+
+
+def test_a_table_that_is_no_better_is_refused(monkeypatch):
+    monkeypatch.setattr("pushforward.transports.learned_steps.RATES", {"coefficients": 90.0, "grid": 90.0})
+    learned = learn_table(Flow(ring(VP()), DPM(2), 4, "log_snr"), no_data, n=16, rounds=2, batch=16)
+    assert learned.table is None
+    assert learned.after == pytest.approx(learned.before, rel=1e-6)
+    assert "is refused" in str(learned)

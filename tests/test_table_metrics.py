@@ -11,7 +11,7 @@ from programs.rows import random, rows, samples_of, table
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics.column_shapes import ColumnShapes, shape_errors
+from pushforward.metrics.column_shapes import ColumnShapes, kolmogorov_smirnov, shape_errors
 from pushforward.metrics.detection import Detection
 from pushforward.metrics.fidelity import Fidelity, fidelity
 from pushforward.metrics.pair_trends import PairTrends, pair_errors
@@ -182,3 +182,10 @@ def test_only_metrics_that_suit_tables_apply_to_them():
     assert applying == own | {"two_sample", "copying", "memorisation", "classes"}
     assert set(METRICS["two_sample"]()(rows_of_table)) == {"energy"}
     assert Utility().scores.keys() == {"utility_auc", "utility_rmse"}
+
+
+def test_missing_numbers_count_as_the_least():
+    x, y = np.array([np.nan, np.nan, 1.0, 2.0]), np.array([1.0, 2.0, 1.0, 2.0])
+    assert kolmogorov_smirnov(x, y) == (0.5, -np.inf, 1.0)
+    assert kolmogorov_smirnov(y, x)[2] == -1
+    assert kolmogorov_smirnov(x, x)[0] == 0

@@ -99,3 +99,12 @@ def test_samples_keep_their_digits_and_the_texts_of_their_categories(tables):
     with pytest.raises(DataError, match='1 values of "kind" are "e"'):
         recoded(sample, foreign, now.space)
     assert recoded(sample, now.space, now.space)[1] is None
+
+
+def test_a_floors_predictor_learns_from_all_training_rows_as_a_models_does(small, monkeypatch):
+    monkeypatch.setattr("pushforward.evaluation.features.COLUMNS", 0)
+    seen, features = Seen(), fit_features(small, cache=False)
+    assert len(features.halves.drawn) < len(small.train)
+    table = replace(small, space=replace(small.space, target="flag"))
+    floors(table, features, n=20, redraws=1, metrics=[seen], cache=False)
+    np.testing.assert_array_equal(seen.samples[0].table.learned, small.train.table_values)

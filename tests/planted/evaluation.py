@@ -61,10 +61,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report_findings"),
         (" or not all(np.isfinite(x).all() for _, x in frames)", "", "stored_pictures"),
-        ("if not os.path.isdir(place):", "if False:", "stored_pictures"),
     ],
     "evaluation/model_metrics.py": [
-        ("method.log_weights(space.to_model(x), few", "method.log_weights(space.to_model(x), 1", "vae"),
         ("if not (held & ~used).any() else 256", "", "cost"),
         ("float(np.var(accuracies, ddof=1)) - of_few", "0.0", "intervals"),
     ],

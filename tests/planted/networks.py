@@ -36,7 +36,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("x[:, : self.sign_codes] > 0", "x[:, : self.sign_codes] < 0", "networks"),
         ("self.scale * x,", "x,", "networks"),
         ("F.embedding(pattern, self.codes)", "F.embedding(pattern, self.codes.sign())", "networks"),
-        ("if sign_codes > min(latent, MOST)", "if sign_codes > latent + 1", "networks"),
     ],
     "networks/pretrained.py": [
         ("2 ** (levels - level)", "2**level", "feature_critic"),

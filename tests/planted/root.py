@@ -184,7 +184,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("flow.solver.stochastic or", "False or", "grid_learning"),
         ("self._units * self.added", "self._units * self.added.detach()", "table_learning"),
         (" if nearer else None", "", "table_learning"),
-        ("flow.solver.jumps", "False", "table_learning"),
         ("if to_data and to_data[1] <= to_data[0]", "if to_data", "table_learning"),
         ("*rivals[1 + len(GRIDS) :])", ")", "table_learning"),
         ("[*GRIDS, *grids]", "[*GRIDS]", "table_learning"),

@@ -69,7 +69,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("torch.add(out, value, alpha=weight)", "torch.add(out, value)", "tables"),
         ("return sum(denoiser.calls(", "return sum(1 or denoiser.calls(", "guidance cost"),
         ("if condition is not self.condition:", "if False:", "tables"),
-        ("                self._register(part)\n", "                pass\n", "tables"),
         ("if tuple(shape) != self._tracer.shape:", "if False:", "tables"),
     ],
 }

@@ -54,7 +54,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/loop/finalize.py": [
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "failing_trainings"),
         ("    if got:\n", "    if False:\n", "signals"),
-        ("    if got:\n", "    if got and not trainer.done:\n", "signals"),
     ],
     "training/loop/memory.py": [
         ("most = max(most, held)", "most = held", "cost"),
