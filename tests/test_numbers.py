@@ -59,7 +59,7 @@ def test_columns_of_a_table_are_given(tmp_path):
         pf.data.load("moons", given=["x0"])
 
 
-def test_conditions_are_drawn_together():
+def test_conditions_are_drawn_together(tmp_path):
     """Labels and attributes of a sample are those of one training example, also where the label is asked for."""
     rng = np.random.default_rng(0)
     side = rng.choice(3, 3000, p=[0.25, 0.6, 0.15])
@@ -77,6 +77,10 @@ def test_conditions_are_drawn_together():
         assert float(ages.mean()) == pytest.approx(10 * label, abs=3 * 2**0.5 / 300**0.5)
         assert (ages / 10 - label).abs().max() < 0.5
     assert torch.equal(request.values(3, {"label": 1}, 5)["given"][2], request.values(1, {"label": 1}, 7)["given"][0])
+    rows = [f"{i / 7},{i / 9},{a},{-a}" for i, a in enumerate(age)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,y,low,high", *rows]))
+    drawn = Request(pf.data.load(tmp_path / "t.csv", given=["low:Numbers", "high"]).space.conditions).values(500, None, 0)
+    torch.testing.assert_close(drawn["low"], -drawn["given"])
 
 
 # Models

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pushforward.evaluation.measurements import Field2D, NearestImages, Pictures
+from pushforward.evaluation.measurements import NearestImages, Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Score
 from pushforward.report import Report
@@ -49,31 +49,9 @@ def images():
     return compared(shown)
 
 
-def points():
-    """The field moves everything to the right; trajectories lead from the middle of their cell one unit to the right."""
-    rng = np.random.default_rng(1)
-    times, cells = np.array([1.0, 0.5, 0.0]), 4
-    middles = np.stack(np.meshgrid(*[np.linspace(-1.5, 1.5, cells)] * 2), axis=-1)
-    ways = middles[None, :, :, None, :] + (1 - times)[:, None] * np.array([1.0, 0.0])
-    velocities = np.broadcast_to(np.array([1.0, 0.0]), (1, 3, 3, 3, 2))
-    field = Field2D((-2.0, 2.0, -2.0, 2.0), times, velocities, times, ways, ("",))
-    shown = {"real": Pictures(rng.normal(size=(60, 2)))}
-    for name in NAMES:
-        grid = rng.normal(size=(60, 2))
-        moves = None if name == "gan" else field
-        mesh = np.stack([np.stack([np.linspace(-1, 1, 5), np.full(5, y)], -1) for y in (-1, 0, 1)]) if name == "gan" else None
-        forming = None if name == "gan" else [(t, grid) for t in (1.0, 0.5, 0.0)]
-        shown[name] = Pictures(grid, formation=forming, field=moves, mesh=mesh)
-    return compared(shown)
-
-
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pages")
-    return {
-        name: Report(comparison).save(folder / f"{name}.html")
-        for name, comparison in (("images", images()), ("points", points()))
-    }
+def page(tmp_path_factory):
+    return Report(images()).save(tmp_path_factory.mktemp("pages") / "images.html")
 
 
 @pytest.fixture(scope="module")
@@ -84,27 +62,34 @@ def browser():
         assert opened.errors == []
 
 
+def test_the_training_slider_moves_all_models_together(browser, page):
+    browser.resize(1440, 900)
+    browser.open(page)
+    browser.run("document.querySelector('#slider-t').focus()")
+    for key, step in (("Home", 10), ("ArrowRight", 20), ("ArrowRight", 50)):
+        browser.press(key)
+        assert browser.run("[...document.querySelectorAll('.at')].map((one) => one.textContent)") == [f"after step {step}"] * 3
+
+
 @pytest.mark.parametrize("width", [1440, 768, 390])
-@pytest.mark.parametrize("name", ["images", "points"])
-def test_nothing_is_wider_than_the_window(browser, pages, name, width):
+def test_nothing_is_wider_than_the_window(browser, page, width):
     browser.resize(width, 900)
-    browser.open(pages[name])
+    browser.open(page)
     assert browser.run("document.documentElement.scrollWidth") == width
     wider = "[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth + 1).length"
     assert browser.run(wider) == 0
 
 
-@pytest.mark.parametrize("name", ["images", "points"])
-def test_axe_finds_nothing_serious_and_finds_planted_faults(browser, pages, name, tmp_path):
+def test_axe_finds_nothing_serious_and_finds_planted_faults(browser, page, tmp_path):
     axe = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))
     if not axe.is_file():
         pytest.skip("axe-core is not installed: set AXE to its axe.min.js")
     source = axe.read_text(encoding="utf-8") + "; 0"
-    result = found(browser, source, pages[name])
+    result = found(browser, source, page)
     assert result["passed"] > 20
     assert [problem for problem in result["problems"] if problem["impact"] in GRAVE] == []
     faulty = tmp_path / "faulty.html"
-    faulty.write_text(pages[name].read_text(encoding="utf-8").replace('alt="Samples of gan"', ""), encoding="utf-8")
+    faulty.write_text(page.read_text(encoding="utf-8").replace('alt="Samples of gan"', ""), encoding="utf-8")
     assert [problem["id"] for problem in found(browser, source, faulty)["problems"]] == ["image-alt"]
 
 
@@ -126,10 +111,9 @@ WORDS = """(() => {
 })()"""
 
 
-@pytest.mark.parametrize("name", ["images", "points"])
-def test_few_words_stand_before_the_first_picture_and_on_the_first_screens_of_a_phone(browser, pages, name):
+def test_few_words_stand_before_the_first_picture_and_on_the_first_screens_of_a_phone(browser, page):
     browser.resize(390, 844)
-    browser.open(pages[name])
+    browser.open(page)
     before, seen = browser.run(WORDS)
     assert 10 < before <= 120
     assert before < seen <= 250

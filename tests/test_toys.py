@@ -146,18 +146,6 @@ def test_rows_are_made_of_their_own_split_and_their_mode_is_the_number_of_its_la
     assert data.truth.modes == MODES
 
 
-def test_images_are_drawn_evenly_and_channels_apart(data):
-    row = rows_of(data.train.x, images(pf.data.load("digits").train))
-    for channel in row.T:
-        counts = np.bincount(channel, minlength=1437)
-        assert scipy.stats.chisquare(counts).pvalue > 1e-3
-    digits = np.stack([data.truth.train // 100, data.truth.train // 10 % 10, data.truth.train % 10])
-    for first, second in ((0, 1), (0, 2), (1, 2)):
-        table = np.bincount(10 * digits[first] + digits[second], minlength=100).reshape(10, 10)
-        assert scipy.stats.chi2_contingency(table).pvalue > 1e-3
-    assert (row[:, 0] == row[:, 1]).mean() == pytest.approx(1 / 1437, rel=0.4)
-
-
 # Counting
 
 

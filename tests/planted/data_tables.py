@@ -91,8 +91,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/tables/schema.py": [
         ('{"target": target} if target else {}', '{"target": target}', "table_reading"),
-        ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target", ""), str)', "table_reading"),
-        ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target") or "", str)', "table_reading"),
         ('for name, value in schema.items() if name != "columns"]', "for name, value in schema.items()]", "table_reading"),
         ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
         ("if odd:", "if False:", "table_reading"),

@@ -33,7 +33,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        self.unmet += unmet", "        self.unmet = unmet", "table_samples"),
         ("            if self.hopeless:\n                self.check()\n", "", "table_samples"),
         ("return 0 < self.tally.refused == self.tally.drawn and", "return False and", "table_samples"),
-        ("if not np.all(replace(space, constraints=(each,)).valid(x))", "", "table_samples"),
         ("            self._refused = x[waiting]\n", "            pass\n", "table_samples"),
         ("        warn(f", "        str(f", "table_samples"),
         ('f"{draws.name}/again {turn}"', "draws.name", "table_samples"),
