@@ -175,3 +175,10 @@ def test_samples_of_a_mixture_have_its_shares_and_moments(data):
     assert float(rows[:, 0].mean()) == pytest.approx(float(mixture.weights @ mixture.means[:, 0]), abs=0.07)
     high = rows[:, 0] > 0.6
     assert float(rows[high, 1].mean()) > 0.6 > 0.25 > float(rows[~high, 1].mean())
+
+
+def test_one_component_is_the_table_without_what_columns_have_to_do_with_each_other(data):
+    mixture, rows = RowMixture.fit(data, 1), data.train.data_units()
+    np.testing.assert_allclose(mixture.logits[0, 1:].exp(), rows[:, 1:].mean(0), atol=1e-5)
+    np.testing.assert_allclose(mixture.means[0], rows[:, :1].mean(0), atol=1e-5)
+    np.testing.assert_allclose(mixture.deviations[0], rows[:, :1].std(0, correction=0), atol=1e-4)

@@ -1,5 +1,7 @@
 """Models are compared in pairs: the same labels, noise and held-out examples, one rule, and no winner among equals."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.uncertainty import frechet_errors
-from pushforward.report.statistics import leaders, margin, statistic
+from pushforward.report.statistics import leaders, margin, statistic, statistics
 
 N, SAMPLINGS, CLASSES, DIMENSIONS = 60, 5, 5, 2
 INFOS = {"frechet": MetricInfo("Fréchet distance", "lower", role="quality", least=0.0)}
@@ -70,6 +72,24 @@ def test_a_small_difference_is_seen_where_models_share_noise_and_held_out_exampl
     assert told_apart(shifts, 40).mean() > 0.8
     better = [leaders(simulated(seed, shifts), "frechet")[0].name == "model 0" for seed in range(40)]
     assert np.mean(better) > 0.97
+
+
+def test_pairs_and_classes_in_proportion_make_the_least_difference_smaller():
+    def least(comparison):
+        return margin(*statistics(comparison, "frechet"))
+
+    def apart(comparison):
+        return dataclasses.replace(comparison, models=tuple(alone(model) for model in comparison.models))
+
+    def alone(model):
+        score = dataclasses.replace(model.scores["frechet"], reference_terms=())
+        return dataclasses.replace(model, sampling_seeds=(), scores={"frechet": score})
+
+    shifts = [0.3 * SHIFTS[0], 0.4 * SHIFTS[0]]
+    pairs = [simulated(seed, shifts) for seed in range(20)]
+    chance = [simulated(seed, shifts, classes=False) for seed in range(20)]
+    assert np.median([least(pair) / least(apart(pair)) for pair in pairs]) < 0.5
+    assert np.median([least(apart(pair)) for pair in pairs]) < np.median([least(apart(pair)) for pair in chance])
 
 
 def test_the_interval_of_a_difference_holds_the_true_one():

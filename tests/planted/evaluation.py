@@ -92,7 +92,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "evaluation/run_results.py": [
         (' or int(number) > run.state["step"]', "", "stored_pictures"),
         (', "out": out}', "}", "state_digest"),
-        (' or trained_by.startswith("pushforward compare ")', "", "state_digest"),
         (", *_options(settings)]", "]", "state_digest"),
         ('*_options(spec["asked"]), ', "", "state_digest"),
         ("*reading_options(source), ", "", "state_digest"),

@@ -63,7 +63,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(s == 0) & ~equal", "~equal", "likeness"),
         ("self.likeness.weight * self.softened(unlike)", "self.softened(unlike)", "likeness"),
         ("trajectories.teacher.source", "None", "source_students"),
-        ("start / pairs.times[0]", "start", "reflow"),
         ("pairs.condition(which)", "condition", "reflow"),
         ("total if given is None else total * ~given.known", "total", "table_students"),
         ("torch.where((s == 0)[:, None], ends, shares)", "shares * 0", "table_students"),

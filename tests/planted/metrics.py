@@ -105,8 +105,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" and not alone else", " else", "table_metrics"),
         ("min(TO_PREDICT, CELLS_TO_PREDICT", "min(ROWS, CELLS_TO_PREDICT", "table_metrics"),
         ("CODES - 1)", "CODES)", "table_metrics"),
-        ("table.generated.copy(), table.reference.copy()", "table.generated, table.reference", "table_metrics"),
-        ("float(part.min()) - 1", "float(part.min())", "table_metrics"),
     ],
     "metrics/uncertainty.py": [
         (" * stdtrit(1.5 * (blocks - 1), 0.975) / 1.96", "", "table_errors"),
