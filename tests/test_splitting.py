@@ -9,6 +9,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.draws import BLOCK, ExampleDraws, key
+from pushforward.errors import UsageError
 from pushforward.methods import Method, Sums
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare
@@ -165,3 +166,9 @@ def test_rows_may_have_any_seeds():
         assert torch.equal(other[row], alone.stream("other").normal((4,))[0])
     assert torch.equal(ExampleDraws(np.arange(3, 6)).uniform(), ExampleDraws(3, 3).uniform())
     assert torch.equal(ExampleDraws(7).uniform(), ExampleDraws([7]).uniform()), "where no number is given, of a single sample"
+
+
+def test_batch_normalisation_is_not_split(tmp_path):
+    trainer_of(tmp_path, 1, norm=True).step()
+    with pytest.raises(UsageError, match=r"first\.1 \(BatchNorm1d\) normalises over the batch"):
+        trainer_of(tmp_path, 2, norm=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from pushforward.data import Batch
 
 
@@ -50,23 +48,6 @@ def spoiled(trainer, steps, how, times=math.inf):
         return how(batch, now, play)
 
     trainer.method.losses = losses
-    return trainer
-
-
-def infinite_weight(trainer, step):
-    """A trainer one of whose weights is infinite after an update, at the first time that a step is made, counted from 0."""
-    player = next(iter(trainer.players.values()))
-    update, left = player.update, [1]
-
-    def updated(*arguments, **named):
-        done = update(*arguments, **named)
-        if trainer.clock.step == step and left[0]:
-            left[0] -= 1
-            with torch.no_grad():
-                player.parameters[-1].view(-1)[0] = math.inf
-        return done
-
-    player.update = updated
     return trainer
 
 

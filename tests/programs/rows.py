@@ -12,12 +12,6 @@ def random(seed):
     return np.random.Generator(np.random.Philox(seed))
 
 
-def sklearn_moons(n, seed):
-    from sklearn.datasets import make_moons
-
-    return make_moons(n, noise=0.05, random_state=seed)
-
-
 def rows(n, seed, missing=0.1):
     """Numbers that depend on each other, a category that depends on the first, some of it missing, and a class."""
     r = random(seed)
