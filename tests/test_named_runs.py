@@ -1,14 +1,15 @@
 """What is said of a path that is no run, or of a run whose training has not ended."""
 
 import json
+import os
+import signal
 
 import pytest
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.errors import CheckpointError
+from pushforward.methods.vae import VAE
 from pushforward.training.api import prepare
-from pushforward.training.runs.folder import NAMED, check_run, claim
 
 
 def runs(place, *names):
@@ -23,12 +24,6 @@ def test_of_a_folder_of_runs_the_runs_are_named(words, tmp_path, monkeypatch, ca
     runs(tmp_path / "all of it", "vae", "flow")
     assert main([words[0], "all of it", *words[1:]]) == 2
     assert "Runs in it: all of it/flow, all of it/vae." in capsys.readouterr().err
-
-
-def test_of_many_runs_in_a_folder_some_are_named(tmp_path):
-    runs(tmp_path, *(f"r{number}" for number in range(NAMED + 3)))
-    with pytest.raises(CheckpointError, match=r"r0, .*, \.\.\."):
-        check_run(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +51,43 @@ def test_samples_of_a_run_whose_training_has_not_ended_say_of_which_step_they_ar
     assert capsys.readouterr().err == ""
 
 
-def test_a_run_whose_training_is_just_starting_is_to_be_tried_again(tmp_path, monkeypatch, capsys):
+WORDS = ["--data", "moons", "--size", "tiny", "--steps", "4", "--batch", "64"]
+
+
+@pytest.fixture(autouse=True)
+def usual_handlers():
+    """SIGINT does what it usually does, however the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    begun = claim("new", "data", "flow")
-    assert main(["sample", "new"]) == 4
-    assert "its training is just starting, or was interrupted" in capsys.readouterr().err
-    begun.discard()
-    assert main(["sample", "new"]) == 2
-    assert "There is no folder new" in capsys.readouterr().err
+    return tmp_path
+
+
+def lines(capsys, *starts):
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith(starts)]
+
+
+def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resume(here, monkeypatch, capsys):
+    play = VAE.losses
+
+    def losses(method, batch, now):
+        for move in play(method, batch, now):
+            if now.step == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield move
+
+    monkeypatch.setattr(VAE, "losses", losses)
+    assert main(["compare", "flow", "vae", *WORDS, "--out", "both"]) == 130
+    assert [line for line in lines(capsys, "both", "stopped", "next", "interrupted") if "parameters" not in line] == [
+        "both/flow is finished, at step 4",
+        "stopped and saved at step 2",
+        "next: pushforward resume both/vae",
+        "interrupted; when all trainings are finished, for the report: pushforward compare both/flow both/vae --repeats 5 "
+        "--out both/report",
+    ]
+    assert [pf.load(here / "both" / name).state["step"] for name in ("flow", "vae")] == [4, 2]

@@ -1,28 +1,45 @@
-"""Laws that every network obeys, on spaces of all kinds."""
+"""Laws that every network obeys, on spaces of all kinds, and its parts: resampling, groups and packs, bounded slopes, waves."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from programs.critics import generator, labels, largest, layers, residual, textbook, unnormalised
 from programs.small_networks import (
     CASES,
     CLASSES,
     DENOISERS,
+    LATENT,
     ON_VECTORS,
     SMALL,
     TIMELESS,
     arguments,
     awaken,
     critic,
+    dit,
+    encoder,
     mlp,
     outputs,
+    unet,
 )
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pushforward.denoisers.denoiser import call, network_precision
 from pushforward.networks import (
-    MLP,
+    Critic,
+    DiT,
+    Encoder,
+    FourierFeatures,
+    Packed,
+    SignCodes,
+    Spectral,
+    TextbookCritic,
+    UNet,
 )
+from pushforward.networks.blocks import Resample, append_minibatch_std, attend, doubling, halving
+from pushforward.networks.embedding import Modulation, films_of, modulate
 from pushforward.testing import class_labels
 
 
@@ -141,41 +158,212 @@ def test_every_parameter_learns(build, shape, classes):
         assert parameter.grad.abs().max() > 0, name
 
 
-@pytest.mark.parametrize("classes", [0, CLASSES])
-@pytest.mark.parametrize("build", [critic, mlp])
-def test_gradient_penalty_reaches_every_parameter(build, classes):
-    if build is mlp:
-        network, x = MLP(5, 1, width=12, depth=2, conditions=class_labels(classes), times=0), torch.randn(6, 5)
+@pytest.mark.parametrize("build", [unet, dit, critic, encoder])
+def test_odd_sizes_equal_hand_padded_even_sizes(build):
+    """A network for 5 x 3 equals the same weights on the hand-padded image, cropped at the top left."""
+    odd, even = (2, 5, 3), (2, 8, 4)
+    if build is critic or build is encoder:
+        options = {"stem": 4, "width": 8}
+        options |= {"blocks": 1} if build is critic else {"latent": LATENT}
+        kind = Critic if build is critic else Encoder
+        small, large = kind(odd, **options), kind(even, **options)
+        x, t = torch.randn(4, *odd), None
     else:
-        network, x = critic((3, 13, 11), classes), torch.randn(6, 3, 13, 11)
-    network = awaken(network).double()
-    x = x.double().requires_grad_()
-    condition = {"label": torch.arange(6) % CLASSES} if classes else None
-    score = network(x, None, condition)
-    (slope,) = torch.autograd.grad(score.sum(), x, create_graph=True)
-    slope.square().sum().backward()
-    silent = {"leave.bias", "enter.bias"}
-    for name, parameter in network.named_parameters():
-        gradient = parameter.grad
-        assert gradient is None or gradient.isfinite().all(), name
-        # Leaky ReLU has no curvature, so biases move a slope only across its kinks.
-        if not name.endswith("bias") and name not in silent and "conditioning" not in name:
-            assert gradient is not None, name
-            assert gradient.abs().max() > 0, name
+        options = {"stem": 4} if build is unet else {"patch": 4, "depth": 2}
+        kind = UNet if build is unet else DiT
+        options |= {"heads": 2} | ({"blocks": 1, "widths": (8,)} if build is unet else {"width": 8})
+        small, large = kind(odd, **options), kind(even, **options)
+        x, t = torch.randn(4, *odd), torch.rand(4)
+    awaken(small)
+    large.load_state_dict(small.state_dict())
+    rows = [0, 1, 2, 3, 4, 4, 4, 4]
+    padded = x[:, :, rows][:, :, :, [0, 1, 2, 2]]
+    expected = large(padded, t)
+    if expected.ndim == 4:
+        expected = expected[:, :, :5, :3]
+    torch.testing.assert_close(small(x, t), expected)
 
-    weight = next(p for name, p in network.named_parameters() if name == "enter.weight")
-    index = (0,) * weight.ndim
 
-    def penalty() -> float:
-        (slope,) = torch.autograd.grad(network(x, None, condition).sum(), x)
-        return slope.square().sum().item()
+@pytest.mark.parametrize("size", [(7, 5), (8, 6), (1, 2), (4, 9)])
+def test_resampling_is_the_kernel_1_2_1(size):
+    height, width = size
+    x = torch.randn(2, 3, height, width, dtype=torch.float64)
+    kernel = torch.tensor([1.0, 2.0, 1.0], dtype=torch.float64)
+    kernel = (kernel[:, None] * kernel).expand(3, 1, 3, 3)
+    smooth = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel / 16, groups=3)
+    halve = Resample(halving(height), halving(width)).double()
+    torch.testing.assert_close(halve(x), smooth[:, :, ::2, ::2])
 
+    coarse = halve(x)
+    double = Resample(doubling(height), doubling(width)).double()
+    spread = torch.zeros(2, 3, 2 * coarse.shape[2] + 1, 2 * coarse.shape[3] + 1, dtype=torch.float64)
+    edge = F.pad(coarse, (0, 1, 0, 1), mode="replicate")
+    spread[:, :, ::2, ::2] = edge
+    expected = F.conv2d(F.pad(spread, (1, 1, 1, 1)), kernel / 4, groups=3)[:, :, :height, :width]
+    torch.testing.assert_close(double(coarse), expected)
+
+
+def test_modulation_and_attention_are_their_formulas():
+    h, scale, shift = torch.randn(3, 4, 2, 5), torch.randn(3, 4), torch.randn(3, 4)
+    torch.testing.assert_close(modulate(h, (scale, shift)), h * scale[:, :, None, None] + shift[:, :, None, None])
+    torch.testing.assert_close(modulate(h[:, :, 0, 0], (scale, shift)), h[:, :, 0, 0] * scale + shift)
+    assert modulate(h, None) is h
+    modulation = Modulation.films(6, [2, 3])
+    nn.init.zeros_(modulation.linear.weight)
+    for (scale, shift), width in zip(films_of(modulation, torch.randn(4, 6), 2), (2, 3), strict=True):
+        assert torch.equal(scale, torch.ones(4, width))
+        assert torch.equal(shift, torch.zeros(4, width))
+    q, k, v = torch.randn(3, 2, 2, 7, 4).unbind(0)
+    expected = torch.softmax(torch.einsum("nhid,nhjd->nhij", q, k) / 2, -1) @ v
+    torch.testing.assert_close(attend(q, k, v), expected)
+    torch.testing.assert_close(attend(q.bfloat16(), k.bfloat16(), v.bfloat16()).float(), expected, rtol=0.05, atol=0.05)
+
+
+# The deviation of groups
+
+
+@pytest.mark.parametrize(("n", "group"), [(8, 4), (10, 4), (3, 4), (7, 1), (6, 2)])
+@pytest.mark.parametrize("sides", [(), (2, 3)])
+def test_deviation_equals_a_loop(n, group, sides):
+    h = torch.randn(n, 5, *sides, dtype=torch.float64) * torch.logspace(-5, 1, 5, dtype=torch.float64).view(
+        5, *[1 for _ in sides]
+    )
+    result = append_minibatch_std(h, group)
+    assert result.shape == (n, 6, *sides)
+    assert torch.equal(result[:, :5], h)
+    rows = h.numpy().reshape(n, -1)
+    for start in range(0, n, group):
+        s = rows[start : start + group].std(axis=0)
+        smooth = np.mean(np.sqrt(s**2 + 1e-8) - 1e-4)
+        for row in range(start, min(start + group, n)):
+            channel = result[row, 5].numpy()
+            np.testing.assert_allclose(channel, np.full(sides, smooth), rtol=1e-9, atol=1e-13)
+            assert np.mean(s) - 1e-4 <= channel.min() <= channel.max() <= np.mean(s)
+
+
+@pytest.mark.parametrize("make", [textbook, unnormalised, residual])
+def test_critics_with_deviation_see_their_group_alone(make):
+    network = awaken(make((2, 6, 9), minibatch_std=3), 0.2).double()
+    x = torch.randn(8, 2, 6, 9).double()
+    moved = x.clone()
+    moved[4] += 1.0
+    change = (network(moved) - network(x)).abs()
+    assert change[3:6].min() > 1e-6
+    assert change[[0, 1, 2, 6, 7]].max() == 0
+
+
+# Packs
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3), (4,)])
+def test_packs_are_rows_joined_by_hand(shape):
+    inner = awaken(TextbookCritic(Packed.shape(shape, 3), width=8))
+    assert Packed.shape(shape, 3) == (3 * shape[0], *shape[1:])
+    packed = Packed(inner, 3)
+    x = torch.randn(6, *shape)
+    joined = torch.stack([torch.cat([x[0], x[1], x[2]]), torch.cat([x[3], x[4], x[5]])])
+    scores = packed(x)
+    assert scores.shape == (2,)
+    torch.testing.assert_close(scores, inner(joined))
+    partner = x.clone()
+    partner[4] += 1
+    assert (packed(partner) - scores)[0] == 0
+    assert (packed(partner) - scores)[1].abs() > 1e-4
+    exported = torch.export.export(packed, (x,), strict=False).module()
+    torch.testing.assert_close(exported(x), scores)
+
+
+@pytest.mark.parametrize("make", [textbook, unnormalised, residual, generator])
+def test_spectral_layers_have_norm_one(make):
+    plain = awaken(make((2, 6, 9), conditions=class_labels(CLASSES)), 0.2)
+    before = [largest(layer) for layer in layers(plain)]
+    network = Spectral(plain)
+    x = torch.randn(4, *((5,) if make is generator else (2, 6, 9)))
     with torch.no_grad():
-        start = weight[index].item()
-        values = []
-        for step in (1e-6, -1e-6):
-            weight[index] = start + step
-            with torch.enable_grad():
-                values.append(penalty())
-        weight[index] = start
-    assert (values[0] - values[1]) / 2e-6 == pytest.approx(weight.grad[index].item(), rel=1e-4, abs=1e-6)
+        for _ in range(100):
+            network(x, None, labels(4))
+    after = [largest(layer) for layer in layers(network)]
+    assert len(after) >= 2
+    assert max(abs(norm - 1) for norm in before) > 0.05
+    assert after == pytest.approx([1.0] * len(after), abs=1e-3)
+
+
+def test_spectral_slopes_are_bounded():
+    """Leaky ReLUs and layers of norm one: two scores differ by at most the distance of the inputs."""
+    network = Spectral(awaken(TextbookCritic((7,), width=8), 1.0)).double()
+    with torch.no_grad():
+        for _ in range(300):
+            network(torch.zeros(1, 7).double())
+    x, y = torch.randn(2, 500, 7).double()
+    ratio = (network(x) - network(y)).abs() / (x - y).norm(dim=1)
+    assert 0.1 < ratio.max() <= 1 + 1e-3
+
+
+def spectral_critic() -> Spectral:
+    return Spectral(residual((2, 6, 9), conditions=class_labels(CLASSES)))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_spectral_networks_export_and_have_forward_derivatives(training):
+    x, v = torch.randn(2, 5, 2, 6, 9, dtype=torch.float64)
+    condition = labels(5)
+    network = spectral_critic().double()
+    network.train(training)
+    if not training:
+        exported = torch.export.export(network, (x, None, condition), strict=False).module()
+        torch.testing.assert_close(exported(x, None, condition), network(x, None, condition))
+    _, derivative = torch.func.jvp(lambda x: network(x, None, condition), (x,), (v,))
+    network.eval()
+    with torch.no_grad():
+        difference = (network(x + 1e-6 * v, None, condition) - network(x - 1e-6 * v, None, condition)) / 2e-6
+    torch.testing.assert_close(derivative, difference, rtol=1e-6, atol=1e-7)
+
+
+class Sees(nn.Module):
+    """A network that gives back what it receives."""
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: object = None) -> Tensor:
+        self.given = t, condition
+        return x
+
+
+def test_signs_are_shown_after_the_noise():
+    seen = SignCodes(Sees(), 5, 3, scale=0.5)(torch.tensor([[0.5, -2.0, -0.25, -7.0, 3.0]]))
+    assert seen.tolist() == [[0.25, -1.0, -0.125, -3.5, 1.5, 1.0, -1.0, -1.0]]
+
+
+def test_each_pattern_of_signs_learns_its_own_code():
+    network = SignCodes(Sees(), 3, 2)
+    z = torch.tensor([[1.0, -1.0, 5.0], [2.0, -0.1, -5.0], [-1.0, -1.0, 5.0]])
+    loss = network(z)[:, 3:].sum()
+    loss.backward()
+    assert network.codes.grad.tolist() == [[1.0, 1.0], [2.0, 2.0], [0.0, 0.0], [0.0, 0.0]]
+    network.codes.data[1] = torch.tensor([7.0, 8.0])
+    assert network(z)[:, 3:].tolist() == [[7.0, 8.0], [7.0, 8.0], [-1.0, -1.0]]
+
+
+def test_fourier_features_are_sines_and_cosines_of_growing_frequency():
+    network = FourierFeatures(Sees(), 2, 4, low=0.5, high=32.0)
+    rates = network.frequencies.norm(dim=1)
+    assert rates.tolist() == pytest.approx([0.5, 2.0, 8.0, 32.0], rel=1e-5)
+    x = torch.randn(7, 2)
+    out = network(x, None, {"label": x})
+    assert network.network.given == (None, {"label": x})
+    angles = torch.stack([x @ row for row in network.frequencies], dim=1)
+    assert torch.allclose(out, torch.cat([x, torch.sin(angles), torch.cos(angles)], dim=1), atol=1e-5)
+
+
+def test_fourier_directions_point_everywhere():
+    rows = nn.functional.normalize(FourierFeatures(Sees(), 3, 2000).frequencies, dim=1)
+    assert rows.mean(0).abs().max() < 0.05
+    assert torch.allclose(rows.T @ rows / len(rows), torch.eye(3) / 3, atol=0.04)
+
+
+def test_fourier_angles_keep_their_precision():
+    from pushforward.denoisers.precision import call, network_precision
+
+    network, x = FourierFeatures(Sees(), 2, 16), 3 * torch.randn(50, 2)
+    with network_precision("bfloat16"):
+        seen = call(network, x)
+    angles = (x[:, None] * network.frequencies).sum(2)
+    assert torch.allclose(seen, torch.cat([x, angles.sin(), angles.cos()], dim=1), atol=1e-3)

@@ -6,7 +6,6 @@ process.
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,10 @@ import torch
 import pushforward as pf
 from pushforward import plugins
 from pushforward.cli import main
-from pushforward.data import Source, Split
-from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.evaluation.models import commands
-from pushforward.training.checkpoint.contents import latest
-from pushforward.training.checkpoint.tensors import load
+from pushforward.errors import DataError, UsageError
+from pushforward.registries import PARTS
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.loop.trainer import Trainer
 
 PAGES = [Path(__file__).parents[1] / "docs" / page for page in ("one-new-file.md", "add-a-method.md")]
@@ -110,9 +108,6 @@ def test_a_data_set_is_one_file(run, corners, monkeypatch):
     assert run("sample", "data", "--n", "5", "--out", "data.csv", *named)[0] == 0
     content = json.loads(run("evaluate", "data", *FEW, "--json", *named)[1])
     assert {"modes_held", "bridges"} <= content["models"][0]["scores"].keys(), "its truth is known"
-    assert run("compare", "data", *FEW, "--out", "data-report", *named)[0] == 0
-    assert "corners" in Path("data-report/report.html").read_text()
-    assert commands(pf.load("data", plugins=["corners.py"]))[0].startswith("pushforward train flow --data ./corners.py ")
 
 
 def test_a_metric_is_one_file_and_compare_registers_it_by_itself(run, corners):
@@ -129,18 +124,6 @@ def test_a_metric_is_one_file_and_compare_registers_it_by_itself(run, corners):
     assert "in imbalance" in out, "its role is quality, and its priority comes first"
 
 
-def test_a_metric_of_training_is_named_with_the_run(run, monkeypatch):
-    named = killed_and_resumed(
-        run,
-        monkeypatch,
-        "scored",
-        ["train", "flow", "--data", "ring", "--limit", "80", "--plugin", "./balance.py"],
-        ["./balance.py"],
-    )
-    assert "balance" in json.loads(run("evaluate", "scored", *FEW, "--json", *named)[1])["models"][0]["scores"]
-    assert run("sample", "scored", "--n", "3", "--out", "scored.csv", *named)[0] == 0
-
-
 def test_a_solver_is_one_file(run, monkeypatch):
     assert json.loads(run("list", "solvers", "--json", "--plugin", "./ralston.py")[1])["ralston"]["calls_per_step"] == 2
     train = ["train", "flow", "--data", "ring", "--limit", "80", "--plugin", "./ralston.py"]
@@ -151,7 +134,6 @@ def test_a_solver_is_one_file(run, monkeypatch):
     assert (code, json.loads(out)["calls_per_sample"]) == (0, 3), "two calls a step, and one for the last"
     content = json.loads(run("evaluate", "solved", *FEW, "--solver", "ralston", "--steps", "2", "--json", *named)[1])
     assert content["models"][0]["scores"]["frechet"]["value"] is not None
-    assert run("compare", "solved", *FEW, "--out", "solved-report", *named)[0] == 0
 
 
 def test_a_method_with_two_networks_and_a_teacher_is_one_file(run, corners, monkeypatch):
@@ -161,9 +143,6 @@ def test_a_method_with_two_networks_and_a_teacher_is_one_file(run, corners, monk
     assert json.loads(Path("taught/spec.json").read_text())["parts"].keys() == {"teacher"}
     assert run("sample", "taught", "--n", "5", "--out", "taught.csv", *named)[0] == 0
     assert json.loads(run("evaluate", "taught", *FEW, "--json", *named)[1])["models"][0]["scores"]["frechet"]["value"] > 0
-    code, _, err = run("compare", "taught", corners, *FEW, "--out", "taught-report", *named)
-    assert code == 0, err
-    assert "follower" in Path("taught-report/report.md").read_text()
 
 
 def test_a_method_whose_teacher_prepares_pairs_is_one_file(run, corners, monkeypatch):
@@ -171,16 +150,6 @@ def test_a_method_whose_teacher_prepares_pairs_is_one_file(run, corners, monkeyp
     named = killed_and_resumed(run, monkeypatch, "straight", train, ["./reflow.py", "./corners.py"])
     assert run("sample", "straight", "--n", "5", "--out", "straight.csv", *named)[0] == 0
     assert "frechet" in json.loads(run("evaluate", "straight", *FEW, "--json", *named)[1])["models"][0]["scores"]
-
-
-def test_a_comparison_trains_with_plugins_and_records_them(run, here):
-    words = ["compare", "flow", "--data", "./corners.py", "--plugin", "./balance.py", "--size", "tiny", "--steps", "2", *FEW]
-    code, _, err = run(*words, "--out", "fresh")
-    assert code == 0, err
-    assert ">imbalance" in Path("fresh/report.html").read_text()
-    spec = json.loads(Path("fresh/flow/spec.json").read_text())
-    assert [Path(plugin["file"]).name for plugin in spec["plugins"]] == ["balance.py", "corners.py"]
-    assert spec["asked"]["plugin"] == ["./balance.py", "./corners.py"]
 
 
 def test_a_file_that_has_gone_or_changed_is_not_run(run, corners, here):
@@ -191,10 +160,6 @@ def test_a_file_that_has_gone_or_changed_is_not_run(run, corners, here):
     code, out, err = run("resume", corners, "--plugin", "./gone.py")
     assert (code, out) == (4, "")
     assert "it has changed since" in err
-    code, out, _ = run("compare", corners, "--plugin", "./gone.py")
-    assert (code, out) == (4, ""), "nothing is run before the run's own file has been found"
-    with pytest.raises(CheckpointError, match="only when you name it"):
-        plugins.load_needed([{"file": "elsewhere.py", "sha256": "0" * 64}], [])
 
 
 def test_a_format_is_one_file(run, here):
@@ -221,13 +186,7 @@ def test_data_in_a_python_file_is_run_only_where_it_is_named(forget, here):
             "from pushforward.data import Source\na = Source(name='digits', what='', shape=(2,), counts=(1, 1), read=None)\n",
             "another",
         ),
-        (
-            "from pushforward.data import Source\na = Source(name='a/b', what='', shape=(2,), counts=(1, 1), read=None)\n",
-            "a path",
-        ),
-        ("from pushforward.solvers import Solver\nclass Heun(Solver):\n    def step(self): ...\n", "another solver"),
         ("from pushforward import Recipe\ndef vae(space, size) -> Recipe: ...\n", "another recipe"),
-        ("from pushforward.data.readers import Reader\na = Reader(('.csv',), None)\n", "another reader"),
     ],
 )
 def test_files_that_cannot_be_used_are_refused(tmp_path, forget, text, says):
@@ -238,29 +197,39 @@ def test_files_that_cannot_be_used_are_refused(tmp_path, forget, text, says):
     forget()
 
 
-def test_two_data_sets_in_a_file_are_named(run, here):
-    twice = FILES["corners.py"] + "import dataclasses\n\nboth = (dataclasses.replace(corners, name='second'), corners)\n"
-    (here / "twice.py").write_text(twice)
-    code, _, err = run("data", "check", "./twice.py")
-    assert code == 2
-    assert "exactly one data set, a Source; it has ['corners', 'second']" in err
-    assert json.loads(run("data", "check", "second", "--json", "--plugin", "./twice.py")[1])["name"] == "second"
+DOCS = Path(__file__).parents[1] / "docs"
+TINY = ["--data", "moons", "--limit", "500", "--size", "tiny", "--batch", "64"]
 
 
-def test_a_source_whose_examples_have_another_shape_is_refused():
-    source = Source(
-        name="odd", what="", shape=(3,), counts=(2, 2), read=lambda download: (Split(np.zeros((9, 2), np.float32)), None)
-    )
-    pf.data.register(source)
-    with pytest.raises(DataError, match=r"shape \(2,\), and says that they have \(3,\)"):
-        pf.data.load("odd")
+def test_the_tutorial_shows_the_file_itself():
+    assert (DOCS / "examples" / "mine.py").read_text() in (DOCS / "add-a-method.md").read_text()
 
 
-def test_python_trains_and_scores_with_plugins(here, forget):
+def test_a_file_without_a_recipe_says_so(here, capsys):
+    (here / "empty.py").write_text("x = 1\n")
+    assert main(["train", "./empty.py"]) == 2
+    assert "exactly one recipe" in capsys.readouterr().err
+    (here / "broken.py").write_text("import nothing_of_that_name\n")
+    assert main(["train", "./broken.py"]) == 2
+    assert "could not be run" in capsys.readouterr().err
+
+
+def test_a_class_of_one_name_is_of_one_file(tmp_path, forget):
     forget()
-    trained = pf.fit("flow", "corners", size="tiny", steps=1, out="python", plugins=["corners.py"])
+    first, second = tmp_path / "first.py", tmp_path / "second.py"
+    first.write_text("class OwnNet:\n    tag = 1\n")
+    second.write_text("class OwnNet:\n    tag = 2\n")
+    plugins.load(first)
+    with pytest.raises(UsageError, match=r"OwnNet.*belongs to a class of .*first\.py\. Rename it in .*second\.py"):
+        plugins.load(second)
+    assert PARTS["OwnNet"].tag == 1
+    first.write_text("class OwnNet:\n    tag = 3\n")
+    plugins.load(first)
+    assert PARTS["OwnNet"].tag == 3, "a file that has changed replaces its own"
+    first.write_text("class MLP:\n    pass\n")
+    with pytest.raises(UsageError, match=r"MLP.*belongs to another class.*first\.py"):
+        plugins.load(first)
+    first.write_text("class OwnNet:\n    pass\n")
+    plugins.load(first)
+    assert PARTS["MLP"].__module__.startswith("pushforward.")
     forget()
-    comparison = pf.evaluate("python", n=40, repeats=1, plugins=["corners.py", "balance.py"])
-    assert {"balance", "modes_held"} <= comparison.models[0].scores.keys()
-    assert trained.spec["plugins"][0]["sha256"] == plugins.file_hash("corners.py")
-    shutil.rmtree("python")

@@ -13,9 +13,7 @@ from pushforward.cli import main
 from pushforward.conditions import Request
 from pushforward.data import Sampler
 from pushforward.draws import ExampleDraws
-from pushforward.editing.interpolation import variations
-from pushforward.errors import DataError, UsageError
-from pushforward.evaluation.models import unseen_warnings
+from pushforward.errors import UsageError
 from pushforward.testing import assert_same, final_state
 
 
@@ -61,36 +59,6 @@ def test_columns_of_a_table_are_given(tmp_path):
         pf.data.load("moons", given=["x0"])
 
 
-def test_an_array_given_in_a_file(tmp_path):
-    rng = np.random.default_rng(0)
-    x, given = rng.normal(size=(40, 3)), rng.normal(size=(40, 2))
-    np.savez(tmp_path / "a.npz", x=x, given=given, given_names=["u", "v"])
-    data = pf.data.load(tmp_path / "a.npz")
-    assert data.space.conditions["given"].columns == ("u", "v")
-    assert data.train.given["given"].shape == (len(data.train), 2)
-    np.savez(tmp_path / "b.npz", x=x, given=given[:-1])
-    with pytest.raises(DataError, match=r"expected numbers \(40,\)"):
-        pf.data.load(tmp_path / "b.npz")
-
-
-def test_columns_are_not_called_as_conditions(tmp_path):
-    rng = np.random.default_rng(0)
-    with open(tmp_path / "t.csv", "w") as file:
-        file.write(
-            "label,given,w,kind\n" + "".join(f"{a},{b},{c},{'ab'[i % 2]}\n" for i, (a, b, c) in enumerate(rng.random((50, 3))))
-        )
-    for given in (["label"], ["given", "w"], ["label:Numbers"], ["given:Numbers", "label"]):
-        with pytest.raises(UsageError, match=r"rename|twice"):
-            pf.data.load(tmp_path / "t.csv", target="kind", given=given)
-    assert pf.data.load(tmp_path / "t.csv", target="kind", given=["w:Numbers"]).space.conditions["w"].columns == ("w",)
-    x = rng.random((50, 2))
-    with pytest.raises(UsageError, match=r"rename|twice"):
-        pf.data.from_arrays(x, given={"label": x[:, 0]})
-    np.savez(tmp_path / "a.npz", x=x, given=x, given_names=["given", "v"])
-    with pytest.raises(UsageError, match=r"rename|twice"):
-        pf.data.load(tmp_path / "a.npz")
-
-
 def test_conditions_are_drawn_together(tmp_path):
     """Labels and attributes of a sample are those of one training example, also where the label is asked for."""
     rng = np.random.default_rng(0)
@@ -109,29 +77,10 @@ def test_conditions_are_drawn_together(tmp_path):
         assert float(ages.mean()) == pytest.approx(10 * label, abs=3 * 2**0.5 / 300**0.5)
         assert (ages / 10 - label).abs().max() < 0.5
     assert torch.equal(request.values(3, {"label": 1}, 5)["given"][2], request.values(1, {"label": 1}, 7)["given"][0])
-    with open(tmp_path / "t.csv", "w") as file:
-        file.writelines(
-            [
-                "x,y,low,high,kind\n",
-                *(f"{i / 7},{i / 9},{a},{-a},{'abc'[k]}\n" for i, (a, k) in enumerate(zip(age, side, strict=True))),
-            ]
-        )
-    table = pf.data.load(tmp_path / "t.csv", target="kind", given=["low:Numbers", "high"])
-    rows = Request(table.space.conditions).values(500, None, 0)
-    torch.testing.assert_close(rows["low"], -rows["given"])
-    assert ((rows["low"][:, 0] / 10 - rows["label"]).abs() < 0.5).all()
-
-
-@pytest.mark.parametrize("given", [[0], 5, {"age": 1}])
-def test_what_is_no_name_of_a_column_is_refused(given, tmp_path):
-    write_table(tmp_path / "a.csv")
-    with pytest.raises(UsageError, match="`given` is a list of texts"):
-        pf.data.load(tmp_path / "a.csv", given=given)
-
-
-def test_one_name_is_one_column(tmp_path):
-    write_table(tmp_path / "a.csv")
-    assert pf.data.load(tmp_path / "a.csv", given="age").space.conditions["given"].entries == ("age",)
+    rows = [f"{i / 7},{i / 9},{a},{-a}" for i, a in enumerate(age)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,y,low,high", *rows]))
+    drawn = Request(pf.data.load(tmp_path / "t.csv", given=["low:Numbers", "high"]).space.conditions).values(500, None, 0)
+    torch.testing.assert_close(drawn["low"], -drawn["given"])
 
 
 # Models
@@ -159,57 +108,6 @@ def test_a_flow_follows_what_is_given(flow):
     wide = pf.Flow(free, "dpm:2", 12).sample(400, {"age": 0.5})
     assert float(wide[:, 0].std()) > 0.8, "the unconditional branch has all ages"
     assert torch.isfinite(transport.sample(2, {"given_null": True})).all()
-
-
-def test_a_report_says_that_no_score_looks_at_what_is_given(flow):
-    assert any("do not look at age" in warning for warning in unseen_warnings(flow[1], flow[0]))
-
-
-def test_samples_are_written_with_what_was_given(flow, tmp_path):
-    transport = flow[1].with_solver("dpm:2", 3)
-    pf.samples.draw_to(tmp_path / "s.csv", transport, 3, {"age": [0.25, -0.5, 0.1]})
-    with open(tmp_path / "s.csv") as file:
-        assert [row["age"] for row in csv.DictReader(file)] == ["0.25", "-0.5", "0.1"]
-    pf.samples.draw_to(tmp_path / "s.npz", transport, 3, {"age": 0.25})
-    stored = np.load(tmp_path / "s.npz")
-    assert stored["given"].tolist() == [[0.25]] * 3
-    assert stored["given_names"].tolist() == ["age"]
-
-
-def test_a_sampler_with_numbers_is_exported(flow):
-    from pushforward.transports.export import exported
-
-    transport = flow[1].with_solver("dpm:2", 3)
-    z, given = torch.randn(5, 2), torch.linspace(-1, 1, 5)[:, None]
-    with torch.no_grad():
-        wanted = transport.space.to_data(transport(z, {"given": given}))
-        torch.testing.assert_close(exported(transport).module()(z, {"given": given}, None), wanted, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("recipe", ["gan", "vae"])
-def test_one_call_models_receive_numbers(recipe, tmp_path):
-    data = line(n=300)
-    run = pf.fit(recipe, data, size="tiny", steps=3, seed=0, out=tmp_path / "run")
-    z = torch.randn(1, *run.transport.noise_shape).expand(2, -1)
-    low, high = run.transport(z, {"given": torch.tensor([[-1.0], [1.0]])})
-    assert not torch.equal(low, high)
-    again = pf.load(tmp_path / "run").transport
-    assert torch.equal(again.sample(4, {"age": 0.3}), run.transport.sample(4, {"age": 0.3}))
-
-
-@pytest.mark.parametrize("recipe", ["flow", "vae"])
-def test_editing_takes_all_conditions_or_none(recipe):
-    rng = np.random.default_rng(0)
-    data = pf.data.from_arrays(rng.normal(size=(60, 2)), rng.integers(0, 2, 60), given={"age": rng.normal(size=60)})
-    run = pf.fit(recipe, data, size="tiny", steps=2, seed=0)
-    transport = run.configured(steps=4).transport if recipe == "flow" else run.transport
-    x = torch.from_numpy(data.train.x[0])
-    for condition in ({"age": 0.3}, {"label": 1}):
-        with pytest.raises(UsageError, match="all of label, age, or none"):
-            variations(transport, x, 0.5, condition)
-    for condition in (None, {"age": 0.3, "label": 1}, {"given": [0.3], "label_null": True}):
-        edited, given = variations(transport, x, 0.5, condition)
-        assert torch.isfinite(edited.sample(3, given)).all()
 
 
 # A kind of one's own

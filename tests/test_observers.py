@@ -5,14 +5,17 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from programs.failing import lacking
 
 import pushforward as pf
+from pushforward.errors import OutOfMemory
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
-from pushforward.training.checkpoint.contents import latest
-from pushforward.training.checkpoint.tensors import load
+from pushforward.training.api import prepare
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop.budget import Settings
+from pushforward.training.loop import memory
 from pushforward.training.loop.callbacks import Observer
 from pushforward.training.monitor import standard_callbacks as observers
 from pushforward.training.monitor.standard_callbacks import Pictures
@@ -110,27 +113,30 @@ def test_pictures_wait_until_the_weights_are_known_to_be_sound(tmp_path, monkeyp
     assert looks.steps == []
 
 
-class Overshooting:
-    """A method in place of an average, whose samples are not finite though its weights are."""
-
-    def __init__(self, method):
-        self.method = method
-
-    def transport(self):
-        transport = self.method.transport()
-        transport.forward = lambda z, *_: z.masked_fill(torch.arange(len(z))[:, None] < 3, torch.inf)
-        return transport
-
-    def __getattr__(self, name):
-        return getattr(self.method, name)
+def training(out, steps=12, every=4, **settings):
+    return prepare(recipe_for("flow", DATA, **settings), DATA, steps=steps, out=out, checkpoint_every=every)
 
 
-def test_samples_that_are_not_finite_do_not_end_a_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(observers, "PICTURES", (1.0,))
-    run = trainer(tmp_path / "run", Pictures(), steps=4)
-    run.average.method = Overshooting(run.average.method)
-    with pytest.warns(UserWarning, match="run: step 4: no samples are written: 3 of 100 samples are not finite"):
-        run.advance()
-    assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
-    assert [row["step"] for row in pf.load(tmp_path / "run").losses()] == [1, 2, 3, 4]
-    assert not list((tmp_path / "run").glob("samples/*"))
+@pytest.mark.parametrize("error", [None, MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_a_step_that_lacks_memory_is_named_with_what_to_do_and_the_run_stays(error, tmp_path):
+    with pytest.raises(OutOfMemory, match=r"does not suffice for step 6 .*smaller `batch`, or a larger `accumulate`"):
+        lacking(training(tmp_path / "run", batch=128), 64, error=error, after=5).advance()
+    assert pf.load(tmp_path / "run").state["step"] == 4
+    assert OutOfMemory("").exit_code == 6
+
+
+def test_other_errors_of_a_step_are_no_lack_of_memory(tmp_path):
+    trainer = lacking(training(tmp_path / "run", batch=128), 64, error=RuntimeError("shapes do not agree"))
+    with pytest.raises(RuntimeError, match="shapes do not agree"):
+        trainer.advance()
+    assert memory.lacks_memory(RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory"))
+
+
+def test_free_memory_is_what_the_system_and_the_control_group_leave(tmp_path, monkeypatch):
+    for limit, free in (("max\n", None), ("5000\n", 3000)):
+        (tmp_path / "memory.max").write_text(limit)
+        (tmp_path / "memory.current").write_text("2000\n")
+        monkeypatch.setattr(memory, "_GROUP", tmp_path)
+        assert free is None or memory.free_memory() == free
+        assert memory.free_memory() > 0
+    assert memory.peak_memory() > 0

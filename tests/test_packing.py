@@ -1,4 +1,4 @@
-"""Packed images: the same data set from tars that other tools read, and tars of other tools, hostile ones among them."""
+"""Images on disk and packed in tars: the same data set as in memory; tars of other tools, hostile ones among them."""
 
 import gzip
 import io
@@ -15,8 +15,12 @@ from programs.photos import photos, picture
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Sampler
-from pushforward.data.images.tars import TarStore, index_of
+from pushforward.data.core import dataset as fingerprints
+from pushforward.data.images import image_set as images
+from pushforward.data.images.image_store import ImageStore
+from pushforward.data.images.streamed import level_counts
 from pushforward.errors import DataError, UsageError
+from pushforward.testing import recipe_for
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +52,6 @@ def test_packed_images_are_the_same_data_set(folder, tmp_path, encoding, options
             left, right = Sampler(there, 16, augment=("flip",)).batch(number), Sampler(here, 16, augment=("flip",)).batch(number)
             assert torch.equal(left.x, right.x)
             assert here.train.labels is None or torch.equal(left.condition["label"], right.condition["label"])
-
-
-def test_a_named_set_keeps_its_own_held_out_examples(tmp_path):
-    manifest = pf.data.pack("digits", tmp_path / "packed")
-    assert manifest["fingerprint"] == pf.data.load("digits").fingerprint == pf.data.load(tmp_path / "packed").fingerprint
 
 
 def test_any_program_reads_the_tars(folder, packed):
@@ -185,13 +184,9 @@ def broken(content):
     shard = content["shards"][0]
     return [
         ({"shards": [{**shard, "file": "../x.tar"}]}, "no name of a tar"),
-        ({"shards": [{**shard, "file": "/etc/passwd"}]}, "no name of a tar"),
         ({"shards": [{**shard, "file": "no.tar"}]}, "no.tar is missing"),
         ({"shards": [{**shard, "bytes": 7}]}, "has 7 bytes"),
-        ({"shards": [{**shard, "bytes": 10**9}]}, "has 1,000,000,000 bytes"),
         ({"shards": 5}, "json is damaged"),
-        ({"shards": []}, "names no tars"),
-        ({"classes": None}, "json is damaged"),
     ]
 
 
@@ -230,36 +225,6 @@ def test_what_is_packed_appears_whole_or_not_at_all(folder, tmp_path):
     pf.data.pack(folder, tmp_path / "packed")
     with pytest.raises(UsageError, match="is there already"):
         pf.data.pack(folder, tmp_path / "packed")
-    for name, options, says in (
-        ("moons", {}, "only images"),
-        ("digits", {"encoding": "jpg"}, "png, npy"),
-        ("digits", {"per_tar": 0}, "at least 1"),
-    ):
-        with pytest.raises(UsageError, match=says):
-            pf.data.pack(name, tmp_path / "other", **options)
-
-
-def test_a_tar_that_changes_is_named(packed):
-    data = pf.data.load(packed, stream=True, workers=0)
-    file = packed / "train-000001.tar"
-    os.utime(file, ns=(1, 1))
-    data.train.x[:]
-    content = bytearray(file.read_bytes())
-    content[600:1100] = bytes(500)
-    file.write_bytes(content)
-    with pytest.raises(DataError, match=r"train-000001.tar/000000020.png has changed"):
-        data.train.x[:]
-
-
-def test_an_index_is_that_of_the_tar(packed):
-    for file in sorted(packed.glob("*.tar")):
-        index, known = index_of(file), json.loads(file.with_suffix(".json").read_text())
-        assert index.names == known["names"]
-        assert index.offsets.tolist() == known["offsets"]
-        assert index.sizes.tolist() == known["sizes"]
-        assert index.labels == known["labels"]
-    store = TarStore(packed, {"train-000000.tar": index_of(packed / "train-000000.tar")})
-    assert store.read(3).pixels is not None
 
 
 @pytest.mark.parametrize("encoding", ["png", "npy"])
@@ -274,3 +239,119 @@ def test_one_changed_byte_is_refused(folder, tmp_path, encoding, capsys):
             pf.data.load(tmp_path / "packed", stream=stream, limit=limit)
     assert main(["data", "check", str(tmp_path / "packed")]) == 3
     assert "the images were packed" in capsys.readouterr().err or encoding == "npy"
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """The numbers of the images that are decoded again, in their order."""
+    numbers, again = [], ImageStore.again
+
+    def counted(store, i, content, size=None):
+        numbers.append(i)
+        return again(store, i, content, size)
+
+    monkeypatch.setattr(ImageStore, "again", counted)
+    return numbers
+
+
+def same(left, right):
+    assert torch.equal(left.x, right.x)
+    assert (left.condition is None) == (right.condition is None)
+    for name, values in (left.condition or {}).items():
+        assert torch.equal(values, right.condition[name])
+
+
+@pytest.mark.parametrize("options", [{}, {"resize": 4}, {"limit": 20, "seed": 3}, {"labelled": False}], ids=str)
+def test_it_is_the_same_data_set(folder, options, monkeypatch):
+    monkeypatch.setattr(images, "BLOCK", 1 if not options else 9)  # blocks that need one, three and four channels
+    there, here = pf.data.load(folder, stream=True, **options), pf.data.load(folder, stream=False, **options)
+    assert there.train.on_disk
+    assert not here.train.on_disk
+    assert there.space == here.space
+    for name in ("fingerprint", "examples_fingerprint", "skipped", "converted", "removed"):
+        assert getattr(there, name) == getattr(here, name), name
+    for split in ("train", "held_out"):
+        left, right = getattr(there, split), getattr(here, split)
+        np.testing.assert_array_equal(left.x[:], right.x)
+        np.testing.assert_array_equal(left.hashes, right.hashes)
+        np.testing.assert_array_equal(left.labels, right.labels) if right.labels is not None else None
+    np.testing.assert_array_equal(there.train.x.level_counts(), level_counts(here.train.x))
+
+
+@pytest.mark.parametrize("augment", [(), ("flip", "shift", "dequantise")], ids=str)
+def test_batches_are_the_same_for_any_number_of_workers(folder, augment):
+    here = Sampler(pf.data.load(folder, stream=False), 16, seed=5, augment=augment)
+    for workers in (0, 1, 2, 4):
+        there = Sampler(pf.data.load(folder, stream=True, workers=workers), 16, seed=5, augment=augment)
+        for number in (0, 1, 2, 2, 3, 9, 4, 0):  # on, again, across the end of an epoch, forward and back
+            same(there.batch(number), here.batch(number))
+        for part in (slice(4, 9), slice(0, 4)):
+            same(there.batch(7, index=part), here.batch(7, index=part))
+
+
+def test_workers_decode_ahead_and_without_them_nothing_is(folder, decodings):
+    for workers, batches in ((0, 1), (2, 5)):
+        data = pf.data.load(folder, stream=True, workers=workers)
+        decodings.clear()
+        sampler = Sampler(data, 8)
+        sampler.batch(0)
+        if workers:
+            sampler._store("cpu")[0]._pool.shutdown()
+        assert len(decodings) == 8 * batches
+    sampler.batch(0)
+    assert len(decodings) == 8 * batches, "a batch that is taken again is not decoded again"
+
+
+def test_reading_a_set_decodes_each_image_once_and_then_the_held_out_ones(folder, decodings):
+    data = pf.data.load(folder, stream=True)
+    assert sorted(decodings) == sorted(data.held_out.x.places), "the levels of all but the training examples are counted again"
+    decodings.clear()
+    data.train.take(slice(3, 9)).without_labels()
+    Sampler(data, 8).order(0)
+    assert decodings == []
+    assert len(data.fingerprint) == len(data.examples_fingerprint) == 64
+    assert len(decodings) == len(data.train) + len(data.held_out), "one pass for both fingerprints"
+
+
+def test_a_fingerprint_reads_no_more_than_a_part_at_a_time(folder, monkeypatch):
+    data, whole, parts = pf.data.load(folder, stream=True), pf.data.load(folder, stream=False).fingerprint, []
+    monkeypatch.setattr(fingerprints, "_BYTES", 1000)
+    decoded = type(data.train.x)._stacked
+    monkeypatch.setattr(type(data.train.x), "_stacked", lambda x, rows: parts.append(decoded(x, rows)) or parts[-1])
+    assert data.fingerprint == whole
+    assert max(part.nbytes for part in parts) <= 1000
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("fate", ["damaged", "changed", "gone", "touched"])
+def test_a_file_that_changes_or_vanishes_is_named(tmp_path, workers, fate):
+    data = pf.data.load(photos(tmp_path / "photos", 12), stream=True, workers=workers)
+    sampler = Sampler(data, len(data.train))
+    sampler.batch(0)
+    file = tmp_path / "photos" / data.train.x.store.names[data.train.x.places[5]]
+    if fate == "gone":
+        file.unlink()
+    elif fate == "damaged":
+        file.write_bytes(b"no image")
+    elif fate == "changed":
+        Image.fromarray(picture(99)).save(file)
+    else:
+        os.utime(file, ns=(1, 1))
+        sampler.batch(9)
+        return  # the pixels are the same
+    says = "is gone" if fate == "gone" else "has changed"
+    with pytest.raises(DataError, match=f"{file.parent.name}/{file.name} {says} since the data was first read"):
+        [sampler.batch(number) for number in range(1, 9)]  # those that were decoded before it happened are still right
+
+
+def test_a_training_ends_with_the_same_weights_and_resumes_from_disk(folder, tmp_path):
+    ends = {}
+    for name, steps, stream in (("here", 4, False), ("there", 4, True), ("resumed", 2, True)):
+        data = pf.data.load(folder, stream=stream, resize=4)
+        run = pf.fit(recipe_for("flow", data), data, steps=steps, out=tmp_path / name, augment=("flip",), checkpoint_every=2)
+        if name == "resumed":
+            assert run.spec["data"]["stream"] is True
+            run = pf.resume(tmp_path / name, steps=4)
+        ends[name] = torch.cat([value.flatten() for value in run.method.state_dict().values()])
+    assert torch.equal(ends["there"], ends["here"])
+    assert torch.equal(ends["resumed"], ends["here"])

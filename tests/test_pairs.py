@@ -1,7 +1,6 @@
 """Models are compared in pairs: the same labels, noise and held-out examples, one rule, and no winner among equals."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
@@ -10,15 +9,12 @@ import torch
 import pushforward as pf
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.evaluator import Judge
-from pushforward.evaluation.features import halves
 from pushforward.evaluation.intervals import combined
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
-from pushforward.evaluation.scores import floors, in_proportion
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.uncertainty import frechet_errors
-from pushforward.report.findings import findings, standings
-from pushforward.report.statistics import bars_of, lacking, leaders, margin, statistic, statistics
+from pushforward.report.statistics import leaders, margin, statistic, statistics
 
 N, SAMPLINGS, CLASSES, DIMENSIONS = 60, 5, 5, 2
 INFOS = {"frechet": MetricInfo("Fréchet distance", "lower", role="quality", least=0.0)}
@@ -68,7 +64,7 @@ def told_apart(shifts, repeats, **options):
     ],
 )
 def test_of_equal_models_none_is_called_better_in_more_than_a_twentieth_of_comparisons(shifts, share):
-    assert told_apart(shifts, 200, share=share).mean() <= 0.05
+    assert told_apart(shifts, 100, share=share).mean() <= 0.05
 
 
 def test_a_small_difference_is_seen_where_models_share_noise_and_held_out_examples():
@@ -106,36 +102,6 @@ def test_the_interval_of_a_difference_holds_the_true_one():
     assert held >= 93
 
 
-def test_results_without_terms_or_seeds_are_compared_as_independent_ones():
-    new = simulated(0, [0.3 * SHIFTS[0], 0.4 * SHIFTS[0]])
-    old = new.to_plain()
-    for model in old["models"]:
-        del model["sampling_seeds"], model["scores"]["frechet"]["reference_terms"]
-    old = Comparison.from_plain(old)
-    assert margin(*statistics(old, "frechet")) > margin(*statistics(new, "frechet"))
-    older = old.to_plain()
-    for model in older["models"]:
-        model["scores"]["frechet"] = {"value": model["scores"]["frechet"]["value"], "spread": 0.25}
-    assert margin(*statistics(Comparison.from_plain(older), "frechet")) == pytest.approx(2 * 2**0.5 * 0.25)
-
-
-@pytest.mark.parametrize("base", [0.2, 0.35, 0.5, 0.8, 1.2])
-def test_all_passages_name_the_same_models_as_not_beating_no_network(base):
-    """The warnings and the sentence of each model."""
-    shifts = [0.3 * SHIFTS[0], 0.5 * SHIFTS[1], 0.7 * SHIFTS[0], base * SHIFTS[0]]
-    for seed in range(5):
-        comparison = simulated(seed, shifts)
-        *models, row = comparison.models
-        row = dataclasses.replace(row, name="no network (one Gaussian)")
-        real = Score(0.01, 0.001, values=(0.009, 0.011))
-        data = dataclasses.replace(comparison.data, kind="image")
-        comparison = dataclasses.replace(comparison, data=data, models=tuple(models), baseline=row, floors={"frechet": real})
-        short = set(lacking(comparison))
-        against = [one for one in findings(comparison) if one.kind == "warning" and "no network" in one.text]
-        weak = {name for name, text in standings(comparison).items() if "than no network" in text and "cannot tell" not in text}
-        assert {name for one in against for name in one.models} == weak == short
-
-
 @pytest.fixture(scope="module")
 def digits():
     return pf.data.load("digits")
@@ -156,40 +122,3 @@ def test_all_families_get_the_same_labels_in_proportion_and_the_same_noise_where
     again = judge.draw(transports["gan"], REPEAT_SEEDS + 3, 20)[1]
     assert np.array_equal(again, first[3:23]), "a label comes from its sample's own seed"
     assert not np.array_equal(judge.draw(transports["gan"], 2 * REPEAT_SEEDS)[1], first)
-
-
-def test_floors_draw_classes_in_proportion(digits):
-    drawn, label = halves(digits).drawn, digits.space.label
-    first, second = (in_proportion(drawn, digits.train, label, np.random.default_rng(seed)) for seed in range(2))
-    assert sorted(first) == sorted(drawn)
-    assert set(first[:200]) != set(second[:200])
-    for n in (50, 200):
-        assert np.abs(np.bincount(digits.train.labels[first[:n]], minlength=10) - n * np.array(label.frequencies)).max() <= 2
-    judge = Judge(digits, 200, 1, ["frechet"])
-    pair = [floors(digits, judge.features, n=200, metrics=["frechet"], redraws=8, cache=False)["frechet"]]
-    unlabelled = dataclasses.replace(digits.space, conditions={})
-    pair += [
-        floors(dataclasses.replace(digits, space=unlabelled), judge.features, n=200, metrics=["frechet"], redraws=8, cache=False)[
-            "frechet"
-        ]
-    ]
-    assert pair[0].spread < 0.7 * pair[1].spread
-
-
-def test_scores_of_classes_by_chance_are_not_joined_with_scores_of_classes_in_proportion(digits):
-    new = Judge(digits, 100, 1, ["frechet"]).comparison([ModelResult("a")])
-    old = dataclasses.replace(new, protocol=dataclasses.replace(new.protocol, labels=""))
-    with pytest.raises(pf.errors.UsageError, match="how classes are drawn"):
-        pf.compare({"new": new, "old": old})
-
-
-def test_bars_of_a_chart_are_apart_only_where_models_differ_measurably():
-    """Equally bad models in other directions, whose own intervals are apart now and then."""
-    own = 0
-    for seed in range(60):
-        scores = statistics(simulated(seed, [SHIFTS[0], -SHIFTS[0], SHIFTS[1], 1.6 * SHIFTS[1]]), "frechet")
-        bars = bars_of(scores)
-        for (a, first), (b, second) in itertools.combinations(zip(scores, bars, strict=True), 2):
-            assert first[1] >= second[0] or a.better_than(b)
-            own += a.bar[1] < b.bar[0] and not a.better_than(b)
-    assert own > 0

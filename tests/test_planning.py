@@ -50,11 +50,6 @@ def test_each_process_holds_a_share_of_sharded_weights():
     assert not torch.distributed.is_initialized()
 
 
-def test_activations_grow_with_the_part():
-    small, large = (plan(recipe(batch=batch), DATA, Budget(steps=1)).memory.activations for batch in (64, 640))
-    assert 5 * small < large < 20 * small
-
-
 def test_a_batch_that_processes_cannot_share_is_refused():
     with pytest.raises(UsageError, match=r"batch of 128 does not divide into 8 parts .*`batch=512`"):
         plan(recipe(batch=128), DATA, Budget(steps=1), processes=8)
@@ -74,10 +69,7 @@ def test_the_command_writes_nothing(tmp_path, monkeypatch, capsys):
     assert (said["processes"], said["share"], said["steps"]) == (2, 64, 5000)
     (tmp_path / "taken").mkdir()
     assert main([*words, "--out", "taken"]) == 0, "a folder that is there is nothing to a dry run"
-    printed = capsys.readouterr().out
-    assert "nothing was started or written" in printed
-    assert "0.0 MiB" not in printed
-    assert "KiB" in printed
+    assert "nothing was started or written" in capsys.readouterr().out
     assert main([*words[:-1], "1", "--shard"]) == 2
     assert "give --devices 2 or more" in capsys.readouterr().err
     assert [path.name for path in tmp_path.rglob("*")] == ["taken"]

@@ -14,10 +14,10 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 import pushforward as pf
-from pushforward.errors import DataError
 from pushforward.evaluation import evaluate
-from pushforward.evaluation.models import health_of
-from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
+from pushforward.evaluation import run_results as lag
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.evaluation.run_results import health_of
 from pushforward.metrics import Score
 from pushforward.report.findings import findings
 from pushforward.training.monitor.alarms import Watch
@@ -152,37 +152,18 @@ def test_a_planted_fault_is_named_and_its_healthy_twin_is_not(fault, worlds):
     assert wrong == []
 
 
-def test_samples_that_are_nan_are_counted(worlds):
-    x = worlds["digits"].x.copy()
-    x[3] = np.nan
-    with pytest.raises(DataError, match="1 of 600 samples hold NaN or infinite values"):
-        worlds["digits"].said(x)
-
-
-def compared(scores, floors=None, **settings):
-    known = Settings(**{"n": 300, "classifier_accuracy": 0.95, **settings})
-    data = DataInfo("pets", classes=("cat", "dog", "cow"))
-    rows = tuple(ModelResult(name, scores=own) for name, own in scores.items())
-    comparison = Comparison(data=data, settings=known, models=rows, floors=floors or {})
-    kinds = ("Classes are missing", "Memorisation, samples", "Held-out examples")
-    return [finding.text for finding in findings(comparison) if finding.text.startswith(kinds)]
-
-
-def test_classes_are_missing_only_where_enough_were_expected_and_the_classifier_can_read_them():
-    lost = {"gan": {"class_distance": Score(0.3, extra={"share": (0.65, 0.349, 0.001), "real": (0.5, 0.3, 0.2)})}}
-    assert compared(lost) == ["Classes are missing: gan (cow: 0.1 %, real 20 %)."]
-    assert compared(lost, n=50) == compared(lost, classifier_accuracy=0.5) == []
-
-
-def test_samples_near_training_examples_are_copies_unless_they_are_near_held_out_ones_too():
-    def scores(z, ratio, copies=0.0):
-        return {"copying_test": Score(z), "held_out_ratio": Score(ratio), "near_copies": Score(copies)}
-
-    floors = {"copying_test": Score(-0.5, 0.3), "held_out_ratio": Score(1.0, 0.05), "near_copies": Score(0.0, 0.0)}
-    models = {"copy": scores(-9, 0.4), "blur": scores(-9, 0.95), "new": scores(-1, 0.9), "literal": scores(-40, 0.1, 0.5)}
-    (sentence,) = compared(models, floors)
-    assert sentence.endswith("copy (C_T −9).")
-    assert compared({"copy": scores(-9, 0.4)}, floors | {"copying_test": Score(-7.0, 0.3)}) == []
-    (sentence,) = compared({"cheat": scores(-1, 2.5)}, floors)
-    assert sentence.endswith("as by chance: cheat (2.50×).")
-    assert compared({"alike": {"held_out_ratio": Score(2.5, error=1.0)}}, floors) == []
+@pytest.mark.parametrize(
+    ("averaged", "last", "lags"),
+    [
+        (Score(0.9, error=0.02), Score(0.1, error=0.02), True),
+        (Score(0.11, error=0.02), Score(0.1, error=0.02), False),
+        (Score(1.1, error=0.01), Score(1.0, error=0.01), False),
+    ],
+    ids=["worse", "within noise", "hardly worse"],
+)
+def test_an_average_lags_where_it_is_measurably_and_much_worse(averaged, last, lags, monkeypatch):
+    run = object.__new__(Run)
+    run.method = SimpleNamespace(transport=lambda: "averaged")
+    monkeypatch.setattr(lag, "last_weights", lambda run: "last")
+    scores = {"averaged": {"frechet": averaged}, "last": {"frechet": last}}
+    assert bool(lag.lag_warnings(run, lambda transport, n: scores[transport], 100)) == lags

@@ -1,21 +1,29 @@
 """What a method is trained on instead of data: computed once by frozen parts, by name, drawn by each example's place."""
 
+import functools
+import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 import pushforward as pf
-from pushforward.data import Batch
 from pushforward.draws import ExampleDraws
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.evaluation.results import ModelResult
+from pushforward.evaluation.run_results import of_run
+from pushforward.methods import Trajectories
+from pushforward.methods import distillation as trajectories
 from pushforward.registries import PARTS
-from pushforward.testing import assert_same, check_method, final_state, space_data
-from pushforward.testing.models import Broken
+from pushforward.testing import assert_same, final_state, space_data
+from pushforward.training import Budget, Progress
 from pushforward.training.api import prepare, reopen
-from pushforward.training.loop import model_setup as preparing
-from pushforward.training.loop.model_setup import fields_of, prepared
+from pushforward.training.distributed.processes import Processes
+from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.runs import precompute as preparing
+from pushforward.training.runs import precompute as storing
+from pushforward.training.runs.precompute import Store, prepared
 
 
 class Shift(nn.Module):
@@ -83,16 +91,6 @@ def recipe(data, batch=128, scale=1.0, **training):
     return pf.Recipe(Pairs(Affine(17), Shift(), data.space, scale), pf.Training(batch=batch, **training), "pairs", "pairs")
 
 
-def test_a_batch_holds_further_fields_which_are_sliced_with_it():
-    batch = Batch(torch.arange(6.0)[:, None], {"label": torch.arange(6)}, {"z": torch.arange(12.0).view(6, 2)})
-    for index in (slice(2, 4), torch.tensor([2, 3])):
-        part = batch.take(index)
-        assert torch.equal(part["z"], batch["z"][2:4])
-        assert torch.equal(part.x, batch.x[2:4])
-    with pytest.raises(UsageError, match=r'no field "noise"; it has x, z'):
-        batch["noise"]
-
-
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 2}], ids=["whole", "parts"])
 def test_batches_hold_what_was_prepared_of_their_examples(changes, tmp_path):
     data = data_of()
@@ -140,52 +138,6 @@ def test_a_run_that_is_killed_ends_in_the_same_bits(cache, tmp_path, monkeypatch
     assert sum(calls) == (0 if cache else len(data.train)), "all fields are stored"
 
 
-def test_settings_and_weights_of_frozen_parts_tell_prepared_inputs_apart():
-    data = data_of(n=70)
-    first = prepared(recipe(data).method, data)
-    assert prepared(recipe(data).method, data) is first, "the same again is not computed again"
-    assert torch.equal(prepared(recipe(data, scale=2.0).method, data)["x"], 2 * first["x"])
-    moved = recipe(data).method
-    with torch.no_grad():
-        moved.teacher.weight.add_(1)
-    assert torch.equal(prepared(moved, data)["x"], first["z"] + 1.5)
-
-
-@pytest.mark.parametrize(
-    ("returned", "says"),
-    [
-        ({"z": torch.zeros(4, 2)}, 'Expected a tensor, or tensors by name with "x" among them'),
-        ({"x": torch.zeros(3, 2)}, r"'x': \(3, 2\)"),
-        ({"x": torch.zeros(4, 2), "z": 1.0}, "'z': .*float"),
-        (None, "'x': .*NoneType"),
-        ({}, "prepared returned"),
-    ],
-)
-def test_what_cannot_be_a_batch_is_refused(returned, says, monkeypatch):
-    data = data_of(n=70)
-    monkeypatch.setattr(Pairs, "prepared", lambda self, x, condition, draws: returned)
-    with pytest.raises(UsageError, match=says):
-        fields_of(recipe(data).method, torch.zeros(4, 17), None)
-
-
-def test_a_field_that_is_not_finite_is_named(tmp_path):
-    data = data_of(n=70)
-    method = recipe(data).method
-    with torch.no_grad():
-        method.teacher.weight.fill_(float("nan"))
-    with pytest.raises(CheckpointError, match=r'"x", which Pairs prepares of the data, is not finite'):
-        prepared(method, data)
-
-
-def test_the_check_of_methods_prepares_and_refuses_what_depends_on_the_group(monkeypatch):
-    data = data_of(n=70)
-    check_method(recipe(data).method, data)
-    own = Pairs.prepared
-    monkeypatch.setattr(Pairs, "prepared", lambda self, x, condition, draws: own(self, x - x.mean(0), condition, draws))
-    with pytest.raises(Broken, match="example alone"):
-        check_method(recipe(data).method, data)
-
-
 def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart():
     class Scaled(Pairs):
         def __init__(self, student, teacher, space, scale, fixed):
@@ -199,3 +151,83 @@ def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart(
     torch.manual_seed(0)
     first, second = (prepared(Scaled(Affine(17), Shift(), data.space, 1.0, Affine(17)), data)["x"] for _ in range(2))
     assert not torch.equal(first, second)
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(trajectories, "CHUNK", 16)
+
+
+@pytest.fixture(scope="module")
+def flow(moons, tmp_path_factory):
+    """A run that is hardly trained."""
+    return pf.fit("flow", moons, size="tiny", steps=5, seed=0, out=tmp_path_factory.mktemp("runs") / "flow")
+
+
+@pytest.mark.parametrize("damage", ["no tensors", "those of another part"])
+def test_a_training_that_is_killed_among_its_trajectories_goes_on_with_the_next(
+    damage, flow, moons, small_parts, tmp_path, monkeypatch
+):
+    recipe, options = functools.partial(with_frozen("distil", {"teacher": flow}), trajectories=50), {"steps": 3, "seed": 3}
+    pf.fit(recipe(moons.space), moons, out=tmp_path / "whole", **options)
+    own, computed = Trajectories.part, []
+
+    def part(self, rows):
+        computed.append(rows.start)
+        if len(computed) == 3:
+            raise KeyboardInterrupt
+        return own(self, rows)
+
+    monkeypatch.setattr(Trajectories, "part", part)
+    with pytest.raises(KeyboardInterrupt):
+        pf.fit(recipe(moons.space), moons, out=tmp_path / "cut", **options)
+    store = tmp_path / "cut" / "cache" / "trajectories"
+    assert [path.name for path in sorted(store.glob("*.safetensors"))] == ["000000.safetensors", "000001.safetensors"]
+    another = (store / "000000.safetensors").read_bytes()
+    (store / "000001.safetensors").write_bytes(b"damaged" if damage == "no tensors" else another)
+    seconds = json.loads((store / "index.json").read_text())["seconds"]
+    pf.resume(tmp_path / "cut")
+    assert computed == [0, 16, 32, 16, 32, 48]
+    assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+    run = pf.load(tmp_path / "cut")
+    assert run.state["store_seconds"] > seconds > 0
+    result = of_run(ModelResult("map"), run)
+    assert result.training.trajectory_seconds == run.state["store_seconds"]
+    assert result.other_parameters == {}, "the trajectories have no parameters"
+    again = reopen(tmp_path / "cut", data=moons, steps=4)
+    assert again.store.whole
+    assert again.store.trajectories.ready == 50
+    again.close()
+    again.store.trajectories.ready = 0
+    shared = Store(again.method, tmp_path / "cut", processes=Second())
+    assert (shared.trajectories.ready, shared.whole) == (32, False), "what one process cannot read is missing in all"
+
+
+class Second(Processes):
+    """One of two processes, of which the other can read two parts."""
+
+    def gathered(self, value):
+        return [2, value]
+
+
+def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_a_quarter(
+    flow, moons, small_parts, tmp_path, monkeypatch, capsys
+):
+    ticks = iter(range(100))
+    monkeypatch.setattr(storing, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    recipe = with_frozen("distil", {"teacher": flow})(moons.space, trajectories=80)
+    trainer = prepare(recipe, moons, seconds=12, out=tmp_path / "run")
+    left = trainer.store.completed("run", Budget(seconds=12), Progress(interval=0), lambda: False)
+    assert left == Budget(seconds=9)
+    assert trainer.store.trajectories.ready == 48
+    assert trainer.store.whole
+    assert "60 %  48/80 trajectories of the teacher  0:03" in capsys.readouterr().err
+    trainer.save()
+    trainer.close()
+    resumed = reopen(tmp_path / "run", data=moons)
+    assert resumed.clock.budget == left
+    assert resumed.budget == Budget(seconds=12), "what was given, as a finished run states it"
+    assert resumed.store.trajectories.ready == 48
+    resumed.close()
+    assert Budget(seconds=4).after(100) == Budget(seconds=1)
+    assert Budget(steps=4).after(100) == Budget(steps=4)

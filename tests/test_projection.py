@@ -1,15 +1,11 @@
 """Projection on the z of one-call models, and variations of them."""
 
-import math
-
-import pytest
 import torch
-from programs.one_call import Called, linear, normal, perceptron, seeded, space
+from programs.one_call import linear, normal, perceptron, seeded, space
 from scipy import stats
 from torch import nn
 
 from pushforward.conditions import Label
-from pushforward.data import VectorSpace
 from pushforward.draws import ExampleDraws
 from pushforward.editing import (
     Nearby,
@@ -44,49 +40,6 @@ def test_projection_solves_a_linear_model_as_least_squares_do():
     assert inverted.condition is None
 
 
-def test_projection_finds_a_generated_row_again():
-    model = perceptron()
-    x = model.sample(6, seed=0)
-    before = [part.clone() for part in model.parameters()]
-    inverted = invert(model, x)
-    assert inverted.error.max() < 0.05 * inverted.first.mean()
-    assert invert(model, x, search=Search(prior=0)).error.max() < 0.01 * inverted.first.mean(), (
-        "what is left is the pull towards |z| = sqrt(d)"
-    )
-    gap = (model.space.to_model(inverted.x) - model.space.to_model(x)).square().mean(1).sqrt()
-    torch.testing.assert_close(gap, inverted.error, atol=1e-5, rtol=1e-3)
-    assert all(part.grad is None and torch.equal(part, old) for part, old in zip(model.parameters(), before, strict=True))
-    torch.testing.assert_close(inverted.x, model.space.to_data(model(inverted.z)).detach())
-
-
-def test_projection_is_never_worse_than_the_best_random_z():
-    model = perceptron()
-    x = model.space.to_data(normal(9, 3, 40))
-    drawn = ExampleDraws(0, 50, "project/5").normal((5,))
-    gaps = (model(drawn).detach()[None] - model.space.to_model(x)[:, None]).square().mean(2).sqrt()
-    none = invert(model, x, seed=5, search=Search(steps=0, candidates=50))
-    torch.testing.assert_close(none.first, gaps.min(1).values)
-    torch.testing.assert_close(none.error, none.first)
-    torch.testing.assert_close(none.z, drawn[gaps.argmin(1)])
-    wild = invert(model, x, seed=5, search=Search(steps=5, lr=1e4, candidates=50))
-    torch.testing.assert_close(wild.error, none.error, msg="steps that only worsen are forgotten")
-    few, more = (invert(model, x, seed=5, search=Search(steps=steps, candidates=50)).error for steps in (10, 200))
-    assert (more < few).all()
-    assert (few < none.error).all()
-
-
-def test_the_best_of_all_steps_is_kept():
-    model, x, seen = perceptron(), linear(5, 40, seed=3).sample(1), []
-    target = model.space.to_model(x)
-    model.network.register_forward_hook(lambda *call: seen.append(float((call[2].detach() - target).square().mean().sqrt())))
-    inverted = invert(model, x, search=Search(steps=8, starts=1, candidates=1, lr=0.5, prior=0))
-    way = seen[1:-1]
-    assert len(way) == 9
-    assert min(way) < way[-1] - 0.01 < way[0], "the rate is such that steps overshoot"
-    assert float(inverted.error) == pytest.approx(min(way), rel=1e-5)
-    assert seen[-1] == pytest.approx(min(way), rel=1e-5), "and its sample is what is handed back"
-
-
 def test_projection_is_a_function_of_row_and_seed():
     model = perceptron()
     x = model.space.to_data(normal(9, 5, 40))
@@ -96,16 +49,6 @@ def test_projection_is_a_function_of_row_and_seed():
         torch.testing.assert_close(other.z, together.z, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(invert(model, x[3:4], search=Search(**options)).z, together.z[3:4], atol=1e-4, rtol=1e-4)
     assert ((invert(model, x, seed=1, search=Search(**options)).first - together.first).abs() > 1e-3).all()
-
-
-def test_the_prior_pulls_z_to_the_length_of_noise():
-    """x = z / 10 and a target at |z| = 20: (r - 20)^2 / 400 + prior (r / 2 - 1)^2 is least at the r below."""
-    tenth = nn.Linear(4, 4, bias=False)
-    tenth.weight.data = torch.eye(4) / 10
-    model = Map(Called(tenth), VectorSpace(shape=(4,), mean=(0.0,) * 4, std=(1.0,) * 4), (4,))
-    for prior in (0.0, 0.01, 0.1):
-        inverted = invert(model, torch.full((1, 4), 1.0), search=Search(prior=prior, steps=400, starts=2))
-        assert float(inverted.z.norm()) == pytest.approx((0.1 + prior) / (0.005 + prior / 2), rel=0.03)
 
 
 def test_without_a_label_projection_keeps_the_one_that_fits():
@@ -121,15 +64,6 @@ def test_without_a_label_projection_keeps_the_one_that_fits():
     each = invert(labelled, x, {"label": [2, 1, 0, 1, 1, 1]}, batch=20, search=Search(prior=0, steps=200))
     torch.testing.assert_close(each.error[[1, 3]], forced.error[[1, 3]], atol=1e-4, rtol=1e-3)
     assert (each.error[[0, 2, 4, 5]] < 1e-3).all()
-
-
-def test_what_lies_beyond_the_bounds_is_no_error():
-    bounded = VectorSpace(shape=(2,), mean=(0.5,) * 2, std=(0.25,) * 2, low=(0.0,) * 2, high=(1.0,) * 2)
-    far = nn.Linear(1, 2)
-    far.weight.data, far.bias.data = torch.zeros(2, 1), torch.tensor([40.0, 0.4])
-    inverted = invert(Map(Called(far), bounded, (1,)), torch.tensor([[1.0, 0.5]]), search=Search(steps=2))
-    torch.testing.assert_close(inverted.x, torch.tensor([[1.0, 0.6]]))
-    torch.testing.assert_close(inverted.error, torch.tensor([0.4 / math.sqrt(2)]))
 
 
 def test_variations_run_from_z_to_new_samples_and_keep_the_distribution():

@@ -1,8 +1,6 @@
 """Each score says how it was measured, and scores that were measured otherwise are not compared with it."""
 
 import dataclasses
-import json
-import re
 
 import numpy as np
 import pytest
@@ -14,7 +12,8 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.intervals import over_trainings, with_interval
-from pushforward.evaluation.results import REPEAT_SEEDS, Protocol
+from pushforward.evaluation.merge import aggregated
+from pushforward.evaluation.results import REPEAT_SEEDS
 from pushforward.metrics import Score
 
 
@@ -51,12 +50,6 @@ def test_a_score_carries_how_it_was_measured(first):
     assert pf.Comparison.from_json(first.to_json()) == first
 
 
-def test_the_hash_of_the_reference_is_of_the_examples_that_are_compared(first):
-    more = compared(cloud(), n=60).protocol
-    assert more.reference != first.protocol.reference
-    assert dataclasses.replace(more, n=40, reference=first.protocol.reference) == first.protocol
-
-
 def test_intervals_over_examples_samplings_and_trainings():
     whole = with_interval(Score(1.0, values=(0.9, 1.1), error=0.5, reference_error=0.3))
     assert whole.interval_of == "examples"
@@ -91,34 +84,16 @@ def test_comparisons_of_one_protocol_are_joined_without_scoring_again(first, tmp
     assert (both.settings.n, both.settings.repeats) == (40, None)
     assert both.floors == first.floors
     assert {"it", "other", "real"} <= set(both.pictures)
-    path = pf.Report(first).save(tmp_path / "report.json")
-    again = pf.compare([path, other])
+    again = pf.compare([pf.Report(first).save(tmp_path / "report.json"), other])
     assert [model.name for model in again.models] == ["it", "other"]
-    assert pf.Report(again).to_html()
-
-
-def test_models_of_one_name_are_told_apart(first):
-    both = pf.compare([first, first])
-    assert [model.name for model in both.models] == ["it (comparison 1)", "it (comparison 2)"]
-
-
-def test_a_run_is_scored_as_stored_results_were(first, tmp_path):
-    pf.Report(first).save(tmp_path / "report.json")
-    both = pf.compare({"old": tmp_path / "report.json", "new": GaussianBaseline.fit(cloud())}, cloud(), repeats=1, curve=False)
-    assert [model.name for model in both.models] == ["it", "new"]
-    assert both["new"].scores["frechet"].n == 40
 
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
         ("n", 60, "n is 40 in comparison 1 and 60 in comparison 2"),
-        ("k", 7, "k is 5 in"),
         ("reference", "0123456789" * 4, "and 01234567 in comparison 2"),
         ("extractor", "inception", "and inception in"),
-        ("dimensions", None, "the number of features is 2 in comparison 1 and not known in comparison 2"),
-        ("preprocessing", "resized to 299", "the preprocessing is"),
-        ("quantisation", "256 levels", "the quantisation is float32 in comparison 1 and 256 levels in"),
         ("versions", {"pushforward": "9"}, "the version of pushforward is"),
     ],
 )
@@ -127,59 +102,6 @@ def test_unlike_protocols_are_refused_with_the_field_and_both_values(first, fiel
     with pytest.raises(UsageError, match="unlike protocols cannot be compared") as error:
         pf.compare([first, other])
     assert words in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("ring", "comparison 1 and comparison 2 are about different data (cloud and ring), so their scores cannot be compared."),
-        ("cloud", "comparison 1 and comparison 2 are about different data (cloud and cloud), so their scores"),
-    ],
-)
-def test_reports_about_different_data_are_refused_by_its_name_alone(first, name, words):
-    protocol, data = dataclasses.replace(first.protocol, data="abc", n=7), dataclasses.replace(first.data, name=name)
-    first = dataclasses.replace(first, data=dataclasses.replace(first.data, name="cloud"))
-    with pytest.raises(UsageError, match=re.escape(words)):
-        pf.compare([first, dataclasses.replace(first, protocol=protocol, data=data)])
-
-
-def test_further_feature_spaces_of_one_name_must_be_of_one_extractor(first):
-    first_space, other = (
-        dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, spaces={"pca": identity}))
-        for identity in ("a", "b")
-    )
-    with pytest.raises(UsageError, match="the extractor of the feature space pca is a in comparison 1 and b in comparison 2"):
-        pf.compare([first_space, other])
-    assert len(pf.compare([first, first_space]).models) == 2
-
-
-def test_results_that_name_no_protocol_are_refused(first):
-    with pytest.raises(UsageError, match="comparison 2 does not say by which protocol"):
-        pf.compare([first, dataclasses.replace(first, protocol=Protocol())])
-
-
-def test_the_command_line_joins_reports_and_refuses_unlike_ones(first, tmp_path, capsys, monkeypatch):
-    from pushforward.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    other = dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, n=60))
-    second = dataclasses.replace(first, models=(dataclasses.replace(first["it"], name="second"),))
-    for folder, comparison in (("a", first), ("b", second), ("c", other)):
-        pf.Report(comparison).save(tmp_path / folder / "report.json")
-    assert main(["compare", "a/report.json", "b", "--out", "both", "--json"]) == 0
-    out, err = capsys.readouterr()
-    assert [model["name"] for model in json.loads(out)["models"]] == ["it", "second"]
-    assert "measuring" not in err
-    assert (tmp_path / "both" / "report.html").is_file()
-    assert main(["compare", "a", "c", "--out", "none"]) == 2
-    assert "n is 40 in a and 60 in c" in capsys.readouterr().err
-    assert main(["compare", "a", "flow", "--data", "moons", "--out", "none"]) == 2
-    assert "a holds scores on other data (cloud) than moons" in capsys.readouterr().err
-    assert main(["compare", "a", "b", "--budget", "3s"]) == 2
-    assert not (tmp_path / "none").exists()
-    (tmp_path / "broken.json").write_text("{")
-    assert main(["compare", "broken.json", "a"]) == 4
-    assert "broken.json: These results are damaged: they are not JSON, Expecting" in capsys.readouterr().err
 
 
 def frechet_bias(d, n, repeats, seed=0):

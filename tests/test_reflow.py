@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.draws import ExampleDraws
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.testing.models import teachers_for
@@ -68,11 +67,3 @@ def test_a_killed_reflow_ends_in_the_same_bits_without_its_teacher(moons, tmp_pa
     assert_same(whole, cut)
     assert all(name.startswith("denoiser") for name in cut[0]["average"])
     assert len(list((tmp_path / "cut" / "cache" / "trajectories").glob("*.safetensors"))) == 2
-
-
-def test_the_command_line_trains_a_reflow(teacher, tmp_path, capsys):
-    words = ["train", "flow", "--data", "moons", "--size", "tiny", "--coupling", "reflow", "--steps", "2", "--pairs", "20"]
-    assert main([*words, "--out", str(tmp_path / "run")]) == 2
-    assert "--coupling reflow and --teacher" in " ".join(capsys.readouterr().err.split())
-    assert main([*words, "--teacher", str(teacher.folder), "--out", str(tmp_path / "run")]) == 0
-    assert pf.load(tmp_path / "run").sample(3).shape == (3, 2)

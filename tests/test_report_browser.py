@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pushforward.evaluation.measurements import Field2D, NearestImages, Pictures
+from pushforward.evaluation.measurements import NearestImages, Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Score
 from pushforward.report import Report
@@ -22,8 +22,6 @@ from browser import Browser, binary
 pytestmark = pytest.mark.skipif(binary() is None, reason="there is no Chromium")
 
 NAMES = ("gan", "flow", "ddpm")
-LABELS = "[...document.querySelectorAll('.at')].map((one) => one.textContent)"
-SEEN = "[...document.querySelectorAll('.player .sprite:not([hidden])')].map((one) => one.classList[1])"
 
 
 def compared(pictures):
@@ -51,31 +49,9 @@ def images():
     return compared(shown)
 
 
-def points():
-    """The field moves everything to the right; trajectories lead from the middle of their cell one unit to the right."""
-    rng = np.random.default_rng(1)
-    times, cells = np.array([1.0, 0.5, 0.0]), 4
-    middles = np.stack(np.meshgrid(*[np.linspace(-1.5, 1.5, cells)] * 2), axis=-1)
-    ways = middles[None, :, :, None, :] + (1 - times)[:, None] * np.array([1.0, 0.0])
-    velocities = np.broadcast_to(np.array([1.0, 0.0]), (1, 3, 3, 3, 2))
-    field = Field2D((-2.0, 2.0, -2.0, 2.0), times, velocities, times, ways, ("",))
-    shown = {"real": Pictures(rng.normal(size=(60, 2)))}
-    for name in NAMES:
-        grid = rng.normal(size=(60, 2))
-        moves = None if name == "gan" else field
-        mesh = np.stack([np.stack([np.linspace(-1, 1, 5), np.full(5, y)], -1) for y in (-1, 0, 1)]) if name == "gan" else None
-        forming = None if name == "gan" else [(t, grid) for t in (1.0, 0.5, 0.0)]
-        shown[name] = Pictures(grid, formation=forming, field=moves, mesh=mesh)
-    return compared(shown)
-
-
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pages")
-    return {
-        name: Report(comparison).save(folder / f"{name}.html")
-        for name, comparison in (("images", images()), ("points", points()))
-    }
+def page(tmp_path_factory):
+    return Report(images()).save(tmp_path_factory.mktemp("pages") / "images.html")
 
 
 @pytest.fixture(scope="module")
@@ -86,110 +62,34 @@ def browser():
         assert opened.errors == []
 
 
-@pytest.fixture
-def wide(browser):
+def test_the_training_slider_moves_all_models_together(browser, page):
     browser.resize(1440, 900)
-    return browser
-
-
-def test_the_training_slider_moves_all_models_together(wide, pages):
-    wide.open(pages["images"])
-    wide.run("document.querySelector('#slider-t').focus()")
+    browser.open(page)
+    browser.run("document.querySelector('#slider-t').focus()")
     for key, step in (("Home", 10), ("ArrowRight", 20), ("ArrowRight", 50)):
-        wide.press(key)
-        assert wide.run(LABELS) == [f"after step {step}"] * 3
-        assert wide.run(SEEN) == ["t0", "t1", "t2"]
-    assert wide.run("document.querySelector('#slider-t').getAttribute('aria-valuetext')") == "56 % of training"
-    wide.press("End")
-    assert wide.run(SEEN) == [], "the samples themselves"
-
-
-def test_the_sampling_slider_moves_models_in_steps_and_puts_training_at_its_end(wide, pages):
-    wide.open(pages["images"])
-    wide.run("document.querySelector('#slider-t').focus()")
-    wide.press("Home")
-    wide.run("document.querySelector('#slider-f').focus()")
-    wide.press("Home")
-    assert wide.run(LABELS) == ["noise", "t = 1.00", "t = 1.00"]
-    assert wide.run(SEEN) == ["f1", "f2"]
-    assert wide.run("document.querySelector('.panel.jump .veil').hidden") is False
-    assert wide.run("document.querySelector('#slider-t').value") == "3"
-    wide.press("ArrowRight")
-    assert wide.run(LABELS) == ["noise", "t = 0.50", "t = 0.50"]
-    assert wide.run("document.querySelector('.player .f1').style.backgroundPosition").endswith("50%")
-
-
-def test_nothing_plays_where_motion_is_unwanted_but_a_button_does(wide, pages):
-    wide.open(pages["images"])
-    wide.run("new Promise((done) => setTimeout(done, 300))")
-    assert wide.run("document.querySelector('#slider-t').value") == "3"
-    wide.click('.control[data-kind="t"] button')
-    assert wide.run("document.querySelector('#slider-t').value") == "0"
-    assert wide.run("document.querySelector('.play').getAttribute('aria-label')") == "Pause training"
-    wait = "new Promise((done) => setInterval(() => document.querySelector('.play').classList.contains('on') || done(true), 20))"
-    assert wide.run(wait), "it ends by itself"
-    assert wide.run("document.querySelector('#slider-t').value") == "3"
-
-
-def test_a_sample_shows_its_nearest_training_image_by_pointer_and_by_keys(wide, pages):
-    wide.open(pages["images"])
-    stage = '.panel[data-model="1"] .stage'
-    wide.click(stage, 0.3, 0.1)
-    words = f"document.querySelector('{stage} .near .words').textContent"
-    assert wide.run(words) == "distance 1.50; held-out images have 7.25 in the median"
-    wide.press("ArrowDown")
-    assert wide.run(words).startswith("distance 6.50;")
-    assert wide.run(f"document.querySelector('{stage} .near').hidden") is False
-    wide.press("Escape")
-    assert wide.run(f"document.querySelector('{stage} .near').hidden") is True
-
-
-def test_a_click_starts_the_trajectory_of_its_place_in_every_model_in_steps(wide, pages):
-    wide.open(pages["points"])
-    wide.click('.panel[data-model="1"] .stage', 0.15, 0.1)
-    ways = "[...document.querySelectorAll('.player .way')].map((way) => way.getAttribute('d'))"
-    assert wide.run(ways) == ["M125.0 125.0L250.0 125.0L375.0 125.0"] * 2
-    wide.run("document.querySelector('#slider-f').focus()")
-    wide.press("ArrowLeft")
-    assert all(way.endswith("250.0 125.0") for way in wide.run(ways)), "as far as the moment of the slider"
-    arrows = "[...document.querySelectorAll('.arrows')].map((path) => path.getAttribute('d').split('M').length)"
-    assert wide.run(arrows) == [19, 19], "a line and a head for each of nine places"
-    mesh = "document.querySelector('.mesh').hasAttribute('hidden')"
-    assert wide.run(mesh) is True
-    wide.run("document.querySelector('[data-layer=mesh]').click()")
-    assert wide.run(mesh) is False
-    wide.run("document.querySelector('.clear').click()")
-    assert wide.run(ways) == []
+        browser.press(key)
+        assert browser.run("[...document.querySelectorAll('.at')].map((one) => one.textContent)") == [f"after step {step}"] * 3
 
 
 @pytest.mark.parametrize("width", [1440, 768, 390])
-@pytest.mark.parametrize("name", ["images", "points"])
-def test_nothing_is_wider_than_the_window(browser, pages, name, width):
+def test_nothing_is_wider_than_the_window(browser, page, width):
     browser.resize(width, 900)
-    browser.open(pages[name])
+    browser.open(page)
     assert browser.run("document.documentElement.scrollWidth") == width
     wider = "[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth + 1).length"
     assert browser.run(wider) == 0
 
 
-def test_rows_of_tables_are_blocks_on_a_phone(browser, pages):
-    browser.resize(390, 900)
-    browser.open(pages["images"])
-    label = "getComputedStyle(document.querySelector('#scorecard td[data-label]'), '::before').content"
-    assert browser.run(label) == '"Fréchet distance ↓"'
-
-
-@pytest.mark.parametrize("name", ["images", "points"])
-def test_axe_finds_nothing_serious_and_finds_planted_faults(browser, pages, name, tmp_path):
+def test_axe_finds_nothing_serious_and_finds_planted_faults(browser, page, tmp_path):
     axe = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))
     if not axe.is_file():
         pytest.skip("axe-core is not installed: set AXE to its axe.min.js")
     source = axe.read_text(encoding="utf-8") + "; 0"
-    result = found(browser, source, pages[name])
+    result = found(browser, source, page)
     assert result["passed"] > 20
     assert [problem for problem in result["problems"] if problem["impact"] in GRAVE] == []
     faulty = tmp_path / "faulty.html"
-    faulty.write_text(pages[name].read_text(encoding="utf-8").replace('alt="Samples of gan"', ""), encoding="utf-8")
+    faulty.write_text(page.read_text(encoding="utf-8").replace('alt="Samples of gan"', ""), encoding="utf-8")
     assert [problem["id"] for problem in found(browser, source, faulty)["problems"]] == ["image-alt"]
 
 
@@ -211,10 +111,9 @@ WORDS = """(() => {
 })()"""
 
 
-@pytest.mark.parametrize("name", ["images", "points"])
-def test_few_words_stand_before_the_first_picture_and_on_the_first_screens_of_a_phone(browser, pages, name):
+def test_few_words_stand_before_the_first_picture_and_on_the_first_screens_of_a_phone(browser, page):
     browser.resize(390, 844)
-    browser.open(pages[name])
+    browser.open(page)
     before, seen = browser.run(WORDS)
     assert 10 < before <= 120
     assert before < seen <= 250

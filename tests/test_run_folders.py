@@ -1,6 +1,5 @@
 """Run folders: one training at a time, from its first moment."""
 
-import errno
 import gc
 import json
 import textwrap
@@ -12,12 +11,11 @@ from programs import forking
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.testing import recipe_for, space_data
+from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.runs import folder as run_lock
+from pushforward.training.checkpoint import contents
 
 DATA = space_data((2,), labels=False)
-TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16"]
 AT_ONCE = 3
 RACE = """
     import json, os, sys, time
@@ -149,63 +147,60 @@ def test_a_closed_trainer_goes_on_unless_the_run_has(tmp_path):
     assert pf.load(tmp_path / "run").state["step"] == 5
 
 
-def test_a_closed_trainer_does_not_go_on_where_another_made_steps_and_saved_none(tmp_path):
-    first = held(tmp_path)
-    first.advance(1e-9)
-    first.close()
-    second = reopen(tmp_path / "run", data=DATA)
-    second.advance(1e-9)
-    second._flush()
-    second.close()
-    with pytest.raises(CheckpointError, match="trained further"):
-        first.advance()
-
-
-@pytest.mark.parametrize("writable", [True, False])
-def test_a_lock_of_another_user_is_no_licence_to_train(writable, tmp_path, monkeypatch):
-    def refused(self):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(run_lock.FileLock, "acquire", refused)
-    monkeypatch.setattr(run_lock.os, "access", lambda *_, **__: writable)
-    if not writable:
-        assert run_lock.hold(tmp_path) is None
-        return
-    with pytest.raises(CheckpointError, match="another user's"):
-        run_lock.hold(tmp_path)
-
-
-def test_the_command_line_exits_with_4_while_a_folder_is_in_use(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", "flow", *TINY, "--steps", "2", "--out", "run"]) == 0
-    trainer = reopen("run", steps=9)
-    assert main(["resume", "run"]) == 4
-    assert main(["train", "flow", *TINY, "--steps", "2", "--out", "run"]) == 4
-    assert capsys.readouterr().err.count("is being trained at this moment") == 2
-    trainer.close()
-    assert main(["train", "flow", *TINY, "--steps", "2", "--out", "run"]) == 2
-    assert main(["resume", "run"]) == 0
-
-
-def test_an_interruption_before_the_first_step_says_that_nothing_is_saved(tmp_path, monkeypatch, capsys):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("pushforward.training.api.Trainer", interrupted)
-    words = ["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "1", "--out", str(tmp_path / "run")]
-    assert main(words) == 130
-    assert "interrupted: training had not begun, so nothing is saved" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-    monkeypatch.undo()
-    monkeypatch.setattr("pushforward.cli.training.announce", interrupted)
-    assert main(words) == 130
-    assert f"interrupted: no step of {tmp_path / 'run'} was done. Start again with --overwrite" in capsys.readouterr().err
-    monkeypatch.undo()
-    assert main([*words, "--overwrite"]) == 0
-
-
 def test_a_folder_that_cannot_be_used_is_not_left(tmp_path):
     recipe = recipe_for("flow", DATA, batch=96, accumulate=2)
     with pytest.raises(UsageError, match="multiple of"):
         pf.fit(recipe, DATA, steps=1, out=tmp_path / "above" / "run")
     assert not (tmp_path / "above").exists()
+
+
+TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16"]
+
+
+def full(*_, **__):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_run_that_was_never_saved_is_started_by_resume(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "gan", *TINY, "--steps", "3", "--seed", "4"]
+    assert main([*words, "--out", "whole"]) == 0
+    monkeypatch.setattr(contents, "fill", full)
+    assert main([*words, "--out", "run"]) == 4
+    assert "No space left" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="pushforward resume run"):
+        pf.load("run")
+    assert main(["resume", "run"]) == 0
+    assert "never saved" in capsys.readouterr().err
+    assert_same(final_state(Path("whole")), final_state(Path("run")))
+
+
+@pytest.mark.parametrize("kind", ["name", "init"])
+def test_a_run_from_python_that_was_never_saved_is_started(kind, tmp_path, monkeypatch):
+    options = {"steps": 3, "seed": 2}
+    if kind == "init":
+        options["init"] = pf.fit("flow", DATA, steps=2, out=tmp_path / "first").folder
+    whole = pf.fit("flow", DATA, out=tmp_path / "whole", **options)
+    monkeypatch.setattr(contents, "fill", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        pf.fit("flow", DATA, out=tmp_path / "run", **options)
+    monkeypatch.undo()
+    pf.resume(tmp_path / "run", data=DATA)
+    assert_same(final_state(whole.folder), final_state(tmp_path / "run"))
+
+
+def test_lost_weights_and_lost_checkpoints_are_not_replaced(tmp_path, monkeypatch):
+    method = recipe_for("flow", DATA).method
+    monkeypatch.setattr(contents, "fill", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        pf.fit(method, DATA, steps=3, out=tmp_path / "given")
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="are lost"):
+        pf.resume(tmp_path / "given", data=DATA)
+    assert pf.resume(tmp_path / "given", data=DATA, method=method).state["step"] == 3
+    for path in (tmp_path / "given" / "checkpoints").iterdir():
+        path.rename(tmp_path / path.name)
+    with pytest.raises(CheckpointError, match="checkpoints are gone"):
+        pf.resume(tmp_path / "given", data=DATA, method=method)

@@ -1,8 +1,6 @@
 """Choosing how a trained transport is sampled, in the library: the command line only reads the options."""
 
 import pickle
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -10,8 +8,8 @@ import torch
 
 import pushforward as pf
 from pushforward.errors import UsageError
-from pushforward.pictures import scatter_picture
-from pushforward.samples import Samples, Sampling, configure
+from pushforward.samples import Samples
+from pushforward.sampling_options import Sampling, configure
 
 
 @pytest.fixture(scope="module")
@@ -103,87 +101,9 @@ def test_samples_are_tensors_that_can_be_drawn(runs):
     assert (x.shape, x.dtype, x.min() >= 0, x.max() <= 1) == ((9, 1, 8, 8), torch.float32, True, True)
     assert type(x + 1) is type(x.mean(0)) is type(x[0]) is torch.Tensor
     assert type(x[:4]) is Samples
-    picture = x[:4].to_pil(columns=2, zoom=1)
-    pixels = np.asarray(picture)
-    assert pixels.shape == (17, 17)
+    pixels = np.asarray(x[:4].to_pil(columns=2, zoom=1))
     np.testing.assert_array_equal(pixels[:8, 9:], runs["gan"].space.quantise(x)[1, ..., 0])
-    copy = pickle.loads(pickle.dumps(x))
-    assert torch.equal(copy, x)
-    assert copy.space == x.space
-    assert repr(x) == "Samples(9 of 1x8x8, images in data units)"
-    assert x._repr_png_()[1:4] == b"PNG"
-    assert x[:0]._repr_png_() is None
-    with pytest.raises(UsageError, match="n is 0"):
-        x[:0].to_pil()
-
-
-def test_vectors_of_two_numbers_are_drawn_as_points():
-    space = pf.data.load("moons").space
-    assert Samples.of(torch.rand(9, 2), space).to_pil().size == (560, 560)
-    wide = pf.data.from_arrays(np.random.default_rng(0).random((40, 3))).space
-    with pytest.raises(UsageError, match="vectors of 2 numbers"):
-        Samples.of(torch.rand(9, 3), wide).to_pil()
-
-
-def test_short_texts_of_runs_and_transports(runs):
-    flow, html = runs["flow"].transport, runs["flow"]._repr_html_()
-    parameters = f"{sum(p.numel() for p in flow.parameters()):,} parameters"
-    beginning = f"Flow(1x8x8 images, 10 classes, {parameters}, velocity on Linear, "
-    assert repr(flow) == f"{beginning}25 steps of DPM(order=2) on shifted:0.3)"
-    guided = runs["flow"].configured(steps=3, scale=2.0, solver="heun", grid="time").transport
-    assert repr(guided) == f"{beginning[:-2]}, Guided, 3 steps of Heun() on time)"
-    assert repr(runs["gan"].transport).startswith("Map(1x8x8 images, 10 classes, ")
-    for said in (str(runs["flow"].folder), "flow (flow matching)", "digits", "<th style='text-align:left'>step</th>"):
-        assert said in html
-    assert "25 steps of DPM(order=2)" in flow._repr_html_()
-    assert "\n" not in repr(flow)
-
-
-@pytest.fixture
-def notebook(monkeypatch):
-    """A stand-in for IPython in a kernel; yields what was displayed and how each of it was updated."""
-    shown = []
-
-    class Handle:
-        def update(self, value, raw=False):
-            shown.append(("updated", value))
-
-    def display(value, raw=False, display_id=None):
-        shown.append(("displayed", value))
-        return Handle()
-
-    shell = types.SimpleNamespace(kernel=object())
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell, version_info=(9, 0)))
-    monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=display))
-    return shown
-
-
-def test_a_notebook_shows_progress_and_samples(runs, notebook, tmp_path, monkeypatch, capsys):
-    clock = types.SimpleNamespace(monotonic=iter(range(1000)).__next__)
-    monkeypatch.setattr("pushforward.training.loop.callbacks.time", clock)
-    run = pf.fit("vae", "moons", steps=3, size="tiny", out=tmp_path / "a")
-    kinds, values = zip(*notebook, strict=True)
-    assert kinds == ("displayed", *["updated"] * (len(kinds) - 1))
-    assert "value='1.0000'" in values[-1]["text/html"]
-    assert "100 %  step 3/3" in values[-1]["text/plain"]
-    del notebook[:]
-    pf.fit("vae", "moons", steps=3, size="tiny", out=tmp_path / "b", progress=False)
-    assert notebook == []
-    run.sample(4).show()
-    assert [(kind, value.size) for kind, value in notebook] == [("displayed", (560, 560))]
-    assert "Traceback" not in capsys.readouterr().err
-
-
-def test_progress_is_shown_on_a_terminal_or_where_it_is_asked_for(monkeypatch):
-    from pushforward.training.loop.callbacks import Silent, watcher_of
-
-    assert isinstance(watcher_of(None), Silent)
-    assert isinstance(watcher_of(True), pf.Progress)
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    assert isinstance(watcher_of(None), pf.Progress)
-    assert isinstance(watcher_of(False), Silent)
-    with pytest.raises(UsageError, match="progress=True"):
-        pf.fit("flow", "moons", steps=1, progress="yes")
+    assert torch.equal(pickle.loads(pickle.dumps(x)), x)
 
 
 def test_a_cell_that_names_its_folder_runs_twice(tmp_path, monkeypatch):
@@ -202,12 +122,3 @@ def test_a_cell_that_names_its_folder_runs_twice(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="exists already"):
         pf.fit("vae", "moons", **{**options, "out": "else"})
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["else", "mine"]
-
-
-def test_numbers_along_the_edges_say_where_points_are():
-    points = torch.rand(9, 2).numpy()
-    bare, numbered = (np.asarray(scatter_picture(points, size=200, ticks=ticks)) for ticks in (False, True))
-    changed = (bare != numbered).any(-1)
-    assert changed[:, :40].any()
-    assert changed[-20:].any()
-    assert not changed[:-25, 60:].any()

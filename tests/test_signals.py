@@ -9,15 +9,13 @@ import pytest
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.methods.vae import VAE
-from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training.api import prepare
+from pushforward.testing import assert_same, final_state, recipe_for
 from pushforward.training.checkpoint import contents
 from pushforward.training.checkpoint.contents import latest
 from pushforward.training.loop import model_setup as precompute
 from pushforward.training.loop import signals as interrupting
 from pushforward.training.runs import log
 
-DATA = space_data((2,), labels=False)
 CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGHUP": 75, "SIGUSR1": 75}
 
 
@@ -116,30 +114,6 @@ def test_a_signal_before_training_leaves_nothing(name, code, tmp_path, monkeypat
     monkeypatch.setattr("pushforward.training.loop.trainer.sampler_of", lambda *arguments, **named: send(name))
     assert train(tmp_path / "run") == code
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_signal_while_trajectories_are_computed_ends_after_their_part(tmp_path, monkeypatch):
-    write = precompute.write_json
-
-    def signalled(*arguments):
-        write(*arguments)
-        send("SIGTERM")
-
-    ends = []
-    for name in ("whole", "cut"):
-        trainer = prepare(recipe_for("distil", DATA, batch=64), DATA, steps=2, out=tmp_path / name)
-        if name == "cut":
-            monkeypatch.setattr("pushforward.methods.distillation.CHUNK", 32)
-            monkeypatch.setattr(precompute, "write_json", signalled)
-            with interrupting.interruptible([trainer]) as got:
-                trainer.advance()
-            assert got == [signal.SIGTERM]
-            assert (trainer.clock.step, trainer.store.whole) == (0, False)
-            monkeypatch.setattr(precompute, "write_json", write)
-            trainer.stop = False
-        trainer.advance()
-        ends.append(final_state(tmp_path / name))
-    assert_same(*ends)
 
 
 def test_fit_saves_before_it_raises_the_keyboards_interrupt(at_step, tmp_path):

@@ -7,18 +7,16 @@ import torch
 from programs.failing import infinite_constant, nan_data, nan_gradient, nan_loss, only_critic, second_part, spoiled
 
 import pushforward as pf
-from pushforward import cli
-from pushforward.cli.training import closing_notes
+from pushforward.cli.summary import closing_notes
 from pushforward.errors import Diverged
 from pushforward.evaluation.models import health_of
 from pushforward.methods.denoising import Denoising
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import Silent
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import saver as going_back
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop import optimizers
-from pushforward.training.monitor.alarms import alarms
+from pushforward.training.loop.nonfinite import MARK, Skips
 from pushforward.training.runs import log
 from pushforward.training.runs.log import MARK, Skips, in_words
 
@@ -175,53 +173,14 @@ def test_skipped_steps_in_a_row_or_a_share_of_them_are_too_many():
     assert problem([1, *range(102, 1102, 100)], 3000) is None
 
 
-def test_an_alarm_says_when_steps_are_skipped_and_when_no_more():
-    said = alarms(row(step, step in (3, 50), loss=0.1) for step in range(1, 200))
-    assert [(alarm.kind, alarm.step, alarm.over) for alarm in said] == [("skipped", 3, False), ("skipped", 150, True)]
-    assert said[0].text.startswith("the loss or gradient of map is not finite")
-    assert said[1].sentence.endswith("so far: 2")
-    assert (
-        in_words([row(1, False), row(4, True)]) == "steps skipped, as a loss or a gradient was not finite: 1, the first at step 4"
-    )
-    assert in_words([row(1, False)]) == ""
-
-
-class Watching(Silent):
-    """Remembers what a person would see."""
-
-    def __init__(self):
-        self.words, self.lines = "", []
-
-    def measured(self, name, words):
-        self.words = words
-
-    def say(self, line):
-        self.lines.append(line)
-
-
 def test_too_many_end_a_training_with_the_last_weights_that_were_good(tmp_path):
-    watching = Watching()
-    recipe = recipe_for("flow", DATA)
-    trainer = prepare(recipe, DATA, steps=40, out=tmp_path / "run", checkpoint_every=2, progress=watching)
+    trainer = prepare(recipe_for("flow", DATA), DATA, steps=40, out=tmp_path / "run", checkpoint_every=2)
     spoiled(trainer, range(4, 40), nan_loss)
     while trainer.clock.step < 4:
         trainer.advance(1e-9)
     good = state_of(trainer)
     with pytest.raises(Diverged, match=r"3 steps in a row, up to step 7, .* denoiser was not finite.*keeps step 4"):
         trainer.advance()
-    assert watching.words == "3 skipped"
-    assert len([line for line in watching.lines if "is skipped" in line]) == 1
     stored = final_state(tmp_path / "run")[0]
     assert trainer.saver.step == 4, "no checkpoint right after a skipped step"
     assert all(torch.equal(good["method"][name], value) for name, value in stored["method"].items())
-
-
-def test_a_training_of_which_no_step_was_finite_has_diverged(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(
-        Denoising,
-        "losses",
-        lambda self, batch, now: iter([("denoiser", self.denoiser.network(batch.x, batch.x[:, 0]).mean() * math.nan)]),
-    )
-    words = ["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "2", "--out", str(tmp_path / "run")]
-    assert cli.main(words) == 5
-    assert "In every step" in " ".join(capsys.readouterr().err.split())

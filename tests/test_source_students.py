@@ -3,29 +3,25 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from programs.without_teacher import check_killed
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.data import Batch
-from pushforward.denoisers import Denoiser, FlowMap
+from pushforward.denoisers import FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Guard, Mapping, Now, Trajectories
 from pushforward.methods.flow_map import starts
-from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
-from pushforward.networks import MLP, UNet
+from pushforward.networks import MLP
 from pushforward.paths import Independent, Linear, Source
-from pushforward.testing import space_data
-from pushforward.training.api import distil, finisher
+from pushforward.training.api import distil
+from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.loop.callbacks import Moment
-from pushforward.training.loop.trainer import trained
-from pushforward.training.monitor.health import Jumps, Variety, starts_of
-from pushforward.training.recipe_argument import with_frozen
-from pushforward.transports import Flow
+from pushforward.training.monitor.diversity_monitor import Variety
+from pushforward.training.monitor.flow_map_monitor import Jumps
+from pushforward.training.monitor.health import starts_of
 
 GAUSSIANS = "8gaussians-c2ot"
 
@@ -74,27 +70,6 @@ def test_a_student_starts_at_its_teachers_source_and_jumps_where_it_leads(teache
     assert f"the source {GAUSSIANS}" in student.spec["rows"]["builds_on"]
 
 
-def test_a_flow_from_other_data_is_sampled_by_solvers_of_the_data_at_equal_times(teacher):
-    """Its default is nearer to the ODE than that of flows from noise, and solvers of data need no grid to be named."""
-    flow = teacher.transport
-    z = flow.noise(ExampleDraws(0, 400))
-    with torch.no_grad():
-        ends = flow.with_solver("heun", 200, "time")(z)
-        of_noise = flow.with_solver("dpm:2", 25, "shifted:0.3")(z)
-    assert (flow.calls, flow.grid) == (25, "time")
-    assert float((flow(z) - ends).square().mean()) < 0.5 * float((of_noise - ends).square().mean())
-    torch.testing.assert_close(teacher.configured(solver="dpm:2", steps=4).transport.times, flow.with_solver("euler", 4).times)
-
-
-def test_teachers_of_other_data_take_more_steps(moons):
-    usual = lambda **choices: pf.recipes.flow(moons.space, "tiny", **choices).method.transport()  # noqa: E731
-    steps = [
-        pf.recipes.distil(moons.space, teacher=flow, trajectories=4).method.trajectories.teacher.steps
-        for flow in (usual(), usual(source=GAUSSIANS))
-    ]
-    assert steps == [8, 32]
-
-
 @pytest.mark.parametrize("rule", ["stored", "start", "middle", "end", "progressive"])
 def test_all_rules_mix_data_with_training_examples_of_the_source(teacher, moons, rule):
     recipe = with_frozen("distil", {"teacher": teacher})(moons.space, rule=rule, stored=None, trajectories=64, teacher_steps=2)
@@ -137,69 +112,13 @@ def test_what_decides_in_training_starts_at_training_examples(teacher, student, 
     assert from_training(torch.cat(sampled), source)
 
 
-def small_source(tmp_path, moons, n):
-    """A flow from n training examples of moons, and some held-out ones, which leads each to itself."""
-    x = moons.train.data_units(slice(0, n + 40)).numpy()
-    np.savez(tmp_path / "source.npz", x=x[:n], x_test=x[n:])
-    source = Source(str(tmp_path / "source.npz"), moons.space)
-    network = MLP(2, 2, width=8, depth=1, times=2)
-    for parameter in network.parameters():
-        parameter.data.zero_()
-    return Flow(FlowMap(network, Linear(), "velocity", moons.space, source=source), "jump", 1)
+# Finishing and reflow
 
 
-def test_a_small_source_is_compared_by_its_different_starts(moons, tmp_path):
-    """Examples that stood twice would have no distance to their neighbours, so that nothing would be recalled."""
-    flow = small_source(tmp_path, moons, 60)
-    noise, _ = starts_of(flow, 500)
-    assert noise.shape == noise.unique(dim=0).shape == (60, 2)
-    variety = Variety(moons)
-    variety._prepare(Guard(), flow)
-    assert len(variety._real) == 60
-    assert float(variety._start["recall"].mean()) > 0.5
-
-
-# Finishing
-
-
-def test_a_finish_starts_at_training_examples_of_the_source(student, moons, tmp_path):
+def test_a_finish_starts_at_training_examples_of_the_source(student, moons):
     x = moons.space.to_model(moons.train.data_units(slice(0, 64)))
     first, t = starts(student.denoiser, x, BlockDraws(0, 0, 64))
     assert from_training(first / t[:, None], student.transport.source)
-    run = trained(finisher(student, moons, 1.0, out=tmp_path / "finished", progress=False))
-    assert run.transport.source.data == GAUSSIANS
-    assert run.sample(4).shape == (4, 2)
-
-
-@pytest.fixture(scope="module")
-def images():
-    """An untrained U-Net that moves digits to pictures of the same shape."""
-    data = space_data((1, 8, 8), labels=False)
-    source = Source("digits", data.space)
-    network = UNet((1, 8, 8), widths=(16,), blocks=1, heads=2)
-    return Denoiser(network, Linear(), "velocity", data.space, unconditional=False, source=source)
-
-
-def test_the_likeness_of_a_student_of_images_mixes_with_the_source(images, monkeypatch):
-    recipe = pf.recipes.distil(images.space, teacher=Flow(images, "euler", 2, "time"), trajectories=16, teacher_steps=2)
-    x, sources = torch.zeros(16, 1, 8, 8), []
-    noised = Likeness.noised
-    monkeypatch.setattr(Likeness, "noised", lambda *given: sources.append(given[-1]) or noised(*given))
-    for _ in recipe.method.losses(Batch(x, None), Now(BlockDraws(0, 0, 16), 0, 0.0)):
-        pass
-    assert [source.data for source in sources] == ["digits"]
-
-
-def test_features_see_examples_mixed_with_the_source(images):
-    _, noise = Likeness().noised((1, 8, 8), BlockDraws(0, 0, 32), images.source)
-    assert from_training(noise, images.source)
-    critic = FeatureCritic(torch.nn.Identity(), low=0.5, high=0.5)
-    critic.look_through(images)
-    _, mixed = critic.noised(None, BlockDraws(0, 0, 32), lambda x: x)
-    assert from_training(2 * mixed(torch.zeros(32, 1, 8, 8)), images.source)
-
-
-# Reflow, refusals and the command line
 
 
 def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
@@ -209,29 +128,9 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
     with torch.no_grad():
         ends = teacher.transport.with_solver("heun", 100, "time")(z)
     assert (x - ends).square().mean() < 0.02 * (z - ends).square().mean()
+    assert recipe.method.couple.trajectories.teacher.steps == 32
     run = pf.fit(recipe, moons, steps=2, out=tmp_path / "run", progress=False)
     assert pf.load(run.folder).transport.source.data == GAUSSIANS
-    steps = with_frozen("flow", {"teacher": teacher})(moons.space, "tiny", coupling="reflow", pairs=3, teacher_steps=5)
-    assert steps.method.couple.trajectories.teacher.steps == 5
-    with pytest.raises(UsageError, match="A reflow starts where its teacher starts: leave `source` out"):
-        pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=teacher.transport, source=GAUSSIANS)
-
-
-def test_the_command_line_distils_finishes_and_evaluates(teacher, tmp_path, capsys):
-    words = ["--trajectories", "64", "--teacher-steps", "4", "--steps", "3", "--out", str(tmp_path / "run")]
-    assert main(["distil", str(teacher.folder), *words]) == 0
-    assert main(["sample", str(tmp_path / "run"), "--n", "5", "--steps", "2", "--out", str(tmp_path / "x.csv")]) == 0
-    assert len((tmp_path / "x.csv").read_text().splitlines()) == 6
-    said = capsys.readouterr().err
-    assert f"; from {GAUSSIANS}, not noise; float32" in said
-    assert "samples repeat" not in said
-    assert main(["sample", str(tmp_path / "run"), "--n", "10001", "--out", str(tmp_path / "y.csv")]) == 0
-    assert f"starts from 10,000 different held-out examples of {GAUSSIANS}: 10,001 samples repeat" in capsys.readouterr().err
-    assert main(["evaluate", str(tmp_path / "run"), "--n", "60", "--repeats", "3", "--full"]) == 0
-    out = capsys.readouterr().out
-    assert "1 call" in out
-    assert "samplings: 1\n" in out
-    assert "± 0.0000" not in out
 
 
 def test_targets_are_measured_between_data_and_the_source(teacher, moons):

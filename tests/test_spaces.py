@@ -9,20 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch import nn
 
 import pushforward as pf
 from pushforward import recipes, spec
 from pushforward.cli import main
-from pushforward.conditions import Label
-from pushforward.data import Dataset, Sampler, Split, from_arrays, measure
-from pushforward.data.spaces.space import kind_of
-from pushforward.errors import UsageError
-from pushforward.evaluation.features import fit_features
+from pushforward.data import Split, measure
+from pushforward.data.spaces.registry import kind_of
 from pushforward.registries import PARTS
-from pushforward.runtime import laid_out
-from pushforward.testing import Broken, assert_same, check_method, check_space, final_state, recipe_for
+from pushforward.testing import Broken, assert_same, check_space, final_state
 
 FILE = Path(__file__).parents[1] / "docs" / "examples" / "clips.py"
 
@@ -74,67 +68,6 @@ def test_clips_are_trained_and_resumed_bit_for_bit(runs):
     assert repr(run.sample(2)) == "Samples(2 of 4x1x8x8, clips in data units)"
 
 
-def test_clips_are_sampled_to_files_and_read_again(runs):
-    sample = ["sample", "whole", "--plugin", "./clips.py", "--n", "5", "--out"]
-    for out in ("x.npz", "x.png", "x", "x.gif"):
-        assert main([*sample, out]) == 0, out
-    with np.load("x.npz") as file:
-        assert file["x"].shape == (5, 4, 1, 8, 8)
-        assert file["x"].dtype == np.uint8
-        again = from_arrays(file["x"])
-    assert type(again.space).__name__ == "VideoSpace"
-    assert [Image.open(file).size for file in sorted((runs / "x").iterdir())] == [(32, 8)] * 5  # frames side by side
-    assert main([*sample, "x.csv"]) == 2
-
-
-def test_clips_are_scored_and_reported(runs, capsys):
-    assert main(["evaluate", "whole", "--plugin", "./clips.py", "--repeats", "1", "--json"]) == 0
-    (model,) = json.loads(capsys.readouterr().out)["models"]
-    assert {"frechet", "coverage", "kid"} <= model["scores"].keys()
-    assert main(["compare", "whole", "--plugin", "./clips.py", "--repeats", "1", "--out", "report"]) == 0
-    page = (runs / "report" / "report.html").read_text()
-    assert "211 training, 29 held out" in page
-    assert all(words in page for words in ("Samples of whole", "Play sampling", "Play training"))
-    assert main(["nearest", "whole", "--plugin", "./clips.py", "--n", "2", "--k", "1", "--out", "near.png"]) == 0
-
-
-def test_what_clips_are_not_is_refused_by_name(plugin):
-    space = measure(plugin["moving_squares"](20))
-    for refused in ("unet", "dit"):
-        with pytest.raises(UsageError, match=rf'"{refused}" needs images; clips of shape \(4, 1, 8, 8\) take mlp'):
-            pf.recipes.flow(space, network=refused)
-    with pytest.raises(UsageError, match='"dcgan" needs images; clips of shape'):
-        pf.recipes.gan(space, network="dcgan")
-    with pytest.raises(UsageError, match='"convolutional" needs images; clips of shape'):
-        pf.recipes.vae(space, network="convolutional")
-    with pytest.raises(UsageError, match="squeezes images"):
-        pf.recipes.autoencoder(space)
-    split = Split(plugin["moving_squares"](20))
-    with pytest.raises(UsageError, match=r"Augmentation \(flip\) is for images, but squares holds clips"):
-        Sampler(Dataset("squares", space, split, split), 4, augment=("flip",))
-
-
-@pytest.mark.parametrize("recipe", ["gan", "vae", "vqvae"])
-def test_recipes_take_clips_by_an_mlp(plugin, recipe):
-    x = plugin["moving_squares"](90)
-    data = Dataset("squares", measure(x[:66]), Split(x[:66]), Split(x[66:]))
-    check_method(recipe_for(recipe, data), data)
-
-
-def test_labelled_clips_are_told_apart_by_a_classifier(plugin):
-    x, labels = plugin["moving_squares"](60), np.arange(60) % 2
-    x[labels == 1, :, :, :4] = 0
-    data = Dataset(
-        "halves",
-        measure(x, {"label": Label.of(labels, ("whole", "lower"))}),
-        Split(x[10:], labels[10:]),
-        Split(x[:10], labels[:10]),
-    )
-    features = fit_features(data, cache=False)
-    assert features.classify(data.held_out.data_units()).shape == (10,)
-    assert features(x[:10], 10).shape == (10, 1)
-
-
 def spaces(plugin):
     """A split of each kind of data."""
     random = np.random.default_rng(1)
@@ -176,13 +109,3 @@ def test_a_space_that_answers_wrongly_is_told_what_is_wrong(plugin, monkeypatch,
         monkeypatch.setattr(kind, "measured", classmethod(lambda cls, x: cls(x.shape[1:], (0.3, 0.5), (0.2, 0.1))))
     with pytest.raises(Broken, match=says):
         check_space(kind, x)
-
-
-def test_kernels_of_other_dimensions_stay_where_they_are():
-    both = nn.ModuleList([nn.Conv2d(3, 4, 3), nn.Conv3d(3, 4, 3)])
-    weights = [module.weight.detach().clone() for module in both]
-    for memory_format, changed in ((torch.channels_last, 0), (torch.channels_last_3d, 1)):
-        laid_out(both, memory_format)
-        assert both[changed].weight.is_contiguous(memory_format=memory_format)
-    assert all(torch.equal(module.weight, weight) for module, weight in zip(both, weights, strict=True))
-    assert laid_out(nn.Linear(2, 2), torch.contiguous_format).weight.is_contiguous()

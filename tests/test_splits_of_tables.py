@@ -1,7 +1,6 @@
 """Splits of tables: rows that repeat, tables that grow, and the hashes that both rest on."""
 
 import csv
-import dataclasses
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from programs.rows import random
 
 import pushforward as pf
 from pushforward import data as pf_data
-from pushforward.data.core.dataset import seen_in_training
 from pushforward.errors import UsageError
 
 
@@ -45,8 +43,8 @@ def test_new_draws_from_the_law_of_a_survey_are_told_from_its_rows_no_better_tha
     """Split together, they had a two-sample score of .18 and an attack on membership of .80: their contents were not held out."""
     path = write(tmp_path / "survey.csv", "abcd", survey(0, 3000))
     fresh = write(tmp_path / "fresh.csv", "abcd", survey(1, 3000))
-    metrics = ["detection", "membership", "nearest_rows"]
-    result = pf.evaluate(fresh, path, metrics=metrics, repeats=1)
+    metrics = ["membership", "nearest_rows"]
+    result = pf.evaluate(fresh, path, metrics=["detection", *metrics], repeats=1)
     scores, floors = result.models[0].scores, result.floors
     assert floors["detection"].value > 0.85
     assert scores["detection"].value > 0.85
@@ -76,16 +74,6 @@ def test_measurements_of_few_decimals_that_were_written_twice_stay_together(tmp_
     points = 2 * r.standard_normal((8, 2))[r.integers(8, size=3000)] + 0.05 * r.standard_normal((3000, 2))
     rows = [[f"{a:.2f}", f"{b:.2f}", "xy"[int(a > b)]] for a, b in points]
     assert not pf_data.load(write(tmp_path / "doubled.csv", "abk", rows + rows)).apart
-
-
-def test_rows_of_a_survey_that_were_trained_on_are_found_and_new_draws_of_equal_ones_are_not(tmp_path):
-    rows = survey(12, 2000)
-    data = pf_data.load(write(tmp_path / "survey.csv", "abcd", rows))
-    swapped = dataclasses.replace(data, train=data.held_out, held_out=data.train)
-    grown = pf_data.load(write(tmp_path / "grown.csv", "abcd", rows + survey(13, 500)))
-    seen = seen_in_training(data)
-    assert seen.overlaps(data) == seen.overlaps(grown) == (0, 0)
-    assert seen.overlaps(swapped) == (len(data.train), 0)
 
 
 def test_rows_of_a_survey_stay_on_their_side_when_it_grows(tmp_path):
@@ -127,16 +115,6 @@ def test_held_out_rows_stay_held_out_when_an_ordered_identifier_is_shuffled(tmp_
     shuffled = write(tmp_path / "shuffled.csv", ["id", "key", "x"], [rows[i] for i in random(7).permutation(1000)])
     assert pf_data.load(first).space.names != pf_data.load(shuffled).space.names, "the identifier is left out of one alone"
     assert trained_before(first, shuffled, "key") == 0
-
-
-def test_a_column_that_the_user_drops_moves_no_row(tmp_path):
-    rows = [[str(i), *row[:2]] for i, row in enumerate(numeric(8, 500))]
-    other = [[f"n{i * 7}", *row[1:]] for i, row in enumerate(rows)]
-    paths = write(tmp_path / "a.csv", ["id", "key", "x"], rows), write(tmp_path / "b.csv", ["id", "key", "x"], other)
-    a, b = (pf_data.load(path, drop="id") for path in paths)
-    schema = {"columns": {"id": {"kind": "drop"}}}
-    for data in (a, b, pf_data.load(paths[0], schema=schema)):
-        np.testing.assert_array_equal(data.held_out.hashes, a.held_out.hashes)
 
 
 def test_a_file_of_numbers_is_split_alike_as_vectors_as_a_table_and_with_a_target(tmp_path):

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 import pushforward as pf
-from pushforward.data import PreparedSampler, Sampler
 from pushforward.draws import BLOCK, ExampleDraws, key
 from pushforward.errors import UsageError
 from pushforward.methods import Method, Sums
@@ -120,22 +119,6 @@ def test_dropout_is_keyed_by_the_first_block_of_a_part(tmp_path):
             assert torch.equal(numbers, torch.rand(2, generator=random)), (parts, number)
 
 
-def test_batch_normalisation_is_not_split(tmp_path):
-    trainer_of(tmp_path, 1, norm=True).step()
-    with pytest.raises(UsageError, match=r"first\.1 \(BatchNorm1d\) normalises over the batch"):
-        trainer_of(tmp_path, 2, norm=True)
-
-
-def test_the_loss_of_a_generator_gives_its_critic_no_gradient():
-    data = space_data((17,), labels=False)
-    gan = recipe_for("gan", data).method
-    real = data.space.to_model(data.train.data_units(slice(16)))
-    fake = torch.randn(real.shape, requires_grad=True)
-    gan.game.generator_loss(real, fake, None).backward()
-    assert fake.grad.abs().sum() > 0
-    assert all(parameter.grad is None for parameter in gan.critic.parameters())
-
-
 class Saved:
     """A tensor that a graph keeps; the bytes of all that are alive, weights apart, are counted."""
 
@@ -172,25 +155,6 @@ def test_saved_activations_fall_with_the_number_of_parts(name, shape, tmp_path):
         assert most[parts] - fixed < 1.1 * (most[1] - fixed) / parts, most
 
 
-@pytest.mark.parametrize("augment", [(), ("flip", "shift", "dequantise")])
-def test_only_the_rows_that_are_asked_for_are_made(augment, monkeypatch):
-    """They are those of the whole batch, and no other one is read."""
-    data = space_data((1, 8, 8), labels=True, n=50)
-    sampler = Sampler(data, 40, seed=3, augment=augment)
-    whole, read = sampler.batch(2), []
-    order = Sampler.positions
-    monkeypatch.setattr(Sampler, "positions", lambda self, start, stop: (read.append(stop - start), order(self, start, stop))[1])
-    for rows in (slice(0, 40), slice(7, 19), slice(30, None)):
-        part = sampler.batch(2, index=rows)
-        assert torch.equal(part.x, whole.x[rows])
-        assert torch.equal(part.condition["label"], whole.condition["label"][rows])
-        assert read.pop() == len(part.x)
-    prepared = PreparedSampler(data, {"x": torch.arange(50.0)[:, None]}, 40, seed=3)
-    assert torch.equal(prepared.batch(2, index=slice(7, 19)).x, prepared.batch(2).x[7:19])
-    with pytest.raises(UsageError, match="must be consecutive"):
-        sampler.batch(2, index=slice(0, 40, 2))
-
-
 def test_rows_may_have_any_seeds():
     seeds = [7, 3, 3, 2**40, 11]
     draws = ExampleDraws(seeds)
@@ -204,10 +168,7 @@ def test_rows_may_have_any_seeds():
     assert torch.equal(ExampleDraws(7).uniform(), ExampleDraws([7]).uniform()), "where no number is given, of a single sample"
 
 
-def test_starts_from_a_source_follow_the_seeds_in_any_order(monkeypatch):
-    monkeypatch.setattr("pushforward.paths.couplings.PERIOD", 4)
-    source = pf.paths.Source("moons", pf.data.load("moons").space)
-    seeds = [9, 2, 5, 2, 0]
-    values = source.starts(ExampleDraws(seeds))
-    for row, seed in enumerate(seeds):
-        assert torch.equal(values[row], source.starts(ExampleDraws(seed, 1))[0])
+def test_batch_normalisation_is_not_split(tmp_path):
+    trainer_of(tmp_path, 1, norm=True).step()
+    with pytest.raises(UsageError, match=r"first\.1 \(BatchNorm1d\) normalises over the batch"):
+        trainer_of(tmp_path, 2, norm=True)

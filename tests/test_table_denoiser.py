@@ -1,15 +1,16 @@
 """Denoisers of tables: closed forms, laws of estimates, given columns, learned factors, imputation."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
-from programs.tables import mixed_space, mixed_values
+from programs.tables import mixed_space, mixed_table, mixed_values
 from torch import nn
 
 import pushforward as pf
-from pushforward.conditions import Request
+from pushforward import spec
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.columns import Format
@@ -17,11 +18,16 @@ from pushforward.data.tables.encoding import Coordinates
 from pushforward.denoisers import TableDenoiser
 from pushforward.denoisers.table_denoiser import NAT, Given, known_columns
 from pushforward.draws import BlockDraws
-from pushforward.errors import UsageError
+from pushforward.errors import CheckpointError
 from pushforward.methods import Now
 from pushforward.methods import denoising as of_tables
+from pushforward.networks import ColumnTransformer
 from pushforward.paths import ROWS, VE, Linear, solve, target
+from pushforward.recipes import Training
 from pushforward.recipes.choice import table_denoising
+from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint.digest import state_digest
+from pushforward.training.runs.spec import recipe_of
 from pushforward.transports import Flow
 
 SHARES = (0.5, 0.27, 0.2, 0.03)
@@ -225,27 +231,6 @@ def test_guidance_leads_away_from_the_model_that_sees_no_given_column():
     assert torch.equal(seen[:, :2], hidden[:, :2])
 
 
-def test_a_value_that_a_column_does_not_have_is_refused(mixed):
-    request = Request(pf.recipes.flow(mixed, "tiny").method.space.conditions)
-    for given, words in {
-        ("kind", "bb"): r'"kind" has no category "bb"\..*Expected one of: "a", "b", "c"',
-        ("whole", "many"): r'"whole" takes a whole.* got .many.',
-        ("number", None): r'"number" takes a number.* got None',
-        ("kinde", "a"): r'Unknown condition "kinde".*Did you mean "kind"',
-        ("kind", ("a", "b")): r'"kind" has 2 values: expected one, or one for each of 3 samples',
-    }.items():
-        with pytest.raises(UsageError, match=words):
-            request.values(3, dict([given]), 0)
-    missing = request.values(2, {"kind": None}, 0)["known"]
-    assert missing[0, mixed.columns.index("kind = missing")] == 1
-
-
-def test_columns_may_be_called_label_or_known():
-    space = TableSpace.of([Category("label", ("u", "v"), (0.5, 0.5)), Category("known", ("u", "v"), (0.5, 0.5))])
-    transport = pf.recipes.flow(space, "tiny").method.transport()
-    assert transport.space.values(transport.sample(5, {"label": "v", "known": "u"})).tolist() == [[1, 0]] * 5
-
-
 def turns(method, n=512, step=0, progress=0.0, seed=0):
     rows = torch.from_numpy(method.space.encoded(mixed_values(n, seed)))
     batch = pf.data.Batch(method.space.to_model(rows))
@@ -286,3 +271,53 @@ def test_columns_are_given_in_half_of_the_rows_of_training(mixed):
     none = float((known.sum(1) == 0).float().mean())
     assert none == pytest.approx(0.5 + 0.5 / 6, abs=0.02)
     torch.testing.assert_close(known.mean(0), torch.full((5,), 0.25), atol=0.02, rtol=0)
+
+
+def test_a_token_is_made_of_its_own_column_and_makes_its_own_coordinates(mixed):
+    network = ColumnTransformer.sized("tiny", shape=mixed.shape, starts=mixed.starts)
+    for weight in network.leave:
+        nn.init.normal_(weight)
+    x = torch.randn(2, mixed.shape[0] + 5)
+    jacobian = torch.autograd.functional.jacobian(lambda x: network(x, torch.zeros(2)).sum(0), x)[:, 0]
+    owners = torch.from_numpy(np.concatenate([mixed.owners, np.arange(5)]))
+    # blocks start as the identity
+    assert torch.equal(jacobian != 0, torch.from_numpy(mixed.owners)[:, None] == owners)
+    assert network(x, torch.zeros(2)).shape == (2, *mixed.shape)
+
+
+@pytest.mark.parametrize("network", ["mlp", "columns"])
+def test_a_training_with_learned_factors_resumes_bit_for_bit(network, tmp_path):
+    data = mixed_table(200)
+    recipe = lambda: dataclasses.replace(pf.recipes.ddpm(data.space, "tiny", network=network), training=Training(batch=64))  # noqa: E731
+    whole = pf.fit(recipe(), data, steps=9, out=tmp_path / "whole", seed=3)
+    trainer = prepare(recipe(), data, steps=9, out=tmp_path / "cut", seed=3)
+    while trainer.clock.step < 2:
+        trainer.advance(1e-9)
+    trainer.finish()
+    reopen(tmp_path / "cut", data=data).advance()
+    assert state_digest(tmp_path / "whole") == state_digest(tmp_path / "cut")
+    assert bool(whole.method.denoiser.shift.any())
+    assert pf.load(tmp_path / "cut").transport.space == whole.transport.space != data.space
+
+
+@pytest.mark.parametrize("network", ["mlp", "columns"])
+def test_the_time_of_all_rows_is_embedded_once_and_says_the_same(mixed, network):
+    denoiser = table_denoising(mixed, "tiny", network, Linear(), "velocity").denoiser.eval()
+    for weight in denoiser.parameters():
+        nn.init.normal_(weight, 0, 0.1)
+    lengths = []
+    denoiser.network.conditioning.time.register_forward_pre_hook(lambda _, inputs: lengths.append(len(inputs[0])))
+    x, t = torch.randn(5, mixed.shape[0]), torch.tensor(0.4)
+    with torch.no_grad():
+        alone = denoiser.evaluate("data", x, denoiser.columns("data", t))
+        torch.testing.assert_close(alone, denoiser.predict("data", x, t.expand(5)), rtol=1e-5, atol=1e-5)
+    assert lengths == [1, 5]
+
+
+def test_a_hostile_number_of_waves_is_refused(mixed):
+    method = table_denoising(mixed, "tiny", "mlp", Linear(), "velocity")
+    content = {"method": spec.describe(method), "training": {"batch": 64}, "recipe": "flow", "family": "flow"}
+    for waves, why in ((4, "inputs; expected"), (10**7, "must be at most 64")):
+        content["method"]["denoiser"]["waves"] = waves
+        with pytest.raises(CheckpointError, match=why):
+            recipe_of(content)

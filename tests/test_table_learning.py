@@ -9,17 +9,13 @@ import torch
 
 import pushforward as pf
 from pushforward import cli, solvers, spec
-from pushforward.draws import ExampleDraws
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import UsageError
 from pushforward.evaluation.curves import training_distance
 from pushforward.paths import VE, VP, Linear
-from pushforward.samples import configure
 from pushforward.solvers import DPM, UniPC
 from pushforward.solvers.table import LearnedTable, general
 from pushforward.testing import ring
 from pushforward.transports import Flow
-from pushforward.transports import learned_steps as table_learning
-from pushforward.transports.export import exported
 from pushforward.transports.learned_steps import learn_table
 
 NEARER = {"n": 64, "rounds": 12, "batch": 32}
@@ -89,23 +85,6 @@ def test_a_learned_table_is_nearer_on_noise_that_it_was_not_learned_on():
     assert ours.calls == flow.calls
 
 
-def test_a_table_that_is_no_better_is_refused(monkeypatch):
-    monkeypatch.setattr(table_learning, "RATES", {"coefficients": 90.0, "grid": 90.0})
-    learned = learn_table(Flow(ring(VP()), DPM(2), 4, "log_snr"), no_data, n=16, rounds=2, batch=16)
-    assert learned.table is None
-    assert learned.after == pytest.approx(learned.before, rel=1e-6)
-    assert "is refused" in str(learned)
-
-
-def test_a_table_is_measured_against_the_grids_that_are_given():
-    flow = Flow(ring(VP()), DPM(2), 4, "log_snr")
-    better = pf.transports.learned_steps.learn_grid(flow, n=32, rounds=10).times
-    teacher = flow.with_solver(DPM(2), 30)
-    learned = learn_table(flow, no_data, grids=[better], n=32, rounds=1, teacher=teacher)
-    assert learned.grid == better
-    assert learn_table(flow, no_data, n=32, rounds=1, teacher=teacher).before > learned.before
-
-
 def test_a_table_is_refused_whose_samples_are_farther_from_real_data_and_one_that_is_nearer_is_kept():
     """The table comes nearer to the samples of many steps; which samples are like the data is another matter."""
     flow = Flow(ring(VP()), UniPC(2), 3, "log_snr")
@@ -123,38 +102,6 @@ def test_a_table_is_refused_whose_samples_are_farther_from_real_data_and_one_tha
     best_is_given = learn_table(flow, lambda tried: float(tried.times.tolist() != given), grids=[given], **NEARER)
     assert best_is_given.to_data == (0.0, 1.0)
     assert best_is_given.table is None
-
-
-def test_learning_goes_through_guidance_and_conditions_and_leaves_the_network_alone():
-    torch.manual_seed(0)
-    flow = pf.recipes.ddpm("digits", "tiny").method.transport()
-    network = list(flow.denoiser.parameters())
-    with torch.no_grad():
-        for weight in network:
-            weight.add_(0.05 * torch.randn_like(weight))
-    guided = Flow(pf.Guided(flow.denoiser, 3.0), DPM(2), 3)
-    teacher = guided.with_solver(DPM(2), 10)
-    learned = learn_table(guided, no_data, n=32, rounds=8, batch=32, teacher=teacher)
-    assert all(weight.grad is None for weight in network)
-    ours = guided.with_table(learned.table)
-    assert ours.calls == guided.calls == 6
-    label = {"label": 3}
-    distance = lambda model: float((model.sample(64, label, seed=5) - teacher.sample(64, label, seed=5)).square().mean())  # noqa: E731
-    assert distance(ours) < distance(guided.with_solver(DPM(2), 3, learned.grid))
-
-
-def test_calls_that_are_made_again_give_the_gradients_of_those_that_are_held():
-    flow = Flow(ring(Linear()), UniPC(2), 3)
-    noise = ExampleDraws(0, 8).normal((2,)).double()
-    gradients = []
-    for asked in (flow.denoiser, table_learning._Recomputed(flow.denoiser)):
-        numbers = table_learning._Numbers(flow)
-        table, grid = numbers()
-        end = table_learning._solve(flow, asked, table, grid)(noise, None)
-        gradients.append(torch.autograd.grad(end.square().sum(), [numbers.added, numbers.moved, *numbers.grid.parameters()]))
-    for held, again in zip(*gradients, strict=True):
-        torch.testing.assert_close(held, again)
-        assert held.abs().sum() > 0
 
 
 @pytest.fixture(scope="module")
@@ -201,83 +148,52 @@ def test_sampling_uses_a_table_for_its_steps_and_guidance_alone(run, capsys):
     assert "coefficients" not in drawn(capsys, run.folder, "--steps", "3", "--grid", "time")[1]
 
 
-def test_a_table_that_is_not_there_gets_the_command_that_learns_it(run):
-    with pytest.raises(UsageError, match=r"--what table --steps 6 --solver heun --scale 2 --interval 0.2:5"):
-        run.configured(grid="table", steps=6, solver="heun", scale=2, interval=(0.2, 5))
-    with pytest.raises(UsageError, match="`weaker`"):
-        run.configured(grid="table", steps=3, weaker=run)
-    with pytest.raises(UsageError, match="no table learned for 3 steps"):
-        configure(run.transport, grid="table", steps=3)
+def learned_of(run):
+    """The solver's own coefficients in three steps, as a learned table."""
+    flow = Flow(run.denoiser, run.transport.solver, 3)
+    return LearnedTable.of(general(flow.table), flow.times.tolist())
 
 
-def test_a_damaged_table_is_named(run):
-    table_of(run, 3)
-    path = run.folder / "tables.json"
-    content = json.loads(path.read_text())
-    rows = [{**row, "table": {**row["table"], "times": []}} for row in content["tables"]]
-    for damaged in ({"tables": 3}, {"tables": rows}):
-        path.write_text(json.dumps(damaged))
-        with pytest.raises(CheckpointError, match=r"tables\.json is damaged.*Delete it"):
-            run.learned_table(3, run.transport.solver)
-    path.unlink()
-    assert run.learned_table(3, run.transport.solver) is None
+@pytest.mark.parametrize("kind", ["learned", "table"])
+def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, tmp_path):
+    """A grid or table of step 2 is used for its weights alone: not after the run was trained on, and not for the last weights."""
+    data, folder, times = pf.data.load("moons", limit=100), tmp_path / "run", [0.9, 0.5, 0.2, 0.0]
+    run = pf.fit("flow", data, steps=2, size="tiny", out=folder)
+
+    def keeps(run):
+        if kind == "table":
+            run.store_table(run.transport.solver, learned_of(run))
+        else:
+            run.store_grid(run.transport.solver, times)
+
+    def uses(run, **options):
+        flow = run.configured(**options).transport
+        return flow.learned is not None or flow.times.tolist() == times
+
+    keeps(run)
+    for fitting in (run, pf.load(folder)):
+        assert uses(fitting, steps=3)
+        assert uses(fitting, steps=3, grid=kind)
+        assert not fitting.configured(steps=3).warnings
+    raw = pf.load(folder, raw=True)
+    assert not uses(raw, steps=3)
+    assert "it is not used" in raw.configured(steps=3).warnings[0]
+    pf.resume(folder, data=data, steps=4)
+    later = pf.load(folder)
+    assert not uses(later, steps=3)
+    with pytest.raises(UsageError, match="belongs to the weights of step 2, not to these of step 4"):
+        later.configured(steps=3, grid=kind)
+    with pytest.warns(UserWarning, match="Learn it again: pushforward"):
+        later.sample(2, steps=3)
+    assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), "the weights that it was learned for are still there"
+    keeps(later)
+    assert uses(later, steps=3)
+    assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), "what was learned for earlier weights stays"
 
 
-def test_the_command_keeps_a_better_table_and_refuses_another(run, capsys, monkeypatch):
-    real = table_learning.learn_table
-    given = []
-
-    def briefly(flow, distance, **options):
-        given.append((flow, options["grids"]))
-        learned = real(flow, distance, teacher=flow.with_solver(flow.solver, 8), **options)
-        assert (learned.table is not None) == (options["rounds"] > 1)
-        return learned
-
-    monkeypatch.setattr(table_learning, "learn_table", briefly)
-    monkeypatch.setattr("pushforward.evaluation.curves.training_distance", lambda transport, data: no_data)
-    run.store_grid(UniPC(), [0.9, 0.5, 0.2, 0.0])
-    command = ["tune", str(run.folder), "--what", "table", "--steps", "3", "--solver", "unipc", "--examples", "32", "--json"]
-    command += ["--precision", "float32", "--scale", "2"]
-    assert cli.main([*command, "--rounds", "20"]) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert printed["stored"]
-    assert printed["after"] < printed["before"]
-    assert printed["guidance"] == {"scale": 2.0}
-    assert given[0][1] == [[0.9, 0.5, 0.2, 0.0]]
-    assert isinstance(given[0][0].denoiser, pf.Guided)
-    stored = run.learned_table(3, UniPC(), {"scale": 2.0})
-    assert dataclasses.asdict(stored) == printed["table"]
-    monkeypatch.setattr(table_learning, "RATES", {"coefficients": 90.0, "grid": 90.0})
-    assert cli.main([*command, "--rounds", "1"]) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert (printed["stored"], printed["table"]) == (False, None)
-    assert "is refused" in printed["summary"]
-    assert run.learned_table(3, UniPC(), {"scale": 2.0}) == stored
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["--scale", "2"], "--what table"),
-        (["--what", "table", "--weaker", "x"], "leave out --weaker"),
-        (["--what", "table", "--examples", "0"], "Must be >= 1"),
-        (["--what", "table", "--solver", "ancestral"], "deterministic"),
-    ],
-)
-def test_a_mistake_gets_a_sentence(run, capsys, words, says):
-    assert cli.main(["tune", str(run.folder), *words]) == 2
-    assert says in " ".join(capsys.readouterr().err.split())
-
-
-def test_a_model_of_one_call_has_no_table(tmp_path, capsys):
-    pf.fit("vae", "moons", steps=1, size="tiny", out=tmp_path / "vae")
-    assert cli.main(["tune", str(tmp_path / "vae"), "--what", "table"]) == 2
-    assert "no steps to tune" in capsys.readouterr().err
-
-
-def test_a_learned_table_exports(run):
-    flow = unchanged(Flow(run.denoiser, UniPC(2), 3))
-    program = exported(flow).module()
-    z, condition = ExampleDraws(2, 4).normal(flow.noise_shape), flow.conditions(4, None, 2)
-    with torch.no_grad():
-        torch.testing.assert_close(program(z, condition, None), flow.space.to_data(flow(z, condition)), rtol=1e-5, atol=1e-5)
+def test_a_table_that_is_no_better_is_refused(monkeypatch):
+    monkeypatch.setattr("pushforward.transports.learned_steps.RATES", {"coefficients": 90.0, "grid": 90.0})
+    learned = learn_table(Flow(ring(VP()), DPM(2), 4, "log_snr"), no_data, n=16, rounds=2, batch=16)
+    assert learned.table is None
+    assert learned.after == pytest.approx(learned.before, rel=1e-6)
+    assert "is refused" in str(learned)

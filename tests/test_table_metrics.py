@@ -11,8 +11,10 @@ from programs.rows import random, rows, samples_of, table
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics.columns import ColumnShapes, PairTrends, histograms, kolmogorov_smirnov, pair_errors, shape_errors
-from pushforward.metrics.manifold import Fidelity, fidelity
+from pushforward.metrics.column_shapes import ColumnShapes, kolmogorov_smirnov, shape_errors
+from pushforward.metrics.detection import Detection
+from pushforward.metrics.fidelity import Fidelity, fidelity
+from pushforward.metrics.pair_trends import PairTrends, pair_errors
 from pushforward.metrics.table import Table, shuffled
 from pushforward.metrics.trees import Detection, Utility, classifier, utility
 from pushforward.metrics.uncertainty import area, area_errors
@@ -30,28 +32,6 @@ def test_shapes_are_the_kolmogorov_smirnov_distance_and_total_variation():
     wanted = [ks_2samp(x[:, 0], y[:, 0]).statistic, ks_2samp(x[:, 1], y[:, 1]).statistic, variation]
     assert each == pytest.approx([*wanted, abs(x[:, 3].mean() - y[:, 3].mean())])
     assert terms[0].mean() + terms[1].mean() == pytest.approx(each.mean()), "the terms add up to the score"
-
-
-def test_missing_numbers_count_as_the_least():
-    x, y = np.array([np.nan, np.nan, 1.0, 2.0]), np.array([1.0, 2.0, 1.0, 2.0])
-    assert kolmogorov_smirnov(x, y) == (0.5, -np.inf, 1.0)
-    assert kolmogorov_smirnov(y, x)[2] == -1
-    assert kolmogorov_smirnov(x, x)[0] == 0
-
-
-def test_histograms_hold_all_rows_and_name_their_bins():
-    x, y = rows(50, 2), rows(400, 3)
-    drawn = histograms(table(x, y))
-    ends = np.cumsum(drawn["counts"])
-    for side in ("share", "real"):
-        assert [sum(part) for part in np.split(np.array(drawn[side]), ends[:-1])] == pytest.approx([1, 1, 1, 1])
-    assert drawn["texts"][:2] == ((), ())
-    assert drawn["texts"][2][-1] == "missing"
-    assert set(drawn["texts"][2]) == {"a", "b", "d", "missing"}
-    assert drawn["real"][ends[1]] == max(drawn["real"][ends[1] : ends[2] - 1]), "the most frequent category stands first"
-    assert len(drawn["edges"]) == drawn["counts"][0] + 1 + drawn["counts"][1] + 1
-    whole = np.array(drawn["edges"][drawn["counts"][0] + 1 :])
-    assert np.all(whole % 1 == 0.5), "bins of whole numbers lie around them"
 
 
 # --- pairs ---
@@ -201,3 +181,10 @@ def test_only_metrics_that_suit_tables_apply_to_them():
     assert applying == own | {"two_sample", "copying", "memorisation", "classes"}
     assert set(METRICS["two_sample"]()(rows_of_table)) == {"energy"}
     assert Utility().scores.keys() == {"utility_auc", "utility_rmse"}
+
+
+def test_missing_numbers_count_as_the_least():
+    x, y = np.array([np.nan, np.nan, 1.0, 2.0]), np.array([1.0, 2.0, 1.0, 2.0])
+    assert kolmogorov_smirnov(x, y) == (0.5, -np.inf, 1.0)
+    assert kolmogorov_smirnov(y, x)[2] == -1
+    assert kolmogorov_smirnov(x, x)[0] == 0

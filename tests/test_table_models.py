@@ -1,7 +1,5 @@
 """Models of tables of mixed types: rows of a generator, likelihoods of each kind, codes."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
 import torch
@@ -13,11 +11,14 @@ import pushforward as pf
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.encoding import Coordinates
+from pushforward.data.tables.number import Format
 from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import Rows, likelihood_of, log_between
-from pushforward.networks import FourierFeatures
-from pushforward.networks.wrappers import StraightThrough
-from pushforward.training.recipe_argument import in_latent
+from pushforward.networks.table import StraightThrough
+from pushforward.paths import Linear
+from pushforward.recipes.choice import table_denoising
+from pushforward.training.frozen_recipes import in_latent
+from pushforward.transports import Flow
 from pushforward.transports.export import exported
 
 
@@ -161,19 +162,6 @@ def test_draws_have_the_probabilities_of_the_likelihood():
     assert (np.abs(got - wanted) < 4.5 * np.sqrt(wanted * (1 - wanted) / n)).all()
 
 
-def test_far_values_have_finite_probabilities_and_gradients(space):
-    rows = space.to_model(torch.from_numpy(space.encoded(mixed_values(8))))
-    decoded = torch.full((8, space.size), 25.0).requires_grad_()
-    likelihood = Rows(space)
-    with torch.no_grad():
-        likelihood.spread.fill_(-0.9)
-    log_prob = likelihood.log_prob(rows, decoded)
-    log_prob.sum().backward()
-    assert log_prob.isfinite().all()
-    assert decoded.grad.isfinite().all()
-    assert likelihood.spread.grad.isfinite().all()
-
-
 def test_intervals_in_either_tail_do_not_cancel():
     low = torch.tensor([8.0, -9.0, -1.0, 20.0], dtype=torch.float64)
     high = torch.tensor([9.0, -8.0, 2.0, 20.5], dtype=torch.float64)
@@ -223,45 +211,20 @@ def test_models_on_codes_draw_rows_around_decoded_codes(space):
         exported(latent)
 
 
-@pytest.mark.parametrize("pack", [1, 2])
-def test_a_critic_of_rows_receives_waves_of_scores_alone(space, pack):
-    critic = pf.recipes.gan(space, "tiny", pack=pack).method.critic
-    waves = next(part for part in critic.modules() if isinstance(part, FourierFeatures)).frequencies
-    assert waves.shape == (32, pack * space.size)
-    seen = waves.abs().amax(0).view(pack, -1)
-    assert space.scored == (0, 1, 4)
-    assert (seen[:, list(space.scored)] > 0).all()
-    assert float(seen.sum()) == pytest.approx(float(seen[:, list(space.scored)].sum()))
-    torch.testing.assert_close(waves.norm(dim=1).amax(), torch.tensor(30.0))
-    letters = TableSpace.of([Category.measured("only", np.zeros(4), ["a", "b"])])
-    assert not any(isinstance(part, FourierFeatures) for part in pf.recipes.gan(letters, "tiny").method.critic.modules())
-
-
-def test_a_category_with_a_single_value_trains():
-    field = Category.measured("only", np.zeros(4), ["a"])
-    space = TableSpace.of([field])
-    assert float(Rows(space).log_prob(torch.zeros(4, 1), torch.randn(4, 1)).detach().abs().sum()) == 0
-
-
-def test_wide_tables_take_no_more_memory_than_their_coordinates(monkeypatch):
-    space = TableSpace.of(
-        [Category(f"c{width}{i}", tuple(map(str, range(width))), (1 / width,) * width) for i in range(30) for width in (2, 90)][
-            1:
-        ]
-    )
-    layout, logits = Coordinates(space), torch.randn(5, space.size)
-    for start, stop in space.blocks:
-        block = logits[:, start:stop]
-        assert torch.allclose(layout.log_shares(logits)[:, start:stop], block.log_softmax(1))
-        assert torch.equal(layout.chosen(logits)[:, start:stop].argmax(1), block.argmax(1))
-    assert sum(part.numel() for part in layout._blocks(logits)) == logits.numel()
-    values = np.random.default_rng(0).integers(0, 2, (700, len(space.fields))).astype(float)
-    whole = space.encoded(values)
-    monkeypatch.setattr("pushforward.data.spaces.table.ROWS", 64)
-    tracemalloc.start()
-    rows = space.encoded(values)
-    assert tracemalloc.get_traced_memory()[1] < 1.2 * rows.nbytes
-    tracemalloc.stop()
-    assert rows.dtype == np.float32
-    assert (rows == whole).all()
-    assert (space.values(rows) == values).all()
+def test_a_sampler_of_rows_exports_for_any_number_of_rows_with_given_columns():
+    """The program's results are coordinates, of which the table makes cells."""
+    values = mixed_values(300)[:, [1, 3]]
+    fields = [Number.measured("gain", values[:, 0], form=Format(2)), Category.measured("kind", values[:, 1], ["a", "b", "c"])]
+    denoiser = table_denoising(TableSpace.of(fields), "tiny", "mlp", Linear(), "velocity").denoiser.eval()
+    denoiser.move(torch.tensor([0.4, -0.2]))
+    nn.init.normal_(denoiser.network.leave.weight, 0, 0.1)
+    flow = Flow(denoiser, "euler", 1)
+    program, z = exported(flow).module(), torch.randn(7, *flow.noise_shape)
+    for given in (None, {"kind": "b"}):
+        condition = flow.conditions(7, given, 0)
+        with torch.no_grad():
+            rows = flow.space.to_data(flow(z, condition))
+            torch.testing.assert_close(program(z, condition, None), rows, rtol=1e-5, atol=1e-5)
+        cells = flow.space.cells(program(z, condition, None))
+        assert cells == flow.space.cells(rows)
+        assert given is None or {cell for _, cell in cells} == {"b"}

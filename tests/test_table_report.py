@@ -1,6 +1,5 @@
 """Tables in evaluations and reports: what is scored, floors, attacks on models, pictures and warnings."""
 
-import dataclasses
 import re
 
 import numpy as np
@@ -8,17 +7,14 @@ import pytest
 import torch
 from programs.tables import mixed_table
 
-from pushforward.errors import UsageError
 from pushforward.evaluation import features as halves
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.features import kind_of
-from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.scores import attacked, floor_path, table_of
 from pushforward.extractors import raw
 from pushforward.metrics import Score, describe
-from pushforward.metrics.names import chosen
-from pushforward.report import Report
+from pushforward.metrics.selection import chosen
 from pushforward.report.conditions import given_away, told_by
 from pushforward.report.findings import findings
 from pushforward.report.text import subtitle
@@ -45,12 +41,6 @@ class Rows(Transport):
         x = DATA.train.data_units(chosen_rows.numpy())
         x[:, 0] += self.moved
         return self.space.to_model(x)
-
-
-def columns_of(comparison):
-    """The section on columns of the page; empty where there is none."""
-    _, found, rest = Report(comparison).to_html().partition('<section id="columns"')
-    return rest.split("</section>")[0] if found else ""
 
 
 @pytest.fixture(scope="module")
@@ -112,64 +102,6 @@ def test_columns_are_named_only_where_the_whole_interval_is_below_real_data(valu
     known = {"metrics": {"detection": describe()["detection"]}, "floors": {"detection": Score(0.95, 0.01)}}
     model = ModelResult("it", scores=scores)
     assert given_away(Comparison(models=(model,), **known), model) == ("b, c, d" if named else "")
-
-
-def test_no_text_of_a_report_calls_samples_private(comparison):
-    report = Report(comparison)
-    known = " ".join(info.what + info.label for info in describe().values())
-    for text in (report.to_html(), report.to_markdown(), report.to_text(), known):
-        assert not re.search(r"priva(te|cy)|anonym", text, re.IGNORECASE)
-
-
-def test_the_page_draws_columns_pairs_and_what_gives_samples_away(comparison):
-    section = columns_of(comparison)
-    titles = ["Each column alone", "Each two columns", "What gives samples away"]
-    assert all(f"<h3>{title}</h3>" in section for title in titles)
-    columns = len(DATA.space.names)
-    assert section.count('aria-label="Distribution of') == columns
-    assert section.count('class="cell"') == 2 * columns * (columns - 1)
-    again = Comparison.from_json(comparison.to_json())
-    assert columns_of(again) == section, "a stored report draws the same"
-    page = Report(comparison).to_html()
-    assert '<section id="columns"' in page
-    assert page.count("Histogram of") == 0, "coordinates are not drawn beside columns"
-    plain = dataclasses.replace(comparison, models=(ModelResult("a", scores={"energy": Score(1.0)}),))
-    assert columns_of(plain) == ""
-
-
-@pytest.mark.parametrize(
-    ("name", "titles"),
-    [
-        ("column_error", ["Each column alone"]),
-        ("pair_error", ["Each two columns"]),
-        ("detection", ["What gives samples away"]),
-        ("energy", []),
-    ],
-)
-def test_coordinates_are_drawn_only_where_no_part_of_the_columns_is(comparison, name, titles):
-    models = tuple(dataclasses.replace(model, scores={name: model.scores[name]}) for model in comparison.models)
-    rows = np.random.default_rng(0).normal(size=(20, 5))
-    pictures = {source: Pictures(rows) for source in ("real", "copy", "moved")}
-    part = dataclasses.replace(comparison, models=models, pictures=pictures)
-    assert re.findall("<h3>(.*?)</h3>", columns_of(part)) == titles
-    assert Report(part).to_html().count("Histogram of") == (0 if titles else 5)
-
-
-def test_names_in_charts_are_escaped_and_short(comparison):
-    model = comparison["moved"]
-    detection = model.scores["detection"]
-    names = ("<b>&" + "x" * 40, *detection.extra["columns"][1:])
-    changed = dataclasses.replace(detection, extra={**detection.extra, "columns": names})
-    renamed = dataclasses.replace(model, scores={"detection": changed})
-    section = columns_of(dataclasses.replace(comparison, models=(renamed,)))
-    assert "<b>&" not in section
-    assert "&lt;b&gt;&amp;xxx…xxxxxxx</text>" in section
-
-
-def test_a_report_counts_the_columns_of_a_table_and_not_its_coordinates(comparison, tmp_path):
-    assert subtitle(comparison).split(" · ")[2] == "5 columns"
-    with pytest.raises(UsageError, match="choose an ending of"):
-        check_target(tmp_path / "x.png", DATA.space, 3, False)
 
 
 def test_floors_are_kept_apart_by_the_code_that_they_depend_on(tmp_path):

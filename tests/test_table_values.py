@@ -1,33 +1,21 @@
 """Metrics of tables see the rows that files hold, those that coordinates cannot hold among them."""
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from programs.metrics import Seen
+from programs.tables import of_earlier_versions, open_table
 
 from pushforward.data import load
+from pushforward.errors import DataError
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.models import given_samples
-from pushforward.evaluation.scores import floors, score
-from pushforward.metrics import MetricInfo, Score
-from pushforward.metrics.columns import histograms
+from pushforward.evaluation.scores import floors, recoded
 
 FOREIGN = "start,end,flag\n3.5,4,no\n-1000000,5,no\n1000000,2000000,no\n,6,yes\n9,2,yes\n"
-
-
-class Seen:
-    """Keeps what metrics receive."""
-
-    def __init__(self):
-        self.scores, self.tables = {"seen": MetricInfo("Seen", "target", "Nothing.")}, []
-
-    def applies(self, samples):
-        return samples.table is not None
-
-    def __call__(self, samples):
-        self.tables.append(samples.table)
-        return {"seen": Score(0.0)}
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +46,9 @@ def test_splits_keep_the_values_of_a_file(data):
 def test_floors_compare_rows_as_the_file_holds_them(data):
     seen = Seen()
     floors(data, fit_features(data), n=20, redraws=2, metrics=[seen], cache=False)
-    for table in seen.tables:
+    for table in (samples.table for samples in seen.samples):
         for side, split in ((table.generated, data.train), (table.reference, data.held_out)):
             assert {*map(tuple, side)} <= {*map(tuple, split.table_values)}
-
-
-def test_a_floors_predictor_learns_from_all_training_rows_as_a_models_does(small, monkeypatch):
-    monkeypatch.setattr("pushforward.evaluation.features.COLUMNS", 0)
-    seen, features = Seen(), fit_features(small, cache=False)
-    assert len(features.halves.drawn) < len(small.train)
-    table = dataclasses.replace(small, space=dataclasses.replace(small.space, target="flag"))
-    floors(table, features, n=20, redraws=1, metrics=[seen], cache=False)
-    np.testing.assert_array_equal(seen.tables[0].learned, small.train.table_values)
 
 
 def test_samples_are_scored_as_their_file_holds_them(small, tmp_path, monkeypatch):
@@ -84,10 +63,44 @@ def test_samples_are_scored_as_their_file_holds_them(small, tmp_path, monkeypatc
         assert np.array_equal(small.space.encoded(part, foreign=True), x.numpy())
 
 
-def test_a_score_takes_the_values_and_draws_missing_ones_nowhere(small, tmp_path):
-    (tmp_path / "new.csv").write_text(FOREIGN)
-    given, seen = given_samples(tmp_path / "new.csv", small), Seen()
-    score(given.x, small, fit_features(small), n=5, metrics=[seen], values=given.values)
-    assert np.array_equal(seen.tables[0].generated, given.values, equal_nan=True)
-    bins = histograms(seen.tables[0])
-    assert len(bins["share"]) == len(bins["real"]) == sum(bins["counts"])
+@pytest.fixture(scope="module")
+def tables():
+    """A table as it is read now, and in the coordinates of earlier versions."""
+    now = open_table()
+    earlier = of_earlier_versions(now)
+    assert earlier.space.columns == now.space.columns
+    assert (earlier.train.x != now.train.x).any()
+    return now, earlier
+
+
+def test_a_fingerprint_of_a_table_sees_all_digits_and_the_texts_of_categories(tables):
+    now, _ = tables
+    values = now.held_out.table_values.copy()
+    values[3, 0] = np.nextafter(values[3, 0], 0)
+    close = replace(now, held_out=replace(now.held_out, table_values=values))
+    number, kind = now.space.fields
+    named = replace(now, space=replace(now.space, fields=(number, replace(kind, names=("a", "b", "d")))))
+    assert len({now.fingerprint, close.fingerprint, named.fingerprint}) == 3
+
+
+def test_samples_keep_their_digits_and_the_texts_of_their_categories(tables):
+    now, earlier = tables
+    number, kind = earlier.space.fields
+    own = replace(earlier.space, fields=(number, replace(kind, names=("c", "a", "b"))))
+    sample = torch.tensor([[0.123456789012, 1.0, 0.0, 0.0], [-1.0, 0.0, 1.0, 0.0]], dtype=torch.float64)
+    x, values = recoded(sample, own, now.space)
+    assert values[:, 0].tolist() == own.values(sample)[:, 0].tolist()
+    assert values[:, 1].tolist() == now.space.values(x)[:, 1].tolist() == [2.0, 0.0]
+    foreign = replace(own, fields=(number, replace(kind, names=("a", "e", "b"))))
+    with pytest.raises(DataError, match='1 values of "kind" are "e"'):
+        recoded(sample, foreign, now.space)
+    assert recoded(sample, now.space, now.space)[1] is None
+
+
+def test_a_floors_predictor_learns_from_all_training_rows_as_a_models_does(small, monkeypatch):
+    monkeypatch.setattr("pushforward.evaluation.features.COLUMNS", 0)
+    seen, features = Seen(), fit_features(small, cache=False)
+    assert len(features.halves.drawn) < len(small.train)
+    table = replace(small, space=replace(small.space, target="flag"))
+    floors(table, features, n=20, redraws=1, metrics=[seen], cache=False)
+    np.testing.assert_array_equal(seen.samples[0].table.learned, small.train.table_values)

@@ -1,13 +1,11 @@
 """Solvers as tables: they do what the steps do, draw what the steps draw, and leave alone what is not affine."""
 
-import copy
 import dataclasses
 import warnings
 import weakref
 
 import pytest
 import torch
-from torch import nn
 
 import pushforward as pf
 from pushforward import solvers
@@ -55,16 +53,6 @@ def test_steps_that_are_repeated_are_a_table(inner):
     torch.testing.assert_close(table[-1][1], steps[-1][1], rtol=1e-11, atol=1e-11)
 
 
-def test_registers_are_dropped_so_that_memory_does_not_grow_with_the_steps():
-    for name in ("dpm", "unipc:3", "rk4", "predictorcorrector"):
-        held = {0}
-        for row in Flow(ring(VP()), solvers.named(name), 40).table.rows:
-            held |= {*row.noises, *(update.register for update in row.updates)}
-            held |= set() if row.call is None else {row.call.estimate}
-            assert len(held) <= 8, name
-            held -= set(row.dropped)
-
-
 def test_estimates_are_freed_while_a_table_is_walked(monkeypatch):
     model, estimates, alive = ring(VP()), [], []
     predict = model.predict
@@ -91,48 +79,9 @@ class Norms(Solver):
         return x + (s - t)[:, None] * slope * (slope.norm() / slope.detach().norm()), None
 
 
-class Branches(Norms):
-    def step(self, denoiser, x, t, s, condition, draws, memory):
-        slope = denoiser.predict("velocity", x, t, condition)
-        return (x + (s - t)[:, None] * slope if (x > -1e9).all() else x), None
-
-
-class Squares(Norms):
-    def step(self, denoiser, x, t, s, condition, draws, memory):
-        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) * (x / x), None
-
-
-class PerEntry(Norms):
-    def step(self, denoiser, x, t, s, condition, draws, memory):
-        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) * torch.ones(1, 2), None
-
-
 class Unconditional(Norms):
     def step(self, denoiser, x, t, s, condition, draws, memory):
         return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, None), None
-
-
-class Offset(Norms):
-    def step(self, denoiser, x, t, s, condition, draws, memory):
-        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) + 0 * t[:, None], None
-
-
-class Uniform(Norms):
-    stochastic = True
-
-    def step(self, denoiser, x, t, s, condition, draws, memory):
-        u = draws.uniform().to(x)[:, None]
-        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) + 0 * u, None
-
-
-class Stateful(Norms):
-    def step(self, denoiser, x, t, s, condition, draws, memory):
-        return torch.where(x > 0, x, x) + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition), None
-
-
-class Clamped(Norms):
-    def step(self, denoiser, x, t, s, condition, draws, memory):
-        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition).clamp(-1e9, 1e9), None
 
 
 class PerRow(Norms):
@@ -143,10 +92,7 @@ class PerRow(Norms):
         return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) + 0 * noise, None
 
 
-OTHERS = [Norms, Branches, Squares, PerEntry, Unconditional, Offset, Uniform, Stateful, Clamped, PerRow]
-
-
-@pytest.mark.parametrize("solver", OTHERS)
+@pytest.mark.parametrize("solver", [Norms, Unconditional, PerRow])
 def test_a_step_that_is_not_affine_is_run_as_it_is_and_says_so(solver):
     z, flow = torch.randn(4, 2), Flow(ring(Linear()), solver(), 3)
     with pytest.warns(UserWarning, match=f"The step of {solver.__name__} is not affine"):
@@ -196,32 +142,6 @@ def test_a_solver_may_say_what_its_last_step_is():
     torch.testing.assert_close(Flow(ring(VP()), Cleaner(), 4)(z), Flow(ring(VP()), Euler(), 4)(z) / 2)
 
 
-def test_tables_are_compiled_once_for_the_same_times():
-    flow = Flow(ring(VP()), DPM(), 5)
-    assert flow.table is flow.table
-    flow.sample(2)
-    flow.encode(torch.zeros(1, 2))
-    assert len(flow._tables._tables) == 2
-    for start in torch.linspace(0.5, 0.9, 30).tolist():
-        flow.solve(torch.zeros(1, 2), start, 0.1)
-    assert len(flow._tables._tables) <= 8
-
-
-def test_a_denoiser_whose_predict_is_replaced_is_asked_through_it(monkeypatch):
-    """Of a table as well: what a subclass or a test puts instead of `predict` is what is called."""
-    model = pf.Denoiser(nn.Identity(), Linear(), "velocity", ring(Linear()).space)
-    monkeypatch.setattr(model, "predict", lambda kind, x, t, condition=None: torch.full_like(x, 7.0))
-    assert (Flow(model, DPM(), 3).sample(2) == 7).all()
-
-
-def test_another_denoiser_has_another_table():
-    flow, z = Flow(ring(VP()), DPM(), 3), torch.randn(2, 2)
-    flow(z)
-    flow.denoiser = ring(VP(), radius=5.0)
-    torch.testing.assert_close(flow(z), Flow(ring(VP(), radius=5.0), DPM(), 3)(z))
-    assert copy.deepcopy(flow)(z).equal(flow(z))
-
-
 def test_a_setting_that_is_changed_in_place_has_another_table():
     """Of guidance, of what is inside of it, and of the solver."""
     space = dataclasses.replace(ring(VP()).space, conditions={"label": Label(("a", "b"), (0.5, 0.5))})
@@ -236,7 +156,6 @@ def test_a_setting_that_is_changed_in_place_has_another_table():
 
     flow, z, given = guided_flow(), torch.randn(2, 2), {"label": torch.tensor([0, 1])}
     seen = [flow(z, given, ExampleDraws(0, 2))]
-    calls = [flow.calls]
     for part, name, value in (
         (flow.denoiser, "scale", 3.0),
         (flow.denoiser, "interval", (0.1, 2.0)),
@@ -249,7 +168,4 @@ def test_a_setting_that_is_changed_in_place_has_another_table():
         seen.append(flow(z, given, ExampleDraws(0, 2)))
         assert seen[-1].equal(wanted(z, given, ExampleDraws(0, 2))), name
         assert not seen[-1].equal(seen[-2]), name
-        assert flow.calls == wanted.calls, name
-        calls.append(flow.calls)
-    assert calls[0] == calls[1] > calls[2] > calls[3] == calls[4]
     assert flow.eval().table is flow.train().table

@@ -1,6 +1,5 @@
 """How threads wait, and how many there are: chosen before torch, measured in steps, kept with the run."""
 
-import ast
 import json
 import os
 import subprocess
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pushforward import runtime
-from pushforward.errors import CheckpointError
+from pushforward import environment
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
 from pushforward.training.loop import machine as threads
@@ -55,38 +53,6 @@ def test_entries_choose_before_torch_is_imported(entry):
     assert python(ENTRIES[entry] + SHOW).splitlines()[-1] == f"[None, '{runtime.SPINS}', None] False"
 
 
-@pytest.mark.parametrize("name", runtime.THREAD_VARIABLES)
-def test_the_users_choice_stays(name, monkeypatch):
-    for other in runtime.THREAD_VARIABLES:
-        monkeypatch.delenv(other, raising=False)
-    monkeypatch.setenv(name, "7")
-    monkeypatch.delitem(sys.modules, "torch")
-    runtime.set_thread_waiting()
-    assert [other for other in runtime.THREAD_VARIABLES if other in os.environ] == [name]
-    assert runtime.thread_waiting() == f"{name}=7"
-
-
-def test_the_choice_reaches_torchs_openmp():
-    libraries = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*"))
-    if not libraries:
-        pytest.skip("this torch brings no GNU OpenMP")
-    code = f"import ctypes, os, pushforward; os.environ['OMP_DISPLAY_ENV'] = 'VERBOSE'; ctypes.CDLL({str(libraries[0])!r})"
-    assert f"GOMP_SPINCOUNT = '{runtime.SPINS}'" in python(code + "; print()", stderr=subprocess.STDOUT)
-
-
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
-def test_benchmarks_import_pushforward_before_torch(path):
-    """Either pushforward itself or protocol.py, which begins with it."""
-    modules = []
-    for node in ast.parse(path.read_text()).body:
-        modules += [name.name for name in node.names] if isinstance(node, ast.Import) else []
-        modules += [node.module] if isinstance(node, ast.ImportFrom) else []
-    heads = [
-        module.split(".")[0] for module in modules if module.split(".")[0] in ("protocol", "pushforward", "torch", "torchvision")
-    ]
-    assert not heads or heads[0] in ("protocol", "pushforward")
-
-
 @pytest.fixture
 def free(monkeypatch):
     """A machine of four cores on which the user has set nothing; the numbers that torch is given, in order."""
@@ -121,27 +87,6 @@ def test_the_fastest_number_is_chosen_and_written_before_its_first_step(tmp_path
     assert json.loads((tmp_path / "threads.json").read_text())["stages"][1] == {"step": length, "threads": [2]}
 
 
-@pytest.mark.parametrize(
-    ("seconds", "chosen"),
-    [
-        ({4: 1.0, 2: 0.95, 1: 1.0}, 4),  # not clearly faster
-        ({4: 1.0, 2: 0.8, 1: 0.7}, 1),
-    ],
-)
-def test_all_threads_stay_unless_fewer_are_clearly_faster(tmp_path, free, seconds, chosen):
-    # first steps and single slow ones do not count
-    slow = {1: 99.0, 0: 99.0, 7: 99.0, 8: 99.0}
-    used = simulate(Threads(tmp_path, CPU), 0, 30, lambda n, step: slow.get(step, seconds[n]))
-    assert used[-1] == chosen
-
-
-def test_the_number_stays_once_it_is_chosen(tmp_path, free):
-    """A later choice would depend on the load at that time, and a run killed before it would end elsewhere."""
-    measured = Threads(tmp_path, CPU)
-    used = simulate(measured, 0, 1100, lambda n, step: n if step < 100 else 1 / n)
-    assert set(used[3 * (ROUNDS + 1) :]) == {1}
-
-
 @pytest.mark.parametrize("cut", [0, 5, 17, 18, 40, 249, 255, 290])
 def test_a_resumed_run_uses_the_same_threads(tmp_path, free, cut):
     """Whatever its steps take now: what was written is replayed."""
@@ -150,42 +95,6 @@ def test_a_resumed_run_uses_the_same_threads(tmp_path, free, cut):
     again = Threads(tmp_path, CPU)
     again.resume(cut)
     assert simulate(again, cut, 400, lambda n, step: abs(n - 2)) == whole[cut:]
-
-
-def test_what_the_user_sets_is_used(tmp_path, free, monkeypatch):
-    simulate(Threads(tmp_path, CPU), 0, 30, lambda n, step: n)  # one thread is chosen
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    free[0] = 3
-    again = Threads(tmp_path, CPU)
-    again.resume(20)
-    assert simulate(again, 20, 300, lambda n, step: n) == [3] * 280
-    early = Threads(tmp_path, CPU)
-    early.resume(5)  # a later stage is recorded, and does not count either
-    assert simulate(early, 5, 60, lambda n, step: n) == [3] * 55
-    free[0] = 4
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    later = Threads(tmp_path, CPU)
-    later.resume(25)
-    assert simulate(later, 25, 28, lambda n, step: n) == [3] * 3
-
-
-def test_a_machine_of_fewer_cores_chooses_anew(tmp_path, free, monkeypatch):
-    simulate(Threads(tmp_path, CPU), 0, 30, lambda n, step: 1 / n)
-    free[0] = 2
-    monkeypatch.setattr(threads, "_defaults", lambda: {2})
-    again = Threads(tmp_path, CPU)
-    again.resume(30)
-    assert simulate(again, 30, 60, lambda n, step: 1 / n)[:3] == [2, 1, 2]
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["{", "[]", '{"stages": []}', '{"stages": [{"step": 0, "threads": [0]}]}', '{"stages": [{"step": 3, "threads": [1]}]}'],
-)
-def test_a_damaged_file_is_refused(tmp_path, free, text):
-    (tmp_path / "threads.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"threads\.json"):
-        Threads(tmp_path, CPU).resume(0)
 
 
 def test_training_keeps_its_threads_with_the_run_and_gives_torch_its_own_back(tmp_path, monkeypatch):

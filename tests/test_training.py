@@ -1,4 +1,4 @@
-"""Laws of training: resuming, batches in parts, seeds, averages and rates."""
+"""Laws of training: resuming, batches in parts, averages and rates; what a training accepts and refuses."""
 
 import dataclasses
 import itertools
@@ -6,10 +6,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from programs.trained import other
 
 import pushforward as pf
+from pushforward.conditions import Label
 from pushforward.denoisers import Denoiser
 from pushforward.draws import BLOCK, ExampleDraws
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Denoising
 from pushforward.methods.method import answered
 from pushforward.networks import UNet
@@ -98,7 +101,7 @@ def test_accumulation_changes_nothing_but_rounding(name, tmp_path):
     finals = []
     for parts in (1, 2):
         recipe = recipe_for(name, data, batch=4 * BLOCK, accumulate=parts, precision="float32")
-        pf.fit(recipe, data, steps=3, out=tmp_path / str(parts), seed=0)
+        pf.fit(recipe, data, steps=2, out=tmp_path / str(parts), seed=0)
         finals.append(final_state(tmp_path / str(parts))[0]["method"])
     if name in SEEN_BY_PARTS:
         # estimates of singular vectors move once for every part, and far while they are young
@@ -119,23 +122,6 @@ def test_a_run_is_saved_before_its_first_step(tmp_path):
     assert latest(tmp_path / "run" / "checkpoints").name == "step_000000"
     trainer.close()
     assert reopen(tmp_path / "run", data=data).clock.step == 0
-
-
-def test_a_method_handed_over_resumes_with_its_own_weights(tmp_path):
-    """Its weights come from no seed: without the checkpoint of step 0 they would be lost."""
-    data = space_data((2,), labels=False)
-    handed_over = lambda: trained_a_little(recipe_for("flow", data).method)  # noqa: E731
-    whole = pf.fit(handed_over(), data, steps=3, out=tmp_path / "whole")
-    prepare(handed_over(), data, steps=3, out=tmp_path / "cut").advance(1e-9)
-    pf.resume(tmp_path / "cut", data=data)
-    assert_same(final_state(whole.folder), final_state(tmp_path / "cut"))
-
-
-def trained_a_little(method):
-    with torch.no_grad():
-        for parameter in method.parameters():
-            parameter.add_(0.01)
-    return method
 
 
 def test_dropout_is_repeated_and_resumed(tmp_path):
@@ -164,21 +150,6 @@ def dropping(recipe):
     return dataclasses.replace(recipe, method=method)
 
 
-def test_every_part_plays_to_its_end(tmp_path):
-    """What follows the last yield runs in each part of a batch."""
-    data = space_data((2,), labels=False, n=300)
-    trainer = prepare(recipe_for("flow", data, batch=2 * BLOCK, accumulate=2), data, steps=1, out=tmp_path / "run")
-    losses, ended = trainer.method.losses, []
-
-    def counted(batch, now):
-        yield from losses(batch, now)
-        ended.append(len(batch.x))
-
-    trainer.method.losses = counted
-    trainer.advance()
-    assert ended == [BLOCK, BLOCK]
-
-
 def test_a_batch_is_kept_as_long_as_its_method_asks_and_draws_are_fresh_each_step(tmp_path):
     data = space_data((2,), labels=False, n=300)
     trainer = prepare(pf.recipes.flow(data.space, "tiny", coupling="ot", reuse=2), data, steps=4, out=tmp_path / "run")
@@ -193,24 +164,6 @@ def test_a_batch_is_kept_as_long_as_its_method_asks_and_draws_are_fresh_each_ste
     trainer.advance()
     assert [torch.equal(a, b) for a, b in itertools.pairwise(rows)] == [True, False, True]
     assert not any(torch.equal(a, b) for a, b in itertools.pairwise(drawn))
-
-
-def test_seeds_change_runs_and_equal_seeds_repeat_them(tmp_path):
-    data = space_data((2,), labels=False)
-    finals = []
-    for i, seed in enumerate((0, 0, 1)):
-        pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / str(i), seed=seed)
-        finals.append(final_state(tmp_path / str(i))[0]["method"]["denoiser.network.enter.weight"])
-    assert torch.equal(finals[0], finals[1])
-    assert not torch.equal(finals[0], finals[2])
-
-
-def test_a_finished_run_is_extended_not_repeated(tmp_path):
-    data = space_data((2,), labels=False)
-    pf.fit(recipe_for("vae", data), data, steps=3, out=tmp_path / "run")
-    assert pf.resume(tmp_path / "run", data=data).state["step"] == 3
-    assert pf.resume(tmp_path / "run", data=data, steps=5).state["step"] == 5
-    assert [row["step"] for row in pf.load(tmp_path / "run").losses()] == [1, 2, 3, 4, 5]
 
 
 def test_init_starts_from_another_runs_average(tmp_path):
@@ -259,3 +212,64 @@ def test_the_rate_rises_stays_and_falls():
     assert rates[99:660] == pytest.approx([1.0] * 561)
     assert rates[-1] == pytest.approx(0.1, abs=0.01)
     assert np.all(np.diff(rates[667:]) < 0)
+
+
+def test_amounts_are_read_with_their_units_and_others_are_refused():
+    assert [Budget.duration(text) for text in ("90", "60s", "10m", "1.5h", 12, "5 minutes")] == [90, 60, 600, 5400, 12, 300]
+    assert [Budget.count(text) for text in ("5000", "200k", "1M", "1.5k")] == [5000, 200_000, 1_000_000, 1500]
+    for wrong in (
+        lambda: Budget.duration("soon"),
+        lambda: Budget.duration("1_000s"),
+        lambda: Budget.count("-3"),
+        lambda: Budget(),
+        lambda: Budget(steps=1, samples=2),
+        lambda: Budget(steps=0),
+    ):
+        with pytest.raises(UsageError):
+            wrong()
+
+
+def test_a_budget_below_what_is_trained_is_refused(tmp_path):
+    data = space_data((2,), labels=False)
+    run = pf.fit(recipe_for("flow", data), data, steps=3, out=tmp_path / "run")
+    with pytest.raises(UsageError, match=r"seconds already, and 1e-06 is less.*give more, such as `seconds=\d+`"):
+        pf.resume(run, seconds=1e-6, data=data)
+    assert pf.resume(run, steps=4, data=data).state["step"] == 4
+
+
+def test_ones_own_module_stands_in_and_is_handed_over_again(tmp_path):
+    class Own(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = torch.nn.Linear(3, 2)
+
+        def forward(self, x, t=None, condition=None):
+            return self.inner(torch.cat([x, t[:, None]], 1))
+
+    data = space_data((2,), labels=False)
+    make = lambda: pf.recipes.flow(data.space, network=Own())  # noqa: E731
+    run = pf.fit(make(), data, steps=2, out=tmp_path / "run")
+    with pytest.raises(CheckpointError, match="method="):
+        pf.load(tmp_path / "run")
+    again = pf.load(tmp_path / "run", method=make().method)
+    assert torch.equal(again.transport.sample(3), run.transport.sample(3))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mean": (5.0, 6.0)},
+        {"std": (3.0, 1.0)},
+        {"low": (0.0, 0.0), "high": (1.0, 1.0)},
+        {"columns": ("a", "b")},
+        {"conditions": {"label": Label(("a", "c", "b"), (0.5, 0.25, 0.25))}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_method_of_another_space_is_refused(changes, tmp_path):
+    data = space_data((2,), labels=True)
+    recipe = recipe_for("flow", dataclasses.replace(data, space=other(data.space, **changes)))
+    says = "3 classes, but other ones" if "conditions" in changes else next(iter(changes))
+    with pytest.raises(UsageError, match=says):
+        pf.fit(recipe, data, steps=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,22 +1,35 @@
-"""Variational bounds against closed forms, torch.distributions, and models whose likelihood is known."""
+"""Variational bounds, models of two layers and what is measured of them, against closed forms and torch.distributions."""
 
-import dataclasses
+import math
 
 import numpy as np
 import pytest
 import torch
-from programs.linear_vaes import agree, exact, exact_rows, gradients, linear_vae, now
+from programs.linear_vaes import (
+    CUBE,
+    NOISE,
+    UPPER,
+    WEIGHT,
+    Affine,
+    agree,
+    dataset_of,
+    exact,
+    exact_rows,
+    gradients,
+    hierarchy,
+    linear_vae,
+    now,
+)
 from torch import distributions, nn
 
 import pushforward as pf
-from pushforward.data import Batch, ImageSpace
-from pushforward.draws import BlockDraws, ExampleDraws
-from pushforward.methods import Now
-from pushforward.methods.likelihoods import (
-    Bernoulli,
-    Decoded,
-    Gaussian,
-    LogisticMixture,
+from pushforward.data import Batch, ImageSpace, Split
+from pushforward.data.core.dataset import Dataset
+from pushforward.draws import ExampleDraws
+from pushforward.evaluation.features import fit_features
+from pushforward.evaluation.model_metrics import coded_bits
+from pushforward.evaluation.pictures import code_statistics, reconstruction
+from pushforward.methods.evidence_bound import (
     above_free_bits,
     active_units,
     divergences,
@@ -24,6 +37,9 @@ from pushforward.methods.likelihoods import (
     importance_bound,
     standard_log_prob,
 )
+from pushforward.methods.likelihoods import Bernoulli, Decoded, Gaussian, LogisticMixture
+from pushforward.metrics.reconstruction import ssim
+from pushforward.transports import Autoencoder
 
 
 def test_divergences_and_densities_are_those_of_torch_distributions():
@@ -64,22 +80,11 @@ def test_the_importance_bound_grows_with_the_codes_and_reaches_the_exact_likelih
     assert bounds_of_k[3] == pytest.approx(truth, abs=0.01)
 
 
-@pytest.mark.parametrize(("beta", "sharper"), [(1.0, 0.6), (0.5, 1.0), (2.0, 1.0)])
+@pytest.mark.parametrize(("beta", "sharper"), [(1.0, 0.6), (0.5, 1.0)])
 def test_the_doubly_reparameterised_gradient_is_the_same_on_average_and_sharper(beta, sharper):
     plain, doubly = (gradients(linear_vae, beta, way)["encoder"] for way in (False, True))
     agree(plain, doubly)
     assert float(doubly.var(0).sum() / plain.var(0).sum()) < sharper
-
-
-@pytest.mark.parametrize("part", ["decoder", "likelihood"])
-def test_the_doubly_reparameterised_gradient_is_the_same_on_average_for_decoders(part):
-    agree(*(gradients(linear_vae, 1.0, way)[part] for way in (False, True)))
-
-
-def test_the_value_of_the_loss_does_not_depend_on_the_gradient():
-    x = exact_rows(9)
-    losses = [float(next(linear_vae(samples=4, dreg=way).losses(Batch(x), now(9)))[1].detach()) for way in (False, True)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
 def test_free_bits_hold_each_number_s_mean_over_groups_of_64_rows():
@@ -117,11 +122,6 @@ def test_what_is_noted():
     z = mean + (log_variance / 2).exp() * now(2000).draws.normal((2,))
     wanted = 1 - float(((x - vae.decoder(z)).square().sum() / (x - x.mean(0)).square().sum()).detach())
     assert float(at.notes["explained"]) == pytest.approx(wanted, abs=1e-5)
-
-
-def test_a_single_row_says_nothing_about_units():
-    list(linear_vae().losses(Batch(exact_rows(1)), at := now(1)))
-    assert not {"units", "active_units", "explained"} & set(at.notes)
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -163,33 +163,158 @@ def test_the_means_of_likelihoods():
     torch.testing.assert_close(space.to_data(wrapped(decoded)), torch.sigmoid(decoded))
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("vae", {"likelihood": "logistic", "network": "convolutional"}),
-        ("vae", {"network": "textbook", "importance_samples": 5, "dreg": True}),
-        ("vae", {"free_bits": 0.1, "warmup": 0.5}),
-        ("hvae", {"network": "textbook", "importance_samples": 3}),
-    ],
-)
-def test_each_objective_trains_on_digits_with_labels(name, options, tmp_path):
-    """The bound rises, and labels reach both networks."""
-    data = pf.data.load("digits")
-    recipe = pf.recipes.named(name)(data.space, "tiny", **options)
-    recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=32))
-    run = pf.fit(recipe, data, steps=40, out=tmp_path / "run")
-    losses = [row["loss"]["autoencoder"] for row in run.losses()]
-    assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.05
-    z = torch.zeros(1, *run.transport.noise_shape)
-    first, second = (run.transport(z, {"label": torch.tensor([label])}) for label in (0, 1))
-    assert (first - second).abs().max() > 1e-3
+def test_two_layers_reach_the_exact_likelihood():
+    x = exact_rows(64)
+    inner = UPPER @ UPPER.T + math.exp(-0.7) * torch.eye(2)
+    covariance = WEIGHT @ inner @ WEIGHT.T + math.exp(NOISE) * torch.eye(3)
+    mean = WEIGHT @ torch.full((2,), 0.3) + 0.2
+    truth = float(distributions.MultivariateNormal(mean, covariance).log_prob(x).mean())
+    with torch.no_grad():
+        few = float(importance_bound(hierarchy().log_weights(x, 5, ExampleDraws(0, 64))).mean())
+        many = float(importance_bound(hierarchy().log_weights(x, 20_000, ExampleDraws(0, 64))).mean())
+    assert few < truth - 0.05
+    assert many == pytest.approx(truth, abs=0.01)
 
 
-@pytest.mark.parametrize("name", ["vae", "hvae"])
-def test_encoders_and_decoders_of_ones_own_take_the_place_of_the_default_ones(name):
-    data = pf.data.load("digits", labelled=False)
-    mine = pf.networks.Encoder(data.space.shape, latent=5, width=8), pf.networks.Decoder(data.space.shape, latent=5, width=8)
-    method = pf.recipes.named(name)(data.space, encoder=mine[0], decoder=mine[1], latent_size=5).method
-    assert (method.encoder, method.decoder) == mine
-    (_, loss), *_ = method.losses(Batch(torch.randn(4, 1, 8, 8)), Now(BlockDraws(0, 0, 4), 0, 0.0))
+def test_samples_of_two_layers_have_the_model_s_moments():
+    x = hierarchy().transport().sample(40_000, batch=40_000)
+    inner = UPPER @ UPPER.T + math.exp(-0.7) * torch.eye(2)
+    torch.testing.assert_close(x.mean(0), WEIGHT @ torch.full((2,), 0.3) + 0.2, rtol=0, atol=0.03)
+    wanted = WEIGHT @ inner @ WEIGHT.T + math.exp(NOISE) * torch.eye(3)
+    torch.testing.assert_close(torch.cov(x.T), wanted, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("doubly", [False, True])
+def test_log_variances_of_two_layers_cannot_run_away(doubly):
+    said = {"encoder": -1e4, "upper_encoder": 1e4, "upper_decoder": -1e4}
+    vae = hierarchy(dreg=doubly)
+    for part, log_variance in said.items():
+        getattr(vae, part).log_variance.data.fill_(log_variance)
+    ((_, loss),) = list(vae.losses(Batch(exact_rows(64)), now(64)))
+    loss.backward()
     assert loss.isfinite()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in vae.parameters())
+    assert vae.autoencoder().encoder(exact_rows(4))[:, 2:].eq(-7).all(), "latents see the same code"
+
+
+def apart(**options):
+    """An upper posterior far from the exact one, so that its score counts."""
+    vae = hierarchy(**options)
+    with torch.no_grad():
+        vae.upper_encoder.map.weight.mul_(2)
+        vae.upper_encoder.map.bias.add_(1.5)
+    return vae
+
+
+@pytest.mark.parametrize(("make", "beta"), [(hierarchy, 1.0), (apart, 0.5)])
+def test_the_doubly_reparameterised_gradient_holds_for_two_layers(make, beta):
+    plain, doubly = (gradients(make, beta, way) for way in (False, True))
+    for part in ("encoder", "upper_encoder", "upper_decoder", "decoder"):
+        agree(plain[part], doubly[part])
+
+
+def test_upper_codes_are_drawn_afresh_as_often_as_weights_are_asked_for():
+    vae, draws, seen = hierarchy(), ExampleDraws(0, 4), []
+    vae.upper_encoder.map.weight.data.zero_()
+    vae.upper_decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    for _ in range(2):
+        vae.log_weights(exact_rows(4), 3, draws)
+    assert not torch.isclose(seen[0], seen[1]).any()
+
+
+@pytest.mark.parametrize("make", [linear_vae, lambda **options: hierarchy(**options)])
+@pytest.mark.parametrize("options", [{}, {"samples": 6}, {"dreg": True}, {"samples": 6, "dreg": True, "beta": 0.5}])
+def test_both_halves_of_the_bound_are_noted_whatever_the_objective(make, options):
+    x, vae, at = exact_rows(20_000), make(**options), now(20_000)
+    loss = next(vae.losses(Batch(x), at))[1].detach()
+    assert not any(note.requires_grad for note in at.notes.values())
+    assert float(at.notes["beta"]) == options.get("beta", 1.0)
+    bound = float(at.notes["log_likelihood"] - at.notes["beta"] * at.notes["kl"])
+    if options.get("samples", 1) == 1:
+        assert bound == pytest.approx(-3 * float(loss), abs=0.02)
+    else:
+        assert bound < -3 * float(loss) - 0.05
+    method = make()
+    list(method.losses(Batch(x), alone := now(20_000)))
+    for name in ("kl", "log_likelihood", "explained"):
+        assert float(at.notes[name]) == pytest.approx(float(alone.notes[name]), abs=0.03)
+    assert float(at.notes["units"]) == 2
+
+
+def test_bits_by_importance_sampling_are_those_of_the_exact_model():
+    x = exact_rows(40)
+    score = coded_bits(linear_vae(), dataset_of(x), codes=3000, batch=16)
+    assert score.extra["nats"] == pytest.approx(-float(exact(x).mean()), abs=0.02)
+    assert score.value == pytest.approx(score.extra["nats"] / (3 * math.log(2)))
+    assert score.n == 40
+    again = coded_bits(linear_vae(), dataset_of(x), codes=3000, batch=7)
+    assert again.extra["nats"] == pytest.approx(score.extra["nats"], abs=0.02)
+
+
+def test_densities_of_images_bound_the_probability_of_their_levels():
+    """A decoder that ignores its code, a wide Gaussian: the probability of a level is nearly its density over 255."""
+    space = ImageSpace(shape=(1, 2, 2), mean=(0.5,), std=(0.25,), low=(0.0,), high=(1.0,))
+    vae = pf.VAE(Affine(torch.zeros(2, 4)), Affine(torch.zeros(4, 1)), space, latent=1)
+    vae.encoder.forward = lambda x, t=None, condition=None: torch.zeros(len(x), 2)
+    vae.decoder.forward = lambda z, t=None, condition=None: torch.zeros(len(z), 1, 2, 2)
+    pixels = np.random.default_rng(0).integers(60, 200, size=(200, 1, 2, 2), dtype=np.uint8)
+    data = Dataset("grey", space, Split(pixels), Split(pixels))
+    score = coded_bits(vae, data, codes=2)
+    u = space.to_model(torch.from_numpy(pixels) / 255).double()
+    wanted = -(distributions.Normal(0.0, 1.0).log_prob(u) - math.log(0.25 * 255)).mean() / math.log(2)
+    assert score.value == pytest.approx(float(wanted), abs=0.01)
+
+
+def test_codes_are_measured_as_they_are():
+    """Reconstructions, active units, the KL term and the mismatch of a known coder."""
+    torch.manual_seed(0)
+    x = torch.randn(3000, 3) * torch.tensor([1.0, 2.0, 1.0])
+    encoder = Affine(torch.tensor([[0.8, 0.0, 0.0], [0.0, 0.0, 0.0]]), 0.0, math.log(0.36))
+    coder = Autoencoder(encoder, Affine(torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])), CUBE)
+    data = dataset_of(x)
+    statistics = code_statistics(coder, data, 3000)
+    assert (statistics.units, statistics.active, statistics.n) == (2, 1, 3000)
+    variance = float(0.64 * x[:, 0].var(correction=0))
+    kl = [(0.36 + variance - 1 - math.log(0.36)) / 2, (0.36 - 1 - math.log(0.36)) / 2]
+    assert statistics.by_unit == pytest.approx(kl, abs=0.01)
+    assert statistics.kl == pytest.approx(sum(kl), abs=0.01)
+    together = variance + 0.36
+    assert statistics.mismatch == pytest.approx((together - 1 - math.log(together)) / 2 + kl[1], abs=0.01)
+    reconstructed = reconstruction(coder, data, fit_features(data, cache=False), 3000)
+    wanted = 1 - float(
+        ((x - torch.stack([0.8 * x[:, 0], 0 * x[:, 1], 0 * x[:, 2]], 1)) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
+    )
+    assert reconstructed.explained == pytest.approx(wanted, abs=1e-4)
+    assert reconstructed.psnr is None
+
+
+def mirrored(place, side):
+    return -1 - place if place < 0 else (2 * side - 1 - place if place >= side else place)
+
+
+def window(image, row, column):
+    """The 11 x 11 Gaussian window around a place, mirrored at the edges, by loops."""
+    total, values = 0.0, []
+    for down in range(-5, 6):
+        for right in range(-5, 6):
+            weight = math.exp(-(down**2 + right**2) / (2 * 1.5**2))
+            values.append((weight, mirrored(row + down, image.shape[0]), mirrored(column + right, image.shape[1])))
+            total += weight
+    return [(weight / total, i, j) for weight, i, j in values]
+
+
+def test_structural_similarity_by_loops():
+    random = np.random.default_rng(0)
+    a = random.random((12, 13))
+    b = np.clip(a + 0.2 * random.random((12, 13)), 0, 1)
+    each = []
+    for row in range(12):
+        for column in range(13):
+            of = window(a, row, column)
+            mean_a, mean_b = (sum(w * z[i, j] for w, i, j in of) for z in (a, b))
+            var_a, var_b = (sum(w * z[i, j] ** 2 for w, i, j in of) - m**2 for z, m in ((a, mean_a), (b, mean_b)))
+            both = sum(w * a[i, j] * b[i, j] for w, i, j in of) - mean_a * mean_b
+            top = (2 * mean_a * mean_b + 1e-4) * (2 * both + 9e-4)
+            each.append(top / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4)))
+    assert float(ssim(a[None, None], b[None, None])[0]) == pytest.approx(np.mean(each), abs=1e-9)
+    assert ssim(a[None, None], a[None, None])[0] == pytest.approx(1)

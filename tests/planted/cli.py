@@ -3,7 +3,6 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/comparison.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
-        ("except (KeyboardInterrupt, SystemExit) as stop:", "except ZeroDivisionError as stop:", "unfinished"),
         ("        refuse_links(unfinished[0], ())\n", "", "damaged_runs"),
     ],
     "cli/entry.py": [
@@ -11,7 +10,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("Lasting(sys.stdout or io.StringIO(), BrokenPipeError)", "Lasting(sys.stdout, KeyError)", "help"),
         ("os.O_RDWR)) < 3:", "os.O_RDWR)) < 0:", "help"),
         ("        out.ends = OSError  # the error was said; what is left goes nowhere\n", "", "cli"),
-        ("if category is UserWarning", "if False", "table_messages"),
         ("words[0] not in app and words[0] in RECIPES", "False", "cli"),
         ("(HashStore(), ", '(__import__("torch").distributed.TCPStore("localhost", 0, 1, True), ', "launched"),
     ],
@@ -20,7 +18,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "cli/inputs.py": [
         ("if key not in known:", "if False:", "cli"),
-        ("[loaded.read_as] if loaded.read_as else []", "[]", "plain_numbers"),
         ("lexer.quotes, lexer", "lexer.wordchars, lexer", "given_values"),
         ('and value not in getattr(fields[name], "names", ())', "", "given_values"),
         ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
@@ -39,13 +36,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("for sentence in loaded.unfinished:", "for sentence in ():", "named_runs"),
     ],
     "cli/training.py": [
-        ("if overwrite or dry_run or launched", "if overwrite or launched", "planning"),
         ("130 if number ==", "75 if number ==", "cli"),
-        ("            if trainer.done:", "            if False:", "unfinished"),
+        ("            if trainer.done:", "            if False:", "named_runs"),
         ("show_default=default is not None", "show_default=True", "help"),
         ("sort_key=11 + place", "sort_key=11", "help"),
         ('if _start(run) and run.state.get("weights_step") == 0 else folder', "if False else folder", "best_checkpoint"),
-        ("if size < 2**20", "if False", "planning"),
     ],
     "cli/tuning.py": [
         ("if solver is None and flow.solver.stochastic:", "if False:", "grid_learning"),

@@ -12,10 +12,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/core/dataset.py": [
         ("labels, self.hashes[index], given, values)", "labels, None, given, values)", "held_out"),
-        ("and not coordinates:", "and False:", "table_runs"),
-        ("[field.name, list(field.levels)]", "[field.name]", "table_runs"),
+        ("and not coordinates:", "and False:", "table_values"),
+        ("[field.name, list(field.levels)]", "[field.name]", "table_values"),
         ("_add(split.x, whole, unlabelled)", "_add(split.x[:1], whole, unlabelled)", "data"),
-        ("range(0, len(array), step)", "range(0, step, step)", "streaming"),
+        ("range(0, len(array), step)", "range(0, step, step)", "packing"),
         ("else _without_copies(train, held_out, scaled)", "else (train, 0)", "held_out"),
         ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
         ("kind.measure(train.given[name], names, examples)", "kind.measure(held_out.given[name], names[::-1])", "numbers"),
@@ -45,13 +45,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/core/named_set.py": [
         ('if place.startswith("~"):', "if False:", "hostile"),
-        ("if split is not None and", "if False and", "new_file"),
-        ("(None, 0) if self.whole", "(reading.limit, 0) if self.whole", "stacked"),
     ],
     "data/core/sampler.py": [
-        ("if self._last is None or self._last[0] != key:", "if self._last is None:", "streaming"),
-        ("self._coming.pop(key, None)", "self._coming.pop(next(iter(self._coming), key), None)", "streaming"),
-        ("submit(self.x.decoded, self.numbers(later, part))", "submit(self.x.decoded, self.numbers(number, part))", "streaming"),
+        ("if self._last is None or self._last[0] != key:", "if self._last is None:", "packing"),
+        ("self._coming.pop(key, None)", "self._coming.pop(next(iter(self._coming), key), None)", "packing"),
+        ("submit(self.x.decoded, self.numbers(later, part))", "submit(self.x.decoded, self.numbers(number, part))", "packing"),
         ("{name: value[index] for name, value in self.fields.items()}", "self.fields", "prepared"),
         ("return number * size + start, number", "return number * size + start + 1, number", "draws training splitting"),
         ("_ORDER, self.seed, epoch)", 'abs(hash("order")) % 9999, self.seed, epoch)', "state_digest"),
@@ -77,11 +75,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "data/images/image_store.py": [
-        ("if stamp != tuple(self._stamps[i]):", "if False:", "streaming packing"),
-        ("[0] != content:", "[0] != 0:", "streaming packing"),
-        ("content=self.content[index])", "content=self.content)", "streaming"),
-        ("store.again(int(self.places[number])", "store.again(int(number)", "streaming packing"),
-        ("return counts - rest.level_counts()", "return counts", "streaming"),
+        ("if stamp != tuple(self._stamps[i]):", "if False:", "packing"),
+        ("[0] != content:", "[0] != 0:", "packing"),
+        ("content=self.content[index])", "content=self.content)", "packing"),
+        ("store.again(int(self.places[number])", "store.again(int(number)", "packing"),
+        ("return counts - rest.level_counts()", "return counts", "packing"),
     ],
     "data/images/pack.py": [
         ("archive.offset + _HEADER", "archive.offset", "packing"),
@@ -100,7 +98,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('content_digest(content_hashes(content.x)) != packed.manifest.get("content")', "False", "packing"),
     ],
     "data/readers/tables.py": [
-        ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
         ("it has {some(table.names, 12)}", "it has {some(space.names, 12)}", "given_values"),
     ],
     "data/sets/binary.py": [
@@ -128,8 +125,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("super().to_model(x.float())", "super().to_model(x)", "table_digits"),
         ("if field.open)", "if field.scores)", "table_digits"),
         ("strict=False) if field.scores)", "strict=False))", "table_models"),
-        ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
-        ("check_constraints(self.constraints, {", "check_constraints((), {", "table_kinds"),
         ("<= {0, len(self.fields)}", "not in range(99)", "table_kinds"),
     ],
     "data/spaces/vector.py": [

@@ -6,7 +6,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("torch.as_tensor(request, dtype=torch.float64)", "torch.as_tensor(request, dtype=torch.float32)", "table_digits"),
         ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
-        ("if not text and field.missing:", "if not text:", "table_denoiser"),
         ("            warn(", "            (", "given_values"),
         ("columns = [field.nearest(values[:, place])", "columns = [(values[:, place])", "given_values"),
         ("ROUNDING * np.ptp(field.range) if", "0 * np.ptp(field.range) if", "given_values"),
@@ -20,7 +19,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.entries.index(entry)", "0", "conditions"),
         ("if not kind.learned}", "}", "table_denoiser"),
         ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
-        ("if name in self.numbers:", "if False:", "table_messages"),
         ("if name in self.columns:", "if False:", "table_models"),
         ('if name == getattr(self.kinds.get("label"), "target", ""):', "if False:", "table_messages"),
         ("ExampleDraws(seed, n, ", "ExampleDraws(0, n, ", "conditions"),
@@ -56,9 +54,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "extractors/self_supervised.py": [
         ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors"),
-    ],
-    "trackers/mlflow.py": [
-        ("if known is not None:", "if False:", "trackers"),
     ],
     "trackers/tensorboard.py": [
         ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers"),

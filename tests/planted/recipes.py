@@ -2,24 +2,21 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "recipes/choice.py": [
-        ("part * (size // pack) + place", "part + place", "table_models"),
-        ("high=HIGHEST, ", "", "table_models"),
         ("flat(space, DENOISED)", "flat(space)", "recipes"),
         ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "recipes"),
-        ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_networks"),
+        ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_denoiser"),
         ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "given_values"),
     ],
     "recipes/diffusion.py": [
         ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "grid_learning"),
-        ('output="v" if preconditioned else None', "output=None", "preconditioning"),
+        ('output="v" if preconditioned else None', "output=None", "paths"),
         (
             "        path, times = Tabulated(betas), Stratified(Levels(levels)",
             "        path, times = Tabulated(betas), Stratified(Levels(levels // 2)",
-            "preconditioning",
+            "paths",
         ),
     ],
     "recipes/distil.py": [
-        ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),
         ("if source is not None:", "if False:", "source_students"),
         ("and value != usual[name].default]", "and False]", "table_students"),
     ],
@@ -27,7 +24,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if teacher.source is None else (32, "time")', 'if True else (32, "time")', "source_students"),
         ('"velocity", space, source=couple.source)', '"velocity", space, source=start)', "source_students"),
         ("rate=0.0, ", "", "table_denoiser"),
-        ("if isinstance(space, TableSpace):", "if False:", "table_messages"),
+        ("if isinstance(space, TableSpace):", "if False:", "table_reading"),
         ("most if given is None else whole(", "given or most or (", "table_students"),
     ],
     "recipes/gan.py": [
@@ -52,6 +49,5 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "recipes/students.py": [
         ("teacher.space, source=teacher.source, **options", "teacher.space, **options", "source_students"),
         ("student.shift.copy_(teacher.shift)", "pass", "table_students"),
-        ("STEPS if teacher_steps is None else whole(", "STEPS if not teacher_steps else whole(", "table_students"),
     ],
 }

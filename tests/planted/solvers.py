@@ -23,7 +23,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("[new, *nodes])", "nodes)", "solvers"),
         ("(3 / 2, -1 / 2)", "(3 / 2, 1 / 2)", "solvers"),
         ("[: self.memory]", "", "solvers"),
-        ("and steps > 1 else 0", "else 0", "solvers solves"),
+        ("and steps > 1 else 0", "else 0", "solvers"),
         ("start + gap * i / self.order", "start + gap / 2", "solvers"),
         ("[node] if self.order == 2 else", "[first] if self.order == 2 else", "solvers"),
     ],
@@ -35,8 +35,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(1 / 6, 1 / 3, 1 / 3, 1 / 6)", "(1 / 4, 1 / 4, 1 / 4, 1 / 4)", "solvers"),
     ],
     "solvers/solver.py": [
-        ("np.linspace(most ** (1 / rho), least ** (1 / rho), steps) ** rho", "np.linspace(most, least, steps)", "time_grids"),
-        ("shift * u / (1 + (shift - 1) * u)", "u", "time_grids"),
+        ("np.linspace(most ** (1 / rho), least ** (1 / rho), steps) ** rho", "np.linspace(most, least, steps)", "solvers"),
+        ("shift * u / (1 + (shift - 1) * u)", "u", "solvers"),
     ],
     "solvers/stochastic.py": [
         ("-torch.expm1(-2 * h)", "-torch.expm1(-h)", "solvers"),
@@ -56,7 +56,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("torch.add(out, value, alpha=weight)", "torch.add(out, value)", "tables"),
         ("return sum(denoiser.calls(", "return sum(1 or denoiser.calls(", "guidance cost"),
         ("if condition is not self.condition:", "if False:", "tables"),
-        ("                self._register(part)\n", "                pass\n", "tables"),
         ("if tuple(shape) != self._tracer.shape:", "if False:", "tables"),
         ("sources = (0, *(2 * j + 2", "sources = (0, *(2 * j + 1", "table_learning"),
         ("stops.append(number)", "stops.append(number + 1)", "table_learning"),

@@ -5,7 +5,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        claimed.discard()\n", "        pass\n", "budgets run_folders"),
         ("newest = next_good(newest) or newest", "pass", "saving"),
         ("check_spec(folder, content, stored.state)", "pass", "damaged_runs"),
-        ('budget.check_beyond(folder, stored.state["seconds"]', '(folder, stored.state["seconds"]', "training_settings crashes"),
+        ('budget.check_beyond(folder, stored.state["seconds"]', '(folder, stored.state["seconds"]', "training interrupted"),
         ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
         ("        extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training failing_trainings"),
         ("except (CheckpointError, DataError):", "except CheckpointError:", "failing_trainings"),
@@ -42,7 +42,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if (version := manifest.get("format_version")) != FORMAT:', "if (version := FORMAT) != FORMAT:", "crashes"),
         ("for path in reversed(checkpoints) if fault(path) is None", "for path in reversed(found)", "damaged_runs"),
         ("for path in reversed(checkpoints) if", "for path in found if", "damaged_runs"),
-        ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
+        ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "table_learning"),
         ("    path.chmod(mode)\n", "", "hostile"),
     ],
     "training/checkpoint/saver.py": [
@@ -78,11 +78,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
     ],
     "training/recipe_argument.py": [
-        ('if trained.names and "FlowMap" in kinds:', "if False:", "table_students"),
         ("(*recipe.builds_on, *ancestors)", "recipe.builds_on", "frozen"),
         ("if tuple(trained.shape) != tuple(space.shape) or", "if False and", "frozen"),
         ("mean.var(axes, correction=0) + log_variance.exp().mean(axes)", "mean.var(axes, correction=0)", "codes"),
-        ("    if trainings(recipe.method):\n", "    if False:\n", "budgets unsaved_runs"),
+        ("    if trainings(recipe.method):\n", "    if False:\n", "budgets run_folders"),
         ("module.load_state_dict(recipe.method.parts[name].state_dict())", "pass", "codes"),
         ("restore(recipe.method, run.method.state_dict(), run.folder)", "pass", "training"),
     ],
@@ -98,8 +97,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/runs/learned_solvers.py": [
         ("AttributeError, LookupError", "LookupError", "ladder"),
-        ('entry.get("weights") == self.weights', "True", "tuned"),
-        ("    if named and sentences:\n", "    if False:\n", "tuned"),
+        ('entry.get("weights") == self.weights', "True", "table_learning"),
+        ("    if named and sentences:\n", "    if False:\n", "table_learning"),
     ],
     "training/runs/log.py": [
         ("self._steps[-IN_A_ROW] == step - IN_A_ROW + 1", "True", "skipping"),

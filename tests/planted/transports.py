@@ -3,9 +3,9 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "transports/flow.py": [
         ("self.source.starts(draws)", "self.source(draws)", "frozen"),
-        ("z * self._width_at_start", "z", "solvers solves recipes"),
-        ("return state / self._width_at_start", "return state", "solves recipes methods"),
-        ("times[::-1]", "times", "solves methods"),
+        ("z * self._width_at_start", "z", "solvers recipes"),
+        ("return state / self._width_at_start", "return state", "solvers recipes methods"),
+        ("times[::-1]", "times", "solvers methods"),
         (
             "self.autoencoder.drawn(self.decode(self.inner(z, condition, draws), condition), draws)",
             "self.decode(self.inner(z, condition, draws), condition)",
@@ -20,7 +20,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "transports/transport.py": [
-        ("all(isinstance(value, Tensor) for value in condition.values()):", "True:", "solves"),
+        ("all(isinstance(value, Tensor) for value in condition.values()):", "True:", "solvers"),
         (
             "        return self.space.finished(x,",
             "        return x.double() if True else self.space.finished(x,",
@@ -29,11 +29,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("dtype=self.space.precision", "dtype=torch.float32", "table_digits"),
         ("return redrawing.checked(self._parts(", "return (self._parts(", "table_samples"),
         ("            own.check()", "            pass", "table_samples"),
-        ("seed + start, size, device", "seed, size, device", "solves methods laws"),
-        ("part, seed + start)", "part, seed)", "solves methods laws"),
-        ("value[start : start + size]", "value[:size]", "solves methods laws"),
+        ("seed + start, size, device", "seed, size, device", "solvers methods laws"),
+        ("part, seed + start)", "part, seed)", "solvers methods laws"),
+        ("value[start : start + size]", "value[:size]", "solvers methods laws"),
         ("(min(TURNS, MEASURED) if _unmet_allowed else TURNS)", "TURNS", "table_constraints"),
-        ("            tally.unmet += unmet", "            tally.unmet = 0", "table_constraints"),
+        ("            tally.unmet += unmet", "            tally.unmet = 0", "table_samples"),
         ("        part.waiting = waiting[~valid]", "        part.waiting = waiting[:0]", "table_samples"),
         ("                if self.hopeless:\n                    break\n", "", "table_samples"),
         ("self.lost >= HOPELESS and not _unmet_allowed", "self.lost >= HOPELESS", "table_samples"),
@@ -43,10 +43,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        self.unmet += unmet", "        self.unmet = unmet", "table_samples"),
         ("            if self.hopeless:\n                self.check()\n", "", "table_samples"),
         ("return 0 < self.tally.refused == self.tally.drawn and", "return False and", "table_samples"),
-        ("if not np.all(replace(space, constraints=(each,)).valid(x))", "", "table_samples"),
         ("            self._refused = x[waiting]\n", "            pass\n", "table_samples"),
-        ("if valid is None or valid.all():\n        return\n    texts", "if True:\n        return\n    texts", "table_samples"),
-        ("        self._joined = (self.tally.drawn,", "        _ = (self.tally.drawn,", "table_samples"),
         ("        warn(f", "        str(f", "table_samples"),
         ('f"{draws.name}/again {turn}"', "draws.name", "table_samples"),
         ("None if _off else self.space.valid(x)", "self.space.valid(x)", "table_samples"),
