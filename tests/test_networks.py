@@ -38,8 +38,8 @@ from pushforward.networks import (
     TextbookCritic,
     UNet,
 )
-from pushforward.networks.blocks import Resample, append_minibatch_std, attend, doubling, halving
-from pushforward.networks.embedding import Modulation, films_of, modulate
+from pushforward.networks.blocks import Modulation, append_minibatch_std, attend, films_of, modulate
+from pushforward.networks.gan import Resample, doubling, halving
 from pushforward.testing import class_labels
 
 
@@ -360,7 +360,7 @@ def test_fourier_directions_point_everywhere():
 
 
 def test_fourier_angles_keep_their_precision():
-    from pushforward.denoisers.precision import call, network_precision
+    from pushforward.denoisers.denoiser import call, network_precision
 
     network, x = FourierFeatures(Sees(), 2, 16), 3 * torch.randn(50, 2)
     with network_precision("bfloat16"):

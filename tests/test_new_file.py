@@ -17,8 +17,8 @@ from pushforward import plugins
 from pushforward.cli import main
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import PARTS
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
+from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.tensors import load
 from pushforward.training.loop.trainer import Trainer
 
 PAGES = [Path(__file__).parents[1] / "docs" / page for page in ("one-new-file.md", "add-a-method.md")]

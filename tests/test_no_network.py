@@ -11,7 +11,7 @@ from programs.tables import mixed_table
 from scipy import stats
 
 from pushforward.data import Split, TableSpace
-from pushforward.data.core.make_dataset import Schema, build
+from pushforward.data.core.dataset import Schema, build
 from pushforward.data.tables import Category, Number
 from pushforward.evaluation.baselines import SHRINKAGE, GaussianBaseline, RowMixture, drawn_rows
 from pushforward.evaluation.evaluator import Judge

@@ -12,10 +12,11 @@ from pushforward.errors import OutOfMemory
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
 from pushforward.training.api import prepare
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
+from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.tensors import load
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop import memory
+from pushforward.training.loop import machine as memory
+from pushforward.training.loop.budget import Settings
 from pushforward.training.loop.callbacks import Observer
 from pushforward.training.monitor import standard_callbacks as observers
 from pushforward.training.monitor.standard_callbacks import Pictures
@@ -139,4 +140,3 @@ def test_free_memory_is_what_the_system_and_the_control_group_leave(tmp_path, mo
         monkeypatch.setattr(memory, "_GROUP", tmp_path)
         assert free is None or memory.free_memory() == free
         assert memory.free_memory() > 0
-    assert memory.peak_memory() > 0

@@ -17,8 +17,7 @@ from pushforward.cli import main
 from pushforward.data import Sampler
 from pushforward.data.core import dataset as fingerprints
 from pushforward.data.images import image_set as images
-from pushforward.data.images.image_store import ImageStore
-from pushforward.data.images.streamed import level_counts
+from pushforward.data.images.image_store import ImageStore, level_counts
 from pushforward.errors import DataError, UsageError
 from pushforward.testing import recipe_for
 

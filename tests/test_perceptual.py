@@ -13,7 +13,7 @@ from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws
 from pushforward.methods import Now, PerceptualAutoencoder, QuantisedAutoencoder
 from pushforward.methods.autoencoders import Drawn, LossWeights, _counts, feature_distance
-from pushforward.methods.evidence_bound import divergences
+from pushforward.methods.likelihoods import divergences
 from pushforward.networks import Codebook, Rounding
 from pushforward.testing import space_data
 

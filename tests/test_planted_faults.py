@@ -15,10 +15,8 @@ from scipy.ndimage import gaussian_filter
 
 import pushforward as pf
 from pushforward.evaluation import evaluate
-from pushforward.evaluation import run_results as lag
+from pushforward.evaluation.models import health_of
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.evaluation.run_results import health_of
-from pushforward.metrics import Score
 from pushforward.report.findings import findings
 from pushforward.training.monitor.alarms import Watch
 
@@ -150,20 +148,3 @@ def test_a_planted_fault_is_named_and_its_healthy_twin_is_not(fault, worlds):
     assert any(words in text for text in texts), texts
     wrong = [text for text in twin(worlds) if any(other in text for other, _, _ in FAULTS.values())]
     assert wrong == []
-
-
-@pytest.mark.parametrize(
-    ("averaged", "last", "lags"),
-    [
-        (Score(0.9, error=0.02), Score(0.1, error=0.02), True),
-        (Score(0.11, error=0.02), Score(0.1, error=0.02), False),
-        (Score(1.1, error=0.01), Score(1.0, error=0.01), False),
-    ],
-    ids=["worse", "within noise", "hardly worse"],
-)
-def test_an_average_lags_where_it_is_measurably_and_much_worse(averaged, last, lags, monkeypatch):
-    run = object.__new__(Run)
-    run.method = SimpleNamespace(transport=lambda: "averaged")
-    monkeypatch.setattr(lag, "last_weights", lambda run: "last")
-    scores = {"averaged": {"frechet": averaged}, "last": {"frechet": last}}
-    assert bool(lag.lag_warnings(run, lambda transport, n: scores[transport], 100)) == lags

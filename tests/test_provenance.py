@@ -12,7 +12,6 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.intervals import over_trainings, with_interval
-from pushforward.evaluation.merge import aggregated
 from pushforward.evaluation.results import REPEAT_SEEDS
 from pushforward.metrics import Score
 

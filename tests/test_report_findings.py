@@ -12,11 +12,12 @@ import pytest
 from programs.report_pages import check_page
 from programs.reporting import compared, comparison, model, pooled, put, report, said, scorecards
 
-from pushforward.evaluation.merge import joined
+from pushforward.evaluation.comparison import joined
 from pushforward.evaluation.results import Comparison, ModelResult, Protocol, Score, Settings
-from pushforward.report import Report, conditions, facts, statistics, tables
+from pushforward.report import Report, conditions, statistics, tables
 from pushforward.report.findings import RULES, STANDINGS, standings
 from pushforward.report.statistics import statistic
+from pushforward.report.text import facts, limits
 
 
 def best_cells(content):

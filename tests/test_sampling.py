@@ -8,8 +8,7 @@ import torch
 
 import pushforward as pf
 from pushforward.errors import UsageError
-from pushforward.samples import Samples
-from pushforward.sampling_options import Sampling, configure
+from pushforward.samples import Samples, Sampling, configure
 
 
 @pytest.fixture(scope="module")

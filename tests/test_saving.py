@@ -11,13 +11,12 @@ import pytest
 
 import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.files import disk as space
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare
 from pushforward.training.checkpoint import contents
-from pushforward.training.checkpoint import disk as space
 from pushforward.training.checkpoint import saver as saving
-from pushforward.training.checkpoint import tensors as stored
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.runs.folder import Holding
 

@@ -12,7 +12,6 @@ from pushforward.methods.vae import VAE
 from pushforward.testing import assert_same, final_state, recipe_for
 from pushforward.training.checkpoint import contents
 from pushforward.training.checkpoint.contents import latest
-from pushforward.training.loop import model_setup as precompute
 from pushforward.training.loop import signals as interrupting
 from pushforward.training.runs import log
 

@@ -7,7 +7,7 @@ import torch
 from programs.failing import infinite_constant, nan_data, nan_gradient, nan_loss, only_critic, second_part, spoiled
 
 import pushforward as pf
-from pushforward.cli.summary import closing_notes
+from pushforward.cli.training import closing_notes
 from pushforward.errors import Diverged
 from pushforward.evaluation.models import health_of
 from pushforward.methods.denoising import Denoising
@@ -16,9 +16,8 @@ from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import saver as going_back
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop import optimizers
-from pushforward.training.loop.nonfinite import MARK, Skips
 from pushforward.training.runs import log
-from pushforward.training.runs.log import MARK, Skips, in_words
+from pushforward.training.runs.log import MARK, Skips
 
 DATA = space_data((2,), labels=False)
 

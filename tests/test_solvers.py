@@ -11,9 +11,10 @@ import pushforward as pf
 from pushforward import solvers
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, UsageError
+from pushforward.networks.blocks import grids
 from pushforward.paths import VE, VP, Cosine, Linear, Tabulated, linear_betas
 from pushforward.registries import SOLVERS
-from pushforward.solvers import DDIM, DEIS, DPM, RK4, Euler, Heun, grids
+from pushforward.solvers import DDIM, DEIS, DPM, RK4, Euler, Heun
 from pushforward.testing import PATHS, Mixture, check_calls, check_moments, check_order, end, ring, space_data, truth
 from pushforward.testing.solvers import STOP, moments
 from pushforward.transports import Flow

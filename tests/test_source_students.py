@@ -17,11 +17,9 @@ from pushforward.methods.flow_map import starts
 from pushforward.networks import MLP
 from pushforward.paths import Independent, Linear, Source
 from pushforward.training.api import distil
-from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.loop.callbacks import Moment
-from pushforward.training.monitor.diversity_monitor import Variety
-from pushforward.training.monitor.flow_map_monitor import Jumps
-from pushforward.training.monitor.health import starts_of
+from pushforward.training.monitor.health import Jumps, Variety, starts_of
+from pushforward.training.recipe_argument import with_frozen
 
 GAUSSIANS = "8gaussians-c2ot"
 

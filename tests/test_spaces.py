@@ -14,7 +14,7 @@ import pushforward as pf
 from pushforward import recipes, spec
 from pushforward.cli import main
 from pushforward.data import Split, measure
-from pushforward.data.spaces.registry import kind_of
+from pushforward.data.spaces.space import kind_of
 from pushforward.registries import PARTS
 from pushforward.testing import Broken, assert_same, check_space, final_state
 

@@ -13,13 +13,11 @@ from programs.trained import repeated, run_folder, trained_by_command
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.evaluation.run_results import commands
+from pushforward.evaluation.models import commands
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training.checkpoint.contents import fill, seal
-from pushforward.training.checkpoint.digest import state_digest
-from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.checkpoint.stored import load
-from pushforward.training.runs.spec import read_spec
+from pushforward.training.checkpoint.contents import fill, latest, seal
+from pushforward.training.checkpoint.tensors import load, state_digest
+from pushforward.training.runs.run import read_spec
 
 DATA = space_data((2,), labels=False)
 

@@ -9,11 +9,10 @@ from programs.rows import random, rows, samples_of, table
 from sklearn.metrics import roc_auc_score
 
 from pushforward.metrics import nearest_rows
-from pushforward.metrics.membership import Membership, attack
-from pushforward.metrics.nearest_rows import NearestRows, cell_variance, distance_ratio, nearer
-from pushforward.metrics.pair_trends import pair_errors
+from pushforward.metrics.columns import pair_errors
+from pushforward.metrics.nearest_rows import Membership, NearestRows, attack, cell_variance, distance_ratio, nearer
 from pushforward.metrics.table import Table, shuffled
-from pushforward.metrics.trees import Detection, classifier, inputs, predictor, utility
+from pushforward.metrics.trees import classifier, inputs, predictor, utility
 from pushforward.metrics.uncertainty import by_blocks
 
 

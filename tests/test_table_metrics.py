@@ -11,10 +11,8 @@ from programs.rows import random, rows, samples_of, table
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics.column_shapes import ColumnShapes, kolmogorov_smirnov, shape_errors
-from pushforward.metrics.detection import Detection
-from pushforward.metrics.fidelity import Fidelity, fidelity
-from pushforward.metrics.pair_trends import PairTrends, pair_errors
+from pushforward.metrics.columns import ColumnShapes, PairTrends, kolmogorov_smirnov, pair_errors, shape_errors
+from pushforward.metrics.manifold import Fidelity, fidelity
 from pushforward.metrics.table import Table, shuffled
 from pushforward.metrics.trees import Detection, Utility, classifier, utility
 from pushforward.metrics.uncertainty import area, area_errors

@@ -10,14 +10,14 @@ from torch import nn
 import pushforward as pf
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
+from pushforward.data.tables.columns import Format
 from pushforward.data.tables.encoding import Coordinates
-from pushforward.data.tables.number import Format
 from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import Rows, likelihood_of, log_between
-from pushforward.networks.table import StraightThrough
+from pushforward.networks.wrappers import StraightThrough
 from pushforward.paths import Linear
 from pushforward.recipes.choice import table_denoising
-from pushforward.training.frozen_recipes import in_latent
+from pushforward.training.recipe_argument import in_latent
 from pushforward.transports import Flow
 from pushforward.transports.export import exported
 

@@ -14,11 +14,9 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.scores import attacked, floor_path, table_of
 from pushforward.extractors import raw
 from pushforward.metrics import Score, describe
-from pushforward.metrics.selection import chosen
+from pushforward.metrics.names import chosen
 from pushforward.report.conditions import given_away, told_by
 from pushforward.report.findings import findings
-from pushforward.report.text import subtitle
-from pushforward.samples import check_target
 from pushforward.transports import Transport
 
 DATA = mixed_table(1000, seed=1)

@@ -13,15 +13,15 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
 from pushforward.data import TableSpace, load
-from pushforward.data.tables.category import Category
+from pushforward.data.core.hashes import permutation
+from pushforward.data.tables.columns import Category, Format, Number
 from pushforward.data.tables.constraints import Constraint, check_constraints, holds
-from pushforward.data.tables.number import Format, Number
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.models import given_samples
 from pushforward.samples import write_samples
 from pushforward.transports import Map
-from pushforward.transports.rejection import MEASURED, as_drawn, counted, unmet_kept, warn_broken
+from pushforward.transports.transport import MEASURED, as_drawn, counted, unmet_kept, warn_broken
 
 TEXT = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{('no', 'yes')[i % 2]}\n" for i in range(400))
 

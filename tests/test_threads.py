@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pushforward import environment
+from pushforward import runtime
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
 from pushforward.training.loop import machine as threads

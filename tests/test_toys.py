@@ -12,7 +12,7 @@ from pushforward import data as pf_data
 from pushforward.data import Truth
 from pushforward.data.sets import toys
 from pushforward.evaluation.features import fit_features
-from pushforward.metrics.stacked import Stacked
+from pushforward.metrics.modes import Stacked
 
 
 @pytest.mark.parametrize("name", ["ring", "grid", "8gaussians", "8gaussians-c2ot"])

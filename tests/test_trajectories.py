@@ -11,7 +11,7 @@ from scipy.integrate import quad
 
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.draws import ExampleDraws
-from pushforward.evaluation.trajectories import loss_by_level, path_energy, straightness, trace, transport_cost
+from pushforward.evaluation.model_metrics import loss_by_level, path_energy, straightness, trace, transport_cost
 from pushforward.paths import VE, VP, Cosine, Linear, Shifted
 from pushforward.solvers import Heun
 from pushforward.testing import Mixture, ring

@@ -29,7 +29,11 @@ from pushforward.draws import ExampleDraws
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.model_metrics import coded_bits
 from pushforward.evaluation.pictures import code_statistics, reconstruction
-from pushforward.methods.evidence_bound import (
+from pushforward.methods.likelihoods import (
+    Bernoulli,
+    Decoded,
+    Gaussian,
+    LogisticMixture,
     above_free_bits,
     active_units,
     divergences,
@@ -37,8 +41,7 @@ from pushforward.methods.evidence_bound import (
     importance_bound,
     standard_log_prob,
 )
-from pushforward.methods.likelihoods import Bernoulli, Decoded, Gaussian, LogisticMixture
-from pushforward.metrics.reconstruction import ssim
+from pushforward.metrics.image_quality import ssim
 from pushforward.transports import Autoencoder
 
 
