@@ -200,19 +200,5 @@ def test_threads_parse_one_header_at_a_time_and_each_once(monkeypatch):
     shapes = [(i % 6 + 1, 2) for i in range(48)]
     with ThreadPoolExecutor(8) as pool:
         headers = list(pool.map(lambda shape: array_header(written(np.zeros(shape))), shapes))
-    assert [header.shape for header in headers] == shapes
+    assert [header[0] for header in headers] == shapes
     assert calls == [1] * 6, "CPython's ast counts depth for all threads together"
-
-
-def test_a_mismatch_that_another_thread_caused_is_read_again(monkeypatch):
-    errors, read = [SystemError("AST constructor recursion depth mismatch (before=48, after=183)")], FORMATS.read_array_header_1_0
-
-    def disturbed(file):
-        file.read(10)
-        if errors:
-            raise errors.pop()
-        file.seek(0)
-        return read(file)
-
-    monkeypatch.setattr(FORMATS, "read_array_header_1_0", disturbed)
-    assert array_header(written(np.zeros((4, 2)))).shape == (4, 2)

@@ -16,7 +16,7 @@ WRONG = {
     "train flow --budget 60q": (2, '"60q" is no duration'),
     "compare gan flwo": (2, '"flwo" is neither a recipe'),
     "sample missing": (2, "There is no folder missing"),
-    "report missing": (2, "There is no run missing"),
+    "report missing": (2, "There is no folder missing"),
 }
 LOOP = """
 import contextlib, io, sys

@@ -7,7 +7,8 @@ import torch
 from programs.failing import infinite_constant, nan_data, nan_gradient, nan_loss, only_critic, second_part, spoiled
 
 import pushforward as pf
-from pushforward.cli.training import closing_notes
+from pushforward import cli
+from pushforward.cli.summary import closing_notes
 from pushforward.errors import Diverged
 from pushforward.evaluation.models import health_of
 from pushforward.methods.denoising import Denoising
@@ -183,3 +184,14 @@ def test_too_many_end_a_training_with_the_last_weights_that_were_good(tmp_path):
     stored = final_state(tmp_path / "run")[0]
     assert trainer.saver.step == 4, "no checkpoint right after a skipped step"
     assert all(torch.equal(good["method"][name], value) for name, value in stored["method"].items())
+
+
+def test_a_training_of_which_no_step_was_finite_has_diverged(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        Denoising,
+        "losses",
+        lambda self, batch, now: iter([("denoiser", self.denoiser.network(batch.x, batch.x[:, 0]).mean() * math.nan)]),
+    )
+    words = ["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "2", "--out", str(tmp_path / "run")]
+    assert cli.main(words) == 5
+    assert "In every step" in " ".join(capsys.readouterr().err.split())

@@ -40,7 +40,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.lost >= HOPELESS and not _unmet_allowed", "HOPELESS <= self.tally.drawn == self.tally.refused", "table_samples"),
         ("turn * self.n + seed - self.seed < HOPELESS", "True", "table_samples"),
         ("if self.unmet and not _unmet_allowed:", "if not _unmet_allowed:", "table_samples"),
-        ("        self.unmet += unmet", "        self.unmet = unmet", "table_samples"),
         ("            if self.hopeless:\n                self.check()\n", "", "table_samples"),
         ("return 0 < self.tally.refused == self.tally.drawn and", "return False and", "table_samples"),
         ("            self._refused = x[waiting]\n", "            pass\n", "table_samples"),
