@@ -29,9 +29,9 @@ from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training.api import prepare, reopen
 from pushforward.training.loop import model_setup as preparing
 from pushforward.training.loop.model_setup import prepared
-from pushforward.training.monitor.health import FixedNoise
+from pushforward.training.monitor.health import FixedNoise, sampled
 from pushforward.training.recipe_argument import code_space
-from pushforward.transports import Autoencoder, Latent
+from pushforward.transports import Autoencoder, Latent, with_inner
 
 
 def coder(data, folder, name="autoencoder", **options):
@@ -356,11 +356,11 @@ def test_health_reads_samples_in_the_autoencoder_s_units():
     autoencoder = pf.recipes.vae(double, "tiny").method.autoencoder()
     method = pf.in_latent("gan", data, autoencoder, "tiny").method
     fixed = FixedNoise(data, 64)
-    fixed._prepare(method)
+    fixed.of(method)
     transport = method.transport()
     with torch.no_grad():
         wanted = double.to_data(transport(fixed._starts[0][:5], None))
-    torch.testing.assert_close(fixed._samples(method)[:5], wanted, rtol=0, atol=1e-4)
+    torch.testing.assert_close(sampled(method.transport(), *fixed._starts)[:5], wanted, rtol=0, atol=1e-4)
 
 
 def test_encoding_through_the_latent_space_and_back(tmp_path):
@@ -368,7 +368,7 @@ def test_encoding_through_the_latent_space_and_back(tmp_path):
     data = space_data((17,), labels=False)
     recipe = pf.in_latent("flow", data, doubled(data), "tiny")
     transport = recipe.method.transport()
-    fine = transport.on(transport.inner.with_solver(pf.solvers.RK4(), 60, "time"))
+    fine = with_inner(transport, transport.inner.with_solver(pf.solvers.RK4(), 60, "time"))
     x = data.held_out.data_units(slice(6))
     z = fine.encode(x)
     torch.testing.assert_close(data.space.to_data(fine(z)), x, rtol=0, atol=2e-2)

@@ -199,7 +199,7 @@ def test_a_link_in_a_run_is_refused_and_what_it_leads_to_is_not_touched(name, tm
         outside.write_text("of the user")
     (run / name).symlink_to(outside)
     before = content(tmp_path)
-    words = rf"run/{name.replace('.', '[.]')} .* a link\. Put a copy of what it leads to in its place"
+    words = rf"run/{name.replace('.', '[.]')} .* a link\. Put a copy of the file in its place"
     for use in (pf.load, lambda run: pf.resume(run, data=DATA, steps=3)):
         with pytest.raises(CheckpointError, match=words):
             use(run)

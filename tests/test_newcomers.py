@@ -65,7 +65,6 @@ MISTAKES = {
     "negative n": (lambda run: run.sample(-1), "`n` must be at least 0"),
     "a loaded run": (lambda run: pf.load(run), "Expected a run's folder"),
     "one run compared": (lambda run: pf.compare(run), "or a list of runs"),
-    "unnamed transports": (lambda run: pf.compare([run.transport]), "has no name"),
     "guided run": (lambda run: pf.Guided(run, 2.0), "run.denoiser"),
     "one row": (lambda run: run.transport.encode(ones(1, 8, 8)), r"x\[None\]"),
     "solver": (lambda run: run.transport.with_solver("hein", 4), 'Did you mean "heun"'),

@@ -17,7 +17,7 @@ from pushforward.evaluation.results import Comparison, ModelResult, Protocol, Sc
 from pushforward.report import Report, conditions, statistics, tables
 from pushforward.report.findings import RULES, STANDINGS, standings
 from pushforward.report.statistics import statistic
-from pushforward.report.text import facts, limits
+from pushforward.report.text import limits
 
 
 def best_cells(content):
@@ -287,5 +287,5 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     assert aggregate["settings"]["shared"] == [["flow", "ddpm"], ["gan", "vae"]]
     assert said(aggregate)[0].startswith("Best in Fréchet distance: flow"), "0.15 ± 0.04 is no better than 0.21"
     assert "ddpm (0.210)" in said(aggregate)[0]
-    assert "Spreads over a few trainings are rough" in " ".join(facts.limits(comparison(aggregate)))
+    assert "Spreads over a few trainings are rough" in " ".join(limits(comparison(aggregate)))
     check_page(report(aggregate).to_html())

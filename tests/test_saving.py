@@ -11,7 +11,6 @@ import pytest
 
 import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.files import disk as space
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare
@@ -149,11 +148,11 @@ def test_a_file_that_may_not_grow_is_an_error_and_nothing_is_lost(run):
 
 def test_a_disk_without_space_is_named_before_anything_is_written(run, monkeypatch):
     usage = namedtuple("usage", "free")
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage(100_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100_000))
     with pytest.raises(CheckpointError, match=r"step_000008 was not written: it takes .* MB, and 0\.1 MB are free.*is intact"):
         pf.resume(run, data=DATA, steps=8)
     assert names(run) == ["latest.json", "step_000004", "step_000006"]
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage(10**9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9))
     assert pf.resume(run, data=DATA).state["step"] == 8
 
 

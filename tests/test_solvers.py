@@ -11,10 +11,10 @@ import pushforward as pf
 from pushforward import solvers
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, UsageError
-from pushforward.networks.blocks import grids
 from pushforward.paths import VE, VP, Cosine, Linear, Tabulated, linear_betas
 from pushforward.registries import SOLVERS
 from pushforward.solvers import DDIM, DEIS, DPM, RK4, Euler, Heun
+from pushforward.solvers.solver import GRIDS, grid_times, karras, uniform_time
 from pushforward.testing import PATHS, Mixture, check_calls, check_moments, check_order, end, ring, space_data, truth
 from pushforward.testing.solvers import STOP, moments
 from pushforward.transports import Flow
@@ -256,11 +256,11 @@ def test_data_come_back_from_their_noise_given_a_class_by_its_name():
     assert flow.read(3, {"label": 1, "label_null": False}).keys() == {"label", "label_null"}
 
 
-@pytest.mark.parametrize("name", grids.GRIDS)
+@pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("path", [VP(), Linear(), Cosine(), VE(), Tabulated(linear_betas())])
 @pytest.mark.parametrize("steps", [1, 2, 9])
 def test_grids_fall_from_the_end_to_zero(name, path, steps):
-    times = grids.times(name, path, steps)
+    times = grid_times(name, path, steps)
     assert len(times) == steps + 1
     assert times[0] == path.ends[1]
     assert times[-1] == 0
@@ -269,14 +269,14 @@ def test_grids_fall_from_the_end_to_zero(name, path, steps):
 
 
 def test_karras_grid_on_its_own_path_is_the_papers():
-    sigma = 80 * grids.karras(VE(), 18)[:-1]
+    sigma = 80 * karras(VE(), 18)[:-1]
     i = np.arange(18)
     wanted = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
     np.testing.assert_allclose(sigma, wanted, rtol=1e-10)
 
 
 def test_a_thousand_steps_on_the_table_are_its_levels():
-    np.testing.assert_array_equal(grids.uniform_time(Tabulated(linear_betas()), 1000), np.arange(1000, -1, -1) / 1000)
+    np.testing.assert_array_equal(uniform_time(Tabulated(linear_betas()), 1000), np.arange(1000, -1, -1) / 1000)
 
 
 def test_given_times_are_the_grid():
@@ -302,9 +302,9 @@ def test_a_walk_is_differentiated_through_its_times():
 @pytest.mark.parametrize("grid", ["shifted", "karras"])
 def test_a_grid_refuses_numbers_that_make_no_grid(grid, number):
     with pytest.raises(UsageError, match=r"between 0.001 and|no number"):
-        grids.times(f"{grid}:{number}", Linear(), 5)
+        grid_times(f"{grid}:{number}", Linear(), 5)
 
 
 def test_the_flows_grid_of_25_steps_is_what_it_was():
     u = np.arange(25, -1, -1) / 25
-    np.testing.assert_array_equal(grids.times("shifted:0.3", Linear(), 25), 0.999 * 0.3 * u / (1 + (0.3 - 1) * u))
+    np.testing.assert_array_equal(grid_times("shifted:0.3", Linear(), 25), 0.999 * 0.3 * u / (1 + (0.3 - 1) * u))
