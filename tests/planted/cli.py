@@ -4,6 +4,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/comparison.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
         ("        refuse_links(unfinished[0], ())\n", "", "damaged_runs"),
+        ("except (KeyboardInterrupt, SystemExit) as stop:", "except ZeroDivisionError as stop:", "named_runs"),
     ],
     "cli/entry.py": [
         ("Lasting(sys.stderr or io.StringIO(), OSError)", "Lasting(sys.stderr or io.StringIO(), KeyError)", "help"),
@@ -12,6 +13,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        out.ends = OSError  # the error was said; what is left goes nowhere\n", "", "cli"),
         ("words[0] not in app and words[0] in RECIPES", "False", "cli"),
         ("(HashStore(), ", '(__import__("torch").distributed.TCPStore("localhost", 0, 1, True), ', "launched"),
+        ("if category is UserWarning", "if False", "table_reading"),
     ],
     "cli/evaluation.py": [
         ("if runs_inside(Path(path)):", "if False:", "named_runs"),
@@ -41,6 +43,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("show_default=default is not None", "show_default=True", "help"),
         ("sort_key=11 + place", "sort_key=11", "help"),
         ('if _start(run) and run.state.get("weights_step") == 0 else folder', "if False else folder", "best_checkpoint"),
+        ("if size < 2**20", "if False", "planning"),
+        ("if overwrite or dry_run or launched", "if overwrite or launched", "planning"),
     ],
     "cli/tuning.py": [
         ("if solver is None and flow.solver.stochastic:", "if False:", "grid_learning"),

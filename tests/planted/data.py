@@ -8,7 +8,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('.get("sha256") != digest]', '.get("sha256") is None]', "data"),
         ("if out is not None and Path(out).exists():", "if False:", "data"),
         ("return_counts=True)[1] > 1", "return_counts=True)[1] > 9", "data"),
-        ("before[name] != file)", "before[name] == file)", "data_check"),
+        ("before[name] != file)", "before[name] == file)", "data"),
     ],
     "data/core/dataset.py": [
         ("labels, self.hashes[index], given, values)", "labels, None, given, values)", "held_out"),
@@ -45,6 +45,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/core/named_set.py": [
         ('if place.startswith("~"):', "if False:", "hostile"),
+        ("if split is not None and", "if False and", "new_file"),
     ],
     "data/core/sampler.py": [
         ("if self._last is None or self._last[0] != key:", "if self._last is None:", "packing"),
@@ -67,11 +68,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    if size > MAX_BYTES:\n", "    if size > 2**40:\n", "array_files"),
     ],
     "data/images/image_set.py": [
-        ("self.counts += level_counts(", "self.counts = level_counts(", "streaming"),
+        ("self.counts += level_counts(", "self.counts = level_counts(", "packing"),
         (
             "level_counts(stacked(self.images, 4))",
             "level_counts(stacked([image[:, :, :1] for image in self.images], 4))",
-            "streaming",
+            "packing",
         ),
     ],
     "data/images/image_store.py": [
@@ -99,9 +100,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/readers/tables.py": [
         ("it has {some(table.names, 12)}", "it has {some(space.names, 12)}", "given_values"),
+        ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
     ],
     "data/sets/binary.py": [
-        ("seed, part, rows) for", "seed, part, 0 * rows) for", "binarised"),
+        ("seed, part, rows) for", "seed, part, 0 * rows) for", "data"),
+        ("np.arange(at, min(at + _CHUNK, len(split)))", "np.zeros(min(at + _CHUNK, len(split)) - at, int)", "data"),
     ],
     "data/sets/torchvision.py": [
         ("or len(content) - start != math.prod(sides)", "", "data"),
@@ -126,6 +129,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if field.open)", "if field.scores)", "table_digits"),
         ("strict=False) if field.scores)", "strict=False))", "table_models"),
         ("<= {0, len(self.fields)}", "not in range(99)", "table_kinds"),
+        ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
+        ("check_constraints(self.constraints, {", "check_constraints((), {", "table_kinds"),
     ],
     "data/spaces/vector.py": [
         ("int(v) if flag else float(v)", "float(v)", "cli"),

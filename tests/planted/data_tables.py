@@ -4,6 +4,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "data/tables/cells.py": [
         ("mix(name, 0, values", "mix(name, 0, np.arange(len(values)) + values", "splits_of_tables"),
         ("if text in MISSING else text", "if False else text", "splits_of_tables"),
+        ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
+        (" if place not in others))", "))", "table_reading"),
     ],
     "data/tables/columns.py": [
         ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
@@ -30,6 +32,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("half = np.array(self.spans) / 2 if", "half = 0 * np.array(self.spans) if", "table_denoiser"),
         ("share * (edges[2 * after] - edges[2 * place + 1])", "share * edges[2 * after]", "table_kinds"),
         ("0 < rank <= top", "0 < rank", "table_kinds"),
+        ("if self.bare and not fraction", "if False and not fraction", "table_kinds"),
     ],
     "data/tables/constraints.py": [
         ("if not all(named) or all(", "if True or all(", "table_samples"),
@@ -46,7 +49,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('line.strip().replace("\\t", " ")', "line.strip()[1:]", "table_reading"),
         ('if any("\\n" in cell', 'if not any("\\n" in cell', "table_reading"),
         ("== len(names) else numbered", "== len(names) else names", "imputation"),
-        ('if dates and wanted.kind == "date":', "if False:", "gaps"),
+        ('if dates and wanted.kind == "date":', "if False:", "imputation"),
     ],
     "data/tables/encoding.py": [
         ("np.log(np.maximum(shares, LEAST_SHARE))", "0 * shares", "table_denoiser"),
@@ -70,6 +73,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if math.isinf(value):", "if False:", "table_reading"),
         ('name in ("Categorical", "Enum")', 'name in ("Enum",)', "polars"),
         ("source.clone()", "pl.Series(source.name, source.to_list(), dtype=source.dtype)", "polars"),
+        ("drawn.cast(source.dtype)", "drawn.cast(source.dtype, strict=False)", "polars"),
     ],
     "data/tables/inference.py": [
         ("self.form.rounded(texts[places]) if self.rounds", "texts[places] if self.rounds", "table_reading"),
@@ -84,12 +88,17 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("[1-9]\\d{{0,2}}", "\\d{{1,3}}", "table_kinds"),
         ("and not is_whole(text))", "and False)", "table_kinds"),
         ("len(fraction) - int(exponent or 0)", "len(fraction)", "table_kinds"),
+        ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).all()", "table_kinds"),
+        ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).any()", "table_kinds"),
     ],
     "data/tables/schema.py": [
         ('{"target": target} if target else {}', '{"target": target}', "table_reading"),
         ('for name, value in schema.items() if name != "columns"]', "for name, value in schema.items()]", "table_reading"),
         ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
         ("if odd:", "if False:", "table_reading"),
+        ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_reading"),
+        ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target", ""), str)', "table_reading"),
+        ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target") or "", str)', "table_reading"),
     ],
     "data/tables/table_dataset.py": [
         ('str(schema.get("target") or "")', 'str(schema.get("target", ""))', "table_reading"),

@@ -18,6 +18,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "health",
         ),
         ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report_findings"),
+        ("if len(values) < len(parts)", "if False", "report_findings"),
     ],
     "evaluation/curves.py": [
         ('drawn = climb.samples(other, f"the teacher of {name}")', "drawn = climb.samples(other, name)", "ladder"),
@@ -30,10 +31,18 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            x, values = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
         ("() if baseline is None else self.further_baselines()", "()", "no_network"),
         ('versions |= dict.fromkeys(own, f"definition', 'dict.fromkeys(own, f"definition', "table_report"),
-        ("float(np.quantile(timings[name].values, 0.25))", "max(timings[name].values)", "cost_units"),
-        ("for what, constraints in found.items() if constraints]", "for what, constraints in ()]", "table_constraints"),
-        ("*[unmet] * bool(tally.unmet)", "", "table_constraints"),
+        ("float(np.quantile(timings[name].values, 0.25))", "max(timings[name].values)", "cost"),
+        ("for what, constraints in found.items() if constraints]", "for what, constraints in ()]", "table_samples"),
+        ("*[unmet] * bool(tally.unmet)", "", "table_samples"),
         ("() if run is None else (*run.warnings, *run.unfinished)", "()", "failing_trainings"),
+        ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
+        ("metrics=CURVE_SCORES, values=values", "metrics=CURVE_SCORES, values=None", "table_samples"),
+        ("took * (repeat + 1) > CURVE_SECONDS / len(rest)", "True", "trajectories"),
+        ("if not isinstance(sampler, RowMixture):", "if True:", "table_samples"),
+        ("refused=tally.share if tally.drawn else None", "refused=None", "table_samples"),
+        ("for name in names if name in known", "for name in self.floors if name in known", "no_network"),
+        ("else attacked(self.data, self.n)", "else self.n", "table_report"),
+        ('representation=REPRESENTATION if isinstance(space, TableSpace) else ""', 'representation=""', "table_distances"),
     ],
     "evaluation/features.py": [
         ('or given.startswith("~") else', "else", "hostile"),
@@ -42,6 +51,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("hashlib.sha256(self.weights.encode())", "hashlib.sha256()", "extractors"),
         (" and not learned:", ":", "extractors"),
         ("    if isinstance(space, TableSpace):", "    if False:", "table_report"),
+        ("repr((own, self.preprocessing, state))", "repr((own, self.preprocessing))", "extractors"),
     ],
     "evaluation/intervals.py": [
         ("if score.growth and None not in score.growth:", "if score.growth:", "intervals"),
@@ -58,6 +68,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "evaluation/model_metrics.py": [
         ("if not (held & ~used).any() else 256", "", "cost"),
         ("float(np.var(accuracies, ddof=1)) - of_few", "0.0", "intervals"),
+        ("min(len(data.held_out), EXAMPLES)", "len(data.held_out)", "vae"),
+        ("method.log_weights(space.to_model(x), few", "method.log_weights(space.to_model(x), 1", "vae"),
+        ("if isinstance(transport.space, TableSpace):", "if False:", "table_reading"),
     ],
     "evaluation/models.py": [
         ("    if own:\n", "    if False:\n", "lineage"),
@@ -70,8 +83,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('trajectory_seconds=state.get("store_seconds") or None,', "", "prepared"),
         (" if name != str(run.folder)) or None,", ") or None,", "lineage"),
         ('weights_step=state.get("weights_step"),', "", "finishing"),
-        ("for budget in longer)", "for budget in ())", "run_commands"),
+        ("for budget in longer)", "for budget in ())", "state_digest"),
         ("                _check_headers(file, run.space)", "                pass", "stored_pictures"),
+        ("(unscored if entries else ())", "()", "numbers"),
+        ('space.drawing(arrays["x"]', 'np.array(arrays["x"]', "spaces"),
     ],
     "evaluation/pictures.py": [
         ("if met(autoencoder.space.conditions, data.space.conditions) else None", "", "codes"),
@@ -83,9 +98,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("split.condition(conditions, examples[:1])", "split.condition(conditions, examples[-1:])", "codes"),
         ("share * (means[1] - means[0])", "share * means[1]", "codes"),
         ("axes[:2].T", "axes[-2:].T", "codes"),
+        ("points = raw.of(samples, data", "points = 2 * raw.of(samples, data", "table_distances"),
     ],
     "evaluation/results.py": [
         ("if version != FORMAT", "if False", "report_files"),
+        ('    "representation": "the representation of rows",\n', "", "table_distances"),
     ],
     "evaluation/scores.py": [
         ("if not own or isinstance", "if True or isinstance", "given_samples"),
@@ -110,6 +127,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("generated=raw.at(split, picked)", "generated=raw.at(split, picked) + 1", "table_distances"),
         ('if redraw >= getattr(metric, "floor_redraws", redraw + 1):', "if False:", "table_report"),
         ("(OF_TABLES if table else REDRAWS)", "REDRAWS", "table_report"),
-        ('if name not in getattr(metric(), "left_out", lambda _: ())(samples)', "", "applicable"),
+        ('if name not in getattr(metric(), "left_out", lambda _: ())(samples)', "", "given_samples"),
     ],
 }

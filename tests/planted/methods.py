@@ -44,6 +44,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (").long() - width // 2", ").long()", "gan"),
         ("hidden[0][:, None, :, None] & hidden", "hidden[0][:, None, :, None] | hidden", "gan"),
         ("draws.uniform() < probability", "draws.uniform() < 2 * probability", "gan"),
+        ("        with held(self.critic):\n", "        if True:\n", "splitting"),
     ],
     "methods/autoencoders.py": [
         ("with torch.set_grad_enabled(now.parts == 1):", "if True:", "splitting"),
@@ -81,6 +82,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if self.ends else states", "", "distillation"),
         ("condition = hidden(condition, hide)", "pass", "distillation"),
         ("return hidden(values, self.hidden[which]) if", "return values if", "distillation"),
+        ("start / pairs.times[0]", "start", "reflow"),
+        ("(u >= self._single).double()", "(u >= 0.5).double()", "prepared"),
     ],
     "methods/distribution_matching.py": [
         ("((learned - real) /", "((real - learned) /", "distribution_matching"),
@@ -153,6 +156,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("flat.split(BLOCK)", "[flat]", "vae"),
         ("(len(mean) - groups) > ACTIVE", "(len(mean) - groups) > ACTIVE / 100", "vae"),
         ("(z.square() + math.log(2 * math.pi)).flatten", "z.square().flatten", "vae"),
+        ("math.log(2 * math.pi)).flatten", "0.0).flatten", "vae"),
     ],
     "methods/method.py": [
         (
@@ -178,6 +182,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("level = given.pop(LEVEL, None)", "level = given.get(LEVEL)", "finishing"),
         ("denoiser.path.time(Linear().log_snr(noised[0]))", "noised[0]", "distillation"),
         ("[F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]", "maps", "distillation"),
+        ("training_noise(self.teacher.source, x", "training_noise(None, x", "source_students"),
+        ("training_noise(source, shape, draws)", "training_noise(None, shape, draws)", "source_students"),
     ],
     "methods/rules.py": [
         ("min(self.average, EARLY * (samples + new))", "self.average", "mapping"),

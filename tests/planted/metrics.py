@@ -13,6 +13,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("first[0] * second[2] + second[0]", "first[0] + second[0]", "table_metrics"),
         ("np.where(np.isnan(side), JOINT_BINS + 2", "np.where(np.isnan(side), 0", "table_metrics"),
+        ("low - 0.5 + width", "low + width", "table_metrics"),
+        ("if table.missing[place] if table.missing else any(", "if any(", "table_metrics"),
+        ("np.argsort(-shares, kind=", "np.argsort(shares, kind=", "table_metrics"),
     ],
     "metrics/growth.py": [
         ("turn = _last(falls, null_mean, value + most)", "turn = _last(falls, null_mean, null_mean)", "intervals"),
@@ -79,6 +82,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("sign[of_x], -sign[of_y]", "sign[of_x], sign[of_y]", "table_metrics"),
         ("for names in table.labels], gaps, np.ptp)", "for names in table.labels], gaps)", "table_metrics"),
         ("rising = np.lexsort(rows.T[::-1])", "rising = np.arange(len(rows))", "table_metrics"),
+        ("float(unit(known))", "1.0", "table_metrics"),
     ],
     "metrics/transport.py": [
         ("return of_x - own_x, of_y - own_y", "return of_x - own_x, of_y", "metrics intervals"),
@@ -103,6 +107,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" / len(areas) / np.sqrt(len(test))", " / np.sqrt(len(test))", "table_errors"),
         ("if len(seen) > 1 else", "if True else", "table_metrics"),
         ("generated=table.learned, learned=None", "learned=None", "table_metrics"),
+        ("TAUGHT = 1.5", "TAUGHT = 1.0", "table_errors"),
+        ("table.generated.copy(), table.reference.copy()", "table.generated, table.reference", "table_metrics"),
+        ("float(part.min()) - 1", "float(part.min())", "table_metrics"),
     ],
     "metrics/uncertainty.py": [
         (" * stdtrit(1.5 * (blocks - 1), 0.975) / 1.96", "", "table_errors"),

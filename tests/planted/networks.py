@@ -13,10 +13,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("squashed.round()", "squashed.floor()", "perceptual"),
     ],
     "networks/blocks.py": [
-        ("(1, n) if self.shares_time else (n,)", "(1, n)", "table_networks"),
+        ("(1, n) if self.shares_time else (n,)", "(1, n)", "table_denoiser"),
     ],
     "networks/mlp.py": [
-        ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "gan_recipe"),
+        ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "gan"),
     ],
     "networks/pretrained.py": [
         ("2 ** (levels - level)", "2**level", "finishing"),
@@ -52,5 +52,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("torch.where(layout.closed, codes - scores, 0.0).detach()", "0.0", "table_models"),
         ("layout.gated(rows) * scores", "scores", "table_models"),
+        ("if sign_codes > min(latent, MOST)", "if sign_codes > latent + 1", "networks"),
     ],
 }

@@ -9,6 +9,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            warn(", "            (", "given_values"),
         ("columns = [field.nearest(values[:, place])", "columns = [(values[:, place])", "given_values"),
         ("ROUNDING * np.ptp(field.range) if", "0 * np.ptp(field.range) if", "given_values"),
+        ("if not text and field.missing:", "if not text:", "table_denoiser"),
     ],
     "conditions/embeddings.py": [
         ("(like - mean) / std", "like / std * 0", "conditions"),
@@ -20,8 +21,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if not kind.learned}", "}", "table_denoiser"),
         ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
         ("if name in self.columns:", "if False:", "table_models"),
-        ('if name == getattr(self.kinds.get("label"), "target", ""):', "if False:", "table_messages"),
+        ('if name == getattr(self.kinds.get("label"), "target", ""):', "if False:", "table_reading"),
         ("ExampleDraws(seed, n, ", "ExampleDraws(0, n, ", "conditions"),
+        ("if name in self.numbers:", "if False:", "table_reading"),
     ],
     "conditions/label.py": [
         ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
@@ -49,11 +51,21 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "editing/interpolation.py": [
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
+    "errors.py": [
+        ("get_close_matches(lower, names", "get_close_matches(word, names", "table_reading"),
+        ("close = close or [name", "close = [name", "table_reading"),
+    ],
     "extractors/pretrained.py": [
         ("torch.load(io.BytesIO(self._content), weights_only=True)", "pass", "extractors"),
     ],
     "extractors/self_supervised.py": [
         ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors"),
+    ],
+    "numbers.py": [
+        ('.replace("\\n", "\\\\n")', "", "table_reading"),
+    ],
+    "trackers/mlflow.py": [
+        ("if known is not None:", "if False:", "trackers"),
     ],
     "trackers/tensorboard.py": [
         ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers"),

@@ -6,6 +6,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "recipes"),
         ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_denoiser"),
         ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "given_values"),
+        ("part * (size // pack) + place", "part + place", "table_models"),
+        ("high=HIGHEST, ", "", "table_models"),
     ],
     "recipes/diffusion.py": [
         ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "grid_learning"),
@@ -19,6 +21,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "recipes/distil.py": [
         ("if source is not None:", "if False:", "source_students"),
         ("and value != usual[name].default]", "and False]", "table_students"),
+        ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),
     ],
     "recipes/flow.py": [
         ('if teacher.source is None else (32, "time")', 'if True else (32, "time")', "source_students"),
@@ -49,5 +52,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "recipes/students.py": [
         ("teacher.space, source=teacher.source, **options", "teacher.space, **options", "source_students"),
         ("student.shift.copy_(teacher.shift)", "pass", "table_students"),
+        ("STEPS if teacher_steps is None else whole(", "STEPS if not teacher_steps else whole(", "table_students"),
     ],
 }

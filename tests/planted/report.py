@@ -8,6 +8,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("key=lambda name: -falls[name]", "key=lambda name: falls[name]", "table_report"),
         ("score.interval[1] < floor.value", "True", "table_report"),
         ("is not None and m.weights_step == 0)", "is None)", "ladder"),
+        ("worse[-1] + 1 if worse else 0", "worse[0] + 1 if worse else 0", "report_findings"),
+        ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "no_network"),
+        ("if score.name not in names), None)", "if score.name != ranked[0].name), None)", "report_findings"),
+    ],
+    "report/distributions.py": [
+        ("known = not np.isnan(share)", "known = True", "table_report"),
     ],
     "report/findings.py": [
         ("if base is not None and base.better_than(own):", "if False:", "report_findings"),
@@ -15,8 +21,32 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/page.py": [
         ("score.name.startswith(FORMULA)", "score.name.startswith(())", "hostile"),
     ],
+    "report/samples.py": [
+        ("square(points.min(0), points.max(0), 1.05)", "square(points.min(0) / 2, points.max(0) / 2)", "codes"),
+        ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_findings"),
+    ],
+    "report/sprites.py": [
+        ("self.numbers.get(model.name, place)", "place", "report"),
+    ],
     "report/statistics.py": [
         ("if base.better_than(own) or not (unclear or at_floor", "if not (unclear or at_floor", "report_findings"),
         ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_findings"),
+        ('return f"{text} {info.unit}".strip() if', "return text if", "report_findings"),
+    ],
+    "report/tables.py": [
+        ("        score = replace(score, spread=None)", "        pass", "report_findings"),
+        ("*comparison.further_baselines) if row is not None", ") if row is not None", "no_network"),
+        ("at, family_aside(model))", "at)", "report_findings"),
+        ("if point.budget is not None or point.seconds is None:", "if point.seconds is None:", "report_findings"),
+        ("duration(cost.trajectory_seconds)", "duration(None)", "report_findings"),
+        ("duration(cost.ancestor_seconds)", "duration(None)", "report_findings"),
+        ('f"{cost.refused:.1%}"', '"–"', "table_samples"),
+    ],
+    "report/text.py": [
+        ("if len(comparison.models) == 1 and", "if", "report_findings"),
+        ('if data.kind == "row" and data.columns', "if False", "table_report"),
+        ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_findings"),
+        ('if info.unit == "%" else 1), 2)', "if False else 1), 2)", "report_findings"),
+        ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
     ],
 }

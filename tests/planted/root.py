@@ -14,6 +14,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("-path.log_snr(t) / 8", "-path.log_snr(t) / 4", "paths"),
         ('"output": there.alpha - state * here.alpha', '"output": there.alpha', "mapping"),
         ("return (y * output).add(x_t, alpha=state)", "return (y * output).add(x_t)", "golden"),
+        ('and "predict" not in vars(denoiser)', "", "tables"),
     ],
     "denoisers/guidance.py": [
         ("if scales is not None:", "if False:", "distillation"),
@@ -35,7 +36,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('noisy = noisy + columns["span"]', 'noisy = noisy + 0 * columns["span"]', "table_students"),
         ('columns["span"] * scaled * layout.discrete', 'columns["span"] * layout.discrete * scaled', "table_students"),
         ("return shares / sums, (alpha * x_t / width", "return shares / sums, (x_t / width", "table_students"),
-        ("if waves > MOST_WAVES:", "if False:", "table_networks"),
+        ("if waves > MOST_WAVES:", "if False:", "table_denoiser"),
         ("LEAST_LOG = -87.0", "LEAST_LOG = -0.87", "table_denoiser"),
         ("isinstance(inputs, int) and inputs !=", "False and inputs !=", "table_denoiser"),
         ("noisy.new_zeros(noisy.shape[0], ", "noisy.new_zeros(len(noisy), ", "table_models"),
@@ -134,11 +135,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "runtime.py": [
         ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
+        ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
     ],
     "samples.py": [
         ("if path.exists() and not overwrite", "if False", "cli"),
         ("at += len(x)", "at += 0", "cli"),
-        ("conditions.setdefault(name, []).append(condition[name].cpu().numpy())", "pass", "cli_samples"),
+        ("conditions.setdefault(name, []).append(condition[name].cpu().numpy())", "pass", "cli"),
         ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli"),
         ("if solver.stochastic else given.get", "if False else given.get", "grid_learning"),
         ("for option in GUIDANCE if option in given}", "for option in () if option in given}", "table_learning"),
@@ -147,6 +149,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
         ("fits = isinstance(flow.grid, str) or steps == flow.steps", "fits = True", "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
+        ("if whole else part", "if part.dim() else part", "sampling"),
+        ("flow.solver.jumps", "False", "table_learning"),
     ],
     "spec.py": [
         ("return kind is int", "return True", "hostile"),

@@ -64,6 +64,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(self.solver)", "tables"),
         ("*chain(*map(_settings, inner))", "", "tables"),
         ('if name != "training"', "", "tables"),
+        ("                self._register(part)\n", "                pass\n", "tables"),
     ],
     "transports/export.py": [
         ("held = (held - {call.estimate}) | {call.point}", "held = held | {call.point}", "export"),

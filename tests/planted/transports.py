@@ -14,7 +14,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return self.inner.calls + 1", "return self.inner.calls", "solvers methods"),
         ("self.inner.space.to_data(codes)", "codes", "methods codes"),
         (
-            "        x = call(self.network, z, None, condition)\n        if self.likelihood is None or draws is None:\n            return x",
+            (
+                "        x = call(self.network, z, None, condition)\n"
+                "        if self.likelihood is None or draws is None:\n            return x"
+            ),
             "        x = call(self.network, z, None, condition)\n        if True:\n            return x",
             "class_prior",
         ),
@@ -32,7 +35,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("seed + start, size, device", "seed, size, device", "solvers methods laws"),
         ("part, seed + start)", "part, seed)", "solvers methods laws"),
         ("value[start : start + size]", "value[:size]", "solvers methods laws"),
-        ("(min(TURNS, MEASURED) if _unmet_allowed else TURNS)", "TURNS", "table_constraints"),
+        ("(min(TURNS, MEASURED) if _unmet_allowed else TURNS)", "TURNS", "table_samples"),
         ("            tally.unmet += unmet", "            tally.unmet = 0", "table_samples"),
         ("        part.waiting = waiting[~valid]", "        part.waiting = waiting[:0]", "table_samples"),
         ("                if self.hopeless:\n                    break\n", "", "table_samples"),
@@ -53,5 +56,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("own is not None and source == rank", "False", "launched"),
         ("return not (_active and _active[-1]) or torch.distributed.get_rank() == 0", "return True", "launched"),
+        ("        self.unmet += unmet", "        self.unmet = unmet", "table_samples"),
+        ("if not np.all(replace(space, constraints=(each,)).valid(x))", "", "table_samples"),
+        ("if valid is None or valid.all():\n        return\n    texts", "if True:\n        return\n    texts", "table_samples"),
+        ("        self._joined = (self.tally.drawn,", "        _ = (self.tally.drawn,", "table_samples"),
     ],
 }
