@@ -26,9 +26,10 @@ from torch import Tensor
 import pushforward as pf
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.editing import INTERPOLATIONS
-from pushforward.evaluation import Judge, train_in_turns
+from pushforward.evaluation import Judge
 from pushforward.evaluation.pictures import moments, reconstructed
 from pushforward.pictures import grid_picture
+from pushforward.training.api import train_in_turns
 
 NAMES = ["coverage", "density", "precision", "recall", "frechet", "sharpness"]
 KEEP = 0.8

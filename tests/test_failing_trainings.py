@@ -11,10 +11,10 @@ from programs.trained import run_folder
 
 import pushforward as pf
 from pushforward.errors import CheckpointError, DataError, Diverged
-from pushforward.evaluation import Judge, train_in_turns
+from pushforward.evaluation import Judge
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Trainer
-from pushforward.training.api import prepare, reopen
+from pushforward.training.api import prepare, reopen, train_in_turns
 from pushforward.training.checkpoint import contents
 from pushforward.training.checkpoint.contents import latest
 from pushforward.training.loop.budget import Clock, Stage

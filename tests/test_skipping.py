@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 from programs.failing import infinite_constant, nan_data, nan_gradient, nan_loss, only_critic, second_part, spoiled
-from pushforward.cli.summary import closing_notes
 
 import pushforward as pf
 from pushforward import cli
+from pushforward.cli.training import closing_notes
 from pushforward.errors import Diverged
 from pushforward.evaluation.models import health_of
 from pushforward.methods.denoising import Denoising

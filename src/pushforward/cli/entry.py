@@ -61,12 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         contextlib.redirect_stderr(err),
         _signals_and_warnings(),
     ):
-        code = _run(words)
+        try:
+            code = _run(words)
+        finally:
+            sys.argv = before
         out.ends = OSError  # the error was said; what is left goes nowhere
         out.flush()
     if arguments is None:
         sys.exit(code)
-    sys.argv = before
     return code
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pushforward.evaluation.pictures import nearest
     from pushforward.evaluation.results import Comparison, ModelResult
     from pushforward.metrics import MetricInfo, Score
-    from pushforward.training.api import train_in_turns
 
 __all__ = [
     "Comparison",
@@ -24,7 +23,6 @@ __all__ = [
     "compare",
     "evaluate",
     "nearest",
-    "train_in_turns",
     "truncation_curve",
     "truncation_picture",
     "with_sweep",
@@ -33,7 +31,7 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "comparison": ("compare", "evaluate", "train_in_turns"),
+        "comparison": ("compare", "evaluate"),
         "evaluator": ("Judge",),
         "pictures": ("nearest",),
         "results": ("Comparison", "MetricInfo", "ModelResult", "Score"),
