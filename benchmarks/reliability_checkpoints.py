@@ -39,7 +39,7 @@ from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.testing.interruptions import DEATH, Disk, Stopped, damage, train_on
 from pushforward.training import Silent
 from pushforward.training.api import prepare
-from pushforward.training.checkpoint.contents import latest, read_state, save
+from pushforward.training.checkpoint.storage import latest, read_state, save
 from pushforward.training.checkpoint.tensors import load
 
 STEPS, EVERY = 4, 2

@@ -20,7 +20,7 @@ from pushforward.paths import Linear
 from pushforward.recipes import Recipe, Schedule, Training
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.loop.callbacks import Moment
 from pushforward.training.monitor import alarms as rules

@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 
 import pushforward as pf
+from pushforward.methods.method import Now
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Budget, Silent
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import latest, load
 from pushforward.training.loop.budget import SETTLE, Clock
+
+
+def rate(clock, warmup=100, end=0.01):
+    return pf.Schedule(warmup=warmup, decay=1 / 3, lr_end=end).rate(clock, Now(None, 0, clock.progress))
+
 
 STEPS = [(60.0, 1.0), (75.0, 0.11), (600.0, 0.2)]
 """Budgets and seconds a step at the start."""
@@ -26,7 +32,7 @@ def simulate(limit, base, speed, jitter=0.0, warmup=100):
     """The clock at the end, and (progress, rate) before each step."""
     clock, noise, path = Clock(Budget(seconds=limit), 1), random.Random(0), []
     while not clock.done:
-        path.append((clock.progress, clock.rate(warmup, 1 / 3, 0.01)))
+        path.append((clock.progress, rate(clock, warmup)))
         clock.tick(base * speed(clock.seconds / limit) * math.exp(jitter * noise.gauss(0, 1)))
     return clock, np.array(path)
 
@@ -65,7 +71,7 @@ def test_few_slow_steps_are_not_starved():
     seconds = simulate(60.0, 1.0, SPEEDS["steady"])[1][:, 1].mean()
     clock, rates = Clock(Budget(steps=60), 1), []
     while not clock.done:
-        rates.append(clock.rate(100, 1 / 3, 0.01))
+        rates.append(rate(clock))
         clock.tick(1.0)
     assert np.mean(rates) == pytest.approx(0.80, abs=0.01)
     assert seconds == pytest.approx(np.mean(rates), abs=0.03)
@@ -91,7 +97,7 @@ def test_a_run_of_steps_that_is_extended_by_seconds_has_warmed_up():
     """A steps budget notes no share of seconds; the rate would creep up from a fifth of its value."""
     clock = Clock(Budget(seconds=80.0), 1)
     clock.restore({"step": 20, "seconds": 20.0}, [])
-    assert clock.rate(100, 1 / 3, 0.01) == 1
+    assert rate(clock) == 1
     new = Clock(Budget(seconds=80.0), 1)
     new.restore({"step": 0, "seconds": 0.0}, [])
     assert new.warmed == 0

@@ -17,10 +17,10 @@ from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.testing.interruptions import DEATH, Disk, Stopped, damage
 from pushforward.training import Silent
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint import contents
-from pushforward.training.checkpoint import saver as settings
-from pushforward.training.checkpoint.contents import all_in, fault, latest, write_latest
-from pushforward.training.checkpoint.contents import save as save_checkpoint
+from pushforward.training.checkpoint import contents as settings
+from pushforward.training.checkpoint import storage
+from pushforward.training.checkpoint.storage import all_in, fault, latest, write_latest
+from pushforward.training.checkpoint.storage import save as save_checkpoint
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.runs import folder as folders
 from pushforward.training.runs import log
@@ -171,7 +171,7 @@ def test_a_kill_in_the_first_save_after_an_older_checkpoint_leaves_a_whole_run(r
 
     trainer = reopen(run, data=DATA, checkpoint="step_000004", steps=12)
     trainer.advance(1e-9)
-    monkeypatch.setattr(contents, "fill", dies)
+    monkeypatch.setattr(storage, "fill", dies)
     with pytest.raises(Killed):
         trainer.finish()
     monkeypatch.undo()

@@ -14,7 +14,7 @@ from pushforward.cli.comparison import demo_folder
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import reopen
-from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.storage import latest
 from pushforward.training.runs import folder as folders
 from pushforward.training.runs import folder as run_lock
 

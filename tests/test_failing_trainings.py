@@ -15,8 +15,8 @@ from pushforward.evaluation import Judge
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Trainer
 from pushforward.training.api import prepare, reopen, train_in_turns
-from pushforward.training.checkpoint import contents
-from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint import storage
+from pushforward.training.checkpoint.storage import latest
 from pushforward.training.loop.budget import Clock, Stage
 from pushforward.training.runs.folder import hold
 
@@ -50,7 +50,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
 
     for part in ("flush", "fill"):
         trainer = reopen(folder, data=data, steps=6)
-        monkeypatch.setattr(contents, part, full)
+        monkeypatch.setattr(storage, part, full)
         with pytest.raises(CheckpointError, match="No space left"):
             trainer.advance()
         with pytest.raises(CheckpointError, match="No space left"):

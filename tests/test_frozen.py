@@ -23,7 +23,7 @@ from pushforward.paths import Independent, OptimalTransport, Source
 from pushforward.solvers import DEIS, Ancestral, Euler
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import with_frozen
-from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.loop.optimizers import Average
 from pushforward.transports.learned_steps import Pairs

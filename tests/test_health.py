@@ -17,7 +17,7 @@ from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
 from pushforward.recipes import Recipe, Training
 from pushforward.testing import space_data
-from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import gradient_norm, load
 from pushforward.training.loop import trainer as steps
 from pushforward.training.monitor import health

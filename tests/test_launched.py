@@ -15,7 +15,7 @@ from pushforward.errors import UsageError
 from pushforward.runtime import Launch, launched
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.models import assert_same, final_state
-from pushforward.training.checkpoint.saver import stored_for
+from pushforward.training.checkpoint.contents import stored_for
 from pushforward.training.distributed.processes import Processes
 
 CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"

@@ -17,7 +17,7 @@ from pushforward import plugins
 from pushforward.cli import main
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import PARTS
-from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.loop.trainer import Trainer
 

@@ -12,7 +12,7 @@ from pushforward.errors import OutOfMemory
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
 from pushforward.training.api import prepare
-from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop import machine as memory

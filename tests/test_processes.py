@@ -11,7 +11,7 @@ from programs.distributed import STEPS, trained
 import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.training.api import reopen
-from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.distributed.processes import Processes, called
 

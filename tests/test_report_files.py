@@ -16,7 +16,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score
 from pushforward.report import Report
-from pushforward.report.text import text
+from pushforward.report.plain_text import text
 
 
 def test_json_is_strict_and_equals_the_content(content):

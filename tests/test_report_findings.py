@@ -14,10 +14,10 @@ from programs.reporting import compared, comparison, model, pooled, put, report,
 
 from pushforward.evaluation.comparison import joined
 from pushforward.evaluation.results import Comparison, ModelResult, Protocol, Score, Settings
-from pushforward.report import Report, conditions, statistics, tables
+from pushforward.report import Report, finding_conditions, statistics, tables
 from pushforward.report.findings import RULES, STANDINGS, standings
+from pushforward.report.plain_text import limits
 from pushforward.report.statistics import statistic
-from pushforward.report.text import limits
 
 
 def best_cells(content):
@@ -59,7 +59,7 @@ STATES = [
 @pytest.mark.parametrize(("distances", "base", "state", "finding", "standing"), STATES)
 def test_each_state_of_a_ranking_has_its_sentences(distances, base, state, finding, standing):
     results = compared({name: (value, 0.9, 0.01) for name, value in distances.items()}, base=(base, 0.5))
-    assert conditions._state(results, "frechet") == state
+    assert finding_conditions._state(results, "frechet") == state
     assert any(finding in text and "Fréchet" in text for text in said(results, "verdict"))
     assert standings(results)["a"].startswith(standing)
 
@@ -67,7 +67,7 @@ def test_each_state_of_a_ranking_has_its_sentences(distances, base, state, findi
 def test_every_template_can_be_filled(content):
     """Names in braces of a rule are values that its condition yields; a row without a condition's value would raise."""
     assert len({rule.template for rule in RULES}) >= 40
-    known = Path(conditions.__file__).read_text(encoding="utf-8")
+    known = Path(finding_conditions.__file__).read_text(encoding="utf-8")
     for template in (rule.template for rule in RULES):
         assert all(f'"{name}":' in known for name in re.findall(r"{(\w+)}", template)), template
     assert all("{name}" in text for text in STANDINGS.values())
@@ -106,7 +106,7 @@ def test_one_rule_decides_every_comparison(content, share, distinct, spread):
     set_to(base, 1.9)
     assert ("Best in Fréchet distance: flow" in said(content)[0]) is distinct
     set_to(base, 0.5 + share * 2 * 2**0.5 * width)
-    assert ("flow" in conditions.lacking(comparison(content))) is not distinct
+    assert ("flow" in finding_conditions.lacking(comparison(content))) is not distinct
     near = 0.1 + share * 2 * np.hypot(width, floor)
     set_to(base, near)
     assert statistics.blind(comparison(content), "frechet") is not distinct
@@ -196,7 +196,7 @@ def test_planted_faults_are_told(content, name, scores, finding):
 
 def test_the_documentation_has_every_threshold(content):
     page = (Path(__file__).parents[1] / "docs" / "findings.md").read_text(encoding="utf-8")
-    assert [name for name in conditions.THRESHOLDS if f"`{name}`" not in page] == []
+    assert [name for name in finding_conditions.THRESHOLDS if f"`{name}`" not in page] == []
     assert len(page.split()) <= 600
     assert "docs/findings.md" in report(content).to_html()
 

@@ -13,7 +13,7 @@ from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint import contents
+from pushforward.training.checkpoint import storage
 
 DATA = space_data((2,), labels=False)
 AT_ONCE = 3
@@ -165,7 +165,7 @@ def test_a_run_that_was_never_saved_is_started_by_resume(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     words = ["train", "gan", *TINY, "--steps", "3", "--seed", "4"]
     assert main([*words, "--out", "whole"]) == 0
-    monkeypatch.setattr(contents, "fill", full)
+    monkeypatch.setattr(storage, "fill", full)
     assert main([*words, "--out", "run"]) == 4
     assert "No space left" in capsys.readouterr().err
     monkeypatch.undo()
@@ -183,7 +183,7 @@ def test_a_run_from_python_that_was_never_saved_is_started(kind, tmp_path, monke
     if kind == "init":
         options["init"] = pf.fit("flow", DATA, steps=2, out=tmp_path / "first").folder
     whole = pf.fit("flow", DATA, out=tmp_path / "whole", **options)
-    monkeypatch.setattr(contents, "fill", full)
+    monkeypatch.setattr(storage, "fill", full)
     with pytest.raises(CheckpointError, match="No space left"):
         pf.fit("flow", DATA, out=tmp_path / "run", **options)
     monkeypatch.undo()
@@ -193,7 +193,7 @@ def test_a_run_from_python_that_was_never_saved_is_started(kind, tmp_path, monke
 
 def test_lost_weights_and_lost_checkpoints_are_not_replaced(tmp_path, monkeypatch):
     method = recipe_for("flow", DATA).method
-    monkeypatch.setattr(contents, "fill", full)
+    monkeypatch.setattr(storage, "fill", full)
     with pytest.raises(CheckpointError, match="No space left"):
         pf.fit(method, DATA, steps=3, out=tmp_path / "given")
     monkeypatch.undo()

@@ -14,8 +14,8 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare
-from pushforward.training.checkpoint import contents
-from pushforward.training.checkpoint import saver as saving
+from pushforward.training.checkpoint import contents as saving
+from pushforward.training.checkpoint import storage
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.runs.folder import Holding
 
@@ -50,13 +50,13 @@ def run(trained, tmp_path):
 
 def filled(monkeypatch, work):
     """Call `work(step, in the background)` before a checkpoint's files are written."""
-    fill = contents.fill
+    fill = storage.fill
 
     def watched(folder, tensors, state):
         work(state["step"], threading.current_thread() is not threading.main_thread())
         fill(folder, tensors, state)
 
-    monkeypatch.setattr(contents, "fill", watched)
+    monkeypatch.setattr(storage, "fill", watched)
 
 
 def names(folder):

@@ -9,7 +9,7 @@ from programs.saving_beside import FILLS, REFUSALS
 import pushforward as pf
 from pushforward.testing import assert_same, space_data
 from pushforward.training.api import reopen
-from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import load
 
 CODE = "from pathlib import Path; from programs.saving_beside import main; main(Path.cwd())"

@@ -10,8 +10,8 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.methods.vae import VAE
 from pushforward.testing import assert_same, final_state, recipe_for
-from pushforward.training.checkpoint import contents
-from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint import storage
+from pushforward.training.checkpoint.storage import latest
 from pushforward.training.loop import signals as interrupting
 from pushforward.training.runs import log
 
@@ -94,14 +94,14 @@ def test_a_signal_that_a_launcher_repeats_is_a_single_one(at_step, tmp_path):
 
 
 def test_a_signal_in_the_first_save_ends_after_it(whole, tmp_path, monkeypatch):
-    fill = contents.fill
+    fill = storage.fill
 
     def signalled(*arguments):
-        monkeypatch.setattr(contents, "fill", fill)
+        monkeypatch.setattr(storage, "fill", fill)
         send("SIGTERM")
         fill(*arguments)
 
-    monkeypatch.setattr(contents, "fill", signalled)
+    monkeypatch.setattr(storage, "fill", signalled)
     assert train(tmp_path / "run") == 75
     assert latest(tmp_path / "run" / "checkpoints").name == "step_000000"
     assert_same(resumed(tmp_path / "run"), whole)

@@ -14,7 +14,7 @@ from pushforward.evaluation.models import health_of
 from pushforward.methods.denoising import Denoising
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint import saver as going_back
+from pushforward.training.checkpoint import contents as going_back
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop import optimizers
 from pushforward.training.runs import log

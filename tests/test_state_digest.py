@@ -15,7 +15,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.evaluation.models import commands
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training.checkpoint.contents import fill, latest, seal
+from pushforward.training.checkpoint.storage import fill, latest, seal
 from pushforward.training.checkpoint.tensors import load, state_digest
 from pushforward.training.runs.run import read_spec
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.cells import MISSING, Faults, RawColumn
 from pushforward.data.tables.columns import Category, Format, Number
 from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.inference import infer
+from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn
 from pushforward.errors import DataError
 
 

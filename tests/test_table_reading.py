@@ -12,9 +12,9 @@ from programs.table_files import mixed_columns
 from pushforward.cli import main
 from pushforward.data import TableSpace, check, load
 from pushforward.data.readers.tables import _table
-from pushforward.data.tables.cells import MISSING, Faults, RawColumn
 from pushforward.data.tables.csv_dialect import cells_of
 from pushforward.data.tables.schema import decide
+from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn
 from pushforward.errors import DataError, UsageError
 from pushforward.spec import build, describe
 

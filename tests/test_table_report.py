@@ -15,7 +15,7 @@ from pushforward.evaluation.scores import attacked, floor_path, table_of
 from pushforward.extractors import raw
 from pushforward.metrics import Score, describe
 from pushforward.metrics.names import chosen
-from pushforward.report.conditions import given_away, told_by
+from pushforward.report.finding_conditions import given_away, told_by
 from pushforward.report.findings import findings
 from pushforward.transports import Transport
 

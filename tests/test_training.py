@@ -14,17 +14,21 @@ from pushforward.denoisers import Denoiser
 from pushforward.draws import BLOCK, ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Denoising
-from pushforward.methods.method import answered
+from pushforward.methods.method import Now, answered
 from pushforward.networks import UNet
 from pushforward.registries import RECIPES
 from pushforward.testing import assert_same, final_state, recipe_for, shape_for, space_data
 from pushforward.training import Budget
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import state_digest
 from pushforward.training.loop.budget import Clock
 from pushforward.training.loop.callbacks import Observer
 from pushforward.training.loop.optimizers import Average
+
+
+def rate(clock, warmup=100, end=0.01):
+    return pf.Schedule(warmup=warmup, decay=1 / 3, lr_end=end).rate(clock, Now(None, 0, clock.progress))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -206,7 +210,7 @@ def test_the_rate_rises_stays_and_falls():
     clock = Clock(Budget(steps=1000), 1)
     rates = []
     while not clock.done:
-        rates.append(clock.rate(warmup=100, decay=1 / 3, end=0.1))
+        rates.append(rate(clock, 100, 0.1))
         clock.tick(0.01)
     assert rates[0] == pytest.approx(0.01)
     assert rates[99:660] == pytest.approx([1.0] * 561)

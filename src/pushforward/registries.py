@@ -300,7 +300,7 @@ READERS = Registry(
     lambda module: {ending: part for part in objects_of(module, at("data.readers.reader:Reader")) for ending in part.endings},
     refuse="data.readers.reader:check_ending",
 )
-# The classes that a file may build, by the module that defines them
+# The classes that `spec.build` makes from a `spec.json`, by the module that defines them; a run with any other class is not read
 _PARTS = {
     "conditions.columns": "Known Numbers",
     "conditions.embeddings": "LabelEmbedding NumbersEmbedding",
@@ -310,8 +310,9 @@ _PARTS = {
     "data.spaces.space": "ScaledSpace",
     "data.spaces.table": "TableSpace",
     "data.spaces.vector": "VectorSpace",
-    "data.tables.cells": "CellRows Collector Faults RawColumn RawTable",
-    "data.tables.columns": "Category Format Number",
+    "data.tables.string_columns": "CellRows Collector Faults RawColumn RawTable",
+    "data.tables.cells": "Format",
+    "data.tables.columns": "Category Number",
     "data.tables.constraints": "Constraint",
     "data.tables.csv_dialect": "Cells GappyFile Layout",
     "data.tables.encoding": "Coordinates",

@@ -2,15 +2,6 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "data/tables/cells.py": [
-        ("mix(name, 0, values", "mix(name, 0, np.arange(len(values)) + values", "splits_of_tables"),
-        ("if text in MISSING else text", "if False else text", "splits_of_tables"),
-        ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
-        (" if place not in others))", "))", "table_reading"),
-    ],
-    "data/tables/columns.py": [
-        ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
-        ("if here.levels == there.levels:", "if True:", "table_values"),
-        ("if lost.any():", "if False:", "table_values"),
         ('fraction.rstrip("0").ljust(self.least, "0")', 'fraction.rstrip("0")', "table_kinds"),
         ('"%S": 1.0', '"%S": 60.0', "table_kinds"),
         ("(?!\\d)", "", "table_kinds"),
@@ -19,6 +10,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('or "%" in _DIRECTIVE.sub("", self.pattern)', "", "table_kinds"),
         ("np.isfinite(values) & ", "", "table_kinds"),
         ("else _DATES if self.pattern else", "else", "table_kinds"),
+        ("if self.bare and not fraction", "if False and not fraction", "table_kinds"),
+    ],
+    "data/tables/columns.py": [
+        ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
+        ("if here.levels == there.levels:", "if True:", "table_values"),
+        ("if lost.any():", "if False:", "table_values"),
         ("place = np.searchsorted(self.knots, values) +", "place =", "table_kinds"),
         ("away <= np.abs(values - held)", "away < np.abs(values - held)", "given_values"),
         ("        for atom in self.atoms:\n            away", "        for atom in ():\n            away", "given_values"),
@@ -32,7 +29,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("half = np.array(self.spans) / 2 if", "half = 0 * np.array(self.spans) if", "table_denoiser"),
         ("share * (edges[2 * after] - edges[2 * place + 1])", "share * edges[2 * after]", "table_kinds"),
         ("0 < rank <= top", "0 < rank", "table_kinds"),
-        ("if self.bare and not fraction", "if False and not fraction", "table_kinds"),
     ],
     "data/tables/constraints.py": [
         ("if not all(named) or all(", "if True or all(", "table_samples"),
@@ -99,6 +95,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_reading"),
         ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target", ""), str)', "table_reading"),
         ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target") or "", str)', "table_reading"),
+    ],
+    "data/tables/string_columns.py": [
+        ("mix(name, 0, values", "mix(name, 0, np.arange(len(values)) + values", "splits_of_tables"),
+        ("if text in MISSING else text", "if False else text", "splits_of_tables"),
+        ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
+        (" if place not in others))", "))", "table_reading"),
     ],
     "data/tables/table_dataset.py": [
         ('str(schema.get("target") or "")', 'str(schema.get("target", ""))', "table_reading"),

@@ -1,7 +1,10 @@
 """Planted faults of `report`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "report/conditions.py": [
+    "report/distributions.py": [
+        ("known = not np.isnan(share)", "known = True", "table_report"),
+    ],
+    "report/finding_conditions.py": [
         ("any(map(_has_part, value.values()))", "False", "report_findings"),
         ("cost.trajectory_seconds, cost.ancestor_seconds", "cost.trajectory_seconds", "report_findings"),
         ("score.interval[0] > 0.5", "score.interval[0] <= 0.5", "table_report"),
@@ -12,14 +15,18 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "no_network"),
         ("if score.name not in names), None)", "if score.name != ranked[0].name), None)", "report_findings"),
     ],
-    "report/distributions.py": [
-        ("known = not np.isnan(share)", "known = True", "table_report"),
-    ],
     "report/findings.py": [
         ("if base is not None and base.better_than(own):", "if False:", "report_findings"),
     ],
     "report/page.py": [
         ("score.name.startswith(FORMULA)", "score.name.startswith(())", "hostile"),
+    ],
+    "report/plain_text.py": [
+        ("if len(comparison.models) == 1 and", "if", "report_findings"),
+        ('if data.kind == "row" and data.columns', "if False", "table_report"),
+        ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_findings"),
+        ('if info.unit == "%" else 1), 2)', "if False else 1), 2)", "report_findings"),
+        ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
     ],
     "report/samples.py": [
         ("square(points.min(0), points.max(0), 1.05)", "square(points.min(0) / 2, points.max(0) / 2)", "codes"),
@@ -41,12 +48,5 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("duration(cost.trajectory_seconds)", "duration(None)", "report_findings"),
         ("duration(cost.ancestor_seconds)", "duration(None)", "report_findings"),
         ('f"{cost.refused:.1%}"', '"–"', "table_samples"),
-    ],
-    "report/text.py": [
-        ("if len(comparison.models) == 1 and", "if", "report_findings"),
-        ('if data.kind == "row" and data.columns', "if False", "table_report"),
-        ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_findings"),
-        ('if info.unit == "%" else 1), 2)', "if False else 1), 2)", "report_findings"),
-        ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
     ],
 }

@@ -28,7 +28,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.warmed += self.progress - progress", "self.warmed += seconds / self.budget.seconds", "budgets"),
         ("min(share, 2 * usual)", "share", "budgets"),
         ('"M": 1_000_000', '"M": 1_000', "training cli"),
-        ("end + (1 - end) *", "end *", "training"),
         ("_NUMBER, _UNITS", "_GROUPED, _UNITS", "training"),
     ],
     "training/loop/callbacks.py": [

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from pushforward.testing.interruptions import Disk, train_on
-from pushforward.training.checkpoint.contents import latest
-from pushforward.training.checkpoint.contents import save as save_checkpoint
+from pushforward.training.checkpoint.storage import latest
+from pushforward.training.checkpoint.storage import save as save_checkpoint
 from pushforward.training.checkpoint.tensors import load
 
 AT, STEPS = 2, 4

@@ -22,7 +22,7 @@ from pushforward.evaluation.models import moments_of
 from pushforward.files import read_json
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import reopen
-from pushforward.training.checkpoint.contents import sha256, write_json
+from pushforward.training.checkpoint.storage import sha256, write_json
 from pushforward.training.runs.run import digest
 
 DATA = space_data((2,), labels=False)

@@ -158,7 +158,7 @@ def _texts(name, harmless=()):
 
 
 def _entry(path):
-    from pushforward.training.checkpoint.contents import sha256
+    from pushforward.training.checkpoint.storage import sha256
 
     return {"size": path.stat().st_size, "sha256": sha256(path)}
 

@@ -135,9 +135,9 @@ def noted(folder):
 
 def full_disk(rank):
     """From the second checkpoint on, the first process has no space left."""
-    from pushforward.training.checkpoint import contents
+    from pushforward.training.checkpoint import storage
 
-    usual, saved = contents.fill, []
+    usual, saved = storage.fill, []
 
     def fill(*arguments):
         saved.append(1)
@@ -145,7 +145,7 @@ def full_disk(rank):
             raise OSError(28, "No space left on device")
         return usual(*arguments)
 
-    contents.fill = fill
+    storage.fill = fill
 
 
 def no_data(rank):

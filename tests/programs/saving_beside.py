@@ -20,16 +20,16 @@ from pushforward.errors import PushforwardError
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.interruptions import together
 from pushforward.training import Trainer
-from pushforward.training.checkpoint import contents
+from pushforward.training.checkpoint import storage
 from pushforward.training.checkpoint import tensors as shards
-from pushforward.training.checkpoint.saver import Saver
+from pushforward.training.checkpoint.contents import Saver
 
 WAIT = 20.0
 """Seconds that a write waits for a step that should come at once."""
 
 
 REFUSALS = (
-    ("reduced", 0, contents, "fill"),
+    ("reduced", 0, storage, "fill"),
     ("sharded", 0, shards, "check_space"),
     ("sharded", 1, shards, "flush"),
     ("sharded", 0, shards, "commit"),
@@ -75,7 +75,7 @@ def full():
 
 trainers = []
 """That of each step of this process."""
-FILLS = {"reduced": (contents, "fill"), "sharded": (shards, "_write")}
+FILLS = {"reduced": (storage, "fill"), "sharded": (shards, "_write")}
 """The module whose `fill` writes a process's tensors."""
 
 

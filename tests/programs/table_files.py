@@ -3,7 +3,7 @@
 import numpy as np
 
 from pushforward.data.readers.reader import Reading
-from pushforward.data.tables.cells import RawColumn, RawTable
+from pushforward.data.tables.string_columns import RawColumn, RawTable
 from pushforward.data.tables.table_dataset import table_dataset
 
 

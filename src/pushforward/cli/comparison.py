@@ -434,7 +434,7 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
         UsageError: If ``out`` holds something else.
         CheckpointError: If another demo writes to it, or it holds links.
     """
-    from pushforward.training.checkpoint.contents import write_json
+    from pushforward.training.checkpoint.storage import write_json
     from pushforward.training.runs.folder import Holding, claim, hold
 
     wanted = json.loads(json.dumps(options))

@@ -109,7 +109,7 @@ def evaluate(
         model = configured_run(run, loading, solving, guiding)
     from pushforward.evaluation.comparison import evaluate as judge
     from pushforward.report.findings import warnings
-    from pushforward.report.text import text
+    from pushforward.report.plain_text import text
 
     options: dict[str, Any] = {"n": n, "repeats": repeats, "metrics": words(metrics) or None, "features": features, "seed": seed}
     options |= {"plugins": loading.plugin, "batch": loading.batch, "tell": lambda line: say(as_options(line))}

@@ -118,7 +118,7 @@ def list_runs(folder: str = "runs", *, json: Json = False) -> None:
 
 def _run(path: Path) -> dict[str, Any]:
     from pushforward.files import read_json
-    from pushforward.training.checkpoint.contents import latest, unfinished
+    from pushforward.training.checkpoint.storage import latest, unfinished
     from pushforward.training.runs.folder import check_run
 
     run = str(path.parent)

@@ -26,7 +26,7 @@ from pushforward.data.core.hashes import permutation
 from pushforward.data.images.image_file import array_header
 from pushforward.data.readers import examples_in
 from pushforward.data.readers.tables import TABLES, read_rows
-from pushforward.data.tables.cells import some
+from pushforward.data.tables.string_columns import some
 from pushforward.errors import CheckpointError, DataError, UsageError, quoted
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import quantised
@@ -39,7 +39,7 @@ from pushforward.numbers import finite
 from pushforward.plugins import plugin_options
 from pushforward.registries import RECIPES
 from pushforward.training import Budget, Run, load
-from pushforward.training.checkpoint.contents import weights_hash
+from pushforward.training.checkpoint.storage import weights_hash
 from pushforward.training.monitor.standard_callbacks import SIDE
 from pushforward.training.runs.log import MARK, best_of, in_words
 from pushforward.training.runs.provenance import data_of_run, leaks

@@ -1,7 +1,7 @@
 """The table of findings: a condition on a comparison, and the template into which its values are put.
 
 `RULES` holds one row for each kind of finding, `STANDINGS` the one plain sentence of each model; thresholds and conditions are in
-`pushforward.report.conditions`. docs/findings.md explains them.
+`pushforward.report.finding_conditions`. docs/findings.md explains them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.report import conditions as when
+from pushforward.report import finding_conditions as when
 from pushforward.report.statistics import (
     fastest,
     inside,
@@ -260,7 +260,7 @@ RULES: tuple[Rule, ...] = (
 
 # One sentence a model -------------------------------------------------------------------------------------------
 
-# Where a model stands in the score that ranks models, in the order in which the conditions are asked
+# Where a model stands in the score that ranks models; `_standing` decides
 STANDINGS: dict[str, str] = {
     "unranked": "{name} has no score by which models are ranked",
     "worse": "{name} is worse than no network in {label}",

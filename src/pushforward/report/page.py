@@ -20,9 +20,9 @@ from pushforward.numbers import count, counted, duration, plain, shortened
 from pushforward.report import curves, distributions, samples, tables
 from pushforward.report.charts import colour, sign
 from pushforward.report.findings import findings, standings
+from pushforward.report.plain_text import commands, facts, failures, limits, subtitle, title
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import floor_of, rows_of, sampled, statistic
-from pushforward.report.text import commands, facts, failures, limits, subtitle, title
 
 # Bytes; a page that comes out larger is drawn again with less detail, then without animations, then without pictures
 LARGEST = 7_500_000

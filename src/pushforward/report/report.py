@@ -55,13 +55,13 @@ class Report:
 
     def to_markdown(self) -> str:
         """Findings, scores, cost, limits and commands."""
-        from pushforward.report.text import markdown
+        from pushforward.report.plain_text import markdown
 
         return markdown(self.comparison)
 
     def to_text(self, full: bool = False) -> str:
         """Plain text for a terminal: a sentence for each model and one table; in full all findings and scores."""
-        from pushforward.report.text import text
+        from pushforward.report.plain_text import text
 
         return text(self.comparison, full)
 

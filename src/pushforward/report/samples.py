@@ -17,8 +17,8 @@ from pushforward.numbers import count, counted, plain
 from pushforward.pictures import Limits, grid_picture, image, landscape_shares, square
 from pushforward.report.charts import svg, text
 from pushforward.report.distributions import histogram_chart
+from pushforward.report.plain_text import absent
 from pushforward.report.sprites import SMALL, TILES, Look, Sprite, data_uri, limits_from, sheet, shrunk
-from pushforward.report.text import absent
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -27,8 +27,7 @@ from pushforward.methods.method import answered
 from pushforward.recipes.recipe import Recipe
 from pushforward.training import Silent, Trainer
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint import contents
-from pushforward.training.checkpoint import contents as integrity
+from pushforward.training.checkpoint import storage
 from pushforward.training.checkpoint.tensors import state_digest
 
 # The functions of `os` after each of which a disk can stop
@@ -49,7 +48,7 @@ def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = Tru
     """
     from pushforward.testing.models import recipe_for, space_data
 
-    data, save = space_data((2,), labels=False), contents.save
+    data, save = space_data((2,), labels=False), storage.save
 
     def saved(where: Path, step: int, *given: Any, **options: Any) -> None:
         with disk if step == every else contextlib.nullcontext():
@@ -60,7 +59,7 @@ def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = Tru
     else:
         trainer = prepare(recipe_for("flow", data), data, steps=steps, checkpoint_every=every, out=folder)
     trainer.saver.beside = beside
-    with patch.object(contents, "save", saved):
+    with patch.object(storage, "save", saved):
         trainer.advance()
 
 
@@ -362,14 +361,14 @@ class Chain:
                 trainer = reopen(folder, data=self.data)
         if trainer is None:
             trainer = prepare(self.recipe(), self.data, out=folder, overwrite=folder.exists(), **self.options)
-        save = contents.save
+        save = storage.save
 
         def marked(where: Path, step: int, *arguments: Any, **named: Any) -> None:
             save(where, step, *arguments, **named | ({} if self.keep is None else {"keep": self.keep}))
             marks[step] = dict(events.counts)
             self.saved(name, step)
 
-        with events.watching(trainer), patch.object(contents, "save", marked):
+        with events.watching(trainer), patch.object(storage, "save", marked):
             trainer.advance()
         return {"digest": state_digest(folder), "counts": events.counts, "marks": list(marks.items())}
 
@@ -418,8 +417,8 @@ def newest_step(folder: Path) -> int:
     Raises:
         CheckpointError: If it is damaged: a partial checkpoint was accepted.
     """
-    newest = integrity.latest(folder / "checkpoints")
-    return -1 if newest is None else int(integrity.read_state(newest)["step"])
+    newest = storage.latest(folder / "checkpoints")
+    return -1 if newest is None else int(storage.read_state(newest)["step"])
 
 
 def forked(work: Callable[[], Any]) -> tuple[int, Any]:

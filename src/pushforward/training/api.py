@@ -23,8 +23,8 @@ from pushforward.plugins import load as load_plugin
 from pushforward.recipes import Recipe
 from pushforward.runtime import device_named
 from pushforward.trackers import Tracker, trackers_of
-from pushforward.training.checkpoint.contents import clean_up, fault, latest, next_good, step_name
-from pushforward.training.checkpoint.saver import stored_for
+from pushforward.training.checkpoint.contents import stored_for
+from pushforward.training.checkpoint.storage import clean_up, fault, latest, next_good, step_name
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.distributed.processes import joined
 from pushforward.training.estimates import steps_within

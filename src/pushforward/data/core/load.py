@@ -78,7 +78,7 @@ class LoadOptions(TypedDict, total=False):
         columns: the columns of a table to keep; the names of all its columns where it has none. In a list or between commas.
         drop: columns of a table to leave out, in a list or between commas.
         missing: texts that mean that there is no value, beside an empty cell; in a list or between commas. By default
-            `pushforward.data.tables.cells.MISSING`.
+            `pushforward.data.tables.string_columns.MISSING`.
         schema: what the columns of a table hold: a file of `pushforward.data.tables.schema`, or its content.
         constraints: comparisons that every row of a table meets, and every sample, such as ``["end >= start"]``; see
             `pushforward.data.tables.constraints.Constraint`.

@@ -44,7 +44,7 @@ class Reading:
             None decides from the rows (`pushforward.data.core.hashes.draws_repeat`).
         columns: the columns of a table to keep; the names of all columns where the file has none.
         drop: columns to leave out.
-        missing: texts that mean that there is no value; None for `pushforward.data.tables.cells.MISSING`.
+        missing: texts that mean that there is no value; None for `pushforward.data.tables.string_columns.MISSING`.
         schema: the content of a schema file, see `pushforward.data.tables.schema`; empty for none.
         constraints: conditions that every row meets, as `pushforward.data.tables.constraints.Constraint` takes them.
         table: whether the data is read as a table of columns of their own kinds; False: as vectors; None: where it must be.

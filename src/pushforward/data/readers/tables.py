@@ -14,10 +14,10 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import numbered_copies
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.cells import Faults, RawColumn, RawTable
 from pushforward.data.tables.csv_dialect import Cells, cells_of, has_header
 from pushforward.data.tables.frames import frame_table, parquet_frame
 from pushforward.data.tables.inference import form_of
+from pushforward.data.tables.string_columns import Faults, RawColumn, RawTable
 from pushforward.data.tables.table_dataset import check_names, rows_of, table_dataset
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.numbers import finite, some

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.tables.cells import Format
 from pushforward.errors import DataError
 from pushforward.numbers import some
 from pushforward.table_column import Column, check_shares, indicators
@@ -28,12 +27,6 @@ FARTHEST = 30.0  # no score is farther from 0
 WITHIN = 0.999
 # How many of the smallest and of the largest values are knots by themselves, where a column takes other values as well.
 TAIL = 24
-_DATES = (-62_135_596_800.0, 253_402_300_799.0)  # seconds from 1970 to the first and to the last second of the years 1 to 9999
-# Parts of a date that are written without a zero before them, which `datetime.strftime` cannot do on every system.
-_PARTS = {"%-d": "day", "%-m": "month", "%-H": "hour"}
-MOST_DIGITS = 17  # a float64 number has no more
-LONGEST = 100
-_DIRECTIVE = re.compile("%-?[A-Za-z%]")
 
 
 @dataclass(frozen=True)
@@ -160,112 +153,6 @@ def renumbered(values: NDArray[np.float64], own: Sequence[Column], other: Sequen
         values = values.copy()
         values[:, place] = new
     return values
-
-
-@dataclass(frozen=True)
-class Format:
-    """How the cells of a column of numbers are written.
-
-    Args:
-        decimals: Digits after the point, 0 to 17; None for the shortest text of the number.
-        pattern: Of dates, as `datetime.strftime` reads it, and %-d, %-m and %-H for parts without a zero before them; empty for
-            numbers.
-        levels: Texts of ordered levels, whose values are 0, 1, 2, ...; empty for numbers.
-        least: The fewest digits after the point, so that zeros beyond them are left out; None for ``decimals``.
-        digits: The most digits that count of a number without fixed decimals; None for all.
-        point: The decimal point or comma.
-        group: Stands between thousands; empty for nothing.
-        plus: Whether numbers above 0 have a plus sign.
-        bare: Whether whole numbers have no point, where other numbers have all ``decimals``: 10, but 10.90.
-
-    Raises:
-        DataError: For counts of digits, a pattern or a point that no cell is written with.
-    """
-
-    decimals: int | None = None
-    pattern: str = ""
-    levels: tuple[str, ...] = ()
-    least: int | None = None
-    digits: int | None = None
-    point: str = "."
-    group: str = ""
-    plus: bool = False
-    bare: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "levels", tuple(map(str, self.levels)))
-        for name in ("decimals", "least", "digits"):
-            count = getattr(self, name)
-            if count is not None and not (isinstance(count, int) and 0 <= count <= MOST_DIGITS):
-                raise DataError(f'"{name}" must be a whole number from 0 to {MOST_DIGITS}, got {count!r}.')
-        if len(self.pattern) > LONGEST or "%" in _DIRECTIVE.sub("", self.pattern):
-            raise DataError(f'"{self.pattern[:LONGEST]}" is no pattern of dates: expected one such as %Y-%m-%d.')
-        if self.point not in (".", ",") or len(self.group) > 1 or self.group == self.point:
-            raise DataError(
-                'Expected "." or "," as the point, and one other character or nothing between thousands as the group.'
-            )
-
-    def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self.pattern:
-            return np.round(values / self._unit) * self._unit
-        if self.digits is not None:
-            return np.array([float(f"{value:.{self.digits}g}") for value in values.tolist()])
-        return values if self.decimals is None else np.round(values, self.decimals) + 0.0
-
-    def holds(self, values: NDArray[np.float64]) -> bool:
-        """Whether all values are finite, and levels or dates that can be written."""
-        low, high = (0.0, len(self.levels) - 1.0) if self.levels else _DATES if self.pattern else (-math.inf, math.inf)
-        return bool((np.isfinite(values) & (values >= low) & (values <= high)).all())
-
-    def cell(self, value: float) -> str:
-        if self.levels:
-            return self.levels[int(value)]
-        if self.pattern:
-            moment, pattern = datetime.fromtimestamp(value, UTC), self.pattern
-            for part, name in _PARTS.items():
-                pattern = pattern.replace(part, str(getattr(moment, name)))
-            return moment.strftime(pattern)
-        text = self._number(value)
-        sign = "-" if text.startswith("-") else "+" if self.plus and float(text) > 0 else ""
-        whole, point, fraction = text.removeprefix("-").partition(".")
-        if self.group and whole.isdecimal():
-            whole = f"{int(whole):,}".replace(",", self.group)
-        return f"{sign}{whole}{point and self.point}{fraction}"
-
-    def value(self, cell: str) -> float:
-        try:
-            if self.levels:
-                return float(self.levels.index(cell))
-            if self.pattern:
-                return datetime.strptime(cell, self.pattern.replace("%-", "%")).replace(tzinfo=UTC).timestamp()
-            value = float(self.plain(cell).replace(self.point, "."))
-        except ValueError:
-            return math.nan
-        return value if math.isfinite(value) else math.nan
-
-    def plain(self, cell: str) -> str:
-        """The text of a number without what stands between thousands and without a plus sign."""
-        if self.group and re.match(rf"[-+]?\d{{1,3}}(?:{re.escape(self.group)}\d{{3}})+(?!\d)", cell):
-            cell = cell.replace(self.group, "")
-        return cell.removeprefix("+") if self.plus else cell
-
-    def _number(self, value: float) -> str:
-        if self.decimals is not None:
-            text = f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"
-            whole, _, fraction = text.partition(".")
-            if self.bare and not fraction.strip("0"):
-                return whole
-            if self.least is None or self.least >= self.decimals:
-                return text
-            fraction = fraction.rstrip("0").ljust(self.least, "0")
-            return f"{whole}.{fraction}" if fraction else whole
-        value = value if self.digits is None else float(f"{value:.{self.digits}g}")
-        return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(float(value))
-
-    @property
-    def _unit(self) -> float:
-        units = {"%f": 1e-6, "%S": 1.0, "%M": 60.0, "H": 3600.0}
-        return next((unit for part, unit in units.items() if part in self.pattern), 86400.0)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.cells import MISSING, CellRows, Collector, Faults, RawColumn
 from pushforward.data.tables.constraints import iso_date
+from pushforward.data.tables.string_columns import MISSING, CellRows, Collector, Faults, RawColumn
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.files import plain_path
 from pushforward.numbers import finite, some

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.cells import RawColumn, RawTable
 from pushforward.data.tables.columns import Category, Number
 from pushforward.data.tables.csv_dialect import Layout
+from pushforward.data.tables.string_columns import RawColumn, RawTable
 from pushforward.errors import DataError, imported
 from pushforward.table_column import Column, with_gaps
 

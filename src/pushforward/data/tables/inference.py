@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.cells import Faults, RawColumn
 from pushforward.data.tables.columns import TWO, Category, Format, Number
+from pushforward.data.tables.string_columns import Faults, RawColumn
 from pushforward.numbers import counted
 from pushforward.table_column import Column
 

@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.data.tables.cells import Faults, RawColumn, RawTable
 from pushforward.data.tables.columns import Format, Number
 from pushforward.data.tables.csv_dialect import SEPARATOR_NAMES
 from pushforward.data.tables.inference import (
@@ -46,6 +45,7 @@ from pushforward.data.tables.inference import (
     ordered,
     point_of,
 )
+from pushforward.data.tables.string_columns import Faults, RawColumn, RawTable
 from pushforward.errors import CheckpointError, DataError, UsageError, did_you_mean
 from pushforward.numbers import counted, some
 from pushforward.table_column import Column

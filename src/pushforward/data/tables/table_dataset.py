@@ -13,13 +13,13 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import numbered_copies
 from pushforward.data.readers.reader import Reading
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.cells import MISSING, Faults, RawColumn, RawTable
 from pushforward.data.tables.columns import Category
 from pushforward.data.tables.constraints import Constraint, check_constraints, holds
 from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.frames import frame_table
 from pushforward.data.tables.inference import Finding, of_levels
 from pushforward.data.tables.schema import TableFacts, decide
+from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn, RawTable
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import counted, some
 from pushforward.table_column import Column

@@ -1,432 +1,241 @@
-"""What a checkpoint holds: safetensors and JSON in a folder, hashed, and whole or not there.
-
-A folder is written under a temporary name, every file is flushed to the disk, the manifest with sizes and hashes comes
-last, and one rename makes it a checkpoint. Older ones go only after the new one has been read back and verified.
-"""
+"""What a checkpoint holds, and when a training saves one."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
+import math
 import os
-import re
-import shutil
-from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from pushforward.errors import CheckpointError
-from pushforward.files import check_tensors, disk, opened, read_json, read_object, replacing
+from pushforward.training.checkpoint import storage
+from pushforward.training.checkpoint.storage import FORMAT, bytes_of, latest, read_state, step_name, step_of, write_latest
+from pushforward.training.checkpoint.tensors import (
+    Checkpoint,
+    copied_shards,
+    has_shards,
+    load,
+    restore,
+    restore_shards,
+    save_shards,
+)
+from pushforward.training.distributed.processes import Processes
+from pushforward.training.loop.budget import Stage
+from pushforward.training.loop.callbacks import kept_steps, passed
+from pushforward.training.loop.machine import free_memory
+from pushforward.training.runs.run import digest
 
-if TYPE_CHECKING:
-    from torch import Tensor
+CHECKPOINT_SECONDS = 120.0
+"""Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
+SHARE = 0.5
+"""The share of the memory that is available which the copy of a state may take; a larger one is written while training waits."""
 
-FORMAT = 1  # the number of the format of checkpoints that is written and read
-BESIDE = 1 << 16  # bytes of a checkpoint beside its tensors, at most
-THREADS = 4  # files of a checkpoint that are hashed at once
-PREFIX = "step_"  # how the name of every checkpoint begins; digits follow
-LATEST, MANIFEST = "latest.json", "MANIFEST.json"
-WHOLE = {"state.json", "method.safetensors", "average.safetensors", "optimizer.safetensors"}
-"""The files of a checkpoint; a sharded one has shards in place of the weights."""
-MOST = 1 << 62  # above every counter
-_NUMBER, _NONE = (int, float), type(None)
-NEEDED: dict[str, Any] = {"step": int, "samples": int, "seconds": _NUMBER, "total": (int, _NONE)}
-"""What ``state.json`` must say, by name."""
-MAY: dict[str, Any] = {
-    "stages": list,
-    "warmed": _NUMBER,
-    "budget": dict,
-    "spec_sha256": str,
-    "precision": str,
-    "batch": int,
-    "weights_step": int,
-    "trajectories": (int, _NONE),
-    "store_seconds": _NUMBER,
-    "peak_memory_mb": (*_NUMBER, _NONE),
-}
-"""What it may say besides."""
+_writing: weakref.WeakSet[Future[None]] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):  # a process is not forked in the middle of a save
+    os.register_at_fork(before=lambda: wait_for(list(_writing)))
 
 
-def flush(path: Path) -> None:
-    """Wait until a file or folder has reached the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def beside(work: Callable[[], Any]) -> Future[None]:
+    """Do some work in a thread of its own; the future has its error."""
+    thread = ThreadPoolExecutor(1, "pushforward-save")
+    future = thread.submit(work)
+    _writing.add(future)
+    thread.shutdown(wait=False)
+    return future
 
 
-@contextlib.contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """A temporary file, which is flushed and renamed over ``path`` if all goes well, and vanishes if not.
+class Saver:
+    """Writes and restores the checkpoints of one trainer, which calls it between steps.
+
+    A state is copied, and the copy is written beside the next steps; at most one is being written at a time. It holds no trainer:
+    a trainer gives its folder back when it is deleted.
+
+    Attributes:
+        step: The step of the newest checkpoint, which may be being written; -1 where there is none.
+        beside: Whether checkpoints that nothing waits for are written beside the next steps.
+        refused: Whether the disk of any process had refused such a checkpoint when all processes last told each other.
+        weights_step: The step of the weights where training has ended with those of an earlier one (`go_back`); else None.
+    """
+
+    def __init__(self) -> None:
+        self.step, self._seconds, self.beside, self.refused = -1, 0.0, True, False
+        self._before = self.step, self._seconds
+        self.weights_step: int | None = None
+        self._written: Future[None] | None = None
+
+    def due(self, trainer: Any) -> bool:
+        every, clock, limit = trainer.settings.checkpoint_every, trainer.clock, trainer.clock.budget.seconds
+        if every is not None:
+            return bool(clock.step % every == 0)
+        return bool(clock.seconds - self._seconds >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4))
+
+    def join(self) -> BaseException | None:
+        """Wait until nothing is being written; its error, which stays for `wait`."""
+        error = None if self._written is None else self._written.exception()
+        if error is not None:
+            self.step, self._seconds = self._before
+        return error
+
+    def close(self, trainer: Any) -> None:
+        """Wait until nothing is being written; an error that `wait` may never raise is a warning."""
+        if (error := self.join()) is not None:
+            trainer.progress.say(f"warning: {error}")
+        self._written = None
+
+    def wait(self, processes: Processes) -> None:
+        """Wait until the newest checkpoint is written; every process must call this.
+
+        Raises:
+            CheckpointError: If the disk of any process has refused it; the one before stays.
+        """
+        error = self.join()
+        self._written = None
+        if (words := processes.failure(None if error is None else str(error))) is not None:
+            self.step, self._seconds = self._before
+            if error is not None and processes.count == 1:
+                raise error
+            raise CheckpointError(words) from error
+
+    @property
+    def failed(self) -> bool:
+        """Whether this process could not write a checkpoint beside the last steps, which no `wait` has raised yet."""
+        return self._written is not None and self._written.done() and self._written.exception() is not None
+
+    def check(self, processes: Processes) -> None:
+        """Raise the error of a checkpoint that could not be written beside the last steps, as `wait` does; do not wait."""
+        if self.refused or (processes.count == 1 and self.failed):
+            self.refused = False
+            self.wait(processes)
+
+    def save(self, trainer: Any, meanwhile: bool = False) -> None:
+        """Write a checkpoint of the present step of a `Trainer`, whose weights are known to be finite.
+
+        Args:
+            trainer: The trainer.
+            meanwhile: Whether training may go on while it is written. An error is then raised by `check` or `wait`.
+
+        Raises:
+            CheckpointError: If the disk refuses this one, or has refused the one before; earlier checkpoints stay.
+        """
+        processes = trainer.processes
+        self.wait(processes)
+        tensors = state_of(trainer)
+        if trainer.holding.writes:
+            trainer.journal.sync()
+        if trainer.holding.writes or processes.sharded:
+            meanwhile = meanwhile and self.beside and self.step >= 0
+            if meanwhile:
+                memory = free_memory()
+                meanwhile = memory is None or bytes_of(tensors.values()) <= SHARE * memory
+                if processes.sharded:
+                    meanwhile = not processes.agreed(not meanwhile)
+            if meanwhile:
+                plain = torch.contiguous_format
+                copy = lambda value: value.detach().to("cpu", copy=True, memory_format=plain)  # noqa: E731
+                whole = {} if processes.sharded else tensors
+                copies = {group: {name: copy(value) for name, value in part.items()} for group, part in whole.items()}
+                tensors = copies or copied_shards(tensors)
+            where = trainer.folder / "checkpoints"
+            state = {
+                "format_version": FORMAT,
+                **trainer.clock.state(),
+                "samples": trainer.samples,
+                "budget": asdict(trainer.budget),
+                "spec_sha256": digest(trainer.content),
+                "precision": trainer.precision,
+                "batch": trainer.training.batch,
+                **({} if self.weights_step is None else {"weights_step": self.weights_step}),
+                **trainer.store.state(),
+            }
+            options: dict[str, Any] = {"after": self.step, "held": kept_steps(trainer.observers, trainer.method)}
+            work = partial(storage.save, where, trainer.clock.step, tensors, state, **options)
+            if processes.sharded:
+                work = partial(save_shards, processes.saving, where / step_name(trainer.clock.step), tensors, state, **options)
+            if meanwhile:
+                self._written = beside(work)
+            else:
+                work()
+        self._before = self.step, self._seconds
+        self.step, self._seconds = trainer.clock.step, trainer.clock.seconds
+
+    def restore(self, trainer: Any, stored: Path | Checkpoint) -> None:
+        """Take up a checkpoint, or the one in a folder: weights, averages, optimisers and counters.
+
+        It becomes the newest, and later rows of the log are dropped; observers read the others.
+        """
+        self.wait(trainer.processes)
+        stored = stored_for(trainer.processes, stored, trainer.device) if isinstance(stored, Path) else stored
+        take_up(trainer, stored)
+        state, inside = stored.state, stored.folder.parent
+        same = asdict(trainer.budget) == state.get("budget", trainer.content["budget"])
+        trainer.clock.budget = trainer.store.restore(state, trainer.budget)
+        try:
+            trainer.clock.restore(state, [Stage(**stage) for stage in state.get("stages", ())] if same else [])
+        except TypeError as error:
+            raise CheckpointError(f"{stored.folder}/state.json is damaged: it holds no stages. Restore the file.") from error
+        self.step, self._seconds, self.weights_step = state["step"], state["seconds"], state.get("weights_step")
+        self._before = self.step, self._seconds
+        trainer.threads.resume(self.step)
+        if trainer.holding.writes and latest(inside) != stored.folder:
+            write_latest(inside, stored.folder.name)
+        for row in trainer.journal.cut(state["step"]):
+            trainer.clock.mark(row["step"], row.get("seconds", 0.0))
+        where = {"the step and the seconds of training to go on from": [trainer.clock.step, trainer.clock.seconds]}
+        trainer.processes.compare(where)
+
+
+def state_of(trainer: Any) -> dict[str, dict[str, Tensor]]:
+    """The weights, averages and optimisers of a trainer, as they are: sharded or whole."""
+    optimizers = {name: value for player in trainer.players.values() for name, value in player.state().items()}
+    return {"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizers}
+
+
+def stored_for(processes: Processes, folder: Path, device: torch.device) -> Checkpoint:
+    """A checkpoint to `take_up`, verified and read; without tensors where each process reads its own part of sharded ones then.
 
     Raises:
-        CheckpointError: If the disk refuses; an existing file stays.
+        CheckpointError: If it is damaged.
     """
-    with disk(path):
-        with replacing(path) as temporary:
-            yield temporary
-            flush(temporary)
-        flush(path.parent)
+    if not (processes.sharded and has_shards(folder)):
+        return load(folder, device)
+    # one process verifies all files
+    return Checkpoint(folder, {}, dict(processes.first(read_state(folder) if processes.rank == 0 else None)))
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON in one move; see `appearing`."""
-    with appearing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def sha256(path: Path) -> str:
-    """The hash of a regular file, hex."""
-    with opened(path) as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write whole tensors by name to a file (safetensors).
+def take_up(trainer: Any, stored: Checkpoint) -> None:
+    """Give a trainer the weights, averages and optimisers of a checkpoint; its counters stay.
 
     Raises:
-        OSError: If the disk refuses.
+        CheckpointError: If they do not fit.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    path.touch()
-    mode = path.stat().st_mode  # by the umask, as that of every file; the library lets nobody else read
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    places = Counter(value.untyped_storage().data_ptr() for value in plain.values())
-    for name, value in plain.items():
-        storage = value.untyped_storage()
-        if places[storage.data_ptr()] > 1 or storage.nbytes() != value.nbytes:
-            plain[name] = value.clone()
-    try:
-        save_file(plain, path)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
-    path.chmod(mode)
+    if not stored.tensors:
+        restore_shards(trainer, stored.folder)
+        return
+    restore(trainer.method, stored.tensors["method"], stored.folder)
+    restore(trainer.average.method, stored.weights(), stored.folder)
+    for player in trainer.players.values():
+        player.restore(stored.tensors["optimizer"])
 
 
-def read_tensors(path: Path, device: Any = "cpu") -> dict[str, Tensor]:
-    """The tensors of a file by name, whole.
+def go_back(trainer: Any) -> None:
+    """Give a trainer the weights of the last step that was found good; they are then saved as those of the present step.
+
+    Where that checkpoint is gone, because an older one was resumed, it is the newest one.
 
     Raises:
-        OSError: If the file is missing or damaged.
-        CheckpointError: If it is no regular file, or its header is damaged (`pushforward.files.check_tensors`).
+        CheckpointError: If it is damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    check_tensors(path)
-    try:
-        return load_file(path, device=str(device))
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
-
-
-def bytes_of(groups: Iterable[Mapping[str, Tensor]]) -> int:
-    """Bytes of a checkpoint with these tensors, whole where they are sharded."""
-    return BESIDE + sum(tensor.numel() * tensor.element_size() for group in groups for tensor in group.values())
-
-
-def check_space(final: Path, needed: int) -> None:
-    """Refuse to write where it cannot fit.
-
-    Raises:
-        CheckpointError: If fewer bytes are free on its disk.
-    """
-    there = next(folder for folder in (final, *final.absolute().parents) if folder.exists())
-    if (free := shutil.disk_usage(there).free) < needed:
-        raise CheckpointError(
-            f"{final} was not written: it takes {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free on its disk. "
-            "Free space or choose another `out`; what was saved before is intact."
-        )
-
-
-def save(
-    folder: Path,
-    step: int,
-    tensors: Mapping[str, Mapping[str, Tensor]],
-    state: Mapping[str, Any],
-    keep: int = 2,
-    after: int | None = None,
-    held: Container[int] = (),
-) -> None:
-    """Write ``folder/step_NNNNNN`` and prune older checkpoints.
-
-    Args:
-        folder: The run's ``checkpoints`` folder.
-        step: The number of training steps done.
-        tensors: Per file name (without ending), tensors by name.
-        state: JSON-ready counters.
-        keep: How many checkpoints stay.
-        after: The step of the checkpoint that this training went on from. Later ones belong to a training that was given up
-            (``resume --from``) and are removed; None leaves them.
-        held: The steps of checkpoints that stay.
-
-    Raises:
-        CheckpointError: If the disk refuses or has too little space; earlier checkpoints stay as they were.
-    """
-    final = folder / step_name(step)
-    check_space(final, bytes_of(tensors.values()))
-    with staged(final) as temporary:
-        fill(temporary, tensors, state)
-        commit(temporary, final)
-    prune(final, keep, after, held)
-
-
-@contextlib.contextmanager
-def staged(final: Path) -> Iterator[Path]:
-    """A temporary folder for the files of a checkpoint, from any number of writers; it vanishes unless `commit` publishes it.
-
-    Whatever an interrupted save has left beside the checkpoint is removed first (`clean_up`).
-
-    Raises:
-        CheckpointError: If the disk refuses, here or within the context.
-    """
-    folder, temporary = final.parent, final.with_name(f".tmp-{final.name}-{os.getpid()}")
-    try:
-        with disk(final):
-            if not folder.is_dir():
-                folder.mkdir(parents=True)
-                flush(folder.parent)
-            clean_up(folder)
-            temporary.mkdir()
-            yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def commit(temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """Make a folder whose files are written a checkpoint, and the newest one: its manifest comes last, then one rename.
-
-    Files whose size and sha256 are ``known`` have been hashed by their writers.
-
-    Raises:
-        CheckpointError: If the files, read again, are not what was written.
-        OSError: If the disk refuses.
-    """
-    seal(temporary, known)
-    if (wrong := fault(temporary)) is not None:
-        raise CheckpointError(
-            f"{final} could not be written: {wrong[0]}, read again, {wrong[1]}. Check the disk; what was saved before is intact."
-        )
-    if final.exists():  # of the same step, by a training that was given up
-        _remove(final)
-    os.rename(temporary, final)
-    flush(final.parent)
-    write_latest(final.parent, final.name)
-
-
-def prune(final: Path, keep: int = 2, after: int | None = None, held: Container[int] = ()) -> None:
-    """Remove older checkpoints, by their steps, once a new one is the newest; see `save` for the arguments."""
-    there = all_in(final.parent)
-    given_up = [path for path in there if path != final and after is not None and step_of(path) > after]
-    remaining = [path for path in there if path not in given_up and step_of(path) not in held]
-    for old in (*given_up, *remaining[:-keep]):
-        if old != final:
-            _remove(old)
-
-
-def _remove(folder: Path) -> None:
-    # it loses its name first, so that half of one never counts; `clean_up` removes what could not go
-    gone = folder.with_name(f".tmp-{folder.name}-gone-{os.getpid()}")
-    with contextlib.suppress(OSError):
-        os.rename(folder, gone)
-        shutil.rmtree(gone)
-
-
-def clean_up(folder: Path) -> None:
-    """Remove what interrupted saves have left in a run's ``checkpoints`` folder; whoever calls this holds the run's lock."""
-    for left in folder.glob(".tmp-*"):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
-
-
-def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
-    """Write tensors and counters into a folder, flushed.
-
-    Raises:
-        OSError: If the disk refuses.
-    """
-    for name, group in tensors.items():
-        write_tensors(folder / f"{name}.safetensors", group)
-        flush(folder / f"{name}.safetensors")
-    (folder / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    flush(folder / "state.json")
-
-
-def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """Write the sizes and hashes of all files in a folder (``MANIFEST.json``), flushed: after that, any change is noticed.
-
-    Those that are ``known`` are not read for it.
-
-    Raises:
-        OSError: If the disk refuses.
-    """
-    listing = dict(known or {})
-    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name not in listing):
-        listing[path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
-    manifest = folder / MANIFEST
-    manifest.write_text(json.dumps({"format_version": FORMAT, "files": listing}, indent=1) + "\n", encoding="utf-8")
-    flush(manifest)
-    flush(folder)
-
-
-def step_name(step: int) -> str:
-    """The name of the checkpoint after so many steps, such as "step_000500"."""
-    return f"{PREFIX}{step:06d}"
-
-
-def step_of(folder: Path) -> int:
-    """The step of a checkpoint, by its name."""
-    return int(folder.name.removeprefix(PREFIX))
-
-
-def is_checkpoint(name: object) -> bool:
-    """Whether a folder's name is that of a checkpoint."""
-    return isinstance(name, str) and re.fullmatch(PREFIX + "[0-9]{1,30}", name) is not None
-
-
-def is_shard(name: str) -> bool:
-    """Whether a file's name is that of one process's part of a sharded checkpoint."""
-    return name.startswith("shard-") and name.endswith(".safetensors")
-
-
-def weights_hash(files: Mapping[str, Any], raw: bool = False) -> str | None:
-    """The hash of a checkpoint's averaged weights, or of its last ones, by the files of its manifest; None where it has none."""
-    entry = files.get(f"{'method' if raw else 'average'}.safetensors")
-    if entry is not None:
-        return str(entry["sha256"])
-    shards = sorted(f"{name} {entry['sha256']}" for name, entry in files.items() if is_shard(name))
-    return hashlib.sha256("\n".join(shards).encode()).hexdigest() if shards else None
-
-
-def weights_of(checkpoint: Path, raw: bool = False) -> str:
-    """The hash of a checkpoint's averaged weights, or of its last ones, as its manifest has it."""
-    return str(weights_hash(read_json(checkpoint / MANIFEST)["files"], raw))
-
-
-def all_in(folder: Path) -> list[Path]:
-    """The checkpoints in a run's ``checkpoints`` folder, by their steps."""
-    return sorted((path for path in folder.glob(f"{PREFIX}*") if is_checkpoint(path.name)), key=step_of)
-
-
-def latest(folder: Path) -> Path | None:
-    """The checkpoint of a run's ``checkpoints`` folder that was written last, or None where there is none.
-
-    ``latest.json`` names it; where it names none that is there, it is the one of the highest number that is whole.
-    """
-    name = read_object(folder / LATEST).get("checkpoint")
-    if is_checkpoint(name) and (folder / str(name)).is_dir():
-        return folder / str(name)
-    checkpoints = all_in(folder)
-    return next((path for path in reversed(checkpoints) if fault(path) is None), checkpoints[-1] if checkpoints else None)
-
-
-def write_latest(folder: Path, name: str) -> None:
-    """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`), named with the hash of its manifest."""
-    write_json(folder / LATEST, {"checkpoint": name, "manifest": sha256(folder / name / MANIFEST), "format_version": FORMAT})
-
-
-def fault(folder: Path) -> tuple[str, str] | None:
-    """The first file of a checkpoint that is missing or damaged, and what is wrong with it; None where all are whole."""
-    try:
-        manifest = read_json(folder / MANIFEST)
-    except CheckpointError as error:
-        if isinstance(error.__cause__, PermissionError):
-            raise
-        return MANIFEST, "is missing" if isinstance(error.__cause__, FileNotFoundError) else "cannot be read"
-    files = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(files, dict):
-        return MANIFEST, "does not list the files"
-    if (version := manifest.get("format_version")) != FORMAT:
-        return MANIFEST, f"says that the format is {version!r}, and this version of pushforward reads {FORMAT}"
-    needed = {"state.json"} if any(map(is_shard, files)) else WHOLE
-    if missing := sorted(needed - files.keys()):
-        return MANIFEST, f"does not list {missing[0]}"
-    with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
-        wrong = next(filter(None, pool.map(lambda entry: _difference(folder, *entry), files.items())), None)
-    newest = read_object(folder.parent / LATEST)
-    if wrong and newest.get("checkpoint") == folder.name and newest.get("manifest") not in (None, sha256(folder / MANIFEST)):
-        return MANIFEST, "differs from what was written (sha256)"
-    return wrong
-
-
-def _difference(folder: Path, name: str, entry: Any) -> tuple[str, str] | None:
-    path = folder / name
-    if Path(name).name != name or not os.path.isfile(path):
-        return name, "is missing"
-    try:
-        if path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]:
-            return None
-    except (LookupError, TypeError):
-        return MANIFEST, f"gives no size and sha256 of {name}"
-    except OSError as error:
-        return name, f"cannot be read ({error.strerror or error})"
-    return name, "differs from what was written (size or sha256)"
-
-
-def next_good(folder: Path) -> Path | None:
-    """The newest checkpoint before another one that is whole, else the newest after it; None where none is whole."""
-    others = [path for path in reversed(all_in(folder.parent)) if path != folder]
-    if is_checkpoint(folder.name):
-        others.sort(key=lambda path: step_of(path) > step_of(folder))
-    return next((path for path in others if fault(path) is None), None)
-
-
-def damaged(folder: Path, name: str, why: str) -> CheckpointError:
-    """The error for a checkpoint that cannot be used; it recommends another one only after that has been verified.
-
-    ``why`` goes on where the file's name ends.
-    """
-    good = next_good(folder)
-    remedy = "There is no other checkpoint in this run that is whole."
-    if good is not None:
-        remedy = f"A checkpoint that is whole: {good.name}. To go on from there, resume with `fallback=True`."
-    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", good.name if good else None)
-
-
-def read_state(folder: Path) -> dict[str, Any]:
-    """The counters of a checkpoint, after all of its files have been verified.
-
-    Raises:
-        CheckpointError: If anything is missing, differs from its hash or is malformed: names the file, and another checkpoint
-            that is whole.
-    """
-    if (wrong := fault(folder)) is not None:
-        raise damaged(folder, *wrong)
-    state = read_json(folder / "state.json")
-    if (name := wrong_counter(state)) is not None:
-        raise damaged(folder, "state.json", f"does not say {name} as it should")
-    if is_checkpoint(folder.name) and state["step"] != step_of(folder):
-        raise damaged(folder, "state.json", f"is of step {state['step']:,}")
-    return dict(state)
-
-
-def wrong_counter(state: Any) -> str | None:
-    """The name of the first counter that is missing or of another kind; None where all are as they should be."""
-    given = state if isinstance(state, Mapping) else {}
-    for name, kinds in {**NEEDED, **MAY}.items():
-        value = given.get(name)
-        number = isinstance(value, (int, float))
-        fits = isinstance(value, kinds) and not isinstance(value, bool) and (not number or 0 <= value < MOST)
-        if not fits if name in given else name in NEEDED:
-            return name
-    return None
-
-
-def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
-    """How far an unfinished run is, such as "26 of 200 steps"; None where its budget is used up or not known."""
-    try:
-        state = read_json(checkpoint / "state.json")
-        step, total, seconds = state["step"], state.get("total"), budget.get("seconds")
-        if total:
-            return f"{step:,} of {total:,} steps" if step < total else None
-        return f"{state['seconds']:.0f} of {seconds:.0f} s" if seconds and state["seconds"] < seconds else None
-    except (CheckpointError, OSError, KeyError, TypeError, AttributeError):
-        return None
+    inside = trainer.folder / "checkpoints"
+    good = inside / step_name(passed(trainer.observers) or 0)
+    where = good if good.is_dir() else latest(inside) or good
+    take_up(trainer, stored_for(trainer.processes, where, trainer.device))
+    trainer.saver.weights_step = step_of(where)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pushforward.errors import CheckpointError
 from pushforward.files import check_tensors, disk, parse_json, read_json
-from pushforward.training.checkpoint.contents import (
+from pushforward.training.checkpoint.storage import (
     MANIFEST,
     bytes_of,
     check_space,

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from pushforward.errors import UsageError
+from pushforward.recipes.schedule import WARMUP
 from pushforward.trackers import Tracker
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -24,7 +25,6 @@ TOLERANCE = 0.02  # the share of a seconds budget by which training may miss it 
 LATEST = 15  # the usual time of a step is the median of so many latest ones
 FEWEST = 5  # a forecast counts at least so many steps
 LONGEST = 4  # a forecast counts a longer step, such as one in which the machine was suspended, as so many usual ones
-WARMUP = 0.1  # the share of training in which the learning rate has risen, whatever the number of warm-up steps
 
 
 def _read(text: str, number: str, units: str) -> tuple[float, str]:
@@ -127,7 +127,7 @@ class Clock:
         self.budget, self.step, self.seconds = budget, 0, 0.0
         self.stages: list[Stage] = []
         self.warmed = 0.0  # the share of a seconds budget for the warm-up, without the first step and the excess of slow ones
-        self._fixed = budget.total_steps(batch)
+        self.fixed = budget.total_steps(batch)  # None of a budget in seconds
         self._marks = [(0, 0.0)]
         self._latest: deque[float] = deque(maxlen=LATEST)
         self._marked = self._paced = 0.0
@@ -186,7 +186,7 @@ class Clock:
 
     @property
     def total(self) -> int | None:
-        return self.stages[-1].total if self.stages else self._fixed
+        return self.stages[-1].total if self.stages else self.fixed
 
     @property
     def progress(self) -> float:
@@ -196,7 +196,7 @@ class Clock:
             if self.step >= last.total:
                 return 1.0
             return last.progress + (1 - last.progress) * (self.step - last.step) / (last.total - last.step)
-        return min(1.0, self._used if self._fixed is None else self.step / self._fixed)
+        return min(1.0, self._used if self.fixed is None else self.step / self.fixed)
 
     @property
     def done(self) -> bool:
@@ -225,23 +225,6 @@ class Clock:
         if self.total is not None and abs((self.total - self.step) * pace - left) <= TOLERANCE * limit:
             return None
         return Stage(self.step, start, self.step + (max(0, round(left / pace)) if pace > 0 else 0))
-
-    def rate(self, warmup: int, decay: float, end: float) -> float:
-        """The share of the learning rate for the next step: a linear rise, a plateau, a cosine fall to ``end``.
-
-        Args:
-            warmup: The steps of the rise, which takes at most a tenth of training.
-            decay: The share of training at its end over which the rate falls.
-            end: The share of the rate that is left.
-        """
-        rise = (self.step + 1) / max(1, warmup)
-        if self._fixed is not None:
-            rise = (self.step + 1) / max(1, min(warmup, self._fixed // 10))
-        elif self.step > 1:
-            # of the next step the share is taken to be the mean so far
-            rise = max(rise, self.warmed * self.step / (self.step - 1) / WARMUP)
-        past = 0.0 if decay <= 0 else max(0.0, (self.progress - (1 - decay)) / decay)
-        return min(1.0, rise) * (end + (1 - end) * (1 + math.cos(math.pi * min(1.0, past))) / 2)
 
 
 @dataclass(frozen=True)

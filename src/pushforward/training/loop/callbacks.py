@@ -293,7 +293,7 @@ def passed(observers: Sequence[Observer]) -> int | None:
     return next((observer.passed for observer in observers if observer.passed is not None), None)
 
 
-def held(observers: Sequence[Observer], method: Method) -> frozenset[int]:
+def kept_steps(observers: Sequence[Observer], method: Method) -> frozenset[int]:
     """The steps whose checkpoints stay: the best one, and the last good one of a method that has a guard."""
     steps = [observer.best for observer in observers] + ([] if method.guard is None else [passed(observers)])
     return frozenset(step for step in steps if step is not None)

@@ -19,7 +19,7 @@ from pushforward.draws import key
 from pushforward.errors import CheckpointError
 from pushforward.files import read_json
 from pushforward.runtime import thread_waiting
-from pushforward.training.checkpoint.contents import write_json
+from pushforward.training.checkpoint.storage import write_json
 
 
 def machine() -> dict[str, Any]:

@@ -26,7 +26,7 @@ from pushforward.methods.distillation import Trajectories
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.recipes.recipe import Recipe
-from pushforward.training.checkpoint.contents import appearing, read_tensors, sha256, write_json, write_tensors
+from pushforward.training.checkpoint.storage import appearing, read_tensors, sha256, write_json, write_tensors
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.callbacks import Watcher, duration

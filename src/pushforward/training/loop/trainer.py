@@ -26,12 +26,12 @@ from pushforward.plugins import plugin_options
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.runtime import laid_out
 from pushforward.training.checkpoint import Checkpoint
-from pushforward.training.checkpoint.contents import step_name, weights_of
-from pushforward.training.checkpoint.saver import Saver, go_back
+from pushforward.training.checkpoint.contents import Saver, go_back
+from pushforward.training.checkpoint.storage import step_name, weights_of
 from pushforward.training.checkpoint.tensors import load, local, restore
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget, Clock, Settings
-from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher, held, measures, passed
+from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher, kept_steps, measures, passed
 from pushforward.training.loop.machine import (
     Threads,
     generator_state,
@@ -403,7 +403,7 @@ class Trainer:
                         self._flush()
                     self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
                     good = passed(self.observers) == self.clock.step
-                    stays = self.clock.step in held(self.observers, self.method)
+                    stays = self.clock.step in kept_steps(self.observers, self.method)
                     if self.ended is not None:
                         self.saver.wait(self.processes)
                         go_back(self)

@@ -21,7 +21,7 @@ from pushforward.errors import Diverged
 from pushforward.files import disk, read_json, read_object, refuse_links
 from pushforward.methods.method import HasCritic, Method
 from pushforward.trackers.tracker import FOLDER, Tracker
-from pushforward.training.checkpoint.contents import step_name, write_json
+from pushforward.training.checkpoint.storage import step_name, write_json
 from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher
 from pushforward.training.monitor.alarms import Watch, lost
 from pushforward.training.monitor.health import SAMPLES, as_sampled, in_words

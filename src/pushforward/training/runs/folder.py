@@ -20,7 +20,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from pushforward.errors import CheckpointError, RunUsageError, UsageError, closest
 from pushforward.files import disk, refuse_links
-from pushforward.training.checkpoint.contents import latest
+from pushforward.training.checkpoint.storage import latest
 
 LOCK = ".lock"
 _WAIT = 0.5  # seconds that a training waits for its lock: a check whether a folder is in use holds it for a moment

@@ -17,7 +17,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.files import read_json
 from pushforward.samples import GUIDANCE, tuning
 from pushforward.solvers import Solver
-from pushforward.training.checkpoint.contents import write_json
+from pushforward.training.checkpoint.storage import write_json
 from pushforward.transports import Flow, Transport, has_steps, inner_of
 
 FIELDS = {"grids": ("steps", "solver", "times"), "tables": ("steps", "solver", "guidance", "table")}

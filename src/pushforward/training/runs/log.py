@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pushforward.errors import CheckpointError
 from pushforward.files import disk, opened
 from pushforward.numbers import count
-from pushforward.training.checkpoint.contents import appearing, flush
+from pushforward.training.checkpoint.storage import appearing, flush
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,7 +19,7 @@ from pushforward.files import read_object
 from pushforward.methods.method import Method
 from pushforward.paths import Source
 from pushforward.recipes.recipe import Recipe
-from pushforward.training.checkpoint.contents import appearing, latest, read_state, read_tensors, sha256, write_tensors
+from pushforward.training.checkpoint.storage import appearing, latest, read_state, read_tensors, sha256, write_tensors
 from pushforward.transports import Autoencoder, Transport
 
 _FILE = "rows.safetensors"

@@ -31,7 +31,7 @@ from pushforward.runtime import device_named, facts
 from pushforward.samples import Sampling, configure, drawn_from, given_options, guidance_notes
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.table import LearnedTable
-from pushforward.training.checkpoint.contents import (
+from pushforward.training.checkpoint.storage import (
     all_in,
     fill,
     latest,

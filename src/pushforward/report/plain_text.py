@@ -13,7 +13,7 @@ from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count, counted, plain, shortened
 from pushforward.report import tables
-from pushforward.report.conditions import THRESHOLDS
+from pushforward.report.finding_conditions import THRESHOLDS
 from pushforward.report.findings import findings, standings
 from pushforward.report.statistics import inside, main_metrics, margin, sampled, sessions, statistics
 from pushforward.report.tables import ARROWS, NO_NETWORK, Row, Table, budget_of

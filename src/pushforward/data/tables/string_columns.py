@@ -1,0 +1,224 @@
+"""The cells of a table as text, before it is decided what they hold, and what is wrong with them.
+
+Each different text of a column is held once, and four bytes for each cell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.core.hashes import mix
+from pushforward.errors import DataError
+from pushforward.numbers import some
+
+# Cells that mean that there is no value, unless others are named.
+MISSING = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "null", "NULL", "None")
+_PLAIN = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
+AT_ONCE = 4096  # rows that are taken apart at a time
+
+
+@dataclass
+class Faults:
+    """Sentences, each with the lines that it is about.
+
+    Args:
+        sentences: What was noted so far.
+    """
+
+    sentences: list[str] = field(default_factory=list)
+
+    def add(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+    def refuse(self, name: str) -> None:
+        if self.sentences:
+            raise DataError(f"{name}: " + "\n  ".join(self.sentences))
+
+
+@dataclass(frozen=True)
+class RawColumn:
+    """The cells of a column.
+
+    Args:
+        name: Its name.
+        texts: The different texts, in the order of their first cells.
+        codes: The number of each cell's text, int32 (n,).
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    codes: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, name: str, cells: Iterable[str]) -> RawColumn:
+        places: dict[str, int] = {}
+        codes = np.fromiter((places.setdefault(cell, len(places)) for cell in cells), dtype=np.int32)
+        return cls(name, tuple(places), codes)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        return np.bincount(self.codes, minlength=len(self.texts))
+
+    def present(self, missing: Iterable[str]) -> list[int]:
+        """The numbers of the texts that are values."""
+        absent = set(missing)
+        return [place for place, text in enumerate(self.texts) if text not in absent]
+
+    def missing_text(self, missing: Iterable[str]) -> str:
+        """The most frequent text of missing values, an empty one where none is missing."""
+        absent = set(missing)
+        known = [(count, text) for text, count in zip(self.texts, self.counts.tolist(), strict=True) if text in absent]
+        return max(known, default=(0, ""), key=lambda entry: entry[0])[1]
+
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        """A hash of each cell, uint64 (n,), by the column's name and the cell's text; of plain numbers by their value.
+
+        It depends on no other cell and on no choice of kinds, so it stays when the table grows. All texts of `MISSING` count as
+        one.
+        """
+        hashes = np.empty(len(self.texts), dtype=np.uint64)
+        # a number of more than 16 characters may not fit into a float64 and is hashed as text
+        plain = np.array([len(text) <= 16 and _PLAIN.fullmatch(text) is not None for text in self.texts], dtype=bool)
+        values = np.array([float(self.texts[place]) for place in np.flatnonzero(plain)], dtype=np.float64) + 0.0  # -0 becomes 0
+        others = [_digest("" if text in MISSING else text) for text, number in zip(self.texts, plain, strict=True) if not number]
+        name = _digest(self.name)
+        hashes[plain], hashes[~plain] = mix(name, 0, values.view(np.uint64)), mix(name, 1, np.array(others, dtype=np.uint64))
+        return hashes[self.codes]
+
+    def numbered(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return values[self.codes] if len(self.texts) else np.zeros(0)
+
+    def where(self, places: Sequence[int], lines: Sequence[int], most: int = 5) -> str:
+        """The lines of the first cells that hold some of the texts, each with its text, in words."""
+        rows = np.flatnonzero(np.isin(self.codes, list(places)))
+        words = [f'line {lines[row]} ("{self.texts[self.codes[row]][:40]}")' for row in rows[:most].tolist()]
+        return some(words) + (f" and {len(rows) - most:,} more" if len(rows) > most else "")
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A table as text.
+
+    Args:
+        columns: Its columns, all of one length.
+        lines: The line of each row in the file, or the row's number, for messages.
+        header: Whether the file's first line holds the names; None for a table that is no file.
+        separator: Between cells.
+        notes: Sentences about what was left out or decided.
+        types: The types of a frame's columns by name, each with the texts of its levels; empty for other tables.
+    """
+
+    columns: tuple[RawColumn, ...]
+    lines: Sequence[int]
+    header: bool | None = None
+    separator: str = ","
+    notes: tuple[str, ...] = ()
+    types: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+
+@dataclass(frozen=True)
+class CellRows(Sequence[list[str]]):
+    """Rows of equally many cells.
+
+    Args:
+        texts: The different texts of each column.
+        codes: The number of each cell's text, int32 (n,), for each column.
+    """
+
+    texts: tuple[tuple[str, ...], ...] = ()
+    codes: tuple[NDArray[np.int32], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.codes[0]) if self.codes else 0
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return CellRows(self.texts, tuple(codes[place] for codes in self.codes))
+        return [texts[codes[place]] for texts, codes in zip(self.texts, self.codes, strict=True)]
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return (self[place] for place in range(len(self)))
+
+    def column(self, column: int) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+        """The different texts of a column, and the number of each cell's text; texts of no cell are left out."""
+        texts, codes = self.texts[column], self.codes[column]
+        counts = np.bincount(codes, minlength=len(texts))
+        if counts.all():
+            return texts, codes
+        numbers = np.cumsum(counts > 0, dtype=np.int32) - np.int32(1)
+        return tuple(texts[place] for place in np.flatnonzero(counts)), numbers[codes]
+
+
+class Collector:
+    """Rows as they are read: those of the width that is most frequent at first by column, others as they are.
+
+    Attributes:
+        widths: How often each number of cells occurs.
+        lines: The line on which each row ends.
+        others: The number and the cells of each row of another width.
+        last: The last row.
+    """
+
+    def __init__(self) -> None:
+        self.width: int | None = None
+        self.widths, self.lines = Counter[int](), array("q")
+        self.others: list[tuple[int, list[str]]] = []
+        self.last: list[str] = []
+        self._columns: list[tuple[dict[str, int], array[int]]] = []
+        self._waiting: list[list[str]] = []
+
+    def add(self, row: list[str], line: int) -> None:
+        self._waiting.append(row)
+        self.lines.append(line)
+        if len(self._waiting) == AT_ONCE:
+            self.take_apart()
+
+    def take_apart(self) -> None:
+        """Take the rows apart that were added last; to be called after the last row."""
+        rows, self._waiting = self._waiting, []
+        if not rows:
+            return
+        self.last = [cell.strip() for cell in rows[-1]]
+        self.widths.update(map(len, rows))
+        if self.width is None:
+            self.width = self.usual
+        if not self._columns:
+            self._columns = [(defaultdict(itertools.count().__next__), array("i")) for _ in range(self.width)]
+        if any(len(row) != self.width for row in rows):
+            start = len(self.lines) - len(rows)
+            odd = [(start + place, row) for place, row in enumerate(rows) if len(row) != self.width]
+            self.others += [(place, [cell.strip() for cell in row]) for place, row in odd]
+            rows = [row for row in rows if len(row) == self.width]
+        for (numbers, codes), column in zip(self._columns, zip(*rows, strict=True), strict=False):
+            codes.extend(map(numbers.__getitem__, map(str.strip, column)))
+
+    @property
+    def usual(self) -> int:
+        return self.widths.most_common(1)[0][0] if self.widths else 0
+
+    def rows(self) -> tuple[CellRows, Sequence[int]]:
+        texts = tuple(tuple(numbers) for numbers, _ in self._columns)
+        codes = tuple(np.frombuffer(codes, dtype=np.int32) for _, codes in self._columns)
+        others = {place for place, _ in self.others}
+        lines = array("q", (line for place, line in enumerate(self.lines) if place not in others)) if others else self.lines
+        return CellRows(texts, codes), lines

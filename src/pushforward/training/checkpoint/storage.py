@@ -1,0 +1,432 @@
+"""The files of a checkpoint: safetensors and JSON in a folder, hashed, and whole or not there.
+
+A folder is written under a temporary name, every file is flushed to the disk, the manifest with sizes and hashes comes
+last, and one rename makes it a checkpoint. Older ones go only after the new one has been read back and verified.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pushforward.errors import CheckpointError
+from pushforward.files import check_tensors, disk, opened, read_json, read_object, replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 1  # the number of the format of checkpoints that is written and read
+BESIDE = 1 << 16  # bytes of a checkpoint beside its tensors, at most
+THREADS = 4  # files of a checkpoint that are hashed at once
+PREFIX = "step_"  # how the name of every checkpoint begins; digits follow
+LATEST, MANIFEST = "latest.json", "MANIFEST.json"
+WHOLE = {"state.json", "method.safetensors", "average.safetensors", "optimizer.safetensors"}
+"""The files of a checkpoint; a sharded one has shards in place of the weights."""
+MOST = 1 << 62  # above every counter
+_NUMBER, _NONE = (int, float), type(None)
+NEEDED: dict[str, Any] = {"step": int, "samples": int, "seconds": _NUMBER, "total": (int, _NONE)}
+"""What ``state.json`` must say, by name."""
+MAY: dict[str, Any] = {
+    "stages": list,
+    "warmed": _NUMBER,
+    "budget": dict,
+    "spec_sha256": str,
+    "precision": str,
+    "batch": int,
+    "weights_step": int,
+    "trajectories": (int, _NONE),
+    "store_seconds": _NUMBER,
+    "peak_memory_mb": (*_NUMBER, _NONE),
+}
+"""What it may say besides."""
+
+
+def flush(path: Path) -> None:
+    """Wait until a file or folder has reached the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A temporary file, which is flushed and renamed over ``path`` if all goes well, and vanishes if not.
+
+    Raises:
+        CheckpointError: If the disk refuses; an existing file stays.
+    """
+    with disk(path):
+        with replacing(path) as temporary:
+            yield temporary
+            flush(temporary)
+        flush(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON in one move; see `appearing`."""
+    with appearing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """The hash of a regular file, hex."""
+    with opened(path) as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write whole tensors by name to a file (safetensors).
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    path.touch()
+    mode = path.stat().st_mode  # by the umask, as that of every file; the library lets nobody else read
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    places = Counter(value.untyped_storage().data_ptr() for value in plain.values())
+    for name, value in plain.items():
+        storage = value.untyped_storage()
+        if places[storage.data_ptr()] > 1 or storage.nbytes() != value.nbytes:
+            plain[name] = value.clone()
+    try:
+        save_file(plain, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    path.chmod(mode)
+
+
+def read_tensors(path: Path, device: Any = "cpu") -> dict[str, Tensor]:
+    """The tensors of a file by name, whole.
+
+    Raises:
+        OSError: If the file is missing or damaged.
+        CheckpointError: If it is no regular file, or its header is damaged (`pushforward.files.check_tensors`).
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    check_tensors(path)
+    try:
+        return load_file(path, device=str(device))
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def bytes_of(groups: Iterable[Mapping[str, Tensor]]) -> int:
+    """Bytes of a checkpoint with these tensors, whole where they are sharded."""
+    return BESIDE + sum(tensor.numel() * tensor.element_size() for group in groups for tensor in group.values())
+
+
+def check_space(final: Path, needed: int) -> None:
+    """Refuse to write where it cannot fit.
+
+    Raises:
+        CheckpointError: If fewer bytes are free on its disk.
+    """
+    there = next(folder for folder in (final, *final.absolute().parents) if folder.exists())
+    if (free := shutil.disk_usage(there).free) < needed:
+        raise CheckpointError(
+            f"{final} was not written: it takes {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free on its disk. "
+            "Free space or choose another `out`; what was saved before is intact."
+        )
+
+
+def save(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, Any],
+    keep: int = 2,
+    after: int | None = None,
+    held: Container[int] = (),
+) -> None:
+    """Write ``folder/step_NNNNNN`` and prune older checkpoints.
+
+    Args:
+        folder: The run's ``checkpoints`` folder.
+        step: The number of training steps done.
+        tensors: Per file name (without ending), tensors by name.
+        state: JSON-ready counters.
+        keep: How many checkpoints stay.
+        after: The step of the checkpoint that this training went on from. Later ones belong to a training that was given up
+            (``resume --from``) and are removed; None leaves them.
+        held: The steps of checkpoints that stay.
+
+    Raises:
+        CheckpointError: If the disk refuses or has too little space; earlier checkpoints stay as they were.
+    """
+    final = folder / step_name(step)
+    check_space(final, bytes_of(tensors.values()))
+    with staged(final) as temporary:
+        fill(temporary, tensors, state)
+        commit(temporary, final)
+    prune(final, keep, after, held)
+
+
+@contextlib.contextmanager
+def staged(final: Path) -> Iterator[Path]:
+    """A temporary folder for the files of a checkpoint, from any number of writers; it vanishes unless `commit` publishes it.
+
+    Whatever an interrupted save has left beside the checkpoint is removed first (`clean_up`).
+
+    Raises:
+        CheckpointError: If the disk refuses, here or within the context.
+    """
+    folder, temporary = final.parent, final.with_name(f".tmp-{final.name}-{os.getpid()}")
+    try:
+        with disk(final):
+            if not folder.is_dir():
+                folder.mkdir(parents=True)
+                flush(folder.parent)
+            clean_up(folder)
+            temporary.mkdir()
+            yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def commit(temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Make a folder whose files are written a checkpoint, and the newest one: its manifest comes last, then one rename.
+
+    Files whose size and sha256 are ``known`` have been hashed by their writers.
+
+    Raises:
+        CheckpointError: If the files, read again, are not what was written.
+        OSError: If the disk refuses.
+    """
+    seal(temporary, known)
+    if (wrong := fault(temporary)) is not None:
+        raise CheckpointError(
+            f"{final} could not be written: {wrong[0]}, read again, {wrong[1]}. Check the disk; what was saved before is intact."
+        )
+    if final.exists():  # of the same step, by a training that was given up
+        _remove(final)
+    os.rename(temporary, final)
+    flush(final.parent)
+    write_latest(final.parent, final.name)
+
+
+def prune(final: Path, keep: int = 2, after: int | None = None, held: Container[int] = ()) -> None:
+    """Remove older checkpoints, by their steps, once a new one is the newest; see `save` for the arguments."""
+    there = all_in(final.parent)
+    given_up = [path for path in there if path != final and after is not None and step_of(path) > after]
+    remaining = [path for path in there if path not in given_up and step_of(path) not in held]
+    for old in (*given_up, *remaining[:-keep]):
+        if old != final:
+            _remove(old)
+
+
+def _remove(folder: Path) -> None:
+    # it loses its name first, so that half of one never counts; `clean_up` removes what could not go
+    gone = folder.with_name(f".tmp-{folder.name}-gone-{os.getpid()}")
+    with contextlib.suppress(OSError):
+        os.rename(folder, gone)
+        shutil.rmtree(gone)
+
+
+def clean_up(folder: Path) -> None:
+    """Remove what interrupted saves have left in a run's ``checkpoints`` folder; whoever calls this holds the run's lock."""
+    for left in folder.glob(".tmp-*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    """Write tensors and counters into a folder, flushed.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    for name, group in tensors.items():
+        write_tensors(folder / f"{name}.safetensors", group)
+        flush(folder / f"{name}.safetensors")
+    (folder / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    flush(folder / "state.json")
+
+
+def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Write the sizes and hashes of all files in a folder (``MANIFEST.json``), flushed: after that, any change is noticed.
+
+    Those that are ``known`` are not read for it.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    listing = dict(known or {})
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name not in listing):
+        listing[path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
+    manifest = folder / MANIFEST
+    manifest.write_text(json.dumps({"format_version": FORMAT, "files": listing}, indent=1) + "\n", encoding="utf-8")
+    flush(manifest)
+    flush(folder)
+
+
+def step_name(step: int) -> str:
+    """The name of the checkpoint after so many steps, such as "step_000500"."""
+    return f"{PREFIX}{step:06d}"
+
+
+def step_of(folder: Path) -> int:
+    """The step of a checkpoint, by its name."""
+    return int(folder.name.removeprefix(PREFIX))
+
+
+def is_checkpoint(name: object) -> bool:
+    """Whether a folder's name is that of a checkpoint."""
+    return isinstance(name, str) and re.fullmatch(PREFIX + "[0-9]{1,30}", name) is not None
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file's name is that of one process's part of a sharded checkpoint."""
+    return name.startswith("shard-") and name.endswith(".safetensors")
+
+
+def weights_hash(files: Mapping[str, Any], raw: bool = False) -> str | None:
+    """The hash of a checkpoint's averaged weights, or of its last ones, by the files of its manifest; None where it has none."""
+    entry = files.get(f"{'method' if raw else 'average'}.safetensors")
+    if entry is not None:
+        return str(entry["sha256"])
+    shards = sorted(f"{name} {entry['sha256']}" for name, entry in files.items() if is_shard(name))
+    return hashlib.sha256("\n".join(shards).encode()).hexdigest() if shards else None
+
+
+def weights_of(checkpoint: Path, raw: bool = False) -> str:
+    """The hash of a checkpoint's averaged weights, or of its last ones, as its manifest has it."""
+    return str(weights_hash(read_json(checkpoint / MANIFEST)["files"], raw))
+
+
+def all_in(folder: Path) -> list[Path]:
+    """The checkpoints in a run's ``checkpoints`` folder, by their steps."""
+    return sorted((path for path in folder.glob(f"{PREFIX}*") if is_checkpoint(path.name)), key=step_of)
+
+
+def latest(folder: Path) -> Path | None:
+    """The checkpoint of a run's ``checkpoints`` folder that was written last, or None where there is none.
+
+    ``latest.json`` names it; where it names none that is there, it is the one of the highest number that is whole.
+    """
+    name = read_object(folder / LATEST).get("checkpoint")
+    if is_checkpoint(name) and (folder / str(name)).is_dir():
+        return folder / str(name)
+    checkpoints = all_in(folder)
+    return next((path for path in reversed(checkpoints) if fault(path) is None), checkpoints[-1] if checkpoints else None)
+
+
+def write_latest(folder: Path, name: str) -> None:
+    """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`), named with the hash of its manifest."""
+    write_json(folder / LATEST, {"checkpoint": name, "manifest": sha256(folder / name / MANIFEST), "format_version": FORMAT})
+
+
+def fault(folder: Path) -> tuple[str, str] | None:
+    """The first file of a checkpoint that is missing or damaged, and what is wrong with it; None where all are whole."""
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except CheckpointError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise
+        return MANIFEST, "is missing" if isinstance(error.__cause__, FileNotFoundError) else "cannot be read"
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(files, dict):
+        return MANIFEST, "does not list the files"
+    if (version := manifest.get("format_version")) != FORMAT:
+        return MANIFEST, f"says that the format is {version!r}, and this version of pushforward reads {FORMAT}"
+    needed = {"state.json"} if any(map(is_shard, files)) else WHOLE
+    if missing := sorted(needed - files.keys()):
+        return MANIFEST, f"does not list {missing[0]}"
+    with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
+        wrong = next(filter(None, pool.map(lambda entry: _difference(folder, *entry), files.items())), None)
+    newest = read_object(folder.parent / LATEST)
+    if wrong and newest.get("checkpoint") == folder.name and newest.get("manifest") not in (None, sha256(folder / MANIFEST)):
+        return MANIFEST, "differs from what was written (sha256)"
+    return wrong
+
+
+def _difference(folder: Path, name: str, entry: Any) -> tuple[str, str] | None:
+    path = folder / name
+    if Path(name).name != name or not os.path.isfile(path):
+        return name, "is missing"
+    try:
+        if path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]:
+            return None
+    except (LookupError, TypeError):
+        return MANIFEST, f"gives no size and sha256 of {name}"
+    except OSError as error:
+        return name, f"cannot be read ({error.strerror or error})"
+    return name, "differs from what was written (size or sha256)"
+
+
+def next_good(folder: Path) -> Path | None:
+    """The newest checkpoint before another one that is whole, else the newest after it; None where none is whole."""
+    others = [path for path in reversed(all_in(folder.parent)) if path != folder]
+    if is_checkpoint(folder.name):
+        others.sort(key=lambda path: step_of(path) > step_of(folder))
+    return next((path for path in others if fault(path) is None), None)
+
+
+def damaged(folder: Path, name: str, why: str) -> CheckpointError:
+    """The error for a checkpoint that cannot be used; it recommends another one only after that has been verified.
+
+    ``why`` goes on where the file's name ends.
+    """
+    good = next_good(folder)
+    remedy = "There is no other checkpoint in this run that is whole."
+    if good is not None:
+        remedy = f"A checkpoint that is whole: {good.name}. To go on from there, resume with `fallback=True`."
+    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", good.name if good else None)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """The counters of a checkpoint, after all of its files have been verified.
+
+    Raises:
+        CheckpointError: If anything is missing, differs from its hash or is malformed: names the file, and another checkpoint
+            that is whole.
+    """
+    if (wrong := fault(folder)) is not None:
+        raise damaged(folder, *wrong)
+    state = read_json(folder / "state.json")
+    if (name := wrong_counter(state)) is not None:
+        raise damaged(folder, "state.json", f"does not say {name} as it should")
+    if is_checkpoint(folder.name) and state["step"] != step_of(folder):
+        raise damaged(folder, "state.json", f"is of step {state['step']:,}")
+    return dict(state)
+
+
+def wrong_counter(state: Any) -> str | None:
+    """The name of the first counter that is missing or of another kind; None where all are as they should be."""
+    given = state if isinstance(state, Mapping) else {}
+    for name, kinds in {**NEEDED, **MAY}.items():
+        value = given.get(name)
+        number = isinstance(value, (int, float))
+        fits = isinstance(value, kinds) and not isinstance(value, bool) and (not number or 0 <= value < MOST)
+        if not fits if name in given else name in NEEDED:
+            return name
+    return None
+
+
+def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
+    """How far an unfinished run is, such as "26 of 200 steps"; None where its budget is used up or not known."""
+    try:
+        state = read_json(checkpoint / "state.json")
+        step, total, seconds = state["step"], state.get("total"), budget.get("seconds")
+        if total:
+            return f"{step:,} of {total:,} steps" if step < total else None
+        return f"{state['seconds']:.0f} of {seconds:.0f} s" if seconds and state["seconds"] < seconds else None
+    except (CheckpointError, OSError, KeyError, TypeError, AttributeError):
+        return None
