@@ -27,7 +27,7 @@ from pushforward.data.sets.toys import TOYS
 from pushforward.denoisers.denoiser import FlowMap, has_jump
 from pushforward.methods import Mapping
 from pushforward.methods.flow_map import Dyadic, Sorted
-from pushforward.methods.rules import End, Middle, Start
+from pushforward.methods.flow_map_targets import End, Middle, Start
 from pushforward.networks import MLP
 from pushforward.paths import Independent, Source, Stratified, Uniform
 from pushforward.recipes import Recipe, Training

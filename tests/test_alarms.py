@@ -15,7 +15,7 @@ from pushforward.data import VectorSpace
 from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.errors import Diverged
 from pushforward.methods import Mapping
-from pushforward.methods.rules import Rule
+from pushforward.methods.flow_map_targets import Rule
 from pushforward.paths import Linear
 from pushforward.recipes import Recipe, Schedule, Training
 from pushforward.testing import recipe_for, space_data

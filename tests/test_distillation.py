@@ -19,8 +19,8 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.curves import teacher_of
 from pushforward.methods import Distillation, LatentMethod, Mapping, Now, Trajectories
 from pushforward.methods.flow_map import Sorted, mean_velocity, straight
+from pushforward.methods.flow_map_targets import Start
 from pushforward.methods.perceptual_distance import Likeness
-from pushforward.methods.rules import Start
 from pushforward.networks import MLP, UNet
 from pushforward.paths import VP, Linear
 from pushforward.recipes.students import student_of

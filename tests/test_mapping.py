@@ -13,7 +13,7 @@ from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Mapping, Now
 from pushforward.methods.flow_map import Dyadic, Sorted, mean_velocity, straight
-from pushforward.methods.rules import End, Middle, Progressive, Start, Where
+from pushforward.methods.flow_map_targets import End, Middle, Progressive, Start, Where
 from pushforward.paths import VP, Linear, LogitNormal
 from pushforward.solvers import Jump
 from pushforward.solvers.solver import stepped

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pushforward.draws import BlockDraws
-from pushforward.methods.rules import Start, Where
+from pushforward.methods.flow_map_targets import Start, Where
 
 N = 64
 

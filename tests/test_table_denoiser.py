@@ -14,7 +14,7 @@ from pushforward import spec
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.columns import Format
-from pushforward.data.tables.encoding import Coordinates
+from pushforward.data.tables.coordinates import Coordinates
 from pushforward.denoisers import TableDenoiser
 from pushforward.denoisers.table_denoiser import NAT, Given, known_columns
 from pushforward.draws import BlockDraws

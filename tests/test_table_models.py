@@ -11,7 +11,7 @@ import pushforward as pf
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.columns import Format
-from pushforward.data.tables.encoding import Coordinates
+from pushforward.data.tables.coordinates import Coordinates
 from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import Rows, likelihood_of, log_between
 from pushforward.networks.wrappers import StraightThrough

@@ -47,7 +47,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("== len(names) else numbered", "== len(names) else names", "imputation"),
         ('if dates and wanted.kind == "date":', "if False:", "imputation"),
     ],
-    "data/tables/encoding.py": [
+    "data/tables/coordinates.py": [
         ("np.log(np.maximum(shares, LEAST_SHARE))", "0 * shares", "table_denoiser"),
         ("u = lower + (upper - lower)", "u = lower + 0.5 * (upper - lower)", "table_denoiser"),
         ("> 0.5, drawn, normal)", "> 0.5, drawn, scores)", "table_denoiser"),

@@ -185,7 +185,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("training_noise(self.teacher.source, x", "training_noise(None, x", "source_students"),
         ("training_noise(source, shape, draws)", "training_noise(None, shape, draws)", "source_students"),
     ],
-    "methods/rules.py": [
+    "methods/flow_map_targets.py": [
         ("min(self.average, EARLY * (samples + new))", "self.average", "mapping"),
         ("int(progress * self.stages)", "int(progress)", "mapping"),
         ('if self.direction == "map" else v', 'if self.direction == "none" else v', "own_direction"),

@@ -47,7 +47,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
         ("^Args:\\n(.*?)(?=^\\S|\\Z)", "^Args:\\n(.*)", "help"),
     ],
-    "recipes/schedule.py": [
+    "recipes/learning_rate.py": [
         ("self.lr_end + (1 - self.lr_end) *", "self.lr_end *", "training"),
         ("self.lr_ramp, self.ramp, self.shortest_ramp)", "self.lr_ramp, self.ramp)", "gan"),
         ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan"),

@@ -13,7 +13,7 @@ from pushforward.arguments import whole
 from pushforward.conditions.columns import Known
 from pushforward.conditions.kind import mask_of
 from pushforward.data.spaces import Space, TableSpace
-from pushforward.data.tables.encoding import Coordinates, gumbel
+from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.denoisers.denoiser import (
     Condition,
     Denoiser,

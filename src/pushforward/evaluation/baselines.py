@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pushforward.data import Dataset, Space, TableSpace
 from pushforward.data.core.hashes import permutation
-from pushforward.data.tables.encoding import Coordinates, gumbel
+from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.evaluation.features import strongest

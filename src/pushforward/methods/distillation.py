@@ -18,9 +18,9 @@ from pushforward.denoisers.table_denoiser import TableDenoiser, known_columns
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods.flow_map import MapMethod, Mapping, Pairs, mean_velocity, scaled, straight
+from pushforward.methods.flow_map_targets import Rule
 from pushforward.methods.method import Freezing, Now, Sums
 from pushforward.methods.perceptual_distance import Featured, Likeness
-from pushforward.methods.rules import Rule
 from pushforward.paths import Coupling
 from pushforward.transports import Flow
 from pushforward.transports.transport import as_drawn

@@ -20,8 +20,8 @@ from pushforward.denoisers.denoiser import SCALE, condition_at, over, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import check_sources, dropout_share, dropped
+from pushforward.methods.flow_map_targets import Rule, Start, Where
 from pushforward.methods.method import Method, Now, Sums
-from pushforward.methods.rules import Rule, Start, Where
 from pushforward.paths import Coupling, Independent, Linear, Narrowed, Path, Stratified, Times, Uniform, training_noise
 from pushforward.solvers import Jump
 from pushforward.transports import Flow

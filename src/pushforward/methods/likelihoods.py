@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from pushforward.arguments import one_of, share, weight, whole
 from pushforward.data import Space, TableSpace
-from pushforward.data.tables.encoding import Coordinates, gumbel
+from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.denoisers import Condition
 from pushforward.draws import BLOCK, Draws
 from pushforward.errors import UsageError

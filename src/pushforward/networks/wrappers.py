@@ -14,7 +14,7 @@ from torch.nn.utils.parametrize import register_parametrization
 from pushforward.conditions.kind import ConditionKind
 from pushforward.data.spaces import Space
 from pushforward.data.spaces.table import TableSpace
-from pushforward.data.tables.encoding import Coordinates, gumbel
+from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.errors import UsageError
 from pushforward.networks.blocks import Condition, Kinds, check_condition, check_input, kinds_of, values_of
 

@@ -29,8 +29,8 @@ from pushforward.methods import (
 )
 from pushforward.methods.adversarial import DiffAugment
 from pushforward.methods.flow_map import Dyadic, Pairs, Sorted
+from pushforward.methods.flow_map_targets import End, Middle, Progressive, Rule, Start
 from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
-from pushforward.methods.rules import End, Middle, Progressive, Rule, Start
 from pushforward.networks import UNet
 from pushforward.networks.pretrained import FeatureHeads
 from pushforward.recipes.choice import batch_size, denoising_training, extent_of, flat, precision

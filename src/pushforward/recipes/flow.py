@@ -13,7 +13,7 @@ from pushforward.denoisers import Denoiser, FlowMap
 from pushforward.errors import UsageError
 from pushforward.methods import Denoising, Mapping, TeacherPairs, Trajectories
 from pushforward.methods.flow_map import Dyadic, Sorted
-from pushforward.methods.rules import Middle, Start
+from pushforward.methods.flow_map_targets import Middle, Start
 from pushforward.paths import Coupling, Independent, Linear, LogitNormal, OptimalTransport, Source, Stratified, Times, Uniform
 from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat, table_denoising, table_training
 from pushforward.recipes.recipe import LOSS, NETWORK, PATH, Recipe, on_space

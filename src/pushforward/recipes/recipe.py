@@ -19,7 +19,7 @@ from pushforward.data import Space, dataset_of
 from pushforward.data.core.dataset import Seen
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
-from pushforward.recipes.schedule import Schedule
+from pushforward.recipes.learning_rate import Schedule
 from pushforward.registries import RECIPES
 
 OPTIMIZERS = ("adamw", "muon")

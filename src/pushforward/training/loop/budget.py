@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from pushforward.errors import UsageError
-from pushforward.recipes.schedule import WARMUP
+from pushforward.recipes.learning_rate import WARMUP
 from pushforward.trackers import Tracker
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
