@@ -195,11 +195,13 @@ def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str
 
 
 def _is_unbegun(folder: Path) -> bool:
+    if _others(folder):
+        return False
     if is_locked(folder):
         raise busy(folder)
     refuse_links(folder, FOLDERS, known=ENTRIES)
     names = {path.name for path in folder.iterdir()}
-    return not names or (LOCK in names and not names & {"spec.json", "report.html"} and not _others(folder))
+    return not names or (LOCK in names and not names & {"spec.json", "report.html"})
 
 
 def _others(folder: Path) -> list[Path]:
