@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pushforward.arguments import weight, whole
 from pushforward.errors import UsageError
-from pushforward.methods.method import Now
+
+if TYPE_CHECKING:
+    from pushforward.methods.method import Now
 
 WARMUP = 0.1  # the share of training in which the learning rate has risen, whatever the number of warm-up steps
 
