@@ -12,8 +12,6 @@ from pushforward.errors import UsageError
 if TYPE_CHECKING:
     from pushforward.methods.method import Now
 
-WARMUP = 0.1  # the share of training in which the learning rate has risen, whatever the number of warm-up steps
-
 
 @dataclass(frozen=True)
 class Schedule:
@@ -55,19 +53,15 @@ class Schedule:
         """The share of the learning rate in the step that comes next: a linear rise, a plateau, a cosine fall, times the ramp.
 
         Args:
-            clock: Knows the step, the progress, and the number of steps where it is fixed. The rise takes at most a tenth of
-                training.
+            clock: Knows the step and the progress, the number of steps where it is fixed, and else the share of the rise by time,
+                which takes at most a tenth of training.
             now: Of the step.
         """
-        rise = (clock.step + 1) / max(1, self.warmup)
-        if clock.fixed is not None:
-            rise = (clock.step + 1) / max(1, min(self.warmup, clock.fixed // 10))
-        elif clock.step > 1:
-            # of the next step the share is taken to be the mean so far
-            rise = max(rise, clock.warmed * clock.step / (clock.step - 1) / WARMUP)
+        rise = (clock.step + 1) / max(1, self.warmup if clock.fixed is None else min(self.warmup, clock.fixed // 10))
+        rise = min(1.0, max(rise, clock.risen))
         past = 0.0 if self.decay <= 0 else max(0.0, (clock.progress - (1 - self.decay)) / self.decay)
         fall = self.lr_end + (1 - self.lr_end) * (1 + math.cos(math.pi * min(1.0, past))) / 2
-        return min(1.0, rise) * fall * now.along(1.0, self.lr_ramp, self.ramp, self.shortest_ramp)
+        return rise * fall * now.along(1.0, self.lr_ramp, self.ramp, self.shortest_ramp)
 
     def beta2(self, start: float, now: Now) -> float | None:
         """AdamW's second average in the step that comes next, which was ``start`` at first; None where it stays."""

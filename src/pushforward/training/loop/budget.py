@@ -12,7 +12,6 @@ from statistics import median
 from typing import Any
 
 from pushforward.errors import UsageError
-from pushforward.recipes.learning_rate import WARMUP
 from pushforward.trackers import Tracker
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -24,6 +23,7 @@ CHECKS = 48  # from there on the forecast is repeated whenever another 1 / CHECK
 TOLERANCE = 0.02  # the share of a seconds budget by which training may miss it before the number of steps is corrected
 LATEST = 15  # the usual time of a step is the median of so many latest ones
 FEWEST = 5  # a forecast counts at least so many steps
+WARMUP = 0.1  # the share of training in which the learning rate has risen, whatever the number of warm-up steps
 LONGEST = 4  # a forecast counts a longer step, such as one in which the machine was suspended, as so many usual ones
 
 
@@ -187,6 +187,13 @@ class Clock:
     @property
     def total(self) -> int | None:
         return self.stages[-1].total if self.stages else self.fixed
+
+    @property
+    def risen(self) -> float:
+        """The share of the rise of the learning rate that the time has allowed, where the number of steps is not fixed."""
+        if self.fixed is not None or self.step < 2:
+            return 0.0
+        return self.warmed * self.step / (self.step - 1) / WARMUP  # of the next step the share is taken to be the mean so far
 
     @property
     def progress(self) -> float:
