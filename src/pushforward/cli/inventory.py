@@ -142,7 +142,10 @@ def doctor(*, json: Json = False) -> None:
     from pushforward.denoisers.denoiser import resolve_precision
     from pushforward.training.loop.machine import machine
 
-    device, installed = device_of("auto"), {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
+    device, installed = (
+        device_of("auto"),
+        {d.metadata["Name"].lower().replace("_", "-"): d.version for d in metadata.distributions()},
+    )
     facts = {
         **machine(),
         "cuda": torch.cuda.is_available(),
@@ -156,7 +159,7 @@ def doctor(*, json: Json = False) -> None:
         if parts := re.match(r"([\w.-]+).*\bextra == ['\"]([\w.-]+)", requirement):
             needs.setdefault(parts[2], []).append(parts[1])
     for extra, names in needs.items():
-        missing = ", ".join(name for name in names if name.lower() not in installed)
+        missing = ", ".join(name for name in names if name.lower().replace("_", "-") not in installed)
         facts[f"extra {extra}"] = f"missing {missing}: pip install 'pushforward[{extra}]'" if missing else "installed"
     show(facts, json, lambda rows: "\n".join(f"{name}: {value}" for name, value in rows.items()))
 

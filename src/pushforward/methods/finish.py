@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -94,6 +94,10 @@ class Finish(Adversarial, MapMethod):
         self.freeze("teacher", teacher)
         if isinstance(critic, FeatureCritic):
             critic.look_through(teacher)
+
+    @property
+    def averaged(self) -> Sequence[nn.Module]:
+        return (self,)  # a finish goes on from an averaged critic
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
