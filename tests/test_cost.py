@@ -19,13 +19,15 @@ from pushforward.evaluation import evaluator as cost
 from pushforward.evaluation.model_metrics import guess, levels_of
 from pushforward.methods import Now
 from pushforward.networks import Compressor, Expander
+from pushforward.paths import VP
 from pushforward.registries import RECIPES
 from pushforward.report import Report
 from pushforward.solvers import DPM, Heun, UniPC
-from pushforward.testing import space_data
+from pushforward.testing import ring, space_data
 from pushforward.training.api import prepare
 from pushforward.training.estimates import step_flops, steps_within
 from pushforward.training.loop.budget import Budget, Clock
+from pushforward.training.loop.machine import added_peak, held_bytes
 from pushforward.transports import Autoencoder, Flow, Latent, Map
 
 pytestmark = pytest.mark.usefixtures("usual")
@@ -100,6 +102,14 @@ def test_sampling_memory_counts_weights_and_the_batch_alone():
     del ballast
     assert cost.sampling_memory(transport, n) == measured, "other tensors in the process do not matter"
     assert cost.sampling_memory(transport, 2 * n) - measured == pytest.approx(hidden, rel=0.02)
+
+
+@pytest.mark.parametrize("solver", [Heun(), DPM(3), UniPC(3)])
+def test_sampling_memory_is_that_of_all_steps(solver):
+    """Solvers of high order hold outputs of earlier steps."""
+    flow = Flow(ring(VP()), solver, 9)
+    whole = added_peak(lambda: flow.sample(4096, batch=4096), flow.device)
+    assert cost.sampling_memory(flow, 4096) - held_bytes(flow) == pytest.approx(whole, rel=1e-3)
 
 
 def test_a_uniform_guess_needs_the_logarithm_of_the_levels():

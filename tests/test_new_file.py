@@ -15,6 +15,7 @@ import torch
 import pushforward as pf
 from pushforward import plugins
 from pushforward.cli import main
+from pushforward.data import Source, Split
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import PARTS
 from pushforward.training.checkpoint.storage import latest
@@ -233,3 +234,12 @@ def test_a_class_of_one_name_is_of_one_file(tmp_path, forget):
     plugins.load(first)
     assert PARTS["MLP"].__module__.startswith("pushforward.")
     forget()
+
+
+def test_a_source_whose_examples_have_another_shape_is_refused():
+    source = Source(
+        name="odd", what="", shape=(3,), counts=(2, 2), read=lambda download: (Split(np.eye(9, 2, dtype=np.float32)), None)
+    )
+    pf.data.register(source)
+    with pytest.raises(DataError, match=r"shape \(2,\), and says that they have \(3,\)"):
+        pf.data.load("odd")

@@ -15,7 +15,8 @@ from pushforward.data.core.dataset import Schema, build
 from pushforward.data.tables import Category, Number
 from pushforward.evaluation.baselines import SHRINKAGE, GaussianBaseline, RowMixture, _Rows, drawn_rows
 from pushforward.evaluation.evaluator import Judge
-from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison
+from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult
+from pushforward.metrics import Score
 from pushforward.metrics.memorisation import near_copies
 
 
@@ -166,6 +167,7 @@ def test_a_judge_scores_the_baselines_of_a_table(mixed):
     assert comparison.further_baselines[1].scores["near_copies"].value == 1
     assert Comparison.from_json(comparison.to_json()) == comparison
     assert not judge.comparison().further_baselines
+    assert "coverage" in judge.comparison([ModelResult("it", scores={"coverage": Score(1.0)})]).metrics
 
 
 def test_samples_of_a_mixture_have_its_shares_and_moments(data):

@@ -14,6 +14,7 @@ from pushforward.conditions import Request
 from pushforward.data import Sampler
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
+from pushforward.evaluation.models import unseen_warnings
 from pushforward.testing import assert_same, final_state
 
 
@@ -108,6 +109,10 @@ def test_a_flow_follows_what_is_given(flow):
     wide = pf.Flow(free, "dpm:2", 12).sample(400, {"age": 0.5})
     assert float(wide[:, 0].std()) > 0.8, "the unconditional branch has all ages"
     assert torch.isfinite(transport.sample(2, {"given_null": True})).all()
+
+
+def test_a_report_says_that_no_score_looks_at_what_is_given(flow):
+    assert any("do not look at age" in warning for warning in unseen_warnings(flow[1], flow[0]))
 
 
 # A kind of one's own

@@ -85,3 +85,10 @@ def test_filling_in_a_polars_frame_changes_no_known_cell():
     expected = [16 * 10**17 if number is None else number for number in numbers]
     assert (filled.dtype, filled.cast(pl.Int64).to_list()) == (source["t"].dtype, expected)
     assert source["t"].cast(pl.Int64).to_list() == numbers
+
+
+def test_a_level_that_the_type_does_not_have_is_filled_in_as_text():
+    fields = load(pl.DataFrame({"x": np.arange(90.0), "size": ["a", "b", "c"] * 30})).space.fields
+    source = pl.DataFrame({"size": pl.Series(["a", None, "b"], dtype=pl.Enum(["a", "b"]))})
+    filled = filled_frame(source, fields[1:], np.array([[0.0], [2.0], [1.0]]), np.array([[False], [True], [False]]))
+    assert (filled["size"].dtype, filled["size"].to_list()) == (pl.String, ["a", "c", "b"])

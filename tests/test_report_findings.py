@@ -289,3 +289,10 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     assert "ddpm (0.210)" in said(aggregate)[0]
     assert "Spreads over a few trainings are rough" in " ".join(limits(comparison(aggregate)))
     check_page(report(aggregate).to_html())
+
+
+def test_a_training_without_a_score_leaves_the_mean_without_one(content):
+    content = trained(content, (0.12, 0.20, 0.13))
+    content["models"][1]["scores"]["frechet"]["value"] = None
+    row = model(pooled(content, {})[0], "flow")["scores"]["frechet"]
+    assert (row["value"], row["values"]) == (None, [0.12, 0.13]), "a failed training is no training less"

@@ -15,6 +15,7 @@ from pushforward import recipes, spec
 from pushforward.cli import main
 from pushforward.data import Split, measure
 from pushforward.data.spaces.space import kind_of
+from pushforward.evaluation.models import history_of
 from pushforward.registries import PARTS
 from pushforward.testing import Broken, assert_same, check_space, final_state
 
@@ -65,6 +66,7 @@ def test_clips_are_trained_and_resumed_bit_for_bit(runs):
     content = json.loads((runs / "whole" / "spec.json").read_text())
     assert content["method"]["denoiser"]["space"]["part"] == "VideoSpace"
     assert spec.describe(spec.build(content["method"])) == content["method"]
+    assert {x.shape[1:] for _, x in history_of(run)} == {(8, 32, 1)}, "pictures of frames side by side"
     assert repr(run.sample(2)) == "Samples(2 of 4x1x8x8, clips in data units)"
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward import spec
+from pushforward.conditions import Request
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.columns import Format
@@ -18,7 +19,7 @@ from pushforward.data.tables.coordinates import Coordinates
 from pushforward.denoisers import TableDenoiser
 from pushforward.denoisers.table_denoiser import NAT, Given, known_columns
 from pushforward.draws import BlockDraws
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Now
 from pushforward.methods import denoising as of_tables
 from pushforward.networks import ColumnTransformer
@@ -321,3 +322,16 @@ def test_a_hostile_number_of_waves_is_refused(mixed):
         content["method"]["denoiser"]["waves"] = waves
         with pytest.raises(CheckpointError, match=why):
             recipe_of(content)
+
+
+def test_a_value_that_a_column_does_not_have_is_refused(mixed):
+    request = Request(pf.recipes.flow(mixed, "tiny").method.space.conditions)
+    for given, words in {
+        ("kind", "bb"): r'"kind" has no category "bb"\..*Expected one of: "a", "b", "c"',
+        ("whole", "many"): r"\"whole\" takes a whole.*; got 'many'",
+        ("number", None): r"\"number\" takes a number.*; got None",
+    }.items():
+        with pytest.raises(UsageError, match=words):
+            request.values(3, dict([given]), 0)
+    missing = request.values(2, {"kind": None}, 0)["known"]
+    assert missing[0, mixed.columns.index("kind = missing")] == 1

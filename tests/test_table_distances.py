@@ -11,10 +11,12 @@ from programs.tables import Noise
 from pushforward.data import TableSpace, load
 from pushforward.data.core.dataset import Split
 from pushforward.data.tables import Number
-from pushforward.evaluation.evaluator import Judge
+from pushforward.errors import UsageError
+from pushforward.evaluation.evaluator import Judge, protocol_of
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.results import REPEAT_SEEDS
-from pushforward.evaluation.scores import Raw, floors, recoded, score
+from pushforward.evaluation.pictures import nearest
+from pushforward.evaluation.results import REPEAT_SEEDS, Protocol, check_same
+from pushforward.evaluation.scores import REPRESENTATION, Raw, floors, recoded, score
 from pushforward.transports import Map
 
 DISTANCES = ["nearest_ratio", "membership", "membership_ratio", "energy", "authenticity"]
@@ -112,3 +114,22 @@ def test_floors_measure_distances_in_the_same_points(data):
         assert {row.tobytes() for row in samples.training} <= training
         assert len(samples.training) == len(data.train) - 10
         assert np.array_equal(samples.reference[:, :2], Raw(data).of(samples.table, samples.table.reference)[:, :2])
+
+
+def test_the_nearest_training_row_is_that_of_the_values(data):
+    x, raw = torch.from_numpy(data.train.x[3:9]), Raw(data)
+    near = nearest(x, data, 2)
+    assert near.examples[:, 0].tolist() == list(range(3, 9))
+    assert near.copies.all()
+    distances = np.linalg.norm(raw.training[3:9, None].astype(float) - raw.training[None], axis=2)
+    assert near.distances == pytest.approx(np.sort(distances, 1)[:, :2], abs=1e-6)
+
+
+def test_the_protocol_says_what_distances_are_measured_in(data):
+    features = fit_features(data, cache=False)
+    assert protocol_of(data, features, 10, ()).representation == REPRESENTATION
+    moons = load("moons")
+    assert protocol_of(moons, fit_features(moons), 10, ()).representation == ""
+    old, new = (Protocol(data="it", n=10, representation=what) for what in ("", REPRESENTATION))
+    with pytest.raises(UsageError, match=r"representation of rows is not known in old and values of the file.* in new"):
+        check_same([("old", old), ("new", new)])

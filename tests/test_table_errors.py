@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from programs.rows import random, rows, samples_of, table
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics import nearest_rows
+from pushforward.metrics import Samples, nearest_rows
 from pushforward.metrics.columns import pair_errors
 from pushforward.metrics.nearest_rows import Membership, NearestRows, attack, cell_variance, distance_ratio, nearer
 from pushforward.metrics.table import Table, shuffled
-from pushforward.metrics.trees import classifier, inputs, predictor, utility
+from pushforward.metrics.trees import Detection, classifier, inputs, predictor, utility
 from pushforward.metrics.uncertainty import by_blocks
 
 
@@ -137,3 +138,22 @@ def test_the_attack_uses_all_samples_that_there_are():
     more = dataclasses.replace(some, generated_more=train.astype(np.float32))
     few, many = (Membership()(side)["membership"].value for side in (some, more))
     assert few < 0.75 < 0.95 < many
+
+
+def test_the_error_of_trees_holds_what_they_vary_by(monkeypatch):
+    """Trees that learned from other rows rank otherwise, beside what new rows change in the ranks of given trees."""
+
+    def few(categorical):
+        return HistGradientBoostingClassifier(early_stopping=False, categorical_features=categorical, random_state=0, max_iter=3)
+
+    monkeypatch.setattr("pushforward.metrics.trees.classifier", few)
+    monkeypatch.setattr("pushforward.metrics.trees._falls", lambda *_: 0.0)  # takes longer, and is not looked at
+    scores = []
+    for repeat in range(40):
+        x, y = random([15, repeat]).standard_normal((2, 200, 10))
+        x[:, 0] = 0.8 * x[:, 1] + 0.6 * x[:, 0]
+        parts = [side.astype(np.float32) for side in (x, y, y)]
+        given = Table(x, y, tuple("abcdefghij"), ("number",) * 10, ((),) * 10)
+        scores.append(Detection()(Samples(*parts, x, y, (10,), table=given))["detection"])
+    stated = np.sqrt(np.mean([score.error**2 for score in scores]))
+    assert 0.6 * stated < np.std([score.value for score in scores], ddof=1) < stated

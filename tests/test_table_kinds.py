@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pushforward.data import load
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.columns import Category, Format, Number
 from pushforward.data.tables.csv_dialect import Layout
@@ -165,3 +166,40 @@ def test_a_number_with_thousands_that_are_not_three_digits_is_none():
     assert [form.value(cell) for cell in ("+1,234", "-1,234,567", "12")] == [1234, -1234567, 12]
     assert np.isnan([form.value(cell) for cell in ("1,5", "1,2345", "1,,234")]).all()
     assert [form.cell(value) for value in (1234.4, -0.2, -1234567.0)] == ["+1,234", "0", "-1,234,567"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "written"),
+    [
+        (["10", "10.95", "1200.25"], ["10.9", "12", "1234.5"]),
+        (["10.00", "10.95"], ["10.90", "12.00", "1234.50"]),
+        (["10.0", "10.95"], ["10.9", "12.0", "1234.5"]),
+        (["10", "10,95"], ["10,9", "12", "1234,5"]),
+        (["10", "1.210,95"], ["10,9", "12", "1.234,5"]),
+    ],
+)
+def test_other_numbers_are_written_as_those_of_the_file(cells, written):
+    decided, _ = finding(cells * 9)
+    assert [decided.form.cell(value) for value in (10.9, 12.0, 1234.5)] == written
+    assert [Format(2, bare=True).cell(value) for value in (10.9, 12.0)] == ["10.90", "12"], "as a schema may ask"
+
+
+GAPS = [3 * i + i % 2 for i in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "words"),
+    [
+        ("key", GAPS, True),
+        ("key", GAPS[::-1], True),
+        ("customerId", [*GAPS[9:], *GAPS[:9]], True),
+        ("income", [*GAPS[9:], *GAPS[:9]], False),
+        ("id", [*GAPS[:-1], GAPS[0]], False),
+    ],
+)
+def test_whole_numbers_that_may_be_an_identifier_are_named_and_stay(tmp_path, name, cells, words):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{name},kind\n" + "".join(f"{cell},{'ab'[i % 2]}\n" for i, cell in enumerate(cells)))
+    data = load(path)
+    assert data.space.names == (name, "kind")
+    assert any("identifier" in note for note in data.table.sentences) == words

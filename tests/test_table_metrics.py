@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -11,10 +12,10 @@ from programs.rows import random, rows, samples_of, table
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics.columns import ColumnShapes, PairTrends, kolmogorov_smirnov, pair_errors, shape_errors
+from pushforward.metrics.columns import ColumnShapes, PairTrends, histograms, kolmogorov_smirnov, pair_errors, shape_errors
 from pushforward.metrics.manifold import Fidelity, fidelity
-from pushforward.metrics.table import Table, shuffled
-from pushforward.metrics.trees import Detection, Utility, classifier, utility
+from pushforward.metrics.table import Table, embedded, shuffled
+from pushforward.metrics.trees import Detection, Utility, classifier, inputs, utility
 from pushforward.metrics.uncertainty import area, area_errors
 from pushforward.registries import METRICS
 from pushforward.testing import sample_sets
@@ -186,3 +187,26 @@ def test_missing_numbers_count_as_the_least():
     assert kolmogorov_smirnov(x, y) == (0.5, -np.inf, 1.0)
     assert kolmogorov_smirnov(y, x)[2] == -1
     assert kolmogorov_smirnov(x, x)[0] == 0
+
+
+def test_histograms_hold_all_rows_and_name_their_bins():
+    x, y = rows(50, 2), rows(400, 3)
+    drawn = histograms(table(x, y))
+    ends = np.cumsum(drawn["counts"])
+    for side in ("share", "real"):
+        assert [sum(part) for part in np.split(np.array(drawn[side]), ends[:-1])] == pytest.approx([1, 1, 1, 1])
+    assert drawn["texts"][:2] == ((), ())
+    assert set(drawn["texts"][2]) == {"a", "b", "d", "missing"}
+    assert drawn["real"][ends[1]] == max(drawn["real"][ends[1] : ends[2] - 1]), "the most frequent category stands first"
+    whole = np.array(drawn["edges"][drawn["counts"][0] + 1 :])
+    assert np.all(whole % 1 == 0.5), "bins of whole numbers lie around them"
+    may_miss = histograms(replace(table(x, y), missing=(True, False, True, False)))["texts"]
+    assert [texts[-1:] == ("missing",) for texts in may_miss] == [True, False, True, False]
+
+
+def test_numbers_are_points_in_their_ranges_and_missing_ones_are_below_all_for_trees():
+    x, y = np.array([[3.0], [9.0], [np.nan]]), np.array([[2.0], [6.0], [4.0]])
+    given = Table(x, y, ("a",), ("number",), ((),))
+    assert [side[:, 0].tolist() for side in embedded(given)] == [[-0.25, 1.25, 0], [-0.5, 0.5, 0]]
+    assert inputs(given)[0][:, 0].tolist() == [3, 9, 1]
+    assert np.isnan(x[2, 0]), "what trees read is a copy"

@@ -228,3 +228,10 @@ def test_a_sampler_of_rows_exports_for_any_number_of_rows_with_given_columns():
         cells = flow.space.cells(program(z, condition, None))
         assert cells == flow.space.cells(rows)
         assert given is None or {cell for _, cell in cells} == {"b"}
+
+
+def test_rows_are_encoded_in_parts(monkeypatch, space):
+    values = mixed_values(700)
+    whole = space.encoded(values)
+    monkeypatch.setattr("pushforward.data.spaces.table.ROWS", 64)
+    assert np.array_equal(space.encoded(values), whole)

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from programs.table_files import mixed_columns
 
+import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import TableSpace, check, load
 from pushforward.data.readers.tables import _table
 from pushforward.data.tables.csv_dialect import cells_of
 from pushforward.data.tables.schema import decide
 from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.evaluation.model_metrics import check_bits
+from pushforward.numbers import clipped
 from pushforward.spec import build, describe
 
 
@@ -264,3 +267,47 @@ def test_a_frame_of_samples_has_the_types_of_the_training_frame():
     assert build(json.loads(json.dumps(describe(data.space)))) == data.space, "a run holds the types"
     rows = {tuple(row) for row in frame.astype(str).to_numpy().tolist()}
     assert {tuple(row) for row in back.astype(str).to_numpy().tolist()} <= rows
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"), [("01" * 30, "boolean"), ("123" * 20, "ordinal"), ([f"{i / 8:.4f}" for i in range(60)], "number")]
+)
+def test_a_column_of_few_decimals_makes_numbers_a_table(tmp_path, cells, kind):
+    noise = [f"{v:.6f}" for v in np.random.default_rng(0).normal(size=60)]
+    path = write(tmp_path / "t.csv", {"noise": noise, "c": list(cells)})
+    assert [field.kind for field in load(path).space.fields] == ["number", kind]
+    assert not isinstance(load(path, table=False).space, TableSpace)
+
+
+def test_columns_left_out_for_one_reason_are_one_sentence(tmp_path):
+    columns = {name: [f"{i}.5" for i in range(30)] for name in "ab"} | {name: list(map(str, range(30))) for name in ("i", "j")}
+    (sentence,) = [text for text in load(write(tmp_path / "t.csv", columns), table=True).table.sentences if "left out" in text]
+    assert '"i" and "j": an identifier' in sentence or '"i", "j": an identifier' in sentence
+
+
+def test_the_target_of_a_schema_is_a_name_or_null(tmp_path):
+    path = write(tmp_path / "t.csv", mixed_columns(60))
+    assert not load(path, schema={"columns": {}, "target": None}).space.target
+    for target in (0, [], False):
+        with pytest.raises(DataError, match='"target" is the name of a column, or null'):
+            load(path, schema={"columns": {}, "target": target})
+
+
+def test_what_is_said_of_names_and_cells():
+    known = ["SEX", "net price (with tax)", "net price"]
+    assert did_you_mean("sx", known) == ' Did you mean "SEX"?'
+    assert did_you_mean("NET PRICES", known) == ' Did you mean "net price"?'
+    assert did_you_mean("tax", known) == ' Did you mean "net price (with tax)"?'
+    assert did_you_mean("ax", known) == did_you_mean("weight of it", known) == ""
+    assert clipped("one\r\ntwo", 20) == "one\\ntwo", "a cell stays on its line"
+    assert RawColumn.of("a", ["", "-", "3", "-"]).missing_text(["", "-", "?"]) == "-"
+
+
+def test_what_vectors_and_tables_cannot_do_is_said_with_what_can(tmp_path):
+    path = tmp_path / "iris.csv"
+    path.write_text("width,length,species\n" + "".join(f"{i}.5,{i * i}.25,{'ab'[i % 2]}\n" for i in range(60)))
+    vectors, table = load(path, target="species"), load(path, table=True)
+    with pytest.raises(UsageError, match=r'^"width" is one of the numbers .*`table=True`'):
+        pf.recipes.flow(vectors.space, "tiny").method.transport().sample(2, {"width": 1})
+    with pytest.raises(UsageError, match="rows of a table have no density"):
+        check_bits(pf.recipes.flow(table.space, "tiny").method.transport(), table, None)

@@ -1,7 +1,9 @@
 """Samples of tables and their constraints: written as the file of the data is, read again, drawn again where they break one."""
 
 import ast
+import dataclasses
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +20,13 @@ from pushforward.data.tables.columns import Category, Format, Number
 from pushforward.data.tables.constraints import Constraint, check_constraints, holds
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
+from pushforward.evaluation import evaluator
+from pushforward.evaluation.baselines import RowMixture
 from pushforward.evaluation.models import given_samples
+from pushforward.evaluation.results import ModelResult
+from pushforward.metrics import Score
 from pushforward.samples import write_samples
+from pushforward.solvers import Euler
 from pushforward.transports import Map
 from pushforward.transports.transport import MEASURED, as_drawn, counted, unmet_kept, warn_broken
 
@@ -301,6 +308,8 @@ def test_what_is_wrong_with_a_constraint_is_said_with_the_nearest_name(text, say
         check_constraints([Constraint("age >= 0"), Constraint(text)], FIELDS)
     assert f'"{text}"' in str(error.value)
     assert says in str(error.value)
+    with pytest.raises(UsageError, match=re.escape(says)):
+        TableSpace.of(list(FIELDS.values()), constraints=(Constraint(text),))
 
 
 def test_rows_that_break_a_constraint_are_named_and_a_level_that_no_row_has_may_be_forbidden(tmp_path):
@@ -311,3 +320,42 @@ def test_rows_that_break_a_constraint_are_named_and_a_level_that_no_row_has_may_
     data = load(path, constraints=["born >= '2021-03-01'", "home != 'lost'"])
     assert data.space.valid(data.train.x).all()
     assert spec.build(spec.describe(data.space)) == data.space
+
+
+def test_the_share_of_refused_draws_and_constraints_of_others_are_reported(monkeypatch):
+    transport = whole_numbers(500)
+    judge = SimpleNamespace(
+        data=SimpleNamespace(space=dataclasses.replace(transport.space, constraints=(Constraint("a >= 3"),))),
+        seed=0, n=10, sampling=lambda models: dict.fromkeys(models, ModelResult("x").sampling),
+        scores=lambda sampler, name: ({}, sampler.sample(40) is None), _seeds=lambda scores: (),
+    )  # fmt: skip
+    monkeypatch.setattr(evaluator, "pictures_of", lambda *parts: None)
+    monkeypatch.setattr(evaluator, "unseen_warnings", lambda *parts: ())
+    result, _ = evaluator.Judge.judge(judge, "flow", transport, curve=False)
+    assert 0.3 < result.sampling.refused < 0.7
+    assert [re.findall(r'"(.*)"', text) for text in result.warnings if "constraint" in text] == [["a >= 3"], ["a >= 500"]]
+
+
+def test_a_curve_has_all_samplings_and_scores_the_values_of_rows_in_other_coordinates(monkeypatch):
+    values, seen = object(), []
+    monkeypatch.setattr(evaluator, "inner_of", lambda transport: transport)
+    monkeypatch.setattr(evaluator, "with_inner", lambda transport, other: other)
+    monkeypatch.setattr(evaluator, "has_steps", lambda transport: True)
+    monkeypatch.setattr(evaluator, "score", lambda x, *parts, values, **more: seen.append(values) or {})
+    flow = SimpleNamespace(solver=Euler(), steps=4, grid="time", calls=4, with_solver=lambda *parts: flow)
+    judge = SimpleNamespace(draw=lambda *parts: (None, None, values), data=None, features=None, n=3, say=str)
+    scores = {"energy": Score(1.0, values=(1.0, 2.0, 0.0))}
+    assert [point.steps for point in evaluator.quality_curve(judge, flow, scores, (1, 2))] == [1, 2, 4]
+    assert seen == [values] * 6
+
+
+def test_a_model_that_breaks_constraints_warns_and_the_mixture_beside_it_does_not(monkeypatch, recwarn):
+    model = whole_numbers(2000)
+    x = torch.from_numpy(model.space.encoded(np.zeros((4, 1))))
+    monkeypatch.setattr(evaluator, "labels_for", lambda *given: None)
+    monkeypatch.setattr(evaluator, "shared_stream", lambda *given, **options: iter([(x, None)]))
+    judge = SimpleNamespace(n=4, seed=0, batch=4, data=SimpleNamespace(space=model.space))
+    evaluator.Judge.draw(judge, RowMixture(model.space, *[torch.ones(1)] * 4), 0)
+    assert not recwarn
+    evaluator.Judge.draw(judge, model, 0)
+    assert "4 of 4 samples do not meet" in str(recwarn.pop(UserWarning).message)

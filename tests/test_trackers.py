@@ -127,3 +127,21 @@ def test_wandb_is_offline_and_goes_on_with_its_run(tmp_path, monkeypatch):
     assert [(options["mode"], options["id"]) for options in begins] == [("offline", None), ("online", "abc123")]
     rows = wandb.init.return_value.log.call_args_list
     assert [call.kwargs["step"] for call in rows if "loss/denoiser" in call.args[0]] == [1, 2, 3, 4]
+
+
+def test_mlflow_writes_into_the_folder_and_goes_on_with_its_run(tmp_path, monkeypatch):
+    mlflow, entities = MagicMock(), MagicMock()
+    entities.Metric = lambda name, value, time, step: (name, step)
+    client = mlflow.MlflowClient.return_value
+    client.create_run.return_value.info.run_id = "abc123"
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    up_to(begun(tmp_path / "run", "mlflow"), 2).finish()
+    reopen(tmp_path / "run", data=DATA, trackers="mlflow").advance()
+    assert {call.args for call in mlflow.MlflowClient.call_args_list} == {((tmp_path / "run/trackers/mlruns").as_uri(),)}
+    assert client.create_run.call_count == 1
+    logged = [metric for call in client.log_batch.call_args_list for metric in call.kwargs["metrics"]]
+    assert [step for name, step in logged if name == "loss/denoiser"] == [1, 2, 3, 4]
+    assert [call.args for call in client.set_terminated.call_args_list] == [("abc123", "KILLED"), ("abc123", "FINISHED")]

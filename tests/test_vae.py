@@ -321,3 +321,13 @@ def test_structural_similarity_by_loops():
             each.append(top / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4)))
     assert float(ssim(a[None, None], b[None, None])[0]) == pytest.approx(np.mean(each), abs=1e-9)
     assert ssim(a[None, None], a[None, None])[0] == pytest.approx(1)
+
+
+def test_at_most_a_thousand_rows_are_weighed_by_all_codes_unless_more_are_asked_for(monkeypatch):
+    vae, data, asked = linear_vae(), dataset_of(exact_rows(1005)), []
+    weights = vae.log_weights
+    monkeypatch.setattr(vae, "log_weights", lambda x, n, *more: asked.append(n * len(x)) or weights(x, n, *more))
+    for n, rows in ((None, 1000), (1005, 1005)):
+        assert coded_bits(vae, data, n, codes=20).n == rows
+        assert sum(asked) == 20 * rows
+        asked.clear()

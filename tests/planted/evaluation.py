@@ -37,7 +37,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("() if run is None else (*run.warnings, *run.unfinished)", "()", "failing_trainings"),
         ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
         ("metrics=CURVE_SCORES, values=values", "metrics=CURVE_SCORES, values=None", "table_samples"),
-        ("took * (repeat + 1) > CURVE_SECONDS / len(rest)", "True", "trajectories"),
+        ("took * (repeat + 1) > CURVE_SECONDS / len(rest)", "True", "table_samples"),
         ("if not isinstance(sampler, RowMixture):", "if True:", "table_samples"),
         ("refused=tally.share if tally.drawn else None", "refused=None", "table_samples"),
         ("for name in names if name in known", "for name in self.floors if name in known", "no_network"),
@@ -86,7 +86,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("for budget in longer)", "for budget in ())", "state_digest"),
         ("                _check_headers(file, run.space)", "                pass", "stored_pictures"),
         ("(unscored if entries else ())", "()", "numbers"),
-        ('space.drawing(arrays["x"]', 'np.array(arrays["x"]', "spaces"),
+        ('run.space.drawing(arrays["x"]', 'np.array(arrays["x"]', "spaces"),
     ],
     "evaluation/pictures.py": [
         ("if met(autoencoder.space.conditions, data.space.conditions) else None", "", "codes"),
