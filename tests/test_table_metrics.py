@@ -186,3 +186,11 @@ def test_missing_numbers_count_as_the_least():
     assert kolmogorov_smirnov(x, y) == (0.5, -np.inf, 1.0)
     assert kolmogorov_smirnov(y, x)[2] == -1
     assert kolmogorov_smirnov(x, x)[0] == 0
+
+
+def test_rows_are_shuffled_by_their_values_in_whatever_order_they_come():
+    random = np.random.default_rng(0)
+    rows = random.integers(0, 4, (50, 3)).astype(float)
+    again = rows[random.permutation(50)]
+    assert np.array_equal(rows[shuffled(rows, 1)], again[shuffled(again, 1)])
+    assert not np.array_equal(rows[shuffled(rows, 1)], rows[shuffled(rows, 2)])

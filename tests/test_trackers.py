@@ -127,3 +127,10 @@ def test_wandb_is_offline_and_goes_on_with_its_run(tmp_path, monkeypatch):
     assert [(options["mode"], options["id"]) for options in begins] == [("offline", None), ("online", "abc123")]
     rows = wandb.init.return_value.log.call_args_list
     assert [call.kwargs["step"] for call in rows if "loss/denoiser" in call.args[0]] == [1, 2, 3, 4]
+
+
+def test_a_tracker_that_joins_later_receives_the_steps_before(tmp_path):
+    notes = Notes()
+    up_to(begun(tmp_path / "run"), 2).finish()
+    reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
+    assert notes.steps == [1, 2, 3, 4]

@@ -42,6 +42,7 @@ from pushforward.methods.likelihoods import (
     standard_log_prob,
 )
 from pushforward.metrics.image_quality import ssim
+from pushforward.testing import recipe_for, space_data
 from pushforward.transports import Autoencoder
 
 
@@ -321,3 +322,13 @@ def test_structural_similarity_by_loops():
             each.append(top / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4)))
     assert float(ssim(a[None, None], b[None, None])[0]) == pytest.approx(np.mean(each), abs=1e-9)
     assert ssim(a[None, None], a[None, None])[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["vae", "hvae"])
+def test_each_code_of_an_example_is_decoded_with_its_condition(name):
+    data = space_data((17,), labels=True)
+    vae, seen = recipe_for(name, data).method, []
+    vae.decoder.register_forward_pre_hook(lambda part, inputs: seen.append(inputs[2]["label"]))
+    label = torch.tensor([1, 0, 1, 1])
+    vae.log_weights(torch.randn(4, 17), 3, ExampleDraws(0, 4), {"label": label})
+    assert seen[0].tolist() == label.repeat_interleave(3).tolist()

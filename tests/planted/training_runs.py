@@ -114,7 +114,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if math.isfinite(loss)}", "}", "budgets skipping"),
         ("observer.row(row, again=True)", "pass", "observers"),
         ("cut(self.path, step)", "pass", "kills"),
-        ('if row["step"] <= step', "if True", "damaged_runs training"),
+        ('if row["step"] <= step', "if True", "damaged_runs"),
         ("temporary.write_text(remaining, encoding", "path.write_text(remaining, encoding", "crashes"),
     ],
     "training/runs/provenance.py": [
