@@ -226,12 +226,3 @@ def test_a_demo_goes_on_through_no_link(tmp_path):
     (tmp_path / "demo" / "two-dimensions").symlink_to(tmp_path)
     with pytest.raises(CheckpointError, match="two-dimensions"), demo_folder(str(folder), "digits", {"seed": 0}):
         pass
-
-
-def test_a_training_that_goes_on_from_an_earlier_checkpoint_logs_its_steps_once(tmp_path):
-    folder, data = run_folder(tmp_path)
-    before = (folder / "metrics.jsonl").read_text().splitlines()
-    pf.resume(folder, data=data, checkpoint="step_000002", steps=4)
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
-    assert lines[:2] == before[:2]

@@ -21,6 +21,7 @@ from pushforward.training.loop.budget import Settings
 from pushforward.training.loop.callbacks import Observer
 from pushforward.training.monitor import standard_callbacks as observers
 from pushforward.training.monitor.standard_callbacks import Pictures
+from pushforward.training.runs.log import Journal, read
 
 DATA = space_data((2,), labels=False)
 
@@ -180,3 +181,20 @@ def test_pictures_stand_beside_held_out_examples_of_any_place(tmp_path, monkeypa
     places = [held_out.index(row) for row in beside[-1].tolist()]
     assert len(set(places)) == 10
     assert max(places) > 10
+
+
+def test_a_log_holds_the_rows_up_to_a_divergence_and_gives_them_again(tmp_path):
+    alarm = {"kind": "divergence", "over": False, "sentence": "losses rise.", "advice": "wait"}
+
+    class Alarmed(Looks):
+        def row(self, row, again=False):
+            return {"alarm": [alarm]} if row["step"] == 3 else {}
+
+    path, again = tmp_path / "metrics.jsonl", Looks()
+    journal = Journal(path, [Alarmed()])
+    for step in range(1, 6):
+        journal.add(step, step, 0.0, {"model": torch.ones(())}, {})
+    assert journal.flush().what == "At step 3 losses rise."
+    assert [row["step"] for row in read(path)] == [1, 2, 3]
+    Journal(path, [again]).cut(2)
+    assert again.rows == [(1, True), (2, True)]

@@ -108,7 +108,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("** (1 / len(BY))", "", "best_checkpoint"),
         ("measured < BETTER * best.quality", "measured < best.quality", "best_checkpoint"),
         ("if problem is None and last and self.skips.all:", "if False:", "skipping"),
-        ("rows = rows[: number + 1]", "rows = []", "budgets run_folders"),
+        ("rows = rows[: number + 1]", "rows = []", "observers"),
         ("                flush(self.path)\n", "                pass\n", "crashes"),
         ("            self.skips.read(row)\n", "", "skipping"),
         ("if math.isfinite(loss)}", "}", "budgets skipping"),
