@@ -117,6 +117,12 @@ def test_one_rule_decides_every_comparison(content, share, distinct, spread):
     assert any("within noise" in text for text in said(content)) is not distinct
 
 
+def test_a_model_worse_than_no_network_is_named_where_the_score_is_blind():
+    results = compared({"flow": (0.1, 0.9, 0.1), "gan": (0.5, 0.9, 0.1)}, base=(0.1, 0.5))
+    assert statistics.blind(results, "frechet")
+    assert list(statistics.lacking(results, "frechet")) == ["gan"]
+
+
 # Times, sweeps, calls -------------------------------------------------------------------------------------------
 
 
