@@ -28,6 +28,7 @@ from pushforward.paths import Linear
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint import latest, load
 from pushforward.training.loop.callbacks import Moment
 from pushforward.training.monitor.alarms import alarms
 from pushforward.training.monitor.health import Variety
@@ -176,6 +177,8 @@ def test_runs_are_finished_and_matched(runs, tmp_path):
     first = pf.load(tmp_path / "finish", checkpoint="step_000000").transport
     assert torch.equal(first(z), pf.load(runs / "meanflow").transport(z))
     assert not torch.equal(run.transport(z), first(z))
+    stored = load(latest(run.folder / "checkpoints")).tensors
+    assert stored["average"].keys() == stored["method"].keys(), "stored runs hold an averaged critic"
     with pytest.raises(UsageError, match=r"the frozen part teacher must be a map between two times .* Distil it first"):
         with_frozen("finish", {"teacher": runs / "flow"})(DATA.space, "tiny")
     starting = {"teacher": runs / "flow", "start": runs / "meanflow"}

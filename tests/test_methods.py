@@ -158,3 +158,22 @@ def test_latent_is_the_decoder_after_the_inner_transport():
     torch.testing.assert_close(latent(z), autoencoder.decoder(0.7 * z * 2.0 + 0.5))
     assert latent.calls == 2
     assert latent.sample(3).shape == (3, 2)
+
+
+def test_the_weight_of_times_multiplies_each_example_s_error():
+    """By hand, on a straight path, where the weight of a time is the time itself."""
+    torch.manual_seed(0)
+    x, path, at = torch.randn(64, 2), pf.Linear(), now(64)
+    denoiser, seen = pf.Denoiser(Scale(), path, "velocity", PLANE), []
+
+    def weight(prediction, k):
+        assert prediction == "velocity"
+        seen.append(k.sigma)
+        return k.sigma
+
+    ((_, loss),) = pf.Denoising(denoiser, weight=weight).losses(Batch(x), at)
+    _, z, _ = pf.Denoising(denoiser).couple.examples(x, None, now(64).draws)
+    sigma = seen[0].flatten()[:, None]
+    x_t = (1 - sigma) * x + sigma * z
+    errors = (denoiser(x_t, sigma[:, 0]) - (z - x)).square().mean(1)
+    torch.testing.assert_close(loss, (sigma[:, 0] * errors).mean())

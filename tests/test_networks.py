@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.denoisers.denoiser import call, network_precision
+from pushforward.errors import UsageError
 from pushforward.networks import (
     Critic,
     DiT,
@@ -367,3 +368,9 @@ def test_fourier_angles_keep_their_precision():
         seen = call(network, x)
     angles = (x[:, None] * network.frequencies).sum(2)
     assert torch.allclose(seen, torch.cat([x, angles.sin(), angles.cos()], dim=1), atol=1e-3)
+
+
+def test_more_signs_than_numbers_or_than_a_table_may_have_are_refused():
+    for latent, signs in ((5, 6), (40, 17)):
+        with pytest.raises(UsageError, match=f"cannot show {signs} signs; expected at most {min(latent, 16)}"):
+            SignCodes(Sees(), latent, signs)

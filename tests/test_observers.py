@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from programs.failing import lacking
 
 import pushforward as pf
@@ -20,6 +21,7 @@ from pushforward.training.loop.budget import Settings
 from pushforward.training.loop.callbacks import Observer
 from pushforward.training.monitor import standard_callbacks as observers
 from pushforward.training.monitor.standard_callbacks import Pictures
+from pushforward.training.runs.log import Journal, read
 
 DATA = space_data((2,), labels=False)
 
@@ -140,3 +142,59 @@ def test_free_memory_is_what_the_system_and_the_control_group_leave(tmp_path, mo
         monkeypatch.setattr(memory, "_GROUP", tmp_path)
         assert free is None or memory.free_memory() == free
         assert memory.free_memory() > 0
+
+
+class Overshooting:
+    """A method in place of an average, whose samples are not finite though its weights are."""
+
+    def __init__(self, method):
+        self.method = method
+
+    def transport(self):
+        transport = self.method.transport()
+        transport.forward = lambda z, *_: z.masked_fill(torch.arange(len(z))[:, None] < 3, torch.inf)
+        return transport
+
+    def __getattr__(self, name):
+        return getattr(self.method, name)
+
+
+def test_samples_that_are_not_finite_do_not_end_a_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(observers, "PICTURES", (1.0,))
+    run = trainer(tmp_path / "run", Pictures(), steps=4)
+    run.average.method = Overshooting(run.average.method)
+    with pytest.warns(UserWarning, match="run: step 4: no samples are written: 3 of 100 samples are not finite"):
+        run.advance()
+    assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
+    assert [row["step"] for row in pf.load(tmp_path / "run").losses()] == [1, 2, 3, 4]
+    assert not list((tmp_path / "run").glob("samples/*"))
+
+
+def test_pictures_stand_beside_held_out_examples_of_any_place(tmp_path, monkeypatch):
+    beside, held_out = [], DATA.held_out.data_units().tolist()
+    monkeypatch.setattr(observers, "PICTURES", (1.0,))
+    monkeypatch.setattr(observers, "DRAWN", {True: 10})
+    monkeypatch.setattr(
+        "pushforward.pictures.scatter_picture", lambda x, real, **_: beside.append(real) or Image.new("L", (1, 1))
+    )
+    trainer(tmp_path / "run", Pictures(), steps=4).advance()
+    places = [held_out.index(row) for row in beside[-1].tolist()]
+    assert len(set(places)) == 10
+    assert max(places) > 10
+
+
+def test_a_log_holds_the_rows_up_to_a_divergence_and_gives_them_again(tmp_path):
+    alarm = {"kind": "divergence", "over": False, "sentence": "losses rise.", "advice": "wait"}
+
+    class Alarmed(Looks):
+        def row(self, row, again=False):
+            return {"alarm": [alarm]} if row["step"] == 3 else {}
+
+    path, again = tmp_path / "metrics.jsonl", Looks()
+    journal = Journal(path, [Alarmed()])
+    for step in range(1, 6):
+        journal.add(step, step, 0.0, {"model": torch.ones(())}, {})
+    assert journal.flush().what == "At step 3 losses rise."
+    assert [row["step"] for row in read(path)] == [1, 2, 3]
+    Journal(path, [again]).cut(2)
+    assert again.rows == [(1, True), (2, True)]

@@ -68,8 +68,12 @@ def test_the_command_writes_nothing(tmp_path, monkeypatch, capsys):
     said = json.loads(capsys.readouterr().out)
     assert (said["processes"], said["share"], said["steps"]) == (2, 64, 5000)
     (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "note").touch()
     assert main([*words, "--out", "taken"]) == 0, "a folder that is there is nothing to a dry run"
-    assert "nothing was started or written" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "nothing was started or written" in printed
+    assert "KiB" in printed
+    assert "0.0 MiB" not in printed
     assert main([*words[:-1], "1", "--shard"]) == 2
     assert "give --devices 2 or more" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.rglob("*")] == ["taken"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["taken", "note"]

@@ -3,6 +3,7 @@
 import functools
 import json
 import shutil
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -231,3 +232,16 @@ def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_a_quarter(
     resumed.close()
     assert Budget(seconds=4).after(100) == Budget(seconds=1)
     assert Budget(steps=4).after(100) == Budget(steps=4)
+
+
+@pytest.mark.parametrize("single", [0.5, 0.8])
+def test_legs_are_the_jumps_of_samplings_in_one_two_and_four(flow, single):
+    stored = Trajectories(flow.transport.with_solver("dpm:2", 8), 40, seed=5, legs=1.0 if single == 0.5 else (single, 1 - single))
+    (_, t), (_, s), _ = stored.draw(ExampleDraws(0, 4000))
+    rest = 1 - single
+    legs = {(1, 0): single, (1, 1 / 2): rest / 4, (1 / 2, 0): rest / 4}
+    legs |= {(a / 4, (a - 1) / 4): rest / 8 for a in (1, 2, 3, 4)}
+    times = {float(torch.tensor(time)): (8 - place) / 8 for place, time in enumerate(stored.times)}
+    pairs = Counter(zip((times[float(a)] for a in t), (times[float(b)] for b in s), strict=True))
+    assert pairs.keys() == legs.keys()
+    assert all(abs(pairs[leg] / 4000 - share) < 4 * (share / 4000) ** 0.5 for leg, share in legs.items())

@@ -67,3 +67,13 @@ def test_a_killed_reflow_ends_in_the_same_bits_without_its_teacher(moons, tmp_pa
     assert_same(whole, cut)
     assert all(name.startswith("denoiser") for name in cut[0]["average"])
     assert len(list((tmp_path / "cut" / "cache" / "trajectories").glob("*.safetensors"))) == 2
+
+
+def test_starts_on_the_straight_path_are_the_noise_of_a_curved_one(moons):
+    """Whose first state holds a little of the data, so that it is no noise of the straight path."""
+    flow = pf.recipes.ddpm(moons.space, "tiny").method.transport()
+    couple = pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=flow, pairs=40).method.couple
+    _, z, _ = couple.examples(torch.zeros(64, 2), None, ExampleDraws(3, 64))
+    noise = flow.training_noise(ExampleDraws(couple.trajectories.seed, 40))
+    assert couple.trajectories.times[0] < 0.995
+    assert (torch.cdist(z, noise).amin(1) < 1.5e-3 * z.norm(dim=1) + 1e-4).all()

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from programs.report_pages import check_page
-from programs.reporting import compared, comparison, model, pooled, put, report, said, scorecards
+from programs.reporting import RANKING, compared, comparison, model, pooled, put, report, said, scorecards, swept
 
 from pushforward.evaluation.comparison import joined
-from pushforward.evaluation.results import Comparison, ModelResult, Protocol, Score, Settings
-from pushforward.report import Report, finding_conditions, statistics, tables
+from pushforward.evaluation.measurements import SamplingCost, TrainingCost
+from pushforward.evaluation.results import ROW_COPIES, Comparison, DataInfo, ModelResult, Protocol, Score, Settings
+from pushforward.metrics import MetricInfo
+from pushforward.report import Report, finding_conditions, samples, statistics, tables
 from pushforward.report.findings import RULES, STANDINGS, standings
-from pushforward.report.plain_text import limits
+from pushforward.report.plain_text import commands, limits, subtitle
+from pushforward.report.sprites import Look
 from pushforward.report.statistics import statistic
 
 
@@ -114,6 +117,12 @@ def test_one_rule_decides_every_comparison(content, share, distinct, spread):
     assert any("within noise" in text for text in said(content)) is not distinct
 
 
+def test_a_model_worse_than_no_network_is_named_where_the_score_is_blind():
+    results = compared({"flow": (0.1, 0.9, 0.1), "gan": (0.5, 0.9, 0.1)}, base=(0.1, 0.5))
+    assert statistics.blind(results, "frechet")
+    assert list(statistics.lacking(results, "frechet")) == ["gan"]
+
+
 # Times, sweeps, calls -------------------------------------------------------------------------------------------
 
 
@@ -135,6 +144,31 @@ def test_speeds_are_compared_as_far_as_their_spread_supports_it(content, first, 
     assert found == ([f"Fastest to sample: flow (1 ms); slower: ddpm (at least {times} times as long)."] if times else [])
     del content["models"][0]["sampling"]["timing"]
     assert not any("Fastest" in text for text in said(content)), "its spread is not known"
+
+
+def test_how_many_calls_are_enough(content):
+    """Differences vary by .002 over samplings, and a single good point before a bad one does not count."""
+    content["floors"]["frechet"] = {"value": 0.01, "spread": 0.0001}
+
+    def drawn(calls, mean):  # the noise of one model's points is the same but for these
+        values = [mean + 0.05 * at + 0.002 * ((at * calls) % 3 - 1) for at in (-2, -1, 0, 1, 2)]
+        mean = sum(values) / len(values)
+        return {"calls": calls, "scores": {"frechet": mean}, "values": {"frechet": values}}
+
+    for name, curve in (
+        ("flow", ((1, 0.3), (2, 0.09), (4, 0.046), (8, 0.047), (16, 0.033), (32, 0.03))),
+        ("ddpm", ((1, 0.3), (4, 0.031), (8, 0.05), (16, 0.0315), (32, 0.03))),
+    ):
+        model(content, name)["curve"] = [drawn(*point) for point in curve]
+    assert any("flow (16 calls), ddpm (16 calls)" in text for text in said(content))
+    model(content, "ddpm")["curve"][-1] = drawn(32, 0.2)
+    assert any("flow (16 calls), ddpm (4 calls)" in text for text in said(content))
+
+
+def test_a_sweep_says_the_budget_and_else_the_seconds():
+    for budgets, said_to_be in (((4, 8, 120), ["4 s", "8 s", "2 min"]), ((None,) * 3, ["4.1 s", "8.2 s", "16 s"])):
+        table = tables.sweep_table(swept({"gan": (0.5, 0.4, 0.39), "flow": (1.5, 0.41, 0.2)}, budgets))
+        assert [row.cells[0].flat for row in table.rows] == said_to_be * 2
 
 
 def test_times_of_joined_reports_rank_nobody():
@@ -228,7 +262,60 @@ def test_error_bars_are_the_intervals():
     assert statistic(results, ModelResult("it", scores={"frechet": Score(0.2)}), "frechet").bar is None
 
 
+def test_rows_without_a_network_stand_below_the_models():
+    copies = ModelResult(ROW_COPIES, scores={"frechet": Score(0.1, 0.01), "coverage": Score(0.9, 0.01)})
+    results = dataclasses.replace(compared({"flow": (0.2, 0.9, 0.1)}), further_baselines=(copies,))
+    (_, table), *_ = tables.scorecards(results)
+    assert [row.name for row in table.rows][:3] == ["flow", "no network", ROW_COPIES]
+    assert any(ROW_COPIES in text and "0.100" in text for text in said(results))
+
+
+def test_a_difference_that_is_none_is_stated_in_the_unit_of_its_score(content):
+    assert "below 0.028 in Fréchet distance as none, at n = 360" in " ".join(limits(comparison(content)))  # 2 sqrt(2) 0.010
+    content["metrics"]["coverage"]["unit"] = "%"
+    assert "2.8 percentage points in coverage" in " ".join(limits(comparison(content)))
+
+
+def test_the_value_that_is_right_has_its_unit_and_no_more_digits_than_its_error():
+    info = {"near": MetricInfo("Nearest", "target"), "test": MetricInfo("Test", "target", unit="%", target=0.5)}
+    floors = {"near": Score(0.230, 0.6), "test": Score(0.49, 0.02)}
+    models = (ModelResult("a", scores={"near": Score(1.0, 0.1), "test": Score(0.6, 0.01)}),)
+    results = Comparison("it", metrics=info, floors=floors, models=models)
+    assert [tables.score_column(results, metric).hint for metric in info] == ["→ 0.2", "→ 50 %"]
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_parts_of_given_samples_with_one_score_have_no_spread(given):
+    one = ModelResult("it", scores={"frechet": Score(0.5, 0.0)}, given=given)
+    cell = tables.score_cell(Comparison("it", metrics=RANKING, models=(one,)), one, "frechet")
+    assert (cell.value, cell.spread) == ("0.500", "" if given else "0.000")
+
+
+def test_a_table_is_of_columns_and_not_of_coordinates():
+    data = DataInfo("it", (23,), "row", columns=tuple("abcde"))
+    assert "5 columns" in subtitle(Comparison(data=data))
+
+
+def test_commands_that_read_a_run_follow_its_training():
+    flow = ModelResult("flow", run="runs/digits-flow", commands=("pushforward train flow --data digits",))
+    results = Comparison("it", models=(flow,), commands=("pushforward report runs/digits-flow/", "pushforward compare a b"))
+    assert commands(results) == [*flow.commands, *results.commands]
+
+
 # Cost and settings ----------------------------------------------------------------------------------------------
+
+
+def test_the_cost_tables_show_what_a_training_builds_on_and_refused_draws(content):
+    model(content, "flow")["training"] |= {"seconds": 14.6, "trajectory_seconds": 15.4, "ancestor_seconds": 300.0}
+    model(content, "flow")["sampling"]["refused"] = 0.375
+    (_, training), (_, sampling) = tables.costs(comparison(content))
+    cells = {
+        column.label: cell.flat
+        for table in (training, sampling)
+        for column, cell in zip(table.columns, table.rows[0].cells, strict=True)
+    }
+    wanted = {"Training": "14.6 s", "Trajectories": "15.4 s", "Built on": "5 min", "Refused draws": "37.5%"}
+    assert cells.items() >= wanted.items()
 
 
 def test_settings_that_differ_are_listed_and_others_are_not():
@@ -249,6 +336,14 @@ def test_settings_that_differ_are_listed_and_others_are_not():
 
 
 # Captions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("earlier", "says"), [(None, "after step 80"), (0, "weights of step 0, of 80 trained")])
+def test_a_caption_names_the_step_of_the_weights(earlier, says):
+    one = ModelResult("map", training=TrainingCost(steps=80), weights_step=earlier, sampling=SamplingCost("Jump", calls=1))
+    shown = comparison({}, {"map": {"grid": np.zeros((3, 2))}})
+    (panel,) = samples.player(dataclasses.replace(shown, models=(one,)), Look(shown.pictures), [])["panels"]
+    assert panel["moment"] == says
 
 
 def trained(content, values, name="flow"):

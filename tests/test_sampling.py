@@ -1,6 +1,8 @@
 """Choosing how a trained transport is sampled, in the library: the command line only reads the options."""
 
 import pickle
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ import torch
 
 import pushforward as pf
 from pushforward.errors import UsageError
-from pushforward.samples import Samples, Sampling, configure
+from pushforward.samples import Samples, Sampling, configure, guidance_notes
+from pushforward.training.loop.callbacks import Silent, watcher_of
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +124,18 @@ def test_a_cell_that_names_its_folder_runs_twice(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="exists already"):
         pf.fit("vae", "moons", **{**options, "out": "else"})
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["else", "mine"]
+
+
+def test_guidance_of_a_map_between_two_times_is_noted():
+    flow = pf.recipes.flow("digits", "tiny").method.transport()
+    student = pf.recipes.distil(flow.space, teacher=flow, trajectories=2).method.transport()
+    assert guidance_notes(configure(student, scale=1.0)) == guidance_notes(configure(flow, scale=3.0)) == ()
+    assert "a scale of 3 combines" in guidance_notes(configure(student, scale=3.0))[0]
+
+
+def test_progress_is_shown_where_a_person_reads_it(monkeypatch):
+    assert isinstance(watcher_of(None), Silent)
+    shell = types.SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    assert isinstance(watcher_of(None), pf.Progress)
+    assert isinstance(watcher_of(False), Silent)

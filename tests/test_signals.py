@@ -136,3 +136,19 @@ def test_fit_leaves_a_handler_of_the_users_own(at_step, tmp_path):
         signal.signal(signal.SIGINT, before)
     assert got == [signal.SIGINT]
     assert pf.load(tmp_path / "run").state["step"] == 5
+
+
+def test_a_signal_in_the_last_step_is_no_end_as_usual(at_step, tmp_path):
+    moons = pf.data.load("moons")
+    at_step(lambda: send("SIGINT"))
+    with pytest.raises(KeyboardInterrupt, match=r"saved at step 3; read the finished run with pf.load\('.*/run'\)"):
+        pf.fit(recipe_for("vae", moons), moons, steps=3, out=tmp_path / "run")
+    assert pf.load(tmp_path / "run").state["step"] == 3
+
+
+def test_a_signal_that_is_ignored_ends_no_training(at_step, tmp_path):
+    """As nohup ignores SIGHUP."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    at_step(lambda: send("SIGHUP"))
+    assert train(tmp_path / "run") == 0
+    assert pf.load(tmp_path / "run").state["step"] == 5

@@ -9,17 +9,20 @@ from programs.without_teacher import check_killed
 
 import pushforward as pf
 from pushforward.data import Batch
-from pushforward.denoisers import FlowMap
+from pushforward.denoisers import Denoiser, FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Guard, Mapping, Now, Trajectories
 from pushforward.methods.flow_map import starts
-from pushforward.networks import MLP
+from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
+from pushforward.networks import MLP, UNet
 from pushforward.paths import Independent, Linear, Source
+from pushforward.testing import space_data
 from pushforward.training.api import distil
 from pushforward.training.loop.callbacks import Moment
 from pushforward.training.monitor.health import Jumps, Variety, starts_of
 from pushforward.training.recipe_argument import with_frozen
+from pushforward.transports import Flow
 
 GAUSSIANS = "8gaussians-c2ot"
 
@@ -149,3 +152,40 @@ def test_a_map_and_its_coupling_start_from_the_same_data(moons):
     for other in (None, Source(GAUSSIANS, moons.space, limit=10)):
         with pytest.raises(UsageError, match=r"different sources of noise: .* FlowMap\(\.\.\., source=source\)"):
             Mapping(flow_map, couple=Independent(other))
+
+
+def test_teachers_of_other_data_take_more_steps(moons):
+    usual = lambda **choices: pf.recipes.flow(moons.space, "tiny", **choices).method.transport()  # noqa: E731
+    steps = [
+        pf.recipes.distil(moons.space, teacher=flow, trajectories=4).method.trajectories.teacher.steps
+        for flow in (usual(), usual(source=GAUSSIANS))
+    ]
+    assert steps == [8, 32]
+
+
+@pytest.fixture(scope="module")
+def images():
+    """An untrained U-Net that moves digits to pictures of the same shape."""
+    data = space_data((1, 8, 8), labels=False)
+    source = Source("digits", data.space)
+    network = UNet((1, 8, 8), widths=(16,), blocks=1, heads=2)
+    return Denoiser(network, Linear(), "velocity", data.space, unconditional=False, source=source)
+
+
+def test_the_likeness_of_a_student_of_images_mixes_with_the_source(images, monkeypatch):
+    recipe = pf.recipes.distil(images.space, teacher=Flow(images, "euler", 2, "time"), trajectories=16, teacher_steps=2)
+    x, sources = torch.zeros(16, 1, 8, 8), []
+    noised = Likeness.noised
+    monkeypatch.setattr(Likeness, "noised", lambda *given: sources.append(given[-1]) or noised(*given))
+    for _ in recipe.method.losses(Batch(x, None), Now(BlockDraws(0, 0, 16), 0, 0.0)):
+        pass
+    assert [source.data for source in sources] == ["digits"]
+
+
+def test_features_see_examples_mixed_with_the_source(images):
+    _, noise = Likeness().noised((1, 8, 8), BlockDraws(0, 0, 32), images.source)
+    assert from_training(noise, images.source)
+    critic = FeatureCritic(torch.nn.Identity(), low=0.5, high=0.5)
+    critic.look_through(images)
+    _, mixed = critic.noised(None, BlockDraws(0, 0, 32), lambda x: x)
+    assert from_training(2 * mixed(torch.zeros(32, 1, 8, 8)), images.source)

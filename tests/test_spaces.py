@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import pushforward as pf
 from pushforward import recipes, spec
@@ -17,6 +18,7 @@ from pushforward.data import Split, measure
 from pushforward.data.spaces.space import kind_of
 from pushforward.evaluation.models import history_of
 from pushforward.registries import PARTS
+from pushforward.runtime import laid_out
 from pushforward.testing import Broken, assert_same, check_space, final_state
 
 FILE = Path(__file__).parents[1] / "docs" / "examples" / "clips.py"
@@ -111,3 +113,13 @@ def test_a_space_that_answers_wrongly_is_told_what_is_wrong(plugin, monkeypatch,
         monkeypatch.setattr(kind, "measured", classmethod(lambda cls, x: cls(x.shape[1:], (0.3, 0.5), (0.2, 0.1))))
     with pytest.raises(Broken, match=says):
         check_space(kind, x)
+
+
+def test_kernels_of_other_dimensions_stay_where_they_are():
+    both = nn.ModuleList([nn.Conv2d(3, 4, 3), nn.Conv3d(3, 4, 3)])
+    weights = [module.weight.detach().clone() for module in both]
+    for memory_format, changed in ((torch.channels_last, 0), (torch.channels_last_3d, 1)):
+        laid_out(both, memory_format)
+        assert both[changed].weight.is_contiguous(memory_format=memory_format)
+    assert all(torch.equal(module.weight, weight) for module, weight in zip(both, weights, strict=True))
+    assert laid_out(nn.Linear(2, 2), torch.contiguous_format).weight.is_contiguous()

@@ -172,3 +172,13 @@ def test_batch_normalisation_is_not_split(tmp_path):
     trainer_of(tmp_path, 1, norm=True).step()
     with pytest.raises(UsageError, match=r"first\.1 \(BatchNorm1d\) normalises over the batch"):
         trainer_of(tmp_path, 2, norm=True)
+
+
+def test_the_loss_of_a_generator_gives_its_critic_no_gradient():
+    data = space_data((17,), labels=False)
+    gan = recipe_for("gan", data).method
+    real = data.space.to_model(data.train.data_units(slice(16)))
+    fake = torch.randn(real.shape, requires_grad=True)
+    gan.game.generator_loss(real, fake, None).backward()
+    assert fake.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in gan.critic.parameters())

@@ -210,3 +210,11 @@ def test_numbers_are_points_in_their_ranges_and_missing_ones_are_below_all_for_t
     assert [side[:, 0].tolist() for side in embedded(given)] == [[-0.25, 1.25, 0], [-0.5, 0.5, 0]]
     assert inputs(given)[0][:, 0].tolist() == [3, 9, 1]
     assert np.isnan(x[2, 0]), "what trees read is a copy"
+
+
+def test_rows_are_shuffled_by_their_values_in_whatever_order_they_come():
+    random = np.random.default_rng(0)
+    rows = random.integers(0, 4, (50, 3)).astype(float)
+    again = rows[random.permutation(50)]
+    assert np.array_equal(rows[shuffled(rows, 1)], again[shuffled(again, 1)])
+    assert not np.array_equal(rows[shuffled(rows, 1)], rows[shuffled(rows, 2)])

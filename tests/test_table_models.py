@@ -14,6 +14,7 @@ from pushforward.data.tables.columns import Format
 from pushforward.data.tables.coordinates import Coordinates
 from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import Rows, likelihood_of, log_between
+from pushforward.networks import FourierFeatures
 from pushforward.networks.wrappers import StraightThrough
 from pushforward.paths import Linear
 from pushforward.recipes.choice import table_denoising
@@ -235,3 +236,17 @@ def test_rows_are_encoded_in_parts(monkeypatch, space):
     whole = space.encoded(values)
     monkeypatch.setattr("pushforward.data.spaces.table.ROWS", 64)
     assert np.array_equal(space.encoded(values), whole)
+
+
+@pytest.mark.parametrize("pack", [1, 2])
+def test_a_critic_of_rows_receives_waves_of_scores_alone(space, pack):
+    critic = pf.recipes.gan(space, "tiny", pack=pack).method.critic
+    waves = next(part for part in critic.modules() if isinstance(part, FourierFeatures)).frequencies
+    assert waves.shape == (32, pack * space.size)
+    seen = waves.abs().amax(0).view(pack, -1)
+    assert space.scored == (0, 1, 4)
+    assert (seen[:, list(space.scored)] > 0).all()
+    assert float(seen.sum()) == pytest.approx(float(seen[:, list(space.scored)].sum()))
+    torch.testing.assert_close(waves.norm(dim=1).amax(), torch.tensor(30.0))
+    letters = TableSpace.of([Category.measured("only", np.zeros(4), ["a", "b"])])
+    assert not any(isinstance(part, FourierFeatures) for part in pf.recipes.gan(letters, "tiny").method.critic.modules())

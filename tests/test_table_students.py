@@ -12,10 +12,13 @@ from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.columns import Category
 from pushforward.denoisers.denoiser import over
 from pushforward.draws import BlockDraws
+from pushforward.errors import UsageError
 from pushforward.methods import Now, Trajectories
 from pushforward.methods.distillation import APART, CHUNK, SEED, TableDistillation
 from pushforward.recipes.students import student_of_table
 from pushforward.solvers import Jump
+from pushforward.training import distil
+from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports import Flow
 
 CSV = "kind,size,count,paid,born,note\n" + "".join(
@@ -178,3 +181,12 @@ def test_a_score_is_compared_as_sampling_uses_it(mixed):
         data = model.jump(x_t, t, 0 * t) if model.jumps else model.predict("data", x_t, t)
         _, v = model.target(data, x_t, columns)
         assert (model.errors(estimate, rows, v).scores.max() < 1e-6) == right
+
+
+def test_what_does_not_fit_a_table_is_refused_by_name(mixed, tmp_path):
+    run = pf.fit(pf.recipes.flow(mixed.space, "tiny"), mixed, steps=1, out=tmp_path / "flow", progress=False)
+    for name in ("trajectories", "teacher_steps"):
+        with pytest.raises(UsageError, match=f"`{name}` must be at least 1, got 0"):
+            distil(run, steps=1, settings={name: 0}, data=mixed, progress=False)
+    with pytest.raises(UsageError, match=r"No critic finishes maps of tables: take .*flow as it is"):
+        with_frozen("finish", {"teacher": run})(pf.data.load("moons").space)

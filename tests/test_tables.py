@@ -6,6 +6,7 @@ import weakref
 
 import pytest
 import torch
+from torch import nn
 
 import pushforward as pf
 from pushforward import solvers
@@ -169,3 +170,20 @@ def test_a_setting_that_is_changed_in_place_has_another_table():
         assert seen[-1].equal(wanted(z, given, ExampleDraws(0, 2))), name
         assert not seen[-1].equal(seen[-2]), name
     assert flow.eval().table is flow.train().table
+
+
+def test_registers_are_dropped_so_that_memory_does_not_grow_with_the_steps():
+    for name in ("dpm", "unipc:3", "rk4", "predictorcorrector"):
+        held = {0}
+        for row in Flow(ring(VP()), solvers.named(name), 40).table.rows:
+            held |= {*row.noises, *(update.register for update in row.updates)}
+            held |= set() if row.call is None else {row.call.estimate}
+            assert len(held) <= 8, name
+            held -= set(row.dropped)
+
+
+def test_a_denoiser_whose_predict_is_replaced_is_asked_through_it(monkeypatch):
+    """Of a table as well: what a subclass or a test puts instead of `predict` is what is called."""
+    model = pf.Denoiser(nn.Identity(), Linear(), "velocity", ring(Linear()).space)
+    monkeypatch.setattr(model, "predict", lambda kind, x, t, condition=None: torch.full_like(x, 7.0))
+    assert (Flow(model, DPM(), 3).sample(2) == 7).all()

@@ -145,3 +145,10 @@ def test_mlflow_writes_into_the_folder_and_goes_on_with_its_run(tmp_path, monkey
     logged = [metric for call in client.log_batch.call_args_list for metric in call.kwargs["metrics"]]
     assert [step for name, step in logged if name == "loss/denoiser"] == [1, 2, 3, 4]
     assert [call.args for call in client.set_terminated.call_args_list] == [("abc123", "KILLED"), ("abc123", "FINISHED")]
+
+
+def test_a_tracker_that_joins_later_receives_the_steps_before(tmp_path):
+    notes = Notes()
+    up_to(begun(tmp_path / "run"), 2).finish()
+    reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
+    assert notes.steps == [1, 2, 3, 4]

@@ -42,6 +42,7 @@ from pushforward.methods.likelihoods import (
     standard_log_prob,
 )
 from pushforward.metrics.image_quality import ssim
+from pushforward.testing import recipe_for, space_data
 from pushforward.transports import Autoencoder
 
 
@@ -331,3 +332,13 @@ def test_at_most_a_thousand_rows_are_weighed_by_all_codes_unless_more_are_asked_
         assert coded_bits(vae, data, n, codes=20).n == rows
         assert sum(asked) == 20 * rows
         asked.clear()
+
+
+@pytest.mark.parametrize("name", ["vae", "hvae"])
+def test_each_code_of_an_example_is_decoded_with_its_condition(name):
+    data = space_data((17,), labels=True)
+    vae, seen = recipe_for(name, data).method, []
+    vae.decoder.register_forward_pre_hook(lambda part, inputs: seen.append(inputs[2]["label"]))
+    label = torch.tensor([1, 0, 1, 1])
+    vae.log_weights(torch.randn(4, 17), 3, ExampleDraws(0, 4), {"label": label})
+    assert seen[0].tolist() == label.repeat_interleave(3).tolist()

@@ -13,7 +13,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        out.ends = OSError  # the error was said; what is left goes nowhere\n", "", "cli"),
         ("words[0] not in app and words[0] in RECIPES", "False", "cli"),
         ("(HashStore(), ", '(__import__("torch").distributed.TCPStore("localhost", 0, 1, True), ', "launched"),
-        ("if category is UserWarning", "if False", "table_reading"),
     ],
     "cli/evaluation.py": [
         ("if runs_inside(Path(path)):", "if False:", "named_runs"),

@@ -60,7 +60,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("x_t = k.alpha * x + k.sigma * z", "x_t = k.alpha * x + k.sigma * z + 0.1", "methods"),
         (".flatten(1).mean(1)", ".flatten(1).sum(1)", "methods"),
         ("uniform() < hide", "uniform() > hide", "methods"),
-        ("(self.weight(self.denoiser.prediction, at) * error)", "error", "methods recipes"),
+        ("(self.weight(self.denoiser.prediction, at) * error)", "error", "methods"),
         ("if self.space.conditions and self.denoiser.unconditional", "if False and self.denoiser.unconditional", "guidance"),
         ('draws.stream("label dropout").uniform()', "draws.uniform()", "golden_losses"),
         ("* ~given.known).mean()", ").mean()", "table_denoiser"),

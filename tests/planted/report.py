@@ -1,9 +1,6 @@
 """Planted faults of `report`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "report/distributions.py": [
-        ("known = not np.isnan(share)", "known = True", "table_report"),
-    ],
     "report/finding_conditions.py": [
         ("any(map(_has_part, value.values()))", "False", "report_findings"),
         ("cost.trajectory_seconds, cost.ancestor_seconds", "cost.trajectory_seconds", "report_findings"),
@@ -12,7 +9,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("score.interval[1] < floor.value", "True", "table_report"),
         ("is not None and m.weights_step == 0)", "is None)", "ladder"),
         ("worse[-1] + 1 if worse else 0", "worse[0] + 1 if worse else 0", "report_findings"),
-        ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "no_network"),
+        ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "report_findings"),
         ("if score.name not in names), None)", "if score.name != ranked[0].name), None)", "report_findings"),
     ],
     "report/findings.py": [
@@ -22,18 +19,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("score.name.startswith(FORMULA)", "score.name.startswith(())", "hostile"),
     ],
     "report/plain_text.py": [
-        ("if len(comparison.models) == 1 and", "if", "report_findings"),
-        ('if data.kind == "row" and data.columns', "if False", "table_report"),
+        ('if data.kind == "row" and data.columns', "if False", "report_findings"),
         ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_findings"),
         ('if info.unit == "%" else 1), 2)', "if False else 1), 2)", "report_findings"),
-        ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
     ],
     "report/samples.py": [
         ("square(points.min(0), points.max(0), 1.05)", "square(points.min(0) / 2, points.max(0) / 2)", "codes"),
         ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_findings"),
-    ],
-    "report/sprites.py": [
-        ("self.numbers.get(model.name, place)", "place", "report"),
     ],
     "report/statistics.py": [
         ("if base.better_than(own) or not (unclear or at_floor", "if not (unclear or at_floor", "report_findings"),
@@ -42,11 +34,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/tables.py": [
         ("        score = replace(score, spread=None)", "        pass", "report_findings"),
-        ("*comparison.further_baselines) if row is not None", ") if row is not None", "no_network"),
-        ("at, family_aside(model))", "at)", "report_findings"),
+        ("*comparison.further_baselines) if row is not None", ") if row is not None", "report_findings"),
         ("if point.budget is not None or point.seconds is None:", "if point.seconds is None:", "report_findings"),
         ("duration(cost.trajectory_seconds)", "duration(None)", "report_findings"),
         ("duration(cost.ancestor_seconds)", "duration(None)", "report_findings"),
-        ('f"{cost.refused:.1%}"', '"–"', "table_samples"),
+        ('f"{cost.refused:.1%}"', '"–"', "report_findings"),
     ],
 }

@@ -150,7 +150,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("fits = isinstance(flow.grid, str) or steps == flow.steps", "fits = True", "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
         ("if whole else part", "if part.dim() else part", "sampling"),
-        ("flow.solver.jumps", "False", "table_learning"),
+        ("flow.solver.jumps", "False", "sampling"),
     ],
     "spec.py": [
         ("return kind is int", "return True", "hostile"),

@@ -38,7 +38,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("with generators_kept(device), torch.no_grad():", "if True:", "observers"),
         ("if sys.stderr is not None:", "if True:", "help"),
         ("contextlib.suppress(OSError)", "contextlib.suppress(KeyError)", "help"),
-        ("line.place.update(content, raw=True)", "pass", "sampling"),
         ("sys.stderr.isatty()) or in_notebook() if", "sys.stderr.isatty()) if", "sampling"),
     ],
     "training/loop/machine.py": [
