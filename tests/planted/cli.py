@@ -24,7 +24,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
     ],
     "cli/inventory.py": [
-        ("if name.lower() not in installed)", "if False)", "cli"),
+        ('if name.lower().replace("_", "-") not in installed)', "if False)", "cli"),
     ],
     "cli/options.py": [
         ("allow_leading_hyphen=True", "allow_leading_hyphen=False", "given_values"),
