@@ -57,7 +57,6 @@ from pushforward.cli.options import (
 )
 from pushforward.cli.training import announce, nothing_left, steps_for, train_all
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.files import read_object, refuse_links
 from pushforward.plugins import plugin_options
 from pushforward.registries import RECIPES
 
@@ -434,6 +433,7 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
         UsageError: If ``out`` holds something else.
         CheckpointError: If another demo writes to it, or it holds links.
     """
+    from pushforward.files import read_object, refuse_links
     from pushforward.training.checkpoint.storage import write_json
     from pushforward.training.runs.folder import Holding, claim, hold
 

@@ -68,8 +68,6 @@ from pushforward.cli.options import (
 from pushforward.numbers import plain
 from pushforward.plugins import plugin_options
 from pushforward.runtime import launched
-from pushforward.training.monitor.alarms import lost
-from pushforward.training.runs.log import BETTER, best_of, in_words
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
@@ -430,6 +428,9 @@ def closing_notes(run: Run, examples: int) -> list[str]:
         run: The finished run.
         examples: How many training examples its data has.
     """
+    from pushforward.training.monitor.alarms import lost
+    from pushforward.training.runs.log import BETTER, best_of, in_words
+
     rows, notes, start = run.losses(), [], _start(run)
     alarm, guarded = lost(rows), any("coverage_ratio" in (row.get("health") or {}) for row in rows)
     if skipped := in_words(rows):
