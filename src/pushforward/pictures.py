@@ -34,8 +34,8 @@ def image(picture: np.ndarray) -> Image.Image:
         picture: (height, width, channels) uint8; 1, 3 and 4 channels are gray, RGB and RGBA. Of 2 channels the first is shown,
             of 5 and more the first three.
     """
-    shown = picture[..., 0] if picture.shape[-1] <= 2 else picture[..., : 4 if picture.shape[-1] == 4 else 3]
-    return Image.fromarray(np.ascontiguousarray(shown))
+    channels = picture[..., 0] if picture.shape[-1] <= 2 else picture[..., : 4 if picture.shape[-1] == 4 else 3]
+    return Image.fromarray(np.ascontiguousarray(channels))
 
 
 def legible(images: np.ndarray) -> int:

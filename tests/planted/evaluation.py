@@ -32,7 +32,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("() if baseline is None else self.further_baselines()", "()", "no_network"),
         ('versions |= dict.fromkeys(own, f"definition', 'dict.fromkeys(own, f"definition', "table_report"),
         ("float(np.quantile(timings[name].values, 0.25))", "max(timings[name].values)", "cost"),
-        ("for what, constraints in found.items() if constraints]", "for what, constraints in ()]", "table_samples"),
+        ("for what, constraints in differences.items() if constraints]", "for what, constraints in ()]", "table_samples"),
         ("*[unmet] * bool(tally.unmet)", "", "table_samples"),
         ("() if run is None else (*run.warnings, *run.unfinished)", "()", "failing_trainings"),
         ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),

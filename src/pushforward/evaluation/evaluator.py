@@ -370,12 +370,12 @@ def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...
     if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
         return ()
     texts, others = (dict.fromkeys(quoted(each.text) for each in space.constraints) for space in (own, data))
-    found = {
+    differences = {
         "it was trained without constraints that other models meet": [text for text in others if text not in texts],
         "its samples meet constraints that the data of this comparison lacks": [text for text in texts if text not in others],
     }
     unmet = f"samples that break {named_constraints(own)} after {MEASURED} further draws, scored as they are: {tally.unmet:,}."
-    sentences = [f"{what}: {', '.join(constraints)}." for what, constraints in found.items() if constraints]
+    sentences = [f"{what}: {', '.join(constraints)}." for what, constraints in differences.items() if constraints]
     return (*sentences, *[unmet] * bool(tally.unmet))
 
 

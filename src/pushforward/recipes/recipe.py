@@ -196,8 +196,8 @@ def _parts(annotation: Any) -> tuple[tuple[Any, ...], str]:
 def _described(docstring: str) -> dict[str, str]:
     """The texts of a docstring's arguments, by name."""
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", docstring, re.M | re.S)
-    found = re.findall(r"^ {4}(\w+): (.*?)(?=^ {4}\S|\Z)", section[1] if section else "", re.M | re.S)
-    return {name: " ".join(text.split()) for name, text in found}
+    arguments = re.findall(r"^ {4}(\w+): (.*?)(?=^ {4}\S|\Z)", section[1] if section else "", re.M | re.S)
+    return {name: " ".join(text.split()) for name, text in arguments}
 
 
 def on_space(function: RecipeFunction) -> RecipeFunction:
