@@ -39,7 +39,7 @@ def test_the_general_form_does_what_the_solver_does(path, name):
     flow = Flow(ring(path), solvers.named(name), 5)
     ours, x = (
         unchanged(flow),
-        torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * flow._width_at_start,
+        torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * flow.width,
     )
     states, wanted = list(ours.walk(x, ours.times)), list(flow.walk(x, flow.times))
     assert [t for t, _ in states] == [t for t, _ in wanted] == flow.times[1:].tolist()

@@ -3,8 +3,8 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "transports/flow.py": [
         ("self.source.starts(draws)", "self.source(draws)", "frozen"),
-        ("z * self._width_at_start", "z", "solvers recipes"),
-        ("return state / self._width_at_start", "return state", "solvers recipes methods"),
+        ("z * self.width", "z", "solvers recipes"),
+        ("return state / self.width", "return state", "solvers recipes methods"),
         ("times[::-1]", "times", "solvers methods"),
         (
             "self.autoencoder.drawn(self.decode(self.inner(z, condition, draws), condition), draws)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from pushforward.denoisers.denoiser import (
     condition_at,
     evaluate,
     mapped,
+    shaped,
     trained,
     without_scale,
 )
@@ -50,19 +52,19 @@ def _scale(value: float) -> float:
     return value
 
 
-def _scales(scale: float, interval: Interval, path: Path, t: Tensor) -> Tensor:
+def _inside(interval: Interval, path: Path, t: Tensor) -> Tensor:
     if interval is None:
-        return torch.full_like(t, scale)
+        return torch.ones_like(t)
     level = torch.exp(-path.log_snr(t) / 2)
-    return torch.where((level >= interval[0]) & (level <= interval[1]), torch.full_like(t, scale), torch.ones_like(t))
+    return ((level >= interval[0]) & (level <= interval[1])).to(t.dtype)
 
 
 def _acts(scale: float, interval: Interval, path: Path, t: float) -> bool:
-    return bool(_scales(scale, interval, path, torch.tensor([t], dtype=torch.float64)) != 1)
+    return scale != 1 and bool(_inside(interval, path, torch.tensor([t], dtype=torch.float64)))
 
 
-def _per_example(scale: float | Tensor) -> bool:
-    return isinstance(scale, Tensor) and scale.numel() > 1
+def _per_example(part: float | Tensor, x: Tensor) -> bool:
+    return isinstance(part, Tensor) and part.dim() > 0 and part.shape[0] == x.shape[0]
 
 
 def _guided_examples(scale: Tensor) -> Tensor:
@@ -85,7 +87,7 @@ class Guided(Wrapped):
     Scale 1 is the conditional model itself, 0 the unconditional one; both cost one call, all others two. All
     predictions are affine in each other at fixed x_t, so it does not matter which of them is guided. Outside the interval
     the conditional model is used alone, which costs one call. Scales of single examples, which a condition may hold
-    (`pushforward.denoisers.denoiser.SCALE`), take the place of both.
+    (`pushforward.denoisers.denoiser.SCALE`), take its place.
 
     Args:
         denoiser: A denoiser trained with conditions and label dropout.
@@ -122,26 +124,29 @@ class Guided(Wrapped):
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         inner = columns_of(self.denoiser, kind, t, to)
-        return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner}
+        return {"acts": _inside(self.interval, self.path, t), "inner": inner}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The guided estimate of ``kind``; one call of the network where all examples have scale 1."""
-        scale, inner = columns["scale"], columns["inner"]
+        acts, inner = columns["acts"], columns["inner"]
         condition, scales = without_scale(condition)
         if condition is None or (self._without and scales is None):
             return evaluate(self.denoiser, kind, x_t, inner, None)
-        if scales is not None:
-            scale = scales.to(x_t).reshape(-1, *(1,) * (x_t.dim() - 1))
-        elif scale == 1.0 if isinstance(scale, float) else self.scale == 1:
+        if scales is None and self.scale == 1:
             return evaluate(self.denoiser, kind, x_t, inner, condition)
-        if not _per_example(scale):
+        scale: Any = self.scale if scales is None else shaped(scales.to(x_t), x_t)
+        if isinstance(acts, Tensor):
+            scale = torch.where(acts > 0.5, scale if isinstance(scale, Tensor) else acts.new_tensor(scale), 1.0)
+        elif not acts:
+            return evaluate(self.denoiser, kind, x_t, inner, condition)
+        if not _per_example(scale, x_t):
             y = evaluate(self.denoiser, kind, torch.cat([x_t, x_t]), inner, _with_null(condition, condition, x_t, x_t))
             given, null = y.unflatten(0, (2, -1)).unbind(0)
             return _lerp(null, given, scale)
         index = _guided_examples(scale)
         conditions = _with_null(condition, condition_at(condition, index) or {}, x_t, x_t[index])
-        repeated = mapped(inner, lambda part: torch.cat([part, part[index]]) if _per_example(part) else part)
-        n, y = len(x_t), evaluate(self.denoiser, kind, torch.cat([x_t, x_t[index]]), repeated, conditions)
+        repeated = mapped(inner, lambda part: torch.cat([part, part[index]]) if _per_example(part, x_t) else part)
+        n, y = x_t.shape[0], evaluate(self.denoiser, kind, torch.cat([x_t, x_t[index]]), repeated, conditions)
         return y[:n].index_copy(0, index, torch.lerp(y[n:], y[index], scale[index]))
 
     def calls(self, t: float = 0.5) -> int:
@@ -218,7 +223,8 @@ class Autoguided(Wrapped):
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         inner, weaker = columns_of(self.denoiser, kind, t, to), self._matched.columns(kind, t, to)
-        return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner, "weaker": weaker}
+        scale = torch.where(_inside(self.interval, self.path, t) > 0.5, torch.full_like(t, self.scale), torch.ones_like(t))
+        return {"scale": scale, "inner": inner, "weaker": weaker}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The guided estimate of ``kind``; the weaker model is not called where all examples have scale 1."""
@@ -227,12 +233,12 @@ class Autoguided(Wrapped):
         if scale == 1.0 if isinstance(scale, float) else self.scale == 1:
             return y
         known = known_to(self.weaker.space.conditions, condition)
-        if not _per_example(scale):
+        if not _per_example(scale, x_t):
             return _lerp(self._matched.evaluate(kind, x_t, columns["weaker"], known), y, scale)
         index = _guided_examples(scale)
         if not len(index):
             return y
-        some = mapped(columns["weaker"], lambda part: part[index] if _per_example(part) else part)
+        some = mapped(columns["weaker"], lambda part: part[index] if _per_example(part, x_t) else part)
         weak = self._matched.evaluate(kind, x_t[index], some, condition_at(known, index))
         return y.index_copy(0, index, torch.lerp(weak, y[index], scale[index]))
 

@@ -65,7 +65,7 @@ class Flow(Transport):
         self._times = grid_times(self._where(), denoiser.path, self.steps)
         self.learned = learned
         self._tables = TableCache(solver, learned)
-        self._width_at_start = float(self._edge().sigma)
+        self.width = float(self._edge().sigma)
         if self.source is not None and (solver.stochastic or self._where() in ("log_snr", "karras")):
             raise UsageError(
                 f"This model was trained from {self.source.data}, not from noise: it has no noise levels. Sample it with "
@@ -147,7 +147,7 @@ class Flow(Transport):
         return deque(states, maxlen=1).pop()[1]
 
     def _at_start(self, z: Tensor) -> Tensor:
-        return z * self._width_at_start
+        return z * self.width
 
     def _edge(self, t: float | None = None) -> Coefficients:
         return self.denoiser.path.at(torch.tensor(float(self._times[0]) if t is None else t, dtype=torch.float64))
@@ -264,7 +264,7 @@ class Flow(Transport):
             times = np.append(self._times[self._times > low], low)
             start = self.space.to_model(as_examples(self.space, x).to(self.device)) * float(self._edge(low).alpha)
             state = self._last(self.walk(start, times[::-1], self.read(len(start), condition)))
-            return state / self._width_at_start
+            return state / self.width
 
 
 class _Counted:

@@ -84,8 +84,8 @@ class Coordinates(nn.Module):
         parts = []
         for start, stop, width in self.spans:
             part = rows[start:stop]  # blocks of so many rows each, one after the other; scores have the width 0
-            blocks = part.view(-1, width, rows.shape[1]) if width else torch.zeros_like(part)
-            parts.append(torch.log_softmax(blocks, dim=1).view_as(part) if width else blocks)
+            blocks = part.unflatten(0, ((stop - start) // width, width)) if width else torch.zeros_like(part)
+            parts.append(torch.log_softmax(blocks, dim=1).flatten(0, 1) if width else blocks)
         return torch.cat(parts)[:, : logits.shape[0]].T.contiguous() if parts else torch.zeros_like(logits)
 
     def chosen(self, logits: Tensor) -> Tensor:

@@ -1,0 +1,231 @@
+"""A sampler as one ONNX graph: a loop over the rows of a table, which inputs choose by solver and number of steps.
+
+Inputs are ``z``, the conditions by name, ``scale`` (n,), ``steps`` and ``solver`` without axes, and where it is drawn ``noise``
+(draws, n, *shape) and ``decoder_noise`` (n, *shape); the output is ``x`` in data units. A one-call model has no loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pushforward.denoisers.denoiser import SCALE
+from pushforward.errors import UsageError, imported
+from pushforward.export.program import Begin, End, Sampler, TableRow, inputs_of, traced
+from pushforward.export.tables import Dense, RowLayout, dense
+from pushforward.transports import Flow, Transport, inner_of
+
+OPSET, IR = 20, 10
+_DOMAIN = "pushforward"
+_LARGE = 64  # Weights of at least so many numbers are stored as float16 where that is asked for
+_MISSING = 1 << 40  # The number of a table that there is not, which Gather refuses
+
+
+def library() -> Any:
+    """The module onnx.
+
+    Raises:
+        MissingExtra: Where it, onnxscript or onnxruntime is not installed.
+    """
+    names = ("onnxscript", "onnxruntime", "onnx.inliner", "onnx.parser", "onnx")
+    return [imported(name, "ONNX files need onnx, onnxscript and onnxruntime, of which one", "onnx") for name in names][-1]
+
+
+def one_call(transport: Transport, *, half: bool = False) -> Any:
+    """The graph of a model of one call, as a ModelProto."""
+    inputs = inputs_of(transport)
+    part = _converted("Sampler", Sampler(transport), inputs, {"noise": ("", "n")}, ["x"], half)
+    given = _names(inputs)
+    return _joined([part], given, f"x = {_DOMAIN}.Sampler ({', '.join(given)})", {})
+
+
+def stepped(
+    transport: Transport,
+    flows: Mapping[str, Mapping[int, Flow]],
+    *,
+    scale: bool = False,
+    way: bool = False,
+    half: bool = False,
+) -> Any:
+    """The graph of a flow, or of one in a latent space, as a ModelProto.
+
+    Args:
+        transport: The model; its flow has the denoiser of the others.
+        flows: By solver, and by its number of steps: ``solver``, a number in their order, and ``steps`` choose one.
+        scale: Whether there is an input for scales of guidance.
+        way: Whether x holds, before the samples, the states at which the network was called, (calls + 1, n, *shape), where an input
+            ``way`` is 1; it is (1, n, *shape) where that is 0.
+        half: Whether weights are stored as float16; they are computed with in float32.
+
+    Raises:
+        UsageError: For a solver without a table, or solvers that call the network in two ways.
+    """
+    arrays = {(name, steps): dense(flow.table) for name, several in flows.items() for steps, flow in several.items()}
+    if len({table.kind == "jump" for table in arrays.values()}) > 1:
+        raise UsageError(f"{', '.join(flows)} call a map between two times in two ways: export jump by itself.")
+    layout, example, flow = RowLayout.of(arrays.values()), next(iter(arrays.values())), inner_of(transport)
+    assert isinstance(flow, Flow)
+    inputs = inputs_of(transport, noises=layout.noises, scale=scale)
+    z, condition, noise, decoder_noise = (inputs[name] for name in ("z", "condition", "noise", "decoder_noise"))
+    free = {"noise": ("", "n"), "slots": ("", "n"), "start": (), "row": (), "states": ("k" if way else "", "n")}
+    start, row, slots = layout.start(example, 1.0), layout.rows(example)[0], torch.randn(layout.slots, *z.shape)
+    states = torch.randn(2 if way else 1, *z.shape)
+    end = {"states": states, "condition": condition, "decoder_noise": decoder_noise}
+    step = {"slots": slots, "row": row, "condition": condition, "noise": noise}
+    parts = [
+        _converted("Begin", Begin(), {"z": z, "start": start, "noise": noise}, free, ["slots"], half),
+        _converted("TableRow", TableRow(flow, layout, example.kind), step, free, ["after", "state"], half),
+        _converted("End", End(transport), end, free, ["all"], half),
+    ]
+    given = _names(inputs)
+    lines = _lines(_names({"condition": condition}), _names({"condition": condition, "decoder_noise": decoder_noise}), noise, way)
+    tables = _tables(flows, arrays, layout)
+    return _joined(parts, [*given, "steps", "solver", *(["way"] if way else [])], lines, tables, ["draws", "n", *z.shape[1:]])
+
+
+def _lines(given: Sequence[str], given_at_end: Sequence[str], noise: Any, way: bool) -> str:
+    conditions = "".join(f", {name}" for name in given)
+    ways = ", way_states" if way else ""
+    return f"""
+  mine = Gather (numbers, solver)
+  number = Gather (mine, steps)
+  start = Gather (starts, number)
+  first = Gather (firsts, number)
+  count = Gather (counts, number)
+  {"drawn = Gather (first_draws, number)" if noise is not None else ""}
+  {"begin_noise = Gather (noise, drawn)" if noise is not None else ""}
+  slots = {_DOMAIN}.Begin (z, start{", begin_noise" if noise is not None else ""})
+  slots_end{ways} = Loop (count, true, slots) <body = rows (int64 i, bool going, float[w, n] before) => (
+      bool on, float[w, n] after{", float[n] state" if way else ""}) {{
+    at = Add (first, i)
+    row = Gather (rows, at)
+    {"row_drawn = Gather (draws, at)" if noise is not None else ""}
+    {"row_noise = Gather (noise, row_drawn)" if noise is not None else ""}
+    after, state = {_DOMAIN}.TableRow (before, row{conditions}{", row_noise" if noise is not None else ""})
+    on = Identity (going)
+  }}>
+  last = Slice (slots_end, zeros, ones, zeros)
+  {"shown = Mul (way, count)" if way else ""}
+  {"shown_end = Reshape (shown, ones)" if way else ""}
+  {"earlier = Slice (way_states, zeros, shown_end, zeros)" if way else ""}
+  {"states = Concat <axis = 0> (earlier, last)" if way else "states = Identity (last)"}
+  all = {_DOMAIN}.End (states{"".join(f", {name}" for name in given_at_end)})
+  {"x = Identity (all)" if way else "x = Squeeze (all, zeros)"}
+"""
+
+
+def _tables(
+    flows: Mapping[str, Mapping[int, Flow]], arrays: Mapping[tuple[str, int], Dense], layout: RowLayout
+) -> dict[str, np.ndarray]:
+    """The tables one after the other, and where each begins."""
+    numbers = np.full((len(flows), 1 + max(steps for _, steps in arrays)), _MISSING)
+    for number, (name, steps) in enumerate(arrays):
+        numbers[list(flows).index(name), steps] = number
+    counts = np.array([len(table.point) for table in arrays.values()])
+    starts = [layout.start(table, flows[name][steps].width) for (name, steps), table in arrays.items()]
+    tables = {
+        "numbers": numbers,
+        "counts": counts,
+        "firsts": np.cumsum(counts) - counts,
+        "starts": torch.stack(starts).numpy(),
+        "rows": torch.cat([layout.rows(table) for table in arrays.values()]).numpy(),
+        "zeros": np.zeros(1, dtype=np.int64),
+        "ones": np.ones(1, dtype=np.int64),
+        "true": np.array(True),
+    }
+    if layout.noises:
+        places = [_places_of_noise(table.noises, layout.noises) for table in arrays.values()]
+        tables |= {"first_draws": np.stack([each[0] for each in places]), "draws": np.concatenate([each[1:] for each in places])}
+    return tables
+
+
+def _places_of_noise(drawn: Sequence[int], most: int) -> np.ndarray:
+    """Which of the noises each block takes, (blocks, M); 0 beyond those that it draws."""
+    firsts, counts = np.cumsum(drawn) - drawn, np.array(drawn)
+    places = firsts[:, None] + np.arange(most)
+    return np.where(np.arange(most) < counts[:, None], places, 0)
+
+
+def _names(inputs: Mapping[str, Any]) -> list[str]:
+    """The names of inputs in a graph, in the order in which a program takes them."""
+    named = {name: list(part) if isinstance(part, dict) else [name] for name, part in inputs.items() if part is not None}
+    return ["scale" if name == SCALE else name for names in named.values() for name in names]
+
+
+def _converted(
+    name: str, module: nn.Module, inputs: Mapping[str, Any], axes: dict[str, Sequence[str]], outputs: list[str], half: bool
+) -> Any:
+    """A module as a function of ONNX, with its weights as constants inside, and the types of its inputs."""
+    onnx = library()
+    from pushforward.export.translations import TRANSLATIONS
+
+    program = traced(module, dict(inputs), axes)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.onnx.export(
+            program,
+            input_names=_names(inputs),
+            output_names=outputs,
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            custom_translation_table=TRANSLATIONS,
+        ).model_proto
+    graph = onnx.inliner.inline_local_functions(model).graph
+    constants = [node for weight in graph.initializer for node in _constant(onnx, weight, half)]
+    nodes = [*constants, *graph.node]
+    opsets = [onnx.helper.make_opsetid("", OPSET)]
+    function = onnx.helper.make_function(_DOMAIN, name, _names(inputs), outputs, nodes, opsets)
+    for node in _every_node(function.node):
+        node.ClearField("metadata_props")  # stacks, with paths of this machine
+        node.ClearField("doc_string")
+    return function, list(graph.input)
+
+
+def _constant(onnx: Any, weight: Any, half: bool) -> list[Any]:
+    make, numbers = onnx.helper.make_node, onnx.numpy_helper
+    if not (half and weight.data_type == onnx.TensorProto.FLOAT and np.prod(weight.dims) >= _LARGE):
+        return [make("Constant", [], [weight.name], value=weight)]
+    small = numbers.from_array(numbers.to_array(weight).astype(np.float16), f"{weight.name}_half")
+    return [
+        make("Constant", [], [small.name], value=small),
+        make("Cast", [small.name], [weight.name], to=onnx.TensorProto.FLOAT),
+    ]
+
+
+def _every_node(nodes: Iterable[Any]) -> Iterable[Any]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in [*attribute.graphs, attribute.g]:
+                yield from _every_node(graph.node)
+
+
+def _joined(
+    parts: Sequence[Any], inputs: Sequence[str], lines: str, tables: Mapping[str, np.ndarray], noise: Sequence[Any] = ()
+) -> Any:
+    """A model of functions that are called by lines of ONNX's text form; the functions are put in their places."""
+    onnx = library()
+    declared, kinds = onnx.helper.make_tensor_value_info, onnx.TensorProto
+    types = {value.name: value for _, values in parts for value in values}
+    types |= {name: declared(name, kinds.INT64, []) for name in ("steps", "solver", "way")}
+    if noise:
+        types["noise"] = declared("noise", kinds.FLOAT, noise)
+    text = f'<ir_version: {IR}, opset_import: ["" : {OPSET}, "{_DOMAIN}" : 1]>\nsampler (float[n] z) => (float[n] x) {{{lines}}}'
+    model = onnx.parser.parse_model(text)
+    model.functions.extend(function for function, _ in parts)
+    model.graph.ClearField("input")
+    model.graph.input.extend(types[name] for name in inputs)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in tables.items())
+    model = onnx.inliner.inline_local_functions(model)
+    model.graph.ClearField("value_info")
+    del model.opset_import[1:]
+    return model

@@ -1,0 +1,233 @@
+"""Samplers as programs of `torch.export`: the whole of one, and its parts, of which an ONNX file is built.
+
+A flow's parts are one row of its table, which a loop repeats, and its end, from the last state to data units. Every program takes
+any number of examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from pushforward.denoisers.denoiser import SCALE, Condition, evaluate, without_scale
+from pushforward.draws import Draws
+from pushforward.editing.given_data import Truncated
+from pushforward.errors import UsageError
+from pushforward.export.tables import RowLayout
+from pushforward.transports import Flow, Latent, Map, Transport, inner_of, with_inner
+
+BATCH = 3  # Examples that a program is traced with; it takes any number
+
+
+class GivenNoise(Draws):
+    """Draws given as tensors: call k returns the k-th part.
+
+    Args:
+        noise: (calls, n, *shape).
+        decoder: What a decoder draws around its means, (n, *shape).
+    """
+
+    def __init__(self, noise: Tensor | None, decoder: Tensor | None = None) -> None:
+        self.noise, self.decoder, self._calls = noise, decoder, 0
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        assert self.noise is not None
+        self._calls += 1
+        return self.noise[self._calls - 1]
+
+    def uniform(self) -> Tensor:
+        raise UsageError("A sampler that is exported draws normal numbers only.")
+
+    def stream(self, name: str, interval: int = 1) -> Draws:
+        if name != "decoder" or self.decoder is None:
+            raise UsageError("A sampler that is exported draws from one stream only.")
+        return GivenNoise(self.decoder[None])
+
+
+class Sampler(nn.Module):
+    """A transport as a function of tensors.
+
+    Args:
+        transport: Any; its flows' solvers have tables.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__()
+        self.transport = transport
+        for part in transport.modules():
+            if isinstance(part, Flow):
+                _ = part.table  # compiled before tensors are stand-ins
+
+    def forward(
+        self, z: Tensor, condition: Condition = None, noise: Tensor | None = None, decoder_noise: Tensor | None = None
+    ) -> Tensor:
+        """Samples (n, *shape), data units.
+
+        Args:
+            z: (n, *noise_shape), standard normal; of a flow from a source, examples of it in model units.
+            condition: Values by name, n values each, such as {"label": int64 (n,)}; None for a model without conditions.
+            noise: (`noise_count`, n, *shape), standard normal, for a stochastic solver, or for a model whose samples are drawn
+                around its means (a VAE of vectors).
+            decoder_noise: (n, *shape), standard normal, for codes whose decoder has a likelihood.
+        """
+        drawn = noise is not None or decoder_noise is not None
+        x = self.transport(z, condition, GivenNoise(noise, decoder_noise) if drawn else None)
+        return self.transport.space.to_data(x)
+
+
+class Begin(nn.Module):
+    """The slots before the first row."""
+
+    def forward(self, z: Tensor, start: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Slots (W, n, *shape).
+
+        Args:
+            z: (n, *shape).
+            start: (W, 1 + M), as `RowLayout.start` gives it.
+            noise: (M, n, *shape).
+        """
+        return _mixed(start, z[None] if noise is None else torch.cat([z[None], noise]))
+
+
+class TableRow(nn.Module):
+    """One row of a flow's table.
+
+    Args:
+        flow: The flow.
+        layout: Of the row.
+        kind: The estimate.
+    """
+
+    def __init__(self, flow: Flow, layout: RowLayout, kind: str) -> None:
+        super().__init__()
+        self.denoiser, self.layout, self.kind = flow.denoiser, layout, kind
+
+    def forward(
+        self, slots: Tensor, row: Tensor, condition: Condition = None, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The slots after the row, and the state at which the denoiser was called.
+
+        Args:
+            slots: (W, n, *shape).
+            row: (K,).
+            condition: Values by name.
+            noise: (M, n, *shape).
+        """
+        columns, point, keep, fresh, spread = self.layout.unpacked(row)
+        state = _mixed(point[None], slots)[0]
+        estimate = evaluate(self.denoiser, self.kind, state, columns, condition)
+        after = _mixed(keep, slots) + fresh.reshape(-1, *(1,) * estimate.dim()) * estimate
+        return after if noise is None else after + _mixed(spread, noise), state
+
+
+def _mixed(weights: Tensor, parts: Tensor) -> Tensor:
+    return (weights @ parts.flatten(1)).unflatten(1, parts.shape[1:])
+
+
+class End(nn.Module):
+    """From states of a flow to data units.
+
+    Args:
+        transport: The flow, or a latent model around it.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__()
+        self.transport = with_inner(transport, _Ended(inner_of(transport)))
+
+    def forward(self, states: Tensor, condition: Condition = None, decoder_noise: Tensor | None = None) -> Tensor:
+        """Data units, (k, n, *shape), of k states of each example, (k, n, *noise_shape)."""
+        k, n = states.shape[:2]
+        condition, _ = without_scale(condition)
+        each = None if condition is None else {name: part.repeat(k, *(1,) * (part.dim() - 1)) for name, part in condition.items()}
+        draws = None if decoder_noise is None else GivenNoise(None, decoder_noise.repeat(k, *(1,) * (decoder_noise.dim() - 1)))
+        x = self.transport(states.flatten(0, 1), each, draws)
+        return self.transport.space.to_data(x).unflatten(0, (k, n))
+
+
+class _Ended(Transport):
+    def __init__(self, inner: Transport) -> None:
+        super().__init__()
+        self.space, self.noise_shape = inner.space, inner.noise_shape
+
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        return z
+
+    @property
+    def calls(self) -> int:
+        return 0
+
+
+def noise_count(transport: Transport) -> int:
+    """How often a transport draws noise of the shape of its inner data in one solve, beside z."""
+    inner = inner_of(transport)
+    if isinstance(inner, Truncated):
+        return noise_count(inner.inner)
+    if isinstance(inner, Flow):
+        return sum(len(row.noises) for row in inner.table.rows)
+    return int(isinstance(inner, Map) and inner.likelihood is not None)
+
+
+def decoder_draws(transport: Transport) -> bool:
+    """Whether a decoder of codes draws around its means."""
+    return isinstance(transport, Latent) and transport.autoencoder.likelihood is not None
+
+
+def inputs_of(transport: Transport, n: int = BATCH, noises: int | None = None, scale: bool = False) -> dict[str, Any]:
+    """Inputs of a `Sampler` by name, n random examples.
+
+    Args:
+        transport: The model.
+        n: How many examples.
+        noises: How many noises; None for `noise_count`.
+        scale: Whether the condition holds a scale of guidance for each example.
+    """
+    inner, device = inner_of(transport), transport.device
+    count = noise_count(transport) if noises is None else noises
+    condition = transport.conditions(n, None, 0)
+    if scale:
+        condition = {**(condition or {}), SCALE: torch.linspace(0.5, 2.0, n, device=device)}
+    return {
+        "z": torch.randn(n, *transport.noise_shape, device=device),
+        "condition": condition,
+        "noise": torch.randn(count, n, *inner.space.shape, device=device) if count else None,
+        "decoder_noise": torch.randn(n, *transport.space.shape, device=device) if decoder_draws(transport) else None,
+    }
+
+
+def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[str]]) -> ExportedProgram:
+    """A module as a program.
+
+    Args:
+        module: Its arguments are the inputs' names.
+        inputs: Tensors, dicts of tensors, or None.
+        axes: For each input its first axes that are free, by name, "" for one that is not; without an entry ("n",), of examples.
+    """
+    sizes = {name: Dim(name, min=1) for names in (("n",), *axes.values()) for name in names if name}
+
+    def free(name: str, part: Any) -> Any:
+        axis = {at: sizes[size] for at, size in enumerate(axes.get(name, ("n",))) if size}
+        return None if part is None else {key: axis for key in part} if isinstance(part, dict) else axis
+
+    with torch.no_grad():
+        shapes = {name: free(name, part) for name, part in inputs.items()}
+        return torch.export.export(module.eval(), (), inputs, dynamic_shapes=shapes)
+
+
+def exported(transport: Transport) -> ExportedProgram:
+    """The whole of a sampler, from noise to data, as one program with its steps unrolled; see `Sampler` for its inputs.
+
+    Args:
+        transport: Any; a flow under a solver that has a table.
+
+    Returns:
+        ``program.module()(z, condition, noise, decoder_noise)``, with None for inputs that the model does not take.
+
+    Raises:
+        UsageError: For an adaptive solver or one whose steps are not affine.
+    """
+    return traced(Sampler(transport), inputs_of(transport), {"noise": ("", "n")})
