@@ -1,0 +1,100 @@
+"""What a user of an exported sampler must know beside the graph: its inputs, its noise, and how a table's coordinates are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pushforward.conditions.columns import Known, Numbers
+from pushforward.conditions.kind import ConditionKind
+from pushforward.conditions.label import Label
+from pushforward.data.spaces import Space, TableSpace
+from pushforward.data.tables.columns import Number
+from pushforward.denoisers.denoiser import trained
+from pushforward.draws import key
+from pushforward.export.program import decoder_draws, noise_count
+from pushforward.table_column import Column
+from pushforward.transports import Flow, Transport, inner_of, with_inner
+
+Flows = Mapping[str, Mapping[int, Flow]]
+
+
+def describe(transport: Transport, flows: Flows, default: Flow | None, scale: float | None, name: str) -> dict[str, Any]:
+    """The content of ``space.json``, plain values.
+
+    Args:
+        transport: The model.
+        flows: Of the graph, by solver and number of steps; empty for a model of one call.
+        default: The flow of the run's own sampler.
+        scale: The scale of guidance where none is given; None for a model that takes none.
+        name: The run's.
+
+    Returns:
+        ``name``; ``data`` (image, vector or row) and ``shape`` of a sample, and of a table its ``columns``; ``noise``, the shape
+        of z, and ``stream``, the second word of the key of NumPy's Philox, of which a sample's seed is the first and the number of
+        its draw the last word of the counter; ``draws``, how many noises each solver and number of steps takes beside z;
+        ``conditions``; and what stands where nothing is asked for, ``default``.
+    """
+    space, inner = transport.space, inner_of(transport)
+    counts = {solver: {str(n): noise_count(with_inner(transport, flow)) for n, flow in by.items()} for solver, by in flows.items()}
+    learned = getattr(getattr(trained(inner.denoiser), "preconditioning", None), "guidance", None) if flows else None
+    asked = {} if default is None else {"solver": _named(flows, default), "steps": default.steps}
+    return {
+        "name": name,
+        "data": space.noun,
+        "shape": list(space.shape),
+        "noise": list(transport.noise_shape),
+        "noise_of_draws": list(inner.space.shape),
+        "stream": str(key("rows", "sample")),
+        "decoder_stream": str(key("rows", "sample/decoder")) if decoder_draws(transport) else None,
+        "draws": counts or noise_count(transport),
+        "source": getattr(getattr(inner, "source", None), "data", None),
+        "scales": list(learned) if learned else None,
+        "conditions": [_condition(name, kind) for name, kind in space.conditions.items()],
+        "default": asked | ({} if scale is None else {"scale": scale}),
+        "columns": [_column(field, *ends) for field, ends in _ends(space)] or list(space.columns),
+        "bounds": [space.low, space.high],
+        "units": {name: list(values) for name, values in space.units.items()} if space.as_points and not space.names else None,
+    }
+
+
+def _named(flows: Flows, default: Flow) -> str:
+    return next(name for name, by in flows.items() if type(next(iter(by.values())).solver) is type(default.solver))
+
+
+def _condition(name: str, kind: ConditionKind) -> dict[str, Any]:
+    known: dict[str, Any] = {"name": name, "kind": type(kind).__name__.lower(), "shape": list(kind.shape)}
+    if isinstance(kind, Label):
+        ends = np.cumsum(kind.frequencies).tolist()
+        known |= {"names": list(kind.names), "ends": ends, "stream": str(key("rows", "label"))}
+    if isinstance(kind, Numbers):
+        known |= {"columns": list(kind.columns), "mean": list(kind.mean), "std": list(kind.std)}
+    if isinstance(kind, Known):
+        known |= {"columns": list(kind.entries)}
+    return known
+
+
+def _ends(space: Space) -> list[tuple[Column, tuple[int, int]]]:
+    if not isinstance(space, TableSpace):
+        return []
+    return list(zip(space.fields, zip(space.starts[:-1], space.starts[1:], strict=True), strict=True))
+
+
+def _column(field: Column, start: int, stop: int) -> dict[str, Any]:
+    """How the coordinates from ``start`` to ``stop`` become cells.
+
+    The first is a score where ``edges`` are, and the others are indicators of ``texts``. An open column's score is a place among
+    ``edges``, between which numbers are linear; a closed one's has the text of its interval.
+    """
+    known: dict[str, Any] = {"name": field.name, "start": start, "stop": stop, "kind": field.kind}
+    if not isinstance(field, Number):
+        return known | {"texts": [*field.levels, *([""] if field.missing else [])]}
+    atoms = [*field.cells(np.array(field.atoms)), *([""] if field.missing else [])]
+    known |= {"texts": atoms, "edges": field.edges.tolist()}
+    if field.closed:
+        return known | {"cells": field.cells(np.array(field.knots))}
+    form = field.form
+    written = {"decimals": form.decimals, "digits": form.digits, "pattern": form.pattern, "unit": form.unit if form.pattern else None}
+    return known | {"numbers": list(field.knots), "written": written}
