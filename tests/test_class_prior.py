@@ -15,7 +15,7 @@ from pushforward.methods.likelihoods import Bernoulli, Gaussian, active_units, d
 from pushforward.methods.vae import ClassPrior, FromPrior, ToPrior
 from pushforward.testing import recipe_for, space_data
 from pushforward.transports import Map
-from pushforward.transports.export import GivenNoise, exported, noise_count
+from pushforward.export.program import GivenNoise, exported, noise_count
 
 LINE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, conditions={"label": Label(("a", "b"), (0.5, 0.5))})
 LABELS = {"label": torch.tensor([0, 1, 1, 0, 1])}

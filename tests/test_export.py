@@ -1,5 +1,11 @@
-"""Networks and samplers as programs of `torch.export`, against the samplers themselves."""
+"""Networks and samplers as programs of `torch.export` and as ONNX files, against the samplers themselves."""
 
+import csv
+import re
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 import torch
 from torch.export import Dim
@@ -7,11 +13,18 @@ from torch.export import Dim
 import pushforward as pf
 from pushforward import networks, solvers
 from pushforward.conditions import Label
+from pushforward.denoisers.denoiser import SCALE
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
-from pushforward.registries import RECIPES, SOLVERS
+from pushforward.registries import SOLVERS
 from pushforward.testing import class_labels
+from pushforward.training import in_latent
 from pushforward.transports import Autoencoder, Flow, Latent, inner_of, with_inner
-from pushforward.transports.export import GivenNoise, dense, exported, exported_scan, noise_count, run, scan_inputs
+from pushforward.errors import UsageError
+from pushforward.export import Unlike, exported, graph
+from pushforward.export.onnx_file import OPSET
+from pushforward.export.parity import by_torch, distances, feeds_of, session
+from pushforward.export.program import Begin, End, GivenNoise, TableRow, inputs_of, noise_count
+from pushforward.export.tables import RowLayout, dense
 
 SMALL = (1, 8, 8)
 CLASSES = ("a", "b")
@@ -103,93 +116,201 @@ def model(recipe, solver, way="plain"):
     return (latent(flow) if way == "latent" else flow).eval()
 
 
-PAIRS = [
-    ("flow", "euler", "latent"),
-    ("flow", "heun", "guided"),
-    ("flow", "midpoint", "repathed"),
-    ("flow", "rk4", "plain"),
-    ("flow", "jump", "plain"),
-    ("ddpm", "ancestral", "guided and thresholded"),
-    ("ddpm", "ddim", "repathed"),
-    ("ddpm", "ipndm", "latent"),
-    ("ddpm", "predictorcorrector", "plain"),
-    ("edm", "churn", "autoguided"),
-    ("edm", "deis", "repathed"),
-    ("edm", "dpmsde", "guided"),
-    ("edm", "singlestep", "latent"),
-    ("vdm", "dpm", "guided"),
-    ("vdm", "eulermaruyama", "latent"),
-    ("vdm", "unipc", "plain"),
-]
-"""Each recipe in steps and each solver with fixed steps occurs; all pairs are in benchmarks/export.py."""
 ONE_CALL = ("gan", "hvae", "vae", "vqvae")
+FIXED = sorted(name for name, part in SOLVERS.items() if not part.adaptive and not part.jumps)
+WAYS = ("guided", "autoguided", "guided and thresholded", "latent", "repathed")
 
 
-def agrees(transport):
-    """The program made with 3 rows draws what the sampler draws with 5."""
-    z, label, draws = torch.randn(5, *transport.noise_shape), torch.arange(5) % 2, noise_count(transport)
-    noise = torch.randn(draws, *z.shape) if draws else None
-    with torch.no_grad():
-        x = transport.space.to_data(transport(z, {"label": label}, None if noise is None else GivenNoise(noise)))
-        torch.testing.assert_close(exported(transport).module()(z, {"label": label}, noise), x, rtol=0, atol=1e-5)
+def worst(made, steps=(1, 2, 5), examples=(1, 5)):
+    """The greatest distance of a graph from its sampler, in standard deviations."""
+    return max(each.worst for each in distances(session(made.model.SerializeToString()), made.transport, made.flows, steps, examples))
 
 
-def test_every_recipe_and_every_solver_is_exported():
-    fixed = {name for name, part in SOLVERS.items() if not part.adaptive}
-    assert {solver for _, solver, _ in PAIRS} == fixed
-    maps = {"consistency", "distil", "dmd", "finish", "meanflow", "shortcut"}  # their sampler is the flow's with jumps
-    assert {recipe for recipe, _, _ in PAIRS} | set(ONE_CALL) == RECIPES.keys() - {"autoencoder"} - maps
+@pytest.fixture(scope="module")
+def every_solver():
+    """One graph of a guided model under every solver with fixed steps."""
+    return graph(model("edm", "dpm"), FIXED, 5)
 
 
-@pytest.mark.parametrize(("recipe", "solver", "way"), PAIRS)
-def test_a_sampler_in_steps_is_a_program(recipe, solver, way):
-    agrees(model(recipe, solver, way))
+def test_one_graph_holds_every_solver_and_number_of_steps(every_solver):
+    """Solvers of one and of many slots, with noise and without, share a loop; each example has a scale of its own."""
+    assert list(every_solver.flows) == FIXED and worst(every_solver) < 1e-5
+
+
+@pytest.mark.parametrize("recipe", ["flow", "ddpm", "vdm"])
+def test_every_recipe_in_steps_is_a_graph(recipe):
+    assert worst(graph(model(recipe, "dpm"), ["dpm"], 4), (1, 4)) < 1e-5
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_wrapper_of_a_model_is_in_the_graph(way):
+    made = graph(model("flow", "dpm", way), ["heun"], 3)
+    assert worst(made, (1, 3)) < 1e-5
+    assert ("scale" in made.description["default"]) == (way != "autoguided")
+
+
+def test_a_map_between_two_times_is_a_graph_by_itself():
+    made = graph(model("flow", "jump"), [], 3)
+    assert list(made.flows) == ["jump"] and worst(made, (1, 3)) < 1e-5
+    with pytest.raises(UsageError):
+        graph(model("flow", "jump"), ["jump", "heun"], 2)
 
 
 @pytest.mark.parametrize("recipe", ONE_CALL)
-def test_a_sampler_of_one_call_is_a_program(recipe):
+def test_a_model_of_one_call_is_a_graph(recipe):
     torch.manual_seed(0)
-    agrees(pf.recipes.named(recipe)(SPACE, "tiny").method.transport().eval())
+    made = graph(pf.recipes.named(recipe)(SPACE, "tiny").method.transport().eval())
+    assert worst(made) < 1e-5 and made.description["default"] == {}
 
 
-SCANNED = {"dpm": "latent", "heun": "guided", "ancestral": "repathed"}
-"""Steps with memory, with two calls, and with noise; more are in benchmarks/export.py."""
+def test_the_loop_does_what_torchs_scan_does_bit_for_bit(every_solver):
+    from torch._higher_order_ops import scan
+
+    made = every_solver
+    flow = made.flows["dpm"][5]
+    layout = RowLayout.of(dense(each.table) for by in made.flows.values() for each in by.values())
+    arrays, model_session = dense(flow.table), session(made.model.SerializeToString())
+    feeds = feeds_of(model_session, flow, 4, 0, True, list(made.flows).index("dpm"))
+    step, begin, end = TableRow(flow, layout, arrays.kind), Begin(), End(flow)
+
+    class Scanned(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = step
+
+        def forward(self, slots, rows, condition, noise):
+            return scan(lambda now, row: (self.step(now, row, condition, noise)[0], row.sum()), slots, rows)[0]
+
+    condition = {"label": torch.from_numpy(feeds["label"]), SCALE: torch.from_numpy(feeds["scale"])}
+    noise = torch.zeros(layout.noises, 4, *SMALL)
+    slots = begin(torch.from_numpy(feeds["z"]), layout.start(arrays, flow.width), noise)
+    inputs = (slots, layout.rows(arrays), condition, noise)
+    with torch.no_grad():
+        looped = torch.onnx.export(Scanned().eval(), inputs, dynamo=True, verbose=False, opset_version=OPSET).model_proto
+    scanned = session(looped.SerializeToString())
+    given = dict(zip([each.name for each in scanned.get_inputs()], torch.utils._pytree.tree_leaves(inputs), strict=True))
+    states = torch.from_numpy(scanned.run(None, {name: part.numpy() for name, part in given.items()})[0])
+    assert np.array_equal(end(states[:1])[0].numpy(), model_session.run(["x"], feeds)[0])
 
 
-@pytest.mark.parametrize("solver", SCANNED)
-def test_one_program_serves_any_number_of_steps(solver):
-    """A scan over a table that is an input; noise is one, too."""
-    program_module, label = None, torch.tensor([0, 1, 1, 0, 1])
-    sampler = model("ddpm", solver, SCANNED[solver])
-    for steps in (4, 2, 9):
-        flow = inner_of(sampler).with_solver(solver, steps)
-        transport = with_inner(sampler, flow)
-        if program_module is None:
-            program_module, (slots, noises) = exported_scan(transport).module(), scan_inputs(transport)[1].first.shape
-        inputs, arrays = scan_inputs(transport, slots, noises)
-        noise, z = torch.randn(len(arrays.point) + 1, noises, 5, *SMALL), torch.randn(5, *SMALL)
-        drawn = [noise[i, j] for i, count in enumerate(arrays.noises) for j in range(count)]
-        with torch.no_grad():
-            x = transport.space.to_data(transport(z, {"label": label}, GivenNoise(torch.stack([*drawn, z]))))
-            torch.testing.assert_close(program_module(z, inputs, {"label": label}, noise), x, rtol=0, atol=1e-5)
+def test_the_way_to_the_samples_is_in_the_graph_where_it_is_asked_for():
+    made = graph(model("flow", "heun", "latent"), ["heun"], 3, way=True)
+    opened = session(made.model.SerializeToString())
+    feeds = feeds_of(opened, with_inner(made.transport, made.flows["heun"][3]), 2, 0, False)
+    (samples,), (way,) = opened.run(["x"], feeds), opened.run(["x"], feeds | {"way": np.array(1)})
+    assert way.shape == (1 + 5, 2, 1, 16, 16) and np.array_equal(way[-1:], samples)
+    started = made.transport.space.to_data(made.transport.decode(inner_of(made.transport).width * torch.from_numpy(feeds["z"]), None))
+    np.testing.assert_allclose(way[0], started.detach().numpy(), atol=1e-5)
 
 
-def plain_scan(row, state, given):
-    for i in range(len(given["point"])):
-        state, _ = row(state, torch.utils._pytree.tree_map(lambda part, i=i: part[i], given))
-    return state, None
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "run"
+    return pf.fit("flow", pf.data.load("digits"), size="tiny", steps=4, out=folder, report=None)
+
+
+ALONE = "import sys; sys.modules['torch'] = sys.modules['pushforward'] = None; sys.argv = sys.argv[1:]; import runpy; "
+ALONE += "sys.path.insert(0, __import__('os').path.dirname(sys.argv[0])); runpy.run_path(sys.argv[0], run_name='__main__')"
+
+
+def alone(file, *words):
+    """Run a file in a Python that has neither torch nor this library."""
+    subprocess.run([sys.executable, "-c", ALONE, str(file), *map(str, words)], check=True, cwd=file.parent)
+
+
+@pytest.mark.parametrize("asked", [{}, {"label": "3", "steps": 4, "solver": "ancestral", "scale": 2.0}], ids=["usual", "asked"])
+def test_numpy_and_onnxruntime_draw_what_the_run_draws(run, tmp_path, asked):
+    out = tmp_path / "export"
+    written = run.export(out, solvers=["dpm", "ancestral"], steps_up_to=25)
+    assert max(each.worst for each in written.distances) < 1e-5
+    alone(out / "run.py", "--n", 5, "--seed", -2, *(word for name, value in asked.items() for word in (f"--{name}", value)))
+    condition = {"label": asked.pop("label")} if "label" in asked else None
+    wanted = run.sample(5, condition, seed=-2, **{"solver": "dpm", "steps": 25, **asked})
+    np.testing.assert_allclose(np.load(out / "samples.npy"), wanted.numpy(), atol=1e-5)
+    assert len((out / "run.py").read_text().splitlines()) <= 40
+    assert not re.search(rb"/(home|root|tmp|work)/|\.py", (out / "model.onnx").read_bytes())
+
+
+def test_rows_of_an_exported_table_are_its_cells(tmp_path):
+    data = mixed_table(200)
+    torch.manual_seed(0)
+    flow = pf.recipes.flow(data.space, "tiny").method.transport().eval()
+    pf.export.export(flow, tmp_path, solvers=["dpm"], steps_up_to=2)
+    alone(tmp_path / "run.py", "--n", 40, "--steps", 2)
+    alone(tmp_path / "rows.py", "samples.npy", "samples.csv")
+    with (tmp_path / "samples.csv").open() as file:
+        header, *rows = csv.reader(file)
+    x = flow.with_solver("dpm", 2).sample(40)
+    assert header == list(data.space.names)
+    for place, field in enumerate(data.space.fields):
+        wanted, made = ([row[place] for row in cells] for cells in (data.space.cells(x), rows))
+        if not getattr(field, "open", False):
+            assert made == wanted
+        else:
+            here, there = field.read(wanted), field.read(made)
+            assert np.array_equal(np.isnan(here), np.isnan(there))
+            np.testing.assert_allclose(there, here, atol=1e-3 * np.nanstd(here), equal_nan=True)
+
+
+def test_codes_of_a_table_are_decoded_with_noise_of_their_own():
+    data = mixed_table(200)
+    vae = pf.recipes.vae(data.space, "tiny").method
+    latent = in_latent("flow", data, vae.autoencoder(), "tiny").method.transport().eval()
+    made = graph(latent, ["euler"], 2)
+    assert "decoder_noise" in {each.name for each in made.model.graph.input} and worst(made, (2,)) < 1e-5
+
+
+def test_learned_steps_are_a_solver_of_their_own():
+    flow = model("flow", "dpm")
+    learned = [Flow(flow.denoiser, "dpm", 2, [1.0, 0.6, 0.0])]
+    made = graph(flow, ["dpm"], 3, learned=learned)
+    assert list(made.flows) == ["dpm", "learned"] and worst(made, (2, 3)) < 1e-5
+    apart = [dense(made.flows[name][2].table).point for name in made.flows]
+    assert made.flows["learned"][2].times.tolist() == [1.0, 0.6, 0.0] and apart[0].shape == apart[1].shape
+
+
+def test_weights_as_float16_are_those_of_a_rounded_model():
+    whole, half = (graph(model("flow", "dpm"), ["dpm"], 2, half=half) for half in (False, True))
+    assert worst(half, (2,)) < 1e-5 and half.model.ByteSize() < whole.model.ByteSize()
+
+
+def test_what_cannot_be_exported_is_refused_and_nothing_is_written(run, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="chooses its own steps"):
+        run.export(tmp_path / "a", solvers=["adaptive"])
+    with pytest.raises(UsageError, match="diffusers"):
+        run.export(tmp_path / "a", format="diffusers")
+    monkeypatch.setattr("pushforward.export.parity.by_torch", lambda transport, feeds: by_torch(transport, feeds) + 0.01)
+    with pytest.raises(Unlike):
+        run.export(tmp_path / "a", solvers=["dpm"], steps_up_to=1)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_program_of_torch_draws_what_the_sampler_draws(run, tmp_path):
+    (file,) = run.configured(solver="ancestral", steps=3).export(tmp_path, format="pt2").files
+    transport = run.configured(solver="ancestral", steps=3).transport
+    inputs = inputs_of(transport, 5)
+    with torch.no_grad():
+        x = transport.space.to_data(transport(inputs["z"], inputs["condition"], GivenNoise(inputs["noise"])))
+        torch.testing.assert_close(torch.export.load(file).module()(**inputs), x, rtol=0, atol=1e-5)
+    with pytest.raises(UsageError, match="exists already"):
+        run.export(tmp_path, format="pt2")
 
 
 @pytest.mark.parametrize(
     "name", ["dpm", "heun", "unipc:3", "euler", "ancestral", "predictorcorrector:2", "dpm:3", "rk4", "churn"]
 )
 def test_arrays_do_what_the_table_does(name):
+    """In float64, where the layout has more slots and noises than the table needs."""
     flow = Flow(denoiser().double(), solvers.named(name), 5)
-    arrays = dense(flow.table, 8, 4)
+    arrays = dense(flow.table)
+    layout = RowLayout(RowLayout.of([arrays]).columns, 8, 4)
     noise, z = torch.randn(len(arrays.point) + 1, 4, 3, *SMALL).double(), torch.randn(3, *SMALL).double()
     drawn = [noise[i, j] for i, count in enumerate(arrays.noises) for j in range(count)]
+    condition = {"label": torch.tensor([0, 1, 1])}
+    row = TableRow(flow, layout, arrays.kind)
     with torch.no_grad():
-        wanted = flow(z, {"label": torch.tensor([0, 1, 1])}, GivenNoise(torch.stack([*drawn, z])))
-        inputs = arrays.inputs(torch.float64)
-        x = run(flow.denoiser, arrays.kind, inputs, flow._at_start(z), {"label": torch.tensor([0, 1, 1])}, noise, plain_scan)
-    torch.testing.assert_close(x, wanted, rtol=1e-9, atol=1e-9)
+        wanted = flow(z, condition, GivenNoise(torch.stack([*drawn, z])))
+        slots = Begin()(z, layout.start(arrays, flow.width).double(), noise[0])
+        for i, values in enumerate(layout.rows(arrays).double()):
+            slots, _ = row(slots, values, condition, noise[i + 1])
+    torch.testing.assert_close(slots[0], wanted, rtol=1e-4, atol=1e-5)

@@ -66,8 +66,4 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if name != "training"', "", "tables"),
         ("                self._register(part)\n", "                pass\n", "tables"),
     ],
-    "transports/export.py": [
-        ("held = (held - {call.estimate}) | {call.point}", "held = held | {call.point}", "export"),
-        ('_NEUTRAL = {"state": 0.0', '_NEUTRAL = {"state": 1.0', "export"),
-    ],
 }
