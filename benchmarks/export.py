@@ -146,7 +146,9 @@ def measured(smoke: bool, repeats: int) -> Iterator[dict[str, Any]]:
         began = time.perf_counter()
         made = made_of(name, scattered(transport), smoke)
         opened = session(made.model.SerializeToString())
-        away = list(distances(opened, made.transport, made.flows, STEPS[:2] if smoke else STEPS, BATCHES[:2] if smoke else BATCHES))
+        away = list(
+            distances(opened, made.transport, made.flows, STEPS[:2] if smoke else STEPS, BATCHES[:2] if smoke else BATCHES)
+        )
         worst = max(away, key=lambda each: each.worst)
         row = {"model": name, "distance": worst.worst, "where": f"{worst.solver} {worst.steps} x {worst.n}"}
         row |= {"above": [vars(each) for each in away if each.worst > BAR], "rows": bool(made.transport.space.names)}

@@ -123,7 +123,9 @@ WAYS = ("guided", "autoguided", "guided and thresholded", "latent", "repathed")
 
 def worst(made, steps=(1, 2, 5), examples=(1, 5)):
     """The greatest distance of a graph from its sampler, in standard deviations."""
-    return max(each.worst for each in distances(session(made.model.SerializeToString()), made.transport, made.flows, steps, examples))
+    return max(
+        each.worst for each in distances(session(made.model.SerializeToString()), made.transport, made.flows, steps, examples)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +201,9 @@ def test_the_way_to_the_samples_is_in_the_graph_where_it_is_asked_for():
     feeds = feeds_of(opened, with_inner(made.transport, made.flows["heun"][3]), 2, 0, False)
     (samples,), (way,) = opened.run(["x"], feeds), opened.run(["x"], feeds | {"way": np.array(1)})
     assert way.shape == (1 + 5, 2, 1, 16, 16) and np.array_equal(way[-1:], samples)
-    started = made.transport.space.to_data(made.transport.decode(inner_of(made.transport).width * torch.from_numpy(feeds["z"]), None))
+    started = made.transport.space.to_data(
+        made.transport.decode(inner_of(made.transport).width * torch.from_numpy(feeds["z"]), None)
+    )
     np.testing.assert_allclose(way[0], started.detach().numpy(), atol=1e-5)
 
 

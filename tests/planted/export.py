@@ -23,7 +23,4 @@ FAULTS = {
         ("    away = checked(made)\n", "    away = ()\n", "export"),
         ("flow.grid, flow.learned)", "None)", "export"),
     ],
-    "denoisers/guidance.py": [
-        ("torch.lerp(y[n:], y[index], scale[index])", "torch.lerp(y[index], y[n:], scale[index])", "export guidance"),
-    ],
 }
