@@ -2,15 +2,15 @@
 
 Protocol, on untrained networks whose weights are scattered (a network that puts out zero would agree in anything):
 
-(a) Parity. Every recipe in its tiny size, wrappers of a flow, latent models, maps of learned steps, and rows of Shoppers, each as one
-graph (`pushforward.export.graph`). Graphs in steps hold every solver with fixed steps. The greatest difference from the sampler in
-torch, in standard deviations of the data, over 1, 4, 25 and 50 steps and batches of 1, 5 and 64; each example has its own scale of
-guidance from 0 to 3. The bar is 1e-5.
+(a) Parity. Every recipe in its tiny size, wrappers of a flow, latent models, learned steps, and rows of Shoppers, each as one graph
+(`pushforward.export.graph`). Graphs in steps hold every solver with fixed steps. The greatest difference from the sampler in torch,
+in standard deviations of the data, over 1, 4, 25 and 50 steps and batches of 1, 5 and 64; each example has its own scale of
+guidance, from 0 to 3. The bar is 1e-5.
 
 (b) Bytes above weights and tables; the bar is 60 kB, 100 kB for rows, whose columns are described in the file.
 
-(c) Processor seconds in torch over those in onnxruntime, one thread each, at batches of 1 and 64 and 10 steps of dpm, in turns; the
-median. The bar is 2 for the median of all models at batch 1, and .97 for each at batch 64.
+(c) Processor seconds in torch over those in onnxruntime, one thread each, at batches of 1 and 64 and 10 steps of dpm, in turns;
+the median. The bar is 2 for the median of all models at batch 1, and .97 for each at batch 64.
 
     pip install 'pushforward[onnx]'
     python benchmarks/export.py [--repeats 5] [--smoke]
@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from protocol import benchmark, parsed, smoking, table, write
+from protocol import benchmark, parsed, table, write
 
 import torch
 

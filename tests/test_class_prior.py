@@ -10,12 +10,12 @@ import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws, ExampleDraws
+from pushforward.export.program import GivenNoise, exported, noise_count
 from pushforward.methods import EvidenceBound, Now
 from pushforward.methods.likelihoods import Bernoulli, Gaussian, active_units, divergences, drawn_from
 from pushforward.methods.vae import ClassPrior, FromPrior, ToPrior
 from pushforward.testing import recipe_for, space_data
 from pushforward.transports import Map
-from pushforward.export.program import GivenNoise, exported, noise_count
 
 LINE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, conditions={"label": Label(("a", "b"), (0.5, 0.5))})
 LABELS = {"label": torch.tensor([0, 1, 1, 0, 1])}

@@ -8,23 +8,24 @@ import sys
 import numpy as np
 import pytest
 import torch
+from programs.tables import mixed_table
 from torch.export import Dim
 
 import pushforward as pf
 from pushforward import networks, solvers
 from pushforward.conditions import Label
 from pushforward.denoisers.denoiser import SCALE
+from pushforward.errors import UsageError
+from pushforward.export import Unlike, graph
+from pushforward.export.onnx_file import OPSET
+from pushforward.export.parity import by_torch, distances, feeds_of, session
+from pushforward.export.program import Begin, End, GivenNoise, TableRow, inputs_of
+from pushforward.export.tables import RowLayout, dense
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
 from pushforward.registries import SOLVERS
 from pushforward.testing import class_labels
 from pushforward.training import in_latent
 from pushforward.transports import Autoencoder, Flow, Latent, inner_of, with_inner
-from pushforward.errors import UsageError
-from pushforward.export import Unlike, exported, graph
-from pushforward.export.onnx_file import OPSET
-from pushforward.export.parity import by_torch, distances, feeds_of, session
-from pushforward.export.program import Begin, End, GivenNoise, TableRow, inputs_of, noise_count
-from pushforward.export.tables import RowLayout, dense
 
 SMALL = (1, 8, 8)
 CLASSES = ("a", "b")
@@ -136,7 +137,8 @@ def every_solver():
 
 def test_one_graph_holds_every_solver_and_number_of_steps(every_solver):
     """Solvers of one and of many slots, with noise and without, share a loop; each example has a scale of its own."""
-    assert list(every_solver.flows) == FIXED and worst(every_solver) < 1e-5
+    assert list(every_solver.flows) == FIXED
+    assert worst(every_solver) < 1e-5
 
 
 @pytest.mark.parametrize("recipe", ["flow", "ddpm", "vdm"])
@@ -153,7 +155,8 @@ def test_every_wrapper_of_a_model_is_in_the_graph(way):
 
 def test_a_map_between_two_times_is_a_graph_by_itself():
     made = graph(model("flow", "jump"), [], 3)
-    assert list(made.flows) == ["jump"] and worst(made, (1, 3)) < 1e-5
+    assert list(made.flows) == ["jump"]
+    assert worst(made, (1, 3)) < 1e-5
     with pytest.raises(UsageError):
         graph(model("flow", "jump"), ["jump", "heun"], 2)
 
@@ -162,7 +165,8 @@ def test_a_map_between_two_times_is_a_graph_by_itself():
 def test_a_model_of_one_call_is_a_graph(recipe):
     torch.manual_seed(0)
     made = graph(pf.recipes.named(recipe)(SPACE, "tiny").method.transport().eval())
-    assert worst(made) < 1e-5 and made.description["default"] == {}
+    assert worst(made) < 1e-5
+    assert made.description["default"] == {}
 
 
 def test_the_loop_does_what_torchs_scan_does_bit_for_bit(every_solver):
@@ -200,7 +204,8 @@ def test_the_way_to_the_samples_is_in_the_graph_where_it_is_asked_for():
     opened = session(made.model.SerializeToString())
     feeds = feeds_of(opened, with_inner(made.transport, made.flows["heun"][3]), 2, 0, False)
     (samples,), (way,) = opened.run(["x"], feeds), opened.run(["x"], feeds | {"way": np.array(1)})
-    assert way.shape == (1 + 5, 2, 1, 16, 16) and np.array_equal(way[-1:], samples)
+    assert way.shape == (1 + 5, 2, 1, 16, 16)
+    assert np.array_equal(way[-1:], samples)
     started = made.transport.space.to_data(
         made.transport.decode(inner_of(made.transport).width * torch.from_numpy(feeds["z"]), None)
     )
@@ -261,21 +266,25 @@ def test_codes_of_a_table_are_decoded_with_noise_of_their_own():
     vae = pf.recipes.vae(data.space, "tiny").method
     latent = in_latent("flow", data, vae.autoencoder(), "tiny").method.transport().eval()
     made = graph(latent, ["euler"], 2)
-    assert "decoder_noise" in {each.name for each in made.model.graph.input} and worst(made, (2,)) < 1e-5
+    assert "decoder_noise" in {each.name for each in made.model.graph.input}
+    assert worst(made, (2,)) < 1e-5
 
 
 def test_learned_steps_are_a_solver_of_their_own():
     flow = model("flow", "dpm")
     learned = [Flow(flow.denoiser, "dpm", 2, [1.0, 0.6, 0.0])]
     made = graph(flow, ["dpm"], 3, learned=learned)
-    assert list(made.flows) == ["dpm", "learned"] and worst(made, (2, 3)) < 1e-5
+    assert list(made.flows) == ["dpm", "learned"]
+    assert worst(made, (2, 3)) < 1e-5
     apart = [dense(made.flows[name][2].table).point for name in made.flows]
-    assert made.flows["learned"][2].times.tolist() == [1.0, 0.6, 0.0] and apart[0].shape == apart[1].shape
+    assert made.flows["learned"][2].times.tolist() == [1.0, 0.6, 0.0]
+    assert apart[0].shape == apart[1].shape
 
 
 def test_weights_as_float16_are_those_of_a_rounded_model():
     whole, half = (graph(model("flow", "dpm"), ["dpm"], 2, half=half) for half in (False, True))
-    assert worst(half, (2,)) < 1e-5 and half.model.ByteSize() < whole.model.ByteSize()
+    assert worst(half, (2,)) < 1e-5
+    assert half.model.ByteSize() < whole.model.ByteSize()
 
 
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(run, tmp_path, monkeypatch):

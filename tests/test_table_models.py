@@ -13,6 +13,7 @@ from pushforward.data.tables import Category, Number
 from pushforward.data.tables.columns import Format
 from pushforward.data.tables.coordinates import Coordinates
 from pushforward.errors import UsageError
+from pushforward.export import exported
 from pushforward.methods.likelihoods import Rows, likelihood_of, log_between
 from pushforward.networks import FourierFeatures
 from pushforward.networks.wrappers import StraightThrough
@@ -20,7 +21,6 @@ from pushforward.paths import Linear
 from pushforward.recipes.choice import table_denoising
 from pushforward.training.recipe_argument import in_latent
 from pushforward.transports import Flow
-from pushforward.export import exported
 
 
 class Constant(nn.Module):
