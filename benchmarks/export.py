@@ -2,8 +2,8 @@
 
 Protocol, on untrained networks whose weights are scattered (a network that puts out zero would agree in anything):
 
-(a) Parity. Every recipe in its tiny size, wrappers of a flow, latent models, learned steps, and rows of Shoppers, each as one graph
-(`pushforward.export.graph`). Graphs in steps hold every solver with fixed steps. The greatest difference from the sampler in torch,
+(a) Parity. Every recipe in its tiny size, wrappers of a flow, latent models, learned steps and rows of Shoppers, each one graph
+(`pushforward.export.graph`) with every solver of fixed steps. The greatest difference from the sampler in torch,
 in standard deviations of the data, over 1, 4, 25 and 50 steps and batches of 1, 5 and 64; each example has its own scale of
 guidance, from 0 to 3. The bar is 1e-5.
 
