@@ -322,6 +322,7 @@ _PARTS = {
     "denoisers.guidance": "AtScale Autoguided Guided Thresholded",
     "denoisers.table_denoiser": "TableDenoiser",
     "interop.diffusers": "DiffusersDecoder DiffusersEncoder DiffusersUNet",
+    "export.tables": "Dense",
     "methods.adversarial": "CriticInput DiffAugment GAN Game Objective Penalties",
     "methods.autoencoders": "Drawn Following HasFeatures LossWeights PerceptualAutoencoder QuantisedAutoencoder Snapped "
     "Standardised",
@@ -353,7 +354,6 @@ _PARTS = {
     "solvers.runge_kutta": "Adaptive Euler Heun Midpoint RK4",
     "solvers.stochastic": "Churn DPMSDE EulerMaruyama PredictorCorrector",
     "solvers.table": "Call General LearnedTable NotAffine Row Symbol Table TableCache Update",
-    "transports.export": "Dense",
     "transports.flow": "Autoencoder Flow Invertible Latent Map Observed Stepped",
     "transports.transport": "Part Redrawing Tally",
 }

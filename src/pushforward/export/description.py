@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.conditions.columns import Known, Numbers
+from pushforward.conditions.columns import Numbers
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
 from pushforward.data.spaces import Space, TableSpace
@@ -21,26 +21,26 @@ from pushforward.transports import Flow, Transport, inner_of, with_inner
 Flows = Mapping[str, Mapping[int, Flow]]
 
 
-def describe(transport: Transport, flows: Flows, default: Flow | None, scale: float | None, name: str) -> dict[str, Any]:
+def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The content of ``space.json``, plain values.
 
     Args:
         transport: The model.
         flows: Of the graph, by solver and number of steps; empty for a model of one call.
-        default: The flow of the run's own sampler.
-        scale: The scale of guidance where none is given; None for a model that takes none.
+        default: What stands where nothing is asked for: solver, steps and scale, those that the graph takes.
         name: The run's.
 
     Returns:
         ``name``; ``data`` (image, vector or row) and ``shape`` of a sample, and of a table its ``columns``; ``noise``, the shape
         of z, and ``stream``, the second word of the key of NumPy's Philox, of which a sample's seed is the first and the number of
         its draw the last word of the counter; ``draws``, how many noises each solver and number of steps takes beside z;
-        ``conditions``; and what stands where nothing is asked for, ``default``.
+        ``conditions``; and ``default``.
     """
     space, inner = transport.space, inner_of(transport)
-    counts = {solver: {str(n): noise_count(with_inner(transport, flow)) for n, flow in by.items()} for solver, by in flows.items()}
+    counts = {
+        solver: {str(n): noise_count(with_inner(transport, flow)) for n, flow in by.items()} for solver, by in flows.items()
+    }
     learned = getattr(getattr(trained(inner.denoiser), "preconditioning", None), "guidance", None) if flows else None
-    asked = {} if default is None else {"solver": _named(flows, default), "steps": default.steps}
     return {
         "name": name,
         "data": space.noun,
@@ -53,27 +53,21 @@ def describe(transport: Transport, flows: Flows, default: Flow | None, scale: fl
         "source": getattr(getattr(inner, "source", None), "data", None),
         "scales": list(learned) if learned else None,
         "conditions": [_condition(name, kind) for name, kind in space.conditions.items()],
-        "default": asked | ({} if scale is None else {"scale": scale}),
+        "default": dict(default),
         "columns": [_column(field, *ends) for field, ends in _ends(space)] or list(space.columns),
         "bounds": [space.low, space.high],
         "units": {name: list(values) for name, values in space.units.items()} if space.as_points and not space.names else None,
     }
 
 
-def _named(flows: Flows, default: Flow) -> str:
-    return next(name for name, by in flows.items() if type(next(iter(by.values())).solver) is type(default.solver))
-
-
 def _condition(name: str, kind: ConditionKind) -> dict[str, Any]:
-    known: dict[str, Any] = {"name": name, "kind": type(kind).__name__.lower(), "shape": list(kind.shape)}
+    blank = kind.blank(1, "cpu")[0]
+    known: dict[str, Any] = {"name": name, "kind": type(kind).__name__.lower(), "type": str(blank.dtype).removeprefix("torch.")}
     if isinstance(kind, Label):
         ends = np.cumsum(kind.frequencies).tolist()
-        known |= {"names": list(kind.names), "ends": ends, "stream": str(key("rows", "label"))}
-    if isinstance(kind, Numbers):
-        known |= {"columns": list(kind.columns), "mean": list(kind.mean), "std": list(kind.std)}
-    if isinstance(kind, Known):
-        known |= {"columns": list(kind.entries)}
-    return known
+        return known | {"usual": None, "names": list(kind.names), "ends": ends, "stream": str(key("rows", "label"))}
+    usual = list(kind.mean) if isinstance(kind, Numbers) else blank.tolist()
+    return known | {"usual": usual, "columns": list(kind.entries), "std": list(getattr(kind, "std", ()))}
 
 
 def _ends(space: Space) -> list[tuple[Column, tuple[int, int]]]:
@@ -96,5 +90,5 @@ def _column(field: Column, start: int, stop: int) -> dict[str, Any]:
     if field.closed:
         return known | {"cells": field.cells(np.array(field.knots))}
     form = field.form
-    written = {"decimals": form.decimals, "digits": form.digits, "pattern": form.pattern, "unit": form.unit if form.pattern else None}
-    return known | {"numbers": list(field.knots), "written": written}
+    written = {"decimals": form.decimals, "digits": form.digits, "pattern": form.pattern, "unit": form.unit}
+    return known | {"numbers": list(field.knots), **written}

@@ -24,7 +24,7 @@ from pushforward.transports import Flow, Transport, inner_of
 
 OPSET, IR = 20, 10
 _DOMAIN = "pushforward"
-_LARGE = 64  # Weights of at least so many numbers are stored as float16 where that is asked for
+LARGE = 64  # Weights of at least so many numbers are stored as float16 where that is asked for
 _MISSING = 1 << 40  # The number of a table that there is not, which Gather refuses
 
 
@@ -62,7 +62,7 @@ def stepped(
         scale: Whether there is an input for scales of guidance.
         way: Whether x holds, before the samples, the states at which the network was called, (calls + 1, n, *shape), where an input
             ``way`` is 1; it is (1, n, *shape) where that is 0.
-        half: Whether weights are stored as float16; they are computed with in float32.
+        half: Whether weights that float16 holds exactly are stored so; they are computed with in float32.
 
     Raises:
         UsageError: For a solver without a table, or solvers that call the network in two ways.
@@ -192,9 +192,10 @@ def _converted(
 
 def _constant(onnx: Any, weight: Any, half: bool) -> list[Any]:
     make, numbers = onnx.helper.make_node, onnx.numpy_helper
-    if not (half and weight.data_type == onnx.TensorProto.FLOAT and np.prod(weight.dims) >= _LARGE):
+    values = numbers.to_array(weight)
+    small = numbers.from_array(values.astype(np.float16), f"{weight.name}_half") if half and values.dtype == np.float32 else None
+    if small is None or values.size < LARGE or (numbers.to_array(small) != values).any():
         return [make("Constant", [], [weight.name], value=weight)]
-    small = numbers.from_array(numbers.to_array(weight).astype(np.float16), f"{weight.name}_half")
     return [
         make("Constant", [], [small.name], value=small),
         make("Cast", [small.name], [weight.name], to=onnx.TensorProto.FLOAT),

@@ -211,7 +211,7 @@ def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[s
 
     def free(name: str, part: Any) -> Any:
         axis = {at: sizes[size] for at, size in enumerate(axes.get(name, ("n",))) if size}
-        return None if part is None else {key: axis for key in part} if isinstance(part, dict) else axis
+        return None if part is None else dict.fromkeys(part, axis) if isinstance(part, dict) else axis
 
     with torch.no_grad():
         shapes = {name: free(name, part) for name, part in inputs.items()}

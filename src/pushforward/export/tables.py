@@ -9,7 +9,7 @@ Before the first row the slots hold multiples of the start and of noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,7 +189,12 @@ class RowLayout:
         """The rows of a table, (N, K) float32."""
         w, m = self.slots - table.point.shape[1], self.noises - table.first.shape[1]
         count = len(table.point)
-        parts = [pad(table.point, (0, w)), pad(table.keep, (0, w, 0, w)), pad(table.fresh, (0, w)), pad(table.spread, (0, m, 0, w))]
+        parts = [
+            pad(table.point, (0, w)),
+            pad(table.keep, (0, w, 0, w)),
+            pad(table.fresh, (0, w)),
+            pad(table.spread, (0, m, 0, w)),
+        ]
         columns = [column[:, None] for column in _flat(table.columns, self.columns, count)]
         return torch.cat([*columns, *(part.reshape(count, -1) for part in parts)], dim=1).float()
 

@@ -261,7 +261,7 @@ class Snapped(nn.Module):
 class Drawn(nn.Module):
     """Noise to data through codes that are drawn at each place by how often they occur there.
 
-    A number z of standard normal noise takes the code at which the measured distribution reaches the normal one's Phi(z).
+    A number z of standard normal noise takes the code at which the measured distribution reaches the normal one's, Phi(z).
 
     Args:
         network: ``network(q, None, condition) -> x``.
@@ -270,18 +270,20 @@ class Drawn(nn.Module):
     """
 
     use: Tensor
+    edges: Tensor
 
     def __init__(self, network: nn.Module, codebook: Any, use: Tensor) -> None:
         super().__init__()
         self.network, self.codebook = network, codebook
         self.register_buffer("use", use)
+        steps = use.double().cumsum(-1)
+        reached = (steps / steps[..., -1:])[..., :-1].flatten(0, -2)
+        self.register_buffer("edges", torch.special.ndtri(reached).contiguous(), persistent=False)
 
     def codes(self, z: Tensor) -> Tensor:
         """Numbers of codes, int64 (n, *places), from noise (n, *places)."""
-        steps = self.use.double().cumsum(-1)
-        edges = (steps / steps[..., -1:])[..., :-1].flatten(0, -2).contiguous()
-        reached = torch.special.ndtr(z.double()).flatten(1).T.contiguous()
-        return torch.searchsorted(edges, reached, right=True).T.reshape(z.shape)
+        noise = z.double().flatten(1).T.contiguous()
+        return torch.searchsorted(self.edges, noise, right=True).T.reshape(z.shape)
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         return self.network(self.codebook.look_up(self.codes(z)).to(z), t, condition)

@@ -3,7 +3,7 @@
 from pushforward.solvers.ddim import DDIM, Ancestral, Jump
 from pushforward.solvers.exponential import DEIS, DPM, IPNDM, SingleStep, UniPC
 from pushforward.solvers.runge_kutta import RK4, Adaptive, Euler, Heun, Midpoint
-from pushforward.solvers.solver import Solver, as_solver, named, register
+from pushforward.solvers.solver import Solver, as_solver, name_of, named, register
 from pushforward.solvers.stochastic import DPMSDE, Churn, EulerMaruyama, PredictorCorrector
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Solver",
     "UniPC",
     "as_solver",
+    "name_of",
     "named",
     "register",
 ]

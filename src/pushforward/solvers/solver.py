@@ -8,6 +8,7 @@ References:
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -159,6 +160,14 @@ def named(name: str) -> Solver:
     """
     solver: Solver = from_text(SOLVERS, name)
     return solver
+
+
+def name_of(solver: Solver) -> str:
+    """The name by which `named` finds a solver, with its first argument where that is not the usual one."""
+    word = type(solver).__name__.lower()
+    first = next(iter(inspect.signature(type(solver)).parameters.values()), None)
+    value = None if first is None else getattr(solver, first.name)
+    return word if first is None or value == first.default else f"{word}:{value}"
 
 
 def as_solver(solver: Any) -> Solver:

@@ -65,7 +65,7 @@ class Format:
 
     def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.pattern:
-            return np.round(values / self._unit) * self._unit
+            return np.round(values / self.unit) * self.unit
         if self.digits is not None:
             return np.array([float(f"{value:.{self.digits}g}") for value in values.tolist()])
         return values if self.decimals is None else np.round(values, self.decimals) + 0.0
@@ -121,6 +121,7 @@ class Format:
         return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(float(value))
 
     @property
-    def _unit(self) -> float:
+    def unit(self) -> float:
+        """The seconds to which dates are rounded."""
         units = {"%f": 1e-6, "%S": 1.0, "%M": 60.0, "H": 3600.0}
         return next((unit for part, unit in units.items() if part in self.pattern), 86400.0)

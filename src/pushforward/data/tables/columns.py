@@ -325,7 +325,8 @@ class Number(Column):
         return np.maximum.accumulate(np.clip(ends, 0.0, 1.0))
 
     @cached_property
-    def _edges(self) -> NDArray[np.float64]:
+    def edges(self) -> NDArray[np.float64]:
+        """The scores of `bounds`."""
         return np.clip(_normal_quantile(self.bounds), -FARTHEST, FARTHEST)
 
     @cached_property
@@ -342,7 +343,7 @@ class Number(Column):
         if self.closed:
             upper = np.array([0.0, *self.ranks])
             return _normal_quantile((upper[:-1] + upper[1:]) / 2)[self._nearest(values)]
-        knots, edges = np.array(self.knots), self._edges
+        knots, edges = np.array(self.knots), self.edges
         values = np.clip(np.nan_to_num(values), knots[0], knots[-1])
         place = np.searchsorted(knots, values, "right") - 1
         after = np.minimum(place + 1, len(knots) - 1)
@@ -354,8 +355,8 @@ class Number(Column):
         if not self.knots:
             return np.full(len(scores), self.atoms[0] if self.atoms else math.nan)
         if self.closed:
-            return np.array(self.knots)[np.searchsorted(self._edges, scores)]
-        values = self.form.rounded(np.interp(scores, self._edges, np.repeat(self.knots, 2)))
+            return np.array(self.knots)[np.searchsorted(self.edges, scores)]
+        values = self.form.rounded(np.interp(scores, self.edges, np.repeat(self.knots, 2)))
         middles = self._middles.astype(np.float32).astype(np.float64)
         place = np.clip(np.searchsorted(middles, scores), 0, len(self.knots) - 1)
         stored = middles[place] == scores  # a knot whose score was rounded to float32

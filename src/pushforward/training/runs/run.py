@@ -22,6 +22,7 @@ import torch
 from pushforward import spec
 from pushforward.data import Dataset, Space
 from pushforward.data.core.dataset import Seen, seen_in_training
+from pushforward.denoisers import Denoiser
 from pushforward.errors import CheckpointError, MissingExtra, RunUsageError, UsageError, did_you_mean
 from pushforward.files import disk, read_json
 from pushforward.methods.method import Method
@@ -405,6 +406,29 @@ class Run:
         )
         run.warnings = tuple(dict.fromkeys((*run.warnings, *guidance_notes(run.transport))))
         return run
+
+    def export(self, out: str | Path | None = None, **options: Any) -> Any:
+        """Write the sampler for use without this library; see `pushforward.export.export`.
+
+        Args:
+            out: The folder; default ``export`` in the run's own.
+            options: Of `pushforward.export.export`, such as ``format="html"``.
+
+        Returns:
+            The files that were written, and how far the graph is from the sampler (`pushforward.export.Exported`).
+        """
+        from pushforward.export.files import export
+
+        return export(self.transport, out or self.folder / "export", learned=self.tuned(), name=self.name, **options)
+
+    def tuned(self) -> list[Flow]:
+        """The flow of each number of steps that `pushforward tune` has learned for these weights; none for one with guidance."""
+        flow = inner_of(self.transport)
+        if not (isinstance(flow, Flow) and isinstance(flow.denoiser, Denoiser)):
+            return []
+        keys = [(each["steps"], each["solver"]) for kind in (GRIDS, TABLES) for each in self.learned.read(kind)]
+        flows = [inner_of(self.configured(steps=steps, solver=spec.build(solver)).transport) for steps, solver in keys]
+        return [each for each in flows if isinstance(each, Flow) and isinstance(each.grid, list)]
 
     def losses(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.jsonl``: step, samples, seconds and the loss of each player.

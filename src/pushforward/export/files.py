@@ -1,0 +1,221 @@
+"""The files of an export: one graph, what draws from it without this library, and what describes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pushforward.arguments import whole
+from pushforward.denoisers import Autoguided, Guided, Thresholded
+from pushforward.denoisers.denoiser import Predictor, trained
+from pushforward.denoisers.guidance import AtScale
+from pushforward.errors import PushforwardError, UsageError, unknown
+from pushforward.export.description import Flows, describe
+from pushforward.export.onnx_file import LARGE, library, one_call, stepped
+from pushforward.export.parity import BAR, Distance, distances, halved, session
+from pushforward.export.program import exported
+from pushforward.files import replacing
+from pushforward.solvers import name_of
+from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
+
+FORMATS = ("onnx", "pt2", "html", "diffusers")
+SOLVERS = ("dpm", "heun", "euler")  # Beside the model's own
+LEARNED = "learned"  # The solver of steps that were tuned for the run
+
+
+class Unlike(PushforwardError):
+    """A graph does not do what its sampler does; it is not written."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Args:
+        files: The files or the folder.
+        distances: How far the graph is from the sampler; empty for formats without a graph.
+    """
+
+    files: tuple[Path, ...]
+    distances: tuple[Distance, ...] = ()
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model as a graph.
+
+    Args:
+        transport: The model that it does what.
+        model: The ModelProto.
+        description: The content of ``space.json``.
+        flows: By solver and number of steps; empty for a model of one call.
+    """
+
+    transport: Transport
+    model: Any
+    description: dict[str, Any]
+    flows: Flows
+
+
+def export(
+    transport: Transport,
+    out: str | Path,
+    *,
+    format: str = "onnx",
+    solvers: Sequence[str] = (),
+    steps_up_to: int = 50,
+    half: bool = False,
+    learned: Sequence[Flow] = (),
+    name: str = "model",
+    overwrite: bool = False,
+) -> Exported:
+    """Write a sampler for use without this library.
+
+    Args:
+        transport: Any model; of one in steps the solver, the steps and the guidance are the defaults of what is written.
+        out: The folder to write into.
+        format: "onnx": ``model.onnx``, the whole sampler with any number of examples and of steps, ``run.py``, which draws from it
+            with numpy and onnxruntime alone, ``space.json``, and of a table ``rows.py``, which makes cells of coordinates.
+            "html": ``page.html``, which runs the model in a browser. "pt2": ``model.pt2``, a program of `torch.export` with its
+            steps unrolled. "diffusers": a folder of diffusers.
+        solvers: Names, such as "dpm:3", of which a user chooses; the model's own, dpm, heun and euler by default.
+        steps_up_to: The most steps of a solver.
+        half: Store weights as float16, rounded; they are computed with in float32.
+        learned: Flows of tuned steps, which a user chooses as the solver "learned".
+        name: The model's.
+        overwrite: Replace files of an earlier export.
+
+    Returns:
+        What was written. Distances compare onnxruntime with torch for several steps and numbers of examples.
+
+    Raises:
+        UsageError: For a format or solver that cannot be, files that exist, or a model that the format has no words for.
+        Unlike: Where the graph and the sampler differ by more than 1e-4 standard deviations; nothing is written.
+        MissingExtra: Where onnx, onnxscript and onnxruntime, or diffusers, are not installed.
+    """
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
+    out, taken = (
+        Path(out),
+        {"onnx": "model.onnx", "pt2": "model.pt2", "html": "page.html", "diffusers": "model_index.json"}[format],
+    )
+    if (out / taken).exists() and not overwrite:
+        raise UsageError(f"{out / taken} exists already. Choose another `out`, or add `overwrite=True`.")
+    if format == "diffusers":
+        from pushforward.interop.diffusers import to_diffusers
+
+        to_diffusers(inner_of(transport), out)
+        return Exported((out,))
+    if format == "pt2":
+        program = exported(transport)
+        with replacing(out / taken) as temporary:
+            torch.export.save(program, temporary)
+        return Exported((out / taken,))
+    made = graph(transport, solvers, steps_up_to, half=half, learned=learned, name=name, way=format == "html")
+    away = checked(made)
+    if format == "html":
+        from pushforward.export.page import write as write_page
+
+        write_page(out / taken, [(made.description, made.model.SerializeToString())], name)
+        return Exported((out / taken,), away)
+    return Exported(tuple(_written(out, made)), away)
+
+
+def graph(
+    transport: Transport,
+    solvers: Sequence[str] = (),
+    steps_up_to: int = 50,
+    *,
+    half: bool = False,
+    learned: Sequence[Flow] = (),
+    name: str = "model",
+    way: bool = False,
+) -> Graph:
+    """The graph of a model, and what describes it; see `export`.
+
+    Args:
+        way: Whether the graph can give the way from noise to data as well (`pushforward.export.onnx_file.stepped`).
+    """
+    library()
+    transport = (halved(transport, LARGE) if half else transport).cpu().eval()
+    own, default, flows = inner_of(transport), {}, {}
+    if has_steps(own):
+        denoiser, scale = _at_any_scale(own.denoiser)
+        tuned = [own, *learned] if isinstance(own.grid, list) else learned
+        flows = _flows(own, denoiser, solvers, whole("steps_up_to", steps_up_to, 1), tuned)
+        solver = LEARNED if tuned and own is tuned[0] else next(iter(flows))
+        default = {"solver": solver, "steps": own.steps if own.steps in flows[solver] else max(flows[solver])}
+        default |= {} if scale is None else {"scale": scale}
+        transport = with_inner(transport, flows[solver][default["steps"]])
+        model = stepped(transport, flows, scale=scale is not None, way=way, half=half)
+    elif solvers:
+        raise UsageError("This model makes a sample in one call: it takes no solvers.")
+    else:
+        model = one_call(transport, half=half)
+    description = describe(transport, flows, default, name)
+    model.producer_name = "pushforward"
+    model.metadata_props.add(key="pushforward", value=json.dumps(description))
+    return Graph(transport, model, description, flows)
+
+
+def checked(made: Graph) -> tuple[Distance, ...]:
+    """How far a graph is from its sampler.
+
+    Raises:
+        Unlike: Where it is too far.
+    """
+    away = tuple(distances(session(made.model.SerializeToString()), made.transport, made.flows))
+    worst = max(away, key=lambda each: each.worst)
+    if not worst.worst <= BAR:
+        raise Unlike(
+            f"The graph differs from the sampler by {worst.worst:.1e} standard deviations ({worst.solver or 'one call'}, "
+            f"{worst.steps} steps); at most {BAR:g} is expected. Nothing was written. Try other `solvers`, or export as pt2."
+        )
+    return away
+
+
+def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
+    """A denoiser that takes scales of guidance with its condition, and its usual scale; None where it takes none."""
+    inner: Any = denoiser
+    while inner is not None and not isinstance(inner, (Guided, AtScale)):
+        inner = getattr(inner, "denoiser", None)
+    if inner is not None:
+        return denoiser, float(inner.scale)
+    known = trained(denoiser)
+    if known is not None and known.preconditioning.guidance is not None:
+        low, high = known.preconditioning.guidance
+        return denoiser, 1.0 if low <= 1 <= high else float(low)
+    free = denoiser.space.conditions and (known is None or known.unconditional)
+    return (Guided(denoiser), 1.0) if free and not isinstance(denoiser, (Autoguided, Thresholded)) else (denoiser, None)
+
+
+def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tuned: Iterable[Flow]) -> dict[str, dict[int, Flow]]:
+    usual = name_of(own.solver)
+    names = names or ((usual,) if own.solver.jumps else tuple(dict.fromkeys((usual, *SOLVERS))))
+    own_way = {usual: (own.solver, own.grid if isinstance(own.grid, str) else None)}
+    flows = {}
+    for name in names:
+        solver, grid = own_way.get(name, (name, None))
+        flows[name] = {k: Flow(denoiser, solver, k, grid) for k in range(1, most + 1)}
+    learned = {flow.steps: Flow(denoiser, flow.solver, flow.steps, flow.grid, flow.learned) for flow in tuned}
+    return flows | ({LEARNED: learned} if learned else {})
+
+
+def _written(out: Path, made: Graph) -> Iterable[Path]:
+    here = Path(__file__).parent
+    texts = {"space.json": json.dumps(made.description, indent=1)}
+    texts |= {file: (here / file).read_text() for file in ("run.py", *(["rows.py"] if made.transport.space.names else []))}
+    for file, text in texts.items():
+        with replacing(out / file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        yield out / file
+    with replacing(out / "model.onnx") as temporary:
+        temporary.write_bytes(made.model.SerializeToString())
+    yield out / "model.onnx"

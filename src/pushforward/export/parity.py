@@ -1,0 +1,121 @@
+"""How far a graph is from the sampler that it was made of, in model units."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.denoisers.denoiser import SCALE
+from pushforward.draws import ExampleDraws
+from pushforward.export.program import GivenNoise, decoder_draws, noise_count
+from pushforward.transports import Flow, Transport, inner_of, with_inner
+
+BAR = 1e-4  # A graph that is farther from its sampler is not written
+STEPS, EXAMPLES = (1, 4, 25, 50), (1, 5)  # What is compared, of the steps that a graph has
+SCALES = (0.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Distance:
+    """The greatest difference of a number, in standard deviations of the data.
+
+    Args:
+        solver: The solver; empty for a model of one call.
+        steps: Its steps.
+        n: How many examples were drawn together.
+        worst: The difference.
+    """
+
+    solver: str
+    steps: int
+    n: int
+    worst: float
+
+
+def session(model: bytes | str) -> Any:
+    """A graph in onnxruntime, on as many threads as torch has.
+
+    Args:
+        model: The graph's bytes, or the path of its file.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, torch.get_num_threads()
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def feeds_of(session: Any, transport: Transport, n: int, seed: int, scale: bool, number: int = 0) -> dict[str, np.ndarray]:
+    """The inputs of a graph for the samples of some seeds, with the noise that `Transport.sample` draws.
+
+    Args:
+        session: Of the graph.
+        transport: The model under one solver and number of steps.
+        n: How many samples.
+        seed: Of the first.
+        scale: Whether the examples have different scales of guidance, evenly from 0 to 3; else 1.
+        number: Of the solver.
+    """
+    inner, draws = inner_of(transport), ExampleDraws(seed, n)
+    z = transport.noise(draws)
+    noises = [draws.normal(inner.space.shape) for _ in range(noise_count(transport))]
+    feeds: dict[str, Any] = {"z": z, "noise": torch.stack(noises or [torch.zeros(n, *inner.space.shape)])}
+    feeds |= {"scale": torch.linspace(*SCALES, n) if scale else torch.ones(n), "steps": torch.tensor(getattr(inner, "steps", 1))}
+    feeds |= {"solver": torch.tensor(number), "way": torch.tensor(0), **(transport.conditions(n, None, seed) or {})}
+    if decoder_draws(transport):
+        feeds["decoder_noise"] = draws.stream("decoder").normal(transport.space.shape)
+    return {each.name: feeds[each.name].numpy() for each in session.get_inputs()}
+
+
+def by_torch(transport: Transport, feeds: Mapping[str, np.ndarray]) -> Tensor:
+    """What the sampler makes of the inputs of a graph, (n, *shape), data units."""
+    given = {name: torch.from_numpy(part) for name, part in feeds.items()}
+    condition = {name: given[name] for name in transport.space.conditions if name in given}
+    if "scale" in given:
+        condition[SCALE] = given["scale"]
+    draws = GivenNoise(given.get("noise"), given.get("decoder_noise")) if {"noise", "decoder_noise"} & given.keys() else None
+    with torch.inference_mode():
+        return transport.space.to_data(transport(given["z"], condition or None, draws))
+
+
+def distances(
+    session: Any,
+    transport: Transport,
+    flows: Mapping[str, Mapping[int, Flow]],
+    steps: Sequence[int] = STEPS,
+    examples: Sequence[int] = EXAMPLES,
+) -> Iterator[Distance]:
+    """The distances of a graph from its sampler, for each solver, number of steps and of examples.
+
+    Args:
+        session: Of the graph.
+        transport: The model.
+        flows: Of the graph; empty for a model of one call.
+        steps: Of those that a solver has.
+        examples: Numbers of examples.
+    """
+    cases = [(name, k, by[k]) for name, by in flows.items() for k in steps if k in by] or [("", 1, None)]
+    std = np.array(transport.space.scale).reshape(1, *transport.space.shape)
+    for solver, k, flow in cases:
+        model = transport if flow is None else with_inner(transport, flow)
+        for n in examples:
+            feeds = feeds_of(session, model, n, 0, True, list(flows).index(solver) if solver else 0)
+            x = session.run(["x"], feeds)[0].reshape(n, *transport.space.shape)
+            away = np.abs(x - by_torch(model, feeds).numpy()) / std
+            yield Distance(solver, k, n, float(away.max()))
+
+
+def halved(transport: Transport, least: int) -> Transport:
+    """The model with weights of at least so many numbers rounded to float16."""
+    model = copy.deepcopy(transport)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.numel() >= least:
+                weight.copy_(weight.half())
+    return model

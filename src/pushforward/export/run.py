@@ -1,0 +1,40 @@
+"""Draws samples from model.onnx with numpy and onnxruntime alone: python run.py --help."""
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+import onnxruntime
+
+space = json.loads(pathlib.Path(__file__).with_name("space.json").read_text())
+parser = argparse.ArgumentParser(description=f"Draws samples of {space['name']} into a file.")
+options = {"n": 16, "seed": 0, "out": "samples.npy", **space["default"]}
+for name, value in (options | {each["name"]: "" for each in space["conditions"]}).items():
+    parser.add_argument(f"--{name}", type=type(value), default=value)
+asked = vars(parser.parse_args())
+n, seeds = asked["n"], [(asked["seed"] + i) % 2**64 for i in range(asked["n"])]
+
+
+def drawn(stream, call, shape=None):  # sample i has the numbers of seed + i alone; uniform without a shape
+    each = [np.random.Generator(np.random.Philox(key=[seed, int(stream)], counter=[0, 0, 0, call])) for seed in seeds]
+    return np.stack([g.random(dtype=np.float32) if shape is None else g.standard_normal(shape, np.float32) for g in each])
+
+
+draws = space["draws"][asked["solver"]][str(asked["steps"])] if "solver" in asked else space["draws"]
+noises = [drawn(space["stream"], 1 + call, space["noise_of_draws"]) for call in range(max(1, draws))]
+feeds = {"z": drawn(space["stream"], 0, space["noise"]), "noise": np.stack(noises)}
+feeds |= {"decoder_noise": drawn(space["decoder_stream"] or 0, 0, space["shape"])}
+if "solver" in asked:
+    feeds |= {"solver": np.array(list(space["draws"]).index(asked["solver"])), "steps": np.array(asked["steps"])}
+feeds["scale"] = np.full(n, asked.get("scale", 1), np.float32)
+for each in space["conditions"]:
+    text = asked[each["name"]]
+    if each["kind"] == "label":  # as often as in the training data, where none is given
+        usual = np.searchsorted(np.float32(each["ends"][:-1]), drawn(each["stream"], 0), "right")
+        feeds["label"] = np.full(n, each["names"].index(text)) if text else usual
+    else:
+        feeds[each["name"]] = np.tile(np.array(text.split(",") if text else each["usual"], each["type"]), (n, 1))
+model = onnxruntime.InferenceSession(pathlib.Path(__file__).with_name("model.onnx"), providers=["CPUExecutionProvider"])
+x = model.run(["x"], {each.name: feeds[each.name] for each in model.get_inputs()})[0]
+np.save(asked["out"], x)  # data units; rows.py writes those of a table as cells
