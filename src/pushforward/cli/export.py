@@ -52,8 +52,8 @@ def export(
 
     Args:
         out: The folder to write into; default RUN/export.
-        format: onnx: model.onnx, and run.py, which draws from it with numpy and onnxruntime. html: one page that runs the model in a
-            browser. pt2: a program of torch.export. diffusers: a folder of diffusers.
+        format: onnx: model.onnx, and run.py, which draws from it with numpy and onnxruntime. html: a page that runs the model.
+            pt2: a program of torch.export. diffusers: a folder of diffusers.
         half: Store weights as float16.
         solvers: Those that a user can choose, such as dpm,heun; default the run's own, dpm, heun and euler.
         steps_up_to: The most steps that a user can choose.

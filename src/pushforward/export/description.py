@@ -1,4 +1,4 @@
-"""What a user of an exported sampler must know beside the graph: its inputs, its noise, and how a table's coordinates are read."""
+"""What a user of an exported sampler must know beside the graph: its inputs, its noise, and how coordinates of rows are read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pushforward.denoisers.denoiser import trained
 from pushforward.draws import key
 from pushforward.export.program import decoder_draws, noise_count
 from pushforward.table_column import Column
-from pushforward.transports import Flow, Transport, inner_of, with_inner
+from pushforward.transports import Flow, Transport, inner_of
 
 Flows = Mapping[str, Mapping[int, Flow]]
 
@@ -32,14 +32,12 @@ def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], nam
 
     Returns:
         ``name``; ``data`` (image, vector or row) and ``shape`` of a sample, and of a table its ``columns``; ``noise``, the shape
-        of z, and ``stream``, the second word of the key of NumPy's Philox, of which a sample's seed is the first and the number of
-        its draw the last word of the counter; ``draws``, how many noises each solver and number of steps takes beside z;
-        ``conditions``; and ``default``.
+        of z; ``stream``, the second word of the key of NumPy's Philox: the first is a sample's seed, and the last word of the
+        counter the number of the draw; ``draws``, how many noises each solver and number of steps takes beside z; ``conditions``;
+        and ``default``.
     """
     space, inner = transport.space, inner_of(transport)
-    counts = {
-        solver: {str(n): noise_count(with_inner(transport, flow)) for n, flow in by.items()} for solver, by in flows.items()
-    }
+    counts = {solver: {str(n): noise_count(flow) for n, flow in by.items()} for solver, by in flows.items()}
     learned = getattr(getattr(trained(inner.denoiser), "preconditioning", None), "guidance", None) if flows else None
     return {
         "name": name,

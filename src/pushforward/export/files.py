@@ -23,7 +23,7 @@ from pushforward.files import replacing
 from pushforward.solvers import name_of
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 
-FORMATS = ("onnx", "pt2", "html", "diffusers")
+FORMATS = {"onnx": "model.onnx", "pt2": "model.pt2", "html": "page.html", "diffusers": "model_index.json"}
 SOLVERS = ("dpm", "heun", "euler")  # Beside the model's own
 LEARNED = "learned"  # The solver of steps that were tuned for the run
 
@@ -81,8 +81,8 @@ def export(
     Args:
         transport: Any model; of one in steps the solver, the steps and the guidance are the defaults of what is written.
         out: The folder to write into.
-        format: "onnx": ``model.onnx``, the whole sampler with any number of examples and of steps, ``run.py``, which draws from it
-            with numpy and onnxruntime alone, ``space.json``, and of a table ``rows.py``, which makes cells of coordinates.
+        format: "onnx": ``model.onnx``, the whole sampler for any number of examples and steps; ``run.py``, which draws from it
+            with numpy and onnxruntime alone; ``space.json``; and of a table ``rows.py``, which makes cells of coordinates.
             "html": ``page.html``, which runs the model in a browser. "pt2": ``model.pt2``, a program of `torch.export` with its
             steps unrolled. "diffusers": a folder of diffusers.
         solvers: Names, such as "dpm:3", of which a user chooses; the model's own, dpm, heun and euler by default.
@@ -102,10 +102,7 @@ def export(
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
-    out, taken = (
-        Path(out),
-        {"onnx": "model.onnx", "pt2": "model.pt2", "html": "page.html", "diffusers": "model_index.json"}[format],
-    )
+    out, taken = Path(out), FORMATS[format]
     if (out / taken).exists() and not overwrite:
         raise UsageError(f"{out / taken} exists already. Choose another `out`, or add `overwrite=True`.")
     if format == "diffusers":

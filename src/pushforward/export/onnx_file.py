@@ -43,7 +43,7 @@ def one_call(transport: Transport, *, half: bool = False) -> Any:
     inputs = inputs_of(transport)
     part = _converted("Sampler", Sampler(transport), inputs, {"noise": ("", "n")}, ["x"], half)
     given = _names(inputs)
-    return _joined([part], given, f"x = {_DOMAIN}.Sampler ({', '.join(given)})", {})
+    return _joined([part], given, f"x = {_DOMAIN}.Sampler ({', '.join(given)})", {}, {"x": ["n", *transport.space.shape]})
 
 
 def stepped(
@@ -60,8 +60,8 @@ def stepped(
         transport: The model; its flow has the denoiser of the others.
         flows: By solver, and by its number of steps: ``solver``, a number in their order, and ``steps`` choose one.
         scale: Whether there is an input for scales of guidance.
-        way: Whether x holds, before the samples, the states at which the network was called, (calls + 1, n, *shape), where an input
-            ``way`` is 1; it is (1, n, *shape) where that is 0.
+        way: Whether an input ``way`` of 1 makes x the states at which the network is called and then the samples, (calls + 1, n,
+            *shape); with 0 it is (1, n, *shape).
         half: Whether weights that float16 holds exactly are stored so; they are computed with in float32.
 
     Raises:
@@ -85,30 +85,40 @@ def stepped(
         _converted("End", End(transport), end, free, ["all"], half),
     ]
     given = _names(inputs)
-    lines = _lines(_names({"condition": condition}), _names({"condition": condition, "decoder_noise": decoder_noise}), noise, way)
+    at_end, shape = _names({"condition": condition, "decoder_noise": decoder_noise}), ",".join(map(str, z.shape[1:]))
+    lines = _lines(_names({"condition": condition}), at_end, noise is not None, way, f"n,{shape}")
     tables = _tables(flows, arrays, layout)
-    return _joined(parts, [*given, "steps", "solver", *(["way"] if way else [])], lines, tables, ["draws", "n", *z.shape[1:]])
+    shapes = {"x": [*(["k"] if way else []), "n", *transport.space.shape], "noise": ["draws", "n", *z.shape[1:]]}
+    return _joined(parts, [*given, "steps", "solver", *(["way"] if way else [])], lines, tables, shapes)
 
 
-def _lines(given: Sequence[str], given_at_end: Sequence[str], noise: Any, way: bool) -> str:
-    conditions = "".join(f", {name}" for name in given)
-    ways = ", way_states" if way else ""
+def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, state: str) -> str:
+    """The graph in ONNX's text form.
+
+    Args:
+        given: The conditions.
+        at_end: What the end takes.
+        noise: Whether noise is drawn.
+        way: As for `stepped`.
+        state: The axes of a state.
+    """
+    conditions, end = ("".join(f", {name}" for name in names) for names in (given, at_end))
     return f"""
   mine = Gather (numbers, solver)
   number = Gather (mine, steps)
   start = Gather (starts, number)
   first = Gather (firsts, number)
   count = Gather (counts, number)
-  {"drawn = Gather (first_draws, number)" if noise is not None else ""}
-  {"begin_noise = Gather (noise, drawn)" if noise is not None else ""}
-  slots = {_DOMAIN}.Begin (z, start{", begin_noise" if noise is not None else ""})
-  slots_end{ways} = Loop (count, true, slots) <body = rows (int64 i, bool going, float[w, n] before) => (
-      bool on, float[w, n] after{", float[n] state" if way else ""}) {{
+  {"drawn = Gather (first_draws, number)" if noise else ""}
+  {"begin_noise = Gather (noise, drawn)" if noise else ""}
+  slots = {_DOMAIN}.Begin (z, start{", begin_noise" if noise else ""})
+  slots_end{", way_states" if way else ""} = Loop (count, true, slots) <body = rows (int64 i, bool going, float[w,{state}] before)
+      => (bool on, float[w,{state}] after{f", float[{state}] state" if way else ""}) {{
     at = Add (first, i)
     row = Gather (rows, at)
-    {"row_drawn = Gather (draws, at)" if noise is not None else ""}
-    {"row_noise = Gather (noise, row_drawn)" if noise is not None else ""}
-    after, state = {_DOMAIN}.TableRow (before, row{conditions}{", row_noise" if noise is not None else ""})
+    {"row_drawn = Gather (draws, at)" if noise else ""}
+    {"row_noise = Gather (noise, row_drawn)" if noise else ""}
+    after, state = {_DOMAIN}.TableRow (before, row{conditions}{", row_noise" if noise else ""})
     on = Identity (going)
   }}>
   last = Slice (slots_end, zeros, ones, zeros)
@@ -116,7 +126,7 @@ def _lines(given: Sequence[str], given_at_end: Sequence[str], noise: Any, way: b
   {"shown_end = Reshape (shown, ones)" if way else ""}
   {"earlier = Slice (way_states, zeros, shown_end, zeros)" if way else ""}
   {"states = Concat <axis = 0> (earlier, last)" if way else "states = Identity (last)"}
-  all = {_DOMAIN}.End (states{"".join(f", {name}" for name in given_at_end)})
+  all = {_DOMAIN}.End (states{end})
   {"x = Identity (all)" if way else "x = Squeeze (all, zeros)"}
 """
 
@@ -211,19 +221,23 @@ def _every_node(nodes: Iterable[Any]) -> Iterable[Any]:
 
 
 def _joined(
-    parts: Sequence[Any], inputs: Sequence[str], lines: str, tables: Mapping[str, np.ndarray], noise: Sequence[Any] = ()
+    parts: Sequence[Any],
+    inputs: Sequence[str],
+    lines: str,
+    tables: Mapping[str, np.ndarray],
+    shapes: Mapping[str, Sequence[str | int]],
 ) -> Any:
     """A model of functions that are called by lines of ONNX's text form; the functions are put in their places."""
     onnx = library()
     declared, kinds = onnx.helper.make_tensor_value_info, onnx.TensorProto
     types = {value.name: value for _, values in parts for value in values}
     types |= {name: declared(name, kinds.INT64, []) for name in ("steps", "solver", "way")}
-    if noise:
-        types["noise"] = declared("noise", kinds.FLOAT, noise)
+    types |= {name: declared(name, kinds.FLOAT, shape) for name, shape in shapes.items()}
     text = f'<ir_version: {IR}, opset_import: ["" : {OPSET}, "{_DOMAIN}" : 1]>\nsampler (float[n] z) => (float[n] x) {{{lines}}}'
     model = onnx.parser.parse_model(text)
     model.functions.extend(function for function, _ in parts)
     model.graph.ClearField("input")
+    model.graph.output[0].CopyFrom(types["x"])
     model.graph.input.extend(types[name] for name in inputs)
     model.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in tables.items())
     model = onnx.inliner.inline_local_functions(model)
