@@ -21,8 +21,7 @@ from pushforward.files import replacing
 Models = Sequence[tuple[Mapping[str, Any], bytes]]  # Each its description and its ONNX file
 
 MOST = 2  # Models of a page
-SHOWN = {"image": 16, "row": 8}  # Samples that are seen together; of vectors as many as points, or as rows
-POINTS = 400
+SHOWN = {"images": 16, "points": 400, "rows": 8}  # Samples that are seen together, by how they are drawn
 RUNTIME, BINARY = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 _EXPORTS = re.compile(r"export\s*\{([^}]*)\};?\s*(//#.*)?\s*$")
 
@@ -59,7 +58,7 @@ def build(models: Models, title: str) -> str:
         raise UsageError(f"A page runs one model, or two side by side; got {len(models)}.")
     if from_data := [about["name"] for about, _ in models if about["source"]]:
         raise UsageError(f"{from_data[0]} starts from examples of data, which a page does not hold: export it as ONNX.")
-    abouts = [{**about, "shown": SHOWN.get(about["data"], POINTS if about["shape"] == [2] else SHOWN["row"])} for about, _ in models]
+    abouts = [{**about, "drawn": (drawn := _drawn(about)), "shown": SHOWN[drawn]} for about, _ in models]
     style, script = _text("page.css"), _text("cells.js") + _text("page.js")
     values = {
         "title": title,
@@ -78,6 +77,11 @@ def build(models: Models, title: str) -> str:
 def _environment() -> Environment:
     loader = PackageLoader("pushforward", "export/templates")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _drawn(about: Mapping[str, Any]) -> str:
+    plane = about["shape"] == [2] and about["units"] is not None
+    return "images" if about["data"] == "image" else "points" if plane else "rows"
 
 
 def _asked(abouts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

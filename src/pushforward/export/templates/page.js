@@ -4,7 +4,13 @@ const SECONDS = 4; // that the way from noise to data plays
 const QUICK = 250; // milliseconds that one request to the worker takes at most, about
 const byId = (id) => document.getElementById(id);
 const abouts = JSON.parse(byId("descriptions").textContent);
-const say = (text) => { document.querySelector("[role=status]").textContent = text; };
+const status = document.querySelector("[role=status]");
+
+// Says what goes on; what pictures' captions say as well is for screen readers alone.
+function say(text, heard = false) {
+  status.textContent = text;
+  status.classList.toggle("unseen", heard);
+}
 
 // The worker ---------------------------------------------------------------------------------------------------
 
@@ -135,7 +141,7 @@ async function compute(changed) {
     for (const task of left) if (!changed() && !(await task.next()).done) unfinished.push(task);
     left = unfinished;
   }
-  if (!changed()) say(panels.map((panel) => `${panel.about.name}: ${caption(panel)}`).join(". "));
+  if (!changed()) say(panels.map((panel) => `${panel.about.name}: ${caption(panel)}`).join(". "), true);
 }
 
 const keyOf = (settings) => JSON.stringify(settings);
@@ -174,8 +180,8 @@ function paint(panel) {
   root.querySelector(".veil").hidden = !veiled;
   root.classList.toggle("veiled", veiled);
   const canvas = root.querySelector("canvas");
-  if (about.data === "image") images(canvas, shown, about.shape);
-  else if (canvas) points(panel, canvas, shown);
+  if (about.drawn === "images") images(canvas, shown, about.shape);
+  else if (about.drawn === "points") points(panel, canvas, shown);
   else rows(root.querySelector("table"), shown, about);
   const text = caption(panel);
   root.querySelector("figcaption").textContent = text;
@@ -308,7 +314,7 @@ function listen() {
   for (const panel of panels) {
     if (moves(panel.model)) fitSteps(panel.model, panel.about.default.steps);
     byId(`solver-${panel.model}`)?.addEventListener("input", () => fitSteps(panel.model, byId(`steps-${panel.model}`).dataset.steps));
-    if (panel.about.data === "image") panel.root.querySelector("canvas").addEventListener("click", enlarge);
+    if (panel.about.drawn === "images") panel.root.querySelector("canvas").addEventListener("click", enlarge);
   }
   document.addEventListener("input", ({ target }) => {
     if (target.id.startsWith("steps")) target.dataset.steps = steps(target.id.split("-")[1]);
