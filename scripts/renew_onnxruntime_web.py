@@ -43,13 +43,16 @@ def renew(version: str) -> None:
     """Write the files and their JSON."""
     said, files = downloaded(version)
     packed = {name: gzip.compress(content, 9, mtime=0) for name, content in files.items()}
+    hashes = {
+        name: {"sha256": sha256(files[name]), "packed": f"{name}.gz", "packed_sha256": sha256(packed[name])} for name in FILES
+    }
     facts = {
         "name": NAME,
         "version": said["version"],
         "license": "MIT",
         "source": f"https://registry.npmjs.org/{NAME}/-/{said['filename']}",
         "integrity": said["integrity"],
-        "files": {name: {"sha256": sha256(files[name]), "packed": f"{name}.gz", "packed_sha256": sha256(packed[name])} for name in FILES},
+        "files": hashes,
     }
     for name, content in packed.items():
         (FOLDER / f"{name}.gz").write_bytes(content)

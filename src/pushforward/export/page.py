@@ -1,4 +1,4 @@
-"""One HTML file that opens from disk and runs one or two exported models, offline: models, onnxruntime-web and code are inside."""
+"""One HTML file that opens from disk and runs one or two exported models, offline: all that it needs is inside."""
 
 from __future__ import annotations
 

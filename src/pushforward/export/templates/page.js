@@ -2,6 +2,7 @@
 
 const SECONDS = 4; // that the way from noise to data plays
 const QUICK = 250; // milliseconds that one request to the worker takes at most, about
+const SPAN = 2.8; // standard deviations on either side of the mean that axes hold
 const byId = (id) => document.getElementById(id);
 const abouts = JSON.parse(byId("descriptions").textContent);
 const status = document.querySelector("[role=status]");
@@ -15,9 +16,10 @@ function say(text, heard = false) {
 // The worker ---------------------------------------------------------------------------------------------------
 
 function taken(id) {
-  const text = atob(byId(id).textContent);
+  const text = atob(byId(id).textContent), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   byId(id).remove();
-  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+  return bytes;
 }
 
 async function unpacked(id) {
@@ -218,7 +220,7 @@ function images(canvas, shown, [channels, height, width]) {
 function points({ about, samples }, canvas, shown) {
   const style = getComputedStyle(canvas), scale = devicePixelRatio, side = Math.round(canvas.clientWidth * scale);
   [canvas.width, canvas.height] = [side, side];
-  const context = canvas.getContext("2d"), [mean, std] = [about.units.mean, about.units.std], edge = 3 * Math.max(...std);
+  const context = canvas.getContext("2d"), [mean, std] = [about.units.mean, about.units.std], edge = SPAN * Math.max(...std);
   const place = ([x, y]) => [(0.5 + (x - mean[0]) / (2 * edge)) * side, (0.5 - (y - mean[1]) / (2 * edge)) * side];
   context.font = `${12 * scale}px ${style.fontFamily}`;
   context.lineWidth = scale;
