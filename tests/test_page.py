@@ -26,8 +26,7 @@ from pushforward.export.description import describe
 from pushforward.export.page import build, write
 from pushforward.transports import Flow, with_inner
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "docs"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
 
 import browser
 import firefox
