@@ -23,7 +23,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("value(at - 1) + share", "value(at - 1) + 0 * share", "page"),
     ],
     "export/templates/page.js": [
-        ("(k * part.length + i) * numbers", "(i * frames + k) * numbers", "page"),
+        ("at = (k) => (k * n + i) * numbers", "at = (k) => (i * frames + k) * numbers", "page"),
         ("panel.key === key || panel.key", "panel.key", "page"),
         ("const part = seeds.slice(at, at + size)", "const part = seeds.slice(0, size)", "page"),
     ],

@@ -130,6 +130,8 @@ function refresh() {
   return running;
 }
 
+const keyOf = (settings) => JSON.stringify(settings);
+
 async function compute(changed) {
   const tasks = [];
   for (const panel of panels) {
@@ -146,25 +148,20 @@ async function compute(changed) {
   if (!changed()) say(panels.map((panel) => `${panel.about.name}: ${caption(panel)}`).join(". "), true);
 }
 
-const keyOf = (settings) => JSON.stringify(settings);
-
 // Samples of one panel in parts of about QUICK milliseconds, so that other settings soon take over.
 async function* parts(panel, settings, key, changed) {
   const { seeds } = settings;
-  let size = 1;
   panel.key = "";
   panel.milliseconds = 0;
   if (panel.samples.length !== seeds.length) panel.samples = [];
-  for (let at = 0; at < seeds.length; at += size, size = fitting(panel.milliseconds / at, seeds.length - at)) {
-    const part = seeds.slice(at, at + size), { x, frames, drawn, milliseconds } = await answer("sample", { ...settings, seeds: part });
-    const numbers = x.length / frames / part.length;
-    part.forEach((_, i) => {
-      const frame = (k) => x.subarray((k * part.length + i) * numbers, (k * part.length + i + 1) * numbers);
-      panel.samples[at + i] = { frames: Array.from({ length: frames }, (_, k) => frame(k)), label: drawn.label?.[i] };
-    });
+  for (let at = 0, size = 1; at < seeds.length;) {
+    const part = seeds.slice(at, at + size), { milliseconds, ...drawn } = await answer("sample", { ...settings, seeds: part });
+    part.forEach((_, i) => { panel.samples[at + i] = one(drawn, i, part.length); });
+    at += part.length;
+    size = Math.max(1, Math.floor((QUICK * part.length) / Math.max(1, milliseconds)));
     panel.milliseconds += milliseconds;
-    if (!performance.getEntriesByName("first picture").length) performance.mark("first picture");
     paint(panel);
+    if (!performance.getEntriesByName("first picture").length) performance.mark("first picture");
     if (changed()) return;
     yield;
   }
@@ -172,7 +169,11 @@ async function* parts(panel, settings, key, changed) {
   paint(panel);
 }
 
-const fitting = (each, left) => Math.max(1, Math.min(left, Math.floor(QUICK / Math.max(each, 0.01))));
+// Sample i of n from x (frames, n, ...).
+function one({ x, frames, drawn }, i, n) {
+  const numbers = x.length / frames / n, at = (k) => (k * n + i) * numbers;
+  return { frames: Array.from({ length: frames }, (_, k) => x.subarray(at(k), at(k) + numbers)), label: drawn.label?.[i] };
+}
 
 // Pictures -----------------------------------------------------------------------------------------------------
 
