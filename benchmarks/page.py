@@ -1,9 +1,9 @@
 """How soon does the page of an exported model show its first picture, and what does an image cost there?
 
-Protocol: an untrained flow of 28 x 28 images with the small U-Net (1.2 M weights), its zeros scattered, and a tiny generator, each
-a page opened from disk by a new headless Chromium; medians of ``--runs`` openings. Then one image at a time, in 10 steps of dpm,
-by the page and by onnxruntime with one thread from the same file and seeds, in turns. Bars: the first picture within 4 s, at most
-3 times the time of onnxruntime, at most 5 MB and 1.3 times the ONNX file.
+Protocol: an untrained flow of 28 x 28 images with the small U-Net (1.2 M weights), its zeros scattered, and a tiny generator,
+each a page opened from disk by a new headless Chromium; medians of ``--runs`` openings. Then one image at a time, in 10 steps of
+dpm, by the page and by onnxruntime with one thread from the same file and seeds, in turns. Bars: the first picture within 4 s, at
+most 3 times the time of onnxruntime, at most 5 MB and 1.3 times the ONNX file.
 
     python benchmarks/page.py [--runs 5] [--smoke]
 """
