@@ -195,7 +195,7 @@ function paint(panel) {
 function caption({ about, samples, milliseconds, key }) {
   const n = samples.length, label = about.conditions.find((kind) => kind.name === "label");
   const time = (value) => (value < 1000 ? `${brief(value, 2)} ms` : `${brief(value / 1000, 2)} s`);
-  const what = n > 1 ? `${n} samples` : label ? label.names[samples[0].label] : "one sample";
+  const what = n > 1 ? `${n} samples` : label ? `class ${label.names[samples[0].label]}` : "one sample";
   return `${what}, ${time(milliseconds)}${n > 1 ? `, ${time(milliseconds / n)} each` : ""}${key ? "" : " …"}`;
 }
 
