@@ -60,10 +60,8 @@ def settled(browser: Browser, expression: str) -> Any:
 
 def image_in_page(browser: Browser, seed: int) -> float:
     """Milliseconds that the page says of one image of a seed."""
-    script = "const one = document.getElementById('seed'); one.dispatchEvent(new Event('input', {bubbles: true}))"
-    browser.run(
-        f"document.querySelector('[value=one]').checked = true; document.getElementById('seed').value = {seed}; {script}; 0"
-    )
+    act = f"one.value = {seed}; one.dispatchEvent(new Event('input', {{bubbles: true}}))"
+    browser.run(f"((one) => {{ document.querySelector('[value=one]').checked = true; {act}; }})(document.getElementById('seed'))")
     done = "!document.querySelector('[role=status]').textContent.endsWith('…')"
     return float(settled(browser, f"{done} && Number(document.querySelector('.panel').dataset.milliseconds)"))
 

@@ -118,6 +118,7 @@ function load({ wasm, files }) {
 
 async function session(model) {
   model.session ??= await ort.InferenceSession.create(new Uint8Array(model.bytes), { executionProviders: ["wasm"] });
+  delete model.bytes;
   return model.session;
 }
 
