@@ -1,13 +1,17 @@
 "use strict";
 // Coordinates of a table's rows as cells, by the columns of their description, and numbers as text.
 
-const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+const MONTHS = [
+  "January", "February", "March", "April", "May", "June",
+  "July", "August", "September", "October", "November", "December",
+];
 
 function dated(seconds, pattern) {
   const at = new Date(1000 * seconds), padded = (number, digits = 2) => String(number).padStart(digits, "0");
   const [year, month, day, hour] = [at.getUTCFullYear(), at.getUTCMonth(), at.getUTCDate(), at.getUTCHours()];
   const parts = {
-    Y: padded(year, 4), y: padded(year % 100), B: MONTHS[month], b: MONTHS[month].slice(0, 3), m: padded(month + 1), d: padded(day),
+    Y: padded(year, 4), y: padded(year % 100), B: MONTHS[month], b: MONTHS[month].slice(0, 3), m: padded(month + 1),
+    d: padded(day),
     H: padded(hour), I: padded(hour % 12 || 12), p: hour < 12 ? "AM" : "PM", M: padded(at.getUTCMinutes()),
     S: padded(at.getUTCSeconds()), f: padded(1000 * at.getUTCMilliseconds(), 6), "-d": day, "-m": month + 1, "-H": hour, "%": "%",
   };

@@ -316,7 +316,8 @@ async function play() {
 function listen() {
   for (const panel of panels) {
     if (moves(panel.model)) fitSteps(panel.model, panel.about.default.steps);
-    byId(`solver-${panel.model}`)?.addEventListener("input", () => fitSteps(panel.model, byId(`steps-${panel.model}`).dataset.steps));
+    const fit = () => fitSteps(panel.model, byId(`steps-${panel.model}`).dataset.steps);
+    byId(`solver-${panel.model}`)?.addEventListener("input", fit);
     if (panel.about.drawn === "images") panel.root.querySelector("canvas").addEventListener("click", enlarge);
   }
   document.addEventListener("input", ({ target }) => {

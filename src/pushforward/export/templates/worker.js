@@ -122,8 +122,8 @@ async function session(model) {
   return model.session;
 }
 
-// `conditions` holds by name one value for all samples; a label that is not given is drawn for each. With `toward` the noise is on
-// the way to that seed's. x is (frames, n, *shape): with `way` the states at which the network was called, then the samples.
+// `conditions` holds by name one value for all samples; a label that is not given is drawn for each. With `toward` the noise is
+// on the way to that seed's. x is (frames, n, *shape): with `way` the states at which the network was called, then the samples.
 async function sample({ model, seeds, conditions, solver, steps, scale, toward, share, way }) {
   const { about } = models[model], running = await session(models[model]);
   const began = performance.now(), n = seeds.length, feeds = {};
