@@ -24,7 +24,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "export/templates/page.js": [
         ("at = (k) => (k * n + i) * numbers", "at = (k) => (i * frames + k) * numbers", "page"),
-        ("panel.key === key || panel.key", "panel.key", "page"),
+        ("panel.key === key ||", "panel.key ||", "page"),
         ("const part = seeds.slice(at, at + size)", "const part = seeds.slice(0, size)", "page"),
     ],
 }
