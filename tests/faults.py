@@ -86,7 +86,8 @@ def planted(copy: Path, file: str, fault: Fault, pytest_main: Callable[[list[str
         print(f"GONE      {file}: {right!r} is not there any more", flush=True)
         return False
     try:
-        compile(text.replace(right, wrong, 1), file, "exec")
+        if path.suffix == ".py":
+            compile(text.replace(right, wrong, 1), file, "exec")
     except SyntaxError as error:
         print(f"BROKEN    {file}: {right!r} -> {wrong!r} is no Python: {error}", flush=True)
         return False

@@ -1,0 +1,132 @@
+"""One HTML file that opens from disk and runs one or two exported models, offline: all that it needs is inside."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import importlib.resources
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pushforward.errors import UsageError
+from pushforward.files import replacing
+
+Models = Sequence[tuple[Mapping[str, Any], bytes]]  # Each its description and its ONNX file
+
+MOST = 2  # Models of a page
+SHOWN = {"images": 16, "points": 400, "rows": 8}  # Samples that are seen together, by how they are drawn
+RUNTIME, BINARY = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
+_EXPORTS = re.compile(r"export\s*\{([^}]*)\};?\s*(//#.*)?\s*$")
+
+
+def write(path: Path, models: Models, title: str) -> None:
+    """Write a page, whole or not at all.
+
+    Args:
+        path: The file.
+        models: As `build` takes them.
+        title: Of the page.
+
+    Raises:
+        UsageError: As `build`.
+        CheckpointError: If the disk refuses.
+    """
+    text = build(models, title)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def build(models: Models, title: str) -> str:
+    """A page as text.
+
+    Args:
+        models: One, or two side by side: the description (`pushforward.export.description.describe`) and the bytes of the ONNX
+            file of each. Files with the input ``way`` also show how noise becomes data.
+        title: Of the page.
+
+    Raises:
+        UsageError: For another number of models, or one that starts from data and not from noise.
+    """
+    if not 1 <= len(models) <= MOST:
+        raise UsageError(f"A page runs one model, or two side by side; got {len(models)}.")
+    if from_data := [about["name"] for about, _ in models if about["source"]]:
+        raise UsageError(f"{from_data[0]} starts from examples of data, which a page does not hold: export it as ONNX.")
+    abouts = [{**about, "drawn": (drawn := _drawn(about)), "shown": SHOWN[drawn]} for about, _ in models]
+    style, script = _text("page.css"), _text("cells.js") + _text("page.js")
+    values = {
+        "title": title,
+        "models": abouts,
+        "asked": _asked(abouts),
+        "policy": _policy(style, script),
+        "style": Markup(style),
+        "script": Markup(script),
+        "descriptions": Markup(json.dumps(abouts).replace("<", "\\u003c")),
+        "blocks": {"wasm": _web(BINARY), "worker": _packed(_worker().encode())}
+        | {f"model-{i}": _packed(content) for i, (_, content) in enumerate(models)},
+    }
+    return _environment().get_template("page.html").render(values)
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("pushforward", "export/templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _drawn(about: Mapping[str, Any]) -> str:
+    plane = about["shape"] == [2] and about["units"] is not None
+    return "images" if about["data"] == "image" else "points" if plane else "rows"
+
+
+def _asked(abouts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The conditions that have controls, one for those that models share; each condition learns the number of its control."""
+    asked: dict[str, dict[str, Any]] = {}
+    for about in abouts:
+        about["conditions"] = [dict(kind) for kind in about["conditions"]]
+        for kind in about["conditions"]:
+            if kind["kind"] in ("label", "numbers"):
+                known = json.dumps([kind["name"], kind.get("names"), kind.get("columns")])
+                kind["control"] = list(asked).index(known) if known in asked else len(asked)
+                asked.setdefault(known, kind)
+    return list(asked.values())
+
+
+def _policy(style: str, script: str) -> str:
+    """What the page may do: run this style and this script, and workers that they make."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    return (
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; worker-src blob:; "
+        f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}' 'wasm-unsafe-eval'"
+    )
+
+
+def _worker() -> str:
+    """The worker's script: a classic one, since browsers start no module from a file; onnxruntime-web's names stay inside."""
+    source = gzip.decompress(_file("web", f"{RUNTIME}.gz")).decode().replace("import.meta.url", "self.location.href")
+    exports = _EXPORTS.search(source)
+    assert exports is not None
+    pairs = [part.split(" as ") for part in exports[1].split(",")]
+    members = ", ".join(f"{json.dumps(outer.strip())}: {inner.strip()}" for inner, outer in pairs)
+    return f"const ort = (() => {{\n{source[: exports.start()]}\nreturn {{{members}}};\n}})();\n{_text('worker.js')}"
+
+
+def _web(name: str) -> str:
+    return base64.b64encode(_file("web", f"{name}.gz")).decode()
+
+
+def _packed(content: bytes) -> str:
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+
+
+def _text(name: str) -> str:
+    return _file("templates", name).decode()
+
+
+def _file(*names: str) -> bytes:
+    return importlib.resources.files("pushforward").joinpath("export", *names).read_bytes()

@@ -1,0 +1,30 @@
+"""Planted faults of `export/page.py` and of the page's own files."""
+
+FAULTS: dict[str, list[tuple[str, str, str]]] = {
+    "export/page.py": [
+        ("default-src 'none'", "default-src *", "page"),
+        ('.replace("<", "\\\\u003c")', "", "page"),
+        ("autoescape=True", "autoescape=False", "page"),
+        ("if known in asked else len(asked)", "if False else len(asked)", "page"),
+    ],
+    "export/templates/worker.js": [
+        ("noise(seeds, about.stream, 1 + i, shape)", "noise(seeds, about.stream, i, shape)", "page"),
+        ("noise(seeds, about.decoder_stream, 0", "noise(seeds, about.stream, 0", "page"),
+        ("BigInt.asUintN(64, BigInt(seed))", "BigInt(Math.abs(seed))", "page"),
+        ("if (rest < inside[strip]) return x;", "return x;", "page"),
+        ("if (strip === 0) return tail(bits, (rest >>> 8) & 1);", "if (strip === 0) return x;", "page"),
+        ("float(end) <= place", "float(end) <= 1 - place", "page"),
+        ("(1 - share) * norm(from) + share * norm(to)", "norm(from)", "page"),
+        ("Object.keys(about.draws).indexOf(solver)", "0", "page"),
+        ('give("scale", several(scale), [n])', 'give("scale", several(1), [n])', "page"),
+    ],
+    "export/templates/cells.js": [
+        ("return column.texts[chosen - 1]", "return column.texts[chosen]", "page"),
+        ("value(at - 1) + share", "value(at - 1) + 0 * share", "page"),
+    ],
+    "export/templates/page.js": [
+        ("at = (k) => (k * n + i) * numbers", "at = (k) => (i * frames + k) * numbers", "page"),
+        ("panel.key === key ||", "panel.key ||", "page"),
+        ("const part = seeds.slice(at, at + size)", "const part = seeds.slice(0, size)", "page"),
+    ],
+}
