@@ -62,6 +62,4 @@ def serve(
         say(f"note: everybody who reaches {host} can use this server: set {KEY} to a secret")
     chosen = resolve_precision(precision, device_of(device))
     names = ", ".join(served)
-    serving.serve(
-        served, host=host, port=port, key=api_key, precision=chosen, ready=lambda url: say(f"serving {names} on {url}")
-    )
+    serving.serve(served, host=host, port=port, key=api_key, precision=chosen, ready=lambda url: say(f"serving {names} on {url}"))

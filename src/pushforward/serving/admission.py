@@ -5,19 +5,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
-from pushforward.arguments import whole
 from pushforward.conditions.kind import names_of
+from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import UsageError
 from pushforward.registries import SOLVERS
 from pushforward.serving.engine import Engine, Request
+from pushforward.serving.schedule import Schedule
 from pushforward.solvers import as_solver
 from pushforward.training import Run
-from pushforward.transports import inner_of
+from pushforward.transports import Flow, inner_of
 
-MOST_SEED = (1 << 63) - 1
+SCHEDULES = 256  # That are kept for the next requests
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Model:
         self.most = min(limits.images if self.space.has_pixels else limits.rows, self.engine.queue)
         flow = self.engine.flow
         self.steps = None if flow is None else max(limits.steps, flow.steps)
-        if flow is not None:
-            self.engine.schedules.of(flow)
+        self.schedule = lru_cache(SCHEDULES)(self._schedule)
+        self.schedule()
 
     @property
     def size(self) -> str | None:
@@ -73,25 +74,26 @@ class Model:
         return [] if self.space.has_pixels else list(named) or [f"x{i}" for i in range(self.space.size)]
 
     def described(self) -> dict[str, Any]:
-        """What it makes and takes, plain values."""
+        """What it is, makes and takes, plain values."""
         conditions, flow = self.space.conditions, self.engine.flow
-        facts: dict[str, Any] = {"data": self.space.noun, "n": self.most, "recipe": self.run.spec["recipe"]}
+        facts: dict[str, Any] = {"id": self.name, "object": "model", "owned_by": "pushforward", "recipe": self.run.spec["recipe"]}
+        facts |= {"created": int((self.run.folder / "spec.json").stat().st_mtime), "data": self.space.noun, "n": self.most}
         facts |= {"size": self.size} if self.space.has_pixels else {"columns": self.columns}
         facts |= {"labels": list(self.space.classes)} if self.space.classes else {}
         given = [name for name in names_of(conditions) if name != "label"]
         facts |= {"given": given} if given else {}
         if flow is not None:
-            solver = type(flow.solver).__name__.lower()
-            facts |= {"steps": self.steps, "default": {"steps": flow.steps, "solver": solver, "scale": self.engine.scale}}
-            facts["solvers"] = [name for name in SOLVERS if self._takes(name)]
+            usual = {"steps": flow.steps, "solver": type(flow.solver).__name__.lower(), "scale": self.engine.scale}
+            facts |= {"steps": self.steps, "default": usual}
+            known, jumps = {name: as_solver(name) for name in SOLVERS}, has_jump(flow.denoiser)
+            facts["solvers"] = [name for name, solver in known.items() if not solver.adaptive and jumps >= solver.jumps]
         return facts
 
-    def _takes(self, solver: str) -> bool:
-        assert self.engine.flow is not None
-        try:
-            return not as_solver(solver).adaptive and bool(self.engine.flow.with_solver(solver, 2))
-        except UsageError:
-            return False
+    def _schedule(self, **sampler: Any) -> Schedule | None:
+        flow = inner_of(self.run.configured(**sampler).transport)
+        if not isinstance(flow, Flow):
+            return None
+        return Schedule(Flow(self.engine.denoiser, flow.solver, flow.steps, flow.grid, flow.learned))
 
     def request(
         self,
@@ -116,18 +118,14 @@ class Model:
         """
         if not 1 <= n <= self.most:
             raise UsageError(f"`n` is from 1 to {self.most:,} for {self.name}, got {n:,}.")
-        seed = secrets.randbelow(1 << 32) if seed is None else whole("seed", seed)
-        if abs(seed) > MOST_SEED:
-            raise UsageError(f"`seed` is at most {MOST_SEED}.")
+        seed = secrets.randbelow(1 << 32) if seed is None else seed
         steps = sampler.get("steps")
         if steps is not None and self.steps is not None and not 1 <= steps <= self.steps:
             raise UsageError(f"`steps` is from 1 to {self.steps} for {self.name}, got {steps:,}.")
-        flow = inner_of(self.run.configured(**sampler).transport)
-        schedule = None if self.engine.flow is None else self.engine.schedules.of(flow)  # type: ignore[arg-type]
+        schedule = self.schedule(**sampler)
         condition = self.run.transport.conditions(n, self._wanted(label, given or {}), seed)
-        scale = sampler.get("scale")
-        scale = (1.0 if self.engine.scale is None else self.engine.scale) if scale is None else float(scale)
-        return Request(range(seed, seed + n), condition, schedule, scale)
+        scale = self.engine.scale if sampler.get("scale") is None else sampler["scale"]
+        return Request(range(seed, seed + n), condition, schedule, 1.0 if scale is None else scale)
 
     def _wanted(self, label: str | None, given: Mapping[str, Any]) -> dict[str, Any] | None:
         known = names_of(self.space.conditions)
@@ -138,8 +136,3 @@ class Model:
         if label:
             wanted["label"] = self.space.label_index(label)
         return wanted or None
-
-
-def created(model: Model) -> int:
-    """When a model's run was begun, in seconds since 1970."""
-    return int(Path(model.run.folder, "spec.json").stat().st_mtime)

@@ -7,9 +7,11 @@ that has waited counts as having fewer (`AGEING`).
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from operator import attrgetter
 
 import torch
@@ -20,7 +22,8 @@ from pushforward.denoisers.denoiser import SCALE, Condition, Predictor, evaluate
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, PushforwardError, UsageError
 from pushforward.export.program import End
-from pushforward.serving.schedule import Layouts, Schedule, Schedules
+from pushforward.export.tables import Dense, RowLayout
+from pushforward.serving.schedule import Schedule
 from pushforward.transports import Flow, Transport, inner_of
 from pushforward.transports.transport import HOPELESS, TURNS, finite, named_constraints
 
@@ -83,26 +86,13 @@ class Request:
 
 class _Row:
     def __init__(self, request: Request, number: int) -> None:
-        self.request, self.number = request, number
-        self.born = self.rank = 0.0
-        self.turn, self.done = -1, False
-        self.again()
-
-    def again(self) -> None:
-        """Begin anew, with the next numbers of the sample's seed."""
-        self.turn, self.at = self.turn + 1, 0
-        self.place: int | None = None
-        self.rank = self.born + self.calls
-        stream = f"sample/again {self.turn}" if self.turn else "sample"
-        self.draws = ExampleDraws([self.request.seeds[self.number]], name=stream)
+        self.request, self.number, self.turn, self.at, self.done = request, number, 0, 0, False
+        self.kinds = ("once",) if request.schedule is None else request.schedule.kinds
+        self.rank, self.place, self.draws = 0.0, -1, ExampleDraws([])
 
     @property
-    def calls(self) -> int:
-        return 1 if self.request.schedule is None else len(self.request.schedule)
-
-    @property
-    def kind(self) -> str:
-        return "" if self.request.schedule is None else self.request.schedule.kinds[self.at]
+    def stream(self) -> str:
+        return f"sample/again {self.turn}" if self.turn else "sample"
 
 
 def scaled(denoiser: Predictor) -> tuple[Predictor, float] | None:
@@ -140,16 +130,17 @@ class Engine:
         self.flow = flow if isinstance(flow, Flow) else None
         guided = None if self.flow is None else scaled(self.flow.denoiser)
         self.scale = None if guided is None else guided[1]
-        if self.flow is not None:
-            self.schedules = Schedules(self.flow.denoiser if guided is None else guided[0])
+        self.denoiser = getattr(self.flow, "denoiser", None) if guided is None else guided[0]
         self._end = transport if self.flow is None else End(transport).transport
-        size = max(1, torch.Size(transport.noise_shape).numel(), self.space.size)
+        size = max(math.prod(transport.noise_shape), self.space.size)
         places = max(batch, min(begun, NUMBERS // size))
         self.batch, self.places, self.queue = batch, places, max(places, min(queue, 4 * NUMBERS // size))
         self.calls = self.moved = self.made = 0
         self.woken: Callable[[], object] = lambda: None
         self._rows: list[_Row] = []
-        self._free, self._lock, self._layouts = list(range(places)), threading.Lock(), Layouts()
+        self._free, self._lock = list(range(places)), threading.Lock()
+        self._tables: dict[str, list[Dense]] = {}
+        self._layouts: dict[str, RowLayout] = {}
         self._slots = torch.zeros(places, 0, *transport.noise_shape, device=self.device)
         self._scales = torch.ones(places, device=self.device)
         self._values = {name: kind.blank(places, self.device) for name, kind in self.space.conditions.items()}
@@ -174,8 +165,7 @@ class Engine:
             if len(self._rows) + len(request.rows) > self.queue:
                 raise Busy(f"{len(self._rows):,} rows wait, of {self.queue:,} at most: ask again later.")
             for row in request.rows:
-                row.born = self.calls / AGEING
-                row.rank = row.born + row.calls
+                row.rank = self.calls / AGEING + len(row.kinds)
             self._rows += request.rows
         self.woken()
 
@@ -187,12 +177,14 @@ class Engine:
             return
         try:
             for row in rows:
-                if row.place is None:
+                if row.place < 0:
                     self._begin(row)
             if self.flow is not None:
                 self._advance(rows)
             self.calls, self.moved = self.calls + 1, self.moved + len(rows)
-            ended = [row for row in rows if row.at == row.calls or self.flow is None]
+            for row in rows:
+                row.at, row.rank = row.at + 1, row.rank - 1
+            ended = [row for row in rows if row.at == len(row.kinds)]
             for turn in {row.turn for row in ended}:
                 self._finish([row for row in ended if row.turn == turn])
         except Exception as error:  # it is answered, and other requests go on
@@ -209,18 +201,16 @@ class Engine:
             chosen: list[_Row] = []
             free = len(self._free)
             for row in self._rows:
-                if (chosen and row.kind != chosen[0].kind) or (row.place is None and not free):
-                    continue
-                free -= row.place is None
-                chosen.append(row)
-                if len(chosen) == self.batch:
-                    break
+                fits = not chosen or row.kinds[row.at] == chosen[0].kinds[chosen[0].at]
+                if fits and (row.place >= 0 or free) and len(chosen) < self.batch:
+                    free -= row.place < 0
+                    chosen.append(row)
             return chosen
 
     def _release(self, row: _Row) -> None:
-        if row.place is not None:
+        if row.place >= 0:
             self._free.append(row.place)
-            row.place = None
+            row.place = -1
 
     def _begin(self, row: _Row) -> None:
         row.place, request = self._free.pop(), row.request
@@ -230,15 +220,24 @@ class Engine:
         if request.schedule is None:
             return
         assert self.flow is not None
-        missing = self._layouts.include(request.schedule) - self._slots.shape[1]
-        if missing > 0:
-            more = self._slots.new_zeros(self.places, missing, *self._slots.shape[2:])
-            self._slots = torch.cat([self._slots, more], dim=1)
-        layout, z = self._layouts[row.kind], self.flow.noise(row.draws).to(self.device)
+        self._include(request.schedule)
+        row.draws = ExampleDraws([request.seeds[row.number]], name=row.stream)
+        layout, z = self._layouts[row.kinds[0]], self.flow.noise(row.draws).to(self.device)
         start = request.schedule.start(layout).to(self.device)
         drawn = torch.cat([z, self._noise(row, request.schedule.noises[0], layout.noises)])
         self._slots[row.place] = 0
         self._slots[row.place, : layout.slots] = _mixed(start, drawn)
+
+    def _include(self, schedule: Schedule) -> None:
+        for kind in set(schedule.kinds):
+            tables = [*self._tables.get(kind, ()), schedule.table]
+            layout = RowLayout.of(tables)
+            if layout != self._layouts.get(kind):
+                self._tables[kind], self._layouts[kind] = tables, layout
+        missing = max(layout.slots for layout in self._layouts.values()) - self._slots.shape[1]
+        if missing > 0:
+            more = self._slots.new_zeros(self.places, missing, *self._slots.shape[2:])
+            self._slots = torch.cat([self._slots, more], dim=1)
 
     def _noise(self, row: _Row, count: int, places: int) -> Tensor:
         noise = torch.zeros(places, *self._slots.shape[2:])
@@ -247,7 +246,7 @@ class Engine:
         return noise.to(self.device)
 
     def _advance(self, rows: list[_Row]) -> None:
-        kind, index = rows[0].kind, self._places(rows)
+        kind, index = rows[0].kinds[rows[0].at], self._places(rows)
         layout = self._layouts[kind]
         schedules = [(row, row.request.schedule) for row in rows if row.request.schedule is not None]
         packed = torch.stack([schedule.row(row.at, layout) for row, schedule in schedules]).to(self.device)
@@ -257,13 +256,12 @@ class Engine:
         condition = self._condition(index)
         if self.scale is not None:
             condition = {**(condition or {}), SCALE: self._scales[index]}
-        estimate = evaluate(self.schedules.denoiser, kind, state, over(columns, state), condition)
+        estimate = evaluate(self.denoiser, kind, state, over(columns, state), condition)
         moved = torch.baddbmm(fresh[:, :, None] * estimate.flatten(1)[:, None], keep, slots)
         moved = moved.unflatten(2, self._slots.shape[2:])
         for number, (row, schedule) in enumerate(schedules):
-            row.at, row.rank = row.at + 1, row.rank - 1
-            if schedule.noises[row.at]:
-                moved[number] += _mixed(spread[number], self._noise(row, schedule.noises[row.at], layout.noises))
+            if count := schedule.noises[row.at + 1]:
+                moved[number] += _mixed(spread[number], self._noise(row, count, layout.noises))
         self._slots[index, : layout.slots] = moved
 
     def _places(self, rows: list[_Row]) -> Tensor:
@@ -274,7 +272,7 @@ class Engine:
 
     def _finish(self, rows: list[_Row]) -> None:
         index, seeds = self._places(rows), [row.request.seeds[row.number] for row in rows]
-        condition, draws = self._condition(index), ExampleDraws(seeds, name=rows[0].draws.name, device=self.device)
+        condition, draws = self._condition(index), ExampleDraws(seeds, name=rows[0].stream, device=self.device)
         z = self.transport.noise(draws) if self.flow is None else self._slots[index, 0]
         model = self._end(z, condition, draws)
         x = self.space.finished(self.space.to_data(model).float().cpu(), condition, draws.stream("digits").normal)
@@ -292,44 +290,40 @@ class Engine:
                 what = named_constraints(self.space, every=True)
                 row.request.fail(Diverged(f"Hardly any draws meet {what}, and the request was given up. Train for longer."))
             else:
-                row.again()
+                row.turn, row.at, row.rank = row.turn + 1, 0, row.rank + len(row.kinds)
 
 
 def _mixed(weights: Tensor, parts: Tensor) -> Tensor:
     return (weights @ parts.flatten(1)).unflatten(1, parts.shape[1:])
 
 
-class Worker:
-    """The thread that makes the network calls of several engines, in turns.
+@contextmanager
+def working(engines: Sequence[Engine], precision: str = "float32") -> Iterator[None]:
+    """Within this context a thread makes the network calls of engines, in turns.
 
     Args:
         engines: All of them.
         precision: Of network calls: float32 or bfloat16.
     """
+    woken, ending = threading.Event(), threading.Event()
 
-    def __init__(self, engines: Sequence[Engine], precision: str = "float32") -> None:
-        self.engines, self.precision = engines, precision
-        self._wake, self._stopping = threading.Event(), False
-        self._thread = threading.Thread(target=self._work, name="pushforward-worker", daemon=True)
-        for engine in engines:
-            engine.woken = self._wake.set
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Let the call that is being made end, and wait for it."""
-        self._stopping = True
-        self._wake.set()
-        self._thread.join()
-
-    def _work(self) -> None:
-        with network_precision(self.precision):
-            while not self._stopping:
-                busy = [engine for engine in self.engines if engine.rows]
+    def work() -> None:
+        with network_precision(precision):
+            while not ending.is_set():
+                busy = [engine for engine in engines if engine.rows]
                 for engine in busy:
                     engine.tick()
                 if not busy:
-                    self._wake.wait()
-                    self._wake.clear()
+                    woken.wait()
+                    woken.clear()
+
+    thread = threading.Thread(target=work, name="pushforward-engine", daemon=True)
+    for engine in engines:
+        engine.woken = woken.set
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        woken.set()
+        thread.join()

@@ -13,11 +13,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
-import numpy as np
 from fastapi import FastAPI
 from fastapi import Request as Http
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
+from prometheus_client import Histogram
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -26,38 +26,37 @@ from torch import Tensor
 
 from pushforward.data.tables.columns import Number
 from pushforward.errors import PushforwardError, UsageError
-from pushforward.pictures import grid_picture
-from pushforward.serving.admission import MOST_SEED, Limits, Model, created
-from pushforward.serving.engine import Busy, Request, Worker
+from pushforward.pictures import image
+from pushforward.serving.admission import Limits, Model
+from pushforward.serving.engine import Busy, Request, working
 from pushforward.serving.metrics import Metrics
+from pushforward.table_column import Column
 
-IMAGES, ROWS, GONE = "/v1/images/generations", "/v1/rows", 499
-PAGE = "<!doctype html><html lang=en><title>pushforward</title><p>pushforward serves {names}. See <a href=/v1/models>/v1/models</a>."
+IMAGES, ROWS, HEALTH = "/v1/images/generations", "/v1/rows", "/healthz"
+PATHS = (IMAGES, ROWS, HEALTH, "/v1/models", "/metrics", "/")
+PAGE = """<!doctype html><html lang="en"><title>pushforward</title>
+<p>pushforward serves {names}. What they take is listed at <a href="/v1/models">/v1/models</a>.</p></html>"""
 
 
 class _Drawing(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     model: str | None = None
     n: int = 1
-    seed: int | None = Field(None, ge=-MOST_SEED, le=MOST_SEED)
+    seed: int | None = Field(None, ge=-(1 << 63), lt=1 << 63)
     steps: int | None = None
     solver: str | None = Field(None, max_length=100)
     scale: float | None = Field(None, allow_inf_nan=False, ge=-1000, le=1000)
     given: dict[str, float | int | str | None] | None = None
 
 
-class ImageBody(_Drawing):
-    """The body of a request for images."""
-
+class _ImageBody(_Drawing):
     prompt: str | None = None
     size: str | None = None
     response_format: Literal["b64_json"] | None = None
     user: str | None = None
 
 
-class RowBody(_Drawing):
-    """The body of a request for rows."""
-
+class _RowBody(_Drawing):
     label: str | None = None
     format: Literal["json", "csv"] | None = None
 
@@ -79,20 +78,17 @@ def application(
         limits: Of a body.
         precision: Of network calls.
     """
-    worker, metrics, served = Worker([model.engine for model in models], precision), Metrics(models), {m.name: m for m in models}
+    metrics, served = Metrics(models), {model.name: model for model in models}
 
     @contextlib.asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        worker.start()
-        yield
-        await run_in_threadpool(worker.stop)
+        with working([model.engine for model in models], precision):
+            yield
 
     app = FastAPI(lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_middleware(Gate, key=key, most=(limits or Limits()).body, metrics=metrics)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(PushforwardError, _explained)
-    app.add_exception_handler(Exception, _failed)
+    app.add_middleware(Gate, key=key, most=(limits or Limits()).body, seconds=metrics.seconds)
+    for kind in (RequestValidationError, HTTPException, PushforwardError, Exception):
+        app.add_exception_handler(kind, _refused)
 
     def asked(name: str | None) -> Model:
         if name is None and len(models) == 1:
@@ -104,25 +100,21 @@ def application(
         return served[name]
 
     async def drawn(model: Model, body: _Drawing, label: str | None, http: Http) -> tuple[Request, Tensor]:
-        began = time.perf_counter()
         sampler = {"steps": body.steps, "solver": body.solver, "scale": body.scale}
-        request = await run_in_threadpool(
-            model.request, body.n, seed=body.seed, label=label, given=body.given, **sampler
-        )
+        request = await run_in_threadpool(model.request, body.n, seed=body.seed, label=label, given=body.given, **sampler)
         model.engine.submit(request)
         answer, left = asyncio.wrap_future(request.answer), asyncio.create_task(_left(http))
         try:
             await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
-                raise HTTPException(GONE, "The client has gone.")
-            metrics.seconds.labels(model.name).observe(time.perf_counter() - began)
+                raise HTTPException(499, "The client has gone.")
             return request, answer.result()
         finally:
             request.cancel()
             left.cancel()
 
     @app.post(IMAGES)
-    async def images(body: ImageBody, http: Http) -> Response:
+    async def images(body: _ImageBody, http: Http) -> Response:
         model = asked(body.model)
         if not model.space.has_pixels:
             raise UsageError(f"{model.name} makes {model.space.noun}s, not images: ask {ROWS}.")
@@ -134,7 +126,7 @@ def application(
         return _json({"created": int(time.time()), "data": data})
 
     @app.post(ROWS)
-    async def rows(body: RowBody, http: Http) -> Response:
+    async def rows(body: _RowBody, http: Http) -> Response:
         model = asked(body.model)
         if model.space.has_pixels:
             raise UsageError(f"{model.name} makes images, not rows: ask {IMAGES}.")
@@ -145,13 +137,13 @@ def application(
 
     @app.get("/v1/models")
     async def listed() -> Response:
-        return _json({"object": "list", "data": [_described(model) for model in models]})
+        return _json({"object": "list", "data": [model.described() for model in models]})
 
     @app.get("/v1/models/{name}")
     async def one(name: str) -> Response:
-        return _json(_described(asked(name)))
+        return _json(asked(name).described())
 
-    @app.get("/healthz")
+    @app.get(HEALTH)
     async def health() -> Response:
         return _json({"status": "ok"})
 
@@ -171,34 +163,30 @@ async def _left(http: Http) -> None:
         continue
 
 
-def _described(model: Model) -> dict[str, Any]:
-    return {"id": model.name, "object": "model", "created": created(model), "owned_by": "pushforward", **model.described()}
-
-
 def _pictures(model: Model, x: Tensor) -> list[str]:
     texts = []
     for picture in model.space.drawing(model.space.quantise(x)):
         file = io.BytesIO()
-        grid_picture(picture[None], scale=1).save(file, format="PNG")
+        image(picture).save(file, format="PNG")
         texts.append(base64.b64encode(file.getvalue()).decode())
     return texts
 
 
 def _rows(model: Model, x: Tensor, seed: int) -> Response:
-    fields = getattr(model.space, "fields", None)
-    numeric = [isinstance(field, Number) for field in fields or ()]
-    records = model.space.records(x)
-    if fields is not None:
-        records = [[_plain(cell, number) for cell, number in zip(row, numeric, strict=True)] for row in records]
+    records, fields = model.space.records(x), getattr(model.space, "fields", ())
+    if fields:
+        missing = np.isnan(model.space.values(x))  # type: ignore[attr-defined]
+        records = [list(map(_value, row, fields, gaps)) for row, gaps in zip(records, missing, strict=True)]
     return _json({"object": "list", "model": model.name, "seed": seed, "columns": model.columns, "data": records})
 
 
-def _plain(cell: str, number: bool) -> Any:
-    if number:
-        with contextlib.suppress(ValueError):
-            value = float(cell)
-            return int(value) if cell.lstrip("-").isdecimal() else value
-    return cell or None
+def _value(cell: str, field: Column, missing: bool) -> Any:
+    if missing or not isinstance(field, Number):
+        return None if missing else cell
+    try:
+        return int(cell) if cell.lstrip("-").isdecimal() else float(cell)
+    except ValueError:
+        return cell
 
 
 def _csv(model: Model, x: Tensor, seed: int) -> Response:
@@ -220,47 +208,38 @@ def _error(status: int, message: str, headers: dict[str, str] | None = None) -> 
     return _json({"error": {"message": message, "type": kind, "param": None, "code": code}}, status, headers)
 
 
-def _invalid(_: Http, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"][1:]))
-    return _error(400, f"`{where}`: {first['msg']}" if where else str(first["msg"]))
-
-
 def _refused(_: Http, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _error(error.status_code, str(error.detail), dict(error.headers or {}))
-
-
-def _explained(_: Http, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return _error(error.status_code, str(error.detail), dict(error.headers or {}))
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"][1:]))
+        return _error(400, f"`{where}`: {first['msg']}" if where else str(first["msg"]))
     if isinstance(error, Busy):
         return _error(429, str(error), {"Retry-After": "1"})
-    return _error(400 if isinstance(error, UsageError) else 500, str(error))
-
-
-def _failed(_: Http, error: Exception) -> Response:
+    if isinstance(error, PushforwardError):
+        return _error(400 if isinstance(error, UsageError) else 500, str(error))
     return _error(500, f"{type(error).__name__}: the samples could not be made.")
 
 
 class Gate:
-    """What every request passes first: the key, and the limit of its body. It counts the answers.
+    """What every request passes first: the key, and the limit of its body. It takes the time of answers.
 
     Args:
         app: What lies behind it.
         key: None lets everybody in.
         most: Bytes of a body at most.
-        metrics: That count.
+        seconds: Takes the times, by path and status.
     """
 
-    def __init__(self, app: ASGIApp, key: str | None, most: int, metrics: Metrics) -> None:
-        self.app, self.key, self.most, self.metrics = app, key, most, metrics
+    def __init__(self, app: ASGIApp, key: str | None, most: int, seconds: Histogram) -> None:
+        self.app, self.key, self.most, self.seconds = app, key, most, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        taken, headers = 0, {name.lower(): value for name, value in scope["headers"]}
+        taken, began, path = 0, time.perf_counter(), scope["path"] if scope["path"] in PATHS else "other"
 
         async def limited() -> Message:
             nonlocal taken
@@ -270,17 +249,12 @@ class Gate:
                 raise HTTPException(413, f"A body is at most {self.most:,} bytes.", {"Connection": "close"})
             return message
 
-        async def counted(message: Message) -> None:
+        async def timed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self.metrics.answered(message["status"])
+                self.seconds.labels(path, str(message["status"])).observe(time.perf_counter() - began)
             await send(message)
 
-        if self.key is not None and scope["path"] != "/healthz" and not self._knows(headers.get(b"authorization", b"")):
-            refusal = _error(401, "Send the server's key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
-            await refusal(scope, receive, counted)
-            return
-        await self.app(scope, limited, counted)
-
-    def _knows(self, header: bytes) -> bool:
-        scheme, _, token = header.partition(b" ")
-        return scheme.lower() == b"bearer" and secrets.compare_digest(token.strip(), (self.key or "").encode())
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        known = self.key is None or secrets.compare_digest(given, b"Bearer " + self.key.encode())
+        refusal = _error(401, "Send the server's key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
+        await (self.app if known or path == HEALTH else refusal)(scope, limited, timed)
