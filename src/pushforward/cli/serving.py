@@ -41,9 +41,9 @@ def serve(
         precision: Precision of the network calls.
     """
     from pushforward.serving.server import LOCAL, check_installed
+    from pushforward.serving.server import serve as answer
 
     check_installed()
-    from pushforward import serving
     from pushforward.cli.sampling import loaded_run
     from pushforward.denoisers.denoiser import resolve_precision
     from pushforward.training.runs.folder import checkpoint_in
@@ -56,10 +56,7 @@ def serve(
         if name in served:
             raise UsageError(f"Two of the runs are called {name}: rename the folder of one, or serve it by itself.")
         served[name] = run
-        for sentence in run.unfinished:
-            say(f"{run.folder}: {sentence}")
     if host not in LOCAL and not api_key:
         say(f"note: everybody who reaches {host} can use this server: set {KEY} to a secret")
     chosen = resolve_precision(precision, device_of(device))
-    names = ", ".join(served)
-    serving.serve(served, host=host, port=port, key=api_key, precision=chosen, ready=lambda url: say(f"serving {names} on {url}"))
+    answer(served, host=host, port=port, key=api_key, precision=chosen, ready=lambda url: say(f"{', '.join(served)} on {url}"))

@@ -64,19 +64,17 @@ class Request:
         self.gone = True
         self.answer.cancel()
 
-    def fail(self, error: Exception) -> None:
-        """End it with an error."""
+    def end(self, result: Tensor | Exception) -> None:
+        """Answer with the samples or an error, where somebody waits still."""
         if not self.gone and self.answer.set_running_or_notify_cancel():
-            self.answer.set_exception(error)
+            (self.answer.set_exception if isinstance(result, Exception) else self.answer.set_result)(result)  # type: ignore
         self.gone = True
 
     def take(self, number: int, x: Tensor) -> None:
         """Take a finished sample; the last one ends the request."""
         self._samples[number] = x
-        if len(self._samples) == len(self.seeds) and not self.gone:
-            if self.answer.set_running_or_notify_cancel():
-                self.answer.set_result(torch.stack([self._samples[i] for i in range(len(self.seeds))]))
-            self.gone = True
+        if len(self._samples) == len(self.seeds):
+            self.end(torch.stack([self._samples[i] for i in range(len(self.seeds))]))
 
     def refused(self, number: int, turn: int) -> bool:
         """Whether the request is hopeless once a draw of a sample has broken a constraint (`Redrawing`)."""
@@ -189,7 +187,7 @@ class Engine:
                 self._finish([row for row in ended if row.turn == turn])
         except Exception as error:  # it is answered, and other requests go on
             for row in rows:
-                row.request.fail(error)
+                row.request.end(error)
 
     def _chosen(self) -> list[_Row]:
         with self._lock:
@@ -198,8 +196,7 @@ class Engine:
                     self._release(row)
             self._rows = [row for row in self._rows if not (row.done or row.request.gone)]
             self._rows.sort(key=attrgetter("rank"))
-            chosen: list[_Row] = []
-            free = len(self._free)
+            chosen, free = list[_Row](), len(self._free)
             for row in self._rows:
                 fits = not chosen or row.kinds[row.at] == chosen[0].kinds[chosen[0].at]
                 if fits and (row.place >= 0 or free) and len(chosen) < self.batch:
@@ -217,9 +214,8 @@ class Engine:
         self._scales[row.place] = request.scale
         for name, values in self._values.items():
             values[row.place] = request.condition[name][row.number]
-        if request.schedule is None:
+        if self.flow is None or request.schedule is None:
             return
-        assert self.flow is not None
         self._include(request.schedule)
         row.draws = ExampleDraws([request.seeds[row.number]], name=row.stream)
         layout, z = self._layouts[row.kinds[0]], self.flow.noise(row.draws).to(self.device)
@@ -246,33 +242,29 @@ class Engine:
         return noise.to(self.device)
 
     def _advance(self, rows: list[_Row]) -> None:
-        kind, index = rows[0].kinds[rows[0].at], self._places(rows)
+        kind, (index, condition) = rows[0].kinds[rows[0].at], self._at(rows)
         layout = self._layouts[kind]
         schedules = [(row, row.request.schedule) for row in rows if row.request.schedule is not None]
         packed = torch.stack([schedule.row(row.at, layout) for row, schedule in schedules]).to(self.device)
         columns, point, keep, fresh, spread = layout.unpacked(packed)
         slots = self._slots[index, : layout.slots].flatten(2)
         state = torch.bmm(point[:, None], slots).reshape(len(rows), *self._slots.shape[2:])
-        condition = self._condition(index)
         if self.scale is not None:
             condition = {**(condition or {}), SCALE: self._scales[index]}
         estimate = evaluate(self.denoiser, kind, state, over(columns, state), condition)
-        moved = torch.baddbmm(fresh[:, :, None] * estimate.flatten(1)[:, None], keep, slots)
-        moved = moved.unflatten(2, self._slots.shape[2:])
+        moved = torch.baddbmm(fresh[:, :, None] * estimate.flatten(1)[:, None], keep, slots).unflatten(2, state.shape[1:])
         for number, (row, schedule) in enumerate(schedules):
             if count := schedule.noises[row.at + 1]:
                 moved[number] += _mixed(spread[number], self._noise(row, count, layout.noises))
         self._slots[index, : layout.slots] = moved
 
-    def _places(self, rows: list[_Row]) -> Tensor:
-        return torch.tensor([row.place for row in rows], device=self.device)
-
-    def _condition(self, index: Tensor) -> Condition:
-        return {name: values[index] for name, values in self._values.items()} or None
+    def _at(self, rows: list[_Row]) -> tuple[Tensor, Condition]:
+        index = torch.tensor([row.place for row in rows], device=self.device)
+        return index, {name: values[index] for name, values in self._values.items()} or None
 
     def _finish(self, rows: list[_Row]) -> None:
-        index, seeds = self._places(rows), [row.request.seeds[row.number] for row in rows]
-        condition, draws = self._condition(index), ExampleDraws(seeds, name=rows[0].stream, device=self.device)
+        (index, condition), seeds = self._at(rows), [row.request.seeds[row.number] for row in rows]
+        draws = ExampleDraws(seeds, name=rows[0].stream, device=self.device)
         z = self.transport.noise(draws) if self.flow is None else self._slots[index, 0]
         model = self._end(z, condition, draws)
         x = self.space.finished(self.space.to_data(model).float().cpu(), condition, draws.stream("digits").normal)
@@ -282,13 +274,13 @@ class Engine:
             try:
                 finite(model[number : number + 1])
             except Diverged as error:
-                row.request.fail(error)
+                row.request.end(error)
             if valid is None or valid[number]:
                 row.done, self.made = True, self.made + 1
                 row.request.take(row.number, x[number].clone())
             elif row.request.refused(row.number, row.turn):
                 what = named_constraints(self.space, every=True)
-                row.request.fail(Diverged(f"Hardly any draws meet {what}, and the request was given up. Train for longer."))
+                row.request.end(Diverged(f"Hardly any draws meet {what}, and the request was given up. Train for longer."))
             else:
                 row.turn, row.at, row.rank = row.turn + 1, 0, row.rank + len(row.kinds)
 

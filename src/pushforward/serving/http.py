@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
+import numpy as np
 from fastapi import FastAPI
 from fastapi import Request as Http
 from fastapi.exceptions import RequestValidationError
