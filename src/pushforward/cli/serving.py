@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Annotated
 
@@ -59,4 +60,7 @@ def serve(
     if host not in LOCAL and not api_key:
         say(f"note: everybody who reaches {host} can use this server: set {KEY} to a secret")
     chosen = resolve_precision(precision, device_of(device))
-    answer(served, host=host, port=port, key=api_key, precision=chosen, ready=lambda url: say(f"{', '.join(served)} on {url}"))
+    with contextlib.suppress(SystemExit):  # SIGTERM, which uvicorn raises again once it has answered all
+        answer(
+            served, host=host, port=port, key=api_key, precision=chosen, ready=lambda url: say(f"{', '.join(served)} on {url}")
+        )
