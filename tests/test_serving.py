@@ -1,4 +1,4 @@
-"""The server: each request gets what `sample` draws, whatever else is made with it, and nothing makes it compute without bound."""
+"""The server: each request gets what `sample` draws, whatever else is made with it, and none makes it compute without bound."""
 
 import asyncio
 import base64
@@ -382,15 +382,15 @@ def test_rows_are_those_of_sample_as_json_and_csv(client, models):
         assert row[3:] == ["b", texts[4]]
     plain = client.post(ROWS, json={**body, "format": "csv"})
     assert plain.headers["content-type"].startswith("text/csv")
-    assert list(csv.reader(io.StringIO(plain.text)))[0] == list(run.space.names)
+    assert next(csv.reader(io.StringIO(plain.text))) == list(run.space.names)
     assert client.post(ROWS, json=body, headers={"accept": "text/csv"}).text == plain.text
     assert json.dumps(answer["data"][0][3:]) in json.dumps([row[3:] for row in csv.reader(io.StringIO(plain.text))])
     missing = client.post(ROWS, json={**body, "given": {"kind": None}}).json()
     assert {row[3] for row in missing["data"]} == {None}
 
 
-def test_without_the_key_nobody_gets_in(models):
-    with TestClient(application(models, key="sesame")) as client:
+def test_without_the_key_nobody_gets_in(flow):
+    with TestClient(application([Model(flow)], key="sesame")) as client:
         right = {"authorization": "Bearer sesame"}
         for path in ("/v1/models", "/metrics", "/", "/v1/nothing"):
             for header in ({}, {"authorization": "Bearer sesam"}, {"authorization": "Basic sesame"}, {"authorization": "é"}):
@@ -401,8 +401,8 @@ def test_without_the_key_nobody_gets_in(models):
         assert client.get("/healthz").status_code == 200
 
 
-def test_a_body_has_a_limit_however_it_is_sent(models):
-    with TestClient(application(models, limits=Limits(body=1000))) as client:
+def test_a_body_has_a_limit_however_it_is_sent(flow):
+    with TestClient(application([Model(flow)], limits=Limits(body=1000))) as client:
         large = json.dumps({"model": "flow", "prompt": "x" * 2000}).encode()
         for content in (large, iter([large[:600], large[600:]])):
             answer = client.post(IMAGES, content=content, headers={"content-type": "application/json"})

@@ -282,7 +282,7 @@ class Engine:
                 what = named_constraints(self.space, every=True)
                 row.request.end(Diverged(f"Hardly any draws meet {what}, and the request was given up. Train for longer."))
             else:
-                row.turn, row.at, row.rank = row.turn + 1, 0, row.rank + len(row.kinds)
+                row.turn, row.at, row.rank = row.turn + 1, 0, row.rank + len(row.kinds) + 1  # after other first draws
 
 
 def _mixed(weights: Tensor, parts: Tensor) -> Tensor:
