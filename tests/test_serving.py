@@ -2,14 +2,11 @@
 
 import asyncio
 import base64
-import contextlib
 import csv
 import dataclasses
 import io
 import json
-import os
 import random
-import signal
 import socket
 import sys
 import threading
@@ -22,6 +19,7 @@ import torch
 from openai import BadRequestError, NotFoundError, OpenAI
 from PIL import Image
 from programs import fuzzing
+from programs.serving import free_port, until_told
 from programs.tables import Noise, mixed_table
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
@@ -29,10 +27,10 @@ from starlette.testclient import TestClient
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data.tables.constraints import Constraint
-from pushforward.errors import Diverged, UsageError
+from pushforward.errors import Diverged, MissingExtra, UsageError
 from pushforward.networks import MLP, Reshaped
 from pushforward.registries import RECIPES, SOLVERS
-from pushforward.serving import Busy, Limits, Model, application, working
+from pushforward.serving import Busy, Limits, Model, application, serve, working
 from pushforward.solvers import named
 from pushforward.solvers.table import LearnedTable, general
 from pushforward.testing import IMAGES_ONLY, recipe_for, space_data, stirred
@@ -530,37 +528,20 @@ def folder(tmp_path_factory):
     return folder
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
-
-
 def test_a_server_that_is_told_to_end_answers_what_it_has_accepted(folder, capsys):
     port, answers = free_port(), []
 
     def ask():
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            try:
-                for _ in range(600):
-                    with contextlib.suppress(httpx.ConnectError):
-                        if client.get("/healthz").status_code == 200:
-                            break
-                    time.sleep(0.05)
-                asking = threading.Thread(
-                    target=lambda: answers.append(
-                        httpx.post(f"http://127.0.0.1:{port}{ROWS}", json={"n": 100, "steps": 60, "seed": 1}, timeout=60)
-                    )
-                )
-                asking.start()
-                while 'active_rows{model="points"} 0.0' in client.get("/metrics").text:
-                    time.sleep(0.01)
-            finally:
-                os.kill(os.getpid(), signal.SIGTERM)
-            asking.join()
+        url, body = f"http://127.0.0.1:{port}{ROWS}", {"n": 100, "steps": 60, "seed": 1}
+        answers.append(httpx.post(url, json=body, timeout=120))
+
+    def work(client):
+        asking.start()
+        while 'active_rows{model="points"} 0.0' in client.get("/metrics").text:
+            time.sleep(0.01)
 
     asking = threading.Thread(target=ask)
-    asking.start()
-    assert main(["serve", str(folder), "--port", str(port)]) == 0
+    assert until_told(["serve", str(folder), "--port", str(port)], port, work) == 0
     asking.join()
     assert f"http://127.0.0.1:{port}" in capsys.readouterr().err
     assert [answer.status_code for answer in answers] == [200]
@@ -580,4 +561,6 @@ def test_the_verb_refuses_before_it_listens(folder, capsys, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, module, None)
             assert main(["serve", str(folder), "--port", "0"]) == 7
+            with pytest.raises(MissingExtra):
+                serve({}, port=0)
             assert "pip install 'pushforward[serve]'" in capsys.readouterr().err

@@ -59,8 +59,10 @@ def serve(
         served[name] = run
     if host not in LOCAL and not api_key:
         say(f"note: everybody who reaches {host} can use this server: set {KEY} to a secret")
+
+    def ready(url: str) -> None:
+        say(f"serving {', '.join(served)} on {url}")
+
     chosen = resolve_precision(precision, device_of(device))
     with contextlib.suppress(SystemExit):  # SIGTERM, which uvicorn raises again once it has answered all
-        answer(
-            served, host=host, port=port, key=api_key, precision=chosen, ready=lambda url: say(f"{', '.join(served)} on {url}")
-        )
+        answer(served, host=host, port=port, key=api_key or None, precision=chosen, ready=ready)
