@@ -60,9 +60,6 @@ def serve(
     if host not in LOCAL and not api_key:
         say(f"note: everybody who reaches {host} can use this server: set {KEY} to a secret")
 
-    def ready(url: str) -> None:
-        say(f"serving {', '.join(served)} on {url}")
-
-    chosen = resolve_precision(precision, device_of(device))
+    names, chosen = ", ".join(served), resolve_precision(precision, device_of(device))
     with contextlib.suppress(SystemExit):  # SIGTERM, which uvicorn raises again once it has answered all
-        answer(served, host=host, port=port, key=api_key or None, precision=chosen, ready=ready)
+        answer(served, host=host, port=port, key=api_key or None, precision=chosen, ready=lambda url: say(f"{names}: {url}"))

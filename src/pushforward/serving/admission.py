@@ -78,10 +78,9 @@ class Model:
         conditions, flow = self.space.conditions, self.engine.flow
         facts: dict[str, Any] = {"id": self.name, "object": "model", "owned_by": "pushforward", "recipe": self.run.spec["recipe"]}
         facts |= {"created": int((self.run.folder / "spec.json").stat().st_mtime), "data": self.space.noun, "n": self.most}
-        facts |= {"size": self.size} if self.space.has_pixels else {"columns": self.columns}
-        facts |= {"labels": list(self.space.classes)} if self.space.classes else {}
         given = [name for name in names_of(conditions) if name != "label"]
-        facts |= {"given": given} if given else {}
+        others = {"size": self.size, "columns": self.columns, "labels": list(self.space.classes), "given": given}
+        facts |= {name: value for name, value in others.items() if value}
         if flow is not None:
             usual = {"steps": flow.steps, "solver": type(flow.solver).__name__.lower(), "scale": self.engine.scale}
             facts |= {"steps": self.steps, "default": usual}

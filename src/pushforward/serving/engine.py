@@ -183,8 +183,8 @@ class Engine:
             for row in rows:
                 row.at, row.rank = row.at + 1, row.rank - 1
             ended = [row for row in rows if row.at == len(row.kinds)]
-            for turn in {row.turn for row in ended}:
-                self._finish([row for row in ended if row.turn == turn])
+            for together in [[row for row in ended if row.turn == turn] for turn in {row.turn for row in ended}]:
+                self._finish(together)
         except Exception as error:  # it is answered, and other requests go on
             for row in rows:
                 row.request.end(error)

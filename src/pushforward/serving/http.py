@@ -133,8 +133,7 @@ def application(
             raise UsageError(f"{model.name} makes images, not rows: ask {IMAGES}.")
         wants_csv = "text/csv" in http.headers.get("accept", "") if body.format is None else body.format == "csv"
         request, x = await drawn(model, body, body.label, http)
-        write = _csv if wants_csv else _rows
-        return await run_in_threadpool(write, model, x, request.seeds[0])
+        return await run_in_threadpool(_csv if wants_csv else _rows, model, x, request.seeds[0])
 
     @app.get("/v1/models")
     async def listed() -> Response:

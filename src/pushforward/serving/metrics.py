@@ -30,9 +30,9 @@ class Metrics(Collector):
 
     def __init__(self, models: Sequence[Model]) -> None:
         self.models, self._registry = models, CollectorRegistry()
-        meaning = "From a request to its answer."
-        labels = ["path", "status"]
-        self.seconds = Histogram("pushforward_seconds", meaning, labels, buckets=SECONDS, registry=self._registry)
+        self.seconds = Histogram(
+            "pushforward_seconds", "Until an answer begins.", ["path", "status"], buckets=SECONDS, registry=self._registry
+        )
         self._registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
