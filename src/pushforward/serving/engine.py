@@ -191,15 +191,17 @@ class Engine:
 
     def _chosen(self) -> list[_Row]:
         with self._lock:
+            kept = []
             for row in self._rows:
-                if row.request.gone:
+                if row.done or row.request.gone:  # asked once: another thread may cancel in between
                     self._release(row)
-            self._rows = [row for row in self._rows if not (row.done or row.request.gone)]
-            self._rows.sort(key=attrgetter("rank"))
+                else:
+                    kept.append(row)
+            self._rows = sorted(kept, key=attrgetter("rank"))
             chosen, free = list[_Row](), len(self._free)
             for row in self._rows:
-                fits = not chosen or row.kinds[row.at] == chosen[0].kinds[chosen[0].at]
-                if fits and (row.place >= 0 or free) and len(chosen) < self.batch:
+                alike = len(chosen) < self.batch and (not chosen or row.kinds[row.at] == chosen[0].kinds[chosen[0].at])
+                if alike and (row.place >= 0 or free):
                     free -= row.place < 0
                     chosen.append(row)
             return chosen
