@@ -33,7 +33,7 @@ from pushforward.registries import RECIPES, SOLVERS
 from pushforward.serving import Busy, Limits, Model, application, serve, working
 from pushforward.solvers import named
 from pushforward.solvers.table import LearnedTable, general
-from pushforward.testing import IMAGES_ONLY, recipe_for, space_data, stirred
+from pushforward.testing import IMAGES_ONLY, recipe_for, ring, space_data, stirred
 from pushforward.training import Run
 from pushforward.transports import has_steps, inner_of
 
@@ -152,6 +152,12 @@ def test_maps_between_two_times_jump_and_are_flows_too(tmp_path):
     solvers = ["jump", "jump:0.5", "jump:1", "euler", "dpm", "ancestral"]
     asked = [{"n": 2, "seed": i, "steps": 1 + i % 3, "solver": solver, "label": "a"} for i, solver in enumerate(solvers * 2)]
     check(run, asked, LEVEL / 4, batch=8)
+
+
+def test_a_denoiser_that_only_predicts_is_asked_for_what_each_solver_needs(tmp_path):
+    run = Run(tmp_path, {"recipe": "ring"}, Drawn(pf.Flow(ring(pf.VP()), "dpm", 5)), {"step": 0}, "")
+    solvers = ["heun", "predictorcorrector", "eulermaruyama", "dpm", "ancestral"]
+    check(run, [{"n": 3, "seed": 7 * i, "steps": 2 + i, "solver": solver} for i, solver in enumerate(solvers)], 1e-4, batch=8)
 
 
 def test_a_map_that_has_learned_guidance_takes_a_scale_for_each_row(tmp_path):
