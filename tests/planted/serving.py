@@ -15,7 +15,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self._noise(row, count, layout.noises))", "self._noise(row, 1, layout.noises))", "serving"),
         ("noise[number] = row.draws.normal(self._slots.shape[2:])[0]", "noise[number].normal_()", "serving"),
         ("schedule.noises[row.at + 1]", "schedule.noises[row.at]", "serving"),
-        ("        self._slots[row.place] = 0\n", "        pass\n", "serving"),
         ("            values[row.place] = request.condition[name][row.number]\n", "            pass\n", "serving"),
         ("self._scales[row.place] = request.scale", "self._scales[row.place] = 1.0", "serving"),
         ("self.calls / AGEING", "0.0", "serving"),
