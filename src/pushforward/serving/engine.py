@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -128,7 +129,7 @@ class Engine:
         self.flow = flow if isinstance(flow, Flow) else None
         guided = None if self.flow is None else scaled(self.flow.denoiser)
         self.scale = None if guided is None else guided[1]
-        self.denoiser = getattr(self.flow, "denoiser", None) if guided is None else guided[0]
+        self.denoiser: Any = getattr(self.flow, "denoiser", None) if guided is None else guided[0]
         self._end = transport if self.flow is None else End(transport).transport
         size = max(math.prod(transport.noise_shape), self.space.size)
         places = max(batch, min(begun, NUMBERS // size))
