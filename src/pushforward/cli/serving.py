@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pushforward.cli.inputs import device_of
-from pushforward.cli.options import COMPUTE, OUTPUT, USE, Device, Flag, Loading, Plugins, Precision, app, say
+from pushforward.cli.options import COMPUTE, MODEL, OUTPUT, USE, Device, Flag, Loading, Plugins, Precision, app, say
 from pushforward.errors import UsageError
 
 KEY = "PUSHFORWARD_API_KEY"
@@ -17,7 +17,10 @@ KEY = "PUSHFORWARD_API_KEY"
 
 @app.command(group=USE, sort_key=8)
 def serve(
-    runs: Annotated[list[str], Parameter(help="Folders of runs, each with @CHECKPOINT where it is not the newest.")],
+    runs: Annotated[
+        list[str],
+        Parameter(group=MODEL, negative_iterable=(), help="Folders of runs, RUN@CHECKPOINT where it is not the newest."),
+    ],
     *,
     host: Annotated[str, Parameter(group=OUTPUT)] = "127.0.0.1",
     port: Annotated[int, Parameter(group=OUTPUT)] = 8000,
