@@ -264,8 +264,9 @@ def test_no_more_rows_are_held_than_said_and_no_more_begin(flow):
     model.engine.submit(requests[3])
     many = Model(flow)
     assert many.engine.queue * many.space.size * 4 < 1 << 30
-    with pytest.raises(UsageError):
-        many.request(65)
+    for wrong in ({"n": 65}, {"given": {"label_null": True}}):
+        with pytest.raises(UsageError):
+            many.request(**wrong)
 
 
 class Failing(torch.nn.Module):

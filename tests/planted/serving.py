@@ -12,7 +12,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("                    self._release(row)\n", "                    pass\n", "serving"),
         ("if row.done or row.request.gone:", "if row.done:", "serving"),
         ('return f"sample/again {self.turn}" if self.turn else "sample"', 'return "sample"', "serving"),
-        ("self._noise(row, count, layout.noises))", "self._noise(row, 1, layout.noises))", "serving"),
         ("noise[number] = row.draws.normal(self._slots.shape[2:])[0]", "noise[number].normal_()", "serving"),
         ("schedule.noises[row.at + 1]", "schedule.noises[row.at]", "serving"),
         ("            values[row.place] = request.condition[name][row.number]\n", "            pass\n", "serving"),
