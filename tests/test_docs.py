@@ -3,6 +3,7 @@
 Budgets are two steps, and named data sets hold a few examples; all else is as a reader would paste it.
 """
 
+import contextlib
 import dataclasses
 import functools
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from programs import serving
 
 import pushforward as pf
 import pushforward.testing  # before `briefly`, since its checks train for a fixed number of steps
@@ -157,12 +159,31 @@ def briefly(patch):
     patch.setattr(grid_learning, "learn_grid", functools.partial(grid_learning.learn_grid, rounds=1, n=4, batch=4))
 
 
+@contextlib.contextmanager
+def asked(page):
+    """Where the code of a page is run: the server's page has a server to ask."""
+    if page.name != "server.md":
+        yield 8000
+        return
+    run = pf.fit("flow", pf.data.load("digits"), out="asked/digits")
+    with serving.beside(run) as port:
+        yield port
+
+
+def run(words):
+    if words[0] != "serve":
+        return main(words)
+    words[words.index("--port") + 1] = str(port := serving.free_port())
+    return serving.until_told(words, port)
+
+
 @pytest.mark.parametrize("page", pages("python"))
 def test_code_runs_as_pasted(page, here, monkeypatch):
     monkeypatch.setattr(PARTS, "added", dict(PARTS.added))
     names = {"__name__": "pasted"}
-    for code in blocks(page, "python"):
-        exec(compile(code, str(page), "exec"), names)
+    with asked(page) as port:
+        for code in blocks(page, "python"):
+            exec(compile(code.replace("127.0.0.1:8000", f"127.0.0.1:{port}"), str(page), "exec"), names)
     if page == ROOT / "README.md":
         flow, x = names["flow"], names["flow"].sample(2, seed=0)
         assert (flow.space.to_data(flow(flow.encode(x))) - x).abs().max() < 0.05
@@ -171,7 +192,7 @@ def test_code_runs_as_pasted(page, here, monkeypatch):
 @pytest.mark.parametrize("page", pages("bash"))
 def test_commands_run(page, here, capsys):
     for words in commands(page):
-        code = main(small(words))
+        code = run(small(words))
         assert code == 0, f"pushforward {shlex.join(words)}: {code}\n{capsys.readouterr().err}"
 
 

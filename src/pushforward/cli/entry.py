@@ -20,7 +20,17 @@ from typing import Any
 from cyclopts import CycloptsError
 
 from pushforward import plugins
-from pushforward.cli import comparison, editing, evaluation, export, inventory, sampling, training, tuning  # noqa: F401 (verbs)
+from pushforward.cli import (  # noqa: F401 (verbs)
+    comparison,
+    editing,
+    evaluation,
+    export,
+    inventory,
+    sampling,
+    serving,
+    training,
+    tuning,
+)
 from pushforward.cli.inputs import load_plugins
 from pushforward.cli.options import Lasting, app, as_options, say
 from pushforward.errors import CheckpointError, GroupError, PushforwardError, UsageError

@@ -18,7 +18,8 @@ n, seeds = asked["n"], [(asked["seed"] + i) % 2**64 for i in range(asked["n"])]
 
 def drawn(stream, call, shape=None):
     """Numbers of each sample, by its seed alone: normal, or without a shape one that is uniform."""
-    each = [np.random.Generator(np.random.Philox(key=[seed, int(stream)], counter=[0, 0, 0, call])) for seed in seeds]
+    keys = [np.array([seed, int(stream)], np.uint64) for seed in seeds]
+    each = [np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, call])) for key in keys]
     return np.stack([g.random(dtype=np.float32) if shape is None else g.standard_normal(shape, np.float32) for g in each])
 
 

@@ -1,0 +1,137 @@
+"""Who is admitted: what a served model takes, within which limits, and the request that an engine makes of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from pushforward.conditions.kind import names_of
+from pushforward.denoisers.denoiser import has_jump
+from pushforward.errors import UsageError
+from pushforward.registries import SOLVERS
+from pushforward.serving.engine import Engine, Request
+from pushforward.serving.schedule import Schedule
+from pushforward.solvers import as_solver
+from pushforward.training import Run
+from pushforward.transports import Flow, inner_of
+
+SCHEDULES = 256  # That are kept for the next requests
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may ask for.
+
+    Args:
+        images: Images at most.
+        rows: Rows of a table, or vectors, at most.
+        steps: Solver steps at most; a run's own number of steps is allowed where that is larger.
+        body: Bytes of a request's body at most.
+    """
+
+    images: int = 64
+    rows: int = 1000
+    steps: int = 250
+    body: int = 1 << 16
+
+
+class Model:
+    """A run that is served.
+
+    Args:
+        run: With the sampler that requests get which name no other.
+        name: By which requests ask for it; None for the run's.
+        limits: Of requests.
+        engine: Options of its engine.
+
+    Attributes:
+        most: Samples of one request at most.
+        steps: Solver steps at most; None for a one-call model.
+    """
+
+    def __init__(self, run: Run, name: str | None = None, limits: Limits | None = None, **engine: int) -> None:
+        limits = limits or Limits()
+        self.run, self.name, self.space = run, name or run.name, run.transport.space
+        self.engine = Engine(run.transport, **engine)
+        self.most = min(limits.images if self.space.has_pixels else limits.rows, self.engine.queue)
+        flow = self.engine.flow
+        self.steps = None if flow is None else max(limits.steps, flow.steps)
+        self.schedule = lru_cache(SCHEDULES)(self._schedule)
+        self.schedule()
+
+    @property
+    def size(self) -> str | None:
+        """WIDTHxHEIGHT of its images; None for other data."""
+        return f"{self.space.shape[2]}x{self.space.shape[1]}" if self.space.has_pixels else None
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of a row's cells; empty for images."""
+        named = self.space.names or self.space.columns
+        return [] if self.space.has_pixels else list(named) or [f"x{i}" for i in range(self.space.size)]
+
+    def described(self) -> dict[str, Any]:
+        """What it is, makes and takes, plain values."""
+        conditions, flow = self.space.conditions, self.engine.flow
+        facts: dict[str, Any] = {"id": self.name, "object": "model", "owned_by": "pushforward", "recipe": self.run.spec["recipe"]}
+        facts |= {"created": int((self.run.folder / "spec.json").stat().st_mtime), "data": self.space.noun, "n": self.most}
+        given = [name for name in names_of(conditions) if name != "label"]
+        others = {"size": self.size, "columns": self.columns, "labels": list(self.space.classes), "given": given}
+        facts |= {name: value for name, value in others.items() if value}
+        if flow is not None:
+            usual = {"steps": flow.steps, "solver": type(flow.solver).__name__.lower(), "scale": self.engine.scale}
+            facts |= {"steps": self.steps, "default": usual}
+            known, jumps = {name: as_solver(name) for name in SOLVERS}, has_jump(flow.denoiser)
+            facts["solvers"] = [name for name, solver in known.items() if not solver.adaptive and jumps >= solver.jumps]
+        return facts
+
+    def _schedule(self, **sampler: Any) -> Schedule | None:
+        flow = inner_of(self.run.configured(**sampler).transport)
+        if not isinstance(flow, Flow):
+            return None
+        return Schedule(Flow(self.engine.denoiser, flow.solver, flow.steps, flow.grid, flow.learned))
+
+    def request(
+        self,
+        n: int = 1,
+        *,
+        seed: int | None = None,
+        label: str | None = None,
+        given: Mapping[str, Any] | None = None,
+        **sampler: Any,
+    ) -> Request:
+        """What an engine makes of a request's words; nothing is computed by the network.
+
+        Args:
+            n: How many samples.
+            seed: That of the first; None draws one.
+            label: A class by name or number; None or an empty text draws them as they occur.
+            given: Other conditions by name.
+            sampler: ``steps``, ``solver`` and ``scale``, as `Run.sample` takes them; None is the run's own.
+
+        Raises:
+            UsageError: For what the model does not take.
+        """
+        if not 1 <= n <= self.most:
+            raise UsageError(f"`n` is from 1 to {self.most:,} for {self.name}, got {n:,}.")
+        seed = secrets.randbelow(1 << 32) if seed is None else seed
+        steps = sampler.get("steps")
+        if steps is not None and self.steps is not None and not 1 <= steps <= self.steps:
+            raise UsageError(f"`steps` is from 1 to {self.steps} for {self.name}, got {steps:,}.")
+        schedule = self.schedule(**sampler)
+        condition = self.run.transport.conditions(n, self._wanted(label, given or {}), seed)
+        scale = self.engine.scale if sampler.get("scale") is None else sampler["scale"]
+        return Request(range(seed, seed + n), condition, schedule, 1.0 if scale is None else scale)
+
+    def _wanted(self, label: str | None, given: Mapping[str, Any]) -> dict[str, Any] | None:
+        known = names_of(self.space.conditions)
+        for name in given:
+            if name not in known:
+                raise UsageError(f'"{name}" cannot be given to {self.name}: it takes {", ".join(known) or "no conditions"}.')
+        wanted = dict(given)
+        if label:
+            wanted["label"] = self.space.label_index(label)
+        return wanted or None

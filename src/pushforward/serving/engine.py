@@ -1,0 +1,324 @@
+"""Samples of many requests, made together: each network call moves rows of any steps, solvers, conditions, scales and seeds.
+
+A row is one sample. What a solver does between two calls is a row of numbers (`pushforward.export.tables`), so a batch of rows at
+different places of different tables is one call and a few products of matrices. Rows with the fewest calls left go first; one
+that has waited counts as having fewer (`AGEING`).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pushforward.denoisers import AtScale, Guided
+from pushforward.denoisers.denoiser import SCALE, Condition, Predictor, evaluate, network_precision, over, trained
+from pushforward.draws import ExampleDraws
+from pushforward.errors import Diverged, PushforwardError, UsageError
+from pushforward.export.program import End
+from pushforward.export.tables import Dense, RowLayout
+from pushforward.serving.schedule import Schedule
+from pushforward.transports import Flow, Transport, inner_of
+from pushforward.transports.transport import HOPELESS, TURNS, finite, named_constraints
+
+AGEING = 8  # A row that came so many network calls earlier goes before one that has one call less left
+NUMBERS = 1 << 24  # Numbers of one slot of all rows that have begun
+
+
+class Busy(PushforwardError):
+    """More rows wait than an engine holds."""
+
+
+class Request:
+    """Samples that are asked for together.
+
+    Args:
+        seeds: One for each of n samples.
+        condition: Values by name, n of each; None for a model without conditions.
+        schedule: The calls of each; None for a one-call model.
+        scale: Of guidance.
+
+    Attributes:
+        answer: Takes the samples (n, *shape) in data units, or the error that ended the request.
+        gone: Whether nobody waits for it any more.
+    """
+
+    def __init__(
+        self, seeds: Sequence[int], condition: Condition = None, schedule: Schedule | None = None, scale: float = 1.0
+    ) -> None:
+        self.seeds, self.condition, self.schedule, self.scale = seeds, condition or {}, schedule, scale
+        self.answer: Future[Tensor] = Future()
+        self.rows = [_Row(self, number) for number in range(len(seeds))]
+        self.gone = False
+        self._samples: dict[int, Tensor] = {}
+        self._lost = 0
+
+    def cancel(self) -> None:
+        """Let the engine drop the rows before its next call."""
+        self.gone = True
+        self.answer.cancel()
+
+    def end(self, result: Tensor | Exception) -> None:
+        """Answer with the samples or an error, where somebody waits still."""
+        if not self.gone and self.answer.set_running_or_notify_cancel():
+            (self.answer.set_exception if isinstance(result, Exception) else self.answer.set_result)(result)  # type: ignore
+        self.gone = True
+
+    def take(self, number: int, x: Tensor) -> None:
+        """Take a finished sample; the last one ends the request."""
+        self._samples[number] = x
+        if len(self._samples) == len(self.seeds):
+            self.end(torch.stack([self._samples[i] for i in range(len(self.seeds))]))
+
+    def refused(self, number: int, turn: int) -> bool:
+        """Whether the request is hopeless once a draw of a sample has broken a constraint (`Redrawing`)."""
+        self._lost += turn * len(self.seeds) + number < HOPELESS
+        return self._lost >= HOPELESS or turn >= TURNS
+
+
+class _Row:
+    def __init__(self, request: Request, number: int) -> None:
+        self.request, self.number, self.turn, self.at, self.done = request, number, 0, 0, False
+        self.kinds = ("once",) if request.schedule is None else request.schedule.kinds
+        self.rank, self.place, self.draws = 0.0, -1, ExampleDraws([])
+
+    @property
+    def stream(self) -> str:
+        return f"sample/again {self.turn}" if self.turn else "sample"
+
+
+def scaled(denoiser: Predictor) -> tuple[Predictor, float] | None:
+    """A denoiser that takes a scale of guidance for each example, and the scale that leaves it as it is; None where it cannot."""
+    inner = trained(denoiser)
+    learned = None if inner is None else inner.preconditioning.guidance
+    if learned is not None:
+        return denoiser, denoiser.scale if isinstance(denoiser, AtScale) else min(max(1.0, learned[0]), learned[1])
+    try:
+        return Guided(denoiser, 1.0), 1.0
+    except UsageError:
+        return None
+
+
+class Engine:
+    """The rows of one model that wait or are being made; `tick` makes one network call.
+
+    Requests come from any thread; one thread ticks.
+
+    Args:
+        transport: The model, whose weights nobody changes.
+        batch: Rows that one call moves at most.
+        begun: Rows that have begun at most; large samples have fewer places (`NUMBERS`).
+        queue: Rows at most in all.
+
+    Attributes:
+        calls: Network calls so far.
+        moved: Rows that they moved.
+        made: Samples so far.
+    """
+
+    def __init__(self, transport: Transport, *, batch: int = 16, begun: int = 256, queue: int = 4096) -> None:
+        self.transport, self.space, self.device = transport.eval(), transport.space, transport.device
+        flow = inner_of(transport)
+        self.flow = flow if isinstance(flow, Flow) else None
+        guided = None if self.flow is None else scaled(self.flow.denoiser)
+        self.scale = None if guided is None else guided[1]
+        self.denoiser: Any = getattr(self.flow, "denoiser", None) if guided is None else guided[0]
+        self._end = transport if self.flow is None else End(transport).transport
+        size = max(math.prod(transport.noise_shape), self.space.size)
+        places = max(batch, min(begun, NUMBERS // size))
+        self.batch, self.places, self.queue = batch, places, max(places, min(queue, 4 * NUMBERS // size))
+        self.calls = self.moved = self.made = 0
+        self.woken: Callable[[], object] = lambda: None
+        self._rows: list[_Row] = []
+        self._free, self._lock = list(range(places)), threading.Lock()
+        self._tables: dict[str, list[Dense]] = {}
+        self._layouts: dict[str, RowLayout] = {}
+        self._slots = torch.zeros(places, 0, *transport.noise_shape, device=self.device)
+        self._scales = torch.ones(places, device=self.device)
+        self._values = {name: kind.blank(places, self.device) for name, kind in self.space.conditions.items()}
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are in all."""
+        return len(self._rows)
+
+    @property
+    def active(self) -> int:
+        """How many of them have begun."""
+        return self.places - len(self._free)
+
+    def submit(self, request: Request) -> None:
+        """Take a request.
+
+        Raises:
+            Busy: If there are too many rows.
+        """
+        with self._lock:
+            if len(self._rows) + len(request.rows) > self.queue:
+                raise Busy(f"{len(self._rows):,} rows wait, of {self.queue:,} at most: ask again later.")
+            for row in request.rows:
+                row.rank = self.calls / AGEING + len(row.kinds)
+            self._rows += request.rows
+        self.woken()
+
+    @torch.no_grad()
+    def tick(self) -> None:
+        """Drop the rows of requests that are gone, then make a network call for those that come first."""
+        rows = self._chosen()
+        if not rows:
+            return
+        try:
+            for row in rows:
+                if row.place < 0:
+                    self._begin(row)
+            if self.flow is not None:
+                self._advance(rows)
+            self.calls, self.moved = self.calls + 1, self.moved + len(rows)
+            for row in rows:
+                row.at, row.rank = row.at + 1, row.rank - 1
+            ended = [row for row in rows if row.at == len(row.kinds)]
+            for together in [[row for row in ended if row.turn == turn] for turn in {row.turn for row in ended}]:
+                self._finish(together)
+        except Exception as error:  # it is answered, and other requests go on
+            for row in rows:
+                row.request.end(error)
+
+    def _chosen(self) -> list[_Row]:
+        with self._lock:
+            kept = []
+            for row in self._rows:
+                if row.done or row.request.gone:  # asked once: another thread may cancel in between
+                    self._release(row)
+                else:
+                    kept.append(row)
+            self._rows = sorted(kept, key=attrgetter("rank"))
+            chosen, free = list[_Row](), len(self._free)
+            for row in self._rows:
+                alike = len(chosen) < self.batch and (not chosen or row.kinds[row.at] == chosen[0].kinds[chosen[0].at])
+                if alike and (row.place >= 0 or free):
+                    free -= row.place < 0
+                    chosen.append(row)
+            return chosen
+
+    def _release(self, row: _Row) -> None:
+        if row.place >= 0:
+            self._free.append(row.place)
+            row.place = -1
+
+    def _begin(self, row: _Row) -> None:
+        row.place, request = self._free.pop(), row.request
+        self._scales[row.place] = request.scale
+        for name, values in self._values.items():
+            values[row.place] = request.condition[name][row.number]
+        if self.flow is None or request.schedule is None:
+            return
+        self._include(request.schedule)
+        row.draws = ExampleDraws([request.seeds[row.number]], name=row.stream)
+        layout, z = self._layouts[row.kinds[0]], self.flow.noise(row.draws).to(self.device)
+        start = request.schedule.start(layout).to(self.device)
+        drawn = torch.cat([z, self._noise(row, request.schedule.noises[0], layout.noises)])
+        self._slots[row.place] = 0
+        self._slots[row.place, : layout.slots] = _mixed(start, drawn)
+
+    def _include(self, schedule: Schedule) -> None:
+        for kind in set(schedule.kinds):
+            tables = [*self._tables.get(kind, ()), schedule.table]
+            layout = RowLayout.of(tables)
+            if layout != self._layouts.get(kind):
+                self._tables[kind], self._layouts[kind] = tables, layout
+        missing = max(layout.slots for layout in self._layouts.values()) - self._slots.shape[1]
+        if missing > 0:
+            more = self._slots.new_zeros(self.places, missing, *self._slots.shape[2:])
+            self._slots = torch.cat([self._slots, more], dim=1)
+
+    def _noise(self, row: _Row, count: int, places: int) -> Tensor:
+        noise = torch.zeros(places, *self._slots.shape[2:])
+        for number in range(count):
+            noise[number] = row.draws.normal(self._slots.shape[2:])[0]
+        return noise.to(self.device)
+
+    def _advance(self, rows: list[_Row]) -> None:
+        kind, (index, condition) = rows[0].kinds[rows[0].at], self._at(rows)
+        layout = self._layouts[kind]
+        schedules = [(row, row.request.schedule) for row in rows if row.request.schedule is not None]
+        packed = torch.stack([schedule.row(row.at, layout) for row, schedule in schedules]).to(self.device)
+        columns, point, keep, fresh, spread = layout.unpacked(packed)
+        slots = self._slots[index, : layout.slots].flatten(2)
+        state = torch.bmm(point[:, None], slots).reshape(len(rows), *self._slots.shape[2:])
+        if self.scale is not None:
+            condition = {**(condition or {}), SCALE: self._scales[index]}
+        estimate = evaluate(self.denoiser, kind, state, over(columns, state), condition)
+        moved = torch.baddbmm(fresh[:, :, None] * estimate.flatten(1)[:, None], keep, slots).unflatten(2, state.shape[1:])
+        for number, (row, schedule) in enumerate(schedules):
+            if count := schedule.noises[row.at + 1]:
+                moved[number] += _mixed(spread[number], self._noise(row, count, layout.noises))
+        self._slots[index, : layout.slots] = moved
+
+    def _at(self, rows: list[_Row]) -> tuple[Tensor, Condition]:
+        index = torch.tensor([row.place for row in rows], device=self.device)
+        return index, {name: values[index] for name, values in self._values.items()} or None
+
+    def _finish(self, rows: list[_Row]) -> None:
+        (index, condition), seeds = self._at(rows), [row.request.seeds[row.number] for row in rows]
+        draws = ExampleDraws(seeds, name=rows[0].stream, device=self.device)
+        z = self.transport.noise(draws) if self.flow is None else self._slots[index, 0]
+        model = self._end(z, condition, draws)
+        x = self.space.finished(self.space.to_data(model).float().cpu(), condition, draws.stream("digits").normal)
+        valid = self.space.valid(x)
+        for number, row in enumerate(rows):
+            self._release(row)
+            try:
+                finite(model[number : number + 1])
+            except Diverged as error:
+                row.request.end(error)
+            if valid is None or valid[number]:
+                row.done, self.made = True, self.made + 1
+                row.request.take(row.number, x[number].clone())
+            elif row.request.refused(row.number, row.turn):
+                what = named_constraints(self.space, every=True)
+                row.request.end(Diverged(f"Hardly any draws meet {what}, and the request was given up. Train for longer."))
+            else:
+                row.turn, row.at, row.rank = row.turn + 1, 0, row.rank + len(row.kinds) + 1  # after other first draws
+
+
+def _mixed(weights: Tensor, parts: Tensor) -> Tensor:
+    return (weights @ parts.flatten(1)).unflatten(1, parts.shape[1:])
+
+
+@contextmanager
+def working(engines: Sequence[Engine], precision: str = "float32") -> Iterator[None]:
+    """Within this context a thread makes the network calls of engines, in turns.
+
+    Args:
+        engines: All of them.
+        precision: Of network calls: float32 or bfloat16.
+    """
+    woken, ending = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with network_precision(precision):
+            while not ending.is_set():
+                busy = [engine for engine in engines if engine.rows]
+                for engine in busy:
+                    engine.tick()
+                if not busy:
+                    woken.wait()
+                    woken.clear()
+
+    thread = threading.Thread(target=work, name="pushforward-engine", daemon=True)
+    for engine in engines:
+        engine.woken = woken.set
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        woken.set()
+        thread.join()

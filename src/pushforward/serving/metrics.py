@@ -1,0 +1,48 @@
+"""What a server tells Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pushforward.serving.admission import Model
+
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
+# By name: the attribute of an engine, what it means, and whether it only grows
+FIGURES = {
+    "network_calls": ("calls", "Network calls; each moves rows of several requests.", True),
+    "moved_rows": ("moved", "Rows that network calls moved, summed over calls.", True),
+    "samples": ("made", "Samples that were made.", True),
+    "rows": ("rows", "Rows in memory, those that wait included.", False),
+    "active_rows": ("active", "Rows that have begun.", False),
+}
+
+
+class Metrics(Collector):
+    """The seconds of answers, by path and status, and the state of engines.
+
+    Args:
+        models: All that are served.
+    """
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self.models, self._registry = models, CollectorRegistry()
+        self.seconds = Histogram(
+            "pushforward_seconds", "Until an answer begins.", ["path", "status"], buckets=SECONDS, registry=self._registry
+        )
+        self._registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """The state of engines, read when it is asked for."""
+        for name, (attribute, meaning, grows) in FIGURES.items():
+            family = (CounterMetricFamily if grows else GaugeMetricFamily)(f"pushforward_{name}", meaning, labels=["model"])
+            for model in self.models:
+                family.add_metric([model.name], getattr(model.engine, attribute))
+            yield family
+
+    def text(self) -> bytes:
+        """All figures, in Prometheus' format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,55 @@
+"""The network calls that make one sample: the table of its solver, packed beside those of other requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from pushforward.export.tables import Dense, RowLayout, dense
+from pushforward.transports import Flow
+
+
+class Schedule:
+    """The calls of a flow's solve.
+
+    Args:
+        flow: Under a solver that has a table.
+
+    Attributes:
+        kinds: What each call asks of the denoiser: "jump" or "data", of which its columns make every prediction. A denoiser
+            without columns is asked for the prediction itself.
+        noises: How many noises are drawn before the first call and after each of them.
+
+    Raises:
+        UsageError: For a solver that chooses its own steps, or whose steps are not affine.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        table = flow.table
+        self.table: Dense = dense(table)
+        self.width, self.noises = flow.width, self.table.noises
+        apart = "t" in _names(self.table.columns)
+        kinds = (row.call.kind for row in table.rows if row.call is not None)
+        self.kinds = tuple(kind if apart or kind == "jump" else "data" for kind in kinds)
+        self._packed: dict[str, tuple[RowLayout, Tensor]] = {}
+
+    def __len__(self) -> int:
+        """How many calls there are."""
+        return len(self.kinds)
+
+    def row(self, number: int, layout: RowLayout) -> Tensor:
+        """The coefficients of a call, (K,) float32, as the layout of its kind packs them."""
+        kind = self.kinds[number]
+        if kind not in self._packed or self._packed[kind][0] is not layout:
+            self._packed[kind] = layout, layout.rows(self.table)
+        return self._packed[kind][1][number]
+
+    def start(self, layout: RowLayout) -> Tensor:
+        """How the slots begin, (W, 1 + M): from z and the noises that are drawn first."""
+        return layout.start(self.table, self.width)
+
+
+def _names(columns: dict[str, Any]) -> set[str]:
+    inner = (_names(part) for part in columns.values() if isinstance(part, dict))
+    return {*columns}.union(*inner)

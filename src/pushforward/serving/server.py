@@ -1,0 +1,76 @@
+"""The process of a server: runs are read, a socket is bound, and requests are answered until it is told to end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from pushforward.errors import UsageError, imported
+
+if TYPE_CHECKING:
+    from pushforward.training import Run
+
+NEEDED = ("fastapi", "uvicorn", "pydantic", "prometheus_client")
+LOCAL = ("127.0.0.1", "::1", "localhost")
+
+
+def check_installed() -> None:
+    """Refuse to go on without the packages of a server.
+
+    Raises:
+        MissingExtra: With the command that installs them.
+    """
+    for module in NEEDED:
+        imported(module, "A server needs fastapi, uvicorn, pydantic and prometheus-client, of which one", "serve")
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        UsageError: If the host is none of this machine, or the port is taken.
+    """
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"No server can listen on `host={host}`, `port={port}`: {error}. Choose others.") from error
+
+
+def serve(
+    runs: Mapping[str, Run],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    key: str | None = None,
+    page: str | None = None,
+    precision: str = "float32",
+    ready: Callable[[str], None] = print,
+) -> None:
+    """Serve runs until SIGTERM or SIGINT; requests that were accepted are answered first.
+
+    Args:
+        runs: By the names that requests use.
+        host: The address to listen on; the default reaches this machine alone.
+        port: Which; 0 takes a free one.
+        key: What clients must send; None lets everybody in who reaches the host.
+        page: The HTML of ``/``.
+        precision: Of network calls.
+        ready: Is called with the address once it listens.
+
+    Raises:
+        MissingExtra: Without the extra ``serve``.
+        UsageError: If it cannot listen there, or a run has a sampler that cannot be served.
+    """
+    check_installed()
+    import uvicorn
+
+    from pushforward.serving.admission import Model
+    from pushforward.serving.http import application
+
+    with bound(host, port) as listening:
+        app = application([Model(run, name) for name, run in runs.items()], key=key, page=page, precision=precision)
+        name = f"[{host}]" if ":" in host else host
+        ready(f"http://{name}:{listening.getsockname()[1]}")
+        config = uvicorn.Config(app, log_level="warning", log_config=None, access_log=False)
+        uvicorn.Server(config).run(sockets=[listening])
