@@ -83,6 +83,13 @@ def test_scores_declare_their_range_and_their_intervals_keep_to_it(name):
         assert 0 <= score.interval[0] < score.value < score.interval[1] <= (most or math.inf)
 
 
+def test_an_interval_is_that_of_a_share_and_of_a_distance_that_is_none_below_0():
+    info, (low, high) = describe(), of_share(0.7, 0.1)
+    assert with_interval(Score(0.7, error=0.1), info["precision"]).interval == (low, high)
+    near = Score(0.01, growth=(0.2, 0.1, 0.05, 0.02, 0.1))
+    assert with_interval(near).interval[0] < 0 == with_interval(near, info["w2"]).interval[0]
+
+
 def drawn(metric, seed):
     draw = random(seed)
     real, generated = draw.standard_normal((120, 2)), 0.3 + 1.1 * draw.standard_normal((120, 2))

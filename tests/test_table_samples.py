@@ -28,7 +28,7 @@ from pushforward.metrics import Score
 from pushforward.samples import write_samples
 from pushforward.solvers import Euler
 from pushforward.transports import Map
-from pushforward.transports.transport import MEASURED, as_drawn, counted, unmet_kept, warn_broken
+from pushforward.transports.transport import MEASURED, Tally, as_drawn, counted, unmet_kept, warn_broken
 
 TEXT = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{('no', 'yes')[i % 2]}\n" for i in range(400))
 
@@ -334,6 +334,14 @@ def test_the_share_of_refused_draws_and_constraints_of_others_are_reported(monke
     result, _ = evaluator.Judge.judge(judge, "flow", transport, curve=False)
     assert 0.3 < result.sampling.refused < 0.7
     assert [re.findall(r'"(.*)"', text) for text in result.warnings if "constraint" in text] == [["a >= 3"], ["a >= 500"]]
+
+
+def test_samples_that_break_constraints_after_all_draws_are_counted():
+    space = whole_numbers(500).space
+    assert evaluator.constraint_warnings(space, space, Tally(40, 20)) == ()
+    (text,) = evaluator.constraint_warnings(space, space, Tally(40, 30, 7))
+    assert '"a >= 500"' in text
+    assert text.endswith(": 7.")
 
 
 def test_a_curve_has_all_samplings_and_scores_the_values_of_rows_in_other_coordinates(monkeypatch):
