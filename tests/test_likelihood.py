@@ -144,6 +144,8 @@ def test_a_rounded_gaussian_has_the_mean_of_its_levels(middle, width):
     wanted = low + gap * (share * levels).sum()
     mean = _rounded(low + gap * middle, gap * width, low, gap)
     assert abs(float(mean - wanted)) < 1e-3 * float(gap)
+    beside = _rounded((low + gap * middle).expand(2), torch.stack([gap * width, gap * 9]), low, gap)
+    assert beside[0] == mean, "also beside one that spans many levels"
 
 
 def test_the_posterior_of_levels_is_bayes_rule():
