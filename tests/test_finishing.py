@@ -442,8 +442,8 @@ class Played:
 
 
 def moment(width, before, progress, guard=None):
-    played = Played(width, guard or Guard())
-    return Moment(None, 1, before, progress, played, played, DATA)
+    average = Played(width, guard or Guard())
+    return Moment(None, 1, before, progress, dataclasses.replace(average, width=1.0), average, DATA)
 
 
 def test_measures_are_the_metrics_own_beside_the_reference():

@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 from programs import forking
 
 import pushforward as pf
@@ -90,6 +91,12 @@ def test_of_processes_that_train_one_folder_one_does(race, steps, raced):
     assert all("is being trained" in text and code == 4 for kind, text, code in said[race] if kind != "done")
     assert [own[2] for own in said[race] if own[0] == "done"] == [steps]
     assert [row["step"] for row in pf.load(folder / "run").losses()] == list(range(1, 7))
+
+
+def test_training_leaves_torchs_generator_as_it_was(tmp_path):
+    before = torch.get_rng_state()
+    pf.fit(recipe_for("flow", DATA), DATA, steps=2, out=tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_processes_that_name_no_folder_get_one_each(raced):
