@@ -96,7 +96,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if self._closed_at != self._standing()", "if False and self._standing()", "budgets run_folders"),
     ],
     "training/runs/learned_solvers.py": [
-        ("AttributeError, LookupError", "LookupError", "ladder"),
         ('entry.get("weights") == self.weights', "True", "table_learning"),
         ("    if named and sentences:\n", "    if False:\n", "table_learning"),
     ],
