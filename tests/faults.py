@@ -126,7 +126,7 @@ def fails(copy: Path, modules: list[str], pytest_main: Callable[[list[str]], int
     process.join()
     if process.exitcode is None or process.exitcode < 0:
         return True, "a test hangs or kills its process"
-    first = [line for line in output.read_text().splitlines() if line.startswith(("FAILED", "ERROR"))]
+    first = [line for line in output.read_text().splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
     imported = not any(line.startswith("ERROR") and "::" not in line for line in first)
     return process.exitcode == 1 and imported, first[0] if first else ""
 

@@ -100,6 +100,7 @@ def test_every_error_has_a_line_and_a_code(here, capsys, monkeypatch, error, cod
 
 
 def test_output_that_cannot_be_written_or_spelled(here, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # what is buffered is written once more at the end
     call = [sys.executable, "-m", "pushforward"]
     with open("/dev/full", "w") as full:
         done = subprocess.run([*call, "data", "list"], stdout=full, stderr=subprocess.PIPE, text=True)  # imports no torch

@@ -12,9 +12,12 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.conditions import Numbers
+from pushforward.data.core.hashes import permutation
 from pushforward.editing.interpolation import walk
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.pictures import (
+    _walks,
     arithmetic,
     code_map,
     code_statistics,
@@ -162,6 +165,22 @@ def test_a_coder_that_is_told_labels_walks_within_one_class(told_labels):
     np.testing.assert_allclose(decoded[from_], first, atol=1)
     np.testing.assert_allclose(decoded[to], last, atol=1)
     np.testing.assert_array_equal(data.space.quantise(x[[from_]])[0], pictures.strip[0])
+
+
+class Told(nn.Module):
+    """Decodes every code as the number that it is given."""
+
+    def forward(self, z, t=None, condition=None):
+        return z * 0 + condition["age"].reshape(-1, 1, 1, 1)
+
+
+def test_a_walk_is_decoded_as_what_its_first_example_is_given():
+    data, ages = space_data((1, 4, 5), labels=False), np.linspace(-1, 1, 24, dtype=np.float32)[:, None]
+    space = dataclasses.replace(data.space, conditions={"age": Numbers(("age",), (0.0,), (1.0,))})
+    data = dataclasses.replace(data, space=space, held_out=dataclasses.replace(data.held_out, given={"age": ages}))
+    wanted = space.quantise(space.to_data(torch.full((1, 1, 4, 5), ages[permutation(24, 0)[0]].item())))
+    for walked in _walks(Autoencoder(Same(), Told(), space), data).values():
+        np.testing.assert_array_equal(walked, wanted.repeat(len(walked), 0))
 
 
 def test_codes_under_another_prior_have_no_divergence_from_a_normal_one():

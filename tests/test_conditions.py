@@ -7,7 +7,10 @@ from scipy.stats import multivariate_normal
 
 import pushforward as pf
 from pushforward.conditions import Label, Numbers, Request, hidden
+from pushforward.conditions.columns import Known
+from pushforward.conditions.kind import checked
 from pushforward.data import VectorSpace
+from pushforward.data.tables import Category
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Linear
@@ -143,3 +146,10 @@ def test_a_density_is_that_given_the_class():
     log_density = log_prob(Flow(OfClass(), Heun(), 5), x, {"label": label}, steps=40)
     wanted = [multivariate_normal(centre, 0.49).logpdf(x[0].numpy()) for centre in centres]
     assert log_density.tolist() == pytest.approx(wanted, abs=2e-3)
+
+
+def test_a_table_without_classes_may_have_a_column_called_label():
+    known = Known((Category("label", ("a", "b"), (0.5, 0.5)),))
+    assert checked({"known": known}) == {"known": known}
+    with pytest.raises(UsageError, match="rename them: label"):
+        checked({"label": LABEL, "known": known})

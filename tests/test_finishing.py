@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from pushforward.methods.perceptual_distance import FeatureCritic
 from pushforward.metrics.manifold import prdc, reached
 from pushforward.networks import UNet
 from pushforward.networks.pretrained import FeatureHeads
-from pushforward.paths import Linear
+from pushforward.paths import VP, Linear
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare, reopen
@@ -127,6 +128,9 @@ def test_jumps_start_at_noise_or_on_the_way(inside):
     assert float(noise.float().mean()) == pytest.approx(1 - inside, abs=0.05)
     assert bool((t >= low).all())
     assert x[noise].abs().max() < 10, "at the end of the path there is noise alone, as in sampling"
+    noisy = SimpleNamespace(path=VP(), source=flow_map.source)  # whose end is not all noise
+    x_end, t_end = starts(noisy, far * 1e6, BlockDraws(0, 0, n), inside)
+    assert x_end[t_end == VP().ends[1]].abs().max() < 10
     torch.testing.assert_close(x[~noise].mean(1) / 100, 1 - t[~noise], rtol=0, atol=0.05)
     transport = pf.Flow(flow_map, pf.solvers.Jump(), 1)
     z = BlockDraws(0, 0, n).normal((2,))
@@ -150,6 +154,16 @@ def test_a_finish_starts_as_its_teacher_where_the_anchor_is_zero(tmp_path):
     method.anchor = Anchor(0.0)
     assert dict(method.turns(Batch(x), now(32)))["map"].item() == pytest.approx(anchored)
     assert float(moment.notes["anchor_distance"]) == 0
+    with torch.no_grad():
+        for parameter in method.flow_map.parameters():
+            parameter.mul_(1.1)
+    assert method.distance(jumped, start, None).item() == 0, "it is that to the map as it was"
+    method.anchor, half = Anchor(3.0, 1.0), now(32, progress=0.5)
+    anchored = dict(method.turns(Batch(x), half))["map"].item()
+    method.anchor = Anchor(0.0)
+    free = dict(method.turns(Batch(x), now(32, progress=0.5)))["map"].item()
+    assert anchored - free == pytest.approx(2 * float(half.notes["anchor_distance"]), rel=1e-3)
+    assert anchored - free > 1e-3
     trainer.close()
 
 
@@ -428,8 +442,8 @@ class Played:
 
 
 def moment(width, before, progress, guard=None):
-    played = Played(width, guard or Guard())
-    return Moment(None, 1, before, progress, played, played, DATA)
+    average = Played(width, guard or Guard())
+    return Moment(None, 1, before, progress, dataclasses.replace(average, width=1.0), average, DATA)
 
 
 def test_measures_are_the_metrics_own_beside_the_reference():

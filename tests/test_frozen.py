@@ -58,6 +58,9 @@ def test_a_frozen_part_is_beside_the_modules():
     assert part[0].weight.dtype == torch.float64
     with pytest.raises(AttributeError):
         holder.pupil
+    outer.freeze("teacher", nn.Linear(3, 3))
+    with pytest.raises(UsageError, match='Two frozen parts are called "teacher"'):
+        _ = outer.parts
 
 
 @pytest.fixture(scope="module")

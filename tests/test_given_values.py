@@ -105,6 +105,7 @@ def shop():
         ('product="book, used", rating=3', {"product": "book, used", "rating": "3"}),
         ('product="a, b=c, rating",rating=3', {"product": "a, b=c, rating", "rating": "3"}),
         ("product=None", {"product": "None"}),
+        ("product=it's, rating=3", {"product": "it's", "rating": "3"}),
     ],
 )
 def test_given_texts_may_be_quoted_or_say_that_a_value_is_missing(shop, given, wanted, monkeypatch):

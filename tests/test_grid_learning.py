@@ -37,6 +37,11 @@ def test_a_grid_that_cannot_be_bettered_is_kept():
     assert learned.after == learned.before
 
 
+def test_no_grid_is_learned_for_a_solver_that_draws():
+    with pytest.raises(UsageError, match="Ancestral is none"):
+        learn_grid(Flow(ring(VP()), Ancestral(), 4, "log_snr"), n=4, rounds=1, batch=4)
+
+
 def test_a_stochastic_solver_of_the_run_gives_way_to_one_that_can_be_tuned(capsys):
     from pushforward.cli.tuning import _flow
 

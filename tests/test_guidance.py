@@ -11,6 +11,8 @@ from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoisers import Autoguided, Denoiser, Guided, Repathed, Thresholded
 from pushforward.draws import ExampleDraws
+from pushforward.errors import UsageError
+from pushforward.methods import Denoising
 from pushforward.paths import ROWS, VE, VP, Cosine, Linear, Shifted, Tabulated, linear_betas
 from pushforward.testing import ring
 from pushforward.transports import Flow
@@ -46,6 +48,14 @@ def inputs(n=7):
     torch.manual_seed(0)
     t = torch.linspace(0.05, 0.95, n, dtype=torch.float64)
     return torch.randn(n, 3, dtype=torch.float64), t, {"label": torch.arange(n) % 2}
+
+
+@pytest.mark.parametrize("unconditional", [True, False])
+def test_an_unconditional_branch_is_trained_where_there_is_one(unconditional):
+    denoiser = Denoiser(Labelled(), Linear(), "velocity", SPACE, unconditional=unconditional)
+    assert (Denoising(denoiser).label_dropout > 0) == unconditional
+    with pytest.raises(UsageError, match="unconditional"):
+        Denoising(denoiser, label_dropout=0.0 if unconditional else 0.1)
 
 
 @pytest.mark.parametrize("prediction", ROWS)

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 import pushforward as pf
 from pushforward import files
 from pushforward.cli import main
+from pushforward.data.core import named_set
 from pushforward.data.tables.csv_dialect import GappyFile
 from pushforward.errors import CheckpointError, DataError
 from pushforward.evaluation.features import cache_folder
@@ -191,6 +192,8 @@ def test_a_user_without_a_home_evaluates_without_a_cache(here, homeless, capsys,
     assert not (here / "~").exists(), "a cache lies in a folder whose name is a tilde"
     with pytest.raises(DataError, match="PUSHFORWARD_DATA"):
         pf.data.load("mnist")
+    with pytest.raises(DataError, match="no home"):
+        named_set.folder()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PUSHFORWARD_CACHE", "~/kept")
     assert cache_folder() == tmp_path / "kept"

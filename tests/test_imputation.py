@@ -10,6 +10,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.cli.sampling import _imputed
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.columns import Format
@@ -17,6 +18,7 @@ from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.csv_dialect import GappyFile, Layout, gappy_values
 from pushforward.data.tables.frames import filled_frame, frame_of, frame_table
 from pushforward.editing import imputation
+from pushforward.editing.imputation import Imputed
 from pushforward.errors import DataError, UsageError
 
 
@@ -143,6 +145,15 @@ def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
     assert [bounded.broken(rows) for rows in ((40,), (41,), ())] == [("end >= start",)] * 2 + [()]
     some = pf.impute(bound, values[30:40], seed=34, batch=3)
     np.testing.assert_array_equal(some.values[0], bounded.values[0, 30:40])
+
+
+def test_a_column_called_numbers_holds_no_numbers_of_lines():
+    pd = pytest.importorskip("pandas")
+    fields = [Number.measured(name, np.arange(50.0), "whole") for name in ("numbers", "x")]
+    space = TableSpace.of(fields, constraints=(Constraint("numbers < 9"),))
+    values, missing = np.array([[[3.0, 1.0], [20.0, 1.0]]]), np.array([[False, True]] * 2)
+    frame = pd.DataFrame({"numbers": [3, 20], "x": [None, None]})
+    assert _imputed(Imputed(values, missing, space, frame, given_unmet=(1,)))["given_unmet"] == [1]
 
 
 def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch, capsys):

@@ -20,10 +20,11 @@ from pushforward.evaluation.intervals import above, combined, merged_p, of_share
 from pushforward.evaluation.model_metrics import accuracy_errors
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Samples, Score, describe
-from pushforward.metrics.growth import Growth, divergence_growth, divisions, mean_growth, score_interval
-from pushforward.metrics.manifold import Manifold
-from pushforward.metrics.memorisation import Copying, Memorisation
+from pushforward.metrics.growth import Growth, divergence_growth, divisions, growth_of, mean_growth, norm_growth, score_interval
+from pushforward.metrics.manifold import Manifold, recall_errors
+from pushforward.metrics.memorisation import Copying, Memorisation, _Reached, ratio_errors
 from pushforward.metrics.modes import Classes, Modes, Stacked
+from pushforward.metrics.subsets import left_out
 from pushforward.metrics.transport import Sinkhorn, Wasserstein
 from pushforward.metrics.uncertainty import share_error
 
@@ -81,6 +82,13 @@ def test_scores_declare_their_range_and_their_intervals_keep_to_it(name):
     own = [Score(value, error=0.1, reference_error=0.05) for value in near]
     for score in (combined(own, 50, None, info), over_trainings(combined(own, 50, None, info), info)):
         assert 0 <= score.interval[0] < score.value < score.interval[1] <= (most or math.inf)
+
+
+def test_an_interval_is_that_of_a_share_and_of_a_distance_that_is_none_below_0():
+    info, (low, high) = describe(), of_share(0.7, 0.1)
+    assert with_interval(Score(0.7, error=0.1), info["precision"]).interval == (low, high)
+    near = Score(0.01, growth=(0.2, 0.1, 0.05, 0.02, 0.1))
+    assert with_interval(near).interval[0] < 0 == with_interval(near, info["w2"]).interval[0]
 
 
 def drawn(metric, seed):
@@ -229,3 +237,76 @@ def test_no_interval_of_a_total_variation_leaves_its_range():
 def test_a_growth_without_numbers_is_left_out():
     score = combined([Score(0.2, growth=(None, 0.0, None, 0.0, 0.1, 1.0))], 20, None, describe()["class_distance"])
     assert score.interval is None
+
+
+def test_the_growth_of_a_squared_difference_of_means_is_the_closed_form():
+    """Its terms are 2 d x, and without a difference it is a chi-squared number times 1/n + 1/m."""
+    x, y, d = *random(63).standard_normal((2, 50)), 0.7
+    y = y[:20]
+    growth = growth_of(2 * d * x, -2 * d * y, 2.0, d**2, bias=0.1)
+    of_x, of_y = 4 * x.var(ddof=1) / 50, 4 * y.var(ddof=1) / 20
+    assert growth == pytest.approx((math.sqrt(2) * (1 / 50 + 1 / 20), math.sqrt(2) / 20, of_x + of_y, of_y, 0.1, 0))
+    assert growth_of(x, y, 2.0, 0.0).slope == 0
+
+
+def test_the_growth_of_a_divergence_is_that_of_counts_also_where_modes_expect_few():
+    counts, weights, c = np.array([6, 3, 1] + [0] * 27), np.full(30, 1 / 30), np.arange(1, 11)
+    growth = divergence_growth(counts, weights)
+    true = 30 * stats.binom.pmf(c, 10, 1 / 30) @ (c / 10 * np.log(3 * c))
+    assert growth.null_mean == pytest.approx(true, rel=0.01), "of a chi-squared number: 1.45"
+    share, terms = counts[:3] / 10, np.log(3 * counts[:3])
+    mean = share @ terms
+    assert growth.slope == pytest.approx((share @ terms**2 - mean**2) / 10 / mean)
+    assert divergence_growth(np.array([5, 5]), np.array([0.5, 0.5])).slope == 0
+
+
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_the_growth_of_a_norm_is_students_and_that_of_a_mean_of_blocks(blocks):
+    distances = 1 + 0.1 * random(64).standard_normal(5)
+    growth = norm_growth(distances, (0.3, 0.2), 30, 60, blocks)
+    low, high = stats.t.interval(0.95, 4, scale=distances.std(ddof=1) / math.sqrt(blocks))
+    assert growth == pytest.approx(((high - low) / 2 / 1.96, growth.null_error / 3, 0.09, 0.04, distances.mean(), 1))
+
+
+def test_the_reference_part_of_a_recall_is_whole_where_samples_do_not_matter():
+    """Samples at 0 recall the real points at 0 alone, whichever they are; a single one at 10 recalls the others as well."""
+    draw = random(65)
+    real, x = draw.standard_normal((100, 2)) / 10, draw.standard_normal((60, 2)) / 10
+    real[50:] += 10
+    assert recall_errors(x, real, 0.5, 5)[1] == pytest.approx(share_error(50, 100), rel=0.1)
+    x[0] += 10
+    assert recall_errors(x, real, 1.0, 5)[0] == pytest.approx(0.5 * 0.8, rel=0.3), "a fifth of the jackknife's parts lose it"
+
+
+def reached(held_out, training):
+    """Samples whose nearest held-out and training examples are as far as each other."""
+    equal = np.ones(len(held_out), bool)
+    return _Reached(np.asarray(held_out), np.asarray(training), equal, equal)
+
+
+def test_the_error_of_held_out_neighbours_is_that_of_new_examples():
+    numbers = np.arange(200)
+    assert ratio_errors(reached(numbers, numbers), 400, 400)[0] == pytest.approx(
+        np.std([n / (n + 200) for n in random(66).binomial(400, 0.5, 4000)]), rel=0.05
+    ), "each held-out example is reached by chance"
+    draw = random(67)
+    held_out = draw.integers(0, 60, 600)
+    training = np.where(held_out < 20, draw.integers(0, 400, 600), 400 + held_out // 4)
+    few = reached(held_out, training)
+    cells, ratios = np.stack(few.by_cell(60)), []
+    for _ in range(2000):
+        new, old = cells[:, draw.integers(0, 60, 60)].sum(1)
+        ratios.append(new / (new + old))
+    error, of_real = ratio_errors(few, 60, 500)
+    assert error == pytest.approx(np.std(ratios), rel=0.15), "what cells hold varies by more than chance"
+    assert error**2 - of_real**2 == pytest.approx(left_out(few.share, 600))
+    many = reached(np.tile(held_out, 50), np.tile(training, 50))
+    assert ratio_errors(many, 60, 500) == pytest.approx((error, error), rel=0.01), "more such samples reach no others"
+
+
+def test_the_error_of_a_class_distance_is_that_of_two_shares():
+    x, y = np.arange(40) % 4 == 0, np.arange(60) % 2 == 0
+    sides = dict(zip(("generated_classes", "reference_classes"), (x.astype(int), y.astype(int)), strict=True))
+    score = Classes()(Samples(*[np.zeros((40, 2))] * 5, (2,), **sides, classes=2))["class_distance"]
+    of_x, of_y = 0.25 * 0.75 / 39, 0.25 / 59
+    assert (score.value, score.error, score.reference_error) == pytest.approx((0.25, math.sqrt(of_x + of_y), math.sqrt(of_y)))

@@ -49,6 +49,16 @@ def test_a_density_is_one_of_data_units():
     assert (log_density - wider - math.log(2)).abs().max() < 1e-6
 
 
+def test_a_density_counts_both_ends_of_a_path():
+    """Of a Gaussian the ODE stretches states by the ratio of their widths; data is read as x_t / alpha at the first time."""
+    torch.manual_seed(0)
+    x = torch.randn(20, 2, dtype=torch.float64)
+    log_density = log_prob(Flow(Mixture(Narrowed(Linear(), 0.2, 0.7), [[0.0, 0.0]], 0.6), Heun(), 5), x, steps=30)
+    stretch = 0.8 * math.hypot(0.3 * 0.6, 0.7) / math.hypot(0.8 * 0.6, 0.2)
+    wanted = torch.distributions.Normal(0.0, 0.7).log_prob(stretch * x).sum(1) + 2 * math.log(stretch)
+    torch.testing.assert_close(log_density, wanted, rtol=0, atol=1e-3)
+
+
 def test_probes_estimate_the_trace_without_bias_and_by_row(monkeypatch):
     """Beyond 64 numbers a row the trace is Hutchinson's; on a Gaussian of unequal entries it is exact for Rademacher probes."""
     denoiser = Mixture(Linear(), [[0.5] * 80], 0.7)
@@ -117,6 +127,15 @@ def test_the_bound_counts_what_the_last_level_knows_of_the_data():
     torch.testing.assert_close(bound, torch.full((5,), -6 * (0.3 / 0.7) ** 2 * u**2 / 2).double(), rtol=1e-3, atol=1e-9)
 
 
+def test_the_decoder_of_the_bound_shares_1_among_all_levels():
+    """Of data that is one image, whose first state has noise of many levels: beside the KL, the share of the true level."""
+    x, width = torch.full((5, 1, 2, 3), 100 / 255), 0.25 * 0.2 * 255
+    bound = elbo(Flow(Pixels(Narrowed(Linear(), 0.2, 0.7), [100], [1.0]), DPM(), 5), x, times=2)
+    shares = torch.exp(-(((torch.arange(256.0) - 100) / width) ** 2) / 2)
+    wanted = 6 * (math.log(shares[100] / shares.sum()) - ((0.3 / 0.7) * (100 / 255 - 0.4) / 0.2) ** 2 / 2)
+    torch.testing.assert_close(bound, torch.full((5,), wanted).double(), rtol=1e-3, atol=0)
+
+
 def test_bits_of_levels_from_a_density():
     """A density that is uniform over one level in every number has 0 bits: log p = d log 255."""
     assert bits_per_dim(torch.tensor([6 * math.log(255)]), PICTURES).item() == pytest.approx(0, abs=1e-6)
@@ -144,6 +163,8 @@ def test_a_rounded_gaussian_has_the_mean_of_its_levels(middle, width):
     wanted = low + gap * (share * levels).sum()
     mean = _rounded(low + gap * middle, gap * width, low, gap)
     assert abs(float(mean - wanted)) < 1e-3 * float(gap)
+    beside = _rounded((low + gap * middle).expand(2), torch.stack([gap * width, gap * 9]), low, gap)
+    assert beside[0] == mean, "also beside one that spans many levels"
 
 
 def test_the_posterior_of_levels_is_bayes_rule():

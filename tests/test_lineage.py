@@ -39,6 +39,11 @@ def test_a_run_records_its_training_rows_and_no_others(tmp_path):
     assert seen.overlaps(swapped(data, 7)) == (7, 0)
 
 
+def test_examples_that_a_models_own_data_holds_out_as_well_are_no_leak_of_its_heirs():
+    own, shared = (np.array(hashes, dtype=np.uint64) for hashes in ([1, 2, 3], [2]))
+    assert Seen().joined_by("first", Seen(own, shared=shared)).inherited.tolist() == [1, 3]
+
+
 def test_a_run_is_not_judged_on_what_it_was_trained_on(tmp_path):
     data = space_data((2,), labels=False)
     run = fitted(data, tmp_path / "run")

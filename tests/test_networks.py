@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,7 @@ from torch.nn import functional as F
 from pushforward.denoisers.denoiser import call, network_precision
 from pushforward.errors import UsageError
 from pushforward.networks import (
+    MLP,
     Critic,
     DiT,
     Encoder,
@@ -39,7 +42,7 @@ from pushforward.networks import (
     TextbookCritic,
     UNet,
 )
-from pushforward.networks.blocks import Modulation, append_minibatch_std, attend, films_of, modulate
+from pushforward.networks.blocks import Conditioning, Modulation, append_minibatch_std, attend, films_of, modulate
 from pushforward.networks.gan import Resample, doubling, halving
 from pushforward.testing import class_labels
 
@@ -374,3 +377,22 @@ def test_more_signs_than_numbers_or_than_a_table_may_have_are_refused():
     for latent, signs in ((5, 6), (40, 17)):
         with pytest.raises(UsageError, match=f"cannot show {signs} signs; expected at most {min(latent, 16)}"):
             SignCodes(Sees(), latent, signs)
+
+
+def test_a_leaky_perceptron_is_piecewise_linear():
+    """Without biases it scales with its input; the plain one does not."""
+    network, smooth = (MLP(5, 1, width=7, depth=3, times=0, **kind) for kind in ({"activation": "leaky_relu"}, {}))
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+    smooth.load_state_dict(network.state_dict())
+    x = torch.randn(6, 5)
+    assert torch.allclose(network(3 * x), 3 * network(x), rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(smooth(3 * x), 3 * smooth(x), rtol=1e-2)
+
+
+def test_a_network_that_does_not_share_times_refuses_one_for_all():
+    for shares in (True, False):
+        conditioning = Conditioning(4, times=1, shares_time=shares)
+        with contextlib.nullcontext() if shares else pytest.raises(UsageError, match=r"expected \(5,\)"):
+            assert conditioning(5, torch.device("cpu"), torch.zeros(1), None).shape == (1, 4)

@@ -243,3 +243,13 @@ def test_a_source_whose_examples_have_another_shape_is_refused():
     pf.data.register(source)
     with pytest.raises(DataError, match=r"shape \(2,\), and says that they have \(3,\)"):
         pf.data.load("odd")
+
+
+def test_a_file_that_stands_for_one_part_holds_one(tmp_path, forget):
+    file = tmp_path / "file.py"
+    file.write_text("from pushforward import Recipe\n" + "".join(f"def {name}(space) -> Recipe: ...\n" for name in ("a1", "a2")))
+    for kind, names in (("recipe", "'a1', 'a2'"), ("data set", "")):
+        forget()
+        with pytest.raises(UsageError, match=rf"must hold exactly one {kind}, .*\[{names}\]"):
+            plugins.only(file, kind, "")
+    forget()

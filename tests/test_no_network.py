@@ -13,7 +13,7 @@ from scipy import stats
 from pushforward.data import Split, TableSpace
 from pushforward.data.core.dataset import Schema, build
 from pushforward.data.tables import Category, Number
-from pushforward.evaluation.baselines import SHRINKAGE, GaussianBaseline, RowMixture, _Rows, drawn_rows
+from pushforward.evaluation.baselines import SHRINKAGE, DrawnRows, GaussianBaseline, RowMixture, _Rows, drawn_rows
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult
 from pushforward.metrics import Score
@@ -147,6 +147,15 @@ def test_independent_columns_keep_each_column_and_nothing_else(mixed):
     related = [np.corrcoef(values[:, 2], values[:, 4])[0, 1] for values in (real, drawn)]
     assert related[0] > 0.15
     assert abs(related[1]) < 0.06
+
+
+@pytest.mark.parametrize("name", [INDEPENDENT_ROWS, ROW_COPIES])
+def test_every_training_row_is_drawn_as_often(name):
+    field = Number.measured("x", np.arange(100.0))
+    space = TableSpace.of([field])
+    rows = torch.from_numpy(space.encoded(np.arange(100.0)[:, None]))
+    drawn = space.values(DrawnRows(space, rows, name == ROW_COPIES).sample(4000).numpy())[:, 0]
+    assert stats.ks_1samp(drawn + 0.5, stats.uniform(0, 100).cdf).pvalue > 0.01
 
 
 def test_copies_are_training_rows(mixed):

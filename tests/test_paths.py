@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import pushforward as pf
-from pushforward.data import Batch, VectorSpace
+from pushforward.data import Batch, TableSpace, VectorSpace
+from pushforward.data.tables import Category
 from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.methods import Now
@@ -190,9 +191,18 @@ def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
     assert method.denoiser.prediction == "noise"
 
 
+@pytest.mark.parametrize("space", [SPACE, TableSpace.of([Category("c", ("a", "b"), (0.5, 0.5))])], ids=["vectors", "table"])
 @pytest.mark.parametrize("levels", [10, 1000])
-def test_ddpm_trains_on_every_level_of_its_table_equally(levels):
-    method = pf.recipes.ddpm(SPACE, network=Wave(), levels=levels).method
+def test_ddpm_trains_on_every_level_of_its_table_equally(space, levels):
+    method = pf.recipes.ddpm(space, network=Wave(), levels=levels).method
     t = method.times.times.quantile((torch.arange(levels) + 0.5) / levels, method.denoiser.path)
     torch.testing.assert_close(t, (torch.arange(levels) + 1) / levels)
     assert method.denoiser.path.levels == levels
+
+
+def test_edm_preconditioning_is_minus_v():
+    """Karras et al. (2022), eq. 7: D = c_skip x + c_out F; with unit data, F = -v."""
+    x, _, k, x_t = pairs(VE())
+    c_skip, c_out = 1 / (1 + k.sigma**2), k.sigma / torch.sqrt(1 + k.sigma**2)
+    raw = torch.randn_like(x)
+    torch.testing.assert_close(convert("v", "data", -raw, x_t, k), c_skip * x_t + c_out * raw)

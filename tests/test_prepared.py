@@ -139,6 +139,13 @@ def test_a_run_that_is_killed_ends_in_the_same_bits(cache, tmp_path, monkeypatch
     assert sum(calls) == (0 if cache else len(data.train)), "all fields are stored"
 
 
+def test_settings_and_weights_of_frozen_parts_tell_prepared_inputs_apart():
+    data = data_of(n=70)
+    first = prepared(recipe(data).method, data)
+    assert prepared(recipe(data).method, data) is first, "the same again is not computed again"
+    assert torch.equal(prepared(recipe(data, scale=2.0).method, data)["x"], 2 * first["x"])
+
+
 def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart():
     class Scaled(Pairs):
         def __init__(self, student, teacher, space, scale, fixed):

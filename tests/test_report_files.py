@@ -14,7 +14,8 @@ from programs.reporting import comparison, report
 
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics import Score
+from pushforward.files import Damaged
+from pushforward.metrics import MetricInfo, Score
 from pushforward.report import Report
 from pushforward.report.plain_text import text
 
@@ -104,3 +105,10 @@ def test_the_short_text_is_a_sentence_a_model_and_a_table_in_25_lines(content, c
     said_of = [line for line in lines if line.startswith("- ")]
     assert len(said_of) == 4 or said_of[-1].startswith("- further models: ")
     assert not re.search(r"\[.*\]|±", " ".join(said_of)), "sentences are without intervals"
+
+
+def test_a_word_that_a_result_does_not_have_is_refused():
+    plain = MetricInfo(better="lower").to_plain()
+    assert MetricInfo.from_plain(plain).better == "lower"
+    with pytest.raises(Damaged, match="'lower' or 'higher' or 'target'"):
+        MetricInfo.from_plain(plain | {"better": "more"})

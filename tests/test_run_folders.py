@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 from programs import forking
 
 import pushforward as pf
@@ -90,6 +91,33 @@ def test_of_processes_that_train_one_folder_one_does(race, steps, raced):
     assert all("is being trained" in text and code == 4 for kind, text, code in said[race] if kind != "done")
     assert [own[2] for own in said[race] if own[0] == "done"] == [steps]
     assert [row["step"] for row in pf.load(folder / "run").losses()] == list(range(1, 7))
+
+
+class Own(torch.nn.Module):
+    """Cannot be rebuilt: it keeps none of its arguments."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.inner = torch.nn.Linear(3, width - 6)
+
+    def forward(self, x, t=None, condition=None):
+        return self.inner(torch.cat([x, t[:, None]], 1))
+
+
+def test_a_module_that_cannot_be_rebuilt_is_trained_once(tmp_path):
+    recipe = pf.recipes.flow(DATA.space, network=Own(8))
+    pf.fit(recipe, DATA, steps=2, out=tmp_path / "0", seed=0)
+    for again in (recipe, pf.recipes.flow(DATA.space, network=recipe.method.denoiser.network)):
+        with pytest.raises(UsageError):
+            prepare(again, DATA, steps=2, out=tmp_path / "1", seed=1)
+    assert not (tmp_path / "1").exists()
+    assert pf.fit(recipe.method, DATA, steps=2, out=tmp_path / "2").state["step"] == 2, "on purpose, it goes on"
+
+
+def test_training_leaves_torchs_generator_as_it_was(tmp_path):
+    before = torch.get_rng_state()
+    pf.fit(recipe_for("flow", DATA), DATA, steps=2, out=tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_processes_that_name_no_folder_get_one_each(raced):

@@ -10,7 +10,7 @@ import torch
 
 import pushforward as pf
 from pushforward.errors import UsageError
-from pushforward.samples import Samples, Sampling, configure, guidance_notes
+from pushforward.samples import Samples, Sampling, configure, drawn_from, guidance_notes
 from pushforward.training.loop.callbacks import Silent, watcher_of
 
 
@@ -31,6 +31,12 @@ def test_options_give_the_flow_that_is_built_by_hand(runs):
     assert configured.calls == built.calls
     assert configure(flow) is flow
     assert configure(flow, steps=None, scale=None) is flow
+
+
+def test_samples_as_a_person_takes_them_are_those_of_their_seed():
+    transport = pf.recipes.gan("digits", "tiny").method.transport()
+    drawn = drawn_from(transport, 3, None, seed=5, batch=2)
+    assert torch.equal(drawn.as_subclass(torch.Tensor), transport.sample(3, seed=5, batch=2))
 
 
 def test_learned_times_are_used_for_unguided_steps_alone(runs):

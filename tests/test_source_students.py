@@ -189,3 +189,9 @@ def test_features_see_examples_mixed_with_the_source(images):
     critic.look_through(images)
     _, mixed = critic.noised(None, BlockDraws(0, 0, 32), lambda x: x)
     assert from_training(2 * mixed(torch.zeros(32, 1, 8, 8)), images.source)
+
+
+def test_a_flow_from_other_data_than_noise_cannot_be_matched(moons):
+    flow = pf.recipes.flow(moons.space, "tiny", source=GAUSSIANS).method.transport()
+    with pytest.raises(UsageError, match=f"The teacher was trained from {GAUSSIANS}, .*cannot be matched"):
+        pf.recipes.dmd(moons.space, teacher=flow)

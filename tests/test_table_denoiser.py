@@ -12,6 +12,7 @@ from torch import nn
 import pushforward as pf
 from pushforward import spec
 from pushforward.conditions import Request
+from pushforward.conditions.columns import Known
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.columns import Format
@@ -221,6 +222,15 @@ def test_columns_that_are_given_come_out_as_given(mixed):
     assert len(np.unique(mixed.values(run.sample(50, {"kind": "b"}))[:, 2])) > 3
 
 
+def test_columns_that_are_not_given_leave_no_trace_in_a_condition(mixed):
+    known, values = Known(mixed.fields), mixed_values(500)
+    first, second = values[:20], values[20:40].copy()
+    marks = np.tile([1, -1, 0, 0, 0], (20, 1))
+    assert not torch.equal(known.of(first, marks), known.of(second, marks))
+    second[:, 0] = first[:, 0]
+    assert torch.equal(known.of(first, marks), known.of(second, marks))
+
+
 def test_guidance_leads_away_from_the_model_that_sees_no_given_column():
     space = TableSpace.of([Category("a", ("u", "v"), (0.5, 0.5)), Category("b", ("u", "v"), (0.5, 0.5))])
     denoiser = pf.recipes.flow(space, network=Copying()).method.denoiser
@@ -313,6 +323,13 @@ def test_the_time_of_all_rows_is_embedded_once_and_says_the_same(mixed, network)
         alone = denoiser.evaluate("data", x, denoiser.columns("data", t))
         torch.testing.assert_close(alone, denoiser.predict("data", x, t.expand(5)), rtol=1e-5, atol=1e-5)
     assert lengths == [1, 5]
+
+
+def test_a_network_that_declares_nothing_gets_a_time_for_each_row(mixed):
+    denoiser, lengths = single(mixed), []
+    denoiser.network.register_forward_pre_hook(lambda _, inputs: lengths.append(len(inputs[1])))
+    denoiser.evaluate("data", torch.randn(5, *mixed.shape), denoiser.columns("data", torch.tensor(0.4)))
+    assert lengths == [5]
 
 
 def test_a_hostile_number_of_waves_is_refused(mixed):

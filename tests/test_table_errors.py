@@ -102,6 +102,8 @@ def test_copies_are_nearer_to_training_rows_and_new_rows_are_not():
     assert new["nearest_ratio"].value == pytest.approx(1, abs=3 * new["nearest_ratio"].error)
     assert new["nearer_training"].value == pytest.approx(0.5, abs=3 * new["nearer_training"].error)
     assert "nearest_ratio" not in NearestRows()(samples_of(train, train[:50], train)), "copies of training rows have no distance"
+    many = NearestRows()(samples_of(random(28).standard_normal((150, 4)), held, random(25).standard_normal((900, 4))))
+    assert many["nearer_training"].value == pytest.approx(0.5, abs=3 * many["nearer_training"].error), "of as many training rows"
 
 
 def test_distances_have_no_score_where_rows_repeat():

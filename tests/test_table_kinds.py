@@ -6,10 +6,11 @@ import pytest
 from pushforward.data import load
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.columns import Category, Format, Number
+from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.inference import infer
 from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn
-from pushforward.errors import DataError
+from pushforward.errors import DataError, UsageError
 
 
 def finding(cells, missing=MISSING):
@@ -140,10 +141,11 @@ NAN, INF = float("nan"), float("inf")
         lambda: Layout("ab"),
         lambda: Layout(missing=("x" * 1001,)),
         lambda: TableSpace.of([Category("x", ("a",), (1.0,))], layout=Layout(missing=("", ""))),
+        lambda: TableSpace.of([Category("x", ("a",), (1.0,))], constraints=(Constraint("y >= 1"),)),
     ],
 )
 def test_columns_and_files_that_cannot_be_written_are_refused(build):
-    with pytest.raises(DataError):
+    with pytest.raises((DataError, UsageError)):
         build()
 
 

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from pushforward.metrics.columns import ColumnShapes, PairTrends, histograms, kolmogorov_smirnov, pair_errors, shape_errors
 from pushforward.metrics.manifold import Fidelity, fidelity
 from pushforward.metrics.table import Table, embedded, shuffled
-from pushforward.metrics.trees import Detection, Utility, classifier, inputs, utility
+from pushforward.metrics.trees import Detection, Utility, classifier, inputs, predictor, predictor_rows, utility
 from pushforward.metrics.uncertainty import area, area_errors
 from pushforward.registries import METRICS
 from pushforward.testing import sample_sets
@@ -218,3 +218,31 @@ def test_rows_are_shuffled_by_their_values_in_whatever_order_they_come():
     again = rows[random.permutation(50)]
     assert np.array_equal(rows[shuffled(rows, 1)], again[shuffled(again, 1)])
     assert not np.array_equal(rows[shuffled(rows, 1)], rows[shuffled(rows, 2)])
+
+
+def test_pairs_count_a_column_that_is_constant_on_one_side_and_tell_missing_numbers_from_low_ones():
+    x, y = rows(60, 26, missing=0), rows(90, 27, missing=0)
+    x[:, 1] = 3
+    gap = abs(np.corrcoef(y[:, 0], y[:, 1])[0, 1]) / 2
+    assert pair_errors(table(x, y))[1][0] == pytest.approx(gap), "a constant column has a correlation of 0"
+    y[:, 1] = 3
+    assert (0, 1) not in pair_errors(table(x, y))[0], "constant on both sides it has none"
+    x[:, 0], x[:, 2], y[:, 0] = -99, 0, np.arange(90)
+    y[:, 2], y[:45, 0] = 0, np.nan
+    assert dict(zip(*pair_errors(table(x, y))[:2], strict=True))[0, 2] == 1
+
+
+def test_trees_learn_from_all_rows_that_there_are_up_to_a_number_of_cells():
+    x, y = rows(200, 28), rows(150, 29)
+    assert utility(replace(table(x[::-1] * [1, 1, 1, 0], y), learned=x)) == utility(table(x, y))
+    assert [predictor_rows(columns) for columns in (2, 60, 10**4)] == [50_000, 25_000, 1000]
+    classes = np.r_[np.arange(2000) % 2, 2.0]
+    assert predictor(np.zeros(1, bool), classes[:-1], True).early_stopping
+    assert not predictor(np.zeros(1, bool), classes, True).early_stopping, "a class of a single row has no part to stop by"
+    assert predictor(np.zeros(1, bool), classes, False).early_stopping
+
+
+def test_the_rarest_of_many_categories_are_one_for_trees():
+    y = np.repeat(np.arange(300), np.arange(300)[::-1] + 1).astype(float)[:, None]
+    given = Table(np.array([[0.0], [5.0], [248.0], [249.0], [299.0]]), y, ("a",), ("category",), (("",) * 300,))
+    assert inputs(given)[0][:, 0].tolist() == [0, 5, 248, 249, 249]

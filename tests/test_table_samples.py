@@ -14,6 +14,7 @@ from programs.tables import Noise
 import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
+from pushforward.conditions import Label
 from pushforward.data import TableSpace, load
 from pushforward.data.core.hashes import permutation
 from pushforward.data.tables.columns import Category, Format, Number
@@ -28,7 +29,7 @@ from pushforward.metrics import Score
 from pushforward.samples import write_samples
 from pushforward.solvers import Euler
 from pushforward.transports import Map
-from pushforward.transports.transport import MEASURED, as_drawn, counted, unmet_kept, warn_broken
+from pushforward.transports.transport import MEASURED, Redrawing, Tally, as_drawn, counted, unmet_kept, warn_broken
 
 TEXT = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{('no', 'yes')[i % 2]}\n" for i in range(400))
 
@@ -184,6 +185,58 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
         warn_broken(space, x)
 
 
+def test_points_between_two_seeds_are_written_with_a_warning_that_names_the_broken_constraint(tmp_path):
+    space = table(tmp_path, constraints=("end >= start", "end >= 0 * start")).space
+    x = torch.from_numpy(space.encoded(np.array([[0.0, 9.0, 0.0], [9.0, 0.0, 0.0], [8.0, 0.0, 0.0]])))
+    with pytest.warns(UserWarning, match=r'2 of 3 points do not meet "end >= start"\.'):
+        pf.samples.frames_to(tmp_path / "strip.csv", space, x)
+    assert len((tmp_path / "strip.csv").read_text().splitlines()) == 4
+
+
+class Seldom(Map):
+    """Meets the constraint in the first draw of its first five samples, and in no other."""
+
+    def _drawn(self, condition, draws):
+        x = self.space.encoded(np.tile([9.0, 0.0, 0.0], (len(draws.seeds), 1)))
+        met = [seed < 5 and draws.name == "sample" for seed in draws.seeds]
+        x[met] = self.space.encoded(np.array([[0.0, 9.0, 0.0]]))
+        return torch.from_numpy(x)
+
+
+@pytest.mark.parametrize("sampled", [lambda t: t.sample(12, batch=3), lambda t: t.part(0, 12, None, 0)])
+def test_rows_that_meet_no_constraint_are_counted_over_all_batches(tmp_path, monkeypatch, sampled):
+    monkeypatch.setattr("pushforward.transports.transport.TURNS", 4)
+    monkeypatch.setattr("pushforward.transports.transport.HOPELESS", 6)
+    space = table(tmp_path, constraints=("end >= start", "end >= 0 * start")).space
+    with counted() as tally, pytest.raises(Diverged, match=r'7 of 12 .* after 4 .*; draws break "end >= start"\.'):
+        sampled(Seldom(Noise(), space, space.shape))
+    assert (tally.drawn, tally.refused) == (12 + 4 * 7, 5 * 7)
+
+
+def test_draws_of_several_processes_are_counted_together(tmp_path):
+    space = table(tmp_path, constraints="end >= start").space
+    redrawing = Redrawing(space, 40, 0)
+    redrawing.finish([redrawing.begun(rough(space).sample(20), None, ExampleDraws(0, 20))], None)
+    with counted() as tally:
+        redrawing.join(lambda own: [2 * own[0], own[1] + 3, own[2] + 1, own[3] + 2])
+        redrawing.join(lambda own: [2 * count for count in own])
+    assert (redrawing.tally.drawn, redrawing.tally.refused, redrawing.unmet, redrawing.lost) == (40, 3, 1, 2)
+    assert (tally.drawn, tally.refused) == (20, 3)
+
+
+def test_each_sample_has_its_own_condition_in_batches_of_any_size():
+    space = pf.data.ImageSpace((1, 2, 2), (0.0,), (1.0,), (0.0,), (1.0,), {"label": Label(tuple("abc"), (0.2, 0.3, 0.5))})
+
+    class Known(torch.nn.Module):
+        def forward(self, z, t=None, condition=None):
+            return condition["label"][:, None, None, None] / 10 + 0 * z
+
+    labels, model = [0, 2, 1, 1, 0, 2, 2], Map(Known(), space, space.shape)
+    for batch in (7, 3, 1):
+        x = model.sample(7, {"label": labels}, batch=batch)
+        torch.testing.assert_close(x[:, 0, 0, 0], torch.tensor(labels) / 10)
+
+
 def seldom_met(share):
     """A model of one column whose samples meet its constraint in about such a share."""
     field = Number.measured("a", np.arange(1000.0), "whole", Format(0))
@@ -334,6 +387,14 @@ def test_the_share_of_refused_draws_and_constraints_of_others_are_reported(monke
     result, _ = evaluator.Judge.judge(judge, "flow", transport, curve=False)
     assert 0.3 < result.sampling.refused < 0.7
     assert [re.findall(r'"(.*)"', text) for text in result.warnings if "constraint" in text] == [["a >= 3"], ["a >= 500"]]
+
+
+def test_samples_that_break_constraints_after_all_draws_are_counted():
+    space = whole_numbers(500).space
+    assert evaluator.constraint_warnings(space, space, Tally(40, 20)) == ()
+    (text,) = evaluator.constraint_warnings(space, space, Tally(40, 30, 7))
+    assert '"a >= 500"' in text
+    assert text.endswith(": 7.")
 
 
 def test_a_curve_has_all_samplings_and_scores_the_values_of_rows_in_other_coordinates(monkeypatch):

@@ -97,6 +97,16 @@ def test_the_target_of_a_jump_leads_to_its_end(mixed):
     torch.testing.assert_close(scores[:, layout.scores], data[:, layout.scores], atol=1e-4, rtol=1e-4)
 
 
+def test_the_input_of_a_block_moves_with_the_length_of_the_jump(mixed):
+    student, seen = student_of_table(method_of(mixed).denoiser), []
+    student.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x_t, t = torch.randn(20, student.layout.size), torch.full((20,), 0.8)
+    for to in (0.8, 0.3):
+        student.estimate(x_t, over(student.columns("v", t, torch.full_like(t, to)), x_t))
+    moved = (seen[1] - seen[0])[:, : student.layout.size]
+    torch.testing.assert_close(moved, 0.5 * x_t / np.hypot(0.2, 0.8) * student.layout.discrete)
+
+
 def test_half_of_the_trajectories_are_given_columns_of_other_rows(mixed):
     denoiser = method_of(mixed).denoiser
     store = Trajectories(Flow(denoiser, "dpm", 4, "time"), 400)
@@ -190,3 +200,12 @@ def test_what_does_not_fit_a_table_is_refused_by_name(mixed, tmp_path):
             distil(run, steps=1, settings={name: 0}, data=mixed, progress=False)
     with pytest.raises(UsageError, match=r"No critic finishes maps of tables: take .*flow as it is"):
         with_frozen("finish", {"teacher": run})(pf.data.load("moons").space)
+
+
+def test_settings_and_recipes_that_tables_do_not_have_are_refused(mixed):
+    teacher = pf.recipes.flow(mixed.space, "tiny").method.transport()
+    with pytest.raises(UsageError, match="leave rule, last out"):
+        pf.recipes.distil(mixed.space, teacher=teacher, rule="start", last=0.1)
+    for name in ("consistency", "meanflow", "shortcut"):
+        with pytest.raises(UsageError, match="the mean of two categories is no category"):
+            getattr(pf.recipes, name)(mixed.space, "tiny")

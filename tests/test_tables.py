@@ -93,7 +93,12 @@ class PerRow(Norms):
         return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) + 0 * noise, None
 
 
-@pytest.mark.parametrize("solver", [Norms, Unconditional, PerRow])
+class Clamped(Norms):
+    def step(self, denoiser, x, t, s, condition, draws, memory):
+        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition).clamp(-1e9, 1e9), None
+
+
+@pytest.mark.parametrize("solver", [Norms, Unconditional, PerRow, Clamped])
 def test_a_step_that_is_not_affine_is_run_as_it_is_and_says_so(solver):
     z, flow = torch.randn(4, 2), Flow(ring(Linear()), solver(), 3)
     with pytest.warns(UserWarning, match=f"The step of {solver.__name__} is not affine"):

@@ -21,7 +21,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("kind.measure(train.given[name], names, examples)", "kind.measure(held_out.given[name], names[::-1])", "numbers"),
         ("names, examples)", "names)", "numbers"),
         ("+ ([] if other.own is None else [other.own[~among(other.own, other.shared)]])", "", "lineage"),
-        ("other.own[~among(other.own, other.shared)]", "other.own", "held_out"),
+        ("other.own[~among(other.own, other.shared)]", "other.own", "lineage"),
         (" & ~among(held_out, self.shared)", "", "held_out"),
         ("shared=own[among(own, np.sort(data.held_out.hashes))]", "shared=own", "lineage"),
         ("hashes = [self.inherited, other.inherited]", "hashes = [self.inherited]", "lineage"),

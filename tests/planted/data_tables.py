@@ -88,7 +88,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).any()", "table_kinds"),
     ],
     "data/tables/schema.py": [
-        ('{"target": target} if target else {}', '{"target": target}', "table_reading"),
         ('for name, value in schema.items() if name != "columns"]', "for name, value in schema.items()]", "table_reading"),
         ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
         ("if odd:", "if False:", "table_reading"),

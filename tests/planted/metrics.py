@@ -73,7 +73,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("- (c.sum() / n) ** 2 / rows", "", "table_errors"),
         ("some(samples.training, len(held_out), 2)", "samples.training", "table_errors"),
         ("if not distances[1].any():", "if False:", "table_errors"),
-        ("if len(x) > KNOWN:", "if False:", "table_errors"),
         ("return -near if known is None", "return near if known is None", "table_errors"),
         ("if samples.generated_more is None else samples.generated_more", "if True else None", "table_errors table_report"),
         ("known, scale) + TINY) - near", "known, scale) + TINY)", "table_errors"),

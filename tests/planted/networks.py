@@ -13,10 +13,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("squashed.round()", "squashed.floor()", "perceptual"),
     ],
     "networks/blocks.py": [
-        ("(1, n) if self.shares_time else (n,)", "(1, n)", "table_denoiser"),
+        ("(1, n) if self.shares_time else (n,)", "(1, n)", "networks"),
     ],
     "networks/mlp.py": [
-        ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "gan"),
+        ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "networks"),
     ],
     "networks/pretrained.py": [
         ("2 ** (levels - level)", "2**level", "finishing"),

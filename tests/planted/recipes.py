@@ -27,7 +27,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if teacher.source is None else (32, "time")', 'if True else (32, "time")', "source_students"),
         ('"velocity", space, source=couple.source)', '"velocity", space, source=start)', "source_students"),
         ("rate=0.0, ", "", "table_denoiser"),
-        ("if isinstance(space, TableSpace):", "if False:", "table_reading"),
+        ("if isinstance(space, TableSpace):", "if False:", "table_students"),
         ("most if given is None else whole(", "given or most or (", "table_students"),
     ],
     "recipes/gan.py": [

@@ -24,7 +24,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            write_latest(", "            (", "crashes"),
         ('state.get("budget", trainer.content["budget"])', "asdict(trainer.budget)", "failing_trainings"),
         ('"after": self.step', '"after": None', "damaged_runs"),
-        ("            self.step, self._seconds = self._before", "            pass", "saving"),
         ("bytes_of(tensors.values()) <= SHARE * memory", "True", "saving"),
         ("processes.failure(None if", "(lambda words: words)(None if", "saving_beside"),
         ("if self.refused or (processes", "if (processes", "saving_beside"),
@@ -97,7 +96,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if self._closed_at != self._standing()", "if False and self._standing()", "budgets run_folders"),
     ],
     "training/runs/learned_solvers.py": [
-        ("AttributeError, LookupError", "LookupError", "ladder"),
         ('entry.get("weights") == self.weights', "True", "table_learning"),
         ("    if named and sentences:\n", "    if False:\n", "table_learning"),
     ],

@@ -86,7 +86,7 @@ class Imputed:
     def beyond(self) -> str:
         """A sentence on the given cells of filled rows that lie outside of the training rows' ranges; empty without any."""
         rows = np.flatnonzero(self.missing.any(1))
-        lines = getattr(self.source, "numbers", None)
+        lines = self.source.numbers if isinstance(self.source, GappyFile) else None
         places = [f"row {row}" if lines is None else f"line {lines[row]}" for row in rows.tolist()]
         return beyond_ranges(self.space.fields, self.values[0, rows], ~self.missing[rows], places)
 
