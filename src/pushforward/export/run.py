@@ -24,14 +24,12 @@ def drawn(stream, call, shape=None):
 
 
 draws = space["draws"][asked["solver"]][str(asked["steps"])] if "solver" in asked else space["draws"]
-noises = [drawn(space["stream"], 1 + call, space["noise_of_draws"]) for call in range(max(1, draws))]
-feeds = {"z": drawn(space["stream"], 0, space["noise"]), "noise": np.stack(noises)}
-feeds |= {"decoder_noise": drawn(space["decoder_stream"] or 0, 0, space["shape"])}
-if "solver" in asked:
-    feeds |= {"solver": np.array(list(space["draws"]).index(asked["solver"])), "steps": np.array(asked["steps"])}
-feeds["scale"] = np.full(n, asked.get("scale", 1), np.float32)
-for each in space["conditions"]:
-    text = asked[each["name"]]
+feeds = {"z": drawn(space["stream"], 0, space["noise"])}
+feeds["noise"] = np.stack([drawn(space["stream"], 1 + call, space["noise_of_draws"]) for call in range(max(1, draws))])
+feeds["decoder_noise"] = drawn(space["decoder_stream"] or 0, 0, space["shape"])
+feeds["solver"] = np.array([*space["draws"]].index(asked["solver"]) if "solver" in asked else 0)
+feeds |= {"steps": np.array(asked.get("steps", 1)), "scale": np.full(n, asked.get("scale", 1), np.float32)}
+for each, text in [(each, asked[each["name"]]) for each in space["conditions"]]:
     if each["kind"] == "label":  # as often as in the training data, where none is given
         usual = np.searchsorted(np.float32(each["ends"][:-1]), drawn(each["stream"], 0), "right")
         feeds["label"] = np.full(n, each["names"].index(text)) if text else usual
