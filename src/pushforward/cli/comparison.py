@@ -379,7 +379,6 @@ def demo(
     story: Annotated[str, Parameter(group=BUDGET)] = "12s",
     size: Annotated[str | None, Parameter(group=MODEL)] = None,
     out: Out = None,
-    full: Full = False,
     seed: Annotated[int, Parameter(group=TRAINING)] = 0,
 ) -> None:
     """Train GAN, VAE, diffusion and flow on points and on digits.
@@ -415,7 +414,7 @@ def demo(
             say(f"interrupted. To go on with all runs and the page: {command()}")
             raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
     report.save_all(folder)
-    print(f"{as_options(report.to_text(full))}\n\n{folder}/report.html")
+    print(f"{report.to_text()}\n\n{folder}/report.html")
     say("open the report in a browser; next: pushforward train flow --data ./your-images --resize 32")
 
 

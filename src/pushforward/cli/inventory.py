@@ -142,14 +142,11 @@ def doctor(*, json: Json = False) -> None:
     from pushforward.denoisers.denoiser import resolve_precision
     from pushforward.training.loop.machine import machine
 
-    device, installed = (
-        device_of("auto"),
-        {d.metadata["Name"].lower().replace("_", "-"): d.version for d in metadata.distributions()},
-    )
+    installed = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in metadata.distributions()}
     facts = {
         **machine(),
         "cuda": torch.cuda.is_available(),
-        "best precision": resolve_precision("auto", device),
+        "best precision": resolve_precision("auto", device_of("auto")),
         "data folder": os.environ.get("PUSHFORWARD_DATA") or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)",
     }
     packages = ("torchvision", "numpy", "scipy", "scikit-learn", "pillow", "safetensors", "matplotlib", "cyclopts", "rich")

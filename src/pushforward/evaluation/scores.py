@@ -222,10 +222,10 @@ def floors(
             values.setdefault(name, []).append(value)
     rest = math.sqrt(1 - min(n / len(examples), 0.5))
     spreads = {name: deviation(row) / rest if len(row) > 1 else 0.0 for name, row in values.items()}
-    floors = {name: Score(float(np.mean(row)), spreads[name], values=tuple(row), n=n) for name, row in values.items()}
+    measured = {name: Score(float(np.mean(row)), spreads[name], values=tuple(row), n=n) for name, row in values.items()}
     if path is not None:
-        write_cached(path, json.dumps({name: floor.to_plain() for name, floor in floors.items()}).encode())
-    return floors
+        write_cached(path, json.dumps({name: score.to_plain() for name, score in measured.items()}).encode())
+    return measured
 
 
 def _redrawn(

@@ -48,7 +48,7 @@ def _short(comparison: Comparison, width: int) -> str:
             break
         lines += more
     left_out = f"further rows: {len(table.rows) - len(rows)}; " if len(rows) < len(table.rows) else ""
-    return "\n".join([*lines, "", *drawn, "", f"{left_out}warnings: {warned}; all: `full=True`"])
+    return "\n".join([*lines, "", *drawn, "", f"{left_out}warnings: {warned}"])
 
 
 def _full(comparison: Comparison, width: int) -> str:
