@@ -38,7 +38,8 @@ def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], nam
     """
     space, inner = transport.space, inner_of(transport)
     counts = {solver: {str(n): noise_count(flow) for n, flow in by.items()} for solver, by in flows.items()}
-    learned = getattr(getattr(trained(inner.denoiser), "preconditioning", None), "guidance", None) if flows else None
+    known = trained(inner.denoiser) if isinstance(inner, Flow) else None
+    learned = known.preconditioning.guidance if known is not None else None
     return {
         "name": name,
         "data": space.noun,

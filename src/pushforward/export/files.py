@@ -142,15 +142,17 @@ def graph(
     """
     library()
     transport = (halved(transport, LARGE) if half else transport).cpu().eval()
-    own, default, flows = inner_of(transport), {}, {}
+    own = inner_of(transport)
+    flows: dict[str, dict[int, Flow]] = {}
+    default: dict[str, Any] = {}
     if has_steps(own):
         denoiser, scale = _at_any_scale(own.denoiser)
         tuned = [own, *learned] if isinstance(own.grid, list) else learned
         flows = _flows(own, denoiser, solvers, whole("steps_up_to", steps_up_to, 1), tuned)
         solver = LEARNED if tuned and own is tuned[0] else next(iter(flows))
-        default = {"solver": solver, "steps": own.steps if own.steps in flows[solver] else max(flows[solver])}
-        default |= {} if scale is None else {"scale": scale}
-        transport = with_inner(transport, flows[solver][default["steps"]])
+        steps = own.steps if own.steps in flows[solver] else max(flows[solver])
+        default = {"solver": solver, "steps": steps} | ({} if scale is None else {"scale": scale})
+        transport = with_inner(transport, flows[solver][steps])
         model = stepped(transport, flows, scale=scale is not None, way=way, half=half)
     elif solvers:
         raise UsageError("This model makes a sample in one call: it takes no solvers.")
@@ -206,7 +208,7 @@ def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tune
 
 
 def _written(out: Path, made: Graph) -> Iterable[Path]:
-    here = Path(__file__).parent
+    here = Path(__file__).parent / "templates"
     texts = {"space.json": json.dumps(made.description, indent=1)}
     texts |= {file: (here / file).read_text() for file in ("run.py", *(["rows.py"] if made.transport.space.names else []))}
     for file, text in texts.items():

@@ -74,7 +74,8 @@ def stepped(
     assert isinstance(flow, Flow)
     inputs = inputs_of(transport, noises=layout.noises, scale=scale)
     z, condition, noise, decoder_noise = (inputs[name] for name in ("z", "condition", "noise", "decoder_noise"))
-    free = {"noise": ("", "n"), "slots": ("", "n"), "start": (), "row": (), "states": ("k" if way else "", "n")}
+    free: dict[str, Sequence[str]] = {"noise": ("", "n"), "slots": ("", "n"), "start": (), "row": ()}
+    free = {**free, "states": ("k" if way else "", "n")}
     start, row, slots = layout.start(example, 1.0), layout.rows(example)[0], torch.randn(layout.slots, *z.shape)
     states = torch.randn(2 if way else 1, *z.shape)
     end = {"states": states, "condition": condition, "decoder_noise": decoder_noise}

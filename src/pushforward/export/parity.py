@@ -100,9 +100,9 @@ def distances(
         steps: Of those that a solver has.
         examples: Numbers of examples.
     """
-    cases = [(name, k, by[k]) for name, by in flows.items() for k in steps if k in by] or [("", 1, None)]
+    cases: list[tuple[str, int, Flow | None]] = [(name, k, by[k]) for name, by in flows.items() for k in steps if k in by]
     std = np.array(transport.space.scale).reshape(1, *transport.space.shape)
-    for solver, k, flow in cases:
+    for solver, k, flow in cases or [("", 1, None)]:
         model = transport if flow is None else with_inner(transport, flow)
         for n in examples:
             feeds = feeds_of(session, model, n, 0, True, list(flows).index(solver) if solver else 0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import onnxscript
 import torch
-from onnxscript import opset20 as op
+
+op: Any = onnxscript.opset20
 
 
 def _hypot(a: Any, b: Any) -> Any:
