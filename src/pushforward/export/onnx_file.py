@@ -18,7 +18,7 @@ from torch import nn
 
 from pushforward.denoisers.denoiser import SCALE
 from pushforward.errors import UsageError, imported
-from pushforward.export.program import Begin, End, Sampler, TableRow, inputs_of, traced
+from pushforward.export.program import End, Sampler, TableRow, inputs_of, traced
 from pushforward.export.tables import Dense, RowLayout, dense
 from pushforward.transports import Flow, Transport, inner_of
 
@@ -74,22 +74,23 @@ def stepped(
     assert isinstance(flow, Flow)
     inputs = inputs_of(transport, noises=layout.noises, scale=scale)
     z, condition, noise, decoder_noise = (inputs[name] for name in ("z", "condition", "noise", "decoder_noise"))
-    free: dict[str, Sequence[str]] = {"noise": ("", "n"), "slots": ("", "n"), "start": (), "row": ()}
-    free = {**free, "states": ("k" if way else "", "n")}
-    start, row, slots = layout.start(example, 1.0), layout.rows(example)[0], torch.randn(layout.slots, *z.shape)
+    axes: dict[str, Sequence[str]] = {"noise": ("", "n"), "slots": ("", "n"), "row": (), "states": ("k" if way else "", "n")}
+    row, slots = layout.rows(example)[0], torch.randn(layout.slots, *z.shape)
     states = torch.randn(2 if way else 1, *z.shape)
     end = {"states": states, "condition": condition, "decoder_noise": decoder_noise}
     step = {"slots": slots, "row": row, "condition": condition, "noise": noise}
     parts = [
-        _converted("Begin", Begin(), {"z": z, "start": start, "noise": noise}, free, ["slots"], half),
-        _converted("TableRow", TableRow(flow, layout, example.kind), step, free, ["after", "state"], half),
-        _converted("End", End(transport), end, free, ["all"], half),
+        _converted("TableRow", TableRow(flow, layout, example.kind), step, axes, ["after", "state"], half),
+        _converted("End", End(transport), end, axes, ["all"], half),
     ]
     given = _names(inputs)
     at_end, shape = _names({"condition": condition, "decoder_noise": decoder_noise}), ",".join(map(str, z.shape[1:]))
     lines = _lines(_names({"condition": condition}), at_end, noise is not None, way, f"n,{shape}")
     tables = _tables(flows, arrays, layout)
-    shapes = {"x": [*(["k"] if way else []), "n", *transport.space.shape], "noise": ["draws", "n", *z.shape[1:]]}
+    tables |= {"flat_shape": np.array([1 + layout.noises, -1]), "slots_shape": np.array([layout.slots, -1, *z.shape[1:]])}
+    shapes = {"x": [*(["k"] if way else []), "n", *transport.space.shape], "noise": ["draws", "n", *z.shape[1:]]} | {
+        "z": ["n", *z.shape[1:]]
+    }
     return _joined(parts, [*given, "steps", "solver", *(["way"] if way else [])], lines, tables, shapes)
 
 
@@ -112,7 +113,11 @@ def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, 
   count = Gather (counts, number)
   {"drawn = Gather (first_draws, number)" if noise else ""}
   {"begin_noise = Gather (noise, drawn)" if noise else ""}
-  slots = {_DOMAIN}.Begin (z, start{", begin_noise" if noise else ""})
+  zs = Unsqueeze (z, zeros)
+  {"drawn_at_first = Concat <axis = 0> (zs, begin_noise)" if noise else "drawn_at_first = Identity (zs)"}
+  flat = Reshape (drawn_at_first, flat_shape)
+  mixed = MatMul (start, flat)
+  slots = Reshape (mixed, slots_shape)
   slots_end{", way_states" if way else ""} = Loop (count, true, slots) <body = rows (int64 i, bool going, float[w,{state}] before)
       => (bool on, float[w,{state}] after{f", float[{state}] state" if way else ""}) {{
     at = Add (first, i)

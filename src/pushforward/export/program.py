@@ -79,20 +79,6 @@ class Sampler(nn.Module):
         return self.transport.space.to_data(x)
 
 
-class Begin(nn.Module):
-    """The slots before the first row."""
-
-    def forward(self, z: Tensor, start: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Slots (W, n, *shape).
-
-        Args:
-            z: (n, *shape).
-            start: (W, 1 + M), as `RowLayout.start` gives it.
-            noise: (M, n, *shape).
-        """
-        return _mixed(start, z[None] if noise is None else torch.cat([z[None], noise]))
-
-
 class TableRow(nn.Module):
     """One row of a flow's table.
 
