@@ -1,6 +1,7 @@
 """Networks and samplers as programs of `torch.export` and as ONNX files, against the samplers themselves."""
 
 import csv
+import functools
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pushforward as pf
 from pushforward import networks, solvers
 from pushforward.conditions import Label
 from pushforward.denoisers.denoiser import SCALE
+from pushforward.editing.given_data import Truncated
 from pushforward.errors import UsageError
 from pushforward.export import Unlike, graph
 from pushforward.export.onnx_file import OPSET
@@ -129,16 +131,26 @@ def worst(made, steps=(1, 2, 5), examples=(1, 5)):
     )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_registry():
+    """Torch builds its list of translations anew for each export, which is most of the time of a small one."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
+        yield
+
+
 @pytest.fixture(scope="module")
 def every_solver():
     """One graph of a guided model under every solver with fixed steps."""
-    return graph(model("flow", "dpm"), FIXED, 5)
+    return graph(model("edm", "dpm"), FIXED, 12)
 
 
 def test_one_graph_holds_every_solver_and_number_of_steps(every_solver):
     """Solvers of one and of many slots, with noise and without, share a loop; each example has a scale of its own."""
     assert list(every_solver.flows) == FIXED
-    assert worst(every_solver) < 1e-5
+    assert worst(every_solver, (1, 12)) < 1e-5
 
 
 @pytest.mark.parametrize("recipe", ["edm", "ddpm", "vdm"])
@@ -178,7 +190,7 @@ def test_the_loop_does_what_torchs_scan_does_bit_for_bit(every_solver):
     from torch._higher_order_ops import scan
 
     made = every_solver
-    flow = made.flows["dpm"][5]
+    flow = made.flows["dpm"][12]
     layout = RowLayout.of(dense(each.table) for by in made.flows.values() for each in by.values())
     arrays, model_session = dense(flow.table), session(made.model.SerializeToString())
     feeds = feeds_of(model_session, flow, 4, 0, True, list(made.flows).index("dpm"))
@@ -194,8 +206,8 @@ def test_the_loop_does_what_torchs_scan_does_bit_for_bit(every_solver):
 
     condition = {"label": torch.from_numpy(feeds["label"]), SCALE: torch.from_numpy(feeds["scale"])}
     noise = torch.zeros(layout.noises, 4, *SMALL)
-    slots = begun(layout.start(arrays, flow.width), torch.from_numpy(feeds["z"]), noise)
-    inputs = (slots, layout.rows(arrays), condition, noise)
+    slots = begun(layout.start(arrays, flow.width).float(), torch.from_numpy(feeds["z"]), noise)
+    inputs = (slots, layout.rows(arrays).float(), condition, noise)
     with torch.no_grad():
         looped = torch.onnx.export(Scanned().eval(), inputs, dynamo=True, verbose=False, opset_version=OPSET).model_proto
     scanned = session(looped.SerializeToString())
@@ -239,7 +251,7 @@ def test_numpy_and_onnxruntime_draw_what_the_run_draws(run, tmp_path, asked):
     assert max(each.worst for each in written.distances) < 1e-5
     alone(out / "run.py", "--n", 5, "--seed", -2, *(word for name, value in asked.items() for word in (f"--{name}", value)))
     condition = {"label": asked.pop("label")} if "label" in asked else None
-    wanted = run.sample(5, condition, seed=-2, **{"solver": "dpm", "steps": 25, **asked})
+    wanted = run.sample(5, condition, seed=-2, **asked)
     np.testing.assert_allclose(np.load(out / "samples.npy"), wanted.numpy(), atol=1e-5)
     assert len((out / "run.py").read_text().splitlines()) <= 40
     assert not re.search(rb"/(home|root|tmp|work)/|\.py", (out / "model.onnx").read_bytes())
@@ -297,6 +309,8 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(run, tmp_path
         run.export(tmp_path / "a", solvers=["adaptive"])
     with pytest.raises(UsageError, match="diffusers"):
         run.export(tmp_path / "a", format="diffusers")
+    with pytest.raises(UsageError, match="truncation"):
+        graph(Truncated(pf.recipes.gan(SPACE, "tiny").method.transport(), 0.5))
     monkeypatch.setattr("pushforward.export.parity.by_torch", lambda transport, feeds: by_torch(transport, feeds) + 0.01)
     with pytest.raises(Unlike):
         run.export(tmp_path / "a", solvers=["dpm"], steps_up_to=1)
@@ -328,7 +342,7 @@ def test_arrays_do_what_the_table_does(name):
     row = TableRow(flow, layout, arrays.kind)
     with torch.no_grad():
         wanted = flow(z, condition, GivenNoise(torch.stack([*drawn, z])))
-        slots = begun(layout.start(arrays, flow.width).double(), z, noise[0])
-        for i, values in enumerate(layout.rows(arrays).double()):
+        slots = begun(layout.start(arrays, flow.width), z, noise[0])
+        for i, values in enumerate(layout.rows(arrays)):
             slots, _ = row(slots, values, condition, noise[i + 1])
-    torch.testing.assert_close(slots[0], wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(slots[0], wanted, rtol=1e-7, atol=1e-7)

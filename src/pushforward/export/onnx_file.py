@@ -75,7 +75,7 @@ def stepped(
     inputs = inputs_of(transport, noises=layout.noises, scale=scale)
     z, condition, noise, decoder_noise = (inputs[name] for name in ("z", "condition", "noise", "decoder_noise"))
     axes: dict[str, Sequence[str]] = {"noise": ("", "n"), "slots": ("", "n"), "row": (), "states": ("k" if way else "", "n")}
-    row, slots = layout.rows(example)[0], torch.randn(layout.slots, *z.shape)
+    row, slots = layout.rows(example)[0].float(), torch.randn(layout.slots, *z.shape)
     states = torch.randn(2 if way else 1, *z.shape)
     end = {"states": states, "condition": condition, "decoder_noise": decoder_noise}
     step = {"slots": slots, "row": row, "condition": condition, "noise": noise}
@@ -150,8 +150,8 @@ def _tables(
         "numbers": numbers,
         "counts": counts,
         "firsts": np.cumsum(counts) - counts,
-        "starts": torch.stack(starts).numpy(),
-        "rows": torch.cat([layout.rows(table) for table in arrays.values()]).numpy(),
+        "starts": torch.stack(starts).float().numpy(),
+        "rows": torch.cat([layout.rows(table) for table in arrays.values()]).float().numpy(),
         "zeros": np.zeros(1, dtype=np.int64),
         "ones": np.ones(1, dtype=np.int64),
         "true": np.array(True),
