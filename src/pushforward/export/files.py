@@ -163,7 +163,7 @@ def graph(
         model = one_call(transport, half=half)
     description = describe(transport, flows, default, name)
     model.producer_name = "pushforward"
-    model.metadata_props.add(key="pushforward", value=json.dumps(description))
+    model.metadata_props.add(key="pushforward", value=json.dumps(description, separators=(",", ":")))
     return Graph(transport, model, description, flows)
 
 
@@ -214,7 +214,8 @@ def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tune
 
 def _written(out: Path, made: Graph) -> Iterable[Path]:
     here = Path(__file__).parent / "templates"
-    texts = {"space.json": json.dumps(made.description, indent=1)}
+    entries = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in made.description.items())
+    texts = {"space.json": f"{{\n{entries}\n}}\n"}
     texts |= {file: (here / file).read_text() for file in ("run.py", *(["rows.py"] if made.transport.space.names else []))}
     for file, text in texts.items():
         with replacing(out / file) as temporary:
