@@ -5,7 +5,7 @@ Protocol, on untrained networks whose weights are scattered (a network that puts
 (a) Parity. Every recipe in its tiny size, wrappers of a flow, latent models, learned steps and rows of Shoppers, each one graph
 (`pushforward.export.graph`) with every solver of fixed steps. The greatest difference from the sampler in torch,
 in standard deviations of the data, over 1, 4, 25 and 50 steps and batches of 1, 5 and 64; each example has its own scale of
-guidance, from 0 to 3. The bar is 1e-5. Beside it stands the sampler's own rounding there: its distance from the sampler in float64.
+guidance, from 0 to 3. The bar is 1e-5. Beside it stands the sampler's own rounding there, its distance from itself in float64.
 
 (b) Bytes of the file without its tensors, which are weights and tables; the bar is 60 kB, 100 kB for rows, whose columns are
 described in the file.
