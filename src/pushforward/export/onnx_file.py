@@ -180,8 +180,6 @@ def _converted(
 ) -> Any:
     """A module as a function of ONNX, with its weights as constants inside, and the types of its inputs."""
     onnx = library()
-    from pushforward.export.translations import TRANSLATIONS
-
     program = traced(module, dict(inputs), axes)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -193,7 +191,6 @@ def _converted(
             dynamo=True,
             external_data=False,
             verbose=False,
-            custom_translation_table=TRANSLATIONS,
         ).model_proto
     graph = onnx.inliner.inline_local_functions(model).graph
     constants = [node for weight in graph.initializer for node in _constant(onnx, weight, half)]
