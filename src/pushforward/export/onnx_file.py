@@ -191,6 +191,7 @@ def _converted(
             dynamo=True,
             external_data=False,
             verbose=False,
+            custom_translation_table={torch.ops.aten.searchsorted.Tensor: _searchsorted},
         ).model_proto
     graph = onnx.inliner.inline_local_functions(model).graph
     constants = [node for weight in graph.initializer for node in _constant(onnx, weight, half)]
@@ -201,6 +202,14 @@ def _converted(
         node.ClearField("metadata_props")  # stacks, with paths of this machine
         node.ClearField("doc_string")
     return function, list(graph.input)
+
+
+def _searchsorted(edges: Any, values: Any, right: bool = False) -> Any:
+    """How many of the edges lie below each value."""
+    op = imported("onnxscript", "ONNX files need onnxscript, which", "onnx").opset20
+    last, before_last = op.Constant(value_ints=[-1]), op.Constant(value_ints=[-2])
+    below = (op.LessOrEqual if right else op.Less)(op.Unsqueeze(edges, before_last), op.Unsqueeze(values, last))
+    return op.ReduceSum(op.Cast(below, to=7), last, keepdims=0)
 
 
 def _constant(onnx: Any, weight: Any, half: bool) -> list[Any]:
