@@ -27,7 +27,7 @@ from pushforward.transports import Flow, Transport, has_steps, inner_of, with_in
 FORMATS = {"onnx": "model.onnx", "pt2": "model.pt2", "html": "page.html", "diffusers": "model_index.json"}
 SOLVERS = ("dpm", "heun", "euler")  # Beside the model's own
 LEARNED = "learned"  # The solver of steps that were tuned for the run
-LIVE_STEPS = 20, 50  # The most steps on the page of a report or a server: the model's own within these bounds
+LIVE_STEPS = 30, 50  # The most steps on the page of a report or a server: the model's own within these bounds
 LIVE_WEIGHTS = 25_000_000  # Of a model on such a page, which has 5 bytes for each
 
 
