@@ -366,19 +366,18 @@ def _report(
     if points and data is not None:
         comparison = with_sweep(comparison, points, data, options["features"], say)
     report = Report(comparison)
-    files = _saved(report, folder, {name: model for name, model in models.items() if live and isinstance(model, Run)})
+    report.save_all(folder)
     show(
         report.comparison.to_plain() if json else None,
         json,
-        lambda _: f"{as_options(report.to_text(full))}\n\n{files}",
+        lambda _: f"{as_options(report.to_text(full))}\n\n{folder}/report.html",
     )
+    if live:
+        _live(report, folder, {name: model for name, model in models.items() if isinstance(model, Run)})
 
 
-def _saved(report: Report, folder: Path, runs: Mapping[str, Run]) -> str:
-    """Save a report, and beside it a page that runs the best of these runs; what to open, in lines."""
-    report.save_all(folder)
-    if not runs:
-        return f"{folder}/report.html"
+def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
+    """Write a page that runs the best of these runs beside a report that is saved, and link it there."""
     from pushforward.export.files import showable
     from pushforward.export.page import write
     from pushforward.report import Report
@@ -386,12 +385,10 @@ def _saved(report: Report, folder: Path, runs: Mapping[str, Run]) -> str:
 
     say("making a page that runs models in a browser")
     training = {model.name: (model.trainings or (model,))[0].name for model in placed(report.comparison)}
-    models = showable({name: runs[own].transport for name, own in training.items() if own in runs}, say)
-    if not models:
-        return f"{folder}/report.html"
-    write(folder / LIVE, models, f"{' and '.join(about['name'] for about, _ in models)} on {report.comparison.data.name}")
-    Report(report.comparison, report.opening, LIVE).save(folder / "report.html")
-    return f"{folder}/report.html\n{folder}/{LIVE}"
+    if models := showable({name: runs[own].transport for name, own in training.items() if own in runs}, say):
+        write(folder / LIVE, models, f"{' and '.join(about['name'] for about, _ in models)} on {report.comparison.data.name}")
+        Report(report.comparison, report.opening, LIVE).save(folder / "report.html")
+        say(f"{folder}/{LIVE}")
 
 
 LIVE = "live.html"  # Beside a report
@@ -431,6 +428,7 @@ def demo(
         seed: The seed of all random numbers.
     """
     from pushforward.data import load
+    from pushforward.export.onnx_file import library
     from pushforward.report import Report
     from pushforward.training.api import TURN
     from pushforward.training.loop.budget import Budget
@@ -450,7 +448,14 @@ def demo(
         except (SystemExit, KeyboardInterrupt) as stop:
             say(f"interrupted. To go on with all runs and the page: {command()}")
             raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
-    print(f"{report.to_text()}\n\n{_saved(report, folder, _shown(runs))}")
+    report.save_all(folder)
+    print(f"{report.to_text()}\n\n{folder}/report.html")
+    try:
+        library()
+    except MissingExtra:
+        say("for a page that runs the models in a browser: pip install 'pushforward[onnx]'")
+    else:
+        _live(report, folder, {run.name: run for run in runs if run.name in SHOWN})
     say("open the report in a browser; next: pushforward train flow --data ./your-images --resize 32")
 
 
@@ -524,17 +529,6 @@ def _demo_trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], second
             trainers.append(prepare(family, data, size=size, seconds=seconds, seed=seed, out=own, progress=progress))
         announce(trainers[-1])
     return trainers
-
-
-def _shown(runs: Sequence[Run]) -> dict[str, Run]:
-    from pushforward.export.onnx_file import library
-
-    try:
-        library()
-    except MissingExtra:
-        say("for a page that runs the models in a browser: pip install 'pushforward[onnx]'")
-        return {}
-    return {run.name: run for run in runs if run.name in SHOWN}
 
 
 def _compared(runs: Sequence[Run], data: Dataset, budget: str) -> Comparison:

@@ -66,6 +66,14 @@ def serve(
     if host not in LOCAL and not api_key:
         say(f"note: everybody who reaches {host} can use this server: set {KEY} to a secret")
 
-    names, options = ", ".join(served), {"precision": resolve_precision(precision, device_of(device)), "page": page}
+    names, chosen = ", ".join(served), resolve_precision(precision, device_of(device))
     with contextlib.suppress(SystemExit):  # SIGTERM, which uvicorn raises again once it has answered all
-        answer(served, host=host, port=port, key=api_key or None, ready=lambda url: say(f"{names}: {url}"), **options)
+        answer(
+            served,
+            host=host,
+            port=port,
+            key=api_key or None,
+            page=page,
+            precision=chosen,
+            ready=lambda url: say(f"{names}: {url}"),
+        )
