@@ -22,5 +22,7 @@ FAULTS = {
     "export/files.py": [
         ("    away = checked(made)\n", "    away = ()\n", "export"),
         ("flow.grid, flow.learned)", "None)", "export"),
+        ("has_steps(inner_of(left[name])) in kinds", "False", "page"),
+        ("    checked(made)\n", "", "page"),
     ],
 }

@@ -130,7 +130,7 @@ def compare(
         _refuse({**read, "--condition": condition}, "the data is that of the runs; name another one with --data")
     if reports and not fresh and not finished:
         _refuse({"--n": n, "--data": data}, "the models of reports are scored already")
-        _refuse({"--live": live or None}, "a report holds no model to run; name run folders instead, or too")
+        _refuse({"--live": live or None}, "reports hold no models to run; name run folders")
         return _join(reports, out, json, full)
     if live:
         from pushforward.export.onnx_file import library
@@ -376,6 +376,9 @@ def _report(
         _live(report, folder, {name: model for name, model in models.items() if isinstance(model, Run)})
 
 
+LIVE = "live.html"  # Beside a report
+
+
 def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
     """Write a page that runs the best of these runs beside a report that is saved, and link it there."""
     from pushforward.export.files import showable
@@ -390,8 +393,6 @@ def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
         Report(report.comparison, report.opening, LIVE).save(folder / "report.html")
         say(f"{folder}/{LIVE}")
 
-
-LIVE = "live.html"  # Beside a report
 
 FAMILIES = ("gan", "vae", "ddpm", "flow")
 STORY_TURN = 2.0  # Seconds of a model's turn in two dimensions: all have had one within the first ten seconds

@@ -203,7 +203,8 @@ def showable(models: Mapping[str, Transport], tell: Callable[[str], None] | None
             made.append(_live(name, left.pop(name)))
         except (PushforwardError, RuntimeError) as error:  # the latter torch's, of a network that it cannot trace
             if tell is not None:
-                tell(f"{name} is not on the live page: {str(error).splitlines()[0]}")
+                first, _, _ = str(error).partition("\n")
+                tell(f"{name} is not on the live page: {first}")
     return [(each.description, each.model.SerializeToString()) for each in made]
 
 
