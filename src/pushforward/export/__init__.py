@@ -12,4 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Exported", "Graph", "Unlike", "export", "exported", "graph", "showable"]
 
-__getattr__ = exports(__name__, {"files": ["Exported", "Graph", "Unlike", "export", "graph", "showable"], "program": ["exported"]})
+__getattr__ = exports(
+    __name__, {"files": ["Exported", "Graph", "Unlike", "export", "graph", "showable"], "program": ["exported"]}
+)
