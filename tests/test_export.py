@@ -1,11 +1,14 @@
 """Networks and samplers as programs of `torch.export` and as ONNX files, against the samplers themselves."""
 
 import csv
+import functools
+import json
 import re
 import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from programs.tables import mixed_table
@@ -15,6 +18,7 @@ import pushforward as pf
 from pushforward import networks, solvers
 from pushforward.conditions import Label
 from pushforward.denoisers.denoiser import SCALE
+from pushforward.editing.given_data import Truncated
 from pushforward.errors import UsageError
 from pushforward.export import Unlike, graph
 from pushforward.export.onnx_file import OPSET
@@ -119,29 +123,38 @@ def model(recipe, solver, way="plain"):
 
 ONE_CALL = ("gan", "hvae", "vae", "vqvae")
 FIXED = sorted(name for name, part in SOLVERS.items() if not part.adaptive and not part.jumps)
-WAYS = ("guided", "autoguided", "guided and thresholded", "latent", "repathed")
+WAYS = ("autoguided", "guided and thresholded", "repathed")
 
 
 def worst(made, steps=(1, 2, 5), examples=(1, 5)):
     """The greatest distance of a graph from its sampler, in standard deviations."""
-    return max(
-        each.worst for each in distances(session(made.model.SerializeToString()), made.transport, made.flows, steps, examples)
-    )
+    opened = session(made.model.SerializeToString())
+    return max(each.worst for each in distances(opened, made.transport, made.flows, steps, examples))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_registry():
+    """Torch builds its list of translations anew for each export, which is most of the time of a small one."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.fixture(scope="module")
 def every_solver():
     """One graph of a guided model under every solver with fixed steps."""
-    return graph(model("flow", "dpm"), FIXED, 5)
+    return graph(model("edm", "dpm"), FIXED, 12)
 
 
 def test_one_graph_holds_every_solver_and_number_of_steps(every_solver):
     """Solvers of one and of many slots, with noise and without, share a loop; each example has a scale of its own."""
     assert list(every_solver.flows) == FIXED
-    assert worst(every_solver) < 1e-5
+    assert worst(every_solver, (1, 12)) < 1e-5
 
 
-@pytest.mark.parametrize("recipe", ["edm", "ddpm", "vdm"])
+@pytest.mark.parametrize("recipe", ["ddpm", "vdm"])
 def test_every_recipe_in_steps_is_a_graph(recipe):
     assert worst(graph(model(recipe, "dpm"), ["dpm"], 4), (1, 4)) < 1e-5
 
@@ -174,11 +187,12 @@ def begun(start, z, noise):
     return torch.einsum("wk,k...->w...", start, torch.cat([z[None], noise]))
 
 
+@pytest.mark.skipif(torch.__version__ < "2.13", reason="torch's scan, which is not public, exports no network before 2.13")
 def test_the_loop_does_what_torchs_scan_does_bit_for_bit(every_solver):
     from torch._higher_order_ops import scan
 
     made = every_solver
-    flow = made.flows["dpm"][5]
+    flow = made.flows["dpm"][12]
     layout = RowLayout.of(dense(each.table) for by in made.flows.values() for each in by.values())
     arrays, model_session = dense(flow.table), session(made.model.SerializeToString())
     feeds = feeds_of(model_session, flow, 4, 0, True, list(made.flows).index("dpm"))
@@ -194,8 +208,8 @@ def test_the_loop_does_what_torchs_scan_does_bit_for_bit(every_solver):
 
     condition = {"label": torch.from_numpy(feeds["label"]), SCALE: torch.from_numpy(feeds["scale"])}
     noise = torch.zeros(layout.noises, 4, *SMALL)
-    slots = begun(layout.start(arrays, flow.width), torch.from_numpy(feeds["z"]), noise)
-    inputs = (slots, layout.rows(arrays), condition, noise)
+    slots = begun(layout.start(arrays, flow.width).float(), torch.from_numpy(feeds["z"]), noise)
+    inputs = (slots, layout.rows(arrays).float(), condition, noise)
     with torch.no_grad():
         looped = torch.onnx.export(Scanned().eval(), inputs, dynamo=True, verbose=False, opset_version=OPSET).model_proto
     scanned = session(looped.SerializeToString())
@@ -206,6 +220,7 @@ def test_the_loop_does_what_torchs_scan_does_bit_for_bit(every_solver):
 
 def test_the_way_to_the_samples_is_in_the_graph_where_it_is_asked_for():
     made = graph(model("flow", "heun", "latent"), ["heun"], 3, way=True)
+    assert worst(made, (1, 3)) < 1e-5
     opened = session(made.model.SerializeToString())
     feeds = feeds_of(opened, with_inner(made.transport, made.flows["heun"][3]), 2, 0, False)
     (samples,), (way,) = opened.run(["x"], feeds), opened.run(["x"], feeds | {"way": np.array(1)})
@@ -232,64 +247,79 @@ def alone(file, *words):
     subprocess.run([sys.executable, "-c", ALONE, str(file), *map(str, words)], check=True, cwd=file.parent)
 
 
+@pytest.fixture(scope="module")
+def written(run):
+    return run.export(solvers=["dpm", "ancestral"], steps_up_to=25)
+
+
 @pytest.mark.parametrize("asked", [{}, {"label": "3", "steps": 4, "solver": "ancestral", "scale": 2.0}], ids=["usual", "asked"])
-def test_numpy_and_onnxruntime_draw_what_the_run_draws(run, tmp_path, asked):
-    out = tmp_path / "export"
-    written = run.export(out, solvers=["dpm", "ancestral"], steps_up_to=25)
+def test_numpy_and_onnxruntime_draw_what_the_run_draws(run, written, asked):
     assert max(each.worst for each in written.distances) < 1e-5
+    out = written.files[0].parent
     alone(out / "run.py", "--n", 5, "--seed", -2, *(word for name, value in asked.items() for word in (f"--{name}", value)))
     condition = {"label": asked.pop("label")} if "label" in asked else None
-    wanted = run.sample(5, condition, seed=-2, **{"solver": "dpm", "steps": 25, **asked})
-    np.testing.assert_allclose(np.load(out / "samples.npy"), wanted.numpy(), atol=1e-5)
-    assert len((out / "run.py").read_text().splitlines()) <= 40
-    assert not re.search(rb"/(home|root|tmp|work)/|\.py", (out / "model.onnx").read_bytes())
+    np.testing.assert_allclose(np.load(out / "samples.npy"), run.sample(5, condition, seed=-2, **asked).numpy(), atol=1e-5)
+
+
+def test_the_files_are_small_and_say_nothing_of_the_machine(run, written):
+    texts = {file.name: file.read_bytes() for file in written.files}
+    assert texts["run.py"].count(b"\n") <= 40
+    assert not re.search(rb"/(home|root|tmp|work)/|\.py", texts["model.onnx"])
+    made = onnx.load_from_string(texts["model.onnx"])
+    onnx.checker.check_model(made, full_check=True)
+    assert [(each.domain, each.version) for each in made.opset_import] == [("", 20)]
+    assert json.loads(made.metadata_props[0].value) == json.loads(texts["space.json"])
+    tables = sum(len(each.raw_data) for each in made.graph.initializer)
+    weights = sum(4 * weight.numel() for weight in run.method.parameters())
+    (loop,) = (node for node in made.graph.node if node.op_type == "Loop")
+    inside = [node.attribute[0].t for node in loop.attribute[0].g.node if node.op_type == "Constant"]
+    assert sum(len(each.raw_data) for each in inside) > 0.9 * weights  # onnxruntime rearranges only such weights
+    assert len(texts["model.onnx"]) < weights + tables + 60_000
 
 
 def test_rows_of_an_exported_table_are_its_cells(tmp_path):
+    """Of codes, whose decoder draws noise of its own."""
     data = mixed_table(200)
     torch.manual_seed(0)
-    flow = pf.recipes.flow(data.space, "tiny").method.transport().eval()
-    pf.export.export(flow, tmp_path, solvers=["dpm"], steps_up_to=2)
+    codes = pf.recipes.vae(data.space, "tiny").method.autoencoder()
+    transport = in_latent("flow", data, codes, "tiny").method.transport().eval()
+    written = pf.export.export(transport, tmp_path, solvers=["dpm"], steps_up_to=2)
+    assert max(each.worst for each in written.distances) < 1e-5
     alone(tmp_path / "run.py", "--n", 40, "--steps", 2)
     alone(tmp_path / "rows.py", "samples.npy", "samples.csv")
     with (tmp_path / "samples.csv").open() as file:
         header, *rows = csv.reader(file)
-    x = flow.with_solver("dpm", 2).sample(40)
+    x = with_inner(transport, inner_of(transport).with_solver("dpm", 2)).sample(40)
     assert header == list(data.space.names)
     for place, field in enumerate(data.space.fields):
         wanted, made = ([row[place] for row in cells] for cells in (data.space.cells(x), rows))
-        if not getattr(field, "open", False):
+        if getattr(field, "closed", True):
             assert made == wanted
         else:
             here, there = field.read(wanted), field.read(made)
             assert np.array_equal(np.isnan(here), np.isnan(there))
-            np.testing.assert_allclose(there, here, atol=1e-3 * np.nanstd(here), equal_nan=True)
+            np.testing.assert_allclose(there, here, atol=1e-4 * np.nanstd(here), equal_nan=True)
 
 
-def test_codes_of_a_table_are_decoded_with_noise_of_their_own():
-    data = mixed_table(200)
-    vae = pf.recipes.vae(data.space, "tiny").method
-    latent = in_latent("flow", data, vae.autoencoder(), "tiny").method.transport().eval()
-    made = graph(latent, ["euler"], 2)
-    assert "decoder_noise" in {each.name for each in made.model.graph.input}
-    assert worst(made, (2,)) < 1e-5
-
-
-def test_learned_steps_are_a_solver_of_their_own():
+@pytest.fixture(scope="module")
+def learned():
+    """A model with steps that were learned, and its graph."""
     flow = model("flow", "dpm")
-    learned = [Flow(flow.denoiser, "dpm", 2, [0.999, 0.6, 0.0])]
-    made = graph(flow, ["dpm"], 3, learned=learned)
+    return flow, graph(flow, ["dpm"], 3, learned=[Flow(flow.denoiser, "dpm", 2, [0.999, 0.6, 0.0])])
+
+
+def test_learned_steps_are_a_solver_of_their_own(learned):
+    _, made = learned
     assert list(made.flows) == ["dpm", "learned"]
-    assert worst(made, (2, 3)) < 1e-5
-    apart = [dense(made.flows[name][2].table).point for name in made.flows]
     assert made.flows["learned"][2].times.tolist() == [0.999, 0.6, 0.0]
-    assert apart[0].shape == apart[1].shape
+    assert worst(made, (2, 3)) < 1e-5
 
 
-def test_weights_as_float16_are_those_of_a_rounded_model():
-    whole, half = (graph(model("flow", "dpm"), ["dpm"], 2, half=half) for half in (False, True))
+def test_weights_as_float16_are_those_of_a_rounded_model(learned):
+    flow, whole = learned
+    half = graph(flow, ["dpm"], 3, half=True)
     assert worst(half, (2,)) < 1e-5
-    assert half.model.ByteSize() < whole.model.ByteSize()
+    assert half.model.ByteSize() < whole.model.ByteSize() - sum(weight.numel() for weight in flow.parameters())
 
 
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(run, tmp_path, monkeypatch):
@@ -297,6 +327,8 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(run, tmp_path
         run.export(tmp_path / "a", solvers=["adaptive"])
     with pytest.raises(UsageError, match="diffusers"):
         run.export(tmp_path / "a", format="diffusers")
+    with pytest.raises(UsageError, match="truncation"):
+        graph(Truncated(pf.recipes.gan(SPACE, "tiny").method.transport(), 0.5))
     monkeypatch.setattr("pushforward.export.parity.by_torch", lambda transport, feeds: by_torch(transport, feeds) + 0.01)
     with pytest.raises(Unlike):
         run.export(tmp_path / "a", solvers=["dpm"], steps_up_to=1)
@@ -328,7 +360,7 @@ def test_arrays_do_what_the_table_does(name):
     row = TableRow(flow, layout, arrays.kind)
     with torch.no_grad():
         wanted = flow(z, condition, GivenNoise(torch.stack([*drawn, z])))
-        slots = begun(layout.start(arrays, flow.width).double(), z, noise[0])
-        for i, values in enumerate(layout.rows(arrays).double()):
+        slots = begun(layout.start(arrays, flow.width), z, noise[0])
+        for i, values in enumerate(layout.rows(arrays)):
             slots, _ = row(slots, values, condition, noise[i + 1])
-    torch.testing.assert_close(slots[0], wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(slots[0], wanted, rtol=1e-7, atol=1e-7)

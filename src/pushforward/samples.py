@@ -472,7 +472,7 @@ def _grid(
     if grid is not None:
         return grid
     fits = isinstance(flow.grid, str) or steps == flow.steps
-    return flow.grid if fits and "solver" not in given else None
+    return flow.grid if fits and solvers.name_of(solver) == solvers.name_of(flow.solver) else None
 
 
 def _unlearned(

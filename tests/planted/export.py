@@ -4,6 +4,7 @@ FAULTS = {
     "export/tables.py": [
         ("held = (held - {call.estimate}) | {call.point}", "held = held | {call.point}", "export"),
         ('_NEUTRAL = {"state": 0.0', '_NEUTRAL = {"state": 1.0', "export"),
+        ('"output": 1.0', '"output": 0.0', "serving"),
         ("table.start[:, None] * width", "table.start[:, None]", "export"),
     ],
     "export/program.py": [
@@ -13,6 +14,8 @@ FAULTS = {
     "export/onnx_file.py": [
         ("np.where(np.arange(most) < counts[:, None], places, 0)", "places - 1", "export"),
         ('node.ClearField("metadata_props")', "pass", "export"),
+        ("nodes = [*constants, *graph.node]", "nodes = [*graph.node]", "export"),
+        ("  last = Slice (slots_end, zeros", "  last = Slice (slots_end, ones", "export"),
         ("(numbers.to_array(small) != values).any()", "False", "export"),
     ],
     "export/description.py": [
@@ -24,5 +27,16 @@ FAULTS = {
         ("flow.grid, flow.learned)", "None)", "export"),
         ("has_steps(inner_of(left[name])) in kinds", "False", "page"),
         ("    checked(made)\n", "", "page"),
+        ("own.grid if isinstance(own.grid, str) else None)", "None)", "export"),
+        ("        if solver.adaptive:", "        if False:", "export"),
+    ],
+    "export/templates/run.py": [
+        ('space["stream"], 1 + call', 'space["stream"], call', "export"),
+        ("% 2**64", "", "export"),
+        ('"right")', '"left")', "export"),
+    ],
+    "export/templates/rows.py": [
+        ('column["start"] : column["stop"]', 'column["start"] : column["stop"] + 1', "export"),
+        ("np.argmax(block[:, scored:], axis=1)", "np.argmax(block, axis=1)", "export"),
     ],
 }

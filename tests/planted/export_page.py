@@ -20,7 +20,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "export/templates/cells.js": [
         ("return column.texts[chosen - 1]", "return column.texts[chosen]", "page"),
-        ("value(at - 1) + share", "value(at - 1) + 0 * share", "page"),
+        ("numbers[at - 1] + share", "numbers[at - 1] + 0 * share", "page"),
     ],
     "export/templates/page.js": [
         ("at = (k) => (k * n + i) * numbers", "at = (k) => (i * frames + k) * numbers", "page"),

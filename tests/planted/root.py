@@ -18,6 +18,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "denoisers/guidance.py": [
         ("self.scale if scales is None else shaped", "self.scale if True else shaped", "distillation"),
+        ("n, y = x_t.shape[0], evaluate", "n, y = len(x_t), evaluate", "export"),
         ("self.interval is None and not learned", "self.interval is None", "table_denoiser"),
         ("if not low <= self.scale <= high:", "if False:", "distillation"),
         ("torch.lerp(y[n:], y[index], scale[index])", "torch.lerp(y[index], y[n:], scale[index])", "guidance"),

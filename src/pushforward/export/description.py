@@ -18,6 +18,7 @@ from pushforward.export.program import decoder_draws, noise_count
 from pushforward.table_column import Column
 from pushforward.transports import Flow, Transport, inner_of
 
+DIGITS = 7  # Decimals of a score, float32's
 Flows = Mapping[str, Mapping[int, Flow]]
 
 
@@ -78,16 +79,18 @@ def _ends(space: Space) -> list[tuple[Column, tuple[int, int]]]:
 def _column(field: Column, start: int, stop: int) -> dict[str, Any]:
     """How the coordinates from ``start`` to ``stop`` become cells.
 
-    The first is a score where ``edges`` are, and the others are indicators of ``texts``. An open column's score is a place among
-    ``edges``, between which numbers are linear; a closed one's has the text of its interval.
+    The first is a score where ``edges`` are, and the others are indicators of ``texts``. An open column's ``numbers`` belong to
+    its ``edges``, and between them numbers are linear; a closed one's score has the text of its interval among ``cells``.
     """
     known: dict[str, Any] = {"name": field.name, "start": start, "stop": stop, "kind": field.kind}
     if not isinstance(field, Number):
         return known | {"texts": [*field.levels, *([""] if field.missing else [])]}
     atoms = [*field.cells(np.array(field.atoms)), *([""] if field.missing else [])]
-    known |= {"texts": atoms, "edges": field.edges.tolist()}
+    known |= {"texts": atoms}
     if field.closed:
-        return known | {"cells": field.cells(np.array(field.knots))}
+        return known | {"edges": field.edges.tolist(), "cells": field.cells(np.array(field.knots))}
+    ends = zip(field.edges.round(DIGITS).tolist(), np.repeat(field.knots, 2).tolist(), strict=True)
+    pairs = list(dict.fromkeys(ends))  # most numbers have one edge
     form = field.form
     written = {"decimals": form.decimals, "digits": form.digits, "pattern": form.pattern, "unit": form.unit}
-    return known | {"numbers": list(field.knots), **written}
+    return known | {"edges": [edge for edge, _ in pairs], "numbers": [value for _, value in pairs], **written}

@@ -15,13 +15,14 @@ from pushforward.arguments import whole
 from pushforward.denoisers import Autoguided, Guided, Thresholded
 from pushforward.denoisers.denoiser import Predictor, trained
 from pushforward.denoisers.guidance import AtScale
+from pushforward.editing.given_data import Truncated
 from pushforward.errors import PushforwardError, UsageError, unknown
 from pushforward.export.description import Flows, describe
 from pushforward.export.onnx_file import LARGE, library, one_call, stepped
 from pushforward.export.parity import BAR, Distance, distances, halved, session
 from pushforward.export.program import exported
 from pushforward.files import replacing
-from pushforward.solvers import name_of
+from pushforward.solvers import as_solver, name_of
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 
 FORMATS = {"onnx": "model.onnx", "pt2": "model.pt2", "html": "page.html", "diffusers": "model_index.json"}
@@ -146,6 +147,8 @@ def graph(
     library()
     transport = (halved(transport, LARGE) if half else transport).cpu().eval()
     own = inner_of(transport)
+    if isinstance(own, Truncated):
+        raise UsageError("A truncated model has no words in ONNX: export it without `truncation`.")
     flows: dict[str, dict[int, Flow]] = {}
     default: dict[str, Any] = {}
     if has_steps(own):
@@ -163,7 +166,7 @@ def graph(
         model = one_call(transport, half=half)
     description = describe(transport, flows, default, name)
     model.producer_name = "pushforward"
-    model.metadata_props.add(key="pushforward", value=json.dumps(description))
+    model.metadata_props.add(key="pushforward", value=json.dumps(description, separators=(",", ":")))
     return Graph(transport, model, description, flows)
 
 
@@ -241,7 +244,9 @@ def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tune
     own_way = {usual: (own.solver, own.grid if isinstance(own.grid, str) else None)}
     flows = {}
     for name in names:
-        solver, grid = own_way.get(name, (name, None))
+        solver, grid = own_way.get(name, (as_solver(name), None))
+        if solver.adaptive:
+            raise UsageError(f"{name} chooses its own steps, so it is no table that a file can hold: name other `solvers`.")
         flows[name] = {k: Flow(denoiser, solver, k, grid) for k in range(1, most + 1)}
     learned = {flow.steps: Flow(denoiser, flow.solver, flow.steps, flow.grid, flow.learned) for flow in tuned}
     return flows | ({LEARNED: learned} if learned else {})
@@ -249,7 +254,8 @@ def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tune
 
 def _written(out: Path, made: Graph) -> Iterable[Path]:
     here = Path(__file__).parent / "templates"
-    texts = {"space.json": json.dumps(made.description, indent=1)}
+    entries = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in made.description.items())
+    texts = {"space.json": f"{{\n{entries}\n}}\n"}
     texts |= {file: (here / file).read_text() for file in ("run.py", *(["rows.py"] if made.transport.space.names else []))}
     for file, text in texts.items():
         with replacing(out / file) as temporary:

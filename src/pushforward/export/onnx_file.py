@@ -75,7 +75,7 @@ def stepped(
     inputs = inputs_of(transport, noises=layout.noises, scale=scale)
     z, condition, noise, decoder_noise = (inputs[name] for name in ("z", "condition", "noise", "decoder_noise"))
     axes: dict[str, Sequence[str]] = {"noise": ("", "n"), "slots": ("", "n"), "row": (), "states": ("k" if way else "", "n")}
-    row, slots = layout.rows(example)[0], torch.randn(layout.slots, *z.shape)
+    row, slots = layout.rows(example)[0].float(), torch.randn(layout.slots, *z.shape)
     states = torch.randn(2 if way else 1, *z.shape)
     end = {"states": states, "condition": condition, "decoder_noise": decoder_noise}
     step = {"slots": slots, "row": row, "condition": condition, "noise": noise}
@@ -150,8 +150,8 @@ def _tables(
         "numbers": numbers,
         "counts": counts,
         "firsts": np.cumsum(counts) - counts,
-        "starts": torch.stack(starts).numpy(),
-        "rows": torch.cat([layout.rows(table) for table in arrays.values()]).numpy(),
+        "starts": torch.stack(starts).float().numpy(),
+        "rows": torch.cat([layout.rows(table) for table in arrays.values()]).float().numpy(),
         "zeros": np.zeros(1, dtype=np.int64),
         "ones": np.ones(1, dtype=np.int64),
         "true": np.array(True),
@@ -180,8 +180,6 @@ def _converted(
 ) -> Any:
     """A module as a function of ONNX, with its weights as constants inside, and the types of its inputs."""
     onnx = library()
-    from pushforward.export.translations import TRANSLATIONS
-
     program = traced(module, dict(inputs), axes)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -193,7 +191,6 @@ def _converted(
             dynamo=True,
             external_data=False,
             verbose=False,
-            custom_translation_table=TRANSLATIONS,
         ).model_proto
     graph = onnx.inliner.inline_local_functions(model).graph
     constants = [node for weight in graph.initializer for node in _constant(onnx, weight, half)]

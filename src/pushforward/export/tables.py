@@ -186,7 +186,7 @@ class RowLayout:
         return cls(columns, slots, noises)
 
     def rows(self, table: Dense) -> Tensor:
-        """The rows of a table, (N, K) float32."""
+        """The rows of a table, (N, K) float64."""
         w, m = self.slots - table.point.shape[1], self.noises - table.first.shape[1]
         count = len(table.point)
         parts = [
@@ -196,12 +196,12 @@ class RowLayout:
             pad(table.spread, (0, m, 0, w)),
         ]
         columns = [column[:, None] for column in _flat(table.columns, self.columns, count)]
-        return torch.cat([*columns, *(part.reshape(count, -1) for part in parts)], dim=1).float()
+        return torch.cat([*columns, *(part.reshape(count, -1) for part in parts)], dim=1)
 
     def start(self, table: Dense, width: float) -> Tensor:
-        """How the slots begin, (W, 1 + M) float32: the coefficients of the start, of this width, and of noise."""
+        """How the slots begin, (W, 1 + M) float64: the coefficients of the start, of this width, and of noise."""
         w, m = self.slots - table.start.shape[0], self.noises - table.first.shape[1]
-        return pad(torch.cat([table.start[:, None] * width, table.first], dim=1), (0, m, 0, w)).float()
+        return pad(torch.cat([table.start[:, None] * width, table.first], dim=1), (0, m, 0, w))
 
     def unpacked(self, rows: Tensor) -> tuple[TimeColumns, Tensor, Tensor, Tensor, Tensor]:
         """Columns (...,), point (..., W), keep (..., W, W), fresh (..., W) and spread (..., W, M) of rows (..., K)."""

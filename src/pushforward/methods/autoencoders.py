@@ -282,8 +282,7 @@ class Drawn(nn.Module):
 
     def codes(self, z: Tensor) -> Tensor:
         """Numbers of codes, int64 (n, *places), from noise (n, *places)."""
-        noise = z.double().flatten(1).T.contiguous()
-        return torch.searchsorted(self.edges, noise, right=True).T.reshape(z.shape)
+        return (self.edges <= z.double().flatten(1).unsqueeze(-1)).sum(-1).reshape(z.shape)
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         return self.network(self.codebook.look_up(self.codes(z)).to(z), t, condition)

@@ -350,7 +350,7 @@ class LevelPosterior(nn.Module):
         """
         low, gap = self.low.to(x), self.gap.to(x)
         ratio = torch.exp(4 * t).reshape(-1, *(1,) * (x.dim() - 1))
-        noisy = x * torch.hypot(torch.ones_like(ratio), ratio)
+        noisy = x * torch.sqrt(1 + ratio.square())
         ends = torch.stack([low.expand_as(x), (low + 255 * gap).expand_as(x)])
         off = (noisy - ends) / ratio
         inner = torch.cat([x, *off.clamp(-6, 6) / 3, noisy.clamp(ends[0], ends[1]), *_waves(noisy, ratio, gap)], dim=1)

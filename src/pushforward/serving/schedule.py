@@ -42,12 +42,12 @@ class Schedule:
         """The coefficients of a call, (K,) float32, as the layout of its kind packs them."""
         kind = self.kinds[number]
         if kind not in self._packed or self._packed[kind][0] is not layout:
-            self._packed[kind] = layout, layout.rows(self.table)
+            self._packed[kind] = layout, layout.rows(self.table).float()
         return self._packed[kind][1][number]
 
     def start(self, layout: RowLayout) -> Tensor:
         """How the slots begin, (W, 1 + M): from z and the noises that are drawn first."""
-        return layout.start(self.table, self.width)
+        return layout.start(self.table, self.width).float()
 
 
 def _names(columns: dict[str, Any]) -> set[str]:

@@ -39,12 +39,12 @@ function below(edges, score) {
   return low;
 }
 
-// Numbers are linear in scores between edges, of which each has two.
+// Numbers are linear in scores between edges.
 function between({ edges, numbers }, score) {
-  const at = below(edges, score), value = (edge) => numbers[edge >> 1];
-  if (at === 0 || at === edges.length) return value(Math.max(0, at - 1));
+  const at = below(edges, score);
+  if (at === 0 || at === edges.length) return numbers[Math.max(0, at - 1)];
   const share = (score - edges[at - 1]) / (edges[at] - edges[at - 1]);
-  return value(at - 1) + share * (value(at) - value(at - 1));
+  return numbers[at - 1] + share * (numbers[at] - numbers[at - 1]);
 }
 
 function cell(column, coordinates) {

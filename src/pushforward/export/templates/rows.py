@@ -20,7 +20,7 @@ def cells_of(column, x):
     if column.get("cells") is not None:
         ordinary = np.array([*column["cells"], None], dtype=object)[np.searchsorted(column["edges"], block[:, 0])]
     else:
-        numbers = np.interp(block[:, 0], column["edges"], np.repeat(column["numbers"], 2))
+        numbers = np.interp(block[:, 0], column["edges"], column["numbers"])
         ordinary = [written(value, column) for value in numbers.tolist()]
     return [text if text is not None else number for text, number in zip(special, ordinary, strict=True)]
 
