@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -149,6 +150,7 @@ def test_a_finish_says_what_it_lost_and_what_to_use_instead(monkeypatch):
 def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, capsys, pictured):
     """The whole verb on few models and few samples: what is trained and measured is tested elsewhere."""
     monkeypatch.setattr(demonstration, "FAMILIES", ("vae",))
+    monkeypatch.setattr(demonstration, "SHOWN", ("vae",))
     monkeypatch.setattr("pushforward.evaluation.comparison.CAST", {"flow": CAST["flow"]})
     compare = comparison.compare
     few = {"n": 20, "repeats": 1, "curve": False}
@@ -178,7 +180,15 @@ def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_pa
     assert len(again["vae"]) > len(first["vae"])
     assert pf.load(folder / "vae").state["seconds"] >= 0.9 * 1.5
     page = (folder / "report.html").read_text()
-    assert page.index('id="story"') < page.index('id="verdict"')
+    assert page.index('href="live.html"') < page.index('id="story"') < page.index('id="verdict"')
+    (folder / "report.html").unlink()
+    (folder / "live.html").unlink()
+    capsys.readouterr()
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert main(words) == 0, "without the extra it ends without the page"
+    assert "pip install 'pushforward[onnx]'" in capsys.readouterr().err
+    assert "live.html" not in (folder / "report.html").read_text()
+    assert not (folder / "live.html").exists()
 
 
 def test_a_demo_that_still_runs_is_not_taken_for_an_interrupted_one(tmp_path):

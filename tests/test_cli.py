@@ -182,11 +182,28 @@ def test_evaluate_samples_as_it_is_told(here, capsys):
 
 def test_compare_trains_in_turns_with_seeds(here, capsys):
     words = ["vae", "flow", "--data", "moons", "--limit", "400", "--steps", "3", "--size", "tiny", "--seeds", "2"]
-    code, out, err = run(capsys, "compare", *words, "--repeats", "1", "--n", "50", "--out", "toys", "--json")
+    code, out, err = run(capsys, "compare", *words, "--repeats", "1", "--n", "50", "--out", "toys", "--json", "--live")
     assert code == 0, err
     assert "\n4 models train in turns of 5 s; the time left of each is that of its own training\n" in err
     assert [row["name"] for row in json.loads(out)["models"]] == ["vae", "flow"]
     assert {"vae-0", "vae-1", "flow-0", "flow-1"} <= set(os.listdir("toys"))
+    assert '<a href="live.html">' in Path("toys/report.html").read_text()
+    assert sorted(shown(Path("toys/live.html"))) == ["flow", "vae"]
+    code, _, err = run(capsys, "compare", "toys", "--live")
+    assert (code, "--live" in err) == (2, True), "a report holds no models"
+
+
+def shown(page):
+    """The names of the models that a page runs."""
+    return [about["name"] for about in json.loads(re.search('id="descriptions">(.*?)</script>', page.read_text())[1])]
+
+
+def test_a_live_page_is_refused_before_anything_is_trained(here, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    code, _, err = run(capsys, "compare", "vae", "--data", "moons", "--steps", "3", "--out", "none", "--live")
+    assert code == 7
+    assert "pip install 'pushforward[onnx]'" in err
+    assert not Path("none").exists()
 
 
 def signalled(code):

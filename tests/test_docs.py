@@ -146,7 +146,7 @@ def briefly(patch):
 
     def fit(*given, **options):
         others = {name: value for name, value in options.items() if name not in ("seconds", "samples", "steps")}
-        return real(*given, **{"size": "tiny"} if isinstance(given[0], str) else {}, steps=2, **others)
+        return real(*given, **({"size": "tiny"} if isinstance(given[0], str) else {}) | others, steps=2)
 
     real = training.fit
     patch.setattr(training, "fit", functools.wraps(real)(fit))

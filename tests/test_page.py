@@ -23,6 +23,7 @@ from pushforward.draws import ExampleDraws, key
 from pushforward.editing.interpolation import slerp
 from pushforward.errors import UsageError
 from pushforward.export.description import describe
+from pushforward.export.files import Graph, Unlike, showable
 from pushforward.export.page import build, write
 from pushforward.transports import Flow, with_inner
 
@@ -444,6 +445,38 @@ def test_a_page_is_made_of_one_or_two_models_that_start_from_noise(tmp_path):
         with pytest.raises(UsageError):
             write(tmp_path / "page.html", models, "a page")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["flow", "ddpm", "gan", "vae"], ["flow", "gan"]),
+        (["gan", "vae"], ["gan", "vae"]),
+        (["gan from data", "ddpm unlike", "vae", "flow"], ["vae", "flow"]),
+        (["flow untraceable", "gan"], ["gan"]),
+        (["gan unlike"], []),
+    ],
+)
+def test_the_best_model_of_each_kind_is_shown_that_can_be(names, shown, monkeypatch):
+    flow, gan = (recipe(PLANE, "tiny").method.transport() for recipe in (pf.recipes.flow, pf.recipes.gan))
+    models = {name: flow if name.split()[0] in ("flow", "ddpm") else gan for name in names}
+
+    def graph(transport, *_, name, **__):
+        if "untraceable" in name:
+            raise RuntimeError("a guard\nand why")
+        flows = {"dpm": {}} if transport.calls > 1 else {}
+        return Graph(transport, onnx.ModelProto(), {"name": name, "source": "data" if "data" in name else None}, flows)
+
+    def checked(made):
+        if "unlike" in made.description["name"]:
+            raise Unlike("It differs.")
+
+    monkeypatch.setattr("pushforward.export.files.graph", graph)
+    monkeypatch.setattr("pushforward.export.files.checked", checked)
+    told = []
+    assert [about["name"] for about, _ in showable(models, told.append)] == shown
+    assert [" is not on the live page: " in line and "\n" not in line for line in told] == [True] * len(told)
+    assert len(told) == sum(" " in name for name in names)
 
 
 def test_the_runtime_is_the_one_that_its_facts_name():

@@ -20,7 +20,7 @@ from pushforward.report import Report, finding_conditions, samples, statistics, 
 from pushforward.report.findings import RULES, STANDINGS, standings
 from pushforward.report.plain_text import commands, limits, subtitle
 from pushforward.report.sprites import Look
-from pushforward.report.statistics import statistic
+from pushforward.report.statistics import placed, statistic
 
 
 def best_cells(content):
@@ -391,3 +391,9 @@ def test_a_training_without_a_score_leaves_the_mean_without_one(content):
     content["models"][1]["scores"]["frechet"]["value"] = None
     row = model(pooled(content, {})[0], "flow")["scores"]["frechet"]
     assert (row["value"], row["values"]) == (None, [0.12, 0.13]), "a failed training is no training less"
+
+
+def test_models_are_placed_by_the_score_that_ranks_them():
+    scored = compared({"far": (0.9, 0.5, 1.0), "near": (0.2, 0.5, 1.0), "middle": (0.5, 0.5, 1.0)})
+    models = (ModelResult("unscored"), *scored.models)
+    assert [each.name for each in placed(dataclasses.replace(scored, models=models))] == ["near", "middle", "far", "unscored"]

@@ -548,7 +548,7 @@ def test_a_server_that_is_told_to_end_answers_what_it_has_accepted(folder, capsy
             time.sleep(0.01)
 
     asking = threading.Thread(target=ask)
-    assert until_told(["serve", str(folder), "--port", str(port)], port, work) == 0
+    assert until_told(["serve", str(folder), "--port", str(port), "--no-page"], port, work) == 0
     asking.join()
     assert f"http://127.0.0.1:{port}" in capsys.readouterr().err
     assert [answer.status_code for answer in answers] == [200]
@@ -556,6 +556,18 @@ def test_a_server_that_is_told_to_end_answers_what_it_has_accepted(folder, capsy
     assert np.allclose(answers[0].json()["data"], expected, atol=1e-3)
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{port}/healthz")
+
+
+def test_the_root_of_a_server_runs_the_model_where_it_can(tmp_path, monkeypatch):
+    pf.fit("gan", space_data((2,), False), size="tiny", steps=1, out=tmp_path / "gan")
+    port, homes = free_port(), []
+    words = ["serve", str(tmp_path / "gan"), "--port", str(port)]
+    for more in ([], ["--no-page"]):
+        assert until_told(words + more, port, lambda client: homes.append(client.get("/").text)) == 0
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert until_told(words, port, lambda client: homes.append(client.get("/").text)) == 0
+    assert ["<canvas" in home for home in homes] == [True, False, False]
+    assert ["/v1/models" in home for home in homes] == [False, True, True]
 
 
 def test_the_verb_refuses_before_it_listens(folder, capsys, monkeypatch):

@@ -25,6 +25,8 @@ FAULTS = {
     "export/files.py": [
         ("    away = checked(made)\n", "    away = ()\n", "export"),
         ("flow.grid, flow.learned)", "None)", "export"),
+        ("has_steps(inner_of(left[name])) in kinds", "False", "page"),
+        ("    checked(made)\n", "", "page"),
         ("own.grid if isinstance(own.grid, str) else None)", "None)", "export"),
         ("        if solver.adaptive:", "        if False:", "export"),
     ],

@@ -28,6 +28,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_findings"),
     ],
     "report/statistics.py": [
+        ("key=lambda model: places.index(model.name) if", "key=lambda model: -places.index(model.name) if", "report_findings"),
         ("if base.better_than(own) or not (unclear or at_floor", "if not (unclear or at_floor", "report_findings"),
         ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_findings"),
         ('return f"{text} {info.unit}".strip() if', "return text if", "report_findings"),

@@ -33,6 +33,7 @@ from pushforward.cli.options import (
     MODEL,
     NO_BUDGET,
     NO_CHANGES,
+    OUTPUT,
     TRAIN,
     TRAINING,
     Budgeting,
@@ -41,6 +42,7 @@ from pushforward.cli.options import (
     Conditioned,
     Device,
     Features,
+    Flag,
     Flops,
     Full,
     Json,
@@ -56,7 +58,7 @@ from pushforward.cli.options import (
     show,
 )
 from pushforward.cli.training import announce, nothing_left, steps_for, train_all
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import MissingExtra, UsageError, did_you_mean
 from pushforward.plugins import plugin_options
 from pushforward.registries import RECIPES
 
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from pushforward.data import Dataset
     from pushforward.evaluation import Comparison
     from pushforward.extractors import Spaces
+    from pushforward.report import Report
     from pushforward.training import Run, Trainer
 
 
@@ -88,6 +91,7 @@ def compare(
     track: Track = None,
     json: Json = False,
     full: Full = False,
+    live: Annotated[Flag, Parameter(group=OUTPUT)] = False,
     device: Device = "auto",
 ) -> None:
     """Compare recipes trained under one budget, or finished runs.
@@ -108,6 +112,7 @@ def compare(
         seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
         seed: The first seed; default 0.
         out: The folder for the report and the new runs; default runs/compare-DATA-report.
+        live: Write live.html beside the report, a page that runs one or two of the models in a browser.
     """
     _check_models(models, plugin)
     check_names(plugin, data=data)
@@ -125,7 +130,12 @@ def compare(
         _refuse({**read, "--condition": condition}, "the data is that of the runs; name another one with --data")
     if reports and not fresh and not finished:
         _refuse({"--n": n, "--data": data}, "the models of reports are scored already")
+        _refuse({"--live": live or None}, "reports hold no models to run; name run folders")
         return _join(reports, out, json, full)
+    if live:
+        from pushforward.export.onnx_file import library
+
+        library()
     if out is not None:
         _report_folder(out)
     longest, shorter = _sweep(budgeting)
@@ -150,7 +160,7 @@ def compare(
         given = [(f"--{name}", getattr(budgeting, name)) for name in ("budget", "steps", "samples")] + [("--flops", flops)]
         budget = next((f"{option} {value}" for option, value in given if value), "--budget 60s") if fresh else None
         details = {"n": n, "repeats": repeats, "features": features, "seeds": len(chosen), "budget": budget}
-        _report({**reports, **compared, **trained}, loaded, folder, json, full, details, points)
+        _report({**reports, **compared, **trained}, loaded, folder, json, full, details, points, live)
 
 
 def _check_models(models: Sequence[str], plugins: Sequence[str]) -> None:
@@ -341,10 +351,12 @@ def _report(
     full: bool,
     options: dict[str, Any] | None = None,
     points: Mapping[str, Sequence[Run]] | None = None,
+    live: bool = False,
 ) -> None:
     from pushforward.evaluation import compare as judge
     from pushforward.evaluation import with_sweep
     from pushforward.report import Report
+    from pushforward.training import Run
 
     options = options or {}
     if data is not None:
@@ -360,6 +372,26 @@ def _report(
         json,
         lambda _: f"{as_options(report.to_text(full))}\n\n{folder}/report.html",
     )
+    if live:
+        _live(report, folder, {name: model for name, model in models.items() if isinstance(model, Run)})
+
+
+LIVE = "live.html"  # Beside a report
+
+
+def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
+    """Write a page that runs the best of these runs beside a report that is saved, and link it there."""
+    from pushforward.export.files import showable
+    from pushforward.export.page import write
+    from pushforward.report import Report
+    from pushforward.report.statistics import placed
+
+    say("making a page that runs models in a browser")
+    training = {model.name: (model.trainings or (model,))[0].name for model in placed(report.comparison)}
+    if models := showable({name: runs[own].transport for name, own in training.items() if own in runs}, say):
+        write(folder / LIVE, models, f"{' and '.join(about['name'] for about, _ in models)} on {report.comparison.data.name}")
+        Report(report.comparison, report.opening, LIVE).save(folder / "report.html")
+        say(f"{folder}/{LIVE}")
 
 
 FAMILIES = ("gan", "vae", "ddpm", "flow")
@@ -368,6 +400,7 @@ STORY_N = 1000  # Samples on either side: enough for pictures and for the modes
 # Less than elsewhere, so that the demo is short: samplings, the steps of quality against calls, and the examples that the
 # classifier is trained on, whose accuracy on mnist-5k is 97.7 % then
 REPEATS, STEPS, SEEN = 2, (1, 4, 8), 40_000
+SHOWN = ("flow", "gan")  # Of the families, on the live page
 FILE = "demo.json"  # The options of a demo, in its folder from its start
 
 
@@ -396,7 +429,9 @@ def demo(
         seed: The seed of all random numbers.
     """
     from pushforward.data import load
+    from pushforward.export.onnx_file import library
     from pushforward.report import Report
+    from pushforward.training.api import TURN
     from pushforward.training.loop.budget import Budget
 
     seconds, opening_seconds = Budget.duration(budget), Budget.duration(story)
@@ -409,12 +444,19 @@ def demo(
     with demo_folder(out, loaded.name, options) as folder:
         try:
             opening = _opening(folder / "two-dimensions", opening_seconds, seed)
-            report = Report(_compared(_demo_trainers(folder, loaded, sizes, seconds, seed), loaded, budget), opening)
+            runs = train_all(_demo_trainers(folder, loaded, sizes, seconds, seed), TURN)
+            report = Report(_compared(runs, loaded, budget), opening)
         except (SystemExit, KeyboardInterrupt) as stop:
             say(f"interrupted. To go on with all runs and the page: {command()}")
             raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
     report.save_all(folder)
     print(f"{report.to_text()}\n\n{folder}/report.html")
+    try:
+        library()
+    except MissingExtra:
+        say("for a page that runs the models in a browser: pip install 'pushforward[onnx]'")
+    else:
+        _live(report, folder, {run.name: run for run in runs if run.name in SHOWN})
     say("open the report in a browser; next: pushforward train flow --data ./your-images --resize 32")
 
 
@@ -490,13 +532,11 @@ def _demo_trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], second
     return trainers
 
 
-def _compared(trainers: Sequence[Trainer], data: Dataset, budget: str) -> Comparison:
+def _compared(runs: Sequence[Run], data: Dataset, budget: str) -> Comparison:
     from pushforward.evaluation.comparison import compare
     from pushforward.evaluation.features import kind_of
     from pushforward.extractors.classifier import LastHidden
-    from pushforward.training.api import TURN
 
-    runs = train_all(trainers, TURN)
     say("measuring: features, floors, scores, cost")
     features = LastHidden(SEEN) if kind_of(data) == "classifier" else None
     less: dict[str, Any] = {"repeats": REPEATS, "curve": STEPS, "features": features}

@@ -24,6 +24,7 @@ def serve(
     *,
     host: Annotated[str, Parameter(group=OUTPUT)] = "127.0.0.1",
     port: Annotated[int, Parameter(group=OUTPUT)] = 8000,
+    page: Annotated[bool, Parameter(group=OUTPUT, show_default=False)] = True,
     api_key: Annotated[str | None, Parameter(group=OUTPUT, env_var=KEY, show_env_var=False)] = None,
     raw: Annotated[Flag, Parameter(group=COMPUTE)] = False,
     plugin: Plugins = (),
@@ -40,6 +41,8 @@ def serve(
     Args:
         host: The address to listen on; the default reaches this machine alone.
         port: The port; 0 takes a free one.
+        page: Whether / is a page that runs one or two of the runs in a browser, with the extra [onnx]; it takes some seconds
+            to make at start.
         api_key: What clients must send; rather than here, where others can read it, set it as PUSHFORWARD_API_KEY.
         raw: Use the last weights in place of their average.
         precision: Precision of the network calls.
@@ -65,4 +68,12 @@ def serve(
 
     names, chosen = ", ".join(served), resolve_precision(precision, device_of(device))
     with contextlib.suppress(SystemExit):  # SIGTERM, which uvicorn raises again once it has answered all
-        answer(served, host=host, port=port, key=api_key or None, precision=chosen, ready=lambda url: say(f"{names}: {url}"))
+        answer(
+            served,
+            host=host,
+            port=port,
+            key=api_key or None,
+            page=page,
+            precision=chosen,
+            ready=lambda url: say(f"{names}: {url}"),
+        )

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from pushforward.registries import exports
 
 if TYPE_CHECKING:
-    from pushforward.export.files import Exported, Graph, Unlike, export, graph
+    from pushforward.export.files import Exported, Graph, Unlike, export, graph, showable
     from pushforward.export.program import exported
 
-__all__ = ["Exported", "Graph", "Unlike", "export", "exported", "graph"]
+__all__ = ["Exported", "Graph", "Unlike", "export", "exported", "graph", "showable"]
 
-__getattr__ = exports(__name__, {"files": ["Exported", "Graph", "Unlike", "export", "graph"], "program": ["exported"]})
+__getattr__ = exports(
+    __name__, {"files": ["Exported", "Graph", "Unlike", "export", "graph", "showable"], "program": ["exported"]}
+)

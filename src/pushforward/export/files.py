@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from pushforward.transports import Flow, Transport, has_steps, inner_of, with_in
 FORMATS = {"onnx": "model.onnx", "pt2": "model.pt2", "html": "page.html", "diffusers": "model_index.json"}
 SOLVERS = ("dpm", "heun", "euler")  # Beside the model's own
 LEARNED = "learned"  # The solver of steps that were tuned for the run
+LIVE_STEPS = 30, 50  # The most steps on the page of a report or a server: the model's own within these bounds
+LIVE_WEIGHTS = 25_000_000  # Of a model on such a page, which has 5 bytes for each
 
 
 class Unlike(PushforwardError):
@@ -181,6 +184,43 @@ def checked(made: Graph) -> tuple[Distance, ...]:
             f"{worst.steps} steps); at most {BAR:g} is expected. Nothing was written. Try other `solvers`, or export as pt2."
         )
     return away
+
+
+def showable(models: Mapping[str, Transport], tell: Callable[[str], None] | None = None) -> list[tuple[dict[str, Any], bytes]]:
+    """What a page (`pushforward.export.page`) takes of some models: the first two that it can show.
+
+    Args:
+        models: By name, what is wanted most first; but one of one call and one in steps go before two of a kind.
+        tell: Is called with a line for each model that is left out; silent by default.
+
+    Returns:
+        The description and the ONNX file of each; none where no model can be shown.
+    """
+    from pushforward.export.page import MOST
+
+    left, made = dict(models), list[Graph]()
+    while left and len(made) < MOST:
+        kinds = [bool(each.flows) for each in made]
+        name = min(left, key=lambda name: has_steps(inner_of(left[name])) in kinds)
+        try:
+            made.append(_live(name, left.pop(name)))
+        except (PushforwardError, RuntimeError) as error:  # the latter torch's, of a network that it cannot trace
+            if tell is not None:
+                first, _, _ = str(error).partition("\n")
+                tell(f"{name} is not on the live page: {first}")
+    return [(each.description, each.model.SerializeToString()) for each in made]
+
+
+def _live(name: str, transport: Transport) -> Graph:
+    from pushforward.export.page import check
+
+    weights, steps = sum(weight.numel() for weight in transport.parameters()), getattr(inner_of(transport), "steps", 1)
+    if weights > LIVE_WEIGHTS:
+        raise UsageError(f"It has {weights:,} weights, more than {LIVE_WEIGHTS:,}: export a page of it with --format html.")
+    made = graph(copy.deepcopy(transport), (), min(max(LIVE_STEPS[0], steps), LIVE_STEPS[1]), name=name, way=True)
+    check(made.description)
+    checked(made)
+    return made
 
 
 def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:

@@ -56,8 +56,8 @@ def build(models: Models, title: str) -> str:
     """
     if not 1 <= len(models) <= MOST:
         raise UsageError(f"A page runs one model, or two side by side; got {len(models)}.")
-    if from_data := [about["name"] for about, _ in models if about["source"]]:
-        raise UsageError(f"{from_data[0]} starts from examples of data, which a page does not hold: export it as ONNX.")
+    for about, _ in models:
+        check(about)
     abouts = [{**about, "drawn": (drawn := _drawn(about)), "shown": SHOWN[drawn]} for about, _ in models]
     style, script = _text("page.css"), _text("cells.js") + _text("page.js")
     values = {
@@ -72,6 +72,16 @@ def build(models: Models, title: str) -> str:
         | {f"model-{i}": _packed(content) for i, (_, content) in enumerate(models)},
     }
     return _environment().get_template("page.html").render(values)
+
+
+def check(about: Mapping[str, Any]) -> None:
+    """Refuse a model that a page cannot run, by its description.
+
+    Raises:
+        UsageError: For one that starts from data and not from noise.
+    """
+    if about["source"]:
+        raise UsageError(f"{about['name']} starts from examples of data, which a page does not hold: export it as ONNX.")
 
 
 def _environment() -> Environment:

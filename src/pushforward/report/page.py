@@ -58,16 +58,17 @@ def notebook(comparison: Comparison) -> str:
     return environment().get_template("notebook.html.j2").render(values, cards=tables.scorecards(comparison), contents=[])
 
 
-def page(comparison: Comparison, opening: Comparison | None = None) -> str:
+def page(comparison: Comparison, opening: Comparison | None = None, live: str | None = None) -> str:
     """The page as text, of at most `LARGEST` bytes as far as pictures are to blame.
 
     Args:
         comparison: What is reported.
         opening: Models in two dimensions that stand before it.
+        live: The address of a page that runs the models.
     """
     text = ""
     for look, note in _looks(comparison.pictures):
-        text = _page(comparison, opening, look, note)
+        text = _page(comparison, opening, live, look, note)
         if len(text.encode()) <= LARGEST:
             break
     return text
@@ -82,7 +83,7 @@ def _looks(pictures: Mapping[str, Pictures]) -> Iterator[tuple[Look, str]]:
         yield Look({}), LEFT_OUT.format("pictures")
 
 
-def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: str) -> str:
+def _page(comparison: Comparison, opening: Comparison | None, live: str | None, look: Look, note: str) -> str:
     rules: list[str] = []
     found, sentences = findings(comparison), list(standings(comparison).values())
     lead = [finding.text for finding in found if finding.kind == "measure"]
@@ -130,6 +131,7 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
         "facts": facts(comparison),
         "failures": failures(comparison),
         "story": None,
+        "live": live,
         "contents": [],
         "csv": Markup(_csv(comparison)),
         "data": _json(comparison),

@@ -18,18 +18,19 @@ class Report:
         comparison: From `pushforward.compare`, `pushforward.evaluate`, or `Comparison.from_json`; one that was read from JSON has
             no pictures.
         opening: Models in two dimensions that the page shows first, in moving pictures; None for a page without.
+        live: The address of a page that runs the models (`pushforward.export.page`), to which this one links; None for none.
 
     Raises:
         UsageError: If it is something else.
     """
 
-    def __init__(self, comparison: Comparison, opening: Comparison | None = None) -> None:
+    def __init__(self, comparison: Comparison, opening: Comparison | None = None, live: str | None = None) -> None:
         if not isinstance(comparison, Comparison):
             raise UsageError(
                 f"A report renders a Comparison, as pf.compare(...) returns it; got a {type(comparison).__name__}. "
                 "Read one from a file with pf.Comparison.from_json(text)."
             )
-        self.comparison, self.opening = comparison, opening
+        self.comparison, self.opening, self.live = comparison, opening, live
 
     def __str__(self) -> str:
         return self.to_text()
@@ -69,7 +70,7 @@ class Report:
         """The whole page; it loads nothing from anywhere."""
         from pushforward.report.page import page
 
-        return page(self.comparison, self.opening)
+        return page(self.comparison, self.opening, self.live)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one file, whole or not at all.

@@ -179,6 +179,12 @@ def statistics(comparison: Comparison, metric: str) -> list[Statistic]:
     return sorted((score for score in scored if score is not None), key=lambda score: score.loss)
 
 
+def placed(comparison: Comparison) -> list[ModelResult]:
+    """Models by the score that ranks them in quality, best first; those without it stand last."""
+    places = [score.name for score in statistics(comparison, metric_for(comparison, "quality") or "")]
+    return sorted(comparison.models, key=lambda model: places.index(model.name) if model.name in places else len(places))
+
+
 def leaders(comparison: Comparison, metric: str) -> list[Statistic]:
     """The best model and all that it is not measurably better than, best first; one alone is best."""
     return best_of(statistics(comparison, metric))

@@ -43,7 +43,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     key: str | None = None,
-    page: str | None = None,
+    page: bool = True,
     precision: str = "float32",
     ready: Callable[[str], None] = print,
 ) -> None:
@@ -54,7 +54,8 @@ def serve(
         host: The address to listen on; the default reaches this machine alone.
         port: Which; 0 takes a free one.
         key: What clients must send; None lets everybody in who reaches the host.
-        page: The HTML of ``/``.
+        page: Whether ``/`` runs one or two of the runs in a browser, where the extra ``onnx`` is installed and they can be shown;
+            the page takes some seconds to make.
         precision: Of network calls.
         ready: Is called with the address once it listens.
 
@@ -65,11 +66,16 @@ def serve(
     check_installed()
     import uvicorn
 
+    from pushforward.export.files import showable
+    from pushforward.export.page import build
     from pushforward.serving.admission import Model
     from pushforward.serving.http import application
 
     with bound(host, port) as listening:
-        app = application([Model(run, name) for name, run in runs.items()], key=key, page=page, precision=precision)
+        models = [Model(run, name) for name, run in runs.items()]
+        shown = showable({name: run.transport for name, run in runs.items()}) if page else []
+        home = build(shown, " and ".join(about["name"] for about, _ in shown)) if shown else None
+        app = application(models, key=key, page=home, precision=precision)
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listening.getsockname()[1]}")
         config = uvicorn.Config(app, log_level="warning", log_config=None, access_log=False)
