@@ -140,13 +140,13 @@ def one_registry():
 
     first = functools.cache(ONNXRegistry.from_torchlib)
 
-    def another(*versions):
-        registry = copy.copy(first(*versions))
+    def another(**versions):
+        registry = copy.copy(first(**versions))
         registry.functions = {name: [*found] for name, found in registry.functions.items()}
         return registry
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ONNXRegistry, "from_torchlib", another)
+        patched.setattr(ONNXRegistry, "from_torchlib", staticmethod(another))
         yield
 
 
