@@ -1,5 +1,6 @@
 """The prior of a conditional VAE in closed form; samples of decoders of vectors are draws from p(x | z)."""
 
+import functools
 import math
 
 import pytest
@@ -227,10 +228,10 @@ def test_bits_of_vectors_are_zeros_and_ones():
 @pytest.mark.parametrize("limit", [None, 1.5], ids=["plain", "truncated"])
 def test_an_exported_sampler_takes_the_noise(linear, limit):
     transport = linear if limit is None else pf.editing.Truncated(linear, limit)
-    program = exported(transport).module()
+    program = functools.partial(exported(transport).module(), condition=None, decoder_noise=None)
     z, noise = torch.randn(5, 2), torch.randn(noise_count(transport), 5, 3)
     assert len(noise) == 1
     wanted = SPACE.to_data(transport(z, None, GivenNoise(noise)))
-    torch.testing.assert_close(program(z, None, noise), wanted)
-    assert (program(z, None, noise) - program(z, None, 2 * noise)).abs().min() > 0
-    torch.testing.assert_close(program(z, None, 0 * noise), SPACE.to_data(transport(z)))
+    torch.testing.assert_close(program(z=z, noise=noise), wanted)
+    assert (program(z=z, noise=noise) - program(z=z, noise=2 * noise)).abs().min() > 0
+    torch.testing.assert_close(program(z=z, noise=0 * noise), SPACE.to_data(transport(z)))

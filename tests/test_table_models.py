@@ -223,8 +223,10 @@ def test_a_sampler_of_rows_exports_for_any_number_of_rows_with_given_columns():
         condition = flow.conditions(7, given, 0)
         with torch.no_grad():
             rows = flow.space.to_data(flow(z, condition))
-            torch.testing.assert_close(program(z, condition, None), rows, rtol=1e-5, atol=1e-5)
-        cells = flow.space.cells(program(z, condition, None))
+            torch.testing.assert_close(
+                program(z=z, condition=condition, noise=None, decoder_noise=None), rows, rtol=1e-5, atol=1e-5
+            )
+        cells = flow.space.cells(program(z=z, condition=condition, noise=None, decoder_noise=None))
         assert cells == flow.space.cells(rows)
         assert given is None or {cell for _, cell in cells} == {"b"}
 

@@ -211,7 +211,7 @@ def exported(transport: Transport) -> ExportedProgram:
         transport: Any; a flow under a solver that has a table.
 
     Returns:
-        ``program.module()(z, condition, noise, decoder_noise)``, with None for inputs that the model does not take.
+        ``program.module()(z=, condition=, noise=, decoder_noise=)``, with None for inputs that the model does not take.
 
     Raises:
         UsageError: For an adaptive solver or one whose steps are not affine.

@@ -38,7 +38,7 @@ def written(value, column):
 
 if __name__ == "__main__":
     space = json.loads(pathlib.Path(__file__).with_name("space.json").read_text())
-    x = np.load(sys.argv[1])
+    x = np.load(sys.argv[1], allow_pickle=False)
     columns = {column["name"]: cells_of(column, x) for column in space["columns"]}
     with open(sys.argv[2], "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([columns, *zip(*columns.values(), strict=True)])
