@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -285,9 +286,16 @@ def test_the_files_are_small_and_say_nothing_of_the_machine(run, written):
     assert len(texts["model.onnx"]) < weights + tables + 60_000
 
 
+def is_open(field):
+    return not getattr(field, "closed", True)
+
+
 def test_rows_of_an_exported_table_are_its_cells(tmp_path):
     """Of codes, whose decoder draws noise of its own."""
     data = mixed_table(200)
+    fields = [replace(each, form=replace(each.form, point=",")) if is_open(each) else each for each in data.space.fields]
+    written_so = replace(data.space.layout, missing=("NA",) * len(fields))
+    data = replace(data, space=replace(data.space, fields=tuple(fields), layout=written_so))
     torch.manual_seed(0)
     codes = pf.recipes.vae(data.space, "tiny").method.autoencoder()
     transport = in_latent("flow", data, codes, "tiny").method.transport().eval()
@@ -301,7 +309,7 @@ def test_rows_of_an_exported_table_are_its_cells(tmp_path):
     assert header == list(data.space.names)
     for place, field in enumerate(data.space.fields):
         wanted, made = ([row[place] for row in cells] for cells in (data.space.cells(x), rows))
-        if getattr(field, "closed", True):
+        if not is_open(field):
             assert made == wanted
         else:
             here, there = field.read(wanted), field.read(made)
@@ -341,12 +349,29 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(run, tmp_path
         run.export(tmp_path / "a", solvers=["adaptive"])
     with pytest.raises(UsageError, match="diffusers"):
         run.export(tmp_path / "a", format="diffusers")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "run.py").write_text("somebody's own")
+    with pytest.raises(UsageError, match="exists already"):
+        run.export(tmp_path / "b")
     with pytest.raises(UsageError, match="truncation"):
         graph(Truncated(pf.recipes.gan(SPACE, "tiny").method.transport(), 0.5))
     monkeypatch.setattr("pushforward.export.parity.by_torch", lambda transport, feeds: by_torch(transport, feeds) + 0.01)
     with pytest.raises(Unlike):
         run.export(tmp_path / "a", solvers=["dpm"], steps_up_to=1)
     assert not (tmp_path / "a").exists()
+
+
+def test_every_learned_step_and_the_most_steps_are_compared(learned):
+    made = learned[1]
+    opened = session(made.model.SerializeToString())
+    compared = {(each.solver, each.steps) for each in distances(opened, made.transport, made.flows)}
+    assert compared == {("dpm", 1), ("dpm", 3), ("learned", 2)}
+
+
+def test_a_flow_from_data_takes_its_examples_and_has_no_script(tmp_path):
+    moved = pf.recipes.flow(pf.data.load("moons").space, "tiny", source="8gaussians").method.transport().eval()
+    written = pf.export.export(moved, tmp_path, solvers=["euler"], steps_up_to=2)
+    assert {file.name for file in written.files} == {"model.onnx", "space.json"}
 
 
 def test_a_program_of_torch_draws_what_the_sampler_draws(run, tmp_path):

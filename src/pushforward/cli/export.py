@@ -65,10 +65,11 @@ def export(
     options = {"format": format, "solvers": names, "steps_up_to": steps_up_to, "half": half, "overwrite": overwrite}
     written = loaded.export(out, **options)
     files = [{"file": str(file), "bytes": Path(file).stat().st_size} for file in written.files]
-    show({"files": files, "distances": [vars(each) for each in written.distances]}, json, _text)
+    of = "the sampler with weights rounded" if half else "the sampler"
+    show({"files": files, "distances": [vars(each) for each in written.distances]}, json, lambda result: _text(result, of))
 
 
-def _text(result: dict[str, Any]) -> str:
+def _text(result: dict[str, Any], of: str) -> str:
     lines = [f"{each['file']}  {each['bytes']:,} bytes" for each in result["files"]]
     worst: dict[str, dict[int, float]] = {}
     for each in result["distances"]:
@@ -77,6 +78,6 @@ def _text(result: dict[str, Any]) -> str:
     if worst:
         steps = sorted({k for row in worst.values() for k in row})
         rows = [[name, *(f"{row[k]:.0e}" if k in row else "" for k in steps)] for name, row in worst.items()]
-        head = ["difference from the sampler, in standard deviations", *(f"{k} steps" if k > 1 else "1 step" for k in steps)]
+        head = [f"difference from {of}, in standard deviations", *(f"{k} steps" if k > 1 else "1 step" for k in steps)]
         lines += ["", columns([head, *rows])]
     return "\n".join(lines)

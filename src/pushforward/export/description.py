@@ -34,8 +34,8 @@ def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], nam
     Returns:
         ``name``; ``data`` (image, vector or row) and ``shape`` of a sample, and of a table its ``columns``; ``noise``, the shape
         of z; ``stream``, the second word of the key of NumPy's Philox: the first is a sample's seed, and the last word of the
-        counter the number of the draw; ``draws``, how many noises each solver and number of steps takes beside z; ``conditions``;
-        and ``default``.
+        counter the number of the draw; ``draws``, how many noises each solver and number of steps takes beside z; ``most``, the
+        most steps; ``conditions``; and ``default``.
     """
     space, inner = transport.space, inner_of(transport)
     counts = {solver: {str(n): noise_count(flow) for n, flow in by.items()} for solver, by in flows.items()}
@@ -50,11 +50,12 @@ def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], nam
         "stream": str(key("rows", "sample")),
         "decoder_stream": str(key("rows", "sample/decoder")) if decoder_draws(transport) else None,
         "draws": counts or noise_count(transport),
-        "source": getattr(getattr(inner, "source", None), "data", None),
+        "most": max((max(by) for by in flows.values()), default=None),
+        "source": getattr(inner, "source", None) is not None,
         "scales": list(learned) if learned else None,
         "conditions": [_condition(name, kind) for name, kind in space.conditions.items()],
         "default": dict(default),
-        "columns": [_column(field, *ends) for field, ends in _ends(space)] or list(space.columns),
+        "columns": _columns(space) or list(space.columns),
         "bounds": [space.low, space.high],
         "units": {name: list(values) for name, values in space.units.items()} if space.as_points and not space.names else None,
     }
@@ -70,13 +71,14 @@ def _condition(name: str, kind: ConditionKind) -> dict[str, Any]:
     return known | {"usual": usual, "columns": list(kind.entries), "std": list(getattr(kind, "std", ()))}
 
 
-def _ends(space: Space) -> list[tuple[Column, tuple[int, int]]]:
+def _columns(space: Space) -> list[dict[str, Any]]:
     if not isinstance(space, TableSpace):
         return []
-    return list(zip(space.fields, zip(space.starts[:-1], space.starts[1:], strict=True), strict=True))
+    missing = space.layout.missing or ("",) * len(space.fields)
+    return [_column(*each) for each in zip(space.fields, space.starts[:-1], space.starts[1:], missing, strict=True)]
 
 
-def _column(field: Column, start: int, stop: int) -> dict[str, Any]:
+def _column(field: Column, start: int, stop: int, missing: str) -> dict[str, Any]:
     """How the coordinates from ``start`` to ``stop`` become cells.
 
     The first is a score where ``edges`` are, and the others are indicators of ``texts``. An open column's ``numbers`` belong to
@@ -84,8 +86,8 @@ def _column(field: Column, start: int, stop: int) -> dict[str, Any]:
     """
     known: dict[str, Any] = {"name": field.name, "start": start, "stop": stop, "kind": field.kind}
     if not isinstance(field, Number):
-        return known | {"texts": [*field.levels, *([""] if field.missing else [])]}
-    atoms = [*field.cells(np.array(field.atoms)), *([""] if field.missing else [])]
+        return known | {"texts": [*field.levels, *([missing] if field.missing else [])]}
+    atoms = [*field.cells(np.array(field.atoms)), *([missing] if field.missing else [])]
     known |= {"texts": atoms}
     if field.closed:
         return known | {"edges": field.edges.tolist(), "cells": field.cells(np.array(field.knots))}
@@ -93,4 +95,5 @@ def _column(field: Column, start: int, stop: int) -> dict[str, Any]:
     pairs = list(dict.fromkeys(ends))  # most numbers have one edge
     form = field.form
     written = {"decimals": form.decimals, "digits": form.digits, "pattern": form.pattern, "unit": form.unit}
+    written |= {"point": form.point, "group": form.group}
     return known | {"edges": [edge for edge, _ in pairs], "numbers": [value for _, value in pairs], **written}

@@ -19,15 +19,19 @@ from pushforward.editing.given_data import Truncated
 from pushforward.errors import PushforwardError, UsageError, unknown
 from pushforward.export.description import Flows, describe
 from pushforward.export.onnx_file import LARGE, library, one_call, stepped
-from pushforward.export.parity import BAR, Distance, distances, halved, session
+from pushforward.export.parity import BAR, LEARNED, Distance, distances, halved, session
 from pushforward.export.program import exported
 from pushforward.files import replacing
 from pushforward.solvers import as_solver, name_of
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 
-FORMATS = {"onnx": "model.onnx", "pt2": "model.pt2", "html": "page.html", "diffusers": "model_index.json"}
+FORMATS = {
+    "onnx": ("model.onnx", "space.json", "run.py", "rows.py"),
+    "pt2": ("model.pt2",),
+    "html": ("page.html",),
+    "diffusers": ("model_index.json",),
+}
 SOLVERS = ("dpm", "heun", "euler")  # Beside the model's own
-LEARNED = "learned"  # The solver of steps that were tuned for the run
 LIVE_STEPS = 30, 50  # The most steps on the page of a report or a server: the model's own within these bounds
 LIVE_WEIGHTS = 25_000_000  # Of a model on such a page, which has 5 bytes for each
 
@@ -106,9 +110,9 @@ def export(
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
-    out, taken = Path(out), FORMATS[format]
-    if (out / taken).exists() and not overwrite:
-        raise UsageError(f"{out / taken} exists already. Choose another `out`, or add `overwrite=True`.")
+    out, taken = Path(out), FORMATS[format][0]
+    if not overwrite and (there := [name for name in FORMATS[format] if (out / name).exists()]):
+        raise UsageError(f"{out / there[0]} exists already. Choose another `out`, or add `overwrite=True`.")
     if format == "diffusers":
         from pushforward.interop.diffusers import to_diffusers
 
@@ -153,9 +157,9 @@ def graph(
     default: dict[str, Any] = {}
     if has_steps(own):
         denoiser, scale = _at_any_scale(own.denoiser)
-        tuned = [own, *learned] if isinstance(own.grid, list) else learned
+        tuned = [*learned, own] if isinstance(own.grid, list) else learned
         flows = _flows(own, denoiser, solvers, whole("steps_up_to", steps_up_to, 1), tuned)
-        solver = LEARNED if tuned and own is tuned[0] else next(iter(flows))
+        solver = LEARNED if own in tuned else next(iter(flows))
         steps = own.steps if own.steps in flows[solver] else max(flows[solver])
         default = {"solver": solver, "steps": steps} | ({} if scale is None else {"scale": scale})
         transport = with_inner(transport, flows[solver][steps])
@@ -177,8 +181,7 @@ def checked(made: Graph) -> tuple[Distance, ...]:
         Unlike: Where it is too far.
     """
     away = tuple(distances(session(made.model.SerializeToString()), made.transport, made.flows))
-    worst = max(away, key=lambda each: each.worst)
-    if not worst.worst <= BAR:
+    for worst in (each for each in away if not each.worst <= BAR):
         raise Unlike(
             f"The graph differs from the sampler by {worst.worst:.1e} standard deviations ({worst.solver or 'one call'}, "
             f"{worst.steps} steps); at most {BAR:g} is expected. Nothing was written. Try other `solvers`, or export as pt2."
@@ -256,7 +259,8 @@ def _written(out: Path, made: Graph) -> Iterable[Path]:
     here = Path(__file__).parent / "templates"
     entries = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in made.description.items())
     texts = {"space.json": f"{{\n{entries}\n}}\n"}
-    texts |= {file: (here / file).read_text() for file in ("run.py", *(["rows.py"] if made.transport.space.names else []))}
+    scripts = [*(["run.py"] if not made.description["source"] else []), *(["rows.py"] if made.transport.space.names else [])]
+    texts |= {file: (here / file).read_text() for file in scripts}
     for file, text in texts.items():
         with replacing(out / file) as temporary:
             temporary.write_text(text, encoding="utf-8")

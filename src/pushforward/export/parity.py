@@ -19,6 +19,7 @@ from pushforward.transports import Flow, Transport, inner_of, with_inner
 BAR = 1e-4  # A graph that is farther from its sampler is not written
 STEPS, EXAMPLES = (1, 4, 25, 50), (1, 5)  # What is compared, of the steps that a graph has
 SCALES = (0.0, 3.0)
+LEARNED = "learned"  # The solver of steps that were tuned for the run
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,11 @@ def distances(
         session: Of the graph.
         transport: The model.
         flows: Of the graph; empty for a model of one call.
-        steps: Of those that a solver has.
+        steps: Of those that a solver has; its most, and all that were learned, are compared as well.
         examples: Numbers of examples.
     """
-    cases: list[tuple[str, int, Flow | None]] = [(name, k, by[k]) for name, by in flows.items() for k in steps if k in by]
+    compared = {name: by if name == LEARNED else {*steps, max(by)} & by.keys() for name, by in flows.items()}
+    cases: list[tuple[str, int, Flow | None]] = [(name, k, flows[name][k]) for name, ks in compared.items() for k in sorted(ks)]
     std = np.array(transport.space.scale).reshape(1, *transport.space.shape)
     for solver, k, flow in cases or [("", 1, None)]:
         model = transport if flow is None else with_inner(transport, flow)

@@ -201,7 +201,10 @@ def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[s
 
     with torch.no_grad():
         shapes = {name: free(name, part) for name, part in inputs.items()}
-        return torch.export.export(module.eval(), (), inputs, dynamic_shapes=shapes)
+        program = torch.export.export(module.eval(), (), inputs, dynamic_shapes=shapes)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine
+    return program
 
 
 def exported(transport: Transport) -> ExportedProgram:

@@ -18,10 +18,10 @@ function dated(seconds, pattern) {
   return pattern.replace(/%(-?[A-Za-z%])/g, (whole, part) => parts[part] ?? whole);
 }
 
-function written(value, { decimals, digits, pattern, unit }) {
+function written(value, { decimals, digits, pattern, unit, point }) {
   if (pattern) return dated(Math.round(value / unit) * unit, pattern);
-  if (decimals !== null) return (Number(value.toFixed(decimals)) + 0).toFixed(decimals);
-  return brief(value, digits ?? 6);
+  const text = decimals === null ? brief(value, digits ?? 6) : (Number(value.toFixed(decimals)) + 0).toFixed(decimals);
+  return text.replace(".", point);
 }
 
 function brief(value, digits = 4) {

@@ -31,9 +31,10 @@ def written(value, column):
         seconds = round(value / column["unit"]) * column["unit"]
         moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
         return moment.strftime(column["pattern"])
+    text = repr(float(f"{value:.{column['digits'] or 17}g}"))
     if column["decimals"] is not None:
-        return f"{value:.{column['decimals']}f}"
-    return repr(float(f"{value:.{column['digits'] or 17}g}"))
+        text = f"{round(value, column['decimals']) + 0.0:{',' * bool(column['group'])}.{column['decimals']}f}"
+    return text.translate(str.maketrans({",": column["group"], ".": column["point"]}))
 
 
 if __name__ == "__main__":
