@@ -23,6 +23,7 @@ from pushforward.cli.options import (
     RunFolder,
     app,
     columns,
+    say,
     show,
 )
 from pushforward.cli.sampling import configured_run
@@ -63,6 +64,7 @@ def export(
     loaded = configured_run(run, Loading(raw, checkpoint, plugin, device="cpu"), guiding=guiding)
     names = [name.strip() for name in solvers.split(",")] if solvers else []
     options = {"format": format, "solvers": names, "steps_up_to": steps_up_to, "half": half, "overwrite": overwrite}
+    say(f"writing {loaded.name} as {format} and comparing it with the sampler")
     written = loaded.export(out, **options)
     files = [{"file": str(file), "bytes": Path(file).stat().st_size} for file in written.files]
     of = "the sampler with weights rounded" if half else "the sampler"

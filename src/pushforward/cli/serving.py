@@ -66,6 +66,8 @@ def serve(
     if host not in LOCAL and not api_key:
         say(f"note: everybody who reaches {host} can use this server: set {KEY} to a secret")
 
+    if page:
+        say("making the page that runs in browsers")
     names, chosen = ", ".join(served), resolve_precision(precision, device_of(device))
     with contextlib.suppress(SystemExit):  # SIGTERM, which uvicorn raises again once it has answered all
         answer(
@@ -76,4 +78,5 @@ def serve(
             page=page,
             precision=chosen,
             ready=lambda url: say(f"{names}: {url}"),
+            tell=say,
         )

@@ -10,7 +10,7 @@ import numpy as np
 from pushforward.conditions.columns import Numbers
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
-from pushforward.data.spaces import Space, TableSpace
+from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.columns import Number
 from pushforward.denoisers.denoiser import trained
 from pushforward.draws import key
@@ -55,7 +55,7 @@ def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], nam
         "scales": list(learned) if learned else None,
         "conditions": [_condition(name, kind) for name, kind in space.conditions.items()],
         "default": dict(default),
-        "columns": _columns(space) or list(space.columns),
+        "columns": _columns(space) if isinstance(space, TableSpace) else list(space.columns),
         "bounds": [space.low, space.high],
         "units": {name: list(values) for name, values in space.units.items()} if space.as_points and not space.names else None,
     }
@@ -71,9 +71,7 @@ def _condition(name: str, kind: ConditionKind) -> dict[str, Any]:
     return known | {"usual": usual, "columns": list(kind.entries), "std": list(getattr(kind, "std", ()))}
 
 
-def _columns(space: Space) -> list[dict[str, Any]]:
-    if not isinstance(space, TableSpace):
-        return []
+def _columns(space: TableSpace) -> list[dict[str, Any]]:
     missing = space.layout.missing or ("",) * len(space.fields)
     return [_column(*each) for each in zip(space.fields, space.starts[:-1], space.starts[1:], missing, strict=True)]
 
@@ -95,5 +93,5 @@ def _column(field: Column, start: int, stop: int, missing: str) -> dict[str, Any
     pairs = list(dict.fromkeys(ends))  # most numbers have one edge
     form = field.form
     written = {"decimals": form.decimals, "digits": form.digits, "pattern": form.pattern, "unit": form.unit}
-    written |= {"point": form.point, "group": form.group}
+    written |= {"point": form.point, "group": form.group, "least": form.least}
     return known | {"edges": [edge for edge, _ in pairs], "numbers": [value for _, value in pairs], **written}

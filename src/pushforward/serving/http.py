@@ -213,7 +213,7 @@ def _refused(_: Http, error: Exception) -> Response:
         return _error(error.status_code, str(error.detail), dict(error.headers or {}))
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"][1:]))
+        where = ".".join(part for part in first["loc"][1:] if isinstance(part, str))
         return _error(400, f"`{where}`: {first['msg']}" if where else str(first["msg"]))
     if isinstance(error, Busy):
         return _error(429, str(error), {"Retry-After": "1"})

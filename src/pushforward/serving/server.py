@@ -46,6 +46,7 @@ def serve(
     page: bool = True,
     precision: str = "float32",
     ready: Callable[[str], None] = print,
+    tell: Callable[[str], None] | None = None,
 ) -> None:
     """Serve runs until SIGTERM or SIGINT; requests that were accepted are answered first.
 
@@ -58,6 +59,7 @@ def serve(
             the page takes some seconds to make.
         precision: Of network calls.
         ready: Is called with the address once it listens.
+        tell: Is called with lines about the page; silent by default.
 
     Raises:
         MissingExtra: Without the extra ``serve``.
@@ -73,7 +75,7 @@ def serve(
 
     with bound(host, port) as listening:
         models = [Model(run, name) for name, run in runs.items()]
-        shown = showable({name: run.transport for name, run in runs.items()}) if page else []
+        shown = showable({name: run.transport for name, run in runs.items()}, tell) if page else []
         home = build(shown, " and ".join(about["name"] for about, _ in shown)) if shown else None
         app = application(models, key=key, page=home, precision=precision)
         name = f"[{host}]" if ":" in host else host

@@ -18,10 +18,12 @@ function dated(seconds, pattern) {
   return pattern.replace(/%(-?[A-Za-z%])/g, (whole, part) => parts[part] ?? whole);
 }
 
-function written(value, { decimals, digits, pattern, unit, point }) {
+function written(value, { decimals, digits, pattern, unit, point, least }) {
   if (pattern) return dated(Math.round(value / unit) * unit, pattern);
   const text = decimals === null ? brief(value, digits ?? 6) : (Number(value.toFixed(decimals)) + 0).toFixed(decimals);
-  return text.replace(".", point);
+  const [whole, all = ""] = text.split(".");
+  const fraction = least === null ? all : all.replace(/0+$/, "").padEnd(least, "0");
+  return fraction ? whole + point + fraction : whole;
 }
 
 function brief(value, digits = 4) {

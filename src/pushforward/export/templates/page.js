@@ -326,6 +326,7 @@ function listen() {
   });
   byId("another").addEventListener("click", () => {
     byId("seed").value = whole("seed") + (view() === "grid" ? abouts[0].shown : 1);
+    if (view() === "walk") byId("toward").value = whole("toward") + 1;
     refresh();
   });
   byId("play")?.addEventListener("click", play);

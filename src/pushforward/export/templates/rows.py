@@ -31,9 +31,15 @@ def written(value, column):
         seconds = round(value / column["unit"]) * column["unit"]
         moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
         return moment.strftime(column["pattern"])
-    text = repr(float(f"{value:.{column['digits'] or 17}g}"))
-    if column["decimals"] is not None:
-        text = f"{round(value, column['decimals']) + 0.0:{',' * bool(column['group'])}.{column['decimals']}f}"
+    if column["decimals"] is None:
+        value = float(f"{value:.{column['digits'] or 17}g}")
+        text = str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
+    else:
+        text = f"{round(value, column['decimals']) + 0.0:,.{column['decimals']}f}"
+    if column["least"] is not None:
+        whole, _, fraction = text.partition(".")
+        fraction = fraction.rstrip("0").ljust(column["least"], "0")
+        text = f"{whole}.{fraction}" if fraction else whole
     return text.translate(str.maketrans({",": column["group"], ".": column["point"]}))
 
 

@@ -10,8 +10,9 @@ import onnxruntime
 space = json.loads(pathlib.Path(__file__).with_name("space.json").read_text())
 parser = argparse.ArgumentParser(description=f"Draws samples of {space['name']} into a file.")
 options = {"n": 16, "seed": 0, "out": "samples.npy", **space["default"]}
-known = {"solver": [*space["draws"]], "steps": range(1, 1 + space["most"])} if "solver" in options else {}
-for name, value in (options | {each["name"]: "" for each in space["conditions"]}).items():
+known = {each["name"]: ["", *each["names"]] for each in space["conditions"] if "names" in each}
+known |= {"solver": [*space["draws"]], "steps": range(1, 1 + space["most"])} if "solver" in options else {}
+for name, value in (options | {each["name"]: "" for each in space["conditions"] if each["kind"] != "known"}).items():
     parser.add_argument(f"--{name}", type=type(value), default=value, choices=known.get(name), metavar=name.upper())
 asked = vars(parser.parse_args())
 n, seeds = asked["n"], [(asked["seed"] + i) % 2**64 for i in range(asked["n"])]
@@ -29,12 +30,11 @@ feeds = {"z": drawn(space["stream"], 0, space["noise"]), "decoder_noise": drawn(
 feeds["noise"] = np.stack([drawn(space["stream"], 1 + call, space["noise_of_draws"]) for call in range(max(1, draws))])
 feeds["solver"] = np.array([*space["draws"]].index(asked["solver"]) if "solver" in asked else 0)
 feeds |= {"steps": np.array(asked.get("steps", 1)), "scale": np.full(n, asked.get("scale", 1), np.float32)}
-for each, text in [(each, asked[each["name"]]) for each in space["conditions"]]:
+for each, text in [(each, asked.get(each["name"])) for each in space["conditions"]]:
     if each["kind"] == "label":  # as often as in the training data, where none is given
         usual = np.searchsorted(np.float32(each["ends"][:-1]), drawn(each["stream"], 0), "right")
-        feeds["label"] = np.full(n, each["names"].index(text) if text in each["names"] else int(text)) if text else usual
+        feeds["label"] = np.full(n, each["names"].index(text)) if text else usual
     else:
         feeds[each["name"]] = np.tile(np.array(text.split(",") if text else each["usual"], each["type"]), (n, 1))
 model = onnxruntime.InferenceSession(pathlib.Path(__file__).with_name("model.onnx"), providers=["CPUExecutionProvider"])
-x = model.run(["x"], {each.name: feeds[each.name] for each in model.get_inputs()})[0]
-np.save(asked["out"], x)  # data units; rows.py writes those of a table as cells
+np.save(asked["out"], model.run(["x"], {each.name: feeds[each.name] for each in model.get_inputs()})[0])  # data units

@@ -133,9 +133,11 @@ async function sample({ model, seeds, conditions, solver, steps, scale, toward, 
   };
   const several = (value) => seeds.flatMap(() => value);
 
-  let z = noise(seeds, about.stream, 0, about.noise);
-  if (toward !== null) z = spherical(z, noise([toward], about.stream, 0, about.noise), share);
-  give("z", z, [n, ...about.noise]);
+  const drawnAt = (stream, call, shape) => {
+    const from = noise(seeds, stream, call, shape);
+    return toward === null ? from : spherical(from, noise([toward], stream, call, shape), share);
+  };
+  give("z", drawnAt(about.stream, 0, about.noise), [n, ...about.noise]);
 
   const drawn = {};
   for (const kind of about.conditions) {
@@ -146,12 +148,12 @@ async function sample({ model, seeds, conditions, solver, steps, scale, toward, 
 
   const draws = about.draws[solver]?.[steps] ?? about.draws, shape = about.noise_of_draws;
   if ("noise" in type) {
-    const parts = Array.from({ length: draws }, (_, i) => noise(seeds, about.stream, 1 + i, shape));
+    const parts = Array.from({ length: draws }, (_, i) => drawnAt(about.stream, 1 + i, shape));
     const count = Math.max(1, draws), size = n * shape.reduce((a, b) => a * b, 1), all = new Float32Array(count * size);
     parts.forEach((part, i) => all.set(part, i * size));
     give("noise", all, [count, n, ...shape]);
   }
-  if (about.decoder_stream) give("decoder_noise", noise(seeds, about.decoder_stream, 0, about.shape), [n, ...about.shape]);
+  if (about.decoder_stream) give("decoder_noise", drawnAt(about.decoder_stream, 0, about.shape), [n, ...about.shape]);
 
   give("scale", several(scale), [n]);
   give("steps", [steps], []);
