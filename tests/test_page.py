@@ -321,6 +321,14 @@ def test_a_walk_turns_from_one_seed_to_the_other(either, pages):
         assert row == pytest.approx(0.5 - (y + 0.5 - 1.0) / 5.6, abs=0.01)
 
 
+def test_a_walk_with_a_solver_that_draws_ends_at_the_other_seed(chromium, pages):
+    page = Page(chromium, pages["one"])
+    page.set(view="walk", seed=0, toward=9, share=100, given_0="3", solver_0="ancestral")
+    reached = page.pixels()
+    page.set(view="one", seed=9)
+    assert np.abs(reached.astype(int) - page.pixels().astype(int)).max() <= 1
+
+
 def middle_of_the_dot(page):
     """Where the pixels of the model's colour are, as shares of the width and the height."""
     picture = page.pixels(1).astype(int)
