@@ -14,7 +14,7 @@ described in the file.
 and 10 steps of dpm, in turns; the median. The bar is 2 for the median of all models at batch 1, and .97 for each at batch 64.
 
     pip install 'pushforward[onnx]'
-    python benchmarks/export.py [--repeats 5] [--smoke]
+    python benchmarks/export.py [--repeats 5] [--models NAME ...] [--smoke]
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from protocol import benchmark, parsed, table, write
+from protocol import benchmark, parsed, results, table, write
 
 import numpy as np
 import torch
@@ -125,11 +127,14 @@ def bytes_above(made: Graph) -> int:
 
 
 def rounding(made: Graph, opened: Any, at: Distance) -> float:
-    """How far the sampler in float32 is from itself in float64, in standard deviations."""
+    """How far the sampler in float32 is from itself in float64, in standard deviations; NaN where it cannot be."""
     model = with_inner(made.transport, made.flows[at.solver][at.steps]) if at.solver else made.transport
     feeds = feeds_of(opened, model, at.n, 0, True, list(made.flows).index(at.solver) if at.solver else 0)
     exact = {name: part.astype(np.float64) if part.dtype == np.float32 else part for name, part in feeds.items()}
-    away = by_torch(model, feeds) - by_torch(copy.deepcopy(model).double(), exact)
+    try:
+        away = by_torch(model, feeds) - by_torch(copy.deepcopy(model).double(), exact)
+    except RuntimeError:  # a network that computes in float32 alone
+        return math.nan
     return float((away.abs() / torch.from_numpy(model.space.scale).reshape(1, *model.space.shape)).max())
 
 
@@ -156,9 +161,11 @@ def ratio(made: Graph, batch: int, repeats: int) -> float:
     return statistics.median(eager / exported for eager, exported in turns)
 
 
-def measured(smoke: bool, repeats: int) -> Iterator[dict[str, Any]]:
-    """Every model's row."""
+def measured(smoke: bool, repeats: int, names: list[str]) -> Iterator[dict[str, Any]]:
+    """The row of each model, or of those of these names."""
     for name, transport in models(smoke):
+        if names and name not in names:
+            continue
         began = time.perf_counter()
         made = made_of(name, scattered(transport), smoke)
         opened = session(made.model.SerializeToString())
@@ -216,9 +223,13 @@ def main(words: list[str]) -> None:
     """Measure, write the table and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="turns of a timing (default 5)")
+    parser.add_argument("--models", nargs="+", default=[], help="these alone; the others keep the rows that they have")
     given = parsed(parser, words, repeats=1)
     torch.set_num_threads(1)
-    rows = list(measured(given.smoke, given.repeats))
+    rows = list(measured(given.smoke, given.repeats, given.models))
+    if given.models:
+        stored = json.loads((results() / "export.json").read_text())["rows"]
+        rows += [row for row in stored if row["model"] not in given.models]
     write("export", "Exported samplers", text_of(rows), rows, repeats=given.repeats, torch=torch.__version__)
 
 

@@ -318,9 +318,9 @@ def test_rows_of_an_exported_table_are_its_cells(tmp_path):
 
 
 def test_a_generator_of_rows_is_a_graph():
-    """Its scores are looked up among the edges of closed columns."""
+    """Its scores are looked up among the edges of closed columns; what float16 does not hold, such as units, stays float32."""
     torch.manual_seed(0)
-    assert worst(graph(pf.recipes.gan(mixed_table(200).space, "tiny").method.transport().eval())) < 1e-5
+    assert worst(graph(pf.recipes.gan(mixed_table(200).space, "tiny").method.transport().eval(), half=True)) < 1e-5
 
 
 @pytest.fixture(scope="module")
