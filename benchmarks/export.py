@@ -101,7 +101,7 @@ def models(smoke: bool) -> Iterator[tuple[str, Transport]]:
     yield "dit 28 x 28", of("flow", large(), network="dit")
     yield from ((f"{name} of points", of(name, pf.data.load("moons"))) for name in ("flow", "vae", "gan"))
     rows = pf.data.load(folder() / "tables" / "shoppers.csv")
-    yield from ((f"{name} of rows", of(name, rows)) for name in ("flow", "gan", "vae", "meanflow"))
+    yield from ((f"{name} of rows", of(name, rows)) for name in ("flow", "gan", "vae"))
     codes = recipe_for("vae", rows).method.autoencoder()
     yield "latent of rows", in_latent("flow", rows, codes, "tiny").method.transport()
 
