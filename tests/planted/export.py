@@ -33,10 +33,9 @@ FAULTS = {
     "export/templates/run.py": [
         ('space["stream"], 1 + call', 'space["stream"], call', "export"),
         ("% 2**64", "", "export"),
-        ('"right")', '"left")', "export"),
     ],
     "export/templates/rows.py": [
-        ('column["start"] : column["stop"]', 'column["start"] : column["stop"] + 1', "export"),
+        ('column["start"] : column["stop"]', 'column["start"] + 1 : column["stop"]', "export"),
         ("np.argmax(block[:, scored:], axis=1)", "np.argmax(block, axis=1)", "export"),
     ],
 }
