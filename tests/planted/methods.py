@@ -53,7 +53,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("+ self.commitment * apart.mean()", "", "perceptual"),
         ("self.codebook.follow(**moved", "dict(**moved", "perceptual"),
         ('total.values["use"] / total.count', 'total.values["use"] / 64', "perceptual processes"),
-        ("self.edges <= z", "self.edges < z", "perceptual"),
         ("self.network(self.codebook(z)[0], t", "self.network(z, t", "perceptual"),
     ],
     "methods/denoising.py": [
