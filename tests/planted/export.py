@@ -23,10 +23,10 @@ FAULTS = {
         ('"draws": counts or noise_count(transport)', '"draws": 0', "export"),
     ],
     "export/files.py": [
-        ("    away = checked(made)\n", "    away = ()\n", "export"),
+        ("    away = checked(onnx_graph)\n", "    away = ()\n", "export"),
         ("flow.grid, flow.learned)", "None)", "export"),
         ("has_steps(inner_of(left[name])) in kinds", "False", "page"),
-        ("    checked(made)\n", "", "page"),
+        ("    checked(onnx_graph)\n", "", "page"),
         ("own.grid if isinstance(own.grid, str) else None)", "None)", "export"),
         ("        if solver.adaptive:", "        if False:", "export"),
     ],

@@ -17,7 +17,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            values[row.place] = request.condition[name][row.number]\n", "            pass\n", "serving"),
         ("self._scales[row.place] = request.scale", "self._scales[row.place] = 1.0", "serving"),
         ("self.calls / AGEING", "0.0", "serving"),
-        ('sorted(kept, key=attrgetter("rank"))', "kept", "serving"),
+        ('sorted(alive, key=attrgetter("rank"))', "alive", "serving"),
         ("row.rank + len(row.kinds) + 1", "row.rank + len(row.kinds)", "serving"),
         ("(not chosen or", "(True or", "serving"),
         ("            if len(self._rows) + len(request.rows) > self.queue:", "            if False:", "serving"),

@@ -123,14 +123,14 @@ def export(
         with replacing(out / taken) as temporary:
             torch.export.save(program, temporary)
         return Exported((out / taken,))
-    made = graph(transport, solvers, steps_up_to, half=half, learned=learned, name=name, way=format == "html")
-    away = checked(made)
+    onnx_graph = graph(transport, solvers, steps_up_to, half=half, learned=learned, name=name, way=format == "html")
+    away = checked(onnx_graph)
     if format == "html":
         from pushforward.export.page import write as write_page
 
-        write_page(out / taken, [(made.description, made.model.SerializeToString())], name)
+        write_page(out / taken, [(onnx_graph.description, onnx_graph.model.SerializeToString())], name)
         return Exported((out / taken,), away)
-    return Exported(tuple(_written(out, made)), away)
+    return Exported(tuple(_written(out, onnx_graph)), away)
 
 
 def graph(
@@ -174,13 +174,13 @@ def graph(
     return Graph(transport, model, description, flows)
 
 
-def checked(made: Graph) -> tuple[Distance, ...]:
+def checked(onnx_graph: Graph) -> tuple[Distance, ...]:
     """How far a graph is from its sampler.
 
     Raises:
         Unlike: Where it is too far.
     """
-    away = tuple(distances(session(made.model.SerializeToString()), made.transport, made.flows))
+    away = tuple(distances(session(onnx_graph.model.SerializeToString()), onnx_graph.transport, onnx_graph.flows))
     for worst in (each for each in away if not each.worst <= BAR):
         raise Unlike(
             f"The graph differs from the sampler by {worst.worst:.1e} standard deviations ({worst.solver or 'one call'}, "
@@ -201,17 +201,17 @@ def showable(models: Mapping[str, Transport], tell: Callable[[str], None] | None
     """
     from pushforward.export.page import MOST
 
-    left, made = dict(models), list[Graph]()
-    while left and len(made) < MOST:
-        kinds = [bool(each.flows) for each in made]
+    left, graphs = dict(models), list[Graph]()
+    while left and len(graphs) < MOST:
+        kinds = [bool(each.flows) for each in graphs]
         name = min(left, key=lambda name: has_steps(inner_of(left[name])) in kinds)
         try:
-            made.append(_live(name, left.pop(name)))
+            graphs.append(_live(name, left.pop(name)))
         except (PushforwardError, RuntimeError) as error:  # the latter torch's, of a network that it cannot trace
             if tell is not None:
                 first, _, _ = str(error).partition("\n")
                 tell(f"{name} is not on the live page: {first}")
-    return [(each.description, each.model.SerializeToString()) for each in made]
+    return [(each.description, each.model.SerializeToString()) for each in graphs]
 
 
 def _live(name: str, transport: Transport) -> Graph:
@@ -220,10 +220,10 @@ def _live(name: str, transport: Transport) -> Graph:
     weights, steps = sum(weight.numel() for weight in transport.parameters()), getattr(inner_of(transport), "steps", 1)
     if weights > LIVE_WEIGHTS:
         raise UsageError(f"It has {weights:,} weights, more than {LIVE_WEIGHTS:,}: export a page of it with --format html.")
-    made = graph(copy.deepcopy(transport), (), min(max(LIVE_STEPS[0], steps), LIVE_STEPS[1]), name=name, way=True)
-    check(made.description)
-    checked(made)
-    return made
+    onnx_graph = graph(copy.deepcopy(transport), (), min(max(LIVE_STEPS[0], steps), LIVE_STEPS[1]), name=name, way=True)
+    check(onnx_graph.description)
+    checked(onnx_graph)
+    return onnx_graph
 
 
 def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
@@ -255,16 +255,19 @@ def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tune
     return flows | ({LEARNED: learned} if learned else {})
 
 
-def _written(out: Path, made: Graph) -> Iterable[Path]:
+def _written(out: Path, onnx_graph: Graph) -> Iterable[Path]:
     here = Path(__file__).parent / "templates"
-    entries = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in made.description.items())
+    entries = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in onnx_graph.description.items())
     texts = {"space.json": f"{{\n{entries}\n}}\n"}
-    scripts = [*(["run.py"] if not made.description["source"] else []), *(["rows.py"] if made.transport.space.names else [])]
+    scripts = [
+        *(["run.py"] if not onnx_graph.description["source"] else []),
+        *(["rows.py"] if onnx_graph.transport.space.names else []),
+    ]
     texts |= {file: (here / file).read_text() for file in scripts}
     for file, text in texts.items():
         with replacing(out / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
         yield out / file
     with replacing(out / "model.onnx") as temporary:
-        temporary.write_bytes(made.model.SerializeToString())
+        temporary.write_bytes(onnx_graph.model.SerializeToString())
     yield out / "model.onnx"

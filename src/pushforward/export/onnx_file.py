@@ -106,8 +106,8 @@ def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, 
     """
     conditions, end = ("".join(f", {name}" for name in names) for names in (given, at_end))
     return f"""
-  mine = Gather (numbers, solver)
-  number = Gather (mine, steps)
+  of_solver = Gather (numbers, solver)
+  number = Gather (of_solver, steps)
   start = Gather (starts, number)
   first = Gather (firsts, number)
   count = Gather (counts, number)
@@ -128,9 +128,9 @@ def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, 
     on = Identity (going)
   }}>
   last = Slice (slots_end, zeros, ones, zeros)
-  {"shown = Mul (way, count)" if way else ""}
-  {"shown_end = Reshape (shown, ones)" if way else ""}
-  {"earlier = Slice (way_states, zeros, shown_end, zeros)" if way else ""}
+  {"earlier_count = Mul (way, count)" if way else ""}
+  {"earlier_end = Reshape (earlier_count, ones)" if way else ""}
+  {"earlier = Slice (way_states, zeros, earlier_end, zeros)" if way else ""}
   {"states = Concat <axis = 0> (earlier, last)" if way else "states = Identity (last)"}
   all = {_DOMAIN}.End (states{end})
   {"x = Identity (all)" if way else "x = Squeeze (all, zeros)"}

@@ -192,13 +192,13 @@ class Engine:
 
     def _chosen(self) -> list[_Row]:
         with self._lock:
-            kept = []
+            alive = []
             for row in self._rows:
                 if row.done or row.request.gone:  # asked once: another thread may cancel in between
                     self._release(row)
                 else:
-                    kept.append(row)
-            self._rows = sorted(kept, key=attrgetter("rank"))
+                    alive.append(row)
+            self._rows = sorted(alive, key=attrgetter("rank"))
             chosen, free = list[_Row](), len(self._free)
             for row in self._rows:
                 alike = len(chosen) < self.batch and (not chosen or row.kinds[row.at] == chosen[0].kinds[chosen[0].at])

@@ -75,8 +75,8 @@ def serve(
 
     with bound(host, port) as listening:
         models = [Model(run, name) for name, run in runs.items()]
-        shown = showable({name: run.transport for name, run in runs.items()}, tell) if page else []
-        home = build(shown, " and ".join(about["name"] for about, _ in shown)) if shown else None
+        page_models = showable({name: run.transport for name, run in runs.items()}, tell) if page else []
+        home = build(page_models, " and ".join(about["name"] for about, _ in page_models)) if page_models else None
         app = application(models, key=key, page=home, precision=precision)
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listening.getsockname()[1]}")

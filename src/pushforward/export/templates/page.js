@@ -297,14 +297,14 @@ function enlarge(event) {
 let player = 0;
 
 async function play() {
-  const slider = byId("reached"), mine = ++player, on = byId("play").classList.toggle("on");
+  const slider = byId("reached"), started = ++player, on = byId("play").classList.toggle("on");
   byId("play").setAttribute("aria-label", on ? "Pause" : "Play the way from noise to data");
   if (!on) return;
   if (slider.valueAsNumber === 100) slider.value = 0;
   await refresh();
   const from = slider.valueAsNumber, began = performance.now();
   const move = (now) => {
-    if (mine !== player) return;
+    if (started !== player) return;
     slider.value = Math.min(100, from + Math.max(0, now - began) / (10 * SECONDS));
     refresh();
     if (slider.valueAsNumber < 100) requestAnimationFrame(move);
