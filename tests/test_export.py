@@ -1,9 +1,11 @@
 """Networks and samplers as programs of `torch.export` and as ONNX files, against the samplers themselves."""
 
+import base64
 import copy
 import csv
 import functools
 import json
+import lzma
 import re
 import subprocess
 import sys
@@ -305,6 +307,9 @@ def test_rows_of_an_exported_table_are_its_cells(tmp_path):
     alone(tmp_path / "rows.py", "samples.npy", "samples.csv")
     with (tmp_path / "samples.csv").open() as file:
         header, *rows = csv.reader(file)
+    metadata = {each.key: each.value for each in onnx.load(tmp_path / "model.onnx").metadata_props}
+    columns = json.loads(lzma.decompress(base64.b85decode(metadata["columns"])))
+    assert json.loads((tmp_path / "space.json").read_text()) == json.loads(metadata["pushforward"]) | {"columns": columns}
     x = with_inner(transport, inner_of(transport).with_solver("dpm", 2)).sample(40)
     assert header == list(data.space.names)
     for place, field in enumerate(data.space.fields):

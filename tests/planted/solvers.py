@@ -52,6 +52,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "solvers/table.py": [
         ('raise NotAffine(f"a state is asked for `{name}`")', "return lambda *_: self", "tables"),
         ("terms[register] = sign * weight if coefficient is None", "terms[register] = weight if coefficient is None", "tables"),
+        ('if check(kind) != "noise":', "if check(kind):", "solvers"),
         ("for register in row.dropped:", "for register in ():", "tables"),
         ("torch.add(out, value, alpha=weight)", "torch.add(out, value)", "tables"),
         ("return sum(denoiser.calls(", "return sum(1 or denoiser.calls(", "guidance cost"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
+import lzma
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,7 +172,10 @@ def graph(
         model = one_call(transport, half=half)
     description = describe(transport, flows, default, name)
     model.producer_name = "pushforward"
-    model.metadata_props.add(key="pushforward", value=json.dumps(description, separators=(",", ":")))
+    facts = dict(description)
+    if transport.space.names:  # of tables columns are as large as all else together
+        model.metadata_props.add(key="columns", value=base64.b85encode(lzma.compress(_compact(facts.pop("columns")).encode())))
+    model.metadata_props.add(key="pushforward", value=_compact(facts))
     return Graph(transport, model, description, flows)
 
 
@@ -253,6 +258,10 @@ def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tune
         flows[name] = {k: Flow(denoiser, solver, k, grid) for k in range(1, most + 1)}
     learned = {flow.steps: Flow(denoiser, flow.solver, flow.steps, flow.grid, flow.learned) for flow in tuned}
     return flows | ({LEARNED: learned} if learned else {})
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _written(out: Path, onnx_graph: Graph) -> Iterable[Path]:

@@ -197,7 +197,7 @@ class Symbol:
         return symbol
 
     def settle(self, register: int) -> None:
-        """Become one register, to which this symbol's value has been written."""
+        """Become one register, to which this symbol's value has been written, and forget what it was made of."""
         self.terms, self.register = {register: 1.0}, register
 
     def dim(self) -> int:
@@ -350,8 +350,7 @@ class _Tracer:
         if value.register is None:
             register = self.fresh()
             self._updates.append(Update(register, tuple(value.terms), tuple(value.terms.values())))
-            value.settle(register)
-        assert value.register is not None
+            value.register = register
         return value.register
 
     def _asked(self, kind: str, x: Any, t: Tensor, condition: Any, to: Tensor | None = None) -> Symbol:
@@ -362,7 +361,11 @@ class _Tracer:
         return Symbol.of(estimate, self.shape)
 
     def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
-        return self._asked(check(kind), x_t, t, condition)
+        """The estimate, of noise as (x_t - alpha data) / sigma: solvers of noise subtract it from x_t and divide by alpha."""
+        if check(kind) != "noise":
+            return self._asked(kind, x_t, t, condition)
+        here = self.path.at(t)
+        return (x_t - here.alpha * self._asked("data", x_t, t, condition)) / here.sigma
 
     def jump(self, x_t: Any, t: Tensor, s: Tensor, condition: Condition = None) -> Any:
         return self._asked("jump", x_t, t, condition, s)
@@ -373,11 +376,10 @@ class _Tracer:
     def ends(self, state: Any, stop: float, memory: Any) -> None:
         if self._end is not None:
             self._close(None)
-        register = self._register(state)
-        for part in pytree.tree_leaves(memory):
-            if isinstance(part, Symbol):
-                self._register(part)
-        self._end = stop, register
+        for part in (state, *pytree.tree_leaves(memory)):
+            if part is state or isinstance(part, Symbol):
+                part.settle(self._register(part))
+        self._end = stop, state.register
 
     def finished(self) -> list[Row]:
         self._close(None)
