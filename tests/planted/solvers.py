@@ -53,6 +53,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('raise NotAffine(f"a state is asked for `{name}`")', "return lambda *_: self", "tables"),
         ("terms[register] = sign * weight if coefficient is None", "terms[register] = weight if coefficient is None", "tables"),
         ('if check(kind) != "noise":', "if check(kind):", "solvers"),
+        ('self._asked("v", x_t, t, condition)', 'self._asked("velocity", x_t, t, condition)', "solvers"),
         ("for register in row.dropped:", "for register in ():", "tables"),
         ("torch.add(out, value, alpha=weight)", "torch.add(out, value)", "tables"),
         ("return sum(denoiser.calls(", "return sum(1 or denoiser.calls(", "guidance cost"),

@@ -161,9 +161,9 @@ class PredictorCorrector(Solver):
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         x, _ = DDIM(1.0).step(denoiser, x, t, s, condition, draws, None)
-        sigma = denoiser.path.at(s).over(x).sigma
+        here = denoiser.path.at(s).over(x)
         for _ in range(self.corrections):
-            # delta times the score, -z / sigma
-            drift = 2 * self.snr**2 * sigma * denoiser.predict("noise", x, s, condition)
-            x = x - drift + 2 * self.snr * sigma * noise_of(x, draws)
+            # delta times the score, (alpha data - x) / sigma^2
+            drift = 2 * self.snr**2 * (x - here.alpha * denoiser.predict("data", x, s, condition))
+            x = x - drift + 2 * self.snr * here.sigma * noise_of(x, draws)
         return x, None

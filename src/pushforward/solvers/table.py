@@ -197,7 +197,7 @@ class Symbol:
         return symbol
 
     def settle(self, register: int) -> None:
-        """Become one register, to which this symbol's value has been written, and forget what it was made of."""
+        """Become one register, to which this symbol's value has been written."""
         self.terms, self.register = {register: 1.0}, register
 
     def dim(self) -> int:
@@ -350,7 +350,8 @@ class _Tracer:
         if value.register is None:
             register = self.fresh()
             self._updates.append(Update(register, tuple(value.terms), tuple(value.terms.values())))
-            value.register = register
+            value.settle(register)
+        assert value.register is not None
         return value.register
 
     def _asked(self, kind: str, x: Any, t: Tensor, condition: Any, to: Tensor | None = None) -> Symbol:
@@ -361,11 +362,12 @@ class _Tracer:
         return Symbol.of(estimate, self.shape)
 
     def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
-        """The estimate, of noise as (x_t - alpha data) / sigma: solvers of noise subtract it from x_t and divide by alpha."""
+        """The estimate; that of noise from v, since it hardly differs from x_t where alpha is small, nor data where sigma is."""
         if check(kind) != "noise":
             return self._asked(kind, x_t, t, condition)
-        here = self.path.at(t)
-        return (x_t - here.alpha * self._asked("data", x_t, t, condition)) / here.sigma
+        k = self.path.at(t)
+        share = (k.sigma / k.r**2) * x_t  # before x_t is a register: what it was made of cancels
+        return share + (k.alpha / k.r) * self._asked("v", x_t, t, condition)
 
     def jump(self, x_t: Any, t: Tensor, s: Tensor, condition: Condition = None) -> Any:
         return self._asked("jump", x_t, t, condition, s)
@@ -376,14 +378,18 @@ class _Tracer:
     def ends(self, state: Any, stop: float, memory: Any) -> None:
         if self._end is not None:
             self._close(None)
-        for part in (state, *pytree.tree_leaves(memory)):
-            if part is state or isinstance(part, Symbol):
-                part.settle(self._register(part))
-        self._end = stop, state.register
+        register = self._register(state)
+        for part in pytree.tree_leaves(memory):
+            if isinstance(part, Symbol):
+                self._register(part)
+        self._end = stop, register
 
     def finished(self) -> list[Row]:
+        """The rows, without registers of a memory that no step reads."""
         self._close(None)
-        return self._rows
+        read = {register for row in self._rows for update in row.updates for register in update.sources}
+        read |= {row.state for row in self._rows} | {row.call.point for row in self._rows if row.call is not None}
+        return [replace(row, updates=tuple(each for each in row.updates if each.register in read)) for row in self._rows]
 
 
 class _Noise(Draws):
