@@ -47,7 +47,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("1 + acts * (self.churn", "1 + (self.churn", "solvers"),
         ("torch.log(level * grown)).clamp(*path.ends)", "torch.log(level * grown))", "solvers"),
         ("extra * self.excess", "2 * extra * self.excess", "solvers"),
-        ("2 * self.snr * sigma * noise_of", "3 * self.snr * sigma * noise_of", "solvers"),
+        ("2 * self.snr * here.sigma * noise_of", "3 * self.snr * here.sigma * noise_of", "solvers"),
     ],
     "solvers/table.py": [
         ('raise NotAffine(f"a state is asked for `{name}`")', "return lambda *_: self", "tables"),
