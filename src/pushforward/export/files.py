@@ -173,7 +173,7 @@ def graph(
     description = describe(transport, flows, default, name)
     model.producer_name = "pushforward"
     facts = dict(description)
-    if transport.space.names:  # of tables columns are as large as all else together
+    if transport.space.names:  # most of the file but for its tensors
         model.metadata_props.add(key="columns", value=base64.b85encode(lzma.compress(_compact(facts.pop("columns")).encode())))
     model.metadata_props.add(key="pushforward", value=_compact(facts))
     return Graph(transport, model, description, flows)

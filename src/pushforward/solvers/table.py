@@ -385,11 +385,8 @@ class _Tracer:
         self._end = stop, register
 
     def finished(self) -> list[Row]:
-        """The rows, without registers of a memory that no step reads."""
         self._close(None)
-        read = {row.state for row in self._rows} | {row.call.point for row in self._rows if row.call is not None}
-        read.update(register for row in self._rows for update in row.updates for register in update.sources)
-        return [replace(row, updates=tuple(each for each in row.updates if each.register in read)) for row in self._rows]
+        return self._rows
 
 
 class _Noise(Draws):
