@@ -1,186 +1,254 @@
-"""Are equal models called better, and how small a difference is seen? Comparisons in pairs beside comparisons by spreads.
+"""How often is one of equal models called clearly ahead, and how often is a true difference found?
 
-    python benchmarks/paired_comparisons.py [--comparisons 200] [--seconds 5]
+    python benchmarks/paired_comparisons.py [--comparisons 2000] [--of-trees 200] [--workers 2]
 
-First without training: models whose law is the data's (Gaussians of five classes in four dimensions), moved, so that their true
-Fréchet distances are known; equal models are moved as far, in the same direction or in others. Then four models of digits, tiny
-and trained for a few seconds each, scored with classes drawn by chance and in proportion. "By spreads" is the rule before:
-three samplings, two spreads of the difference, none less than that of real data.
+Data are drawn from a standard normal distribution in four dimensions, samples of a model from one that is moved along an axis.
+Models that are moved equally far, along different axes or in opposite directions, have equal expected scores. Training runs of
+one model differ in how far it is moved. Models have noise of their own, or share it, as solvers of one run do.
+
+Power is measured for pairs whose true difference is five standard deviations of the difference over repeated comparisons: the
+second model is moved farther in steps, and the power is read off between the two steps around a ratio of five.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
+import multiprocessing
+from collections.abc import Callable
+from functools import partial
 from typing import Any
-from unittest import mock
 
-from protocol import benchmark, load, parsed, table, train, write
+from protocol import benchmark, parsed, table, write
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
-import pushforward as pf
-from pushforward.evaluation import evaluator as judging
-from pushforward.evaluation.baselines import GaussianBaseline
-from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.intervals import combined
-from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
-from pushforward.metrics import MetricInfo, Score
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import MetricInfo, Samples, Score
 from pushforward.metrics.frechet import frechet_distance
-from pushforward.metrics.uncertainty import frechet_errors
-from pushforward.report.statistics import leaders, margin, statistic, statistics
+from pushforward.metrics.manifold import Manifold, reach
+from pushforward.metrics.subsets import by_examples, groups_of
+from pushforward.metrics.table import Table
+from pushforward.metrics.trees import Detection
+from pushforward.metrics.uncertainty import frechet_errors, sliced_terms
 
-INFOS = {"frechet": MetricInfo("Fréchet distance", "lower", role="quality", least=0.0)}
-DIMENSIONS, CLASSES, N, SAMPLINGS = 4, 5, 200, 5
-ALONG = np.eye(DIMENSIONS)
-CASES = {
-    "4 equal, perfect": [0 * ALONG[0]] * 4,
-    "4 equal, moved by 0.3 in four directions": [0.3 * ALONG[0], -0.3 * ALONG[0], 0.3 * ALONG[1], -0.3 * ALONG[1]],
-    "4 equal, moved by 1 in four directions": [ALONG[0], -ALONG[0], ALONG[1], -ALONG[1]],
-    "4 equal, moved by 1 in one direction": [ALONG[0]] * 4,
-    "moved by 0.3 and 0.4": [0.3 * ALONG[0], 0.4 * ALONG[0]],
-    "moved by 0.3 and 0.5": [0.3 * ALONG[0], 0.5 * ALONG[0]],
+DIMENSIONS, N, NEIGHBOURS = 4, 200, 5
+MODELS, SAMPLINGS, TRAININGS = (2, 4, 8), (1, 2, 5), (1, 3, 5)
+MOVED = 0.5  # How far equal models are moved, in standard deviations of the data
+VARIED = 0.05  # Standard deviation of that over training runs
+LABELS = {"frechet": "Fréchet distance", "coverage": "coverage", "sliced_w2": "sliced W2", "detection": "two-sample score"}
+HIGHER = ("coverage", "detection")
+FURTHER = np.linspace(0, 0.45, 10)  # Of the second of two models
+RATIO = 5.0
+# Along orthonormal axes, of which all directions of moving have the same share
+AXES = np.concatenate(
+    [np.linalg.qr(np.random.default_rng(seed).standard_normal((DIMENSIONS, DIMENSIONS)))[0] for seed in range(4)], axis=1
+)
+
+
+def frechet(x: np.ndarray, real: np.ndarray) -> Score:
+    distance = frechet_distance(x, real)
+    *_, (of_x, of_real) = frechet_errors(x, real, distance)
+    return Score(distance, sample_terms=by_examples(of_x), reference_terms=by_examples(of_real))
+
+
+def sliced_w2(x: np.ndarray, real: np.ndarray) -> Score:
+    first, second = x @ AXES, real @ AXES
+    value = float(np.sqrt(np.square(np.sort(first, 0) - np.sort(second, 0)).mean()))
+    of_x, of_real = (by_examples(terms / (2 * value)) for terms in sliced_terms(first, second))
+    return Score(value, sample_terms=of_x, reference_terms=of_real)
+
+
+def coverage(x: np.ndarray, real: np.ndarray) -> Score:
+    """The score of `Manifold`, whose nearest neighbours take most of the time at so few examples."""
+    balls = np.partition(cdist(real, real), NEIGHBOURS, axis=1)[:, NEIGHBOURS]
+    groups = groups_of(len(x))
+    order = np.argsort(groups, kind="stable")
+    starts = np.searchsorted(groups[order], np.arange(groups.max() + 1))
+    covering = np.minimum.reduceat(cdist(real, x[order]), starts, axis=1) < balls[:, None]
+    covered = covering.any(1)
+    without = (covering.sum(1, keepdims=True) > covering).mean(0)
+    terms = len(starts) * covered.mean() - (len(starts) - 1) * without
+    return Score(float(covered.mean()), sample_terms=tuple(terms), reference_terms=by_examples(covered.astype(float)))
+
+
+def detection(x: np.ndarray, real: np.ndarray) -> Score:
+    columns = tuple(f"column {number}" for number in range(DIMENSIONS))
+    rows = Table(x, real, columns, ("number",) * DIMENSIONS, ((),) * DIMENSIONS)
+    return Detection()(Samples(x, real, real, x, real, (DIMENSIONS,), table=rows))["detection"]
+
+
+SCORES: dict[str, Callable[[np.ndarray, np.ndarray], Score]] = {
+    "frechet": frechet,
+    "coverage": coverage,
+    "sliced_w2": sliced_w2,
+    "detection": detection,
 }
 
 
-def simulated(seed: int, shifts: list[np.ndarray], share: bool, classes: bool) -> Comparison:
-    """Models of one comparison, from the same noise or each from its own."""
+def check_coverage() -> None:
+    """Assert that the coverage of this file is that of the package."""
+    x, real = np.random.default_rng(0).standard_normal((2, N, DIMENSIONS))
+    theirs = Manifold(NEIGHBOURS)(Samples(x, real, real, x, real, (1, 2, 2)))["coverage"]
+    ours = coverage(x, real)
+    assert np.isclose(ours.value, theirs.value)
+    assert np.allclose(ours.sample_terms, theirs.sample_terms)
+    assert reach(x, real, NEIGHBOURS).covered.mean() == ours.value
+
+
+def shifts(models: int, moved: float) -> np.ndarray:
+    """Shifts (models, dimensions) of equal length: along the axes, then in the opposite directions."""
+    both = np.concatenate([np.eye(DIMENSIONS), -np.eye(DIMENSIONS)])
+    return moved * both[:models]
+
+
+def results_of(
+    metric: str, moved: np.ndarray, seed: int, shared: bool, trainings: int, samplings: int
+) -> list[list[list[Score]]]:
+    """Scores of each model, training run and sampling against the same held-out examples."""
     random = np.random.default_rng([seed, 1])
-    means = 1.5 * np.random.default_rng(0).standard_normal((CLASSES, DIMENSIONS))
-    real = means[random.integers(CLASSES, size=N)] + random.standard_normal((N, DIMENSIONS))
-    labels = [np.arange(N) % CLASSES if classes else random.integers(CLASSES, size=N) for _ in range(SAMPLINGS)]
-    noise = random.standard_normal((SAMPLINGS, N, DIMENSIONS))
+    real = random.standard_normal((N, DIMENSIONS))
+    noise = random.standard_normal((samplings, N, DIMENSIONS))
     models = []
-    for number, shift in enumerate(shifts):
-        noise = noise if share else random.standard_normal(noise.shape)
-        rows = [_scored(means[label] + z + shift, real) for label, z in zip(labels, noise, strict=True)]
-        scores = {"frechet": combined(rows, N, None, INFOS["frechet"])}
-        models.append(ModelResult(f"model {number}", sampling_seeds=tuple(range(SAMPLINGS)), scores=scores))
-    return Comparison(models=tuple(models), metrics=INFOS)
+    for shift in moved:
+        runs = []
+        for _ in range(trainings):
+            factor = 1 + random.normal() * VARIED / MOVED if trainings > 1 else 1.0
+            own = noise if shared else random.standard_normal(noise.shape)
+            runs.append([SCORES[metric](z + factor * shift, real) for z in own])
+        models.append(runs)
+    return models
 
 
-def _scored(x: np.ndarray, real: np.ndarray) -> Score:
-    distance = frechet_distance(x, real)
-    (error, shared), growth, terms = frechet_errors(x, real, distance)
-    return Score(distance, error=error, reference_error=shared, growth=growth, reference_terms=terms)
+def comparison_of(metric: str, models: list[list[list[Score]]]) -> Comparison:
+    info = MetricInfo(LABELS[metric], "higher" if metric in HIGHER else "lower", role="quality")
+    rows = [
+        ModelResult(f"model {number}-{seed}", seed=seed, scores={metric: combined(samplings, N, None, info)})
+        for number, runs in enumerate(models)
+        for seed, samplings in enumerate(runs)
+    ]
+    comparison = Comparison(models=tuple(rows), metrics={metric: info})
+    return aggregated(comparison) if len(models[0]) > 1 else comparison
 
 
-def by_spreads(comparison: Comparison, metric: str = "frechet", samplings: int = 3) -> dict[frozenset[str], tuple[float, float]]:
-    """Of each pair the difference and by how much it must differ, by the rule until version 0.2."""
-    rows = {}
-    for row in (*comparison.models, *([] if comparison.baseline is None else [comparison.baseline])):
-        values = np.array(row.scores[metric].values[:samplings], dtype=float)
-        rows[row.name] = values.mean(), max(values.std(ddof=1), (comparison.floors.get(metric, Score()).spread or 0.0))
-    return {
-        frozenset((a, b)): (abs(rows[a][0] - rows[b][0]), 2 * float(np.hypot(rows[a][1], rows[b][1])))
-        for a, b in itertools.combinations(rows, 2)
-    }
+def told_apart(metric: str, moved: float, shared: bool, most: tuple[int, int], seed: int) -> list[bool]:
+    """Whether any of equal models is called clearly ahead, in each cell of `cells`."""
+    models = results_of(metric, shifts(max(MODELS), moved), seed, shared, *most)
+    said = []
+    for count, trainings, samplings in cells(most):
+        some = [[run[:samplings] for run in runs[:trainings]] for runs in models[:count]]
+        pairs = comparison_of(metric, some).differences()[metric]
+        said.append(any(pair["ahead"] for pair in pairs))
+    return said
 
 
-def simulate(case: str, share: bool, classes: bool, comparisons: int) -> dict[str, Any]:
-    """How often any model of a comparison is called better than another, and the median of the least differences."""
-    seen = []
-    for seed in range(comparisons):
-        comparison = simulated(seed, CASES[case], share, classes)
-        scores, before = statistics(comparison, "frechet"), by_spreads(comparison)
-        pairs = [margin(*pair) for pair in itertools.combinations(scores, 2)]
-        seen.append(
-            (
-                len(leaders(comparison, "frechet")) < len(scores),
-                any(gap > least for gap, least in before.values()),
-                np.median(pairs),
-                np.median([least for _, least in before.values()]),
-            )
-        )
-    apart, apart_before, least, least_before = np.array(seen, dtype=float).T
-    return {
-        "case": case,
-        "noise": "shared" if share else "own",
-        "classes": "in proportion" if classes else "by chance",
-        "told_apart": apart.mean(),
-        "told_apart_by_spreads": apart_before.mean(),
-        "least": np.median(least),
-        "least_by_spreads": np.median(least_before),
-    }
+def cells(most: tuple[int, int]) -> list[tuple[int, int, int]]:
+    """Numbers of models, training runs and samplings, the last two at most the given ones."""
+    runs = [number for number in TRAININGS if number <= most[0]]
+    samplings = [number for number in SAMPLINGS if number <= most[1]]
+    return list(itertools.product(MODELS, runs, samplings))
 
 
-def on_digits(seconds: float) -> list[dict[str, Any]]:
-    """The least differences between four models of digits and no network, with classes by chance and in proportion."""
-    data = load("digits")
-    makers = {name: getattr(pf.recipes, name) for name in ("gan", "vae", "ddpm", "flow")}
-    runs = {name: train(lambda make=make: make(data.space, "tiny"), data, 0, seconds=seconds) for name, make in makers.items()}
+def found(metric: str, moved: float, shared: bool, trainings: int, seed: int) -> list[list[float]]:
+    """For each step of `FURTHER` the difference of two models, and whether the better is called ahead among 2, 4 and 8."""
+    axis = np.eye(DIMENSIONS)[0]
     rows = []
-    for classes in (False, True):
-        with mock.patch.object(judging, "labels_for", judging.labels_for if classes else lambda *_: None):
-            judge = Judge(data, metrics=["frechet", "manifold"])
-            results = [_result(judge, name, run.transport) for name, run in runs.items()]
-            base = _result(judge, "no network", GaussianBaseline.fit(data))
-            comparison = judge.comparison(results)
-            comparison = dataclasses.replace(comparison, baseline=base)
-        for metric in ("frechet", "coverage"):
-            before = by_spreads(comparison, metric)
-            scores = [statistic(comparison, row, metric) for row in (*results, base)]
-            for pair in itertools.combinations(scores, 2):
-                apart = [dataclasses.replace(score, seeds=(), score=_without_terms(score.score)) for score in pair]
-                gap, least = before[frozenset(score.name for score in pair)]
-                rows.append(
-                    {
-                        "score": metric,
-                        "classes": "in proportion" if classes else "by chance",
-                        "pair": " and ".join(score.name for score in pair),
-                        "difference": abs(pair[0].value - pair[1].value),
-                        "least": margin(*pair),
-                        "least_unpaired": margin(*apart),
-                        "least_by_spreads": least,
-                        "difference_by_spreads": gap,
-                    }
-                )
+    for further in FURTHER:
+        first, other = results_of(metric, np.stack([moved * axis, (moved + further) * axis]), seed, shared, trainings, 1)
+        row = []
+        for count in MODELS:
+            pair = comparison_of(metric, [first, other, *[first] * (count - 2)])
+            (stated,) = [each for each in pair.differences()[metric] if each["first"][:7] + each["other"][:7] == "model 0model 1"]
+            gap = stated["difference"] if metric in HIGHER else -stated["difference"]
+            row.append(float(stated["ahead"] is not None and stated["ahead"].startswith("model 0")))
+        rows.append([gap, *row])
     return rows
 
 
-def _without_terms(score: Score | None) -> Score | None:
-    return None if score is None else dataclasses.replace(score, reference_terms=())
+def power(rows: np.ndarray) -> tuple[float, list[float]]:
+    """The greatest ratio of difference to standard deviation, and the power at `RATIO`, interpolated, for 2, 4 and 8 models.
 
-
-def _result(judge: Judge, name: str, transport: Any) -> ModelResult:
-    scores = judge.scores(transport)[0]
-    return ModelResult(name, sampling_seeds=tuple((at + 1) * REPEAT_SEEDS for at in range(judge.repeats)), scores=scores)
+    Args:
+        rows: (comparisons, steps, 4), as `found` gives them.
+    """
+    gaps, said = rows[:, :, 0], rows[:, :, 1:]
+    ratios = gaps.mean(0) / np.maximum(gaps.std(0, ddof=1), 1e-12)
+    ratios[0] = 0.0
+    if ratios.max() < RATIO:
+        return float(ratios.max()), [float("nan")] * said.shape[2]
+    upper = int(np.argmax(ratios >= RATIO))
+    weight = (RATIO - ratios[upper - 1]) / (ratios[upper] - ratios[upper - 1])
+    seen = (1 - weight) * said[:, upper - 1].mean(0) + weight * said[:, upper].mean(0)
+    return float(ratios.max()), seen.tolist()
 
 
 @benchmark
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--comparisons", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of training of each of four models of digits")
-    given = parsed(parser, words, comparisons=3, seconds=0.2)
-    cases = [(case, share, True) for case in CASES for share in (True, False)]
-    cases += [(case, True, False) for case in CASES]
-    simulations = [simulate(*case, given.comparisons) for case in cases]
-    digits = on_digits(given.seconds)
-    head = ["models", "noise", "classes", "told apart", "by spreads", "least difference", "by spreads"]
+    parser.add_argument("--comparisons", type=int, default=2000)
+    parser.add_argument("--of-trees", type=int, default=200, help="comparisons of the two-sample score")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--metrics", default=",".join(SCORES))
+    given = parsed(parser, words, comparisons=3, of_trees=2, workers=1)
+    check_coverage()
+    equal: list[dict[str, Any]] = []
+    different: list[dict[str, Any]] = []
+    with multiprocessing.Pool(given.workers) as pool:
+        for metric, shared in itertools.product(given.metrics.split(","), (False, True)):
+            trees = metric == "detection"
+            count = given.of_trees if trees else given.comparisons
+            noise = "shared" if shared else "own"
+            for most in [(1, 5), (5, 1)] if trees else [(5, 5)]:
+                work = partial(told_apart, metric, MOVED, shared, most)
+                rates = np.mean(pool.map(work, range(count), chunksize=5), axis=0)
+                row = {"metric": metric, "noise": noise, "comparisons": count}
+                equal += [row | {"cell": cell, "rate": float(rate)} for cell, rate in zip(cells(most), rates, strict=True)]
+            if not shared:
+                rates = np.mean(pool.map(partial(told_apart, metric, 0.0, False, (1, 5)), range(count), chunksize=5), axis=0)
+                row = {"metric": metric, "noise": "own, perfect models", "comparisons": count}
+                equal += [row | {"cell": cell, "rate": float(rate)} for cell, rate in zip(cells((1, 5)), rates, strict=True)]
+            for trainings in (1,) if trees else TRAININGS:
+                few = max(2, count // 5)
+                work = partial(found, metric, MOVED, shared, trainings)
+                ratio, seen = power(np.array(pool.map(work, range(10**6, 10**6 + few), chunksize=5)))
+                row = {"metric": metric, "noise": noise, "comparisons": few, "trainings": trainings}
+                different.append(row | {"greatest": ratio, "power": dict(zip(MODELS, seen, strict=True))})
+            print(metric, noise, flush=True)
+    write("paired_comparisons", "Models that are compared in pairs", _text(equal, different), [*equal, *different])
+
+
+def _text(equal: list[dict[str, Any]], different: list[dict[str, Any]]) -> str:
+    text = f"Four dimensions, n = {N}. Equal models are moved by {MOVED} standard deviations, perfect ones by 0.\n\n"
+    text += "## Equal models\n\nComparisons in which any model is called clearly ahead of another (at most 5 %).\n\n"
+    head = ["score", "noise", "comparisons", "training runs", "samplings", *(f"{count} models" for count in MODELS)]
+    body = []
+    first = [row for row in equal if row["cell"][0] == MODELS[0]]
+    for row in first:
+        same = [
+            other
+            for count in MODELS
+            for other in equal
+            if (other["metric"], other["noise"], *other["cell"]) == (row["metric"], row["noise"], count, *row["cell"][1:])
+        ]
+        cell = [LABELS[row["metric"]], row["noise"], *map(str, (row["comparisons"], *row["cell"][1:]))]
+        body.append([*cell, *(f"{100 * other['rate']:.1f} %" for other in same[: len(MODELS)])])
+    text += table(head, body)
+    text += f"\n\n## Power\n\nComparisons in which a difference of {RATIO:g} standard deviations is found, with one sampling.\n\n"
+    head = ["score", "noise", "comparisons", "training runs", *(f"among {count} models" for count in MODELS)]
     body = [
         [
-            *(row[key] for key in ("case", "noise", "classes")),
-            *(f"{100 * row[key]:.1f} %" for key in ("told_apart", "told_apart_by_spreads")),
-            *(f"{row[key]:.3f}" for key in ("least", "least_by_spreads")),
+            LABELS[row["metric"]],
+            row["noise"],
+            str(row["comparisons"]),
+            str(row["trainings"]),
+            *(f"{100 * row['power'][count]:.0f} %" for count in MODELS),
         ]
-        for row in simulations
+        for row in different
     ]
-    text = f"Fréchet distance, n = {N}, {given.comparisons} comparisons of each kind, {SAMPLINGS} samplings, "
-    text += "by spreads 3 of them.\n\n"
-    text += table(head, body)
-    head = ["score", "classes", "models", "difference", "least difference", "not paired", "by spreads, 3 samplings"]
-    keys = ("difference", "least", "least_unpaired", "least_by_spreads")
-    body = [[*(row[key] for key in ("score", "classes", "pair")), *(f"{row[key]:.4f}" for key in keys)] for row in digits]
-    text += f"\n\n## Digits\n\nFour tiny models of {given.seconds:g} s, one training each (seed 0), n = 360.\n\n"
-    text += table(head, body) + "\n"
-    for metric, classes in itertools.product(("frechet", "coverage"), ("by chance", "in proportion")):
-        mine = [row for row in digits if (row["score"], row["classes"]) == (metric, classes)]
-        least, apart, before = (np.median([row[key] for row in mine]) for key in keys[1:])
-        text += f"\n- {metric}, classes {classes}: the median least difference is {least:.4f} in pairs, "
-        text += f"{apart:.4f} not paired, {before:.4f} by spreads."
-    write("paired_comparisons", "Models that are compared in pairs", text, simulations + digits)
+    return text + table(head, body)
 
 
 if __name__ == "__main__":

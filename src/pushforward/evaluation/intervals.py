@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from statistics import variance
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -184,12 +183,21 @@ def point_of(steps: int, calls: float, scores: Mapping[str, Score]) -> CurvePoin
         {name: score.value for name, score in scores.items()},
         values={name: score.values for name, score in scores.items()},
         intervals={name: score.interval for name, score in scores.items() if score.interval},
+        sample_terms={name: _over_samplings(score) for name, score in scores.items() if score.sample_terms},
+        reference_terms={name: score.reference_terms for name, score in scores.items() if score.reference_terms},
     )
+
+
+def _over_samplings(score: Score) -> tuple[float, ...]:
+    """The mean terms of each group over all samplings."""
+    each = np.reshape(score.sample_terms, (max(1, len(score.values)), -1))
+    return tuple(each.mean(0).tolist())
 
 
 def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: MetricInfo | None = None) -> Score:
     """Several samplings of n examples as one score, with its interval in the range of ``info``, and its ratio to the floor."""
     values, terms = [result.number for result in samplings], [result.reference_terms for result in samplings]
+    sample_terms = [_around_value(result) for result in samplings]
     mean, growths = float(np.mean(values)), [Growth(*result.growth) for result in samplings if result.growth]
     summary = Score(
         value=mean,
@@ -202,9 +210,16 @@ def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: Metr
         bias=_mean_of(samplings, "bias"),
         growth=mean_growth(growths) if len(growths) == len(samplings) else (),
         reference_terms=tuple(np.mean(terms, axis=0).tolist()) if len({*map(len, terms)}) == 1 else (),
+        sample_terms=tuple(term for each in sample_terms for term in each) if all(sample_terms) else (),
         extra=_mean_extra(samplings),
     )
     return with_interval(summary, info)
+
+
+def _around_value(score: Score) -> tuple[float, ...]:
+    """The terms of a sampling, moved so that their mean is its value: samplings differ in it by chance, as groups do."""
+    centre = math.fsum(score.sample_terms) / max(1, len(score.sample_terms))
+    return tuple(score.number + term - centre for term in score.sample_terms)
 
 
 def _mean_of(samplings: Sequence[Score], name: str) -> float | None:
@@ -229,37 +244,114 @@ def _mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
     return extra
 
 
-def half_width(first: Score, other: Score, widths: tuple[float, float], paired: bool = False, comparisons: int = 1) -> float:
-    """Half of the interval of the difference of two scores: the root of the sum of squares of the half-widths of its parts.
-
-    Samplings and held-out examples have a quantile of their own each: one for their sum, by Welch's degrees of freedom, which are
-    estimated from the same few samplings, told equal models apart in 4 % of comparisons where 2.5 % were meant.
+@dataclass(frozen=True)
+class Variation:
+    """How much a score varies with the examples of one side, generated or held-out.
 
     Args:
-        first: One of them, over samplings or trainings.
-        other: The other one; the order does not matter.
-        widths: Of each, the spread that stands in where nothing else says how it varies.
-        paired: Whether their samplings have the same seeds.
-        comparisons: How many are made at once: with the least and the greatest of k scores all pairs of them.
+        variance: Of the mean over all samplings.
+        freedom: The degrees of freedom of ``variance``.
+        terms: What groups of examples add, for a comparison with another score on the same examples.
     """
-    from scipy.special import stdtrit
 
-    gaps = [a - b for a, b in zip(first.values, other.values, strict=False) if paired and a is not None and b is not None]
-    pairs = zip(first.reference_terms, other.reference_terms, strict=False)
-    terms = [a - b for a, b in pairs if a is not None and b is not None]
-    each = [_over_samplings(score, width) for score, width in zip((first, other), widths, strict=True)]
-    own = sum(part for part, _ in each)
-    freedom = own**2 / max(sum(part**2 / freedom for part, freedom in each), 1e-300)  # Welch
-    if len(gaps) > 1 and len(first.values) == len(other.values):
-        own, freedom = variance(gaps) / len(gaps), len(gaps) - 1
-        own, freedom = (own, freedom) if own > 0 else (max(widths) ** 2, LARGE)  # equal gaps do not say how they vary
-    shared, groups = sum((score.reference_error or 0.0) ** 2 for score in (first, other)), LARGE
-    if len(terms) > 1 and len(first.reference_terms) == len(other.reference_terms):
-        shared, groups = variance(terms) / len(terms), len(terms) - 1
-    quantiles = stdtrit([max(1.0, freedom), groups], 1 - LEVEL / 2 / comparisons)
-    return math.hypot(quantiles[0] * math.sqrt(own), quantiles[1] * math.sqrt(shared))
+    variance: float = 0.0
+    freedom: float = LARGE
+    terms: tuple[float, ...] = ()
+
+    @classmethod
+    def of_terms(cls, terms: Sequence[float]) -> Self:
+        """Variation of the mean of independent terms, two at least."""
+        return cls(float(np.var(terms, ddof=1)) / len(terms), len(terms) - 1, tuple(terms))
+
+    def of_difference(self, other: Variation) -> Variation:
+        """Variation of the difference of two scores: of the differences of their terms, else as of independent scores.
+
+        References:
+            Welch, The generalization of "Student's" problem when several different population variances are involved, 1947.
+        """
+        if len(self.terms) == len(other.terms) > 1:
+            return Variation.of_terms([a - b for a, b in zip(self.terms, other.terms, strict=True)])
+        total = self.variance + other.variance
+        if total in (0.0, math.inf):
+            return Variation(total)
+        freedom = total**2 / (self.variance**2 / self.freedom + other.variance**2 / other.freedom)
+        return Variation(total, freedom)
+
+    def half_width(self, comparisons: int) -> float:
+        """Half of Student's interval of a mean of this variation, at `LEVEL` over the number of comparisons."""
+        from scipy.special import stdtrit
+
+        return float(stdtrit(self.freedom, 1 - LEVEL / 2 / comparisons)) * math.sqrt(self.variance)
 
 
-def _over_samplings(score: Score, width: float) -> tuple[float, float]:
-    count, single = len(score.values), (score.error or 0.0) ** 2 - (score.reference_error or 0.0) ** 2
-    return (score.spread**2 / count, count - 1) if count > 1 and score.spread else (max(single, width**2), LARGE)
+def over_references(score: Score) -> Variation:
+    """Variation of a score over new held-out examples."""
+    if len(score.reference_terms) > 1:
+        return Variation.of_terms(score.reference_terms)
+    return Variation((score.reference_error or 0.0) ** 2)
+
+
+def over_samples(score: Score, pooled: Variation, least: float = 0.0) -> Variation:
+    """Variation of a score of one training run over new samples.
+
+    Args:
+        score: Of one or more samplings.
+        pooled: Of a single sampling, for scores whose error is unknown or leaves out new samples.
+        least: Real data's standard deviation, for scores that do not know what held-out examples add to their error. The standard
+            deviation of one sampling then stands for both.
+    """
+    if len(score.sample_terms) > 1:
+        return Variation.of_terms(score.sample_terms)
+    if score.reference_error is None:
+        most = max(score.error or 0.0, score.spread or 0.0, least)
+        return Variation(most**2 or math.inf)
+    samplings = max(1, len(score.values))
+    own = (score.error or 0.0) ** 2 - score.reference_error**2
+    if score.error is not None and own > 1e-9 * score.error**2:
+        return Variation(own / samplings)
+    return Variation(pooled.variance / samplings, pooled.freedom)
+
+
+def over_training_runs(score: Score) -> Variation:
+    """Variation of a score that is the mean over training runs (``values``), whose samplings it includes."""
+    return Variation((score.spread or 0.0) ** 2 / len(score.values), len(score.values) - 1)
+
+
+def pooled_variation(scores: Sequence[Score], least: float) -> Variation:
+    """Variance between samplings, pooled over the models of a comparison.
+
+    Args:
+        scores: Of one training each.
+        least: The standard deviation where no score has two samplings, or all are equal; 0 where that is unknown too.
+    """
+    known = [(score.spread, len(score.values) - 1) for score in scores if score.spread and len(score.values) > 1]
+    freedom = sum(own for _, own in known)
+    if not known:
+        return Variation(least**2 or math.inf)
+    return Variation(sum(spread**2 * own for spread, own in known) / freedom, freedom)
+
+
+NONE = Variation()
+
+
+@dataclass(frozen=True)
+class Variations:
+    """How much a score varies: over new samples, or new training runs, and over new held-out examples."""
+
+    samples: Variation = NONE
+    references: Variation = NONE
+
+    def margin(self, other: Variations, comparisons: int = 1) -> float:
+        """By how much this score and another one must differ so that one is clearly ahead.
+
+        It is half of the 95 % interval of their difference: the root of the sum of squares of both sides' half-widths. Each side
+        has a quantile of its own: one quantile for their sum, by Welch's degrees of freedom, told equal models apart in 4 % of
+        comparisons where 2.5 % were meant.
+
+        Args:
+            other: Of the other score.
+            comparisons: The number of differences that are judged at once, such as those of all pairs of models.
+        """
+        over_samples = self.samples.of_difference(other.samples).half_width(comparisons)
+        over_references = self.references.of_difference(other.references).half_width(comparisons)
+        return math.hypot(over_samples, over_references)

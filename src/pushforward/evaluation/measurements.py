@@ -98,6 +98,7 @@ class CurvePoint(Record):
         values: One for each sampling, by name; samplings of two points of a ladder have the same noise.
         distance: How far samples are from the teacher's of the same noise: root mean square, in standard deviations of data.
         intervals: The ends of 95 % intervals as those of `Score`, by name, of the points of a ladder.
+        sample_terms, reference_terms: Those of `Score`, by name, the first as means over samplings.
     """
 
     steps: float | None = None
@@ -106,6 +107,8 @@ class CurvePoint(Record):
     values: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     distance: float | None = None
     intervals: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    sample_terms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    reference_terms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,22 @@ Numbers that are not finite are None.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
+from itertools import combinations
 from typing import Any, Self
 
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.evaluation.intervals import (
+    Variations,
+    over_references,
+    over_samples,
+    over_training_runs,
+    pooled_variation,
+)
 from pushforward.evaluation.measurements import (
     Alarm,
     CurvePoint,
@@ -302,9 +311,73 @@ class Comparison(Record):
         info = self.metrics.get(metric) or MetricInfo()
         return info if info.label else replace(info, label=metric)
 
+    def target(self, metric: str) -> float | None:
+        """The right value of a score whose ``better`` is "target": what its metric declares, else what real data scores."""
+        declared = self.info(metric).target
+        return declared if declared is not None else self.floors.get(metric, Score()).value
+
+    def loss(self, metric: str, value: float) -> float:
+        """A value of a score, turned so that less is better: of a "target" the distance from it."""
+        better = self.info(metric).better
+        target = self.target(metric)
+        if better == "target" and target is not None:
+            return abs(value - target)
+        return -value if better == "higher" else value
+
+    def variations(self, metric: str, row: ModelResult) -> Variations:
+        """How much the score of a model or of the no-network row varies; the score must be there."""
+        score = row.scores[metric]
+        if self.info(metric).better == "target":  # distances from a target may differ in sign where values do not
+            score = replace(score, sample_terms=(), reference_terms=())
+        if row.trainings:
+            return Variations(over_training_runs(score), over_references(score))
+        others = [other.scores[metric] for other in self._scored(metric) if not other.trainings]
+        of_real = self.floors.get(metric, Score()).spread or 0.0
+        samples = over_samples(score, pooled_variation(others, of_real), of_real)
+        return Variations(samples, over_references(score))
+
+    def comparisons(self, metric: str) -> int:
+        """How many differences of a score are judged at once: all pairs of models, or each model and the no-network row."""
+        models = sum(metric in model.scores for model in self.models)
+        return max(models, models * (models - 1) // 2)
+
+    def differences(self) -> dict[str, list[dict[str, Any]]]:
+        """Compare all models, and the no-network row, in all scores.
+
+        Returns:
+            By score a list of pairs: the names "first" and "other", the "difference" of their values (of a "target" that of
+            their distances from it), the "margin" that it must exceed so that one is clearly ahead (None where that is unknown),
+            and the name of the one that is "ahead" (None where they are not clearly apart).
+        """
+        return {metric: pairs for metric in self.metrics if (pairs := self._pairs(metric))}
+
+    def _scored(self, metric: str) -> list[ModelResult]:
+        rows = [*self.models, *([] if self.baseline is None else [self.baseline])]
+        return [row for row in rows if row.scores.get(metric, Score()).value is not None]
+
+    def _pairs(self, metric: str) -> list[dict[str, Any]]:
+        scored = self._scored(metric)
+        varies = {row.name: self.variations(metric, row) for row in scored}
+        losses = {row.name: self.loss(metric, row.scores[metric].number) for row in scored}
+        pairs = []
+        for first, other in combinations(losses, 2):
+            margin = varies[first].margin(varies[other], self.comparisons(metric))
+            gap = losses[first] - losses[other]
+            better = first if gap < 0 else other
+            pairs.append(
+                {
+                    "first": first,
+                    "other": other,
+                    "difference": -gap if self.info(metric).better == "higher" else gap,
+                    "margin": margin if math.isfinite(margin) else None,
+                    "ahead": better if abs(gap) > margin else None,
+                }
+            )
+        return pairs
+
     def to_plain(self) -> dict[str, Any]:
-        """Nested dicts and lists with the format number."""
-        return {"format_version": FORMAT, **super().to_plain()}
+        """Nested dicts and lists with the format number, and the `differences`, which follow from the scores."""
+        return {"format_version": FORMAT, **super().to_plain(), "differences": self.differences()}
 
     @classmethod
     def from_plain(cls, data: object, where: str = "") -> Self:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from pushforward.metrics.score import MetricInfo, Samples, Score
-from pushforward.metrics.subsets import ordered, random_for
+from pushforward.metrics.subsets import by_examples, ordered, random_for
 from pushforward.metrics.uncertainty import frechet_errors
 
 SUBSETS = 15  # Sizes at which the extrapolated distance is measured
@@ -115,8 +115,16 @@ class Frechet:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         x, y = samples.generated_features, samples.reference_features
         distance = frechet_distance(x, y)
-        (error, shared), growth, terms = frechet_errors(x, y, distance)
-        score = Score(distance, error=error, reference_error=shared, bias=growth.null_mean, growth=growth, reference_terms=terms)
+        (error, shared), growth, (of_x, of_y) = frechet_errors(x, y, distance)
+        score = Score(
+            distance,
+            error=error,
+            reference_error=shared,
+            bias=growth.null_mean,
+            growth=growth,
+            reference_terms=by_examples(of_y),
+            sample_terms=by_examples(of_x),
+        )
         scores = {"frechet": score}
         limit = extrapolated_distance(x, y)
         if limit is not None:

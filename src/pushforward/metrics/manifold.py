@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
-from pushforward.metrics.subsets import SPLITS, by_examples, drawn, left_out, nearest, orders
+from pushforward.metrics.subsets import SPLITS, by_examples, drawn, groups_of, left_out, nearest, orders
 from pushforward.metrics.table import embedded, shuffled
 from pushforward.metrics.uncertainty import by_blocks, share_error
 
@@ -45,7 +45,7 @@ def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float
         Kynkäänniemi et al., Improved precision and recall metric, 2019, arXiv:1904.06991.
         Naeem et al., Reliable fidelity and diversity metrics for generative models, 2020, arXiv:2002.09797.
     """
-    return _means(*_balls(generated, real, k), k)
+    return _means(*reach(generated, real, k)[:3], k)
 
 
 def _means(within: np.ndarray, recalled: np.ndarray, covered: np.ndarray, k: int) -> dict[str, float]:
@@ -68,25 +68,102 @@ def reached(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, np
     Returns:
         "coverage" and "recall", bool (n,) each.
     """
-    _, recalled, covered = _balls(generated, real, k)
-    return {"coverage": covered, "recall": recalled}
+    examples = reach(generated, real, k)
+    return {"coverage": examples.covered, "recall": examples.recalled}
 
 
-def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+class Reach(NamedTuple):
+    """What generated and real examples reach.
+
+    Args:
+        within: (n,) in how many balls of real examples each generated example lies.
+        recalled: (m,) which real examples lie in a ball of a generated one.
+        covered: (m,) the balls of which real examples hold a generated one.
+        recalled_without: (groups,) how many real examples are recalled without each group of generated examples.
+        covered_without: (groups,) how many are covered.
+    """
+
+    within: np.ndarray
+    recalled: np.ndarray
+    covered: np.ndarray
+    recalled_without: np.ndarray
+    covered_without: np.ndarray
+
+
+def pseudo_values(found: Reach) -> dict[str, tuple[float, ...]]:
+    """Return what groups of generated examples add to "coverage" and "recall", by leaving out one group at a time.
+
+    References:
+        Shao and Wu, A general theory for jackknife variance estimation, 1989.
+    """
+    sides = {"coverage": (found.covered, found.covered_without), "recall": (found.recalled, found.recalled_without)}
+    values = {}
+    for name, (examples, without) in sides.items():
+        groups = len(without)
+        counts = groups * examples.sum() - (groups - 1) * without
+        values[name] = tuple((counts / len(examples)).tolist())
+    return values
+
+
+def reach(generated: np.ndarray, real: np.ndarray, k: int, groups: np.ndarray | None = None) -> Reach:
+    """Find what generated (n, f) and real examples (m, f) reach.
+
+    Args:
+        generated: Examples of the model.
+        real: Held-out examples.
+        k: Neighbours.
+        groups: (n,) the group of each generated example; None means one group of all.
+    """
     from sklearn.metrics import pairwise_distances
 
-    of_real, of_generated = radii(real, k), radii(generated, k)
+    groups = np.zeros(len(generated), np.int64) if groups is None else groups
+    order = np.argsort(groups, kind="stable")
+    generated = generated[order]
+    groups = groups[order]
+    starts = np.searchsorted(groups, np.arange(groups[-1] + 1))
+    of_real = radii(real, k)
+    of_generated, grown = _radii_without(generated, groups, k)
     within = np.zeros(len(generated))
-    recalled, covered = np.empty(len(real), bool), np.empty(len(real), bool)
+    recalled = np.empty(len(real), bool)
+    covered = np.empty(len(real), bool)
+    recalled_without = np.zeros(len(starts))
+    covered_without = np.zeros(len(starts))
     step = max(1, min(ROWS, ENTRIES // len(generated)))
     for start in range(0, len(real), step):
         rows = slice(start, start + step)
         distances = pairwise_distances(real[rows], generated)
-        inside = distances < of_real[rows, None]
-        within += inside.sum(0)
-        recalled[rows] = (distances < of_generated).any(1)
-        covered[rows] = distances.min(1) < of_real[rows]
-    return within, recalled, covered
+        within[order] += (distances < of_real[rows, None]).sum(0)
+        covering = np.minimum.reduceat(distances, starts, axis=1) < of_real[rows, None]
+        recalling = np.logical_or.reduceat(distances < of_generated, starts, axis=1)
+        covered[rows] = covering.any(1)
+        recalled[rows] = recalling.any(1)
+        covered_without += (covering.sum(1, keepdims=True) > covering).sum(0)
+        still_recalled = recalling.sum(1, keepdims=True) > recalling
+        for group, (changed, radius) in enumerate(grown):
+            missing = ~still_recalled[:, group]
+            still_recalled[missing, group] = (distances[np.ix_(missing, changed)] < radius).any(1)
+        recalled_without += still_recalled.sum(0)
+    return Reach(within, recalled, covered, recalled_without, covered_without)
+
+
+def _radii_without(x: np.ndarray, groups: np.ndarray, k: int) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """Find how the radii of examples grow where a group of them is left out.
+
+    Returns:
+        The radii (n,) of all examples; and for each group the indices of the others whose radius grows, and their new radii.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    most = min(2 * k, len(x) - 1)  # that more than k of them are in one group hardly ever happens
+    distances, neighbours = NearestNeighbors(n_neighbors=most).fit(x).kneighbors()
+    grown = []
+    for group in range(int(groups[-1]) + 1):
+        left = groups[neighbours] != group
+        changed = np.flatnonzero((groups != group) & ~left[:, :k].all(1))
+        enough = left[changed].cumsum(1) >= k
+        at = np.where(enough.any(1), enough.argmax(1), most - 1)
+        grown.append((changed, distances[changed, at]))
+    return distances[:, k - 1], grown
 
 
 class Manifold:
@@ -136,13 +213,15 @@ class Manifold:
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         x, y = samples.generated_features, samples.reference_features
-        within, recalled, covered = _balls(x, y, self.k)
+        found = reach(x, y, self.k, groups_of(len(x)) if samples.errors else None)
+        within, recalled, covered, *_ = found
         values = _means(within, recalled, covered, self.k)
         x, y = drawn(x, len(x), 0), drawn(y, len(y), 1)
         spreads = by_blocks(lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k) if samples.errors else None
         if spreads is None:
             return {name: Score(value) for name, value in values.items()}
         scores, of_each = {}, {"recall": recalled, "coverage": covered}
+        of_samples = pseudo_values(found)
         for (name, value), spread in zip(values.items(), spreads, strict=True):
             if name == "density":
                 error, of_real = density_errors(x, y, within, self.k)
@@ -152,7 +231,13 @@ class Manifold:
                 error = max(float(spread), share_error(value * len(x), len(x)))
                 of_real = error * np.sqrt(OF_REFERENCE[name])
             terms = by_examples(of_each[name].astype(float)) if name in of_each else ()
-            scores[name] = Score(value, error=error, reference_error=of_real, reference_terms=terms)
+            scores[name] = Score(
+                value,
+                error=error,
+                reference_error=of_real,
+                reference_terms=terms,
+                sample_terms=of_samples.get(name, ()),
+            )
         return scores
 
 

@@ -86,6 +86,8 @@ class Score(Record):
             numbers of a `pushforward.metrics.growth.Growth`.
         reference_terms: What groups of reference examples add, the same groups for all models, up to a constant, where the metric
             knows it (`pushforward.metrics.subsets.by_examples`); by it two models are compared on the same examples.
+        sample_terms: What groups of generated examples add, in the same way; of several samplings those of each, one after the
+            other, with its value as their mean.
         extra: Further numbers and texts, such as the mass of each mode.
     """
 
@@ -101,6 +103,7 @@ class Score(Record):
     bias: float | None = None
     growth: tuple[float, ...] = ()
     reference_terms: tuple[float, ...] = ()
+    sample_terms: tuple[float, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -8,35 +8,63 @@ from collections.abc import Callable
 import numpy as np
 
 COLUMNS = 8  # Columns by which examples are put in order, at most
-GROUPS = 32  # numbers that stand for the reference examples of a score
+GROUPS = 32  # Groups of examples whose terms are stored, on either side
+DIGITS = 6  # Significant digits of stored terms
 SPLITS, LEFT_OUT = 30, 5  # How often some examples are left out to measure a variance, and which part, a fifth
 
 
-def by_examples(terms: np.ndarray) -> tuple[float, ...]:
-    """The terms of the reference in `GROUPS` numbers: means over groups of examples, which are the same for all models.
+def groups_of(n: int) -> np.ndarray:
+    """Assign n examples to `GROUPS` random groups of equal size, by their index alone: the same groups for all models."""
+    number = np.empty(n, dtype=np.int64)
+    number[np.random.Generator(np.random.Philox(0)).permutation(n)] = np.arange(n) % min(GROUPS, n)
+    return number
 
-    Where two models have terms a and b, the reference's part of the error of their difference is the standard error of the mean
-    of a - b: far less than that of either score, as far as the same real examples are hard for both.
+
+def by_examples(terms: np.ndarray) -> tuple[float, ...]:
+    """Average what single examples add to a score over the groups of `groups_of`.
+
+    Where two models have the results a and b, the standard error of the mean of a - b is the error of their difference over new
+    examples of this side: far less than that of either score, as far as the same examples are hard for both.
 
     Args:
-        terms: (m,) what each reference example adds to m times the score, up to a constant, in the order of the reference.
+        terms: (n,) what each example adds to the score times the number of examples, up to a constant; NaN for examples that were
+            left out.
     """
-    order = np.random.Generator(np.random.Philox(0)).permutation(len(terms))  # that of the reference may have a meaning
-    return tuple(float(terms[group].mean()) for group in np.array_split(order, min(GROUPS, len(terms))))
+    groups = groups_of(len(terms))
+    used = ~np.isnan(terms)
+    means = np.bincount(groups[used], weights=terms[used]) / np.bincount(groups[used])
+    return tuple(float(f"{mean:.{DIGITS}g}") for mean in means)
+
+
+def placed(terms: np.ndarray, at: np.ndarray, n: int) -> np.ndarray:
+    """Put the terms of the examples at some indices into their places among all n, NaN elsewhere."""
+    every = np.full(n, np.nan)
+    every[at] = terms
+    return every
 
 
 def drawn(x: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Some of the examples x (m, d), n or all where there are fewer, in an order that depends on their values and the seed alone.
+    """Return the examples x (m, d) at the indices of `drawn_at`."""
+    return np.asarray(x[drawn_at(x, n, seed)])
 
-    Examples may come sorted by class, so the first n of them would be no sample.
+
+def drawn_at(x: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Draw the indices of n of the examples x (m, d), in an order that depends only on their values and on the seed.
+
+    Examples may be sorted by class, so the first n of them are not a random sample.
     """
-    examples = ordered(x)
-    return np.asarray(examples[random_for(examples, seed).permutation(len(examples))[:n]])
+    rising = rising_order(x)
+    return np.asarray(rising[random_for(x[rising], seed).permutation(len(x))[:n]])
+
+
+def rising_order(x: np.ndarray) -> np.ndarray:
+    """Sort the examples x (m, d) by their first column, ties by the next, up to 8 columns, and return their indices."""
+    return np.lexsort(x[:, :COLUMNS].T[::-1])
 
 
 def ordered(x: np.ndarray) -> np.ndarray:
-    """The examples x (m, d) in rising order of their first column, and where it is equal of the next, up to 8 columns."""
-    return np.asarray(x[np.lexsort(x[:, :COLUMNS].T[::-1])])
+    """Return the examples x (m, d) in `rising_order`."""
+    return np.asarray(x[rising_order(x)])
 
 
 def random_for(examples: np.ndarray, seed: int) -> np.random.Generator:

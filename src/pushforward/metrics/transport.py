@@ -12,8 +12,8 @@ import numpy as np
 from pushforward.errors import Diverged, UsageError
 from pushforward.metrics.growth import Growth, divisions, growth_of, norm_growth, rounds
 from pushforward.metrics.score import MetricInfo, Samples, Score
-from pushforward.metrics.subsets import drawn
-from pushforward.metrics.uncertainty import Errors, errors, matching_potentials, root_errors, sliced_errors
+from pushforward.metrics.subsets import by_examples, drawn, drawn_at, placed
+from pushforward.metrics.uncertainty import Errors, Terms, errors, matching_potentials, root_errors, sliced_terms
 
 BLOCK = 1000  # Examples on either side that are matched at a time: the time of an exact matching grows with their cube
 BLOCKS = 2
@@ -107,11 +107,16 @@ def transport_errors(matched: Sequence[Matching]) -> Errors:
     return root_errors(transport_score(matched), errors(parts[0], parts[1]))
 
 
-def sliced_errors_of(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth]:
-    """The errors of `sliced_distance` of clouds of equal size, by fewer directions, and how its variance grows with its mean."""
+def sliced_errors_of(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth, Terms]:
+    """Measure the errors of `sliced_distance` of clouds of equal size, by fewer directions.
+
+    Returns:
+        The errors, how its variance grows with its mean, and its terms.
+    """
     first, second = _projected(x, y, FEWER)
     value = float(np.sqrt(np.square(np.sort(first, 0) - np.sort(second, 0)).mean()))
-    first_order = root_errors(value, sliced_errors(first, second))
+    of_x, of_y = sliced_terms(first, second)
+    first_order = root_errors(value, errors(of_x, of_y))
     lines = np.concatenate([first, second])
     order, distances = np.argsort(lines.T, 1), []
     rising = np.take_along_axis(lines.T, order, 1)
@@ -121,7 +126,8 @@ def sliced_errors_of(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth]:
         here = inside[order]
         gaps = rising[here].reshape(FEWER, -1) - rising[~here].reshape(FEWER, -1)
         distances.append(float(np.sqrt(np.square(gaps).mean())))
-    return first_order, norm_growth(distances, first_order, len(x), len(y))
+    scale = 1 / (2 * max(value, 1e-12))  # of the root, by the delta method
+    return first_order, norm_growth(distances, first_order, len(x), len(y)), (scale * of_x, scale * of_y)
 
 
 def _projected(x: np.ndarray, y: np.ndarray, directions: int) -> list[np.ndarray]:
@@ -175,10 +181,7 @@ class Wasserstein:
         return ("w2",) if len(samples.shape) > 1 else ()
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        x, y = drawn(samples.generated_features, SLICED, 0), drawn(samples.reference_features, SLICED, 1)
-        sliced = Score(sliced_distance(x, y))
-        if samples.errors and len(x) == len(y):
-            sliced = _with_errors(sliced, *sliced_errors_of(x, y))
+        sliced = _sliced(samples)
         if len(samples.shape) > 1:
             return {"sliced_w2": sliced}
         x, y = samples.points
@@ -188,6 +191,21 @@ class Wasserstein:
             first_order = transport_errors(matched)
             score = _with_errors(score, first_order, transport_growth(x, y, first_order))
         return {"w2": score, "sliced_w2": sliced}
+
+
+def _sliced(samples: Samples) -> Score:
+    x, y = samples.generated_features, samples.reference_features
+    at_x = drawn_at(x, SLICED, 0)
+    at_y = drawn_at(y, SLICED, 1)
+    score = Score(sliced_distance(x[at_x], y[at_y]))
+    if not samples.errors or len(at_x) != len(at_y):
+        return score
+    first_order, growth, (of_x, of_y) = sliced_errors_of(x[at_x], y[at_y])
+    return replace(
+        _with_errors(score, first_order, growth),
+        sample_terms=by_examples(placed(of_x, at_x, len(x))),
+        reference_terms=by_examples(placed(of_y, at_y, len(y))),
+    )
 
 
 def _with_errors(score: Score, first_order: Errors, growth: Growth) -> Score:

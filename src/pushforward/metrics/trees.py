@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
-from pushforward.metrics.subsets import by_examples
+from pushforward.metrics.subsets import by_examples, placed
 from pushforward.metrics.table import Table, rank, shuffled
 from pushforward.metrics.uncertainty import area, area_errors
 
@@ -98,7 +98,7 @@ TAUGHT = 1.5  # The error of an area, measured over new rows on both sides, over
 Area = tuple[NDArray[np.float64], NDArray[np.float64]]  # As `pushforward.metrics.uncertainty.area` returns it
 
 
-def detected(table: Table, importance: bool = True) -> tuple[list[Area], NDArray[np.float64]]:
+def detected(table: Table, importance: bool = True) -> tuple[list[Area], NDArray[np.float64], list[NDArray[np.int64]]]:
     """How boosted trees rank rows that they were not trained on, in a cross-validation of three folds.
 
     Args:
@@ -106,13 +106,16 @@ def detected(table: Table, importance: bool = True) -> tuple[list[Area], NDArray
         importance: Whether to say by which columns trees tell rows apart.
 
     Returns:
-        The area under the ROC curve of each fold, by its terms; and by how much the area falls where a column of unseen rows is
-        shuffled, mean over the folds, (columns,): 0 unless asked for.
+        The area under the ROC curve of each fold, by its terms; by how much the area falls where a column of unseen rows is
+        shuffled, mean over the folds, (columns,): 0 unless asked for; and the indices of the generated and of the held-out rows,
+        fold after fold.
     """
     from sklearn import config_context
 
     most = most_rows(len(table.names))
-    sides = [side[shuffled(side, seed)[:most]] for seed, side in enumerate(inputs(table))]
+    whole = inputs(table)
+    orders = [shuffled(side, seed)[:most] for seed, side in enumerate(whole)]
+    sides = [side[order] for side, order in zip(whole, orders, strict=True)]
     rows, own = np.concatenate(sides), np.arange(len(sides[0]) + len(sides[1])) < len(sides[0])
     fold = np.concatenate([np.arange(len(side)) % FOLDS for side in sides])
     areas, falls = [], np.zeros(rows.shape[1])
@@ -122,7 +125,8 @@ def detected(table: Table, importance: bool = True) -> tuple[list[Area], NDArray
             areas.append(_ranked(trees, rows[out], own[out]))
             if importance:
                 falls += _falls(trees, rows[out], own[out]) / FOLDS
-    return areas, falls
+    places = [np.concatenate([order[number::FOLDS] for number in range(FOLDS)]) for order in orders]
+    return areas, falls, places
 
 
 def _ranked(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> Area:
@@ -178,7 +182,7 @@ class Detection:
         much the area falls where each of them is shuffled.
         """
         assert samples.table is not None
-        areas, falls = detected(samples.table, samples.errors)
+        areas, falls, (at_x, at_y) = detected(samples.table, samples.errors)
         means = np.array([above.mean() for above, _ in areas])
         value = float(1 - np.mean(2 * np.maximum(means, 0.5) - 1))
         if not samples.errors:
@@ -186,8 +190,16 @@ class Detection:
         each = np.array([area_errors(above, below) for above, below in areas])
         error, shared = 2 * TAUGHT * np.sqrt((each**2).sum(0)) / FOLDS
         extra = {"auc": float(means.mean()), "columns": samples.table.names, "falls": tuple(falls.tolist())}
-        terms = by_examples(-2 * TAUGHT * np.concatenate([below - below.mean() for _, below in areas]))
-        score = Score(value, error=float(error), reference_error=float(shared), reference_terms=terms, extra=extra)
+        of_x = -2 * TAUGHT * np.concatenate([above - above.mean() for above, _ in areas])
+        of_y = -2 * TAUGHT * np.concatenate([below - below.mean() for _, below in areas])
+        score = Score(
+            value,
+            error=float(error),
+            reference_error=float(shared),
+            reference_terms=by_examples(placed(of_y, at_y, len(samples.table.reference))),
+            sample_terms=by_examples(placed(of_x, at_x, len(samples.table.generated))),
+            extra=extra,
+        )
         return {"detection": score}
 
 

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import replace
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from pushforward.metrics.growth import Growth, mean_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
-from pushforward.metrics.subsets import drawn
-from pushforward.metrics.uncertainty import Errors, kernel_errors
+from pushforward.metrics.subsets import by_examples, drawn, drawn_at, placed
+from pushforward.metrics.uncertainty import Errors, Terms, kernel_errors
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray((x @ y.T / x.shape[1] + 1) ** 3)
 
 
-def squared_mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> tuple[float, float, Growth]:
-    """The unbiased squared MMD of two clouds of equal size with the kernel (x.y / f + 1)^3, and its standard error.
+class KernelDistance(NamedTuple):
+    """A kernel distance, its standard error and, where they are wanted, how its variance grows and its terms."""
+
+    value: float
+    error: float
+    growth: Growth = Growth()
+    terms: Terms = (np.empty(0), np.empty(0))
+
+
+def squared_mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> KernelDistance:
+    """Compute the unbiased squared MMD of two clouds of equal size with the kernel (x.y / f + 1)^3, and its standard error.
 
     The mean over pairs i != j of k(x_i, x_j), plus that of k(y_i, y_j), minus twice the mean of all k(x_i, y_j). It is
     not cut off at 0: an unbiased estimate of zero is negative half of the time. The error is a jackknife over examples.
@@ -26,25 +36,28 @@ def squared_mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> tuple[floa
     Args:
         x: (n, f), n at least 3.
         y: (n, f).
-        grows: Whether to find out how its variance grows, which comes third.
+        grows: Whether to find out how its variance grows, and its terms.
 
     References:
         Gretton et al., A kernel two-sample test, 2012. Bińkowski et al., Demystifying MMD GANs, 2018, arXiv:1801.01401.
     """
     n = len(x)
     xx, yy, xy = _kernel(x, x), _kernel(y, y), _kernel(x, y)
-    growth = kernel_errors(xx, yy, xy)[1] if grows else Growth()
     own = xx.sum(1) - np.diag(xx) + yy.sum(1) - np.diag(yy)
     rows, columns, both = xy.sum(1), xy.sum(0), np.diag(xy)
     value = own.sum() / (n * (n - 1)) - 2 * xy.sum() / n**2
     left_out = (own.sum() - 2 * own) / ((n - 1) * (n - 2)) - 2 * (xy.sum() - rows - columns + both) / (n - 1) ** 2
-    return float(value), float(np.sqrt((n - 1) * left_out.var())), growth
+    error = float(np.sqrt((n - 1) * left_out.var()))
+    if not grows:
+        return KernelDistance(float(value), error)
+    _, growth, terms = kernel_errors(xx, yy, xy)
+    return KernelDistance(float(value), error, growth, terms)
 
 
 def kernel_distance(
     x: np.ndarray, y: np.ndarray, *, every_pair: int = 5000, block: int = 1000, grows: bool = False
-) -> tuple[float, float, Growth]:
-    """KID between two clouds of features and its standard error.
+) -> KernelDistance:
+    """Compute KID between two clouds of features and its standard error.
 
     All pairs up to ``every_pair`` examples; above, the mean over disjoint blocks, whose spread gives the error. Examples are
     drawn for the blocks without replacement, each side by a fixed permutation of its own: examples sorted by class would
@@ -57,16 +70,27 @@ def kernel_distance(
         y: (m, f); of the longer cloud as many examples are drawn as the shorter one has.
         every_pair: The most examples for which all pairs are compared.
         block: Examples of a block above that.
-        grows: Whether to find out how its variance grows, which comes third: of blocks that of one over their number.
+        grows: Whether to find out how its variance grows, of blocks that of one over their number, and its terms, which are NaN
+            for examples that are in no block.
     """
-    n, order = min(len(x), len(y)), np.random.Generator(np.random.Philox(0))
-    x, y = (np.asarray(examples[order.permutation(len(examples))[:n]], dtype=np.float64) for examples in (x, y))
-    if n <= every_pair:
-        return squared_mmd(x, y, grows)
-    parts = [squared_mmd(x[at : at + block], y[at : at + block], grows) for at in range(0, n - block + 1, block)]
-    values, count = np.array([value for value, *_ in parts]), len(parts)
-    growth = mean_growth([growth for *_, growth in parts], count)
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(count)), growth
+    n = min(len(x), len(y))
+    random = np.random.Generator(np.random.Philox(0))
+    of_x, of_y = (random.permutation(len(examples))[:n] for examples in (x, y))
+    size = n if n <= every_pair else block
+    blocks = [slice(start, start + size) for start in range(0, n - size + 1, size)]
+    x, y = (np.asarray(examples, np.float64) for examples in (x, y))
+    parts = [squared_mmd(x[of_x[part]], y[of_y[part]], grows) for part in blocks]
+    value = float(np.mean([part.value for part in parts]))
+    error = parts[0].error
+    if len(parts) > 1:
+        error = float(np.std([part.value for part in parts], ddof=1) / np.sqrt(len(parts)))
+    if not grows:
+        return KernelDistance(value, error)
+    used = len(blocks) * size
+    terms_of_x, terms_of_y = (np.concatenate(side) for side in zip(*(part.terms for part in parts), strict=True))
+    terms = placed(terms_of_x, of_x[:used], len(x)), placed(terms_of_y, of_y[:used], len(y))
+    growth = mean_growth([part.growth for part in parts], len(parts))
+    return KernelDistance(value, error, growth, terms)
 
 
 class Kernel:
@@ -95,8 +119,12 @@ class Kernel:
         x, y = samples.generated_features, samples.reference_features
         centre, total = y.mean(0), float(y.var(0).sum())
         stretch = np.sqrt(y.shape[1] / total) if total > 0 else 1.0
-        value, error, growth = kernel_distance((x - centre) * stretch, (y - centre) * stretch, grows=samples.errors)
-        return {"kid": Score(value, error=error, reference_error=error / np.sqrt(2), growth=growth if samples.errors else ())}
+        distance = kernel_distance((x - centre) * stretch, (y - centre) * stretch, grows=samples.errors)
+        score = Score(distance.value, error=distance.error, reference_error=distance.error / np.sqrt(2))
+        if samples.errors:
+            of_x, of_y = (by_examples(terms) for terms in distance.terms)
+            score = replace(score, growth=distance.growth, sample_terms=of_x, reference_terms=of_y)
+        return {"kid": score}
 
 
 # Examples on either side at most of the neighbour test, the energy distance and its p-value: time grows with their square
@@ -125,8 +153,8 @@ def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
     return float(2 * cdist(x, y).mean() - pdist(x).mean() - pdist(y).mean())
 
 
-def energy_errors(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth, tuple[float, ...]]:
-    """The errors of `energy_distance`, how its variance grows, and the terms of the second cloud, as of `kernel_errors`."""
+def energy_errors(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth, Terms]:
+    """Return the errors of `energy_distance`, how its variance grows, and its terms, as `kernel_errors` does."""
     from scipy.spatial.distance import cdist
 
     return kernel_errors(-cdist(x, x), -cdist(y, y), -cdist(x, y))
@@ -294,8 +322,17 @@ class TwoSample:
 
 
 def _energy(samples: Samples) -> Score:
-    x, y = (drawn(side, ENERGY, seed) for seed, side in enumerate(samples.points))
-    _, p = energy_test(x[:TESTED], y[:TESTED])
-    (error, shared), growth, terms = energy_errors(x, y)
-    distance = energy_distance(x, y)
-    return Score(distance, error=error, reference_error=shared, growth=growth, reference_terms=terms, extra={"p": p})
+    x, y = samples.points
+    at_x = drawn_at(x, ENERGY, 0)
+    at_y = drawn_at(y, ENERGY, 1)
+    _, p = energy_test(x[at_x[:TESTED]], y[at_y[:TESTED]])
+    (error, shared), growth, (of_x, of_y) = energy_errors(x[at_x], y[at_y])
+    return Score(
+        energy_distance(x[at_x], y[at_y]),
+        error=error,
+        reference_error=shared,
+        growth=growth,
+        reference_terms=by_examples(placed(of_y, at_y, len(y))),
+        sample_terms=by_examples(placed(of_x, at_x, len(x))),
+        extra={"p": p},
+    )

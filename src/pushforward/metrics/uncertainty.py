@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.metrics.growth import Growth, divergence, growth_of
-from pushforward.metrics.subsets import by_examples
 
 Errors = tuple[float, float]  # The standard error of a score, and the part of it that comes from the reference
 Array = NDArray[np.float64]
+Terms = tuple[Array, Array]  # What each generated (n,) and each reference example (m,) adds to n and m times a score
 BLOCK, BLOCKS = 1000, 4  # Examples of a block at most, and the fewest blocks
 
 
@@ -105,8 +105,8 @@ def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
     return math.sqrt(max(first - second, second))
 
 
-def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, tuple[float, ...]]:
-    """Errors of mean xx + mean yy - 2 mean xy over pairs of others, how its variance grows, and the terms of the reference.
+def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, Terms]:
+    """Return the errors of mean xx + mean yy - 2 mean xy over pairs of others, how its variance grows, and its terms.
 
     Args:
         xx: (n, n) kernel between generated examples; its diagonal is read for the growth alone.
@@ -122,7 +122,7 @@ def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, tupl
     biased = mean_x.mean() + mean_y.mean() - 2 * rows.mean()  # with the pairs of an example with itself: never below 0
     biased += (np.diag(xx).mean() - mean_x.mean()) / n + (np.diag(yy).mean() - mean_y.mean()) / m
     terms = 2 * (mean_x - rows), 2 * (mean_y - columns)
-    return errors(*terms, second), growth_of(*terms, second, float(biased)), by_examples(terms[1])
+    return errors(*terms, second), growth_of(*terms, second, float(biased)), terms
 
 
 def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> float:
@@ -138,8 +138,8 @@ def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> flo
     return total / count
 
 
-def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, Growth, tuple[float, ...]]:
-    """Errors of the Fréchet distance about its mean at these numbers, how its variance grows, and the terms of the reference.
+def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, Growth, Terms]:
+    """Return the errors of the Fréchet distance about its mean at these numbers, how its variance grows, and its terms.
 
     Args:
         x: (n, f).
@@ -159,7 +159,7 @@ def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, G
     values = np.clip(np.linalg.eigvalsh((c + d) / 2), 0, None)
     second = _second_order(values)
     growth = growth_of(of_x, of_y, second, distance, frechet_bias(y, len(x)))
-    return errors(of_x, of_y, second), growth, by_examples(of_y)
+    return errors(of_x, of_y, second), growth, (of_x, of_y)
 
 
 def _map(of: Array, to: Array) -> Array:
@@ -200,8 +200,8 @@ def frechet_bias(y: Array, n: int) -> float:
     return float((1 / n + 1 / len(y)) * (values.sum() + (pairs.sum() + np.trace(pairs)) / 2))
 
 
-def sliced_errors(first: Array, second: Array) -> Errors:
-    """Errors of the mean squared distance between sorted columns of equal length: the sliced W2, squared.
+def sliced_terms(first: Array, second: Array) -> Terms:
+    """Return the terms of the mean squared distance between sorted columns of equal length: the sliced W2, squared.
 
     Args:
         first: (n, directions) projections of generated examples.
@@ -221,7 +221,7 @@ def sliced_errors(first: Array, second: Array) -> Errors:
             slope = (gap + np.concatenate([gap[:1], gap[:-1]])) / 2
             potential = np.cumsum(slope * rise)
             term[order[:, at]] += potential - potential.mean()
-    return errors(terms[0] / a.shape[1], terms[1] / a.shape[1])
+    return terms[0] / a.shape[1], terms[1] / a.shape[1]
 
 
 def matching_potentials(costs: Array, columns: NDArray[np.int64]) -> tuple[Array, Array]:

@@ -19,7 +19,7 @@ from pushforward.report.statistics import (
     Statistic,
     alarm_periods,
     at_floor,
-    best_of,
+    baseline_text,
     blind,
     curve_metric,
     differ,
@@ -30,17 +30,17 @@ from pushforward.report.statistics import (
     guess_statistics,
     inside,
     lacking,
-    leaders,
+    lead_text,
     main_metrics,
     metric_for,
     ratio_of,
     sessions,
     slower,
+    split,
     statistic,
     statistics,
     timed,
     value_text,
-    without_spread,
 )
 from pushforward.report.tables import above, budget_of, ladder_metric, ratio_text, rung_of, rungs_of, sweep_metric
 
@@ -93,43 +93,37 @@ def _valued(comparison: Comparison, metric: str, scores: Sequence[Statistic]) ->
 # Who is ahead ---------------------------------------------------------------------------------------------------
 
 
-def ranked(state: str, role: Role, comparison: Comparison) -> Iterator[Values]:
-    """Values of a ranking by the score of a role, where the ranking is in this state."""
+def ranked(role: Role, comparison: Comparison) -> Iterator[Values]:
+    """The models by the score of a role, best first, and how the best one stands to the others and to no network."""
     metric = metric_for(comparison, role)
-    if metric is None or _state(comparison, metric) != state:
+    if metric is None:
         return
-    ranked, lead = statistics(comparison, metric), leaders(comparison, metric)
-    names, base = {score.name for score in lead}, statistic(comparison, comparison.baseline, metric)
-    behind = next((score for score in ranked if score.name not in names), None)
-    floor, within = floor_text(comparison, metric), all(at_floor(comparison, metric, score) for score in lead)
+    best, *others = statistics(comparison, metric)
+    stands = [lead_text(best, others)] if others else []
+    base = statistic(comparison, comparison.baseline, metric)
+    if base is not None:
+        stands.append(f"{baseline_text(comparison, metric, best)} ({value_text(comparison, metric, base)})")
+    main = metric_for(comparison, "quality")
+    if main not in (None, metric) and best.name in lacking(comparison):
+        stands.append(f"not clearly better than no network in {inside(comparison.info(str(main)).label)}")
+    floor = floor_text(comparison, metric)
+    near = ", not clearly apart from the best" if at_floor(comparison, metric, best) else ""
     yield {
-        "models": _valued(comparison, metric, lead),
-        "label": inside(comparison.info(metric).label),
-        "main": inside(comparison.info(metric_for(comparison, "quality") or metric).label),
-        "behind": f"; next {behind.name} ({value_text(comparison, metric, behind)})" if behind else "",
-        "base": "" if base is None else value_text(comparison, metric, base),
-        "floor": f"; real data {floor}{', within noise' * within}" if floor else "",
+        "models": _valued(comparison, metric, [best, *others]),
+        "label": comparison.info(metric).label,
+        "order": ", best first" if others else "",
+        "floor": f"; real data {floor}{near}" if floor else "",
+        "stands": f". {best.name} is {', '.join(stands)}" if stands else "",
     }
 
 
-def _state(comparison: Comparison, metric: str) -> str:
-    ranked, lead = statistics(comparison, metric), leaders(comparison, metric)
-    base, short = statistic(comparison, comparison.baseline, metric), lacking(comparison)
-    if len(ranked) == 1:
-        return "single"
-    if len(lead) == len(ranked):
-        return "level"
-    if base is not None and not any(score.better_than(base) for score in lead):
-        return "bad"
-    if all(score.name in short for score in lead):
-        return "unproven"
-    return "unknown" if len(lead) == 1 and without_spread(comparison, metric) else "best"
-
-
 def separated(comparison: Comparison) -> Iterator[Values]:
-    """Scores in which models differ measurably that are level in the score that ranks them."""
+    """Scores in which models are clearly apart that are not in the score that ranks them."""
     main = metric_for(comparison, "quality")
-    if main is None or _state(comparison, main) != "level":
+    if main is None:
+        return
+    best, *others = statistics(comparison, main)
+    if not others or split(best, others)[0]:
         return
     for metric in SEPARATING:
         ranked = statistics(comparison, metric) if metric != main else []
@@ -161,11 +155,12 @@ def sweep(comparison: Comparison) -> Iterator[Values]:
         seconds = [point.seconds for point in points if point.seconds is not None]
         if not ranked or len(ranked) < len(points) or len(seconds) < len(points):
             continue
-        lead = best_of(ranked)
-        who = "no measurable difference" if len(lead) == len(ranked) else ", ".join(score.name for score in lead)
-        beaten = base is not None and not any(score.better_than(base) for score in lead)
+        best, *others = ranked
+        stands = [lead_text(best, others)]
+        if base is not None and not best.better_than(base):
+            stands.append("not clearly better than no network")
         after = budget_of(SweepPoint(sum(seconds) / len(seconds), budget=points[0].budget))
-        stages.append(f"{who} after {after}{' (no better than no network)' if beaten else ''}")
+        stages.append(f"after {after} {best.name}, {', '.join(stands)}")
     if len(stages) > 1:
         yield {"label": inside(comparison.info(metric).label), "stages": "; ".join(stages)}
 
@@ -212,7 +207,7 @@ def training_times(equal: bool, comparison: Comparison) -> Iterator[Values]:
 
 
 def few_calls(comparison: Comparison) -> Iterator[Values]:
-    """How each map compares with its teacher: the ratio in its fewest calls, and in which calls it is measurably worse."""
+    """How each map compares with its teacher: the ratio in its fewest calls, and in which calls it is clearly worse."""
     metric = ladder_metric(comparison)
     for model in comparison.models:
         ladder = model.ladder
@@ -227,12 +222,12 @@ def few_calls(comparison: Comparison) -> Iterator[Values]:
             "calls": counted(rungs[0].calls, "call"),
             "scores": f"{ratio} the {label} of" if ratio else f"{label} {rungs[0].text}, and {own.text} has",
             "teacher": f"its teacher in {counted(own.calls, 'call')}",
-            "worse": f"measurably worse in {', '.join(worse)}" if worse else "nowhere measurably worse",
+            "worse": f"clearly worse in {', '.join(worse)}" if worse else "nowhere clearly worse",
         }
 
 
 def enough_calls(comparison: Comparison) -> Iterator[Values]:
-    """The fewest calls from which no point of a model's curve is measurably worse than its best one."""
+    """The fewest calls from which no point of a model's curve is clearly worse than its best one."""
     metric, models = curve_metric(comparison), {}
     turn, spread = -1.0 if comparison.info(metric).better == "higher" else 1.0, floor_of(comparison, metric)[1]
     for model in () if blind(comparison, metric) else comparison.models:
@@ -332,7 +327,7 @@ def no_score(comparison: Comparison) -> Iterator[Values]:
 
 
 def against_no_network(worse: bool, comparison: Comparison) -> Iterator[Values]:
-    """Models that are measurably worse than the row without a network, or that do not beat it where the score can tell."""
+    """Models that are clearly worse than the row without a network, or not clearly better where the score can tell."""
     for metric in main_metrics(comparison):
         short = [(own, base) for own, base in lacking(comparison, metric).values() if base.better_than(own) == worse]
         if short:
@@ -341,7 +336,7 @@ def against_no_network(worse: bool, comparison: Comparison) -> Iterator[Values]:
 
 
 def against_guess(comparison: Comparison) -> Iterator[Values]:
-    """Models that a guess beats or equals, in scores that have one."""
+    """Models that are not clearly better than a guess, in scores that have one."""
     for metric, base in guess_statistics(comparison).items():
         low = [score for score in statistics(comparison, metric) if not score.better_than(base)]
         if low:
@@ -350,7 +345,7 @@ def against_guess(comparison: Comparison) -> Iterator[Values]:
 
 
 def disagreements(comparison: Comparison) -> Iterator[Values]:
-    """Pairs of models of which one is measurably better in the first feature space and measurably worse in another."""
+    """Pairs of models of which one is clearly ahead in the first feature space and clearly behind in another."""
     first, *others = comparison.settings.spaces or ("",)
     for space in others:
         names = [name.removesuffix(f" ({space})") for name in comparison.metrics if name.endswith(f" ({space})")]
@@ -501,7 +496,7 @@ def _against_looks(comparison: Comparison, model: ModelResult) -> str:
         score = statistic(comparison, model, metric)
         if score is not None and score.value > THRESHOLDS["told_apart"]:
             reasons.append(f"{inside(comparison.info(metric).label)} {value_text(comparison, metric, score)}")
-    reasons += ["no better than no network"] if model.name in lacking(comparison) else []
+    reasons += ["not clearly better than no network"] if model.name in lacking(comparison) else []
     return f", but {', '.join(reasons)}" if reasons else ""
 
 

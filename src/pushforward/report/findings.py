@@ -1,7 +1,7 @@
 """The table of findings: a condition on a comparison, and the template into which its values are put.
 
-`RULES` holds one row for each kind of finding, `STANDINGS` the one plain sentence of each model; thresholds and conditions are in
-`pushforward.report.finding_conditions`. docs/findings.md explains them.
+`RULES` holds one row for each kind of finding; thresholds and conditions are in `pushforward.report.finding_conditions`.
+`standings` writes the one plain sentence of each model. docs/findings.md explains them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics.score import ROLES
 from pushforward.report import finding_conditions as when
 from pushforward.report.statistics import (
+    baseline_text,
     fastest,
     inside,
-    lacking,
-    leaders,
+    lead_text,
     metric_for,
+    placed,
     statistic,
     statistics,
-    without_spread,
 )
 
 
@@ -77,16 +78,6 @@ def listed(values: Mapping[str, str]) -> str:
 
 # The table ------------------------------------------------------------------------------------------------------
 
-# Sentences of a ranking, by its state
-RANKINGS = {
-    "single": "Of {models} in {label}{floor}.",
-    "level": "No measurable difference in {label}: {models}{floor}.",
-    "bad": "Ahead of the other models in {label}, but no better than no network ({base}): {models}{behind}{floor}.",
-    "unproven": "Ahead of the other models in {label}, but no better than no network in {main}: {models}{behind}{floor}.",
-    "unknown": "Ahead in {label}, by single values whose spread is not known: {models}{behind}{floor}.",
-    "best": "Best in {label}: {models}{behind}{floor}.",
-}
-
 # What is found, in this order
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -100,23 +91,19 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "measure",
         "scorecard",
-        "No model is proven good here by {label}: {base} is not measurably worse than real data.",
+        "No model is proven good here by {label}: {base} is not clearly worse than real data.",
         when.cannot_tell,
     ),
     Rule("measure", "reproduce", "Take every score with care: n = {n}, below {least}.", when.few_samples),
-    *(
-        Rule("verdict", "scorecard", text, partial(when.ranked, state, role))
-        for role in ("quality", "diversity")
-        for state, text in RANKINGS.items()
-    ),
-    Rule("verdict", "scorecard", "They differ measurably in {label}: {models}.", when.separated),
+    *(Rule("verdict", "scorecard", "{label}{order}: {models}{floor}{stands}.", partial(when.ranked, role)) for role in ROLES),
+    Rule("verdict", "scorecard", "Clearly apart in {label}: {models}.", when.separated),
     Rule(
         "verdict",
         "scorecard",
         "{name} are training rows drawn again, and have {value} in {label}: which alone does not show that a model has learned.",
         when.row_copies,
     ),
-    Rule("verdict", "sweep", "By time of training, in {label}: {stages}. One training of each.", when.sweep),
+    Rule("verdict", "sweep", "Best by training time, in {label}: {stages}. One training run of each.", when.sweep),
     Rule("verdict", "cost", "Fastest to sample: {models}; slower: {others}.", when.sampling_times),
     Rule("verdict", "cost", "Training time of each: about {time}.{ahead}", partial(when.training_times, True)),
     Rule(
@@ -125,7 +112,7 @@ RULES: tuple[Rule, ...] = (
         "Training took unequal time, {ends}: the scores are not at equal budgets.",
         partial(when.training_times, False),
     ),
-    Rule("verdict", "calls", "Fewest calls that are not measurably worse than the best: {models}.", when.enough_calls),
+    Rule("verdict", "calls", "Fewest calls that are not clearly worse than the best: {models}.", when.enough_calls),
     Rule(
         "verdict",
         "ladder",
@@ -134,15 +121,26 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("verdict", "ladder", "The finish of {models} gained nothing: its weights are those of its start.", when.nothing_gained),
     Rule("warning", "scorecard", "No finite score, so nothing is said: {models}.", when.unscored),
-    Rule("warning", "scorecard", "Worse than no network ({base}) in {label}: {models}.", partial(when.against_no_network, True)),
     Rule(
         "warning",
         "scorecard",
-        "Not measurably better than no network ({base}) in {label}: {models}.",
+        "Clearly worse than no network ({base}) in {label}: {models}.",
+        partial(when.against_no_network, True),
+    ),
+    Rule(
+        "warning",
+        "scorecard",
+        "Not clearly better than no network ({base}) in {label}: {models}.",
         partial(when.against_no_network, False),
     ),
     Rule("warning", "scorecard", "{why}", when.no_score),
-    Rule("warning", "scorecard", "No better than {guess} in {label}: {models}.", when.against_guess, "no better than a guess"),
+    Rule(
+        "warning",
+        "scorecard",
+        "Not clearly better than {guess} in {label}: {models}.",
+        when.against_guess,
+        "not clearly better than a guess",
+    ),
     Rule(
         "warning",
         "samples",
@@ -198,7 +196,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "warning",
         "scorecard",
-        "Do not rank {models} against {other} by {label}: it is ahead in {first} features and behind in {space} features.",
+        "Do not rank {models} against {other} by {label}: it is clearly ahead in {first} features and "
+        "clearly behind in {space} features.",
         when.disagreements,
     ),
     Rule(
@@ -260,50 +259,38 @@ RULES: tuple[Rule, ...] = (
 
 # One sentence a model -------------------------------------------------------------------------------------------
 
-# Where a model stands in the score that ranks models; `_standing` decides
-STANDINGS: dict[str, str] = {
-    "unranked": "{name} has no score by which models are ranked",
-    "worse": "{name} is worse than no network in {label}",
-    "level_with_none": "{name} is no better than no network in {label}",
-    "blind": "{name} is no better than no network in {label}, which cannot tell here",
-    "single": "{name} beats no network in {label}",
-    "alone": "{name} was measured in {label}, without a model to compare it with",
-    "best": "{name} is best in {label}",
-    "level": "{name} does not differ measurably from the other models in {label}",
-    "among": "{name} is among the best in {label}",
-    "behind": "{name} is measurably worse in {label} than {lead}",
-}
-
 
 def standings(comparison: Comparison) -> dict[str, str]:
-    """One plain sentence on each model, without intervals, by its name."""
-    metric, fast = metric_for(comparison, "quality"), [model.name for model in fastest(comparison)]
-    found, sentences = findings(comparison), {}
-    for model in comparison.models:
-        label = "" if metric is None else inside(comparison.info(metric).label)
-        ahead = [] if metric is None else [score.name for score in leaders(comparison, metric)]
-        lead = ", ".join(ahead[:3]) + ", …" * (len(ahead) > 3)
-        text = STANDINGS[_standing(comparison, model, metric)].format(name=model.name, label=label, lead=lead)
-        shorts = dict.fromkeys(finding.short for finding in found if finding.short and model.name in finding.models)
-        sentences[model.name] = "; ".join([text, *["fastest to sample"] * (model.name in fast), *shorts]) + "."
+    """One plain sentence on each model, without intervals, by its name; best first."""
+    fast = [model.name for model in fastest(comparison)]
+    found = findings(comparison)
+    sentences = {}
+    for model in placed(comparison):
+        parts = [_standing(comparison, model)]
+        if model.name in fast:
+            parts.append("fastest to sample")
+        parts += dict.fromkeys(finding.short for finding in found if finding.short and model.name in finding.models)
+        sentences[model.name] = "; ".join(parts) + "."
     return sentences
 
 
-def _standing(comparison: Comparison, model: ModelResult, metric: str | None) -> str:
+def _standing(comparison: Comparison, model: ModelResult) -> str:
+    """Where a model stands in the score that ranks models."""
+    metric = metric_for(comparison, "quality")
     own = None if metric is None else statistic(comparison, model, metric)
     if metric is None or own is None:
-        return "unranked"
-    base, lead = statistic(comparison, comparison.baseline, metric), leaders(comparison, metric)
-    if base is not None and base.better_than(own):
-        return "worse"
-    if model.name in lacking(comparison, metric):
-        return "level_with_none"
-    if base is not None and not own.better_than(base):
-        return "blind"
-    if len(statistics(comparison, metric)) == 1:
-        return "alone" if base is None else "single"
-    if len(lead) == len(statistics(comparison, metric)):
-        return "level"
-    if own.name not in {score.name for score in lead}:
-        return "behind"
-    return "best" if len(lead) == 1 and not without_spread(comparison, metric) else "among"
+        return f"{model.name} has no score by which models are ranked"
+    label = inside(comparison.info(metric).label)
+    base = baseline_text(comparison, metric, own)
+    best, *others = statistics(comparison, metric)
+    if not others:
+        return f"{model.name} is {base} in {label}" if base else f"{model.name} is the only model with a {label}"
+    if own.name == best.name:
+        stands = [f"{model.name} has the best {label}", lead_text(best, others)]
+    elif best.better_than(own):
+        stands = [f"{model.name} is clearly behind {best.name} in {label}"]
+    else:
+        stands = [f"{model.name} is not clearly apart from {best.name} in {label}"]
+    if base and base != "clearly better than no network":
+        stands.append(f"and {base}")
+    return ", ".join(stands)

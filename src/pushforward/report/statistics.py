@@ -1,24 +1,24 @@
 """Scores as sentences need them, and the one rule by which they are compared.
 
-Two scores differ where they are farther apart than `margin`; `lacking` says which models do not beat no network. Of scores
-without errors the margin is 2 spreads of their difference. The thresholds of sentences are in `pushforward.report.findings`.
+Of two scores one is clearly ahead where they are farther apart than the margin of `pushforward.Comparison.differences`;
+`lacking` says which models are not clearly better than no network.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
-from pushforward.evaluation.intervals import half_width
+from pushforward.evaluation.intervals import Variation, Variations
 from pushforward.evaluation.measurements import Alarm
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import FURTHER, ROLES, Role, Score
 from pushforward.numbers import bounded, measured, plain
 
-DIFFER = 2.0  # From how many spreads of their difference two scores without errors differ
+DIFFER = 2.0  # From how many standard deviations of its difference a score differs from a bound
 
 FASTER = 1.2  # From what ratio two times differ
 
@@ -31,11 +31,10 @@ class Statistic:
         name: The row's name.
         value: The score.
         spread: Over the trainings, or over the samplings of a single one; None where unknown.
-        width: The spread that counts: no less than the floor's.
+        width: The spread that counts beside a bound: no less than the floor's.
         loss: The value turned so that less is better.
         interval: The ends of the 95 % interval; None where there is none.
-        score: With values and errors; None where these are unknown.
-        seeds: Of its samplings, where these may be compared one by one.
+        variations: By which it is compared with others.
         comparisons: How many pairs are compared in this score.
     """
 
@@ -45,8 +44,7 @@ class Statistic:
     width: float
     loss: float
     interval: tuple[float, float] | None = None
-    score: Score | None = None
-    seeds: tuple[int, ...] = ()
+    variations: Variations = field(default_factory=Variations)
     comparisons: int = 1
 
     @property
@@ -57,7 +55,7 @@ class Statistic:
         return self.value - self.spread, self.value + self.spread
 
     def better_than(self, other: Statistic) -> bool:
-        """Whether this one is measurably better."""
+        """Whether this one is clearly better."""
         return other.loss - self.loss > margin(self, other)
 
     @property
@@ -67,11 +65,8 @@ class Statistic:
 
 
 def margin(first: Statistic, other: Statistic) -> float:
-    """By how much two scores must differ to differ measurably: the one rule of all comparisons."""
-    if first.score is None or other.score is None:
-        return DIFFER * math.hypot(first.width, other.width)
-    widths, comparisons = (first.width, other.width), max(first.comparisons, other.comparisons)
-    return half_width(first.score, other.score, widths, first.seeds == other.seeds != (), comparisons)
+    """By how much two scores must differ so that one is clearly ahead: the one rule of all comparisons."""
+    return first.variations.margin(other.variations, max(first.comparisons, other.comparisons))
 
 
 def differ(gap: float, width: float, other: float) -> bool:
@@ -117,49 +112,33 @@ def floor_of(comparison: Comparison, metric: str) -> tuple[float | None, float]:
     return (None, 0.0) if floor is None else (floor.value, floor.spread or 0.0)
 
 
-def target_of(comparison: Comparison, metric: str) -> float | None:
-    """The ideal value of a "target" metric: what it declares, else the floor's."""
-    declared = comparison.info(metric).target
-    return declared if declared is not None else floor_of(comparison, metric)[0]
-
-
-def _loss(comparison: Comparison, metric: str, value: float) -> float:
-    better = comparison.info(metric).better
-    if better == "target":
-        target = target_of(comparison, metric)
-        return value if target is None else abs(value - target)
-    return -value if better == "higher" else value
-
-
 def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> Statistic | None:
     """A row's score, or None where there is no finite one."""
     score = None if row is None else row.scores.get(metric)
     if row is None or score is None or score.value is None:
         return None
-    width, ends = max(score.spread or 0.0, floor_of(comparison, metric)[1]), score.interval or ()
+    width = max(score.spread or 0.0, floor_of(comparison, metric)[1])
+    ends = score.interval or ()
     interval = (ends[0], ends[1]) if len(ends) == 2 and None not in ends else None
-    seeds = () if row.trainings or comparison.info(metric).better == "target" else row.sampling_seeds
-    models = sum(metric in model.scores for model in comparison.models)
-    comparisons, known = (
-        max(models, models * (models - 1) // 2),
-        score if score.values and score.reference_error is not None else None,
+    return Statistic(
+        row.name,
+        score.value,
+        score.spread,
+        width,
+        comparison.loss(metric, score.value),
+        interval,
+        comparison.variations(metric, row),
+        comparison.comparisons(metric),
     )
-    loss = _loss(comparison, metric, score.value)
-    return Statistic(row.name, score.value, score.spread, width, loss, interval, known, seeds, comparisons)
-
-
-def without_spread(comparison: Comparison, metric: str) -> bool:
-    """Whether nothing says by how much a score varies: each model has a single value of it, without an error."""
-    scores = [model.scores[metric] for model in comparison.models if metric in model.scores]
-    return all(score.spread is None and score.error is None and not score.interval for score in scores)
 
 
 def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
     """Real data's score, as a single draw of its examples has it; None where it is unknown."""
     value, spread = floor_of(comparison, metric)
-    draw = Score(value, spread, reference_error=0.0) if value is not None and comparison.floors[metric].values else None
-    loss = 0.0 if value is None else _loss(comparison, metric, value)
-    return None if value is None else Statistic("real data", value, spread or None, spread, loss, score=draw)
+    if value is None:
+        return None
+    varies = Variations(Variation(spread**2))
+    return Statistic("real data", value, spread or None, spread, comparison.loss(metric, value), variations=varies)
 
 
 def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:
@@ -185,24 +164,42 @@ def placed(comparison: Comparison) -> list[ModelResult]:
     return sorted(comparison.models, key=lambda model: places.index(model.name) if model.name in places else len(places))
 
 
-def leaders(comparison: Comparison, metric: str) -> list[Statistic]:
-    """The best model and all that it is not measurably better than, best first; one alone is best."""
-    return best_of(statistics(comparison, metric))
+def split(best: Statistic, others: Sequence[Statistic]) -> tuple[list[Statistic], list[Statistic]]:
+    """Of other scores those that the best is clearly ahead of, and those that are not clearly apart from it."""
+    behind = [other for other in others if best.better_than(other)]
+    level = [other for other in others if not best.better_than(other)]
+    return behind, level
 
 
-def best_of(ranked: Sequence[Statistic]) -> list[Statistic]:
-    """The first of scores that are ordered, best first, and all that it is not measurably better than."""
-    return [score for score in ranked if not ranked[0].better_than(score)]
+def lead_text(best: Statistic, others: Sequence[Statistic]) -> str:
+    """How the best score stands to the others, such as ``clearly ahead of gan, not clearly apart from vae``."""
+    behind, level = split(best, others)
+    if not level:
+        return "clearly ahead of every other model"
+    if not behind:
+        return "not clearly ahead of any other model"
+    ahead, apart = (", ".join(score.name for score in scores) for scores in (behind, level))
+    return f"clearly ahead of {ahead}, not clearly apart from {apart}"
+
+
+def baseline_text(comparison: Comparison, metric: str, own: Statistic) -> str:
+    """How a score stands to the no-network row; empty where there is none."""
+    base = statistic(comparison, comparison.baseline, metric)
+    if base is None:
+        return ""
+    if own.better_than(base):
+        return "clearly better than no network"
+    return "clearly worse than no network" if base.better_than(own) else "not clearly better than no network"
 
 
 def at_floor(comparison: Comparison, metric: str, score: Statistic) -> bool:
-    """Whether a score is not measurably worse than what real data has."""
+    """Whether a score is not clearly worse than what real data has."""
     floor = floor_statistic(comparison, metric)
     return floor is not None and not floor.better_than(score)
 
 
 def blind(comparison: Comparison, metric: str) -> bool:
-    """Whether a score tells nothing here, because the no-network row itself is not measurably worse than real data."""
+    """Whether a score tells nothing here, because the no-network row itself is not clearly worse than real data."""
     base = statistic(comparison, comparison.baseline, metric)
     return base is not None and at_floor(comparison, metric, base)
 
@@ -256,7 +253,7 @@ def target_text(comparison: Comparison, metric: str) -> str:
 
 
 def bars_of(scores: Sequence[Statistic]) -> list[tuple[float, float] | None]:
-    """The ends of the bars that a chart draws: intervals, which reach the middle between scores that do not differ measurably."""
+    """The ends of the bars that a chart draws: intervals, which reach the middle between scores that are not clearly apart."""
     bars = [score.bar for score in scores]
     for pair in combinations(range(len(scores)), 2):
         first, other = (scores[at] for at in pair)
@@ -290,10 +287,10 @@ def inside(label: str) -> str:
 
 
 def lacking(comparison: Comparison, metric: str | None = None) -> dict[str, tuple[Statistic, Statistic]]:
-    """The models that do not beat the no-network row in a score, by name: each one's score and that of the row.
+    """The models that are not clearly better than the no-network row in a score, by name: each one's score and that of the row.
 
-    A model that is not worse is left out where the score cannot tell: where real data does not beat the row, or not the model.
-    ``metric`` is by default the score that ranks models in quality.
+    A model that is not worse is left out where the score cannot tell: where real data is not clearly better than the row, or than
+    the model. ``metric`` is by default the score that ranks models in quality.
     """
     metric = metric or metric_for(comparison, "quality") or ""
     base = statistic(comparison, comparison.baseline, metric)

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 from statistics import stdev
 from typing import Any
 
-from pushforward.evaluation.intervals import NORMAL, half_width
+from pushforward.evaluation.intervals import NORMAL, Variation, Variations
 from pushforward.evaluation.measurements import CurvePoint, Ladder, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics import Score
 from pushforward.numbers import bounded, count, counted, duration, finite, listing, measured, plain, quantity
 from pushforward.report.statistics import (
     DIFFER,
@@ -23,14 +22,13 @@ from pushforward.report.statistics import (
     groups,
     guess_statistics,
     lacking,
-    leaders,
     main_metrics,
     metric_for,
     ratio_of,
     statistic,
+    statistics,
     target_text,
     with_spread,
-    without_spread,
 )
 
 # Signs of a heading, with their meaning
@@ -168,21 +166,23 @@ def family_aside(model: ModelResult) -> str:
 
 
 def _best(comparison: Comparison, metric: str) -> int | None:
-    """The number of the model that is measurably ahead of all others and of the no-network row.
+    """The index of the model that is clearly ahead of all others and of the no-network row.
 
     None where real data's score is the right one: nothing is best in a "target", nor with fewer near-copies than real data has;
-    for a model that does not beat no network in the score that ranks models; and for a score without any spread.
+    and for a model that is not clearly better than no network in the score that ranks models.
     """
-    if comparison.info(metric).better == "target" or without_spread(comparison, metric):
+    if comparison.info(metric).better == "target":
         return None
-    lead = leaders(comparison, metric)
-    scores = [statistic(comparison, model, metric) for model in comparison.models]
+    ranked = statistics(comparison, metric)
+    if len(ranked) < 2 or ranked[0].name in lacking(comparison):
+        return None
+    best, *others = ranked
     base = statistic(comparison, comparison.baseline, metric)
-    if len(lead) != 1 or sum(score is not None for score in scores) < 2 or lead[0].name in lacking(comparison):
+    if not all(best.better_than(other) for other in (*others, *([] if base is None else [base]))):
         return None
-    if metric == "near_copies" and lead[0].value < (floor_of(comparison, metric)[0] or 0.0):
+    if metric == "near_copies" and best.value < (floor_of(comparison, metric)[0] or 0.0):
         return None
-    return scores.index(lead[0]) if base is None or lead[0].better_than(base) else None
+    return [model.name for model in comparison.models].index(best.name)
 
 
 def score_column(comparison: Comparison, metric: str) -> Column:
@@ -411,12 +411,15 @@ class Rung:
         value: The mean over samplings.
         values: One for each sampling.
         interval: The ends of the 95 % interval; None where there is none.
+        sample_terms, reference_terms: As a `pushforward.evaluation.measurements.CurvePoint` has them.
     """
 
     calls: float
     value: float
     values: tuple[float | None, ...] = ()
     interval: tuple[float, ...] | None = None
+    sample_terms: tuple[float, ...] = ()
+    reference_terms: tuple[float, ...] = ()
 
     @property
     def spread(self) -> float | None:
@@ -425,19 +428,21 @@ class Rung:
         return stdev(values) if len(values) > 1 else None
 
     @property
-    def error(self) -> float | None:
-        """The standard error of its interval, which holds that of held-out examples; None where there is none."""
-        return None if self.interval is None else (self.interval[1] - self.interval[0]) / 2 / NORMAL
-
-    @property
     def text(self) -> str:
         """The value with its interval, else with its spread over samplings."""
         return with_spread(self.value, self.spread, self.interval)
 
     def differs(self, other: Rung, least: float, comparisons: int = 1) -> bool:
-        """Whether two points differ measurably, whose samplings have the same noise; ``least`` is real data's spread."""
-        first, second = (Score(each.value, each.spread, each.error, each.values, reference_error=0.0) for each in (self, other))
-        return abs(self.value - other.value) > half_width(first, second, (least, least), True, comparisons)
+        """Whether two points, whose samplings have the same noise, are clearly apart; ``least`` is real data's spread."""
+        margin = self._variations(least).margin(other._variations(least), comparisons)
+        return abs(self.value - other.value) > margin
+
+    def _variations(self, least: float) -> Variations:
+        if self.sample_terms and self.reference_terms:
+            return Variations(Variation.of_terms(self.sample_terms), Variation.of_terms(self.reference_terms))
+        if self.interval is not None:
+            return Variations(Variation(((self.interval[1] - self.interval[0]) / 2 / NORMAL) ** 2))
+        return Variations(Variation(max(self.spread or 0.0, least) ** 2))
 
 
 def rung_of(point: CurvePoint | None, metric: str) -> Rung | None:
@@ -445,7 +450,14 @@ def rung_of(point: CurvePoint | None, metric: str) -> Rung | None:
     value = None if point is None else point.scores.get(metric)
     if point is None or point.calls is None or value is None:
         return None
-    return Rung(point.calls, value, tuple(point.values.get(metric, ())), point.intervals.get(metric))
+    return Rung(
+        point.calls,
+        value,
+        tuple(point.values.get(metric, ())),
+        point.intervals.get(metric),
+        point.sample_terms.get(metric, ()),
+        point.reference_terms.get(metric, ()),
+    )
 
 
 def rungs_of(points: Sequence[CurvePoint], metric: str) -> list[Rung]:
@@ -462,7 +474,7 @@ def ladder_metric(comparison: Comparison) -> str:
 
 
 def above(ladder: Ladder, metric: str, first: Rung, other: Rung) -> bool:
-    """Whether a score is measurably greater than another one."""
+    """Whether a score is clearly greater than another one."""
     return first.value > other.value and first.differs(other, width_of(ladder, metric), len(ladder.points))
 
 
