@@ -165,7 +165,7 @@ def test_kid_is_unbiased_negative_half_of_the_time_and_knows_its_error():
 def test_kid_in_blocks_is_the_mean_over_blocks_of_drawn_rows():
     r = random(4)
     x, y = r.standard_normal((50, 3)), r.standard_normal((50, 3)) + 0.5
-    value, error, _ = kernel_distance(x, y, every_pair=30, block=20)
+    value, error, *_ = kernel_distance(x, y, every_pair=30, block=20)
     order = random(0)
     x, y = x[order.permutation(50)], y[order.permutation(50)]
     each = [by_hand(x[at : at + 20], y[at : at + 20]) for at in (0, 20)]

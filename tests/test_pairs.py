@@ -1,6 +1,9 @@
-"""Models are compared in pairs: the same labels, noise and held-out examples, one rule, and no winner among equals."""
+"""Models are compared in pairs: on the same labels, noise and held-out examples, by one rule, which every sentence follows."""
 
 import dataclasses
+import itertools
+import json
+import re
 
 import numpy as np
 import pytest
@@ -8,98 +11,228 @@ import torch
 
 import pushforward as pf
 from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.intervals import combined
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
-from pushforward.metrics import MetricInfo, Score
-from pushforward.metrics.frechet import frechet_distance
-from pushforward.metrics.uncertainty import frechet_errors
-from pushforward.report.statistics import leaders, margin, statistic, statistics
+from pushforward.metrics import MetricInfo, Samples, Score
+from pushforward.metrics.frechet import Frechet
+from pushforward.metrics.manifold import Manifold
+from pushforward.metrics.table import Table
+from pushforward.metrics.transport import Wasserstein
+from pushforward.metrics.trees import Detection
+from pushforward.metrics.two_sample import Kernel, TwoSample
+from pushforward.report.findings import findings, standings
 
-N, SAMPLINGS, CLASSES, DIMENSIONS = 60, 5, 5, 2
+N, CLASSES, DIMENSIONS = 60, 5, 2
 INFOS = {"frechet": MetricInfo("Fréchet distance", "lower", role="quality", least=0.0)}
 SHIFTS = np.eye(DIMENSIONS)
 
 
-def simulated(seed, shifts, share=True, classes=True):
-    """Models whose law is the data's, moved: as many samplings of each, against the same held-out examples.
+def as_samples(x, real, shape=(1, 1, 2)):
+    return Samples(x, real, real, x, real, shape)
+
+
+def simulated(seed, shifts, share=True, classes=True, samplings=5, trainings=1):
+    """Models whose distribution is the data's, moved: several samplings of each, against the same held-out examples.
 
     Args:
         seed: Of everything.
-        shifts: By how much each model is moved, so that those moved as far are equally good.
+        shifts: By how much each model is moved, so that those moved equally far are equally good.
         share: Whether models start from the same noise.
         classes: Whether classes are drawn in proportion; else independently, the same for all models.
+        samplings: Of each training run.
+        trainings: Training runs of each model, which differ in how far they are moved.
     """
     random = np.random.default_rng([seed, 7])
     means = np.random.default_rng(0).standard_normal((CLASSES, DIMENSIONS))
     real = means[random.integers(CLASSES, size=N)] + random.standard_normal((N, DIMENSIONS))
-    labels = [np.arange(N) % CLASSES if classes else random.integers(CLASSES, size=N) for _ in range(SAMPLINGS)]
-    noise = random.standard_normal((SAMPLINGS, N, DIMENSIONS))
+    labels = [np.arange(N) % CLASSES if classes else random.integers(CLASSES, size=N) for _ in range(samplings)]
+    noise = random.standard_normal((samplings, N, DIMENSIONS))
     models = []
-    for number, shift in enumerate(shifts):
+    for (number, shift), run in itertools.product(enumerate(shifts), range(trainings)):
         noise = noise if share else random.standard_normal(noise.shape)
-        rows = [scored(means[label] + z + shift, real) for label, z in zip(labels, noise, strict=True)]
-        scores = {"frechet": combined(rows, N, None, INFOS["frechet"])}
-        models.append(ModelResult(f"model {number}", sampling_seeds=tuple(range(SAMPLINGS)), scores=scores))
-    return Comparison(models=tuple(models), metrics=INFOS)
+        moved = shift * (1 + 0.1 * random.standard_normal() * (trainings > 1))
+        samples = [as_samples(means[label] + z + moved, real) for label, z in zip(labels, noise, strict=True)]
+        scores = {"frechet": combined([Frechet()(one)["frechet"] for one in samples], N, None, INFOS["frechet"])}
+        models.append(ModelResult(f"model {number}-{run}", seed=run, scores=scores))
+    comparison = Comparison(models=tuple(models), metrics=INFOS)
+    return aggregated(comparison) if trainings > 1 else comparison
 
 
-def scored(x, real):
-    distance = frechet_distance(x, real)
-    (error, shared), growth, terms = frechet_errors(x, real, distance)
-    return Score(distance, error=error, reference_error=shared, growth=growth, reference_terms=terms)
+def ahead(comparison, metric="frechet"):
+    """The model that is ahead in each pair, or None."""
+    return [pair["ahead"] for pair in comparison.differences()[metric]]
 
 
 def told_apart(shifts, repeats, **options):
-    """In which of so many comparisons any model is called better than another."""
-    compared = (simulated(seed, shifts, **options) for seed in range(repeats))
-    return np.array([len(leaders(comparison, "frechet")) < len(shifts) for comparison in compared])
+    """The fraction of comparisons in which any model is called ahead of another."""
+    return np.mean([any(ahead(simulated(seed, shifts, **options))) for seed in range(repeats)])
 
 
 @pytest.mark.parametrize(
-    ("shifts", "share"),
+    ("shifts", "options"),
     [
-        ([SHIFTS[0], -SHIFTS[0], SHIFTS[1]], True),  # equally bad in other ways: other held-out examples are hard
-        ([SHIFTS[0]] * 3, False),  # the same law from other noise
+        ([SHIFTS[0], -SHIFTS[0], SHIFTS[1]], {}),  # equally bad in other ways: other held-out examples are hard
+        ([SHIFTS[0]] * 3, {"share": False}),  # the same distribution from other noise
+        ([SHIFTS[0]] * 3, {"share": False, "samplings": 1}),
+        ([SHIFTS[0]] * 3, {"share": False, "samplings": 1, "trainings": 3}),
     ],
 )
-def test_of_equal_models_none_is_called_better_in_more_than_a_twentieth_of_comparisons(shifts, share):
-    assert told_apart(shifts, 100, share=share).mean() <= 0.05
+def test_of_equal_models_none_is_called_ahead_in_more_than_a_twentieth_of_comparisons(shifts, options):
+    assert told_apart(shifts, 100, **options) <= 0.05
+
+
+@pytest.mark.parametrize("samplings", [1, 2, 5])
+@pytest.mark.parametrize("share", [True, False])
+def test_models_that_differ_are_told_apart_however_few_samplings_there_are(samplings, share):
+    """Four models, two of them three times as bad as the others by far more than their scores vary."""
+    shifts = [0.9 * SHIFTS[0], 0.9 * SHIFTS[1], 2.7 * SHIFTS[0], 2.7 * SHIFTS[1]]
+    for seed in range(20):
+        pairs = simulated(seed, shifts, share=share, samplings=samplings).differences()["frechet"]
+        said = {(pair["first"], pair["other"]): pair["ahead"] for pair in pairs}
+        for good, bad in itertools.product(("model 0-0", "model 1-0"), ("model 2-0", "model 3-0")):
+            assert said[good, bad] == good
 
 
 def test_a_small_difference_is_seen_where_models_share_noise_and_held_out_examples():
     shifts = [0.3 * SHIFTS[0], SHIFTS[0]]
-    assert told_apart(shifts, 40).mean() > 0.8
-    better = [leaders(simulated(seed, shifts), "frechet")[0].name == "model 0" for seed in range(40)]
-    assert np.mean(better) > 0.97
+    assert told_apart(shifts, 40) > 0.8
+    assert all(ahead(simulated(seed, shifts))[0] in ("model 0-0", None) for seed in range(40))
 
 
-def test_pairs_and_classes_in_proportion_make_the_least_difference_smaller():
-    def least(comparison):
-        return margin(*statistics(comparison, "frechet"))
+def test_pairs_and_classes_in_proportion_make_the_margin_smaller():
+    def margin(comparison):
+        return comparison.differences()["frechet"][0]["margin"]
 
     def apart(comparison):
         return dataclasses.replace(comparison, models=tuple(alone(model) for model in comparison.models))
 
     def alone(model):
-        score = dataclasses.replace(model.scores["frechet"], reference_terms=())
-        return dataclasses.replace(model, sampling_seeds=(), scores={"frechet": score})
+        score = dataclasses.replace(model.scores["frechet"], reference_terms=(), sample_terms=())
+        return dataclasses.replace(model, scores={"frechet": score})
 
     shifts = [0.3 * SHIFTS[0], 0.4 * SHIFTS[0]]
     pairs = [simulated(seed, shifts) for seed in range(20)]
-    chance = [simulated(seed, shifts, classes=False) for seed in range(20)]
-    assert np.median([least(pair) / least(apart(pair)) for pair in pairs]) < 0.5
-    assert np.median([least(apart(pair)) for pair in pairs]) < np.median([least(apart(pair)) for pair in chance])
+    assert np.median([margin(pair) / margin(apart(pair)) for pair in pairs]) < 0.5
 
 
 def test_the_interval_of_a_difference_holds_the_true_one():
     """True distances of equal Gaussians that are moved: the squares of what they are moved by, and the same bias for both."""
     shifts, held = [0.3 * SHIFTS[0], 0.8 * SHIFTS[1]], 0
     for seed in range(100):
-        comparison = simulated(seed, shifts)
-        first, other = (statistic(comparison, model, "frechet") for model in comparison.models)
-        held += abs(other.value - first.value - (0.8**2 - 0.3**2)) <= margin(first, other)
+        (pair,) = simulated(seed, shifts).differences()["frechet"]
+        held += abs(pair["difference"] - (0.3**2 - 0.8**2)) <= pair["margin"]
     assert held >= 93
+
+
+TERMS = {
+    "frechet": (Frechet, (1, 1, 2)),
+    "kid": (Kernel, (1, 1, 2)),
+    "sliced_w2": (Wasserstein, (1, 1, 2)),
+    "coverage": (Manifold, (2,)),
+    "recall": (Manifold, (2,)),
+    "energy": (TwoSample, (2,)),
+    "detection": (Detection, None),
+}
+
+
+def scored(name, x, real):
+    metric, shape = TERMS[name]
+    if shape is not None:
+        return metric()(as_samples(x, real, shape))[name]
+    table = Table(x, real, ("a", "b"), ("number", "number"), ((), ()))
+    return metric()(dataclasses.replace(as_samples(x, real, (2,)), table=table))[name]
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_terms_of_samples_say_how_a_score_varies_and_belong_to_the_same_samples_in_all_models(name):
+    random = np.random.default_rng(5)
+    few = name == "detection"  # its classifiers take long
+    n = 160
+    real = random.standard_normal((n, 2))
+    values, variances = [], []
+    for _ in range(12 if few else 60):
+        noise = random.standard_normal((n, 2))
+        score = scored(name, 0.6 + noise, real)
+        values.append(score.value)
+        variances.append(np.var(score.sample_terms, ddof=1) / len(score.sample_terms))
+    assert len(score.sample_terms) == len(score.reference_terms) == 32
+    factor = 4 if few else 2
+    assert np.var(values, ddof=1) / factor < np.mean(variances) < 4 * np.var(values, ddof=1)
+
+    def common(x):
+        return np.corrcoef(scored(name, x, real).sample_terms, score.sample_terms)[0, 1]
+
+    assert common(0.65 + noise) > 0.5 + abs(common(0.65 + random.standard_normal((n, 2))))
+
+
+def random_comparison(seed):
+    """Four models and a baseline, with terms, errors or spreads by turns, of differences like their margins."""
+    random = np.random.default_rng(seed)
+    kind = seed % 3
+    metrics = {**INFOS, "coverage": MetricInfo("Coverage", "higher", role="diversity", least=0.0, most=1.0)}
+
+    def score(mean):
+        values = tuple((mean + 0.02 * random.standard_normal(2)).tolist())
+        terms = [tuple((mean + 0.1 * random.standard_normal(count)).tolist()) for count in (64, 32)]
+        known = {"error": 0.03, "reference_error": 0.02}
+        if kind == 0:
+            known |= dict(zip(("sample_terms", "reference_terms"), terms, strict=True))
+        if kind == 2:
+            known = {"reference_error": 0.01}
+        return Score(float(np.mean(values)), spread=float(np.std(values, ddof=1)), values=values, **known)
+
+    def row(name):
+        return ModelResult(name, scores={metric: score(random.uniform(0.3, 0.5)) for metric in metrics})
+
+    floors = {metric: Score(0.25 if metric == "frechet" else 0.6, 0.01) for metric in metrics}
+    return Comparison(models=tuple(map(row, "abcd")), metrics=metrics, floors=floors, baseline=row("no network"))
+
+
+def names_after(words, text):
+    found = re.search(rf"{words} ((?:[a-d]\b(?:, )?)+)", text)
+    return set(found.group(1).replace(",", "").split()) if found else set()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_ahead_is_said_exactly_where_the_difference_exceeds_the_margin_in_the_json(seed):
+    comparison = random_comparison(seed)
+    content = json.loads(comparison.to_json())
+    assert Comparison.from_json(comparison.to_json()) == comparison
+    verdict = [finding.text for finding in findings(comparison) if finding.kind == "verdict"]
+    for metric, turn in (("frechet", 1), ("coverage", -1)):
+        values = {model["name"]: turn * model["scores"][metric]["value"] for model in content["models"]}
+        order = sorted(values, key=values.get)
+        best = order[0]
+        behind, worse_than_best = set(), {}
+        for pair in content["differences"][metric]:
+            clear = abs(pair["difference"]) > pair["margin"]
+            names = {pair["first"], pair["other"]}
+            assert (pair["ahead"] in names) == clear
+            if best in names:
+                (rival,) = names - {best}
+                worse_than_best[rival] = pair["ahead"]
+        behind = {name for name in order[1:] if worse_than_best[name] == best}
+        (text,) = (text for text in verdict if text.startswith(comparison.info(metric).label))
+        ranking, _, said_of_best = text.partition("; real")
+        assert re.findall(r"\b([a-d]) \(", ranking) == order, "no model stands before a better one"
+        for sentence in [said_of_best, *([standings(comparison)[best]] if metric == "frechet" else [])]:
+            if len(behind) == 3:
+                assert "clearly ahead of every other model" in sentence
+            elif behind:
+                assert names_after("clearly ahead of", sentence) == behind
+                assert names_after("not clearly apart from", sentence) == set(order[1:]) - behind
+            else:
+                assert "not clearly ahead of any other model" in sentence
+        better = worse_than_best["no network"] == best
+        words = re.search(r"(not clearly better|clearly better|clearly worse) than no network \(", text).group(1)
+        assert (words == "clearly better") == better
+        if metric == "frechet":
+            assert "has the best" in standings(comparison)[best]
+            for name in order[1:]:
+                words = "clearly behind" if name in behind else "not clearly apart from"
+                assert f"{words} {best}" in standings(comparison)[name]
 
 
 @pytest.fixture(scope="module")

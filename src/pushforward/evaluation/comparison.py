@@ -446,7 +446,7 @@ def _score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
     for name in ("error", "reference_error"):  # the root of the mean of squares; None where any is unknown
         squares = [own**2 for part in parts if (own := getattr(part, name)) is not None]
         errors[name] = statistics.fmean(squares) ** 0.5 if len(squares) == len(parts) else None
-    mean = replace(_mean_record(parts), **errors, sample_terms=())  # new training runs have new samples
+    mean = replace(_mean_record(parts), **errors)
     p_values = [p for part in parts if (p := part.extra.get("p")) is not None]
     extra = {name: value for name, value in mean.extra.items() if name != "p"}
     extra |= {"p": merged_p(p_values)} if len(p_values) == len(parts) else {}

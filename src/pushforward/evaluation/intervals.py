@@ -313,8 +313,10 @@ def over_samples(score: Score, pooled: Variation, least: float = 0.0) -> Variati
 
 
 def over_training_runs(score: Score) -> Variation:
-    """Variation of a score that is the mean over training runs (``values``), whose samplings it includes."""
-    return Variation((score.spread or 0.0) ** 2 / len(score.values), len(score.values) - 1)
+    """Variation of a score that is the mean over training runs (``values``)."""
+    runs = len(score.values)
+    own = float(np.var(_numbers(score), ddof=1)) or (score.spread or 0.0) ** 2
+    return Variation(own / runs, runs - 1)
 
 
 def pooled_variation(scores: Sequence[Score], least: float) -> Variation:
@@ -336,22 +338,26 @@ NONE = Variation()
 
 @dataclass(frozen=True)
 class Variations:
-    """How much a score varies: over new samples, or new training runs, and over new held-out examples."""
+    """How much a score varies: over new samples, over held-out examples, and, where there are several, new training runs."""
 
     samples: Variation = NONE
     references: Variation = NONE
+    runs: Variation = NONE
 
     def margin(self, other: Variations, comparisons: int = 1) -> float:
         """By how much this score and another one must differ so that one is clearly ahead.
 
-        It is half of the 95 % interval of their difference: the root of the sum of squares of both sides' half-widths. Each side
-        has a quantile of its own: one quantile for their sum, by Welch's degrees of freedom, told equal models apart in 4 % of
-        comparisons where 2.5 % were meant.
+        It is half of the 95 % interval of their difference: the root of the sum of squares of the half-widths of all parts. Each
+        part has a quantile of its own: one quantile for their sum, by Welch's degrees of freedom, told equal models apart in 4 %
+        of comparisons where 2.5 % were meant.
 
         Args:
             other: Of the other score.
             comparisons: The number of differences that are judged at once, such as those of all pairs of models.
         """
-        over_samples = self.samples.of_difference(other.samples).half_width(comparisons)
-        over_references = self.references.of_difference(other.references).half_width(comparisons)
-        return math.hypot(over_samples, over_references)
+        differences = (
+            self.samples.of_difference(other.samples),
+            self.references.of_difference(other.references),
+            self.runs.of_difference(other.runs),
+        )
+        return math.hypot(*(difference.half_width(comparisons) for difference in differences))

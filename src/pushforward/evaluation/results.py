@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.intervals import (
+    Variation,
     Variations,
     over_references,
     over_samples,
@@ -329,8 +330,9 @@ class Comparison(Record):
         score = row.scores[metric]
         if self.info(metric).better == "target":  # distances from a target may differ in sign where values do not
             score = replace(score, sample_terms=(), reference_terms=())
-        if row.trainings:
-            return Variations(over_training_runs(score), over_references(score))
+        if row.trainings:  # they share the noise of their samples
+            samples = Variation.of_terms(score.sample_terms) if score.sample_terms else Variation()
+            return Variations(samples, over_references(score), over_training_runs(score))
         others = [other.scores[metric] for other in self._scored(metric) if not other.trainings]
         of_real = self.floors.get(metric, Score()).spread or 0.0
         samples = over_samples(score, pooled_variation(others, of_real), of_real)

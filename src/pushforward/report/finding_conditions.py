@@ -107,7 +107,7 @@ def ranked(role: Role, comparison: Comparison) -> Iterator[Values]:
     if main not in (None, metric) and best.name in lacking(comparison):
         stands.append(f"not clearly better than no network in {inside(comparison.info(str(main)).label)}")
     floor = floor_text(comparison, metric)
-    near = ", not clearly apart from the best" if at_floor(comparison, metric, best) else ""
+    near = f", not clearly apart from {best.name}" if at_floor(comparison, metric, best) else ""
     yield {
         "models": _valued(comparison, metric, [best, *others]),
         "label": comparison.info(metric).label,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import math
 import re
 import shutil
 import textwrap
@@ -227,11 +228,12 @@ def limits(comparison: Comparison) -> list[str]:
     sentences, n = [], comparison.settings.n
     for metric in main_metrics(comparison):
         margins = sorted(margin(*pair) for pair in combinations(statistics(comparison, metric), 2))
-        if margins and margins[-1] > 0:
+        margins = [each for each in margins if 0 < each < math.inf]
+        if margins:
             info, where = comparison.info(metric), f", at n = {count(n)}" if n else ""
             ends = [plain(end * (100 if info.unit == "%" else 1), 2) for end in (margins[0], margins[-1])]
             span = " to ".join(dict.fromkeys(ends)) + " percentage points" * (info.unit == "%")
-            sentences.append(f"Read a difference below {span} in {inside(info.label)} as none{where}.")
+            sentences.append(f"Differences in {inside(info.label)} are clear from {span} on{where}; smaller ones may be chance.")
     if any(len(model.trainings) < 2 and not model.given for model in comparison.models):
         sentences.append("Of a model that was trained once, intervals are those of sampling: another seed can change the order.")
     if any(len(model.trainings) > 1 for model in comparison.models):
