@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pushforward import runtime
-from pushforward.registries import exports
+from pushforward.registries import exports, listed
 
 if TYPE_CHECKING:
     from pushforward import (
@@ -127,7 +127,4 @@ __getattr__ = exports(
         "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
     },
 )
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__dir__ = listed(__name__)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -379,3 +380,12 @@ def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str],
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return find
+
+
+def listed(package: str) -> Callable[[], list[str]]:
+    """Return the module-level ``__dir__`` of a package: its public names, whether or not they have been imported yet."""
+
+    def names() -> list[str]:
+        return sorted(sys.modules[package].__all__)
+
+    return names

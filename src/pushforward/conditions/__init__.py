@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.registries import exports
+from pushforward.registries import exports, listed
 
 if TYPE_CHECKING:
     from pushforward.conditions.columns import Columns, Known, Numbers
@@ -34,3 +34,4 @@ __getattr__ = exports(
         "label": ("Label",),
     },
 )
+__dir__ = listed(__name__)

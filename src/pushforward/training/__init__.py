@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.registries import exports
+from pushforward.registries import exports, listed
 
 if TYPE_CHECKING:
     from pushforward.training.api import distil, fit, resume
@@ -44,3 +44,4 @@ __getattr__ = exports(
         "loop.trainer": ("Trainer",),
     },
 )
+__dir__ = listed(__name__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.registries import exports
+from pushforward.registries import exports, listed
 
 if TYPE_CHECKING:
     from pushforward.data.spaces.image import ImageSpace
@@ -26,3 +26,4 @@ __getattr__ = exports(
         "vector": ("VectorSpace",),
     },
 )
+__dir__ = listed(__name__)
