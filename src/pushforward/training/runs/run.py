@@ -372,6 +372,7 @@ class Run:
             UsageError: For numbers, conditions or options that the model cannot take.
             Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws.
         """
+        given_options(options, also=("n", "condition", "seed", "batch"))
         run = self.configured(**options)
         for sentence in run.warnings[len(self.warnings) :]:
             warn(sentence, stacklevel=2)
