@@ -267,7 +267,7 @@ def test_a_network_that_cannot_be_stored_is_warned_of_and_handed_over_again(make
         run = pf.fit(lambda: pf.recipes.flow(data.space, network=make()), data, steps=2, out=tmp_path / "run", progress=First())
     assert said[0] == len(caught) == 1, "before the first step"
     assert "network=" in str(caught[0].message)
-    with pytest.raises(CheckpointError, match="network=.*method="):
+    with pytest.raises(CheckpointError, match=r"network=.*method="):
         pf.load(tmp_path / "run")
     network = make()
     before = [weight.clone() for weight in network.parameters()]
@@ -275,9 +275,9 @@ def test_a_network_that_cannot_be_stored_is_warned_of_and_handed_over_again(make
     for again in (pf.load(tmp_path / "run", network=network), pf.load(tmp_path / "run", method=method)):
         assert torch.equal(again.transport.sample(3), run.transport.sample(3))
     assert all(torch.equal(*pair) for pair in zip(before, network.parameters(), strict=True)), "a copy was used"
-    for other in (Own(make().activation, width=9), torch.nn.Linear(2, 2)):
+    for unlike in (Own(make().activation, width=9), torch.nn.Linear(2, 2)):
         with pytest.raises(UsageError, match="trained with another"):
-            pf.load(tmp_path / "run", network=other)
+            pf.load(tmp_path / "run", network=unlike)
     whole = pf.fit(lambda: pf.recipes.flow(data.space, network=make()), data, steps=4, out=tmp_path / "whole")
     resumed = pf.resume(tmp_path / "run", steps=4, network=network, data=data)
     assert torch.equal(resumed.sample(3), whole.sample(3))

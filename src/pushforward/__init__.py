@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pushforward import runtime
-from pushforward.registries import exports, listed
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward import (
@@ -127,4 +127,3 @@ __getattr__ = exports(
         "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
     },
 )
-__dir__ = listed(__name__)

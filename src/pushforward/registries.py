@@ -364,7 +364,7 @@ KINDS = {registry.kind: registry for registry in (SOLVERS, METRICS, EXTRACTORS, 
 
 
 def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """The module-level ``__getattr__`` of a package.
+    """Return the module-level ``__getattr__`` of a package, and give the package a ``__dir__`` that lists its ``__all__``.
 
     Args:
         package: The package's full name.
@@ -379,13 +379,6 @@ def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str],
             return importlib.import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
+    module = sys.modules[package]
+    vars(module)["__dir__"] = lambda: sorted(module.__all__)
     return find
-
-
-def listed(package: str) -> Callable[[], list[str]]:
-    """Return the module-level ``__dir__`` of a package: its public names, whether or not they have been imported yet."""
-
-    def names() -> list[str]:
-        return sorted(sys.modules[package].__all__)
-
-    return names

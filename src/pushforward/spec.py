@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import json
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -119,24 +120,17 @@ def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
     if network is None:
         return content
     described = describe(network)
-    method = _replaced(content["method"], described, network)
-    if method == content["method"]:
+
+    def completed(part: dict[str, Any]) -> dict[str, Any]:
+        return {**part, "network": copy.deepcopy(network)} if part.get("network") == described else part
+
+    complete: dict[str, Any] = json.loads(json.dumps(content), object_hook=completed)
+    if complete == content:
         raise UsageError(
             f"`network` is {described!s:.200}; this run was trained with another class or other arguments, which its spec.json "
             'holds under "network". Build it as for the training.'
         )
-    return {**content, "method": method}
-
-
-def _replaced(spec: Any, described: Any, network: Any) -> Any:
-    if isinstance(spec, list):
-        return [_replaced(item, described, network) for item in spec]
-    if not isinstance(spec, dict):
-        return spec
-    items = {name: _replaced(item, described, network) for name, item in spec.items()}
-    if spec.get("network") == described:
-        items["network"] = copy.deepcopy(network)
-    return items
+    return complete
 
 
 _WIDER: dict[Any, tuple[type, ...]] = {float: (int, float), tuple: (tuple, list)}  # What JSON gives for a type

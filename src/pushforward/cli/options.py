@@ -343,6 +343,8 @@ def _error(error: CycloptsError) -> str:
         words = shlex.join(error.unused_tokens or ())
         return f"error: {verb}: there is no place for {words}. Everything but the first word is an option, such as --data digits."
     if isinstance(error, MissingArgumentError) and error.argument is not None:
+        if error.argument.name == "--[KEYWORD]":  # a recipe's setting, which the verb itself refuses without a value
+            app([f"{word}=" if word == error.keyword else word for word in error.root_input_tokens or ()], exit_on_error=False)
         return f"error: {verb} needs {error.argument.name.lstrip('-').upper()}. See: pushforward {verb} --help"
     return f"error: {error}"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.registries import exports, listed
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.conditions.columns import Columns, Known, Numbers
@@ -34,4 +34,3 @@ __getattr__ = exports(
         "label": ("Label",),
     },
 )
-__dir__ = listed(__name__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.registries import exports, listed
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.data.core.arrays import from_arrays
@@ -63,4 +63,3 @@ __getattr__ = exports(
         "spaces": ("ImageSpace", "ScaledSpace", "Space", "TableSpace", "VectorSpace", "kinds", "measure"),
     },
 )
-__dir__ = listed(__name__)

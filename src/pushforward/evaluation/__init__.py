@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.registries import exports, listed
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.evaluation.comparison import compare, evaluate
@@ -38,4 +38,3 @@ __getattr__ = exports(
         "curves": ("with_sweep", "truncation_curve", "truncation_picture"),
     },
 )
-__dir__ = listed(__name__)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from typing import Any, Self
 
 from pushforward.errors import CheckpointError, UsageError
@@ -32,6 +31,7 @@ from pushforward.evaluation.measurements import (
 )
 from pushforward.files import Record
 from pushforward.metrics import MetricInfo, Score
+from pushforward.registries import at
 
 FORMAT = 2  # Of the JSON; other formats are refused
 INDEPENDENT_ROWS = "independent columns"
@@ -334,4 +334,5 @@ class Comparison(Record):
         return "\n".join([*([self.title] if self.title else []), *lines])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        tables: str = at("report.page:notebook")(self)  # imported by name, since reports are built on comparisons
+        return tables

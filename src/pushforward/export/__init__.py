@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.registries import exports, listed
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.export.files import Exported, Graph, Unlike, export, graph, showable
@@ -19,4 +19,3 @@ __all__ = ["Exported", "Graph", "Unlike", "export", "exported", "graph", "showab
 __getattr__ = exports(
     __name__, {"files": ["Exported", "Graph", "Unlike", "export", "graph", "showable"], "program": ["exported"]}
 )
-__dir__ = listed(__name__)

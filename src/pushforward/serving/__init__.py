@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.registries import exports, listed
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.serving.admission import Limits, Model
@@ -23,4 +23,3 @@ __getattr__ = exports(
         "server": ("check_installed", "serve"),
     },
 )
-__dir__ = listed(__name__)

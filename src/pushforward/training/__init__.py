@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.registries import exports, listed
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.training.api import distil, fit, resume
@@ -44,4 +44,3 @@ __getattr__ = exports(
         "loop.trainer": ("Trainer",),
     },
 )
-__dir__ = listed(__name__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.registries import exports, listed
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.transports.flow import (
@@ -63,4 +63,3 @@ __getattr__ = exports(
         "transport": ("BATCH", "ConditionLike", "Transport", "as_examples", "check_transport"),
     },
 )
-__dir__ = listed(__name__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.registries import exports, listed
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.data.spaces.image import ImageSpace
@@ -26,4 +26,3 @@ __getattr__ = exports(
         "vector": ("VectorSpace",),
     },
 )
-__dir__ = listed(__name__)

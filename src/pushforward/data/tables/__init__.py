@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.registries import exports, listed
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.data.tables.columns import Category, Number
@@ -14,4 +14,3 @@ __all__ = ["Category", "Column", "Number"]
 
 # Column is in pushforward.table_column, from where number.py takes it
 __getattr__ = exports(__name__, {"columns": ("Category", "Column", "Number")})
-__dir__ = listed(__name__)

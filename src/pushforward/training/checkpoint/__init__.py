@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward.registries import exports, listed
+from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.training.checkpoint.storage import latest, save, step_name, unfinished
@@ -13,4 +13,3 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "latest", "load", "save", "step_name", "unfinished"]
 
 __getattr__ = exports(__name__, {"storage": ("latest", "save", "step_name", "unfinished"), "tensors": ("Checkpoint", "load")})
-__dir__ = listed(__name__)
