@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from pushforward import registries
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.measurements import (
     Alarm,
@@ -31,7 +32,6 @@ from pushforward.evaluation.measurements import (
 )
 from pushforward.files import Record
 from pushforward.metrics import MetricInfo, Score
-from pushforward.registries import at
 
 FORMAT = 2  # Of the JSON; other formats are refused
 INDEPENDENT_ROWS = "independent columns"
@@ -334,5 +334,5 @@ class Comparison(Record):
         return "\n".join([*([self.title] if self.title else []), *lines])
 
     def _repr_html_(self) -> str:
-        tables: str = at("report.page:notebook")(self)  # imported by name, since reports are built on comparisons
+        tables: str = registries.at("report.page:notebook")(self)  # imported by name, since reports are built on comparisons
         return tables
