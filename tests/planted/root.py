@@ -143,7 +143,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
     ],
     "samples.py": [
-        ("known = (*also, *Sampling", "known = (*Sampling", "newcomers"),
+        ("known = (*also, *Sampling.__annotations__)", "known = [*Sampling.__annotations__]", "newcomers"),
         ("if path.exists() and not overwrite", "if False", "cli"),
         ("at += len(x)", "at += 0", "cli"),
         ("conditions.setdefault(name, []).append(condition[name].cpu().numpy())", "pass", "cli"),
