@@ -66,6 +66,10 @@ def describe(value: Any) -> Any:
     return {"part": part.__name__, **arguments}
 
 
+ALONE = "This run cannot be rebuilt from its folder alone"
+PASS = "pass the network: pf.load(run, network=...), or the whole method: pf.load(run, method=...)."
+
+
 def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
     """Build the object that `describe` described.
 
@@ -83,22 +87,23 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
         return spec
     name = spec.get("part")
     arguments = {}
+    inside = place
     for key, item in spec.items():
+        if "part" in spec:
+            inside = f'the argument "{key}" of {name!s:.60}'
         if key != "part":
-            arguments[key] = build(item, check, place if name is None else f'the argument "{key}" of {name!s:.60}')
+            arguments[key] = build(item, check, inside)
     if "part" not in spec:
         return arguments
-    pass_it = "pass the network: pf.load(run, network=...), or the whole method: pf.load(run, method=...)."
     if spec.get("opaque"):
         raise CheckpointError(
-            f"This run cannot be rebuilt from its folder alone: {place} is a {name!s:.60}. A run stores numbers, strings, lists, "
-            "dicts, and objects that keep their constructor's arguments as attributes of the same names (self.width = width). "
-            f"Use these, or {pass_it}"
+            f"{ALONE}: {place} is a {name!s:.60}. A run stores numbers, strings, lists, dicts, and "
+            "objects that keep their constructor's arguments as attributes of the same names "
+            f"(self.width = width). Use these, or {PASS}"
         )
     if not isinstance(name, str) or name not in PARTS:
         raise CheckpointError(
-            f"This run cannot be rebuilt from its folder alone: {name!s:.60} is not a class of pushforward. Name the file that "
-            f"defines it, `plugins=[FILE.py]`, or {pass_it}"
+            f"{ALONE}: {name!s:.60} is not a class of pushforward. Name the file that defines it, `plugins=[FILE.py]`, or {PASS}"
         )
     if check:
         return None
@@ -122,13 +127,15 @@ def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
     described = describe(network)
 
     def completed(part: dict[str, Any]) -> dict[str, Any]:
-        return {**part, "network": copy.deepcopy(network)} if part.get("network") == described else part
+        if part.get("network") == described:
+            part["network"] = copy.deepcopy(network)
+        return part
 
     complete: dict[str, Any] = json.loads(json.dumps(content), object_hook=completed)
     if complete == content:
         raise UsageError(
-            f"`network` is {described!s:.200}; this run was trained with another class or other arguments, which its spec.json "
-            'holds under "network". Build it as for the training.'
+            f"`network` is {described!s:.200}; this run was trained with another class or other "
+            'arguments, which its spec.json holds under "network". Build it as for the training.'
         )
     return complete
 

@@ -159,8 +159,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("flow.solver.jumps", "False", "sampling"),
     ],
     "spec.py": [
-        ('"network": copy.deepcopy(network)}', '"network": network}', "training"),
-        ('if part.get("network") == described else', 'if "network" in part else', "training"),
+        ('part["network"] = copy.deepcopy(network)', 'part["network"] = network', "training"),
+        ('if part.get("network") == described:', 'if "network" in part:', "training"),
         ("return kind is int", "return True", "hostile"),
         ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],

@@ -334,5 +334,6 @@ class Comparison(Record):
         return "\n".join([*([self.title] if self.title else []), *lines])
 
     def _repr_html_(self) -> str:
-        tables: str = registries.at("report.page:notebook")(self)  # imported by name, since reports are built on comparisons
+        # by name, since reports are built on comparisons
+        tables: str = registries.at("report.page:notebook")(self)
         return tables

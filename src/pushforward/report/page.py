@@ -146,9 +146,10 @@ def _page(comparison: Comparison, opening: Comparison | None, live: str | None, 
 
 
 def numbers(comparison: Comparison, opening: Comparison | None) -> dict[str, int]:
-    """Return the numbers of models by name, which set their colours and signs on a report and on the page beside it."""
+    """Return the numbers of models by name, which set their colours and signs on every page."""
     models = (*comparison.models, *(opening.models if opening is not None else ()))
-    return {name: number for number, name in enumerate(dict.fromkeys(model.name for model in models))}
+    names = dict.fromkeys(model.name for model in models)
+    return {name: number for number, name in enumerate(names)}
 
 
 def _fitting(sentences: list[str]) -> tuple[list[str], list[str]]:
