@@ -23,6 +23,10 @@ from pushforward.cli import main
     ("words", "code", "says"),
     [
         (["train", "flow", "--stepz", "5"], 2, "--steps"),
+        (["train", "flow", "--stepz"], 2, 'Unknown option --stepz. Did you mean "--steps"?'),
+        (["train", "flow", "--foo", "--data", "moons", "--bar"], 2, "Unknown option --foo."),
+        (["distil", "flow", "--trajectoriez"], 2, 'Unknown option --trajectoriez. Did you mean "--trajectories"?'),
+        (["train", "flow", "--coupling", "--data", "moons"], 2, "--coupling needs a value."),
         (["train", "flwo"], 2, 'Did you mean "flow"'),
         (["finish", "run"], 2, "pushforward train finish --help"),
         (["train", "flow", "--data", "digit"], 2, "digits"),
@@ -189,8 +193,17 @@ def test_compare_trains_in_turns_with_seeds(here, capsys):
     assert {"vae-0", "vae-1", "flow-0", "flow-1"} <= set(os.listdir("toys"))
     assert '<a href="live.html">' in Path("toys/report.html").read_text()
     assert sorted(shown(Path("toys/live.html"))) == ["flow", "vae"]
+    here_and_there = [signs(Path("toys", name).read_text()) for name in ("report.html", "live.html")]
+    assert here_and_there[0] == here_and_there[1], "one colour and sign for each model"
     code, _, err = run(capsys, "compare", "toys", "--live")
     assert (code, "--live" in err) == (2, True), "a report holds no models"
+
+
+def signs(page):
+    """The picture that stands before each model's name."""
+    found = re.findall(r"(<svg class=.sign .*?</svg>)(?:<strong>)?(vae|flow)", page)
+    assert len({*found}) == 2, "the same wherever it stands"
+    return {name: sign for sign, name in found}
 
 
 def shown(page):

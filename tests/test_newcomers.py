@@ -1,6 +1,8 @@
 """What a new Python user tries: it works, or the error says what was expected."""
 
 import re
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -52,6 +54,15 @@ def ones(*shape):
     return torch.zeros(*shape)
 
 
+class OfTwo(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Linear(2, 2)
+
+    def forward(self, x, t):
+        return self.inner(x)
+
+
 MISTAKES = {
     "swapped": (lambda run: pf.fit(pf.data.load("digits"), "flow"), "recipe comes first"),
     "a run": (lambda run: pf.fit(run, "digits"), "pf.resume"),
@@ -72,6 +83,11 @@ MISTAKES = {
     "epochs": (lambda run: pf.fit("flow", "digits", epochs=3), 'no argument "epochs".*steps=5000'),
     "an option of resume": (lambda run: pf.resume(run, checkpont="step_000002"), 'pf.resume has no.*Did you mean "checkpoint"'),
     "recipes compared": (lambda run: pf.compare(["flow", "gan"], "digits"), "trained runs are compared: train it first"),
+    "a seed": (lambda run: run.sample(3, seeds=1), 'no option "seeds".*Did you mean "seed"'),
+    "a network of x and t": (
+        lambda run: pf.fit(pf.recipes.flow("moons", network=OfTwo()), "moons", steps=2),
+        r"network\(x, t, condition\), but OfTwo.forward is \(x, t\)",
+    ),
     "condition": (lambda run: run.transport.sample(3, {"class": "dog"}), 'Unknown condition "class"; this model knows "label"'),
 }
 
@@ -82,6 +98,19 @@ def test_a_mistake_gets_an_error_that_says_what_was_expected(run, mistake, tmp_p
     make, says = MISTAKES[mistake]
     with pytest.raises(UsageError, match=says):
         make(run)
+    assert not list(tmp_path.glob("**/spec.json")), "nothing was written"
+
+
+def test_the_public_names_of_packages_are_listed_before_they_are_imported():
+    code = """if True:
+        import importlib, pkgutil, pushforward
+        for found in pkgutil.walk_packages(pushforward.__path__, "pushforward."):
+            if found.ispkg:
+                package = importlib.import_module(found.name)
+                hidden = {*getattr(package, "__all__", ())} - {*dir(package)}
+                assert not hidden, (found.name, hidden)
+        assert {"load", "fit", "data"} <= {*dir(pushforward)}"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pushforward.data.core.dataset import Dataset, Split
 from pushforward.evaluation.pictures import field_of, formation_of
 from pushforward.paths import VP
 from pushforward.pictures import grid_picture
-from pushforward.report import Report
+from pushforward.report import Report, tables
 from pushforward.solvers import Heun
 from pushforward.testing import Mixture
 from pushforward.transports import Flow
@@ -52,6 +52,22 @@ def test_page_of_images(content, digit_pictures):
     assert frames == {"sprite f0": "11", "sprite f1": "11"} | {f"sprite t{i}": "6" for i in range(4)}
     assert content["commands"][0] in read.text
     assert content["data"]["fingerprint"] in read.text
+
+
+def test_a_notebook_shows_tables_and_signs_that_need_no_style_sheet(content):
+    made = report(content)
+    assert made.comparison._repr_html_() == made._repr_html_()
+    rows = re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', made._repr_html_(), re.DOTALL)
+    signs = {name: re.search('width="12" height="12" fill="(#[0-9a-f]{6})"', name) for name, _ in rows}
+    colours = {name.split("</svg>")[1].split()[0]: sign[1] for name, sign in signs.items() if sign}
+    assert list(colours) == [model.name for model in made.comparison.models]
+    assert len({*colours.values()}) == len(colours)
+    assert [cells for name, cells in rows if name == "real data"], "beside what real data scores"
+    for model in made.comparison.models:
+        cells = "".join(cells for name, cells in rows if f"</svg>{model.name}" in name)
+        for cell in (tables.score_cell(made.comparison, model, metric) for metric in model.scores):
+            assert cell.value in cells
+            assert (cell.interval or cell.spread) in cells
 
 
 @pytest.mark.parametrize(("largest", "pictures", "animations"), [(8_000_000, 9, 16), (600_000, 9, 0), (300_000, 0, 0)])

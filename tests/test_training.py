@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from pushforward.methods.method import Now, answered
 from pushforward.networks import UNet
 from pushforward.registries import RECIPES
 from pushforward.testing import assert_same, final_state, recipe_for, shape_for, space_data
-from pushforward.training import Budget
+from pushforward.training import Budget, Silent
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import state_digest
@@ -241,22 +242,54 @@ def test_a_budget_below_what_is_trained_is_refused(tmp_path):
     assert pf.resume(run, steps=4, data=data).state["step"] == 4
 
 
-def test_ones_own_module_stands_in_and_is_handed_over_again(tmp_path):
-    class Own(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = torch.nn.Linear(3, 2)
+class Own(torch.nn.Module):
+    """A network whose arguments, a function or a module, cannot be stored."""
 
-        def forward(self, x, t=None, condition=None):
-            return self.inner(torch.cat([x, t[:, None]], 1))
+    def __init__(self, activation, width=8):
+        super().__init__()
+        self.activation, self.width = activation, width
+        self.inner, self.outer = torch.nn.Linear(3, width), torch.nn.Linear(width, 2)
 
-    data = space_data((2,), labels=False)
-    make = lambda: pf.recipes.flow(data.space, network=Own())  # noqa: E731
-    run = pf.fit(make(), data, steps=2, out=tmp_path / "run")
-    with pytest.raises(CheckpointError, match="method="):
+    def forward(self, x, t=None, condition=None):
+        return self.outer(self.activation(self.inner(torch.cat([x, t[:, None]], 1))))
+
+
+@pytest.mark.parametrize("make", [lambda: Own(lambda x: x.relu()), lambda: Own(torch.nn.Linear(8, 8))])
+def test_a_network_that_cannot_be_stored_is_warned_of_and_handed_over_again(make, tmp_path):
+    data, said = space_data((2,), labels=False), []
+
+    class First(Silent):
+        def __call__(self, *moment):
+            said.append(len(caught))
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = pf.fit(lambda: pf.recipes.flow(data.space, network=make()), data, steps=2, out=tmp_path / "run", progress=First())
+    assert said[0] == len(caught) == 1, "before the first step"
+    assert "network=" in str(caught[0].message)
+    with pytest.raises(CheckpointError, match=r"network=.*method="):
         pf.load(tmp_path / "run")
-    again = pf.load(tmp_path / "run", method=make().method)
-    assert torch.equal(again.transport.sample(3), run.transport.sample(3))
+    network = make()
+    before = [weight.clone() for weight in network.parameters()]
+    method = pf.recipes.flow(data.space, network=make()).method
+    for again in (pf.load(tmp_path / "run", network=network), pf.load(tmp_path / "run", method=method)):
+        assert torch.equal(again.transport.sample(3), run.transport.sample(3))
+    assert all(torch.equal(*pair) for pair in zip(before, network.parameters(), strict=True)), "a copy was used"
+    for unlike in (Own(make().activation, width=9), torch.nn.Linear(2, 2)):
+        with pytest.raises(UsageError, match="trained with another"):
+            pf.load(tmp_path / "run", network=unlike)
+    whole = pf.fit(lambda: pf.recipes.flow(data.space, network=make()), data, steps=4, out=tmp_path / "whole")
+    resumed = pf.resume(tmp_path / "run", steps=4, network=network, data=data)
+    assert torch.equal(resumed.sample(3), whole.sample(3))
+
+
+def test_a_network_of_pushforward_is_not_warned_of_and_may_be_handed_over(tmp_path, recwarn):
+    data = space_data((2,), labels=False)
+    run = pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run")
+    assert not recwarn.list
+    assert torch.equal(pf.load(tmp_path / "run", network=run.denoiser.network).sample(3), run.sample(3))
+    with pytest.raises(UsageError, match="trained with another"):
+        pf.load(tmp_path / "run", network=Own(torch.relu))
 
 
 @pytest.mark.parametrize(

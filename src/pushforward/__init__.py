@@ -127,7 +127,3 @@ __getattr__ = exports(
         "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
     },
 )
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

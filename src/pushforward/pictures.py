@@ -6,10 +6,12 @@ Images are uint8 (n, height, width, channels); vectors are float (n, d), drawn b
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
@@ -25,6 +27,25 @@ INK, REAL, PAPER = (0, 114, 178), (150, 150, 150), (255, 255, 255)
 VALLEY, HILL, BANDS = (252, 250, 246), (246, 190, 96), 10
 LEGIBLE = 64  # Pixels that an image needs along its longer side to be looked at
 SMOOTH = 3  # Scatter plots are drawn this many times too large and shrunk, so that dots are round
+
+
+# The colours of models on every page, in their order: Okabe and Ito's palette without yellow and black, which vanish on one of
+# the two backgrounds
+PALETTE = """.e0 { --c: #0072b2; } .e1 { --c: #d55e00; } .e2 { --c: #009e73; } .e3 { --c: #cc79a7; } .e4 { --c: #e69f00; }
+.e5 { --c: #56b4e9; } .base { --c: #8a8a8e; }
+@media (prefers-color-scheme: dark) { .e0 { --c: #2f97d6; } .e1 { --c: #e8742a; } .e2 { --c: #17b287; } }
+"""
+COLOURS = re.findall("#[0-9a-f]{6}", PALETTE)[:6]
+# Corners of the signs of models, in their order
+SHAPES: tuple[Sequence[tuple[float, float]], ...] = (
+    (),  # a circle
+    [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
+    [(0, -1.2), (1.15, 0.9), (-1.15, 0.9)],
+    [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
+    [(0, 1.2), (1.15, -0.9), (-1.15, -0.9)],
+    [(-1.2, -0.4), (-0.4, -0.4), (-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4),
+     (1.2, 0.4), (0.4, 0.4), (0.4, 1.2), (-0.4, 1.2), (-0.4, 0.4), (-1.2, 0.4)],
+)  # fmt: skip
 
 
 def image(picture: np.ndarray) -> Image.Image:
@@ -311,3 +332,29 @@ def _range(values: np.ndarray, mean: float, std: float) -> tuple[float, float]:
     low, high = np.percentile(values, [0.5, 99.5]) if len(values) else (mean, mean)
     low, high = min(low, mean - WIDTHS * std), max(high, mean + WIDTHS * std)
     return float(low - 0.03 * (high - low)), float(high + 0.03 * (high - low))
+
+
+# Models ---------------------------------------------------------------------------------------------------------
+
+
+def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
+    """Draw the sign of a model at a point."""
+    corners = SHAPES[(index + index // len(COLOURS)) % len(SHAPES)]
+    if not corners:
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>'
+    return f'<polygon points="{" ".join(f"{x + r * a:.1f},{y + r * b:.1f}" for a, b in corners)}"/>'
+
+
+def sign(index: int | None) -> Markup:
+    """Draw the sign of a model in text, also on a page without a style sheet; nothing for None."""
+    if index is None:
+        return Markup()
+    size = f'width="12" height="12" fill="{COLOURS[index % len(COLOURS)]}"'  # without a style sheet
+    return Markup(
+        f'<svg class="sign {colour(index)}" {size} viewBox="-6 -6 12 12" aria-hidden="true">{marker(index, r=4.8)}</svg>'
+    )
+
+
+def colour(index: int | None) -> str:
+    """Return the style of a model's colour; gray for None."""
+    return "base" if index is None else f"e{index % len(COLOURS)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -363,7 +364,7 @@ KINDS = {registry.kind: registry for registry in (SOLVERS, METRICS, EXTRACTORS, 
 
 
 def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """The module-level ``__getattr__`` of a package.
+    """Return the module-level ``__getattr__`` of a package, and give the package a ``__dir__`` that lists its ``__all__``.
 
     Args:
         package: The package's full name.
@@ -378,4 +379,6 @@ def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str],
             return importlib.import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
+    module = sys.modules[package]
+    vars(module)["__dir__"] = lambda: sorted(module.__all__)
     return find

@@ -363,13 +363,17 @@ class Sampling(TypedDict, total=False):
 GUIDANCE = ("scale", "interval", "weaker", "weaker_scale", "threshold")  # The options of guidance
 
 
-def given_options(options: Sampling) -> dict[str, Any]:
-    """The options that change something, by name.
+def given_options(options: Sampling, also: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the options that change something, by name.
+
+    Args:
+        options: The options of a function.
+        also: The function's other arguments, for the message.
 
     Raises:
         UsageError: For an option that `Sampling` does not have.
     """
-    known = Sampling.__annotations__
+    known = (*also, *Sampling.__annotations__)
     for name in options:
         if name not in known:
             hint = did_you_mean(name, known) or ' Conditions are the second argument: run.sample(8, {"label": 3}).'

@@ -6,13 +6,15 @@ this package and of plugins that the user has named can be rebuilt: a file canno
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import json
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.registries import PARTS, concrete
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -64,30 +66,47 @@ def describe(value: Any) -> Any:
     return {"part": part.__name__, **arguments}
 
 
-def build(spec: Any) -> Any:
-    """The object that `describe` described.
+ALONE = "This run cannot be rebuilt from its folder alone"
+PASS = "pass the network: pf.load(run, network=...), or the whole method: pf.load(run, method=...)."
+
+
+def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
+    """Build the object that `describe` described.
+
+    Args:
+        spec: The description.
+        check: Only look whether its values and classes can be built, and build nothing.
+        place: Where the description stands, for messages.
 
     Raises:
         CheckpointError: If the spec names an unknown class or arguments that it does not take.
     """
     if isinstance(spec, list):
-        return [build(item) for item in spec]
+        return [build(item, check, place) for item in spec]
     if not isinstance(spec, dict):
         return spec
+    name = spec.get("part")
+    arguments = {}
+    inside = place
+    for key, item in spec.items():
+        if "part" in spec:
+            inside = f'the argument "{key}" of {name!s:.60}'
+        if key != "part":
+            arguments[key] = build(item, check, inside)
     if "part" not in spec:
-        return {name: build(item) for name, item in spec.items()}
-    name = spec["part"]
+        return arguments
     if spec.get("opaque"):
         raise CheckpointError(
-            f"This run used {name}, which does not keep its constructor's arguments as attributes, so it cannot be rebuilt "
-            "from the run alone. Keep them (self.width = width, ...), or hand the method over: pf.load(run, method=...)."
+            f"{ALONE}: {place} is a {name!s:.60}. A run stores numbers, strings, lists, dicts, and "
+            "objects that keep their constructor's arguments as attributes of the same names "
+            f"(self.width = width). Use these, or {PASS}"
         )
     if not isinstance(name, str) or name not in PARTS:
         raise CheckpointError(
-            f"This run uses {name!s:.60}, which is not part of pushforward. Name the file that defines it, `plugins=[FILE.py]`, "
-            "or hand the method over in Python: pf.load(run, method=...)."
+            f"{ALONE}: {name!s:.60} is not a class of pushforward. Name the file that defines it, `plugins=[FILE.py]`, or {PASS}"
         )
-    arguments = {key: build(item) for key, item in spec.items() if key != "part"}
+    if check:
+        return None
     part = PARTS[name]
     if part.__module__.startswith("pushforward.") and (wrong := misfit(part, arguments)) is not None:
         raise CheckpointError(f"The run's spec does not fit {name} of this version: {wrong} is none of its values.")
@@ -95,6 +114,30 @@ def build(spec: Any) -> Any:
         return part(**arguments)
     except TypeError as error:
         raise CheckpointError(f"The run's spec does not fit {name} of this version: {error}.") from error
+
+
+def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
+    """Return a run's spec in which copies of a network stand for the network's own description; unchanged for None.
+
+    Raises:
+        UsageError: If the spec does not describe a network of this class and these arguments.
+    """
+    if network is None:
+        return content
+    described = describe(network)
+
+    def completed(part: dict[str, Any]) -> dict[str, Any]:
+        if part.get("network") == described:
+            part["network"] = copy.deepcopy(network)
+        return part
+
+    complete: dict[str, Any] = json.loads(json.dumps(content), object_hook=completed)
+    if complete == content:
+        raise UsageError(
+            f"`network` is {described!s:.200}; this run was trained with another class or other "
+            'arguments, which its spec.json holds under "network". Build it as for the training.'
+        )
+    return complete
 
 
 _WIDER: dict[Any, tuple[type, ...]] = {float: (int, float), tuple: (tuple, list)}  # What JSON gives for a type

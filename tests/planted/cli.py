@@ -2,6 +2,7 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/comparison.py": [
+        ('about["number"] = known[about["name"]]', "pass", "cli"),
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
         ("report.opening, LIVE)", "report.opening)", "cli"),
         ("(model.trainings or (model,))[0].name", "model.name", "cli"),
@@ -29,6 +30,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if name.lower().replace("_", "-") not in installed)', "if False)", "cli"),
     ],
     "cli/options.py": [
+        ('if error.argument.name == "--[KEYWORD]":', "if False:", "cli"),
         ("allow_leading_hyphen=True", "allow_leading_hyphen=False", "given_values"),
         ("7 a missing extra, ", "", "help"),
     ],

@@ -1,7 +1,11 @@
 """Planted faults of modules at the top of the package."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
+    "pictures.py": [
+        ('width="12" height="12" fill', "fill", "report"),
+    ],
     "denoisers/denoiser.py": [
+        ('signature.bind("x", "t", "condition")', 'signature.bind("x", "t")', "newcomers"),
         ("x_t / k.r if self.preconditioning", "x_t * k.r if self.preconditioning", "paths"),
         ("return self.preconditioning.output or self.prediction", "return self.prediction", "paths"),
         ("convert(self.output, self.prediction,", "convert(self.prediction, self.output,", "paths"),
@@ -129,6 +133,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("any(plugin.names.values())", "True", "new_file"),
     ],
     "registries.py": [
+        ("sorted(module.__all__)", "sorted(vars(module))", "newcomers"),
         ("if name in self.homes:", "if False:", "new_file"),
         ("if self.added.get(name, part) is not part:", "if False:", "new_file"),
         ("self.added.pop(name, None)", "pass", "new_file"),
@@ -138,6 +143,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
     ],
     "samples.py": [
+        ("known = (*also, *Sampling.__annotations__)", "known = [*Sampling.__annotations__]", "newcomers"),
         ("if path.exists() and not overwrite", "if False", "cli"),
         ("at += len(x)", "at += 0", "cli"),
         ("conditions.setdefault(name, []).append(condition[name].cpu().numpy())", "pass", "cli"),
@@ -153,6 +159,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("flow.solver.jumps", "False", "sampling"),
     ],
     "spec.py": [
+        ('part["network"] = copy.deepcopy(network)', 'part["network"] = network', "training"),
+        ('if part.get("network") == described:', 'if "network" in part:', "training"),
         ("return kind is int", "return True", "hostile"),
         ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],

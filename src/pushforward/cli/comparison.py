@@ -384,11 +384,15 @@ def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
     from pushforward.export.files import showable
     from pushforward.export.page import write
     from pushforward.report import Report
+    from pushforward.report.page import numbers
     from pushforward.report.statistics import placed
 
     say("making a page that runs models in a browser")
     training = {model.name: (model.trainings or (model,))[0].name for model in placed(report.comparison)}
     if models := showable({name: runs[own].transport for name, own in training.items() if own in runs}, say):
+        known = numbers(report.comparison, report.opening)
+        for about, _ in models:
+            about["number"] = known[about["name"]]
         write(folder / LIVE, models, f"{' and '.join(about['name'] for about, _ in models)} on {report.comparison.data.name}")
         Report(report.comparison, report.opening, LIVE).save(folder / "report.html")
         say(f"{folder}/{LIVE}")

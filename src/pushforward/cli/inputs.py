@@ -130,6 +130,8 @@ def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()
         if key not in known:
             hint = did_you_mean(f"--{option}", [f"--{known_name.replace('_', '-')}" for known_name in (*options, *known)])
             raise UsageError(f"Unknown option --{option}.{hint} See: pushforward train {name} --help")
+        if not text:
+            raise UsageError(f"--{option} needs a value. See: pushforward train {name} --help")
         kind = known[key].kind
         try:
             values[key] = YES_NO[text.lower()] if kind is bool else kind(text)

@@ -340,9 +340,14 @@ def as_options(message: str) -> str:
 def _error(error: CycloptsError) -> str:
     verb = " ".join(error.command_chain or ())
     if isinstance(error, UnusedCliTokensError):
-        words = shlex.join(error.unused_tokens or ())
-        return f"error: {verb}: there is no place for {words}. Everything but the first word is an option, such as --data digits."
+        unused = shlex.join(error.unused_tokens or ())
+        return (
+            f"error: {verb}: there is no place for {unused}. Everything but the first word is an option, such as --data digits."
+        )
     if isinstance(error, MissingArgumentError) and error.argument is not None:
+        if error.argument.name == "--[KEYWORD]":  # the verb itself refuses settings without a value
+            words = error.root_input_tokens or ()
+            app([f"{word}=" if word == error.keyword else word for word in words], exit_on_error=False)
         return f"error: {verb} needs {error.argument.name.lstrip('-').upper()}. See: pushforward {verb} --help"
     return f"error: {error}"
 

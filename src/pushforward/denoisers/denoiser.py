@@ -11,6 +11,7 @@ targets, losses and solver states stay float32.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -529,6 +530,25 @@ def call(network: Callable[..., Any], *inputs: Any) -> Any:
     with torch.autocast(first.device.type, dtype=dtype):
         output = network(*inputs)
         return [part.to(first.dtype) for part in output] if isinstance(output, list) else output.to(first.dtype)
+
+
+def check_network(network: nn.Module) -> None:
+    """Refuse a network that cannot be called as ``network(x, t, condition)``.
+
+    Raises:
+        UsageError: With the arguments that the network takes.
+    """
+    try:
+        signature = inspect.signature(network.forward)
+    except ValueError:  # compiled code may have none
+        return
+    try:
+        signature.bind("x", "t", "condition")
+    except TypeError as error:
+        raise UsageError(
+            f"A denoiser calls its network as network(x, t, condition), but {type(network).__name__}.forward is "
+            f"{signature}: {error}. Write: def forward(self, x, t, condition=None)."
+        ) from None
 
 
 def resolve_precision(name: str, device: torch.device | str) -> str:

@@ -14,10 +14,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from itertools import combinations
 from typing import Any, Self
 
+from pushforward import registries
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.intervals import (
     Variation,
@@ -409,4 +409,6 @@ class Comparison(Record):
         return "\n".join([*([self.title] if self.title else []), *lines])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        # by name, since reports are built on comparisons
+        tables: str = registries.at("report.page:notebook")(self)
+        return tables

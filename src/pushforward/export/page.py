@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from pushforward.errors import UsageError
 from pushforward.files import replacing
+from pushforward.pictures import PALETTE, colour, sign
 
 Models = Sequence[tuple[Mapping[str, Any], bytes]]  # Each its description and its ONNX file
 
@@ -48,7 +49,8 @@ def build(models: Models, title: str) -> str:
 
     Args:
         models: One, or two side by side: the description (`pushforward.export.description.describe`) and the bytes of the ONNX
-            file of each. Files with the input ``way`` also show how noise becomes data.
+            file of each. Files with the input ``way`` also show how noise becomes data. A ``number`` in the description sets the
+            colour and sign of a model, by default its place.
         title: Of the page.
 
     Raises:
@@ -58,11 +60,16 @@ def build(models: Models, title: str) -> str:
         raise UsageError(f"A page runs one model, or two side by side; got {len(models)}.")
     for about, _ in models:
         check(about)
-    abouts = [{**about, "drawn": (drawn := _drawn(about)), "shown": SHOWN[drawn]} for about, _ in models]
-    style, script = _text("page.css"), _text("cells.js") + _text("page.js")
+    abouts = []
+    for place, (about, _) in enumerate(models):
+        drawn = _drawn(about)
+        abouts.append({"number": place, **about, "drawn": drawn, "shown": SHOWN[drawn]})
+    style, script = PALETTE + _text("page.css"), _text("cells.js") + _text("page.js")
     values = {
         "title": title,
         "models": abouts,
+        "colour": colour,
+        "sign": sign,
         "asked": _asked(abouts),
         "policy": _policy(style, script),
         "style": Markup(style),

@@ -12,21 +12,9 @@ import numpy as np
 from markupsafe import Markup
 
 from pushforward.numbers import finite, plain, shortened
-from pushforward.pictures import Limits
+from pushforward.pictures import COLOURS, Limits, colour, marker
 
-# Okabe and Ito's palette without yellow and black, which vanish on one of the two backgrounds
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("", "7 3", "2 3", "8 3 2 3", "12 3", "1 4")
-# Corners of the signs of models, in their order
-SHAPES: tuple[Sequence[tuple[float, float]], ...] = (
-    (),  # a circle
-    [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
-    [(0, -1.2), (1.15, 0.9), (-1.15, 0.9)],
-    [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
-    [(0, 1.2), (1.15, -0.9), (-1.15, -0.9)],
-    [(-1.2, -0.4), (-0.4, -0.4), (-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4),
-     (1.2, 0.4), (0.4, 0.4), (0.4, 1.2), (-0.4, 1.2), (-0.4, 0.4), (-1.2, 0.4)],
-)  # fmt: skip
 NEAR = 0.5  # Where the least value is less than this share of the greatest, an axis starts at 0
 FAR = 8  # How many times the least value the greatest is on a logarithmic axis
 SMOOTH = 15  # Points of a running mean at most
@@ -103,26 +91,6 @@ def tick_text(value: float) -> str:
 
 
 # Parts of charts ------------------------------------------------------------------------------------------------
-
-
-def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
-    """The sign of a model at a point."""
-    corners = SHAPES[(index + index // len(COLOURS)) % len(SHAPES)]
-    if not corners:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>'
-    return f'<polygon points="{" ".join(f"{x + r * a:.1f},{y + r * b:.1f}" for a, b in corners)}"/>'
-
-
-def sign(index: int | None) -> Markup:
-    """The sign of a model in text; nothing for None."""
-    if index is None:
-        return Markup()
-    return Markup(f'<svg class="sign {colour(index)}" viewBox="-6 -6 12 12" aria-hidden="true">{marker(index, r=4.8)}</svg>')
-
-
-def colour(index: int | None) -> str:
-    """The style of a model's colour; gray for None."""
-    return "base" if index is None else f"e{index % len(COLOURS)}"
 
 
 def dot(index: int | None, x: float, y: float, text: str, r: float = 4.5) -> str:

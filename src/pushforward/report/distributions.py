@@ -13,7 +13,8 @@ from markupsafe import Markup
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Extra
 from pushforward.numbers import finite, finite_all, percent, plain, shortened
-from pushforward.report.charts import Axis, box, colour, dashes, dot, line, svg, text, tick_text
+from pushforward.pictures import colour
+from pushforward.report.charts import Axis, box, dashes, dot, line, svg, text, tick_text
 
 LISTED = 8  # Columns by which samples are told from real rows, at most
 LEAST = 0.01  # How far an area must fall without a column for the column to be drawn

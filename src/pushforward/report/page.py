@@ -17,8 +17,8 @@ from markupsafe import Markup
 from pushforward.evaluation.measurements import Pictures, TrainingCost
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted, duration, plain, shortened
+from pushforward.pictures import PALETTE, colour, sign
 from pushforward.report import curves, distributions, samples, tables
-from pushforward.report.charts import colour, sign
 from pushforward.report.findings import findings, standings
 from pushforward.report.plain_text import commands, facts, failures, limits, subtitle, title
 from pushforward.report.sprites import Look
@@ -135,15 +135,21 @@ def _page(comparison: Comparison, opening: Comparison | None, live: str | None, 
         "contents": [],
         "csv": Markup(_csv(comparison)),
         "data": _json(comparison),
-        "style": _file("style.css"),
+        "style": Markup(PALETTE) + _file("style.css"),
         "scripts": [_file(name) for name in SCRIPTS],
     }
     if opening is not None:
-        names = dict.fromkeys(model.name for model in (*comparison.models, *opening.models))  # a name has one colour on the page
-        small = Look(opening.pictures if look.pictures else {}, look.detail, "s", {name: at for at, name in enumerate(names)})
+        small = Look(opening.pictures if look.pictures else {}, look.detail, "s", numbers(comparison, opening))
         cards = [(index, model, deed(opening, model)) for index, model in small.numbered(opening.models)]
         values["story"] = {"opening": opening, "cards": cards, "player": samples.player(opening, small, rules)}
     return environment().get_template("page.html.j2").render(values, rules=Markup("\n".join(rules)))
+
+
+def numbers(comparison: Comparison, opening: Comparison | None) -> dict[str, int]:
+    """Return the numbers of models by name, which set their colours and signs on every page."""
+    models = (*comparison.models, *(opening.models if opening is not None else ()))
+    names = dict.fromkeys(model.name for model in models)
+    return {name: number for number, name in enumerate(names)}
 
 
 def _fitting(sentences: list[str]) -> tuple[list[str], list[str]]:

@@ -13,8 +13,7 @@ import numpy as np
 
 from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import ModelResult
-from pushforward.pictures import Limits, grid_picture, image, landscape_picture, limits_of, scatter_picture, square
-from pushforward.report.charts import COLOURS
+from pushforward.pictures import COLOURS, Limits, grid_picture, image, landscape_picture, limits_of, scatter_picture, square
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -8,10 +8,12 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
+from warnings import warn
 
 import torch
+from torch import nn
 
-from pushforward import recipes
+from pushforward import recipes, spec
 from pushforward.arguments import number, refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.denoisers.denoiser import has_jump
@@ -133,12 +135,14 @@ class ResumeOptions(TrainingOptions, total=False):
         fallback: Where the newest checkpoint is damaged, go on from the newest one that is whole.
         data: The data set, where it was given as arrays in Python.
         method: A method of the run's structure, where it cannot be rebuilt from the spec.
+        network: The run's network, as for `pushforward.load`, where it cannot be rebuilt from the spec.
     """
 
     checkpoint: str | None
     fallback: bool
     data: Dataset | str | Path | None
     method: Method | None
+    network: nn.Module | None
 
 
 def budget_in(options: BudgetOptions) -> Budget | None:
@@ -190,6 +194,8 @@ def prepare(
         elif recipe.first_weights is not None:
             recipe.first_weights(recipe.method)
             from_seed = False
+        if processes.rank == 0:
+            _warn_of(recipe.method)
         settings = Settings(
             seed=seed,
             device=device,
@@ -229,6 +235,14 @@ def prepare(
             claimed.settle()
         mark(trainer.folder, trainer.recipe.method, trainer.average.method)
         return trainer
+
+
+def _warn_of(method: Method) -> None:
+    """Warn of a method that `pushforward.load` cannot rebuild, before an hour of training goes into it."""
+    try:
+        spec.build(spec.describe(method), check=True)
+    except CheckpointError as error:
+        warn(str(error), stacklevel=4)
 
 
 def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOptions]) -> Run:
@@ -305,10 +319,11 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
                 if given and asdict(budget) != content["budget"]:
                     budget.check_beyond(folder, stored.state["seconds"], stored.state["step"], content["training"]["batch"])
             data = data_of_run(folder, content, options.get("data"))
+            complete = spec.with_network(content, options.get("network"))
             recipe = (
-                _started_over(folder, content, method, plugins)
+                _started_over(folder, complete, method, plugins)
                 if start is None
-                else recipe_of(content, method, weights=(start, folder / "parts"))
+                else recipe_of(complete, method, weights=(start, folder / "parts"))
             )
             settings = Settings(
                 seed=content["seed"],
@@ -353,8 +368,8 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
     Args:
         folder: The run's folder, or the run.
         options: See `pushforward.training.api.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
-            ``seconds`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``device``, ``progress``,
-            ``trackers``, ``shard``, ``devices``.
+            ``seconds`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``network``, ``device``,
+            ``progress``, ``trackers``, ``shard``, ``devices``.
 
     Returns:
         The run; a finished one is returned as it is.

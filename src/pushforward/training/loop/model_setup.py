@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from pushforward import spec
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset, PreparedSampler, Sampler
-from pushforward.denoisers import Condition
-from pushforward.denoisers.denoiser import network_precision
+from pushforward.denoisers import Condition, Denoiser
+from pushforward.denoisers.denoiser import check_network, network_precision
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.files import read_json, read_object
@@ -55,6 +55,9 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
             raise UsageError(
                 f"The method is made for {what} {expected!s:.80}; {data.name} has {got!s:.80}. Make the recipe from data.space."
             )
+    for part in recipe.method.modules():
+        if isinstance(part, Denoiser):
+            check_network(part.network)
     for name, player in recipe.method.players.items():
         if not any(parameter.requires_grad for parameter in player.parameters()):
             raise UsageError(

@@ -18,6 +18,7 @@ from typing import Any, Unpack
 from warnings import warn
 
 import torch
+from torch import nn
 
 from pushforward import spec
 from pushforward.data import Dataset, Space
@@ -372,6 +373,7 @@ class Run:
             UsageError: For numbers, conditions or options that the model cannot take.
             Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws.
         """
+        given_options(options, also=("n", "condition", "seed", "batch"))
         run = self.configured(**options)
         for sentence in run.warnings[len(self.warnings) :]:
             warn(sentence, stacklevel=2)
@@ -531,6 +533,7 @@ def load(
     checkpoint: str | None = None,
     plugins: str | Path | Iterable[str | Path] = (),
     method: Method | None = None,
+    network: nn.Module | None = None,
     device: torch.device | str = "cpu",
 ) -> Run:
     """Read a run: its spec and the weights of its newest checkpoint, verified by hash.
@@ -541,18 +544,21 @@ def load(
         checkpoint: A checkpoint's name, such as "step_000500"; None takes the newest, "best" that of a map's best step.
         plugins: Python files, or a single one, whose classes the run needs; a run is read only with those that it was trained
             with.
-        method: A method of the run's structure, for runs whose networks cannot be rebuilt from the spec.
+        method: A method of the run's structure, for runs that cannot be rebuilt from the spec.
+        network: A network of the same class and arguments as the run's, if that cannot be rebuilt from the spec. A copy is used.
         device: Where the weights go.
 
     Raises:
         CheckpointError: If the folder is no run, a file is missing or damaged, or a plugin is not named.
+        UsageError: If the network is not built as the run's.
     """
     if not isinstance(folder, (str, Path)):
         raise UsageError(f'Expected a run\'s folder, such as "runs/digits-flow"; got a {type(folder).__name__}.')
     folder, device, content = Path(folder), device_named(device), read_spec(Path(folder), plugins)
     stored = load_checkpoint(pick(folder, checkpoint), device)
     check_spec(folder, content, stored.state)
-    built = recipe_of(content, method, weights=(stored.folder, folder / "parts")).method.to(device)
+    complete = spec.with_network(content, network)
+    built = recipe_of(complete, method, weights=(stored.folder, folder / "parts")).method.to(device)
     read_parts(folder, content, built, device)
     restore(built, stored.weights(raw), stored.folder)
     built.eval().requires_grad_(False)
