@@ -288,7 +288,8 @@ def test_rows_without_a_network_stand_below_the_models():
 
 
 def test_a_difference_that_is_none_is_stated_in_the_unit_of_its_score(content):
-    assert "Differences in Fréchet distance are clear from 0.037 on, at n = 360" in " ".join(limits(comparison(content)))  # 2.64 sqrt(2) 0.010
+    stated = " ".join(limits(comparison(content)))
+    assert "Differences in Fréchet distance are clear from 0.037 on, at n = 360" in stated  # 2.64 sqrt(2) 0.010
     content["metrics"]["coverage"]["unit"] = "%"
     assert "coverage are clear from 3.7 percentage points on" in " ".join(limits(comparison(content)))
 
