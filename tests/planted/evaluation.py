@@ -62,8 +62,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("max(0.0, root - half) ** 2)", "(root - half) * abs(root - half))", "intervals"),
         ("min(len(values), 2)", "1", "intervals"),
         ("if np.ptp(values) == 0 else", "if False else", "floors"),
-        ("variance(gaps) / len(gaps), len(gaps) - 1", "own, freedom", "pairs"),
-        ("variance(terms) / len(terms), len(terms) - 1", "0.0, 1", "pairs"),
+        ("/ len(terms), len(terms) - 1, tuple", "/ len(terms), 1, tuple", "pairs"),
+        ("if len(self.terms) == len(other.terms) > 1:", "if False:", "pairs"),
+        ("            self.runs.of_difference(other.runs),\n", "", "pairs"),
     ],
     "evaluation/model_metrics.py": [
         ("if not (held & ~used).any() else 256", "", "cost"),
@@ -102,6 +103,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/results.py": [
         ("if version != FORMAT", "if False", "report_files"),
+        ("better if abs(gap) > margin else None", "better", "pairs"),
+        ('return -value if better == "higher" else value', "return value", "pairs"),
         ('    "representation": "the representation of rows",\n', "", "table_distances"),
     ],
     "evaluation/scores.py": [

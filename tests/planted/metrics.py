@@ -38,7 +38,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("blurred(a * b) - mean_a * mean_b", "blurred(a * b)", "vae"),
         ("radius=(0, 0, RADIUS, RADIUS)", "radius=(0, 0, 2, 2)", "vae"),
     ],
+    "metrics/subsets.py": [
+        ("number[np.random.Generator(np.random.Philox(0))", "number[np.random.default_rng()", "pairs"),
+        ("    every[at] = terms\n", "    every[: len(at)] = terms\n", "pairs"),
+    ],
     "metrics/manifold.py": [
+        ("generated[groups == group])[0]", "generated[np.sort(groups) == group])[0]", "pairs"),
+        ("recalled = _recaller(generated[some], real, k)", "recalled = _recaller(generated[: len(some)], real, k)", "pairs"),
         ("float(np.clip(together / max(shares, 1e-12), 0, 1))", "0.35", "intervals"),
         ("(variance * len(x) / len(generated)) ** 0.5", "0.0", "intervals"),
         ("of_real = (halves * falls * len(y) / len(real)) ** 0.5", "of_real = 0.0", "intervals"),
@@ -90,9 +96,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "_with_errors(score, first_order, ())",
             "intervals",
         ),
-        ("_with_errors(sliced, *sliced_errors_of(x, y))", "_with_errors(sliced, sliced_errors_of(x, y)[0], ())", "intervals"),
+        ("_with_errors(score, first_order, growth)", "_with_errors(score, first_order, ())", "intervals"),
     ],
     "metrics/trees.py": [
+        ("np.concatenate([order[number::FOLDS]", "np.concatenate([np.sort(order)[number::FOLDS]", "pairs"),
         (" and not alone else", " else", "table_metrics"),
         ("min(TO_PREDICT, CELLS_TO_PREDICT", "min(ROWS, CELLS_TO_PREDICT", "table_metrics"),
         ("CODES - 1)", "CODES)", "table_metrics"),

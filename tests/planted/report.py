@@ -10,10 +10,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("is not None and m.weights_step == 0)", "is None)", "ladder"),
         ("worse[-1] + 1 if worse else 0", "worse[0] + 1 if worse else 0", "report_findings"),
         ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "report_findings"),
-        ("if score.name not in names), None)", "if score.name != ranked[0].name), None)", "report_findings"),
+        ("if not others or split(best, others)[0]:", "if not others:", "report_findings"),
     ],
     "report/findings.py": [
-        ("if base is not None and base.better_than(own):", "if False:", "report_findings"),
+        ("elif best.better_than(own):", "elif True:", "pairs"),
     ],
     "report/page.py": [
         ("score.name.startswith(FORMULA)", "score.name.startswith(())", "hostile"),
@@ -28,6 +28,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_findings"),
     ],
     "report/statistics.py": [
+        ("if best.better_than(other)]", "if True]", "pairs"),
         ("key=lambda model: places.index(model.name) if", "key=lambda model: -places.index(model.name) if", "report_findings"),
         ("if base.better_than(own) or not (unclear or at_floor", "if not (unclear or at_floor", "report_findings"),
         ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_findings"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float
         Kynkäänniemi et al., Improved precision and recall metric, 2019, arXiv:1904.06991.
         Naeem et al., Reliable fidelity and diversity metrics for generative models, 2020, arXiv:2002.09797.
     """
-    return _means(*reach(generated, real, k)[:3], k)
+    return _means(*_balls(generated, real, k), k)
 
 
 def _means(within: np.ndarray, recalled: np.ndarray, covered: np.ndarray, k: int) -> dict[str, float]:
@@ -69,113 +69,68 @@ def reached(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, np
     Returns:
         "coverage" and "recall", bool (n,) each.
     """
-    examples = reach(generated, real, k)
-    return {"coverage": examples.covered, "recall": examples.recalled}
+    _, recalled, covered = _balls(generated, real, k)
+    return {"coverage": covered, "recall": recalled}
 
 
-class Reach(NamedTuple):
-    """What generated and real examples reach.
-
-    Args:
-        within: (n,) in how many balls of real examples each generated example lies.
-        recalled: (m,) which real examples lie in a ball of a generated one.
-        covered: (m,) the balls of which real examples hold a generated one.
-        recalled_without: (groups,) how many real examples are recalled without each group of generated examples.
-        covered_without: (groups,) how many are covered.
-    """
-
-    within: np.ndarray
-    recalled: np.ndarray
-    covered: np.ndarray
-    recalled_without: np.ndarray
-    covered_without: np.ndarray
-
-
-def pseudo_values(found: Reach) -> dict[str, np.ndarray]:
-    """Return what groups of generated examples add to "coverage" and "recall", by leaving out one group at a time.
-
-    References:
-        Shao and Wu, A general theory for jackknife variance estimation, 1989.
-    """
-    sides = {"coverage": (found.covered, found.covered_without), "recall": (found.recalled, found.recalled_without)}
-    values = {}
-    for name, (examples, without) in sides.items():
-        groups = len(without)
-        counts = groups * examples.sum() - (groups - 1) * without
-        values[name] = counts / len(examples)
-    return values
-
-
-def reach(generated: np.ndarray, real: np.ndarray, k: int, groups: np.ndarray | None = None) -> Reach:
-    """Find what generated (n, f) and real examples (m, f) reach.
-
-    Args:
-        generated: Examples of the model.
-        real: Held-out examples.
-        k: Neighbours.
-        groups: (n,) the group of each generated example; None means one group of all.
-    """
+def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from sklearn.metrics import pairwise_distances
 
-    groups = np.zeros(len(generated), np.int64) if groups is None else groups
-    order = np.argsort(groups, kind="stable")
-    generated = generated[order]
-    groups = groups[order]
-    starts = np.searchsorted(groups, np.arange(groups[-1] + 1))
-    of_real = radii(real, k)
-    of_generated, grown = _radii_without(generated, groups, k)
+    of_real, of_generated = radii(real, k), radii(generated, k)
     within = np.zeros(len(generated))
-    recalled = np.empty(len(real), bool)
-    covered = np.empty(len(real), bool)
-    recalled_without = np.zeros(len(starts))
-    covered_without = np.zeros(len(starts))
+    recalled, covered = np.empty(len(real), bool), np.empty(len(real), bool)
     step = max(1, min(ROWS, ENTRIES // len(generated)))
     for start in range(0, len(real), step):
         rows = slice(start, start + step)
         distances = pairwise_distances(real[rows], generated)
-        within[order] += (distances < of_real[rows, None]).sum(0)
-        covering = np.minimum.reduceat(distances, starts, axis=1) < of_real[rows, None]
-        recalling = np.logical_or.reduceat(distances < of_generated, starts, axis=1)
-        covered[rows] = covering.any(1)
-        recalled[rows] = recalling.any(1)
-        covered_without += (covering.sum(1, keepdims=True) > covering).sum(0)
-        still_recalled = recalling.sum(1, keepdims=True) > recalling
-        for group, (changed, radius) in enumerate(grown):
-            missing = ~still_recalled[:, group]
-            still_recalled[missing, group] = (distances[np.ix_(missing, changed)] < radius).any(1)
-        recalled_without += still_recalled.sum(0)
-    return Reach(within, recalled, covered, recalled_without, covered_without)
+        inside = distances < of_real[rows, None]
+        within += inside.sum(0)
+        recalled[rows] = (distances < of_generated).any(1)
+        covered[rows] = distances.min(1) < of_real[rows]
+    return within, recalled, covered
+
+
+def coverage_terms(generated: np.ndarray, real: np.ndarray, k: int) -> np.ndarray:
+    """Measure what groups of generated examples add to coverage: pseudo-values of a jackknife that leaves out a group at a time.
+
+    Args:
+        generated: (n, f).
+        real: (m, f).
+        k: Neighbours.
+
+    Returns:
+        One for each group of `groups_of`.
+
+    References:
+        Shao and Wu, A general theory for jackknife variance estimation, 1989.
+    """
+    groups = groups_of(len(generated))
+    count = groups.max() + 1
+    distances = np.stack([nearest(real, generated[groups == group])[0] for group in range(count)])
+    covering = distances < radii(real, k)
+    without = (covering.sum(0) > covering).mean(1)
+    return np.asarray(count * covering.any(0).mean() - (count - 1) * without)
+
+
+def recall_terms(generated: np.ndarray, real: np.ndarray, k: int) -> np.ndarray:
+    """Measure what groups of generated examples add to recall, as `coverage_terms` does, by `SOME` generated examples at most."""
+    some = np.random.Generator(np.random.Philox(0)).permutation(len(generated))[:SOME]
+    groups = groups_of(len(generated))[some]
+    count = groups.max() + 1
+    recalled = _recaller(generated[some], real, k)
+    without = np.array([recalled(np.flatnonzero(groups != group)).mean() for group in range(count)])
+    return np.asarray(count * recalled(np.arange(len(some))).mean() - (count - 1) * without)
 
 
 def scaled(terms: np.ndarray, variance: float) -> tuple[float, ...]:
-    """Stretch terms so that the variance of their mean is a known one, of which the jackknife's is up to five times as large.
+    """Stretch terms so that the variance of their mean is a known one.
 
-    An example reached by one group alone counts in full for it; where several groups reach nearly all examples, what a group adds
-    depends on the others, and the jackknife counts such interactions more than once (Efron and Stein, 1981).
+    The jackknife's own is up to five times as large: where several groups reach nearly all real examples, what a group adds
+    depends on the others, and it counts such interactions more than once (Efron and Stein, 1981).
     """
     own = float(terms.var(ddof=1)) / len(terms)
     factor = (variance / own) ** 0.5 if own > 0 else 1.0
     return tuple((terms.mean() + factor * (terms - terms.mean())).tolist())
-
-
-def _radii_without(x: np.ndarray, groups: np.ndarray, k: int) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
-    """Find how the radii of examples grow where a group of them is left out.
-
-    Returns:
-        The radii (n,) of all examples; and for each group the indices of the others whose radius grows, and their new radii.
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    most = min(2 * k, len(x) - 1)  # that more than k of them are in one group hardly ever happens
-    distances, neighbours = NearestNeighbors(n_neighbors=most).fit(x).kneighbors()
-    grown = []
-    for group in range(int(groups[-1]) + 1):
-        left = groups[neighbours] != group
-        changed = np.flatnonzero((groups != group) & ~left[:, :k].all(1))
-        enough = left[changed].cumsum(1) >= k
-        at = np.where(enough.any(1), enough.argmax(1), most - 1)
-        grown.append((changed, distances[changed, at]))
-    return distances[:, k - 1], grown
 
 
 class Manifold:
@@ -225,15 +180,15 @@ class Manifold:
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         x, y = samples.generated_features, samples.reference_features
-        found = reach(x, y, self.k, groups_of(len(x)) if samples.errors else None)
-        within, recalled, covered, *_ = found
+        within, recalled, covered = _balls(x, y, self.k)
         values = _means(within, recalled, covered, self.k)
+        of_samples = {"recall": recall_terms, "coverage": coverage_terms} if samples.errors else {}
+        terms = {name: measure(x, y, self.k) for name, measure in of_samples.items()}
         x, y = drawn(x, len(x), 0), drawn(y, len(y), 1)
         spreads = by_blocks(lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k) if samples.errors else None
         if spreads is None:
             return {name: Score(value) for name, value in values.items()}
         scores, of_each = {}, {"recall": recalled, "coverage": covered}
-        of_samples = pseudo_values(found)
         for (name, value), spread in zip(values.items(), spreads, strict=True):
             if name == "density":
                 error, of_real = density_errors(x, y, within, self.k)
@@ -242,12 +197,11 @@ class Manifold:
             else:  # blocks may agree by chance where nearly all examples are reached
                 error = max(float(spread), share_error(value * len(x), len(x)))
                 of_real = error * np.sqrt(OF_REFERENCE[name])
-            score = Score(value, error=error, reference_error=of_real)
-            if name in of_each:
+            scores[name] = Score(value, error=error, reference_error=of_real)
+            if name in terms:
                 reference_terms = by_examples(of_each[name].astype(float))
-                sample_terms = scaled(of_samples[name], error**2 - of_real**2)
-                score = replace(score, reference_terms=reference_terms, sample_terms=sample_terms)
-            scores[name] = score
+                sample_terms = scaled(terms[name], error**2 - of_real**2)
+                scores[name] = replace(scores[name], reference_terms=reference_terms, sample_terms=sample_terms)
         return scores
 
 
@@ -304,16 +258,8 @@ def recall_errors(generated: np.ndarray, real: np.ndarray, value: float, k: int)
     References:
         Shao and Wu, A general theory for jackknife variance estimation, 1989.
     """
-    from sklearn.metrics import pairwise_distances
-
     x, y, m = generated[:SOME], real[:SOME], len(real)
-    own, across = pairwise_distances(x), pairwise_distances(y, x)
-
-    def recalled(part: np.ndarray) -> np.ndarray:
-        """Which real examples lie within the ball of one of these."""
-        reach = np.partition(own[np.ix_(part, part)], k, axis=1)[:, k]
-        return np.asarray((across[:, part] < reach).any(1), np.float64)
-
+    recalled = _recaller(x, y, k)
     variance, half = left_out(lambda part: float(recalled(part).mean()), len(x)), len(x) // 2
     halves = [(recalled(order[:half]), recalled(order[half : 2 * half])) for order in orders(len(x), HALVES)]
     together = np.sum([np.cov(first, other)[0, 1] for first, other in halves])
@@ -321,6 +267,19 @@ def recall_errors(generated: np.ndarray, real: np.ndarray, value: float, k: int)
     of_share = share_error(value * m, m)
     of_real = of_share * float(np.clip(together / max(shares, 1e-12), 0, 1)) ** 0.5
     return max(float(np.hypot(of_real, (variance * len(x) / len(generated)) ** 0.5)), of_share), of_real
+
+
+def _recaller(x: np.ndarray, y: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:
+    """From the indices of some of the generated examples x to which of the real examples y they recall, as floats."""
+    from sklearn.metrics import pairwise_distances
+
+    own, across = pairwise_distances(x), pairwise_distances(y, x)
+
+    def recalled(part: np.ndarray) -> np.ndarray:
+        reach = np.partition(own[np.ix_(part, part)], k, axis=1)[:, k]
+        return np.asarray((across[:, part] < reach).any(1), np.float64)
+
+    return recalled
 
 
 MOST = 5000  # Rows of either side that are compared, at most: time grows with their square
