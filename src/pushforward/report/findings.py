@@ -133,6 +133,7 @@ RULES: tuple[Rule, ...] = (
         when.few_calls,
     ),
     Rule("verdict", "ladder", "The finish of {models} gained nothing: its weights are those of its start.", when.nothing_gained),
+    Rule("warning", "samples", "Collapsed, samples repeat: {models}.", when.each_of(when.collapsed), "collapsed"),
     Rule("warning", "scorecard", "No finite score, so nothing is said: {models}.", when.unscored),
     Rule("warning", "scorecard", "Worse than no network ({base}) in {label}: {models}.", partial(when.against_no_network, True)),
     Rule(
