@@ -307,10 +307,10 @@ ROWS = 500  # Samples whose repeats are searched at a time: all pairs of a colla
 def repeat_distance(x: np.ndarray, real: np.ndarray) -> float:
     """Return the distance up to which two samples repeat each other, because hardly any real examples are that close.
 
-    The distance is the 1 % quantile of the distances from real examples to their nearest others, or a quarter of the median if
-    that is less: in many dimensions these distances hardly vary, and the quantile would join samples that are only blurred. It
-    shrinks with the standard deviation of samples that vary less than real data, such as those of a model that is hardly
-    trained, to a third at most. Real examples with an exact copy do not count.
+    The distance is the 1 % quantile of the distances from real examples to their nearest others, or a fifth of the median if that
+    is less: in many dimensions these distances hardly vary, and the quantile would join samples that are only blurred. The
+    distance shrinks with the standard deviation of samples that vary less than real data, such as those of a model that is
+    hardly trained, to a third at least. Real examples with an exact copy do not count.
 
     Args:
         x: Samples, (n, f).
@@ -320,7 +320,7 @@ def repeat_distance(x: np.ndarray, real: np.ndarray) -> float:
     distances = distances[distances > EQUAL]
     if not len(distances):
         return EQUAL
-    usual = min(np.quantile(distances, 0.01), np.median(distances) / 4)
+    usual = min(np.quantile(distances, 0.01), np.median(distances) / 5)
     shrinkage = x.std(0).mean() / real.std(0).mean()
     return float(usual * np.clip(shrinkage, 1 / 3, 1))
 
