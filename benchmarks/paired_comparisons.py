@@ -163,6 +163,13 @@ def cells(most: tuple[int, int]) -> list[tuple[int, int, int]]:
     return list(itertools.product(MODELS, runs, samplings))
 
 
+def rows_of(metric: str, noise: str, most: tuple[int, int], said: list[list[bool]]) -> list[dict[str, Any]]:
+    """Of each cell the rate at which equal models are told apart."""
+    rates = np.mean(said, axis=0)
+    row = {"metric": metric, "noise": noise, "comparisons": len(said)}
+    return [row | {"cell": cell, "rate": float(rate)} for cell, rate in zip(cells(most), rates, strict=True)]
+
+
 def found(metric: str, moved: float, shared: bool, trainings: int, seed: int) -> list[list[float]]:
     """For each step of `FURTHER` the difference of two models, and whether the better is called ahead among 2, 4 and 8."""
     axis = np.eye(DIMENSIONS)[0]
@@ -212,15 +219,15 @@ def main(words: list[str]) -> None:
             trees = metric == "detection"
             count = given.of_trees if trees else given.comparisons
             noise = "shared" if shared else "own"
-            for most in [(1, 5), (5, 1)] if trees else [(5, 5)]:
+            grids = [(5, 5)]
+            if trees:  # they take long
+                grids = [(1, 5)] if shared else [(1, 5), (5, 1)]
+            for most in grids:
                 work = partial(told_apart, metric, MOVED, shared, most)
-                rates = np.mean(pool.map(work, range(count), chunksize=5), axis=0)
-                row = {"metric": metric, "noise": noise, "comparisons": count}
-                equal += [row | {"cell": cell, "rate": float(rate)} for cell, rate in zip(cells(most), rates, strict=True)]
-            if not shared:
-                rates = np.mean(pool.map(partial(told_apart, metric, 0.0, False, (1, 5)), range(count), chunksize=5), axis=0)
-                row = {"metric": metric, "noise": "own, perfect models", "comparisons": count}
-                equal += [row | {"cell": cell, "rate": float(rate)} for cell, rate in zip(cells((1, 5)), rates, strict=True)]
+                equal += rows_of(metric, noise, most, pool.map(work, range(count), chunksize=5))
+            if not shared and not trees:
+                work = partial(told_apart, metric, 0.0, False, (1, 5))
+                equal += rows_of(metric, "own, perfect models", (1, 5), pool.map(work, range(count), chunksize=5))
             for trainings in (1,) if trees else TRAININGS:
                 few = max(2, count // (5 if trainings == 1 else 20))
                 work = partial(found, metric, MOVED, shared, trainings)

@@ -21,7 +21,7 @@ from pushforward.metrics.frechet import Frechet, extrapolated_distance, frechet_
 from pushforward.metrics.image_quality import Sharpness
 from pushforward.metrics.manifold import prdc
 from pushforward.metrics.memorisation import Copying, Memorisation, cell_tests, copying, near_copies, nearest_distance
-from pushforward.metrics.modes import Classes, count_modes
+from pushforward.metrics.modes import Classes, Distinct, count_modes, distinct, repeat_distance
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.table import variation
 from pushforward.metrics.transport import Sinkhorn, divergence_terms, matchings, potentials, transport_distance, transport_score
@@ -33,6 +33,7 @@ from pushforward.metrics.two_sample import (
     neighbour_accuracy,
     squared_mmd,
 )
+from pushforward.testing.metrics import sample_sets
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
 
@@ -58,6 +59,63 @@ def ring(n=8000, seed=8, keep=range(8), spread=1.0, bridges=0.0):
     lost = int(bridges * n)
     x[:lost] = r.uniform(-0.5, 0.5, (lost, 2))
     return x
+
+
+def distinct_of(x, real):
+    return distinct(x, repeat_distance(x, real))
+
+
+@pytest.mark.parametrize("dims", [2, 16])
+def test_distinct_samples_of_real_data_are_nearly_all_and_repeats_count_once(dims):
+    r = random(31)
+    real, fresh = r.standard_normal((1200, dims)), r.standard_normal((1200, dims))
+    assert distinct_of(fresh, real) >= 1180
+    few = fresh[np.arange(1200) % 10]
+    assert distinct_of(few, real) == 10
+    noise = 1e-4 * r.standard_normal(few.shape)
+    assert distinct_of(few + noise, real) == 10
+    assert distinct_of(few[0] + noise, real) == 1
+    half = np.where(np.arange(1200)[:, None] % 2, fresh, fresh[0])
+    assert 580 <= distinct_of(half, real) <= 601
+
+
+def test_distinct_samples_are_linked_across_all_of_them():
+    line = np.arange(1300.0)[random(32).permutation(1300), None]
+    assert distinct(line, 1.0) == 1
+    assert distinct(line, 0.9) == 1300
+    assert distinct(np.concatenate([line, line + 5000]), 1.0) == 2
+
+
+@pytest.mark.parametrize("part", [0.7, 0.3, 0.1])
+def test_samples_that_vary_too_little_do_not_repeat_each_other(part):
+    r = random(33)
+    real = r.standard_normal((600, 5))
+    faded = part * r.standard_normal((600, 5))
+    assert distinct_of(faded, real) >= (540 if part > 0.1 else 200)
+
+
+def test_blurred_samples_in_many_dimensions_do_not_repeat_each_other():
+    r = random(34)
+    real = r.standard_normal((600, 40))
+    blurred = np.concatenate([r.standard_normal((600, 2)) * 4, 0.2 * r.standard_normal((600, 38))], 1)
+    assert distinct_of(blurred, real) >= 540
+
+
+def test_real_rows_with_exact_copies_set_no_distance_between_repeats():
+    r = random(35)
+    real = np.repeat(r.standard_normal((500, 3)), [2, 1] * 250, 0)[:600]
+    assert repeat_distance(real, real) > 0.001
+    cells = r.integers(0, 2, (600, 3)).astype(float)
+    assert distinct_of(cells, cells) == 8
+    assert distinct_of(cells[:1].repeat(600, 0), cells) == 1
+
+
+def test_distinct_rows_of_a_table_are_counted_by_their_values():
+    rows = sample_sets()[2]
+    other = dataclasses.replace(rows, generated_features=np.zeros_like(rows.generated_features))
+    assert Distinct()(other) == Distinct()(rows)
+    few = dataclasses.replace(rows, generated=rows.generated[np.arange(len(rows.generated)) % 7])
+    assert Distinct()(few)["distinct_samples"].value == 7
 
 
 def test_modes_of_the_truth():

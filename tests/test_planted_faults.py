@@ -21,8 +21,8 @@ from pushforward.report.findings import findings
 from pushforward.training.monitor.alarms import Watch
 
 METRICS = {
-    "digits": ["near_copies", "copying", "class_distance", "sharpness", "manifold"],
-    "ring": ["near_copies", "modes", "manifold"],
+    "digits": ["near_copies", "copying", "class_distance", "sharpness", "manifold", "distinct"],
+    "ring": ["near_copies", "modes", "manifold", "distinct"],
 }
 ASIDE, SAMPLES = 600, 250
 
@@ -77,6 +77,24 @@ def without_two_modes(world):
     return world.x[np.square(world.x[:, None] - centres).sum(2).argmin(1) > 1]
 
 
+def one_picture_per_class(world):
+    """One blurred picture of each class, with noise of one of 100 grey levels."""
+    labels, pictures = world.fresh.labels, blurred(world)
+    first = np.unique(labels, return_index=True)[1]
+    return noisy(pictures[first[labels]], 5, 0.01)
+
+
+def three_points(world):
+    centres = np.asarray(world.data.truth.centres, np.float32)
+    return centres[np.arange(len(world.x)) % 3]
+
+
+def half_alike(world):
+    repeated = world.x.copy()
+    repeated[::2] = repeated[0]
+    return repeated
+
+
 def memorised(world):
     picked = np.random.default_rng(0).permutation(len(world.data.train))[:32]
     return noisy(world.data.train.data_units(np.tile(picked, 16)).numpy(), 1, 0.01)
@@ -113,6 +131,10 @@ FAULTS = {
     ),
     "samples blurred": ("Blurred, by fine detail: samples (", *samples("digits", blurred)),
     "too alike": ("Samples lie in few places", *samples("digits", alike)),
+    "one picture per class": ("Collapsed, samples repeat: samples (10 ", *samples("digits", one_picture_per_class)),
+    "three points": ("Collapsed, samples repeat: samples (3 distinct", *samples("ring", three_points)),
+    "half of the images alike": ("Collapsed, samples repeat: samples (12", *samples("digits", half_alike)),
+    "half of the points alike": ("Collapsed, samples repeat: samples (12", *samples("ring", half_alike)),
     "32 images memorised": (
         "Memorisation, near-copies of training data: samples (100.0 %",
         *samples("digits", memorised),

@@ -18,7 +18,7 @@ from pushforward.evaluation.measurements import SamplingCost, TrainingCost
 from pushforward.evaluation.results import ROW_COPIES, Comparison, DataInfo, ModelResult, Protocol, Score, Settings
 from pushforward.metrics import MetricInfo
 from pushforward.report import Report, finding_conditions, samples, statistics, tables
-from pushforward.report.findings import RULES, standings
+from pushforward.report.findings import RULES, findings, standings
 from pushforward.report.plain_text import commands, limits, subtitle
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import placed, statistic
@@ -243,6 +243,28 @@ def test_planted_faults_are_told(content, name, scores, finding):
     found = said(content, "warning")
     assert len(found) == (finding is not None)
     assert finding is None or finding in found[0]
+
+
+def test_a_collapsed_model_is_named_first_and_no_weaker_words_stand_beside(content):
+    collapse = {"precision": 0.85, "recall": 0.0, "sharpness": 0.5, "frechet": 2.4}
+    for metric, value in collapse.items():
+        put(content, "gan", metric, value)
+    before = [finding for finding in findings(comparison(content)) if "gan" in finding.models and finding.kind == "warning"]
+    assert {"blurred", "samples in few places"} <= {finding.short for finding in before}
+    content["floors"]["distinct_samples"] = {"value": 987.0}
+    for row in content["models"]:
+        row["scores"]["distinct_samples"] = {"value": 980.0, "ratio": 980 / 987}
+    model(content, "gan")["scores"]["distinct_samples"] = {"value": 10.0, "ratio": 10 / 987}
+    content["settings"]["n"] = 1000
+    results = comparison(content)
+    warnings = [finding for finding in findings(results) if finding.kind == "warning"]
+    assert warnings[0].short.startswith("collapsed")
+    assert warnings[0].models == ("gan",)
+    assert all(number in warnings[0].text for number in ("10", "1,000", "987"))
+    assert {finding.short for finding in warnings if "gan" in finding.models} == {warnings[0].short, ""}
+    sentences = standings(results)
+    assert [name for name, sentence in sentences.items() if "collapsed" in sentence] == ["gan"]
+    assert "blurred" not in sentences["gan"]
 
 
 def test_the_documentation_has_every_threshold(content):

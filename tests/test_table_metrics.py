@@ -177,7 +177,7 @@ def test_only_metrics_that_suit_tables_apply_to_them():
     rows_of_table = sample_sets()[2]
     applying = {name for name, metric in METRICS.items() if metric().applies(rows_of_table)}
     own = {"column_shapes", "pair_trends", "detection", "fidelity", "utility", "nearest_rows", "membership"}
-    assert applying == own | {"two_sample", "copying", "memorisation", "classes"}
+    assert applying == own | {"two_sample", "copying", "memorisation", "classes", "distinct"}
     assert set(METRICS["two_sample"]()(rows_of_table)) == {"energy"}
     assert Utility().scores.keys() == {"utility_auc", "utility_rmse"}
 

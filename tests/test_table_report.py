@@ -20,7 +20,8 @@ from pushforward.report.findings import findings
 from pushforward.transports import Transport
 
 DATA = mixed_table(1000, seed=1)
-SHOWN = {"detection", "alpha_precision", "beta_recall", "energy", "column_error", "pair_error", "utility_auc"}
+SHOWN = {"detection", "alpha_precision", "beta_recall", "energy", "column_error", "pair_error", "utility_auc", "distinct_samples"}
+NO_INTERVAL = {"utility_auc", "distinct_samples"}
 COPIES = {"near_copies", "authenticity", "held_out_ratio", "copying_test", "nearest_ratio", "nearer_training"}
 ATTACKS = {"membership", "membership_ratio"}
 
@@ -64,7 +65,7 @@ def test_the_coordinates_of_rows_are_what_is_compared():
 def test_a_table_has_its_own_scores_and_floors(comparison):
     for model in comparison.models:
         assert set(model.scores) == SHOWN | COPIES | ATTACKS
-        assert all(score.interval is not None for name, score in model.scores.items() if name != "utility_auc")
+        assert all(score.interval is not None for name, score in model.scores.items() if name not in NO_INTERVAL)
     floors = comparison.floors
     assert set(floors) == SHOWN | COPIES | ATTACKS
     assert len(floors["detection"].values) == 5

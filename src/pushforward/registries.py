@@ -222,6 +222,7 @@ METRICS = Registry(
         "column_shapes": "metrics.columns:ColumnShapes",
         "copying": "metrics.memorisation:Copying",
         "detection": "metrics.trees:Detection",
+        "distinct": "metrics.modes:Distinct",
         "fidelity": "metrics.manifold:Fidelity",
         "frechet": "metrics.frechet:Frechet",
         "kernel": "metrics.two_sample:Kernel",

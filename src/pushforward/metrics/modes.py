@@ -1,4 +1,4 @@
-"""Modes and classes: which ones samples hold, how evenly, and what lies between them."""
+"""Modes, classes and distinct samples: which ones samples hold, how evenly, what lies between them, and what repeats."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from pushforward.metrics.growth import divergence, divergence_growth, divisions, norm_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
+from pushforward.metrics.subsets import drawn, nearest
 from pushforward.metrics.table import variation
 from pushforward.metrics.uncertainty import divergence_error, errors, share_error
 
@@ -69,11 +70,13 @@ def count_modes(x: np.ndarray, centres: np.ndarray, std: float, weights: np.ndar
     """
     from scipy.spatial import cKDTree
 
-    x, centres = np.asarray(x, dtype=np.float64), np.asarray(centres, dtype=np.float64)
+    x = np.asarray(x, dtype=np.float64)
+    centres = np.asarray(centres, dtype=np.float64)
     count, d = centres.shape
     weights = np.full(count, 1 / count) if weights is None else np.asarray(weights, np.float64) / np.sum(weights)
     distance, nearest = (np.asarray(part) for part in cKDTree(centres).query(x))
-    good, assigned = distance <= NEAR * std, distance <= FAR * std
+    good = distance <= NEAR * std
+    assigned = distance <= FAR * std
     mass = np.bincount(nearest[assigned], minlength=count) / len(x)
     quality = np.bincount(nearest[good], minlength=count)
     width = distance[assigned] if assigned.any() else distance
@@ -164,7 +167,9 @@ class Modes:
         """
         truth = samples.truth
         count = count_modes(samples.generated, truth.centres, float(truth.std), truth.weights)
-        n, modes, right = len(samples.generated), len(truth.centres), _share_within(NEAR, samples.generated.shape[1])
+        n, d = samples.generated.shape
+        modes = len(truth.centres)
+        right = _share_within(NEAR, d)
 
         def share(value: float, **extra: float) -> Score:
             return Score(value, error=share_error(value * n, n), reference_error=0.0, extra=extra)
@@ -236,8 +241,10 @@ class Stacked:
         truth = samples.truth
         counts = np.bincount(truth.read(samples.generated), minlength=truth.modes)
         even = np.full(truth.modes, 1 / truth.modes)
-        n, value = int(counts.sum()), max(0.0, divergence(counts / counts.sum(), even)[0])
-        error, growth = divergence_error(counts, even), divergence_growth(counts, even)
+        n = int(counts.sum())
+        value = max(0.0, divergence(counts / n, even)[0])
+        error = divergence_error(counts, even)
+        growth = divergence_growth(counts, even)
         bias = (truth.modes - 1) / (2 * n)
         return {
             "stacked_modes": Score((counts > 0).sum(), extra={"of": truth.modes, "missing": np.flatnonzero(counts == 0)}),
@@ -271,7 +278,8 @@ class Classes:
 
         ``extra`` has the share of each class in samples as "share", and in real data as "real".
         """
-        generated, reference = samples.generated_classes, samples.reference_classes
+        generated = samples.generated_classes
+        reference = samples.reference_classes
         assert generated is not None
         assert reference is not None
         share, real = (np.bincount(labels, minlength=samples.classes) / len(labels) for labels in (generated, reference))
@@ -289,3 +297,75 @@ def _divided(generated: np.ndarray, reference: np.ndarray, classes: int) -> list
     labels = np.concatenate([generated, reference])
     parts = divisions(len(generated), len(reference), DIVISIONS)
     return [variation(labels[first], labels[second], classes)[0] for first, second in parts]
+
+
+EQUAL = 1e-6  # Distance up to which two examples are equal: distances are rounded
+JUDGES = 2000  # Real examples, at most, by whose nearest neighbours the distance of repeats is set
+ROWS = 500  # Samples whose repeats are searched at a time: all pairs of a collapsed model may not fit in memory
+
+
+def repeat_distance(x: np.ndarray, real: np.ndarray) -> float:
+    """Return the distance up to which two samples repeat each other, because hardly any real examples are that close.
+
+    The distance is the 1 % quantile of the distances from real examples to their nearest others, or a fifth of the median if that
+    is less: in many dimensions these distances hardly vary, and the quantile would join samples that are only blurred. The
+    distance shrinks with the standard deviation of samples that vary less than real data, such as those of a model that is
+    hardly trained, to a third at least. Real examples with an exact copy do not count.
+
+    Args:
+        x: Samples, (n, f).
+        real: Real examples, (n, f), n at least 2.
+    """
+    distances = nearest(drawn(real, JUDGES, 1), real, 1)[0]
+    distances = distances[distances > EQUAL]
+    if not len(distances):
+        return EQUAL
+    usual = min(np.quantile(distances, 0.01), np.median(distances) / 5)
+    shrinkage = x.std(0).mean() / real.std(0).mean()
+    return float(usual * np.clip(shrinkage, 1 / 3, 1))
+
+
+def distinct(x: np.ndarray, reach: float) -> int:
+    """Count groups of samples that are linked by distances up to ``reach`` (single linkage).
+
+    Args:
+        x: Samples, (n, f).
+        reach: The largest distance between two samples that repeat each other.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+    from sklearn.neighbors import NearestNeighbors
+
+    n = len(x)
+    neighbours = NearestNeighbors(radius=reach).fit(x)
+    group = np.arange(n)
+    for start in range(0, n, ROWS):
+        links = neighbours.radius_neighbors_graph(x[start : start + ROWS]).tocoo()
+        joined = coo_matrix((links.data, (group[start + links.row], group[links.col])), (n, n))
+        group = connected_components(joined, directed=False)[1][group]
+    return len(set(group))
+
+
+class Distinct:
+    """Number of distinct samples, in the space of the features; for tables, of the standardised values."""
+
+    floor_redraws = 5
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "distinct_samples": MetricInfo(
+            "Distinct samples",
+            "target",
+            "Number of samples without repeats: samples that are closer to each other than real examples are, but for 1 %, count "
+            "once. Far fewer than in real data: the model has collapsed.",
+            group="Quality and diversity",
+        )
+    }
+
+    def applies(self, samples: Samples) -> bool:
+        return samples.equal
+
+    def __call__(self, samples: Samples) -> dict[str, Score]:
+        x = samples.generated_features
+        real = samples.reference_features
+        if samples.table is not None:
+            x, real = samples.points
+        return {"distinct_samples": Score(distinct(x, repeat_distance(x, real)))}

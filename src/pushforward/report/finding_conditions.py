@@ -54,6 +54,7 @@ THRESHOLDS: dict[str, float] = {
     "class_read": 0.8,  # accuracy of the classifier that reads classes: below, it may misread one of them always
     "class_expected": 15.0,  # samples that a class should have: with fewer, a lack may be chance
     # over the floors; in brackets four splits of digits, n = 300
+    "distinct": 0.6,  # distinct samples: below, a model has collapsed (recipes after 50 to 300 steps: .82 to 1; half alike: .5)
     "precision_right": 0.9,  # precision: above, samples look right (real: 1.01 to 1.03)
     "precision_poor": 0.6,  # precision: below, many samples look wrong
     "density_right": 0.7,  # density: below, samples lie apart from the data (real: .93 to 1.06; noise of .2: .64 to .83)
@@ -380,9 +381,21 @@ def beyond(metric: str, threshold: str, side: int, over_floor: bool = False) -> 
     def say(comparison: Comparison, model: ModelResult) -> str:
         score = statistic(comparison, model, metric)
         value = ratio_of(model, metric) if over_floor else None if score is None else score.value
-        return plain(value, 2) + "×" * over_floor if value is not None and side * (value - THRESHOLDS[threshold]) > 0 else ""
+        if value is None or side * (value - THRESHOLDS[threshold]) <= 0 or collapsed(comparison, model):
+            return ""
+        return plain(value, 2) + "×" * over_floor
 
     return each_of(say)
+
+
+def collapsed(comparison: Comparison, model: ModelResult) -> str:
+    """Say how many samples are distinct, if these are far fewer than in real data."""
+    ratio = ratio_of(model, "distinct_samples")
+    if ratio is None or ratio >= THRESHOLDS["distinct"]:
+        return ""
+    distinct = count(model.scores["distinct_samples"].value)
+    real = count(comparison.floors["distinct_samples"].value)
+    return f"{distinct} distinct samples among {count(comparison.settings.n)}; real data {real}"
 
 
 def memorised(comparison: Comparison, model: ModelResult) -> str:
@@ -474,12 +487,12 @@ def varied(kind: str, comparison: Comparison, model: ModelResult) -> str:
     Precision hardly falls in many dimensions, so density and other scores too say whether samples lie apart from the data.
     """
     precision, recall, density = (ratio_of(model, metric) for metric in ("precision", "recall", "density"))
-    if precision is None or recall is None:
+    if precision is None or recall is None or collapsed(comparison, model):
         return ""
     apart = density is not None and density < THRESHOLDS["density_right"]
-    right, repeats = precision >= THRESHOLDS["precision_right"] and not apart, recall < THRESHOLDS["recall_poor"]
-    against = _against_looks(comparison, model) if right and repeats else ""
-    found = "few" if against else "repeat" if right and repeats else ""
+    alike = precision >= THRESHOLDS["precision_right"] and not apart and recall < THRESHOLDS["recall_poor"]
+    against = _against_looks(comparison, model) if alike else ""
+    found = "few" if against else "repeat" if alike else ""
     if (apart or precision < THRESHOLDS["precision_poor"]) and recall >= THRESHOLDS["recall_right"]:
         found = "wrong"
     numbers = f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"

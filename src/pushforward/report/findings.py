@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from pushforward.evaluation.results import Comparison, ModelResult
@@ -33,14 +33,14 @@ class Finding:
         kind: "measure" (one that cannot be relied on), "verdict" or "warning".
         text: The sentence.
         link: The section of the page that shows it.
-        models: Whom it is about.
-        short: What the sentence of each of these models says of it; empty for nothing.
+        models: What is said of each model that it is about, by name.
+        short: What the sentence of each of these models says of it, with ``said`` from ``models``; empty for nothing.
     """
 
     kind: str
     text: str
     link: str
-    models: tuple[str, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
     short: str = ""
 
 
@@ -62,8 +62,10 @@ def findings(comparison: Comparison) -> list[Finding]:
         for values in rule.holds(comparison):
             models = values.get("models", {})
             words = {name: listed(value) if isinstance(value, Mapping) else value for name, value in values.items()}
-            found.append(Finding(rule.kind, rule.template.format(**words), rule.link, tuple(models), rule.short))
-    return found + [Finding("warning", f"{m.name}: {text}", "cost", (m.name,)) for m in comparison.models for text in m.warnings]
+            found.append(Finding(rule.kind, rule.template.format(**words), rule.link, models, rule.short))
+    return found + [
+        Finding("warning", f"{m.name}: {text}", "cost", {m.name: ""}) for m in comparison.models for text in m.warnings
+    ]
 
 
 def warnings(comparison: Comparison) -> list[Finding]:
@@ -120,6 +122,7 @@ RULES: tuple[Rule, ...] = (
         when.few_calls,
     ),
     Rule("verdict", "ladder", "The finish of {models} gained nothing: its weights are those of its start.", when.nothing_gained),
+    Rule("warning", "samples", "Collapsed, samples repeat: {models}.", when.each_of(when.collapsed), "collapsed ({said})"),
     Rule("warning", "scorecard", "No finite score, so nothing is said: {models}.", when.unscored),
     Rule(
         "warning",
@@ -266,10 +269,11 @@ def standings(comparison: Comparison) -> dict[str, str]:
     found = findings(comparison)
     sentences = {}
     for model in placed(comparison):
-        parts = [_standing(comparison, model)]
+        about = [finding for finding in found if finding.short and model.name in finding.models]
+        shorts = dict.fromkeys(finding.short.format(said=finding.models[model.name]) for finding in about)
+        parts = [_standing(comparison, model), *shorts]
         if model.name in fast:
             parts.append("fastest to sample")
-        parts += dict.fromkeys(finding.short for finding in found if finding.short and model.name in finding.models)
         sentences[model.name] = "; ".join(parts) + "."
     return sentences
 
