@@ -27,7 +27,7 @@ from pushforward.transports import Flow, Transport, inner_of
 OPSET, IR = 20, 10
 _DOMAIN = "pushforward"
 LARGE = 64  # Weights of at least so many numbers are stored as float16 where that is asked for
-_MISSING = 1 << 40  # An index that Gather refuses; tables end with it, since negative indices count from the end
+_MISSING = 1 << 40  # An index that Gather refuses; where tables end with it, -1 finds it
 
 
 def library() -> Any:
@@ -111,8 +111,10 @@ def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, 
     """
     conditions, end = ("".join(f", {name}" for name in names) for names in (given, at_end))
     return f"""
-  of_solver = Gather (numbers, solver)
-  number = Gather (of_solver, steps)
+  solver_number = Max (solver, before_first)
+  steps_number = Max (steps, before_first)
+  of_solver = Gather (numbers, solver_number)
+  number = Gather (of_solver, steps_number)
   start = Gather (starts, number)
   first = Gather (firsts, number)
   count = Gather (counts, number)
@@ -144,13 +146,16 @@ def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, 
 
 def _checked_labels(space: Space, inputs: Sequence[str]) -> tuple[str, dict[str, np.ndarray], list[str]]:
     """The lines that refuse labels outside of the classes, their tables, and the inputs' names after them."""
-    lines, tables, names = "", {}, dict(zip(inputs, inputs, strict=True))
+    lines, names = "", dict(zip(inputs, inputs, strict=True))
+    tables = {"before_first": np.array(-1)}
     for name, kind in space.conditions.items():
         if isinstance(kind, Label):
-            count = len(kind.names)
-            table = f"{name}_classes"
-            tables[table] = np.concatenate([np.arange(count), np.full(count, _MISSING)])
-            lines += f"  {name}_found = Gather ({table}, {name})\n  {name}_known = Gather ({table}, {name}_found)\n"
+            tables[f"{name}_classes"] = np.array([*range(len(kind.names)), _MISSING])
+            lines += f"""
+  {name}_number = Max ({name}, before_first)
+  {name}_found = Gather ({name}_classes, {name}_number)
+  {name}_known = Gather ({name}_classes, {name}_found)
+"""
             names[name] = f"{name}_known"
     return lines, tables, list(names.values())
 
@@ -160,7 +165,7 @@ def _tables(
 ) -> dict[str, np.ndarray]:
     """The tables one after the other, and where each begins."""
     most = max(steps for _, steps in arrays)
-    numbers = np.full((2 * len(flows), 2 * (1 + most)), _MISSING)
+    numbers = np.full((len(flows) + 1, most + 2), _MISSING)
     for number, (name, steps) in enumerate(arrays):
         numbers[list(flows).index(name), steps] = number
     counts = np.array([len(table.point) for table in arrays.values()])
