@@ -86,6 +86,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if trained.names and "FlowMap" in kinds:', "if False:", "table_students"),
     ],
     "training/runs/folder.py": [
+        ('    "export": "the sampler for use without pushforward",\n', "", "export"),
         ("if others := _others(folder):", "if others := []:", "damaged_runs"),
         ("path.name not in ENTRIES and", "False and", "damaged_runs"),
         ("{what}{run_suggestion(folder)}", "{what}", "newcomers named_runs"),

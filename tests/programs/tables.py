@@ -58,7 +58,9 @@ def wide_values(n=3000):
     price = np.where(r.random(n) < 0.5, r.integers(1, 9000, n), (9000 * r.random(n)).round(2))
     amount = np.where(r.random(n) < 0.1, np.nan, r.lognormal(12, 2, n).round(2))
     seen = (1e6 * r.uniform(-1e9, 1e9, n)).round() / 1e6
-    return np.column_stack([gain, price, amount, r.random(n), seen, r.lognormal(-20, 5, n), r.integers(0, 3, n)])
+    return np.column_stack(
+        [gain, price, amount, r.random(n), seen, r.lognormal(-20, 5, n), np.full(n, np.nan), r.integers(0, 3, n)]
+    )
 
 
 def wide_space(values):
@@ -76,6 +78,7 @@ def wide_space(values):
         for place, (name, form) in enumerate(forms.items())
     ]
     assert all(field.open for field in fields)
+    fields.append(Number.measured("none", values[:, -2]))
     fields.append(Category.measured("town", values[:, -1], ["Bonn", "Köln; Süd", 'Ulm "M"']))
     return TableSpace.of(fields, layout=Layout(";", missing=("NA",) * len(fields)))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pushforward.arguments import whole
@@ -37,6 +38,7 @@ FORMATS = {
 }
 SOLVERS = ("dpm", "heun", "euler")  # Beside the model's own
 MOST_STEPS = 50
+DIGITS = 7  # Decimals of a score in the metadata, float32's
 LIVE_STEPS = 30, 50  # The most steps on the page of a report or a server: the model's own within these bounds
 LIVE_WEIGHTS = 25_000_000  # Of a model on such a page, which has 5 bytes for each
 
@@ -185,8 +187,9 @@ def graph(
     content = model.SerializeToString() + _compact(description).encode()
     description["export"] = hashlib.sha256(content).hexdigest()[:32]
     facts = dict(description)
-    if transport.space.names:  # most of the file but for its tensors
-        model.metadata_props.add(key="columns", value=base64.b85encode(lzma.compress(_compact(facts.pop("columns")).encode())))
+    if description["table"]:  # most of the file but for its tensors
+        columns = [_short(column) for column in facts.pop("columns")]
+        model.metadata_props.add(key="columns", value=base64.b85encode(lzma.compress(_compact(columns).encode())))
     model.metadata_props.add(key="pushforward", value=_compact(facts))
     return Graph(transport, model, description, flows)
 
@@ -283,6 +286,13 @@ def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tune
         flows[name] = {k: Flow(denoiser, solver, k, grid) for k in range(1, most + 1)}
     learned = {flow.steps: Flow(denoiser, flow.solver, flow.steps, flow.grid, flow.learned) for flow in tuned}
     return flows | ({LEARNED: learned} if learned else {})
+
+
+def _short(column: dict[str, Any]) -> dict[str, Any]:
+    """A column for the metadata, where digits cost most: `space.json` and pages have its scores in full."""
+    if "edges" not in column:
+        return column
+    return column | {"edges": np.round(column["edges"], DIGITS).tolist()}
 
 
 def _compact(value: Any) -> str:
