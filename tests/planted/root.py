@@ -77,6 +77,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("temporary = folder / path.name", 'temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")', "export"),
         ("if (folder / file.name).is_dir():", "if False:", "export"),
         ("            shutil.rmtree(left, ignore_errors=True)", "            pass", "crashes"),
+        ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
+        ("        shutil.rmtree(folder, ignore_errors=True)", "        pass", "failing_trainings"),
         ("and _depth(value) > DEEPEST", "and False", "hostile"),
         ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
         ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "hostile"),
