@@ -123,8 +123,9 @@ def export(
         raise UsageError(f"{out / there[0]} exists already. Choose another `out`, or add `overwrite=True`.")
     if format in ("diffusers", "pt2"):
         given = {"solvers": solvers, "steps_up_to": steps_up_to, "half": half}
-        for option in (option for option, value in given.items() if value):
-            raise UsageError(f"The format {format} does not support `{option}`. Use the format onnx or html, or leave it out.")
+        for option, value in given.items():
+            if value:
+                raise UsageError(f"The format {format} does not support `{option}`. Leave it out, or use onnx or html.")
     if format == "diffusers":
         from pushforward.interop.diffusers import to_diffusers
 
@@ -185,7 +186,7 @@ def graph(
     description = describe(transport, flows, default, name)
     model.producer_name = "pushforward"
     content = model.SerializeToString() + _compact(description).encode()
-    description["export"] = hashlib.sha256(content).hexdigest()[:32]
+    description["export"] = hashlib.sha256(content).hexdigest()
     facts = dict(description)
     if description["table"]:  # most of the file but for its tensors
         columns = [_short(column) for column in facts.pop("columns")]
@@ -250,7 +251,8 @@ def _live(name: str, transport: Transport) -> Graph:
     weights = sum(weight.numel() for weight in transport.parameters())
     if weights > LIVE_WEIGHTS:
         raise UsageError(f"It has {weights:,} weights, more than {LIVE_WEIGHTS:,}: export a page of it with --format html.")
-    inner, steps = inner_of(transport), None
+    inner = inner_of(transport)
+    steps = None
     if isinstance(inner, Flow):
         steps = min(max(LIVE_STEPS[0], inner.steps), LIVE_STEPS[1])
     onnx_graph = graph(copy.deepcopy(transport), (), steps, name=name, way=True)
@@ -289,10 +291,10 @@ def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tune
 
 
 def _short(column: dict[str, Any]) -> dict[str, Any]:
-    """A column for the metadata, where digits cost most: `space.json` and pages have its scores in full."""
-    if "edges" not in column:
-        return column
-    return column | {"edges": np.round(column["edges"], DIGITS).tolist()}
+    """Return a column for the metadata, where digits cost most: ``space.json`` and pages have its scores in full."""
+    if "edges" in column:
+        return column | {"edges": np.round(column["edges"], DIGITS).tolist()}
+    return column
 
 
 def _compact(value: Any) -> str:
@@ -304,14 +306,14 @@ def _written(out: Path, onnx_graph: Graph) -> tuple[Path, ...]:
     description = onnx_graph.description
     entries = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in description.items())
     contents = {"space.json": f"{{\n{entries}\n}}\n".encode(), "model.onnx": onnx_graph.model.SerializeToString()}
-    scripts = {}
+    scripts = []
     if not description["source"]:
-        scripts["run.py"] = Path(__file__).parent / "templates" / "run.py"
+        scripts.append(Path(__file__).parent / "templates" / "run.py")
     if description["table"]:
-        scripts["rows.py"] = Path(rows.__file__)
-    for name, script in scripts.items():
+        scripts.append(Path(rows.__file__))
+    for script in scripts:
         text = script.read_text(encoding="utf-8")
-        contents[name] = text.replace('EXPORT = ""', f'EXPORT = "{description["export"]}"', 1).encode()
+        contents[script.name] = text.replace('EXPORT = ""', f'EXPORT = "{description["export"]}"').encode()
     with replacing_files(out) as temporary:
         for name, content in contents.items():
             (temporary / name).write_bytes(content)

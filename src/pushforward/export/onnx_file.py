@@ -146,10 +146,12 @@ def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, 
 
 def _checked_labels(space: Space, inputs: Sequence[str]) -> tuple[str, dict[str, np.ndarray], list[str]]:
     """The lines that refuse labels outside of the classes, their tables, and the inputs' names after them."""
-    lines, names = "", dict(zip(inputs, inputs, strict=True))
-    tables = {"before_first": np.array(-1)}
+    lines = ""
+    tables: dict[str, np.ndarray] = {}
+    names = dict(zip(inputs, inputs, strict=True))
     for name, kind in space.conditions.items():
         if isinstance(kind, Label):
+            tables["before_first"] = np.array(-1)
             tables[f"{name}_classes"] = np.array([*range(len(kind.names)), _MISSING])
             lines += f"""
   {name}_number = Max ({name}, before_first)
@@ -179,6 +181,7 @@ def _tables(
         "zeros": np.zeros(1, dtype=np.int64),
         "ones": np.ones(1, dtype=np.int64),
         "true": np.array(True),
+        "before_first": np.array(-1),
     }
     if layout.noises:
         places = [_places_of_noise(table.noises, layout.noises) for table in arrays.values()]

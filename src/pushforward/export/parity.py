@@ -118,8 +118,10 @@ def program_distances(
     program: Callable[..., Tensor], transport: Transport, examples: Sequence[int] = EXAMPLES
 ) -> Iterator[Distance]:
     """The distances of a program of `torch.export` from its sampler, for each number of examples."""
-    inner, space = inner_of(transport), transport.space
-    solver, steps = (name_of(inner.solver), inner.steps) if isinstance(inner, Flow) else ("", 1)
+    inner = inner_of(transport)
+    space = transport.space
+    solver = name_of(inner.solver) if isinstance(inner, Flow) else ""
+    steps = inner.steps if isinstance(inner, Flow) else 1
     std = torch.tensor(space.scale).reshape(1, *space.shape)
     for n in examples:
         inputs = inputs_of(transport, n)

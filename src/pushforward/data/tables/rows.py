@@ -75,7 +75,9 @@ def _date(value: float, pattern: str) -> str:
 
 def _number(value: float, form: Form) -> str:
     """Write a number with a decimal point, no plus sign and nothing between thousands."""
-    decimals, least, digits = form["decimals"], form["least"], form["digits"]
+    decimals = form["decimals"]
+    least = form["least"]
+    digits = form["digits"]
     if decimals is None:
         value = value if digits is None else float(f"{value:.{digits}g}")
         return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(float(value))
@@ -124,13 +126,15 @@ def main() -> None:
     asked = parser.parse_args()
     if space.get("export") != EXPORT:
         parser.error("rows.py and space.json belong to different exports. Export again into an empty folder.")
-    if asked.table.suffix.lower() not in (".csv", ".tsv"):
+    ending = asked.table.suffix.lower()
+    if ending not in (".csv", ".tsv"):
         parser.error(f"the table must end in .csv or .tsv, got {asked.table}")
     x = np.load(asked.samples, allow_pickle=False)
-    if x.shape[1:] != tuple(space["shape"]):
-        parser.error(f"{asked.samples} holds shape {x.shape[1:]}; expected {tuple(space['shape'])}, drawn by run.py")
+    expected = tuple(space["shape"])
+    if x.shape[1:] != expected:
+        parser.error(f"{asked.samples} holds shape {x.shape[1:]}; expected {expected}, drawn by run.py")
     columns = [cells_of(column, x) for column in space["columns"]]
-    separator = "\t" if asked.table.suffix.lower() == ".tsv" else space["table"]["separator"]
+    separator = "\t" if ending == ".tsv" else space["table"]["separator"]
     with asked.table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=separator, lineterminator="\n")
         if space["table"]["header"]:

@@ -17,7 +17,8 @@ known |= {"solver": [*space["draws"]]} if "solver" in options else {}
 for name, value in (options | {each["name"]: "" for each in space["conditions"] if each["kind"] != "known"}).items():
     parser.add_argument(f"--{name}", type=type(value), default=value, choices=known.get(name), metavar=name.upper())
 asked = vars(parser.parse_args())
-n, out = asked["n"], pathlib.Path(asked["out"])
+n = asked["n"]
+out = pathlib.Path(asked["out"])
 if n < 1:
     parser.error(f"--n must be at least 1, got {n}")
 if out.suffix != ".npy":
@@ -40,19 +41,20 @@ def drawn(stream, call, shape=None):
 
 def given(condition, text):
     """The values of a condition of numbers, from text such as 1.5,2."""
-    name, usual = condition["name"], condition["usual"]
+    usual = condition["usual"]
     try:
         values = [float(word) for word in text.split(",")] if text else usual
     except ValueError:
         values = []
     if len(values) != len(usual):
-        parser.error(f"--{name} takes {len(usual)} numbers with commas between them, got {text}")
+        parser.error(f"--{condition['name']} takes {len(usual)} numbers with commas between them, got {text}")
     return np.tile(np.array(values, condition["type"]), (n, 1))
 
 
 draws = space["draws"]
 if "solver" in asked:
-    counts, steps = draws[asked["solver"]], str(asked["steps"])
+    counts = draws[asked["solver"]]
+    steps = str(asked["steps"])
     if steps not in counts:
         parser.error(f"--steps must be one of {', '.join(counts)}, got {steps}")
     draws = counts[steps]

@@ -149,7 +149,7 @@ FOLDERS = {
     "samples": "pictures and rows drawn while it trained",
     "export": "the sampler for use without pushforward",
 }
-"""The folders of a run that are read, with all that they hold."""
+"""The folders of a run that are read or written, with all that they hold."""
 ENTRIES = {
     **FOLDERS,
     "spec.json": "recipe, method, data, budget, settings",
