@@ -129,8 +129,9 @@ def test_what_a_dead_process_has_left_goes_when_training_goes_on(tmp_path):
     run, data = tmp_path / "run", space_data((2,), labels=False)
     pf.fit(recipe_for("flow", data), data, steps=2, out=run)
     (run / "checkpoints" / ".tmp-step_000002-1").mkdir()
-    for name in ("checkpoints/.tmp-1-latest.json", "cache/.tmp-1-prepared.safetensors"):
-        (run / name).parent.mkdir(exist_ok=True)
+    names = ("checkpoints/.tmp-1-latest.json", "cache/.tmp-1-prepared.safetensors")
+    for name in (*names, "checkpoints/.tmp-abc/latest.json", "cache/deep/.tmp-abc/prepared.safetensors"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_text("{")
     reopen(run, data=data).close()
     assert list(run.rglob(".tmp-*")) == []

@@ -2,35 +2,43 @@
 
 import base64
 import copy
-import csv
+import errno
 import functools
+import itertools
 import json
 import lzma
+import os
 import re
+import shutil
+import stat
 import subprocess
 import sys
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from programs.tables import mixed_table
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from programs.tables import mixed_table, wide_table
 from torch.export import Dim
 
 import pushforward as pf
 from pushforward import networks, solvers
+from pushforward.cli import main
 from pushforward.conditions import Label
 from pushforward.denoisers.denoiser import SCALE
 from pushforward.editing.given_data import Truncated
-from pushforward.errors import UsageError
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.export import Unlike, graph
 from pushforward.export.onnx_file import OPSET
 from pushforward.export.parity import by_torch, distances, feeds_of, session
-from pushforward.export.program import End, GivenNoise, TableRow, inputs_of
+from pushforward.export.program import End, GivenNoise, Sampler, TableRow, inputs_of
 from pushforward.export.tables import RowLayout, dense
+from pushforward.files import replacing, replacing_files
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
 from pushforward.registries import SOLVERS
+from pushforward.samples import write_samples
 from pushforward.testing import class_labels
 from pushforward.training import in_latent
 from pushforward.transports import Autoencoder, Flow, Latent, inner_of, with_inner
@@ -274,7 +282,7 @@ def test_numpy_and_onnxruntime_draw_what_the_run_draws(run, written, asked):
 
 def test_the_files_are_small_and_say_nothing_of_the_machine(run, written):
     texts = {file.name: file.read_bytes() for file in written.files}
-    assert texts["run.py"].count(b"\n") <= 40
+    assert texts["run.py"].count(b"\n") <= 75
     assert not re.search(rb"/(home|root|tmp|work)/|\.py", texts["model.onnx"])
     made = onnx.load_from_string(texts["model.onnx"])
     onnx.checker.check_model(made, full_check=True)
@@ -288,38 +296,45 @@ def test_the_files_are_small_and_say_nothing_of_the_machine(run, written):
     assert len(texts["model.onnx"]) < weights + tables + 60_000
 
 
-def is_open(field):
-    return not getattr(field, "closed", True)
-
-
-def test_rows_of_an_exported_table_are_its_cells(tmp_path):
-    """Of codes, whose decoder draws noise of its own."""
-    data = mixed_table(200)
-    fields = [replace(each, form=replace(each.form, point=",")) if is_open(each) else each for each in data.space.fields]
-    written_so = replace(data.space.layout, missing=("NA",) * len(fields))
-    data = replace(data, space=replace(data.space, fields=tuple(fields), layout=written_so))
+@pytest.mark.parametrize("make", [mixed_table, wide_table])
+def test_rows_of_an_exported_table_are_those_of_sample_byte_for_byte(make, tmp_path):
+    """Of codes, whose decoder draws noise of its own; and of wide noise, which reaches all values."""
+    data = make()
     torch.manual_seed(0)
     codes = pf.recipes.vae(data.space, "tiny").method.autoencoder()
     transport = in_latent("flow", data, codes, "tiny").method.transport().eval()
     written = pf.export.export(transport, tmp_path, solvers=["dpm"], steps_up_to=2)
     assert max(each.worst for each in written.distances) < 1e-5
     alone(tmp_path / "run.py", "--n", 40, "--steps", 2)
-    alone(tmp_path / "rows.py", "samples.npy", "samples.csv")
-    with (tmp_path / "samples.csv").open() as file:
-        header, *rows = csv.reader(file)
+    drawn = np.load(tmp_path / "samples.npy")
+    x = with_inner(transport, inner_of(transport).with_solver("dpm", 2)).sample(40)
+    np.testing.assert_allclose(drawn, x.numpy(), atol=1e-3)
+    np.save(tmp_path / "wide.npy", np.random.default_rng(0).normal(0, 1.5, (2000, x.shape[1])).astype(np.float32))
+    encoded = data.train.data_units(slice(None)).numpy()
+    np.save(tmp_path / "real.npy", encoded.astype(np.float32))
+    for name, ending in itertools.product(("samples", "wide", "real"), (".csv", ".tsv")):
+        alone(tmp_path / "rows.py", f"{name}.npy", f"{name}{ending}")
+        x = torch.from_numpy(np.load(tmp_path / f"{name}.npy"))
+        write_samples(tmp_path / f"wanted-{name}{ending}", data.space, len(x), [(x, None)])
+        wanted = (tmp_path / f"wanted-{name}{ending}").read_bytes()
+        assert (tmp_path / f"{name}{ending}").read_bytes() == wanted
     metadata = {each.key: each.value for each in onnx.load(tmp_path / "model.onnx").metadata_props}
     columns = json.loads(lzma.decompress(base64.b85decode(metadata["columns"])))
-    assert json.loads((tmp_path / "space.json").read_text()) == json.loads(metadata["pushforward"]) | {"columns": columns}
-    x = with_inner(transport, inner_of(transport).with_solver("dpm", 2)).sample(40)
-    assert header == list(data.space.names)
-    for place, field in enumerate(data.space.fields):
-        wanted, made = ([row[place] for row in cells] for cells in (data.space.cells(x), rows))
-        if not is_open(field):
-            assert made == wanted
-        else:
-            here, there = field.read(wanted), field.read(made)
-            assert np.array_equal(np.isnan(here), np.isnan(there))
-            np.testing.assert_allclose(there, here, atol=1e-4 * np.nanstd(here), equal_nan=True)
+    told = json.loads((tmp_path / "space.json").read_text())
+    for short, column in zip(columns, told["columns"], strict=True):
+        np.testing.assert_allclose(short.get("edges", []), column.get("edges", []), atol=1e-7)
+        assert short | {"edges": 0} == column | {"edges": 0}
+    assert told == json.loads(metadata["pushforward"]) | {"columns": told["columns"]}
+
+
+def test_an_export_of_a_table_says_that_it_holds_training_values(tmp_path, capsys):
+    data = wide_table()
+    folder = tmp_path / "run"
+    pf.fit("gan", data, size="tiny", steps=2, out=folder)
+    extreme = np.nanmax(data.train.table_values[:, 2])
+    assert main(["export", str(folder)]) == 0
+    assert "training rows" in capsys.readouterr().err
+    assert repr(float(extreme)) in (folder / "export" / "space.json").read_text()
 
 
 def test_a_generator_of_rows_is_a_graph():
@@ -358,12 +373,156 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(run, tmp_path
     (tmp_path / "b" / "run.py").write_text("somebody's own")
     with pytest.raises(UsageError, match="exists already"):
         run.export(tmp_path / "b")
+    for option in ({"half": True}, {"solvers": ["heun"]}, {"steps_up_to": 3}):
+        with pytest.raises(UsageError, match=f"pt2.*{next(iter(option))}"):
+            run.export(tmp_path / "a", format="pt2", **option)
     with pytest.raises(UsageError, match="truncation"):
         graph(Truncated(pf.recipes.gan(SPACE, "tiny").method.transport(), 0.5))
     monkeypatch.setattr("pushforward.export.parity.by_torch", lambda transport, feeds: by_torch(transport, feeds) + 0.01)
     with pytest.raises(Unlike):
         run.export(tmp_path / "a", solvers=["dpm"], steps_up_to=1)
     assert not (tmp_path / "a").exists()
+
+
+def test_a_program_of_torch_that_differs_from_the_sampler_is_not_written(run, tmp_path, monkeypatch):
+    class Off(Sampler):
+        def forward(self, z, condition=None, noise=None, decoder_noise=None):
+            return super().forward(1.001 * z, condition, noise, decoder_noise)
+
+    monkeypatch.setattr("pushforward.export.program.Sampler", Off)
+    with pytest.raises(Unlike):
+        run.configured(solver="euler", steps=2).export(tmp_path, format="pt2")
+    assert list(tmp_path.iterdir()) == []
+
+
+def copied(written, folder):
+    """A copy of an export."""
+    folder.mkdir()
+    for file in written.files:
+        shutil.copy(file, folder)
+    return folder
+
+
+def refused(file, *words):
+    """What a script says that refuses its command line."""
+    done = subprocess.run([sys.executable, file.name, *words], cwd=file.parent, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_links_that_somebody_has_planted_lead_nowhere(run, tmp_path):
+    folder = Path(shutil.copytree(run.folder, tmp_path / "run"))
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("mine")
+    names = ("space.json", "run.py", "model.onnx", "model.pt2")
+    loaded = pf.load(folder).configured(solver="euler", steps=2)
+    shutil.rmtree(folder / "export", ignore_errors=True)
+    (folder / "export").mkdir()
+    for name in (*(f".tmp-{os.getpid()}-{name}" for name in names), *names):
+        (folder / "export" / name).symlink_to(outside / "file")
+    with pytest.raises(CheckpointError):
+        pf.load(folder)
+    loaded.export(solvers=["euler"], steps_up_to=2, overwrite=True)
+    loaded.export(format="pt2", overwrite=True)
+    assert (outside / "file").read_text() == "mine"
+    assert not any((folder / "export" / name).is_symlink() for name in names)
+    shutil.rmtree(folder / "export")
+    (folder / "export").symlink_to(outside)
+    with pytest.raises(CheckpointError):
+        pf.load(folder)
+    assert {path.name for path in outside.iterdir()} == {"file"}
+
+
+@pytest.mark.parametrize("way", [replacing, lambda path: replacing_files(path.parent)])
+def test_temporaries_lie_in_a_new_folder_that_is_closed_to_others(way, tmp_path):
+    with way(tmp_path / "file.txt") as temporary:
+        private = temporary if temporary.is_dir() else temporary.parent
+        assert private.parent == tmp_path
+        assert stat.S_IMODE(private.stat().st_mode) == 0o700
+        assert private.name.startswith(".tmp-")
+        (private / "file.txt").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+    assert (tmp_path / "file.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("last", ["space.json", "run.py", "model.onnx"])
+def test_an_export_onto_a_full_disk_leaves_the_old_one(last, run, written, tmp_path, monkeypatch):
+    folder = copied(written, tmp_path / "export")
+    (folder / "notes.txt").write_text("somebody's own")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    write = Path.write_bytes
+
+    def full(path, content):
+        write(path, content[: len(content) // 2])
+        if path.name == last:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(CheckpointError):
+            run.export(folder, solvers=["euler"], steps_up_to=2, overwrite=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    run.export(folder, solvers=["euler"], steps_up_to=2, overwrite=True)
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {name for name in before if after[name] == before[name]} == {"notes.txt"}
+    alone(folder / "run.py", "--n", 1, "--steps", 2)
+
+
+def test_an_export_replaces_all_of_its_files_or_none(run, written, tmp_path):
+    folder = copied(written, tmp_path / "export")
+    (folder / "space.json").unlink()
+    (folder / "space.json").mkdir()
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with pytest.raises(CheckpointError):
+        run.export(folder, solvers=["euler"], steps_up_to=2, overwrite=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_files_of_two_exports_do_not_work_together(run, written, tmp_path):
+    for number, name in enumerate(("space.json", "run.py", "model.onnx")):
+        folder = copied(written, tmp_path / str(number))
+        other = run.export(tmp_path / f"other-{number}", solvers=["euler"], steps_up_to=2)
+        shutil.copy(other.files[0].parent / name, folder)
+        refused(folder / "run.py", "--n", "1", "--steps", "2", "--solver", "euler" if name == "space.json" else "dpm")
+    torch.manual_seed(0)
+    one, two = (pf.recipes.gan(make().space, "tiny").method.transport().eval() for make in (mixed_table, wide_table))
+    for transport, folder in ((one, "one"), (two, "two")):
+        pf.export.export(transport, tmp_path / folder)
+    shutil.copy(tmp_path / "one" / "rows.py", tmp_path / "two" / "rows.py")
+    alone(tmp_path / "two" / "run.py", "--n", "2")
+    refused(tmp_path / "two" / "rows.py", "samples.npy", "samples.csv")
+
+
+def test_a_script_refuses_what_it_cannot_do(written, tmp_path):
+    folder = copied(written, tmp_path / "export")
+    for words in (("--n", "0"), ("--n", "-3"), ("--out", "f.png"), ("--out", "no/f.npy"), ("--steps", "26"), ("--label", "77")):
+        said = refused(folder / "run.py", *words)
+        assert words[1].partition("/")[0] in said
+
+
+@pytest.mark.parametrize("recipe", ["flow", "gan"])
+def test_the_raw_graph_refuses_wrong_steps_solvers_and_labels(recipe):
+    torch.manual_seed(0)
+    names, most = (["euler", "dpm"], 2) if recipe == "flow" else ([], None)
+    transport = pf.recipes.named(recipe)(SPACE, "tiny", network="mlp").method.transport().eval()
+    made = graph(transport, names, most)
+    opened = session(made.model.SerializeToString())
+    assert {each.name: each.shape[0] for each in opened.get_inputs() if each.shape} == dict.fromkeys(
+        {"z", "label", "scale"} & {each.name for each in opened.get_inputs()}, "n"
+    )
+    model = with_inner(transport, made.flows["euler"][2]) if names else transport
+    feeds = feeds_of(opened, model, 2, 0, False)
+    opened.run(["x"], feeds)
+    wrong = [{"label": np.array([0, label])} for label in (-1, -2, -3, 2, 3, 4, 1 << 41)]
+    if names:
+        wrong += [{name: np.array(value)} for name in ("steps", "solver") for value in (-1, -2, -3, 3, 5, 1 << 41)]
+        wrong += [{"steps": np.array(0)}, {"solver": np.array(2)}]
+    for values in wrong:
+        with pytest.raises(InvalidArgument):
+            opened.run(["x"], feeds | values)
 
 
 def test_every_learned_step_and_the_most_steps_are_compared(learned):
@@ -380,7 +539,9 @@ def test_a_flow_from_data_takes_its_examples_and_has_no_script(tmp_path):
 
 
 def test_a_program_of_torch_draws_what_the_sampler_draws(run, tmp_path):
-    (file,) = run.configured(solver="ancestral", steps=3).export(tmp_path, format="pt2").files
+    written = run.configured(solver="ancestral", steps=3).export(tmp_path, format="pt2")
+    (file,) = written.files
+    assert {(each.solver, each.steps, each.n) for each in written.distances} == {("ancestral", 3, 1), ("ancestral", 3, 5)}
     transport = run.configured(solver="ancestral", steps=3).transport
     inputs = inputs_of(transport, 5)
     with torch.no_grad():

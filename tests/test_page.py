@@ -9,16 +9,21 @@ import functools
 import gzip
 import hashlib
 import json
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from programs.tables import wide_space, wide_values
 
 import pushforward as pf
 from pushforward.conditions import Label, Numbers
 from pushforward.conditions.kind import Request
+from pushforward.data.tables.cells import Format
 from pushforward.draws import ExampleDraws, key
 from pushforward.editing.interpolation import slerp
 from pushforward.errors import UsageError
@@ -122,7 +127,6 @@ def points(name="points"):
 
 def table_space():
     """Open and closed numbers, levels, dates and categories, with frequent values and missing ones."""
-    from pushforward.data.tables.cells import Format
     from pushforward.data.tables.columns import Category, Number
 
     rng = np.random.default_rng(0)
@@ -370,6 +374,69 @@ def test_cells_are_those_of_the_table(either, pages):
     many = f"{json.dumps(more.tolist())}.map((x) => columns.map((column) => cell(column, x)))"
     cells = either.run(f"(() => {{ {code}; const columns = {columns}; return {many}; }})()")
     assert cells == [[str(cell) for cell in row] for row in space.records(more)]
+
+
+def test_the_pages_script_writes_cells_byte_for_byte():
+    """In Node.js: of every kind of number, from noise that reaches all values and from the values' own coordinates."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no Node.js")
+    code = (HERE / "templates" / "cells.js").read_text()
+    code += """
+    const { columns, rows } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+    const cells = rows.map((row) => columns.map((column) => cell(column, Float32Array.from(row))));
+    console.log(JSON.stringify(cells));"""
+    for space, values in ((table_space(), None), (wide_space(wide_values()), wide_values())):
+        about = describe(pf.recipes.gan(space, "tiny").method.transport(), {}, {}, "rows")
+        x = np.random.default_rng(1).normal(0, 1.5, (1500, *space.shape)).astype(np.float32)
+        x = x if values is None else np.concatenate([x, space.encoded(values)])
+        given = json.dumps({"columns": about["columns"], "rows": x.tolist()})
+        done = subprocess.run([node, "-e", code], input=given, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == space.cells(x)
+
+
+FORMATS = [
+    Format(),
+    Format(0, group=","),
+    Format(2, plus=True, bare=True, group="'"),
+    Format(3, least=1, point=","),
+    Format(12),
+    Format(17),
+    Format(digits=1),
+    Format(digits=6, plus=True),
+    Format(digits=17),
+]
+PATTERNS = ["%Y-%m-%d", "%-d/%-m/%y %-H:%M", "%b %d, %Y %I:%M %p", "%A %d %B %Y %H:%M:%S.%f", "%j %a %w %Y"]
+
+
+def test_the_pages_script_rounds_halves_and_writes_exponents_as_python_does():
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no Node.js")
+    r = np.random.default_rng(0)
+    numbers = [r.normal(size=300) * 10.0 ** r.integers(-25, 25, 300), np.arange(-100, 100) / 8, np.arange(-50, 50) * 0.005]
+    numbers.append(np.array([0.0, -0.0, 1e16, 1e21, 2.0**53, 1e15 + 0.5, -1e-7, 1e-5, 0.045, 999.995]))
+    seconds = [r.uniform(-3e9, 6e9, 300), np.arange(-5, 5) * 43200.0, np.array([5e-7, 1.5e-6, -5e-7, 0.9999999, 951782400.0])]
+    cases = [(form, np.concatenate(numbers)) for form in FORMATS]
+    cases += [(Format(pattern=pattern), np.concatenate(seconds)) for pattern in PATTERNS]
+    code = (HERE / "templates" / "cells.js").read_text()
+    code += """
+    const cases = JSON.parse(require("fs").readFileSync(0, "utf8"));
+    const both = ([form, values]) => values.map((value) => [written(value, form), written(rounded(value, form), form)]);
+    console.log(JSON.stringify(cases.map(both)));"""
+    given = json.dumps([[vars(form), values.tolist()] for form, values in cases])
+    done = subprocess.run([node, "-e", code], input=given, capture_output=True, text=True, check=True)
+    for (form, values), cells in zip(cases, json.loads(done.stdout), strict=True):
+        wanted = zip(map(form.cell, values.tolist()), map(form.cell, form.rounded(values).tolist()), strict=True)
+        assert cells == [list(pair) for pair in wanted]
+
+
+def test_given_numbers_begin_at_their_mean_in_full():
+    given = Numbers(("population",), (1601445.97,), (300.0,))
+    space = pf.data.VectorSpace((2,), (0.0, 1.0), (1.0, 0.5), conditions={"given": given})
+    about = describe(pf.recipes.gan(space, "tiny").method.transport(), {}, {}, "m")
+    (field,) = re.findall(r'<input type="number" step="any"[^>]*>', build([(about, b"")], "a page"))
+    assert float(re.search('value="([^"]*)"', field)[1]) == 1601445.97
 
 
 def test_a_worker_of_the_page_may_ask_for_nothing(either, pages):

@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import types
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
@@ -226,6 +227,7 @@ def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] |
                 raise _not_plain(Path(entry.path))
 
 
+TEMPORARY = ".tmp-"  # How the names of temporary folders begin
 _PNG = re.compile(r"(\d+)(-[\w -]*)?\.png")
 
 
@@ -242,37 +244,72 @@ def disk(what: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def private(parent: Path) -> Iterator[Path]:
+    """Make a temporary folder in ``parent`` that nobody else can have prepared or can write to.
+
+    It is removed at the end with all that is left in it; `sweep` removes those of processes that were killed.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporaries of killed processes from a folder and those inside; the caller holds the run's lock."""
+    for left in list(folder.rglob(f"{TEMPORARY}*")):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path of the same ending, which takes the place of ``path`` if all goes well and vanishes if not."""
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    """Yield a temporary path of the same name, which takes the place of ``path`` if all goes well and vanishes if not."""
     with disk(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with private(path.parent) as folder:
+            temporary = folder / path.name
             yield temporary
             if path.is_dir():
                 _replace_folder(path, temporary)
             else:
                 os.replace(temporary, path)
-        finally:
-            if temporary.is_dir():
-                shutil.rmtree(temporary, ignore_errors=True)
-            else:
-                temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_files(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder whose files move into ``folder`` together if all goes well; other files there stay.
+
+    Raises:
+        CheckpointError: If the disk refuses, or a folder has the name of one of the files; nothing is replaced.
+    """
+    with disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with private(folder) as temporary:
+            yield temporary
+            files = sorted(temporary.iterdir())
+            for file in files:
+                if (folder / file.name).is_dir():
+                    raise CheckpointError(f"{folder / file.name} is a folder, not a file. Remove it, or choose another `out`.")
+            for file in files:
+                os.replace(file, folder / file.name)
 
 
 def _replace_folder(path: Path, temporary: Path) -> None:
     check_replaceable(path)
-    aside = path.with_name(f".old-{os.getpid()}-{path.name}")
-    os.rename(path, aside)
+    aside = Path(tempfile.mkdtemp(prefix=".old-", dir=path.parent))
     try:
+        os.rename(path, aside / path.name)
         os.rename(temporary, path)
     except OSError:
-        os.rename(aside, path)
+        if not os.path.lexists(path):
+            os.rename(aside / path.name, path)
+        aside.rmdir()
         raise
-    if aside.is_symlink():
-        aside.unlink()
-    else:
-        shutil.rmtree(aside)
+    shutil.rmtree(aside)
 
 
 def check_replaceable(path: Path) -> None:

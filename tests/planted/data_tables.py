@@ -2,15 +2,24 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "data/tables/cells.py": [
-        ('fraction.rstrip("0").ljust(self.least, "0")', 'fraction.rstrip("0")', "table_kinds"),
-        ('"%S": 1.0', '"%S": 60.0', "table_kinds"),
         ("(?!\\d)", "", "table_kinds"),
-        ("self.plus and float(text) > 0", "self.plus and float(text) >= 0", "table_kinds"),
         ("and 0 <= count <= MOST_DIGITS", "and count <= MOST_DIGITS", "table_kinds"),
         ('or "%" in _DIRECTIVE.sub("", self.pattern)', "", "table_kinds"),
         ("np.isfinite(values) & ", "", "table_kinds"),
         ("else _DATES if self.pattern else", "else", "table_kinds"),
-        ("if self.bare and not fraction", "if False and not fraction", "table_kinds"),
+    ],
+    "data/tables/rows.py": [
+        ('fraction.rstrip("0").ljust(least, "0")', 'fraction.rstrip("0")', "table_kinds"),
+        ('"%S": 1.0', '"%S": 60.0', "table_kinds"),
+        ('form["plus"] and float(text) > 0', 'form["plus"] and float(text) >= 0', "table_kinds"),
+        ('if form["bare"] and not fraction', "if False and not fraction", "table_kinds"),
+        ("np.where(short[place] == scores,", "np.where(short[place] == scores.astype(np.float32),", "table_digits"),
+        ("short = edges.astype(np.float32).astype(np.float64)", "short = edges", "table_digits"),
+        ("np.where(short[place] == scores, numbers[place], values)", "values", "table_kinds"),
+        ('column["start"] : column["stop"]', 'column["start"] + 1 : column["stop"]', "export"),
+        ("indicators[:, 0] = -np.inf", "pass", "export"),
+        ('if space.get("export") != EXPORT:', "if False:", "export"),
+        ('space["table"]["separator"]', '","', "export"),
     ],
     "data/tables/columns.py": [
         ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
@@ -20,9 +29,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("away <= np.abs(values - held)", "away < np.abs(values - held)", "given_values"),
         ("        for atom in self.atoms:\n            away", "        for atom in ():\n            away", "given_values"),
         ("            places = np.union1d(places, np.flatnonzero(rounded))", "            return field", "table_digits"),
-        ("stored = middles[place] == scores", "stored = middles[place] == scores.astype(np.float32)", "table_digits"),
-        ("middles = self._middles.astype(np.float32).astype(np.float64)", "middles = self._middles", "table_digits"),
-        ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
         ("np.repeat(self.knots, 2)", "np.repeat(self.knots, 2) + 1", "table_kinds"),
         ("np.where(counts > 1, WITHIN * share, 0.0)", "WITHIN * share", "table_digits"),
         ("WITHIN = 0.999", "WITHIN = 1.0", "table_digits"),

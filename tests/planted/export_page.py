@@ -21,11 +21,18 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "export/templates/cells.js": [
         ("return column.texts[chosen - 1]", "return column.texts[chosen]", "page"),
-        ("numbers[at - 1] + share", "numbers[at - 1] + 0 * share", "page"),
+        ("slope * (score - edges[left])", "0 * slope", "page"),
+        ("if (Math.fround(edges[short]) === score) return numbers[short];", "", "page"),
+        ("Math.abs(value % 1) === 0.5 && upper % 2", "false", "page"),
+        ("if (bare && ", "if (false && ", "page"),
+        ("form.plus && Number(text) > 0", "false", "page"),
     ],
     "export/templates/page.js": [
         ("at = (k) => (k * n + i) * numbers", "at = (k) => (i * frames + k) * numbers", "page"),
         ("panel.key === key ||", "panel.key ||", "page"),
         ("const part = seeds.slice(at, at + size)", "const part = seeds.slice(0, size)", "page"),
+    ],
+    "export/templates/page.html": [
+        ("{{ kind.usual[loop.index0] }}", '{{ "%.4g" | format(kind.usual[loop.index0]) }}', "page"),
     ],
 }

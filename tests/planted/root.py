@@ -78,6 +78,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "files.py": [
         ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
+        ("temporary = folder / path.name", 'temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")', "export"),
+        ("if (folder / file.name).is_dir():", "if False:", "export"),
+        ("            shutil.rmtree(left, ignore_errors=True)", "            pass", "crashes"),
+        ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
+        ("        shutil.rmtree(folder, ignore_errors=True)", "        pass", "export"),
         ("and _depth(value) > DEEPEST", "and False", "hostile"),
         ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
         ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "hostile"),

@@ -9,6 +9,7 @@ from pushforward.data import Split, TableSpace
 from pushforward.data.core.dataset import Schema, build
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.columns import Format
+from pushforward.data.tables.csv_dialect import Layout
 
 
 class Noise(nn.Module):
@@ -48,6 +49,43 @@ def mixed_space(values):
 def mixed_table(n=600, seed=0):
     """A data set of such values."""
     return build("mixed", Split(mixed_values(n, seed)), schema=Schema(fit=mixed_space))
+
+
+def wide_values(n=3000):
+    """Values of numbers and dates of every format, of which each column has more than a closed one takes."""
+    r = np.random.default_rng(3)
+    gain = np.where(r.random(n) < 0.3, 0.0, r.normal(0, 400, n).round(1))
+    price = np.where(r.random(n) < 0.5, r.integers(1, 9000, n), (9000 * r.random(n)).round(2))
+    amount = np.where(r.random(n) < 0.1, np.nan, r.lognormal(12, 2, n).round(2))
+    seen = (1e6 * r.uniform(-1e9, 1e9, n)).round() / 1e6
+    return np.column_stack(
+        [gain, price, amount, r.random(n), seen, r.lognormal(-20, 5, n), np.full(n, np.nan), r.integers(0, 3, n)]
+    )
+
+
+def wide_space(values):
+    """The space of such values."""
+    forms = {
+        "gain": Format(1, plus=True, point=","),
+        "price": Format(2, bare=True),
+        "amount": Format(2, group=".", point=",", least=0),
+        "ratio": Format(),
+        "seen": Format(pattern="%-d.%m.%Y %H:%M:%S.%f"),
+        "tiny": Format(digits=4, plus=True),
+    }
+    fields = [
+        Number.measured(name, values[:, place], "date" if form.pattern else "number", form)
+        for place, (name, form) in enumerate(forms.items())
+    ]
+    assert all(field.open for field in fields)
+    fields.append(Number.measured("none", values[:, -2]))
+    fields.append(Category.measured("town", values[:, -1], ["Bonn", "Köln; Süd", 'Ulm "M"']))
+    return TableSpace.of(fields, layout=Layout(";", missing=("NA",) * len(fields)))
+
+
+def wide_table():
+    """A data set of such values, with semicolons and a text for missing values."""
+    return build("wide", Split(wide_values()), schema=Schema(fit=wide_space))
 
 
 def of_earlier_versions(data):

@@ -39,7 +39,7 @@ def export(
     half: Annotated[Flag, Parameter(group=OUTPUT)] = False,
     json: Json = False,
     solvers: Annotated[str | None, Parameter(group=SOLVER)] = None,
-    steps_up_to: Annotated[int, Parameter(group=SOLVER)] = 50,
+    steps_up_to: Annotated[int | None, Parameter(group=SOLVER)] = None,
     guiding: Guiding = UNGUIDED,
     raw: Annotated[Flag, Parameter(group=COMPUTE)] = False,
     checkpoint: Annotated[str | None, Parameter(group=COMPUTE)] = None,
@@ -47,7 +47,7 @@ def export(
 ) -> None:
     """Write the sampler for use without pushforward.
 
-    What is written is compared with the sampler first; where they differ, nothing is written. Examples:
+    The export is compared with the sampler first (except diffusers); if they differ, nothing is written. Examples:
     `pushforward export runs/digits-flow`,
     `pushforward export runs/digits-flow --format html`
 
@@ -55,17 +55,19 @@ def export(
         out: The folder to write into; default RUN/export.
         format: onnx: model.onnx, and run.py, which draws from it with numpy and onnxruntime. html: a page that runs the model.
             pt2: a program of torch.export. diffusers: a folder of diffusers.
-        half: Store weights as float16.
-        solvers: Those that a user can choose, such as dpm,heun; default the run's own, dpm, heun and euler.
-        steps_up_to: The most steps that a user can choose.
+        half: Store weights as float16 (onnx and html).
+        solvers: Solvers that a user can choose, such as dpm,heun (onnx and html); default the run's own, dpm, heun and euler.
+        steps_up_to: The most steps that a user can choose (onnx and html); default 50.
         raw: Use the last weights in place of their average.
         checkpoint: A checkpoint's name; default the newest.
     """
     loaded = configured_run(run, Loading(raw, checkpoint, plugin, device="cpu"), guiding=guiding)
     names = [name.strip() for name in solvers.split(",")] if solvers else []
     options = {"format": format, "solvers": names, "steps_up_to": steps_up_to, "half": half, "overwrite": overwrite}
-    say(f"writing {loaded.name} as {format} and comparing it with the sampler")
+    say(f"writing {loaded.name} as {format}{'' if format == 'diffusers' else ' and comparing it with the sampler'}")
     written = loaded.export(out, **options)
+    if format in ("onnx", "html") and loaded.space.names:
+        say("The export holds exact values of training rows, about 1,050 of each numeric column, the extremes among them.")
     files = [{"file": str(file), "bytes": Path(file).stat().st_size} for file in written.files]
     of = "the sampler with weights rounded" if half else "the sampler"
     show({"files": files, "distances": [vars(each) for each in written.distances]}, json, lambda result: _text(result, of))

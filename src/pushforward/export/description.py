@@ -18,7 +18,6 @@ from pushforward.export.program import decoder_draws, noise_count
 from pushforward.table_column import Column
 from pushforward.transports import Flow, Transport, inner_of
 
-DIGITS = 7  # Decimals of a score, float32's
 Flows = Mapping[str, Mapping[int, Flow]]
 
 
@@ -32,10 +31,10 @@ def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], nam
         name: The run's.
 
     Returns:
-        ``name``; ``data`` (image, vector or row) and ``shape`` of a sample, and of a table its ``columns``; ``noise``, the shape
-        of z; ``stream``, the second word of the key of NumPy's Philox: the first is a sample's seed, and the last word of the
-        counter the number of the draw; ``draws``, how many noises each solver and number of steps takes beside z; ``most``, the
-        most steps; ``conditions``; and ``default``.
+        ``name``; ``data`` (image, vector or row) and ``shape`` of a sample; of a table its ``columns`` and the look of its files,
+        ``table``; ``noise``, the shape of z; ``stream``, the second word of the key of NumPy's Philox: the first is a sample's
+        seed, and the last word of the counter the number of the draw; ``draws``, how many noises each solver and number of steps
+        takes beside z; ``most``, the most steps; ``conditions``; and ``default``.
     """
     space, inner = transport.space, inner_of(transport)
     counts = {solver: {str(n): noise_count(flow) for n, flow in by.items()} for solver, by in flows.items()}
@@ -56,6 +55,7 @@ def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], nam
         "conditions": [_condition(name, kind) for name, kind in space.conditions.items()],
         "default": dict(default),
         "columns": _columns(space) if isinstance(space, TableSpace) else list(space.columns),
+        "table": {"separator": space.layout.separator, "header": space.layout.header} if isinstance(space, TableSpace) else {},
         "bounds": [space.low, space.high],
         "units": {name: list(values) for name, values in space.units.items()} if space.as_points and not space.names else None,
     }
@@ -80,18 +80,17 @@ def _column(field: Column, start: int, stop: int, missing: str) -> dict[str, Any
     """How the coordinates from ``start`` to ``stop`` become cells.
 
     The first is a score where ``edges`` are, and the others are indicators of ``texts``. An open column's ``numbers`` belong to
-    its ``edges``, and between them numbers are linear; a closed one's score has the text of its interval among ``cells``.
+    its ``edges``; between them numbers are linear, and written as ``form`` says. A closed one's score has the text of its
+    interval among ``cells``.
     """
     known: dict[str, Any] = {"name": field.name, "start": start, "stop": stop, "kind": field.kind}
     if not isinstance(field, Number):
         return known | {"texts": [*field.levels, *([missing] if field.missing else [])]}
-    atoms = [*field.cells(np.array(field.atoms)), *([missing] if field.missing else [])]
-    known |= {"texts": atoms}
+    known |= {"texts": [*field.cells(np.array(field.atoms)), *([missing] if field.missing else [])]}
     if field.closed:
         return known | {"edges": field.edges.tolist(), "cells": field.cells(np.array(field.knots))}
-    ends = zip(field.edges.round(DIGITS).tolist(), np.repeat(field.knots, 2).tolist(), strict=True)
+    ends = zip(field.edges.tolist(), np.repeat(field.knots, 2).tolist(), strict=True)
     pairs = list(dict.fromkeys(ends))  # most numbers have one edge
-    form = field.form
-    written = {"decimals": form.decimals, "digits": form.digits, "pattern": form.pattern, "unit": form.unit}
-    written |= {"point": form.point, "group": form.group, "least": form.least}
-    return known | {"edges": [edge for edge, _ in pairs], "numbers": [value for _, value in pairs], **written}
+    edges = [edge for edge, _ in pairs]
+    numbers = [value for _, value in pairs]
+    return known | {"edges": edges, "numbers": numbers, "form": vars(field.form)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import hashlib
 import json
 import lzma
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pushforward.arguments import whole
+from pushforward.data.tables import rows
 from pushforward.denoisers import Autoguided, Guided, Thresholded
 from pushforward.denoisers.denoiser import Predictor, trained
 from pushforward.denoisers.guidance import AtScale
@@ -21,9 +24,9 @@ from pushforward.editing.given_data import Truncated
 from pushforward.errors import PushforwardError, UsageError, unknown
 from pushforward.export.description import Flows, describe
 from pushforward.export.onnx_file import LARGE, library, one_call, stepped
-from pushforward.export.parity import BAR, LEARNED, Distance, distances, halved, session
+from pushforward.export.parity import BAR, LEARNED, Distance, distances, halved, program_distances, session
 from pushforward.export.program import exported
-from pushforward.files import replacing
+from pushforward.files import replacing, replacing_files
 from pushforward.solvers import as_solver, name_of
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 
@@ -34,6 +37,8 @@ FORMATS = {
     "diffusers": ("model_index.json",),
 }
 SOLVERS = ("dpm", "heun", "euler")  # Beside the model's own
+MOST_STEPS = 50
+DIGITS = 7  # Decimals of a score in the metadata, float32's
 LIVE_STEPS = 30, 50  # The most steps on the page of a report or a server: the model's own within these bounds
 LIVE_WEIGHTS = 25_000_000  # Of a model on such a page, which has 5 bytes for each
 
@@ -80,7 +85,7 @@ def export(
     *,
     format: str = "onnx",
     solvers: Sequence[str] = (),
-    steps_up_to: int = 50,
+    steps_up_to: int | None = None,
     half: bool = False,
     learned: Sequence[Flow] = (),
     name: str = "model",
@@ -96,14 +101,15 @@ def export(
             "html": ``page.html``, which runs the model in a browser. "pt2": ``model.pt2``, a program of `torch.export` with its
             steps unrolled. "diffusers": a folder of diffusers.
         solvers: Names, such as "dpm:3", of which a user chooses; the model's own, dpm, heun and euler by default.
-        steps_up_to: The most steps of a solver.
-        half: Store weights as float16, rounded; they are computed with in float32.
+        steps_up_to: The most steps of a solver; 50 by default.
+        half: Store weights as float16, rounded; they are computed with in float32. The formats "onnx" and "html" take this
+            option and the two before it.
         learned: Flows of tuned steps, which a user chooses as the solver "learned".
         name: The model's.
         overwrite: Replace files of an earlier export.
 
     Returns:
-        What was written. Distances compare onnxruntime with torch for several steps and numbers of examples.
+        What was written. Distances compare onnxruntime, or the program of `torch.export`, with the sampler.
 
     Raises:
         UsageError: For a format or solver that cannot be, files that exist, or a model that the format has no words for.
@@ -115,16 +121,22 @@ def export(
     out, taken = Path(out), FORMATS[format][0]
     if not overwrite and (there := [name for name in FORMATS[format] if (out / name).exists()]):
         raise UsageError(f"{out / there[0]} exists already. Choose another `out`, or add `overwrite=True`.")
+    if format in ("diffusers", "pt2"):
+        given = {"solvers": solvers, "steps_up_to": steps_up_to, "half": half}
+        for option, value in given.items():
+            if value:
+                raise UsageError(f"The format {format} does not support `{option}`. Leave it out, or use onnx or html.")
     if format == "diffusers":
         from pushforward.interop.diffusers import to_diffusers
 
         to_diffusers(inner_of(transport), out)
         return Exported((out,))
     if format == "pt2":
-        program = exported(transport)
         with replacing(out / taken) as temporary:
-            torch.export.save(program, temporary)
-        return Exported((out / taken,))
+            torch.export.save(exported(transport), temporary)
+            program = torch.export.load(temporary).module()
+            away = close_enough(program_distances(program, transport))
+        return Exported((out / taken,), away)
     onnx_graph = graph(transport, solvers, steps_up_to, half=half, learned=learned, name=name, way=format == "html")
     away = checked(onnx_graph)
     if format == "html":
@@ -132,13 +144,13 @@ def export(
 
         write_page(out / taken, [(onnx_graph.description, onnx_graph.model.SerializeToString())], name)
         return Exported((out / taken,), away)
-    return Exported(tuple(_written(out, onnx_graph)), away)
+    return Exported(_written(out, onnx_graph), away)
 
 
 def graph(
     transport: Transport,
     solvers: Sequence[str] = (),
-    steps_up_to: int = 50,
+    steps_up_to: int | None = None,
     *,
     half: bool = False,
     learned: Sequence[Flow] = (),
@@ -160,21 +172,25 @@ def graph(
     if has_steps(own):
         denoiser, scale = _at_any_scale(own.denoiser)
         tuned = [*learned, own] if isinstance(own.grid, list) else learned
-        flows = _flows(own, denoiser, solvers, whole("steps_up_to", steps_up_to, 1), tuned)
+        most = MOST_STEPS if steps_up_to is None else whole("steps_up_to", steps_up_to, 1)
+        flows = _flows(own, denoiser, solvers, most, tuned)
         solver = LEARNED if own in tuned else next(iter(flows))
         steps = own.steps if own.steps in flows[solver] else max(flows[solver])
         default = {"solver": solver, "steps": steps} | ({} if scale is None else {"scale": scale})
         transport = with_inner(transport, flows[solver][steps])
         model = stepped(transport, flows, scale=scale is not None, way=way, half=half)
-    elif solvers:
-        raise UsageError("This model makes a sample in one call: it takes no solvers.")
+    elif solvers or steps_up_to is not None:
+        raise UsageError("This model makes a sample in one call, without a solver. Leave out `solvers` and `steps_up_to`.")
     else:
         model = one_call(transport, half=half)
     description = describe(transport, flows, default, name)
     model.producer_name = "pushforward"
+    content = model.SerializeToString() + _compact(description).encode()
+    description["export"] = hashlib.sha256(content).hexdigest()
     facts = dict(description)
-    if transport.space.names:  # most of the file but for its tensors
-        model.metadata_props.add(key="columns", value=base64.b85encode(lzma.compress(_compact(facts.pop("columns")).encode())))
+    if description["table"]:  # most of the file but for its tensors
+        columns = [_short(column) for column in facts.pop("columns")]
+        model.metadata_props.add(key="columns", value=base64.b85encode(lzma.compress(_compact(columns).encode())))
     model.metadata_props.add(key="pushforward", value=_compact(facts))
     return Graph(transport, model, description, flows)
 
@@ -185,11 +201,21 @@ def checked(onnx_graph: Graph) -> tuple[Distance, ...]:
     Raises:
         Unlike: Where it is too far.
     """
-    away = tuple(distances(session(onnx_graph.model.SerializeToString()), onnx_graph.transport, onnx_graph.flows))
+    opened = session(onnx_graph.model.SerializeToString())
+    return close_enough(distances(opened, onnx_graph.transport, onnx_graph.flows))
+
+
+def close_enough(measured: Iterable[Distance]) -> tuple[Distance, ...]:
+    """Return the distances of an export from its sampler.
+
+    Raises:
+        Unlike: If one is too large.
+    """
+    away = tuple(measured)
     for worst in (each for each in away if not each.worst <= BAR):
         raise Unlike(
-            f"The graph differs from the sampler by {worst.worst:.1e} standard deviations ({worst.solver or 'one call'}, "
-            f"{worst.steps} steps); at most {BAR:g} is expected. Nothing was written. Try other `solvers`, or export as pt2."
+            f"The export differs from the sampler by {worst.worst:.1e} standard deviations ({worst.solver or 'one call'}, "
+            f"{worst.steps} steps); at most {BAR:g} is expected. Nothing was written. Try other `solvers`, or another `format`."
         )
     return away
 
@@ -222,10 +248,14 @@ def showable(models: Mapping[str, Transport], tell: Callable[[str], None] | None
 def _live(name: str, transport: Transport) -> Graph:
     from pushforward.export.page import check
 
-    weights, steps = sum(weight.numel() for weight in transport.parameters()), getattr(inner_of(transport), "steps", 1)
+    weights = sum(weight.numel() for weight in transport.parameters())
     if weights > LIVE_WEIGHTS:
         raise UsageError(f"It has {weights:,} weights, more than {LIVE_WEIGHTS:,}: export a page of it with --format html.")
-    onnx_graph = graph(copy.deepcopy(transport), (), min(max(LIVE_STEPS[0], steps), LIVE_STEPS[1]), name=name, way=True)
+    inner = inner_of(transport)
+    steps = None
+    if isinstance(inner, Flow):
+        steps = min(max(LIVE_STEPS[0], inner.steps), LIVE_STEPS[1])
+    onnx_graph = graph(copy.deepcopy(transport), (), steps, name=name, way=True)
     check(onnx_graph.description)
     checked(onnx_graph)
     return onnx_graph
@@ -260,23 +290,31 @@ def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tune
     return flows | ({LEARNED: learned} if learned else {})
 
 
+def _short(column: dict[str, Any]) -> dict[str, Any]:
+    """Return a column for the metadata, where digits cost most: ``space.json`` and pages have its scores in full."""
+    if "edges" in column:
+        return column | {"edges": np.round(column["edges"], DIGITS).tolist()}
+    return column
+
+
 def _compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _written(out: Path, onnx_graph: Graph) -> Iterable[Path]:
-    here = Path(__file__).parent / "templates"
-    entries = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in onnx_graph.description.items())
-    texts = {"space.json": f"{{\n{entries}\n}}\n"}
-    scripts = [
-        *(["run.py"] if not onnx_graph.description["source"] else []),
-        *(["rows.py"] if onnx_graph.transport.space.names else []),
-    ]
-    texts |= {file: (here / file).read_text() for file in scripts}
-    for file, text in texts.items():
-        with replacing(out / file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        yield out / file
-    with replacing(out / "model.onnx") as temporary:
-        temporary.write_bytes(onnx_graph.model.SerializeToString())
-    yield out / "model.onnx"
+def _written(out: Path, onnx_graph: Graph) -> tuple[Path, ...]:
+    """Write the files of an ONNX export together: each carries the identifier of the export."""
+    description = onnx_graph.description
+    entries = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in description.items())
+    contents = {"space.json": f"{{\n{entries}\n}}\n".encode(), "model.onnx": onnx_graph.model.SerializeToString()}
+    scripts = []
+    if not description["source"]:
+        scripts.append(Path(__file__).parent / "templates" / "run.py")
+    if description["table"]:
+        scripts.append(Path(rows.__file__))
+    for script in scripts:
+        text = script.read_text(encoding="utf-8")
+        contents[script.name] = text.replace('EXPORT = ""', f'EXPORT = "{description["export"]}"').encode()
+    with replacing_files(out) as temporary:
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)
+    return tuple(out / name for name in contents)

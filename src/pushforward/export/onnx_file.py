@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from pushforward.conditions.label import Label
+from pushforward.data.spaces import Space
 from pushforward.denoisers.denoiser import SCALE
 from pushforward.errors import UsageError, imported
 from pushforward.export.program import End, Sampler, TableRow, inputs_of, traced
@@ -25,7 +27,7 @@ from pushforward.transports import Flow, Transport, inner_of
 OPSET, IR = 20, 10
 _DOMAIN = "pushforward"
 LARGE = 64  # Weights of at least so many numbers are stored as float16 where that is asked for
-_MISSING = 1 << 40  # The number of a table that there is not, which Gather refuses
+_MISSING = 1 << 40  # An index that Gather refuses; where tables end with it, -1 finds it
 
 
 def library() -> Any:
@@ -43,7 +45,9 @@ def one_call(transport: Transport, *, half: bool = False) -> Any:
     inputs = inputs_of(transport)
     part = _converted("Sampler", Sampler(transport), inputs, {"noise": ("", "n")}, ["x"], half)
     given = _names(inputs)
-    return _joined([part], given, f"x = {_DOMAIN}.Sampler ({', '.join(given)})", {}, {"x": ["n", *transport.space.shape]})
+    checks, tables, names = _checked_labels(transport.space, given)
+    lines = f"{checks}\n  x = {_DOMAIN}.Sampler ({', '.join(names)})\n"
+    return _joined([part], given, lines, tables, {"x": ["n", *transport.space.shape]})
 
 
 def stepped(
@@ -84,13 +88,14 @@ def stepped(
         _converted("End", End(transport), end, axes, ["all"], half),
     ]
     given = _names(inputs)
-    at_end, shape = _names({"condition": condition, "decoder_noise": decoder_noise}), ",".join(map(str, z.shape[1:]))
-    lines = _lines(_names({"condition": condition}), at_end, noise is not None, way, f"n,{shape}")
-    tables = _tables(flows, arrays, layout)
+    checks, checking, conditions = _checked_labels(transport.space, _names({"condition": condition}))
+    at_end = [*conditions, *_names({"decoder_noise": decoder_noise})]
+    state = ",".join(map(str, ("n", *z.shape[1:])))
+    lines = checks + _lines(conditions, at_end, noise is not None, way, state)
+    tables = _tables(flows, arrays, layout) | checking
     tables |= {"flat_shape": np.array([1 + layout.noises, -1]), "slots_shape": np.array([layout.slots, -1, *z.shape[1:]])}
-    shapes = {"x": [*(["k"] if way else []), "n", *transport.space.shape], "noise": ["draws", "n", *z.shape[1:]]} | {
-        "z": ["n", *z.shape[1:]]
-    }
+    shapes: dict[str, Sequence[str | int]] = {"z": ["n", *z.shape[1:]], "noise": ["draws", "n", *z.shape[1:]]}
+    shapes["x"] = [*(["k"] if way else []), "n", *transport.space.shape]
     return _joined(parts, [*given, "steps", "solver", *(["way"] if way else [])], lines, tables, shapes)
 
 
@@ -106,8 +111,10 @@ def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, 
     """
     conditions, end = ("".join(f", {name}" for name in names) for names in (given, at_end))
     return f"""
-  of_solver = Gather (numbers, solver)
-  number = Gather (of_solver, steps)
+  solver_number = Max (solver, before_first)
+  steps_number = Max (steps, before_first)
+  of_solver = Gather (numbers, solver_number)
+  number = Gather (of_solver, steps_number)
   start = Gather (starts, number)
   first = Gather (firsts, number)
   count = Gather (counts, number)
@@ -137,11 +144,30 @@ def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, 
 """
 
 
+def _checked_labels(space: Space, inputs: Sequence[str]) -> tuple[str, dict[str, np.ndarray], list[str]]:
+    """The lines that refuse labels outside of the classes, their tables, and the inputs' names after them."""
+    lines = ""
+    tables: dict[str, np.ndarray] = {}
+    names = dict(zip(inputs, inputs, strict=True))
+    for name, kind in space.conditions.items():
+        if isinstance(kind, Label):
+            tables["before_first"] = np.array(-1)
+            tables[f"{name}_classes"] = np.array([*range(len(kind.names)), _MISSING])
+            lines += f"""
+  {name}_number = Max ({name}, before_first)
+  {name}_found = Gather ({name}_classes, {name}_number)
+  {name}_known = Gather ({name}_classes, {name}_found)
+"""
+            names[name] = f"{name}_known"
+    return lines, tables, list(names.values())
+
+
 def _tables(
     flows: Mapping[str, Mapping[int, Flow]], arrays: Mapping[tuple[str, int], Dense], layout: RowLayout
 ) -> dict[str, np.ndarray]:
     """The tables one after the other, and where each begins."""
-    numbers = np.full((len(flows), 1 + max(steps for _, steps in arrays)), _MISSING)
+    most = max(steps for _, steps in arrays)
+    numbers = np.full((len(flows) + 1, most + 2), _MISSING)
     for number, (name, steps) in enumerate(arrays):
         numbers[list(flows).index(name), steps] = number
     counts = np.array([len(table.point) for table in arrays.values()])
@@ -155,6 +181,7 @@ def _tables(
         "zeros": np.zeros(1, dtype=np.int64),
         "ones": np.ones(1, dtype=np.int64),
         "true": np.array(True),
+        "before_first": np.array(-1),
     }
     if layout.noises:
         places = [_places_of_noise(table.noises, layout.noises) for table in arrays.values()]
@@ -251,6 +278,10 @@ def _joined(
     model.graph.ClearField("input")
     model.graph.output[0].CopyFrom(types["x"])
     model.graph.input.extend(types[name] for name in inputs)
+    for given in model.graph.input:
+        axis = 1 if given.name == "noise" else 0
+        for size in given.type.tensor_type.shape.dim[axis : axis + 1]:
+            size.dim_param = "n"
     model.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in tables.items())
     model = onnx.inliner.inline_local_functions(model)
     model.graph.ClearField("value_info")

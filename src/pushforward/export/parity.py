@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from pushforward.denoisers.denoiser import SCALE
 from pushforward.draws import ExampleDraws
-from pushforward.export.program import GivenNoise, decoder_draws, noise_count
+from pushforward.export.program import GivenNoise, decoder_draws, inputs_of, noise_count
+from pushforward.solvers import name_of
 from pushforward.transports import Flow, Transport, inner_of, with_inner
 
 BAR = 1e-4  # A graph that is farther from its sampler is not written
@@ -111,6 +112,24 @@ def distances(
             x = session.run(["x"], feeds)[0].reshape(n, *transport.space.shape)
             away = np.abs(x - by_torch(model, feeds).numpy()) / std
             yield Distance(solver, k, n, float(away.max()))
+
+
+def program_distances(
+    program: Callable[..., Tensor], transport: Transport, examples: Sequence[int] = EXAMPLES
+) -> Iterator[Distance]:
+    """The distances of a program of `torch.export` from its sampler, for each number of examples."""
+    inner = inner_of(transport)
+    space = transport.space
+    solver = name_of(inner.solver) if isinstance(inner, Flow) else ""
+    steps = inner.steps if isinstance(inner, Flow) else 1
+    std = torch.tensor(space.scale).reshape(1, *space.shape)
+    for n in examples:
+        inputs = inputs_of(transport, n)
+        draws = GivenNoise(inputs["noise"], inputs["decoder_noise"])
+        with torch.inference_mode():
+            x = space.to_data(transport(inputs["z"], inputs["condition"], draws))
+            away = (program(**inputs) - x).abs().cpu() / std
+        yield Distance(solver, steps, n, float(away.max()))
 
 
 def halved(transport: Transport, least: int) -> Transport:

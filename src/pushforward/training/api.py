@@ -18,7 +18,7 @@ from pushforward.arguments import number, refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError, did_you_mean
-from pushforward.files import disk
+from pushforward.files import disk, sweep
 from pushforward.methods.method import Method
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
@@ -26,7 +26,7 @@ from pushforward.recipes import Recipe
 from pushforward.runtime import device_named
 from pushforward.trackers import Tracker, trackers_of
 from pushforward.training.checkpoint.contents import stored_for
-from pushforward.training.checkpoint.storage import clean_up, fault, latest, next_good, step_name
+from pushforward.training.checkpoint.storage import fault, latest, next_good, step_name
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.distributed.processes import joined
 from pushforward.training.estimates import steps_within
@@ -299,9 +299,8 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
         try:
             if checkpoint is None and lock is not None:
                 with disk(folder):
-                    clean_up(folder / "checkpoints")
-                    for left in folder.glob("cache/**/.tmp-*"):
-                        left.unlink(missing_ok=True)
+                    sweep(folder / "checkpoints")
+                    sweep(folder / "cache")
             # another machine may still see an older one
             newest = latest(folder / "checkpoints") if writes and checkpoint is None else None
             if writes and newest is None and checkpoint is None and (rows := log.read(folder / "metrics.jsonl")):

@@ -10,11 +10,10 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.tables import rows
 from pushforward.errors import DataError
 
 _DATES = (-62_135_596_800.0, 253_402_300_799.0)  # seconds from 1970 to the first and to the last second of the years 1 to 9999
-# Parts of a date that are written without a zero before them, which `datetime.strftime` cannot do on every system.
-_PARTS = {"%-d": "day", "%-m": "month", "%-H": "hour"}
 MOST_DIGITS = 17  # a float64 number has no more
 LONGEST = 100
 _DIRECTIVE = re.compile("%-?[A-Za-z%]")
@@ -64,11 +63,7 @@ class Format:
             )
 
     def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self.pattern:
-            return np.round(values / self.unit) * self.unit
-        if self.digits is not None:
-            return np.array([float(f"{value:.{self.digits}g}") for value in values.tolist()])
-        return values if self.decimals is None else np.round(values, self.decimals) + 0.0
+        return rows.rounded(values, vars(self))
 
     def holds(self, values: NDArray[np.float64]) -> bool:
         """Whether all values are finite, and levels or dates that can be written."""
@@ -78,17 +73,7 @@ class Format:
     def cell(self, value: float) -> str:
         if self.levels:
             return self.levels[int(value)]
-        if self.pattern:
-            moment, pattern = datetime.fromtimestamp(value, UTC), self.pattern
-            for part, name in _PARTS.items():
-                pattern = pattern.replace(part, str(getattr(moment, name)))
-            return moment.strftime(pattern)
-        text = self._number(value)
-        sign = "-" if text.startswith("-") else "+" if self.plus and float(text) > 0 else ""
-        whole, point, fraction = text.removeprefix("-").partition(".")
-        if self.group and whole.isdecimal():
-            whole = f"{int(whole):,}".replace(",", self.group)
-        return f"{sign}{whole}{point and self.point}{fraction}"
+        return rows.written(value, vars(self))
 
     def value(self, cell: str) -> float:
         try:
@@ -106,22 +91,3 @@ class Format:
         if self.group and re.match(rf"[-+]?\d{{1,3}}(?:{re.escape(self.group)}\d{{3}})+(?!\d)", cell):
             cell = cell.replace(self.group, "")
         return cell.removeprefix("+") if self.plus else cell
-
-    def _number(self, value: float) -> str:
-        if self.decimals is not None:
-            text = f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"
-            whole, _, fraction = text.partition(".")
-            if self.bare and not fraction.strip("0"):
-                return whole
-            if self.least is None or self.least >= self.decimals:
-                return text
-            fraction = fraction.rstrip("0").ljust(self.least, "0")
-            return f"{whole}.{fraction}" if fraction else whole
-        value = value if self.digits is None else float(f"{value:.{self.digits}g}")
-        return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(float(value))
-
-    @property
-    def unit(self) -> float:
-        """The seconds to which dates are rounded."""
-        units = {"%f": 1e-6, "%S": 1.0, "%M": 60.0, "H": 3600.0}
-        return next((unit for part, unit in units.items() if part in self.pattern), 86400.0)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.cells import Format
+from pushforward.data.tables.rows import between
 from pushforward.errors import DataError
 from pushforward.numbers import some
 from pushforward.table_column import Column, check_shares, indicators
@@ -356,11 +357,7 @@ class Number(Column):
             return np.full(len(scores), self.atoms[0] if self.atoms else math.nan)
         if self.closed:
             return np.array(self.knots)[np.searchsorted(self.edges, scores)]
-        values = self.form.rounded(np.interp(scores, self.edges, np.repeat(self.knots, 2)))
-        middles = self._middles.astype(np.float32).astype(np.float64)
-        place = np.clip(np.searchsorted(middles, scores), 0, len(self.knots) - 1)
-        stored = middles[place] == scores  # a knot whose score was rounded to float32
-        return np.clip(np.where(stored, np.array(self.knots)[place], values), self.knots[0], self.knots[-1])
+        return between(scores, self.edges, np.repeat(self.knots, 2), vars(self.form))
 
 
 def _normal_quantile(share: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -46,7 +46,8 @@ from pushforward.data.tables.inference import (
     point_of,
 )
 from pushforward.data.tables.string_columns import Faults, RawColumn, RawTable
-from pushforward.errors import CheckpointError, DataError, UsageError, did_you_mean
+from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.files import replacing
 from pushforward.numbers import counted, some
 from pushforward.table_column import Column
 
@@ -211,10 +212,8 @@ def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
     columns = ",\n".join(f"    {plain(name)}: {plain(entry)}" for name, entry in schema["columns"].items())
     lines = [f"  {plain(name)}: {plain(value)}" for name, value in schema.items() if name != "columns"]
     text = "{\n" + ",\n".join([*lines, f'  "columns": {{\n{columns}\n  }}']) + "\n}\n"
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error}.") from error
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def decide(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
-from pushforward.files import check_tensors, disk, opened, read_json, read_object, replacing
+from pushforward.files import check_tensors, disk, opened, private, read_json, read_object, replacing, sweep
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -181,22 +181,21 @@ def save(
 def staged(final: Path) -> Iterator[Path]:
     """A temporary folder for the files of a checkpoint, from any number of writers; it vanishes unless `commit` publishes it.
 
-    Whatever an interrupted save has left beside the checkpoint is removed first (`clean_up`).
+    Whatever an interrupted save has left beside the checkpoint is removed first (`sweep`).
 
     Raises:
         CheckpointError: If the disk refuses, here or within the context.
     """
-    folder, temporary = final.parent, final.with_name(f".tmp-{final.name}-{os.getpid()}")
-    try:
-        with disk(final):
-            if not folder.is_dir():
-                folder.mkdir(parents=True)
-                flush(folder.parent)
-            clean_up(folder)
+    folder = final.parent
+    with disk(final):
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            flush(folder.parent)
+        sweep(folder)
+        with private(folder) as place:
+            temporary = place / final.name
             temporary.mkdir()
             yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def commit(temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
@@ -231,20 +230,9 @@ def prune(final: Path, keep: int = 2, after: int | None = None, held: Container[
 
 
 def _remove(folder: Path) -> None:
-    # it loses its name first, so that half of one never counts; `clean_up` removes what could not go
-    gone = folder.with_name(f".tmp-{folder.name}-gone-{os.getpid()}")
-    with contextlib.suppress(OSError):
-        os.rename(folder, gone)
-        shutil.rmtree(gone)
-
-
-def clean_up(folder: Path) -> None:
-    """Remove what interrupted saves have left in a run's ``checkpoints`` folder; whoever calls this holds the run's lock."""
-    for left in folder.glob(".tmp-*"):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+    # it loses its name first, so that half of one never counts; `sweep` removes what could not go
+    with contextlib.suppress(OSError), private(folder.parent) as gone:
+        os.rename(folder, gone / folder.name)
 
 
 def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:

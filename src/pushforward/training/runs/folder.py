@@ -19,7 +19,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 
 from pushforward.errors import CheckpointError, RunUsageError, UsageError, closest
-from pushforward.files import disk, refuse_links
+from pushforward.files import TEMPORARY, disk, refuse_links
 from pushforward.training.checkpoint.storage import latest
 
 LOCK = ".lock"
@@ -147,8 +147,9 @@ FOLDERS = {
     "parts": "frozen modules",
     "cache": "what is computed once: prepared inputs, trajectories",
     "samples": "pictures and rows drawn while it trained",
+    "export": "the sampler for use without pushforward",
 }
-"""The folders of a run that are read, with all that they hold."""
+"""The folders of a run that are read or written, with all that they hold."""
 ENTRIES = {
     **FOLDERS,
     "spec.json": "recipe, method, data, budget, settings",
@@ -205,7 +206,7 @@ def _is_unbegun(folder: Path) -> bool:
 
 
 def _others(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.name not in ENTRIES and not path.name.startswith(".tmp-")]
+    return [path for path in folder.iterdir() if path.name not in ENTRIES and not path.name.startswith(TEMPORARY)]
 
 
 def remove(folder: Path) -> None:

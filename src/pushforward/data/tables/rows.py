@@ -1,0 +1,146 @@
+"""Write the coordinates of rows as the cells of their table, with numpy only: python rows.py samples.npy samples.csv.
+
+pushforward decodes and writes numbers with the functions of this file, and copies it into each export of a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+EXPORT = ""  # The identifier of the export that this copy belongs to
+Form = Mapping[str, Any]  # The settings of `pushforward.data.tables.cells.Format` by name
+Floats = NDArray[np.float64]
+
+# Parts of a date that are written without a zero before them, which `datetime.strftime` cannot do on every system.
+_PARTS = {"%-d": "day", "%-m": "month", "%-H": "hour"}
+_UNITS = {"%f": 1e-6, "%S": 1.0, "%M": 60.0, "H": 3600.0}
+
+
+def unit(pattern: str) -> float:
+    """Return the seconds to which dates of a pattern are rounded."""
+    units = (seconds for part, seconds in _UNITS.items() if part in pattern)
+    return next(units, 86400.0)
+
+
+def rounded(values: Floats, form: Form) -> Floats:
+    """Round numbers or dates to what their cells can say."""
+    if form["pattern"]:
+        seconds = unit(form["pattern"])
+        return np.round(values / seconds) * seconds
+    digits = form["digits"]
+    if digits is not None:
+        return np.array([float(f"{value:.{digits}g}") for value in values.tolist()])
+    if form["decimals"] is None:
+        return values
+    return np.round(values, form["decimals"]) + 0.0
+
+
+def between(scores: Floats, edges: Floats, numbers: Floats, form: Form) -> Floats:
+    """Return the numbers of scores, linear between edges and rounded; a score in float32 finds its edge."""
+    values = rounded(np.interp(scores, edges, numbers), form)
+    short = edges.astype(np.float32).astype(np.float64)
+    place = np.minimum(np.searchsorted(short, scores), len(short) - 1)
+    values = np.where(short[place] == scores, numbers[place], values)
+    return np.clip(values, numbers[0], numbers[-1])
+
+
+def written(value: float, form: Form) -> str:
+    """Write a number, or a date in seconds since 1970, as a cell."""
+    if form["pattern"]:
+        return _date(value, form["pattern"])
+    text = _number(value, form)
+    whole, point, fraction = text.removeprefix("-").partition(".")
+    if form["group"] and whole.isdecimal():
+        whole = f"{int(whole):,}".replace(",", form["group"])
+    positive = "+" if form["plus"] and float(text) > 0 else ""
+    sign = "-" if text.startswith("-") else positive
+    return sign + whole + (point and form["point"]) + fraction
+
+
+def _date(value: float, pattern: str) -> str:
+    moment = datetime.fromtimestamp(value, UTC)
+    for part, name in _PARTS.items():
+        pattern = pattern.replace(part, str(getattr(moment, name)))
+    return moment.strftime(pattern)
+
+
+def _number(value: float, form: Form) -> str:
+    """Write a number with a decimal point, no plus sign and nothing between thousands."""
+    decimals = form["decimals"]
+    least = form["least"]
+    digits = form["digits"]
+    if decimals is None:
+        value = value if digits is None else float(f"{value:.{digits}g}")
+        return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(float(value))
+    text = f"{round(value, decimals) + 0.0:.{decimals}f}"
+    whole, _, fraction = text.partition(".")
+    if form["bare"] and not fraction.strip("0"):
+        return whole
+    if least is None or least >= decimals:
+        return text
+    fraction = fraction.rstrip("0").ljust(least, "0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def cells_of(column: Mapping[str, Any], x: NDArray[Any]) -> list[str]:
+    """Return the cells of one of the columns of ``space.json``, from coordinates (n, d)."""
+    block = x[:, column["start"] : column["stop"]].astype(np.float64)
+    texts = column["texts"]
+    if "edges" not in column:
+        return [texts[place] for place in np.argmax(block, axis=1)]
+    ordinary = _ordinary(column, block[:, 0])
+    indicators = block[:, 1:]
+    if indicators.shape[1] == 0:
+        return ordinary
+    if not column.get("cells", column.get("numbers")):
+        indicators[:, 0] = -np.inf  # every value is among the texts
+    chosen = np.argmax(indicators, axis=1).tolist()
+    return [texts[place - 1] if place else cell for place, cell in zip(chosen, ordinary, strict=True)]
+
+
+def _ordinary(column: Mapping[str, Any], scores: Floats) -> list[str]:
+    """Return the cells of scores."""
+    edges = np.array(column["edges"])
+    if "cells" in column:
+        cells = column["cells"] or [""]
+        return [cells[place] for place in np.searchsorted(edges, scores)]
+    values = between(scores, edges, np.array(column["numbers"]), column["form"])
+    return [written(value, column["form"]) for value in values.tolist()]
+
+
+def main() -> None:
+    """Write the table that the command line asks for."""
+    space = json.loads(Path(__file__).with_name("space.json").read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(description=f"Write samples of {space['name']} as a table.")
+    parser.add_argument("samples", type=Path, help="coordinates that run.py has drawn, such as samples.npy")
+    parser.add_argument("table", type=Path, help="the table to write, .csv or .tsv")
+    asked = parser.parse_args()
+    if space.get("export") != EXPORT:
+        parser.error("rows.py and space.json belong to different exports. Export again into an empty folder.")
+    ending = asked.table.suffix.lower()
+    if ending not in (".csv", ".tsv"):
+        parser.error(f"the table must end in .csv or .tsv, got {asked.table}")
+    x = np.load(asked.samples, allow_pickle=False)
+    expected = tuple(space["shape"])
+    if x.shape[1:] != expected:
+        parser.error(f"{asked.samples} holds shape {x.shape[1:]}; expected {expected}, drawn by run.py")
+    columns = [cells_of(column, x) for column in space["columns"]]
+    separator = "\t" if ending == ".tsv" else space["table"]["separator"]
+    with asked.table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+        if space["table"]["header"]:
+            writer.writerow([column["name"] for column in space["columns"]])
+        writer.writerows(zip(*columns, strict=True))
+
+
+if __name__ == "__main__":
+    main()
