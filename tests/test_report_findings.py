@@ -259,11 +259,12 @@ def test_a_collapsed_model_is_named_first_and_no_weaker_words_stand_beside(conte
     results = comparison(content)
     warnings = [finding for finding in findings(results) if finding.kind == "warning"]
     assert warnings[0].short.startswith("collapsed")
-    assert warnings[0].models == ("gan",)
+    assert list(warnings[0].models) == ["gan"]
     assert all(number in warnings[0].text for number in ("10", "1,000", "987"))
     assert {finding.short for finding in warnings if "gan" in finding.models} == {warnings[0].short, ""}
     sentences = standings(results)
     assert [name for name, sentence in sentences.items() if "collapsed" in sentence] == ["gan"]
+    assert "10 distinct samples among 1,000" in sentences["gan"]
     assert "blurred" not in sentences["gan"]
 
 
