@@ -143,27 +143,28 @@ def comparison_of(metric: str, models: list[list[list[Score]]]) -> Comparison:
     return aggregated(comparison) if len(models[0]) > 1 else comparison
 
 
-def told_apart(metric: str, moved: float, shared: bool, most: tuple[int, int], seed: int) -> list[bool]:
+def told_apart(metric: str, moved: float, shared: bool, most: tuple[int, int, int], seed: int) -> list[bool]:
     """Whether any of equal models is called clearly ahead, in each cell of `cells`."""
-    models = results_of(metric, shifts(max(MODELS), moved), seed, shared, *most)
-    said = {}
+    models = results_of(metric, shifts(most[0], moved), seed, shared, *most[1:])
+    every = {}
     for trainings, samplings in {cell[1:] for cell in cells(most)}:
-        every = comparison_of(metric, [[run[:samplings] for run in runs[:trainings]] for runs in models])
-        for count in MODELS:
-            comparison = replace(every, models=every.models[:count])
-            pairs = comparison.differences()[metric]
-            said[count, trainings, samplings] = any(pair["ahead"] for pair in pairs)
-    return [said[cell] for cell in cells(most)]
+        some = [[run[:samplings] for run in runs[:trainings]] for runs in models]
+        every[trainings, samplings] = comparison_of(metric, some)
+    said = []
+    for count, *rest in cells(most):
+        comparison = every[tuple(rest)]
+        pairs = replace(comparison, models=comparison.models[:count]).differences()[metric]
+        said.append(any(pair["ahead"] for pair in pairs))
+    return said
 
 
-def cells(most: tuple[int, int]) -> list[tuple[int, int, int]]:
-    """Numbers of models, training runs and samplings, the last two at most the given ones."""
-    runs = [number for number in TRAININGS if number <= most[0]]
-    samplings = [number for number in SAMPLINGS if number <= most[1]]
-    return list(itertools.product(MODELS, runs, samplings))
+def cells(most: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    """Numbers of models, training runs and samplings, each at most the given one."""
+    kept = [[n for n in numbers if n <= limit] for numbers, limit in zip((MODELS, TRAININGS, SAMPLINGS), most, strict=True)]
+    return list(itertools.product(*kept))
 
 
-def rows_of(metric: str, noise: str, most: tuple[int, int], said: list[list[bool]]) -> list[dict[str, Any]]:
+def rows_of(metric: str, noise: str, most: tuple[int, int, int], said: list[list[bool]]) -> list[dict[str, Any]]:
     """Of each cell the rate at which equal models are told apart."""
     rates = np.mean(said, axis=0)
     row = {"metric": metric, "noise": noise, "comparisons": len(said)}
@@ -219,15 +220,12 @@ def main(words: list[str]) -> None:
             trees = metric == "detection"
             count = given.of_trees if trees else given.comparisons
             noise = "shared" if shared else "own"
-            grids = [(5, 5)]
-            if trees:  # they take long
-                grids = [(1, 5)] if shared else [(1, 5), (5, 1)]
-            for most in grids:
-                work = partial(told_apart, metric, MOVED, shared, most)
-                equal += rows_of(metric, noise, most, pool.map(work, range(count), chunksize=5))
+            most = (4, 1, 5) if trees else (8, 5, 5)  # trees take long
+            work = partial(told_apart, metric, MOVED, shared, most)
+            equal += rows_of(metric, noise, most, pool.map(work, range(count), chunksize=5))
             if not shared and not trees:
-                work = partial(told_apart, metric, 0.0, False, (1, 5))
-                equal += rows_of(metric, "own, perfect models", (1, 5), pool.map(work, range(count), chunksize=5))
+                work = partial(told_apart, metric, 0.0, False, (8, 1, 5))
+                equal += rows_of(metric, "own, perfect models", (8, 1, 5), pool.map(work, range(count), chunksize=5))
             for trainings in (1,) if trees else TRAININGS:
                 few = max(2, count // (5 if trainings == 1 else 20))
                 work = partial(found, metric, MOVED, shared, trainings)
@@ -252,7 +250,8 @@ def _text(equal: list[dict[str, Any]], different: list[dict[str, Any]]) -> str:
             if (other["metric"], other["noise"], *other["cell"]) == (row["metric"], row["noise"], count, *row["cell"][1:])
         ]
         cell = [LABELS[row["metric"]], row["noise"], *map(str, (row["comparisons"], *row["cell"][1:]))]
-        body.append([*cell, *(f"{100 * other['rate']:.1f} %" for other in same[: len(MODELS)])])
+        rates = [f"{100 * other['rate']:.1f} %" for other in same]
+        body.append([*cell, *rates, *["–"] * (len(MODELS) - len(rates))])
     text += table(head, body)
     text += f"\n\n## Power\n\nComparisons in which a difference of {RATIO:g} standard deviations is found, with one sampling.\n\n"
     head = ["score", "noise", "comparisons", "training runs", *(f"among {count} models" for count in MODELS)]

@@ -273,7 +273,7 @@ def standings(comparison: Comparison) -> dict[str, str]:
         shorts = dict.fromkeys(finding.short.format(said=finding.models[model.name]) for finding in about)
         parts = [_standing(comparison, model), *shorts]
         if model.name in fast:
-            parts.append("fastest to sample")
+            parts.append("fastest to sample" if len(fast) == 1 else "among the fastest to sample")
         sentences[model.name] = "; ".join(parts) + "."
     return sentences
 
