@@ -57,9 +57,9 @@ PLACES = [
     ({"a": 0.2, "b": 0.2}, 2.0, "a has the best Fréchet distance, not clearly ahead of any other model."),
     ({"a": 0.2, "b": 0.21, "c": 0.9}, 2.0, "a has the best Fréchet distance, clearly ahead of c, not clearly apart from b."),
     ({"a": 0.2}, 2.0, "a is clearly better than no network in Fréchet distance."),
-    ({"a": 2.02, "b": 3.0}, 2.0, "clearly ahead of every other model, and not clearly better than no network."),
-    ({"a": 3.0, "b": 9.0}, 2.0, "clearly ahead of every other model, and clearly worse than no network."),
-    ({"a": 0.11, "b": 0.5}, 0.1, "clearly ahead of every other model, and not clearly better than no network."),
+    ({"a": 2.02, "b": 3.0}, 2.0, "clearly ahead of every other model, but not clearly better than no network."),
+    ({"a": 3.0, "b": 9.0}, 2.0, "clearly ahead of every other model, but clearly worse than no network."),
+    ({"a": 0.11, "b": 0.5}, 0.1, "clearly ahead of every other model, but not clearly better than no network."),
 ]
 
 

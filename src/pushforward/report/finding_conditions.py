@@ -105,8 +105,9 @@ def ranked(role: Role, comparison: Comparison) -> Iterator[Values]:
     if base is not None:
         stands.append(f"{baseline_text(comparison, metric, best)} ({value_text(comparison, metric, base)})")
     main = metric_for(comparison, "quality")
-    if main not in (None, metric) and best.name in lacking(comparison):
-        stands.append(f"not clearly better than no network in {inside(comparison.info(str(main)).label)}")
+    in_main = None if main in (None, metric) else lacking(comparison).get(best.name)
+    if main is not None and in_main is not None:
+        stands.append(f"{baseline_text(comparison, main, in_main[0])} in {inside(comparison.info(main).label)}")
     floor = floor_text(comparison, metric)
     near = f", not clearly apart from {best.name}" if at_floor(comparison, metric, best) else ""
     yield {

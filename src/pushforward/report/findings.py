@@ -296,5 +296,5 @@ def _standing(comparison: Comparison, model: ModelResult) -> str:
     else:
         stands = [f"{model.name} is not clearly apart from {best.name} in {label}"]
     if base and base != "clearly better than no network":
-        stands.append(f"and {base}")
+        stands.append(f"but {base}" if own.name == best.name else f"and {base}")
     return ", ".join(stands)
