@@ -134,7 +134,7 @@ class Engine:
         size = max(math.prod(transport.noise_shape), self.space.size)
         places = max(batch, min(begun, NUMBERS // size))
         self.batch, self.places, self.queue = batch, places, max(places, min(queue, 4 * NUMBERS // size))
-        self.calls = self.moved = self.made = 0
+        self.calls = self.moved = self.made = self._held = 0
         self.woken: Callable[[], object] = lambda: None
         self._rows: list[_Row] = []
         self._free, self._lock = list(range(places)), threading.Lock()
@@ -154,6 +154,22 @@ class Engine:
         """How many of them have begun."""
         return self.places - len(self._free)
 
+    @contextmanager
+    def held(self, rows: int) -> Iterator[None]:
+        """Within this context there is room for so many more rows, of a request that is submitted right after it.
+
+        Raises:
+            Busy: If there are too many rows.
+        """
+        with self._lock:
+            self._check(self._held + rows)
+            self._held += rows
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held -= rows
+
     def submit(self, request: Request) -> None:
         """Take a request.
 
@@ -161,12 +177,15 @@ class Engine:
             Busy: If there are too many rows.
         """
         with self._lock:
-            if len(self._rows) + len(request.rows) > self.queue:
-                raise Busy(f"{len(self._rows):,} rows wait, of {self.queue:,} at most: ask again later.")
+            self._check(len(request.rows))
             for row in request.rows:
                 row.rank = self.calls / AGEING + len(row.kinds)
             self._rows += request.rows
         self.woken()
+
+    def _check(self, more: int) -> None:
+        if len(self._rows) + more > self.queue:
+            raise Busy(f"{len(self._rows):,} rows wait, of {self.queue:,} at most: ask again later.")
 
     @torch.no_grad()
     def tick(self) -> None:

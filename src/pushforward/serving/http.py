@@ -6,30 +6,35 @@ import asyncio
 import base64
 import contextlib
 import csv
+import html
 import io
+import ipaddress
 import json
+import logging
+import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from fastapi import FastAPI
 from fastapi import Request as Http
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response, StreamingResponse
 from prometheus_client import Histogram
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from torch import Tensor
 
 from pushforward.data.tables.columns import Number
-from pushforward.errors import PushforwardError, UsageError
+from pushforward.errors import Diverged, PushforwardError, UsageError
 from pushforward.pictures import image
-from pushforward.serving.admission import Limits, Model
-from pushforward.serving.engine import Busy, Request, working
+from pushforward.serving.admission import Limits, Model, Order
+from pushforward.serving.engine import Busy, working
 from pushforward.serving.metrics import Metrics
 from pushforward.table_column import Column
 
@@ -37,6 +42,13 @@ IMAGES, ROWS, HEALTH = "/v1/images/generations", "/v1/rows", "/healthz"
 PATHS = (IMAGES, ROWS, HEALTH, "/v1/models", "/metrics", "/")
 PAGE = """<!doctype html><html lang="en"><title>pushforward</title>
 <p>pushforward serves {names}. What they take is listed at <a href="/v1/models">/v1/models</a>.</p></html>"""
+
+
+POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'"
+"""The Content-Security-Policy of a page that is plain HTML."""
+CHUNK = 1 << 16  # Bytes of a page that are sent at a time: a client that does not read has no more of it in memory
+
+logger = logging.getLogger(__name__)
 
 
 class _Drawing(BaseModel):
@@ -54,6 +66,12 @@ class _ImageBody(_Drawing):
     prompt: str | None = None
     size: str | None = None
     response_format: Literal["b64_json"] | None = None
+    output_format: Literal["png"] | None = None
+    # OpenAI's clients may send these; they change nothing
+    background: str | None = None
+    moderation: str | None = None
+    quality: str | None = None
+    style: str | None = None
     user: str | None = None
 
 
@@ -66,19 +84,34 @@ def application(
     models: Sequence[Model],
     *,
     key: str | None = None,
+    origins: Sequence[str] = (),
+    hosts: Sequence[str] = (),
     page: str | None = None,
+    policy: str = POLICY,
     limits: Limits | None = None,
     precision: str = "float32",
-) -> FastAPI:
-    """The server as an ASGI application.
+) -> ASGIApp:
+    """Return the server as an ASGI application.
 
     Args:
         models: What it serves; their names differ.
-        key: What clients must send as a bearer token, to all but ``/healthz``; None lets everybody in.
+        key: The bearer token that clients must send, to all paths but ``/healthz``; None lets everybody in.
+        origins: Origins of web applications that may call it, such as "https://app.example"; "*" allows all.
+        hosts: Host names under which it answers without a key, besides localhost and IP addresses. A page of another name must
+            not reach it: its name may have been pointed at this machine.
         page: The HTML of ``/``; None says where models are listed.
-        limits: Of a body.
-        precision: Of network calls.
+        policy: The page's Content-Security-Policy.
+        limits: The limit of a body.
+        precision: The precision of network calls.
+
+    Raises:
+        UsageError: For a key that no header can carry, or an origin with a path.
     """
+    if key is not None and not re.fullmatch("[!-~]+", key):
+        raise UsageError("The key of a server must be printable ASCII without spaces: HTTP headers carry nothing else reliably.")
+    for origin in origins:
+        if origin != "*" and not re.fullmatch("https?://[^/?#@]+", origin):
+            raise UsageError(f'"{origin}" is not an origin: expected scheme, host and port alone, such as https://app.example.')
     metrics, served = Metrics(models), {model.name: model for model in models}
 
     @contextlib.asynccontextmanager
@@ -87,7 +120,6 @@ def application(
             yield
 
     app = FastAPI(lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_middleware(Gate, key=key, most=(limits or Limits()).body, seconds=metrics.seconds)
     for kind in (RequestValidationError, HTTPException, PushforwardError, Exception):
         app.add_exception_handler(kind, _refused)
 
@@ -100,16 +132,21 @@ def application(
             raise HTTPException(404, f'There is no model "{name}"; served: {", ".join(served)}.')
         return served[name]
 
-    async def drawn(model: Model, body: _Drawing, label: str | None, http: Http) -> tuple[Request, Tensor]:
+    async def drawn(model: Model, body: _Drawing, label: str | None, http: Http) -> tuple[Order, Tensor]:
         sampler = {"steps": body.steps, "solver": body.solver, "scale": body.scale}
-        request = await run_in_threadpool(model.request, body.n, seed=body.seed, label=label, given=body.given, **sampler)
+        order = await run_in_threadpool(model.order, body.n, seed=body.seed, label=label, given=body.given, **sampler)
+        with model.engine.held(body.n):
+            schedule = model.schedule(order.plan)
+            if not schedule.done():
+                await asyncio.shield(asyncio.wrap_future(schedule))
+        request = order.request(schedule.result())
         model.engine.submit(request)
         answer, left = asyncio.wrap_future(request.answer), asyncio.create_task(_left(http))
         try:
             await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
                 raise HTTPException(499, "The client has gone.")
-            return request, answer.result()
+            return order, answer.result()
         finally:
             request.cancel()
             left.cancel()
@@ -121,9 +158,9 @@ def application(
             raise UsageError(f"{model.name} makes {model.space.noun}s, not images: ask {ROWS}.")
         if body.size not in (None, "auto", model.size):
             raise UsageError(f"{model.name} makes images of the `size` {model.size}, got {body.size}.")
-        request, x = await drawn(model, body, body.prompt, http)
+        order, x = await drawn(model, body, body.prompt, http)
         pictures = await run_in_threadpool(_pictures, model, x)
-        data = [{"b64_json": text, "seed": seed} for text, seed in zip(pictures, request.seeds, strict=True)]
+        data = [{"b64_json": text, "seed": seed} for text, seed in zip(pictures, order.seeds, strict=True)]
         return _json({"created": int(time.time()), "data": data})
 
     @app.post(ROWS)
@@ -132,8 +169,8 @@ def application(
         if model.space.has_pixels:
             raise UsageError(f"{model.name} makes images, not rows: ask {IMAGES}.")
         wants_csv = "text/csv" in http.headers.get("accept", "") if body.format is None else body.format == "csv"
-        request, x = await drawn(model, body, body.label, http)
-        return await run_in_threadpool(_csv if wants_csv else _rows, model, x, request.seeds[0])
+        order, x = await drawn(model, body, body.label, http)
+        return await run_in_threadpool(_csv if wants_csv else _rows, model, x, order)
 
     @app.get("/v1/models")
     async def listed() -> Response:
@@ -151,11 +188,22 @@ def application(
     async def figures() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
-    @app.get("/")
-    async def home() -> Response:
-        return HTMLResponse(page or PAGE.format(names=", ".join(served)))
+    home = (page or PAGE.format(names=html.escape(", ".join(served)))).encode()
+    headers = {"Content-Security-Policy": f"{policy}; frame-ancestors 'none'", "Content-Length": str(len(home))}
 
-    return app
+    @app.get("/")
+    async def shown() -> Response:
+        return StreamingResponse(_chunks(home), headers=headers, media_type="text/html")
+
+    gate = Gate(app, key, {"localhost", *map(str.lower, hosts)}, (limits or Limits()).body, metrics.seconds)
+    exposed = ["Retry-After", "X-Seed", "X-Warnings"]
+    # outside of everything: every answer has the headers, and preflights need no key
+    return CORSMiddleware(gate, origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=exposed)
+
+
+async def _chunks(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), CHUNK):
+        yield content[start : start + CHUNK]
 
 
 async def _left(http: Http) -> None:
@@ -172,28 +220,31 @@ def _pictures(model: Model, x: Tensor) -> list[str]:
     return texts
 
 
-def _rows(model: Model, x: Tensor, seed: int) -> Response:
+def _rows(model: Model, x: Tensor, order: Order) -> Response:
     records, fields = model.space.records(x), getattr(model.space, "fields", ())
     if fields:
         missing = np.isnan(model.space.values(x))  # type: ignore[attr-defined]
         records = [list(map(_value, row, fields, gaps)) for row, gaps in zip(records, missing, strict=True)]
-    return _json({"object": "list", "model": model.name, "seed": seed, "columns": model.columns, "data": records})
+    facts = {"object": "list", "model": model.name, "seed": order.seeds[0], "columns": model.columns, "data": records}
+    return _json({**facts, "warnings": order.warnings})
 
 
 def _value(cell: str, field: Column, missing: bool) -> Any:
-    if missing or not isinstance(field, Number):
-        return None if missing else cell
-    try:
-        return int(cell) if cell.lstrip("-").isdecimal() else float(cell)
-    except ValueError:
+    if missing:
+        return None
+    if not isinstance(field, Number) or field.form.levels or field.form.pattern:
         return cell
+    number = field.form.value(cell)
+    fractional = field.form.point in cell or not number.is_integer()
+    return number if fractional else int(number)
 
 
-def _csv(model: Model, x: Tensor, seed: int) -> Response:
+def _csv(model: Model, x: Tensor, order: Order) -> Response:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerows([model.columns, *model.space.records(x)])
-    return Response(file.getvalue(), media_type="text/csv; charset=utf-8", headers={"X-Seed": str(seed)})
+    headers = {"X-Seed": str(order.seeds[0]), "X-Warnings": json.dumps(order.warnings)}
+    return Response(file.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -204,7 +255,8 @@ def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None
 def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
     kinds = {401: "authentication_error", 429: "rate_limit_error"}
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
-    code = {401: "invalid_api_key", 404: "not_found", 413: "too_large", 429: "busy"}.get(status)
+    codes = {401: "invalid_api_key", 403: "unknown_host", 404: "not_found", 413: "too_large", 429: "busy", 503: "ending"}
+    code = codes.get(status)
     return _json({"error": {"message": message, "type": kind, "param": None, "code": code}}, status, headers)
 
 
@@ -217,29 +269,34 @@ def _refused(_: Http, error: Exception) -> Response:
         return _error(400, f"`{where}`: {first['msg']}" if where else str(first["msg"]))
     if isinstance(error, Busy):
         return _error(429, str(error), {"Retry-After": "1"})
-    if isinstance(error, PushforwardError):
-        return _error(400 if isinstance(error, UsageError) else 500, str(error))
+    if isinstance(error, (UsageError, Diverged)):  # one that diverged does so again: clients need not repeat it
+        return _error(400, str(error))
+    if isinstance(error, PushforwardError):  # it may name files of this machine
+        logger.error("%s", error)
     return _error(500, f"{type(error).__name__}: the samples could not be made.")
 
 
 class Gate:
-    """What every request passes first: the key, and the limit of its body. It takes the time of answers.
+    """What every request passes first: the key or the host name, and the limit of its body. It takes the time of answers.
 
     Args:
         app: What lies behind it.
-        key: None lets everybody in.
+        key: None lets everybody in who knows a name of the server.
+        hosts: The names under which it answers without a key, besides IP addresses.
         most: Bytes of a body at most.
         seconds: Takes the times, by path and status.
     """
 
-    def __init__(self, app: ASGIApp, key: str | None, most: int, seconds: Histogram) -> None:
-        self.app, self.key, self.most, self.seconds = app, key, most, seconds
+    def __init__(self, app: ASGIApp, key: str | None, hosts: Collection[str], most: int, seconds: Histogram) -> None:
+        self.app, self.hosts, self.most, self.seconds = app, hosts, most, seconds
+        self.token = None if key is None else f"Bearer {key}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         taken, began, path = 0, time.perf_counter(), scope["path"] if scope["path"] in PATHS else "other"
+        started = False
 
         async def limited() -> Message:
             nonlocal taken
@@ -250,11 +307,40 @@ class Gate:
             return message
 
         async def timed(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 self.seconds.labels(path, str(message["status"])).observe(time.perf_counter() - began)
             await send(message)
 
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        known = self.key is None or secrets.compare_digest(given, b"Bearer " + self.key.encode())
-        refusal = _error(401, "Send the server's key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
-        await (self.app if known or path == HEALTH else refusal)(scope, limited, timed)
+        refusal = None if path == HEALTH else self._refusal(scope["headers"])
+        try:
+            await (refusal or self.app)(scope, limited, timed)
+        except asyncio.CancelledError:
+            if not started:
+                await _error(503, "The server ends, and the time for this request is over.")(scope, receive, timed)
+
+    def _refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> Response | None:
+        given = dict(headers)
+        if self.token is not None:
+            if secrets.compare_digest(given.get(b"authorization", b""), self.token):
+                return None
+            return _error(401, "Send the server's key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
+        host = _host_of(given.get(b"host", b"").decode("latin-1").lower())
+        if host in self.hosts or _is_address(host):
+            return None
+        return _error(403, f'Without a key this server does not answer as "{host}". Start it with --allow-host, or set a key.')
+
+
+def _host_of(header: str) -> str:
+    if header.startswith("["):  # an IPv6 address
+        return header[1:].partition("]")[0]
+    return header.partition(":")[0]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

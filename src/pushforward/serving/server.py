@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pushforward.errors import UsageError, imported
 
 if TYPE_CHECKING:
+    from pushforward.serving.connections import Connections
     from pushforward.training import Run
 
 NEEDED = ("fastapi", "uvicorn", "pydantic", "prometheus_client")
@@ -43,18 +45,24 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     key: str | None = None,
+    origins: Sequence[str] = (),
+    hosts: Sequence[str] = (),
+    connections: Connections | None = None,
     page: bool = True,
     precision: str = "float32",
     ready: Callable[[str], None] = print,
     tell: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve runs until SIGTERM or SIGINT; requests that were accepted are answered first.
+    """Serve runs until SIGTERM or SIGINT; requests that have begun get some time to end (``connections.ending``).
 
     Args:
         runs: By the names that requests use.
         host: The address to listen on; the default reaches this machine alone.
         port: Which; 0 takes a free one.
-        key: What clients must send; None lets everybody in who reaches the host.
+        key: The secret that clients must send; None lets everybody in who reaches the host.
+        origins: Origins of web applications that may call it, such as "https://app.example"; "*" allows all.
+        hosts: Further host names under which it answers without a key.
+        connections: Limits of connections; None is `Connections()`.
         page: Whether ``/`` runs one or two of the runs in a browser, where the extra ``onnx`` is installed and they can be shown;
             the page takes some seconds to make.
         precision: Of network calls.
@@ -69,16 +77,35 @@ def serve(
     import uvicorn
 
     from pushforward.export.files import showable
-    from pushforward.export.page import build
+    from pushforward.export.page import build, policy
     from pushforward.serving.admission import Model
-    from pushforward.serving.http import application
+    from pushforward.serving.connections import BACKLOG, Connection, Connections, Doors
+    from pushforward.serving.http import POLICY, application
 
+    limits = connections or Connections()
     with bound(host, port) as listening:
         models = [Model(run, name) for name, run in runs.items()]
         page_models = showable({name: run.transport for name, run in runs.items()}, tell) if page else []
         home = build(page_models, " and ".join(about["name"] for about, _ in page_models)) if page_models else None
-        app = application(models, key=key, page=home, precision=precision)
+        app = application(
+            models,
+            key=key,
+            origins=origins,
+            hosts=(host, *hosts),
+            page=home,
+            policy=POLICY if home is None else policy(),
+            precision=precision,
+        )
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listening.getsockname()[1]}")
-        config = uvicorn.Config(app, log_level="warning", log_config=None, access_log=False)
+        config = uvicorn.Config(
+            app,
+            http=functools.partial(Connection, doors=Doors(limits)),  # type: ignore[arg-type]
+            ws="none",
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=limits.ending,  # type: ignore[arg-type]
+            log_level="error",  # a line for each damaged request would let clients fill the disk
+            log_config=None,
+            access_log=False,
+        )
         uvicorn.Server(config).run(sockets=[listening])
