@@ -350,7 +350,7 @@ def test_the_openai_client_gets_the_pictures_of_sample(openai, flow):
         ({"extra_body": {"solver": "jump"}}, "Jump"),
         ({"extra_body": {"scale": 1e6}}, "scale"),
         ({"extra_body": {"given": {"label_null": 1}}}, "label_null"),
-        ({"quality": "hd"}, "quality"),
+        ({"extra_body": {"output_format": "webp"}}, "output_format"),
         ({"model": "rows"}, ROWS),
     ],
     ids=str,
@@ -488,7 +488,7 @@ def test_rows_of_a_client_that_goes_are_dropped(flow):
             sent.append(message)
 
         received = []
-        headers = [(b"content-type", b"application/json")]
+        headers = [(b"content-type", b"application/json"), (b"host", b"localhost")]
         scope = {"type": "http", "method": "POST", "path": IMAGES, "headers": headers, "query_string": b"", "http_version": "1.1"}
         asking = asyncio.create_task(application([model])(scope, receive, send))
         while not model.engine.active:

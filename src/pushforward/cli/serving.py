@@ -64,10 +64,9 @@ def serve(
     from pushforward.serving.server import serve as answer
 
     check_installed()
-    from pushforward.serving.connections import Connections
-
     from pushforward.cli.sampling import loaded_run
     from pushforward.denoisers.denoiser import resolve_precision
+    from pushforward.serving.connections import Connections
     from pushforward.training.runs.folder import checkpoint_in
 
     loading, served = Loading(raw=raw, plugin=plugin, device=device), {}

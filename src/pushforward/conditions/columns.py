@@ -182,22 +182,11 @@ class Known(ConditionKind):
         values[:, self.shape[0] - len(self.fields) + place] = 1.0
         return values
 
-    def held(self, entry: str, cell: Any) -> tuple[Any, list[str]]:
-        """Return what is given in place of a cell, and the sentences that `entered` would warn with.
-
-        Args:
-            entry: The column.
-            cell: The value that was requested for all rows.
-
-        Raises:
-            UsageError: If the column has no such value.
-        """
+    def held(self, entry: str, request: Any) -> tuple[Any, list[str]]:
         field = self.fields[self.entries.index(entry)]
-        numbers = np.array([_value(field, cell)])
-        sentences = _replaced(field, [cell], numbers)
-        if not sentences:
-            return cell, []
-        return field.cells(field.nearest(numbers))[0], sentences
+        numbers = np.array([_value(field, request)])
+        sentences = _replaced(field, [request], numbers)
+        return field.cells(field.nearest(numbers))[0] if sentences else request, sentences
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
         return self.blank(len(u), u.device)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
@@ -43,7 +44,8 @@ class Request:
         seeds: One for each of n samples.
         condition: Values by name, n of each; None for a model without conditions.
         schedule: The calls of each; None for a one-call model.
-        scale: Of guidance.
+        scale: The guidance scale.
+        warnings: Sentences for the client.
 
     Attributes:
         answer: Takes the samples (n, *shape) in data units, or the error that ended the request.
@@ -51,14 +53,25 @@ class Request:
     """
 
     def __init__(
-        self, seeds: Sequence[int], condition: Condition = None, schedule: Schedule | None = None, scale: float = 1.0
+        self,
+        seeds: Sequence[int],
+        condition: Condition = None,
+        schedule: Schedule | None = None,
+        scale: float = 1.0,
+        warnings: Sequence[str] = (),
     ) -> None:
         self.seeds, self.condition, self.schedule, self.scale = seeds, condition or {}, schedule, scale
+        self.warnings = warnings
         self.answer: Future[Tensor] = Future()
-        self.rows = [_Row(self, number) for number in range(len(seeds))]
         self.gone = False
         self._samples: dict[int, Tensor] = {}
         self._lost = 0
+
+    @cached_property
+    def rows(self) -> list[_Row]:
+        if self.schedule is not None and not self.schedule.ready:
+            self.schedule.compute()
+        return [_Row(self, number) for number in range(len(self.seeds))]
 
     def cancel(self) -> None:
         """Let the engine drop the rows before its next call."""
@@ -134,7 +147,7 @@ class Engine:
         size = max(math.prod(transport.noise_shape), self.space.size)
         places = max(batch, min(begun, NUMBERS // size))
         self.batch, self.places, self.queue = batch, places, max(places, min(queue, 4 * NUMBERS // size))
-        self.calls = self.moved = self.made = self._held = 0
+        self.calls = self.moved = self.made = 0
         self.woken: Callable[[], object] = lambda: None
         self._rows: list[_Row] = []
         self._free, self._lock = list(range(places)), threading.Lock()
@@ -154,21 +167,14 @@ class Engine:
         """How many of them have begun."""
         return self.places - len(self._free)
 
-    @contextmanager
-    def held(self, rows: int) -> Iterator[None]:
-        """Within this context there is room for so many more rows, of a request that is submitted right after it.
+    def check_room(self, more: int) -> None:
+        """Refuse so many more rows if they are too many.
 
         Raises:
-            Busy: If there are too many rows.
+            Busy: With the number of those that wait.
         """
-        with self._lock:
-            self._check(self._held + rows)
-            self._held += rows
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._held -= rows
+        if len(self._rows) + more > self.queue:
+            raise Busy(f"{len(self._rows):,} rows wait, of {self.queue:,} at most: ask again later.")
 
     def submit(self, request: Request) -> None:
         """Take a request.
@@ -177,15 +183,11 @@ class Engine:
             Busy: If there are too many rows.
         """
         with self._lock:
-            self._check(len(request.rows))
+            self.check_room(len(request.rows))
             for row in request.rows:
                 row.rank = self.calls / AGEING + len(row.kinds)
             self._rows += request.rows
         self.woken()
-
-    def _check(self, more: int) -> None:
-        if len(self._rows) + more > self.queue:
-            raise Busy(f"{len(self._rows):,} rows wait, of {self.queue:,} at most: ask again later.")
 
     @torch.no_grad()
     def tick(self) -> None:

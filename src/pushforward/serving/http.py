@@ -8,20 +8,18 @@ import contextlib
 import csv
 import html
 import io
-import ipaddress
 import json
-import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from fastapi import FastAPI
 from fastapi import Request as Http
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import HTMLResponse, Response
 from prometheus_client import Histogram
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
@@ -30,13 +28,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from torch import Tensor
 
-from pushforward.data.tables.columns import Number
-from pushforward.errors import Diverged, PushforwardError, UsageError
+from pushforward.errors import Diverged, UsageError
+from pushforward.export.page import policy
 from pushforward.pictures import image
-from pushforward.serving.admission import Limits, Model, Order
-from pushforward.serving.engine import Busy, working
+from pushforward.serving.admission import Limits, Model
+from pushforward.serving.engine import Busy, Request, working
 from pushforward.serving.metrics import Metrics
-from pushforward.table_column import Column
 
 IMAGES, ROWS, HEALTH = "/v1/images/generations", "/v1/rows", "/healthz"
 PATHS = (IMAGES, ROWS, HEALTH, "/v1/models", "/metrics", "/")
@@ -44,11 +41,8 @@ PAGE = """<!doctype html><html lang="en"><title>pushforward</title>
 <p>pushforward serves {names}. What they take is listed at <a href="/v1/models">/v1/models</a>.</p></html>"""
 
 
-POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'"
-"""The Content-Security-Policy of a page that is plain HTML."""
-CHUNK = 1 << 16  # Bytes of a page that are sent at a time: a client that does not read has no more of it in memory
-
-logger = logging.getLogger(__name__)
+COMPUTED = 32  # Requests that wait for a new step table at most
+CHUNK = 1 << 16  # Bytes of an answer that are sent at a time, so that a connection notices a client that does not read
 
 
 class _Drawing(BaseModel):
@@ -68,11 +62,11 @@ class _ImageBody(_Drawing):
     response_format: Literal["b64_json"] | None = None
     output_format: Literal["png"] | None = None
     # OpenAI's clients may send these; they change nothing
-    background: str | None = None
-    moderation: str | None = None
-    quality: str | None = None
-    style: str | None = None
-    user: str | None = None
+    background: Any = None
+    moderation: Any = None
+    quality: Any = None
+    style: Any = None
+    user: Any = None
 
 
 class _RowBody(_Drawing):
@@ -87,7 +81,6 @@ def application(
     origins: Sequence[str] = (),
     hosts: Sequence[str] = (),
     page: str | None = None,
-    policy: str = POLICY,
     limits: Limits | None = None,
     precision: str = "float32",
 ) -> ASGIApp:
@@ -99,19 +92,10 @@ def application(
         origins: Origins of web applications that may call it, such as "https://app.example"; "*" allows all.
         hosts: Host names under which it answers without a key, besides localhost and IP addresses. A page of another name must
             not reach it: its name may have been pointed at this machine.
-        page: The HTML of ``/``; None says where models are listed.
-        policy: The page's Content-Security-Policy.
+        page: The HTML of ``/``, which runs no scripts but those of `pushforward.export.page`; None says where models are listed.
         limits: The limit of a body.
         precision: The precision of network calls.
-
-    Raises:
-        UsageError: For a key that no header can carry, or an origin with a path.
     """
-    if key is not None and not re.fullmatch("[!-~]+", key):
-        raise UsageError("The key of a server must be printable ASCII without spaces: HTTP headers carry nothing else reliably.")
-    for origin in origins:
-        if origin != "*" and not re.fullmatch("https?://[^/?#@]+", origin):
-            raise UsageError(f'"{origin}" is not an origin: expected scheme, host and port alone, such as https://app.example.')
     metrics, served = Metrics(models), {model.name: model for model in models}
 
     @contextlib.asynccontextmanager
@@ -120,7 +104,7 @@ def application(
             yield
 
     app = FastAPI(lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
-    for kind in (RequestValidationError, HTTPException, PushforwardError, Exception):
+    for kind in (RequestValidationError, HTTPException, Busy, Diverged, UsageError, Exception):
         app.add_exception_handler(kind, _refused)
 
     def asked(name: str | None) -> Model:
@@ -132,21 +116,24 @@ def application(
             raise HTTPException(404, f'There is no model "{name}"; served: {", ".join(served)}.')
         return served[name]
 
-    async def drawn(model: Model, body: _Drawing, label: str | None, http: Http) -> tuple[Order, Tensor]:
+    places, turn = asyncio.Semaphore(COMPUTED), asyncio.Lock()
+
+    async def drawn(model: Model, body: _Drawing, label: str | None, http: Http) -> tuple[Request, Tensor]:
         sampler = {"steps": body.steps, "solver": body.solver, "scale": body.scale}
-        order = await run_in_threadpool(model.order, body.n, seed=body.seed, label=label, given=body.given, **sampler)
-        with model.engine.held(body.n):
-            schedule = model.schedule(order.plan)
-            if not schedule.done():
-                await asyncio.shield(asyncio.wrap_future(schedule))
-        request = order.request(schedule.result())
+        request = await run_in_threadpool(model.request, body.n, seed=body.seed, label=label, given=body.given, **sampler)
+        model.engine.check_room(body.n)
+        if request.schedule is not None and not request.schedule.ready:
+            if places.locked():
+                raise Busy(f"{COMPUTED} requests wait for new step tables: ask again later, or for common steps and solvers.")
+            async with places, turn:  # one table at a time is computed, so that the engine goes on
+                await run_in_threadpool(lambda: request.rows)
         model.engine.submit(request)
         answer, left = asyncio.wrap_future(request.answer), asyncio.create_task(_left(http))
         try:
             await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
                 raise HTTPException(499, "The client has gone.")
-            return order, answer.result()
+            return request, answer.result()
         finally:
             request.cancel()
             left.cancel()
@@ -158,9 +145,9 @@ def application(
             raise UsageError(f"{model.name} makes {model.space.noun}s, not images: ask {ROWS}.")
         if body.size not in (None, "auto", model.size):
             raise UsageError(f"{model.name} makes images of the `size` {model.size}, got {body.size}.")
-        order, x = await drawn(model, body, body.prompt, http)
+        request, x = await drawn(model, body, body.prompt, http)
         pictures = await run_in_threadpool(_pictures, model, x)
-        data = [{"b64_json": text, "seed": seed} for text, seed in zip(pictures, order.seeds, strict=True)]
+        data = [{"b64_json": text, "seed": seed} for text, seed in zip(pictures, request.seeds, strict=True)]
         return _json({"created": int(time.time()), "data": data})
 
     @app.post(ROWS)
@@ -169,8 +156,8 @@ def application(
         if model.space.has_pixels:
             raise UsageError(f"{model.name} makes images, not rows: ask {IMAGES}.")
         wants_csv = "text/csv" in http.headers.get("accept", "") if body.format is None else body.format == "csv"
-        order, x = await drawn(model, body, body.label, http)
-        return await run_in_threadpool(_csv if wants_csv else _rows, model, x, order)
+        request, x = await drawn(model, body, body.label, http)
+        return await run_in_threadpool(_csv if wants_csv else _rows, model, x, request)
 
     @app.get("/v1/models")
     async def listed() -> Response:
@@ -188,22 +175,23 @@ def application(
     async def figures() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
-    home = (page or PAGE.format(names=html.escape(", ".join(served)))).encode()
-    headers = {"Content-Security-Policy": f"{policy}; frame-ancestors 'none'", "Content-Length": str(len(home))}
+    content = page or PAGE.format(names=html.escape(", ".join(served)))
+    secure = {"Content-Security-Policy": f"{policy()}; frame-ancestors 'none'"}
 
     @app.get("/")
-    async def shown() -> Response:
-        return StreamingResponse(_chunks(home), headers=headers, media_type="text/html")
+    async def home() -> Response:
+        return HTMLResponse(content, headers=secure)
 
-    gate = Gate(app, key, {"localhost", *map(str.lower, hosts)}, (limits or Limits()).body, metrics.seconds)
+    gate = Gate(app, key, hosts, (limits or Limits()).body, metrics.seconds)
     exposed = ["Retry-After", "X-Seed", "X-Warnings"]
     # outside of everything: every answer has the headers, and preflights need no key
-    return CORSMiddleware(gate, origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=exposed)
-
-
-async def _chunks(content: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(content), CHUNK):
-        yield content[start : start + CHUNK]
+    return CORSMiddleware(
+        gate,
+        [origin.rstrip("/") for origin in origins],
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=exposed,
+    )
 
 
 async def _left(http: Http) -> None:
@@ -220,49 +208,47 @@ def _pictures(model: Model, x: Tensor) -> list[str]:
     return texts
 
 
-def _rows(model: Model, x: Tensor, order: Order) -> Response:
+def _rows(model: Model, x: Tensor, request: Request) -> Response:
     records, fields = model.space.records(x), getattr(model.space, "fields", ())
     if fields:
         missing = np.isnan(model.space.values(x))  # type: ignore[attr-defined]
         records = [list(map(_value, row, fields, gaps)) for row, gaps in zip(records, missing, strict=True)]
-    facts = {"object": "list", "model": model.name, "seed": order.seeds[0], "columns": model.columns, "data": records}
-    return _json({**facts, "warnings": order.warnings})
+    facts = {"object": "list", "model": model.name, "seed": request.seeds[0], "columns": model.columns, "data": records}
+    return _json({**facts, "warnings": request.warnings})
 
 
-def _value(cell: str, field: Column, missing: bool) -> Any:
+def _value(cell: str, field: Any, missing: bool) -> Any:
     if missing:
         return None
-    if not isinstance(field, Number) or field.form.levels or field.form.pattern:
+    if field.kind not in ("number", "whole"):
         return cell
     number = field.form.value(cell)
-    fractional = field.form.point in cell or not number.is_integer()
-    return number if fractional else int(number)
+    return int(number) if field.kind == "whole" else number
 
 
-def _csv(model: Model, x: Tensor, order: Order) -> Response:
+def _csv(model: Model, x: Tensor, request: Request) -> Response:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerows([model.columns, *model.space.records(x)])
-    headers = {"X-Seed": str(order.seeds[0]), "X-Warnings": json.dumps(order.warnings)}
+    headers = {"X-Seed": str(request.seeds[0]), "X-Warnings": json.dumps(request.warnings)}
     return Response(file.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     # ASCII alone: a text of a client may hold half of a pair, which no encoding writes
     return Response(json.dumps(content, allow_nan=False), status, headers, "application/json")
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     kinds = {401: "authentication_error", 429: "rate_limit_error"}
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
-    codes = {401: "invalid_api_key", 403: "unknown_host", 404: "not_found", 413: "too_large", 429: "busy", 503: "ending"}
-    code = codes.get(status)
+    code = {401: "invalid_api_key", 404: "not_found", 413: "too_large", 429: "busy"}.get(status)
     return _json({"error": {"message": message, "type": kind, "param": None, "code": code}}, status, headers)
 
 
 def _refused(_: Http, error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        return _error(error.status_code, str(error.detail), dict(error.headers or {}))
+        return _error(error.status_code, str(error.detail), error.headers)
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         where = ".".join(part for part in first["loc"][1:] if isinstance(part, str))
@@ -271,8 +257,6 @@ def _refused(_: Http, error: Exception) -> Response:
         return _error(429, str(error), {"Retry-After": "1"})
     if isinstance(error, (UsageError, Diverged)):  # one that diverged does so again: clients need not repeat it
         return _error(400, str(error))
-    if isinstance(error, PushforwardError):  # it may name files of this machine
-        logger.error("%s", error)
     return _error(500, f"{type(error).__name__}: the samples could not be made.")
 
 
@@ -287,16 +271,18 @@ class Gate:
         seconds: Takes the times, by path and status.
     """
 
-    def __init__(self, app: ASGIApp, key: str | None, hosts: Collection[str], most: int, seconds: Histogram) -> None:
-        self.app, self.hosts, self.most, self.seconds = app, hosts, most, seconds
-        self.token = None if key is None else f"Bearer {key}".encode()
+    def __init__(self, app: ASGIApp, key: str | None, hosts: Iterable[str], most: int, seconds: Histogram) -> None:
+        self.app, self.most, self.seconds = app, most, seconds
+        self.token = None if key is None else f"Bearer {key}".encode(errors="surrogateescape")
+        names = "|".join(map(re.escape, ["localhost", *hosts]))
+        # no name ends in a number, so that digits and points are an address
+        self.hosts = re.compile(rf"({names}|[0-9.]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         taken, began, path = 0, time.perf_counter(), scope["path"] if scope["path"] in PATHS else "other"
-        started = False
 
         async def limited() -> Message:
             nonlocal taken
@@ -307,40 +293,25 @@ class Gate:
             return message
 
         async def timed(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 self.seconds.labels(path, str(message["status"])).observe(time.perf_counter() - began)
+            body = memoryview(message.get("body", b""))
+            while len(body) > CHUNK:
+                await send({**message, "body": body[:CHUNK], "more_body": True})
+                body = message["body"] = body[CHUNK:]
             await send(message)
 
-        refusal = None if path == HEALTH else self._refusal(scope["headers"])
+        refusal = None if path == HEALTH else self._refusal(dict(scope["headers"]))
         try:
             await (refusal or self.app)(scope, limited, timed)
         except asyncio.CancelledError:
-            if not started:
-                await _error(503, "The server ends, and the time for this request is over.")(scope, receive, timed)
+            await _error(503, "The server has ended before this request was answered.")(scope, receive, timed)
 
-    def _refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> Response | None:
-        given = dict(headers)
-        if self.token is not None:
-            if secrets.compare_digest(given.get(b"authorization", b""), self.token):
-                return None
+    def _refusal(self, headers: dict[bytes, bytes]) -> Response | None:
+        if self.token is None:
+            host = headers.get(b"host", b"").decode("latin-1")
+            if not self.hosts.fullmatch(host):
+                return _error(403, f'Without a key this server does not answer as "{host}". Start it with --allow-host or a key.')
+        elif not secrets.compare_digest(headers.get(b"authorization", b""), self.token):
             return _error(401, "Send the server's key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
-        host = _host_of(given.get(b"host", b"").decode("latin-1").lower())
-        if host in self.hosts or _is_address(host):
-            return None
-        return _error(403, f'Without a key this server does not answer as "{host}". Start it with --allow-host, or set a key.')
-
-
-def _host_of(header: str) -> str:
-    if header.startswith("["):  # an IPv6 address
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0]
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -77,33 +76,33 @@ def serve(
     import uvicorn
 
     from pushforward.export.files import showable
-    from pushforward.export.page import build, policy
+    from pushforward.export.page import build
     from pushforward.serving.admission import Model
-    from pushforward.serving.connections import BACKLOG, Connection, Connections, Doors
-    from pushforward.serving.http import POLICY, application
+    from pushforward.serving.connections import BACKLOG, RESERVED, Connection, Connections, descriptors
+    from pushforward.serving.http import application
 
-    limits = connections or Connections()
+    kept = connections or Connections()
+    kept.most = max(1, descriptors(kept.most + RESERVED) - RESERVED)
+
+    class Limited(Connection):
+        limits = kept
+
     with bound(host, port) as listening:
         models = [Model(run, name) for name, run in runs.items()]
         page_models = showable({name: run.transport for name, run in runs.items()}, tell) if page else []
         home = build(page_models, " and ".join(about["name"] for about, _ in page_models)) if page_models else None
-        app = application(
-            models,
-            key=key,
-            origins=origins,
-            hosts=(host, *hosts),
-            page=home,
-            policy=POLICY if home is None else policy(),
-            precision=precision,
-        )
+        named = [host, *hosts]
+        app = application(models, key=key, origins=origins, hosts=named, page=home, precision=precision)
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listening.getsockname()[1]}")
         config = uvicorn.Config(
             app,
-            http=functools.partial(Connection, doors=Doors(limits)),  # type: ignore[arg-type]
+            http=Limited,
             ws="none",
+            callback_notify=kept.sweep,
+            timeout_notify=1,
             backlog=BACKLOG,
-            timeout_graceful_shutdown=limits.ending,  # type: ignore[arg-type]
+            timeout_graceful_shutdown=kept.ending,
             log_level="error",  # a line for each damaged request would let clients fill the disk
             log_config=None,
             access_log=False,
