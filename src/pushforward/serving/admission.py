@@ -42,6 +42,9 @@ class Limits:
     body: int = 1 << 16
 
 
+LIMITS = Limits()
+
+
 class Model:
     """A run that is served.
 
@@ -56,8 +59,7 @@ class Model:
         steps: Solver steps at most; None for a one-call model.
     """
 
-    def __init__(self, run: Run, name: str | None = None, limits: Limits | None = None, **engine: int) -> None:
-        limits = limits or Limits()
+    def __init__(self, run: Run, name: str | None = None, limits: Limits = LIMITS, **engine: int) -> None:
         self.run, self.name, self.space = run, name or run.name, run.transport.space
         self.engine = Engine(run.transport, **engine)
         self.most = min(limits.images if self.space.has_pixels else limits.rows, self.engine.queue)
@@ -98,8 +100,8 @@ class Model:
         }
         if flow is not None:
             usual = {"steps": flow.steps, "solver": type(flow.solver).__name__.lower(), "scale": self.engine.scale}
-            known, jumps = {name: as_solver(name) for name in SOLVERS}, has_jump(flow.denoiser)
-            solvers = [name for name, solver in known.items() if not solver.adaptive and jumps >= solver.jumps]
+            jumps = has_jump(flow.denoiser)
+            solvers = [name for name in SOLVERS if not (known := as_solver(name)).adaptive and jumps >= known.jumps]
             facts |= {"steps": self.steps, "default": usual, "solvers": solvers}
         return {name: value for name, value in facts.items() if value}
 
@@ -143,10 +145,12 @@ class Model:
         schedule = self.schedule(**sampler)
         wanted, warnings = self._wanted(label, given or {})
         condition = self.run.transport.conditions(n, wanted, seed)
-        scale = self.engine.scale if sampler.get("scale") is None else sampler["scale"]
+        scale = sampler.get("scale")
+        if scale is None:
+            scale = self.engine.scale
         return Request(range(seed, seed + n), condition, schedule, 1.0 if scale is None else scale, warnings)
 
-    def _wanted(self, label: str | None, given: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
+    def _wanted(self, label: str | None, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         kinds = {word: kind for name, kind in self.space.conditions.items() for word in kind.entries or (name,)}
         wanted: dict[str, Any] = {}
         warnings: list[str] = []
@@ -159,4 +163,4 @@ class Model:
             if "label" in given:
                 raise UsageError("The label is given twice, by name and in `given`: leave one of them out.")
             wanted["label"] = self.space.label_index(label)
-        return wanted or None, warnings
+        return wanted, warnings

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-logger = logging.getLogger(__name__)
 BACKLOG = 512  # Connections that are accepted in one go at most, before any of them can be closed
 RESERVED = BACKLOG + 64  # Descriptors that are not for connections
 
@@ -94,7 +92,7 @@ class Connection(H11Protocol):
         self.limits.waiting.pop(self, None)
         self.limits.closed += 1
         if self.limits.closed.bit_count() == 1:  # at 1, 2, 4, 8, ...: no flood of connections is one of lines
-            logger.warning("connections closed so far that kept the server waiting: %d", self.limits.closed)
+            self.logger.error("connections closed so far that kept the server waiting: %d", self.limits.closed)
         self.transport.abort()
 
     def _watch(self) -> None:

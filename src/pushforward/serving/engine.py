@@ -69,7 +69,7 @@ class Request:
 
     @cached_property
     def rows(self) -> list[_Row]:
-        if self.schedule is not None and not self.schedule.ready:
+        if self.schedule and not self.schedule.ready:
             self.schedule.compute()
         return [_Row(self, number) for number in range(len(self.seeds))]
 
@@ -173,8 +173,9 @@ class Engine:
         Raises:
             Busy: With the number of those that wait.
         """
-        if len(self._rows) + more > self.queue:
-            raise Busy(f"{len(self._rows):,} rows wait, of {self.queue:,} at most: ask again later.")
+        waiting = len(self._rows)
+        if waiting + more > self.queue:
+            raise Busy(f"{waiting:,} rows wait, of {self.queue:,} at most: ask again later.")
 
     def submit(self, request: Request) -> None:
         """Take a request.

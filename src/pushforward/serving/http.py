@@ -31,7 +31,7 @@ from torch import Tensor
 from pushforward.errors import Diverged, UsageError
 from pushforward.export.page import policy
 from pushforward.pictures import image
-from pushforward.serving.admission import Limits, Model
+from pushforward.serving.admission import LIMITS, Limits, Model
 from pushforward.serving.engine import Busy, Request, working
 from pushforward.serving.metrics import Metrics
 
@@ -41,6 +41,7 @@ PAGE = """<!doctype html><html lang="en"><title>pushforward</title>
 <p>pushforward serves {names}. What they take is listed at <a href="/v1/models">/v1/models</a>.</p></html>"""
 
 
+ASKED = {"n", "seed", "steps", "solver", "scale", "given"}  # Words of `Model.request`
 COMPUTED = 32  # Requests that wait for a new step table at most
 CHUNK = 1 << 16  # Bytes of an answer that are sent at a time, so that a connection notices a client that does not read
 
@@ -81,7 +82,7 @@ def application(
     origins: Sequence[str] = (),
     hosts: Sequence[str] = (),
     page: str | None = None,
-    limits: Limits | None = None,
+    limits: Limits = LIMITS,
     precision: str = "float32",
 ) -> ASGIApp:
     """Return the server as an ASGI application.
@@ -119,10 +120,9 @@ def application(
     places, turn = asyncio.Semaphore(COMPUTED), asyncio.Lock()
 
     async def drawn(model: Model, body: _Drawing, label: str | None, http: Http) -> tuple[Request, Tensor]:
-        sampler = {"steps": body.steps, "solver": body.solver, "scale": body.scale}
-        request = await run_in_threadpool(model.request, body.n, seed=body.seed, label=label, given=body.given, **sampler)
+        request = await run_in_threadpool(model.request, label=label, **body.model_dump(include=ASKED))
         model.engine.check_room(body.n)
-        if request.schedule is not None and not request.schedule.ready:
+        if request.schedule and not request.schedule.ready:
             if places.locked():
                 raise Busy(f"{COMPUTED} requests wait for new step tables: ask again later, or for common steps and solvers.")
             async with places, turn:  # one table at a time is computed, so that the engine goes on
@@ -176,13 +176,13 @@ def application(
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
     content = page or PAGE.format(names=html.escape(", ".join(served)))
-    secure = {"Content-Security-Policy": f"{policy()}; frame-ancestors 'none'"}
+    security = f"{policy()}; frame-ancestors 'none'"
 
     @app.get("/")
     async def home() -> Response:
-        return HTMLResponse(content, headers=secure)
+        return HTMLResponse(content, headers={"Content-Security-Policy": security})
 
-    gate = Gate(app, key, hosts, (limits or Limits()).body, metrics.seconds)
+    gate = Gate(app, key, hosts, limits.body, metrics.seconds)
     exposed = ["Retry-After", "X-Seed", "X-Warnings"]
     # outside of everything: every answer has the headers, and preflights need no key
     return CORSMiddleware(
@@ -213,8 +213,16 @@ def _rows(model: Model, x: Tensor, request: Request) -> Response:
     if fields:
         missing = np.isnan(model.space.values(x))  # type: ignore[attr-defined]
         records = [list(map(_value, row, fields, gaps)) for row, gaps in zip(records, missing, strict=True)]
-    facts = {"object": "list", "model": model.name, "seed": request.seeds[0], "columns": model.columns, "data": records}
-    return _json({**facts, "warnings": request.warnings})
+    return _json(
+        {
+            "object": "list",
+            "model": model.name,
+            "seed": request.seeds[0],
+            "columns": model.columns,
+            "data": records,
+            "warnings": request.warnings,
+        }
+    )
 
 
 def _value(cell: str, field: Any, missing: bool) -> Any:
@@ -276,7 +284,7 @@ class Gate:
         self.token = None if key is None else f"Bearer {key}".encode(errors="surrogateescape")
         names = "|".join(map(re.escape, ["localhost", *hosts]))
         # no name ends in a number, so that digits and points are an address
-        self.hosts = re.compile(rf"({names}|[0-9.]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE)
+        self.hosts = re.compile(rf"(?i)({names}|[0-9.]+|\[[0-9a-f:.]+\])(:[0-9]+)?".encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -309,9 +317,8 @@ class Gate:
 
     def _refusal(self, headers: dict[bytes, bytes]) -> Response | None:
         if self.token is None:
-            host = headers.get(b"host", b"").decode("latin-1")
-            if not self.hosts.fullmatch(host):
-                return _error(403, f'Without a key this server does not answer as "{host}". Start it with --allow-host or a key.')
+            if not self.hosts.fullmatch(headers.get(b"host", b"")):
+                return _error(403, "Without a key the server answers only as localhost, an IP address or an --allow-host.")
         elif not secrets.compare_digest(headers.get(b"authorization", b""), self.token):
             return _error(401, "Send the server's key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
         return None

@@ -91,8 +91,7 @@ def serve(
         models = [Model(run, name) for name, run in runs.items()]
         page_models = showable({name: run.transport for name, run in runs.items()}, tell) if page else []
         home = build(page_models, " and ".join(about["name"] for about, _ in page_models)) if page_models else None
-        named = [host, *hosts]
-        app = application(models, key=key, origins=origins, hosts=named, page=home, precision=precision)
+        app = application(models, key=key, origins=origins, hosts=[host, *hosts], page=home, precision=precision)
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listening.getsockname()[1]}")
         config = uvicorn.Config(
