@@ -69,7 +69,7 @@ class Request:
 
     @cached_property
     def rows(self) -> list[_Row]:
-        if self.schedule and not self.schedule.ready:
+        if self.schedule:
             self.schedule.compute()
         return [_Row(self, number) for number in range(len(self.seeds))]
 

@@ -126,7 +126,7 @@ def application(
             if places.locked():
                 raise Busy(f"{COMPUTED} requests wait for new step tables: ask again later, or for common steps and solvers.")
             async with places, turn:  # one table at a time is computed, so that the engine goes on
-                await run_in_threadpool(lambda: request.rows)
+                await run_in_threadpool(request.schedule.compute)
         model.engine.submit(request)
         answer, left = asyncio.wrap_future(request.answer), asyncio.create_task(_left(http))
         try:

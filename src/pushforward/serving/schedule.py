@@ -28,11 +28,13 @@ class Schedule:
         self._packed: dict[str, tuple[RowLayout, Tensor]] = {}
 
     def compute(self) -> None:
-        """Compute the table.
+        """Compute the table, unless it is ready.
 
         Raises:
             UsageError: For a solver that chooses its own steps, or whose steps are not affine.
         """
+        if self.ready:
+            return
         flow = Flow(*self._flow)  # not kept: its table is large
         self.table: Dense = dense(flow.table)
         self.width, self.noises = flow.width, self.table.noises
