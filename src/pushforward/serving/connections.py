@@ -39,7 +39,9 @@ class Connections:
     """
 
     def __init__(self, most: int = 1000, patience: int = 30, ending: int = 30) -> None:
-        self.most, self.patience, self.ending = most, patience, ending
+        self.most = most
+        self.patience = patience
+        self.ending = ending
         self.waiting: dict[Connection, float] = {}
         self.closed = 0
 

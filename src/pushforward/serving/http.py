@@ -280,7 +280,9 @@ class Gate:
     """
 
     def __init__(self, app: ASGIApp, key: str | None, hosts: Iterable[str], most: int, seconds: Histogram) -> None:
-        self.app, self.most, self.seconds = app, most, seconds
+        self.app = app
+        self.most = most
+        self.seconds = seconds
         self.token = None if key is None else f"Bearer {key}".encode(errors="surrogateescape")
         names = "|".join(map(re.escape, ["localhost", *hosts]))
         # no name ends in a number, so that digits and points are an address
@@ -290,7 +292,9 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        taken, began, path = 0, time.perf_counter(), scope["path"] if scope["path"] in PATHS else "other"
+        taken = 0
+        began = time.perf_counter()
+        path = scope["path"] if scope["path"] in PATHS else "other"
 
         async def limited() -> Message:
             nonlocal taken

@@ -24,7 +24,8 @@ class Schedule:
     """
 
     def __init__(self, *flow: Any) -> None:
-        self._flow, self.ready = flow, False
+        self._flow = flow
+        self.ready = False
         self._packed: dict[str, tuple[RowLayout, Tensor]] = {}
 
     def compute(self) -> None:
@@ -37,7 +38,8 @@ class Schedule:
             return
         flow = Flow(*self._flow)  # not kept: its table is large
         self.table: Dense = dense(flow.table)
-        self.width, self.noises = flow.width, self.table.noises
+        self.width = flow.width
+        self.noises = self.table.noises
         apart = "t" in _names(self.table.columns)
         kinds = (row.call.kind for row in flow.table.rows if row.call is not None)
         self.kinds = tuple(kind if apart or kind == "jump" else "data" for kind in kinds)

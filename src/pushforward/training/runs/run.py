@@ -305,7 +305,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return Path(os.path.abspath(self.folder)).name  # of "." as well
+        return self.folder.absolute().name  # of "." as well
 
     @property
     def space(self) -> Space:
