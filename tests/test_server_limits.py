@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from programs.serving import free_port, until_told
@@ -96,7 +97,8 @@ def test_half_sent_requests_keep_nobody_out(folder, capsys):
     def work(client, port):
         idle = [opened(port, b"POST / HTTP/1.1\r\nHost: localhost\r\n") for _ in range(60)]
         for _ in range(20):
-            assert client.post(ROWS, json={"n": 1, "steps": 1}, headers={"connection": "close"}).status_code == 200
+            answer = httpx.post(f"http://127.0.0.1:{port}{ROWS}", json={"n": 1, "steps": 1}, timeout=60)
+            assert answer.status_code == 200
         closed = select.select(idle, [], [], 60)[0]
         while len(closed) < 50:
             closed = select.select(idle, [], [], 60)[0]
