@@ -16,12 +16,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            if now > since + self.patience:", "            if False:", "server_limits"),
         ("        if len(self.connections) > self.limits.most:", "        if False:", "server_limits"),
         ("        if self.limits.closed.bit_count() == 1:", "        if True:", "server_limits"),
-        (
-            "        super().on_response_complete()\n        self._watch()",
-            "        super().on_response_complete()",
-            "server_limits",
-        ),
-        ("        super().resume_writing()\n        self._watch()", "        super().resume_writing()", "server_limits"),
         ("and self.conn.their_state is not h11.SEND_BODY", "", "server_limits"),
         (" and not self.flow.write_paused", "", "server_limits"),
     ],
