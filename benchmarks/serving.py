@@ -138,7 +138,7 @@ def work(run: Run, count: int, turns: int) -> dict[str, float]:
 async def served(model: Model) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application, without a network between."""
     transport = httpx.ASGITransport(application([model]))
-    async with httpx.AsyncClient(transport=transport, base_url="http://server", timeout=None) as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=None) as client:
         with working([model.engine]):
             yield client
 

@@ -2,10 +2,22 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "serving/admission.py": [
-        ("flow.grid, flow.learned))", "flow.grid))", "serving"),
+        ("flow.grid, flow.learned)\n", "flow.grid)\n", "serving"),
         ("if not 1 <= n <= self.most:", "if not 1 <= n:", "serving"),
         ("not 1 <= steps <= self.steps:", "not 1 <= steps:", "serving"),
-        ("            if name not in known:", "            if False:", "serving"),
+        ("            if name not in kinds:", "            if False:", "serving"),
+        ("self._schedules.setdefault(key, same)", "same", "server_limits"),
+        ("            warnings += sentences\n", "", "server_limits"),
+        ('            if "label" in given:', "            if False:", "server_limits"),
+        ("name=self.name, **sampler", "name=str(run.folder), **sampler", "server_limits"),
+    ],
+    "serving/connections.py": [
+        ("        soft = min(wanted, hard)\n", "", "server_limits"),
+        ("            if now > since + self.patience:", "            if False:", "server_limits"),
+        ("        if len(self.connections) > self.limits.most:", "        if False:", "server_limits"),
+        ("        if self.limits.closed.bit_count() == 1:", "        if True:", "server_limits"),
+        ("and self.conn.their_state is not h11.SEND_BODY", "", "server_limits"),
+        (" and not self.flow.write_paused", "", "server_limits"),
     ],
     "serving/engine.py": [
         ("                row.done, self.made = True, self.made + 1\n", "                self.made += 1\n", "serving"),
@@ -20,12 +32,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('sorted(alive, key=attrgetter("rank"))', "alive", "serving"),
         ("row.rank + len(row.kinds) + 1", "row.rank + len(row.kinds)", "serving"),
         ("(not chosen or", "(True or", "serving"),
-        ("            if len(self._rows) + len(request.rows) > self.queue:", "            if False:", "serving"),
+        ("        if waiting + more > self.queue:", "        if False:", "serving"),
         ("            for row in rows:\n                row.request.end(error)", "            raise", "serving"),
         ("            elif row.request.refused(row.number, row.turn):", "            elif False:", "serving"),
     ],
     "serving/http.py": [
-        ("known or path == HEALTH", "known or path != HEALTH", "serving"),
+        ("None if path == HEALTH else", "None if path != HEALTH else", "serving"),
         ("            if taken > self.most:", "            if False:", "serving"),
         ('{"Retry-After": "1"}', "{}", "serving"),
         ("            if not answer.done():", "            if not await asyncio.sleep(9, answer.done()):", "serving"),
@@ -33,7 +45,19 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('extra="forbid", strict=True', 'extra="ignore", strict=True', "serving"),
         ("body.size not in (None,", "body.size in (", "serving"),
         ("openapi_url=None, docs_url=None, redoc_url=None", "redoc_url=None", "serving"),
-        ("return None if missing else cell", "return cell", "serving"),
+        ("        return None\n    if field.kind", "        return cell\n    if field.kind", "serving"),
+        ("return int(number) if field", "return float(cell) if field", "server_limits"),
+        ("html.escape(", "str(", "server_limits"),
+        ('headers={"Content-Security-Policy": security}', "headers={}", "server_limits"),
+        ("            if not self.hosts.fullmatch(", "            if not self.hosts.match(", "server_limits"),
+        ('.encode(errors="surrogateescape")', ".encode()", "server_limits"),
+        ("        model.engine.check_room(body.n)\n", "", "server_limits"),
+        ("            if places.locked():", "            if False:", "server_limits"),
+        ("await run_in_threadpool(request.schedule.compute)", "request.schedule.compute()", "server_limits"),
+        ("(UsageError, Diverged)", "UsageError", "server_limits"),
+        ("        except asyncio.CancelledError:", "        except ZeroDivisionError:", "server_limits"),
+        ("    return CORSMiddleware(\n        gate,", "    return CORSMiddleware(\n        app,", "serving"),
+        ("    quality: Any = None\n", "", "server_limits"),
     ],
     "serving/schedule.py": [
         ('kind if apart or kind == "jump" else "data"', '"data"', "serving"),
@@ -41,5 +65,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "serving/server.py": [
         ("    check_installed()\n    import", "    import", "serving"),
+        ("timeout_graceful_shutdown=kept.ending", "timeout_graceful_shutdown=None", "server_limits"),
+        ('log_level="error"', 'log_level="warning"', "server_limits"),
     ],
 }

@@ -9,10 +9,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pushforward.cli.inputs import device_of
-from pushforward.cli.options import COMPUTE, MODEL, OUTPUT, USE, Device, Flag, Loading, Plugins, Precision, app, say
+from pushforward.cli.options import AT_LEAST_1, COMPUTE, MODEL, OUTPUT, USE, Device, Flag, Loading, Plugins, Precision, app, say
 from pushforward.errors import UsageError
 
 KEY = "PUSHFORWARD_API_KEY"
+Listed = Annotated[tuple[str, ...], Parameter(group=OUTPUT, negative_iterable=(), consume_multiple=False, show_default=False)]
+Count = Annotated[int, Parameter(group=OUTPUT, validator=AT_LEAST_1)]
 
 
 @app.command(group=USE, sort_key=8)
@@ -26,6 +28,11 @@ def serve(
     port: Annotated[int, Parameter(group=OUTPUT)] = 8000,
     page: Annotated[bool, Parameter(group=OUTPUT, show_default=False)] = True,
     api_key: Annotated[str | None, Parameter(group=OUTPUT, env_var=KEY, show_env_var=False)] = None,
+    allow_origin: Listed = (),
+    allow_host: Listed = (),
+    max_connections: Count = 1000,
+    request_timeout: Count = 30,
+    shutdown_timeout: Count = 30,
     raw: Annotated[Flag, Parameter(group=COMPUTE)] = False,
     plugin: Plugins = (),
     device: Device = "auto",
@@ -34,8 +41,8 @@ def serve(
     """Answer requests for samples over HTTP, as OpenAI's clients make them.
 
     Requests of all clients share network calls, whatever their steps, solvers, conditions and seeds; a seed gives the sample that
-    `sample` gives. Paths: /v1/models, /v1/images/generations, /v1/rows, /healthz and /metrics. SIGTERM ends it once what was
-    accepted is answered. Example:
+    `sample` gives. Paths: /v1/models, /v1/images/generations, /v1/rows, /healthz and /metrics. SIGTERM ends it once
+    open requests are answered, within --shutdown-timeout. Example:
     `pushforward serve runs/digits-flow --port 8000`
 
     Args:
@@ -44,6 +51,12 @@ def serve(
         page: Whether / is a page that runs one or two of the runs in a browser, with the extra [onnx]; it takes some seconds
             to make at start.
         api_key: What clients must send; rather than here, where others can read it, set it as PUSHFORWARD_API_KEY.
+        allow_origin: A web application that may call the server, such as https://app.example; may be repeated. * allows all.
+        allow_host: A host name under which the server answers without a key, besides localhost, --host and IP addresses; may
+            be repeated.
+        max_connections: Open connections at most; above it the one that has kept the server waiting longest is closed.
+        request_timeout: Seconds until a request must have arrived, headers and body.
+        shutdown_timeout: Seconds that open requests have left after SIGTERM.
         raw: Use the last weights in place of their average.
         precision: Precision of the network calls.
     """
@@ -53,6 +66,7 @@ def serve(
     check_installed()
     from pushforward.cli.sampling import loaded_run
     from pushforward.denoisers.denoiser import resolve_precision
+    from pushforward.serving.connections import Connections
     from pushforward.training.runs.folder import checkpoint_in
 
     loading, served = Loading(raw=raw, plugin=plugin, device=device), {}
@@ -75,6 +89,9 @@ def serve(
             host=host,
             port=port,
             key=api_key or None,
+            origins=allow_origin,
+            hosts=allow_host,
+            connections=Connections(max_connections, request_timeout, shutdown_timeout),
             page=page,
             precision=chosen,
             ready=lambda url: say(f"{names}: {url}"),

@@ -182,6 +182,12 @@ class Known(ConditionKind):
         values[:, self.shape[0] - len(self.fields) + place] = 1.0
         return values
 
+    def held(self, entry: str, request: Any) -> tuple[Any, list[str]]:
+        field = self.fields[self.entries.index(entry)]
+        numbers = np.array([_value(field, request)])
+        sentences = _replaced(field, [request], numbers)
+        return field.cells(field.nearest(numbers))[0] if sentences else request, sentences
+
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
         return self.blank(len(u), u.device)
 

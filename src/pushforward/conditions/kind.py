@@ -154,6 +154,10 @@ class ConditionKind(ABC):
         values[:, self.entries.index(entry)] = numbers.expand(n)
         return values
 
+    def held(self, entry: str, request: Any) -> tuple[Any, list[str]]:
+        """Return what is given in place of a request for an entry, and sentences on a value that is replaced; none by default."""
+        return request, []
+
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         """Values as text and numbers, a dict by column for each of n examples, for files and JSON; {} where it has no entries."""
         return [dict(zip(self.entries, row.flatten().tolist(), strict=True)) if self.entries else {} for row in values]

@@ -64,14 +64,14 @@ def build(models: Models, title: str) -> str:
     for place, (about, _) in enumerate(models):
         drawn = _drawn(about)
         abouts.append({"number": place, **about, "drawn": drawn, "shown": SHOWN[drawn]})
-    style, script = PALETTE + _text("page.css"), _text("cells.js") + _text("page.js")
+    style, script = _inline()
     values = {
         "title": title,
         "models": abouts,
         "colour": colour,
         "sign": sign,
         "asked": _asked(abouts),
-        "policy": _policy(style, script),
+        "policy": policy(),
         "style": Markup(style),
         "script": Markup(script),
         "descriptions": Markup(json.dumps(abouts).replace("<", "\\u003c")),
@@ -114,9 +114,13 @@ def _asked(abouts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(asked.values())
 
 
-def _policy(style: str, script: str) -> str:
-    """What the page may do: run this style and this script, and workers that they make."""
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+def _inline() -> tuple[str, str]:
+    return PALETTE + _text("page.css"), _text("cells.js") + _text("page.js")
+
+
+def policy() -> str:
+    """Return the Content-Security-Policy of pages: they run their own style and script, and workers that these make."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in _inline()]
     return (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; worker-src blob:; "
         f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}' 'wasm-unsafe-eval'"

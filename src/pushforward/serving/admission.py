@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from weakref import WeakValueDictionary
 
+from pushforward import spec
 from pushforward.conditions.kind import names_of
 from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import UsageError
 from pushforward.registries import SOLVERS
+from pushforward.samples import configure
 from pushforward.serving.engine import Engine, Request
 from pushforward.serving.schedule import Schedule
 from pushforward.solvers import as_solver
 from pushforward.training import Run
 from pushforward.transports import Flow, inner_of
 
-SCHEDULES = 256  # That are kept for the next requests
+SCHEDULES = 256  # Step tables that are kept for the next requests
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class Limits:
     body: int = 1 << 16
 
 
+LIMITS = Limits()
+
+
 class Model:
     """A run that is served.
 
@@ -52,15 +59,17 @@ class Model:
         steps: Solver steps at most; None for a one-call model.
     """
 
-    def __init__(self, run: Run, name: str | None = None, limits: Limits | None = None, **engine: int) -> None:
-        limits = limits or Limits()
+    def __init__(self, run: Run, name: str | None = None, limits: Limits = LIMITS, **engine: int) -> None:
         self.run, self.name, self.space = run, name or run.name, run.transport.space
         self.engine = Engine(run.transport, **engine)
         self.most = min(limits.images if self.space.has_pixels else limits.rows, self.engine.queue)
         flow = self.engine.flow
         self.steps = None if flow is None else max(limits.steps, flow.steps)
+        self.created = int(time.time())
+        self._schedules: WeakValueDictionary[str, Schedule] = WeakValueDictionary()
         self.schedule = lru_cache(SCHEDULES)(self._schedule)
-        self.schedule()
+        if usual := self.schedule():
+            usual.compute()
 
     @property
     def size(self) -> str | None:
@@ -76,23 +85,35 @@ class Model:
     def described(self) -> dict[str, Any]:
         """What it is, makes and takes, plain values."""
         conditions, flow = self.space.conditions, self.engine.flow
-        facts: dict[str, Any] = {"id": self.name, "object": "model", "owned_by": "pushforward", "recipe": self.run.spec["recipe"]}
-        facts |= {"created": int((self.run.folder / "spec.json").stat().st_mtime), "data": self.space.noun, "n": self.most}
-        given = [name for name in names_of(conditions) if name != "label"]
-        others = {"size": self.size, "columns": self.columns, "labels": list(self.space.classes), "given": given}
-        facts |= {name: value for name, value in others.items() if value}
+        facts: dict[str, Any] = {
+            "id": self.name,
+            "object": "model",
+            "owned_by": "pushforward",
+            "recipe": self.run.spec["recipe"],
+            "created": self.created,
+            "data": self.space.noun,
+            "n": self.most,
+            "size": self.size,
+            "columns": self.columns,
+            "labels": list(self.space.classes),
+            "given": [name for name in names_of(conditions) if name != "label"],
+        }
         if flow is not None:
             usual = {"steps": flow.steps, "solver": type(flow.solver).__name__.lower(), "scale": self.engine.scale}
-            facts |= {"steps": self.steps, "default": usual}
-            known, jumps = {name: as_solver(name) for name in SOLVERS}, has_jump(flow.denoiser)
-            facts["solvers"] = [name for name, solver in known.items() if not solver.adaptive and jumps >= solver.jumps]
-        return facts
+            jumps = has_jump(flow.denoiser)
+            solvers = [name for name in SOLVERS if not (known := as_solver(name)).adaptive and jumps >= known.jumps]
+            facts |= {"steps": self.steps, "default": usual, "solvers": solvers}
+        return {name: value for name, value in facts.items() if value}
 
     def _schedule(self, **sampler: Any) -> Schedule | None:
-        flow = inner_of(self.run.configured(**sampler).transport)
+        run = self.run
+        configured = configure(run.transport, grids=run.learned_grid, tables=run.learned_table, name=self.name, **sampler)
+        flow = inner_of(configured)
         if not isinstance(flow, Flow):
             return None
-        return Schedule(Flow(self.engine.denoiser, flow.solver, flow.steps, flow.grid, flow.learned))
+        same = Schedule(self.engine.denoiser, flow.solver, flow.steps, flow.grid, flow.learned)
+        key = repr((spec.describe(flow.solver), flow.steps, flow.grid, flow.learned))
+        return self._schedules.setdefault(key, same)  # one for all scales that have the same steps
 
     def request(
         self,
@@ -103,12 +124,12 @@ class Model:
         given: Mapping[str, Any] | None = None,
         **sampler: Any,
     ) -> Request:
-        """What an engine makes of a request's words; nothing is computed by the network.
+        """Return the engine's request for checked words; neither its table nor anything by the network is computed.
 
         Args:
-            n: How many samples.
-            seed: That of the first; None draws one.
-            label: A class by name or number; None or an empty text draws them as they occur.
+            n: The number of samples.
+            seed: The seed of the first sample; None draws one.
+            label: A class by name or number; None or an empty text draws classes as they occur.
             given: Other conditions by name.
             sampler: ``steps``, ``solver`` and ``scale``, as `Run.sample` takes them; None is the run's own.
 
@@ -122,16 +143,24 @@ class Model:
         if steps is not None and self.steps is not None and not 1 <= steps <= self.steps:
             raise UsageError(f"`steps` is from 1 to {self.steps} for {self.name}, got {steps:,}.")
         schedule = self.schedule(**sampler)
-        condition = self.run.transport.conditions(n, self._wanted(label, given or {}), seed)
-        scale = self.engine.scale if sampler.get("scale") is None else sampler["scale"]
-        return Request(range(seed, seed + n), condition, schedule, 1.0 if scale is None else scale)
+        wanted, warnings = self._wanted(label, given or {})
+        condition = self.run.transport.conditions(n, wanted, seed)
+        scale = sampler.get("scale")
+        if scale is None:
+            scale = self.engine.scale
+        return Request(range(seed, seed + n), condition, schedule, 1.0 if scale is None else scale, warnings)
 
-    def _wanted(self, label: str | None, given: Mapping[str, Any]) -> dict[str, Any] | None:
-        known = names_of(self.space.conditions)
-        for name in given:
-            if name not in known:
-                raise UsageError(f'"{name}" cannot be given to {self.name}: it takes {", ".join(known) or "no conditions"}.')
-        wanted = dict(given)
+    def _wanted(self, label: str | None, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        kinds = {word: kind for name, kind in self.space.conditions.items() for word in kind.entries or (name,)}
+        wanted: dict[str, Any] = {}
+        warnings: list[str] = []
+        for name, value in given.items():
+            if name not in kinds:
+                raise UsageError(f'"{name}" cannot be given to {self.name}: it takes {", ".join(kinds) or "no conditions"}.')
+            wanted[name], sentences = kinds[name].held(name, value)
+            warnings += sentences
         if label:
+            if "label" in given:
+                raise UsageError("The label is given twice, by name and in `given`: leave one of them out.")
             wanted["label"] = self.space.label_index(label)
-        return wanted or None
+        return wanted, warnings

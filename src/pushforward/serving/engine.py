@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
@@ -43,7 +44,8 @@ class Request:
         seeds: One for each of n samples.
         condition: Values by name, n of each; None for a model without conditions.
         schedule: The calls of each; None for a one-call model.
-        scale: Of guidance.
+        scale: The guidance scale.
+        warnings: Sentences for the client.
 
     Attributes:
         answer: Takes the samples (n, *shape) in data units, or the error that ended the request.
@@ -51,14 +53,25 @@ class Request:
     """
 
     def __init__(
-        self, seeds: Sequence[int], condition: Condition = None, schedule: Schedule | None = None, scale: float = 1.0
+        self,
+        seeds: Sequence[int],
+        condition: Condition = None,
+        schedule: Schedule | None = None,
+        scale: float = 1.0,
+        warnings: Sequence[str] = (),
     ) -> None:
         self.seeds, self.condition, self.schedule, self.scale = seeds, condition or {}, schedule, scale
+        self.warnings = warnings
         self.answer: Future[Tensor] = Future()
-        self.rows = [_Row(self, number) for number in range(len(seeds))]
         self.gone = False
         self._samples: dict[int, Tensor] = {}
         self._lost = 0
+
+    @cached_property
+    def rows(self) -> list[_Row]:
+        if self.schedule:
+            self.schedule.compute()
+        return [_Row(self, number) for number in range(len(self.seeds))]
 
     def cancel(self) -> None:
         """Let the engine drop the rows before its next call."""
@@ -154,6 +167,16 @@ class Engine:
         """How many of them have begun."""
         return self.places - len(self._free)
 
+    def check_room(self, more: int) -> None:
+        """Refuse so many more rows if they are too many.
+
+        Raises:
+            Busy: With the number of those that wait.
+        """
+        waiting = len(self._rows)
+        if waiting + more > self.queue:
+            raise Busy(f"{waiting:,} rows wait, of {self.queue:,} at most: ask again later.")
+
     def submit(self, request: Request) -> None:
         """Take a request.
 
@@ -161,8 +184,7 @@ class Engine:
             Busy: If there are too many rows.
         """
         with self._lock:
-            if len(self._rows) + len(request.rows) > self.queue:
-                raise Busy(f"{len(self._rows):,} rows wait, of {self.queue:,} at most: ask again later.")
+            self.check_room(len(request.rows))
             for row in request.rows:
                 row.rank = self.calls / AGEING + len(row.kinds)
             self._rows += request.rows

@@ -6,11 +6,13 @@ import asyncio
 import base64
 import contextlib
 import csv
+import html
 import io
 import json
+import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -22,21 +24,26 @@ from prometheus_client import Histogram
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from torch import Tensor
 
-from pushforward.data.tables.columns import Number
-from pushforward.errors import PushforwardError, UsageError
+from pushforward.errors import Diverged, UsageError
+from pushforward.export.page import policy
 from pushforward.pictures import image
-from pushforward.serving.admission import Limits, Model
+from pushforward.serving.admission import LIMITS, Limits, Model
 from pushforward.serving.engine import Busy, Request, working
 from pushforward.serving.metrics import Metrics
-from pushforward.table_column import Column
 
 IMAGES, ROWS, HEALTH = "/v1/images/generations", "/v1/rows", "/healthz"
 PATHS = (IMAGES, ROWS, HEALTH, "/v1/models", "/metrics", "/")
 PAGE = """<!doctype html><html lang="en"><title>pushforward</title>
 <p>pushforward serves {names}. What they take is listed at <a href="/v1/models">/v1/models</a>.</p></html>"""
+
+
+ASKED = {"n", "seed", "steps", "solver", "scale", "given"}  # Words of `Model.request`
+COMPUTED = 32  # Requests that wait for a new step table at most
+CHUNK = 1 << 16  # Bytes of an answer that are sent at a time, so that a connection notices a client that does not read
 
 
 class _Drawing(BaseModel):
@@ -54,7 +61,13 @@ class _ImageBody(_Drawing):
     prompt: str | None = None
     size: str | None = None
     response_format: Literal["b64_json"] | None = None
-    user: str | None = None
+    output_format: Literal["png"] | None = None
+    # OpenAI's clients may send these; they change nothing
+    background: Any = None
+    moderation: Any = None
+    quality: Any = None
+    style: Any = None
+    user: Any = None
 
 
 class _RowBody(_Drawing):
@@ -66,18 +79,23 @@ def application(
     models: Sequence[Model],
     *,
     key: str | None = None,
+    origins: Sequence[str] = (),
+    hosts: Sequence[str] = (),
     page: str | None = None,
-    limits: Limits | None = None,
+    limits: Limits = LIMITS,
     precision: str = "float32",
-) -> FastAPI:
-    """The server as an ASGI application.
+) -> ASGIApp:
+    """Return the server as an ASGI application.
 
     Args:
         models: What it serves; their names differ.
-        key: What clients must send as a bearer token, to all but ``/healthz``; None lets everybody in.
-        page: The HTML of ``/``; None says where models are listed.
-        limits: Of a body.
-        precision: Of network calls.
+        key: The bearer token that clients must send, to all paths but ``/healthz``; None lets everybody in.
+        origins: Origins of web applications that may call it, such as "https://app.example"; "*" allows all.
+        hosts: Host names under which it answers without a key, besides localhost and IP addresses. A page of another name must
+            not reach it: its name may have been pointed at this machine.
+        page: The HTML of ``/``, which runs no scripts but those of `pushforward.export.page`; None says where models are listed.
+        limits: The limit of a body.
+        precision: The precision of network calls.
     """
     metrics, served = Metrics(models), {model.name: model for model in models}
 
@@ -87,8 +105,7 @@ def application(
             yield
 
     app = FastAPI(lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_middleware(Gate, key=key, most=(limits or Limits()).body, seconds=metrics.seconds)
-    for kind in (RequestValidationError, HTTPException, PushforwardError, Exception):
+    for kind in (RequestValidationError, HTTPException, Busy, Diverged, UsageError, Exception):
         app.add_exception_handler(kind, _refused)
 
     def asked(name: str | None) -> Model:
@@ -100,9 +117,16 @@ def application(
             raise HTTPException(404, f'There is no model "{name}"; served: {", ".join(served)}.')
         return served[name]
 
+    places, turn = asyncio.Semaphore(COMPUTED), asyncio.Lock()
+
     async def drawn(model: Model, body: _Drawing, label: str | None, http: Http) -> tuple[Request, Tensor]:
-        sampler = {"steps": body.steps, "solver": body.solver, "scale": body.scale}
-        request = await run_in_threadpool(model.request, body.n, seed=body.seed, label=label, given=body.given, **sampler)
+        request = await run_in_threadpool(model.request, label=label, **body.model_dump(include=ASKED))
+        model.engine.check_room(body.n)
+        if request.schedule and not request.schedule.ready:
+            if places.locked():
+                raise Busy(f"{COMPUTED} requests wait for new step tables: ask again later, or for common steps and solvers.")
+            async with places, turn:  # one table at a time is computed, so that the engine goes on
+                await run_in_threadpool(request.schedule.compute)
         model.engine.submit(request)
         answer, left = asyncio.wrap_future(request.answer), asyncio.create_task(_left(http))
         try:
@@ -133,7 +157,7 @@ def application(
             raise UsageError(f"{model.name} makes images, not rows: ask {IMAGES}.")
         wants_csv = "text/csv" in http.headers.get("accept", "") if body.format is None else body.format == "csv"
         request, x = await drawn(model, body, body.label, http)
-        return await run_in_threadpool(_csv if wants_csv else _rows, model, x, request.seeds[0])
+        return await run_in_threadpool(_csv if wants_csv else _rows, model, x, request)
 
     @app.get("/v1/models")
     async def listed() -> Response:
@@ -151,11 +175,23 @@ def application(
     async def figures() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
+    content = page or PAGE.format(names=html.escape(", ".join(served)))
+    security = f"{policy()}; frame-ancestors 'none'"
+
     @app.get("/")
     async def home() -> Response:
-        return HTMLResponse(page or PAGE.format(names=", ".join(served)))
+        return HTMLResponse(content, headers={"Content-Security-Policy": security})
 
-    return app
+    gate = Gate(app, key, hosts, limits.body, metrics.seconds)
+    exposed = ["Retry-After", "X-Seed", "X-Warnings"]
+    # outside of everything: every answer has the headers, and preflights need no key
+    return CORSMiddleware(
+        gate,
+        [origin.rstrip("/") for origin in origins],
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=exposed,
+    )
 
 
 async def _left(http: Http) -> None:
@@ -172,36 +208,46 @@ def _pictures(model: Model, x: Tensor) -> list[str]:
     return texts
 
 
-def _rows(model: Model, x: Tensor, seed: int) -> Response:
+def _rows(model: Model, x: Tensor, request: Request) -> Response:
     records, fields = model.space.records(x), getattr(model.space, "fields", ())
     if fields:
         missing = np.isnan(model.space.values(x))  # type: ignore[attr-defined]
         records = [list(map(_value, row, fields, gaps)) for row, gaps in zip(records, missing, strict=True)]
-    return _json({"object": "list", "model": model.name, "seed": seed, "columns": model.columns, "data": records})
+    return _json(
+        {
+            "object": "list",
+            "model": model.name,
+            "seed": request.seeds[0],
+            "columns": model.columns,
+            "data": records,
+            "warnings": request.warnings,
+        }
+    )
 
 
-def _value(cell: str, field: Column, missing: bool) -> Any:
-    if missing or not isinstance(field, Number):
-        return None if missing else cell
-    try:
-        return int(cell) if cell.lstrip("-").isdecimal() else float(cell)
-    except ValueError:
+def _value(cell: str, field: Any, missing: bool) -> Any:
+    if missing:
+        return None
+    if field.kind not in ("number", "whole"):
         return cell
+    number = field.form.value(cell)
+    return int(number) if field.kind == "whole" else number
 
 
-def _csv(model: Model, x: Tensor, seed: int) -> Response:
+def _csv(model: Model, x: Tensor, request: Request) -> Response:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerows([model.columns, *model.space.records(x)])
-    return Response(file.getvalue(), media_type="text/csv; charset=utf-8", headers={"X-Seed": str(seed)})
+    headers = {"X-Seed": str(request.seeds[0]), "X-Warnings": json.dumps(request.warnings)}
+    return Response(file.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     # ASCII alone: a text of a client may hold half of a pair, which no encoding writes
     return Response(json.dumps(content, allow_nan=False), status, headers, "application/json")
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     kinds = {401: "authentication_error", 429: "rate_limit_error"}
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
     code = {401: "invalid_api_key", 404: "not_found", 413: "too_large", 429: "busy"}.get(status)
@@ -210,36 +256,45 @@ def _error(status: int, message: str, headers: dict[str, str] | None = None) -> 
 
 def _refused(_: Http, error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        return _error(error.status_code, str(error.detail), dict(error.headers or {}))
+        return _error(error.status_code, str(error.detail), error.headers)
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         where = ".".join(part for part in first["loc"][1:] if isinstance(part, str))
         return _error(400, f"`{where}`: {first['msg']}" if where else str(first["msg"]))
     if isinstance(error, Busy):
         return _error(429, str(error), {"Retry-After": "1"})
-    if isinstance(error, PushforwardError):
-        return _error(400 if isinstance(error, UsageError) else 500, str(error))
+    if isinstance(error, (UsageError, Diverged)):  # one that diverged does so again: clients need not repeat it
+        return _error(400, str(error))
     return _error(500, f"{type(error).__name__}: the samples could not be made.")
 
 
 class Gate:
-    """What every request passes first: the key, and the limit of its body. It takes the time of answers.
+    """What every request passes first: the key or the host name, and the limit of its body. It takes the time of answers.
 
     Args:
         app: What lies behind it.
-        key: None lets everybody in.
+        key: None lets everybody in who knows a name of the server.
+        hosts: The names under which it answers without a key, besides IP addresses.
         most: Bytes of a body at most.
         seconds: Takes the times, by path and status.
     """
 
-    def __init__(self, app: ASGIApp, key: str | None, most: int, seconds: Histogram) -> None:
-        self.app, self.key, self.most, self.seconds = app, key, most, seconds
+    def __init__(self, app: ASGIApp, key: str | None, hosts: Iterable[str], most: int, seconds: Histogram) -> None:
+        self.app = app
+        self.most = most
+        self.seconds = seconds
+        self.token = None if key is None else f"Bearer {key}".encode(errors="surrogateescape")
+        names = "|".join(map(re.escape, ["localhost", *hosts]))
+        # no name ends in a number, so that digits and points are an address
+        self.hosts = re.compile(rf"(?i)({names}|[0-9.]+|\[[0-9a-f:.]+\])(:[0-9]+)?".encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        taken, began, path = 0, time.perf_counter(), scope["path"] if scope["path"] in PATHS else "other"
+        taken = 0
+        began = time.perf_counter()
+        path = scope["path"] if scope["path"] in PATHS else "other"
 
         async def limited() -> Message:
             nonlocal taken
@@ -252,9 +307,22 @@ class Gate:
         async def timed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.seconds.labels(path, str(message["status"])).observe(time.perf_counter() - began)
+            body = memoryview(message.get("body", b""))
+            while len(body) > CHUNK:
+                await send({**message, "body": body[:CHUNK], "more_body": True})
+                body = message["body"] = body[CHUNK:]
             await send(message)
 
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        known = self.key is None or secrets.compare_digest(given, b"Bearer " + self.key.encode())
-        refusal = _error(401, "Send the server's key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
-        await (self.app if known or path == HEALTH else refusal)(scope, limited, timed)
+        refusal = None if path == HEALTH else self._refusal(dict(scope["headers"]))
+        try:
+            await (refusal or self.app)(scope, limited, timed)
+        except asyncio.CancelledError:
+            await _error(503, "The server has ended before this request was answered.")(scope, receive, timed)
+
+    def _refusal(self, headers: dict[bytes, bytes]) -> Response | None:
+        if self.token is None:
+            if not self.hosts.fullmatch(headers.get(b"host", b"")):
+                return _error(403, "Without a key the server answers only as localhost, an IP address or an --allow-host.")
+        elif not secrets.compare_digest(headers.get(b"authorization", b""), self.token):
+            return _error(401, "Send the server's key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
+        return None

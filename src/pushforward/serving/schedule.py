@@ -11,32 +11,39 @@ from pushforward.transports import Flow
 
 
 class Schedule:
-    """The calls of a flow's solve.
+    """The calls of a flow's solve; `compute` makes their table, which may take half a second.
 
     Args:
-        flow: Under a solver that has a table.
+        flow: The arguments of a `Flow` under a solver that has a table.
 
     Attributes:
+        ready: Whether the table is computed; the other attributes are there once it is.
         kinds: What each call asks of the denoiser: "jump" or "data", of which its columns make every prediction. A denoiser
             without columns is asked for the prediction itself.
-        noises: How many noises are drawn before the first call and after each of them.
-
-    Raises:
-        UsageError: For a solver that chooses its own steps, or whose steps are not affine.
+        noises: The number of noises that are drawn before the first call and after each of them.
     """
 
-    def __init__(self, flow: Flow) -> None:
-        table = flow.table
-        self.table: Dense = dense(table)
-        self.width, self.noises = flow.width, self.table.noises
-        apart = "t" in _names(self.table.columns)
-        kinds = (row.call.kind for row in table.rows if row.call is not None)
-        self.kinds = tuple(kind if apart or kind == "jump" else "data" for kind in kinds)
+    def __init__(self, *flow: Any) -> None:
+        self._flow = flow
+        self.ready = False
         self._packed: dict[str, tuple[RowLayout, Tensor]] = {}
 
-    def __len__(self) -> int:
-        """How many calls there are."""
-        return len(self.kinds)
+    def compute(self) -> None:
+        """Compute the table, unless it is ready.
+
+        Raises:
+            UsageError: For a solver that chooses its own steps, or whose steps are not affine.
+        """
+        if self.ready:
+            return
+        flow = Flow(*self._flow)  # not kept: its table is large
+        self.table: Dense = dense(flow.table)
+        self.width = flow.width
+        self.noises = self.table.noises
+        apart = "t" in _names(self.table.columns)
+        kinds = (row.call.kind for row in flow.table.rows if row.call is not None)
+        self.kinds = tuple(kind if apart or kind == "jump" else "data" for kind in kinds)
+        self.ready = True
 
     def row(self, number: int, layout: RowLayout) -> Tensor:
         """The coefficients of a call, (K,) float32, as the layout of its kind packs them."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pushforward.errors import UsageError, imported
 
 if TYPE_CHECKING:
+    from pushforward.serving.connections import Connections
     from pushforward.training import Run
 
 NEEDED = ("fastapi", "uvicorn", "pydantic", "prometheus_client")
@@ -43,18 +44,24 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     key: str | None = None,
+    origins: Sequence[str] = (),
+    hosts: Sequence[str] = (),
+    connections: Connections | None = None,
     page: bool = True,
     precision: str = "float32",
     ready: Callable[[str], None] = print,
     tell: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve runs until SIGTERM or SIGINT; requests that were accepted are answered first.
+    """Serve runs until SIGTERM or SIGINT; requests that have begun get some time to end (``connections.ending``).
 
     Args:
         runs: By the names that requests use.
         host: The address to listen on; the default reaches this machine alone.
         port: Which; 0 takes a free one.
-        key: What clients must send; None lets everybody in who reaches the host.
+        key: The secret that clients must send; None lets everybody in who reaches the host.
+        origins: Origins of web applications that may call it, such as "https://app.example"; "*" allows all.
+        hosts: Further host names under which it answers without a key.
+        connections: Limits of connections; None is `Connections()`.
         page: Whether ``/`` runs one or two of the runs in a browser, where the extra ``onnx`` is installed and they can be shown;
             the page takes some seconds to make.
         precision: Of network calls.
@@ -71,14 +78,32 @@ def serve(
     from pushforward.export.files import showable
     from pushforward.export.page import build
     from pushforward.serving.admission import Model
+    from pushforward.serving.connections import BACKLOG, RESERVED, Connection, Connections, descriptors
     from pushforward.serving.http import application
+
+    kept = connections or Connections()
+    kept.most = max(1, descriptors(kept.most + RESERVED) - RESERVED)
+
+    class Limited(Connection):
+        limits = kept
 
     with bound(host, port) as listening:
         models = [Model(run, name) for name, run in runs.items()]
         page_models = showable({name: run.transport for name, run in runs.items()}, tell) if page else []
         home = build(page_models, " and ".join(about["name"] for about, _ in page_models)) if page_models else None
-        app = application(models, key=key, page=home, precision=precision)
+        app = application(models, key=key, origins=origins, hosts=[host, *hosts], page=home, precision=precision)
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listening.getsockname()[1]}")
-        config = uvicorn.Config(app, log_level="warning", log_config=None, access_log=False)
+        config = uvicorn.Config(
+            app,
+            http=Limited,
+            ws="none",
+            callback_notify=kept.sweep,
+            timeout_notify=1,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=kept.ending,
+            log_level="error",  # a line for each damaged request would let clients fill the disk
+            log_config=None,
+            access_log=False,
+        )
         uvicorn.Server(config).run(sockets=[listening])

@@ -306,7 +306,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.folder.absolute().name  # of "." as well
 
     @property
     def space(self) -> Space:

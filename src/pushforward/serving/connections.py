@@ -1,0 +1,105 @@
+"""Connections of a server: how many it holds, and how long a client may keep it waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+BACKLOG = 512  # Connections that are accepted in one go at most, before any of them can be closed
+RESERVED = BACKLOG + 64  # Descriptors that are not for connections
+
+
+def descriptors(wanted: int) -> int:
+    """Raise the soft limit of open files to ``wanted``, or to the hard limit; returns how many of these may be open."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        soft = min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return min(soft, wanted)
+
+
+class Connections:
+    """The limits of a server's connections, and those that wait for their clients.
+
+    Args:
+        most: The largest number of open connections; fewer if the system allows fewer descriptors.
+        patience: Seconds in which a request must arrive, headers and body, and in which 64 kB of an answer must be read.
+        ending: Seconds that requests have left once the server is told to end.
+
+    Attributes:
+        waiting: When each wait began, the longest wait first.
+        closed: The number of connections that were closed for a limit.
+    """
+
+    def __init__(self, most: int = 1000, patience: int = 30, ending: int = 30) -> None:
+        self.most = most
+        self.patience = patience
+        self.ending = ending
+        self.waiting: dict[Connection, float] = {}
+        self.closed = 0
+
+    async def sweep(self) -> None:
+        """Close the connections that have waited for too long."""
+        now = time.monotonic()
+        for connection, since in list(self.waiting.items()):
+            if now > since + self.patience:
+                connection.close()
+
+
+class Connection(H11Protocol):
+    """A connection that is closed if its client keeps it waiting for too long.
+
+    It waits for its client unless a request is complete and its answer is not, or while an answer is not read. If there are too
+    many connections, the one with the longest wait is closed: clients that send their requests at once get in. A subclass
+    says which limits there are.
+    """
+
+    limits: Connections
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+        if len(self.connections) > self.limits.most:
+            next(iter(self.limits.waiting)).close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.limits.waiting.pop(self, None)
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._watch()
+
+    def close(self) -> None:
+        """Close it at once, whatever was not sent yet."""
+        self.limits.waiting.pop(self, None)
+        self.limits.closed += 1
+        if self.limits.closed.bit_count() == 1:  # at 1, 2, 4, 8, ...: no flood of connections is one of lines
+            self.logger.error("connections closed so far that kept the server waiting: %d", self.limits.closed)
+        self.transport.abort()
+
+    def _watch(self) -> None:
+        answering = self.conn.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY) and self.conn.their_state is not h11.SEND_BODY
+        if answering and not self.flow.write_paused:
+            self.limits.waiting.pop(self, None)
+        else:
+            self.limits.waiting.setdefault(self, time.monotonic())
