@@ -265,7 +265,7 @@ def bars_of(scores: Sequence[Statistic]) -> list[tuple[float, float] | None]:
 
 
 def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | None:
-    """Real data's score, and half of the band around it in which no difference is measurable."""
+    """Real data's score, and half of the band around it in which a score is not clearly apart from it."""
     floor = floor_statistic(comparison, metric)
     return None if floor is None else (floor.value, DIFFER * floor.width / 2**0.5)
 
