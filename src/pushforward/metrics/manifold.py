@@ -182,13 +182,13 @@ class Manifold:
         x, y = samples.generated_features, samples.reference_features
         within, recalled, covered = _balls(x, y, self.k)
         values = _means(within, recalled, covered, self.k)
-        of_samples = {"recall": recall_terms, "coverage": coverage_terms} if samples.errors else {}
-        terms = {name: measure(x, y, self.k) for name, measure in of_samples.items()}
+        terms_of = {"recall": (recall_terms, recalled), "coverage": (coverage_terms, covered)}
+        generated, real = x, y
         x, y = drawn(x, len(x), 0), drawn(y, len(y), 1)
         spreads = by_blocks(lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k) if samples.errors else None
         if spreads is None:
             return {name: Score(value) for name, value in values.items()}
-        scores, of_each = {}, {"recall": recalled, "coverage": covered}
+        scores = {}
         for (name, value), spread in zip(values.items(), spreads, strict=True):
             if name == "density":
                 error, of_real = density_errors(x, y, within, self.k)
@@ -198,9 +198,10 @@ class Manifold:
                 error = max(float(spread), share_error(value * len(x), len(x)))
                 of_real = error * np.sqrt(OF_REFERENCE[name])
             scores[name] = Score(value, error=error, reference_error=of_real)
-            if name in terms:
-                reference_terms = by_examples(of_each[name].astype(float))
-                sample_terms = scaled(terms[name], error**2 - of_real**2)
+            if name in terms_of:
+                measure, of_each = terms_of[name]
+                sample_terms = scaled(measure(generated, real, self.k), error**2 - of_real**2)
+                reference_terms = by_examples(of_each.astype(float))
                 scores[name] = replace(scores[name], reference_terms=reference_terms, sample_terms=sample_terms)
         return scores
 
