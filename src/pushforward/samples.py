@@ -26,7 +26,7 @@ from pushforward.conditions.kind import cells_of
 from pushforward.data import Space, TableSpace
 from pushforward.data.tables.frames import for_parquet, write_parquet
 from pushforward.denoisers import AtScale, Autoguided, Guided, Thresholded
-from pushforward.denoisers.denoiser import Predictor, trained
+from pushforward.denoisers.denoiser import Condition, Predictor, trained
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.files import check_replaceable, replacing
@@ -133,7 +133,7 @@ def drawn_from(transport: Transport, n: int, condition: ConditionLike, *, seed: 
     return frame
 
 
-Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
+Parts = Iterable[tuple[Tensor, Condition]]
 MOST_DRAWN, LARGEST_ZOOM = 4096, 64
 PICTURES = (".png", ".gif")
 
