@@ -54,10 +54,9 @@ from pushforward.cli.options import (
     Track,
     TrainingOption,
     app,
-    as_options,
     command,
     say,
-    show,
+    show_report,
 )
 from pushforward.cli.training import announce, nothing_left, steps_for, train_all
 from pushforward.errors import MissingExtra, UsageError, did_you_mean
@@ -368,12 +367,7 @@ def _report(
     if points and data is not None:
         comparison = with_sweep(comparison, points, data, options["features"], say)
     report = Report(comparison)
-    report.save_all(folder)
-    show(
-        report.comparison.to_plain() if json else None,
-        json,
-        lambda _: f"{as_options(report.to_text(full))}\n\n{folder}/report.html",
-    )
+    show_report(report, folder, json, full)
     if live:
         _live(report, folder, {name: model for name, model in models.items() if isinstance(model, Run)})
 

@@ -47,6 +47,7 @@ from pushforward.cli.options import (
     command,
     say,
     show,
+    show_report,
 )
 from pushforward.cli.sampling import configured_run, enlarged, precision_of, save_picture, target_of
 from pushforward.errors import DataError, UsageError
@@ -174,8 +175,7 @@ def report(
     model = load(folder, plugins=plugin, device=device_of(device))
     say("measuring: features, floors, scores, cost")
     page = Report(compare([model], n=n, repeats=repeats, features=features, commands=[command()], tell=say))
-    page.save_all(where)
-    show(page.comparison.to_plain() if json else None, json, lambda _: f"{as_options(page.to_text(full))}\n\n{where}/report.html")
+    show_report(page, where, json, full)
 
 
 @app.command(group=INSPECT, sort_key=2)

@@ -10,11 +10,15 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 from cyclopts.validators import Number
+
+if TYPE_CHECKING:
+    from pushforward.report import Report
 
 # The groups of verbs
 TRAIN, USE, INSPECT = (Group(name, sort_key=i) for i, name in enumerate(("Train", "Use a run", "Inspect"), start=1))
@@ -409,6 +413,16 @@ def show(value: Any, as_json: bool, text: Callable[[Any], str]) -> None:
     """Print a result to stdout, as JSON or as text."""
     words = json.dumps(value, indent=1, default=str) if as_json else text(value)
     print(words.encode(errors="backslashreplace").decode())  # names of files may be no text
+
+
+written = itemgetter("out")  # All that most verbs print that write a file
+
+
+def show_report(report: Report, folder: Path, as_json: bool, full: bool) -> None:
+    """Save a report and print it, as JSON or as text."""
+    report.save_all(folder)
+    result = report.comparison.to_plain() if as_json else None
+    show(result, as_json, lambda _: f"{as_options(report.to_text(full))}\n\n{folder}/report.html")
 
 
 def first_line(part: Any) -> str:

@@ -37,6 +37,7 @@ from pushforward.cli.options import (
     app,
     say,
     show,
+    written,
 )
 from pushforward.errors import UsageError
 
@@ -97,7 +98,7 @@ def sample(
     if tally.share:
         share = f"{tally.refused:,} of {tally.drawn:,} draws ({tally.share:.1%})"
         say(f"{share} broke {named_constraints(loaded.space)} and were drawn again")
-    show(result, json, lambda r: r["out"])
+    show(result, json, written)
 
 
 def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
