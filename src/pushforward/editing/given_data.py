@@ -25,7 +25,7 @@ from pushforward.denoisers.denoiser import (
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.solvers import Ancestral, Solver
-from pushforward.solvers.solver import Memory, noise_of
+from pushforward.solvers.solver import Memory, ends_of, noise_of
 from pushforward.transports import BATCH, ConditionLike, Flow, Latent, Transport, check_transport, has_steps, inner_of, with_inner
 
 
@@ -200,7 +200,7 @@ class Resampled(Solver):
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
         """One step from t to s, made ``rounds`` times; in more than one round each is a first step, without memory."""
-        here, there = denoiser.path.at(t).over(x), denoiser.path.at(s).over(x)
+        here, there = ends_of(denoiser.path, x, t, s)
         ratio = here.alpha / there.alpha
         spread = (here.sigma**2 - (ratio * there.sigma) ** 2).clamp(min=0).sqrt()
         if self.rounds == 1:
