@@ -287,6 +287,13 @@ class Wrapped(Predicting):
         return self.denoiser.calls(t)
 
 
+class ChangesData(Wrapped):
+    """A predictor that changes the data which another one predicts."""
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
+
+
 @dataclass(frozen=True)
 class MapSampling:
     """How a map between two times is sampled in several jumps.
