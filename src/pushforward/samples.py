@@ -35,7 +35,7 @@ from pushforward.runtime import display, in_notebook
 from pushforward.solvers import Solver
 from pushforward.solvers.table import LearnedTable
 from pushforward.transports import BATCH, ConditionLike, Flow, Transport, has_steps, inner_of, with_inner
-from pushforward.transports.transport import counted, shared_stream, warn_between, writes_samples
+from pushforward.transports.transport import Chunk, counted, shared_stream, warn_between, writes_samples
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -133,7 +133,7 @@ def drawn_from(transport: Transport, n: int, condition: ConditionLike, *, seed: 
     return frame
 
 
-Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
+Parts = Iterable[Chunk]
 MOST_DRAWN, LARGEST_ZOOM = 4096, 64
 PICTURES = (".png", ".gif")
 

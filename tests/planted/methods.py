@@ -118,7 +118,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("likelihood if likelihood.space.as_points else None", "likelihood", "class_prior"),
         ("torch.special.ndtr(noise) <", "torch.special.ndtr(noise) >", "class_prior"),
         ("torch.exp(-self.log_variance)", "torch.exp(self.log_variance)", "methods"),
-        ("math.log(2 * math.pi)", "0.0", "vae methods"),
+        ("self.log_variance + LOG_TAU)", "self.log_variance)", "vae methods"),
         ("torch.where(level == 0, F.logsigmoid(above)", "torch.where(level < 0, F.logsigmoid(above)", "vae"),
         ("-2 * half * sharp", "-half * sharp", "vae"),
         ("(scales.unflatten(1, shaped) - 1.4).clamp(NARROWEST, WIDEST)", "(scales.unflatten(1, shaped) - 1.4)", "vae"),
@@ -127,8 +127,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(layout.gated(rows) * each)", "each", "table_models"),
         ("torch.where(layout.closed, log_between(low, high), densities)", "densities", "table_models"),
         (
-            "        densities = -(errors.square() + self.log_variance + math.log",
-            "        densities = -(errors.square() + math.log",
+            "        densities = -(errors.square() + self.log_variance + LOG_TAU",
+            "        densities = -(errors.square() + LOG_TAU",
             "table_models",
         ),
         (
@@ -144,7 +144,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(1 - beta + beta * weights)", "weights", "vae"),
         ("(x - x.mean(0)).square().sum()", "x.square().sum()", "vae"),
         (
-            "torch.exp(-log_variance) + log_variance + math.log(2 * math.pi)",
+            "torch.exp(-log_variance) + log_variance + LOG_TAU",
             "torch.exp(-log_variance) + log_variance",
             "vae methods",
         ),
@@ -154,8 +154,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("group.mean(0).clamp(min=free)", "group.clamp(min=free).mean(0)", "vae"),
         ("flat.split(BLOCK)", "[flat]", "vae"),
         ("(len(mean) - groups) > ACTIVE", "(len(mean) - groups) > ACTIVE / 100", "vae"),
-        ("(z.square() + math.log(2 * math.pi)).flatten", "z.square().flatten", "vae"),
-        ("math.log(2 * math.pi)).flatten", "0.0).flatten", "vae"),
+        ("(z.square() + LOG_TAU).flatten", "z.square().flatten", "vae"),
+        ("LOG_TAU).flatten", "0.0).flatten", "vae"),
     ],
     "methods/method.py": [
         (

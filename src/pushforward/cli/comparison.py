@@ -28,34 +28,35 @@ from pushforward.cli.inputs import (
 from pushforward.cli.options import (
     ALL_DATA,
     AT_LEAST_1,
-    BUDGET,
-    DATA,
     MODEL,
     NO_BUDGET,
     NO_CHANGES,
-    OUTPUT,
     TRAIN,
     TRAINING,
     Budgeting,
+    BudgetOption,
     Changes,
     Compared,
     Conditioned,
+    DataOption,
     Device,
     Features,
     Flag,
     Flops,
     Full,
     Json,
+    ModelOption,
     Out,
+    OutputOption,
     Plugins,
     Reading,
     Repeats,
     Track,
+    TrainingOption,
     app,
-    as_options,
     command,
     say,
-    show,
+    show_report,
 )
 from pushforward.cli.training import announce, nothing_left, steps_for, train_all
 from pushforward.errors import MissingExtra, UsageError, did_you_mean
@@ -74,16 +75,16 @@ if TYPE_CHECKING:
 def compare(
     models: Annotated[tuple[str, ...], Parameter(negative=(), group=MODEL)],
     *,
-    size: Annotated[str | None, Parameter(group=MODEL)] = None,
-    plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
-    data: Annotated[str | None, Parameter(group=DATA)] = None,
+    size: ModelOption[str | None] = None,
+    plugin: ModelOption[Plugins] = (),
+    data: DataOption[str | None] = None,
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
     budgeting: Budgeting = NO_BUDGET,
     flops: Flops = None,
     changes: Changes = NO_CHANGES,
     seeds: Annotated[int | None, Parameter(group=TRAINING, validator=AT_LEAST_1)] = None,
-    seed: Annotated[int | None, Parameter(group=TRAINING)] = None,
+    seed: TrainingOption[int | None] = None,
     repeats: Repeats = 5,
     n: Compared = None,
     features: Features = None,
@@ -91,7 +92,7 @@ def compare(
     track: Track = None,
     json: Json = False,
     full: Full = False,
-    live: Annotated[Flag, Parameter(group=OUTPUT)] = False,
+    live: OutputOption[Flag] = False,
     device: Device = "auto",
 ) -> None:
     """Compare recipes trained under one budget, or finished runs.
@@ -366,12 +367,7 @@ def _report(
     if points and data is not None:
         comparison = with_sweep(comparison, points, data, options["features"], say)
     report = Report(comparison)
-    report.save_all(folder)
-    show(
-        report.comparison.to_plain() if json else None,
-        json,
-        lambda _: f"{as_options(report.to_text(full))}\n\n{folder}/report.html",
-    )
+    show_report(report, folder, json, full)
     if live:
         _live(report, folder, {name: model for name, model in models.items() if isinstance(model, Run)})
 
@@ -411,12 +407,12 @@ FILE = "demo.json"  # The options of a demo, in its folder from its start
 @app.command(group=TRAIN, sort_key=4)
 def demo(
     *,
-    data: Annotated[str | None, Parameter(group=DATA)] = None,
-    budget: Annotated[str, Parameter(group=BUDGET)] = "50s",
-    story: Annotated[str, Parameter(group=BUDGET)] = "12s",
-    size: Annotated[str | None, Parameter(group=MODEL)] = None,
+    data: DataOption[str | None] = None,
+    budget: BudgetOption[str] = "50s",
+    story: BudgetOption[str] = "12s",
+    size: ModelOption[str | None] = None,
     out: Out = None,
-    seed: Annotated[int, Parameter(group=TRAINING)] = 0,
+    seed: TrainingOption[int] = 0,
 ) -> None:
     """Train GAN, VAE, diffusion and flow on points and on digits.
 

@@ -12,7 +12,6 @@ from pushforward.cli.inputs import condition_of, numbers
 from pushforward.cli.options import (
     AS_IT_IS,
     AT_LEAST_1,
-    EVALUATION,
     INSPECT,
     MODEL,
     NEWEST,
@@ -22,12 +21,14 @@ from pushforward.cli.options import (
     UNGUIDED,
     USE,
     Compared,
+    EvaluationOption,
     Given,
     Guiding,
     Image,
     Json,
     Label,
     Loading,
+    ModelOption,
     N,
     Out,
     Overwrite,
@@ -35,6 +36,7 @@ from pushforward.cli.options import (
     Repeats,
     Resize,
     RunFolder,
+    SampleOption,
     Seed,
     Solving,
     app,
@@ -42,6 +44,7 @@ from pushforward.cli.options import (
     columns,
     say,
     show,
+    written,
 )
 from pushforward.cli.sampling import (
     check_images,
@@ -77,14 +80,14 @@ def interpolate(
     *,
     start: Annotated[str | None, Parameter(name="--from", group=MODEL)] = None,
     end: Annotated[str | None, Parameter(name="--to", group=MODEL)] = None,
-    seeds: Annotated[str | None, Parameter(group=MODEL)] = None,
+    seeds: ModelOption[str | None] = None,
     resize: Resize = False,
-    interpolation: Annotated[Literal["spherical", "linear"], Parameter(group=SAMPLES)] = "spherical",
+    interpolation: SampleOption[Literal["spherical", "linear"]] = "spherical",
     frames: Annotated[int, Parameter(group=SAMPLES, validator=Number(gte=2))] = 9,
     show_: Annotated[
         Literal["between", "reconstructions", "arithmetic", "map"], Parameter(name="--show", group=SAMPLES)
     ] = "between",
-    groups: Annotated[str | None, Parameter(group=SAMPLES)] = None,
+    groups: SampleOption[str | None] = None,
     label: Label = None,
     given: Given = None,
     solving: Solving = AS_IT_IS,
@@ -150,7 +153,7 @@ def interpolate(
             better, result["end_errors"] = "; more --steps help" if has_steps(inner_of(transport)) else "", errors
             say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1){better}")
     frames_to(target, loaded.space, x, overwrite=placing.overwrite, zoom=placing.zoom)
-    show(result, json, lambda r: r["out"])
+    show(result, json, written)
 
 
 def _coder(run: Run) -> Any:
@@ -191,7 +194,7 @@ def _show_latent_space(
         images = arithmetic(coder, data, labels[0], labels[1], frames=frames) if labels else strip(coder, data, frames)
         picture = enlarged(data.space.quantise(images.flatten(0, 1)), images.shape[1], placing.zoom)
     save_picture(picture, target)
-    show(facts, as_json, lambda r: r["out"])
+    show(facts, as_json, written)
 
 
 @app.command(group=USE, sort_key=3)
@@ -200,7 +203,7 @@ def vary(
     image: Image,
     *,
     resize: Resize = False,
-    strength: Annotated[float, Parameter(group=SAMPLES)] = 0.5,
+    strength: SampleOption[float] = 0.5,
     n: N = 16,
     seed: Seed = 0,
     label: Label = None,
@@ -227,7 +230,7 @@ def vary(
 
     loaded = configured_run(run, loading, solving, guiding)
     check_images(loaded)
-    target = _edit_target(loaded, out, f"vary-{Path(image).stem}-seed{seed}-n{n}", n, placing)
+    target = _edit_target(loaded, out, "vary", image, seed, n, placing)
     _check_guided(label, given, guiding)
     condition, x = condition_of(loaded, label, given), image_of(loaded.space, image, resize)
     with precision_of(loading):
@@ -235,7 +238,7 @@ def vary(
             loaded.transport, x, strength, condition, batch=loading.batch, events=lambda line: say(as_options(line))
         )
         result = _drawn(varied, used, n, seed, loading.batch, target, placing)
-    show(result | {"strength": strength}, json, lambda r: r["out"])
+    show(result | {"strength": strength}, json, written)
 
 
 def _check_guided(label: str | None, given: str | None, guiding: Guiding) -> None:
@@ -243,7 +246,8 @@ def _check_guided(label: str | None, given: str | None, guiding: Guiding) -> Non
         raise UsageError("--scale guides towards a label: give --label as well (or --given).")
 
 
-def _edit_target(run: Run, out: str | None, stem: str, n: int, placing: Placing) -> Path:
+def _edit_target(run: Run, out: str | None, verb: str, image: str, seed: int, n: int, placing: Placing) -> Path:
+    stem = f"{verb}-{Path(image).stem}-seed{seed}-n{n}"
     return target_of(run, out, stem, n, placing, (".png", ".npz", ""))
 
 
@@ -259,8 +263,8 @@ def inpaint(
     run: RunFolder,
     image: Image,
     *,
-    mask: Annotated[str | None, Parameter(group=MODEL)] = None,
-    box: Annotated[str | None, Parameter(group=MODEL)] = None,
+    mask: ModelOption[str | None] = None,
+    box: ModelOption[str | None] = None,
     resize: Resize = False,
     n: N = 8,
     seed: Seed = 0,
@@ -291,7 +295,7 @@ def inpaint(
         raise UsageError("Say what to fill: --mask MASK.png (white is filled) or --box top,left,bottom,right.")
     loaded = configured_run(run, loading, solving, guiding)
     options = _choices(loaded, solving, rounds)
-    target = _edit_target(loaded, out, f"inpaint-{Path(image).stem}-seed{seed}-n{n}", n, placing)
+    target = _edit_target(loaded, out, "inpaint", image, seed, n, placing)
     _check_guided(label, given, guiding)
     condition = edited_condition(loaded.transport, condition_of(loaded, label, given))
     x = image_of(loaded.space, image, resize)
@@ -302,7 +306,7 @@ def inpaint(
     filling = inpainting(loaded.transport, x, holes, **options)
     with precision_of(loading):
         result = _drawn(filling, condition, n, seed, loading.batch, target, placing)
-    show(result | {"filled": int(holes.sum())}, json, lambda r: r["out"])
+    show(result | {"filled": int(holes.sum())}, json, written)
 
 
 def _box(space: Space, text: str) -> Tensor:
@@ -351,7 +355,7 @@ def upscale(
 
     loaded = configured_run(run, loading, solving, guiding)
     options = _choices(loaded, solving, rounds)
-    target = _edit_target(loaded, out, f"upscale-{Path(image).stem}-seed{seed}-n{n}", n, placing)
+    target = _edit_target(loaded, out, "upscale", image, seed, n, placing)
     _check_guided(label, given, guiding)
     condition = edited_condition(loaded.transport, condition_of(loaded, label, given))
     channels, height, width = loaded.space.shape
@@ -366,7 +370,7 @@ def upscale(
     enlarging = super_resolution(loaded.transport, torch.from_numpy(pixels).float() / 255, **options)
     with precision_of(loading):
         result = _drawn(enlarging, condition, n, seed, loading.batch, target, placing)
-    show(result | {"factor": factor}, json, lambda r: r["out"])
+    show(result | {"factor": factor}, json, written)
 
 
 def _choices(run: Run, solving: Solving, rounds: int | None) -> dict[str, Any]:
@@ -388,9 +392,9 @@ def invert(
     images: Annotated[tuple[str, ...], Parameter(negative=(), group=MODEL)],
     *,
     resize: Resize = False,
-    steps: Annotated[int, Parameter(group=SAMPLES)] = 300,
-    starts: Annotated[int, Parameter(group=SAMPLES)] = 8,
-    seed: Annotated[int, Parameter(group=SAMPLES)] = 0,
+    steps: SampleOption[int] = 300,
+    starts: SampleOption[int] = 8,
+    seed: SampleOption[int] = 0,
     label: Label = None,
     given: Given = None,
     out: Out = None,
@@ -467,10 +471,10 @@ def _inversion_table(r: dict[str, Any]) -> str:
 def truncation(
     run: RunFolder,
     *,
-    limits: Annotated[str, Parameter(group=EVALUATION)] = "0.25,0.5,0.75,1,1.5,2",
+    limits: EvaluationOption[str] = "0.25,0.5,0.75,1,1.5,2",
     n: Compared = None,
     repeats: Repeats = 3,
-    seed: Annotated[int, Parameter(group=EVALUATION)] = 0,
+    seed: EvaluationOption[int] = 0,
     out: Out = None,
     overwrite: Overwrite = False,
     json: Json = False,

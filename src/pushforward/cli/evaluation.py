@@ -14,23 +14,24 @@ from pushforward.cli.options import (
     ALL_DATA,
     AS_IT_IS,
     AT_LEAST_1,
-    DATA,
     EVALUATION,
     INSPECT,
-    MODEL,
     NEWEST,
     PLACED,
     SAMPLES,
     UNGUIDED,
     Compared,
+    DataOption,
     Device,
     Devices,
+    EvaluationOption,
     Features,
     Full,
     Guiding,
     Json,
     Label,
     Loading,
+    ModelOption,
     N,
     Out,
     Placing,
@@ -46,6 +47,7 @@ from pushforward.cli.options import (
     command,
     say,
     show,
+    show_report,
 )
 from pushforward.cli.sampling import configured_run, enlarged, precision_of, save_picture, target_of
 from pushforward.errors import DataError, UsageError
@@ -63,15 +65,15 @@ LISTED, CELL = 8, 20  # Samples of a table on the terminal, and characters of a 
 
 @app.command(group=INSPECT, sort_key=1)
 def evaluate(
-    run: Annotated[str, Parameter(group=MODEL)],
+    run: ModelOption[str],
     *,
-    data: Annotated[str | None, Parameter(group=DATA)] = None,
+    data: DataOption[str | None] = None,
     reading: Reading = ALL_DATA,
     n: Compared = None,
     repeats: Repeats = 5,
     metrics: Annotated[str, Parameter(group=EVALUATION, show_default=False)] = "",
     features: Features = None,
-    seed: Annotated[int, Parameter(group=EVALUATION)] = 0,
+    seed: EvaluationOption[int] = 0,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
     json: Json = False,
@@ -150,7 +152,7 @@ def report(
     out: Out = None,
     json: Json = False,
     full: Full = False,
-    plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
+    plugin: ModelOption[Plugins] = (),
     device: Device = "auto",
 ) -> None:
     """Write the report of one run: an HTML page, Markdown and JSON.
@@ -173,8 +175,7 @@ def report(
     model = load(folder, plugins=plugin, device=device_of(device))
     say("measuring: features, floors, scores, cost")
     page = Report(compare([model], n=n, repeats=repeats, features=features, commands=[command()], tell=say))
-    page.save_all(where)
-    show(page.comparison.to_plain() if json else None, json, lambda _: f"{as_options(page.to_text(full))}\n\n{where}/report.html")
+    show_report(page, where, json, full)
 
 
 @app.command(group=INSPECT, sort_key=2)

@@ -7,19 +7,17 @@ import os
 import re
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import Any, Literal
 
 from pushforward.cli.inputs import counting, data_file, device_of, load_plugins, options_of_reading
 from pushforward.cli.options import (
     ALL_DATA,
-    DATA,
     INSPECT,
-    OUTPUT,
+    DataOption,
     Flag,
     Json,
     Out,
+    OutputOption,
     Plugins,
     Reading,
     app,
@@ -35,7 +33,7 @@ from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.numbers import clipped, percent, shortened, some
 from pushforward.registries import EXTRACTORS, METRICS, RECIPES, SOLVERS
 
-Listed = Annotated[Plugins, Parameter(group=DATA)]  # Plug-ins whose parts are listed as well
+Listed = DataOption[Plugins]  # Plug-ins whose parts are listed as well
 # Items of a fact, categories of a column, and characters of a cell, a column's name and a category
 _SHOWN, _CATEGORIES, _WIDE, _NAME, _TEXT = 12, 4, 44, 28, 16
 
@@ -172,13 +170,13 @@ def data_list(*, plugin: Listed = (), json: Json = False) -> None:
 
 @data_app.command(name="check")
 def data_check(
-    data: Annotated[str, Parameter(group=DATA)],
+    data: DataOption[str],
     *,
     reading: Reading = ALL_DATA,
     plugin: Listed = (),
     out: Out = None,
-    against: Annotated[str | None, Parameter(group=DATA)] = None,
-    write_schema: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    against: DataOption[str | None] = None,
+    write_schema: OutputOption[str | None] = None,
     json: Json = False,
 ) -> None:
     """Read a data source as training would and say what is in it.
@@ -266,14 +264,14 @@ def _content(field: dict[str, Any]) -> str:
 
 @data_app.command(name="pack")
 def data_pack(
-    data: Annotated[str, Parameter(group=DATA)],
+    data: DataOption[str],
     *,
-    out: Annotated[str, Parameter(group=OUTPUT)],
-    encoding: Annotated[Literal["png", "npy"], Parameter(group=OUTPUT)] = "png",
-    per_tar: Annotated[int, Parameter(group=OUTPUT)] = 10_000,
-    resize: Annotated[int | None, Parameter(group=DATA)] = None,
-    download: Annotated[Flag, Parameter(group=DATA)] = False,
-    stream: Annotated[Flag, Parameter(group=DATA)] = False,
+    out: OutputOption[str],
+    encoding: OutputOption[Literal["png", "npy"]] = "png",
+    per_tar: OutputOption[int] = 10_000,
+    resize: DataOption[int | None] = None,
+    download: DataOption[Flag] = False,
+    stream: DataOption[Flag] = False,
     plugin: Listed = (),
     json: Json = False,
 ) -> None:

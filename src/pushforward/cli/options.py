@@ -10,11 +10,15 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 from cyclopts.validators import Number
+
+if TYPE_CHECKING:
+    from pushforward.report import Report
 
 # The groups of verbs
 TRAIN, USE, INSPECT = (Group(name, sort_key=i) for i, name in enumerate(("Train", "Use a run", "Inspect"), start=1))
@@ -31,6 +35,18 @@ EVALUATION = Group("Evaluation", sort_key=75)
 OUTPUT = Group("Output", sort_key=80)
 COMPUTE = Group("Weights and device", sort_key=90)
 AT_LEAST_1 = Number(gte=1)
+
+T = TypeVar("T")
+ModelOption = Annotated[T, Parameter(group=MODEL)]
+DataOption = Annotated[T, Parameter(group=DATA)]
+BudgetOption = Annotated[T, Parameter(group=BUDGET)]
+StartingOption = Annotated[T, Parameter(group=STARTING)]
+TrainingOption = Annotated[T, Parameter(group=TRAINING)]
+SampleOption = Annotated[T, Parameter(group=SAMPLES)]
+SolverOption = Annotated[T, Parameter(group=SOLVER)]
+EvaluationOption = Annotated[T, Parameter(group=EVALUATION)]
+OutputOption = Annotated[T, Parameter(group=OUTPUT)]
+ComputeOption = Annotated[T, Parameter(group=COMPUTE)]
 
 
 def _files(kind: Any, paths: tuple[str, ...]) -> None:
@@ -91,8 +107,8 @@ Devices = Annotated[
         help="Start this many processes here, each with a CUDA device of its own or a share of the cores.",
     ),
 ]
-Json = Annotated[bool, Parameter(group=OUTPUT, negative=(), show_default=False, help="Print the result as JSON.")]
-Full = Annotated[bool, Parameter(group=OUTPUT, negative=(), show_default=False, help="Print all findings and scores.")]
+Json = Annotated[Flag, Parameter(group=OUTPUT, help="Print the result as JSON.")]
+Full = Annotated[Flag, Parameter(group=OUTPUT, help="Print all findings and scores.")]
 N = Annotated[int, Parameter(group=SAMPLES, validator=AT_LEAST_1, help="Number of samples.")]
 Compared = Annotated[
     int | None,
@@ -104,7 +120,7 @@ Compared = Annotated[
 ]
 Repeats = Annotated[int, Parameter(group=EVALUATION, validator=AT_LEAST_1, help="How often the model is sampled and scored.")]
 Seed = Annotated[int, Parameter(group=SAMPLES, help="Sample i comes from seed + i alone.")]
-Label = Annotated[str | None, Parameter(group=SAMPLES)]
+Label = SampleOption[str | None]
 Given = Annotated[
     str | None,
     Parameter(
@@ -113,12 +129,9 @@ Given = Annotated[
         "together from the training examples, whatever is asked of the others.",
     ),
 ]
-Resize = Annotated[
-    bool,
-    Parameter(group=MODEL, negative=(), show_default=False, help="Scale and crop images of another size than the model's."),
-]
-Out = Annotated[str | None, Parameter(group=OUTPUT)]
-Overwrite = Annotated[bool, Parameter(group=OUTPUT, negative=(), show_default=False, help="Replace what is there.")]
+Resize = Annotated[Flag, Parameter(group=MODEL, help="Scale and crop images of another size than the model's.")]
+Out = OutputOption[str | None]
+Overwrite = Annotated[Flag, Parameter(group=OUTPUT, help="Replace what is there.")]
 
 
 @Parameter(name="*", group=DATA)
@@ -400,6 +413,16 @@ def show(value: Any, as_json: bool, text: Callable[[Any], str]) -> None:
     """Print a result to stdout, as JSON or as text."""
     words = json.dumps(value, indent=1, default=str) if as_json else text(value)
     print(words.encode(errors="backslashreplace").decode())  # names of files may be no text
+
+
+written = itemgetter("out")  # All that most verbs print that write a file
+
+
+def show_report(report: Report, folder: Path, as_json: bool, full: bool) -> None:
+    """Save a report and print it, as JSON or as text."""
+    report.save_all(folder)
+    result = report.comparison.to_plain() if as_json else None
+    show(result, as_json, lambda _: f"{as_options(report.to_text(full))}\n\n{folder}/report.html")
 
 
 def first_line(part: Any) -> str:

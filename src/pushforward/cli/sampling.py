@@ -14,13 +14,12 @@ from pushforward.cli.inputs import column_names, condition_of, device_of, number
 from pushforward.cli.options import (
     AS_IT_IS,
     AT_LEAST_1,
-    DATA,
     NEWEST,
-    OUTPUT,
     PLACED,
     SAMPLES,
     UNGUIDED,
     USE,
+    DataOption,
     Devices,
     Given,
     Guiding,
@@ -29,6 +28,7 @@ from pushforward.cli.options import (
     Loading,
     N,
     Out,
+    OutputOption,
     Overwrite,
     Placing,
     RunFolder,
@@ -37,6 +37,7 @@ from pushforward.cli.options import (
     app,
     say,
     show,
+    written,
 )
 from pushforward.errors import UsageError
 
@@ -97,7 +98,7 @@ def sample(
     if tally.share:
         share = f"{tally.refused:,} of {tally.drawn:,} draws ({tally.share:.1%})"
         say(f"{share} broke {named_constraints(loaded.space)} and were drawn again")
-    show(result, json, lambda r: r["out"])
+    show(result, json, written)
 
 
 def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
@@ -213,10 +214,10 @@ def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image
 @app.command(group=USE, sort_key=4)
 def impute(
     run: RunFolder,
-    table: Annotated[str, Parameter(group=DATA)],
+    table: DataOption[str],
     *,
-    out: Annotated[str, Parameter(group=OUTPUT)],
-    only: Annotated[str | None, Parameter(group=DATA)] = None,
+    out: OutputOption[str],
+    only: DataOption[str | None] = None,
     draws: Annotated[int, Parameter(group=SAMPLES, validator=AT_LEAST_1)] = 1,
     seed: Seed = 0,
     solving: Solving = AS_IT_IS,

@@ -12,11 +12,10 @@ from cyclopts import Parameter
 
 from pushforward.cli.options import (
     AT_LEAST_1,
-    COMPUTE,
-    SOLVER,
     TRAIN,
     TRAINING,
     UNGUIDED,
+    ComputeOption,
     Device,
     Flag,
     Guiding,
@@ -25,6 +24,7 @@ from pushforward.cli.options import (
     Plugins,
     Precision,
     RunFolder,
+    SolverOption,
     app,
     say,
     show,
@@ -43,18 +43,18 @@ INSTEAD = "dpm"  # The solver that is tuned where the run's own is stochastic
 def tune(
     run: RunFolder,
     *,
-    what: Annotated[Literal["times", "table"], Parameter(group=SOLVER)] = "times",
-    steps: Annotated[int, Parameter(group=SOLVER)] = 8,
-    solver: Annotated[str | None, Parameter(group=SOLVER)] = None,
+    what: SolverOption[Literal["times", "table"]] = "times",
+    steps: SolverOption[int] = 8,
+    solver: SolverOption[str | None] = None,
     guiding: Guiding = UNGUIDED,
     examples: Amount = None,
     rounds: Amount = None,
     json: Json = False,
-    raw: Annotated[Flag, Parameter(group=COMPUTE)] = False,
-    checkpoint: Annotated[str | None, Parameter(group=COMPUTE)] = None,
+    raw: ComputeOption[Flag] = False,
+    checkpoint: ComputeOption[str | None] = None,
     plugin: Plugins = (),
     device: Device = "auto",
-    precision: Annotated[Precision, Parameter(group=COMPUTE)] = "auto",
+    precision: ComputeOption[Precision] = "auto",
 ) -> None:
     """Learn the times of a few solver steps, or all their coefficients.
 

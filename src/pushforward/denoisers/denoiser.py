@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pushforward.arguments import number
+from pushforward.data.core.sampler import Condition
 from pushforward.data.spaces import Space
 from pushforward.errors import UsageError, unknown
 from pushforward.paths import Coefficients, Narrowed, Path, Source, affine, check, convert, solve
@@ -73,7 +74,6 @@ class Preconditioning:
             object.__setattr__(self, "guidance", (low, high))
 
 
-Condition = dict[str, Tensor] | None
 # Coefficients by name: numbers or tensors that broadcast over a batch; a dict for those of a wrapped predictor
 TimeColumns = dict[str, Any]
 # The entry of a condition that holds each example's scale of guidance, (n,); it is no condition of the data
@@ -285,6 +285,13 @@ class Wrapped(Predicting):
 
     def calls(self, t: float = 0.5) -> int:
         return self.denoiser.calls(t)
+
+
+class ChangesData(Wrapped):
+    """A predictor that changes the data which another one predicts."""
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from pushforward.conditions.kind import hidden as hide
 from pushforward.conditions.kind import known_to
 from pushforward.denoisers.denoiser import (
     SCALE,
+    ChangesData,
     Condition,
     Predictor,
     Repathed,
     TimeColumns,
     Wrapped,
-    affine_columns,
     blend,
     check_predictor,
     columns_of,
@@ -246,7 +246,7 @@ class Autoguided(Wrapped):
         return self.denoiser.calls(t) + (self._matched.calls(t) if _acts(self.scale, self.interval, self.path, t) else 0)
 
 
-class Thresholded(Wrapped):
+class Thresholded(ChangesData):
     """Dynamic thresholding: the predicted image is held within its range, and drawn together where much of it lies outside.
 
     With u the prediction on the scale where the data's range is [-1, 1] and s = max(1, the p-quantile of |u| in one image), the
@@ -270,9 +270,6 @@ class Thresholded(Wrapped):
         if not 0 < share <= 1:
             raise UsageError(f"Thresholding takes a share of pixels in (0, 1], got {share}.")
         self.share = float(share)
-
-    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         assert self.space.bounds is not None

@@ -12,20 +12,18 @@ from torch.nn import functional as F
 
 from pushforward.conditions.kind import ConditionKind, mask_of
 from pushforward.denoisers.denoiser import (
+    ChangesData,
     Condition,
     Predictor,
     TimeColumns,
-    Wrapped,
-    affine_columns,
     blend,
-    columns_of,
     evaluate,
     trained,
 )
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.solvers import Ancestral, Solver
-from pushforward.solvers.solver import Memory, noise_of
+from pushforward.solvers.solver import Memory, ends_of, noise_of
 from pushforward.transports import BATCH, ConditionLike, Flow, Latent, Transport, check_transport, has_steps, inner_of, with_inner
 
 
@@ -127,7 +125,7 @@ class Leading(TypedDict, total=False):
     rounds: int
 
 
-class Restored(Wrapped):
+class Restored(ChangesData):
     """A denoiser led by an observation y = A x: the predicted data becomes A^+ y + (I - A^+ A) x, which A maps to y exactly.
 
     The observed part of the data is replaced; the unobserved part (the null space of A) stays the denoiser's. Works with
@@ -147,9 +145,6 @@ class Restored(Wrapped):
         super().__init__(denoiser)
         self.project = project
         self.known = nn.Buffer(known, persistent=False)
-
-    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         data = evaluate(self.denoiser, "data", x_t, columns["inner"], condition)
@@ -200,7 +195,7 @@ class Resampled(Solver):
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
         """One step from t to s, made ``rounds`` times; in more than one round each is a first step, without memory."""
-        here, there = denoiser.path.at(t).over(x), denoiser.path.at(s).over(x)
+        here, there = ends_of(denoiser.path, x, t, s)
         ratio = here.alpha / there.alpha
         spread = (here.sigma**2 - (ratio * there.sigma) ** 2).clamp(min=0).sqrt()
         if self.rounds == 1:
@@ -451,6 +446,12 @@ class Truncated(Transport):
         return self.inner.calls
 
 
+def _strength(strength: float) -> float:
+    if not 0 < strength <= 1:
+        raise UsageError(f"The strength of a variation is in (0, 1], got {strength}; 1 is a new sample.")
+    return float(strength)
+
+
 class Variation(Transport):
     """SDEdit: given data is noised to a time within the grid, and solved back from there.
 
@@ -473,9 +474,7 @@ class Variation(Transport):
     def __init__(self, flow: Transport, x: Tensor, strength: float) -> None:
         super().__init__()
         model = iterative(flow)
-        if not 0 < strength <= 1:
-            raise UsageError(f"The strength of a variation is in (0, 1], got {strength}; 1 is a new sample.")
-        self.strength, self.space, self.noise_shape = float(strength), model.space, model.noise_shape
+        self.strength, self.space, self.noise_shape = _strength(strength), model.space, model.noise_shape
         share = self.strength * model.steps
         steps = max(1, math.floor(share + 0.5))
         times = model.times[-steps - 1 :].copy()
@@ -559,9 +558,7 @@ class Nearby(Transport):
         check_one_call(inner, "Varying z", "Vary its data: pushforward.editing.vary.")
         if tuple(z.shape) != tuple(inner.noise_shape):
             raise UsageError(f"Expected one z of shape {tuple(inner.noise_shape)}, got {tuple(z.shape)}.")
-        if not 0 < strength <= 1:
-            raise UsageError(f"The strength of a variation is in (0, 1], got {strength}; 1 is a new sample.")
-        self.inner, self.strength = inner, float(strength)
+        self.inner, self.strength = inner, _strength(strength)
         self.space, self.noise_shape = inner.space, inner.noise_shape
         self.z = nn.Buffer(z[None].to(inner.device), persistent=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from pushforward.data import Batch, Space
 from pushforward.denoisers.denoiser import Condition, call, network_precision, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.method import Method, Now, Sums
+from pushforward.methods.method import Method, Modules, Move, Now, Sums
 from pushforward.transports import Map
 
 POLICIES = ("color", "translation", "cutout")
@@ -505,10 +505,10 @@ class GAN(Adversarial):
         self.register_buffer("strength_now", torch.tensor(float(critic_input.strength)), persistent=augment is not None)
 
     @property
-    def players(self) -> Mapping[str, nn.Module]:
+    def players(self) -> Modules:
         return {"critic": self.critic, "generator": self.generator}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         """The critic's turn, then the generator's, on the same generated samples.
 
         Where a batch is split (``now.parts``), samples are generated again in the generator's turn: one more forward pass of the

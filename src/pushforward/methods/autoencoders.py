@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,7 +16,7 @@ from pushforward.data import Batch, Space
 from pushforward.denoisers import Condition
 from pushforward.denoisers.denoiser import call, shaped
 from pushforward.methods.likelihoods import Gaussian, Likelihood, divergences, drawn_from, explained, mean_of
-from pushforward.methods.method import Method, Now, Sums
+from pushforward.methods.method import Method, Modules, Move, Now, Sums
 from pushforward.methods.vae import Deterministic, note_code
 from pushforward.transports import Autoencoder, Map
 
@@ -94,7 +94,7 @@ class Standardised(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
 
-    def forward(self, z: Tensor, t: Tensor | None = None, condition: dict[str, Tensor] | None = None) -> Tensor:
+    def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         return self.network(self.mean.to(z) + self.std.to(z) * z, t, condition)
 
 
@@ -148,10 +148,10 @@ class PerceptualAutoencoder(Method):
         self.register_buffer("code_square", torch.ones(view))
 
     @property
-    def players(self) -> Mapping[str, nn.Module]:
+    def players(self) -> Modules:
         return {"critic": self.critic, "autoencoder": nn.ModuleList([self.encoder, self.decoder])}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         """The critic's turn, then the autoencoder's, on the same reconstructions.
 
         Where a batch is split (``now.parts``), they are computed again in the autoencoder's turn: one more forward pass of
@@ -334,10 +334,10 @@ class QuantisedAutoencoder(Method):
         self.register_buffer("use", torch.full((*self.places, size), 1 / size))
 
     @property
-    def players(self) -> Mapping[str, nn.Module]:
+    def players(self) -> Modules:
         return {"autoencoder": self}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         h = call(self.encoder, batch.x, None, batch.condition)
         quantised, index = self.codebook(h)
         decoded = call(self.decoder, quantised, None, batch.condition)

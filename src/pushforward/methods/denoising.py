@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pushforward.arguments import share
 from pushforward.conditions.kind import hidden
@@ -16,7 +16,7 @@ from pushforward.denoisers.denoiser import over
 from pushforward.denoisers.table_denoiser import Given, known_columns
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.method import Method, Now, Sums
+from pushforward.methods.method import Method, Modules, Move, Now, Sums, Turn
 from pushforward.paths import Coupling, Flat, Independent, Stratified, Times, Uniform, Weight, gain, same_source, target
 from pushforward.solvers import DPM, Heun, Solver
 from pushforward.transports import Flow
@@ -52,7 +52,7 @@ class DenoiserMethod(Method):
     """A method that trains a ``denoiser``, and samples with ``solver``, ``steps`` and ``grid``."""
 
     @property
-    def players(self) -> Mapping[str, nn.Module]:
+    def players(self) -> Modules:
         return {"denoiser": self.denoiser}
 
     @property
@@ -120,7 +120,7 @@ class Denoising(DenoiserMethod):
     def reuse(self) -> int:
         return self.couple.reuse
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
         t = self.times(now.draws, self.denoiser.path)
         at = self.denoiser.path.at(t)
@@ -181,7 +181,7 @@ class TableDenoising(DenoiserMethod):
     def group(self) -> int:
         return self.times.group
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         denoiser, layout, draws = self.denoiser, self.denoiser.layout, now.draws
         rows = self.space.to_data(batch.x)
         given = Given(rows, known_columns(draws.stream("known"), layout.count, self.known))

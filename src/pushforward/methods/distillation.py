@@ -19,7 +19,7 @@ from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods.flow_map import MapMethod, Mapping, Pairs, mean_velocity, scaled, straight
 from pushforward.methods.flow_map_targets import Rule
-from pushforward.methods.method import Freezing, Now, Sums
+from pushforward.methods.method import Freezing, Modules, Move, Now
 from pushforward.methods.perceptual_distance import Featured, Likeness
 from pushforward.paths import Coupling
 from pushforward.transports import Flow
@@ -300,7 +300,7 @@ class Distillation(Mapping):
         parts = {"samples": self.stored > 0 and pairs.diagonal < 1, "velocity": self.stored < 1 or pairs.diagonal > 0}
         self.learns = " and ".join(name for name, learned in parts.items() if learned)
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         if now.progress >= self.stored:
             yield from super().losses(batch, now)
             return
@@ -399,10 +399,10 @@ class TableDistillation(MapMethod):
         self.flow_map.load_state_dict(weights)
 
     @property
-    def players(self) -> Dict[str, nn.Module]:
+    def players(self) -> Modules:
         return {"map": self.flow_map}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         student, trajectories = self.flow_map, self.trajectories
         which, first, second = trajectories.places(now.draws.stream("trajectories"))
         (x_t, t), (x_s, s) = trajectories.at(which, first), trajectories.at(which, second)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pushforward.arguments import share, whole
 from pushforward.data import Batch
@@ -13,7 +13,7 @@ from pushforward.denoisers.denoiser import Condition, Denoiser, FlowMap, Predict
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.flow_map import MapMethod, jump_to_data, starts
-from pushforward.methods.method import Now
+from pushforward.methods.method import Modules, Now, Turn
 from pushforward.paths import Linear, Path, gain, target
 from pushforward.transports import Flow
 
@@ -72,10 +72,10 @@ class DistributionMatching(MapMethod):
         self.learns = "score"
 
     @property
-    def players(self) -> Mapping[str, nn.Module]:
+    def players(self) -> Modules:
         return {"fake": self.fake, "map": self.flow_map}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
         condition = batch.condition
         for turn in range(self.rounds):
             draws = now.draws.stream(f"fake {turn}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,7 +13,7 @@ from pushforward.data import Batch
 from pushforward.denoisers import Condition, FlowMap
 from pushforward.methods.adversarial import OBJECTIVES, Adversarial, CriticInput, Penalties
 from pushforward.methods.flow_map import MapMethod, jump_to_data, starts
-from pushforward.methods.method import Guard, Now
+from pushforward.methods.method import Guard, Modules, Now, Turn
 from pushforward.methods.perceptual_distance import FeatureCritic
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
@@ -100,10 +100,10 @@ class Finish(Adversarial, MapMethod):
         return (self,)  # a finish goes on from an averaged critic
 
     @property
-    def players(self) -> Mapping[str, nn.Module]:
+    def players(self) -> Modules:
         return {"critic": self.critic, "map": self.flow_map}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
         """The critic's turn, then the map's, on the same samples; of a batch that is split they are made again (`GAN.losses`).
 
         Raises:

@@ -21,7 +21,7 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import check_sources, dropout_share, dropped
 from pushforward.methods.flow_map_targets import Rule, Start, Where
-from pushforward.methods.method import Method, Now, Sums
+from pushforward.methods.method import Method, Modules, Move, Now, Sums
 from pushforward.paths import Coupling, Independent, Linear, Narrowed, Path, Stratified, Times, Uniform, training_noise
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
@@ -276,7 +276,7 @@ class Mapping(MapMethod):
                 part.load_state_dict(weights)
 
     @property
-    def players(self) -> Dict[str, nn.Module]:
+    def players(self) -> Modules:
         return {"map": self.flow_map}
 
     @property
@@ -287,7 +287,7 @@ class Mapping(MapMethod):
     def reuse(self) -> int:
         return self.couple.reuse
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         if self.target_map is not None and int(self.stage) != (stage := self.rule.stage(now.progress)):
             self._follow(1.0)
             self.stage.fill_(stage)
@@ -305,7 +305,7 @@ class Mapping(MapMethod):
             now.notes["off_diagonal_loss"] = (error.detach() * (1 - equal)).mean() / (1 - self.pairs.diagonal)
         yield from self.turn(error, now)
 
-    def turn(self, error: Tensor, now: Now, further: Tensor | None = None) -> Iterator[tuple[str, Tensor] | Sums]:
+    def turn(self, error: Tensor, now: Now, further: Tensor | None = None) -> Iterator[Move]:
         """The map's turn with the squared error of each example (n,), and a further loss; then the target map follows it."""
         loss = self.softened(error)
         yield "map", (loss if further is None else loss + further).mean()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from pushforward.data import Batch
 from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.method import Guard, Method, Now, PrecomputesInputs, Sums
+from pushforward.methods.method import Guard, Method, Modules, Move, Now, PrecomputesInputs
 from pushforward.transports import Autoencoder, Latent
 
 
@@ -56,7 +56,7 @@ class LatentMethod(Method):
         return self.frozen
 
     @property
-    def players(self) -> Mapping[str, nn.Module]:
+    def players(self) -> Modules:
         return self.method.players
 
     @property
@@ -83,7 +83,7 @@ class LatentMethod(Method):
         with torch.no_grad():
             return self.frozen.moments(x, condition)
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         """The method's turns, on codes drawn from the `prepared` inputs, means and log-variances (n, 2 c, ...)."""
         mean, log_variance = batch.x.chunk(2, dim=1)
         codes = mean + torch.exp(log_variance / 2) * now.draws.stream("posterior").normal(mean.shape[1:])

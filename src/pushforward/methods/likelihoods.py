@@ -25,6 +25,7 @@ from pushforward.methods.method import Now
 SPEED = 10.0
 START = -0.2  # The parameter at which the log-variance starts on vectors: -2 in all. See `Gaussian`.
 LEVELS = 256
+LOG_TAU = math.log(2 * math.pi)  # Of the density of a standard normal number
 # Logarithms of a logistic's scale, in units of half the range: from far below one level to far above the range
 NARROWEST, WIDEST = -7.0, 4.0
 
@@ -100,7 +101,7 @@ class Gaussian(Likelihood):
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         errors = (x - decoded).square() * torch.exp(-self.log_variance)
-        return -(errors + self.log_variance + math.log(2 * math.pi)).flatten(1).sum(1) / 2
+        return -(errors + self.log_variance + LOG_TAU).flatten(1).sum(1) / 2
 
     def mean(self, decoded: Tensor) -> Tensor:
         return decoded
@@ -257,7 +258,7 @@ class Rows(Likelihood):
         scores, means = rows[:, layout.scores], decoded[:, layout.scores]
         deviation = torch.exp(self.log_variance / 2)
         errors = (scores - means) / deviation
-        densities = -(errors.square() + self.log_variance + math.log(2 * math.pi)) / 2
+        densities = -(errors.square() + self.log_variance + LOG_TAU) / 2
         place = layout.value_of(scores).T
         low, high = ((layout.edges.gather(1, place + end).T - means) / deviation for end in (0, 1))
         each = torch.where(layout.closed, log_between(low, high), densities)
@@ -371,13 +372,13 @@ class HasImportanceWeights(Protocol):
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor, first: int = 1) -> Tensor:
     """Log N(x; mean, variance), summed over the dimensions from ``first`` on, nats."""
-    each = (x - mean).square() * torch.exp(-log_variance) + log_variance + math.log(2 * math.pi)
+    each = (x - mean).square() * torch.exp(-log_variance) + log_variance + LOG_TAU
     return -each.flatten(first).sum(first) / 2
 
 
 def standard_log_prob(z: Tensor, first: int = 1) -> Tensor:
     """Log N(z; 0, 1), summed over the dimensions from ``first`` on, nats."""
-    return -(z.square() + math.log(2 * math.pi)).flatten(first).sum(first) / 2
+    return -(z.square() + LOG_TAU).flatten(first).sum(first) / 2
 
 
 def divergences(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pushforward.transports import Autoencoder, Transport
 
 
+Modules = Mapping[str, nn.Module]  # By name
+
+
 class _Parts(dict[str, nn.Module]):
     """Frozen modules by name. A copy of what holds them holds the same modules, not copies of them."""
 
@@ -56,7 +59,7 @@ class Freezing(nn.Module):
         self._frozen[name] = module.eval().requires_grad_(False)
 
     @property
-    def parts(self) -> Mapping[str, nn.Module]:
+    def parts(self) -> Modules:
         """All frozen parts by name, those of modules inside it too; they belong to no player.
 
         Raises:
@@ -178,6 +181,10 @@ class Sums:
         return self
 
 
+Turn = tuple[str, Tensor]  # A player and its loss
+Move = Turn | Sums
+
+
 @runtime_checkable
 class HasCritic(Protocol):
     """A method with a critic, which gives every point a number: the higher, the more like data it takes the point to be."""
@@ -207,7 +214,7 @@ class PrecomputesInputs(Protocol):
     space: Space
 
     @property
-    def parts(self) -> Mapping[str, nn.Module]:
+    def parts(self) -> Modules:
         """The frozen parts by name."""
 
     def prepared(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor | Mapping[str, Tensor]:
@@ -239,7 +246,7 @@ class Method(Freezing, ABC):
 
     @property
     @abstractmethod
-    def players(self) -> Mapping[str, nn.Module]:
+    def players(self) -> Modules:
         """The parameters that each player's turn updates, by the player's name; frozen parts are no players."""
 
     @property
@@ -261,7 +268,7 @@ class Method(Freezing, ABC):
         return 1
 
     @abstractmethod
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         """The turns of one step: (player, loss), each a mean of per-sample terms.
 
         The code after a ``yield`` runs after that player's update. Outputs of one player are detached in the loss of another. A
@@ -272,7 +279,7 @@ class Method(Freezing, ABC):
             now: Randomness and progress.
         """
 
-    def turns(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def turns(self, batch: Batch, now: Now) -> Iterator[Turn]:
         """The turns of `losses` on a batch that is not split, whose sums are those of the whole."""
         game = self.losses(batch, now)
         reply: Sums | None = None
@@ -297,7 +304,7 @@ class Method(Freezing, ABC):
         )
 
 
-def answered(game: Iterator[tuple[str, Tensor] | Sums], reply: Sums | None) -> tuple[str, Tensor] | Sums | None:
+def answered(game: Iterator[Move], reply: Sums | None) -> Move | None:
     """The next move of a game that receives ``reply``; None where it is over."""
     try:
         return next(game) if reply is None else game.send(reply)  # type: ignore[attr-defined, no-any-return]

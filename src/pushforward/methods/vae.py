@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ from pushforward.methods.likelihoods import (
     mean_of,
     standard_log_prob,
 )
-from pushforward.methods.method import Method, Now
+from pushforward.methods.method import Method, Modules, Now, Turn
 from pushforward.transports import Autoencoder, Map
 
 
@@ -175,7 +175,7 @@ class VAE(Method):
         self.prior = ClassPrior(classes, self.code, absent) if classes and self.bound.beta else None
 
     @property
-    def players(self) -> Mapping[str, nn.Module]:
+    def players(self) -> Modules:
         return {"autoencoder": self}
 
     @property
@@ -201,7 +201,7 @@ class VAE(Method):
         """The decoder, from codes whose prior is N(0, I)."""
         return self.decoder if self.prior is None else FromPrior(self.decoder, self.prior)
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
         beta, settings = self.bound.weight(now), self.bound
         mean, log_variance = self.posterior(batch.x, batch.condition)
         divergence = divergences(mean, log_variance)
@@ -379,14 +379,14 @@ class HierarchicalVAE(Method):
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
 
     @property
-    def players(self) -> Mapping[str, nn.Module]:
+    def players(self) -> Modules:
         return {"autoencoder": self}
 
     @property
     def discrete(self) -> bool:
         return self.likelihood.discrete
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
         beta, dreg = self.bound.weight(now), self.bound.dreg
         drawn = self._weights(batch.x, self.bound.samples, now.draws, batch.condition, dreg)
         log_likelihood, ratio, codes, mean, decoded = drawn

@@ -295,6 +295,16 @@ def width_of(size: str, shape: Sequence[int]) -> int:
     return width if max(image_shape(shape)[1:]) >= 16 else 2 * width
 
 
+def _levels(channels: Sequence[int], blocks: int) -> nn.ModuleList:
+    total = blocks * len(channels)
+    return nn.ModuleList([nn.Sequential(*[InvertedBlock(w, total) for _ in range(blocks)]) for w in channels])
+
+
+def _changes(channels: Sequence[int]) -> nn.ModuleList:
+    """What changes the number of channels between two levels, where it does."""
+    return nn.ModuleList([nn.Identity() if a == b else convolution(a, b, 1, bias=False) for a, b in pairwise(channels)])
+
+
 class Generator(nn.Module):
     """Noise to images: a learned basis on the coarsest grid, weighted by a linear map of z, then blocks and doublings.
 
@@ -320,17 +330,12 @@ class Generator(nn.Module):
         self.stem = stem
         self.grids = grids(*self.shape[1:], stem)
         channels = level_widths(width, len(self.grids), 4)
-        total = blocks * len(channels)
+        coarse_first = channels[::-1]
         self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
         self.basis = nn.Parameter(torch.randn(1, channels[-1], *self.grids[-1]))
         self.enter = linear(latent * (2 if conditions else 1), channels[-1])
-        self.levels = nn.ModuleList(
-            [nn.Sequential(*[InvertedBlock(w, total) for _ in range(blocks)]) for w in reversed(channels)]
-        )
-        coarse_first = channels[::-1]
-        self.change = nn.ModuleList(
-            [nn.Identity() if a == b else convolution(a, b, 1, bias=False) for a, b in pairwise(coarse_first)]
-        )
+        self.levels = _levels(coarse_first, blocks)
+        self.change = _changes(coarse_first)
         self.resample = nn.ModuleList([Resample(doubling(h), doubling(w)) for h, w in self.grids[-2::-1]])
         self.leave = convolution(channels[0], self.shape[0] * stem**2, 1)
 
@@ -380,12 +385,9 @@ class Critic(nn.Module):
         self.stem, self.minibatch_std = stem, minibatch_std
         sizes = grids(*self.shape[1:], stem)
         channels = level_widths(width, len(sizes), 4)
-        total = blocks * len(channels)
         self.enter = convolution(self.shape[0] * stem**2, channels[0], 1)
-        self.levels = nn.ModuleList([nn.Sequential(*[InvertedBlock(w, total) for _ in range(blocks)]) for w in channels])
-        self.change = nn.ModuleList(
-            [nn.Identity() if a == b else convolution(a, b, 1, bias=False) for a, b in pairwise(channels)]
-        )
+        self.levels = _levels(channels, blocks)
+        self.change = _changes(channels)
         self.resample = nn.ModuleList([Resample(halving(h), halving(w)) for h, w in sizes[:-1]])
         area = sizes[-1][0] * sizes[-1][1]
         features = channels[-1] + (1 if minibatch_std else 0)

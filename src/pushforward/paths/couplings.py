@@ -20,15 +20,13 @@ from torch import Tensor
 from pushforward.arguments import whole
 from pushforward.data.core.dataset import Seen, seen_in_training
 from pushforward.data.core.hashes import permutation
+from pushforward.data.core.sampler import Condition
 from pushforward.data.spaces import Space
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
-
-
-Condition = dict[str, Tensor] | None
 
 
 PERIOD = 1_000_000  # Seeds between two orders of a source's held-out examples; the samplings of an evaluation start so far apart

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
 
 from torch import nn
 
@@ -14,7 +13,7 @@ from pushforward.networks import LevelPosterior
 from pushforward.networks.wrappers import PARTS
 from pushforward.paths import VE, EDMWeight, Flat, Levels, Linear, LogNormal, LogSNR, Stratified, Tabulated, linear_betas
 from pushforward.recipes.choice import denoising_network, denoising_training, flat, table_denoising, table_training
-from pushforward.recipes.recipe import NETWORK, PATH, Recipe, on_space
+from pushforward.recipes.recipe import NetworkOption, PathOption, Recipe, on_space
 from pushforward.solvers import DPM, Heun
 
 
@@ -23,9 +22,9 @@ def ddpm(
     space: Space,
     size: str = "small",
     *,
-    network: Annotated[str | nn.Module, NETWORK] = "auto",
-    levels: Annotated[int, PATH] = 1000,
-    preconditioned: Annotated[bool, NETWORK] = True,
+    network: NetworkOption[str | nn.Module] = "auto",
+    levels: PathOption[int] = 1000,
+    preconditioned: NetworkOption[bool] = True,
 ) -> Recipe:
     """DDPM as published: linear betas, integer times, noise prediction; 25 DPM-Solver++(2M) steps by default.
 
@@ -66,7 +65,7 @@ LEAST_SIGMA_MAX = 20.0
 
 
 @on_space
-def edm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module, NETWORK] = "auto") -> Recipe:
+def edm(space: Space, size: str = "small", *, network: NetworkOption[str | nn.Module] = "auto") -> Recipe:
     """EDM: preconditioned denoising over log-normal noise levels; 18 Heun steps by default (35 network calls).
 
     With data of unit variance the preconditioned output is -v, so this is the v prediction on the variance-exploding path. Short
@@ -108,7 +107,7 @@ def sigma_max(size: int) -> float:
 
 
 @on_space
-def vdm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module, NETWORK] = "auto") -> Recipe:
+def vdm(space: Space, size: str = "small", *, network: NetworkOption[str | nn.Module] = "auto") -> Recipe:
     """Variational diffusion: the loss is the bound on the likelihood; 25 DPM-Solver++(2M) steps by default.
 
     Noise levels are uniform in log-SNR and the error is that of the noise, which makes the loss the ELBO up to a factor. Images

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 from torch import nn
 
@@ -36,7 +36,16 @@ from pushforward.networks.pretrained import FeatureHeads
 from pushforward.recipes.choice import batch_size, denoising_training, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.flow import times_for, trajectories_for
-from pushforward.recipes.recipe import LOSS, NETWORK, PATH, REGULARISATION, SCHEDULE, Recipe, Training, on_space
+from pushforward.recipes.recipe import (
+    LossOption,
+    NetworkOption,
+    PathOption,
+    Recipe,
+    RegularisationOption,
+    ScheduleOption,
+    Training,
+    on_space,
+)
 from pushforward.recipes.students import copy_of, distil_table, student_of, times_of_jumps
 from pushforward.transports import Flow, Latent, inner_of
 
@@ -58,21 +67,21 @@ def distil(
     size: str = "small",
     *,
     teacher: Flow | Latent,
-    calls: Annotated[int, PATH] = 1,
-    rule: Annotated[str, LOSS] = "stored",
-    stored: Annotated[float | None, LOSS] = None,
-    trajectories: Annotated[int | None, LOSS] = None,
-    teacher_steps: Annotated[int | None, LOSS] = None,
-    guidance: Annotated[float | str | Sequence[float], LOSS] = 1.0,
-    first: Annotated[float, LOSS] = 0.1,
-    last: Annotated[float, LOSS] = 0.005,
-    over: Annotated[float, LOSS] = 0.8,
-    derivative: Annotated[str, LOSS] = "none",
-    average: Annotated[float | None, LOSS] = None,
-    power: Annotated[float, LOSS] = 0.5,
-    diagonal: Annotated[float, PATH] = 0.15,
-    to_data: Annotated[float, PATH] = 0.5,
-    likeness: Annotated[float | None, LOSS] = None,
+    calls: PathOption[int] = 1,
+    rule: LossOption[str] = "stored",
+    stored: LossOption[float | None] = None,
+    trajectories: LossOption[int | None] = None,
+    teacher_steps: LossOption[int | None] = None,
+    guidance: LossOption[float | str | Sequence[float]] = 1.0,
+    first: LossOption[float] = 0.1,
+    last: LossOption[float] = 0.005,
+    over: LossOption[float] = 0.8,
+    derivative: LossOption[str] = "none",
+    average: LossOption[float | None] = None,
+    power: LossOption[float] = 0.5,
+    diagonal: PathOption[float] = 0.15,
+    to_data: PathOption[float] = 0.5,
+    likeness: LossOption[float | None] = None,
 ) -> Recipe:
     """A student of a flow, ddpm or edm: a map between two times that starts as its teacher and learns to jump.
 
@@ -228,11 +237,11 @@ def dmd(
     *,
     teacher: Flow,
     start: FlowMap | None = None,
-    calls: Annotated[int, PATH] = 1,
-    inside: Annotated[float, PATH] = 0.0,
-    rounds: Annotated[int, LOSS] = 5,
-    least: Annotated[float, LOSS] = 0.02,
-    greatest: Annotated[float, LOSS] = 0.98,
+    calls: PathOption[int] = 1,
+    inside: PathOption[float] = 0.0,
+    rounds: LossOption[int] = 5,
+    least: LossOption[float] = 0.02,
+    greatest: LossOption[float] = 0.98,
 ) -> Recipe:
     """A student of a flow, ddpm or edm in one call, whose samples follow the difference of the teacher's score and their own.
 
@@ -297,21 +306,21 @@ def finish(
     *,
     teacher: FlowMap | Latent,
     critic: nn.Module | None = None,
-    network: Annotated[str, NETWORK] = "auto",
-    calls: Annotated[int, PATH] = 1,
-    inside: Annotated[float, PATH] = 0.0,
-    anchor: Annotated[float, LOSS] = 0.3,
-    anchor_end: Annotated[float | None, SCHEDULE] = None,
-    still: Annotated[float | None, SCHEDULE] = None,
-    gamma: Annotated[float | None, REGULARISATION] = None,
-    gamma_end: Annotated[float | None, SCHEDULE] = None,
-    difference: Annotated[float, REGULARISATION] = 0.05,
-    penalty_interval: Annotated[int, REGULARISATION] = 1,
-    augment_critic: Annotated[str, REGULARISATION] = "none",
-    strength: Annotated[float, REGULARISATION] = 1.0,
-    coverage: Annotated[float, REGULARISATION] = 0.97,
-    recall: Annotated[float, REGULARISATION] = 0.95,
-    checks: Annotated[int, REGULARISATION] = 8,
+    network: NetworkOption[str] = "auto",
+    calls: PathOption[int] = 1,
+    inside: PathOption[float] = 0.0,
+    anchor: LossOption[float] = 0.3,
+    anchor_end: ScheduleOption[float | None] = None,
+    still: ScheduleOption[float | None] = None,
+    gamma: RegularisationOption[float | None] = None,
+    gamma_end: ScheduleOption[float | None] = None,
+    difference: RegularisationOption[float] = 0.05,
+    penalty_interval: RegularisationOption[int] = 1,
+    augment_critic: RegularisationOption[str] = "none",
+    strength: RegularisationOption[float] = 1.0,
+    coverage: RegularisationOption[float] = 0.97,
+    recall: RegularisationOption[float] = 0.95,
+    checks: RegularisationOption[int] = 8,
 ) -> Recipe:
     """A distilled map (or any other between two times), sharpened by a critic; training ends where it would lose variety.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from torch import nn
 
@@ -16,7 +15,7 @@ from pushforward.methods.flow_map import Dyadic, Sorted
 from pushforward.methods.flow_map_targets import Middle, Start
 from pushforward.paths import Coupling, Independent, Linear, LogitNormal, OptimalTransport, Source, Stratified, Times, Uniform
 from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat, table_denoising, table_training
-from pushforward.recipes.recipe import LOSS, NETWORK, PATH, Recipe, on_space
+from pushforward.recipes.recipe import LossOption, NetworkOption, PathOption, Recipe, on_space
 from pushforward.solvers import DPM, DPMSDE, UniPC
 from pushforward.transports import Flow
 
@@ -58,13 +57,13 @@ def flow(
     space: Space,
     size: str = "small",
     *,
-    network: Annotated[str | nn.Module, NETWORK] = "auto",
-    coupling: Annotated[str, PATH] = "independent",
-    reuse: Annotated[int, PATH] = 1,
-    source: Annotated[str | Path | Source | None, PATH] = None,
+    network: NetworkOption[str | nn.Module] = "auto",
+    coupling: PathOption[str] = "independent",
+    reuse: PathOption[int] = 1,
+    source: PathOption[str | Path | Source | None] = None,
     teacher: Flow | None = None,
-    pairs: Annotated[int | None, PATH] = None,
-    teacher_steps: Annotated[int | None, PATH] = None,
+    pairs: PathOption[int | None] = None,
+    teacher_steps: PathOption[int | None] = None,
 ) -> Recipe:
     """Flow matching: regress the velocity z - x of the straight path; 25 steps of DPM-Solver++(2M), for tables 50 of its SDE.
 
@@ -142,13 +141,13 @@ def consistency(
     space: Space,
     size: str = "small",
     *,
-    network: Annotated[str | nn.Module, NETWORK] = "auto",
-    first: Annotated[float, LOSS] = 1.0,
-    last: Annotated[float, LOSS] = 0.005,
-    over: Annotated[float, LOSS] = 0.8,
-    derivative: Annotated[str, LOSS] = "none",
-    average: Annotated[float | None, LOSS] = None,
-    power: Annotated[float, LOSS] = 0.5,
+    network: NetworkOption[str | nn.Module] = "auto",
+    first: LossOption[float] = 1.0,
+    last: LossOption[float] = 0.005,
+    over: LossOption[float] = 0.8,
+    derivative: LossOption[str] = "none",
+    average: LossOption[float | None] = None,
+    power: LossOption[float] = 0.5,
 ) -> Recipe:
     """Consistency model: states of one noise and one example lead to the same data; one call per sample.
 
@@ -181,14 +180,14 @@ def meanflow(
     space: Space,
     size: str = "small",
     *,
-    network: Annotated[str | nn.Module, NETWORK] = "auto",
-    first: Annotated[float, LOSS] = 1.0,
-    last: Annotated[float, LOSS] = 0.005,
-    over: Annotated[float, LOSS] = 0.8,
-    derivative: Annotated[str, LOSS] = "none",
-    direction: Annotated[str, LOSS] = "pair",
-    diagonal: Annotated[float, PATH] = 0.25,
-    power: Annotated[float, LOSS] = 0.5,
+    network: NetworkOption[str | nn.Module] = "auto",
+    first: LossOption[float] = 1.0,
+    last: LossOption[float] = 0.005,
+    over: LossOption[float] = 0.8,
+    derivative: LossOption[str] = "none",
+    direction: LossOption[str] = "pair",
+    diagonal: PathOption[float] = 0.25,
+    power: LossOption[float] = 0.5,
 ) -> Recipe:
     """Mean flow: regress the mean velocity between two times; one call per sample, or more for quality.
 
@@ -223,11 +222,11 @@ def shortcut(
     space: Space,
     size: str = "small",
     *,
-    network: Annotated[str | nn.Module, NETWORK] = "auto",
-    levels: Annotated[int, PATH] = 7,
-    diagonal: Annotated[float, PATH] = 0.75,
-    average: Annotated[float | None, LOSS] = None,
-    power: Annotated[float, LOSS] = 0.5,
+    network: NetworkOption[str | nn.Module] = "auto",
+    levels: PathOption[int] = 7,
+    diagonal: PathOption[float] = 0.75,
+    average: LossOption[float | None] = None,
+    power: LossOption[float] = 0.5,
 ) -> Recipe:
     """Shortcut model: a jump of the map is to be two jumps of half its length; one call per sample, or more for quality.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Any
 
 from torch import nn
 
@@ -14,7 +14,16 @@ from pushforward.networks.wrappers import StraightThrough
 from pushforward.recipes.choice import batch_size, code_length, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
-from pushforward.recipes.recipe import LOSS, NETWORK, REGULARISATION, SCHEDULE, Recipe, Schedule, Training, on_space
+from pushforward.recipes.recipe import (
+    LossOption,
+    NetworkOption,
+    Recipe,
+    RegularisationOption,
+    Schedule,
+    ScheduleOption,
+    Training,
+    on_space,
+)
 
 # A DCGAN of images of at most so many numbers leaves its early state of one image for each label sooner with short noise
 PLAIN = 1024
@@ -30,27 +39,27 @@ def gan(
     *,
     generator: nn.Module | None = None,
     critic: nn.Module | None = None,
-    network: Annotated[str, NETWORK] = "auto",
-    latent_size: Annotated[int | None, NETWORK] = None,
-    sign_codes: Annotated[int | None, NETWORK] = None,
-    fourier_features: Annotated[int | None, NETWORK] = None,
-    loss: Annotated[str | None, LOSS] = None,
-    gamma: Annotated[float | None, REGULARISATION] = None,
-    gamma_end: Annotated[float | None, SCHEDULE] = None,
-    lr_ramp: Annotated[float | None, SCHEDULE] = None,
-    beta2_end: Annotated[float | None, SCHEDULE] = None,
-    ramp: Annotated[int | None, SCHEDULE] = None,
-    shortest_ramp: Annotated[int | None, SCHEDULE] = None,
-    ema_share: Annotated[float, SCHEDULE] = 0.05,
-    penalty: Annotated[str | None, REGULARISATION] = None,
-    penalty_interval: Annotated[int | None, REGULARISATION] = None,
-    difference: Annotated[float | None, REGULARISATION] = None,
-    pack: Annotated[int, REGULARISATION] = 1,
-    minibatch_std: Annotated[int, REGULARISATION] = 0,
-    spectral: Annotated[bool, REGULARISATION] = False,
-    augment_critic: Annotated[str, REGULARISATION] = "none",
-    strength: Annotated[float | None, REGULARISATION] = None,
-    ada_target: Annotated[float | None, REGULARISATION] = None,
+    network: NetworkOption[str] = "auto",
+    latent_size: NetworkOption[int | None] = None,
+    sign_codes: NetworkOption[int | None] = None,
+    fourier_features: NetworkOption[int | None] = None,
+    loss: LossOption[str | None] = None,
+    gamma: RegularisationOption[float | None] = None,
+    gamma_end: ScheduleOption[float | None] = None,
+    lr_ramp: ScheduleOption[float | None] = None,
+    beta2_end: ScheduleOption[float | None] = None,
+    ramp: ScheduleOption[int | None] = None,
+    shortest_ramp: ScheduleOption[int | None] = None,
+    ema_share: ScheduleOption[float] = 0.05,
+    penalty: RegularisationOption[str | None] = None,
+    penalty_interval: RegularisationOption[int | None] = None,
+    difference: RegularisationOption[float | None] = None,
+    pack: RegularisationOption[int] = 1,
+    minibatch_std: RegularisationOption[int] = 0,
+    spectral: RegularisationOption[bool] = False,
+    augment_critic: RegularisationOption[str] = "none",
+    strength: RegularisationOption[float | None] = None,
+    ada_target: RegularisationOption[float | None] = None,
 ) -> Recipe:
     """R3GAN's game: relativistic pairs, R1 and R2; one network call per sample.
 

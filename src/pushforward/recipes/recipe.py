@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from pushforward import plugins
 from pushforward.arguments import number, one_of, weight, whole
@@ -143,8 +143,15 @@ RecipeFunction = Callable[..., Recipe]
 
 NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE = "network", "path", "loss", "regularisation", "schedule"
 # The groups of options in the order in which a help page shows them. A recipe names them in its signature:
-# ``gamma: Annotated[float, LOSS] = 1.0``; an option without a group is shown after them.
+# ``gamma: LossOption[float] = 1.0``; an option without a group is shown after them.
 GROUPS = (NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE)
+
+T = TypeVar("T")
+NetworkOption = Annotated[T, NETWORK]
+PathOption = Annotated[T, PATH]
+LossOption = Annotated[T, LOSS]
+RegularisationOption = Annotated[T, REGULARISATION]
+ScheduleOption = Annotated[T, SCHEDULE]
 
 _PLAIN = (bool, int, float, str)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 from torch import nn
 
@@ -20,7 +20,7 @@ from pushforward.recipes.choice import batch_size, code_length, flat, perceptron
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
-from pushforward.recipes.recipe import LOSS, NETWORK, REGULARISATION, SCHEDULE, Recipe, Training, on_space
+from pushforward.recipes.recipe import LossOption, NetworkOption, Recipe, RegularisationOption, ScheduleOption, Training, on_space
 
 
 @on_space
@@ -30,14 +30,14 @@ def vae(
     *,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
-    network: Annotated[str, NETWORK] = "auto",
-    latent_size: Annotated[int | None, NETWORK] = None,
-    likelihood: Annotated[str, LOSS] = "auto",
-    beta: Annotated[float, LOSS] = 1.0,
-    warmup: Annotated[float, SCHEDULE] = 0.0,
-    free_bits: Annotated[float, REGULARISATION] = 0.0,
-    importance_samples: Annotated[int, LOSS] = 1,
-    dreg: Annotated[bool, LOSS] = False,
+    network: NetworkOption[str] = "auto",
+    latent_size: NetworkOption[int | None] = None,
+    likelihood: LossOption[str] = "auto",
+    beta: LossOption[float] = 1.0,
+    warmup: ScheduleOption[float] = 0.0,
+    free_bits: RegularisationOption[float] = 0.0,
+    importance_samples: LossOption[int] = 1,
+    dreg: LossOption[bool] = False,
 ) -> Recipe:
     """A VAE: the evidence lower bound with a learned decoder variance; one network call per sample.
 
@@ -91,14 +91,14 @@ def hvae(
     *,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
-    network: Annotated[str, NETWORK] = "auto",
-    latent_size: Annotated[int | None, NETWORK] = None,
-    upper_size: Annotated[int | None, NETWORK] = None,
-    likelihood: Annotated[str, LOSS] = "auto",
-    beta: Annotated[float, LOSS] = 1.0,
-    warmup: Annotated[float, SCHEDULE] = 0.0,
-    importance_samples: Annotated[int, LOSS] = 1,
-    dreg: Annotated[bool, LOSS] = True,
+    network: NetworkOption[str] = "auto",
+    latent_size: NetworkOption[int | None] = None,
+    upper_size: NetworkOption[int | None] = None,
+    likelihood: LossOption[str] = "auto",
+    beta: LossOption[float] = 1.0,
+    warmup: ScheduleOption[float] = 0.0,
+    importance_samples: LossOption[int] = 1,
+    dreg: LossOption[bool] = True,
 ) -> Recipe:
     """A VAE of two layers: a code of a code, by the importance-weighted bound; one network call per sample.
 
@@ -145,12 +145,12 @@ def vqvae(
     space: Space,
     size: str = "small",
     *,
-    codebook: Annotated[str, NETWORK] = "vq",
-    codes: Annotated[int, NETWORK] = 256,
-    dim: Annotated[int, NETWORK] = 8,
-    factor: Annotated[int | None, NETWORK] = None,
-    likelihood: Annotated[str, LOSS] = "auto",
-    commitment: Annotated[float, LOSS] = 0.25,
+    codebook: NetworkOption[str] = "vq",
+    codes: NetworkOption[int] = 256,
+    dim: NetworkOption[int] = 8,
+    factor: NetworkOption[int | None] = None,
+    likelihood: LossOption[str] = "auto",
+    commitment: LossOption[float] = 0.25,
 ) -> Recipe:
     """An autoencoder with a finite book of codes, learned (vq) or by rounding (fsq); one network call per sample.
 
@@ -200,14 +200,14 @@ def autoencoder(
     space: Space,
     size: str = "small",
     *,
-    factor: Annotated[int | None, NETWORK] = None,
-    channels: Annotated[int | None, NETWORK] = None,
-    critic: Annotated[str, NETWORK] = "patch",
-    perceptual_loss: Annotated[str, LOSS] = "critic",
-    features: Annotated[float, LOSS] = 1.0,
-    adversarial: Annotated[float, LOSS] = 0.1,
-    start: Annotated[float, SCHEDULE] = 0.5,
-    kl_weight: Annotated[float | None, REGULARISATION] = None,
+    factor: NetworkOption[int | None] = None,
+    channels: NetworkOption[int | None] = None,
+    critic: NetworkOption[str] = "patch",
+    perceptual_loss: LossOption[str] = "critic",
+    features: LossOption[float] = 1.0,
+    adversarial: LossOption[float] = 0.1,
+    start: ScheduleOption[float] = 0.5,
+    kl_weight: RegularisationOption[float | None] = None,
 ) -> Recipe:
     """An autoencoder for latents: images to maps a few times smaller; `train flow --latent RUN` goes on from it.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from pushforward.denoisers import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.paths import solve
-from pushforward.solvers.solver import Memory, Solver, between, noise_of
+from pushforward.solvers.solver import Memory, Solver, between, ends_of, noise_of
 
 
 class DDIM(Solver):
@@ -36,7 +36,7 @@ class DDIM(Solver):
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        here, there = denoiser.path.at(t).over(x), denoiser.path.at(s).over(x)
+        here, there = ends_of(denoiser.path, x, t, s)
         data, noise = solve("data", denoiser.predict("data", x, t, condition), x, here)
         if self.eta == 0:
             return there.alpha * data + there.sigma * noise, None
@@ -98,7 +98,7 @@ class Jump(Solver):
             return denoiser.jump(x, t, s, condition), None  # type: ignore[attr-defined]  # a flow refuses those without
         path, whole = denoiser.path, self.renoise == 1
         lower = torch.zeros_like(s) if whole else path.time(path.log_snr(s) - math.log1p(-(self.renoise**2)))
-        here, there = path.at(lower).over(x), path.at(s).over(x)
+        here, there = ends_of(path, x, lower, s)
         landed = denoiser.jump(x, t, lower, condition)  # type: ignore[attr-defined]
         return there.alpha / here.alpha * landed + self.renoise * there.sigma * noise_of(x, draws), None
 

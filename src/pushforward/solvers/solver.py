@@ -24,6 +24,7 @@ from pushforward.errors import UsageError, unknown
 from pushforward.paths import Coefficients, Path
 from pushforward.registries import SOLVERS, from_text
 
+State = tuple[float, Tensor]  # A time and x there
 Memory = Any  # The state that one step passes to the next: None at the start, else a tuple of tensors
 
 
@@ -90,6 +91,11 @@ def over(values: Tensor, x: Tensor) -> Tensor:
     return shaped(values.to(x.dtype), x)
 
 
+def ends_of(path: Path, x: Tensor, t: Tensor, s: Tensor) -> tuple[Coefficients, Coefficients]:
+    """Compute the path's coefficients at both ends of a step, shaped to multiply x."""
+    return path.at(t).over(x), path.at(s).over(x)
+
+
 def noise_of(x: Tensor, draws: Draws | None) -> Tensor:
     """Fresh noise of the shape of x.
 
@@ -103,7 +109,7 @@ def noise_of(x: Tensor, draws: Draws | None) -> Tensor:
 
 def stepped(
     solver: Solver, denoiser: Predictor, x: Tensor, times: np.ndarray | Tensor, condition: Condition, draws: Draws | None
-) -> Iterator[tuple[float, Tensor]]:
+) -> Iterator[State]:
     """(time, state) after each step from the state x at the first time, by the solver's own steps.
 
     A table (`pushforward.solvers.table`) gives the same result; steps that are not affine are run here.

@@ -14,7 +14,7 @@ from pushforward.denoisers.denoiser import Condition, Predictor, shaped
 from pushforward.draws import Draws
 from pushforward.paths import solve, target
 from pushforward.solvers.ddim import DDIM
-from pushforward.solvers.solver import Memory, Solver, between, half_log_snr, noise_of, whole
+from pushforward.solvers.solver import Memory, Solver, between, ends_of, half_log_snr, noise_of, whole
 
 
 class DPMSDE(Solver):
@@ -40,7 +40,7 @@ class DPMSDE(Solver):
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """One step from t to s; memory is (the data predicted at the step before, its step in lambda)."""
-        here, there = denoiser.path.at(t).over(x), denoiser.path.at(s).over(x)
+        here, there = ends_of(denoiser.path, x, t, s)
         h = half_log_snr(there) - half_log_snr(here)
         data = denoiser.predict("data", x, t, condition)
         ahead = data
@@ -75,7 +75,7 @@ class EulerMaruyama(Solver):
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        here, there = denoiser.path.at(t).over(x), denoiser.path.at(s).over(x)
+        here, there = ends_of(denoiser.path, x, t, s)
         data, noise = solve("v", denoiser.predict("v", x, t, condition), x, here)
         drifted = x + shaped(s - t, x) * target("velocity", data, noise, here)
         if not self.stochastic:
@@ -115,7 +115,7 @@ class Churn(Solver):
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         path = denoiser.path
-        here, there = path.at(t).over(x), path.at(s).over(x)
+        here, there = ends_of(path, x, t, s)
         level, after = torch.exp(-path.log_snr(t) / 2), torch.exp(-path.log_snr(s) / 2)
         acts = ((level >= self.low) & (level <= self.high)).to(level.dtype)
         grown = 1 + acts * (self.churn * torch.log(level / after)).clamp(0, 2**0.5 - 1)

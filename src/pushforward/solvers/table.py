@@ -32,7 +32,7 @@ from pushforward.denoisers.denoiser import Condition, Predicting, Predictor, Tim
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import check
-from pushforward.solvers.solver import Solver, noise_of
+from pushforward.solvers.solver import Solver, State, noise_of
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Table:
         """Network evaluations of one sample, guidance included."""
         return sum(denoiser.calls(float(row.call.t)) for row in self.rows if row.call is not None)
 
-    def walk(self, denoiser: Predictor, x: Tensor, condition: Condition, draws: Draws | None) -> Iterator[tuple[float, Tensor]]:
+    def walk(self, denoiser: Predictor, x: Tensor, condition: Condition, draws: Draws | None) -> Iterator[State]:
         """Run the rows from the state x (n, *shape); yields (time, state) after each step.
 
         Raises:

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.training import Run, fit, load
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.storage import latest
-from pushforward.training.checkpoint.tensors import MEASURED
+from pushforward.training.checkpoint.tensors import MEASURED, Groups
 from pushforward.training.checkpoint.tensors import load as load_checkpoint
 from pushforward.training.loop.model_setup import fields_of
 from pushforward.transports import Flow, Transport
@@ -323,7 +323,7 @@ def stirred(method: Method) -> Method:
     return method
 
 
-State = tuple[Mapping[str, Mapping[str, Tensor]], dict[str, Any]]
+State = tuple[Groups, dict[str, Any]]
 FEW = 4  # Steps of a sampler, at most, where a law is not of its steps
 
 

@@ -40,6 +40,7 @@ from pushforward.training.recipe_argument import (
     check_arguments,
     from_run,
     name_of,
+    opened,
     recipe_from,
     started,
     with_frozen,
@@ -400,7 +401,7 @@ def student(
         DataError: As `distil`.
     """
     plugins = files_of(options.get("plugins", ()))
-    run = teacher if isinstance(teacher, Run) else load(teacher, plugins=plugins)
+    run = opened(teacher, plugins)
     flow = inner_of(run.transport)
     if not has_steps(flow) or has_jump(flow.denoiser):
         raise UsageError(
@@ -511,7 +512,7 @@ def distil(
     """
     refuse_unknown(options, FitOptions, "distil", HINTS)
     options["progress"] = watcher_of(options.get("progress"))
-    teacher = teacher if isinstance(teacher, Run) else load(teacher, plugins=files_of(options.get("plugins", ())))
+    teacher = opened(teacher, files_of(options.get("plugins", ())))
     if finish is None and finish_settings:
         raise UsageError("Settings of the finish need a finish: give `finish`, the seconds of its training, or leave them out.")
     if finish is not None:

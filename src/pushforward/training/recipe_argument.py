@@ -134,13 +134,18 @@ def started(make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, 
     return recipe, False
 
 
+def opened(run: str | Path | Run, plugins: str | Path | Sequence[str | Path]) -> Run:
+    """Return a run as it is, or load the one of a folder."""
+    return run if isinstance(run, Run) else load(run, plugins=plugins)
+
+
 def from_run(init: str | Path | Run, recipe: Recipe, plugins: Sequence[str | Path] = ()) -> tuple[Recipe, Run]:
     """The recipe with the averaged weights of a run, and the run.
 
     Raises:
         UsageError: For a run of another method, or one whose weights do not fit.
     """
-    run = init if isinstance(init, Run) else load(init, plugins=plugins)
+    run = opened(init, plugins)
     there, here = _identity(run.spec["recipe"], run.spec["method"]), _identity(recipe.name, spec.describe(recipe.method))
     conditions = run.method.space.conditions, recipe.method.space.conditions
     for name in conditions[0].keys() & conditions[1].keys() - {"label"}:
@@ -211,7 +216,7 @@ def with_frozen(
                 f"{did_you_mean(name, known)} A frozen part is an argument of a recipe that is annotated as a Transport, a "
                 "Denoiser or an Autoencoder."
             )
-    runs = {name: run if isinstance(run, Run) else load(run, plugins=plugins) for name, run in parts.items()}
+    runs = {name: opened(run, plugins) for name, run in parts.items()}
 
     @functools.wraps(function)
     def bound(space: Space, *arguments: Any, **options: Any) -> Recipe:
@@ -298,7 +303,7 @@ def autoencoder_of(run: str | Path | Run, space: Space, plugins: Sequence[str | 
         from pushforward.interop import autoencoder_from_diffusers
 
         return Autoencoder(*autoencoder_from_diffusers(run, space), standard=False)
-    loaded = run if isinstance(run, Run) else load(run, plugins=plugins)
+    loaded = opened(run, plugins)
     if not isinstance(loaded.method, HasAutoencoder):
         raise UsageError(
             f"{loaded.folder} is a {loaded.spec['recipe']}, which has no codes. A latent space comes from a run of autoencoder, "

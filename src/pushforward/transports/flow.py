@@ -19,7 +19,7 @@ from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Source, training_noise
 from pushforward.solvers import Solver, as_solver
-from pushforward.solvers.solver import grid_times, stepped
+from pushforward.solvers.solver import State, grid_times, stepped
 from pushforward.solvers.table import LearnedTable, NotAffine, Table, TableCache
 from pushforward.transports.transport import ConditionLike, Transport, as_examples, device_of, finite
 
@@ -143,7 +143,7 @@ class Flow(Transport):
         return self._last(self.walk(self._at_start(z), self._times, condition, draws))
 
     @staticmethod
-    def _last(states: Iterator[tuple[float, Tensor]]) -> Tensor:
+    def _last(states: Iterator[State]) -> Tensor:
         return deque(states, maxlen=1).pop()[1]
 
     def _at_start(self, z: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ class Flow(Transport):
 
     def walk(
         self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
-    ) -> Iterator[tuple[float, Tensor]]:
+    ) -> Iterator[State]:
         """Solve along ``times`` from the state x at the first of them; yields (time, state) after each step, model units.
 
         Times given as a tensor are differentiated through.
@@ -226,7 +226,7 @@ class Flow(Transport):
         times[0], times[-1] = start, end
         return self._last(self.walk(x, np.append(times, last), condition, draws))
 
-    def trajectory(self, n: int, condition: ConditionLike = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
+    def trajectory(self, n: int, condition: ConditionLike = None, *, seed: int = 0) -> Iterator[State]:
         """(t, x_t) from t_max to 0 for the samples that `sample` draws, in data units (images clamped to [0, 1])."""
         n, seed = whole("n", n, 1), whole("seed", seed)
         with torch.no_grad():
@@ -311,7 +311,7 @@ class Stepped(Protocol):
 
     def walk(
         self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
-    ) -> Iterator[tuple[float, Tensor]]:
+    ) -> Iterator[State]:
         """(time, state) after each step."""
 
 
@@ -457,7 +457,7 @@ class Latent(Transport):
         given = self.read(len(x), condition)
         return self.inner.encode(self.codes(x, given), given)
 
-    def trajectory(self, n: int, condition: ConditionLike = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
+    def trajectory(self, n: int, condition: ConditionLike = None, *, seed: int = 0) -> Iterator[State]:
         """(t, decoded x_t) from t_max to 0 for the samples that `sample` draws, in data units.
 
         Raises:

@@ -25,6 +25,7 @@ from pushforward.errors import Diverged, UsageError, quoted
 from pushforward.numbers import listing
 from pushforward.runtime import facts as facts_table
 
+Chunk = tuple[Tensor, Condition]  # Some samples and their condition
 BATCH = 256  # Examples that one call of `Transport.sample` holds at a time
 
 # Conditions as a caller gives them, by name or by a column's name: one value for all samples, or one for each
@@ -108,9 +109,7 @@ class Transport(nn.Module, ABC):
         parts = [x for x, _ in self.stream(n, condition, seed=seed, batch=batch)]
         return torch.cat(parts) if parts else torch.empty(0, *self.space.shape, dtype=self.space.precision)
 
-    def stream(
-        self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH
-    ) -> Iterator[tuple[Tensor, Condition]]:
+    def stream(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH) -> Iterator[Chunk]:
         """The samples of `sample` in parts of ``batch`` examples, each with its condition, so that memory stays bounded.
 
         Raises:
@@ -123,9 +122,7 @@ class Transport(nn.Module, ABC):
         redrawing = Redrawing(self.space, n, seed)
         return redrawing.checked(self._parts(n, wanted, seed, batch, redrawing))
 
-    def _parts(
-        self, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing
-    ) -> Iterator[tuple[Tensor, Condition]]:
+    def _parts(self, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing) -> Iterator[Chunk]:
         waiting: list[Part] = []
         for start in range(0, n, batch):
             waiting.append(self._begun(start, min(batch, n - start), wanted, seed, redrawing))
@@ -407,7 +404,7 @@ class Redrawing:
         self.lost += lost
         self._joined = (self.tally.drawn, self.tally.refused, self.unmet, self.lost)
 
-    def checked(self, parts: Iterator[tuple[Tensor, Condition]]) -> Iterator[tuple[Tensor, Condition]]:
+    def checked(self, parts: Iterator[Chunk]) -> Iterator[Chunk]:
         """The parts of all samples, then `check`; at once where the request is hopeless."""
         for part in parts:
             if self.hopeless:
@@ -509,7 +506,7 @@ def writes_samples() -> bool:
 
 def shared_stream(
     transport: Transport, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH
-) -> Iterator[tuple[Tensor, Condition]]:
+) -> Iterator[Chunk]:
     """The samples of `Transport.stream`; within `spreading` each process computes some parts and receives the others.
 
     Sample i comes from ``seed + i`` alone, whichever process computes it.
@@ -523,9 +520,7 @@ def shared_stream(
     return redrawing.checked(_shared(transport, n, transport.wanted(n, condition, seed), seed, batch, redrawing))
 
 
-def _shared(
-    transport: Transport, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing
-) -> Iterator[tuple[Tensor, Condition]]:
+def _shared(transport: Transport, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing) -> Iterator[Chunk]:
     rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
     starts = range(0, n, batch)
     for turn in range(0, len(starts), count):

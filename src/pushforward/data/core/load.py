@@ -13,6 +13,7 @@ from warnings import warn
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import readers
 from pushforward.data.core.dataset import Dataset, given_columns
+from pushforward.data.images.image_file import Size
 from pushforward.data.readers.reader import Reading, is_frame
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.registries import SETS
@@ -239,7 +240,7 @@ def check_there(text: str) -> None:
     )
 
 
-def _size(resize: int | tuple[int, int] | None) -> tuple[int, int] | None:
+def _size(resize: int | tuple[int, int] | None) -> Size | None:
     if resize is None:
         return None
     sides = tuple(resize) if isinstance(resize, (tuple, list)) else (resize, resize)

@@ -28,6 +28,7 @@ AUGMENTATIONS = {
     "shift": "move by up to an eighth of the size (at least 1 pixel) in each direction, edges repeated",
     "dequantise": "move every value uniformly within its level of 256, so that the data has a density",
 }
+Condition = dict[str, Tensor] | None  # Values and masks of conditions by name, each of length n
 RESIDENT_BYTES = 256 * 2**20
 _ORDER, _FLIP, _DOWN, _RIGHT, _LEVEL, _BITS = 1, 2, 3, 4, 5, 6
 
@@ -43,7 +44,7 @@ class Batch:
     """
 
     x: Tensor
-    condition: dict[str, Tensor] | None = None
+    condition: Condition = None
     fields: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -102,7 +103,7 @@ class Sampler:
         self._small = not isinstance(self._stored, Streamed) and self._stored.size * 4 <= RESIDENT_BYTES
         self._converted = self._small and not self.augment and dataset.probabilities is None
         self._orders: dict[int, NDArray[np.int64]] = {}
-        self._stores: dict[str, tuple[Tensor | Prefetch, dict[str, Tensor] | None]] = {}
+        self._stores: dict[str, tuple[Tensor | Prefetch, Condition]] = {}
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The indices of an epoch's examples in their order: a permutation keyed by (seed, epoch)."""
@@ -158,7 +159,7 @@ class Sampler:
     def _places(self, number: int, index: slice | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return self.positions(*positions_of(number, self.batch_size, index))
 
-    def _store(self, device: str | torch.device) -> tuple[Tensor | Prefetch, dict[str, Tensor] | None]:
+    def _store(self, device: str | torch.device) -> tuple[Tensor | Prefetch, Condition]:
         """The whole split, converted and on the device where it is small, as stored and on the CPU where it is not.
 
         Of images that stay on disk, what decodes batches.
@@ -203,7 +204,7 @@ class Sampler:
         return (mix(purpose, self.seed, epochs, index) % np.uint64(2 * reach + 1)).astype(np.int64) - reach
 
 
-def _condition_at(condition: dict[str, Tensor] | None, index: Tensor, device: str | torch.device) -> dict[str, Tensor] | None:
+def _condition_at(condition: Condition, index: Tensor, device: str | torch.device) -> Condition:
     return condition and {name: values.index_select(0, index).to(device) for name, values in condition.items()}
 
 

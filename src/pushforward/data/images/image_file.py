@@ -27,6 +27,7 @@ _WIDTHS = {(1, 0): 2, (2, 0): 4}
 _PARSING = Lock()
 # The shape of an array, whether its first index runs fastest, and the type of its elements.
 ArrayHeader = tuple[tuple[int, ...], bool, np.dtype[Any]]
+Size = tuple[int, int]  # Height and width
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 ARRAYS = ".npy"  # the ending of images as plain arrays, which archives may hold
 MAX_PIXELS = 64_000_000
@@ -97,7 +98,7 @@ def opened(path: Path) -> BinaryIO:
     return open(path, "rb")
 
 
-def decoded(open_file: Callable[[], BinaryIO], file: str, size: tuple[int, int] | None) -> ImageFile:
+def decoded(open_file: Callable[[], BinaryIO], file: str, size: Size | None) -> ImageFile:
     """Decode a file, and scale it to cover ``size`` (height, width) where that is given; it raises nothing.
 
     Args:
@@ -122,7 +123,7 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _decode(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
+def _decode(handle: BinaryIO, size: Size | None, read: ImageFile) -> NDArray[np.uint8]:
     """One file as uint8 (H, W, C), C in 1, 3, 4; where it may be scaled, the hash of the original is noted."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -156,7 +157,7 @@ def _decode(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> 
         return _scaled(_pixels(plain), size, read, plain)
 
 
-def _scaled(pixels: NDArray[np.uint8], size: tuple[int, int] | None, read: ImageFile, image: Image | None) -> NDArray[np.uint8]:
+def _scaled(pixels: NDArray[np.uint8], size: Size | None, read: ImageFile, image: Image | None) -> NDArray[np.uint8]:
     from PIL import Image as Images
 
     if size is None:
@@ -167,7 +168,7 @@ def _scaled(pixels: NDArray[np.uint8], size: tuple[int, int] | None, read: Image
     return _pixels(fit(image or Images.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels), size))
 
 
-def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
+def _array(handle: BinaryIO, size: Size | None, read: ImageFile) -> NDArray[np.uint8]:
     end = handle.tell()
     handle.seek(0)
     shape, fortran, dtype = array_header(handle)

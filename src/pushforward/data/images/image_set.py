@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.core.hashes import Hashes, example_hashes
-from pushforward.data.images.image_file import decoded, fit, opened, stacked
+from pushforward.data.images.image_file import Size, decoded, fit, opened, stacked
 from pushforward.data.images.image_store import BLOCK, ImageStore, Streamed, level_counts
 from pushforward.data.readers.reader import Reading
 from pushforward.errors import DataError
@@ -143,7 +143,7 @@ class _Images:
         return Streamed(self.store, places, sides, content, self.reading.size, self.reading.workers, counted)
 
 
-def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+def read_image(path: Path, channels: int, size: Size | None = None) -> NDArray[np.uint8]:
     """Read one image file as a model of so many channels takes it.
 
     Decoded and scaled as by `read_images`. Gray becomes equal colours and no transparency becomes full opacity, as in a folder of

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.core.hashes import Hashes, example_hashes
-from pushforward.data.images.image_file import ENDINGS, ImageFile, decoded, opened, stacked
+from pushforward.data.images.image_file import ENDINGS, ImageFile, Size, decoded, opened, stacked
 from pushforward.errors import DataError
 
 BLOCK = 256  # images that are decoded together, so that a reader who stops early has not decoded all
@@ -70,7 +70,7 @@ class ImageStore(ABC):
     def classes(self, labels: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(labels))
 
-    def read(self, i: int, size: tuple[int, int] | None = None) -> ImageFile:
+    def read(self, i: int, size: Size | None = None) -> ImageFile:
         """Decode an image for the first time, and remember its stamp; it raises nothing."""
         try:
             self._stamps[i] = self.stamp(i)
@@ -78,7 +78,7 @@ class ImageStore(ABC):
             return ImageFile(self.names[i], reason=f"cannot be read: {error.strerror}")
         return decoded(lambda: self.open(i), self.names[i], size)
 
-    def again(self, i: int, content: np.uint64, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    def again(self, i: int, content: np.uint64, size: Size | None = None) -> NDArray[np.uint8]:
         """The pixels of an image that was read before, uint8 (H, W, C).
 
         Args:
@@ -103,7 +103,7 @@ class ImageStore(ABC):
             self._stamps[i] = stamp
         return read.pixels
 
-    def read_all(self, size: tuple[int, int] | None = None) -> Iterator[ImageFile]:
+    def read_all(self, size: Size | None = None) -> Iterator[ImageFile]:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for start in range(0, len(self), BLOCK):
                 yield from pool.map(lambda i: self.read(i, size), range(start, min(start + BLOCK, len(self))))
@@ -182,7 +182,7 @@ class Streamed:
     places: NDArray[np.int64]
     sides: tuple[int, int, int]
     content: Hashes
-    resize: tuple[int, int] | None = None
+    resize: Size | None = None
     workers: int = 0
     counted: tuple[NDArray[np.int64], Hashes, NDArray[np.int64]] | None = None
     flat: bool = False

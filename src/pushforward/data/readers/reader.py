@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.hashes import Hashes, draws_repeat
-from pushforward.data.images.image_file import ENDINGS
+from pushforward.data.images.image_file import ENDINGS, Size
 from pushforward.data.images.tars import refuse_compressed
 from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path
@@ -52,7 +52,7 @@ class Reading:
 
     target: str | None = None
     header: bool | None = None
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     limit: int | None = None
     seed: int = 0
     download: bool = False

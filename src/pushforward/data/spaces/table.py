@@ -98,10 +98,14 @@ class TableSpace(ScaledSpace):
         return tuple(int(start) for start in np.cumsum([0, *(field.width for field in self.fields)]))
 
     @cached_property
+    def spans(self) -> tuple[tuple[Column, int, int], ...]:
+        """Each column with where its coordinates begin and end."""
+        return tuple(zip(self.fields, self.starts[:-1], self.starts[1:], strict=True))
+
+    @cached_property
     def blocks(self) -> tuple[tuple[int, int], ...]:
         """Where each block of indicators begins and ends among the coordinates."""
-        ends = zip(self.fields, self.starts[:-1], self.starts[1:], strict=True)
-        return tuple((start + field.scores, stop) for field, start, stop in ends if field.shares)
+        return tuple((start + field.scores, stop) for field, start, stop in self.spans if field.shares)
 
     @cached_property
     def scored(self) -> tuple[int, ...]:
@@ -165,10 +169,9 @@ class TableSpace(ScaledSpace):
         if lacking and not foreign:
             raise DataError(f"values are missing in columns that have no missing values: {', '.join(lacking)}.")
         out = np.empty((len(values), self.starts[-1]), dtype=np.float32)
-        ends = list(zip(self.fields, self.starts[:-1], self.starts[1:], strict=True))
         for first in range(0, len(values), ROWS):
             rows = values[first : first + ROWS]
-            for place, (field, start, stop) in enumerate(ends):
+            for place, (field, start, stop) in enumerate(self.spans):
                 out[first : first + ROWS, start:stop] = field.encode(rows[:, place])
         return out
 
@@ -177,8 +180,7 @@ class TableSpace(ScaledSpace):
         import torch
 
         examples = x.detach().cpu().double().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
-        ends = zip(self.fields, self.starts[:-1], self.starts[1:], strict=True)
-        return np.column_stack([field.decode(examples[:, start:stop]) for field, start, stop in ends])
+        return np.column_stack([field.decode(examples[:, start:stop]) for field, start, stop in self.spans])
 
     def cells(self, x: Tensor | NDArray[Any]) -> list[list[str]]:
         values, texts = self.values(x), self.layout.missing or ("",) * len(self.fields)

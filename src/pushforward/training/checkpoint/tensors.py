@@ -40,6 +40,7 @@ from pushforward.training.checkpoint.storage import (
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.runs import log
 
+Groups = Mapping[str, Mapping[str, Tensor]]  # Tensors by file and name
 MEASURED = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
 """Entries of a checkpoint's state that are times, memory or settings: two equal trainings differ in them."""
 
@@ -172,7 +173,7 @@ def _exact(value: Any) -> Any:
     return value.hex() if isinstance(value, float) else value
 
 
-def copied_shards(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+def copied_shards(groups: Groups) -> dict[str, dict[str, Tensor]]:
     """Copies of this process's part of tensors in the memory of the CPU, per group and name."""
     from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
@@ -181,9 +182,7 @@ def copied_shards(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[
     return dict(copies)
 
 
-def save_shards(
-    channel: Processes, where: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], **options: Any
-) -> None:
+def save_shards(channel: Processes, where: Path, tensors: Groups, state: Mapping[str, Any], **options: Any) -> None:
     """Write a checkpoint: each process its part, into one folder; the first one adds counters and hashes and publishes it.
 
     No other thread may use the channel meanwhile; ``options`` are those of `checkpoint.prune`.
@@ -224,7 +223,7 @@ def _all_or_none(channel: Processes) -> Iterator[None]:
         raise CheckpointError(words) from own
 
 
-def _write(folder: Path, groups: Mapping[str, Mapping[str, Tensor]], rank: int, control: Any) -> dict[str, dict[str, Any]]:
+def _write(folder: Path, groups: Groups, rank: int, control: Any) -> dict[str, dict[str, Any]]:
     from torch.distributed.checkpoint import HuggingFaceStorageWriter, save
 
     with _as_error(f"{folder.parent} could not be written", "What was saved before is intact."):
@@ -269,7 +268,7 @@ def restore_shards(trainer: Any, folder: Path) -> None:
         player.restore(optimizer)
 
 
-def _named(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def _named(groups: Groups) -> dict[str, Tensor]:
     return {f"{group}/{name}": value.detach() for group, tensors in groups.items() for name, value in tensors.items()}
 
 

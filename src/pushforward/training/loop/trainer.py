@@ -21,7 +21,7 @@ from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.draws import BLOCK, BlockDraws, key
 from pushforward.errors import DataError, Diverged, OutOfMemory, UsageError
 from pushforward.files import read_json
-from pushforward.methods.method import Method, Now, Sums, answered
+from pushforward.methods.method import Method, Move, Now, Sums, answered
 from pushforward.plugins import plugin_options
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.runtime import laid_out
@@ -67,7 +67,7 @@ class _Part:
     """
 
     index: slice
-    game: Iterator[tuple[str, Tensor] | Sums]
+    game: Iterator[Move]
     now: Now
     count: int
     generator: Any = None
@@ -175,9 +175,9 @@ class Step:
         now = Now(draws, clock.step * self.training.batch, clock.progress, clock.step, parts=len(self.parts))
         return _Part(index, self.method.losses(examples, now), now, count)
 
-    def _together(self, parts: Sequence[_Part], reply: Sums | None) -> tuple[str, Tensor] | Sums | None:
+    def _together(self, parts: Sequence[_Part], reply: Sums | None) -> Move | None:
         """The next move of all parts: one player's turn with the loss of the whole batch, sums over it, or the end."""
-        moves: list[tuple[str, Tensor] | Sums | None] = []
+        moves: list[Move | None] = []
         for part in parts:  # each with torch's generators in the state in which it left them
             if part.generator is None:
                 block = part.index.start // BLOCK

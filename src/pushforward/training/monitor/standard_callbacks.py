@@ -17,6 +17,7 @@ from torch import Tensor
 from pushforward.conditions import Request
 from pushforward.data import Dataset, Space
 from pushforward.data.core.hashes import permutation
+from pushforward.denoisers import Condition
 from pushforward.errors import Diverged
 from pushforward.files import disk, read_json, read_object, refuse_links
 from pushforward.methods.method import HasCritic, Method
@@ -66,7 +67,7 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
     }
 
 
-def _asked(space: Space, x: Tensor) -> list[dict[str, Tensor] | None]:
+def _asked(space: Space, x: Tensor) -> list[Condition]:
     if not space.conditions:
         return [None]
     count = min(CLASSES, len(space.classes)) if list(space.conditions) == ["label"] else CLASSES
