@@ -64,7 +64,8 @@ def _full(comparison: Comparison, width: int) -> str:
     others |= {f"Few calls: {m.name}": tables.ladder_table(comparison, m) for m in comparison.models}
     parts += [f"{heading}\n{_table(table, width)}" for heading, table in [*cards, *others.items()] if table is not None]
     arrows = [f"{arrow} {meaning}" for arrow, meaning in ARROWS.items() if any(arrow in part for part in parts)]
-    signs = [*arrows, "* clearly ahead of all other models and of no network", f"[low, high] 95 % interval; {sampled(comparison)}"]
+    best = "* clearly ahead of all other models and of no network"
+    signs = [*arrows, best, f"[low, high] 95 % interval; {sampled(comparison)}"]
     parts += [f"How to read the scores\n{_bullets(signs, width)}"] if cards else []
     parts.append(f"Limits of this comparison\n{_bullets(limits(comparison), width)}")
     return "\n\n".join(part for part in parts if part)
