@@ -114,7 +114,13 @@ def made_of(name: str, transport: Transport, smoke: bool) -> Graph:
     learned = []
     if name == "flow" and isinstance(inner, Flow):  # one table of learned times
         learned = [Flow(inner.denoiser, "dpm", 4, [*inner.with_solver("dpm", 4, "time").times.tolist()])]
-    return graph(transport, names[:3] if smoke else names, steps, learned=learned, name=name)
+    return graph(
+        transport,
+        names[:3] if smoke else names,
+        steps if has_steps(inner) else None,
+        learned=learned,
+        name=name,
+    )
 
 
 def bytes_above(made: Graph) -> int:

@@ -47,7 +47,8 @@ def exported(recipe: str) -> Graph:
     with torch.no_grad():
         for weight in (weight for weight in transport.parameters() if not weight.abs().sum()):
             weight.normal_(0, 0.02)
-    return graph(transport, ["dpm"] if recipe == "flow" else [], STEPS, name=recipe, way=True)
+    has_steps = recipe == "flow"
+    return graph(transport, ["dpm"] if has_steps else [], STEPS if has_steps else None, name=recipe, way=True)
 
 
 def settled(browser: Browser, expression: str) -> Any:

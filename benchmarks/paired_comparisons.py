@@ -42,6 +42,13 @@ MOVED = 0.5  # How far equal models are moved, in standard deviations of the dat
 VARIED = 0.05  # Standard deviation of that over training runs
 LABELS = {"frechet": "Fréchet distance", "coverage": "coverage", "sliced_w2": "sliced W2", "detection": "two-sample score"}
 HIGHER = ("coverage", "detection")
+# The greatest numbers of models, training runs and samplings; training runs differ, so that one of them is not in the same grid
+GRIDS = {
+    "frechet": [(8, 1, 5), (8, 5, 5)],
+    "coverage": [(8, 1, 5), (8, 5, 1)],
+    "sliced_w2": [(8, 1, 5), (8, 5, 1)],
+    "detection": [(4, 1, 5)],
+}
 FURTHER = np.concatenate([[0.0], np.geomspace(0.004, 1.8, 20)])  # How much farther the second of two models is moved
 RATIO = 5.0
 # Along orthonormal axes, of which all directions of moving have the same share
@@ -159,9 +166,16 @@ def told_apart(metric: str, moved: float, shared: bool, most: tuple[int, int, in
 
 
 def cells(most: tuple[int, int, int]) -> list[tuple[int, int, int]]:
-    """Numbers of models, training runs and samplings, each at most the given one."""
-    kept = [[n for n in numbers if n <= limit] for numbers, limit in zip((MODELS, TRAININGS, SAMPLINGS), most, strict=True)]
-    return list(itertools.product(*kept))
+    """Numbers of models, training runs and samplings, each at most the given one; several training runs, or one."""
+    models, trainings, samplings = most
+    runs = [number for number in TRAININGS if 1 < number <= trainings] or [1]
+    return [
+        (count, run, sampling)
+        for count in MODELS
+        for run in runs
+        for sampling in SAMPLINGS
+        if count <= models and sampling <= samplings
+    ]
 
 
 def rows_of(metric: str, noise: str, most: tuple[int, int, int], said: list[list[bool]]) -> list[dict[str, Any]]:
@@ -220,9 +234,9 @@ def main(words: list[str]) -> None:
             trees = metric == "detection"
             count = given.of_trees if trees else given.comparisons
             noise = "shared" if shared else "own"
-            most = (4, 1, 5) if trees else (8, 5, 5)  # trees take long
-            work = partial(told_apart, metric, MOVED, shared, most)
-            equal += rows_of(metric, noise, most, pool.map(work, range(count), chunksize=5))
+            for most in GRIDS[metric]:
+                work = partial(told_apart, metric, MOVED, shared, most)
+                equal += rows_of(metric, noise, most, pool.map(work, range(count), chunksize=5))
             if not shared and not trees:
                 work = partial(told_apart, metric, 0.0, False, (8, 1, 5))
                 equal += rows_of(metric, "own, perfect models", (8, 1, 5), pool.map(work, range(count), chunksize=5))

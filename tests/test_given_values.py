@@ -211,3 +211,9 @@ def test_a_transformer_over_many_columns_has_smaller_batches(tmp_path):
     few, many = (table(tmp_path / f"{make.__name__}.csv", make(np.random.default_rng(0))).space for make in (numbers, wide))
     assert [flow(few, "tiny", network=name).training.batch for name in ("mlp", "columns")] == [512, 512]
     assert [flow(many, "tiny", network=name).training.batch for name in ("mlp", "columns")] == [512, 64]
+
+
+def test_a_date_or_a_large_integer_is_replaced_with_a_warning_however_small_its_share():
+    numbers = 1_973_001.0 + 7 * np.arange(300)
+    known = Known((Number.measured("x", numbers, "whole", Format(0)),))
+    assert said(known, "x", 1_973_002) == ["1973001 is given."]

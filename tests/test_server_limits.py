@@ -1,8 +1,10 @@
 """The server and clients that mean harm, stall or are web pages: real connections, origins, hosts and refusals."""
 
+import asyncio
 import base64
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -15,10 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
-from programs.serving import free_port, until_told
+from programs.serving import IMAGES, LOCAL, ROWS, SMALL, Drawn, error, free_port, run_of, speaking, until_told
 from programs.tables import mixed_table
 from starlette.testclient import TestClient
-from test_serving import IMAGES, LOCAL, ROWS, SMALL, Drawn, error, run_of, speaking
 
 import pushforward as pf
 from pushforward.errors import UsageError
@@ -205,6 +206,34 @@ def test_damaged_requests_do_not_fill_the_log(folder, capsys):
 
     served(folder, work)
     assert len(capsys.readouterr().err.splitlines()) < 10
+
+
+def test_between_the_pieces_of_an_answer_the_server_notices_clients_that_go(model):
+    app = application([model], page="x" * (1 << 20))
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [(b"host", b"localhost")]}
+
+    async def turns_of_the_loop():
+        turns, seen = itertools.count(), []
+
+        async def count():
+            while True:
+                next(turns)
+                await asyncio.sleep(0)
+
+        async def receive():
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message):
+            seen.append(repr(turns))
+
+        counting = asyncio.create_task(count())
+        await app(scope, receive, send)
+        counting.cancel()
+        return seen[1:]
+
+    seen = asyncio.run(turns_of_the_loop())
+    assert len(seen) > 10
+    assert len({*seen}) == len(seen), "something else has run between any two pieces"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no limit of descriptors")

@@ -19,7 +19,7 @@ import torch
 from openai import BadRequestError, NotFoundError, OpenAI
 from PIL import Image
 from programs import fuzzing
-from programs.serving import free_port, until_told
+from programs.serving import IMAGES, LOCAL, ROWS, SMALL, Drawn, error, free_port, run_of, speaking, until_told
 from programs.tables import Noise, mixed_table
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
@@ -33,46 +33,12 @@ from pushforward.registries import RECIPES, SOLVERS
 from pushforward.serving import Busy, Limits, Model, application, serve, working
 from pushforward.solvers import named
 from pushforward.solvers.table import LearnedTable, general
-from pushforward.testing import IMAGES_ONLY, recipe_for, ring, space_data, stirred
+from pushforward.testing import IMAGES_ONLY, ring, space_data
 from pushforward.training import Run
 from pushforward.transports import has_steps, inner_of
 
-IMAGES, ROWS = "/v1/images/generations", "/v1/rows"
-LOCAL = "http://localhost"
 LEVEL = 1 / 255
-SMALL = (1, 8, 8)
 TABLE = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{'ny'[i % 2]}\n" for i in range(300))
-
-
-class Drawn(pf.Method):
-    """A method that is nothing but its transport."""
-
-    def __init__(self, transport):
-        super().__init__()
-        self.model, self.space = transport, transport.space
-
-    players = averaged = property(lambda self: {})
-
-    def losses(self, batch, now):
-        return iter(())
-
-    def transport(self):
-        return self.model
-
-
-def run_of(recipe, folder, shape=SMALL, labels=True, data=None):
-    """An untrained run of a recipe whose samples depend on all of its weights."""
-    data = space_data(shape, labels) if data is None else data
-    return Run(folder, {"recipe": str(recipe)}, stirred(recipe_for(recipe, data).method), {"step": 0}, "")
-
-
-def speaking(shape=SMALL):
-    """A flow of images whose network is an MLP that puts out no zeros."""
-    space = space_data(shape, True).space
-    torch.manual_seed(1)
-    network = MLP(64, 64, width=32, depth=1, conditions=space.conditions)
-    network.leave.reset_parameters()
-    return pf.Flow(pf.Denoiser(Reshaped(network, shape), pf.Linear(), "velocity", space), "dpm", 6)
 
 
 @pytest.fixture(scope="module")
@@ -314,12 +280,6 @@ def openai(client):
 
 def pixels(text):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
-
-
-def error(answer):
-    assert answer.headers["content-type"] == "application/json"
-    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
-    return answer.json()["error"]["message"]
 
 
 def test_the_openai_client_gets_the_pictures_of_sample(openai, flow):

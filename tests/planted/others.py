@@ -8,7 +8,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
         ("            warn(", "            (", "given_values"),
         ("columns = [field.nearest(values[:, place])", "columns = [(values[:, place])", "given_values"),
-        ("ROUNDING * np.ptp(field.range) if", "0 * np.ptp(field.range) if", "given_values"),
+        ("> ROUNDING * np.ptp(field.range)", "> 0 * np.ptp(field.range)", "given_values"),
         ("if not text and field.missing:", "if not text:", "table_denoiser"),
     ],
     "conditions/embeddings.py": [

@@ -10,10 +10,56 @@ import threading
 import time
 
 import httpx
+import torch
 import uvicorn
 
+import pushforward as pf
 from pushforward.cli import main
+from pushforward.networks import MLP, Reshaped
 from pushforward.serving import Model, application
+from pushforward.testing import recipe_for, space_data, stirred
+from pushforward.training import Run
+
+IMAGES, ROWS = "/v1/images/generations", "/v1/rows"
+LOCAL = "http://localhost"
+SMALL = (1, 8, 8)
+
+
+class Drawn(pf.Method):
+    """A method that is nothing but its transport."""
+
+    def __init__(self, transport):
+        super().__init__()
+        self.model, self.space = transport, transport.space
+
+    players = averaged = property(lambda self: {})
+
+    def losses(self, batch, now):
+        return iter(())
+
+    def transport(self):
+        return self.model
+
+
+def run_of(recipe, folder, shape=SMALL, labels=True, data=None):
+    """An untrained run of a recipe whose samples depend on all of its weights."""
+    data = space_data(shape, labels) if data is None else data
+    return Run(folder, {"recipe": str(recipe)}, stirred(recipe_for(recipe, data).method), {"step": 0}, "")
+
+
+def speaking(shape=SMALL):
+    """A flow of images whose network is an MLP that puts out no zeros."""
+    space = space_data(shape, True).space
+    torch.manual_seed(1)
+    network = MLP(64, 64, width=32, depth=1, conditions=space.conditions)
+    network.leave.reset_parameters()
+    return pf.Flow(pf.Denoiser(Reshaped(network, shape), pf.Linear(), "velocity", space), "dpm", 6)
+
+
+def error(answer):
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    return answer.json()["error"]["message"]
 
 
 def free_port():

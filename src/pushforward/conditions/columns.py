@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 EXAMPLES = 1024  # how many training examples a condition holds to draw from
+SAME = 1e-6  # the share of itself by which a number may change without a word where its cell stays the same
 MOST = 5  # how many values of a column a warning names
 ROUNDING = 1e-4  # the share of its range by which a value of an open column may change without a word
-SAME = 1e-6  # the share of itself by which a value of another column, or a whole number, may change without a word
 
 
 class Columns(ConditionKind):
@@ -211,11 +211,16 @@ def _replaced(field: Column, cells: Sequence[Any], numbers: NDArray[np.float64])
     if field.range is None:
         return []
     held = field.decode(field.encode(field.nearest(numbers)))
-    allowed = ROUNDING * np.ptp(field.range) if field.open else SAME * np.abs(numbers)
-    texts, (first, last) = field.cells(held), field.cells(np.array(field.range))
+    texts = field.cells(held)
+    if field.open:
+        replaced = np.abs(held - numbers) > ROUNDING * np.ptp(field.range)
+    else:
+        rewritten = [text != asked for text, asked in zip(texts, field.cells(numbers), strict=True)]
+        replaced = (np.abs(held - numbers) > SAME * np.abs(numbers)) | np.array(rewritten)
+    first, last = field.cells(np.array(field.range))
     sentences = (
-        f"{field.name}={cells[i]} is no value of the training data ({first} to {last}): {texts[i]} is given."
-        for i in np.flatnonzero(np.abs(held - numbers) > allowed).tolist()
+        f"{field.name}={cells[i]} is not a value of the training data ({first} to {last}): {texts[i]} is given."
+        for i in np.flatnonzero(replaced).tolist()
     )
     return list(dict.fromkeys(sentences))
 

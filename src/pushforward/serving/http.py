@@ -175,7 +175,8 @@ def application(
     async def figures() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
-    content = page or PAGE.format(names=html.escape(", ".join(served)))
+    text = page or PAGE.format(names=html.escape(", ".join(served)))
+    content = text.encode()  # once: a page has megabytes
     security = f"{policy()}; frame-ancestors 'none'"
 
     @app.get("/")
@@ -311,6 +312,7 @@ class Gate:
             while len(body) > CHUNK:
                 await send({**message, "body": body[:CHUNK], "more_body": True})
                 body = message["body"] = body[CHUNK:]
+                await asyncio.sleep(0)  # else nobody notices that the client has gone
             await send(message)
 
         refusal = None if path == HEALTH else self._refusal(dict(scope["headers"]))
