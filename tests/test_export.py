@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
 from programs.tables import mixed_table, wide_table
 from torch.export import Dim
 
@@ -517,11 +517,13 @@ def test_the_raw_graph_refuses_wrong_steps_solvers_and_labels(recipe):
     feeds = feeds_of(opened, model, 2, 0, False)
     opened.run(["x"], feeds)
     wrong = [{"label": np.array([0, label])} for label in (-1, -2, -3, 2, 3, 4, 1 << 41)]
+    wrong += [{"label": np.array([1])}, {"label": np.array([0, 1, 1])}]
     if names:
+        wrong += [{"scale": np.ones(size, np.float32)} for size in (0, 1, 3)]
         wrong += [{name: np.array(value)} for name in ("steps", "solver") for value in (-1, -2, -3, 3, 5, 1 << 41)]
         wrong += [{"steps": np.array(0)}, {"solver": np.array(2)}]
     for values in wrong:
-        with pytest.raises(InvalidArgument):
+        with pytest.raises((InvalidArgument, Fail)):
             opened.run(["x"], feeds | values)
 
 

@@ -21,7 +21,7 @@ from pushforward.metrics.frechet import Frechet, extrapolated_distance, frechet_
 from pushforward.metrics.image_quality import Sharpness
 from pushforward.metrics.manifold import prdc
 from pushforward.metrics.memorisation import Copying, Memorisation, cell_tests, copying, near_copies, nearest_distance
-from pushforward.metrics.modes import Classes, Distinct, count_modes, distinct, repeat_distance
+from pushforward.metrics.modes import Classes, Distinct, count_modes, distinct, repeat_distances
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.table import variation
 from pushforward.metrics.transport import Sinkhorn, divergence_terms, matchings, potentials, transport_distance, transport_score
@@ -62,7 +62,7 @@ def ring(n=8000, seed=8, keep=range(8), spread=1.0, bridges=0.0):
 
 
 def distinct_of(x, real):
-    return distinct(x, repeat_distance(x, real))
+    return distinct(x, repeat_distances(x, real)[1])
 
 
 @pytest.mark.parametrize("dims", [2, 16])
@@ -104,7 +104,7 @@ def test_blurred_samples_in_many_dimensions_do_not_repeat_each_other():
 def test_real_rows_with_exact_copies_set_no_distance_between_repeats():
     r = random(35)
     real = np.repeat(r.standard_normal((500, 3)), [2, 1] * 250, 0)[:600]
-    assert repeat_distance(real, real) > 0.001
+    assert repeat_distances(real, real)[1] > 0.001
     cells = r.integers(0, 2, (600, 3)).astype(float)
     assert distinct_of(cells, cells) == 8
     assert distinct_of(cells[:1].repeat(600, 0), cells) == 1

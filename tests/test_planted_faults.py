@@ -89,6 +89,10 @@ def three_points(world):
     return centres[np.arange(len(world.x)) % 3]
 
 
+def one_noisy_picture(world):
+    return noisy(np.repeat(world.x[:1], len(world.x), 0), 2, 0.05)
+
+
 def half_alike(world):
     repeated = world.x.copy()
     repeated[::2] = repeated[0]
@@ -132,6 +136,7 @@ FAULTS = {
     "samples blurred": ("Blurred, by fine detail: samples (", *samples("digits", blurred)),
     "too alike": ("Samples lie in few places", *samples("digits", alike)),
     "one picture per class": ("Collapsed, samples repeat: samples (10 ", *samples("digits", one_picture_per_class)),
+    "one picture with noise": ("Collapsed, samples repeat: samples (1 ", *samples("digits", one_noisy_picture)),
     "three points": ("Collapsed, samples repeat: samples (3 distinct", *samples("ring", three_points)),
     "half of the images alike": ("Collapsed, samples repeat: samples (12", *samples("digits", half_alike)),
     "half of the points alike": ("Collapsed, samples repeat: samples (12", *samples("ring", half_alike)),

@@ -12,6 +12,7 @@ FAULTS = {
         ("return self.transport.space.to_data(x).unflatten", "return x.unflatten", "export"),
     ],
     "export/onnx_file.py": [
+        ('names["scale"] = "scale_rows"', "pass", "export"),
         ("np.where(np.arange(most) < counts[:, None], places, 0)", "places - 1", "export"),
         ('node.ClearField("metadata_props")', "pass", "export"),
         ("nodes = [*constants, *graph.node]", "nodes = [*graph.node]", "export"),

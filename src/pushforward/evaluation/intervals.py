@@ -291,20 +291,19 @@ def over_references(score: Score) -> Variation:
     return Variation((score.reference_error or 0.0) ** 2)
 
 
-def over_samples(score: Score, pooled: Variation, least: float = 0.0) -> Variation:
+def over_samples(score: Score, pooled: Variation) -> Variation:
     """Variation of a score of one training run over new samples.
 
     Args:
         score: Of one or more samplings.
-        pooled: Of a single sampling, for scores whose error is unknown or leaves out new samples.
-        least: Real data's standard deviation, for scores that do not know what held-out examples add to their error. The standard
-            deviation of one sampling then stands for both.
+        pooled: Of a single sampling, for scores whose error is unknown or leaves out new samples. Of scores that do not know
+            what held-out examples add to their error, it stands for both.
     """
     if len(score.sample_terms) > 1:
         return Variation.of_terms(score.sample_terms)
     if score.reference_error is None:
-        most = max(score.error or 0.0, score.spread or 0.0, least)
-        return Variation(most**2 or math.inf)
+        alone = score.error or (score.spread if len(score.values) < 2 else None)
+        return Variation(alone**2) if alone else pooled
     samplings = max(1, len(score.values))
     own = (score.error or 0.0) ** 2 - score.reference_error**2
     if score.error is not None and own > 1e-9 * score.error**2:

@@ -328,15 +328,24 @@ class Comparison(Record):
     def variations(self, metric: str, row: ModelResult) -> Variations:
         """How much the score of a model or of the no-network row varies; the score must be there."""
         score = row.scores[metric]
-        if self.info(metric).better == "target":  # distances from a target may differ in sign where values do not
-            score = replace(score, sample_terms=(), reference_terms=())
-        if row.trainings:  # they share the noise of their samples
-            samples = Variation.of_terms(score.sample_terms) if score.sample_terms else Variation()
-            return Variations(samples, over_references(score), over_training_runs(score))
-        others = [other.scores[metric] for other in self._scored(metric) if not other.trainings]
+        rows = [training for other in self._scored(metric) for training in (other.trainings or [other])]
         of_real = self.floors.get(metric, Score()).spread or 0.0
-        samples = over_samples(score, pooled_variation(others, of_real), of_real)
-        return Variations(samples, over_references(score))
+        pooled = pooled_variation([other.scores[metric] for other in rows if metric in other.scores], of_real)
+        runs = over_training_runs(score) if row.trainings else Variation()
+        if self.info(metric).better == "target":
+            # scores on either side of it: errors that they share add up, and the target has an error of its own
+            score = replace(score, sample_terms=(), reference_terms=())
+            own = (score.reference_error or 0.0) ** 2
+            of_target = of_real**2 if self.info(metric).target is None else 0.0
+            return Variations(self._over_samples(row, metric, score, pooled), Variation(2 * (own + of_target)), runs)
+        return Variations(self._over_samples(row, metric, score, pooled), over_references(score), runs)
+
+    def _over_samples(self, row: ModelResult, metric: str, score: Score, pooled: Variation) -> Variation:
+        """Over new samples; training runs share noise, so that several of them vary as much as one."""
+        if score.sample_terms or not row.trainings:
+            return over_samples(score, pooled)
+        each = [over_samples(run.scores[metric], pooled).variance for run in row.trainings if metric in run.scores]
+        return Variation(max(each, default=0.0))
 
     def comparisons(self, metric: str) -> int:
         """How many differences of a score are judged at once: all pairs of models, or each model and the no-network row."""

@@ -45,7 +45,7 @@ def one_call(transport: Transport, *, half: bool = False) -> Any:
     inputs = inputs_of(transport)
     part = _converted("Sampler", Sampler(transport), inputs, {"noise": ("", "n")}, ["x"], half)
     given = _names(inputs)
-    checks, tables, names = _checked_labels(transport.space, given)
+    checks, tables, names = _checked_conditions(transport.space, given)
     lines = f"{checks}\n  x = {_DOMAIN}.Sampler ({', '.join(names)})\n"
     return _joined([part], given, lines, tables, {"x": ["n", *transport.space.shape]})
 
@@ -88,7 +88,7 @@ def stepped(
         _converted("End", End(transport), end, axes, ["all"], half),
     ]
     given = _names(inputs)
-    checks, checking, conditions = _checked_labels(transport.space, _names({"condition": condition}))
+    checks, checking, conditions = _checked_conditions(transport.space, _names({"condition": condition}))
     at_end = [*conditions, *_names({"decoder_noise": decoder_noise})]
     state = ",".join(map(str, ("n", *z.shape[1:])))
     lines = checks + _lines(conditions, at_end, noise is not None, way, state)
@@ -144,9 +144,13 @@ def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, 
 """
 
 
-def _checked_labels(space: Space, inputs: Sequence[str]) -> tuple[str, dict[str, np.ndarray], list[str]]:
-    """The lines that refuse labels outside of the classes, their tables, and the inputs' names after them."""
-    lines = ""
+def _checked_conditions(space: Space, inputs: Sequence[str]) -> tuple[str, dict[str, np.ndarray], list[str]]:
+    """The lines that refuse labels outside of the classes, and labels and scales that are not one for each row of z.
+
+    Returns:
+        The lines, their tables, and the inputs' names after them.
+    """
+    lines = "\n  rows_of_z = Shape <start = 0, end = 1> (z)\n"
     tables: dict[str, np.ndarray] = {}
     names = dict(zip(inputs, inputs, strict=True))
     for name, kind in space.conditions.items():
@@ -157,8 +161,12 @@ def _checked_labels(space: Space, inputs: Sequence[str]) -> tuple[str, dict[str,
   {name}_number = Max ({name}, before_first)
   {name}_found = Gather ({name}_classes, {name}_number)
   {name}_known = Gather ({name}_classes, {name}_found)
+  {name}_rows = Reshape ({name}_known, rows_of_z)
 """
-            names[name] = f"{name}_known"
+            names[name] = f"{name}_rows"
+    if "scale" in names:
+        lines += "\n  scale_rows = Reshape (scale, rows_of_z)\n"
+        names["scale"] = "scale_rows"
     return lines, tables, list(names.values())
 
 

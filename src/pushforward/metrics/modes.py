@@ -300,29 +300,30 @@ def _divided(generated: np.ndarray, reference: np.ndarray, classes: int) -> list
 
 
 EQUAL = 1e-6  # Distance up to which two examples are equal: distances are rounded
-JUDGES = 2000  # Real examples, at most, by whose nearest neighbours the distance of repeats is set
+JUDGED = 1000  # Examples of either side, at most, among which repeats are searched: more lie nearer to each other
 ROWS = 500  # Samples whose repeats are searched at a time: all pairs of a collapsed model may not fit in memory
 
 
-def repeat_distance(x: np.ndarray, real: np.ndarray) -> float:
-    """Return the distance up to which two samples repeat each other, because hardly any real examples are that close.
+def repeat_distances(x: np.ndarray, real: np.ndarray) -> tuple[float, float]:
+    """Return two distances up to which samples may repeat each other, because hardly any real examples are that close.
 
-    The distance is the 1 % quantile of the distances from real examples to their nearest others, or a fifth of the median if that
-    is less: in many dimensions these distances hardly vary, and the quantile would join samples that are only blurred. The
-    distance shrinks with the standard deviation of samples that vary less than real data, such as those of a model that is
-    hardly trained, to a third at least. Real examples with an exact copy do not count.
+    The first is the 1 % quantile of the distances from real examples to their nearest others. In many dimensions these distances
+    hardly vary, so that it also joins samples that are only blurred. The second does not: it is a fifth of the median at most,
+    and shrinks with the standard deviation of samples that vary less than real data, such as those of a model that is hardly
+    trained, to a third at least. Real examples with an exact copy do not count.
 
     Args:
         x: Samples, (n, f).
         real: Real examples, (n, f), n at least 2.
     """
-    distances = nearest(drawn(real, JUDGES, 1), real, 1)[0]
+    distances = nearest(real, real, 1)[0]
     distances = distances[distances > EQUAL]
     if not len(distances):
-        return EQUAL
-    usual = min(np.quantile(distances, 0.01), np.median(distances) / 5)
+        return EQUAL, EQUAL
+    usual = float(np.quantile(distances, 0.01))
+    least = min(usual, float(np.median(distances)) / 5)
     shrinkage = x.std(0).mean() / real.std(0).mean()
-    return float(usual * np.clip(shrinkage, 1 / 3, 1))
+    return usual, least * float(np.clip(shrinkage, 1 / 3, 1))
 
 
 def distinct(x: np.ndarray, reach: float) -> int:
@@ -368,4 +369,8 @@ class Distinct:
         real = samples.reference_features
         if samples.table is not None:
             x, real = samples.points
-        return {"distinct_samples": Score(distinct(x, repeat_distance(x, real)))}
+        x = drawn(x, JUDGED, 0)
+        real = drawn(real, JUDGED, 1)
+        usual, least = repeat_distances(x, real)
+        extra = {"of": len(x), "near": float(distinct(x, usual))}
+        return {"distinct_samples": Score(distinct(x, least), extra=extra)}

@@ -55,6 +55,8 @@ THRESHOLDS: dict[str, float] = {
     "class_expected": 15.0,  # samples that a class should have: with fewer, a lack may be chance
     # over the floors; in brackets four splits of digits, n = 300
     "distinct": 0.6,  # distinct samples: below, a model has collapsed (recipes after 50 to 300 steps: .82 to 1; half alike: .5)
+    "alike": 0.15,  # the same by the plain 1 % quantile (recipes: .27 to 1), where recall is below the next
+    "recall_none": 0.02,  # recall over real data's that counts as none
     "precision_right": 0.9,  # precision: above, samples look right (real: 1.01 to 1.03)
     "precision_poor": 0.6,  # precision: below, many samples look wrong
     "density_right": 0.7,  # density: below, samples lie apart from the data (real: .93 to 1.06; noise of .2: .64 to .83)
@@ -109,7 +111,7 @@ def ranked(role: Role, comparison: Comparison) -> Iterator[Values]:
     if main is not None and in_main is not None:
         stands.append(f"{baseline_text(comparison, main, in_main[0])} in {inside(comparison.info(main).label)}")
     floor = floor_text(comparison, metric)
-    near = f", not clearly apart from {best.name}" if at_floor(comparison, metric, best) else ""
+    near = f", not clearly better than {best.name}" if at_floor(comparison, metric, best) else ""
     yield {
         "models": _valued(comparison, metric, [best, *others]),
         "label": comparison.info(metric).label,
@@ -390,13 +392,26 @@ def beyond(metric: str, threshold: str, side: int, over_floor: bool = False) -> 
 
 
 def collapsed(comparison: Comparison, model: ModelResult) -> str:
-    """Say how many samples are distinct, if these are far fewer than in real data."""
-    ratio = ratio_of(model, "distinct_samples")
-    if ratio is None or ratio >= THRESHOLDS["distinct"]:
+    """Say how many samples are distinct, of each training run in which these are far fewer than in real data."""
+    if not model.trainings:
+        return _distinct(comparison, model)
+    said = {run.name: text for run in model.trainings if (text := _distinct(comparison, run))}
+    return "; ".join(f"{name}: {text}" for name, text in said.items())
+
+
+def _distinct(comparison: Comparison, model: ModelResult) -> str:
+    score = model.scores.get("distinct_samples", Score())
+    distinct, of, near = score.value, score.extra.get("of"), score.extra.get("near")
+    if score.ratio is None or not of:
         return ""
-    distinct = count(model.scores["distinct_samples"].value)
+    recall = ratio_of(model, "recall")
+    unvaried = recall is not None and recall < THRESHOLDS["recall_none"]
+    if unvaried and near is not None and near < THRESHOLDS["alike"] * of:
+        distinct = near
+    elif score.ratio >= THRESHOLDS["distinct"]:
+        return ""
     real = count(comparison.floors["distinct_samples"].value)
-    return f"{distinct} distinct samples among {count(comparison.settings.n)}; real data {real}"
+    return f"{count(distinct)} distinct samples among {count(of)}; real data {real}"
 
 
 def memorised(comparison: Comparison, model: ModelResult) -> str:
