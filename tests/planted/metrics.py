@@ -69,7 +69,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("growth=growth, extra=extra", "extra=extra", "intervals"),
         ("errors(terms[0], terms[1])", "errors(terms[0], 0 * reference)", "intervals"),
         ("distances = distances[distances > EQUAL]", "distances = distances[distances >= 0]", "metrics"),
-        ("np.median(distances) / 5)", "np.median(distances))", "metrics"),
+        ("float(np.median(distances)) / 5)", "float(np.median(distances)))", "metrics"),
         ("np.clip(shrinkage, 1 / 3, 1)", "1.0", "metrics planted_faults"),
         ("np.clip(shrinkage, 1 / 3, 1)", "min(shrinkage, 1)", "metrics"),
         ("group[start + links.row]", "group[links.row]", "metrics"),

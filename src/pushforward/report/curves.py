@@ -11,7 +11,6 @@ from markupsafe import Markup
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted
 from pushforward.report.charts import Interval, Plot, Series, Span, far_apart, interval_chart, line_chart, path_chart, smooth
-from pushforward.report.finding_conditions import sweep_score
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import (
     DIFFER,
@@ -22,6 +21,7 @@ from pushforward.report.statistics import (
     main_metrics,
     statistic,
     statistics,
+    sweep_score,
 )
 from pushforward.report.tables import ladder_metric, level_points, rung_of, rungs_of, score_column, sweep_metric
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import permutations
 from typing import Any
@@ -39,6 +38,7 @@ from pushforward.report.statistics import (
     split,
     statistic,
     statistics,
+    sweep_score,
     timed,
     value_text,
 )
@@ -167,13 +167,6 @@ def sweep(comparison: Comparison) -> Iterator[Values]:
         stages.append(f"after {after} {best.name}, {', '.join(stands)}")
     if len(stages) > 1:
         yield {"label": inside(comparison.info(metric).label), "stages": "; ".join(stages)}
-
-
-def sweep_score(comparison: Comparison, name: str, point: SweepPoint, metric: str) -> Statistic | None:
-    """One score of a training for a budget, comparable with those of other recipes."""
-    row = next((model for model in comparison.models if model.name == name), ModelResult(name))
-    score = statistic(comparison, replace(row, scores=point.scores, trainings=()), metric)
-    return None if score is None else replace(score, comparisons=score.comparisons * len(comparison.sweep[name]))
 
 
 # Time -----------------------------------------------------------------------------------------------------------

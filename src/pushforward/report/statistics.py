@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import Any
 
 from pushforward.evaluation.intervals import Variation, Variations
-from pushforward.evaluation.measurements import Alarm
+from pushforward.evaluation.measurements import Alarm, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import FURTHER, ROLES, Role, Score
 from pushforward.numbers import bounded, measured, plain
@@ -130,6 +130,13 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
         comparison.variations(metric, row),
         comparison.comparisons(metric),
     )
+
+
+def sweep_score(comparison: Comparison, name: str, point: SweepPoint, metric: str) -> Statistic | None:
+    """One score of a training for a budget, comparable with those of other recipes."""
+    row = next((model for model in comparison.models if model.name == name), ModelResult(name))
+    score = statistic(comparison, replace(row, scores=point.scores, trainings=()), metric)
+    return None if score is None else replace(score, comparisons=score.comparisons * len(comparison.sweep[name]))
 
 
 def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
