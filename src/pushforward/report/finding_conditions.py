@@ -78,11 +78,9 @@ THRESHOLDS: dict[str, float] = {
     "unequal_time": 1.15,  # training times that count as unequal
     "unequal_size": 2.0,  # parameter counts that count as unequal
 }
-# Scores that may tell models apart which the ranking score does not
-SEPARATING = ("w2", "sliced_w2", "energy", "coverage", "recall", "density")
-# Parts of a method that look through EfficientNet as it was trained on ImageNet
+SEPARATING = ("w2", "sliced_w2", "energy", "coverage", "recall", "density")  # may tell models apart that are level otherwise
+# Parts of a method and feature extractors that were trained on ImageNet (Kynkäänniemi et al. 2023, arXiv:2203.06026)
 TEACHERS = frozenset({"ProjectedCritic", "PretrainedFeatures"})
-# Feature extractors that were trained on ImageNet (Kynkäänniemi et al. 2023, arXiv:2203.06026)
 JUDGES = ("efficientnet", "inception")
 
 Values = dict[str, Any]  # By the names in a template; "models" maps names to what is said of each, "some" and "others" likewise
