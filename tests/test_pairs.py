@@ -256,3 +256,36 @@ def test_all_families_get_the_same_labels_in_proportion_and_the_same_noise_where
     again = judge.draw(transports["gan"], REPEAT_SEEDS + 3, 20)[1]
     assert np.array_equal(again, first[3:23]), "a label comes from its sample's own seed"
     assert not np.array_equal(judge.draw(transports["gan"], 2 * REPEAT_SEEDS)[1], first)
+
+
+def differing(values, info, floor=None, **known):
+    """The pair of two models of several training runs each, or of one, with these values of one score."""
+    models = [
+        ModelResult(f"{name}-{seed}", seed=seed, scores={"score": Score(value, values=(value,), **known)})
+        for name, runs in zip("ab", values, strict=True)
+        for seed, value in enumerate(runs)
+    ]
+    floors = {} if floor is None else {"score": floor}
+    (pair,) = aggregated(Comparison(models=tuple(models), metrics={"score": info}, floors=floors)).differences()["score"]
+    return pair
+
+
+def test_training_runs_that_agree_because_they_share_noise_are_no_more_certain_than_one():
+    errors = {"error": 0.1, "reference_error": 0.02}
+    alike = differing([(0.5, 0.501, 0.502), (0.6, 0.601, 0.602)], MetricInfo("Score"), **errors)
+    assert alike["margin"] > differing([(0.5,), (0.6,)], MetricInfo("Score"), **errors)["margin"] * 0.99
+    assert alike["ahead"] is None
+
+
+def test_on_either_side_of_a_target_errors_that_models_share_add_up():
+    pair = differing([(1.2,), (0.9,)], MetricInfo("Score", "target"), Score(1.0, 0.05), error=0.1, reference_error=0.1)
+    assert pair["margin"] > 1.96 * (0.1 + 0.1)
+
+
+def test_a_score_that_knows_nothing_of_its_error_is_judged_by_the_spread_between_samplings_of_all_models():
+    models = [
+        ModelResult(name, scores={"score": Score(mean, 0.014, values=(mean - 0.01, mean + 0.01))})
+        for name, mean in (("a", 0.5), ("b", 0.53))
+    ]
+    comparison = Comparison(models=tuple(models), metrics={"score": MetricInfo("Score")}, floors={"score": Score(0.4, 0.001)})
+    assert comparison.differences()["score"][0]["ahead"] is None

@@ -104,6 +104,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "evaluation/results.py": [
         ("if version != FORMAT", "if False", "report_files"),
         ("better if abs(gap) > margin else None", "better", "pairs"),
+        ("Variation(max(each, default=0.0))", "Variation()", "pairs"),
+        ("Variation(2 * (own + of_target))", "Variation(own)", "pairs"),
         ('return -value if better == "higher" else value', "return value", "pairs"),
         ('    "representation": "the representation of rows",\n', "", "table_distances"),
     ],
