@@ -43,8 +43,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    every[at] = terms\n", "    every[: len(at)] = terms\n", "pairs"),
     ],
     "metrics/manifold.py": [
-        ("generated[groups == group])[0]", "generated[np.sort(groups) == group])[0]", "pairs"),
-        ("recalled = _recaller(generated[some], real, k)", "recalled = _recaller(generated[: len(some)], real, k)", "pairs"),
+        ("factor = (variance / own) ** 0.5", "factor = (own / variance) ** 0.5", "pairs"),
         ("float(np.clip(together / max(shares, 1e-12), 0, 1))", "0.35", "intervals"),
         ("(variance * len(x) / len(generated)) ** 0.5", "0.0", "intervals"),
         ("of_real = (halves * falls * len(y) / len(real)) ** 0.5", "of_real = 0.0", "intervals"),
