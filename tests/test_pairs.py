@@ -161,6 +161,9 @@ def test_terms_of_samples_say_how_a_score_varies_and_belong_to_the_same_samples_
     factor = 4 if few else 2
     assert np.var(values, ddof=1) / factor < np.mean(variances) < 4 * np.var(values, ddof=1)
 
+    if name in ("coverage", "recall"):
+        assert variances[-1] == pytest.approx(score.error**2 - score.reference_error**2)
+
     def common(x):
         return np.corrcoef(scored(name, x, real).sample_terms, score.sample_terms)[0, 1]
 
