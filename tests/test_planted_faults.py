@@ -134,7 +134,7 @@ FAULTS = {
         *samples("digits", lambda world: world.x[world.fresh.labels != 7]),
     ),
     "samples blurred": ("Blurred, by fine detail: samples (", *samples("digits", blurred)),
-    "too alike": ("Samples lie in few places", *samples("digits", alike)),
+    "too alike": ("Recall is low, and high precision", *samples("digits", alike)),
     "one picture per class": ("Collapsed, samples repeat: samples (10 ", *samples("digits", one_picture_per_class)),
     "one picture with noise": ("Collapsed, samples repeat: samples (1 ", *samples("digits", one_noisy_picture)),
     "three points": ("Collapsed, samples repeat: samples (3 distinct", *samples("ring", three_points)),

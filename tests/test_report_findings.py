@@ -41,7 +41,9 @@ def test_a_sound_comparison_names_winners_and_worries_of_nothing(content):
         "Coverage, best first: flow (0.950), ddpm (0.942), gan (0.880), vae (0.790); real data 0.960, not clearly better than "
         "flow. flow is clearly ahead of gan, vae, not clearly apart from ddpm, clearly better than no network (0.740).",
     ]
-    assert "Fastest to sample: gan (210 µs), vae (210 µs); slower: flow (at least 19 times as long), ddpm" in said(content)[2]
+    assert (
+        "Fastest to sample: gan (210 µs), vae (210 µs); slower: flow (about 19 times as long or more), ddpm" in said(content)[2]
+    )
     assert best_cells(content) == [("flow", 0)]
     assert standings(comparison(content)) == {
         "flow": "flow has the best Fréchet distance, clearly ahead of every other model.",
@@ -158,7 +160,7 @@ def test_speeds_are_compared_as_far_as_their_spread_supports_it(content, first, 
     for entry, (low, high) in zip(content["models"], (first, second), strict=True):
         entry["sampling"] |= {"seconds_per_sample": low / 1000, "timing": {"batch": 64, "low": low / 1000, "high": high / 1000}}
     found = [text for text in said(content) if "Fastest" in text]
-    assert found == ([f"Fastest to sample: flow (1 ms); slower: ddpm (at least {times} times as long)."] if times else [])
+    assert found == ([f"Fastest to sample: flow (1 ms); slower: ddpm (about {times} times as long or more)."] if times else [])
     del content["models"][0]["sampling"]["timing"]
     assert not any("Fastest" in text for text in said(content)), "its spread is not known"
 
@@ -230,7 +232,7 @@ def test_a_judge_that_was_the_teacher_is_named(spaces, named):
         ("gan", {"coverage": 0.745}, "Not clearly better than no network (0.740) in coverage: gan (0.745)."),
         ("gan", {"near_copies": 0.12}, "Memorisation, near-copies of training data: gan (12.00 %, real data 0.4 %)."),
         ("gan", {"precision": 0.85, "recall": 0.3}, "vary too little, beside real data: gan (precision 1.1×, recall 0.38×)."),
-        ("vae", {"precision": 0.24, "recall": 0.8}, "look wrong, beside real data: vae (precision 0.30×, recall 1.0×"),
+        ("vae", {"precision": 0.24, "recall": 0.8}, "look wrong: vae (precision 0.30×, recall 1.0×"),
         ("vae", {"sharpness": 0.5}, "Blurred, by fine detail: vae (0.50×)."),
         ("gan", {"sharpness": 1.9}, "Grainy, by fine detail: gan (1.9×)."),
         ("gan", {"precision": 0.85, "recall": 0.0, "density": 0.4}, None),
@@ -250,7 +252,7 @@ def test_a_collapsed_model_is_named_first_and_no_weaker_words_stand_beside(conte
     for metric, value in collapse.items():
         put(content, "gan", metric, value)
     before = [finding for finding in findings(comparison(content)) if "gan" in finding.models and finding.kind == "warning"]
-    assert {"blurred", "samples in few places"} <= {finding.short for finding in before}
+    assert {"blurred", "low recall"} <= {finding.short for finding in before}
     content["floors"]["distinct_samples"] = {"value": 987.0}
     for row in content["models"]:
         row["scores"]["distinct_samples"] = {"value": 980.0, "ratio": 980 / 987, "extra": {"of": 1000}}

@@ -174,7 +174,7 @@ def sampling_times(comparison: Comparison) -> Iterator[Values]:
     """Who samples fastest, and how many times as long the others take."""
     near, ranked = fastest(comparison), timed(comparison)
     if near:
-        rest = {m.name: f"at least {plain(slower(ranked[0], m), 2)} times as long" for m in ranked if m not in near}
+        rest = {m.name: f"about {plain(slower(ranked[0], m), 2)} times as long or more" for m in ranked if m not in near}
         yield {"models": {model.name: duration(model.sampling.seconds_per_sample) for model in near}, "others": rest}
 
 
