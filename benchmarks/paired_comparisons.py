@@ -52,7 +52,7 @@ GRIDS = {
 }
 FURTHER = np.concatenate([[0.0], np.geomspace(0.001, 1.8, 24)])  # How much farther the second of two models is moved
 RATIO = 5.0
-# Along orthonormal axes, of which all directions of moving have the same share
+# Orthonormal axes: all directions in which models are moved project onto them equally
 AXES = np.concatenate(
     [np.linalg.qr(np.random.default_rng(seed).standard_normal((DIMENSIONS, DIMENSIONS)))[0] for seed in range(4)], axis=1
 )

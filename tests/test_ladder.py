@@ -26,7 +26,7 @@ from pushforward.training.runs.run import by_default
 
 
 def points(*values, spread=0.007, coverage=0.95, distance=None):
-    """Points in 1, 2, 4, ... calls, of which any two differ by .0018 over new samples: .25 of ``spread``."""
+    """Points in 1, 2, 4, ... calls; the difference of any two has a standard error of .0018, or .25 ``spread``."""
     groups = np.arange(32)
 
     def terms(at, value):  # the signs of two points are independent

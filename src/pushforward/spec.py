@@ -76,7 +76,7 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
     Args:
         spec: The description.
         check: Only look whether its values and classes can be built, and build nothing.
-        place: Where the description stands, for messages.
+        place: Location of the description, for messages.
 
     Raises:
         CheckpointError: If the spec names an unknown class or arguments that it does not take.

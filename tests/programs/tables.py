@@ -52,7 +52,7 @@ def mixed_table(n=600, seed=0):
 
 
 def wide_values(n=3000):
-    """Values of numbers and dates of every format, of which each column has more than a closed one takes."""
+    """Numbers and dates in every format, with more values than a closed column holds."""
     r = np.random.default_rng(3)
     gain = np.where(r.random(n) < 0.3, 0.0, r.normal(0, 400, n).round(1))
     price = np.where(r.random(n) < 0.5, r.integers(1, 9000, n), (9000 * r.random(n)).round(2))

@@ -354,9 +354,7 @@ def _error(error: CycloptsError) -> str:
     verb = " ".join(error.command_chain or ())
     if isinstance(error, UnusedCliTokensError):
         unused = shlex.join(error.unused_tokens or ())
-        return (
-            f"error: {verb}: there is no place for {unused}. Everything but the first word is an option, such as --data digits."
-        )
+        return f"error: {verb}: unexpected argument: {unused}. Everything but the first word is an option, such as --data digits."
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         if error.argument.name == "--[KEYWORD]":  # the verb itself refuses settings without a value
             words = error.root_input_tokens or ()

@@ -155,7 +155,7 @@ class ConditionKind(ABC):
         return values
 
     def held(self, entry: str, request: Any) -> tuple[Any, list[str]]:
-        """Return what is given in place of a request for an entry, and sentences on a value that is replaced; none by default."""
+        """Return the value used for an entry, and warnings about a replaced value (none by default)."""
         return request, []
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:

@@ -249,7 +249,7 @@ class Variation:
     """How much a score varies with the examples of one side, generated or held-out.
 
     Args:
-        variance: Of the mean over all samplings.
+        variance: The variance of the mean over all samplings.
         freedom: The degrees of freedom of ``variance``.
         terms: What groups of examples add, for a comparison with another score on the same examples.
     """
@@ -295,7 +295,7 @@ def over_samples(score: Score, pooled: Variation) -> Variation:
     """Variation of a score of one training run over new samples.
 
     Args:
-        score: Of one or more samplings.
+        score: The score, from one or more samplings.
         pooled: Of a single sampling, for scores whose error is unknown or leaves out new samples. Of scores that do not know
             what held-out examples add to their error, it stands for both.
     """
@@ -322,7 +322,7 @@ def pooled_variation(scores: Sequence[Score], least: float) -> Variation:
     """Variance between samplings, pooled over the models of a comparison.
 
     Args:
-        scores: Of one training each.
+        scores: Scores from one training run each.
         least: The standard deviation where no score has two samplings, or all are equal; 0 where that is unknown too.
     """
     known = [(score.spread, len(score.values) - 1) for score in scores if score.spread and len(score.values) > 1]
@@ -351,7 +351,7 @@ class Variations:
         of comparisons where 2.5 % were meant.
 
         Args:
-            other: Of the other score.
+            other: The variations of the other score.
             comparisons: The number of differences that are judged at once, such as those of all pairs of models.
         """
         differences = (

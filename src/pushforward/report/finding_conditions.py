@@ -340,7 +340,7 @@ def against_guess(comparison: Comparison) -> Iterator[Values]:
 
 
 def disagreements(comparison: Comparison) -> Iterator[Values]:
-    """Pairs of models of which one is clearly ahead in the first feature space and clearly behind in another."""
+    """Pairs of models whose order is clear in two feature spaces, and different."""
     first, *others = comparison.settings.spaces or ("",)
     for space in others:
         names = [name.removesuffix(f" ({space})") for name in comparison.metrics if name.endswith(f" ({space})")]

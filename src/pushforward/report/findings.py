@@ -283,7 +283,7 @@ def _standing(comparison: Comparison, model: ModelResult) -> str:
     metric = metric_for(comparison, "quality")
     own = None if metric is None else statistic(comparison, model, metric)
     if metric is None or own is None:
-        return f"{model.name} has no score by which models are ranked"
+        return f"{model.name} was not ranked: the ranking score is missing"
     label = inside(comparison.info(metric).label)
     base = baseline_text(comparison, metric, own)
     best, *others = statistics(comparison, metric)

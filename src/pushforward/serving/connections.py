@@ -16,7 +16,7 @@ def descriptors(wanted: int) -> int:
     """Raise the soft limit of open files to ``wanted``, or to the hard limit; returns how many of these may be open."""
     try:
         import resource
-    except ImportError:  # Windows has no such limit
+    except ImportError:  # not on Windows
         return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:

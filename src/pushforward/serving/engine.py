@@ -168,7 +168,7 @@ class Engine:
         return self.places - len(self._free)
 
     def check_room(self, more: int) -> None:
-        """Refuse so many more rows if they are too many.
+        """Refuse further rows if the queue cannot hold them.
 
         Raises:
             Busy: With the number of those that wait.

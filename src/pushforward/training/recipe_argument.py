@@ -135,7 +135,7 @@ def started(make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, 
 
 
 def opened(run: str | Path | Run, plugins: str | Path | Sequence[str | Path]) -> Run:
-    """Return a run as it is, or load the one of a folder."""
+    """Return the run, loading it first if a folder is given."""
     return run if isinstance(run, Run) else load(run, plugins=plugins)
 
 

@@ -39,7 +39,7 @@ function cut(digits, kept) {
   return rest > half || (rest === half && first % 2n) ? first + 1n : first;
 }
 
-// A number with so many decimals, as Python's f"{value:.{decimals}f}", without -0.
+// Format a number with a fixed number of decimals, as Python's f"{value:.{decimals}f}", without -0.
 function fixed(value, decimals) {
   const size = Math.abs(value), exact = size < 1e21 ? size.toFixed(100) : `${BigInt(size)}.${"0".repeat(100)}`;
   const [whole, fraction] = exact.split("."), kept = cut(whole + fraction, whole.length + decimals);
@@ -47,7 +47,7 @@ function fixed(value, decimals) {
   return (value < 0 && kept ? "-" : "") + text.slice(0, at) + (decimals ? `.${text.slice(at)}` : "");
 }
 
-// A number rounded to so many digits that count, as float(f"{value:.{digits}g}").
+// Round a number to significant digits, as float(f"{value:.{digits}g}").
 function significant(value, digits) {
   if (!value) return value;
   const [mantissa, power] = Math.abs(value).toExponential(100).split("e"), kept = Math.max(1, digits);

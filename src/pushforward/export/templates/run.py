@@ -24,7 +24,7 @@ if n < 1:
 if out.suffix != ".npy":
     parser.error(f"--out must end in .npy (an array that numpy.load reads), got {out}")
 if not out.parent.is_dir():
-    parser.error(f"there is no folder {out.parent}")
+    parser.error(f"{out.parent} is not a folder")
 model = onnxruntime.InferenceSession(here.with_name("model.onnx"), providers=["CPUExecutionProvider"])
 about = json.loads(model.get_modelmeta().custom_metadata_map["pushforward"])
 if not EXPORT == space.get("export") == about.get("export"):
