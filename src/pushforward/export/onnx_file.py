@@ -242,7 +242,8 @@ def _converted(
 def _searchsorted(edges: Any, values: Any, right: bool = False) -> Any:
     """How many of the edges lie below each value."""
     op = imported("onnxscript", "ONNX files need onnxscript, which", "onnx").opset20
-    last, before_last = op.Constant(value_ints=[-1]), op.Constant(value_ints=[-2])
+    before_last = op.Constant(value_ints=[-2])
+    last = op.Constant(value_ints=[len(values.shape)])  # onnxruntime 1.22 adds up no edges wrongly along axis -1
     below = (op.LessOrEqual if right else op.Less)(op.Unsqueeze(edges, before_last), op.Unsqueeze(values, last))
     return op.ReduceSum(op.Cast(below, to=7), last, keepdims=0)
 
