@@ -19,7 +19,7 @@ import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from protocol import benchmark, parsed, table, write
 
@@ -141,7 +141,8 @@ def results_of(
 
 
 def comparison_of(metric: str, models: list[list[list[Score]]]) -> Comparison:
-    info = MetricInfo(LABELS[metric], "higher" if metric in HIGHER else "lower", role="quality")
+    better: Literal["higher", "lower"] = "higher" if metric in HIGHER else "lower"
+    info = MetricInfo(LABELS[metric], better, role="quality", root=metric == "sliced_w2")
     rows = [
         ModelResult(f"model {number}-{seed}", seed=seed, scores={metric: combined(samplings, N, None, info)})
         for number, runs in enumerate(models)

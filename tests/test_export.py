@@ -494,6 +494,7 @@ def test_files_of_two_exports_do_not_work_together(run, written, tmp_path):
     shutil.copy(tmp_path / "one" / "rows.py", tmp_path / "two" / "rows.py")
     alone(tmp_path / "two" / "run.py", "--n", "2")
     refused(tmp_path / "two" / "rows.py", "samples.npy", "samples.csv")
+    assert "nothing.npy" in refused(tmp_path / "one" / "rows.py", "nothing.npy", "samples.csv")
 
 
 def test_a_script_refuses_what_it_cannot_do(written, tmp_path):

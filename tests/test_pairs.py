@@ -170,6 +170,23 @@ def test_terms_of_samples_say_how_a_score_varies_and_belong_to_the_same_samples_
     assert common(0.65 + noise) > 0.5 + abs(common(0.65 + random.standard_normal((n, 2))))
 
 
+def test_roots_are_compared_by_their_squares():
+    """Models whose values differ: the terms of a root are those of its square over twice the value, by the delta method."""
+    random = np.random.default_rng(3)
+    roots, squares = [], []
+    for name, value in (("a", 0.2), ("b", 0.5)):
+        terms = {"sample_terms": random.standard_normal(32), "reference_terms": random.standard_normal(32)}
+        squares.append(ModelResult(name, scores={"frechet": Score(value**2, **terms)}))
+        terms = {side: each / (2 * value) for side, each in terms.items()}
+        roots.append(ModelResult(name, scores={"frechet": Score(value, **terms)}))
+    pairs = []
+    for models, root in ((roots, True), (squares, False)):
+        comparison = Comparison(models=tuple(models), metrics={"frechet": MetricInfo(root=root)})
+        pairs.append(comparison.differences()["frechet"][0])
+    assert pairs[0]["difference"] * (0.2 + 0.5) == pytest.approx(pairs[1]["difference"])
+    assert pairs[0]["margin"] * (0.2 + 0.5) == pytest.approx(pairs[1]["margin"])
+
+
 def random_comparison(seed):
     """Four models and a baseline, with terms, errors or spreads by turns, of differences like their margins."""
     random = np.random.default_rng(seed)

@@ -321,7 +321,9 @@ def test_without_a_key_only_known_hosts_are_answered(model):
                 assert client.get("/healthz", headers={"Host": host}).status_code == 200
         error(answer)
     with client_of(model, key="sesame") as client:
-        assert client.get("/v1/models", headers={"Host": "any", "Authorization": "Bearer sesame"}).status_code == 200
+        headers = {"Host": "any", "Authorization": "Bearer sesame"}
+        assert client.get("/v1/models", headers=headers).status_code == 200
+        assert client.get("/v1/models/", headers=headers, follow_redirects=False).status_code == 404, "no redirect to a Host"
 
 
 # What is computed, and when

@@ -65,6 +65,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("/ len(terms), len(terms) - 1, tuple", "/ len(terms), 1, tuple", "pairs"),
         ("if len(self.terms) == len(other.terms) > 1:", "if False:", "pairs"),
         ("            self.runs.of_difference(other.runs),\n", "", "pairs"),
+        ("if self.root and other.root:", "if False:", "pairs"),
     ],
     "evaluation/model_metrics.py": [
         ("if not (held & ~used).any() else 256", "", "cost"),

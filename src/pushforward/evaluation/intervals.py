@@ -277,6 +277,10 @@ class Variation:
         freedom = total**2 / (self.variance**2 / self.freedom + other.variance**2 / other.freedom)
         return Variation(total, freedom)
 
+    def times(self, factor: float) -> Variation:
+        """Variation of this multiple of the score."""
+        return Variation(self.variance * factor**2, self.freedom, tuple(factor * term for term in self.terms))
+
     def half_width(self, comparisons: int) -> float:
         """Half of Student's interval of a mean of this variation, at `LEVEL` over the number of comparisons."""
         from scipy.special import stdtrit
@@ -337,11 +341,16 @@ NONE = Variation()
 
 @dataclass(frozen=True)
 class Variations:
-    """How much a score varies: over new samples, over held-out examples, and, where there are several, new training runs."""
+    """How much a score varies: over new samples, over held-out examples, and, where there are several, new training runs.
+
+    Args:
+        root: The score, where it is the root of a mean; 0 for all others.
+    """
 
     samples: Variation = NONE
     references: Variation = NONE
     runs: Variation = NONE
+    root: float = 0.0
 
     def margin(self, other: Variations, comparisons: int = 1) -> float:
         """By how much this score and another one must differ so that one is clearly ahead.
@@ -354,9 +363,13 @@ class Variations:
             other: The variations of the other score.
             comparisons: The number of differences that are judged at once, such as those of all pairs of models.
         """
+        own, others = 1.0, 1.0
+        if self.root and other.root:
+            # a - b = (a^2 - b^2) / (a + b): terms of the roots, over 2 a and 2 b, become those of the squares, over a + b
+            own, others = (2 * root / (self.root + other.root) for root in (self.root, other.root))
         differences = (
-            self.samples.of_difference(other.samples),
-            self.references.of_difference(other.references),
+            self.samples.times(own).of_difference(other.samples.times(others)),
+            self.references.times(own).of_difference(other.references.times(others)),
             self.runs.of_difference(other.runs),
         )
         return math.hypot(*(difference.half_width(comparisons) for difference in differences))

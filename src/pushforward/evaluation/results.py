@@ -338,7 +338,8 @@ class Comparison(Record):
             own = (score.reference_error or 0.0) ** 2
             of_target = of_real**2 if self.info(metric).target is None else 0.0
             return Variations(self._over_samples(row, metric, score, pooled), Variation(2 * (own + of_target)), runs)
-        return Variations(self._over_samples(row, metric, score, pooled), over_references(score), runs)
+        root = score.number if self.info(metric).root else 0.0
+        return Variations(self._over_samples(row, metric, score, pooled), over_references(score), runs, root)
 
     def _over_samples(self, row: ModelResult, metric: str, score: Score, pooled: Variation) -> Variation:
         """Over new samples; training runs share noise, so that several of them vary as much as one."""

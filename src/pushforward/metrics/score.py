@@ -44,6 +44,7 @@ class MetricInfo(Record):
             at this number.
         least: The least value that the score can have; None where there is none.
         most: The greatest, likewise. An interval of a score stays between both.
+        root: Whether the score is the root of a mean, such as of squared distances. Two of them are compared by their squares.
     """
 
     label: str = ""
@@ -58,6 +59,7 @@ class MetricInfo(Record):
     unbiased: bool = False
     least: float | None = None
     most: float | None = None
+    root: bool = False
 
 
 share_info = partial(MetricInfo, least=0.0, most=1.0)  # Declares a score from 0 to 1

@@ -164,6 +164,7 @@ class Wasserstein:
             "How far samples must be moved to become real data (root mean square, exact), in standard deviations of the columns.",
             group="Two-sample comparisons",
             least=0.0,
+            root=True,
         ),
         "sliced_w2": MetricInfo(
             "Sliced W2",
@@ -171,6 +172,7 @@ class Wasserstein:
             f"Root mean square distance between samples and real data along {DIRECTIONS} fixed directions of their features.",
             group="Two-sample comparisons",
             least=0.0,
+            root=True,
         ),
     }
 

@@ -104,7 +104,7 @@ def application(
         with working([model.engine for model in models], precision):
             yield
 
-    app = FastAPI(lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(lifespan=life, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for kind in (RequestValidationError, HTTPException, Busy, Diverged, UsageError, Exception):
         app.add_exception_handler(kind, _refused)
 

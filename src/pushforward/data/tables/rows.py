@@ -129,6 +129,8 @@ def main() -> None:
     ending = asked.table.suffix.lower()
     if ending not in (".csv", ".tsv"):
         parser.error(f"the table must end in .csv or .tsv, got {asked.table}")
+    if not asked.samples.is_file():
+        parser.error(f"{asked.samples} is not a file; run.py draws samples into one")
     x = np.load(asked.samples, allow_pickle=False)
     expected = tuple(space["shape"])
     if x.shape[1:] != expected:
