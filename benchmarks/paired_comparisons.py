@@ -44,13 +44,10 @@ VARIED = 0.05  # Standard deviation of that over training runs
 LABELS = {"frechet": "Fréchet distance", "coverage": "coverage", "sliced_w2": "sliced W2", "detection": "two-sample score"}
 HIGHER = ("coverage", "detection")
 # The greatest numbers of models, training runs and samplings; training runs differ, so that one of them is not in the same grid
-GRIDS = {
-    "frechet": [(8, 1, 5), (8, 5, 5)],
-    "coverage": [(8, 1, 5), (8, 5, 1)],
-    "sliced_w2": [(8, 1, 5), (8, 5, 1)],
-    "detection": [(4, 1, 5)],
-}
+GRIDS = [(8, 1, 5), (8, 5, 5)]
+GRIDS_OF_TREES = [(8, 1, 5), (8, 5, 1)]
 FURTHER = np.concatenate([[0.0], np.geomspace(0.001, 1.8, 24)])  # How much farther the second of two models is moved
+FURTHER_OF_TREES = np.array([0.0, 0.45, 0.6, 0.75, 0.9, 1.1, 1.4])
 RATIO = 5.0
 # Orthonormal axes: all directions in which models are moved project onto them equally
 AXES = np.concatenate(
@@ -191,7 +188,7 @@ def found(metric: str, moved: float, shared: bool, trainings: int, seed: int) ->
     """For each step of `FURTHER` the difference of two models, and whether the better is called ahead among 2, 4 and 8."""
     axis = np.eye(DIMENSIONS)[0]
     rows = []
-    for further in FURTHER[::3] if metric == "detection" else FURTHER:
+    for further in FURTHER_OF_TREES if metric == "detection" else FURTHER:
         first, other = results_of(metric, np.stack([moved * axis, (moved + further) * axis]), seed, shared, trainings, 1)
         row = []
         for count in MODELS:
@@ -238,14 +235,14 @@ def main(words: list[str]) -> None:
             trees = metric == "detection"
             count = given.of_trees if trees else given.comparisons
             noise = "shared" if shared else "own"
-            for most in GRIDS[metric]:
+            for most in GRIDS_OF_TREES if trees else GRIDS:
                 work = partial(told_apart, metric, MOVED, shared, most)
                 equal += rows_of(metric, noise, most, pool.map(work, range(count), chunksize=5))
             if not shared and not trees:
                 work = partial(told_apart, metric, 0.0, False, (8, 1, 5))
                 equal += rows_of(metric, "own, perfect models", (8, 1, 5), pool.map(work, range(count), chunksize=5))
-            for trainings in (1,) if trees else TRAININGS:
-                few = max(2, count // (5 if trainings == 1 else 20))
+            for trainings in TRAININGS:
+                few = max(2, count // (5 if trainings == 1 else 10 if trees else 20))
                 work = partial(found, metric, MOVED, shared, trainings)
                 ratio, seen = power(np.array(pool.map(work, range(10**6, 10**6 + few), chunksize=5)))
                 row = {"metric": metric, "noise": noise, "comparisons": few, "trainings": trainings}
@@ -271,7 +268,8 @@ def _text(equal: list[dict[str, Any]], different: list[dict[str, Any]]) -> str:
         rates = [f"{100 * other['rate']:.1f} %" for other in same]
         body.append([*cell, *rates, *["–"] * (len(MODELS) - len(rates))])
     text += table(head, body)
-    text += f"\n\n## Power\n\nComparisons in which a difference of {RATIO:g} standard deviations is found, with one sampling.\n\n"
+    text += f"\n\n## Power\n\nComparisons in which a difference of {RATIO:g} standard deviations is found, with one sampling "
+    text += "(at least 90 % of two models with one training run).\n\n"
     head = ["score", "noise", "comparisons", "training runs", *(f"among {count} models" for count in MODELS)]
     body = [
         [
