@@ -1,6 +1,8 @@
 """How often is one of equal models called clearly ahead, and how often is a true difference found?
 
-    python benchmarks/paired_comparisons.py [--comparisons 2000] [--of-trees 200] [--workers 2]
+    python benchmarks/paired_comparisons.py [--comparisons 2000] [--of-trees 200] [--workers 2] [--metrics coverage]
+
+Results of metrics that are not asked for are kept.
 
 Data are drawn from a standard normal distribution in four dimensions, samples of a model from one that is moved along an axis.
 Models that are moved equally far, along different axes or in opposite directions, have equal expected scores. Training runs of
@@ -15,13 +17,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-from protocol import benchmark, parsed, table, write
+from protocol import benchmark, parsed, results, table, write
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -228,6 +231,8 @@ def main(words: list[str]) -> None:
     parser.add_argument("--metrics", default=",".join(SCORES))
     given = parsed(parser, words, comparisons=3, of_trees=2, workers=1)
     check_coverage()
+    stored = results() / "paired_comparisons.json"
+    before = json.loads(stored.read_text())["rows"] if stored.exists() else []
     equal: list[dict[str, Any]] = []
     different: list[dict[str, Any]] = []
     with multiprocessing.Pool(given.workers) as pool:
@@ -246,12 +251,16 @@ def main(words: list[str]) -> None:
                 work = partial(found, metric, MOVED, shared, trainings)
                 ratio, seen = power(np.array(pool.map(work, range(10**6, 10**6 + few), chunksize=5)))
                 row = {"metric": metric, "noise": noise, "comparisons": few, "trainings": trainings}
-                different.append(row | {"greatest": ratio, "power": dict(zip(MODELS, seen, strict=True))})
+                different.append(row | {"greatest": ratio, "power": dict(zip(map(str, MODELS), seen, strict=True))})
             print(metric, noise, flush=True)
-    write("paired_comparisons", "Models that are compared in pairs", _text(equal, different), [*equal, *different])
+    kept = [row for row in before if row["metric"] not in given.metrics.split(",")]
+    rows = sorted([*equal, *different, *kept], key=lambda row: list(SCORES).index(row["metric"]))
+    write("paired_comparisons", "Models that are compared in pairs", _text(rows), rows)
 
 
-def _text(equal: list[dict[str, Any]], different: list[dict[str, Any]]) -> str:
+def _text(rows: list[dict[str, Any]]) -> str:
+    equal = [row for row in rows if "cell" in row]
+    different = [row for row in rows if "power" in row]
     text = f"Four dimensions, n = {N}. Equal models are moved by {MOVED} standard deviations, perfect ones by 0.\n\n"
     text += "## Equal models\n\nComparisons in which any model is called clearly ahead of another (at most 5 %).\n\n"
     head = ["score", "noise", "comparisons", "training runs", "samplings", *(f"{count} models" for count in MODELS)]
@@ -277,7 +286,7 @@ def _text(equal: list[dict[str, Any]], different: list[dict[str, Any]]) -> str:
             row["noise"],
             str(row["comparisons"]),
             str(row["trainings"]),
-            *(f"{100 * row['power'][count]:.0f} %" for count in MODELS),
+            *(f"{100 * row['power'][str(count)]:.0f} %" for count in MODELS),
         ]
         for row in different
     ]
