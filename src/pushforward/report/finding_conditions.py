@@ -90,11 +90,12 @@ def ranked(role: Role, comparison: Comparison) -> Iterator[Values]:
     metric = comparison.ranking_metric(role)
     if metric is not None:
         floor = floor_text(comparison, metric)
+        stands = standing(comparison, metric)
         yield {
             "models": _valued(comparison, metric, statistics(comparison, metric)),
             "label": comparison.info(metric).label,
             "floor": f"; real data {floor}" if floor else "",
-            "stands": standing(comparison, metric),
+            "stands": f" {stands}." if stands else "",
         }
 
 

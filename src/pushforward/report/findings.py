@@ -86,7 +86,7 @@ RULES: tuple[Rule, ...] = (
         when.cannot_tell,
     ),
     Rule("measure", "reproduce", "n = {n} samples are too few to trust the scores (at least {least}).", when.few_samples),
-    Rule("verdict", "scorecard", "{label}: {models}{floor}. {stands}.", partial(when.ranked, "diversity")),
+    Rule("verdict", "scorecard", "{label}: {models}{floor}.{stands}", partial(when.ranked, "diversity")),
     Rule("verdict", "sweep", "Best by training time, in {label}: {stages}. One training run of each.", when.sweep),
     Rule(
         "verdict",
