@@ -114,7 +114,7 @@ def test_commands_of_the_answers_are_not_broken_and_stand_on_the_page_as_code(co
         entry |= {"extension": command, "curve": []}
     assert command in text(comparison(content), width=80)
     assert f"<code>{command}</code>" in report(content).to_html()
-    assert "- **Next** " in report(content).to_markdown()
+    assert f"`{command}`" in report(content).to_markdown()
 
 
 def test_a_word_that_a_result_does_not_have_is_refused():

@@ -117,9 +117,9 @@ def duration(x: Any) -> str:
 
 
 def aligned(values: Sequence[Any], digits: int = 3, unit: str = "") -> list[str]:
-    """Numbers of a column with the same decimals, so many that the least has its significant digits, at most four."""
+    """Numbers of a column with the same decimals, so many that the least has its significant digits, at most three."""
     known = [value for x in values if (value := finite(x)) is not None]
-    decimals = min(4, max((len(plain(value, digits).partition(".")[2]) for value in known), default=0))
+    decimals = min(3, max((len(plain(value, digits).partition(".")[2]) for value in known), default=0))
     return [NOTHING if finite(x) is None else f"{_fixed(float(x), decimals)}{unit}" for x in values]
 
 

@@ -41,7 +41,7 @@ def answers(comparison: Comparison) -> dict[str, str]:
     found = findings(comparison)
     metric = comparison.ranking_metric("quality")
     if metric is None:
-        lines = {"Best": "Nothing was scored, so nothing can be said." if not _scored(comparison) else "not ranked by any score"}
+        lines = {"Best": "Nothing was scored by which models are ranked"}
     elif len(comparison.models) == 1:
         lines = {"Quality": _quality(comparison, metric), "Baseline": _baseline(comparison, metric)}
     else:
@@ -51,10 +51,6 @@ def answers(comparison: Comparison) -> dict[str, str]:
     lines["Problems"] = _problems(comparison, found)
     lines["Next"] = _next(comparison)
     return {heading: f"{text.rstrip('.')}." for heading, text in lines.items() if text}
-
-
-def _scored(comparison: Comparison) -> bool:
-    return any(model.scores for model in comparison.models)
 
 
 # Best, Quality, Baseline ----------------------------------------------------------------------------------------
@@ -136,21 +132,22 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
 
 
 def _speed(comparison: Comparison) -> str:
-    """The time of a sample of each model, the fastest first; models that are not clearly apart share a number."""
+    """The time of a sample of each model, the fastest first; models that are not clearly apart share a range."""
     timed = [(model.sampling.seconds_per_sample, model) for model in comparison.models if model.sampling.seconds_per_sample]
     apart = len(sessions(comparison)) > 1
-    groups: list[tuple[float, list[ModelResult]]] = []
+    groups: list[list[tuple[float, ModelResult]]] = []
     for seconds, model in sorted(timed, key=lambda pair: pair[0]):
-        if groups and not apart and _equally_fast(groups[-1][1][0], model):
-            groups[-1][1].append(model)
+        if groups and not apart and _equally_fast(groups[-1][0][1], model):
+            groups[-1].append((seconds, model))
         else:
-            groups.append((seconds, [model]))
-    factor, unit = duration_unit(max((seconds for seconds, _ in groups), default=0.0))
+            groups.append([(seconds, model)])
+    factor, unit = duration_unit(max((seconds for seconds, _ in timed), default=0.0))
     single = len(comparison.models) == 1
     parts: list[str] = []
-    for seconds, group in groups:
-        names = "" if single else f"{named(model.name for model in group)} "
-        parts.append(f"{names}{plain(seconds / factor, 2)}{'' if parts else f' {unit} a sample'}")
+    for group in groups:
+        names = "" if single else f"{named(model.name for _, model in group)} "
+        ends = dict.fromkeys(plain(seconds / factor, 2) for seconds, _ in (group[0], group[-1]))
+        parts.append(f"{names}{' to '.join(ends)}{'' if parts else f' {unit} a sample'}")
     note = " (measured in different sessions, so times cannot be compared)" if apart else ""
     return some(parts) + note
 

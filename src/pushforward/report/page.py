@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from pushforward.evaluation.measurements import Pictures, TrainingCost
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, counted, duration, plain, shortened
+from pushforward.numbers import counted, duration, plain, shortened
 from pushforward.pictures import PALETTE, colour, sign
 from pushforward.report import curves, distributions, samples, tables
 from pushforward.report.answers import answers
@@ -138,8 +138,11 @@ def _page(comparison: Comparison, opening: Comparison | None, live: str | None, 
     }
     if opening is not None:
         small = Look(opening.pictures if look.pictures else {}, look.detail, "s", numbers(comparison, opening))
-        cards = [(index, model, deed(opening, model)) for index, model in small.numbered(opening.models)]
-        values["story"] = {"opening": opening, "cards": cards, "player": samples.player(opening, small, rules)}
+        values["story"] = {
+            "cards": small.numbered(opening.models),
+            "player": samples.player(opening, small, rules),
+            "problems": answers(opening)["Problems"],
+        }
     return environment().get_template("page.html.j2").render(values, rules=Markup("\n".join(rules)))
 
 
@@ -148,15 +151,6 @@ def numbers(comparison: Comparison, opening: Comparison | None) -> dict[str, int
     models = (*comparison.models, *(opening.models if opening is not None else ()))
     names = dict.fromkeys(model.name for model in models)
     return {name: number for number, name in enumerate(names)}
-
-
-def deed(opening: Comparison, model: ModelResult) -> str:
-    """What a model did with the modes; empty where these were not scored."""
-    held, between, true = model.scores.get("modes_held"), model.scores.get("bridges"), opening.floors.get("modes_held")
-    modes, outside, every = (None if score is None else score.value for score in (held, between, true))
-    if modes is None or outside is None or every is None:
-        return ""
-    return f"It holds {count(modes)} of {count(every)} points; {100 * outside:.0f} % of its samples fall between them."
 
 
 def _json(comparison: Comparison) -> Markup:

@@ -51,10 +51,8 @@ def _short(comparison: Comparison, width: int) -> str:
     lines, table = _answered(comparison, width), tables.summary(comparison)
     rows = table.rows[: max(0, LINES - len(lines) - 4)]
     drawn = _table(Table(table.columns, rows), width, wrap=False).split("\n") if rows else []
-    left_out = f"{len(table.rows) - len(rows)} more rows: --full" if len(rows) < len(table.rows) else ""
-    warned = sum(finding.kind != "verdict" for finding in findings(comparison))
-    warnings = f"{counted(warned, 'warning')}: --full" if warned else ""
-    return "\n".join([*lines, "", *drawn, "", "; ".join(filter(None, [left_out, warnings]))]).rstrip()
+    warned = counted(sum(finding.kind != "verdict" for finding in findings(comparison)), "warning")
+    return "\n".join([*lines, "", *drawn, "", f"{warned}, all scores and limits: --full"])
 
 
 def _full(comparison: Comparison, width: int) -> str:
@@ -77,7 +75,6 @@ def _sections(comparison: Comparison) -> Iterator[tuple[str, Table | list[str]]]
     titled |= {f"Few calls: {model.name}": tables.ladder_table(comparison, model) for model in comparison.models}
     titled |= {"Codes": tables.codes(comparison), "Trajectories": tables.trajectories(comparison)}
     titled |= {f"Cost: {heading.lower()}": table for heading, table in tables.costs(comparison)}
-    titled |= {"Settings that differ": tables.differences(comparison)}
     yield from ((heading, table) for heading, table in titled.items() if table is not None)
     signs = [f"{arrow} {meaning}" for arrow, meaning in ARROWS.items()]
     signs += ["* clearly ahead of all other models and of the baseline", f"[low, high] 95 % interval; {sampled(comparison)}"]
@@ -120,10 +117,12 @@ def _name(row: Row) -> str:
 def markdown(comparison: Comparison) -> str:
     """The text of report.md."""
     parts = [f"# {escape(title(comparison))}", escape(subtitle(comparison))]
-    parts.append(_listed(f"**{heading}** {escape(answer)}" for heading, answer in answers(comparison).items()))
+    parts.append(_listed(f"**{heading}** {_spans(answer)}" for heading, answer in answers(comparison).items()))
     for heading, content in _sections(comparison):
         text = _rows(content) if isinstance(content, Table) else _listed(map(escape, content))
         parts += [f"## {escape(heading)}\n\n{text}"] if text else []
+    settings = tables.differences(comparison)
+    parts += [] if settings is None else [f"## Settings that differ\n\n{_rows(settings)}"]
     lines = "\n".join(commands(comparison))
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", lines)), default=0))
     parts += [f"## Reproduce\n\n{fence}sh\n{lines}\n{fence}"] if lines else []
@@ -132,6 +131,12 @@ def markdown(comparison: Comparison) -> str:
 
 def _listed(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _spans(answer: str) -> str:
+    """An answer in Markdown; a command between backticks is code, in which nothing is escaped."""
+    parts = answer.split("`")
+    return "".join(f"`{part}`" if number % 2 else escape(part) for number, part in enumerate(parts))
 
 
 def escape(text: str) -> str:

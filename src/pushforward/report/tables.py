@@ -147,7 +147,10 @@ def summary(comparison: Comparison) -> Table:
     times = models_table(comparison, (SAMPLE, TRAINED))
     empty = [Cell("–")] * len(times.columns)
     cells = {row.name: row.cells for row in times.rows}
-    rows = [replace(row, cells=[*row.cells, *(cells[row.name] if row.kind == "model" else empty)]) for row in table.rows]
+    rows = []
+    for row in table.rows:
+        own = cells.get(row.name, empty) if row.kind == "model" else empty
+        rows.append(replace(row, cells=[*row.cells, *own]))
     return Table([*table.columns, *times.columns], rows).filled
 
 
@@ -250,7 +253,8 @@ def models_table(comparison: Comparison, measures: Sequence[Measure]) -> Table:
     rows = []
     for number, model in enumerate(comparison.models):
         cells = [Cell(texts[number]) for texts in columns]
-        rows.append(Row(model.name, cells, index=number))
+        if any(cell.value != "–" for cell in cells):
+            rows.append(Row(model.name, cells, index=number))
     return Table([measure.column for measure in measures], rows).filled
 
 
@@ -370,12 +374,8 @@ WAYS = (
 
 def trajectories(comparison: Comparison) -> Table | None:
     """Straightness and transport cost of each model that has any; None where none has."""
-    return _known(models_table(comparison, WAYS))
-
-
-def _known(table: Table) -> Table | None:
-    rows = [row for row in table.rows if any(cell.value != "–" for cell in row.cells)]
-    return Table(table.columns, rows) if rows else None
+    table = models_table(comparison, WAYS)
+    return table if table.rows else None
 
 
 def level_points(model: ModelResult) -> list[tuple[float, float, float | None]]:
@@ -406,7 +406,8 @@ CODES = (
 
 def codes(comparison: Comparison) -> Table | None:
     """Reconstruction and code of each model that has codes, one row each; None where none has."""
-    return _known(models_table(comparison, CODES))
+    table = models_table(comparison, CODES)
+    return table if table.rows else None
 
 
 # Settings and origins -------------------------------------------------------------------------------------------
