@@ -52,8 +52,8 @@ def test_a_sound_comparison_answers_every_question(content):
         "Copies": "none found: at most 0.4 % of samples nearly repeat a training image (real data 0.4 %).",
         "Speed": "gan and vae 0.21 ms a sample, flow and ddpm 4.0 to 4.2.",
         "Problems": "none found.",
-        "Next": "flow: nothing left to gain by Fréchet distance, which cannot distinguish samples from real data at n = 360. "
-        "ddpm, gan and vae: not yet as good as real data; train longer: `pushforward resume runs/2`.",
+        "Next": "flow: nothing left to gain by Fréchet distance, which cannot distinguish samples from real data at n = 360; "
+        "ddpm, gan and vae: not yet as good as real data, train longer: `pushforward resume runs/2`",
     }
     assert best_cells(content) == [("flow", 0)]
     (coverage,) = (text for text in said(content) if text.startswith("Coverage"))
@@ -226,11 +226,11 @@ SHORT = {"seconds": 60.0, "steps": 200, "samples": 51_200}
 @pytest.mark.parametrize(
     ("training", "data", "says"),
     [
-        (SHORT, {}, "too few training steps; train longer: `pushforward resume it`"),
-        (SHORT | {"steps": 900}, {"train": 20_000}, "too few passes over the data; train longer: `pushforward resume it`"),
-        (SHORT | {"steps": 12}, {}, "0.20 training steps a second are too few for this budget; train again with --size tiny"),
+        (SHORT, {}, "too few training steps, train longer: `pushforward resume it`"),
+        (SHORT | {"steps": 900}, {"train": 20_000}, "too few passes over the data, train longer: `pushforward resume it`"),
+        (SHORT | {"steps": 12}, {}, "0.20 training steps a second are too few for this budget: train again with --size tiny"),
         (SHORT | {"steps": 12}, {"kind": "image", "shape": [3, 64, 64]}, "train again with --resize 32"),
-        (SHORT | {"steps": 900}, {}, "not yet as good as real data; train longer: `pushforward resume it`"),
+        (SHORT | {"steps": 900}, {}, "not yet as good as real data, train longer: `pushforward resume it`"),
     ],
 )
 def test_advice_follows_from_the_steps_and_passes_of_the_training(content, training, data, says):
@@ -246,7 +246,7 @@ def test_collapse_and_improvement_are_told_before_anything_else(content):
     entry["extension"] = "pushforward resume it"
     series = {"frechet": {"step": [1, 2, 3, 4, 5, 6], "value": [9, 7, 5, 3, 2, 1]}}
     entry["health"] = {"series": series}
-    assert answered(content)["Next"].startswith("was still improving; train longer")
+    assert answered(content)["Next"].startswith("was still improving, train longer")
     alarm = {"kind": "critic", "step": 3, "sentence": "the critic wins", "advice": "raise gamma"}
     entry["alarms"] = [alarm]
     assert "raise gamma, and train again" in answered(content)["Next"]
@@ -341,7 +341,7 @@ def test_a_collapsed_model_is_named_first_and_no_weaker_words_stand_beside(conte
     lines = answered(results)
     assert lines["Problems"].startswith("gan: collapsed (10 distinct samples among 1,000")
     assert "blurred" not in lines["Problems"]
-    assert "gan: collapsed; lower the learning rate, and train again" in lines["Next"]
+    assert "gan: collapsed: lower the learning rate, and train again" in lines["Next"]
 
 
 def test_a_training_run_that_collapsed_is_named_among_several():

@@ -50,7 +50,7 @@ def answers(comparison: Comparison) -> dict[str, str]:
     lines["Speed"] = _speed(comparison)
     lines["Problems"] = _problems(comparison, found)
     lines["Next"] = _next(comparison)
-    return {heading: f"{text.rstrip('.')}." for heading, text in lines.items() if text}
+    return {heading: text if text.endswith("`") else f"{text.rstrip('.')}." for heading, text in lines.items() if text}
 
 
 # Best, Quality, Baseline ----------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def _next(comparison: Comparison) -> str:
         names = "" if len(comparison.models) == 1 else f"{every or named(model.name for model in models)}: "
         command = f": `{models[0].extension}`" if resume and models[0].extension else ""
         said.append(f"{names}{words}{command}")
-    return ". ".join(said[:ADVICE])
+    return "; ".join(said[:ADVICE])
 
 
 def _training_advice(comparison: Comparison, model: ModelResult) -> tuple[str, bool]:
@@ -207,7 +207,7 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> tuple[str, b
     lost = bool(collapsed(comparison, model))
     if alarms or lost:
         advice = alarms[-1] if alarms else "lower the learning rate"
-        return f"{'collapsed' if lost else 'an alarm stands at the end of training'}; {advice}, and train again", False
+        return f"{'collapsed' if lost else 'an alarm stands at the end of training'}: {advice}, and train again", False
     if not model.extension:
         return "", False
     cost = model.training
@@ -217,15 +217,15 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> tuple[str, b
     smaller = _smaller(comparison, model)
     if lacks[what] > LONGEST and smaller:
         rate = plain((cost.steps or 0) / (cost.seconds or math.inf), 2)
-        return f"{rate} training steps a second are too few for this budget; train again with {smaller}", False
+        return f"{rate} training steps a second are too few for this budget: train again with {smaller}", False
     if lacks[what] > 1:
-        return f"too few {what}; train longer", True
+        return f"too few {what}, train longer", True
     metric = comparison.ranking_metric("quality") or ""
     score = statistic(comparison, model, metric)
     if score is not None and at_floor(comparison, metric, score):
         label = inside(comparison.info(metric).label)
         return f"nothing left to gain by {label}, which cannot distinguish samples from real data{_at_n(comparison)}", False
-    return f"{'was still improving' if _improving(model) else 'not yet as good as real data'}; train longer", True
+    return f"{'was still improving' if _improving(model) else 'not yet as good as real data'}, train longer", True
 
 
 def _smaller(comparison: Comparison, model: ModelResult) -> str:
