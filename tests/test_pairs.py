@@ -22,7 +22,8 @@ from pushforward.metrics.table import Table
 from pushforward.metrics.transport import Wasserstein
 from pushforward.metrics.trees import Detection
 from pushforward.metrics.two_sample import Kernel, TwoSample
-from pushforward.report.findings import findings, standings
+from pushforward.report.answers import answers
+from pushforward.report.findings import findings
 
 N, CLASSES, DIMENSIONS = 60, 5, 2
 INFOS = {"frechet": MetricInfo("Fréchet distance", "lower", role="quality", least=0.0)}
@@ -210,9 +211,21 @@ def random_comparison(seed):
     return Comparison(models=tuple(map(row, "abcd")), metrics=metrics, floors=floors, baseline=row("no network"))
 
 
-def names_after(words, text):
-    found = re.search(rf"{words} ((?:[a-d]\b(?:, )?)+)", text)
-    return set(found.group(1).replace(",", "").split()) if found else set()
+def names_in(text):
+    return set(re.findall(r"\b[a-d]\b", text))
+
+
+def said_of(comparison, metric):
+    """The models in the order in which they are named, and what is said of each other, clause by clause."""
+    if metric == "frechet":
+        first, clauses = answers(comparison)["Best"], answers(comparison)["Clear?"]
+        order = re.findall(r"(?:^|[ ,])([a-d])(?=:| \d)", first)
+    else:
+        label = comparison.info(metric).label
+        (text,) = (finding.text for finding in findings(comparison) if finding.text.startswith(label))
+        first, _, clauses = text.partition(". ")
+        order = re.findall(r"\b([a-d]) \(", first)
+    return order, clauses.rstrip(".").split("; ")
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -220,40 +233,40 @@ def test_ahead_is_said_exactly_where_the_difference_exceeds_the_margin_in_the_js
     comparison = random_comparison(seed)
     content = json.loads(comparison.to_json())
     assert Comparison.from_json(comparison.to_json()) == comparison
-    verdict = [finding.text for finding in findings(comparison) if finding.kind == "verdict"]
     for metric, turn in (("frechet", 1), ("coverage", -1)):
         values = {model["name"]: turn * model["scores"][metric]["value"] for model in content["models"]}
         order = sorted(values, key=values.get)
         best = order[0]
-        behind, worse_than_best = set(), {}
+        ahead_of = {}
         for pair in content["differences"][metric]:
-            clear = abs(pair["difference"]) > pair["margin"]
             names = {pair["first"], pair["other"]}
-            assert (pair["ahead"] in names) == clear
-            if best in names:
-                (rival,) = names - {best}
-                worse_than_best[rival] = pair["ahead"]
-        behind = {name for name in order[1:] if worse_than_best[name] == best}
-        (text,) = (text for text in verdict if text.startswith(comparison.info(metric).label))
-        ranking, _, said_of_best = text.partition(f". {best} is ")
-        ranking = ranking.partition("; real")[0]
-        assert re.findall(r"\b([a-d]) \(", ranking) == order, "no model stands before a better one"
-        for sentence in [said_of_best, *([standings(comparison)[best]] if metric == "frechet" else [])]:
-            if len(behind) == 3:
-                assert "clearly ahead of every other model" in sentence
-            elif behind:
-                assert names_after("clearly ahead of", sentence) == behind
-                assert names_after("not clearly apart from", sentence) == set(order[1:]) - behind
-            else:
-                assert "not clearly ahead of any other model" in sentence
-        better = worse_than_best["no network"] == best
-        words = re.search(r"(not clearly better|clearly better|clearly worse) than no network \(", text).group(1)
-        assert (words == "clearly better") == better
-        if metric == "frechet":
-            assert "has the best" in standings(comparison)[best]
-            for name in order[1:]:
-                words = "clearly behind" if name in behind else "not clearly apart from"
-                assert f"{words} {best}" in standings(comparison)[name]
+            assert (pair["ahead"] in names) == (abs(pair["difference"]) > pair["margin"])
+            ahead_of[frozenset(names)] = pair["ahead"]
+        said_order, (lead, *clauses) = said_of(comparison, metric)
+        assert said_order == order, "no model stands before a better one"
+
+        behind = {name for name in order[1:] if ahead_of[frozenset((best, name))] == best}
+        assert lead.startswith(f"{best} is ")
+        if len(behind) == 3:
+            assert "is ahead of every other model (95 %)" in lead
+        elif behind:
+            assert " is ahead of " in lead
+            assert names_in(lead) == behind | {best}
+        else:
+            assert "is not ahead of any other model (95 %)" in lead
+
+        groups = [names_in(clause) for clause in clauses if clause.endswith("cannot be distinguished")]
+        for pair in itertools.combinations(order, 2):
+            indistinct = ahead_of[frozenset(pair)] is None
+            assert any(set(pair) <= group for group in groups) == indistinct
+
+        not_ahead = {name for name in order if ahead_of[frozenset((name, "no network"))] != name}
+        about = [clause for clause in clauses if "the baseline" in clause]
+        assert len(about) == bool(not_ahead)
+        if about:
+            stated = set(order) if about[0].startswith("no model is ahead") else names_in(about[0])
+            assert stated == not_ahead
+        assert len(groups) + len(about) == len(clauses)
 
 
 @pytest.fixture(scope="module")

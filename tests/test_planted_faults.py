@@ -128,7 +128,7 @@ def log(fault, twin):
 
 FAULTS = {
     "two of eight modes dropped": ("Modes are lost: samples (holds 6 of 8).", *samples("ring", without_two_modes)),
-    "modes of half the variance": ("Modes are too narrow, beside the true width: samples (0.7", *samples("ring", narrow)),
+    "modes of half the variance": ("Modes are narrower than the true ones: samples (0.7", *samples("ring", narrow)),
     "one class missing": (
         "Classes are missing: samples (7: ",
         *samples("digits", lambda world: world.x[world.fresh.labels != 7]),
@@ -141,7 +141,7 @@ FAULTS = {
     "half of the images alike": ("Collapsed, samples repeat: samples (12", *samples("digits", half_alike)),
     "half of the points alike": ("Collapsed, samples repeat: samples (12", *samples("ring", half_alike)),
     "32 images memorised": (
-        "Memorisation, near-copies of training data: samples (100.0 %",
+        "Samples nearly repeat training data: samples (100",
         *samples("digits", memorised),
     ),
     "training examples with noise": (

@@ -33,7 +33,7 @@ def test_page_of_images(content, digit_pictures):
     assert "http://" not in page
     assert "https://" not in page
     for wanted in (
-        "verdict",
+        "answers",
         "scorecard",
         "samples",
         "choose",

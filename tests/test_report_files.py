@@ -95,16 +95,26 @@ def test_files_are_written_whole_or_not_at_all(content, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("copies", [1, 4, 12])
-def test_the_short_text_is_a_sentence_a_model_and_a_table_in_25_lines(content, copies, width):
+def test_the_short_text_is_the_answers_and_a_table_in_25_lines(content, copies, width):
     content["models"] = [entry | {"name": f"{entry['name']} {i}"} for i in range(copies) for entry in content["models"]]
     lines = text(comparison(content), width=width).split("\n")
     assert len(lines) <= 25
     assert max(map(len, lines)) <= width
+    headings = [line.split()[0] for line in lines[: lines.index("")] if not line.startswith(" ")]
+    assert headings == ["Best", "Clear?", "Copies", "Speed", "Problems", "Next"]
+    said = " ".join(lines[: lines.index("")])
+    assert not re.search(r"\[.*\]|±", said), "answers are without intervals"
     (head,) = [line for line in lines if "Fréchet distance ↓" in line]
     assert len(re.split(r"  +", head.strip())) <= 5, "and the column of names"
-    said_of = [line for line in lines if line.startswith("- ")]
-    assert len(said_of) == 4 or said_of[-1].startswith("- further models: ")
-    assert not re.search(r"\[.*\]|±", " ".join(said_of)), "sentences are without intervals"
+
+
+def test_commands_of_the_answers_are_not_broken_and_stand_on_the_page_as_code(content):
+    command = "pushforward resume runs/a_folder/another --budget 240s"
+    for entry in content["models"]:
+        entry |= {"extension": command, "curve": []}
+    assert command in text(comparison(content), width=80)
+    assert f"<code>{command}</code>" in report(content).to_html()
+    assert f"`{command}`" in report(content).to_markdown()
 
 
 def test_a_word_that_a_result_does_not_have_is_refused():

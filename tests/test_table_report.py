@@ -1,5 +1,6 @@
 """Tables in evaluations and reports: what is scored, floors, attacks on models, pictures and warnings."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -15,6 +16,7 @@ from pushforward.evaluation.scores import attacked, floor_path, table_of
 from pushforward.extractors import raw
 from pushforward.metrics import Score, describe
 from pushforward.metrics.names import chosen
+from pushforward.report.answers import answers
 from pushforward.report.finding_conditions import given_away, told_by
 from pushforward.report.findings import findings
 from pushforward.transports import Transport
@@ -87,8 +89,14 @@ def test_an_attack_on_a_model_has_more_samples_than_are_compared(comparison):
 
 def test_the_verdict_names_copies_attacks_and_the_columns_that_give_samples_away(comparison):
     said = [finding.text for finding in findings(comparison)]
-    attack = next(text for text in said if "an attacker" in text)
-    assert re.search(r"chance: copy \(AUC 0\.\d+\)", attack)
+    attack = next(text for text in said if "An attacker" in text)
+    assert re.search(r"\(chance is 0.5\): copy \(AUC 0\.\d+\)", attack)
+    assert attack in answers(comparison)["Privacy"]
+    single = answers(dataclasses.replace(comparison, models=comparison.models[1:]))
+    assert list(single) == ["Quality", "Baseline", "Privacy", "Problems"]
+    assert "a classifier can tell samples from real rows" in single["Quality"]
+    assert f"worst column {DATA.space.names[0]} (" in single["Problems"]
+    assert re.search(r"worst pair \w+ and \w+ \(", single["Problems"])
     first = DATA.space.names[0]
     assert told_by(comparison["moved"])[0] == first
     assert any(f"real rows: moved ({first}" in text for text in said)

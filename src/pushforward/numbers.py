@@ -44,20 +44,25 @@ def plain(x: Any, digits: int = 3) -> str:
     return text.replace("-", "−") if float(text.replace(",", "")) else "0"
 
 
-def measured(mean: Any, spread: Any = None) -> tuple[str, str]:
-    """A mean and its spread with the same decimals; the spread is empty where there is none.
+def decimals_of(mean: Any, spread: Any = None) -> int:
+    """Return how many decimals a mean has beside its spread; 0 for what is not finite.
 
-    The spread sets the decimals: two of its digits where the first is a 1 or a 2, else one.
+    The spread sets them: two of its digits where the first is a 1 or a 2, else one. Without one the mean has three digits.
     """
+    value, wide = finite(mean), finite(spread)
+    if value is None or not wide or wide < ROUNDING * abs(value):
+        return len(plain(value).partition(".")[2])
+    leading = wide / 10 ** math.floor(math.log10(wide))
+    return _decimals(wide, 2 if leading < 2.95 else 1)
+
+
+def measured(mean: Any, spread: Any = None, decimals: int | None = None) -> tuple[str, str]:
+    """A mean and its spread with the same decimals, by default those of `decimals_of`; no spread is empty."""
     value, wide = finite(mean), finite(spread)
     if value is None:
         return NOTHING, ""
-    if not wide or wide < ROUNDING * abs(value):
-        text = plain(value)
-        return text, "" if wide is None else f"{0:.{len(text.partition('.')[2])}f}"
-    leading = wide / 10 ** math.floor(math.log10(wide))
-    decimals = _decimals(wide, 2 if leading < 2.95 else 1)
-    return _fixed(value, decimals), f"{wide:,.{decimals}f}"
+    decimals = decimals_of(value, wide) if decimals is None else decimals
+    return _fixed(value, decimals), "" if wide is None else f"{wide:,.{decimals}f}"
 
 
 def _fixed(x: float, decimals: int) -> str:
@@ -65,12 +70,12 @@ def _fixed(x: float, decimals: int) -> str:
     return text.replace("-", "−" if text.strip("-0.") else "")
 
 
-def bounded(mean: Any, interval: Sequence[float]) -> tuple[str, str]:
-    """A mean and its interval, such as ``[0.112, 0.148]``, with the same decimals, which half of its width sets."""
-    value, half = measured(mean, abs(interval[1] - interval[0]) / 2)
-    decimals = len(half.partition(".")[2])
+def bounded(mean: Any, interval: Sequence[float], decimals: int | None = None) -> tuple[str, str]:
+    """A mean and its interval, such as ``[0.112, 0.148]``, with the same decimals, which by default half of its width sets."""
+    if decimals is None:
+        decimals = decimals_of(mean, abs(interval[1] - interval[0]) / 2)
     low, high = (_fixed(end, decimals) for end in interval)
-    return value, f"[{low}, {high}]"
+    return measured(mean, None, decimals)[0], f"[{low}, {high}]"
 
 
 def percent(x: Any) -> str:
@@ -93,15 +98,13 @@ def counted(x: Any, noun: str) -> str:
     return f"{count(x)} {noun}{'' if x == 1 else 's'}"
 
 
-def quantity(x: Any) -> str:
-    """A large number in thousands, millions, billions or trillions."""
-    value = finite(x)
-    if value is None:
-        return NOTHING
-    for size, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{plain(value / size)} {name}"
-    return count(value)
+DURATIONS = ((7200, 3600, "h"), (120, 60, "min"), (1, 1, "s"), (1e-3, 1e-3, "ms"), (1e-6, 1e-6, "µs"), (0, 1e-9, "ns"))
+"""From how many seconds a unit suits a duration, the seconds of the unit, and its name."""
+
+
+def duration_unit(longest: float) -> tuple[float, str]:
+    """Return the seconds and the name of the unit that suits a duration in seconds."""
+    return next((size, unit) for least, size, unit in DURATIONS if longest >= least)
 
 
 def duration(x: Any) -> str:
@@ -109,14 +112,26 @@ def duration(x: Any) -> str:
     value = finite(x)
     if value is None:
         return NOTHING
-    if value >= 7200:
-        return f"{plain(value / 3600)} h"
-    if value >= 120:
-        return f"{plain(value / 60)} min"
-    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if value >= size:
-            return f"{plain(value / size)} {unit}"
-    return f"{plain(value * 1e9)} ns"
+    size, unit = duration_unit(value)
+    return f"{plain(value / size)} {unit}"
+
+
+def aligned(values: Sequence[Any], digits: int = 3, unit: str = "") -> list[str]:
+    """Numbers of a column with the same decimals, so many that the least has its significant digits, at most three."""
+    known = [value for x in values if (value := finite(x)) is not None]
+    decimals = min(3, max((len(plain(value, digits).partition(".")[2]) for value in known), default=0))
+    return [NOTHING if finite(x) is None else f"{_fixed(float(x), decimals)}{unit}" for x in values]
+
+
+def durations(values: Sequence[Any], digits: int = 3) -> list[str]:
+    """Seconds of a column in one unit, that of the longest, with the same decimals."""
+    size, unit = duration_unit(max(finite_all(values), default=0.0))
+    return aligned([None if x is None else x / size for x in values], digits, f" {unit}")
+
+
+def counts(values: Iterable[Any]) -> list[str]:
+    """Whole numbers of a column with thousands separators."""
+    return [count(value) for value in values]
 
 
 def listing(words: Iterable[str]) -> str:

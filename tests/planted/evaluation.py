@@ -103,6 +103,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("points = raw.of(samples, data", "points = 2 * raw.of(samples, data", "table_distances"),
     ],
     "evaluation/results.py": [
+        ("math.inf if value is None else self.loss", "math.inf if value is None else -self.loss", "report_findings"),
         ("if version != FORMAT", "if False", "report_files"),
         ("better if abs(gap) > margin else None", "better", "pairs"),
         ("Variation(max(each, default=0.0))", "Variation()", "pairs"),

@@ -12,18 +12,19 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("score.interval[1] < floor.value", "True", "table_report"),
         ("is not None and m.weights_step == 0)", "is None)", "ladder"),
         ("worse[-1] + 1 if worse else 0", "worse[0] + 1 if worse else 0", "report_findings"),
-        ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "report_findings"),
-        ("if not others or split(best, others)[0]:", "if not others:", "report_findings"),
     ],
-    "report/findings.py": [
-        ("elif best.better_than(own):", "elif True:", "pairs"),
+    "report/answers.py": [
+        ("if own.better_than(base):", "if True:", "report_findings"),
+        ("known and slower(fast, slow) is None", "slower(fast, slow) is None", "report_findings"),
+        ("if lacks[what] > LONGEST and smaller:", "if smaller:", "report_findings"),
+        ("if end is None and begin.advice]", "if begin.advice]", "report_findings"),
     ],
     "report/page.py": [
         ("score.name.startswith(FORMULA)", "score.name.startswith(())", "hostile"),
     ],
     "report/plain_text.py": [
         ('if data.kind == "row" and data.columns', "if False", "report_findings"),
-        ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_findings"),
+        ("(*shorter, *trainings, *comparison.commands)", "(*comparison.commands, *shorter, *trainings)", "report_findings"),
         ('if info.unit == "%" else 1), 2)', "if False else 1), 2)", "report_findings"),
     ],
     "report/samples.py": [
@@ -32,8 +33,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/statistics.py": [
         ("if best.better_than(other)]", "if True]", "pairs"),
-        ("key=lambda model: places.index(model.name) if", "key=lambda model: -places.index(model.name) if", "report_findings"),
-        ("if base.better_than(own) or not (unclear or at_floor", "if not (unclear or at_floor", "report_findings"),
+        ("not any(_apart(other, member) for member in members)", "True", "pairs"),
+        ("if not own.better_than(base)]", "if base.better_than(own)]", "pairs"),
         ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_findings"),
         ('return f"{text} {info.unit}".strip() if', "return text if", "report_findings"),
     ],
@@ -41,8 +42,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        score = replace(score, spread=None)", "        pass", "report_findings"),
         ("*comparison.further_baselines) if row is not None", ") if row is not None", "report_findings"),
         ("if point.budget is not None or point.seconds is None:", "if point.seconds is None:", "report_findings"),
-        ("duration(cost.trajectory_seconds)", "duration(None)", "report_findings"),
-        ("duration(cost.ancestor_seconds)", "duration(None)", "report_findings"),
-        ('f"{cost.refused:.1%}"', '"–"', "report_findings"),
+        ('of("training.trajectory_seconds")', 'of("training.seconds")', "report_findings"),
+        ('of("training.ancestor_seconds")', 'of("training.seconds")', "report_findings"),
+        ("else 100 * model.sampling.refused", "else model.sampling.refused", "report_findings"),
     ],
 }

@@ -381,10 +381,9 @@ def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
     from pushforward.export.page import write
     from pushforward.report import Report
     from pushforward.report.page import numbers
-    from pushforward.report.statistics import placed
 
     say("making a page that runs models in a browser")
-    training = {model.name: (model.trainings or (model,))[0].name for model in placed(report.comparison)}
+    training = {model.name: (model.trainings or (model,))[0].name for model in report.comparison.models}
     if models := showable({name: runs[own].transport for name, own in training.items() if own in runs}, say):
         known = numbers(report.comparison, report.opening)
         for about, _ in models:

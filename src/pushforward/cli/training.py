@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import shlex
 import signal
 import typing
@@ -76,8 +75,6 @@ if TYPE_CHECKING:
     from pushforward.recipes import Recipe
     from pushforward.training import Run, Trainer
 
-STEPS, PASSES = 500, 5  # Training steps, and passes over the data, below which samples are poor
-LONGER = 4  # How many times the budget is advised where training was short
 PLANNED = 5000  # The steps of a training that is given no budget
 _MEMORY = {
     "weights": "weights",
@@ -430,6 +427,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
         run: The finished run.
         examples: How many training examples its data has.
     """
+    from pushforward.training.loop.budget import PASSES, STEPS
     from pushforward.training.monitor.alarms import lost
     from pushforward.training.runs.log import BETTER, best_of, in_words
 
@@ -459,14 +457,10 @@ def _start(run: Run) -> str:
 
 def extension(run: Run) -> str:
     """The command that continues a run with a larger budget of the kind that it has."""
-    budget = run.spec["budget"]
-    if budget.get("seconds") is not None:
-        more = f"--budget {math.ceil(LONGER * budget['seconds'])}s"
-    elif budget.get("samples") is not None:
-        more = f"--samples {LONGER * budget['samples']}"
-    else:
-        more = f"--steps {LONGER * max(STEPS, run.state['step'])}"
-    return f"pushforward resume {shlex.quote(str(run.folder))} {more}"
+    from pushforward.training import Budget
+
+    budget = Budget(**run.spec["budget"]).longer(run.state["step"])
+    return f"pushforward resume {shlex.quote(str(run.folder))} {budget}"
 
 
 def report_run(run: Run, as_json: bool, examples: int) -> None:

@@ -196,14 +196,14 @@ class Judge:
 
     def baseline(self) -> ModelResult:
         """The no-network row: a Gaussian for each class, or one in all; of a table a mixture of rows."""
-        self.say("no network")
+        self.say("the baseline")
         if isinstance(self.data.space, TableSpace):
             mixture = RowMixture.fit(self.data)
             scores, agreement = self.scores(mixture)[0], None
-            name = f"no network (mixture of {len(mixture.weights)})"
+            name = f"baseline (mixture of {len(mixture.weights)})"
         else:
             scores, agreement = self.scores(GaussianBaseline.fit(self.data))
-            name = f"no network ({'one Gaussian per class' if self.data.space.classes else 'one Gaussian'})"
+            name = f"baseline ({'one Gaussian per class' if self.data.space.classes else 'one Gaussian'})"
         return ModelResult(name, sampling_seeds=self._seeds(scores), scores=scores, label_agreement=agreement)
 
     def _seeds(self, scores: Mapping[str, Score]) -> tuple[int, ...]:

@@ -335,6 +335,7 @@ def of_run(result: ModelResult, run: Run) -> ModelResult:
         other_parameters=training_only(run.method, run.transport),
         losses={player: Series(*zip(*line, strict=True)) for player, line in losses.items()},
         commands=tuple(commands(run)),
+        extension=_resume(run, Budget(**run.spec["budget"]).longer(state["step"])),
         config={name: _without_space(run.spec[name]) for name in SETTINGS if run.spec.get(name) not in (None, {}, [])},
         origin=origin_of(run),
     )
@@ -457,5 +458,8 @@ def commands(run: Run) -> list[str]:
     trained_by = str(read_object(run.folder / "manifest.json").get("command"))
     if not trained_by.startswith("pushforward "):
         return [f"# The settings of {run.folder} are in {run.folder}/spec.json"]
-    again = f"pushforward resume {shlex.quote(str(run.folder))}"
-    return [trained_by, *(f"{again} {Budget(**budget)}{plugin_options(run.spec)}" for budget in longer)]
+    return [trained_by, *(_resume(run, Budget(**budget)) for budget in longer)]
+
+
+def _resume(run: Run, budget: Budget) -> str:
+    return f"pushforward resume {shlex.quote(str(run.folder))} {budget}{plugin_options(run.spec)}"

@@ -42,6 +42,7 @@ from pushforward.evaluation.measurements import (
 )
 from pushforward.files import Record
 from pushforward.metrics import MetricInfo, Score
+from pushforward.metrics.score import Role
 
 FORMAT = 2  # Of the JSON; other formats are refused
 INDEPENDENT_ROWS = "independent columns"
@@ -225,6 +226,7 @@ class ModelResult(Record):
         alarms: Of its training.
         warnings: Sentences.
         commands: Command lines that train it again.
+        extension: The command line that trains it further; empty where it is no run.
         config: The settings of its training (`pushforward.evaluation.models`).
         origin: Command, commit, versions and hashes of its run, by their names in words.
         given: Whether its samples were there already, so that what stands for several samplings are parts of them.
@@ -255,6 +257,7 @@ class ModelResult(Record):
     alarms: tuple[Alarm, ...] = ()
     warnings: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    extension: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
     given: bool = False
@@ -312,6 +315,26 @@ class Comparison(Record):
         info = self.metrics.get(metric) or MetricInfo()
         return info if info.label else replace(info, label=metric)
 
+    def ranking_metric(self, role: Role) -> str | None:
+        """Return the score that ranks models in quality or diversity: of those that any model has, the one of first priority."""
+        known = [name for name, info in self.metrics.items() if info.role == role]
+        known.sort(key=lambda name: self.metrics[name].priority)
+        return next((name for name in known if any(self._value(model, name) is not None for model in self.models)), None)
+
+    def best_first(self) -> Self:
+        """Return the comparison with its models sorted by the score that ranks them in quality; unscored models come last."""
+        metric = self.ranking_metric("quality") or ""
+
+        def place(model: ModelResult) -> float:
+            value = self._value(model, metric)
+            return math.inf if value is None else self.loss(metric, value)
+
+        return replace(self, models=tuple(sorted(self.models, key=place)))
+
+    @staticmethod
+    def _value(model: ModelResult, metric: str) -> float | None:
+        return model.scores.get(metric, Score()).value
+
     def target(self, metric: str) -> float | None:
         """The right value of a score whose ``better`` is "target": what its metric declares, else what real data scores."""
         declared = self.info(metric).target
@@ -365,7 +388,7 @@ class Comparison(Record):
 
     def _scored(self, metric: str) -> list[ModelResult]:
         rows = [*self.models, *([] if self.baseline is None else [self.baseline])]
-        return [row for row in rows if row.scores.get(metric, Score()).value is not None]
+        return [row for row in rows if self._value(row, metric) is not None]
 
     def _pairs(self, metric: str) -> list[dict[str, Any]]:
         scored = self._scored(metric)
@@ -408,7 +431,8 @@ class Comparison(Record):
 
     def __str__(self) -> str:
         """A table of plain text: a heading, then models, rows without a network and real data; a column for each score."""
-        rows = [*self.models, *([self.baseline] if self.baseline else []), *self.further_baselines, *self.guesses]
+        models = self.best_first().models
+        rows = [*models, *([self.baseline] if self.baseline else []), *self.further_baselines, *self.guesses]
         rows += [ModelResult("real data", scores=self.floors)] if self.floors else []
         names = dict.fromkeys([*self.metrics, *(name for row in rows for name in row.scores)])
         known = [name for name in names if any(name in row.scores for row in rows)]

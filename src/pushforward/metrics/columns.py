@@ -150,7 +150,8 @@ class ColumnShapes:
         each, *terms = shape_errors(samples.table)
         if not samples.errors:
             return {"column_error": Score(float(each.mean()))}
-        extra = {"columns": samples.table.names, "errors": tuple(each.tolist()), **histograms(samples.table)}
+        worst = {"worst": (samples.table.names[int(each.argmax())],), "most": float(each.max())}
+        extra = {"columns": samples.table.names, "errors": tuple(each.tolist()), **worst, **histograms(samples.table)}
         error, shared = errors(terms[0], terms[1])
         return {"column_error": Score(float(each.mean()), error=error, reference_error=shared, extra=extra)}
 
@@ -247,7 +248,7 @@ class PairTrends:
         """One score, "pair_error"; none where no pair of columns varies.
 
         ``extra`` has the names of the first columns as "columns", and as "matrix" the error of each two of them, (k, k), NaN for
-        pairs that were not compared.
+        pairs that were not compared; as "worst" the names of the pair with the greatest error, which is "most".
         """
         assert samples.table is not None
         pairs, each, terms = pair_errors(samples.table)
@@ -261,5 +262,6 @@ class PairTrends:
             if second < len(names):
                 matrix[first, second] = matrix[second, first] = error
         error, shared = errors(*terms)
-        extra = {"columns": names, "matrix": tuple(map(tuple, matrix.tolist()))}
+        worst = tuple(samples.table.names[place] for place in pairs[int(each.argmax())])
+        extra = {"columns": names, "matrix": tuple(map(tuple, matrix.tolist())), "worst": worst, "most": float(each.max())}
         return {"pair_error": Score(float(each.mean()), error=error, reference_error=shared, extra=extra)}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, counted
+from pushforward.numbers import count
 from pushforward.report.charts import Interval, Plot, Series, Span, far_apart, interval_chart, line_chart, path_chart, smooth
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import (
@@ -49,7 +49,7 @@ def interval_charts(comparison: Comparison) -> list[Markup]:
         known = [(number, score) for number, row in every if (score := statistic(comparison, row, metric)) is not None]
         bars = bars_of([score for _, score in known])
         rows = [
-            Interval("no network" if number is None else score.name, number, score.value, bar, score.text)
+            Interval("baseline" if number is None else score.name, number, score.value, bar, score.text)
             for (number, score), bar in zip(known, bars, strict=True)
         ]
         band, info = floor_band(comparison, metric), comparison.info(metric)
@@ -133,15 +133,6 @@ def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart |
     values = [y for line in lines for y in line.y if y is not None and y > 0] + ([band[0]] if band and band[0] > 0 else [])
     plot = Plot(log_x=True, log_y=far_apart(values))
     return _chart(lines, "network calls for one sample", comparison.info(metric).label, plot, band)
-
-
-def time_to_quality(index: int, model: ModelResult) -> Chart | None:
-    """The distance in 1, 2 and 4 calls against seconds of training; None where it was not measured."""
-    series = {} if model.health is None else model.health.series
-    known = [(calls, series[name]) for calls, name in ((1, "frechet"), (2, "frechet_2"), (4, "frechet_4")) if name in series]
-    timed = [(calls, row) for calls, row in known if len(row.seconds) > 1]
-    lines = [Series(counted(calls, "call"), index + at, row.seconds, row.value) for at, (calls, row) in enumerate(timed)]
-    return _chart(lines, "seconds of training", "Fréchet distance while training", Plot(height=300, log_y=True))
 
 
 def moved(look: Look, index: int, name: str) -> Markup:

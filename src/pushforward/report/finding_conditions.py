@@ -8,38 +8,30 @@ from functools import partial
 from itertools import permutations
 from typing import Any
 
-from pushforward.evaluation.measurements import Alarm, SweepPoint
-from pushforward.evaluation.results import ROW_COPIES, Comparison, ModelResult
+from pushforward.evaluation.measurements import Alarm
+from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.names import MODEL_SCORES
 from pushforward.metrics.score import Role, Score
 from pushforward.numbers import count, counted, duration, finite_all, percent, plain
 from pushforward.report.statistics import (
-    FASTER,
     Statistic,
     alarm_periods,
-    at_floor,
-    baseline_text,
     blind,
     curve_metric,
     differ,
-    fastest,
     floor_of,
     floor_statistic,
     floor_text,
     guess_statistics,
     inside,
-    lacking,
     lead_text,
     main_metrics,
-    metric_for,
     ratio_of,
-    sessions,
-    slower,
-    split,
+    standing,
     statistic,
     statistics,
     sweep_score,
-    timed,
+    unproven,
     value_text,
 )
 from pushforward.report.tables import above, budget_of, ladder_metric, ratio_text, rung_of, rungs_of, sweep_metric
@@ -62,6 +54,7 @@ THRESHOLDS: dict[str, float] = {
     "density_right": 0.7,  # density: below, samples lie apart from the data (real: .93 to 1.06; noise of .2: .64 to .83)
     "recall_poor": 0.85,  # recall: below, samples repeat themselves (without 3 classes: .69 to .82, without 1: .90 to .97)
     "recall_right": 0.9,  # recall: above, samples cover the data (real: .99 to 1.01)
+    "hardly_told": 0.8,  # two-sample score: from here on, trees hardly tell samples from real rows
     "told_apart": 0.8,  # two-sample tests: above, most samples are told from real data (all from half of its modes: .75)
     "mode_held": 0.2,  # share of a mode's fair mass from which it is held
     "bridges": 0.05,  # share of samples between the modes, above the floor's
@@ -74,11 +67,9 @@ THRESHOLDS: dict[str, float] = {
     "few": 2000,  # below, what the number of samples adds to a score is named
     "biased": 0.25,  # share of a score that this adds, from which it is named
     "early": 500,  # steps below which an unused code may be too early to call collapse
-    "matched": 1.1,  # ratio of parameter counts up to which they count as matched
     "unequal_time": 1.15,  # training times that count as unequal
     "unequal_size": 2.0,  # parameter counts that count as unequal
 }
-SEPARATING = ("w2", "sliced_w2", "energy", "coverage", "recall", "density")  # may tell models apart that are level otherwise
 # Parts of a method and feature extractors that were trained on ImageNet (Kynkäänniemi et al. 2023, arXiv:2203.06026)
 TEACHERS = frozenset({"ProjectedCritic", "PretrainedFeatures"})
 JUDGES = ("efficientnet", "inception")
@@ -95,53 +86,17 @@ def _valued(comparison: Comparison, metric: str, scores: Sequence[Statistic]) ->
 
 
 def ranked(role: Role, comparison: Comparison) -> Iterator[Values]:
-    """The models by the score of a role, best first, and how the best one stands to the others and to no network."""
-    metric = metric_for(comparison, role)
-    if metric is None:
-        return
-    best, *others = statistics(comparison, metric)
-    stands = [lead_text(best, others)] if others else []
-    base = statistic(comparison, comparison.baseline, metric)
-    if base is not None:
-        stands.append(f"{baseline_text(comparison, metric, best)} ({value_text(comparison, metric, base)})")
-    main = metric_for(comparison, "quality")
-    in_main = None if main in (None, metric) else lacking(comparison).get(best.name)
-    if main is not None and in_main is not None:
-        stands.append(f"{baseline_text(comparison, main, in_main[0])} in {inside(comparison.info(main).label)}")
-    floor = floor_text(comparison, metric)
-    near = f", not clearly better than {best.name}" if at_floor(comparison, metric, best) else ""
-    yield {
-        "models": _valued(comparison, metric, [best, *others]),
-        "label": comparison.info(metric).label,
-        "order": ", best first" if others else "",
-        "floor": f"; real data {floor}{near}" if floor else "",
-        "stands": f". {best.name} is {', '.join(stands)}" if stands else "",
-    }
-
-
-def separated(comparison: Comparison) -> Iterator[Values]:
-    """Scores in which models are clearly apart that are not in the score that ranks them."""
-    main = metric_for(comparison, "quality")
-    if main is None:
-        return
-    best, *others = statistics(comparison, main)
-    if not others or split(best, others)[0]:
-        return
-    for metric in SEPARATING:
-        ranked = statistics(comparison, metric) if metric != main else []
-        if len(ranked) > 1 and ranked[0].better_than(ranked[-1]):
-            label = inside(comparison.info(metric).label)
-            yield {"label": label, "models": _valued(comparison, metric, [ranked[0], ranked[-1]])}
-
-
-def row_copies(comparison: Comparison) -> Iterator[Values]:
-    """The baseline that draws training rows again."""
-    copies = next((row for row in comparison.further_baselines if row.name == ROW_COPIES), None)
-    metric = metric_for(comparison, "quality")
-    score = None if metric is None else statistic(comparison, copies, metric)
-    if copies is not None and metric is not None and score is not None:
-        label = inside(comparison.info(metric).label)
-        yield {"name": copies.name, "value": value_text(comparison, metric, score), "label": label}
+    """The models by the score of a role, best first, and how they stand to each other and to the baseline."""
+    metric = comparison.ranking_metric(role)
+    if metric is not None:
+        floor = floor_text(comparison, metric)
+        stands = standing(comparison, metric)
+        yield {
+            "models": _valued(comparison, metric, statistics(comparison, metric)),
+            "label": comparison.info(metric).label,
+            "floor": f"; real data {floor}" if floor else "",
+            "stands": f" {stands}." if stands else "",
+        }
 
 
 def sweep(comparison: Comparison) -> Iterator[Values]:
@@ -150,19 +105,12 @@ def sweep(comparison: Comparison) -> Iterator[Values]:
     rows = {name: points for name in (m.name for m in comparison.models) if (points := comparison.sweep.get(name))}
     if len(rows) < 2 or len({tuple(point.budget for point in points) for points in rows.values()}) > 1:
         return
-    base, stages = statistic(comparison, comparison.baseline, metric), []
+    stages = []
     for points in zip(*rows.values(), strict=True):
         scored = [sweep_score(comparison, name, point, metric) for name, point in zip(rows, points, strict=True)]
-        ranked = sorted((score for score in scored if score is not None), key=lambda score: score.loss)
-        seconds = [point.seconds for point in points if point.seconds is not None]
-        if not ranked or len(ranked) < len(points) or len(seconds) < len(points):
-            continue
-        best, *others = ranked
-        stands = [lead_text(best, others)]
-        if base is not None and not best.better_than(base):
-            stands.append("not clearly better than no network")
-        after = budget_of(SweepPoint(sum(seconds) / len(seconds), budget=points[0].budget))
-        stages.append(f"after {after} {best.name}, {', '.join(stands)}")
+        ranked = sorted(filter(None, scored), key=lambda score: score.loss)
+        if len(ranked) == len(points):
+            stages.append(f"after {budget_of(points[0])} {ranked[0].name} is {lead_text(ranked[0], ranked[1:])}")
     if len(stages) > 1:
         yield {"label": inside(comparison.info(metric).label), "stages": "; ".join(stages)}
 
@@ -170,32 +118,14 @@ def sweep(comparison: Comparison) -> Iterator[Values]:
 # Time -----------------------------------------------------------------------------------------------------------
 
 
-def sampling_times(comparison: Comparison) -> Iterator[Values]:
-    """Who samples fastest, and how many times as long the others take."""
-    near, ranked = fastest(comparison), timed(comparison)
-    if near:
-        rest = {m.name: f"about {plain(slower(ranked[0], m), 2)} times as long or more" for m in ranked if m not in near}
-        yield {"models": {model.name: duration(model.sampling.seconds_per_sample) for model in near}, "others": rest}
-
-
-def training_times(equal: bool, comparison: Comparison) -> Iterator[Values]:
-    """The shortest and the longest training, with what models build on, where their times count as equal or not."""
+def training_times(comparison: Comparison) -> Iterator[Values]:
+    """The shortest and the longest training, with what models build on, where their times are unequal."""
     costs = {model.name: model.training for model in comparison.models}
     parts = {name: (cost.seconds, cost.trajectory_seconds, cost.ancestor_seconds) for name, cost in costs.items()}
     seconds = {name: total for name, times in parts.items() if (total := sum(filter(None, times))) > 0}
     ranked = sorted(seconds, key=lambda name: seconds[name])
-    if len(seconds) < 2 or (seconds[ranked[-1]] <= THRESHOLDS["unequal_time"] * seconds[ranked[0]]) != equal:
-        return
-    rates = {name: cost.samples / seconds[name] for name, cost in costs.items() if name in seconds and cost.samples}
-    most, least = (pick(rates, key=lambda name: rates[name], default="") for pick in (max, min))
-    ahead = (
-        f" In it {most} saw {plain(rates[most] / rates[least], 2)} times as many training examples as {least}." if rates else ""
-    )
-    yield {
-        "time": duration(sum(seconds.values()) / len(seconds)),
-        "ends": {name: duration(seconds[name]) for name in (ranked[0], ranked[-1])},
-        "ahead": ahead if rates and rates[most] > FASTER * rates[least] else "",
-    }
+    if len(seconds) > 1 and seconds[ranked[-1]] > THRESHOLDS["unequal_time"] * seconds[ranked[0]]:
+        yield {"ends": {name: duration(seconds[name]) for name in (ranked[0], ranked[-1])}}
 
 
 # Few calls ------------------------------------------------------------------------------------------------------
@@ -221,18 +151,23 @@ def few_calls(comparison: Comparison) -> Iterator[Values]:
         }
 
 
-def enough_calls(comparison: Comparison) -> Iterator[Values]:
-    """The fewest calls from which no point of a model's curve is clearly worse than its best one."""
-    metric, models = curve_metric(comparison), {}
-    turn, spread = -1.0 if comparison.info(metric).better == "higher" else 1.0, floor_of(comparison, metric)[1]
-    for model in () if blind(comparison, metric) else comparison.models:
-        rungs = rungs_of(model.curve, metric)
-        best = min(rungs, key=lambda rung: turn * rung.value, default=None)
-        worse = [at for at, rung in enumerate(rungs) if best and rung.differs(best, spread, len(rungs) - 1)]
-        first = worse[-1] + 1 if worse else 0
-        if len(rungs) > 2 and best:
-            models[model.name] = counted((rungs[first] if first < len(rungs) else best).calls, "call")
-    yield from [{"models": models}] if models else []
+def enough_steps(comparison: Comparison, model: ModelResult) -> str:
+    """The fewest sampling steps from which no point of a model's curve is clearly worse than its best one, if they are others."""
+    metric, own = curve_metric(comparison), model.sampling.steps
+    rungs = [] if own is None or blind(comparison, metric) else rungs_of(model.curve, metric)
+    if len(rungs) < 3 or own is None:
+        return ""
+    turn = -1.0 if comparison.info(metric).better == "higher" else 1.0
+    spread = floor_of(comparison, metric)[1]
+    best = min(rungs, key=lambda rung: turn * rung.value)
+    worse = [at for at, rung in enumerate(rungs) if rung.differs(best, spread, len(rungs) - 1)]
+    first = worse[-1] + 1 if worse else 0
+    calls = rungs[first].calls if first < len(rungs) else best.calls
+    steps = next((point.steps for point in model.curve if point.calls == calls), None)
+    if steps is None or own / 2 < steps <= own:
+        return ""
+    better = "are better than" if steps > own or first == len(rungs) else "are as good as"
+    return f"{counted(steps, 'sampling step')} {better} {count(own)} (--steps {count(steps)})"
 
 
 def nothing_gained(comparison: Comparison) -> Iterator[Values]:
@@ -282,7 +217,7 @@ def _has_part(value: object) -> bool:
 
 
 def cannot_tell(comparison: Comparison) -> Iterator[Values]:
-    """Scores in which no network passes as real data."""
+    """Scores in which the baseline passes as real data."""
     labels = [inside(comparison.info(metric).label) for metric in main_metrics(comparison) if blind(comparison, metric)]
     if labels and comparison.baseline is not None:
         yield {"label": " and ".join(labels), "base": comparison.baseline.name}
@@ -319,15 +254,6 @@ def unscored(comparison: Comparison) -> Iterator[Values]:
 def no_score(comparison: Comparison) -> Iterator[Values]:
     """Why a metric has no score."""
     yield from ({"why": why} for why in comparison.unscored.values())
-
-
-def against_no_network(worse: bool, comparison: Comparison) -> Iterator[Values]:
-    """Models that are clearly worse than the row without a network, or not clearly better where the score can tell."""
-    for metric in main_metrics(comparison):
-        short = [(own, base) for own, base in lacking(comparison, metric).values() if base.better_than(own) == worse]
-        if short:
-            models, base = _valued(comparison, metric, [own for own, _ in short]), value_text(comparison, metric, short[0][1])
-            yield {"models": models, "label": inside(comparison.info(metric).label), "base": base}
 
 
 def against_guess(comparison: Comparison) -> Iterator[Values]:
@@ -508,7 +434,7 @@ def varied(kind: str, comparison: Comparison, model: ModelResult) -> str:
 
 
 def _against_looks(comparison: Comparison, model: ModelResult) -> str:
-    """What speaks against samples that look right: blur or grain, tests that tell them apart, no lead over no network."""
+    """What speaks against samples that look right: blur or grain, tests that tell them apart, no lead over the baseline."""
     sharpness, reasons = ratio_of(model, "sharpness"), []
     if sharpness is not None and not THRESHOLDS["blurred"] <= sharpness <= THRESHOLDS["grainy"]:
         reasons.append(f"sharpness {plain(sharpness, 2)}×")
@@ -516,7 +442,7 @@ def _against_looks(comparison: Comparison, model: ModelResult) -> str:
         score = statistic(comparison, model, metric)
         if score is not None and score.value > THRESHOLDS["told_apart"]:
             reasons.append(f"{inside(comparison.info(metric).label)} {value_text(comparison, metric, score)}")
-    reasons += ["not clearly better than no network"] if model.name in lacking(comparison) else []
+    reasons += ["not ahead of the baseline"] if model.name in unproven(comparison) else []
     return f", but {', '.join(reasons)}" if reasons else ""
 
 
@@ -541,7 +467,7 @@ def misread(comparison: Comparison, model: ModelResult) -> str:
     if agreement is None or agreement >= THRESHOLDS["agreement"] * real:
         return ""
     errors = [math.sqrt(max(share * (1 - share), 0.0) / n) if n else 0.0 for share in (agreement, real)]
-    return f"{percent(agreement)}, real data {percent(real)}" if differ(real - agreement, *errors) else ""
+    return f"{percent(agreement)} against {percent(real)} of real data" if differ(real - agreement, *errors) else ""
 
 
 def unlike_conditions(comparison: Comparison) -> Iterator[Values]:
@@ -592,9 +518,3 @@ def unequal_sizes(comparison: Comparison) -> Iterator[Values]:
     sizes = {model.name: model.parameters for model in comparison.models if model.parameters}
     if sizes and max(sizes.values()) > THRESHOLDS["unequal_size"] * min(sizes.values()):
         yield {"some": {name: f"{size:,}" for name, size in sizes.items()}}
-
-
-def timed_apart(comparison: Comparison) -> Iterator[Values]:
-    """Reports that were joined and timed apart."""
-    groups = sessions(comparison)
-    yield from [{"groups": " – ".join(map(", ".join, groups))}] if len(groups) > 1 else []

@@ -1,7 +1,7 @@
 """The table of findings: a condition on a comparison, and the template into which its values are put.
 
 `RULES` holds one row for each kind of finding; thresholds and conditions are in `pushforward.report.finding_conditions`.
-`standings` writes the one plain sentence of each model. docs/findings.md explains them.
+docs/findings.md explains them.
 """
 
 from __future__ import annotations
@@ -10,19 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics.score import ROLES
+from pushforward.evaluation.results import Comparison
 from pushforward.report import finding_conditions as when
-from pushforward.report.statistics import (
-    baseline_text,
-    fastest,
-    inside,
-    lead_text,
-    metric_for,
-    placed,
-    statistic,
-    statistics,
-)
 
 
 @dataclass(frozen=True)
@@ -30,11 +19,11 @@ class Finding:
     """One sentence.
 
     Args:
-        kind: "measure" (one that cannot be relied on), "verdict" or "warning".
+        kind: "measure" (one that cannot be relied on), "verdict", "copies" or "warning".
         text: The sentence.
         link: The section of the page that shows it.
         models: What is said of each model that it is about, by name.
-        short: What the sentence of each of these models says of it, with ``said`` from ``models``; empty for nothing.
+        short: The problem of each of these models in a few words, with ``said`` from ``models``; empty for none.
     """
 
     kind: str
@@ -85,36 +74,26 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "measure",
         "reproduce",
-        "The judge is the teacher: scores in {space} features are too good for {models}. Compare in features that no model was "
-        "trained on.",
+        "{models} trained against the feature extractor that scores them, so scores in {space} features are too good. Compare in "
+        "features that no model was trained on.",
         when.taught_judges,
-        "judged by its teacher",
+        "trained against the feature extractor that scores it",
     ),
     Rule(
-        "measure",
+        "warning",
         "scorecard",
-        "No model is proven good here by {label}: {base} is not clearly worse than real data.",
+        "{label} cannot show whether a model is good: the baseline is not clearly worse than real data.",
         when.cannot_tell,
     ),
-    Rule("measure", "reproduce", "Take every score with care: n = {n}, below {least}.", when.few_samples),
-    *(Rule("verdict", "scorecard", "{label}{order}: {models}{floor}{stands}.", partial(when.ranked, role)) for role in ROLES),
-    Rule("verdict", "scorecard", "Clearly apart in {label}: {models}.", when.separated),
-    Rule(
-        "verdict",
-        "scorecard",
-        "{name} are training rows drawn again, and have {value} in {label}: which alone does not show that a model has learned.",
-        when.row_copies,
-    ),
+    Rule("measure", "reproduce", "n = {n} samples are too few to trust the scores (at least {least}).", when.few_samples),
+    Rule("verdict", "scorecard", "{label}: {models}{floor}.{stands}", partial(when.ranked, "diversity")),
     Rule("verdict", "sweep", "Best by training time, in {label}: {stages}. One training run of each.", when.sweep),
-    Rule("verdict", "cost", "Fastest to sample: {models}; slower: {others}.", when.sampling_times),
-    Rule("verdict", "cost", "Training time of each: about {time}.{ahead}", partial(when.training_times, True)),
     Rule(
         "verdict",
         "cost",
         "Training took unequal time, {ends}: the scores are not at equal budgets.",
-        partial(when.training_times, False),
+        when.training_times,
     ),
-    Rule("verdict", "calls", "Fewest calls that are not clearly worse than the best: {models}.", when.enough_calls),
     Rule(
         "verdict",
         "ladder",
@@ -123,19 +102,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("verdict", "ladder", "The finish of {models} gained nothing: its weights are those of its start.", when.nothing_gained),
     Rule("warning", "samples", "Collapsed, samples repeat: {models}.", when.each_of(when.collapsed), "collapsed ({said})"),
-    Rule("warning", "scorecard", "No finite score, so nothing is said: {models}.", when.unscored),
-    Rule(
-        "warning",
-        "scorecard",
-        "Clearly worse than no network ({base}) in {label}: {models}.",
-        partial(when.against_no_network, True),
-    ),
-    Rule(
-        "warning",
-        "scorecard",
-        "Not clearly better than no network ({base}) in {label}: {models}.",
-        partial(when.against_no_network, False),
-    ),
+    Rule("warning", "scorecard", "Not ranked, no finite score: {models}.", when.unscored),
     Rule("warning", "scorecard", "{why}", when.no_score),
     Rule(
         "warning",
@@ -145,41 +112,39 @@ RULES: tuple[Rule, ...] = (
         "not clearly better than a guess",
     ),
     Rule(
-        "warning",
+        "copies",
         "samples",
-        "Memorisation, near-copies of training data: {models}.",
+        "Samples nearly repeat training data: {models}.",
         when.each_of(when.memorised),
-        "memorises",
     ),
-    Rule("warning", "samples", "Modes are lost: {models}.", when.each_of(when.lost_modes), "loses modes"),
+    Rule("warning", "samples", "Modes are lost: {models}.", when.each_of(when.lost_modes), "modes lost ({said})"),
     Rule(
         "warning",
         "scorecard",
-        "Samples look right but vary too little, beside real data: {models}.",
+        "Samples look realistic but lack diversity, compared with real data: {models}.",
         when.each_of(partial(when.varied, "repeat")),
-        "varies too little",
+        "lacks diversity",
     ),
     Rule(
         "warning",
         "scorecard",
-        "Recall is low, and high precision does not mean here that samples look right: {models}.",
+        "Recall is low, and high precision does not mean here that samples look realistic: {models}.",
         when.each_of(partial(when.varied, "few")),
         "low recall",
     ),
     Rule(
         "warning",
         "scorecard",
-        "Samples vary as much as real data (recall), but many look wrong: {models}.",
+        "Samples are as diverse as real data (recall), but many look wrong: {models}.",
         when.each_of(partial(when.varied, "wrong")),
         "many samples look wrong",
     ),
     Rule("warning", "samples", "Classes are missing: {models}.", when.each_of(when.missing_classes), "classes are missing"),
     Rule(
-        "warning",
+        "copies",
         "scorecard",
-        "Memorisation, samples nearer to training examples than held-out ones are: {models}.",
+        "Samples are nearer to training examples than held-out ones are: {models}.",
         when.each_of(when.copying),
-        "memorises",
     ),
     Rule(
         "warning",
@@ -189,13 +154,18 @@ RULES: tuple[Rule, ...] = (
         "has seen held-out examples",
     ),
     Rule(
-        "warning",
+        "copies",
         "scorecard",
-        "Memorisation, an attacker who has samples tells training rows from new ones; 0.5 is chance: {models}.",
+        "An attacker who has samples can tell training rows from new ones (chance is 0.5): {models}.",
         when.each_of(when.attacked),
-        "memorises",
     ),
-    Rule("warning", "columns", "Columns by which trees tell samples from real rows: {models}.", when.each_of(when.given_away)),
+    Rule(
+        "warning",
+        "columns",
+        "Columns by which trees tell samples from real rows: {models}.",
+        when.each_of(when.given_away),
+        "given away by the columns {said}",
+    ),
     Rule(
         "warning",
         "scorecard",
@@ -216,7 +186,7 @@ RULES: tuple[Rule, ...] = (
         "In {calls} {models} has coverage {value}, its teacher {taught}.",
         when.uncovered,
     ),
-    Rule("warning", "health", "Alarm of {training} from step {step} {ends}: {what}.", when.alarms, "alarm of training"),
+    Rule("warning", "health", "Alarm of {training} from step {step} {ends}: {what}.", when.alarms, "alarm during training"),
     Rule(
         "warning",
         "codes",
@@ -229,10 +199,10 @@ RULES: tuple[Rule, ...] = (
         "samples",
         "Samples between the modes: {models}.",
         when.each_of(when.bridges),
-        "samples between modes",
+        "{said} of samples between modes",
     ),
-    Rule("warning", "samples", "Modes are too narrow, beside the true width: {models}.", when.beyond("spread", "narrow", -1)),
-    Rule("warning", "samples", "Modes are too wide, beside the true width: {models}.", when.beyond("spread", "wide", 1)),
+    Rule("warning", "samples", "Modes are narrower than the true ones: {models}.", when.beyond("spread", "narrow", -1)),
+    Rule("warning", "samples", "Modes are wider than the true ones: {models}.", when.beyond("spread", "wide", 1)),
     Rule(
         "warning",
         "samples",
@@ -246,11 +216,10 @@ RULES: tuple[Rule, ...] = (
         "samples",
         "Samples are too rarely recognised as the class they were asked to be: {models}.",
         when.each_of(when.misread),
-        "hard to recognise ({said})",
+        "{said} recognised as the class asked for",
     ),
     Rule("warning", "reproduce", "Not like for like, models were given different conditions: {models}.", when.unlike_conditions),
     Rule("warning", "cost", "The models differ in size: {some}.", when.unequal_sizes),
-    Rule("warning", "cost", "Times do not compare, measured in different sessions: {groups}.", when.timed_apart),
     Rule(
         "warning",
         "scorecard",
@@ -258,43 +227,3 @@ RULES: tuple[Rule, ...] = (
         when.biased,
     ),
 )
-
-
-# One sentence a model -------------------------------------------------------------------------------------------
-
-
-def standings(comparison: Comparison) -> dict[str, str]:
-    """One plain sentence on each model, without intervals, by its name; best first."""
-    fast = [model.name for model in fastest(comparison)]
-    found = findings(comparison)
-    sentences = {}
-    for model in placed(comparison):
-        about = [finding for finding in found if finding.short and model.name in finding.models]
-        shorts = dict.fromkeys(finding.short.format(said=finding.models[model.name]) for finding in about)
-        parts = [_standing(comparison, model), *shorts]
-        if model.name in fast:
-            parts.append("fastest to sample" if len(fast) == 1 else "among the fastest to sample")
-        sentences[model.name] = "; ".join(parts) + "."
-    return sentences
-
-
-def _standing(comparison: Comparison, model: ModelResult) -> str:
-    """Where a model stands in the score that ranks models."""
-    metric = metric_for(comparison, "quality")
-    own = None if metric is None else statistic(comparison, model, metric)
-    if metric is None or own is None:
-        return f"{model.name} was not ranked: the ranking score is missing"
-    label = inside(comparison.info(metric).label)
-    base = baseline_text(comparison, metric, own)
-    best, *others = statistics(comparison, metric)
-    if not others:
-        return f"{model.name} is {base} in {label}" if base else f"{model.name} is the only model with a {label}"
-    if own.name == best.name:
-        stands = [f"{model.name} has the best {label}", lead_text(best, others)]
-    elif best.better_than(own):
-        stands = [f"{model.name} is clearly behind {best.name} in {label}"]
-    else:
-        stands = [f"{model.name} is not clearly apart from {best.name} in {label}"]
-    if base and base != "clearly better than no network":
-        stands.append(f"but {base}" if own.name == best.name else f"and {base}")
-    return ", ".join(stands)

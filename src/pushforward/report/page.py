@@ -16,11 +16,12 @@ from markupsafe import Markup
 
 from pushforward.evaluation.measurements import Pictures, TrainingCost
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, counted, duration, plain, shortened
+from pushforward.numbers import counted, duration, plain, shortened
 from pushforward.pictures import PALETTE, colour, sign
 from pushforward.report import curves, distributions, samples, tables
-from pushforward.report.findings import findings, standings
-from pushforward.report.plain_text import commands, facts, failures, limits, subtitle, title
+from pushforward.report.answers import answers
+from pushforward.report.findings import findings
+from pushforward.report.plain_text import commands, facts, limits, subtitle, title
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import floor_of, rows_of, sampled, statistic
 
@@ -28,7 +29,6 @@ from pushforward.report.statistics import floor_of, rows_of, sampled, statistic
 LARGEST = 7_500_000
 DETAILS = (1.0, 0.7, 0.5, 0.35, 0.22)
 LEFT_OUT = "With this many models, {} would make this page larger than 8 MB, so they are left out; the runs' folders hold them."
-WORDS = 80  # Of the sentences that stand above the first picture; what is beyond is folded
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # How a cell begins that other programs compute; of a name they are quoted
 SCRIPTS = ("player.js", "nearest.js", "planes.js")
 
@@ -54,8 +54,9 @@ def _file(name: str) -> Markup:
 
 def notebook(comparison: Comparison) -> str:
     """HTML without styles, scripts or pictures; `Report.save` writes the whole page."""
-    values = {"title": title(comparison), "subtitle": subtitle(comparison), "standings": standings(comparison).values()}
-    return environment().get_template("notebook.html.j2").render(values, cards=tables.scorecards(comparison), contents=[])
+    comparison = comparison.best_first()
+    values = {"title": title(comparison), "subtitle": subtitle(comparison), "answers": answers(comparison)}
+    return environment().get_template("notebook.html.j2").render(values, cards=tables.scorecards(comparison))
 
 
 def page(comparison: Comparison, opening: Comparison | None = None, live: str | None = None) -> str:
@@ -85,15 +86,14 @@ def _looks(pictures: Mapping[str, Pictures]) -> Iterator[tuple[Look, str]]:
 
 def _page(comparison: Comparison, opening: Comparison | None, live: str | None, look: Look, note: str) -> str:
     rules: list[str] = []
-    found, sentences = findings(comparison), list(standings(comparison).values())
-    lead = [finding.text for finding in found if finding.kind == "measure"]
+    found = findings(comparison)
     columns = distributions.column_charts(comparison), distributions.pair_charts(comparison), distributions.told_chart(comparison)
     values: dict[str, Any] = {
         "comparison": comparison,
         "models": list(enumerate(comparison.models)),
         "title": title(comparison),
         "subtitle": subtitle(comparison),
-        "sentences": _fitting([*lead[:1], *sentences]),
+        "answers": answers(comparison),
         "verdict": [finding for finding in found if finding.kind == "verdict"],
         "remarks": [finding for finding in found if finding.kind != "verdict"],
         "summary": tables.summary(comparison),
@@ -129,10 +129,8 @@ def _page(comparison: Comparison, opening: Comparison | None, live: str | None, 
         "differences": tables.differences(comparison),
         "origins": tables.origins(comparison),
         "facts": facts(comparison),
-        "failures": failures(comparison),
         "story": None,
         "live": live,
-        "contents": [],
         "csv": Markup(_csv(comparison)),
         "data": _json(comparison),
         "style": Markup(PALETTE) + _file("style.css"),
@@ -140,8 +138,11 @@ def _page(comparison: Comparison, opening: Comparison | None, live: str | None, 
     }
     if opening is not None:
         small = Look(opening.pictures if look.pictures else {}, look.detail, "s", numbers(comparison, opening))
-        cards = [(index, model, deed(opening, model)) for index, model in small.numbered(opening.models)]
-        values["story"] = {"opening": opening, "cards": cards, "player": samples.player(opening, small, rules)}
+        values["story"] = {
+            "cards": small.numbered(opening.models),
+            "player": samples.player(opening, small, rules),
+            "problems": answers(opening)["Problems"],
+        }
     return environment().get_template("page.html.j2").render(values, rules=Markup("\n".join(rules)))
 
 
@@ -150,25 +151,6 @@ def numbers(comparison: Comparison, opening: Comparison | None) -> dict[str, int
     models = (*comparison.models, *(opening.models if opening is not None else ()))
     names = dict.fromkeys(model.name for model in models)
     return {name: number for number, name in enumerate(names)}
-
-
-def _fitting(sentences: list[str]) -> tuple[list[str], list[str]]:
-    """The sentences that have at most `WORDS` words together, and the rest."""
-    words = 0
-    for at, sentence in enumerate(sentences):
-        words += len(sentence.split())
-        if words > WORDS:
-            return sentences[:at], sentences[at:]
-    return sentences, []
-
-
-def deed(opening: Comparison, model: ModelResult) -> str:
-    """What a model did with the modes; empty where these were not scored."""
-    held, between, true = model.scores.get("modes_held"), model.scores.get("bridges"), opening.floors.get("modes_held")
-    modes, outside, every = (None if score is None else score.value for score in (held, between, true))
-    if modes is None or outside is None or every is None:
-        return ""
-    return f"It holds {count(modes)} of {count(every)} points; {100 * outside:.0f} % of its samples fall between them."
 
 
 def _json(comparison: Comparison) -> Markup:

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count, counted, plain, shortened
 from pushforward.report import tables
-from pushforward.report.finding_conditions import THRESHOLDS
-from pushforward.report.findings import findings, standings
+from pushforward.report.answers import answers
+from pushforward.report.findings import findings
 from pushforward.report.statistics import inside, main_metrics, margin, sampled, sessions, statistics
-from pushforward.report.tables import ARROWS, NO_NETWORK, Row, Table, budget_of
+from pushforward.report.tables import ARROWS, BASELINE, Row, Table, budget_of
 
 NARROW, WIDE = 60, 120  # The least and the greatest width of the text
 LINES = 25  # Of the short text at most
+INDENT = 10  # Characters before the answers, in which their headings stand
+GLUE = "\u00a0"  # A space at which no line breaks
+KINDS = {"Findings": ("verdict",), "Warnings": ("measure", "copies", "warning")}  # Kinds of findings by their heading
 
 
 def text(comparison: Comparison, full: bool = False, width: int | None = None) -> str:
-    """A sentence for each model and one table; in full also all findings, scores and limits.
+    """The answers and one table; in full also all findings, scores and limits.
 
     Args:
         comparison: What is reported.
@@ -35,40 +37,50 @@ def text(comparison: Comparison, full: bool = False, width: int | None = None) -
     return _full(comparison, width) if full else _short(comparison, width)
 
 
+def _answered(comparison: Comparison, width: int) -> list[str]:
+    """The answers as lines, indented beside their headings; commands and shares stay on one line."""
+    wrapper = textwrap.TextWrapper(width, "", " " * INDENT, break_long_words=False, break_on_hyphens=False)
+    lines = []
+    for heading, answer in answers(comparison).items():
+        glued = re.sub("`.*?`|[0-9] %", lambda found: found[0].strip("`").replace(" ", GLUE), answer)
+        lines += [line.replace(GLUE, " ") for line in wrapper.wrap(f"{heading.ljust(INDENT)}{glued}")]
+    return lines
+
+
 def _short(comparison: Comparison, width: int) -> str:
-    said, table = [*standings(comparison).values()], tables.summary(comparison)
-    rows = table.rows[: LINES - 12]
+    lines, table = _answered(comparison, width), tables.summary(comparison)
+    rows = table.rows[: max(0, LINES - len(lines) - 4)]
     drawn = _table(Table(table.columns, rows), width, wrap=False).split("\n") if rows else []
-    warned = sum(finding.kind != "verdict" for finding in findings(comparison))
-    room = LINES - len(drawn) - 5
-    lines: list[str] = []
-    for number, sentence in enumerate(said):
-        more = textwrap.wrap(sentence, width, initial_indent="- ", subsequent_indent="  ")
-        if len(lines) + len(more) > room:
-            lines.append(f"- further models: {len(said) - number}")
-            break
-        lines += more
-    left_out = f"further rows: {len(table.rows) - len(rows)}; " if len(rows) < len(table.rows) else ""
-    return "\n".join([*lines, "", *drawn, "", f"{left_out}warnings: {warned}"])
+    warned = counted(sum(finding.kind != "verdict" for finding in findings(comparison)), "warning")
+    return "\n".join([*lines, "", *drawn, "", f"{warned}, all scores and limits: --full"])
 
 
 def _full(comparison: Comparison, width: int) -> str:
-    found, single = findings(comparison), len(comparison.models) == 1
-    parts = [_bullets(standings(comparison).values(), width)]
-    for heading, kinds in (("Verdict", ("verdict",)), ("What to keep in mind", ("measure", "warning"))):
-        said = [finding.text for finding in found if finding.kind in kinds]
-        parts += [f"{heading}\n{_bullets(said, width)}"] if said else []
-    cards = [*tables.scorecards(comparison)]
-    cards = [(heading, tables.turned(card).filled if single else card) for heading, card in cards]
-    others = {"Quality against the time of training": tables.sweep_table(comparison), "Codes": tables.codes(comparison)}
-    others |= {f"Few calls: {m.name}": tables.ladder_table(comparison, m) for m in comparison.models}
-    parts += [f"{heading}\n{_table(table, width)}" for heading, table in [*cards, *others.items()] if table is not None]
-    arrows = [f"{arrow} {meaning}" for arrow, meaning in ARROWS.items() if any(arrow in part for part in parts)]
-    best = "* clearly ahead of all other models and of no network"
-    signs = [*arrows, best, f"[low, high] 95 % interval; {sampled(comparison)}"]
-    parts += [f"How to read the scores\n{_bullets(signs, width)}"] if cards else []
-    parts.append(f"Limits of this comparison\n{_bullets(limits(comparison), width)}")
-    return "\n\n".join(part for part in parts if part)
+    parts = ["\n".join(_answered(comparison, width))]
+    for heading, content in _sections(comparison):
+        text = _table(content, width) if isinstance(content, Table) else _bullets(content, width)
+        parts += [f"{heading}\n{text}"] if text else []
+    return "\n\n".join(parts)
+
+
+def _sections(comparison: Comparison) -> Iterator[tuple[str, Table | list[str]]]:
+    """Everything below the answers, by its heading."""
+    found = findings(comparison)
+    for heading, kinds in KINDS.items():
+        yield heading, [finding.text for finding in found if finding.kind in kinds]
+    cards = tables.scorecards(comparison)
+    single = len(comparison.models) == 1
+    titled = {"Quality against the time of training": tables.sweep_table(comparison)}
+    titled |= {f"Scores: {heading.lower()}": tables.turned(card).filled if single else card for heading, card in cards}
+    titled |= {f"Few calls: {model.name}": tables.ladder_table(comparison, model) for model in comparison.models}
+    titled |= {"Codes": tables.codes(comparison), "Trajectories": tables.trajectories(comparison)}
+    titled |= {f"Cost: {heading.lower()}": table for heading, table in tables.costs(comparison)}
+    yield from ((heading, table) for heading, table in titled.items() if table is not None)
+    signs = [f"{arrow} {meaning}" for arrow, meaning in ARROWS.items()]
+    signs += ["* clearly ahead of all other models and of the baseline", f"[low, high] 95 % interval; {sampled(comparison)}"]
+    yield "How to read the scores", signs if cards else []
+    yield "Limits of this comparison", limits(comparison)
+    yield "Protocol and machine", [f"{name}: {value}" for name, value in facts(comparison)]
 
 
 def _bullets(sentences: Iterable[str], width: int) -> str:
@@ -96,7 +108,7 @@ def _table(table: Table, width: int, wrap: bool = True) -> str:
 
 
 def _name(row: Row) -> str:
-    return NO_NETWORK if row.kind == "baseline" and row.name.startswith(NO_NETWORK) else row.name
+    return BASELINE if row.kind == "baseline" and row.name.startswith(BASELINE) else row.name
 
 
 # Markdown -------------------------------------------------------------------------------------------------------
@@ -104,30 +116,27 @@ def _name(row: Row) -> str:
 
 def markdown(comparison: Comparison) -> str:
     """The text of report.md."""
-    found = findings(comparison)
     parts = [f"# {escape(title(comparison))}", escape(subtitle(comparison))]
-    parts.append(_listed("", standings(comparison).values()))
-    parts.append(_listed("Verdict", [finding.text for finding in found if finding.kind == "verdict"]))
-    parts.append(_listed("What to keep in mind", [finding.text for finding in found if finding.kind != "verdict"]))
-    titled = {"Quality against the time of training": tables.sweep_table(comparison)}
-    titled |= {f"Scores: {heading.lower()}": card for heading, card in tables.scorecards(comparison)}
-    titled |= {f"Few calls: {model.name}": tables.ladder_table(comparison, model) for model in comparison.models}
-    titled |= {"Trajectories": tables.trajectories(comparison), "Loss by noise level": tables.levels(comparison)}
-    titled |= {f"Cost: {heading.lower()}": table for heading, table in tables.costs(comparison)}
-    titled |= {"Settings that differ": tables.differences(comparison)}
-    parts += [f"## {escape(heading)}\n\n{_rows(table)}" for heading, table in titled.items() if table is not None]
-    parts.append(_listed("Limits", limits(comparison)))
+    parts.append(_listed(f"**{heading}** {_spans(answer)}" for heading, answer in answers(comparison).items()))
+    for heading, content in _sections(comparison):
+        text = _rows(content) if isinstance(content, Table) else _listed(map(escape, content))
+        parts += [f"## {escape(heading)}\n\n{text}"] if text else []
+    settings = tables.differences(comparison)
+    parts += [] if settings is None else [f"## Settings that differ\n\n{_rows(settings)}"]
     lines = "\n".join(commands(comparison))
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", lines)), default=0))
-    parts.append(f"## Reproduce\n\n{fence}sh\n{lines}\n{fence}" if lines else "")
-    parts.append(_listed("Failures", failures(comparison)))
-    parts.append(_listed("Protocol and machine", [f"{name}: {value}" for name, value in facts(comparison)]))
-    return "\n\n".join(part for part in parts if part.strip()) + "\n"
+    parts += [f"## Reproduce\n\n{fence}sh\n{lines}\n{fence}"] if lines else []
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _listed(heading: str, lines: Iterable[str]) -> str:
-    items = "\n".join(f"- {escape(line)}" for line in lines)
-    return f"## {heading}\n\n{items}" if items and heading else items
+def _listed(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _spans(answer: str) -> str:
+    """An answer in Markdown; a command between backticks is code, in which nothing is escaped."""
+    parts = answer.split("`")
+    return "".join(f"`{part}`" if number % 2 else escape(part) for number, part in enumerate(parts))
 
 
 def escape(text: str) -> str:
@@ -177,15 +186,10 @@ def scored_trainings(comparison: Comparison) -> str:
 
 
 def commands(comparison: Comparison) -> list[str]:
-    """Commands that repeat the comparison and its trainings, each once, one line each; what reads a run follows its training."""
-    shorter = {name: [line for point in points for line in point.commands] for name, points in comparison.sweep.items()}
-    trainings = [line for model in comparison.models for line in (*shorter.get(model.name, ()), *model.commands)]
-    folders = [part.run for model in comparison.models for part in (model, *model.trainings) if part.run is not None]
-    runs = set(map(os.path.normpath, folders))
-    reads = (at for at, line in enumerate(comparison.commands) if runs & {os.path.normpath(word) for word in line.split()})
-    first = next(reads, len(comparison.commands))
-    lines = [*comparison.commands[:first], *trainings, *comparison.commands[first:]]
-    return list(dict.fromkeys(" ".join(line.split()) for line in lines))
+    """Commands that repeat the training runs, then the comparison, each once, one line each."""
+    shorter = [line for points in comparison.sweep.values() for point in points for line in point.commands]
+    trainings = [line for model in comparison.models for line in model.commands]
+    return list(dict.fromkeys(" ".join(line.split()) for line in (*shorter, *trainings, *comparison.commands)))
 
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
@@ -209,19 +213,11 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("Quantisation", protocol.quantisation),
         ("Distances between rows", protocol.representation),
         ("Reference examples", protocol.reference),
-        ("Parameters", _parameters(comparison)),
     ]
     labels = {"cpu": "Processor", "processor": "Processor", "torch": "PyTorch"}
     rows += [(labels.get(key, key.capitalize()), value) for key, value in comparison.machine.items()]
     rows += [(f"Run {model.name}", model.run) for model in comparison.models]
     return [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in rows if value not in (None, "", ())]
-
-
-def _parameters(comparison: Comparison) -> str:
-    sizes = {model.name: model.parameters for model in comparison.models if model.parameters}
-    matched = sizes and max(sizes.values()) <= THRESHOLDS["matched"] * min(sizes.values())
-    listed = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
-    return f"{listed} ({'' if matched else 'not '}matched within 10 %)" if len(sizes) > 1 else ""
 
 
 def limits(comparison: Comparison) -> list[str]:
@@ -257,14 +253,3 @@ def absent(comparison: Comparison) -> str:
         if lacking and comparison.data.shape
         else ""
     )
-
-
-def failures(comparison: Comparison) -> list[str]:
-    """What went wrong on the way: steps that were skipped, alarms, warnings of the runs."""
-    lines = []
-    for model in comparison.models:
-        skipped = "" if model.health is None else model.health.skipped
-        raised = sum(not alarm.over for alarm in model.alarms)
-        parts = [skipped, f"alarms of training: {raised}" if raised else "", *model.warnings]
-        lines += [f"{model.name}: {part.rstrip('.')}." for part in parts if part]
-    return lines

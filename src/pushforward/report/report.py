@@ -30,7 +30,9 @@ class Report:
                 f"A report renders a Comparison, as pf.compare(...) returns it; got a {type(comparison).__name__}. "
                 "Read one from a file with pf.Comparison.from_json(text)."
             )
-        self.comparison, self.opening, self.live = comparison, opening, live
+        self.comparison = comparison.best_first()
+        self.opening = None if opening is None else opening.best_first()
+        self.live = live
 
     def __str__(self) -> str:
         return self.to_text()
@@ -44,6 +46,13 @@ class Report:
         return notebook(self.comparison)
 
     @property
+    def answers(self) -> dict[str, str]:
+        """What is best, how clearly, what is copied, how fast, what is wrong, and what to do next, by heading."""
+        from pushforward.report.answers import answers
+
+        return answers(self.comparison)
+
+    @property
     def verdict(self) -> list[str]:
         """The findings in words."""
         from pushforward.report.findings import findings
@@ -55,13 +64,13 @@ class Report:
         return self.comparison.to_json()
 
     def to_markdown(self) -> str:
-        """Findings, scores, cost, limits and commands."""
+        """Answers, findings, scores, cost, limits and commands."""
         from pushforward.report.plain_text import markdown
 
         return markdown(self.comparison)
 
     def to_text(self, full: bool = False) -> str:
-        """Plain text for a terminal: a sentence for each model and one table; in full all findings and scores."""
+        """Plain text for a terminal: the answers and one table; in full all findings and scores."""
         from pushforward.report.plain_text import text
 
         return text(self.comparison, full)

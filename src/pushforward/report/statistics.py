@@ -1,13 +1,13 @@
 """Scores as sentences need them, and the one rule by which they are compared.
 
 Of two scores one is clearly ahead where they are farther apart than the margin of `pushforward.Comparison.differences`;
-`lacking` says which models are not clearly better than no network.
+`unproven` says which models are not clearly ahead of the baseline.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
@@ -15,11 +15,12 @@ from typing import Any
 from pushforward.evaluation.intervals import Variation, Variations
 from pushforward.evaluation.measurements import Alarm, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics.score import FURTHER, ROLES, Role, Score
-from pushforward.numbers import bounded, measured, plain
+from pushforward.metrics.score import FURTHER, ROLES, Score
+from pushforward.numbers import bounded, decimals_of, listing, measured, plain, some
 
 DIFFER = 2.0  # From how many standard deviations of its difference a score differs from a bound
 
+NAMED = 5  # Names in a list of a sentence at most
 FASTER = 1.2  # From what ratio two times differ
 
 
@@ -83,7 +84,7 @@ def with_spread(value: float | None, spread: float | None, interval: Sequence[fl
 
 
 def rows_of(comparison: Comparison) -> list[ModelResult]:
-    """Models, then the no-network row where there is one."""
+    """Models, then the baseline where there is one."""
     return [*comparison.models, *([] if comparison.baseline is None else [comparison.baseline])]
 
 
@@ -92,7 +93,7 @@ def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
     The score that ranks models in quality and the share of copies stand first in their groups.
     """
-    first = metric_for(comparison, "quality")
+    first = comparison.ranking_metric("quality")
     known = dict.fromkeys([*comparison.metrics, *(name for row in rows_of(comparison) for name in row.scores)])
     names = sorted(known, key=lambda name: name != first)
     headings: dict[str, list[str]] = {}
@@ -159,16 +160,17 @@ def ratio_of(row: ModelResult, metric: str) -> float | None:
     return row.scores.get(metric, Score()).ratio
 
 
+def times_real(comparison: Comparison, row: ModelResult, metric: str) -> str:
+    """How many times a row's score is that of real data; empty where that says nothing."""
+    info, ratio = comparison.info(metric), ratio_of(row, metric)
+    unknown = info.unit == "%" or info.better == "target" or ratio is None or ratio <= 0
+    return "" if unknown else plain(ratio, 2)
+
+
 def statistics(comparison: Comparison, metric: str) -> list[Statistic]:
     """All models' scores, best first."""
     scored = [statistic(comparison, model, metric) for model in comparison.models]
     return sorted((score for score in scored if score is not None), key=lambda score: score.loss)
-
-
-def placed(comparison: Comparison) -> list[ModelResult]:
-    """Models by the score that ranks them in quality, best first; those without it stand last."""
-    places = [score.name for score in statistics(comparison, metric_for(comparison, "quality") or "")]
-    return sorted(comparison.models, key=lambda model: places.index(model.name) if model.name in places else len(places))
 
 
 def split(best: Statistic, others: Sequence[Statistic]) -> tuple[list[Statistic], list[Statistic]]:
@@ -179,24 +181,56 @@ def split(best: Statistic, others: Sequence[Statistic]) -> tuple[list[Statistic]
 
 
 def lead_text(best: Statistic, others: Sequence[Statistic]) -> str:
-    """How the best score stands to the others, such as ``clearly ahead of gan, not clearly apart from vae``."""
+    """How the best score stands to the others, such as ``ahead of gan and vae (95 %)``."""
     behind, level = split(best, others)
     if not level:
-        return "clearly ahead of every other model"
-    if not behind:
-        return "not clearly ahead of any other model"
-    ahead, apart = (", ".join(score.name for score in scores) for scores in (behind, level))
-    return f"clearly ahead of {ahead}, not clearly apart from {apart}"
+        return "ahead of every other model (95 %)"
+    return f"{'' if behind else 'not '}ahead of {named(score.name for score in behind) or 'any other model'} (95 %)"
 
 
-def baseline_text(comparison: Comparison, metric: str, own: Statistic) -> str:
-    """How a score stands to the no-network row; empty where there is none."""
-    base = statistic(comparison, comparison.baseline, metric)
-    if base is None:
-        return ""
-    if own.better_than(base):
-        return "clearly better than no network"
-    return "clearly worse than no network" if base.better_than(own) else "not clearly better than no network"
+def named(names: Iterable[str]) -> str:
+    """Names in a sentence; of many the first, and how many more there are."""
+    known = list(names)
+    return listing(known) if len(known) <= NAMED else some(known, NAMED)
+
+
+def indistinct(scores: Sequence[Statistic]) -> list[list[str]]:
+    """Name groups of models of which none is clearly ahead of another one; each such pair is in one of them."""
+    groups: list[list[str]] = []
+    for pair in combinations(scores, 2):
+        names = {score.name for score in pair}
+        if _apart(*pair) or any(names <= set(group) for group in groups):
+            continue
+        members = list(pair)
+        for other in scores:
+            if other not in pair and not any(_apart(other, member) for member in members):
+                members.append(other)
+        groups.append([score.name for score in scores if score in members])
+    return groups
+
+
+def _apart(first: Statistic, other: Statistic) -> bool:
+    return first.better_than(other) or other.better_than(first)
+
+
+def standing(comparison: Comparison, metric: str) -> str:
+    """Which models are clearly ahead in a score, which cannot be distinguished, and which are not ahead of the baseline."""
+    best, *others = scores = statistics(comparison, metric)
+    parts = [f"{best.name} is {lead_text(best, others)}"] if others else []
+    groups = [named(group) for group in indistinct(scores)]
+    parts += [f"{group} cannot be distinguished" for group in groups[:NAMED]]
+    short = unproven(comparison, metric)
+    if short:
+        value = value_text(comparison, metric, statistic(comparison, comparison.baseline, metric))
+        names = "no model is" if len(short) == len(scores) else f"{named(short)} {'is' if len(short) == 1 else 'are'} not"
+        parts.append(f"{names} ahead of the baseline ({baseline_name(comparison)}, {value})")
+    return "; ".join(parts)
+
+
+def baseline_name(comparison: Comparison) -> str:
+    """What the baseline is, such as ``one Gaussian per class``."""
+    name = "" if comparison.baseline is None else comparison.baseline.name
+    return name.partition("(")[2].removesuffix(")") or "baseline"
 
 
 def at_floor(comparison: Comparison, metric: str, score: Statistic) -> bool:
@@ -206,56 +240,55 @@ def at_floor(comparison: Comparison, metric: str, score: Statistic) -> bool:
 
 
 def blind(comparison: Comparison, metric: str) -> bool:
-    """Whether a score tells nothing here, because the no-network row itself is not clearly worse than real data."""
+    """Whether a score tells nothing here, because the baseline itself is not clearly worse than real data."""
     base = statistic(comparison, comparison.baseline, metric)
     return base is not None and at_floor(comparison, metric, base)
 
 
-def metric_for(comparison: Comparison, role: Role) -> str | None:
-    """The score by which the verdict ranks models in quality or diversity: of that role, the first that any model has."""
-    known = [(info.priority, name) for name, info in comparison.metrics.items() if info.role == role]
-    ranked = sorted(known, key=lambda item: item[0])
-    return next((name for _, name in ranked if statistics(comparison, name)), None)
-
-
 def main_metrics(comparison: Comparison) -> list[str]:
     """The scores by which the verdict ranks models in quality and in diversity, where any model has them."""
-    return [metric for role in ROLES if (metric := metric_for(comparison, role)) is not None]
+    return [metric for role in ROLES if (metric := comparison.ranking_metric(role)) is not None]
 
 
 def curve_metric(comparison: Comparison) -> str:
     """The distance that curves over network calls show: the one that ranks models, or the Fréchet distance where they lack it."""
-    best = metric_for(comparison, "quality")
+    best = comparison.ranking_metric("quality")
     points = [*(point for model in comparison.models for point in model.curve)]
     points += [point for model in comparison.models if model.ladder is not None for point in model.ladder.points]
     return best if best is not None and any(best in point.scores for point in points) else "frechet"
 
 
+def decimals_in(comparison: Comparison, metric: str) -> int | None:
+    """How many decimals a score has in its column: as many as its most certain value needs; None where no model has it."""
+    factor = factor_of(comparison, metric)
+    known = [(score.value, score.bar) for score in statistics(comparison, metric)]
+    return max((decimals_of(factor * value, bar and factor * (bar[1] - bar[0]) / 2) for value, bar in known), default=None)
+
+
+def factor_of(comparison: Comparison, metric: str) -> int:
+    """100 for a share, which is shown in per cent, else 1."""
+    return 100 if comparison.info(metric).unit == "%" else 1
+
+
 def value_text(comparison: Comparison, metric: str, score: Any) -> str:
-    """The value alone of a `Score`, a `Statistic` or a `Rung`, in the digits of its scorecard, with "%" where it is a share."""
-    is_share = comparison.info(metric).unit == "%"
-    factor = 100 if is_share else 1
-    value = factor * (score.value or 0.0)
-    if score.interval is None:
-        text = measured(value, factor * (score.spread or 0.0))[0]
-    else:
-        text = bounded(value, [factor * end for end in score.interval])[0]
-    return f"{text} %" if is_share else text
+    """The value alone of a `Score` or a `Statistic`, in the digits of its scorecard, with "%" where it is a share."""
+    factor = factor_of(comparison, metric)
+    text = measured(factor * (score.value or 0.0), None, decimals_in(comparison, metric))[0]
+    return f"{text} %" if factor == 100 else text
 
 
 def floor_text(comparison: Comparison, metric: str) -> str:
     """What real data scores, likewise; empty where it is unknown."""
     floor = comparison.floors.get(metric)
-    return "" if floor is None or floor.value is None else value_text(comparison, metric, replace(floor, interval=None))
+    return "" if floor is None or floor.value is None else value_text(comparison, metric, floor)
 
 
 def target_text(comparison: Comparison, metric: str) -> str:
-    """The ideal value of a "target" metric, likewise, with its unit; empty where it is unknown."""
-    info = comparison.info(metric)
-    if info.target is None:
-        text = floor_text(comparison, metric).removesuffix(" %")
-    else:
-        text = plain((100 if info.unit == "%" else 1) * info.target)
+    """The ideal value of a "target" metric, with its unit; real data's has no more digits than its error; empty where unknown."""
+    info, factor, floor = comparison.info(metric), factor_of(comparison, metric), floor_statistic(comparison, metric)
+    text = plain(factor * info.target) if info.target is not None else ""
+    if not text and floor is not None:
+        text = measured(factor * floor.value, factor * floor.width)[0]
     return f"{text} {info.unit}".strip() if text else ""
 
 
@@ -278,13 +311,11 @@ def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | Non
 
 
 def sampled(comparison: Comparison) -> str:
-    """How many trainings and samplings scores were measured from, such as ``samplings: 3``."""
-    given = bool(comparison.models) and all(model.given for model in comparison.models)
+    """How many training runs and samplings scores were measured from, such as ``samplings: 3``."""
     trainings = max((len(model.trainings) for model in comparison.models), default=0)
     most = max((len(score.values) for model in comparison.models for score in model.scores.values()), default=0)
-    times = min(comparison.settings.repeats or 1, most or math.inf)  # flows from other data than noise are sampled once
-    repeats = f"{'parts of the samples' if given else 'samplings'}: {times}"
-    return f"trainings: {trainings}, {repeats}" if trainings > 1 else repeats
+    repeats = f"samplings: {min(comparison.settings.repeats or 1, most or 1)}"
+    return f"training runs: {trainings}, {repeats}" if trainings > 1 else repeats
 
 
 def inside(label: str) -> str:
@@ -293,18 +324,11 @@ def inside(label: str) -> str:
     return label if keeps else label[:1].lower() + label[1:]
 
 
-def lacking(comparison: Comparison, metric: str | None = None) -> dict[str, tuple[Statistic, Statistic]]:
-    """The models that are not clearly better than the no-network row in a score, by name: each one's score and that of the row.
-
-    A model that is not worse is left out where the score cannot tell: where real data is not clearly better than the row, or than
-    the model. ``metric`` is by default the score that ranks models in quality.
-    """
-    metric = metric or metric_for(comparison, "quality") or ""
+def unproven(comparison: Comparison, metric: str | None = None) -> list[str]:
+    """Name the models that are not clearly ahead of the baseline in a score, by default the one that ranks them in quality."""
+    metric = metric or comparison.ranking_metric("quality") or ""
     base = statistic(comparison, comparison.baseline, metric)
-    ranked, unclear = statistics(comparison, metric), blind(comparison, metric)
-    short = [] if base is None else [(own, base) for own in ranked if not own.better_than(base)]
-    clear = [(own, base) for own, base in short if base.better_than(own) or not (unclear or at_floor(comparison, metric, own))]
-    return {own.name: (own, base) for own, base in clear}
+    return [] if base is None else [own.name for own in statistics(comparison, metric) if not own.better_than(base)]
 
 
 def sessions(comparison: Comparison) -> list[list[str]]:
@@ -319,20 +343,6 @@ def slower(fast: ModelResult, slow: ModelResult) -> float | None:
     low, high = slow.sampling.timing.low, fast.sampling.timing.high
     ratio = None if low is None or not high else low / high
     return ratio if ratio is not None and ratio >= FASTER else None
-
-
-def timed(comparison: Comparison) -> list[ModelResult]:
-    """Models that were timed in turns with each other, the fastest first; none where spreads or sessions forbid to rank them."""
-    timed = [model for model in comparison.models if model.sampling.seconds_per_sample]
-    known = all(model.sampling.timing.low and model.sampling.timing.high for model in timed)
-    return sorted(timed, key=lambda m: m.sampling.seconds_per_sample or 0.0) if known and len(sessions(comparison)) == 1 else []
-
-
-def fastest(comparison: Comparison) -> list[ModelResult]:
-    """The models that none samples measurably faster than; none where all do or nothing is known."""
-    ranked = timed(comparison)
-    near = [model for model in ranked if slower(ranked[0], model) is None]
-    return near if len(near) < len(ranked) else []
 
 
 def alarm_periods(model: ModelResult) -> list[tuple[Alarm, Alarm | None]]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import stdev
 from typing import Any
@@ -13,27 +12,39 @@ from typing import Any
 from pushforward.evaluation.intervals import NORMAL, Variation, Variations
 from pushforward.evaluation.measurements import CurvePoint, Ladder, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import bounded, count, counted, duration, finite, listing, measured, plain, quantity
+from pushforward.numbers import (
+    aligned,
+    bounded,
+    count,
+    counted,
+    counts,
+    duration,
+    durations,
+    finite,
+    listing,
+    measured,
+    plain,
+)
 from pushforward.report.statistics import (
     DIFFER,
     curve_metric,
+    decimals_in,
     floor_of,
     floor_statistic,
     groups,
     guess_statistics,
-    lacking,
     main_metrics,
-    metric_for,
-    ratio_of,
     statistic,
     statistics,
     target_text,
+    times_real,
+    unproven,
     with_spread,
 )
 
 # Signs of a heading, with their meaning
 ARROWS = {"↓": "lower is better", "↑": "higher is better", "→": "the value that is right, or that real data has"}
-NO_NETWORK = "no network"  # The short name of baselines
+BASELINE = "baseline"  # The short name of baselines
 LONGEST = 60  # Characters of a setting's value that are shown
 
 
@@ -107,7 +118,7 @@ def scorecards(comparison: Comparison) -> list[tuple[str, Table]]:
 
 
 def scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
-    """Models, the rows without a network and real data; a column for each score."""
+    """Models, the baselines and real data; a column for each score."""
     best = {metric: _best(comparison, metric) for metric in metrics}
     rows = []
     for at, model in enumerate(comparison.models):
@@ -120,8 +131,7 @@ def scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
         for metric, guess in guess_statistics(comparison).items()
         if metric in metrics
     ]
-    floors = [figures(floor_statistic(comparison, metric), comparison.info(metric).unit == "%") for metric in metrics]
-    rows.append(Row("real data", floors, "floor"))
+    rows.append(Row("real data", [floor_cell(comparison, metric) for metric in metrics], "floor"))
     return Table([score_column(comparison, metric) for metric in metrics], rows)
 
 
@@ -134,18 +144,14 @@ def summary(comparison: Comparison) -> Table:
         return Table(columns, [row for turn in turns for row in turn.rows]).filled
     metrics = main_metrics(comparison) or [metric for _, names in groups(comparison) for metric in names][:2]
     table = scorecard(comparison, metrics)
-    times = {model.name: (model.sampling.seconds_per_sample, model.training.seconds) for model in comparison.models}
-    rows = [
-        replace(row, cells=[*row.cells, *(Cell(duration(x)) for x in times.get(row.name, (None, None)) if row.kind == "model")])
-        for row in table.rows
-    ]
-    rows = [replace(row, cells=[*row.cells, *[Cell("–")] * (len(metrics) + 2 - len(row.cells))]) for row in rows]
-    columns = [
-        *table.columns,
-        Column("A sample", "Time of one sample of a batch."),
-        Column("Training", "Time in training steps."),
-    ]
-    return Table(columns, rows).filled
+    times = models_table(comparison, (SAMPLE, TRAINED))
+    empty = [Cell("–")] * len(times.columns)
+    cells = {row.name: row.cells for row in times.rows}
+    rows = []
+    for row in table.rows:
+        own = cells.get(row.name, empty) if row.kind == "model" else empty
+        rows.append(replace(row, cells=[*row.cells, *own]))
+    return Table([*table.columns, *times.columns], rows).filled
 
 
 def turned(table: Table) -> Table:
@@ -156,7 +162,7 @@ def turned(table: Table) -> Table:
         guess = next((row.cells[at] for row in baselines if row.cells[at].value != "–"), Cell("–"))
         cell = model.cells[at]
         rows.append(Row(column.named, [replace(cell, note=""), floor.cells[at], Cell(cell.note or "–"), guess], "score"))
-    return Table([Column(name) for name in (model.name or "model", "real data", "ratio", NO_NETWORK)], rows)
+    return Table([Column(name) for name in (model.name or "model", "real data", "ratio", BASELINE)], rows)
 
 
 def family_aside(model: ModelResult) -> str:
@@ -166,15 +172,15 @@ def family_aside(model: ModelResult) -> str:
 
 
 def _best(comparison: Comparison, metric: str) -> int | None:
-    """The index of the model that is clearly ahead of all others and of the no-network row.
+    """The index of the model that is clearly ahead of all others and of the baseline.
 
     None where real data's score is the right one: nothing is best in a "target", nor with fewer near-copies than real data has;
-    and for a model that is not clearly better than no network in the score that ranks models.
+    and for a model that is not clearly better than the baseline in the score that ranks models.
     """
     if comparison.info(metric).better == "target":
         return None
     ranked = statistics(comparison, metric)
-    if len(ranked) < 2 or ranked[0].name in lacking(comparison):
+    if len(ranked) < 2 or ranked[0].name in unproven(comparison):
         return None
     best, *others = ranked
     base = statistic(comparison, comparison.baseline, metric)
@@ -198,21 +204,26 @@ def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool
     score = statistic(comparison, row, metric)
     if score is not None and row.given and not score.spread:  # all samples were used each time
         score = replace(score, spread=None)
-    info, ratio = comparison.info(metric), ratio_of(row, metric)
-    is_share = info.unit == "%"
-    unknown = is_share or info.better == "target" or ratio is None or ratio <= 0
-    return figures(score, is_share, "" if unknown else f"{plain(ratio, 2)}×", best)
+    times = times_real(comparison, row, metric)
+    note = f"{times}×" if times else ""
+    return figures(score, comparison.info(metric).unit == "%", note, best, decimals_in(comparison, metric))
 
 
-def figures(score: Any, is_share: bool = False, note: str = "", best: bool = False) -> Cell:
+def floor_cell(comparison: Comparison, metric: str) -> Cell:
+    """What real data scores, with the decimals of its column."""
+    is_share = comparison.info(metric).unit == "%"
+    return figures(floor_statistic(comparison, metric), is_share, decimals=decimals_in(comparison, metric))
+
+
+def figures(score: Any, is_share: bool = False, note: str = "", best: bool = False, decimals: int | None = None) -> Cell:
     """A value with its interval, else with its spread, of a share in per cent; a dash where there is none."""
     if score is None or score.value is None:
         return Cell("–")
     factor, unit = (100, " %") if is_share else (1, "")
     if score.interval is not None:
-        value, interval = bounded(factor * score.value, [factor * end for end in score.interval])
+        value, interval = bounded(factor * score.value, [factor * end for end in score.interval], decimals)
         return Cell(value, "", note, best, interval + unit)
-    value, wide = measured(factor * score.value, None if score.spread is None else factor * score.spread)
+    value, wide = measured(factor * score.value, None if score.spread is None else factor * score.spread, decimals)
     if is_share and not finite(wide):
         return Cell(value + unit, "", note, best)
     return Cell(value, wide and wide + unit, note, best)
@@ -221,61 +232,57 @@ def figures(score: Any, is_share: bool = False, note: str = "", best: bool = Fal
 # Cost, sweeps, trajectories, codes ------------------------------------------------------------------------------
 
 
-def costs(comparison: Comparison) -> list[tuple[str, Table]]:
-    """Size and training, then sampling of each model; columns that no model fills are left out."""
-    parts = {"Size and training": _training, "Sampling": _sampling}
-    tables = {heading: models_table(comparison, fill) for heading, fill in parts.items()}
-    return [(heading, table) for heading, table in tables.items() if table.columns]
+@dataclass(frozen=True)
+class Measure:
+    """A column of a table of models.
+
+    Args:
+        column: Its heading.
+        value: What it shows of a model; None for nothing.
+        texts: The cells of all values, so that they have the same decimals.
+    """
+
+    column: Column
+    value: Callable[[ModelResult], Any]
+    texts: Callable[[Sequence[Any]], Sequence[str]] = aligned
 
 
-def models_table(comparison: Comparison, fill: Callable[[ModelResult], Mapping[str, str | Cell]]) -> Table:
-    """A row for each model whose cells have names, and columns by these names; those without any value are left out."""
-    filled = [(number, model, fill(model)) for number, model in enumerate(comparison.models)]
-    names = list(dict.fromkeys(name for *_, cells in filled for name in cells))
-    rows = [
-        Row(model.name, [cell if isinstance(cell := cells.get(name, "–"), Cell) else Cell(cell) for name in names], index=number)
-        for number, model, cells in filled
-        if cells
-    ]
-    return Table([Column(*name.split("|")) for name in names], rows).filled
+def models_table(comparison: Comparison, measures: Sequence[Measure]) -> Table:
+    """A row for each model and a column for each measure; columns and rows without any value are left out."""
+    columns = [measure.texts([measure.value(model) for model in comparison.models]) for measure in measures]
+    rows = []
+    for number, model in enumerate(comparison.models):
+        cells = [Cell(texts[number]) for texts in columns]
+        if any(cell.value != "–" for cell in cells):
+            rows.append(Row(model.name, cells, index=number))
+    return Table([measure.column for measure in measures], rows).filled
 
 
-def _training(model: ModelResult) -> dict[str, str | Cell]:
-    cost = model.training
-    return {
-        "Parameters|Of the network that samples.": quantity(model.parameters),
-        "Training only|Parameters of networks that only training needs.": listing(
-            f"{name} {quantity(size)}" for name, size in model.other_parameters.items()
-        )
-        or "–",
-        "Training|Time inside training steps.": duration(cost.seconds),
-        "Trajectories|Time in which the teacher generated trajectories.": duration(cost.trajectory_seconds),
-        "Built on|Time in which teacher, autoencoder or start were trained.": duration(cost.ancestor_seconds),
-        "Steps": count(cost.steps),
-        "Training examples drawn": quantity(cost.samples),
-        "Examples per second": count(cost.samples_per_second),
-        "Batch": count(cost.batch),
-        "Precision": cost.precision or "–",
-        "Memory|The most that a training step adds.": _megabytes(cost.memory_mb),
-    }
+def of(path: str) -> Callable[[ModelResult], Any]:
+    """Return the function that reads a field by its path, such as ``training.seconds``; None where a part is missing."""
+
+    def read(model: ModelResult) -> Any:
+        value: Any = model
+        for name in path.split("."):
+            value = getattr(value, name, None)
+        return value
+
+    return read
 
 
-def _sampling(model: ModelResult) -> dict[str, str | Cell]:
-    cost, timing = model.sampling, model.sampling.timing
-    turns = [] if timing.low is None or timing.high is None else [f"{duration(timing.low)} to {duration(timing.high)}"]
+def words(values: Iterable[Any]) -> list[str]:
+    """Cells of texts."""
+    return [str(value or "–") for value in values]
+
+
+def _sampler(model: ModelResult) -> str:
+    cost = model.sampling
     steps = "" if cost.steps is None else f", {counted(cost.steps, 'step')}"
-    return {
-        "Sampler": (cost.solver or ("one call" if cost.calls == 1 else "–")) + steps,
-        "Calls|Network evaluations for one sample.": count(cost.calls),
-        "Time per sample|Of a batch, divided by its samples: lower quartile; from the fastest turn to the median.": Cell(
-            duration(cost.seconds_per_sample), note=", ".join([*turns, *filter(None, [at_once(timing.batch)])])
-        ),
-        "Memory|The most that sampling a batch adds.": Cell(_megabytes(cost.memory.mb), note=at_once(cost.memory.batch)),
-        "FLOPs per sample": quantity(cost.flops_per_sample),
-        "Refused draws|Share of draws that broke a constraint of the table and were drawn again.": "–"
-        if cost.refused is None
-        else f"{cost.refused:.1%}",
-    }
+    return (cost.solver or ("one call" if cost.calls == 1 else "–")) + steps
+
+
+def _training_only(model: ModelResult) -> str:
+    return listing(f"{name} {count(size)}" for name, size in model.other_parameters.items())
 
 
 def at_once(batch: float | None) -> str:
@@ -283,14 +290,61 @@ def at_once(batch: float | None) -> str:
     return "" if batch is None else "one at a time" if batch == 1 else f"{count(batch)} at once"
 
 
-def _megabytes(x: float | None) -> str:
-    return "–" if x is None else f"{count(x) if x >= 100 else plain(x, 2)} MB"
+SAMPLE = Measure(Column("A sample", "Time of one sample of a batch."), of("sampling.seconds_per_sample"), durations)
+TRAINED = Measure(Column("Training", "Time in training steps."), of("training.seconds"), durations)
+COSTS = {
+    "Size and training": (
+        Measure(Column("Parameters", "Of the network that samples."), of("parameters"), counts),
+        Measure(Column("Training only", "Parameters of networks that only training needs."), _training_only, words),
+        TRAINED,
+        Measure(
+            Column("Trajectories", "Time in which the teacher generated trajectories."),
+            of("training.trajectory_seconds"),
+            durations,
+        ),
+        Measure(
+            Column("Built on", "Time in which teacher, autoencoder or start were trained."),
+            of("training.ancestor_seconds"),
+            durations,
+        ),
+        Measure(Column("Steps"), of("training.steps"), counts),
+        Measure(Column("Training examples drawn"), of("training.samples"), counts),
+        Measure(Column("Examples per second"), of("training.samples_per_second"), counts),
+        Measure(Column("Batch"), of("training.batch"), counts),
+        Measure(Column("Precision"), of("training.precision"), words),
+        Measure(Column("Memory, MB", "The most that a training step adds."), of("training.memory_mb")),
+    ),
+    "Sampling": (
+        Measure(Column("Sampler"), _sampler, words),
+        Measure(Column("Calls", "Network evaluations for one sample."), of("sampling.calls"), counts),
+        Measure(
+            Column("Time per sample", "Of a batch, divided by its samples: lower quartile over turns."),
+            of("sampling.seconds_per_sample"),
+            durations,
+        ),
+        Measure(Column("Fastest turn"), of("sampling.timing.low"), durations),
+        Measure(Column("Median turn"), of("sampling.timing.high"), durations),
+        Measure(Column("Samples at once"), of("sampling.timing.batch"), counts),
+        Measure(Column("Memory, MB", "The most that sampling a batch adds."), of("sampling.memory.mb")),
+        Measure(Column("FLOPs per sample"), of("sampling.flops_per_sample"), counts),
+        Measure(
+            Column("Refused draws, %", "Draws that broke a constraint of the table and were drawn again."),
+            lambda model: None if model.sampling.refused is None else 100 * model.sampling.refused,
+        ),
+    ),
+}
+
+
+def costs(comparison: Comparison) -> list[tuple[str, Table]]:
+    """Size and training, then sampling of each model; columns that no model fills are left out."""
+    tables = {heading: models_table(comparison, measures) for heading, measures in COSTS.items()}
+    return [(heading, table) for heading, table in tables.items() if table.columns]
 
 
 def sweep_metric(comparison: Comparison) -> str:
     """The score that ranks models, or the Fréchet distance where points of the sweep lack it."""
     known = {name for points in comparison.sweep.values() for point in points for name in point.scores}
-    metric = metric_for(comparison, "quality")
+    metric = comparison.ranking_metric("quality")
     return metric if metric is not None and metric in known else "frechet"
 
 
@@ -312,16 +366,16 @@ def sweep_table(comparison: Comparison) -> Table | None:
     return Table([Column("Budget"), score_column(comparison, metric), Column("Trained"), Column("Steps")], rows) if rows else None
 
 
+WAYS = (
+    Measure(Column("Straightness", "0 is straight.", "↓"), of("trajectory.straightness")),
+    Measure(Column("NPE", "Normalised path energy.", "↓"), of("trajectory.npe")),
+)
+
+
 def trajectories(comparison: Comparison) -> Table | None:
-    """Straightness, transport cost and the number of trajectories of each model that has any; None where none has."""
-
-    def cells(model: ModelResult) -> dict[str, str | Cell]:
-        path = model.trajectory
-        texts = () if path is None else (plain(path.straightness), plain(path.npe), count(path.n))
-        return dict(zip(("Straightness|0 is straight.|↓", "NPE|Normalised path energy.|↓", "Trajectories"), texts, strict=False))
-
-    table = models_table(comparison, cells)
-    return table if {"Straightness", "NPE"} & {column.label for column in table.columns} else None
+    """Straightness and transport cost of each model that has any; None where none has."""
+    table = models_table(comparison, WAYS)
+    return table if table.rows else None
 
 
 def level_points(model: ModelResult) -> list[tuple[float, float, float | None]]:
@@ -333,38 +387,27 @@ def level_points(model: ModelResult) -> list[tuple[float, float, float | None]]:
     return sorted(points, key=lambda point: -point[0])
 
 
-def levels(comparison: Comparison) -> Table | None:
-    """The loss of each iterative model (columns) at each noise level (rows); None where no model has any."""
-    by_name = {model.name: points for model in comparison.models if (points := level_points(model))}
-    cells = {(name, level): Cell(*measured(error, spread)) for name, points in by_name.items() for level, error, spread in points}
-    known = sorted({level for _, level in cells}, reverse=True)
-    rows = [
-        Row(f"{plain(math.exp(-level / 2))} (log-SNR {plain(level)})", [cells.get((name, level), Cell("–")) for name in by_name])
-        for level in known
-    ]
-    return Table([Column(name) for name in by_name], rows) if rows else None
+CODES = (
+    Measure(Column("PSNR", "Of reconstructions of held-out images, dB.", "↑"), of("latent.reconstruction.psnr")),
+    Measure(Column("SSIM", "Structural similarity of reconstructions.", "↑"), of("latent.reconstruction.ssim")),
+    Measure(
+        Column("Explained", "Share of the variance that reconstructions explain.", "↑"), of("latent.reconstruction.explained")
+    ),
+    Measure(
+        Column("Feature distance", "Of reconstructions, in the features of the scores.", "↓"),
+        of("latent.reconstruction.feature_distance"),
+    ),
+    Measure(Column("Active units", "Numbers of the code whose mean varies over data."), of("latent.code.active"), counts),
+    Measure(Column("Units", "Numbers of the code."), of("latent.code.units"), counts),
+    Measure(Column("KL", "Cost of the code, nats an example."), of("latent.code.kl")),
+    Measure(Column("Mismatch", "How far all codes together lie from the prior, nats.", "↓"), of("latent.code.mismatch")),
+)
 
 
 def codes(comparison: Comparison) -> Table | None:
     """Reconstruction and code of each model that has codes, one row each; None where none has."""
-
-    def cells(model: ModelResult) -> dict[str, str | Cell]:
-        if model.latent is None:
-            return {}
-        back, code = model.latent.reconstruction, model.latent.code
-        active = "–" if code is None or None in (code.active, code.units) else f"{count(code.active)} of {count(code.units)}"
-        return {
-            "PSNR|Of reconstructions of held-out images, dB.|↑": plain(back.psnr),
-            "SSIM|Structural similarity of reconstructions.|↑": plain(back.ssim),
-            "Explained|Share of the variance that reconstructions explain.|↑": plain(back.explained),
-            "Feature distance|Of reconstructions, in the features of the scores.|↓": plain(back.feature_distance),
-            "Active units|Numbers of the code whose mean varies over data.": active,
-            "KL|Cost of the code, nats an example.": plain(code and code.kl),
-            "Mismatch|How far all codes together lie from the prior, nats.|↓": plain(code and code.mismatch),
-        }
-
-    table = models_table(comparison, cells)
-    return table if table.columns else None
+    table = models_table(comparison, CODES)
+    return table if table.rows else None
 
 
 # Settings and origins -------------------------------------------------------------------------------------------

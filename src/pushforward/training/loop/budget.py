@@ -24,6 +24,8 @@ TOLERANCE = 0.02  # the share of a seconds budget by which training may miss it 
 LATEST = 15  # the usual time of a step is the median of so many latest ones
 FEWEST = 5  # a forecast counts at least so many steps
 WARMUP = 0.1  # the share of training in which the learning rate has risen, whatever the number of warm-up steps
+STEPS, PASSES = 500, 5  # Training steps, and passes over the data, below which samples are poor
+LONGER = 4  # How many times the budget is advised where training was short
 LONGEST = 4  # a forecast counts a longer step, such as one in which the machine was suspended, as so many usual ones
 
 
@@ -73,6 +75,14 @@ class Budget:
     def after(self, seconds: float) -> Budget:
         """The rest of a budget in seconds after work before the first step, at least a quarter."""
         return self if self.seconds is None else Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
+
+    def longer(self, step: int) -> Budget:
+        """Return a budget of the same kind that is `LONGER` times as large, for a run that has taken so many steps."""
+        if self.seconds is not None:
+            return Budget(seconds=math.ceil(LONGER * self.seconds))
+        if self.samples is not None:
+            return Budget(samples=LONGER * self.samples)
+        return Budget(steps=LONGER * max(STEPS, step))
 
     def check_beyond(self, folder: object, seconds: float, step: int, batch: int) -> None:
         """Refuse a budget that is less than a run is trained for already.
