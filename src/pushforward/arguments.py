@@ -8,7 +8,7 @@ import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError, suggestion
 
 
 def whole(name: str, value: Any, least: int | None = None) -> int:
@@ -91,7 +91,7 @@ def one_of(what: str, name: str, known: Iterable[str], of: str = "") -> str:
     """
     names = list(known)
     if name not in names:
-        raise UsageError(f'Unknown {what} "{name}"{of}; choose {", ".join(names)}.{did_you_mean(name, names)}')
+        raise UsageError(f'Unknown {what} "{name}"{of}; choose {", ".join(names)}.{suggestion(str(name), names)}')
     return name
 
 
@@ -113,5 +113,5 @@ def refuse_unknown(
     known = sorted({*options.__annotations__, *also})
     for name in names:
         if name not in known:
-            hint = (hints or {}).get(name) or did_you_mean(name, known)
+            hint = (hints or {}).get(name) or suggestion(name, known)
             raise UsageError(f'pf.{function} has no argument "{name}"; it takes: {", ".join(known)}.{hint}')
