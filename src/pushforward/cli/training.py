@@ -45,6 +45,7 @@ from pushforward.cli.options import (
     Conditioned,
     DataOption,
     Device,
+    Epochs,
     Flag,
     Flops,
     Frozen,
@@ -69,6 +70,7 @@ from pushforward.cli.options import (
 )
 from pushforward.numbers import plain
 from pushforward.plugins import plugin_options
+from pushforward.registries import own_name
 from pushforward.runtime import launched
 
 if TYPE_CHECKING:
@@ -109,6 +111,7 @@ def train(
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
     budgeting: Budgeting = NO_BUDGET,
+    epochs: Epochs = None,
     flops: Flops = None,
     changes: Changes = NO_CHANGES,
     seed: TrainingOption[int] = 0,
@@ -140,10 +143,11 @@ def train(
         out: The run's folder; default runs/DATA-RECIPE.
         dry_run: Say what training will need in --devices, then end.
     """
-    ends = amounts(budgeting, flops=flops)
+    ends = amounts(budgeting, flops=flops, epochs=epochs)
+    recipe = own_name(recipe, _note)
     check_names(plugin, recipe=recipe, data=None if settings else data)  # wrong options are named first
     from pushforward.training import Progress, load
-    from pushforward.training.api import prepare
+    from pushforward.training.api import prepare, samples_in
     from pushforward.training.recipe_argument import pairs_of
 
     short = {"latent": latent, "teacher": teacher}
@@ -158,6 +162,7 @@ def train(
     loaded, where = examples(data, runs, reading, condition, plugins), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, runs, device=where, plugins=plugins)
     ends |= steps_for(ends.pop("flops"), chosen, loaded) if "flops" in ends else {}
+    ends |= {"samples": samples_in(ends.pop("epochs"), loaded)} if "epochs" in ends else {}
     options = of_processes(sharing)
     if dry_run:
         return report_needs(chosen, loaded, ends, sharing, json)
@@ -168,6 +173,10 @@ def train(
     asked = asked_for(size, changes, values) | {name: value for name, value in more.items() if value}
     trainer = prepare(chosen, loaded, **options, asked=asked, progress=Progress())
     report_run(_begun(trainer), json, len(loaded.train))
+
+
+def _note(sentence: str) -> None:
+    say(f"note: {sentence}")
 
 
 def steps_for(flops: float, recipe: Recipe, data: Dataset) -> dict[str, int]:
@@ -359,7 +368,7 @@ def print_recipe_help(name: str) -> None:
     from pushforward import recipes
     from pushforward.recipes.recipe import GROUPS
 
-    recipe, keyword = recipes.named(name), inspect.Parameter.KEYWORD_ONLY
+    recipe, keyword = recipes.named(own_name(name, _note)), inspect.Parameter.KEYWORD_ONLY
     hints = typing.get_type_hints(train, include_extras=True)
     shown = [part for part in inspect.signature(train).parameters.values() if part.kind is keyword]
     shown = [part.replace(annotation=hints[part.name]) for part in shown]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -16,6 +17,7 @@ from torch import nn
 from pushforward import recipes, spec
 from pushforward.arguments import number, refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
+from pushforward.data.core.load import DataLike
 from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError, did_you_mean
 from pushforward.files import disk, sweep
@@ -23,6 +25,7 @@ from pushforward.methods.method import Method
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.recipes import Recipe
+from pushforward.registries import own_name
 from pushforward.runtime import device_named
 from pushforward.trackers import Tracker, trackers_of
 from pushforward.training.checkpoint.contents import stored_for
@@ -37,11 +40,11 @@ from pushforward.training.loop.model_setup import mark
 from pushforward.training.loop.trainer import Trainer, finished, salvaged, trained
 from pushforward.training.recipe_argument import (
     RecipeLike,
-    check_arguments,
     from_run,
     name_of,
     opened,
     recipe_from,
+    settings_in,
     started,
     with_frozen,
 )
@@ -52,28 +55,48 @@ from pushforward.training.runs.run import Run, budget_of, check_spec, extend, lo
 from pushforward.transports import Latent, has_steps, inner_of
 
 _OF_RECIPE = " It belongs to the recipe: dataclasses.replace(recipe, training=recipe.training.changed({}))."
-HINTS = {
-    "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
-    "epochs": " Training is measured in steps=5000, or in training examples drawn: an epoch is samples=len(data.train).",
-    "batch": _OF_RECIPE.format("batch=128"),
-    "batch_size": _OF_RECIPE.format("batch=128"),
-    "lr": _OF_RECIPE.format("lr=1e-3"),
-}
-"""Suggestions for arguments of other names."""
+HINTS = {name: _OF_RECIPE.format(f"{name}=...") for name in ("betas", "clip", "ema_share", "players", "schedule", "weight_decay")}
+"""Suggestions for settings of `pushforward.Training` that `fit` does not take."""
 
 
 class BudgetOptions(TypedDict, total=False):
     """How long to train; one of these.
 
     Args:
-        steps: The budget in steps; 5,000 where a new training has no budget.
+        steps: The budget in steps; 5,000 if a new run has no budget.
         samples: The budget in training examples drawn.
         seconds: The budget in seconds of training steps; grids, checkpoints and evaluation do not count.
+        budget: The budget in seconds as text: "60s", "10m" or "1.5h".
     """
 
     steps: int | None
     samples: int | None
     seconds: float | None
+    budget: str | None
+
+
+class TrainingChanges(TypedDict, total=False):
+    """Settings of `pushforward.Training` that replace those of the recipe; None leaves a setting unchanged.
+
+    Args:
+        batch: Examples per step.
+        accumulate: Micro-batches into which a batch is split to save memory.
+        lr: Learning rate.
+        optimizer: "adamw" or "muon".
+        ema: Half-life of the averaged weights, in training examples.
+        precision: "auto", "float32" or "bfloat16".
+    """
+
+    batch: int | None
+    accumulate: int | None
+    lr: float | None
+    optimizer: str | None
+    ema: float | None
+    precision: str | None
+
+
+RESUME_HINTS = dict.fromkeys(TrainingChanges.__annotations__, " A resumed run keeps its settings.")
+"""Suggestions for arguments of `fit` that `resume` does not take."""
 
 
 class TrainingOptions(BudgetOptions, total=False):
@@ -81,7 +104,8 @@ class TrainingOptions(BudgetOptions, total=False):
 
     Args:
         plugins: Python files, or a single one, that the recipe came from, or the run was trained with.
-        device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
+        device: The device to train on: "auto" (the default) for a CUDA device if there is one, else the CPU; or "cpu", "cuda",
+            "cuda:1".
         progress: True shows progress, also in a script that runs without a terminal: a line on stderr every ten seconds. False is
             silent; None, the default, shows it on a terminal and in a notebook. A `Progress`, or another `Watcher`, is used
             unchanged.
@@ -101,8 +125,8 @@ class TrainingOptions(BudgetOptions, total=False):
     devices: int | None
 
 
-class FitOptions(TrainingOptions, total=False):
-    """The options of `pushforward.fit`, beside its budget (`BudgetOptions`) and `TrainingOptions`.
+class FitOptions(TrainingOptions, TrainingChanges, total=False):
+    """The options of `pushforward.fit`, with those of `BudgetOptions`, `TrainingOptions` and `TrainingChanges`.
 
     Args:
         out: The run's folder, which must not exist; the default is ``runs/DATA-RECIPE``, with -2, -3, ... where that exists.
@@ -116,6 +140,10 @@ class FitOptions(TrainingOptions, total=False):
         size: tiny, small (the default) or base, for a recipe given by its name or as its function.
         flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
             allows (`pushforward.training.estimates`).
+        epochs: A budget in passes over the training examples, instead of the others; 0.5 is half a pass.
+        network: The network of a recipe given by its name or as its function: a name such as "unet", or for flow, ddpm and edm
+            a module ``network(x, t, condition)``. Other settings of such a recipe are taken as well, as by
+            ``pushforward train``: ``coupling="ot"``.
     """
 
     out: str | Path | None
@@ -126,6 +154,8 @@ class FitOptions(TrainingOptions, total=False):
     init: Any
     size: str | None
     flops: float | None
+    epochs: float | None
+    network: nn.Module | str | None
 
 
 class ResumeOptions(TrainingOptions, total=False):
@@ -141,9 +171,12 @@ class ResumeOptions(TrainingOptions, total=False):
 
     checkpoint: str | None
     fallback: bool
-    data: Dataset | str | Path | None
+    data: DataLike
     method: Method | None
     network: nn.Module | None
+
+
+BUDGETS = (*BudgetOptions.__annotations__, "epochs", "flops")  # The options of `fit` that say how long to train
 
 
 def budget_in(options: BudgetOptions) -> Budget | None:
@@ -152,28 +185,44 @@ def budget_in(options: BudgetOptions) -> Budget | None:
     Raises:
         UsageError: For several, or one that is no number, naming the option.
     """
-    steps, samples, seconds = options.get("steps"), options.get("samples"), options.get("seconds")
+    steps, samples, seconds, text = options.get("steps"), options.get("samples"), options.get("seconds"), options.get("budget")
     for name, count in (("steps", steps), ("samples", samples)):
         if count is not None:
             whole(name, count)
     if seconds is not None:
         number("seconds", seconds)
+    if text is not None:
+        if seconds is not None:
+            raise UsageError("Give exactly one budget: `seconds` or `budget`.")
+        seconds = Budget.duration(text)
     return None if steps is samples is seconds is None else Budget(steps, samples, seconds)
+
+
+def samples_in(epochs: float, data: Dataset) -> int:
+    """Return the number of training examples in so many passes over the data, rounded up.
+
+    Raises:
+        UsageError: For passes that are not a positive number.
+    """
+    if not 0 < number("epochs", epochs) < math.inf:
+        raise UsageError(f"`epochs` must be positive and finite, got {epochs}.")
+    return math.ceil(epochs * len(data.train))
 
 
 TURN = 5.0  # Seconds of training that a model has before the next one's turn
 
 
 def prepare(
-    recipe: RecipeLike, data: Dataset | str | Path, *, asked: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
+    recipe: RecipeLike, data: DataLike, *, asked: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
 ) -> Trainer:
     """A new `Trainer`, as `fit` makes it; see there, and `Settings` for ``asked``. Without ``progress`` it is silent.
 
     Raises:
         UsageError: As `fit`.
     """
-    refuse_unknown(options, FitOptions, "fit", HINTS)
-    given, device = recipe, device_named(options.get("device", "cpu"))
+    own = settings_in(recipe, options, FitOptions.__annotations__.keys() - {"network"})
+    refuse_unknown(options.keys() - own.keys(), FitOptions, "fit", HINTS)
+    given, device = recipe, device_named(options.get("device", "auto"))
     processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
         plugins, out = [Path(path) for path in files_of(options.get("plugins", ()))], options.get("out")
@@ -182,13 +231,19 @@ def prepare(
         dataset = given if isinstance(given, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
         seed, size, name = whole("seed", options.get("seed", 0)), options.get("size") or "small", name_of(given)
         budget, flops, augment = budget_in(options), options.get("flops"), options.get("augment", ())
-        if budget is not None and flops is not None:
-            raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds` or `flops`.")
+        epochs = options.get("epochs")
+        if sum(amount is not None for amount in (budget, flops, epochs)) > 1:
+            raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or `flops`.")
+        if epochs is not None:
+            budget = Budget(samples=samples_in(epochs, dataset))
         rebuildable = isinstance(given, Recipe) or name is not None
-        recipe, from_seed = started(lambda: recipe_from(given, dataset, size), given, rebuildable, seed)
-        if asked is None and name is not None:
+        recipe, from_seed = started(lambda: recipe_from(given, dataset, size, own), given, rebuildable, seed)
+        changes = {change: options[change] for change in TrainingChanges.__annotations__ if options.get(change) is not None}  # type: ignore[literal-required]
+        recipe = replace(recipe, training=recipe.training.changed(**changes))
+        if asked is None and name is not None and not isinstance(own.get("network"), nn.Module):
             others = [str(path) for path in plugins if str(path) != given]
-            asked = {"size": size} | ({"plugin": others} if others else {})
+            written = {setting.replace("_", "-"): value for setting, value in own.items()}
+            asked = {"size": size, **changes, **written} | ({"plugin": others} if others else {})
         source: Run | None = None
         if options.get("init") is not None:
             recipe, source = from_run(options["init"], recipe, plugins)
@@ -246,7 +301,7 @@ def _warn_of(method: Method) -> None:
         warn(str(error), stacklevel=4)
 
 
-def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOptions]) -> Run:
+def fit(recipe: RecipeLike, data: DataLike, **options: Unpack[FitOptions]) -> Run:
     """Train a method on data and return the run.
 
     Args:
@@ -254,10 +309,12 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
             again from ``seed``; a function without arguments that returns a recipe, called under ``seed``, for modules of one's
             own that cannot be rebuilt (as part of a `Recipe` these keep their weights and are accepted once); or a `Method`,
             whose weights are taken as they are and trained with the default `Training`.
-        data: A data set, or its name or path (`pushforward.data.load`).
-        options: See `pushforward.training.api.FitOptions`: ``steps``, ``samples``, ``seconds`` or ``flops``; ``out``,
-            ``seed``, ``device``, ``augment``, ``checkpoint_every``, ``progress``, ``overwrite``, ``init``, ``size``, ``plugins``,
-            ``trackers``, ``shard``, ``devices``.
+        data: A data set; its name or path (`pushforward.data.load`); a data frame; an array or tensor, or a tuple (x, labels) of
+            two; a PyTorch ``Dataset`` or ``DataLoader``; or a Hugging Face ``Dataset``.
+        options: See `pushforward.training.api.FitOptions`. The budget: ``steps``, ``samples``, ``epochs``, ``seconds``,
+            ``budget`` or ``flops``. The model: ``size``, ``network``, ``init``. Training: ``batch``, ``lr``, ``optimizer``,
+            ``accumulate``, ``ema``, ``precision``, ``augment``, ``seed``, ``checkpoint_every``. The rest: ``out``,
+            ``overwrite``, ``device``, ``progress``, ``trackers``, ``plugins``, ``shard``, ``devices``.
 
     Where torchrun or another launcher has started several processes, each calls it and all train the one run. Without a terminal
     or a notebook nothing is printed; ``progress=True`` prints a line every ten seconds.
@@ -274,16 +331,16 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
         CheckpointError: If the disk refuses, or another training is writing to the folder.
         KeyboardInterrupt: After SIGINT, once the present step has been saved.
     """
-    check_arguments(recipe, options, FitOptions.__annotations__)
-    refuse_unknown(options, FitOptions, "fit", HINTS)
+    if isinstance(recipe, str):
+        recipe = own_name(recipe)
     options["progress"] = watcher_of(options.get("progress"))
     return trained(prepare(recipe, data, **options))
 
 
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
-    refuse_unknown(options, ResumeOptions, "resume", HINTS)
-    device = device_named(options.get("device", "cpu"))
+    refuse_unknown(options, ResumeOptions, "resume", RESUME_HINTS)
+    device = device_named(options.get("device", "auto"))
     folder = folder.folder if isinstance(folder, Run) else Path(folder)
     processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
@@ -367,9 +424,9 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
 
     Args:
         folder: The run's folder, or the run.
-        options: See `pushforward.training.api.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
-            ``seconds`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``network``, ``device``,
-            ``progress``, ``trackers``, ``shard``, ``devices``.
+        options: See `pushforward.training.api.ResumeOptions`: a new budget, which is ``steps``, ``samples``,
+            ``seconds`` or ``budget`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``network``,
+            ``device``, ``progress``, ``trackers``, ``shard``, ``devices``.
 
     Returns:
         The run; a finished one is returned as it is.
@@ -386,7 +443,7 @@ def student(
     teacher: str | Path | Run,
     *,
     calls: int = 1,
-    data: Dataset | str | Path | None = None,
+    data: DataLike | None = None,
     settings: Mapping[str, Any] | None = None,
     changes: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
@@ -418,7 +475,7 @@ def student(
     recipe = seeded(lambda: function(data.space, **student_settings), options.get("seed", 0))
     if changes:
         recipe = replace(recipe, training=recipe.training.changed(**changes))
-    if budget_in(options) is None:
+    if all(options.get(name) is None for name in BUDGETS):
         options["steps"] = run.state["step"]
     return _learning_from(recipe, data, run, {**(changes or {}), **student_settings}, options)
 
@@ -460,20 +517,21 @@ def check_finish(
 
 
 def finisher(
-    run: Run, data: Dataset, budget: float, settings: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
+    run: Run, data: Dataset, finish: float, settings: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
 ) -> Trainer:
-    """The `Trainer` that finishes a student in ``budget`` seconds, in the folder beside it that ends in "-finished".
+    """The `Trainer` that finishes a student in ``finish`` seconds, in the folder beside it that ends in "-finished".
 
     Args:
         run: The student.
         data: The student's.
-        budget: Seconds.
+        finish: Seconds of training.
         settings: Of the recipe ``finish``.
         options: As of `distil`.
     """
     function, settings = with_frozen("finish", {"teacher": run}, files_of(options.get("plugins", ()))), settings or {}
     recipe = seeded(lambda: function(data.space, **settings), options.get("seed", 0))
-    options = {**options, "out": f"{run.folder}-finished", "steps": None, "samples": None, "seconds": budget}
+    no_budget: Any = dict.fromkeys(BUDGETS)
+    options = {**options, **no_budget, "out": f"{run.folder}-finished", "seconds": finish}
     return _learning_from(recipe, data, run, settings, options)
 
 
@@ -482,7 +540,7 @@ def distil(
     *,
     calls: int = 1,
     finish: float | None = None,
-    data: Dataset | str | Path | None = None,
+    data: DataLike | None = None,
     settings: Mapping[str, Any] | None = None,
     finish_settings: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],

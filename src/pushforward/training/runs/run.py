@@ -14,23 +14,34 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 from warnings import warn
 
 import torch
 from torch import nn
 
-from pushforward import spec
+from pushforward import spec, synonyms
+from pushforward.conditions.kind import names_of
 from pushforward.data import Dataset, Space
 from pushforward.data.core.dataset import Seen, seen_in_training
 from pushforward.denoisers import Denoiser
-from pushforward.errors import CheckpointError, MissingExtra, RunUsageError, UsageError, did_you_mean
+from pushforward.errors import CheckpointError, MissingExtra, RunUsageError, UsageError, did_you_mean, suggestion
 from pushforward.files import disk, read_json
 from pushforward.methods.method import Method
 from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
-from pushforward.runtime import device_named, facts
-from pushforward.samples import Sampling, configure, drawn_from, given_options, guidance_notes
+from pushforward.registries import at
+from pushforward.runtime import device_named, display, facts, in_notebook
+from pushforward.samples import (
+    Samples,
+    Sampling,
+    conditions_in,
+    configure,
+    drawn_from,
+    given_options,
+    guidance_notes,
+    seed_of,
+)
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.table import LearnedTable
 from pushforward.training.checkpoint.storage import (
@@ -354,17 +365,26 @@ class Run:
         return (f"it is unfinished: {words} of training. Resume it first: pushforward resume {shlex.quote(str(self.folder))}",)
 
     def sample(
-        self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Unpack[Sampling]
+        self,
+        n: int = 64,
+        condition: ConditionLike = None,
+        *,
+        seed: int = 0,
+        batch: int = BATCH,
+        generator: torch.Generator | None = None,
+        **options: Any,
     ) -> Any:
-        """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
+        """Draw new samples in data units, on the CPU; sample i depends on ``seed + i`` alone.
 
         Args:
             n: How many.
             condition: For example ``{"label": 3}``, ``{"label": "cat"}`` or ``{"age": 40}``, or n values in a list or tensor.
                 Conditions that are not given are drawn as they occur in the training data.
-            seed: The seed of the first sample, any whole number.
+            seed: The seed of the first sample, any integer.
             batch: Examples computed at a time.
-            options: The options of `configured`: ``steps=8``, ``solver="heun"``, ``scale=2.0``, ...
+            generator: A generator of torch, of which only the initial seed is used, with a warning.
+            options: Conditions by name, as in ``condition``: ``label=3``, ``age=40``; and the options of `configured`:
+                ``steps=8``, ``solver="heun"``, ``scale=2.0``, ...
 
         Returns:
             `Samples` in data units (see `pushforward.samples`); of a table a pandas data frame, where pandas is installed.
@@ -373,11 +393,72 @@ class Run:
             UsageError: For numbers, conditions or options that the model cannot take.
             Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws.
         """
-        given_options(options, also=("n", "condition", "seed", "batch"))
-        run = self.configured(**options)
+        given = conditions_in(options, self.space)
+        sampling: Any = {name: value for name, value in options.items() if name not in given}
+        given_options(sampling, also=("n", "condition", "seed", "batch", *names_of(self.space.conditions)))
+        for name, value in given.items():
+            if value is not None:
+                condition = {**(condition or {}), **(value if isinstance(value, Mapping) else {name: value})}
+        if generator is not None:
+            seed = seed_of(generator, seed)
+        run = self.configured(**sampling)
         for sentence in run.warnings[len(self.warnings) :]:
             warn(sentence, stacklevel=2)
         return drawn_from(run.transport, n, condition, seed=seed, batch=batch)
+
+    def show(self, n: int = 64, condition: ConditionLike = None, **options: Any) -> None:
+        """Draw samples and show them: a picture in a notebook or the system's image viewer, a table as text.
+
+        Args:
+            n: Number of samples.
+            condition: As for `sample`.
+            options: Of `sample`, such as ``seed=1``, ``label=3`` or ``steps=8``.
+
+        Raises:
+            UsageError: As `sample`, and for vectors that cannot be drawn.
+        """
+        drawn = self.sample(n, condition, **options)
+        if isinstance(drawn, Samples):
+            drawn.show()
+        elif in_notebook():
+            display(drawn)
+        else:
+            print(drawn)
+
+    def plot(self) -> Any:
+        """Draw the losses of training, and the scores measured while training, against the step.
+
+        Returns:
+            A matplotlib figure, which a notebook shows and ``.savefig("losses.png")`` writes. Only some recipes, such as
+            distil and meanflow, measure scores while training; `evaluate` scores every run.
+
+        Raises:
+            UsageError: For a run without a logged step.
+        """
+        from pushforward.training.runs.plot import figure_of
+
+        return figure_of(self.name, self.losses())
+
+    def evaluate(self, data: Any = None, **options: Any) -> Any:
+        """Score the run against held-out data; see `pushforward.evaluate`.
+
+        Args:
+            data: The data set, or its name or path; None for the run's own.
+            options: Of `pushforward.evaluate`, such as ``metrics=["frechet"]`` or ``n=1000``.
+
+        Returns:
+            A comparison of one model.
+        """
+        return at("evaluation:evaluate")(self, data, **options)
+
+    if not TYPE_CHECKING:  # every other attribute would pass as Any
+
+        def __getattr__(self, name: str) -> Any:
+            """Refuse a missing attribute, with a hint if it is a word of another library."""
+            if synonyms.is_listed(name):
+                hint = suggestion(name, dir(type(self)))
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}.{hint}")
+            return object.__getattribute__(self, name)
 
     def configured(self, **options: Unpack[Sampling]) -> Run:
         """The same run with other sampling options, to sample from, evaluate or compare; its weights are shared.
@@ -584,7 +665,7 @@ def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
         if stored is None:
             return None
         check_counts(stored["solver"])
-        return flow.with_solver(spec.build(stored["solver"]), stored["steps"], stored["grid"])
+        return Flow(flow.denoiser, spec.build(stored["solver"]), stored["steps"], stored["grid"])
     except (*UNFIT, UsageError) as error:
         raise CheckpointError(
             f"The run's spec.json describes no sampler of its frozen part {part}: {str(error).rstrip('.')}. Restore the file."
