@@ -100,12 +100,13 @@ def test_names_of_diffusers_and_papers_lead_to_ours(run):
     assert suggestion("steps_", ["steps"]) == ' Did you mean "steps"?'
 
 
-def test_diffusion_trains_ddpm_and_says_so(tmp_path, capsys):
+def test_diffusion_trains_ddpm_and_says_so(tmp_path):
     with pytest.warns(UserWarning, match='"diffusion" is called ddpm'):
         run = pf.fit("diffusion", "moons", size="tiny", steps=1, out=tmp_path / "a")
     assert run.spec["recipe"] == "ddpm"
-    assert main(["train", "diffusion", "--data", "moons", "--size", "tiny", "--steps", "1", "--out", str(tmp_path / "b")]) == 0
-    assert 'note: The recipe "diffusion" is called ddpm' in capsys.readouterr().err
+    words = ["train", "diffusion", "--data", "moons", "--size", "tiny", "--steps", "1", "--out", str(tmp_path / "b")]
+    with pytest.warns(UserWarning, match='"diffusion" is called ddpm'):
+        assert main(words) == 0
     assert pf.load(tmp_path / "b").spec["recipe"] == "ddpm"
 
 
@@ -163,9 +164,8 @@ def test_a_loader_gives_the_examples_of_its_sampler_and_subsets_keep_their_names
     ("source", "says"),
     [
         ([], "has no examples"),
-        ([torch.zeros(2), torch.zeros(3)], "Resize"),
-        ([{"a": 1.0}, {"a": 2.0}], "no field image"),
-        ([(torch.zeros(2), 1, 2)] * 3, "3 parts"),
+        ([{"a": 1.0}, {"a": 2.0}], "a field image"),
+        ([(torch.zeros(2), 1, 2)] * 3, r"as \(data, class\)"),
     ],
 )
 def test_examples_that_are_refused(source, says):

@@ -119,24 +119,23 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f'Unknown {what} "{name}"; known: {", ".join(names)}.{suggestion(name, names)}')
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
     """Suggest a name of this library for a word that it does not know.
 
     Args:
         word: The word, such as "guidance_scale".
         known: The names that can be used in its place.
+        prefix: Written before a name, such as the dashes of an option.
 
     Returns:
         A sentence after a space, such as ``' Did you mean "scale"?'``, or an empty string. Words of other libraries are
         looked up (`pushforward.synonyms`); others are compared by their spelling (`did_you_mean`).
     """
-    if not synonyms.is_listed(word):
-        return did_you_mean(word, known, SURE)
-    name = synonyms.name_for(word, known)
+    listed = synonyms.is_listed(word)
+    name = synonyms.name_for(word, known) if listed else closest(word, known, SURE)
     if name is not None:
-        return f' Did you mean "{name}"?'
-    note = synonyms.note_on(word)
-    return f" {note}" if note else ""
+        return f' Did you mean "{prefix}{name}"?'
+    return synonyms.note_on(word)
 
 
 def did_you_mean(word: str, known: Iterable[str], least: float = 0.6) -> str:

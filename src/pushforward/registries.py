@@ -198,17 +198,12 @@ ALIASES = {"diffusion": ("ddpm", 'The recipe "diffusion" is called ddpm here; ed
 """Names of recipes elsewhere that are accepted, with the recipe and a sentence that says so."""
 
 
-def own_name(recipe: str, tell: Callable[[str], Any] = warn) -> str:
-    """Return the name of a recipe, for an alias the recipe's own, after telling its sentence.
-
-    Args:
-        recipe: A name, an alias or a path.
-        tell: Called with the sentence.
-    """
+def own_name(recipe: str) -> str:
+    """Return a recipe's own name for an alias, with a warning; every other name or path is returned unchanged."""
     if recipe in RECIPES or recipe not in ALIASES:
         return recipe
     name, sentence = ALIASES[recipe]
-    tell(sentence)
+    warn(sentence, stacklevel=3)
     return name
 
 

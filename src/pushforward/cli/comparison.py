@@ -117,7 +117,7 @@ def compare(
         out: The folder for the report and the new runs; default runs/compare-DATA-report.
         live: Write live.html beside the report, a page that runs one or two of the models in a browser.
     """
-    models = tuple(own_name(name, lambda sentence: say(f"note: {sentence}")) for name in models)
+    models = tuple(map(own_name, models))
     _check_models(models, plugin)
     check_names(plugin, data=data)
     from pushforward.training import load

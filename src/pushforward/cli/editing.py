@@ -318,12 +318,9 @@ def _box(space: Space, text: str) -> Tensor:
     top, left, bottom, right = _sides(text)
     if not (0 <= top < bottom <= height and 0 <= left < right <= width):
         limits = f"0 <= top < bottom <= {height} and 0 <= left < right <= {width}"
-        raise UsageError(
-            f"--box {text} does not lie in an image of {height} x {width} pixels (height x width): expected {limits} for "
-            f"{','.join(_SIDES)}, got top={top}, left={left}, bottom={bottom}, right={right}."
-        )
-    rows, columns = f"rows {top} to {bottom - 1}", f"columns {left} to {right - 1}"
-    say(f"filling {rows} and {columns}, {bottom - top} x {right - left} of {height} x {width} pixels (height x width)")
+        got = f"top={top}, left={left}, bottom={bottom}, right={right}"
+        raise UsageError(f"--box {text} is not in an image of {height} x {width} pixels: expected {limits}; got {got}.")
+    say(f"filling rows {top} to {bottom - 1} and columns {left} to {right - 1} of {height} x {width} pixels (height x width)")
     holes = torch.zeros(height, width, dtype=torch.bool)
     holes[top:bottom, left:right] = True
     return holes
@@ -331,12 +328,13 @@ def _box(space: Space, text: str) -> Tensor:
 
 def _sides(text: str) -> tuple[int, ...]:
     """Return the four sides of a box in the order of `_SIDES`, given in this order or by name."""
-    if "=" not in text:
-        return numbers("--box", text, len(_SIDES))  # type: ignore[no-any-return]
-    named = dict(word.replace(" ", "").partition("=")[::2] for word in text.split(","))
-    if len(named) != text.count(",") + 1 or set(named) != set(_SIDES):
-        raise UsageError(f'--box takes {", ".join(_SIDES)}, each once, such as left=0,top=14,right=28,bottom=28; got "{text}".')
-    return numbers("--box", ",".join(named[side] for side in _SIDES), len(_SIDES))  # type: ignore[no-any-return]
+    words = text.replace(" ", "").split(",")
+    if "=" in text:
+        named = dict(word.partition("=")[::2] for word in words)
+        if len(words) != len(_SIDES) or named.keys() != set(_SIDES):
+            raise UsageError(f'--box takes {", ".join(_SIDES)}, each once: left=0,top=14,right=28,bottom=28; got "{text}".')
+        words = [named[side] for side in _SIDES]
+    return numbers("--box", ",".join(words), len(_SIDES))  # type: ignore[no-any-return]
 
 
 @app.command(group=USE, sort_key=5)

@@ -376,11 +376,8 @@ def unknown_option(option: str, known: Iterable[str], verb: str) -> str:
         verb: Such as "train flow".
     """
     typed = option.partition("=")[0].lstrip("-")
-    names = [name.strip("-").replace("_", "-") for name in known]
-    options = [name for name in names if re.fullmatch(r"[a-z0-9-]+", name)]  # the others stand for groups of options
-    hint = suggestion(typed, options)
-    for name in options:
-        hint = hint.replace(f'"{name}"', f'"--{name}"')
+    options = [name.lstrip("-").replace("_", "-") for name in known if name[-1].isalnum()]  # others are groups of options
+    hint = suggestion(typed, options, "--")
     return f"Unknown option --{typed}.{as_options(hint)} See: pushforward {verb} --help"
 
 

@@ -144,7 +144,7 @@ def train(
         dry_run: Say what training will need in --devices, then end.
     """
     ends = amounts(budgeting, flops=flops, epochs=epochs)
-    recipe = own_name(recipe, _note)
+    recipe = own_name(recipe)
     check_names(plugin, recipe=recipe, data=None if settings else data)  # wrong options are named first
     from pushforward.training import Progress, load
     from pushforward.training.api import prepare, samples_in
@@ -173,10 +173,6 @@ def train(
     asked = asked_for(size, changes, values) | {name: value for name, value in more.items() if value}
     trainer = prepare(chosen, loaded, **options, asked=asked, progress=Progress())
     report_run(_begun(trainer), json, len(loaded.train))
-
-
-def _note(sentence: str) -> None:
-    say(f"note: {sentence}")
 
 
 def steps_for(flops: float, recipe: Recipe, data: Dataset) -> dict[str, int]:
@@ -334,8 +330,8 @@ def distil(
     seconds, teacher = None if finish is None else Budget.duration(finish), load(run, plugins=plugin)
     if seconds is not None:
         check_finish(teacher, out, overwrite, own, of_finish)
-    changed, augment = changes.of_training(), words(changes.augment)
-    trainer = student(teacher, calls=calls, settings=own, changes=changed, out=out, augment=augment, **options)
+    changed = changes.of_training()
+    trainer = student(teacher, calls=calls, settings=own, out=out, augment=words(changes.augment), **changed, **options)
     if seconds is None:
         return report_run(_begun(trainer), json, len(trainer.data.train))
     given = {"teacher": trainer.folder, "data": options.pop("data"), "budget": finish, **of_finish}
@@ -368,7 +364,7 @@ def print_recipe_help(name: str) -> None:
     from pushforward import recipes
     from pushforward.recipes.recipe import GROUPS
 
-    recipe, keyword = recipes.named(own_name(name, _note)), inspect.Parameter.KEYWORD_ONLY
+    recipe, keyword = recipes.named(own_name(name)), inspect.Parameter.KEYWORD_ONLY
     hints = typing.get_type_hints(train, include_extras=True)
     shown = [part for part in inspect.signature(train).parameters.values() if part.kind is keyword]
     shown = [part.replace(annotation=hints[part.name]) for part in shown]

@@ -242,12 +242,15 @@ def given_samples(samples: Any, data: Dataset) -> Given:
     elif is_frame(samples) and isinstance(space, TableSpace):
         values = frame_rows(samples, space)
         x = space.encoded(values, foreign=True)
-    elif is_frame(samples):
-        x = _frame_vectors(samples, space)
+    elif is_frame(samples) and list(samples.columns) == list(space.columns):
+        x = samples.to_numpy()
     elif isinstance(samples, (np.ndarray, Tensor)):
         x = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
     else:
-        raise UsageError(f"Expected samples as a path, a data frame, an array or a tensor; got a {type(samples).__name__}.")
+        raise UsageError(
+            "Expected samples as a path, an array, a tensor, or a data frame with the columns of the data; got a "
+            f"{type(samples).__name__}."
+        )
     _check_samples(name, x, data)
     examples, notes = quantised(x, space), []
     if labels is not None:
@@ -260,15 +263,6 @@ def given_samples(samples: Any, data: Dataset) -> Given:
             f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}: scores against them mean little."
         )
     return Given(name, examples, labels, notes, values)
-
-
-def _frame_vectors(frame: Any, space: Space) -> np.ndarray:
-    """Return the columns of a data frame that vectors have, (n, columns)."""
-    present = list(map(str, frame.columns))
-    if not space.columns or not set(space.columns) <= set(present):
-        wanted = f"the columns {some(space.columns, 12)}" if space.columns else f"an array of {space.noun}s"
-        raise DataError(f"The data frame has the columns {some(present, 12)}; expected {wanted}.")
-    return np.asarray(frame[list(space.columns)], dtype=np.float64)
 
 
 def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:

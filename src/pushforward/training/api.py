@@ -240,7 +240,9 @@ def prepare(
         recipe, from_seed = started(lambda: recipe_from(given, dataset, size, own), given, rebuildable, seed)
         changes = {change: options[change] for change in TrainingChanges.__annotations__ if options.get(change) is not None}  # type: ignore[literal-required]
         recipe = replace(recipe, training=recipe.training.changed(**changes))
-        if asked is None and name is not None and not isinstance(own.get("network"), nn.Module):
+        if asked is not None:
+            asked = {**changes, **asked}
+        elif name is not None and not isinstance(own.get("network"), nn.Module):
             others = [str(path) for path in plugins if str(path) != given]
             written = {setting.replace("_", "-"): value for setting, value in own.items()}
             asked = {"size": size, **changes, **written} | ({"plugin": others} if others else {})
@@ -445,13 +447,9 @@ def student(
     calls: int = 1,
     data: DataLike | None = None,
     settings: Mapping[str, Any] | None = None,
-    changes: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
-    """The `Trainer` of a run's student; the other arguments are those of `distil`.
-
-    Args:
-        changes: Settings of `pushforward.Training` in place of the recipe's: ``{"lr": 1e-3}``.
+    """Return the `Trainer` of a run's student; the arguments are those of `distil`.
 
     Raises:
         UsageError: As `distil`.
@@ -473,11 +471,9 @@ def student(
     student_settings = {"calls": calls, **(settings or {})}
     function = with_frozen("distil", {"teacher": run}, plugins)
     recipe = seeded(lambda: function(data.space, **student_settings), options.get("seed", 0))
-    if changes:
-        recipe = replace(recipe, training=recipe.training.changed(**changes))
     if all(options.get(name) is None for name in BUDGETS):
         options["steps"] = run.state["step"]
-    return _learning_from(recipe, data, run, {**(changes or {}), **student_settings}, options)
+    return _learning_from(recipe, data, run, student_settings, options)
 
 
 def _learning_from(recipe: Recipe, data: Dataset, run: Run, settings: Mapping[str, Any], options: FitOptions) -> Trainer:

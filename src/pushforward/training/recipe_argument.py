@@ -17,6 +17,7 @@ from pushforward import recipes, spec
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset, ImageSpace, Space, VectorSpace, dataset_of
 from pushforward.data.core.dataset import Seen
+from pushforward.data.core.load import DataLike
 from pushforward.errors import CheckpointError, UsageError, did_you_mean
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import HasAutoencoder, Method
@@ -331,7 +332,7 @@ def code_space(moments: Tensor, data: Space) -> Space:
 
 def in_latent(
     recipe: str | Callable[..., Recipe],
-    data: Dataset | str | Path,
+    data: DataLike,
     run: str | Path | Run | Autoencoder,
     size: str = "small",
     *,

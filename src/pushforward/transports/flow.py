@@ -326,11 +326,8 @@ class Stepped(Protocol):
     def source(self) -> Source | None:
         """The source of noise; None is standard normal, where its times are noise levels."""
 
-    def with_solver(self, solver: Solver | str, steps: int | None = None, grid: str | Sequence[float] | None = None) -> Any:
-        """Return the same model with another solver."""
-
-    def grid_for(self, solver: Solver, steps: int) -> str | list[float] | None:
-        """Return the model's own grid if it suits a solver and a number of steps, else None."""
+    def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Any:
+        """The same model under another solver."""
 
     def walk(
         self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None

@@ -34,8 +34,8 @@ def from_examples(source: Any) -> Dataset:
         The data set; a run trained on it needs it again to be resumed.
 
     Raises:
-        UsageError: For anything else, or several splits at once.
-        DataError: For no examples, examples of different shapes, or values that `from_arrays` refuses.
+        UsageError: For anything else, examples of different shapes, or several splits at once.
+        DataError: For no examples, or values that `from_arrays` refuses.
     """
     if isinstance(source, (np.ndarray, torch.Tensor)):
         return from_arrays(source)
@@ -43,15 +43,12 @@ def from_examples(source: Any) -> Dataset:
         return from_arrays(*source)
     if isinstance(source, Mapping):
         raise UsageError(f'Expected one split, such as data["train"]; got a dict of {", ".join(map(str, source))}.')
-    if not isinstance(source, Iterable) and not hasattr(source, "__getitem__"):
-        raise UsageError(
-            "Expected data: a name or path, an array, a tensor, a data frame, a PyTorch Dataset or DataLoader, a Hugging Face "
-            f"Dataset, or pf.data.load(...); got a {type(source).__name__}."
-        )
     parts = []
     for batch in _batches(source):
-        if isinstance(batch, Mapping) and not set(DATA) & set(batch):
-            return _table(source)
+        if isinstance(batch, Mapping) and not set(DATA) & set(batch) and hasattr(source, "to_pandas"):
+            from pushforward.data.core.load import load
+
+            return load(source.to_pandas())
         parts.append(_parts_of(batch))
     if not parts:
         raise DataError(f"The {type(source).__name__} has no examples.")
@@ -60,21 +57,20 @@ def from_examples(source: Any) -> Dataset:
 
 
 def _batches(source: Any) -> Iterable[Any]:
-    dataset: Any = source
-    collate: Any = _collated
+    is_loader = isinstance(source, DataLoader)
+    dataset = source.dataset if is_loader else source
+    collate = source.collate_fn if is_loader else _collated
     sampler = None
-    if isinstance(source, DataLoader):
-        dataset, collate = source.dataset, source.collate_fn
-    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
-        dataset = list(dataset)
-    elif isinstance(source, DataLoader):
-        sampler = sorted(set(source.sampler))
     try:
+        if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
+            dataset = list(dataset)
+        elif is_loader:
+            sampler = sorted(set(source.sampler))
         yield from DataLoader(dataset, BLOCK, sampler=sampler, collate_fn=collate)
     except (RuntimeError, TypeError) as error:
-        raise DataError(
-            f"The examples of the {type(source).__name__} do not make a batch: {error}. Expected tensors, arrays or PIL images "
-            "of one size, such as after torchvision.transforms.Resize((32, 32)), with or without a class."
+        raise UsageError(
+            "Expected data: a name or path, an array or tensor, a data frame, a PyTorch Dataset or DataLoader, or a Hugging Face "
+            f"Dataset, with examples of one size. The {type(source).__name__} cannot be read: {error}"
         ) from error
 
 
@@ -94,10 +90,10 @@ def _without_pictures(example: Any) -> Any:
 def _parts_of(batch: Any) -> Sequence[Any]:
     """Return the data of a batch, and its classes if it has them."""
     if isinstance(batch, Mapping):
-        return [batch[name] for name in _fields(batch)]
+        batch = [batch[name] for name in _fields(batch)]
     parts = batch if isinstance(batch, (tuple, list)) else [batch]
-    if len(parts) > 2:
-        raise DataError(f"An example has {len(parts)} parts: expected its data, or its data and its class.")
+    if not 1 <= len(parts) <= 2:
+        raise DataError(f"Expected examples as data, as (data, class), or with a field {', '.join(DATA)}.")
     return parts
 
 
@@ -115,15 +111,3 @@ def _classes(source: Any) -> tuple[str, ...]:
     if not isinstance(features, Mapping):
         return tuple(map(str, getattr(source, "classes", ())))
     return tuple(getattr(features[_fields(features)[-1]], "names", ()))
-
-
-def _table(source: Any) -> Dataset:
-    from pushforward.data.core.load import load
-
-    if not hasattr(source, "to_pandas"):
-        raise DataError(f"The examples have no field {', '.join(DATA)}: expected images or vectors by one of these names.")
-    frame = source.to_pandas()
-    for name, feature in source.features.items():
-        if classes := getattr(feature, "names", None):
-            frame[name] = frame[name].map(dict(enumerate(classes)))
-    return load(frame)

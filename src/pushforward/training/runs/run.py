@@ -420,20 +420,15 @@ class Run:
         drawn = self.sample(n, condition, **options)
         if isinstance(drawn, Samples):
             drawn.show()
-        elif in_notebook():
-            display(drawn)
         else:
-            print(drawn)
+            (display if in_notebook() else print)(drawn)
 
     def plot(self) -> Any:
         """Draw the losses of training, and the scores measured while training, against the step.
 
         Returns:
             A matplotlib figure, which a notebook shows and ``.savefig("losses.png")`` writes. Only some recipes, such as
-            distil and meanflow, measure scores while training; `evaluate` scores every run.
-
-        Raises:
-            UsageError: For a run without a logged step.
+            gan and meanflow, measure scores while training; `evaluate` scores every run.
         """
         from pushforward.training.runs.plot import figure_of
 
