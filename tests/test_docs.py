@@ -21,7 +21,7 @@ import pushforward.testing  # before `briefly`, since its checks train for a fix
 from pushforward.cli import main
 from pushforward.data import Split
 from pushforward.registries import PARTS, SETS
-from pushforward.training.api import BUDGETS
+from pushforward.training.options import BUDGETS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

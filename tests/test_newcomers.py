@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward.data.core.arrays import ArrayOptions
 from pushforward.data.core.load import LoadOptions
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.training.api import BudgetOptions, FitOptions, ResumeOptions, TrainingChanges, TrainingOptions
+from pushforward.training.options import BudgetOptions, FitOptions, ResumeOptions, TrainingChanges, TrainingOptions
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,7 @@ def refuse_unknown(
 
     Args:
         names: What was given.
-        options: The function's options, a TypedDict such as `pushforward.training.api.FitOptions`.
+        options: The function's options, a TypedDict such as `pushforward.training.options.FitOptions`.
         function: Its name.
         hints: For names of other libraries that are too far from ours to be recognised.
         also: Names of its other arguments, which are in its signature.

@@ -394,11 +394,24 @@ def given_options(options: Sampling, also: Sequence[str] = ()) -> dict[str, Any]
     return {name: value for name, value in options.items() if value is not None}
 
 
-def conditions_in(options: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """Return the keyword arguments that are conditions, or columns of the data, and not options of sampling."""
+def with_conditions(condition: ConditionLike, options: Mapping[str, Any], space: Space) -> tuple[ConditionLike, Any]:
+    """Move keyword arguments that are conditions, or columns of the data, to a condition.
+
+    Returns:
+        The condition, and the arguments that are left.
+
+    Raises:
+        UsageError: For an argument that is neither a condition nor an option of `Sampling`.
+    """
     names = {*space.conditions, *names_of(space.conditions), *space.names, *space.columns}
     names |= {str(getattr(kind, "target", "")) for kind in space.conditions.values()}
-    return {name: value for name, value in options.items() if name in names and name not in Sampling.__annotations__}
+    named = names & options.keys() - Sampling.__annotations__.keys()
+    for name in named:
+        value = options[name]
+        if value is not None:
+            condition = {**(condition or {}), **(value if isinstance(value, Mapping) else {name: value})}
+    sampling = {name: value for name, value in options.items() if name not in named}
+    return condition, given_options(sampling, ("n", "condition", "seed", "batch", *names_of(space.conditions)))  # type: ignore[arg-type]
 
 
 def seed_of(generator: torch.Generator, seed: int) -> int:

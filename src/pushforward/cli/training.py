@@ -147,7 +147,8 @@ def train(
     recipe = own_name(recipe)
     check_names(plugin, recipe=recipe, data=None if settings else data)  # wrong options are named first
     from pushforward.training import Progress, load
-    from pushforward.training.api import prepare, samples_in
+    from pushforward.training.api import prepare
+    from pushforward.training.options import samples_in
     from pushforward.training.recipe_argument import pairs_of
 
     short = {"latent": latent, "teacher": teacher}

@@ -14,34 +14,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 from warnings import warn
 
 import torch
 from torch import nn
 
-from pushforward import spec, synonyms
-from pushforward.conditions.kind import names_of
+from pushforward import spec
 from pushforward.data import Dataset, Space
 from pushforward.data.core.dataset import Seen, seen_in_training
 from pushforward.denoisers import Denoiser
-from pushforward.errors import CheckpointError, MissingExtra, RunUsageError, UsageError, did_you_mean, suggestion
+from pushforward.errors import CheckpointError, MissingExtra, RunUsageError, UsageError, did_you_mean
 from pushforward.files import disk, read_json
 from pushforward.methods.method import Method
 from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
-from pushforward.registries import at
-from pushforward.runtime import device_named, display, facts, in_notebook
-from pushforward.samples import (
-    Samples,
-    Sampling,
-    conditions_in,
-    configure,
-    drawn_from,
-    given_options,
-    guidance_notes,
-    seed_of,
-)
+from pushforward.runtime import device_named, facts
+from pushforward.samples import Sampling, configure, drawn_from, given_options, guidance_notes, seed_of, with_conditions
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.table import LearnedTable
 from pushforward.training.checkpoint.storage import (
@@ -66,6 +55,7 @@ from pushforward.training.runs.folder import Holding, check_run, checkpoint_in
 from pushforward.training.runs.learned_solvers import GRIDS, TABLES, Learned
 from pushforward.training.runs.log import best_of
 from pushforward.training.runs.provenance import read_seen, seen_by, write_seen
+from pushforward.training.runs.views import Viewed
 from pushforward.transports import BATCH, ConditionLike, Flow, Transport, inner_of
 
 _FILE = "weights.safetensors"
@@ -289,7 +279,7 @@ def budget_of(content: dict[str, Any]) -> Budget:
         raise CheckpointError(f"The run's spec.json holds no budget: {error}. Restore the file.") from error
 
 
-class Run:
+class Run(Viewed):
     """A finished or interrupted training, read from its folder.
 
     Args:
@@ -364,16 +354,7 @@ class Run:
             return ()
         return (f"it is unfinished: {words} of training. Resume it first: pushforward resume {shlex.quote(str(self.folder))}",)
 
-    def sample(
-        self,
-        n: int = 64,
-        condition: ConditionLike = None,
-        *,
-        seed: int = 0,
-        batch: int = BATCH,
-        generator: torch.Generator | None = None,
-        **options: Any,
-    ) -> Any:
+    def sample(self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Any) -> Any:
         """Draw new samples in data units, on the CPU; sample i depends on ``seed + i`` alone.
 
         Args:
@@ -382,9 +363,8 @@ class Run:
                 Conditions that are not given are drawn as they occur in the training data.
             seed: The seed of the first sample, any integer.
             batch: Examples computed at a time.
-            generator: A generator of torch, of which only the initial seed is used, with a warning.
             options: Conditions by name, as in ``condition``: ``label=3``, ``age=40``; and the options of `configured`:
-                ``steps=8``, ``solver="heun"``, ``scale=2.0``, ...
+                ``steps=8``, ``solver="heun"``, ``scale=2.0``, ... Of a torch ``generator`` only the initial seed is used.
 
         Returns:
             `Samples` in data units (see `pushforward.samples`); of a table a pandas data frame, where pandas is installed.
@@ -393,67 +373,13 @@ class Run:
             UsageError: For numbers, conditions or options that the model cannot take.
             Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws.
         """
-        given = conditions_in(options, self.space)
-        sampling: Any = {name: value for name, value in options.items() if name not in given}
-        given_options(sampling, also=("n", "condition", "seed", "batch", *names_of(self.space.conditions)))
-        for name, value in given.items():
-            if value is not None:
-                condition = {**(condition or {}), **(value if isinstance(value, Mapping) else {name: value})}
-        if generator is not None:
+        if (generator := options.pop("generator", None)) is not None:
             seed = seed_of(generator, seed)
+        condition, sampling = with_conditions(condition, options, self.space)
         run = self.configured(**sampling)
         for sentence in run.warnings[len(self.warnings) :]:
             warn(sentence, stacklevel=2)
         return drawn_from(run.transport, n, condition, seed=seed, batch=batch)
-
-    def show(self, n: int = 64, condition: ConditionLike = None, **options: Any) -> None:
-        """Draw samples and show them: a picture in a notebook or the system's image viewer, a table as text.
-
-        Args:
-            n: Number of samples.
-            condition: As for `sample`.
-            options: Of `sample`, such as ``seed=1``, ``label=3`` or ``steps=8``.
-
-        Raises:
-            UsageError: As `sample`, and for vectors that cannot be drawn.
-        """
-        drawn = self.sample(n, condition, **options)
-        if isinstance(drawn, Samples):
-            drawn.show()
-        else:
-            (display if in_notebook() else print)(drawn)
-
-    def plot(self) -> Any:
-        """Draw the losses of training, and the scores measured while training, against the step.
-
-        Returns:
-            A matplotlib figure, which a notebook shows and ``.savefig("losses.png")`` writes. Only some recipes, such as
-            gan and meanflow, measure scores while training; `evaluate` scores every run.
-        """
-        from pushforward.training.runs.plot import figure_of
-
-        return figure_of(self.name, self.losses())
-
-    def evaluate(self, data: Any = None, **options: Any) -> Any:
-        """Score the run against held-out data; see `pushforward.evaluate`.
-
-        Args:
-            data: The data set, or its name or path; None for the run's own.
-            options: Of `pushforward.evaluate`, such as ``metrics=["frechet"]`` or ``n=1000``.
-
-        Returns:
-            A comparison of one model.
-        """
-        return at("evaluation:evaluate")(self, data, **options)
-
-    if not TYPE_CHECKING:  # every other attribute would pass as Any
-
-        def __getattr__(self, name: str) -> Any:
-            """Refuse a missing attribute, with a hint if it is a word of another library."""
-            if synonyms.is_listed(name):
-                hint = suggestion(name, dir(type(self)))
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}.{hint}")
-            return object.__getattribute__(self, name)
 
     def configured(self, **options: Unpack[Sampling]) -> Run:
         """The same run with other sampling options, to sample from, evaluate or compare; its weights are shared.
