@@ -11,7 +11,6 @@ from PIL.Image import Image
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 from pushforward.data.core.arrays import from_arrays
-from pushforward.data.core.dataset import Dataset
 from pushforward.errors import DataError, UsageError
 
 DATA = ("image", "img", "pixel_values", "x")  # Names of the field that holds an example's data
@@ -19,11 +18,11 @@ LABELS = ("label", "labels", "fine_label", "class", "y")  # Names of the field t
 BLOCK = 256  # Examples read at a time
 
 
-def from_examples(source: Any) -> Dataset:
+def from_examples(source: Any) -> Any:
     """Read all examples of a data set of another library.
 
     An example is an image or a vector (an array, a tensor or a PIL image), a pair of one and its class, or a dict with such
-    fields. Rows of plain values become a table. Random transforms are applied once.
+    fields. Random transforms are applied once.
 
     Args:
         source: An array or tensor (n, ...); a tuple (x, labels) of two of them; a PyTorch ``Dataset``; a ``DataLoader``, of
@@ -31,7 +30,7 @@ def from_examples(source: Any) -> Dataset:
             Face ``datasets.Dataset``; or a list of examples.
 
     Returns:
-        The data set; a run trained on it needs it again to be resumed.
+        The data set, or a data frame for rows of plain values; a run trained on it needs it again to be resumed.
 
     Raises:
         UsageError: For anything else, examples of different shapes, or several splits at once.
@@ -46,9 +45,7 @@ def from_examples(source: Any) -> Dataset:
     parts = []
     for batch in _batches(source):
         if isinstance(batch, Mapping) and not set(DATA) & set(batch) and hasattr(source, "to_pandas"):
-            from pushforward.data.core.load import load
-
-            return load(source.to_pandas())
+            return source.to_pandas()
         parts.append(_parts_of(batch))
     if not parts:
         raise DataError(f"The {type(source).__name__} has no examples.")

@@ -270,4 +270,5 @@ def dataset_of(data: DataLike) -> Dataset:
         return load(data)
     from pushforward.data.core.examples import from_examples
 
-    return from_examples(data)
+    found = from_examples(data)
+    return load(found) if is_frame(found) else found
