@@ -256,3 +256,20 @@ def test_a_box_with_wrong_names_is_refused(run, tmp_path, capsys):
     for box in ("left=0,top=2,right=8", "left=0,top=2,right=8,bottom=5,left=1", "x=0,y=2,w=8,h=5"):
         assert main(["inpaint", str(run.folder), str(tmp_path / "zero.png"), "--box", box]) == 2
         assert "top, left, bottom, right, each once" in capsys.readouterr().err
+
+
+class Rows:
+    """What Hugging Face's data sets of plain values look like."""
+
+    def __len__(self):
+        return len(FRAME)
+
+    def __getitem__(self, i):
+        return FRAME.iloc[i].to_dict()
+
+    def to_pandas(self):
+        return FRAME
+
+
+def test_rows_of_plain_values_are_a_table():
+    assert pf.data.dataset_of(Rows()).fingerprint == pf.data.load(FRAME).fingerprint
