@@ -126,6 +126,7 @@ _NOTES = {
     "generate sample": "Samples are drawn from a run: run.sample(64), or pushforward sample RUN.",
     "latent_diffusion ldm stable_diffusion": "Train an autoencoder first, then ddpm in its latent space: "
     "pushforward train ddpm --latent RUN.",
+    "metadata": "Columns are recognised by their cells: pf.data.load(frame, schema=...) changes that.",
     "objective parameterization prediction_type": 'It is an argument of the denoiser: pf.Denoiser(network, path, "noise").',
     "prompt prompts text": "Models take labels and columns as conditions, not text.",
     "push_to_hub save save_model save_pretrained": "A run is saved in its folder while it is trained: "
