@@ -21,6 +21,7 @@ import pushforward.testing  # before `briefly`, since its checks train for a fix
 from pushforward.cli import main
 from pushforward.data import Split
 from pushforward.registries import PARTS, SETS
+from pushforward.training.options import BUDGETS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -145,7 +146,7 @@ def briefly(patch):
     from pushforward.transports import likelihood as likelihood
 
     def fit(*given, **options):
-        others = {name: value for name, value in options.items() if name not in ("seconds", "samples", "steps")}
+        others = {name: value for name, value in options.items() if name not in BUDGETS}
         return real(*given, **({"size": "tiny"} if isinstance(given[0], str) else {}) | others, steps=2)
 
     real = training.fit

@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward.data.core.arrays import ArrayOptions
 from pushforward.data.core.load import LoadOptions
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.training.api import BudgetOptions, FitOptions, ResumeOptions, TrainingOptions
+from pushforward.training.options import BudgetOptions, FitOptions, ResumeOptions, TrainingChanges, TrainingOptions
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_a_name_stands_for_its_data_and_a_function_for_its_recipe(tmp_path):
 def test_every_option_of_training_is_described(function, options):
     for name in options.__annotations__:
         assert f"``{name}``" in function.__doc__, name
-        described = (part.__doc__ for part in (BudgetOptions, TrainingOptions, options))
+        described = (part.__doc__ for part in (BudgetOptions, TrainingOptions, TrainingChanges, options))
         assert any(f"        {name}: " in text for text in described), name
 
 
@@ -66,8 +66,10 @@ class OfTwo(torch.nn.Module):
 MISTAKES = {
     "swapped": (lambda run: pf.fit(pf.data.load("digits"), "flow"), "recipe comes first"),
     "a run": (lambda run: pf.fit(run, "digits"), "pf.resume"),
-    "a network": (lambda run: pf.fit(torch.nn.Linear(2, 2), "digits"), "trained inside of a recipe"),
-    "a tensor": (lambda run: pf.fit("flow", ones(9, 2)), "from_arrays"),
+    "a network": (lambda run: pf.fit(torch.nn.Linear(2, 2), "digits"), "trained inside a recipe"),
+    "a number": (lambda run: pf.fit("flow", 9), "Expected data: a name or path, an array or tensor"),
+    "sizes": (lambda run: pf.fit("flow", [ones(2), ones(3)]), "examples of one size"),
+    "splits": (lambda run: pf.fit("flow", {"train": ones(9, 2)}), r'one split, such as data\["train"\]'),
     "steps as text": (lambda run: pf.fit("flow", "digits", steps="9"), "`steps` must be a whole number, got '9'"),
     "seed as text": (lambda run: pf.fit("flow", "digits", seed="1"), "`seed` must be a whole number"),
     "device": (lambda run: pf.fit("flow", "digits", device="gpu"), 'no device "gpu"'),
@@ -79,8 +81,11 @@ MISTAKES = {
     "guided run": (lambda run: pf.Guided(run, 2.0), "run.denoiser"),
     "one row": (lambda run: run.transport.encode(ones(1, 8, 8)), r"x\[None\]"),
     "solver": (lambda run: run.transport.with_solver("hein", 4), 'Did you mean "heun"'),
-    "a budget": (lambda run: pf.fit("flow", "digits", budget="60s"), 'no argument "budget".*seconds=60'),
-    "epochs": (lambda run: pf.fit("flow", "digits", epochs=3), 'no argument "epochs".*steps=5000'),
+    "two budgets": (lambda run: pf.fit("flow", "digits", budget="60s", epochs=3), "Give exactly one budget"),
+    "a network of a gan": (lambda run: pf.fit("gan", "digits", network=torch.nn.Linear(2, 2)), "Unknown network"),
+    "two seeds": (lambda run: run.sample(2, seed=1, generator=torch.Generator()), "either `seed` or `generator`"),
+    "a generator of NumPy": (lambda run: run.sample(2, generator=np.random.default_rng()), "must be a torch.Generator"),
+    "no passes": (lambda run: pf.fit("flow", "digits", epochs=0), "`epochs` must be positive"),
     "an option of resume": (lambda run: pf.resume(run, checkpont="step_000002"), 'pf.resume has no.*Did you mean "checkpoint"'),
     "recipes compared": (lambda run: pf.compare(["flow", "gan"], "digits"), "trained runs are compared: train it first"),
     "a seed": (lambda run: run.sample(3, seeds=1), 'no option "seeds".*Did you mean "seed"'),
@@ -127,16 +132,16 @@ def test_arrays_that_are_refused(arguments, says):
         pf.data.from_arrays(**arguments)
 
 
-def test_options_in_the_wrong_place_are_sent_to_the_right_one(tmp_path):
+def test_settings_of_the_recipe_and_conditions_are_keywords(tmp_path):
     data = pf.data.from_arrays(np.random.default_rng(0).normal(size=(60, 2)), given={"cx": np.arange(60.0)})
-    with pytest.raises(
-        UsageError, match=r'^pack: of the recipe, .*: pf\.fit\(pf\.recipes\.named\("gan"\)\(data\.space, pack=2\), data\)'
-    ):
-        pf.fit("gan", data, pack=2)
-    run = pf.fit("gan", data, size="tiny", steps=1, out=tmp_path / "run")
+    run = pf.fit("gan", data, size="tiny", pack=2, lr=1e-4, batch=64, steps=1, out=tmp_path / "run")
+    asked = {"size": "tiny", "batch": 64, "lr": 1e-4, "pack": 2}
+    assert run.spec["asked"] == asked
+    assert (run.spec["training"]["lr"], run.spec["training"]["batch"]) == (1e-4, 64)
     for options in ({"given": {"cx": 3.0}}, {"cx": 3.0}):
-        with pytest.raises(UsageError, match=r"second argument: run\.sample\("):
-            run.sample(2, **options)
+        assert torch.equal(run.sample(2, **options), run.sample(2, {"cx": 3.0}))
+    with pytest.raises(UsageError, match="give one of them"):
+        run.sample(2, {"given": torch.zeros(2, 1)}, cx=3.0)
     with pytest.raises(CheckpointError, match=f"There is no folder {tmp_path / 'nothing'}. Runs are"):
         pf.load(tmp_path / "nothing")
     with pytest.raises(CheckpointError, match=rf'rnu\. Did you mean "{re.escape(str(tmp_path / "run"))}"\?'):

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError, suggestion
 
 
 def whole(name: str, value: Any, least: int | None = None) -> int:
@@ -91,7 +91,7 @@ def one_of(what: str, name: str, known: Iterable[str], of: str = "") -> str:
     """
     names = list(known)
     if name not in names:
-        raise UsageError(f'Unknown {what} "{name}"{of}; choose {", ".join(names)}.{did_you_mean(name, names)}')
+        raise UsageError(f'Unknown {what} "{name}"{of}; choose {", ".join(names)}.{suggestion(str(name), names)}')
     return name
 
 
@@ -102,7 +102,7 @@ def refuse_unknown(
 
     Args:
         names: What was given.
-        options: The function's options, a TypedDict such as `pushforward.training.api.FitOptions`.
+        options: The function's options, a TypedDict such as `pushforward.training.options.FitOptions`.
         function: Its name.
         hints: For names of other libraries that are too far from ours to be recognised.
         also: Names of its other arguments, which are in its signature.
@@ -113,5 +113,5 @@ def refuse_unknown(
     known = sorted({*options.__annotations__, *also})
     for name in names:
         if name not in known:
-            hint = (hints or {}).get(name) or did_you_mean(name, known)
+            hint = (hints or {}).get(name) or suggestion(name, known)
             raise UsageError(f'pf.{function} has no argument "{name}"; it takes: {", ".join(known)}.{hint}')

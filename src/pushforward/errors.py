@@ -7,6 +7,10 @@ import importlib
 from collections.abc import Iterable
 from typing import Any
 
+from pushforward import synonyms
+
+SURE = 0.75  # The least similarity, from 0 to 1, at which a name of this library is suggested: better none than a wrong one
+
 
 class PushforwardError(ValueError):
     """Wrong input or a failed run; the message says what happened, what was expected and how to fix it."""
@@ -112,7 +116,26 @@ def imported(module: str, needed: str, extra: str) -> Any:
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that no part of a kind has, such as ``unknown("recipe", "flwo", names)``."""
     names = list(known)
-    return UsageError(f'Unknown {what} "{name}"; known: {", ".join(names)}.{did_you_mean(name, names)}')
+    return UsageError(f'Unknown {what} "{name}"; known: {", ".join(names)}.{suggestion(name, names)}')
+
+
+def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """Suggest a name of this library for a word that it does not know.
+
+    Args:
+        word: The word, such as "guidance_scale".
+        known: The names that can be used in its place.
+        prefix: Written before a name, such as the dashes of an option.
+
+    Returns:
+        A sentence after a space, such as ``' Did you mean "scale"?'``, or an empty string. Words of other libraries are
+        looked up (`pushforward.synonyms`); others are compared by their spelling (`did_you_mean`).
+    """
+    listed = synonyms.is_listed(word)
+    name = synonyms.name_for(word, known) if listed else closest(word, known, SURE)
+    if name is not None:
+        return f' Did you mean "{prefix}{name}"?'
+    return synonyms.note_on(word)
 
 
 def did_you_mean(word: str, known: Iterable[str], least: float = 0.6) -> str:

@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
+from warnings import warn
 
-from pushforward.errors import UsageError, unknown
+from pushforward import synonyms
+from pushforward.errors import UsageError, suggestion, unknown
 
 
 class Registry(Mapping[str, Any]):
@@ -192,6 +194,19 @@ RECIPES = Registry(
     },
     _recipes,
 )
+ALIASES = {"diffusion": ("ddpm", 'The recipe "diffusion" is called ddpm here; edm, vdm and flow are other diffusion models.')}
+"""Names of recipes elsewhere that are accepted, with the recipe and a sentence that says so."""
+
+
+def own_name(recipe: str) -> str:
+    """Return a recipe's own name for an alias, with a warning; every other name or path is returned unchanged."""
+    if recipe in RECIPES or recipe not in ALIASES:
+        return recipe
+    name, sentence = ALIASES[recipe]
+    warn(sentence, stacklevel=3)
+    return name
+
+
 SOLVERS = Registry(
     "solver",
     {
@@ -378,7 +393,8 @@ def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str],
             return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
         if not name.startswith("_") and importlib.util.find_spec(f"{package}.{name}") is not None:
             return importlib.import_module(f"{package}.{name}")
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        hint = suggestion(name, module.__all__) if synonyms.is_listed(name) else ""
+        raise AttributeError(f"module {package!r} has no attribute {name!r}.{hint}")
 
     module = sys.modules[package]
     vars(module)["__dir__"] = lambda: sorted(module.__all__)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from warnings import warn
 
 import numpy as np
 import torch
@@ -22,13 +23,13 @@ from torch import Tensor
 
 from pushforward import solvers
 from pushforward.arguments import whole
-from pushforward.conditions.kind import cells_of
+from pushforward.conditions.kind import cells_of, names_of
 from pushforward.data import Space, TableSpace
 from pushforward.data.tables.frames import for_parquet, write_parquet
 from pushforward.denoisers import AtScale, Autoguided, Guided, Thresholded
 from pushforward.denoisers.denoiser import Predictor, trained
 from pushforward.editing.given_data import Truncated
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError, suggestion
 from pushforward.files import check_replaceable, replacing
 from pushforward.pictures import columns_picture, grid_picture, legible, write_gif
 from pushforward.runtime import display, in_notebook
@@ -83,6 +84,19 @@ class Samples(Tensor):
                 f"Vectors of {self.space.shape[0]} numbers have no picture; only images and vectors of 2 numbers are drawn."
             )
         return columns_picture(self.numpy(), self.space)
+
+    def save(self, path: str | Path, *, overwrite: bool = False, zoom: int | None = None) -> None:
+        """Write the samples to a file.
+
+        Args:
+            path: A .png (one picture), .npz, or .csv (vectors) file, or a new folder of images, as `write_samples` takes it.
+            overwrite: Replace an existing file.
+            zoom: How many times every pixel of a picture is enlarged.
+
+        Raises:
+            UsageError: For an existing file, or an ending that does not suit the data.
+        """
+        write_samples(Path(path), self.space, len(self), [(self.as_subclass(Tensor), None)], overwrite, zoom)
 
     def show(self) -> None:
         """Show the picture of `to_pil`: below the cell in a notebook, else in the system's image viewer."""
@@ -376,9 +390,43 @@ def given_options(options: Sampling, also: Sequence[str] = ()) -> dict[str, Any]
     known = (*also, *Sampling.__annotations__)
     for name in options:
         if name not in known:
-            hint = did_you_mean(name, known) or ' Conditions are the second argument: run.sample(8, {"label": 3}).'
-            raise UsageError(f'There is no option "{name}" of sampling; known: {", ".join(known)}.{hint}')
+            raise UsageError(f'There is no option "{name}" of sampling; known: {", ".join(known)}.{suggestion(name, known)}')
     return {name: value for name, value in options.items() if value is not None}
+
+
+def with_conditions(condition: ConditionLike, options: Mapping[str, Any], space: Space) -> tuple[ConditionLike, Any]:
+    """Move keyword arguments that are conditions, or columns of the data, to a condition.
+
+    Returns:
+        The condition, and the arguments that are left.
+
+    Raises:
+        UsageError: For an argument that is neither a condition nor an option of `Sampling`.
+    """
+    names = {*space.conditions, *names_of(space.conditions), *space.names, *space.columns}
+    names |= {str(getattr(kind, "target", "")) for kind in space.conditions.values()}
+    named = names & options.keys() - Sampling.__annotations__.keys()
+    for name in named:
+        value = options[name]
+        if value is not None:
+            condition = {**(condition or {}), **(value if isinstance(value, Mapping) else {name: value})}
+    sampling = {name: value for name, value in options.items() if name not in named}
+    return condition, given_options(sampling, ("n", "condition", "seed", "batch", *names_of(space.conditions)))  # type: ignore[arg-type]
+
+
+def seed_of(generator: torch.Generator, seed: int) -> int:
+    """Return the seed that a generator was made with, and warn that it is used.
+
+    Raises:
+        UsageError: For anything but one generator, or a seed as well.
+    """
+    if not isinstance(generator, torch.Generator):
+        raise UsageError(f"`generator` must be a torch.Generator, got a {type(generator).__name__}. Give `seed=0` instead.")
+    if seed:
+        raise UsageError("Give either `seed` or `generator`.")
+    seed = generator.initial_seed()
+    warn(f"Sample i depends on seed + i alone. The generator's initial seed is used, as with seed={seed}.", stacklevel=3)
+    return seed
 
 
 def configure(
@@ -473,10 +521,7 @@ def _grid(
             return times
         if grid == "learned":
             raise _unlearned("grid", name, steps, given, solver)
-    if grid is not None:
-        return grid
-    fits = isinstance(flow.grid, str) or steps == flow.steps
-    return flow.grid if fits and solvers.name_of(solver) == solvers.name_of(flow.solver) else None
+    return flow.grid_for(solver, steps) if grid is None else grid
 
 
 def _unlearned(

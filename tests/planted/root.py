@@ -158,7 +158,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
         ("denoiser, table = _guided(flow.denoiser, given)", "denoiser, table = flow.denoiser", "cli_editing"),
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
-        ("fits = isinstance(flow.grid, str) or steps == flow.steps", "fits = True", "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
         ("if whole else part", "if part.dim() else part", "sampling"),
         ("flow.solver.jumps", "False", "sampling"),

@@ -123,7 +123,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/runs/run.py": [
         ("if sha256(path) != hashes.get(name):", "if False:", "codes"),
-        ('return flow.with_solver(spec.build(stored["solver"]), stored', "return flow.with_solver(flow.solver, stored", "ladder"),
+        (
+            'return Flow(flow.denoiser, spec.build(stored["solver"]), stored',
+            "return Flow(flow.denoiser, flow.solver, stored",
+            "ladder",
+        ),
         ("seen = seen.joined_by(str(folder), seen_by(folder))", "pass", "sampling"),
         ("stored.weights(raw)", "stored.weights(not raw)", "training"),
         ("    check_spec(folder, content, stored.state)\n", "", "damaged_runs"),

@@ -2,6 +2,8 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "transports/flow.py": [
+        ("fits = isinstance(self.grid, str) or steps == self.steps", "fits = True", "sampling"),
+        ("self.grid_for(solver, steps) if grid is None else grid", "grid", "words"),
         ("self.source.starts(draws)", "self.source(draws)", "frozen"),
         ("z * self.width", "z", "solvers recipes"),
         ("return state / self.width", "return state", "solvers recipes methods"),

@@ -40,6 +40,7 @@ from pushforward.cli.options import (
     Conditioned,
     DataOption,
     Device,
+    Epochs,
     Features,
     Flag,
     Flops,
@@ -59,9 +60,9 @@ from pushforward.cli.options import (
     show_report,
 )
 from pushforward.cli.training import announce, nothing_left, steps_for, train_all
-from pushforward.errors import MissingExtra, UsageError, did_you_mean
+from pushforward.errors import MissingExtra, UsageError, suggestion
 from pushforward.plugins import plugin_options
-from pushforward.registries import RECIPES
+from pushforward.registries import RECIPES, own_name
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
@@ -81,6 +82,7 @@ def compare(
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
     budgeting: Budgeting = NO_BUDGET,
+    epochs: Epochs = None,
     flops: Flops = None,
     changes: Changes = NO_CHANGES,
     seeds: Annotated[int | None, Parameter(group=TRAINING, validator=AT_LEAST_1)] = None,
@@ -115,6 +117,7 @@ def compare(
         out: The folder for the report and the new runs; default runs/compare-DATA-report.
         live: Write live.html beside the report, a page that runs one or two of the models in a browser.
     """
+    models = tuple(map(own_name, models))
     _check_models(models, plugin)
     check_names(plugin, data=data)
     from pushforward.training import load
@@ -123,7 +126,14 @@ def compare(
     load_plugins(plugin, [name for name in models if name not in RECIPES], python_files(*models, data or ""))
     data, files = (None, plugin) if data is None else data_file(data, plugin)
     fresh, finished, reports = _sorted(models)
-    own = {**typed_options(budgeting), **typed_options(changes), "--flops": flops, "--size": size, "--seeds": seeds}
+    own = {
+        **typed_options(budgeting),
+        **typed_options(changes),
+        "--epochs": epochs,
+        "--flops": flops,
+        "--size": size,
+        "--seeds": seeds,
+    }
     if not fresh:
         _refuse({**own, "--seed": seed, "--track": track}, "there is nothing to train: all models are finished runs")
     if data is None and finished:
@@ -140,7 +150,7 @@ def compare(
     if out is not None:
         _report_folder(out)
     longest, shorter = _sweep(budgeting)
-    ends = amounts(longest, default="60s", flops=flops)
+    ends = amounts(longest, default="60s", flops=flops, epochs=epochs)
     runs = [(name, load(name, plugins=files)) for name in finished]
     loaded = _shared_data(runs, data, reading, condition)
     _check_protocol(reports, loaded, n, features)
@@ -158,7 +168,10 @@ def compare(
         for part in planned:
             if "seconds" in part:
                 points[part["recipe"].name].append(trained.pop(part["out"]))
-        given = [(f"--{name}", getattr(budgeting, name)) for name in ("budget", "steps", "samples")] + [("--flops", flops)]
+        given = [(f"--{name}", getattr(budgeting, name)) for name in ("budget", "steps", "samples")] + [
+            ("--epochs", epochs),
+            ("--flops", flops),
+        ]
         budget = next((f"{option} {value}" for option, value in given if value), "--budget 60s") if fresh else None
         details = {"n": n, "repeats": repeats, "features": features, "seeds": len(chosen), "budget": budget}
         _report({**reports, **compared, **trained}, loaded, folder, json, full, details, points, live)
@@ -168,7 +181,7 @@ def _check_models(models: Sequence[str], plugins: Sequence[str]) -> None:
     """Refuse, before torch is imported, what is neither a recipe of the package nor a file or folder."""
     for name in models:
         if not plugins and not name.endswith(".py") and not Path(name).exists() and name not in RECIPES:
-            hint = did_you_mean(name, RECIPES) or " Durations follow --budget, with no space after a comma." * (
+            hint = suggestion(name, RECIPES) or " Durations follow --budget, with no space after a comma." * (
                 name[:1] in "0123456789,"
             )
             raise UsageError(f'"{name}" is neither a recipe ({", ".join(RECIPES)}) nor a run folder nor a report.{hint}')

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from pushforward.evaluation.curves import TruncationCurve
 
 _FILLED_FROM = 128
+_SIDES = ("top", "left", "bottom", "right")
 Grid = Annotated[str | None, Parameter(group=OUTPUT, help=".png (grid), no ending (folder of PNGs), or .npz.")]
 Rounds = Annotated[
     int | None,
@@ -286,13 +287,14 @@ def inpaint(
 
     Args:
         mask: An image whose white is filled and whose black is kept; gray counts as white from 128 of 255 on.
-        box: What is filled, in place of a mask: top,left,bottom,right in pixels of the model's images, the last two not included.
+        box: The pixels to fill, instead of a mask: top,left,bottom,right, the last two not included; or by name in any order:
+            left=0,top=14,right=28,bottom=28.
         label: A class by number or name; default: without one.
     """
     from pushforward.editing import edited_condition, inpainting
 
     if (mask is None) == (box is None):
-        raise UsageError("Say what to fill: --mask MASK.png (white is filled) or --box top,left,bottom,right.")
+        raise UsageError("Give what to fill: --mask MASK.png (white is filled) or --box top,left,bottom,right.")
     loaded = configured_run(run, loading, solving, guiding)
     options = _choices(loaded, solving, rounds)
     target = _edit_target(loaded, out, "inpaint", image, seed, n, placing)
@@ -313,13 +315,26 @@ def _box(space: Space, text: str) -> Tensor:
     import torch
 
     height, width = space.shape[1:]
-    top, left, bottom, right = numbers("--box", text, 4)
+    top, left, bottom, right = _sides(text)
     if not (0 <= top < bottom <= height and 0 <= left < right <= width):
         limits = f"0 <= top < bottom <= {height} and 0 <= left < right <= {width}"
-        raise UsageError(f"--box {text} is no part of {height} x {width} pixels (height x width): expected {limits}.")
+        got = f"top={top}, left={left}, bottom={bottom}, right={right}"
+        raise UsageError(f"--box {text} is not in an image of {height} x {width} pixels: expected {limits}; got {got}.")
+    say(f"filling rows {top} to {bottom - 1} and columns {left} to {right - 1} of {height} x {width} pixels (height x width)")
     holes = torch.zeros(height, width, dtype=torch.bool)
     holes[top:bottom, left:right] = True
     return holes
+
+
+def _sides(text: str) -> tuple[int, ...]:
+    """Return the four sides of a box in the order of `_SIDES`, given in this order or by name."""
+    words = text.replace(" ", "").split(",")
+    if "=" in text:
+        named = dict(word.partition("=")[::2] for word in words)
+        if len(words) != len(_SIDES) or named.keys() != set(_SIDES):
+            raise UsageError(f'--box takes {", ".join(_SIDES)}, each once: left=0,top=14,right=28,bottom=28; got "{text}".')
+        words = [named[side] for side in _SIDES]
+    return numbers("--box", ",".join(words), len(_SIDES))  # type: ignore[no-any-return]
 
 
 @app.command(group=USE, sort_key=5)

@@ -17,8 +17,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cyclopts import CycloptsError
-
 from pushforward import plugins
 from pushforward.cli import (  # noqa: F401 (verbs)
     comparison,
@@ -32,9 +30,8 @@ from pushforward.cli import (  # noqa: F401 (verbs)
     tuning,
 )
 from pushforward.cli.inputs import load_plugins
-from pushforward.cli.options import Lasting, app, as_options, say
+from pushforward.cli.options import Lasting, as_options, call, say
 from pushforward.errors import CheckpointError, GroupError, PushforwardError, UsageError
-from pushforward.registries import RECIPES
 from pushforward.runtime import launched
 from pushforward.training.loop.signals import ending_signals
 
@@ -114,17 +111,12 @@ def _run(words: list[str]) -> int:
             run_in_group(words)
         elif (count := processes_wanted(words)) > 1:
             return start(words, count)
-        elif words and words[0] not in app and words[0] in RECIPES:
-            say(f"error: {words[0]} is a recipe, not a command. See: pushforward train {words[0]} --help")
-            return 2
         elif words:
-            app(words, exit_on_error=False)
+            call(words)
         else:
             print(EXAMPLES)
         sys.stdout.flush()
         return 0
-    except CycloptsError:
-        return 2
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except KeyboardInterrupt as stop:
@@ -269,7 +261,7 @@ def run_in_group(words: Sequence[str]) -> None:
     processes = joined(device_named(_option(words, "--device") or "auto"))
     try:
         with silent(unless=speaks()), processes.phase(f"pushforward {words[0]}"), spreading():
-            app(list(words), exit_on_error=False)
+            call(words)
     finally:
         leave()
 

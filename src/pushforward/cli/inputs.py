@@ -10,8 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.options import ALL_DATA, Budgeting, Changes, Reading, Sharing, app, as_options, say
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.cli.options import ALL_DATA, Budgeting, Changes, Reading, Sharing, app, as_options, say, unknown_option
+from pushforward.errors import UsageError
 from pushforward.registries import EXTRACTORS, RECIPES
 from pushforward.runtime import launched
 
@@ -128,8 +128,7 @@ def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()
     for option, text in settings.items():
         key = option.replace("-", "_")
         if key not in known:
-            hint = did_you_mean(f"--{option}", [f"--{known_name.replace('_', '-')}" for known_name in (*options, *known)])
-            raise UsageError(f"Unknown option --{option}.{hint} See: pushforward train {name} --help")
+            raise UsageError(unknown_option(option, (*options, *known), f"train {name}"))
         if not text:
             raise UsageError(f"--{option} needs a value. See: pushforward train {name} --help")
         kind = known[key].kind
@@ -185,16 +184,19 @@ def recipe_of(
     return replace(recipe, training=recipe.training.changed(**changes.of_training()))
 
 
-def amounts(budgeting: Budgeting, default: str | None = None, flops: float | None = None) -> dict[str, Any]:
-    """The budget as arguments of `pushforward.fit`; at most one may be given."""
+def amounts(
+    budgeting: Budgeting, default: str | None = None, flops: float | None = None, epochs: float | None = None
+) -> dict[str, Any]:
+    """Return the budget as arguments of `pushforward.fit`; at most one may be given."""
     from pushforward.training import Budget
 
     read = {"steps": Budget.count, "samples": Budget.count, "seconds": Budget.duration}
     texts = {"steps": budgeting.steps, "samples": budgeting.samples, "seconds": budgeting.budget}
     given: dict[str, Any] = {name: read[name](text) for name, text in texts.items() if text is not None}
-    given |= {} if flops is None else {"flops": flops}
+    further = {"flops": flops, "epochs": epochs}
+    given |= {name: amount for name, amount in further.items() if amount is not None}
     if len(given) > 1:
-        raise UsageError("Give only one budget: --steps, --samples, --budget or --flops.")
+        raise UsageError("Give only one budget: --steps, --samples, --epochs, --budget or --flops.")
     return given if given or default is None else {"seconds": Budget.duration(default)}
 
 

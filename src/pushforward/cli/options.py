@@ -8,14 +8,27 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
+from cyclopts import (
+    App,
+    CycloptsError,
+    Group,
+    MissingArgumentError,
+    Parameter,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 from cyclopts.validators import Number
+
+from pushforward import synonyms
+from pushforward.errors import suggestion
+from pushforward.registries import RECIPES
 
 if TYPE_CHECKING:
     from pushforward.report import Report
@@ -86,6 +99,10 @@ Frozen = Annotated[
 Flops = Annotated[
     float | None,
     Parameter(group=BUDGET, validator=Number(gt=0), help="Budget in floating point operations of training steps: 1e15."),
+]
+Epochs = Annotated[
+    float | None,
+    Parameter(group=BUDGET, validator=Number(gt=0), help="Budget in passes over the training examples: 20 or 0.5."),
 ]
 Settings = Annotated[str, Parameter(show=False)]  # A recipe's own settings, as any other options
 RunFolder = Annotated[str, Parameter(group=MODEL, help="The run's folder.")]
@@ -350,15 +367,43 @@ def as_options(message: str) -> str:
     return _ARGUMENT.sub(option, message)
 
 
+def unknown_option(option: str, known: Iterable[str], verb: str) -> str:
+    """Say that a verb does not have an option, and which one was meant.
+
+    Args:
+        option: The option as it was typed, with or without its dashes.
+        known: The names of the verb's options; dashes and underscores may differ.
+        verb: Such as "train flow".
+    """
+    typed = option.partition("=")[0].lstrip("-")
+    options = [name.lstrip("-").replace("_", "-") for name in known if name[-1].isalnum()]  # others are groups of options
+    hint = suggestion(typed, options, "--")
+    return f"Unknown option --{typed}.{as_options(hint)} See: pushforward {verb} --help"
+
+
+def _unknown_command(word: str, known: Iterable[str]) -> str:
+    verbs = [name for name in known if not name.startswith("-")]
+    hint = suggestion(word, verbs)
+    recipe = word if word in RECIPES else synonyms.name_for(word, RECIPES)
+    if recipe is not None and "Did you mean" not in hint:
+        return f"{word} is a recipe, not a command. See: pushforward train {recipe} --help"
+    return f'Unknown command "{word}".{as_options(hint)} Commands: {", ".join(verbs)}.'
+
+
 def _error(error: CycloptsError) -> str:
     verb = " ".join(error.command_chain or ())
+    if isinstance(error, UnknownOptionError):
+        names = (name for argument in error.argument_collection if argument.parse for name in argument.names)
+        return f"error: {unknown_option(error.token.keyword or error.token.value, names, verb)}"
+    if isinstance(error, UnknownCommandError) and error.app is not None and error.unused_tokens:
+        return f"error: {_unknown_command(error.unused_tokens[0], error.app)}"
     if isinstance(error, UnusedCliTokensError):
         unused = shlex.join(error.unused_tokens or ())
         return f"error: {verb}: unexpected argument: {unused}. Everything but the first word is an option, such as --data digits."
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         if error.argument.name == "--[KEYWORD]":  # the verb itself refuses settings without a value
             words = error.root_input_tokens or ()
-            app([f"{word}=" if word == error.keyword else word for word in words], exit_on_error=False)
+            call([f"{word}=" if word == error.keyword else word for word in words])
         return f"error: {verb} needs {error.argument.name.lstrip('-').upper()}. See: pushforward {verb} --help"
     return f"error: {error}"
 
@@ -370,11 +415,25 @@ app = App(
     help_epilogue="Exit codes: 0 done, 1 a bug or a lost process, 2 usage, 3 data, 4 checkpoint or disk, 5 diverged, "
     "6 out of memory, 7 a missing extra, 75 stopped after saving, 130 Ctrl-C. What to do then: docs/exit-codes.md.",
     version_flags=["--version"],
-    error_formatter=_error,
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
 app["--help"].group = app["--version"].group = ("Other",)
+
+
+def call(words: Sequence[str]) -> None:
+    """Run the verb that the words of a command name.
+
+    Raises:
+        SystemExit: With exit code 2, after the error has been printed, if a word is wrong.
+    """
+    try:
+        app(list(words), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        say(_error(error))
+        raise SystemExit(2) from None
+
+
 data_app = App(name="data", help="List data sources, or check one before training.", group=INSPECT, sort_key=4)
 list_app = App(name="list", help="List recipes, solvers, metrics, features or runs.", group=INSPECT, sort_key=5)
 app.command(data_app)

@@ -44,6 +44,7 @@ from pushforward.cli.options import (
     Conditioned,
     DataOption,
     Device,
+    Epochs,
     Flag,
     Flops,
     Frozen,
@@ -68,6 +69,7 @@ from pushforward.cli.options import (
 )
 from pushforward.numbers import plain
 from pushforward.plugins import plugin_options
+from pushforward.registries import own_name
 from pushforward.runtime import launched
 
 if TYPE_CHECKING:
@@ -106,6 +108,7 @@ def train(
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
     budgeting: Budgeting = NO_BUDGET,
+    epochs: Epochs = None,
     flops: Flops = None,
     changes: Changes = NO_CHANGES,
     seed: TrainingOption[int] = 0,
@@ -137,10 +140,12 @@ def train(
         out: The run's folder; default runs/DATA-RECIPE.
         dry_run: Say what training will need in --devices, then end.
     """
-    ends = amounts(budgeting, flops=flops)
+    ends = amounts(budgeting, flops=flops, epochs=epochs)
+    recipe = own_name(recipe)
     check_names(plugin, recipe=recipe, data=None if settings else data)  # wrong options are named first
     from pushforward.training import Progress, load
     from pushforward.training.api import prepare
+    from pushforward.training.options import samples_in
     from pushforward.training.recipe_argument import pairs_of
 
     short = {"latent": latent, "teacher": teacher}
@@ -155,6 +160,7 @@ def train(
     loaded, where = examples(data, runs, reading, condition, plugins), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, runs, device=where, plugins=plugins)
     ends |= steps_for(ends.pop("flops"), chosen, loaded) if "flops" in ends else {}
+    ends |= {"samples": samples_in(ends.pop("epochs"), loaded)} if "epochs" in ends else {}
     options = of_processes(sharing)
     if dry_run:
         return report_needs(chosen, loaded, ends, sharing, json)
@@ -322,8 +328,8 @@ def distil(
     seconds, teacher = None if finish is None else Budget.duration(finish), load(run, plugins=plugin)
     if seconds is not None:
         check_finish(teacher, out, overwrite, own, of_finish)
-    changed, augment = changes.of_training(), words(changes.augment)
-    trainer = student(teacher, calls=calls, settings=own, changes=changed, out=out, augment=augment, **options)
+    changed = changes.of_training()
+    trainer = student(teacher, calls=calls, settings=own, out=out, augment=words(changes.augment), **changed, **options)
     if seconds is None:
         return report_run(_begun(trainer), json, len(trainer.data.train))
     given = {"teacher": trainer.folder, "data": options.pop("data"), "budget": finish, **of_finish}
@@ -356,7 +362,7 @@ def print_recipe_help(name: str) -> None:
     from pushforward import recipes
     from pushforward.recipes.recipe import GROUPS
 
-    recipe, keyword = recipes.named(name), inspect.Parameter.KEYWORD_ONLY
+    recipe, keyword = recipes.named(own_name(name)), inspect.Parameter.KEYWORD_ONLY
     hints = typing.get_type_hints(train, include_extras=True)
     shown = [part for part in inspect.signature(train).parameters.values() if part.kind is keyword]
     shown = [part.replace(annotation=hints[part.name]) for part in shown]

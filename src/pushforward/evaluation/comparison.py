@@ -18,6 +18,8 @@ from pushforward import data as named_sets
 from pushforward import recipes
 from pushforward.arguments import whole
 from pushforward.data import Dataset, dataset_of
+from pushforward.data.core.load import DataLike
+from pushforward.data.readers.reader import is_frame
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.curves import with_ladder
 from pushforward.evaluation.evaluator import Judge, learns
@@ -72,7 +74,7 @@ CAST: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
 
 def compare(
     models: Mapping[str, Run | Transport | Comparison | str | Path] | Sequence[Run | Comparison | str | Path],
-    data: Dataset | str | Path | None = None,
+    data: DataLike = None,
     *,
     n: int | None = None,
     repeats: int = REPEATS,
@@ -152,8 +154,8 @@ def compare(
 
 
 def evaluate(
-    model: Run | Transport | str | Path | np.ndarray | torch.Tensor | Given,
-    data: Dataset | str | Path | None = None,
+    model: Any,
+    data: DataLike = None,
     *,
     n: int | None = None,
     repeats: int = REPEATS,
@@ -168,8 +170,8 @@ def evaluate(
 
     Args:
         model: A run, its folder, or a transport; or samples: a file (.npz, .npy, .csv), a folder of images, an array or tensor
-            (n, *shape) in data units, or what `pushforward.evaluation.models.given_samples` returned.
-        data: The data set, or its name or path; a run knows its own.
+            (n, *shape) in data units, a data frame, or what `pushforward.evaluation.models.given_samples` returned.
+        data: The data set, its name or path, a data frame, or other data as for `pushforward.fit`; a run knows its own.
         n: Samples on either side; None takes as many as the held-out split allows, and no more than a flow from a data set has
             different examples to start from.
         repeats: Samplings; a flow from a data set is sampled once, and its scores have no spread. Samples that are there already
@@ -200,7 +202,7 @@ def evaluate(
     named_extractors(features)
     if isinstance(model, (str, Path)) and is_run(model):
         model = load(model, plugins=plugins)
-    if isinstance(model, (np.ndarray, torch.Tensor, Given, str, Path)):
+    if isinstance(model, (np.ndarray, torch.Tensor, Given, str, Path)) or is_frame(model):
         if seed:
             raise UsageError(f"Samples that are there already have no seed to add to: leave `seed={seed}` out.")
         return _of_samples(model, data, (n, repeats), (metrics, features), plugins, tell)
@@ -242,7 +244,7 @@ def evaluate(
 
 def _of_samples(
     samples: Any,
-    data: Dataset | str | Path | None,
+    data: DataLike,
     size: tuple[int | None, int],
     what: tuple[Sequence[str] | None, Spaces],
     plugins: str | Path | Sequence[str | Path],

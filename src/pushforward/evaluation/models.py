@@ -25,7 +25,8 @@ from pushforward.data.core.dataset import shared_examples
 from pushforward.data.core.hashes import permutation
 from pushforward.data.images.image_file import array_header
 from pushforward.data.readers import examples_in
-from pushforward.data.readers.tables import TABLES, read_rows
+from pushforward.data.readers.reader import is_frame
+from pushforward.data.readers.tables import TABLES, frame_rows, read_rows
 from pushforward.data.tables.string_columns import some
 from pushforward.errors import CheckpointError, DataError, UsageError, quoted
 from pushforward.evaluation.baselines import GaussianBaseline
@@ -219,11 +220,11 @@ class Given:
 
 
 def given_samples(samples: Any, data: Dataset) -> Given:
-    """Samples of a file, a folder of images, or an array, checked against the data.
+    """Return samples of a file, a folder of images, a data frame or an array, checked against the data.
 
     Args:
         samples: A path (.npz, .npy, .csv, another table, or a folder of images; of an .npz ``x`` and ``label`` or ``y`` are
-            read), or (n, *shape) in data units; images may be uint8.
+            read), a data frame with the data's columns, or (n, *shape) in data units; images may be uint8.
         data: What they are to be compared with.
 
     Raises:
@@ -238,10 +239,18 @@ def given_samples(samples: Any, data: Dataset) -> Given:
         name = Path(samples).name
         split, classes = _read(plain_path(Path(samples)), data)
         x, labels, values = split.x, split.labels, split.table_values
+    elif is_frame(samples) and isinstance(space, TableSpace):
+        values = frame_rows(samples, space)
+        x = space.encoded(values, foreign=True)
+    elif is_frame(samples) and list(samples.columns) == list(space.columns):
+        x = samples.to_numpy()
     elif isinstance(samples, (np.ndarray, Tensor)):
         x = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
     else:
-        raise UsageError(f"Expected samples as a path, an array or a tensor; got a {type(samples).__name__}.")
+        raise UsageError(
+            "Expected samples as a path, an array, a tensor, or a data frame with the columns of the data; got a "
+            f"{type(samples).__name__}."
+        )
     _check_samples(name, x, data)
     examples, notes = quantised(x, space), []
     if labels is not None:

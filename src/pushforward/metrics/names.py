@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError, suggestion
 from pushforward.metrics.score import Metric, MetricInfo, Samples, Score, is_metric, share_info
 from pushforward.registries import METRICS
 
@@ -68,7 +68,7 @@ def check_metrics(names: Sequence[str | Metric] | None) -> None:
     for name in [names] if isinstance(names, str) else names or ():
         if isinstance(name, str) and name not in known:
             every = sorted(set(known))
-            raise UsageError(f'Unknown metric "{name}"; known: {", ".join(every)}.{did_you_mean(name, every)}')
+            raise UsageError(f'Unknown metric "{name}"; known: {", ".join(every)}.{suggestion(name, every)}')
 
 
 def chosen(wanted: Sequence[str | Metric] | None) -> Choice:

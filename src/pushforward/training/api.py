@@ -7,15 +7,15 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 from warnings import warn
 
-import torch
 from torch import nn
 
 from pushforward import recipes, spec
-from pushforward.arguments import number, refuse_unknown, whole
+from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
+from pushforward.data.core.load import DataLike
 from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError, did_you_mean
 from pushforward.files import disk, sweep
@@ -23,25 +23,36 @@ from pushforward.methods.method import Method
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.recipes import Recipe
+from pushforward.registries import own_name
 from pushforward.runtime import device_named
-from pushforward.trackers import Tracker, trackers_of
+from pushforward.trackers import trackers_of
 from pushforward.training.checkpoint.contents import stored_for
 from pushforward.training.checkpoint.storage import fault, latest, next_good, step_name
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.distributed.processes import joined
 from pushforward.training.estimates import steps_within
 from pushforward.training.loop.budget import Budget, Settings
-from pushforward.training.loop.callbacks import Watcher, watcher_of
+from pushforward.training.loop.callbacks import watcher_of
 from pushforward.training.loop.machine import seeded
 from pushforward.training.loop.model_setup import mark
 from pushforward.training.loop.trainer import Trainer, finished, salvaged, trained
+from pushforward.training.options import (
+    BUDGETS,
+    HINTS,
+    RESUME_HINTS,
+    FitOptions,
+    ResumeOptions,
+    TrainingChanges,
+    budget_in,
+    samples_in,
+)
 from pushforward.training.recipe_argument import (
     RecipeLike,
-    check_arguments,
     from_run,
     name_of,
     opened,
     recipe_from,
+    settings_in,
     started,
     with_frozen,
 )
@@ -51,129 +62,20 @@ from pushforward.training.runs.provenance import data_of_run
 from pushforward.training.runs.run import Run, budget_of, check_spec, extend, load, pick, read_spec, recipe_of
 from pushforward.transports import Latent, has_steps, inner_of
 
-_OF_RECIPE = " It belongs to the recipe: dataclasses.replace(recipe, training=recipe.training.changed({}))."
-HINTS = {
-    "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
-    "epochs": " Training is measured in steps=5000, or in training examples drawn: an epoch is samples=len(data.train).",
-    "batch": _OF_RECIPE.format("batch=128"),
-    "batch_size": _OF_RECIPE.format("batch=128"),
-    "lr": _OF_RECIPE.format("lr=1e-3"),
-}
-"""Suggestions for arguments of other names."""
-
-
-class BudgetOptions(TypedDict, total=False):
-    """How long to train; one of these.
-
-    Args:
-        steps: The budget in steps; 5,000 where a new training has no budget.
-        samples: The budget in training examples drawn.
-        seconds: The budget in seconds of training steps; grids, checkpoints and evaluation do not count.
-    """
-
-    steps: int | None
-    samples: int | None
-    seconds: float | None
-
-
-class TrainingOptions(BudgetOptions, total=False):
-    """Options of `pushforward.fit` and `pushforward.resume` alike.
-
-    Args:
-        plugins: Python files, or a single one, that the recipe came from, or the run was trained with.
-        device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
-        progress: True shows progress, also in a script that runs without a terminal: a line on stderr every ten seconds. False is
-            silent; None, the default, shows it on a terminal and in a notebook. A `Progress`, or another `Watcher`, is used
-            unchanged.
-        trackers: Names of `pushforward.trackers`, such as "tensorboard", or trackers of one's own: they receive what is logged.
-            One that was used before goes on with its own run.
-        shard: Whether each of several processes, which torchrun or another launcher has started, holds a share of the weights, of
-            their average and of the optimisers (`torch.distributed.fsdp.fully_shard`), or all of them, as is usual.
-        devices: How many processes train; for a check only, since Python starts none of itself. A run may be resumed by any
-            number that divides its batch.
-    """
-
-    plugins: str | Path | Sequence[str | Path]
-    device: torch.device | str
-    progress: Watcher | bool | None
-    trackers: str | Tracker | Sequence[str | Tracker]
-    shard: bool
-    devices: int | None
-
-
-class FitOptions(TrainingOptions, total=False):
-    """The options of `pushforward.fit`, beside its budget (`BudgetOptions`) and `TrainingOptions`.
-
-    Args:
-        out: The run's folder, which must not exist; the default is ``runs/DATA-RECIPE``, with -2, -3, ... where that exists.
-        seed: Of everything random: weights, order, noise, times; 0 by default.
-        augment: Augmentations by name, one or several: "flip", "shift", "dequantise".
-        checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
-            last step is always saved.
-        overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. Anything but a run is never
-            replaced.
-        init: A run of the same method, or its folder, from whose averaged weights training starts.
-        size: tiny, small (the default) or base, for a recipe given by its name or as its function.
-        flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
-            allows (`pushforward.training.estimates`).
-    """
-
-    out: str | Path | None
-    seed: int
-    augment: str | Sequence[str]
-    checkpoint_every: int | None
-    overwrite: bool
-    init: Any
-    size: str | None
-    flops: float | None
-
-
-class ResumeOptions(TrainingOptions, total=False):
-    """The options of `pushforward.resume`: `TrainingOptions`, and a new budget in all (`BudgetOptions`), which extends the run.
-
-    Args:
-        checkpoint: An older checkpoint's name, such as "step_000500".
-        fallback: Where the newest checkpoint is damaged, go on from the newest one that is whole.
-        data: The data set, where it was given as arrays in Python.
-        method: A method of the run's structure, where it cannot be rebuilt from the spec.
-        network: The run's network, as for `pushforward.load`, where it cannot be rebuilt from the spec.
-    """
-
-    checkpoint: str | None
-    fallback: bool
-    data: Dataset | str | Path | None
-    method: Method | None
-    network: nn.Module | None
-
-
-def budget_in(options: BudgetOptions) -> Budget | None:
-    """The budget that was given; None where there is none.
-
-    Raises:
-        UsageError: For several, or one that is no number, naming the option.
-    """
-    steps, samples, seconds = options.get("steps"), options.get("samples"), options.get("seconds")
-    for name, count in (("steps", steps), ("samples", samples)):
-        if count is not None:
-            whole(name, count)
-    if seconds is not None:
-        number("seconds", seconds)
-    return None if steps is samples is seconds is None else Budget(steps, samples, seconds)
-
-
 TURN = 5.0  # Seconds of training that a model has before the next one's turn
 
 
 def prepare(
-    recipe: RecipeLike, data: Dataset | str | Path, *, asked: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
+    recipe: RecipeLike, data: DataLike, *, asked: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
 ) -> Trainer:
     """A new `Trainer`, as `fit` makes it; see there, and `Settings` for ``asked``. Without ``progress`` it is silent.
 
     Raises:
         UsageError: As `fit`.
     """
-    refuse_unknown(options, FitOptions, "fit", HINTS)
-    given, device = recipe, device_named(options.get("device", "cpu"))
+    own = settings_in(recipe, options, FitOptions.__annotations__.keys() - {"network"})
+    refuse_unknown(options.keys() - own.keys(), FitOptions, "fit", HINTS)
+    given, device = recipe, device_named(options.get("device", "auto"))
     processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
         plugins, out = [Path(path) for path in files_of(options.get("plugins", ()))], options.get("out")
@@ -182,13 +84,21 @@ def prepare(
         dataset = given if isinstance(given, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
         seed, size, name = whole("seed", options.get("seed", 0)), options.get("size") or "small", name_of(given)
         budget, flops, augment = budget_in(options), options.get("flops"), options.get("augment", ())
-        if budget is not None and flops is not None:
-            raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds` or `flops`.")
+        epochs = options.get("epochs")
+        if sum(amount is not None for amount in (budget, flops, epochs)) > 1:
+            raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or `flops`.")
+        if epochs is not None:
+            budget = Budget(samples=samples_in(epochs, dataset))
         rebuildable = isinstance(given, Recipe) or name is not None
-        recipe, from_seed = started(lambda: recipe_from(given, dataset, size), given, rebuildable, seed)
-        if asked is None and name is not None:
+        recipe, from_seed = started(lambda: recipe_from(given, dataset, size, own), given, rebuildable, seed)
+        changes = {change: options[change] for change in TrainingChanges.__annotations__ if options.get(change) is not None}  # type: ignore[literal-required]
+        recipe = replace(recipe, training=recipe.training.changed(**changes))
+        if asked is not None:
+            asked = {**changes, **asked}
+        elif name is not None and not isinstance(own.get("network"), nn.Module):
             others = [str(path) for path in plugins if str(path) != given]
-            asked = {"size": size} | ({"plugin": others} if others else {})
+            written = {setting.replace("_", "-"): value for setting, value in own.items()}
+            asked = {"size": size, **changes, **written} | ({"plugin": others} if others else {})
         source: Run | None = None
         if options.get("init") is not None:
             recipe, source = from_run(options["init"], recipe, plugins)
@@ -246,7 +156,7 @@ def _warn_of(method: Method) -> None:
         warn(str(error), stacklevel=4)
 
 
-def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOptions]) -> Run:
+def fit(recipe: RecipeLike, data: DataLike, **options: Unpack[FitOptions]) -> Run:
     """Train a method on data and return the run.
 
     Args:
@@ -254,10 +164,12 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
             again from ``seed``; a function without arguments that returns a recipe, called under ``seed``, for modules of one's
             own that cannot be rebuilt (as part of a `Recipe` these keep their weights and are accepted once); or a `Method`,
             whose weights are taken as they are and trained with the default `Training`.
-        data: A data set, or its name or path (`pushforward.data.load`).
-        options: See `pushforward.training.api.FitOptions`: ``steps``, ``samples``, ``seconds`` or ``flops``; ``out``,
-            ``seed``, ``device``, ``augment``, ``checkpoint_every``, ``progress``, ``overwrite``, ``init``, ``size``, ``plugins``,
-            ``trackers``, ``shard``, ``devices``.
+        data: A data set; its name or path (`pushforward.data.load`); a data frame; an array or tensor, or a tuple (x, labels) of
+            two; a PyTorch ``Dataset`` or ``DataLoader``; or a Hugging Face ``Dataset``.
+        options: See `pushforward.training.options.FitOptions`. The budget: ``steps``, ``samples``, ``epochs``, ``seconds``,
+            ``budget`` or ``flops``. The model: ``size``, ``network``, ``init``. Training: ``batch``, ``lr``, ``optimizer``,
+            ``accumulate``, ``ema``, ``precision``, ``augment``, ``seed``, ``checkpoint_every``. The rest: ``out``,
+            ``overwrite``, ``device``, ``progress``, ``trackers``, ``plugins``, ``shard``, ``devices``.
 
     Where torchrun or another launcher has started several processes, each calls it and all train the one run. Without a terminal
     or a notebook nothing is printed; ``progress=True`` prints a line every ten seconds.
@@ -274,16 +186,16 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
         CheckpointError: If the disk refuses, or another training is writing to the folder.
         KeyboardInterrupt: After SIGINT, once the present step has been saved.
     """
-    check_arguments(recipe, options, FitOptions.__annotations__)
-    refuse_unknown(options, FitOptions, "fit", HINTS)
+    if isinstance(recipe, str):
+        recipe = own_name(recipe)
     options["progress"] = watcher_of(options.get("progress"))
     return trained(prepare(recipe, data, **options))
 
 
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
-    refuse_unknown(options, ResumeOptions, "resume", HINTS)
-    device = device_named(options.get("device", "cpu"))
+    refuse_unknown(options, ResumeOptions, "resume", RESUME_HINTS)
+    device = device_named(options.get("device", "auto"))
     folder = folder.folder if isinstance(folder, Run) else Path(folder)
     processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
@@ -367,9 +279,9 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
 
     Args:
         folder: The run's folder, or the run.
-        options: See `pushforward.training.api.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
-            ``seconds`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``network``, ``device``,
-            ``progress``, ``trackers``, ``shard``, ``devices``.
+        options: See `pushforward.training.options.ResumeOptions`: a new budget, which is ``steps``, ``samples``,
+            ``seconds`` or ``budget`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``network``,
+            ``device``, ``progress``, ``trackers``, ``shard``, ``devices``.
 
     Returns:
         The run; a finished one is returned as it is.
@@ -386,15 +298,11 @@ def student(
     teacher: str | Path | Run,
     *,
     calls: int = 1,
-    data: Dataset | str | Path | None = None,
+    data: DataLike | None = None,
     settings: Mapping[str, Any] | None = None,
-    changes: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
-    """The `Trainer` of a run's student; the other arguments are those of `distil`.
-
-    Args:
-        changes: Settings of `pushforward.Training` in place of the recipe's: ``{"lr": 1e-3}``.
+    """Return the `Trainer` of a run's student; the arguments are those of `distil`.
 
     Raises:
         UsageError: As `distil`.
@@ -416,11 +324,9 @@ def student(
     student_settings = {"calls": calls, **(settings or {})}
     function = with_frozen("distil", {"teacher": run}, plugins)
     recipe = seeded(lambda: function(data.space, **student_settings), options.get("seed", 0))
-    if changes:
-        recipe = replace(recipe, training=recipe.training.changed(**changes))
-    if budget_in(options) is None:
+    if all(options.get(name) is None for name in BUDGETS):
         options["steps"] = run.state["step"]
-    return _learning_from(recipe, data, run, {**(changes or {}), **student_settings}, options)
+    return _learning_from(recipe, data, run, student_settings, options)
 
 
 def _learning_from(recipe: Recipe, data: Dataset, run: Run, settings: Mapping[str, Any], options: FitOptions) -> Trainer:
@@ -460,20 +366,21 @@ def check_finish(
 
 
 def finisher(
-    run: Run, data: Dataset, budget: float, settings: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
+    run: Run, data: Dataset, finish: float, settings: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
 ) -> Trainer:
-    """The `Trainer` that finishes a student in ``budget`` seconds, in the folder beside it that ends in "-finished".
+    """The `Trainer` that finishes a student in ``finish`` seconds, in the folder beside it that ends in "-finished".
 
     Args:
         run: The student.
         data: The student's.
-        budget: Seconds.
+        finish: Seconds of training.
         settings: Of the recipe ``finish``.
         options: As of `distil`.
     """
     function, settings = with_frozen("finish", {"teacher": run}, files_of(options.get("plugins", ()))), settings or {}
     recipe = seeded(lambda: function(data.space, **settings), options.get("seed", 0))
-    options = {**options, "out": f"{run.folder}-finished", "steps": None, "samples": None, "seconds": budget}
+    no_budget: Any = dict.fromkeys(BUDGETS)
+    options = {**options, **no_budget, "out": f"{run.folder}-finished", "seconds": finish}
     return _learning_from(recipe, data, run, settings, options)
 
 
@@ -482,7 +389,7 @@ def distil(
     *,
     calls: int = 1,
     finish: float | None = None,
-    data: Dataset | str | Path | None = None,
+    data: DataLike | None = None,
     settings: Mapping[str, Any] | None = None,
     finish_settings: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
@@ -500,7 +407,7 @@ def distil(
         data: The teacher's data, where it was given as arrays in Python, or its place, where it has moved.
         settings: Settings of the recipe ``distil``: ``{"trajectories": 4096}``.
         finish_settings: Settings of the recipe ``finish``: ``{"anchor": 1.0}``.
-        options: See `pushforward.training.api.FitOptions`. Without a budget the student takes as many steps as its
+        options: See `pushforward.training.options.FitOptions`. Without a budget the student takes as many steps as its
             teacher has.
 
     Returns:

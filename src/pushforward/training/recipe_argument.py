@@ -17,6 +17,7 @@ from pushforward import recipes, spec
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset, ImageSpace, Space, VectorSpace, dataset_of
 from pushforward.data.core.dataset import Seen
+from pushforward.data.core.load import DataLike
 from pushforward.errors import CheckpointError, UsageError, did_you_mean
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import HasAutoencoder, Method
@@ -35,10 +36,10 @@ RecipeLike = Recipe | Method | str | Callable[..., Recipe | Method]
 """A recipe, a method, a recipe's name, or a recipe function, called with the data's space unless it takes no arguments."""
 
 
-def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
-    """A recipe for the data, or a method as it is.
+def recipe_from(given: Any, data: Dataset, size: str, settings: Mapping[str, Any] | None = None) -> Recipe | Method:
+    """Return a recipe for the data, or a method unchanged.
 
-    A recipe of this package, given by name or as its function, has this size.
+    A recipe of this package, given by name or as its function, has this size and these settings.
 
     Raises:
         UsageError: For anything else.
@@ -47,7 +48,7 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
         return given
     function = recipes.named(given) if isinstance(given, str) else given
     if not callable(function) or isinstance(function, (type, nn.Module)):
-        hint = " A network is trained inside of a recipe: pf.recipes.flow(data.space, network=...)."
+        hint = ' A network is trained inside a recipe: pf.fit("flow", data, network=...).'
         if isinstance(given, (Dataset, Space)):
             hint = " The recipe comes first and the data second: pf.fit(recipe, data)."
         if isinstance(given, Run):
@@ -60,7 +61,7 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
         written = f'"{given}"' if isinstance(given, str) else name
         raise UsageError(f"The recipe {name} learns from a run: pf.fit(pf.training.with_frozen({written}, {{{parts}}}), data).")
     if name_of(given) is not None:
-        return function(data.space, size)
+        return function(data.space, size, **(settings or {}))
     kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = inspect.signature(function).parameters.values()
     takes_space = any(parameter.default is parameter.empty and parameter.kind in kinds for parameter in parameters)
@@ -77,26 +78,23 @@ def name_of(given: Any) -> str | None:
     return next((name for name, function in RECIPES.items() if function is given), None)
 
 
-def check_arguments(given: Any, options: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse options of a recipe among those of `fit`, which are ``known``, and a size beside a recipe that has one.
+def settings_in(given: Any, options: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """Return the options that are settings of a recipe of this package, and not of `fit`, whose options are ``known``.
 
     Raises:
-        UsageError: With the call that was meant.
+        UsageError: For the size or the network of a recipe that is not given by its name or as its function.
     """
     name = name_of(given)
-    function = RECIPES.get(name or "")
-    settings = set(options) & set({} if function is None else recipes.settings(function)) - set(known)
-    if settings:
-        written = ", ".join(f"{option}={options[option]!r}" for option in sorted(settings))
-        raise UsageError(
-            f'{", ".join(sorted(settings))}: of the recipe, not of the training: pf.fit(pf.recipes.named("{name}")(data.space, '
-            f"{written}), data)."
-        )
-    if options.get("size") is not None and name is None and not isinstance(given, (Dataset, Run)):
-        raise UsageError(
-            'The argument size= is for a recipe given by its name, such as pf.fit("flow", data, size="tiny"); here it is part of '
-            f'the recipe: pf.recipes.flow(data.space, "{options["size"]}").'
-        )
+    if name is not None and name in RECIPES:
+        settings = recipes.settings(RECIPES[name])
+        return {option: options[option] for option in options if option in settings and option not in known}
+    for option in ("size", "network"):
+        if options.get(option) is not None and not isinstance(given, (Dataset, Run)):
+            raise UsageError(
+                f'The argument {option}= is for a recipe given by its name, such as pf.fit("flow", data, {option}=...); here it '
+                f"is part of the recipe: pf.recipes.flow(data.space, {option}=...)."
+            )
+    return {}
 
 
 def started(make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, seed: int) -> tuple[Recipe, bool]:
@@ -334,7 +332,7 @@ def code_space(moments: Tensor, data: Space) -> Space:
 
 def in_latent(
     recipe: str | Callable[..., Recipe],
-    data: Dataset | str | Path,
+    data: DataLike,
     run: str | Path | Run | Autoencoder,
     size: str = "small",
     *,

@@ -18,7 +18,7 @@ from pushforward.denoisers.denoiser import Condition, Predictor, call, check_pre
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Source, training_noise
-from pushforward.solvers import Solver, as_solver
+from pushforward.solvers import Solver, as_solver, name_of
 from pushforward.solvers.solver import State, grid_times, stepped
 from pushforward.solvers.table import LearnedTable, NotAffine, Table, TableCache
 from pushforward.transports.transport import ConditionLike, Transport, as_examples, device_of, finite
@@ -131,9 +131,29 @@ class Flow(Transport):
             self._last(stepped(self.solver, counted, state, self._times, self.conditions(1, None, 0), draws))
         return counted.count
 
-    def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Flow:
-        """The same denoiser under another solver."""
-        return Flow(self.denoiser, solver, steps, grid)
+    def with_solver(self, solver: Solver | str, steps: int | None = None, grid: str | Sequence[float] | None = None) -> Flow:
+        """Return a flow with the same denoiser and another solver.
+
+        Args:
+            solver: A solver, or its name, such as "heun" or "dpm:3".
+            steps: Number of steps; None keeps the flow's.
+            grid: As for `Flow`; None takes `grid_for`, as ``pushforward sample --solver`` does.
+        """
+        solver = as_solver(solver)
+        steps = self.steps if steps is None else steps
+        return Flow(self.denoiser, solver, steps, self.grid_for(solver, steps) if grid is None else grid)
+
+    def with_steps(self, steps: int) -> Flow:
+        """Return the same flow with another number of steps, as ``pushforward sample --steps`` does."""
+        return self.with_solver(self.solver, steps)
+
+    def grid_for(self, solver: Solver, steps: int) -> str | list[float] | None:
+        """Return the flow's own grid if it suits a solver and a number of steps, else None, the solver's usual grid.
+
+        A named grid suits all solvers of the same name, and given times suit their own number of steps.
+        """
+        fits = isinstance(self.grid, str) or steps == self.steps
+        return self.grid if fits and name_of(solver) == name_of(self.solver) else None
 
     def with_table(self, learned: LearnedTable) -> Flow:
         """The same denoiser and solver on a learned table's times, with its coefficients."""

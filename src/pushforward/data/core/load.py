@@ -144,8 +144,8 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     if not isinstance(name_or_path, (str, os.PathLike)):
         kind = type(name_or_path).__name__
         raise UsageError(
-            f'A name, a path or a data frame is loaded, such as "digits" or "./photos"; got a {kind}. Arrays and tensors become '
-            "a data set by pf.data.from_arrays(x, labels)."
+            f'Expected a name, a path or a data frame, such as "digits" or "./photos"; got a {kind}. Arrays and tensors become '
+            "a data set with pf.data.from_arrays(x, labels), and examples of other libraries with pf.data.dataset_of(examples)."
         )
     text, known = os.fspath(name_or_path), SETS
     reading = _reading(options)
@@ -249,11 +249,16 @@ def _size(resize: int | tuple[int, int] | None) -> Size | None:
     return int(sides[0]), int(sides[1])
 
 
-def dataset_of(data: Any) -> Dataset:
-    """A data set, or the one of a name or path.
+DataLike = Any
+"""Data as `pushforward.fit` takes it; see `dataset_of`."""
+
+
+def dataset_of(data: DataLike) -> Dataset:
+    """Return a data set for whatever holds examples.
 
     Args:
-        data: A `Dataset`, or a name or path for `load`.
+        data: A `Dataset`; a name or path, or a data frame, for `load`; or arrays, tensors, and data sets of PyTorch and Hugging
+            Face (`pushforward.data.core.examples.from_examples`).
 
     Raises:
         UsageError: For anything else.
@@ -261,8 +266,9 @@ def dataset_of(data: Any) -> Dataset:
     """
     if isinstance(data, Dataset):
         return data
-    if isinstance(data, (str, os.PathLike)):
+    if isinstance(data, (str, os.PathLike)) or is_frame(data):
         return load(data)
-    raise UsageError(
-        f"Expected a data set (pf.data.load, or of arrays pf.data.from_arrays), or its name or path; got a {type(data).__name__}."
-    )
+    from pushforward.data.core.examples import from_examples
+
+    found = from_examples(data)
+    return load(found) if is_frame(found) else found

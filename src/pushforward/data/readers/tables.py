@@ -14,7 +14,7 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import numbered_copies
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.csv_dialect import Cells, cells_of, has_header
+from pushforward.data.tables.csv_dialect import Cells, cells_of, gappy_values, has_header
 from pushforward.data.tables.frames import frame_table, parquet_frame
 from pushforward.data.tables.inference import form_of
 from pushforward.data.tables.string_columns import Faults, RawColumn, RawTable
@@ -88,15 +88,35 @@ def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
         named = bool(cells.rows) and set(space.names) <= set(cells.rows[0])
         table = _table(path, cells, True if named else None if layout.header else False, () if named else space.names)
         cells.faults.refuse(str(path))
+    _check_columns(str(path), table, space)
     columns = {column.name: column for column in table.columns}
-    if lacking := [name for name in space.names if name not in columns]:
-        raise DataError(f"{path} lacks the columns {some(lacking)}: it has {some(table.names, 12)}.")
     values = [
         rows_of(field, columns[field.name], text, table.lines, faults)
         for field, text in zip(space.fields, layout.missing or ("",) * len(space.fields), strict=True)
     ]
     faults.refuse(str(path))
     return np.column_stack(values)
+
+
+def frame_rows(frame: Any, space: TableSpace) -> NDArray[np.float64]:
+    """Return the rows of a data frame as values of a table that is known, (n, columns).
+
+    Args:
+        frame: Of pandas or polars; columns of other names are left out. Dates may be written as ISO 8601 has them.
+        space: The table.
+
+    Raises:
+        DataError: For missing columns, and cells that are not values of their columns.
+    """
+    table = frame_table(frame)
+    _check_columns("The data frame", table, space)
+    values, _ = gappy_values("The data frame", table.columns, space.fields, space.layout.missing, dates=True)
+    return values
+
+
+def _check_columns(place: str, table: RawTable, space: TableSpace) -> None:
+    if lacking := [name for name in space.names if name not in table.names]:
+        raise DataError(f"{place} lacks the columns {some(lacking)}: it has {some(table.names, 12)}.")
 
 
 def _table(path: Path, cells: Cells, header: bool | None, columns: Sequence[str], target: str | None = None) -> RawTable:

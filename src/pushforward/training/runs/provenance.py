@@ -12,6 +12,7 @@ from torch import tensor
 
 from pushforward.data import Dataset, dataset_of
 from pushforward.data.core.dataset import Seen
+from pushforward.data.core.load import DataLike
 from pushforward.data.core.load import read as read_data
 from pushforward.denoisers import Denoiser
 from pushforward.errors import CheckpointError, DataError, UsageError
@@ -111,7 +112,7 @@ def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def data_of_run(folder: Path, content: Mapping[str, Any], data: Dataset | str | Path | None = None) -> Dataset:
+def data_of_run(folder: Path, content: Mapping[str, Any], data: DataLike = None) -> Dataset:
     """The data of a run, which must not have changed.
 
     Args:

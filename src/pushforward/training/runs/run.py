@@ -30,7 +30,7 @@ from pushforward.methods.method import Method
 from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.runtime import device_named, facts
-from pushforward.samples import Sampling, configure, drawn_from, given_options, guidance_notes
+from pushforward.samples import Sampling, configure, drawn_from, given_options, guidance_notes, seed_of, with_conditions
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.table import LearnedTable
 from pushforward.training.checkpoint.storage import (
@@ -55,6 +55,7 @@ from pushforward.training.runs.folder import Holding, check_run, checkpoint_in
 from pushforward.training.runs.learned_solvers import GRIDS, TABLES, Learned
 from pushforward.training.runs.log import best_of
 from pushforward.training.runs.provenance import read_seen, seen_by, write_seen
+from pushforward.training.runs.views import Viewed
 from pushforward.transports import BATCH, ConditionLike, Flow, Transport, inner_of
 
 _FILE = "weights.safetensors"
@@ -278,7 +279,7 @@ def budget_of(content: dict[str, Any]) -> Budget:
         raise CheckpointError(f"The run's spec.json holds no budget: {error}. Restore the file.") from error
 
 
-class Run:
+class Run(Viewed):
     """A finished or interrupted training, read from its folder.
 
     Args:
@@ -353,18 +354,17 @@ class Run:
             return ()
         return (f"it is unfinished: {words} of training. Resume it first: pushforward resume {shlex.quote(str(self.folder))}",)
 
-    def sample(
-        self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Unpack[Sampling]
-    ) -> Any:
-        """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
+    def sample(self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Any) -> Any:
+        """Draw new samples in data units, on the CPU; sample i depends on ``seed + i`` alone.
 
         Args:
             n: How many.
             condition: For example ``{"label": 3}``, ``{"label": "cat"}`` or ``{"age": 40}``, or n values in a list or tensor.
                 Conditions that are not given are drawn as they occur in the training data.
-            seed: The seed of the first sample, any whole number.
+            seed: The seed of the first sample, any integer.
             batch: Examples computed at a time.
-            options: The options of `configured`: ``steps=8``, ``solver="heun"``, ``scale=2.0``, ...
+            options: Conditions by name, as in ``condition``: ``label=3``, ``age=40``; and the options of `configured`:
+                ``steps=8``, ``solver="heun"``, ``scale=2.0``, ... Of a torch ``generator`` only the initial seed is used.
 
         Returns:
             `Samples` in data units (see `pushforward.samples`); of a table a pandas data frame, where pandas is installed.
@@ -373,8 +373,10 @@ class Run:
             UsageError: For numbers, conditions or options that the model cannot take.
             Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws.
         """
-        given_options(options, also=("n", "condition", "seed", "batch"))
-        run = self.configured(**options)
+        if (generator := options.pop("generator", None)) is not None:
+            seed = seed_of(generator, seed)
+        condition, sampling = with_conditions(condition, options, self.space)
+        run = self.configured(**sampling)
         for sentence in run.warnings[len(self.warnings) :]:
             warn(sentence, stacklevel=2)
         return drawn_from(run.transport, n, condition, seed=seed, batch=batch)
@@ -584,7 +586,7 @@ def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
         if stored is None:
             return None
         check_counts(stored["solver"])
-        return flow.with_solver(spec.build(stored["solver"]), stored["steps"], stored["grid"])
+        return Flow(flow.denoiser, spec.build(stored["solver"]), stored["steps"], stored["grid"])
     except (*UNFIT, UsageError) as error:
         raise CheckpointError(
             f"The run's spec.json describes no sampler of its frozen part {part}: {str(error).rstrip('.')}. Restore the file."

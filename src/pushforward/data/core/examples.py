@@ -1,0 +1,110 @@
+"""Data sets of PyTorch, torchvision and Hugging Face, read example by example into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch.utils.data import DataLoader, IterableDataset, default_collate
+
+from pushforward.data.core.arrays import from_arrays
+from pushforward.errors import DataError, UsageError
+
+DATA = ("image", "img", "pixel_values", "x")  # Names of the field that holds an example's data
+LABELS = ("label", "labels", "fine_label", "class", "y")  # Names of the field that holds its class
+BLOCK = 256  # Examples read at a time
+
+
+def from_examples(source: Any) -> Any:
+    """Read all examples of a data set of another library.
+
+    An example is an image or a vector (an array, a tensor or a PIL image), a pair of one and its class, or a dict with such
+    fields. Random transforms are applied once.
+
+    Args:
+        source: An array or tensor (n, ...); a tuple (x, labels) of two of them; a PyTorch ``Dataset``; a ``DataLoader``, of
+            which the examples that its sampler names are taken in the data set's order, without its batch size; a Hugging
+            Face ``datasets.Dataset``; or a list of examples.
+
+    Returns:
+        The data set, or a data frame for rows of plain values; a run trained on it needs it again to be resumed.
+
+    Raises:
+        UsageError: For anything else, examples of different shapes, or several splits at once.
+        DataError: For no examples, or values that `from_arrays` refuses.
+    """
+    if isinstance(source, (np.ndarray, torch.Tensor)):
+        return from_arrays(source)
+    if isinstance(source, tuple):
+        return from_arrays(*source)
+    if isinstance(source, Mapping):
+        raise UsageError(f'Expected one split, such as data["train"]; got a dict of {", ".join(map(str, source))}.')
+    parts = []
+    for batch in _batches(source):
+        if isinstance(batch, Mapping) and not set(DATA) & set(batch) and hasattr(source, "to_pandas"):
+            return source.to_pandas()
+        parts.append(_parts_of(batch))
+    if not parts:
+        raise DataError(f"The {type(source).__name__} has no examples.")
+    columns = [torch.cat(column) if torch.is_tensor(column[0]) else np.concatenate(column) for column in zip(*parts, strict=True)]
+    return from_arrays(*columns, classes=_classes(source) if len(columns) > 1 else ())
+
+
+def _batches(source: Any) -> Iterable[Any]:
+    is_loader = isinstance(source, DataLoader)
+    dataset = source.dataset if is_loader else source
+    collate = source.collate_fn if is_loader else _collated
+    sampler = None
+    try:
+        if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
+            dataset = list(dataset)
+        elif is_loader:
+            sampler = sorted(set(source.sampler))
+        yield from DataLoader(dataset, BLOCK, sampler=sampler, collate_fn=collate)
+    except (RuntimeError, TypeError) as error:
+        raise UsageError(
+            "Expected data: a name or path, an array or tensor, a data frame, a PyTorch Dataset or DataLoader, or a Hugging Face "
+            f"Dataset, with examples of one size. The {type(source).__name__} cannot be read: {error}"
+        ) from error
+
+
+def _collated(examples: Sequence[Any]) -> Any:
+    return default_collate([_without_pictures(example) for example in examples])
+
+
+def _without_pictures(example: Any) -> Any:
+    """Return an example with arrays instead of PIL images."""
+    if isinstance(example, Image):
+        return np.array(example)
+    if isinstance(example, Mapping):
+        return {name: _without_pictures(part) for name, part in example.items()}
+    return tuple(map(_without_pictures, example)) if isinstance(example, tuple) else example
+
+
+def _parts_of(batch: Any) -> Sequence[Any]:
+    """Return the data of a batch, and its classes if it has them."""
+    if isinstance(batch, Mapping):
+        batch = [batch[name] for name in _fields(batch)]
+    parts = batch if isinstance(batch, (tuple, list)) else [batch]
+    if not 1 <= len(parts) <= 2:
+        raise DataError(f"Expected examples as data, as (data, class), or with a field {', '.join(DATA)}.")
+    return parts
+
+
+def _fields(names: Iterable[str]) -> list[str]:
+    """Return the names of the data and of the classes, as far as they are there."""
+    present = set(names)
+    return [next(name for name in known if name in present) for known in (DATA, LABELS) if present & set(known)]
+
+
+def _classes(source: Any) -> tuple[str, ...]:
+    """Return the class names that torchvision (``classes``) or Hugging Face (``features``) keeps with a data set."""
+    while hasattr(source, "dataset"):  # a loader or a subset
+        source = source.dataset
+    features = getattr(source, "features", None)
+    if not isinstance(features, Mapping):
+        return tuple(map(str, getattr(source, "classes", ())))
+    return tuple(getattr(features[_fields(features)[-1]], "names", ()))

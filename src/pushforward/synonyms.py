@@ -1,0 +1,174 @@
+"""Words of other libraries and papers, and what this one calls them: options, verbs, recipes, solvers, metrics and functions.
+
+Errors look a word up here before they compare spellings. A word that is listed gets a suggestion from this table or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# On each line a name of this library, and words for it elsewhere: verbs and functions, options, recipes, what a network predicts,
+# features, solvers and metrics. A word may stand for several names: the first one that can be used in the place of the mistake is
+# suggested.
+_WORDS = """
+sample            create draw gen generate infer inference predict synth synthesise synthesize
+train             fit learn training
+fit               learn train trainer training
+evaluate          eval metrics score test validate validation
+compare           benchmark leaderboard
+distil            distill distillation
+resume            continue
+serve             api deploy host
+export            convert onnx save_onnx to_onnx
+inpaint           erase fill outpaint
+interpolate       lerp morph slerp
+impute            complete fillna
+upscale           super_resolution superres
+list              ls models recipes runs schedulers solvers
+data              csv data_dir data_path dataset dataset_name datasets input train_data
+data              train_data_dir
+load              from_pretrained open restore
+n                 count n_rows n_samples num_images num_images_per_prompt num_rows num_samples
+n                 sample_size samples
+steps             inference_steps iterations iters max_iter max_iters max_steps max_train_steps
+steps             n_iter n_steps num_inference_steps num_iterations num_steps num_train_steps
+steps             sampling_steps train_steps
+scale             cfg cfg_scale guidance guidance_scale guidance_strength guidance_weight
+interval          guidance_interval
+label             category class class_ class_id class_idx class_label class_labels cls labels
+given             condition conditions condition_columns known_columns
+solver            integrator noise_scheduler ode_solver sampler scheduler
+grid              sigmas timestep_spacing timesteps use_karras_sigmas
+truncation        psi truncation_psi
+threshold         clip_sample dynamic_thresholding thresholding
+seed              generator manual_seed random_seed random_state
+budget            duration max_time seconds time time_limit train_time
+seconds           duration max_time time time_limit train_time
+epochs            max_epochs n_epochs num_epochs num_train_epochs passes
+batch             batch_size batchsize bs minibatch train_batch_size
+lr                learning_rate
+accumulate        accumulate_grad_batches grad_accum gradient_accumulation
+accumulate        gradient_accumulation_steps
+optimizer         optim optimiser
+precision         amp bf16 dtype fp16 half mixed_precision torch_dtype
+ema               ema_decay ema_rate use_ema
+augment           augmentation augmentations random_flip transform transforms
+size              model_size network_size
+network           arch architecture backbone model net unet
+init              fine_tune finetune init_from pretrained warm_start weights
+checkpoint        ckpt revision
+from              checkpoint ckpt resume_from resume_from_checkpoint
+checkpoint_every  checkpoint_interval checkpointing_steps save_every save_interval save_steps
+device            accelerator cuda gpu
+devices           gpus n_gpus nproc_per_node num_gpus num_processes
+track             log_with logger loggers report_to tensorboard wandb
+trackers          log_with logger loggers report_to tensorboard track wandb
+progress          disable_tqdm progress_bar tqdm verbose
+out               file filename log_dir logdir outdir output output_dir output_file output_path
+out               path run_dir save save_dir save_path
+overwrite         exist_ok force
+schema            metadata
+target            label_col label_column target_column y_col
+resize            image_size img_size resolution
+workers           dataloader_num_workers num_workers
+drop              drop_columns exclude ignore_columns
+constraint        constraints
+metrics           metric scores
+features          extractor feature_extractor
+ddpm              ddim diffusion iddpm ncsn score_based score_sde tab_ddpm tabddpm
+edm               edm2 k_diffusion karras
+flow              cfm flow_matching icfm otcfm rectified_flow sit stochastic_interpolant
+gan               biggan copulagan ctgan dcgan fastgan r3gan stylegan stylegan2 wgan wgan_gp
+vae               beta_vae betavae cvae tvae
+hvae              nvae vdvae
+vqvae             vq vq_vae vqgan
+autoencoder       ae autoencoderkl
+consistency       cm consistency_model ect ict
+meanflow          mean_flow
+dmd               dmd2
+inception         fid inception_v3 inceptionv3
+noise             eps epsilon
+data              sample start x0 x_0 x_start
+v                 v_pred v_prediction
+velocity          flow_prediction
+ancestral         ddpmscheduler euler_a euler_ancestral eulerancestraldiscretescheduler
+adaptive          dopri5 rk45
+ddim              ddimscheduler
+deis              deismultistepscheduler
+dpm               dpm++ dpm++_2m dpm_solver dpmpp_2m dpmsolver dpmsolvermultistepscheduler
+dpmsde            dpm++_sde dpmpp_2m_sde dpmpp_sde dpmsolversdescheduler
+euler             eulerdiscretescheduler flowmatcheulerdiscretescheduler
+heun              flowmatchheundiscretescheduler heundiscretescheduler
+ipndm             ipndmscheduler plms pndm pndmscheduler
+singlestep        dpmsolversinglestepscheduler
+unipc             unipcmultistepscheduler
+frechet           fd fid frechet_distance frechet_inception_distance
+kernel            kid kernel_distance mmd
+two_sample        c2st
+nearest_rows      dcr
+utility           ml_efficacy tstr
+membership        mia
+memorisation      memorization
+wasserstein       emd earth_mover
+"""
+
+# Said of a word for which there is no name in the place of the mistake
+_NOTES = {
+    "beta_schedule noise_schedule": "The noise schedule is a path: pf.VP(), pf.Cosine() or pf.Linear().",
+    "callback callbacks": "In Python, progress= takes an object with the methods of pushforward.training.Watcher.",
+    "compile torch_compile": "Networks are not compiled.",
+    "cpu cuda to": 'Choose the device when reading the run: pf.load(RUN, device="cuda").',
+    "delta differential_privacy dp epsilon": "Differential privacy is not offered.",
+    "dtype torch_dtype": "Samples are float32 tensors: convert the result, such as with samples.half().",
+    "fid frechet": 'Scores are metrics: pf.evaluate(run, metrics=["frechet"]), or pushforward evaluate RUN.',
+    "fine_tune finetune": "Start from the weights of a run: pushforward train RECIPE --init RUN.",
+    "from_pretrained": "A run is named by its folder, such as runs/digits-flow.",
+    "generate sample": "Samples are drawn from a run: run.sample(64), or pushforward sample RUN.",
+    "latent_diffusion ldm stable_diffusion": "Train an autoencoder first, then ddpm in its latent space: "
+    "pushforward train ddpm --latent RUN.",
+    "metadata": "Columns are recognised by their cells: pf.data.load(frame, schema=...) changes that.",
+    "objective parameterization prediction_type": 'It is an argument of the denoiser: pf.Denoiser(network, path, "noise").',
+    "prompt prompts text": "Models take labels and columns as conditions, not text.",
+    "push_to_hub save save_model save_pretrained": "A run is saved in its folder while it is trained: "
+    "copy the folder, and read it with pf.load.",
+    "scheduler": "A scheduler of diffusers is called a solver here: pushforward list solvers.",
+    "state_dict": "Weights are those of the method: run.method.state_dict().",
+    "train": "A run is trained further by pf.resume(run, steps=...).",
+}
+
+
+_NAMES: dict[str, list[str]] = {}
+for _line in _WORDS.split("\n"):
+    for _word in _line.split()[1:]:
+        _NAMES.setdefault(_word, []).append(_line.split()[0])
+_NOTE_OF = {word: note for words, note in _NOTES.items() for word in words.split()}
+
+
+def _plain(word: str) -> str:
+    return word.lower().lstrip("-").replace("-", "_").replace(" ", "_")
+
+
+def is_listed(word: str) -> bool:
+    """Whether a word is in the table, so that its spelling says nothing about what was meant."""
+    return _plain(word) in _NAMES or note_on(word) != ""
+
+
+def name_for(word: str, known: Iterable[str]) -> str | None:
+    """Find the known name that a word stands for.
+
+    Args:
+        word: A name, an argument or an option, such as "--guidance-scale".
+        known: The names that can be used in its place, as they are written there.
+
+    Returns:
+        One of ``known``, or None if the table has none.
+    """
+    written = {_plain(name): name for name in known}
+    return next((written[name] for name in _NAMES.get(_plain(word), ()) if name in written), None)
+
+
+def note_on(word: str) -> str:
+    """Return a sentence on a word that has no counterpart, after a space, or an empty string."""
+    plain = _plain(word)
+    note = _NOTE_OF.get("scheduler" if plain.endswith("scheduler") else plain)
+    return f" {note}" if note else ""

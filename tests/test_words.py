@@ -1,0 +1,275 @@
+"""Words that people bring along from other libraries: they work, or the error names the word to use."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler, TensorDataset
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.errors import DataError, UsageError, suggestion
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
+CLASSES = np.arange(60) % 3
+FRAME = pd.DataFrame({"age": RANDOM.integers(18, 80, 400), "sex": ["f", "m"] * 200, "pay": RANDOM.normal(size=400).round(3)})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return pf.fit("flow", "digits", size="tiny", steps=20, out=tmp_path_factory.mktemp("words") / "digits")
+
+
+OPTIONS = {
+    ("sample", "--num-samples"): "--n",
+    ("sample", "--num-rows"): "--n",
+    ("sample", "--guidance"): "--scale",
+    ("sample", "--guidance-scale"): "--scale",
+    ("sample", "--cfg"): "--scale",
+    ("sample", "--num-inference-steps"): "--steps",
+    ("sample", "--class"): "--label",
+    ("sample", "--scheduler"): "--solver",
+    ("train flow", "--metadata"): "--schema",
+    ("train flow", "--batch-size"): "--batch",
+    ("train flow", "--learning-rate"): "--lr",
+    ("train flow", "--num-epochs"): "--epochs",
+    ("train flow", "--dtype"): "--precision",
+    ("train flow", "--seconds"): "--budget",
+    ("train flow", "--gpus"): "--devices",
+    ("train flow", "--stpes"): "--steps",
+}
+
+
+@pytest.mark.parametrize(("verb", "option"), OPTIONS)
+def test_an_option_of_another_library_leads_to_ours(verb, option, capsys):
+    assert main([*verb.split(), option, "1"]) == 2
+    assert f'Unknown option {option}. Did you mean "{OPTIONS[verb, option]}"?' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["generate", "x"], 'Did you mean "sample"?'),
+        (["fit", "x"], 'Did you mean "train"?'),
+        (["eval", "x"], 'Did you mean "evaluate"?'),
+        (["scheduler"], "pushforward list solvers"),
+        (["from_pretrained", "x"], "named by its folder"),
+        (["diffusion"], "pushforward train ddpm --help"),
+        (["train", "wgan"], 'Did you mean "gan"?'),
+        (["train", "tabddpm"], 'Did you mean "ddpm"?'),
+        (["train", "rectified-flow"], 'Did you mean "flow"?'),
+        (["train", "ldm"], "pushforward train ddpm --latent RUN"),
+        (["train", "flow", "--epsilon", "1"], "Differential privacy is not offered."),
+        (["evaluate", "x", "--metrics", "FID"], 'Did you mean "frechet"?'),
+    ],
+)
+def test_a_word_of_another_library_leads_to_ours(words, says, capsys):
+    assert main(words) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["init", "x"], ["sample", "x", "--prompt", "cat"], ["train", "flow", "--compile", "yes"]])
+def test_no_name_is_suggested_rather_than_a_wrong_one(words, capsys):
+    assert main(words) == 2
+    assert "Did you mean" not in capsys.readouterr().err
+
+
+def test_names_of_diffusers_and_papers_lead_to_ours(run):
+    for call, says in {
+        lambda: run.sample(4, guidance_scale=2): 'Did you mean "scale"',
+        lambda: run.sample(num_samples=4): 'Did you mean "n"',
+        lambda: run.sample(4, class_labels=3): 'Did you mean "label"',
+        lambda: run.sample(4, solver="DPMSolverMultistepScheduler"): 'Did you mean "dpm"',
+        lambda: pf.Denoiser(torch.nn.Identity(), pf.VP(), "epsilon", run.space): 'Did you mean "noise"',
+        lambda: pf.Denoiser(torch.nn.Identity(), pf.VP(), "v_prediction", run.space): 'Did you mean "v"',
+        lambda: pf.fit("flow", "digits", callbacks=[]): "progress=",
+        lambda: pf.fit("ctgan", "digits"): 'Did you mean "gan"',
+    }.items():
+        with pytest.raises(UsageError, match=says):
+            call()
+    for owner, name, says in (
+        (pf, "from_pretrained", 'Did you mean "load"'),
+        (run, "save_pretrained", "copy the folder"),
+        (run, "generate", 'Did you mean "sample"'),
+    ):
+        with pytest.raises(AttributeError, match=says):
+            getattr(owner, name)
+    assert not hasattr(run, "unknown")
+    assert suggestion("steps_", ["steps"]) == ' Did you mean "steps"?'
+
+
+def test_diffusion_trains_ddpm_and_says_so(tmp_path):
+    with pytest.warns(UserWarning, match='"diffusion" is called ddpm'):
+        run = pf.fit("diffusion", "moons", size="tiny", steps=1, out=tmp_path / "a")
+    assert run.spec["recipe"] == "ddpm"
+    words = ["train", "diffusion", "--data", "moons", "--size", "tiny", "--steps", "1", "--out", str(tmp_path / "b")]
+    with pytest.warns(UserWarning, match='"diffusion" is called ddpm'):
+        assert main(words) == 0
+    assert pf.load(tmp_path / "b").spec["recipe"] == "ddpm"
+
+
+class Pairs(Dataset):
+    classes = ("cat", "dog", "bird")
+
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, i):
+        return torch.from_numpy(IMAGES[i]).float() / 255, int(CLASSES[i])
+
+
+class Pictures(Pairs):
+    def __getitem__(self, i):
+        return {"image": Image.fromarray(IMAGES[i].transpose(1, 2, 0)), "label": int(CLASSES[i])}
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(Pairs()[i] for i in range(60))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        (IMAGES, CLASSES),
+        (torch.from_numpy(IMAGES), torch.from_numpy(CLASSES)),
+        Pairs(),
+        Pictures(),
+        Stream(),
+        TensorDataset(torch.from_numpy(IMAGES), torch.from_numpy(CLASSES)),
+        DataLoader(Pairs(), batch_size=7, shuffle=True),
+        DataLoader(Stream(), batch_size=7),
+        [Pairs()[i] for i in range(60)],
+    ],
+    ids=lambda source: type(source).__name__,
+)
+def test_data_sets_of_other_libraries_hold_the_same_examples(source):
+    data, expected = pf.data.dataset_of(source), pf.data.from_arrays(torch.from_numpy(IMAGES), CLASSES)
+    assert torch.equal(torch.as_tensor(data.train.x), torch.as_tensor(expected.train.x))
+    assert data.train.labels.tolist() == expected.train.labels.tolist()
+    assert data.examples_fingerprint == expected.examples_fingerprint
+
+
+def test_a_loader_gives_the_examples_of_its_sampler_and_subsets_keep_their_names():
+    data = pf.data.dataset_of(DataLoader(Pairs(), sampler=SubsetRandomSampler(range(40))))
+    assert len(data.train) + len(data.held_out) == 40
+    data = pf.data.dataset_of(DataLoader(Subset(Pairs(), range(50))))
+    assert len(data.train) + len(data.held_out) == 50
+    assert data.space.classes == Pairs.classes
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ([], "has no examples"),
+        ([{"a": 1.0}, {"a": 2.0}], "a field image"),
+        ([(torch.zeros(2), 1, 2)] * 3, r"as \(data, class\)"),
+    ],
+)
+def test_examples_that_are_refused(source, says):
+    with pytest.raises(DataError, match=says):
+        pf.data.dataset_of(source)
+
+
+class Own(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Linear(3, 2)
+
+    def forward(self, x, t, condition):
+        return self.inner(torch.cat([x, t[:, None]], 1))
+
+
+def test_fit_takes_budgets_in_words_and_passes_and_a_network(tmp_path):
+    points = np.random.default_rng(1).normal(size=(600, 2)).astype(np.float32)
+    data = pf.data.from_arrays(points)
+    run = pf.fit("flow", points, epochs=2, batch=64, size="tiny", out=tmp_path / "a", device="auto", progress=False)
+    assert run.spec["budget"]["samples"] == 2 * len(data.train)
+    run = pf.fit("flow", points, budget="0.01m", network="mlp", size="tiny", out=tmp_path / "b")
+    assert run.spec["budget"]["seconds"] == 0.6
+    with pytest.warns(UserWarning, match="cannot be rebuilt"):
+        run = pf.fit("flow", data, steps=1, network=Own(), out=tmp_path / "c")
+    assert isinstance(run.denoiser.network, Own)
+    options = ["--epochs", "0.5", "--size", "tiny", "--out", str(tmp_path / "d")]
+    assert main(["train", "flow", "--data", "digits", *options]) == 0
+    digits = pf.data.load("digits")
+    assert pf.load(tmp_path / "d").spec["budget"]["samples"] == -(-len(digits.train) // 2)
+
+
+def test_a_frame_is_trained_on_and_evaluated_as_its_file_is(tmp_path):
+    FRAME.to_csv(tmp_path / "people.csv", index=False)
+    run = pf.fit("flow", FRAME, size="tiny", steps=2, out=tmp_path / "run")
+    samples = run.sample(40, sex="f", seed=3)
+    assert set(samples["sex"]) == {"f"}
+    samples.to_csv(tmp_path / "new.csv", index=False)
+    scores = [
+        pf.evaluate(given, data, metrics=["pair_trends"]).models[0].scores
+        for given, data in ((samples, FRAME), (tmp_path / "new.csv", tmp_path / "people.csv"))
+    ]
+    assert scores[0] == scores[1]
+    with pytest.raises(DataError, match="lacks the columns age"):
+        pf.evaluate(samples.drop(columns="age"), FRAME)
+
+
+def test_a_run_is_sampled_saved_shown_plotted_and_evaluated(run, tmp_path, capsys):
+    samples = run.sample(4, label=3, seed=5)
+    assert torch.equal(samples, run.sample(4, {"label": 3}, seed=5))
+    with pytest.warns(UserWarning, match="seed=5"):
+        assert torch.equal(samples, run.sample(4, label=3, generator=torch.Generator().manual_seed(5)))
+    samples.save(tmp_path / "x.npz")
+    assert len(np.load(tmp_path / "x.npz")["x"]) == 4
+    with pytest.raises(UsageError, match="exists already"):
+        samples.save(tmp_path / "x.npz")
+    figure = run.plot()
+    (line,) = figure.axes[0].lines
+    assert list(line.get_ydata()) == [row["loss"]["denoiser"] for row in run.losses()]
+    assert run.evaluate(n=20, repeats=1, metrics=["frechet"]).models[0].scores["frechet"].value > 0
+
+
+def test_the_same_words_give_the_same_samples_in_python_and_in_the_shell(run, tmp_path):
+    flow = run.transport
+    assert flow.grid not in (None, flow.solver.grid)
+    words = {"steps": ["--steps=3"], "solver": ["--steps=3", "--solver=dpm"], "heun": ["--steps=3", "--solver=heun"]}
+    ours = {"steps": flow.with_steps(3), "solver": flow.with_solver("dpm", steps=3), "heun": flow.with_solver("heun", 3)}
+    for name, options in words.items():
+        out = tmp_path / f"{name}.npz"
+        assert main(["sample", str(run.folder), "--n", "4", *options, "--device", "cpu", "--out", str(out)]) == 0
+        shell = torch.from_numpy(np.load(out)["x"])
+        assert torch.equal(torch.as_tensor(run.space.quantise(ours[name].sample(4))), shell), name
+    assert flow.with_solver("dpm").steps == flow.steps
+
+
+@pytest.mark.parametrize("box", ["2,0,5,8", "left=0,right=8,top=2,bottom=5"])
+def test_a_box_has_names_and_is_echoed(box, run, tmp_path, capsys):
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(tmp_path / "zero.png")
+    words = ["inpaint", str(run.folder), str(tmp_path / "zero.png"), "--box", box, "--n", "1", "--steps", "2", "--json"]
+    assert main([*words, "--out", str(tmp_path / "filled.npz")]) == 0
+    out, err = capsys.readouterr()
+    assert '"filled": 24' in out
+    assert "rows 2 to 4 and columns 0 to 7" in err
+
+
+def test_a_box_with_wrong_names_is_refused(run, tmp_path, capsys):
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(tmp_path / "zero.png")
+    for box in ("left=0,top=2,right=8", "left=0,top=2,right=8,bottom=5,left=1", "x=0,y=2,w=8,h=5"):
+        assert main(["inpaint", str(run.folder), str(tmp_path / "zero.png"), "--box", box]) == 2
+        assert "top, left, bottom, right, each once" in capsys.readouterr().err
+
+
+class Rows:
+    """What Hugging Face's data sets of plain values look like."""
+
+    def __len__(self):
+        return len(FRAME)
+
+    def __getitem__(self, i):
+        return FRAME.iloc[i].to_dict()
+
+    def to_pandas(self):
+        return FRAME
+
+
+def test_rows_of_plain_values_are_a_table():
+    assert pf.data.dataset_of(Rows()).fingerprint == pf.data.load(FRAME).fingerprint
