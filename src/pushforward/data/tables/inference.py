@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.columns import TWO, Category, Format, Number
+from pushforward.data.tables.personal import looks_like
 from pushforward.data.tables.string_columns import Faults, RawColumn
 from pushforward.numbers import counted
 from pushforward.table_column import Column
@@ -134,6 +135,7 @@ class Finding:
         form: How numbers and dates are written.
         names: The texts of categories, in their order.
         rounds: Whether a schema says how many digits cells have, to which they are rounded.
+        rare: How many further texts of categories are not learned (`pushforward.data.tables.rare`).
     """
 
     name: str
@@ -142,6 +144,7 @@ class Finding:
     form: Format = field(default_factory=Format)
     names: tuple[str, ...] = ()
     rounds: bool = False
+    rare: int = 0
 
     @property
     def numeric(self) -> bool:
@@ -162,7 +165,7 @@ class Finding:
         """The column of training values, float64 (n,); ``missing`` says whether others may be missing where none of them is."""
         if self.numeric:
             return Number.measured(self.name, values, self.kind, self.form, missing)
-        return Category.measured(self.name, values, self.names, self.kind, missing)
+        return replace(Category.measured(self.name, values, self.names, self.kind, missing), rare=self.rare)
 
 
 def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], faults: Faults) -> Finding:
@@ -252,8 +255,10 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
         )
         return Finding(name, "drop", "numbers with other text among them")
     if (several and not identifier) or ((several or identifier) and all(map(_UNIT.match, texts))):
+        what = looks_like(name, texts, n, "category")
+        seems = f" (it looks like {what})" if what else ""
         faults.add(
-            f'the column "{name}" holds {different:,} different texts, too many categories, such as "{texts[0][:40]}". Write '
+            f'the column "{name}"{seems} holds {different:,} different texts, too many categories, such as "{texts[0][:40]}". Write '
             f'numbers alone, or groups of texts, into the file; or drop the column: `drop="{name}"`.'
         )
         return Finding(name, "drop", "too many categories")

@@ -21,6 +21,7 @@ MOST = 0.5  # The fraction of texts that have a form from which a column has it
 UNIQUE = 0.9  # The fraction of cells that differ in a column of identifiers
 KNOWN, KNOWN_ALONE = 0.12, 0.2  # Fractions of known names in texts of several words, and of one
 HINTED = 0.1  # The same if the column's name hints at persons
+LONGEST_ADDRESS = 15  # Words
 GENERATION = 35  # Years that most dates of birth span at least
 WORDS, LETTERS = 4, 5  # Words of a free text, and letters that count as a word in scripts without blanks
 
@@ -95,7 +96,7 @@ _STREET = re.compile(
     r"gatan|vagen|gade|vej|katu|gata|veien)\.? ?\d+|ул\.|улица|пр-т|просп|пер\.|дом|д\.|οδος|शारग|मार्ग|路|街|号|號|丁目|番地|"
     r"[市区區町村]|로 ?\d|길 ?\d|شارع|רחוב)"
 )
-_HOUSE = re.compile(r"(?P<street>[^\W\d].*\D),? \d{1,4}(-\d+)?\s?[a-z]?|\d{1,5}[a-z]?,? (?P<lane>[^\W\d].+)", re.IGNORECASE)
+_HOUSE = re.compile(r"(?P<street>[^\W\d]\S*( \S*){0,3}\D),? \d{1,4}(-\d+)?\s?[a-z]?|\d{1,5}[a-z]?,? (?P<lane>[^\W\d]\S*( \S+){0,3})", re.IGNORECASE)
 _IDENTITY = re.compile(
     r"\d{3}-\d{2}-\d{4}|\d{3}\.\d{3}\.\d{3}-\d\d|[A-Z]{2} ?(\d\d ?){3}[A-Z]|\d{6}-[1-4]\d{6}|\d(-\d+){4}|[XYZ]?\d{7,8}-?[A-Z]|[A-Z]{6}\d\d[A-Z]\d\d[A-Z]\d{3}[A-Z]|"
     r"(19|20)?\d{6}[-+A]\d{3}[\dA-Z]|[A-Z]{4}\d{6}[HM][A-Z]{5}\w\d|[1-9]\d{5}(19|20)\d{9}[\dXx]|"
@@ -137,7 +138,7 @@ def _checked(text: str) -> bool:
 
 
 def _street(text: str) -> bool:
-    return bool(_STREET.fullmatch(plain(text)) or _STREET.match(plain(text)))
+    return _words(text) <= LONGEST_ADDRESS and bool(_STREET.match(plain(text)))
 
 
 def _token(text: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.dataset import Dataset, FittedTable, Schema, Split, build
 from pushforward.data.core.hashes import numbered_copies
 from pushforward.data.readers.reader import Reading
 from pushforward.data.spaces import TableSpace
@@ -18,6 +19,7 @@ from pushforward.data.tables.constraints import Constraint, check_constraints, h
 from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.frames import frame_table
 from pushforward.data.tables.inference import Finding, of_levels
+from pushforward.data.tables.rare import Pooled, pooled
 from pushforward.data.tables.schema import TableFacts, decide
 from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn, RawTable
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
@@ -75,21 +77,34 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
     del table, columns, used, column
+    stated = {name for constraint in constraints for name in constraint.names}
+    stated |= {name for name, entry in entries.items() if "names" in entry}
 
-    def space(values: NDArray[np.float64]) -> TableSpace:
-        named = zip(fields, values.T, absent, strict=True)
-        columns = [field.measured(column, empty) for field, column, empty in named]
-        return TableSpace.of(columns, target, layout=layout, constraints=constraints)
+    def fit(*splits: NDArray[np.float64]) -> FittedTable:
+        columns, known, learned = [], [split.copy() for split in splits], [split.copy() for split in splits]
+        for place, (finding, empty) in enumerate(zip(fields, absent, strict=True)):
+            parts = [split[:, place] for split in splits]
+            column = Pooled(finding, parts, parts)
+            if reading.rare != "keep" and finding.name not in stated:
+                column = pooled(finding, parts, np.random.Generator(np.random.Philox(key=[reading.seed, place])))
+            for number in range(len(splits)):
+                known[number][:, place] = column.known[number]
+                learned[number][:, place] = column.learned[number]
+            columns.append(column.finding.measured(learned[0][:, place], empty))
+        lost = [set(finding.names) - set(column.levels) for finding, column in zip(fields, columns, strict=True)]
+        levels = [tuple(text for text in texts if text not in gone) for texts, gone in zip(layout.levels, lost, strict=False)]
+        fitted = replace(layout, levels=levels)
+        return FittedTable(TableSpace.of(columns, target, layout=fitted, constraints=constraints), known, learned)
 
-    return build(
+    data = build(
         name,
         Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes),
-        schema=Schema(fit=space, apart=apart),
+        schema=Schema(fit=fit, apart=apart),
         limit=reading.limit,
         seed=reading.seed,
         header=header,
-        table=facts,
     )
+    return replace(data, table=facts.fitted(data.space.fields, data.train.table_values))
 
 
 def frame_dataset(frame: Any, reading: Reading) -> Dataset:
@@ -128,7 +143,10 @@ def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int]
     places = column.present(("", missing))
     texts = np.full(len(column.texts), np.nan)
     texts[places] = field.read([column.texts[place] for place in places])
-    if odd := [place for place in places if np.isnan(texts[place])]:
+    odd = [place for place in places if np.isnan(texts[place])]
+    if odd and field.rare:
+        texts[odd] = len(field.levels)
+    elif odd:
         cells = counted(int(column.counts[odd].sum()), "cell")
         faults.add(f'the column "{field.name}" is a {field.kind}, which cannot hold {cells}: {column.where(odd, lines)}.')
     return column.numbered(texts)

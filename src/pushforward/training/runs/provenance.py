@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import tensor
 
-from pushforward.data import Dataset, dataset_of
+from pushforward.data import Dataset, TableSpace, dataset_of
 from pushforward.data.core.dataset import Seen
 from pushforward.data.core.load import read as read_data
 from pushforward.denoisers import Denoiser
@@ -127,7 +127,8 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: Dataset | str | 
     known = isinstance(place, dict) and isinstance(place.get("name_or_path"), str)
     if known and not isinstance(data, Dataset):
         # nothing is downloaded because a run folder says so
-        options: Any = {name: value for name, value in place.items() if name != "download"}
+        options: Any = {"rare": "keep"}  # as earlier versions, which stored no such option
+        options |= {name: value for name, value in place.items() if name != "download"}
         options |= {} if data is None else {"name_or_path": str(data)}
         try:
             dataset = read_data(options["name_or_path"], options)
@@ -138,8 +139,10 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: Dataset | str | 
     else:
         raise UsageError(f"{folder} was trained on data from Python, which a run does not hold: give it as `data`, in Python.")
     if content["fingerprint"] != dataset.fingerprint:
+        rare = isinstance(dataset.space, TableSpace) and any(field.rare for field in dataset.space.fields)
+        earlier = ' Runs of earlier versions learned rare texts: read their data with `rare="keep"`.' if rare else ""
         raise DataError(
             f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, was "
-            f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`."
+            f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`.{earlier}"
         )
     return dataset
