@@ -11,7 +11,7 @@ from programs.tables import mixed_table
 from scipy import stats
 
 from pushforward.data import Split, TableSpace
-from pushforward.data.core.dataset import Schema, build
+from pushforward.data.core.dataset import FittedTable, Schema, build
 from pushforward.data.tables import Category, Number
 from pushforward.evaluation.baselines import SHRINKAGE, DrawnRows, GaussianBaseline, RowMixture, _Rows, drawn_rows
 from pushforward.evaluation.evaluator import Judge
@@ -93,9 +93,10 @@ def two_kinds(n=1000):
     return np.column_stack([number, *letters]).astype(float)
 
 
-def fitted(values):
+def fitted(values, held_out):
     letters = [Category.measured(f"letter {place}", values[:, place], ["a", "b", "c"]) for place in (1, 2, 3)]
-    return TableSpace.of([Number.measured("number", values[:, 0]), *letters])
+    space = TableSpace.of([Number.measured("number", values[:, 0]), *letters])
+    return FittedTable(space, (values, held_out), (values, held_out))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from pushforward.data import Split, TableSpace
-from pushforward.data.core.dataset import Schema, build
+from pushforward.data.core.dataset import FittedTable, Schema, build
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.columns import Format
 from pushforward.data.tables.csv_dialect import Layout
@@ -105,6 +105,7 @@ def open_table(n=1400, seed=0):
     return build("open", Split(values), schema=Schema(fit=_open_space))
 
 
-def _open_space(values):
+def _open_space(values, held_out):
     names = ["a", "b", "c"]
-    return TableSpace.of([Number.measured("number", values[:, 0]), Category.measured("kind", values[:, 1], names)], target="kind")
+    fields = [Number.measured("number", values[:, 0]), Category.measured("kind", values[:, 1], names)]
+    return FittedTable(TableSpace.of(fields, target="kind"), (values, held_out), (values, held_out))

@@ -351,7 +351,7 @@ RULES = (
             r"screen name|benutzernamen?|twitter|instagram|handle|dni|nif|nie|cpf|cnpj|curp|pesel|bsn|codice fiscale|hkid|aadhaar|"
             r"инн|снилс|паспорт|身份证|身份证号|マイナンバー|주민등록번호"
         ),
-        re.compile(r"(?!-?\d*[.,]\d+$).{3,}", re.DOTALL),
+        re.compile(r"(?!-?\d*[.,]\d+$).+", re.DOTALL),
     ),
     Rule("identifiers", lambda cells: False, _pattern("id", "uuid", "guid"), _ANY, lambda cells: cells.unique),
     Rule(

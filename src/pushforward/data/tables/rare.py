@@ -41,10 +41,12 @@ def pooled(finding: Finding, columns: Sequence[Floats], random: np.random.Genera
         columns: Its values in each split, numbers of categories, (n,); the training rows come first.
         random: The generator of the draws. If no value occurs twice, values become missing instead.
     """
+    if finding.kind != "category":
+        return Pooled(finding, columns, columns)
     train = columns[0]
     counts = np.bincount(train[~np.isnan(train)].astype(np.int64), minlength=len(finding.names))
     kept = counts > 1
-    if finding.kind != "category" or kept.all():
+    if kept.all():
         return Pooled(finding, columns, columns)
     names = tuple(name for name, keep in zip(finding.names, kept.tolist(), strict=True) if keep)
     other = float(len(names))
