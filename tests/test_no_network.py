@@ -7,11 +7,11 @@ import pytest
 import torch
 from programs.gaussian_data import dataset, handwritten, vectors
 from programs.rows import random
-from programs.tables import mixed_table
+from programs.tables import fitted_by, mixed_table
 from scipy import stats
 
 from pushforward.data import Split, TableSpace
-from pushforward.data.core.dataset import FittedTable, Schema, build
+from pushforward.data.core.dataset import build
 from pushforward.data.tables import Category, Number
 from pushforward.evaluation.baselines import SHRINKAGE, DrawnRows, GaussianBaseline, RowMixture, _Rows, drawn_rows
 from pushforward.evaluation.evaluator import Judge
@@ -93,15 +93,14 @@ def two_kinds(n=1000):
     return np.column_stack([number, *letters]).astype(float)
 
 
-def fitted(values, held_out):
+def fitted(values):
     letters = [Category.measured(f"letter {place}", values[:, place], ["a", "b", "c"]) for place in (1, 2, 3)]
-    space = TableSpace.of([Number.measured("number", values[:, 0]), *letters])
-    return FittedTable(space, (values, held_out), (values, held_out))
+    return TableSpace.of([Number.measured("number", values[:, 0]), *letters])
 
 
 @pytest.fixture(scope="module")
 def data():
-    return build("two", Split(two_kinds()), schema=Schema(fit=fitted))
+    return build("two", Split(two_kinds()), schema=fitted_by(fitted))
 
 
 @pytest.fixture(scope="module")

@@ -234,7 +234,9 @@ def _redrawn(
 ) -> Iterator[dict[str, float]]:
     held_out, raw, used = dataset.held_out, Raw(dataset), np.unique(np.concatenate(picks))
     references = [reference_examples(len(held_out), n, redraw) for redraw in range(len(picks))]
-    all_rows = rows_at(split, np.arange(len(split))) if isinstance(dataset.space, TableSpace) else None
+    all_rows = None
+    if isinstance(dataset.space, TableSpace):
+        all_rows = np.asarray(rows_at(split, np.arange(len(split))))
     of_drawn = _in_parts(split, used, MOST, lambda examples: features(examples, n, real=True))
     of_held_out = _in_parts(held_out, np.arange(len(held_out)), MOST, lambda examples: features(examples, n, real=True))
     read = _reads_classes(choice, dataset, features)

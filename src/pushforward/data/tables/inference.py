@@ -258,8 +258,8 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
         what = looks_like(name, texts, n, "category")
         seems = f" (it looks like {what})" if what else ""
         faults.add(
-            f'the column "{name}"{seems} holds {different:,} different texts, too many categories, such as "{texts[0][:40]}". Write '
-            f'numbers alone, or groups of texts, into the file; or drop the column: `drop="{name}"`.'
+            f'the column "{name}"{seems} holds {different:,} different texts, too many categories, such as "{texts[0][:40]}". '
+            f'Write numbers alone, or groups of texts, into the file; or drop the column: `drop="{name}"`.'
         )
         return Finding(name, "drop", "too many categories")
     if identifier:

@@ -1,18 +1,18 @@
-"""Values of categories that at most one training row has, which a model does not learn by default."""
+"""Texts of categories that at most one training row has, and that a model does not learn."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.inference import Finding
 from pushforward.numbers import some
 from pushforward.table_column import Column
 
-RARE = ("replace", "keep")
 MOST = 0.5  # The fraction of rows with such a value above which a column says little without them
 
 Floats = NDArray[np.float64]
@@ -20,41 +20,66 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Pooled:
-    """A column whose rare values are one.
+    """A table in which the rare values of each column are one.
 
     Args:
-        finding: What the column holds, without the texts of rare values.
-        known: Its values in each split, (n,); a rare value has the number after the last category.
+        findings: What the columns hold, without the texts of rare values.
+        known: The values of each split, (n, columns); a rare one has the number after the last
+            category.
         learned: The same with rare values replaced.
     """
 
-    finding: Finding
+    findings: Sequence[Finding]
     known: Sequence[Floats]
     learned: Sequence[Floats]
 
 
-def pooled(finding: Finding, columns: Sequence[Floats], random: np.random.Generator) -> Pooled:
-    """Replace the values of a category that at most one training row has by draws from the others.
+def pooled(findings: Sequence[Finding], splits: Sequence[Floats], kept: Set[str], seed: int) -> Pooled:
+    """Replace texts that at most one training row has by draws from the rest of their column.
 
     Args:
-        finding: What the column holds.
-        columns: Its values in each split, numbers of categories, (n,); the training rows come first.
-        random: The generator of the draws. If no value occurs twice, values become missing instead.
+        findings: What the columns hold.
+        splits: The values of each split, (n, columns); the training rows come first.
+        kept: The names of columns that stay as they are.
+        seed: The seed of the draws. If no text of a column occurs twice, its values become missing.
     """
-    if finding.kind != "category":
-        return Pooled(finding, columns, columns)
-    train = columns[0]
-    counts = np.bincount(train[~np.isnan(train)].astype(np.int64), minlength=len(finding.names))
-    kept = counts > 1
-    if kept.all():
-        return Pooled(finding, columns, columns)
-    names = tuple(name for name, keep in zip(finding.names, kept.tolist(), strict=True) if keep)
-    other = float(len(names))
-    numbers = np.where(kept, np.cumsum(kept) - 1.0, other)
-    known = [_renumbered(column, numbers) for column in columns]
-    common = known[0][known[0] < other]
-    learned = [_replaced(column, other, common, random) for column in known]
-    return Pooled(replace(finding, names=names, rare=len(finding.names) - len(names)), known, learned)
+    found = list(findings)
+    known = [split.copy() for split in splits]
+    learned = [split.copy() for split in splits]
+    for place, finding in enumerate(findings):
+        if finding.kind != "category" or finding.name in kept:
+            continue
+        counts = _counts(splits[0][:, place], len(finding.names))[: len(finding.names)]
+        common = np.flatnonzero(counts > 1)
+        if len(common) == len(counts):
+            continue
+        names = tuple(finding.names[number] for number in common)
+        found[place] = replace(finding, names=names, rare=len(counts) - len(common))
+        numbers = np.full(len(counts), float(len(names)))
+        numbers[common] = np.arange(len(names))
+        for split in known:
+            split[:, place] = _renumbered(split[:, place], numbers)
+        column = known[0][:, place]
+        others = column[column < len(names)]
+        random = np.random.Generator(np.random.Philox(key=[seed, place]))
+        for split, original in zip(learned, known, strict=True):
+            split[:, place] = _replaced(original[:, place], len(names), others, random)
+    return Pooled(found, known, learned)
+
+
+def without_rare(layout: Layout, findings: Sequence[Finding], fields: Sequence[Column]) -> Layout:
+    """Leave the texts that columns do not learn out of the levels of a data frame."""
+    levels = []
+    for texts, finding, field in zip(layout.levels, findings, fields, strict=False):
+        lost = set(finding.names) - set(field.levels)
+        levels.append(tuple(text for text in texts if text not in lost))
+    return replace(layout, levels=tuple(levels))
+
+
+def _counts(column: Floats, categories: int) -> NDArray[np.int64]:
+    """Count the values of each category, and rare ones after them."""
+    present = column[~np.isnan(column)].astype(np.int64)
+    return np.bincount(present, minlength=categories + 1)
 
 
 def _renumbered(column: Floats, numbers: Floats) -> Floats:
@@ -64,10 +89,10 @@ def _renumbered(column: Floats, numbers: Floats) -> Floats:
     return renumbered
 
 
-def _replaced(column: Floats, other: float, common: Floats, random: np.random.Generator) -> Floats:
-    rare = column == other
+def _replaced(column: Floats, rare: int, others: Floats, random: np.random.Generator) -> Floats:
+    places = column == rare
     replaced = column.copy()
-    replaced[rare] = random.choice(common, int(rare.sum())) if len(common) else np.nan
+    replaced[places] = random.choice(others, int(places.sum())) if len(others) else np.nan
     return replaced
 
 
@@ -82,22 +107,24 @@ def rare_notes(fields: Sequence[Column], known: Floats) -> tuple[str, ...]:
     for field, column in zip(fields, known.T, strict=True):
         if field.kind != "category":
             continue
-        counts = np.bincount(column[~np.isnan(column)].astype(np.int64), minlength=len(field.levels) + 1)
+        counts = _counts(column, len(field.levels))
         once, rows = int((counts == 1).sum()), int(counts[-1])
         if field.rare and rows > MOST * len(column):
-            instead = "get another one by chance" if field.levels else "get none"
+            instead = "replaced by another one by chance" if field.levels else "left empty"
             notes.append(
-                f'"{field.name}": {rows:,} of {len(column):,} training rows have a text that no other training row has, which is '
-                f'not learned; they {instead}. Leave this column out: `drop="{field.name}"`; `rare=keep` learns its texts'
+                f'"{field.name}": {rows:,} of {len(column):,} training rows have a text that no '
+                f"other training row has, which is not learned, but {instead}. Leave this column "
+                f'out: `drop="{field.name}"`; `rare=keep` learns its texts'
             )
         elif field.rare:
-            drawn.append(f'"{field.name}" ({field.rare:,} of {len(field.levels) + field.rare:,} texts)')
+            texts = len(field.levels) + field.rare
+            drawn.append(f'"{field.name}" ({field.rare:,} of {texts:,} texts)')
         elif once:
             kept.append(f'"{field.name}" ({once:,} of {len(field.levels):,} texts)')
     if drawn:
         notes.append(
-            "texts that at most one training row has are not learned, but replaced by other texts of their column, drawn by "
-            f"chance: {some(drawn)}. `rare=keep` learns them"
+            "texts that at most one training row has are not learned, but replaced by other texts "
+            f"of their column, drawn by chance: {some(drawn)}. `rare=keep` learns them"
         )
     if kept:
         notes.append(f"samples can repeat texts that only one training row has: {some(kept)}")

@@ -19,7 +19,7 @@ from pushforward.data.tables.constraints import Constraint, check_constraints, h
 from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.frames import frame_table
 from pushforward.data.tables.inference import Finding, of_levels
-from pushforward.data.tables.rare import Pooled, pooled
+from pushforward.data.tables.rare import pooled, without_rare
 from pushforward.data.tables.schema import TableFacts, decide
 from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn, RawTable
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
@@ -77,24 +77,16 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
     del table, columns, used, column
-    stated = {name for constraint in constraints for name in constraint.names}
-    stated |= {name for name, entry in entries.items() if "names" in entry}
+    kept = set(known) if reading.rare == "keep" else {name for each in constraints for name in each.names}
+    kept |= {name for name, entry in entries.items() if "names" in entry}
 
     def fit(*splits: NDArray[np.float64]) -> FittedTable:
-        columns, known, learned = [], [split.copy() for split in splits], [split.copy() for split in splits]
-        for place, (finding, empty) in enumerate(zip(fields, absent, strict=True)):
-            parts = [split[:, place] for split in splits]
-            column = Pooled(finding, parts, parts)
-            if reading.rare != "keep" and finding.name not in stated:
-                column = pooled(finding, parts, np.random.Generator(np.random.Philox(key=[reading.seed, place])))
-            for number in range(len(splits)):
-                known[number][:, place] = column.known[number]
-                learned[number][:, place] = column.learned[number]
-            columns.append(column.finding.measured(learned[0][:, place], empty))
-        lost = [set(finding.names) - set(column.levels) for finding, column in zip(fields, columns, strict=True)]
-        levels = [tuple(text for text in texts if text not in gone) for texts, gone in zip(layout.levels, lost, strict=False)]
-        fitted = replace(layout, levels=levels)
-        return FittedTable(TableSpace.of(columns, target, layout=fitted, constraints=constraints), known, learned)
+        table = pooled(fields, splits, kept, reading.seed)
+        named = zip(table.findings, table.learned[0].T, absent, strict=True)
+        columns = [finding.measured(column, empty) for finding, column, empty in named]
+        remaining = without_rare(layout, fields, columns)
+        space = TableSpace.of(columns, target, layout=remaining, constraints=constraints)
+        return FittedTable(space, table.known, table.learned)
 
     data = build(
         name,
@@ -104,6 +96,8 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
         seed=reading.seed,
         header=header,
     )
+    assert isinstance(data.space, TableSpace)
+    assert data.train.table_values is not None
     return replace(data, table=facts.fitted(data.space.fields, data.train.table_values))
 
 
