@@ -172,7 +172,7 @@ def test_a_column_of_mostly_such_texts_is_advised_to_be_dropped(tmp_path):
     path = tmp_path / "t.csv"
     rows = [f"{i % 30},{f'own {i}' if i % 3 else 'none'}" for i in range(90)]
     path.write_text("\n".join(["age,note", *rows]))
-    with pytest.warns(UserWarning, match='of .* training rows have a text that no other .*`drop="note"`'):
+    with pytest.warns(UserWarning, match='more than half of the training rows.*`drop="note"`'):
         data = load(path)
     assert data.space.fields[1].names == ("none",)
 
@@ -205,8 +205,9 @@ def test_a_run_keeps_what_it_was_trained_with_and_says_why_a_text_is_unknown(tmp
     assert data_of_run(kept.folder, {**kept.spec, "data": earlier}).fingerprint == kept.spec["fingerprint"]
     with pytest.raises(DataError, match='rare="keep"'):
         pf.resume(kept.folder, steps=4, data=load(path), progress=False)
-    assert main(["data", "check", str(path), "--rare", "keep"]) == 0
-    assert "only one training row has" in capsys.readouterr().out
+    for rare, told in (("replace", True), ("keep", False)):
+        assert main(["data", "check", str(path), "--rare", rare]) == 0
+        assert ("40 of 43 texts" in capsys.readouterr().out) == told
 
 
 def test_cells_that_a_model_does_not_know_stay_when_others_are_imputed(tmp_path):

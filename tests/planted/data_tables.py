@@ -94,15 +94,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).any()", "table_kinds"),
     ],
     "data/tables/rare.py": [
-        ("np.flatnonzero(counts > 1)", "np.flatnonzero(counts > 0)", "personal_data"),
+        ("[:count] > 1)", "[:count] > 0)", "personal_data"),
         ("key=[seed, place]", "key=[0, place]", "personal_data"),
-        ("if text not in lost", "if True", "personal_data"),
     ],
     "data/tables/schema.py": [
         ('for name, value in schema.items() if name != "columns"]', "for name, value in schema.items()]", "table_reading"),
         ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
         ("if odd:", "if False:", "table_reading"),
-        ("dropped.setdefault(_reason(finding, what), [])", "dropped.setdefault(finding.name, [])", "table_reading"),
+        ("dropped.setdefault(_reason(finding), [])", "dropped.setdefault(finding.name, [])", "table_reading"),
         ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target", ""), str)', "table_reading"),
         ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target") or "", str)', "table_reading"),
     ],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pushforward.metrics.memorisation import nearest_distance
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import nearest
-from pushforward.metrics.table import codes, shuffled
+from pushforward.metrics.table import shuffled
 from pushforward.metrics.uncertainty import Errors, area, area_errors, share_error
 
 # Rows of either side that are compared, and training rows among which they look for the nearest, at most
@@ -158,10 +158,8 @@ class UniqueTexts:
         repeats = np.zeros(len(table.generated), dtype=bool)
         for place, kind in enumerate(table.kinds):
             if kind == "category":
-                count = len(table.labels[place])
-                rows = np.bincount(codes(table.training[:, place], count), minlength=count + 1)
-                rows[count] = 0  # no text
-                repeats |= rows[codes(table.generated[:, place], count)] == 1
+                texts, rows = np.unique(table.training[:, place], return_counts=True)
+                repeats |= np.isin(table.generated[:, place], texts[rows == 1])
         return {"unique_texts": Score(float(repeats.mean()), error=share_error(repeats.sum(), len(repeats)))}
 
 

@@ -96,9 +96,8 @@ class Category(Column):
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         # a value that is missing and may not be takes the most frequent category
         absent = len(self.names) if self.missing else int(np.argmax(self.shares))
-        usual = int(np.argmax(self.shares[: len(self.names)] or self.shares))
-        chosen = np.where(values == len(self.names), usual, np.where(np.isnan(values), absent, values))
-        return indicators(chosen.astype(np.int64), len(self.shares))
+        chosen = np.where(np.isnan(values), absent, values).astype(np.int64)
+        return indicators(np.minimum(chosen, len(self.shares) - 1), len(self.shares))
 
     def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
         chosen = np.argmax(coordinates, axis=1).astype(np.float64)

@@ -136,6 +136,7 @@ class Finding:
         names: The texts of categories, in their order.
         rounds: Whether a schema says how many digits cells have, to which they are rounded.
         rare: How many further texts of categories are not learned (`pushforward.data.tables.rare`).
+        personal: What personal data it looks like, such as "names"; mostly empty.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Finding:
     names: tuple[str, ...] = ()
     rounds: bool = False
     rare: int = 0
+    personal: str = ""
 
     @property
     def numeric(self) -> bool:
@@ -233,7 +235,7 @@ def _of_numbers(column: RawColumn, texts: Sequence[str], signs: Format, n: int) 
         if (steps == 1).all() or (steps == -1).all():
             return Finding(name, "drop", "an identifier: whole numbers that count up from row to row")
         if (steps > 0).all() or (steps < 0).all() or _NAMED_ID.search(name):
-            return Finding(name, "whole", LIKE_IDENTIFIER, Format(0))
+            return Finding(name, "whole", LIKE_IDENTIFIER, Format(0), personal="identifiers")
     elif different <= FEW and n >= REPEATED * different:
         why = f"{different} different whole numbers, taken as ordered categories" if different > 1 else CONSTANT
         return Finding(name, "ordinal", why, names=ordered(texts))

@@ -34,7 +34,6 @@ from pushforward.data.tables.columns import Format, Number
 from pushforward.data.tables.csv_dialect import SEPARATOR_NAMES
 from pushforward.data.tables.inference import (
     KINDS,
-    LIKE_IDENTIFIER,
     NUMERIC,
     Finding,
     date_patterns,
@@ -46,7 +45,6 @@ from pushforward.data.tables.inference import (
     ordered,
     point_of,
 )
-from pushforward.data.tables.personal import looks_like
 from pushforward.data.tables.rare import rare_notes
 from pushforward.data.tables.string_columns import Faults, RawColumn, RawTable
 from pushforward.errors import DataError, UsageError, did_you_mean
@@ -75,7 +73,6 @@ class TableFacts:
         texts: Texts that mean that there is no value.
         rows: How many rows there are.
         separator: Between cells; empty for a table that is no text.
-        personal: What each of these columns looks like (`pushforward.data.tables.personal`), such as "names"; mostly empty.
         notes: Sentences about lines that were left out, personal data, and values that are not learned.
     """
 
@@ -86,33 +83,27 @@ class TableFacts:
     texts: tuple[str, ...]
     rows: int
     separator: str = ""
-    personal: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, table: RawTable, columns: Sequence[RawColumn], findings: Sequence[Finding], missing: Sequence[str]) -> TableFacts:
-        examples, shares, personal = [], [], []
-        for column, finding in zip(columns, findings, strict=True):
+        examples, shares = [], []
+        for column in columns:
             present = column.present(missing)
-            texts = [column.texts[place] for place in present]
-            what = looks_like(column.name, texts, int(column.counts[present].sum()), finding.kind)
-            personal.append(what or ("identifiers" if finding.why == LIKE_IDENTIFIER else ""))
             examples.append(tuple(column.texts[place] for place in present[:EXAMPLES]))
             shares.append(1 - int(column.counts[present].sum()) / max(1, len(column.codes)))
         rows, notes = len(table.lines), list(table.notes)
         if rows < FEW:
             notes.append(f"so few rows ({rows}) can be learned by heart: samples will repeat those of the training split")
-        learned = [f.name for f, what in zip(findings, personal, strict=True) if what and f.kind != "drop"]
-        if learned:
-            known = dict(zip((finding.name for finding in findings), personal, strict=True))
-            listed = ", ".join(f'"{name}" ({known[name]})' for name in learned)
+        personal = {finding.name: finding.personal for finding in findings if finding.personal and finding.kind != "drop"}
+        if personal:
+            listed = ", ".join(f'"{name}" ({what})' for name, what in personal.items())
             notes.append(
                 f"these columns look like personal data, which samples would repeat: {listed}. Leave them out: "
-                f'`drop="{",".join(learned)}"`'
+                f'`drop="{",".join(personal)}"`'
             )
-        separator, shown = "" if table.header is None else table.separator, tuple(dict.fromkeys(missing))
-        more = shown, rows, separator, tuple(personal), tuple(notes)
-        return cls(table.names, tuple(findings), tuple(examples), tuple(shares), *more)
+        separator, texts = "" if table.header is None else table.separator, tuple(dict.fromkeys(missing))
+        return cls(table.names, tuple(findings), tuple(examples), tuple(shares), texts, rows, separator, tuple(notes))
 
     def fitted(self, fields: Sequence[Column], known: NDArray[np.float64]) -> TableFacts:
         """Add what became of rare values when the columns were fitted, whose texts the findings then no longer name.
@@ -121,17 +112,17 @@ class TableFacts:
             fields: The columns.
             known: The values of the training rows, (n, columns).
         """
-        rare = {field.name for field in fields if field.rare}
-        findings = tuple(replace(finding, names=()) if finding.name in rare else finding for finding in self.findings)
-        return replace(self, findings=findings, notes=(*self.notes, *rare_notes(fields, known)))
+        rare = {field.name: () for field in fields if field.rare}
+        findings = [replace(finding, names=rare.get(finding.name, finding.names)) for finding in self.findings]
+        return replace(self, findings=tuple(findings), notes=(*self.notes, *rare_notes(fields, known)))
 
     @property
     def sentences(self) -> list[str]:
         """What a person who trains should know: columns and lines that were left out."""
         dropped: dict[str, list[str]] = {}
-        for finding, what in zip(self.findings, self.personal, strict=True):
+        for finding in self.findings:
             if finding.kind == "drop":
-                dropped.setdefault(_reason(finding, what), []).append(f'"{finding.name}"')
+                dropped.setdefault(_reason(finding), []).append(f'"{finding.name}"')
         return [*(f"left out {some(names)}: {why}" for why, names in dropped.items()), *self.notes]
 
     def columns(self, fields: Sequence[Column]) -> list[dict[str, Any]]:
@@ -141,12 +132,12 @@ class TableFacts:
             fields: The columns as they were measured on the training rows.
         """
         content = {field.name: _content(field) for field in fields}
-        parts = zip(self.findings, self.examples, self.missing, self.personal, strict=True)
+        parts = zip(self.findings, self.examples, self.missing, strict=True)
         return [
             {"name": finding.name, "kind": "left out" if finding.kind == "drop" else finding.kind}
             | content.get(finding.name, {})
-            | {"missing": round(missing, 6), "examples": list(examples), "why": _reason(finding, what), "personal": what}
-            for finding, examples, missing, what in parts
+            | {"missing": round(missing, 6), "examples": list(examples), "why": _reason(finding), "personal": finding.personal}
+            for finding, examples, missing in parts
         ]
 
     @property
@@ -154,8 +145,8 @@ class TableFacts:
         return {"separator": SEPARATOR_NAMES.get(self.separator, self.separator) or None, "missing_texts": list(self.texts)}
 
 
-def _reason(finding: Finding, personal: str) -> str:
-    return f"{finding.why}; looks like {personal}" if personal not in ("", "identifiers") else finding.why
+def _reason(finding: Finding) -> str:
+    return f"{finding.why}; looks like {finding.personal}" if finding.personal else finding.why
 
 
 def _content(field: Column) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from pushforward.data.tables.constraints import Constraint, check_constraints, h
 from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.frames import frame_table
 from pushforward.data.tables.inference import Finding, of_levels
-from pushforward.data.tables.rare import pooled, without_rare
+from pushforward.data.tables.personal import looks_like
+from pushforward.data.tables.rare import pooled
 from pushforward.data.tables.schema import TableFacts, decide
 from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn, RawTable
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
@@ -50,7 +51,10 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
         entry, (kind, order) = entries.get(column.name), table.types.get(column.name, ("", ()))
         ordered = kind.startswith("ordered ") or kind.endswith("category:Enum")
         stated = of_levels(column, order or column.texts, missing, ordered) if "category:" in kind and not entry else None
-        findings.append(stated or decide(column, entry, missing, table.lines, faults))
+        finding = stated or decide(column, entry, missing, table.lines, faults)
+        texts, count = column.values(missing)
+        personal = finding.personal or looks_like(column.name, texts, count, finding.kind)
+        findings.append(replace(finding, personal=personal))
     fields = [finding for finding in findings if finding.kind != "drop"]
     faults.refuse(where)
     if not fields:
@@ -68,25 +72,28 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
             hashes += (cells := column.hashes)
             contents += cells if column.name in known else np.uint64(0)
     _check_constraints(where, constraints, fields, rows.T, table.lines)
-    texts = tuple(column.missing_text(missing) for column in used)
+    gaps = tuple(column.missing_text(missing) for column in used)
     types = tuple(table.types[column.name][0] for column in used if table.types)
     levels = tuple(table.types[column.name][1] for column in used if table.types)
-    layout, header = Layout(table.separator, table.header is not False, texts, types, levels), table.header
+    layout, header = Layout(table.separator, table.header is not False, gaps, types, levels), table.header
     facts = TableFacts.of(table, columns, findings, missing)
     absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
     numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
     del table, columns, used, column
-    kept = set(known) if reading.rare == "keep" else {name for each in constraints for name in each.names}
-    kept |= {name for name, entry in entries.items() if "names" in entry}
+    stay = {name for constraint in constraints for name in constraint.names}
+    stay |= {name for name, entry in entries.items() if "names" in entry}
 
     def fit(*splits: NDArray[np.float64]) -> FittedTable:
-        table = pooled(fields, splits, kept, reading.seed)
-        named = zip(table.findings, table.learned[0].T, absent, strict=True)
+        kept = set(known) if reading.rare == "keep" else stay
+        found, values, learned = pooled(fields, splits, kept, reading.seed)
+        named = zip(found, learned[0].T, absent, strict=True)
         columns = [finding.measured(column, empty) for finding, column, empty in named]
-        remaining = without_rare(layout, fields, columns)
-        space = TableSpace.of(columns, target, layout=remaining, constraints=constraints)
-        return FittedTable(space, table.known, table.learned)
+        lost = [set(finding.names) - set(column.levels) for finding, column in zip(fields, columns, strict=True)]
+        levels = [tuple(text for text in texts if text not in gone) for texts, gone in zip(layout.levels, lost, strict=False)]
+        form = replace(layout, levels=tuple(levels))
+        space = TableSpace.of(columns, target, layout=form, constraints=constraints)
+        return FittedTable(space, values, learned)
 
     data = build(
         name,

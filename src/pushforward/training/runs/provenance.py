@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import tensor
 
-from pushforward.data import Dataset, TableSpace, dataset_of
+from pushforward.data import Dataset, dataset_of
 from pushforward.data.core.dataset import Seen
 from pushforward.data.core.load import read as read_data
 from pushforward.denoisers import Denoiser
@@ -139,8 +139,7 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: Dataset | str | 
     else:
         raise UsageError(f"{folder} was trained on data from Python, which a run does not hold: give it as `data`, in Python.")
     if content["fingerprint"] != dataset.fingerprint:
-        rare = isinstance(dataset.space, TableSpace) and any(field.rare for field in dataset.space.fields)
-        earlier = ' Runs of earlier versions learned rare texts: read their data with `rare="keep"`.' if rare else ""
+        earlier = ' Runs of earlier versions learned rare texts: read their data with `rare="keep"`.' if dataset.table else ""
         raise DataError(
             f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, was "
             f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`.{earlier}"
