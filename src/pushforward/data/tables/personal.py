@@ -235,7 +235,7 @@ _PEOPLE = (
     "utente|klant|pracownik"
 )
 _NUMBER = "id|ids|no|nr|num|number|numbers|nummer|nummern|key|uuid|guid|kennung|code|ref|reference"
-_ANY = (r".*", re.DOTALL)
+_ANY = r"(?s).*"
 RULES = (
     Rule(
         "e-mail addresses",

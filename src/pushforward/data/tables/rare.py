@@ -43,17 +43,19 @@ def pooled(
         codes = [np.nan_to_num(split[:, place], nan=count).astype(np.int64) for split in splits]
         common = np.flatnonzero(np.bincount(codes[0], minlength=count)[:count] > 1)
         names = tuple(finding.names[number] for number in common)
+        rare = float(len(names))
         found[place] = replace(finding, names=names, rare=count - len(names))
-        numbers = np.full(count + 1, float(len(names)))  # of rare texts, but those below
+        numbers = np.full(count + 1, rare)
         numbers[common] = np.arange(len(names))
         numbers[count] = np.nan  # of missing values
-        others = numbers[codes[0]]
-        others = others[others < len(names)]
+        train = numbers[codes[0]]
+        others = train[train < rare] if names else np.array([np.nan])
         random = np.random.Generator(np.random.Philox(key=[seed, place]))
-        for code, one, other in zip(codes, known, learned, strict=True):
-            one[:, place] = numbers[code]
-            drawn = random.choice(others, len(code)) if len(others) else np.nan
-            other[:, place] = np.where(one[:, place] == len(names), drawn, one[:, place])
+        for split, code in enumerate(codes):
+            column = numbers[code]
+            known[split][:, place] = column
+            drawn = random.choice(others, len(code))
+            learned[split][:, place] = np.where(column == rare, drawn, column)
     return found, known, learned
 
 

@@ -87,10 +87,10 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     def fit(*splits: NDArray[np.float64]) -> FittedTable:
         kept = set(known) if reading.rare == "keep" else stay
         found, values, learned = pooled(fields, splits, kept, reading.seed)
-        named = zip(found, learned[0].T, absent, strict=True)
-        columns = [finding.measured(column, empty) for finding, column, empty in named]
-        lost = [set(finding.names) - set(column.levels) for finding, column in zip(fields, columns, strict=True)]
-        levels = [tuple(text for text in texts if text not in gone) for texts, gone in zip(layout.levels, lost, strict=False)]
+        parts = zip(found, learned[0].T, absent, strict=True)
+        columns = [finding.measured(column, empty) for finding, column, empty in parts]
+        named = zip(layout.levels, columns, strict=False)  # a file has no levels
+        levels = [column.levels if column.rare else texts for texts, column in named]
         form = replace(layout, levels=tuple(levels))
         space = TableSpace.of(columns, target, layout=form, constraints=constraints)
         return FittedTable(space, values, learned)
