@@ -347,7 +347,7 @@ RULES = (
             r"pesel|bsn|codice fiscale|hkid|aadhaar|"
             r"инн|снилс|паспорт|身份证|身份证号|マイナンバー|주민등록번호"
         ),
-        r"(?s)(?!-?\d*[.,]\d+$).+",
+        r"(?s)(?!-?\d*[.,]\d+$)(\d+|.{3,})",
     ),
     Rule(
         "identifiers",
