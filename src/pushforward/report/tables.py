@@ -138,7 +138,8 @@ def summary(comparison: Comparison) -> Table:
     if len(comparison.models) == 1:
         turns = [turned(card) for _, card in cards]
         columns = turns[0].columns if turns else []
-        return Table(columns, [row for turn in turns for row in turn.rows]).filled
+        note = "".join(turn.note for turn in turns)
+        return Table(columns, [row for turn in turns for row in turn.rows], note).filled
     metrics = main_metrics(comparison) or [metric for _, names in groups(comparison) for metric in names][:2]
     table = scorecard(comparison, metrics)
     times = {model.name: (model.sampling.seconds_per_sample, model.training.seconds) for model in comparison.models}
