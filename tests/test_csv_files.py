@@ -153,10 +153,11 @@ def test_in_python_columns_that_are_left_out_are_a_warning_and_on_the_command_li
         with pytest.warns(UserWarning, match='left out "id"') as warned:
             load(place)
         assert [warning.filename for warning in warned] == [__file__], "at the line of the user"
+    with pytest.warns(UserWarning, match="personal data.*identifiers"):
+        load(frame, schema={"columns": {"id": {"kind": "whole"}}})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load(frame, drop=["id"])
-        load(frame, schema={"columns": {"id": {"kind": "whole"}}})
         data = source(str(path))
         assert capsys.readouterr().err.count('left out "id"') == 1
         assert data.space.names == ("x", "c")

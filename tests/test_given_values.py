@@ -174,7 +174,7 @@ def two(r):
 def table(path, columns):
     rows = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
     path.write_text("\n".join(rows) + "\n")
-    return pf.data.load(path, table=True)
+    return pf.data.load(path, table=True, rare="keep")
 
 
 CASES = [

@@ -7,11 +7,11 @@ import pytest
 import torch
 from programs.gaussian_data import dataset, handwritten, vectors
 from programs.rows import random
-from programs.tables import mixed_table
+from programs.tables import fitted_by, mixed_table
 from scipy import stats
 
 from pushforward.data import Split, TableSpace
-from pushforward.data.core.dataset import Schema, build
+from pushforward.data.core.dataset import build
 from pushforward.data.tables import Category, Number
 from pushforward.evaluation.baselines import SHRINKAGE, DrawnRows, GaussianBaseline, RowMixture, _Rows, drawn_rows
 from pushforward.evaluation.evaluator import Judge
@@ -100,7 +100,7 @@ def fitted(values):
 
 @pytest.fixture(scope="module")
 def data():
-    return build("two", Split(two_kinds()), schema=Schema(fit=fitted))
+    return build("two", Split(two_kinds()), schema=fitted_by(fitted))
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def frame(n=90):
 
 def test_samples_of_a_polars_frame_are_one_with_its_types_and_values():
     source = frame()
-    data = load(source, target="text")
+    data = load(source, target="text", rare="keep")
     fields = {field.name: field for field in data.space.fields}
     assert (fields["code"].kind, fields["size"].kind, fields["size"].names) == ("category", "ordinal", ("c", "b", "a"))
     with pytest.raises(DataError, match='break the constraint "size <= '):

@@ -196,7 +196,8 @@ GAPS = [3 * i + i % 2 for i in range(30)]
         ("key", GAPS[::-1], True),
         ("customerId", [*GAPS[9:], *GAPS[:9]], True),
         ("income", [*GAPS[9:], *GAPS[:9]], False),
-        ("id", [*GAPS[:-1], GAPS[0]], False),
+        ("id", [*GAPS[:-1], GAPS[0]], True),
+        ("income", [*GAPS[:-1], GAPS[0]], False),
     ],
 )
 def test_whole_numbers_that_may_be_an_identifier_are_named_and_stay(tmp_path, name, cells, words):

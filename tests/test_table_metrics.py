@@ -176,7 +176,7 @@ def test_errors_have_the_size_of_what_new_rows_change():
 def test_only_metrics_that_suit_tables_apply_to_them():
     rows_of_table = sample_sets()[2]
     applying = {name for name, metric in METRICS.items() if metric().applies(rows_of_table)}
-    own = {"column_shapes", "pair_trends", "detection", "fidelity", "utility", "nearest_rows", "membership"}
+    own = {"column_shapes", "pair_trends", "detection", "fidelity", "utility", "nearest_rows", "membership", "unique_texts"}
     assert applying == own | {"two_sample", "copying", "memorisation", "classes", "distinct"}
     assert set(METRICS["two_sample"]()(rows_of_table)) == {"energy"}
     assert Utility().scores.keys() == {"utility_auc", "utility_rmse"}

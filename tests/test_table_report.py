@@ -24,7 +24,7 @@ from pushforward.transports import Transport
 DATA = mixed_table(1000, seed=1)
 SHOWN = {"detection", "alpha_precision", "beta_recall", "energy", "column_error", "pair_error", "utility_auc", "distinct_samples"}
 NO_INTERVAL = {"utility_auc", "distinct_samples"}
-COPIES = {"near_copies", "authenticity", "held_out_ratio", "copying_test", "nearest_ratio", "nearer_training"}
+COPIES = {"near_copies", "authenticity", "held_out_ratio", "copying_test", "nearest_ratio", "nearer_training", "unique_texts"}
 ATTACKS = {"membership", "membership_ratio"}
 
 

@@ -251,6 +251,7 @@ METRICS = Registry(
         "sinkhorn": "metrics.transport:Sinkhorn",
         "stacked": "metrics.modes:Stacked",
         "two_sample": "metrics.two_sample:TwoSample",
+        "unique_texts": "metrics.nearest_rows:UniqueTexts",
         "utility": "metrics.trees:Utility",
         "wasserstein": "metrics.transport:Wasserstein",
     },

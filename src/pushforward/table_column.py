@@ -24,12 +24,14 @@ class Column(ABC):
         kind: "number", "whole", "ordinal", "date", "category" or "boolean".
         missing: Whether values may be missing.
         shares: The share of each indicator in the training split; empty without indicators.
+        rare: The number of different values of the table that are not learned.
     """
 
     name: str
     kind: str
     missing: bool
     shares: tuple[float, ...]
+    rare: int = 0
 
     @property
     @abstractmethod
@@ -69,6 +71,10 @@ class Column(ABC):
     def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The values that the column takes which are nearest to values (n,); a missing value stays missing."""
         return values
+
+    def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which values (n,) are there, but none that a model learns."""
+        return np.zeros(len(values), dtype=bool)
 
     @property
     def levels(self) -> tuple[str, ...]:

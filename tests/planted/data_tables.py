@@ -93,11 +93,15 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).all()", "table_kinds"),
         ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).any()", "table_kinds"),
     ],
+    "data/tables/rare.py": [
+        ("[:count] > 1)", "[:count] > 0)", "personal_data"),
+        ("key=[seed, place]", "key=[0, place]", "personal_data"),
+    ],
     "data/tables/schema.py": [
         ('for name, value in schema.items() if name != "columns"]', "for name, value in schema.items()]", "table_reading"),
         ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
         ("if odd:", "if False:", "table_reading"),
-        ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_reading"),
+        ("dropped.setdefault(_reason(finding), [])", "dropped.setdefault(finding.name, [])", "table_reading"),
         ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target", ""), str)', "table_reading"),
         ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target") or "", str)', "table_reading"),
     ],

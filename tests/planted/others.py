@@ -40,7 +40,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    if imputed.beyond:", "    if False:", "given_values"),
         ("~self.missing[rows], places", "~self.missing[rows] & False, places", "given_values"),
         ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
-        ("np.where(missing[rows], -1, ", "np.where(missing[rows], 0, ", "imputation"),
+        ("np.where(missing[rows] | rare, -1, ", "np.where(missing[rows] | rare, 0, ", "imputation"),
         ("seeds[part] + draw * PERIOD,", "seeds[start : start + len(part)] + draw * PERIOD,", "imputation"),
         (" + (seed + rows) // PERIOD * 2**40", "", "imputation"),
         ('"sample/again {turn}"', '"sample/again"', "imputation"),

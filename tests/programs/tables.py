@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from pushforward.data import Split, TableSpace
-from pushforward.data.core.dataset import Schema, build
+from pushforward.data.core.dataset import FittedTable, Schema, build
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.columns import Format
 from pushforward.data.tables.csv_dialect import Layout
@@ -34,6 +34,11 @@ def mixed_values(n=600, seed=0):
     return np.column_stack([number, gain, whole, kind, boolean])
 
 
+def fitted_by(space):
+    """A schema whose columns are those that a function makes of the training rows; all values are learned."""
+    return Schema(fit=lambda *splits: FittedTable(space(splits[0]), splits, splits))
+
+
 def mixed_space(values):
     """The space of such values."""
     fields = [
@@ -48,7 +53,7 @@ def mixed_space(values):
 
 def mixed_table(n=600, seed=0):
     """A data set of such values."""
-    return build("mixed", Split(mixed_values(n, seed)), schema=Schema(fit=mixed_space))
+    return build("mixed", Split(mixed_values(n, seed)), schema=fitted_by(mixed_space))
 
 
 def wide_values(n=3000):
@@ -85,7 +90,7 @@ def wide_space(values):
 
 def wide_table():
     """A data set of such values, with semicolons and a text for missing values."""
-    return build("wide", Split(wide_values()), schema=Schema(fit=wide_space))
+    return build("wide", Split(wide_values()), schema=fitted_by(wide_space))
 
 
 def of_earlier_versions(data):
@@ -102,7 +107,7 @@ def open_table(n=1400, seed=0):
     number = np.round(r.lognormal(3, 1, n), 2)
     number[: n // 7] = r.choice(number, n // 7)
     values = np.column_stack([number + np.arange(n) * 1e-4 * (np.arange(n) > n // 3), r.integers(0, 3, n).astype(float)])
-    return build("open", Split(values), schema=Schema(fit=_open_space))
+    return build("open", Split(values), schema=fitted_by(_open_space))
 
 
 def _open_space(values):

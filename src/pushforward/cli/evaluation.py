@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -138,7 +139,7 @@ def _samples(path: str, data: str | None, reading: Reading, loading: Loading) ->
     load_plugins(loading.plugin, [data])
     if (Path(data) / "spec.json").is_file():
         return path, data
-    loaded = source(data_file(data, loading.plugin)[0], reading)
+    loaded = source(data_file(data, loading.plugin)[0], replace(reading, rare=reading.rare or "keep"))
     return given_samples(path, loaded), loaded
 
 

@@ -312,7 +312,7 @@ def examples(
     if data is not None or folder is None:
         return source(data or "digits", reading, condition)
     spec = read_spec(folder, plugins)
-    recorded = dict(spec.get("data") or {})
+    recorded = {"rare": "keep", **(spec.get("data") or {})}  # earlier versions stored no such option
     place = recorded.pop("name_or_path", None)
     if isinstance(place, str) and (reading != ALL_DATA or condition is not None):
         return source(place, reading, condition, recorded)

@@ -172,6 +172,7 @@ class Reading:
         constraint: Rows meet it: "end >= start", 'sex != "X"'. Repeatable.
         table: A .csv of plain numbers is a table: yes or no.
         copies: Equal rows of a table are split together or apart.
+        rare: Texts that only one row has: replace (default) or keep.
     """
 
     target: str | None = None
@@ -189,6 +190,7 @@ class Reading:
     constraint: Annotated[tuple[str, ...], Parameter(negative_iterable=(), consume_multiple=False, show_default=False)] = ()
     table: Annotated[Header | None, Parameter(show_choices=False)] = None
     copies: Annotated[Literal["together", "apart"] | None, Parameter(show_choices=False)] = None
+    rare: Annotated[Literal["replace", "keep"] | None, Parameter(show_choices=False)] = None
 
 
 @Parameter(name="*", group=BUDGET)

@@ -238,7 +238,11 @@ def _value(field: Column, cell: Any) -> float:
         such = f", such as {field.cells(np.array(field.range[:1]))[0]}" if field.range else ""
         raise UsageError(f'"{field.name}" takes a {field.kind}{such}; got {cell!r}.')
     listed = ", ".join(f'"{name}"' for name in names[:12]) + (", ..." if len(names) > 12 else "")
-    raise UsageError(f'"{field.name}" has no category {quoted(text)}.{did_you_mean(text, names)} Expected one of: {listed}.')
+    rare = ""
+    if field.rare:
+        rare = f" {field.rare:,} texts of this column, which at most one training row has, were not learned (`rare=keep` does)."
+    hint = did_you_mean(text, names)
+    raise UsageError(f'"{field.name}" has no category {quoted(text)}.{hint}{rare} Expected one of: {listed}.')
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,8 @@ def impute(
     stay, missing = missing & ~chosen, missing & chosen
     rows = np.flatnonzero(missing.any(1))
     known_missing = stay[rows] & np.array([field.missing for field in space.fields])
-    marks = np.where(missing[rows], -1, ~np.isnan(values[rows]) | known_missing)
+    rare = np.column_stack([field.unknown(values[rows, place]) for place, field in enumerate(space.fields)])
+    marks = np.where(missing[rows] | rare, -1, ~np.isnan(values[rows]) | known_missing)
     condition = kind.of(values[rows], marks)
     out = np.repeat(values[None], draws, axis=0)
     possible = _met(space, values[rows])

@@ -254,7 +254,7 @@ def _of_samples(
     if data is None:
         raise UsageError("Samples do not say what they are to be compared with: name the `data`, such as digits.")
     is_folder = isinstance(data, (str, Path)) and (Path(data) / "spec.json").is_file()
-    data = data_of(load(data, plugins=plugins)) if is_folder and not isinstance(data, Dataset) else dataset_of(data)
+    data = data_of(load(data, plugins=plugins)) if is_folder and not isinstance(data, Dataset) else dataset_of(data, rare="keep")
     check_applicable(metrics, data)
     chosen(metrics)
     repeats, given = whole("repeats", size[1], 1), given_samples(samples, data)

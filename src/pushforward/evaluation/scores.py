@@ -22,7 +22,7 @@ from pushforward.conditions.label import Label
 from pushforward.data import Dataset, Space, Split, TableSpace
 from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.images.image_store import selected, without
-from pushforward.data.tables.columns import renumbered
+from pushforward.data.tables.columns import RARE_TEXT, renumbered
 from pushforward.denoisers import Condition
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import Cache, Features, cache_folder, halves, quantised, read_cached, write_cached
@@ -169,6 +169,7 @@ def score(
             examples if values is None else values[:n],
             rows_at(dataset.held_out, reference),
             ((every if values is None else values) if learned is None else learned)[: len(dataset.train)],
+            rows_at(dataset.train, slice(None)),
         ),
         generated_more=raw.of(every, values) if table else None,
         **_known(raw, features, classes, reference),
@@ -233,7 +234,9 @@ def _redrawn(
 ) -> Iterator[dict[str, float]]:
     held_out, raw, used = dataset.held_out, Raw(dataset), np.unique(np.concatenate(picks))
     references = [reference_examples(len(held_out), n, redraw) for redraw in range(len(picks))]
-    all_rows = rows_at(split, np.arange(len(split))) if isinstance(dataset.space, TableSpace) else None
+    all_rows = None
+    if isinstance(dataset.space, TableSpace):
+        all_rows = np.asarray(rows_at(split, np.arange(len(split))))
     of_drawn = _in_parts(split, used, MOST, lambda examples: features(examples, n, real=True))
     of_held_out = _in_parts(held_out, np.arange(len(held_out)), MOST, lambda examples: features(examples, n, real=True))
     read = _reads_classes(choice, dataset, features)
@@ -251,7 +254,13 @@ def _redrawn(
             training=raw.training if split is not dataset.train else without(raw.training, picked),
             generated_features=of_drawn[at],
             reference_features=of_held_out[reference],
-            table=table_of(dataset.space, rows_at(split, picked), rows_at(held_out, reference), all_rows),
+            table=table_of(
+                dataset.space,
+                rows_at(split, picked),
+                rows_at(held_out, reference),
+                all_rows,
+                None if all_rows is None else without(all_rows, picked),
+            ),
             errors=False,
             **_known(raw, features, None if classes is None else classes[at], reference),
         )
@@ -395,7 +404,11 @@ def rows_at(split: Split, index: Any) -> Tensor | np.ndarray:
 
 
 def table_of(
-    space: Space, generated: Tensor | np.ndarray, reference: Tensor | np.ndarray, learned: Tensor | np.ndarray | None = None
+    space: Space,
+    generated: Tensor | np.ndarray,
+    reference: Tensor | np.ndarray,
+    learned: Tensor | np.ndarray | None = None,
+    training: Tensor | np.ndarray | None = None,
 ) -> Table | None:
     """The values of generated and held-out rows; None for data that is no table of mixed types.
 
@@ -404,6 +417,7 @@ def table_of(
         generated: (n, d) coordinates in data units, or (n, columns) values, float64, which may be none that the columns hold.
         reference: (m, d) or (m, columns).
         learned: (k, d) or (k, columns): the rows that a predictor of the target learns from; None for those generated.
+        training: (k, d) or (k, columns): the training rows; None if no metric needs them.
     """
     if not isinstance(space, TableSpace):
         return None
@@ -412,10 +426,11 @@ def table_of(
         reference=_values(space, reference),
         names=space.names,
         kinds=tuple(field.kind for field in space.fields),
-        labels=tuple(field.levels for field in space.fields),
+        labels=tuple((*field.levels, RARE_TEXT) if field.rare else field.levels for field in space.fields),
         target=space.target,
         missing=tuple(field.missing for field in space.fields),
         learned=_values(space, learned) if learned is not None and space.target else None,
+        training=None if training is None else _values(space, training),
     )
 
 

@@ -179,7 +179,7 @@ class Memorisation:
             missing="Near-copies have no score: more than half of the held-out examples are copies of training examples.",
             unit="%",
             unbiased=True,
-            group="Memorisation",
+            group="Privacy",
         )
     }
 
@@ -381,14 +381,14 @@ class Copying:
             f"Share of samples (of {MOST:,}) farther from their nearest training example than that is from its own: fewer than "
             "of real data are copies, more lie off the data.",
             unit="%",
-            group="Memorisation",
+            group="Privacy",
         ),
         "copying_test": MetricInfo(
             "Copying test C_T",
             "target",
             "How much farther from training examples samples are than held-out examples, in standard errors: far below 0 they "
             "are copies or blurred, far above they lie off the data.",
-            group="Memorisation",
+            group="Privacy",
         ),
         "held_out_ratio": MetricInfo(
             "Held-out neighbours",
@@ -396,7 +396,7 @@ class Copying:
             "How many of the real examples nearest to samples are held out, over what chance would give: less than real data "
             "repeats training examples, more has seen held-out ones.",
             unit="× chance",
-            group="Memorisation",
+            group="Privacy",
             least=0.0,
         ),
     }

@@ -90,7 +90,7 @@ class NearestRows:
             f"Mean distance of samples (of {MOST:,}) to their nearest training row over that of held-out rows: less than real "
             f"data's is nearer to training rows than new data. A good value does not rule out copies. {_UNIQUE}",
             missing=f"Distances to training rows have no score: {_WHY}",
-            group="Memorisation",
+            group="Privacy",
             least=0.0,
         ),
         "nearer_training": share_info(
@@ -100,7 +100,7 @@ class NearestRows:
             f"A good value does not rule out copies. {_UNIQUE}",
             missing=f"How often the nearest row is a training row has no score: {_WHY}",
             unit="%",
-            group="Memorisation",
+            group="Privacy",
             target=0.5,
         ),
     }
@@ -130,6 +130,37 @@ class NearestRows:
             return scores
         value, (error, shared) = distance_ratio(distances[0], distances[1])
         return {"nearest_ratio": Score(value, error=error, reference_error=shared), **scores}
+
+
+class UniqueTexts:
+    """How many samples repeat a text that belongs to one training row alone."""
+
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "unique_texts": share_info(
+            "Texts of one row",
+            "lower",
+            "Fraction of samples with a text, in any column of texts, that exactly one training row has. Real data has the "
+            "fraction of new rows that share a text with exactly one training row.",
+            unit="%",
+            group="Privacy",
+            unbiased=True,
+        ),
+    }
+
+    def applies(self, samples: Samples) -> bool:
+        return samples.table is not None and "category" in samples.table.kinds
+
+    def __call__(self, samples: Samples) -> dict[str, Score]:
+        """Return one score; none if the training rows are not known."""
+        table = samples.table
+        if table is None or table.training is None:
+            return {}
+        repeats = np.zeros(len(table.generated), dtype=bool)
+        for place, kind in enumerate(table.kinds):
+            if kind == "category":
+                texts, rows = np.unique(table.training[:, place], return_counts=True)
+                repeats |= np.isin(table.generated[:, place], texts[rows == 1])
+        return {"unique_texts": Score(float(repeats.mean()), error=share_error(repeats.sum(), len(repeats)))}
 
 
 TINY = 1e-6  # What is added to distances before their logarithm; exact copies are at distance 0
@@ -179,14 +210,14 @@ class Membership:
             "target",
             f"{ATTACKS}, by the distance to the nearest sample: 0.5 is chance, 1 names every training row. This is one attack; "
             "others may reach more.",
-            group="Memorisation",
+            group="Privacy",
             target=0.5,
         ),
         "membership_ratio": share_info(
             "Membership attack with known rows, AUC",
             "target",
             f"{ATTACKS}, by how much nearer a row is to a sample than to a real row that the attacker knows: 0.5 is chance.",
-            group="Memorisation",
+            group="Privacy",
             target=0.5,
         ),
     }

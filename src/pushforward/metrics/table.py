@@ -28,6 +28,7 @@ class Table:
         missing: Whether values of a column may be missing, for each; empty for what the rows show.
         learned: (k, columns) all generated rows that a predictor may learn from, which may be more than are compared; None for
             ``generated``.
+        training: (k, columns) the training rows, as far as they are known.
     """
 
     generated: NDArray[np.float64]
@@ -38,6 +39,7 @@ class Table:
     target: str = ""
     missing: tuple[bool, ...] = ()
     learned: NDArray[np.float64] | None = None
+    training: NDArray[np.float64] | None = None
 
     @property
     def categorical(self) -> NDArray[np.bool_]:

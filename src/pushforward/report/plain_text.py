@@ -101,10 +101,12 @@ def _table(table: Table, width: int, wrap: bool = True) -> str:
                 break
             blocks.append([])
         blocks[-1].append([line.rjust(wide) for line in lines])
-    return "\n\n".join(
+    note = [textwrap.fill(table.note, width)] if table.note else []
+    parts = [
         "\n".join("  ".join([name.ljust(first), *(lines[i] for lines in block)]).rstrip() for i, name in enumerate(names))
         for block in blocks
-    )
+    ]
+    return "\n\n".join([*parts, *note])
 
 
 def _name(row: Row) -> str:
@@ -150,7 +152,7 @@ def _rows(table: Table) -> str:
         cells = [(escape(cell.flat), cell.best) for cell in row.cells]
         lines.append([escape(row.name), *(f"**{cell}**" if best else cell for cell, best in cells)])
     lines.insert(1, ["---", *["--:"] * len(table.columns)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + (f"\n\n{escape(table.note)}" if table.note else "")
 
 
 def title(comparison: Comparison) -> str:

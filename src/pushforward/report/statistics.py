@@ -91,7 +91,7 @@ def rows_of(comparison: Comparison) -> list[ModelResult]:
 def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """The scores that any row has, under the headings that their metrics declare: those that rank first, further checks last.
 
-    The score that ranks models in quality and the share of copies stand first in their groups.
+    The score that ranks models in quality and the fractions of copies and of repeated texts stand first in their groups.
     """
     first = comparison.ranking_metric("quality")
     known = dict.fromkeys([*comparison.metrics, *(name for row in rows_of(comparison) for name in row.scores)])
@@ -102,7 +102,7 @@ def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
         if scored or floor_of(comparison, name)[0] is not None:
             headings.setdefault(comparison.info(name).group, []).append(name)
     for together in headings.values():
-        together.sort(key=lambda name: name not in (first, "near_copies"))
+        together.sort(key=lambda name: name not in (first, "near_copies", "unique_texts"))
     ranking = {heading for heading, names in headings.items() if any(comparison.info(name).role for name in names)}
     return sorted(headings.items(), key=lambda item: (item[0] == FURTHER, item[0] not in ranking))
 

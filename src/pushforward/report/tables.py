@@ -45,6 +45,10 @@ from pushforward.report.statistics import (
 # Signs of a heading, with their meaning
 ARROWS = {"↓": "lower is better", "↑": "higher is better", "→": "the value that is right, or that real data has"}
 BASELINE = "baseline"  # The short name of baselines
+PRIVACY_NOTE = (
+    "These scores find copies, and do not prove that there are none. pushforward does not offer differential privacy, sequences "
+    "or several tables: each row counts as one person."
+)
 LONGEST = 60  # Characters of a setting's value that are shown
 
 
@@ -96,17 +100,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns and rows."""
+    """Columns and rows, and a sentence below them, which may be empty."""
 
     columns: Sequence[Column] = field(default_factory=list)
     rows: Sequence[Row] = field(default_factory=list)
+    note: str = ""
 
     @property
     def filled(self) -> Table:
         """The columns in which any row has a value."""
         chosen = [at for at in range(len(self.columns)) if any(row.cells[at].value != "–" for row in self.rows)]
         rows = [replace(row, cells=[row.cells[at] for at in chosen]) for row in self.rows]
-        return Table([self.columns[at] for at in chosen], rows)
+        return replace(self, columns=[self.columns[at] for at in chosen], rows=rows)
 
 
 # Scores ---------------------------------------------------------------------------------------------------------
@@ -114,7 +119,9 @@ class Table:
 
 def scorecards(comparison: Comparison) -> list[tuple[str, Table]]:
     """One table for each group of scores that any model has, under the heading that their metrics declare."""
-    return [(heading, scorecard(comparison, metrics)) for heading, metrics in groups(comparison)]
+    cards = [(heading, scorecard(comparison, metrics)) for heading, metrics in groups(comparison)]
+    note = PRIVACY_NOTE if comparison.data.kind == "row" else ""
+    return [(heading, replace(card, note=note if heading == "Privacy" else "")) for heading, card in cards]
 
 
 def scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
@@ -141,7 +148,8 @@ def summary(comparison: Comparison) -> Table:
     if len(comparison.models) == 1:
         turns = [turned(card) for _, card in cards]
         columns = turns[0].columns if turns else []
-        return Table(columns, [row for turn in turns for row in turn.rows]).filled
+        note = "".join(turn.note for turn in turns)
+        return Table(columns, [row for turn in turns for row in turn.rows], note).filled
     metrics = main_metrics(comparison) or [metric for _, names in groups(comparison) for metric in names][:2]
     table = scorecard(comparison, metrics)
     times = models_table(comparison, (SAMPLE, TRAINED))
@@ -162,7 +170,7 @@ def turned(table: Table) -> Table:
         guess = next((row.cells[at] for row in baselines if row.cells[at].value != "–"), Cell("–"))
         cell = model.cells[at]
         rows.append(Row(column.named, [replace(cell, note=""), floor.cells[at], Cell(cell.note or "–"), guess], "score"))
-    return Table([Column(name) for name in (model.name or "model", "real data", "ratio", BASELINE)], rows)
+    return Table([Column(name) for name in (model.name or "model", "real data", "ratio", BASELINE)], rows, table.note)
 
 
 def family_aside(model: ModelResult) -> str:

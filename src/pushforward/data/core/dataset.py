@@ -61,7 +61,7 @@ class Split:
         source_hashes: the hash of each example as its source holds it, before it was scaled or binarised; None: that of ``x``.
         given: values of further conditions by name, (n, ...).
         table_values: the values of a table's rows as its file holds them, float64 (n, columns), NaN where missing, which
-            coordinates may round; None where there are only coordinates.
+            coordinates may round or, if they are rare, replace; None where there are only coordinates.
     """
 
     x: NDArray[Any]
@@ -285,6 +285,20 @@ def _add(array: Any, *digests: Any) -> None:
             digest.update(part.data)
 
 
+class FittedTable(NamedTuple):
+    """A table whose columns are fitted to its training rows.
+
+    Args:
+        space: its columns.
+        known: the values of training and held-out rows as the file holds them, (n, columns).
+        learned: the values that a model learns in place of these, (n, columns).
+    """
+
+    space: TableSpace
+    known: Sequence[NDArray[np.float64]]
+    learned: Sequence[NDArray[np.float64]]
+
+
 @dataclass(frozen=True)
 class Schema:
     """The description of a source's examples, beside their numbers.
@@ -294,8 +308,8 @@ class Schema:
         columns: column names of a table.
         integer: numbers of its whole-number columns.
         target: name of the column that became the label.
-        fit: a function that makes the space of a table from the values of its training rows, float64 (n, columns); None for
-            examples that are stored as they are.
+        fit: a function that fits the columns of a table to the values of its training rows, given those of the held-out rows as
+            well, float64 (n, columns) each; None for examples that are stored as they are.
         kinds: functions that make the kind of each further condition (``given`` of the examples) from its training values, and as
             ``chosen`` of those to draw from; see `ConditionKind.measure`.
         apart: whether equal rows of a table are draws of their own, whose hashes are numbered; None for other data.
@@ -305,7 +319,7 @@ class Schema:
     columns: tuple[str, ...] = ()
     integer: tuple[int, ...] = ()
     target: str = ""
-    fit: Callable[[NDArray[np.float64]], TableSpace] | None = None
+    fit: Callable[[NDArray[np.float64], NDArray[np.float64]], FittedTable] | None = None
     kinds: Mapping[str, Callable[..., ConditionKind]] = field(default_factory=dict)
     apart: bool | None = None
 
@@ -353,9 +367,12 @@ def build(
     if limit is not None and whole("limit", limit, 1) < len(train):
         train = train.take(np.sort(permutation(len(train), _LIMIT_KEY, seed)[:limit]))
     if schema.fit is not None:
-        table = schema.fit(train.x)
-        rows = [Split(table.encoded(split.x), source_hashes=split.hashes, table_values=split.x) for split in (train, held_out)]
-        return Dataset(name, table, rows[0], rows[1], removed=removed, **extra)
+        table = schema.fit(train.x, held_out.x)
+        rows = [
+            Split(table.space.encoded(learned), source_hashes=split.hashes, table_values=known)
+            for split, known, learned in zip((train, held_out), table.known, table.learned, strict=True)
+        ]
+        return Dataset(name, table.space, rows[0], rows[1], removed=removed, **extra)
     if not schema.classes:
         train, held_out = train.without_labels(), held_out.without_labels()
     values = [train.given[name] for name in schema.kinds]

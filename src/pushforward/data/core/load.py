@@ -87,6 +87,8 @@ class LoadOptions(TypedDict, total=False):
         copies: "together" keeps equal rows of a table on one side of the split, "apart" splits each by itself, as draws of a
             survey. By default "apart" where more than 5 % of the rows repeat and no column is a date or an open number; a run
             goes on with what it was trained with.
+        rare: "replace" does not learn texts of a table that at most one training row has: each becomes another text of its
+            column, drawn by ``seed``. "keep" learns them. "replace" by default; a run goes on with what it was trained with.
     """
 
     target: str | None
@@ -107,6 +109,7 @@ class LoadOptions(TypedDict, total=False):
     constraints: str | Sequence[str] | None
     table: bool | None
     copies: str | None
+    rare: str
 
 
 def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
@@ -119,7 +122,7 @@ def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
             ``.tar``, ``.npz``, ``.npy``, ``.csv`` or another table. A name wins over a path: write ``./digits`` for a folder of
             that name. Or a data frame of pandas or polars.
         options: target, header, resize, limit, seed, labelled, given, download, stream, workers and progress; of tables also
-            columns, drop, missing, schema, constraints, table and copies: `LoadOptions`.
+            columns, drop, missing, schema, constraints, table, copies and rare: `LoadOptions`.
 
     Returns:
         The dataset.
@@ -165,11 +168,12 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
         "labelled": labelled,
         "resize": list(reading.size) if reading.size else None,
         "given": list(reading.given) or None,
-        "seed": reading.seed if reading.limit else None,
+        "seed": reading.seed if reading.limit or reading.seed else None,
         "stream": reading.stream,
         "workers": reading.workers if reading.stream and reading.workers != WORKERS else None,
         **reading.of_tables,
         "copies": {None: reading.copies, True: "apart", False: "together"}[data.apart],
+        "rare": None if data.table is None else reading.rare,
     }
     data = dataclasses.replace(data, origin={name: value for name, value in origin.items() if value is not None})
     if labelled is None:
@@ -186,6 +190,9 @@ def _reading(options: LoadOptions) -> Reading:
     workers = whole("workers", options.get("workers", WORKERS), 0)
     if copies not in (None, "together", "apart"):
         raise UsageError(f'`copies={copies!r}` is neither "together" nor "apart".')
+    rare = options.get("rare") or "replace"
+    if rare not in ("replace", "keep"):
+        raise UsageError(f'`rare={rare!r}` is not an option: expected "replace" or "keep".')
     constraints, schema = options.get("constraints") or (), options.get("schema")
     if schema is not None:
         from pushforward.data.tables.schema import read_schema
@@ -203,6 +210,7 @@ def _reading(options: LoadOptions) -> Reading:
         workers=workers,
         progress=options.get("progress"),
         copies=copies,
+        rare=rare,
         columns=words["columns"] or (),
         drop=words["drop"] or (),
         missing=words["missing"],
@@ -253,12 +261,13 @@ DataLike = Any
 """Data as `pushforward.fit` takes it; see `dataset_of`."""
 
 
-def dataset_of(data: DataLike) -> Dataset:
+def dataset_of(data: DataLike, **options: Unpack[LoadOptions]) -> Dataset:
     """Return a data set for whatever holds examples.
 
     Args:
         data: A `Dataset`; a name or path, or a data frame, for `load`; or arrays, tensors, and data sets of PyTorch and Hugging
             Face (`pushforward.data.core.examples.from_examples`).
+        options: Options of `load`, for all but data sets that are made already.
 
     Raises:
         UsageError: For anything else.
@@ -267,8 +276,8 @@ def dataset_of(data: DataLike) -> Dataset:
     if isinstance(data, Dataset):
         return data
     if isinstance(data, (str, os.PathLike)) or is_frame(data):
-        return load(data)
+        return load(data, **options)
     from pushforward.data.core.examples import from_examples
 
     found = from_examples(data)
-    return load(found) if is_frame(found) else found
+    return load(found, **options) if is_frame(found) else found

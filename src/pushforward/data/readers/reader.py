@@ -42,6 +42,8 @@ class Reading:
         progress: called with the number of images that were read, and that of all.
         copies: "together" or "apart": whether equal rows of a table are on one side of the split, or each is split by itself;
             None decides from the rows (`pushforward.data.core.hashes.draws_repeat`).
+        rare: "replace" or "keep": what becomes of texts of a table that at most one training row has
+            (`pushforward.data.tables.rare`).
         columns: the columns of a table to keep; the names of all columns where the file has none.
         drop: columns to leave out.
         missing: texts that mean that there is no value; None for `pushforward.data.tables.string_columns.MISSING`.
@@ -61,6 +63,7 @@ class Reading:
     workers: int = 0
     progress: Callable[[int, int], None] | None = None
     copies: str | None = None
+    rare: str = "replace"
     columns: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     missing: tuple[str, ...] | None = None

@@ -22,6 +22,7 @@ TWO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"), 
 # A value that holds more than this share of a column's values, and `ATOM_RATIO` times the mean share, is an atom.
 ATOM_SHARE = 0.02
 ATOM_RATIO = 3.0
+RARE_TEXT = "(rare)"  # stands for texts that are not learned
 CLOSED = 1024  # a column of at most so many different values takes no others
 FARTHEST = 30.0  # no score is farther from 0
 # The part of its share that a knot's interval takes: between two knots there is a score for each value that may be given.
@@ -40,6 +41,8 @@ class Category(Column):
         shares: The share of each in the training split, and after them that of missing values, where there are such.
         missing: Whether values may be missing; a missing value is an indicator of its own.
         kind: "category", "boolean" or "ordinal"; the names of ordinals are in order.
+        rare: The number of further texts of the table, which are not learned because at most one training row has each. A value
+            of any of them is the number after the last category, and no sample has it.
 
     Raises:
         DataError: If the shares do not fit the names, or do not sum to 1.
@@ -50,6 +53,7 @@ class Category(Column):
     shares: tuple[float, ...]
     missing: bool = False
     kind: str = "category"
+    rare: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(map(str, self.names)))
@@ -92,14 +96,19 @@ class Category(Column):
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         # a value that is missing and may not be takes the most frequent category
         absent = len(self.names) if self.missing else int(np.argmax(self.shares))
-        return indicators(np.where(np.isnan(values), absent, values).astype(np.int64), len(self.shares))
+        chosen = np.where(np.isnan(values), absent, values).astype(np.int64)
+        return indicators(np.minimum(chosen, len(self.shares) - 1), len(self.shares))
 
     def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
         chosen = np.argmax(coordinates, axis=1).astype(np.float64)
         return np.where(chosen == len(self.names), np.nan, chosen)
 
     def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
-        return [missing if np.isnan(value) else self.names[int(value)] for value in values]
+        texts = (*self.names, RARE_TEXT)
+        return [missing if np.isnan(value) else texts[int(value)] for value in values]
+
+    def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return values == len(self.names)
 
     def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         try:

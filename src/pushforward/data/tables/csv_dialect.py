@@ -324,8 +324,11 @@ def gappy_values(
         read = wanted.read(column.texts)
         if dates and wanted.kind == "date":
             read = np.where(np.isnan(read), [iso_date(text) for text in column.texts], read)
+        odd = np.flatnonzero(np.isnan(read) & ~gaps).tolist()
+        if wanted.rare:
+            read[odd] = len(levels)
         values[:, place], missing[:, place] = column.numbered(np.where(gaps, np.nan, read)), gaps[column.codes]
-        if odd := np.flatnonzero(np.isnan(read) & ~gaps).tolist():
+        if odd and not wanted.rare:
             expected = f" Expected one of: {some(levels)}." if levels else ""
             where = column.where(odd, numbers)
             raise DataError(f'{name}: "{wanted.name}" has cells that the model\'s column does not have: {where}.{expected}')

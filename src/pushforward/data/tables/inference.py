@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.columns import TWO, Category, Format, Number
+from pushforward.data.tables.personal import looks_like
 from pushforward.data.tables.string_columns import Faults, RawColumn
 from pushforward.numbers import counted
 from pushforward.table_column import Column
@@ -134,6 +135,8 @@ class Finding:
         form: How numbers and dates are written.
         names: The texts of categories, in their order.
         rounds: Whether a schema says how many digits cells have, to which they are rounded.
+        rare: How many further texts of categories are not learned (`pushforward.data.tables.rare`).
+        personal: What personal data it looks like, such as "names"; mostly empty.
     """
 
     name: str
@@ -142,6 +145,8 @@ class Finding:
     form: Format = field(default_factory=Format)
     names: tuple[str, ...] = ()
     rounds: bool = False
+    rare: int = 0
+    personal: str = ""
 
     @property
     def numeric(self) -> bool:
@@ -162,7 +167,7 @@ class Finding:
         """The column of training values, float64 (n,); ``missing`` says whether others may be missing where none of them is."""
         if self.numeric:
             return Number.measured(self.name, values, self.kind, self.form, missing)
-        return Category.measured(self.name, values, self.names, self.kind, missing)
+        return replace(Category.measured(self.name, values, self.names, self.kind, missing), rare=self.rare)
 
 
 def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], faults: Faults) -> Finding:
@@ -230,7 +235,7 @@ def _of_numbers(column: RawColumn, texts: Sequence[str], signs: Format, n: int) 
         if (steps == 1).all() or (steps == -1).all():
             return Finding(name, "drop", "an identifier: whole numbers that count up from row to row")
         if (steps > 0).all() or (steps < 0).all() or _NAMED_ID.search(name):
-            return Finding(name, "whole", LIKE_IDENTIFIER, Format(0))
+            return Finding(name, "whole", LIKE_IDENTIFIER, Format(0), personal="identifiers")
     elif different <= FEW and n >= REPEATED * different:
         why = f"{different} different whole numbers, taken as ordered categories" if different > 1 else CONSTANT
         return Finding(name, "ordinal", why, names=ordered(texts))
@@ -252,9 +257,11 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
         )
         return Finding(name, "drop", "numbers with other text among them")
     if (several and not identifier) or ((several or identifier) and all(map(_UNIT.match, texts))):
+        what = looks_like(name, texts, n, "category")
+        seems = f" (it looks like {what})" if what else ""
         faults.add(
-            f'the column "{name}" holds {different:,} different texts, too many categories, such as "{texts[0][:40]}". Write '
-            f'numbers alone, or groups of texts, into the file; or drop the column: `drop="{name}"`.'
+            f'the column "{name}"{seems} holds {different:,} different texts, too many categories, such as "{texts[0][:40]}". '
+            f'Write numbers alone, or groups of texts, into the file; or drop the column: `drop="{name}"`.'
         )
         return Finding(name, "drop", "too many categories")
     if identifier:

@@ -28,12 +28,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pushforward.data.tables.columns import Format, Number
 from pushforward.data.tables.csv_dialect import SEPARATOR_NAMES
 from pushforward.data.tables.inference import (
     KINDS,
-    LIKE_IDENTIFIER,
     NUMERIC,
     Finding,
     date_patterns,
@@ -45,6 +45,7 @@ from pushforward.data.tables.inference import (
     ordered,
     point_of,
 )
+from pushforward.data.tables.rare import rare_notes
 from pushforward.data.tables.string_columns import Faults, RawColumn, RawTable
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.files import replacing
@@ -72,7 +73,7 @@ class TableFacts:
         texts: Texts that mean that there is no value.
         rows: How many rows there are.
         separator: Between cells; empty for a table that is no text.
-        notes: Sentences about lines that were left out, and columns that may be identifiers.
+        notes: Sentences about lines that were left out, personal data, and values that are not learned.
     """
 
     names: tuple[str, ...]
@@ -94,10 +95,26 @@ class TableFacts:
         rows, notes = len(table.lines), list(table.notes)
         if rows < FEW:
             notes.append(f"so few rows ({rows}) can be learned by heart: samples will repeat those of the training split")
-        if alike := [f'"{finding.name}"' for finding in findings if finding.why == LIKE_IDENTIFIER]:
-            notes.append(f"{some(alike)}: {LIKE_IDENTIFIER}; if it is one, leave it out: `drop=NAME`")
+        personal = {finding.name: finding.personal for finding in findings if finding.personal and finding.kind != "drop"}
+        if personal:
+            listed = ", ".join(f'"{name}" ({what})' for name, what in personal.items())
+            notes.append(
+                f"these columns look like personal data, which samples would repeat: {listed}. Leave them out: "
+                f'`drop="{",".join(personal)}"`'
+            )
         separator, texts = "" if table.header is None else table.separator, tuple(dict.fromkeys(missing))
         return cls(table.names, tuple(findings), tuple(examples), tuple(shares), texts, rows, separator, tuple(notes))
+
+    def fitted(self, fields: Sequence[Column], known: NDArray[np.float64]) -> TableFacts:
+        """Add what became of rare values when the columns were fitted, whose texts the findings then no longer name.
+
+        Args:
+            fields: The columns.
+            known: The values of the training rows, (n, columns).
+        """
+        rare = {field.name: () for field in fields if field.rare}
+        findings = [replace(finding, names=rare.get(finding.name, finding.names)) for finding in self.findings]
+        return replace(self, findings=tuple(findings), notes=(*self.notes, *rare_notes(fields, known)))
 
     @property
     def sentences(self) -> list[str]:
@@ -105,7 +122,7 @@ class TableFacts:
         dropped: dict[str, list[str]] = {}
         for finding in self.findings:
             if finding.kind == "drop":
-                dropped.setdefault(finding.why, []).append(f'"{finding.name}"')
+                dropped.setdefault(_reason(finding), []).append(f'"{finding.name}"')
         return [*(f"left out {some(names)}: {why}" for why, names in dropped.items()), *self.notes]
 
     def columns(self, fields: Sequence[Column]) -> list[dict[str, Any]]:
@@ -119,13 +136,17 @@ class TableFacts:
         return [
             {"name": finding.name, "kind": "left out" if finding.kind == "drop" else finding.kind}
             | content.get(finding.name, {})
-            | {"missing": round(missing, 6), "examples": list(examples), "why": finding.why}
+            | {"missing": round(missing, 6), "examples": list(examples), "why": _reason(finding), "personal": finding.personal}
             for finding, examples, missing in parts
         ]
 
     @property
     def layout(self) -> dict[str, Any]:
         return {"separator": SEPARATOR_NAMES.get(self.separator, self.separator) or None, "missing_texts": list(self.texts)}
+
+
+def _reason(finding: Finding) -> str:
+    return f"{finding.why}; looks like {finding.personal}" if finding.personal else finding.why
 
 
 def _content(field: Column) -> dict[str, Any]:

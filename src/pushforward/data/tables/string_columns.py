@@ -75,6 +75,11 @@ class RawColumn:
         absent = set(missing)
         return [place for place, text in enumerate(self.texts) if text not in absent]
 
+    def values(self, missing: Iterable[str]) -> tuple[list[str], int]:
+        """The different texts that are values, and how many cells hold one."""
+        present = self.present(missing)
+        return [self.texts[place] for place in present], int(self.counts[present].sum())
+
     def missing_text(self, missing: Iterable[str]) -> str:
         """The most frequent text of missing values, an empty one where none is missing."""
         absent = set(missing)

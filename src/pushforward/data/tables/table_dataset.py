@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.dataset import Dataset, FittedTable, Schema, Split, build
 from pushforward.data.core.hashes import numbered_copies
 from pushforward.data.readers.reader import Reading
 from pushforward.data.spaces import TableSpace
@@ -18,6 +19,8 @@ from pushforward.data.tables.constraints import Constraint, check_constraints, h
 from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.frames import frame_table
 from pushforward.data.tables.inference import Finding, of_levels
+from pushforward.data.tables.personal import looks_like
+from pushforward.data.tables.rare import pooled
 from pushforward.data.tables.schema import TableFacts, decide
 from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn, RawTable
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
@@ -48,7 +51,10 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
         entry, (kind, order) = entries.get(column.name), table.types.get(column.name, ("", ()))
         ordered = kind.startswith("ordered ") or kind.endswith("category:Enum")
         stated = of_levels(column, order or column.texts, missing, ordered) if "category:" in kind and not entry else None
-        findings.append(stated or decide(column, entry, missing, table.lines, faults))
+        finding = stated or decide(column, entry, missing, table.lines, faults)
+        texts, count = column.values(missing)
+        personal = finding.personal or looks_like(column.name, texts, count, finding.kind)
+        findings.append(replace(finding, personal=personal))
     fields = [finding for finding in findings if finding.kind != "drop"]
     faults.refuse(where)
     if not fields:
@@ -66,30 +72,40 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
             hashes += (cells := column.hashes)
             contents += cells if column.name in known else np.uint64(0)
     _check_constraints(where, constraints, fields, rows.T, table.lines)
-    texts = tuple(column.missing_text(missing) for column in used)
+    gaps = tuple(column.missing_text(missing) for column in used)
     types = tuple(table.types[column.name][0] for column in used if table.types)
     levels = tuple(table.types[column.name][1] for column in used if table.types)
-    layout, header = Layout(table.separator, table.header is not False, texts, types, levels), table.header
+    layout, header = Layout(table.separator, table.header is not False, gaps, types, levels), table.header
     facts = TableFacts.of(table, columns, findings, missing)
     absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
     numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
     del table, columns, used, column
+    stay = {name for constraint in constraints for name in constraint.names}
+    stay |= {name for name, entry in entries.items() if "names" in entry}
 
-    def space(values: NDArray[np.float64]) -> TableSpace:
-        named = zip(fields, values.T, absent, strict=True)
-        columns = [field.measured(column, empty) for field, column, empty in named]
-        return TableSpace.of(columns, target, layout=layout, constraints=constraints)
+    def fit(*splits: NDArray[np.float64]) -> FittedTable:
+        kept = set(known) if reading.rare == "keep" else stay
+        found, values, learned = pooled(fields, splits, kept, reading.seed)
+        parts = zip(found, learned[0].T, absent, strict=True)
+        columns = [finding.measured(column, empty) for finding, column, empty in parts]
+        named = zip(layout.levels, columns, strict=False)  # a file has no levels
+        levels = [column.levels if column.rare else texts for texts, column in named]
+        form = replace(layout, levels=tuple(levels))
+        space = TableSpace.of(columns, target, layout=form, constraints=constraints)
+        return FittedTable(space, values, learned)
 
-    return build(
+    data = build(
         name,
         Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes),
-        schema=Schema(fit=space, apart=apart),
+        schema=Schema(fit=fit, apart=apart),
         limit=reading.limit,
         seed=reading.seed,
         header=header,
-        table=facts,
     )
+    assert isinstance(data.space, TableSpace)
+    assert data.train.table_values is not None
+    return replace(data, table=facts.fitted(data.space.fields, data.train.table_values))
 
 
 def frame_dataset(frame: Any, reading: Reading) -> Dataset:
@@ -128,7 +144,10 @@ def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int]
     places = column.present(("", missing))
     texts = np.full(len(column.texts), np.nan)
     texts[places] = field.read([column.texts[place] for place in places])
-    if odd := [place for place in places if np.isnan(texts[place])]:
+    odd = [place for place in places if np.isnan(texts[place])]
+    if odd and field.rare:
+        texts[odd] = len(field.levels)
+    elif odd:
         cells = counted(int(column.counts[odd].sum()), "cell")
         faults.add(f'the column "{field.name}" is a {field.kind}, which cannot hold {cells}: {column.where(odd, lines)}.')
     return column.numbered(texts)

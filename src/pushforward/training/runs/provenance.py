@@ -128,7 +128,8 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: DataLike = None)
     known = isinstance(place, dict) and isinstance(place.get("name_or_path"), str)
     if known and not isinstance(data, Dataset):
         # nothing is downloaded because a run folder says so
-        options: Any = {name: value for name, value in place.items() if name != "download"}
+        options: Any = {"rare": "keep"}  # as earlier versions, which stored no such option
+        options |= {name: value for name, value in place.items() if name != "download"}
         options |= {} if data is None else {"name_or_path": str(data)}
         try:
             dataset = read_data(options["name_or_path"], options)
@@ -139,8 +140,9 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: DataLike = None)
     else:
         raise UsageError(f"{folder} was trained on data from Python, which a run does not hold: give it as `data`, in Python.")
     if content["fingerprint"] != dataset.fingerprint:
+        earlier = ' Runs of earlier versions learned rare texts: read their data with `rare="keep"`.' if dataset.table else ""
         raise DataError(
             f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, was "
-            f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`."
+            f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`.{earlier}"
         )
     return dataset
