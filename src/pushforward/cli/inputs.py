@@ -237,6 +237,28 @@ def source(
         options["labelled"] = condition == "label"
     with counting(data) as progress:
         loaded = read(data, {**options, "progress": progress})
+    _tell(data, loaded, reading)
+    return loaded
+
+
+def real_source(real: str, train: str | None, reading: Reading) -> Dataset:
+    """Load real data that samples of another program are compared with, and say what was skipped or converted.
+
+    Args:
+        real: The path of the data.
+        train: The path of the program's training data, or None.
+        reading: How both are read.
+    """
+    from pushforward.data import real_data
+
+    with counting(real) as progress:
+        options: Any = {**options_of_reading(reading), "progress": progress}
+        loaded = real_data(real, train, **options)
+    _tell(real, loaded, reading)
+    return loaded
+
+
+def _tell(data: str, loaded: Dataset, reading: Reading) -> None:
     notes = [loaded.read_as] if loaded.read_as else []
     if loaded.header is False and reading.header is None:
         notes.append("the first line is taken as data, and columns are called x0, x1, ... (`header=True`: it holds their names)")
@@ -249,7 +271,6 @@ def source(
         say(f"{data}: {as_options(note)}")
     if len(notes) > _SHOWN:
         say(f"... and {len(notes) - _SHOWN} more; see: pushforward data check {data}")
-    return loaded
 
 
 def options_of_reading(reading: Reading) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 from cyclopts.validators import Number
 
+from pushforward.errors import UsageError
+
 if TYPE_CHECKING:
     from pushforward.report import Report
 
@@ -414,6 +416,16 @@ def show(value: Any, as_json: bool, text: Callable[[Any], str]) -> None:
 
 
 written = itemgetter("out")  # All that most verbs print that write a file
+
+
+def check_report(out: str) -> None:
+    """Refuse the name of a report's file before anything is measured.
+
+    Raises:
+        UsageError: For an ending that no report has.
+    """
+    if Path(out).suffix.lower() not in (".html", ".md", ".json"):
+        raise UsageError(f"--out {out}: a report is a file that ends in .html, .md or .json, such as quality.html.")
 
 
 def show_report(report: Report, folder: Path, as_json: bool, full: bool) -> None:

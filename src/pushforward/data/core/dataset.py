@@ -127,6 +127,18 @@ class Split:
         values = None if self.table_values is None else self.table_values[index]
         return Split(selected(self.x, index), labels, self.hashes[index], given, values)
 
+    def followed_by(self, other: Split) -> Split:
+        """Append the examples of another split, which has the same conditions."""
+        labels = None
+        if self.labels is not None and other.labels is not None:
+            labels = np.concatenate([self.labels, other.labels])
+        given = {name: np.concatenate([values, other.given[name]]) for name, values in self.given.items()}
+        values = None
+        if self.table_values is not None and other.table_values is not None:
+            values = np.concatenate([self.table_values, other.table_values])
+        hashes = np.concatenate([self.hashes, other.hashes])
+        return Split(np.concatenate([self.x, other.x]), labels, hashes, given, values)
+
     @property
     def on_disk(self) -> bool:
         return isinstance(self.x, Streamed)
@@ -162,6 +174,8 @@ class Dataset:
         table: what was decided of each column of a table of mixed types; None for other data.
         apart: whether equal rows of a table are split apart, as draws of their own; None for other data.
         read_as: a sentence that says how a file was taken which may be read in two ways, and how to get the other; else empty.
+        trained_on: whether samples of another program were learned from the training split (`pushforward.data.real_data`); False
+            if the split is only further real data; None if this is unknown.
     """
 
     name: str
@@ -180,6 +194,7 @@ class Dataset:
     table: TableFacts | None = None
     apart: bool | None = None
     read_as: str = ""
+    trained_on: bool | None = None
 
     def __repr__(self) -> str:
         shape = self.space.shape

@@ -140,7 +140,7 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     if is_frame(name_or_path):
         from pushforward.data.tables.table_dataset import frame_dataset
 
-        return frame_dataset(name_or_path, _reading(options))
+        return frame_dataset(name_or_path, reading_of(options))
     if not isinstance(name_or_path, (str, os.PathLike)):
         kind = type(name_or_path).__name__
         raise UsageError(
@@ -148,7 +148,7 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
             "a data set by pf.data.from_arrays(x, labels)."
         )
     text, known = os.fspath(name_or_path), SETS
-    reading = _reading(options)
+    reading = reading_of(options)
     check_there(text)
     data = known[text].dataset(reading) if text in known else readers.read(Path(text).expanduser(), reading)
     labelled = options.get("labelled")
@@ -177,7 +177,8 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     return data if labelled else data.without_labels()
 
 
-def _reading(options: LoadOptions) -> Reading:
+def reading_of(options: LoadOptions) -> Reading:
+    """Check the options of `load`, and return them as a `Reading`."""
     target, limit, copies = options.get("target"), options.get("limit"), options.get("copies")
     words = {name: _words(name, options.get(name)) for name in ("given", "columns", "drop", "missing")}
     given = tuple(filter(None, words["given"] or ()))

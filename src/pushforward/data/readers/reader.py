@@ -155,9 +155,7 @@ def examples_in(path: Path, reading: Reading) -> Examples:
     if reader is not None and reader.examples is not None:
         return reader.examples(path, reading)
     data = read(path, reading)
-    splits = (data.train, data.held_out)
-    labels = None if data.train.labels is None else np.concatenate([split.labels for split in splits if split.labels is not None])
-    return Split(np.concatenate([split.x for split in splits]), labels), tuple(data.space.classes), tuple(data.space.columns)
+    return data.train.followed_by(data.held_out), tuple(data.space.classes), tuple(data.space.columns)
 
 
 def is_frame(value: object) -> bool:

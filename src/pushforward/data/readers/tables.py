@@ -69,6 +69,20 @@ def _cells(path: Path) -> Cells:
     return cells_of(path.read_bytes())
 
 
+def read_pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
+    """Read two files as one table, which the cells of both decide, and hold out the rows of the second.
+
+    Raises:
+        DataError: As `read`, and for files whose columns differ.
+    """
+    first, faults = _opened(train, reading)
+    other, further = _opened(held_out, reading)
+    for name, found in ((train, faults), (held_out, further)):
+        found.refuse(str(name))
+    both = first.followed_by(other)
+    return table_dataset(held_out.stem, f"{train} and {held_out}", both, reading, held_out=len(other.lines))
+
+
 def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
     """Rows of a file as values of a table that is known, (n, columns); they may be out of its columns' ranges.
 

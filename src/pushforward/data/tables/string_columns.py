@@ -11,7 +11,7 @@ import re
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -69,6 +69,13 @@ class RawColumn:
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         return np.bincount(self.codes, minlength=len(self.texts))
+
+    def followed_by(self, other: RawColumn) -> RawColumn:
+        """Append the cells of another column."""
+        places = {text: place for place, text in enumerate(self.texts)}
+        numbers = [places.setdefault(text, len(places)) for text in other.texts]
+        codes = np.array(numbers, dtype=np.int32)[other.codes]
+        return RawColumn(self.name, tuple(places), np.concatenate([self.codes, codes]))
 
     def present(self, missing: Iterable[str]) -> list[int]:
         """The numbers of the texts that are values."""
@@ -134,6 +141,18 @@ class RawTable:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    def followed_by(self, other: RawTable) -> RawTable:
+        """Append the rows of another table, whose columns have the same names in any order.
+
+        Raises:
+            DataError: If a column is missing in one of the tables.
+        """
+        columns = {column.name: column for column in other.columns}
+        if apart := sorted(columns.keys() ^ set(self.names)):
+            raise DataError(f"Only one of the two tables has the columns {some(apart)}. Drop them: `drop={','.join(apart)}`.")
+        joined = tuple(column.followed_by(columns[column.name]) for column in self.columns)
+        return replace(self, columns=joined, lines=[*self.lines, *other.lines], notes=(*self.notes, *other.notes))
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,16 @@ from pushforward.numbers import counted, some
 from pushforward.table_column import Column
 
 
-def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faults: Faults | None = None) -> Dataset:
+def table_dataset(
+    name: str, where: str, table: RawTable, reading: Reading, faults: Faults | None = None, held_out: int = 0
+) -> Dataset:
     """The data set of a table.
 
     Args:
         name, where: Of the data set; what messages call the table.
         table, reading: Its columns as text, and how they are to be read; options come before entries of the schema.
         faults: What is wrong with the file already.
+        held_out: The number of rows at the end that are held out; 0 holds out about a tenth, chosen by content.
 
     Raises:
         UsageError: For options that name columns which the table does not have.
@@ -81,9 +84,12 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
         columns = [field.measured(column, empty) for field, column, empty in named]
         return TableSpace.of(columns, target, layout=layout, constraints=constraints)
 
+    examples = Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes)
+    last = len(rows) - held_out
+    splits = [examples.take(slice(last)), examples.take(slice(last, None))] if held_out else [examples]
     return build(
         name,
-        Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes),
+        *splits,
         schema=Schema(fit=space, apart=apart),
         limit=reading.limit,
         seed=reading.seed,
