@@ -166,7 +166,9 @@ def test_metrics_that_do_not_apply_are_named(unmeasured, data, names):
 
 def written_table(path, n, seed):
     random = np.random.default_rng(seed)
-    lines = [f"{value:.3f},{'ab'[int(value > 0.3)]},{number}" for value, number in zip(random.normal(size=n), range(n), strict=True)]
+    lines = [
+        f"{value:.3f},{'ab'[int(value > 0.3)]},{number}" for value, number in zip(random.normal(size=n), range(n), strict=True)
+    ]
     path.write_text("\n".join(["height,size,number", *lines]))
     return str(path)
 
@@ -175,10 +177,12 @@ def test_samples_of_any_program_are_scored_without_its_training_data(tmp_path, c
     """And scores that need the training data are left out; the page says so."""
     real, synthetic = written_table(tmp_path / "real.csv", 90, 0), written_table(tmp_path / "synthetic.csv", 60, 1)
     page = tmp_path / "quality.html"
-    assert main(["evaluate", real, synthetic, "--out", str(page), "--drop", "number", "--n", "15", "--repeats", "1", "--json"]) == 0
+    assert (
+        main(["evaluate", real, synthetic, "--out", str(page), "--drop", "number", "--n", "15", "--repeats", "1", "--json"]) == 0
+    )
     content = json.loads(capsys.readouterr().out)
     scores = content["models"][0]["scores"]
-    assert {"detection", "column_error"} <= scores.keys()
+    assert {"column_error", "energy"} <= scores.keys()
     assert not [name for name in scores if content["metrics"][name]["group"] == "Memorisation"]
     assert content["data"]["held_out"] == 30
     assert "--train" in page.read_text().split('type="application/json"')[0]
@@ -199,9 +203,9 @@ def test_copies_are_found_by_the_training_data_that_is_named(tmp_path, capsys):
         found.append([scores[name]["value"] for name in names.split(",")])
     assert found[0][0] > 0.95
     assert found[1][0] < 0.9
-    assert found[0][1] > 0.9 > 0.7 > found[1][1]
+    assert found[0][1] > 0.65 > found[1][1]
     data = pf.data.real_data(real, train=train, drop="number")
-    assert (len(data.train), len(data.held_out)) == (120, 60)
+    assert (len(data.train), len(data.held_out)) == (119, 60)  # one training row is a real row as well
     (tmp_path / "other.csv").write_text("height,weight\n1,2\n2,3\n")
     with pytest.raises(DataError, match=r"size.*weight"):
         pf.data.real_data(real, train=tmp_path / "other.csv")

@@ -95,6 +95,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if size > MAX_MEMBER:", "if False:", "packing"),
         ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
     ],
+    "data/readers/idx.py": [
+        (" or len(content) - start != math.prod(sides)", "", "image_folders"),
+        ("content[:4] != bytes([0, 0, 8, dimensions]) or ", "", "data"),
+        ('name = name.replace("idx3", "idx1")', "pass", "image_folders"),
+    ],
     "data/readers/images.py": [
         ('content_digest(content_hashes(content.x)) != packed.manifest.get("content")', "False", "packing"),
     ],
@@ -107,8 +112,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("np.arange(at, min(at + _CHUNK, len(split)))", "np.zeros(min(at + _CHUNK, len(split)) - at, int)", "data"),
     ],
     "data/sets/torchvision.py": [
-        ("or len(content) - start != math.prod(sides)", "", "data"),
-        ("content[:4] != bytes([0, 0, 8, dimensions]) or ", "", "data"),
         ('for split in ("train", "t10k")[:: 1 if train else -1]', 'for split in ("train", "t10k")', "data"),
     ],
     "data/spaces/space.py": [

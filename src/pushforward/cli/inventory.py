@@ -269,7 +269,7 @@ def data_pack(
     out: OutputOption[str],
     encoding: OutputOption[Literal["png", "npy"]] = "png",
     per_tar: OutputOption[int] = 10_000,
-    resize: DataOption[int | None] = None,
+    resize: DataOption[str | None] = None,
     download: DataOption[Flag] = False,
     stream: DataOption[Flag] = False,
     plugin: Listed = (),
@@ -284,7 +284,7 @@ def data_pack(
         out: The new folder; it appears when it is whole.
         encoding: png is small; npy, plain pixels, takes more space and is read faster.
         per_tar: Images in each tar.
-        resize: Make images this wide and high.
+        resize: Scale and crop images: 64, or 48x64 (height x width).
         download: Fetch a named data set that is not there yet.
         stream: Leave images on disk while they are packed, as is usual for more than 4 GB of pixels.
     """

@@ -145,7 +145,9 @@ class Reading:
         target: A table's column to predict, or vectors' label.
         given: Columns of numbers that are given, not generated: age,income. NAME:KIND names a kind of condition.
         header: The first line of a table holds names: yes or no.
-        resize: Make images this wide and high.
+        resize: Scale and crop images: 64, or 48x64 (height x width).
+        channels: Convert images: rgb or grey.
+        background: The colour below transparent pixels: white or #808080.
         limit: Use at most this many training examples.
         download: Fetch a named data set that is not there yet.
         stream: Read images from disk as they are needed.
@@ -162,7 +164,9 @@ class Reading:
     target: str | None = None
     given: str | None = None
     header: Annotated[Header | None, Parameter(show_choices=False)] = None
-    resize: int | None = None
+    resize: str | None = None
+    channels: Annotated[Literal["rgb", "grey"] | None, Parameter(show_choices=False)] = None
+    background: str | None = None
     limit: int | None = None
     download: Flag = False
     stream: Flag = False

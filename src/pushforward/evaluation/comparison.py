@@ -60,8 +60,9 @@ UNKNOWN = (
     "scores are too good."
 )
 WITHOUT_TRAINING = (
-    "copies and privacy have no scores, because the data that the program learned from was not given (--train, in Python train=). "
-    "If the program learned from the real data itself, the other scores are too good."
+    "copies and privacy have no scores, because the data that the program learned from was not "
+    "given (--train, in Python train=). If the program learned from the real data itself, the other "
+    "scores are too good."
 )
 KEPT = ("name", "seed", "run", "scores", "training", "sampling", "label_agreement", "weights_step")  # of a single training
 # The models by name, in the order of the report: recipe, and where they are not its own, settings and how it trains

@@ -129,15 +129,13 @@ class Split:
 
     def followed_by(self, other: Split) -> Split:
         """Append the examples of another split, which has the same conditions."""
-        labels = None
-        if self.labels is not None and other.labels is not None:
-            labels = np.concatenate([self.labels, other.labels])
-        given = {name: np.concatenate([values, other.given[name]]) for name, values in self.given.items()}
-        values = None
-        if self.table_values is not None and other.table_values is not None:
-            values = np.concatenate([self.table_values, other.table_values])
-        hashes = np.concatenate([self.hashes, other.hashes])
-        return Split(np.concatenate([self.x, other.x]), labels, hashes, given, values)
+
+        def joined(name: str) -> Any:
+            parts = [getattr(self, name), getattr(other, name)]
+            return None if any(part is None for part in parts) else np.concatenate(parts)
+
+        given = {name: np.concatenate([self.given[name], other.given[name]]) for name in self.given}
+        return Split(joined("x"), joined("labels"), joined("hashes"), given, joined("table_values"))
 
     @property
     def on_disk(self) -> bool:

@@ -29,8 +29,10 @@ FIRST = 200  # different cells of a column that are tried first: a text among th
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
-    if reading.stream or reading.size:
-        raise UsageError(f"`stream` and `resize` are for images, and {path} is a table: leave them out.")
+    if reading.stream or reading.conversion:
+        raise UsageError(
+            f"`stream`, `resize`, `channels` and `background` are for images, and {path} is a table: leave them out."
+        )
     table, faults = _opened(path, reading)
     given_table, options = reading.table, reading.of_tables
     vectors = not given_table if given_table is not None or reading.given else None

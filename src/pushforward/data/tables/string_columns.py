@@ -72,10 +72,8 @@ class RawColumn:
 
     def followed_by(self, other: RawColumn) -> RawColumn:
         """Append the cells of another column."""
-        places = {text: place for place, text in enumerate(self.texts)}
-        numbers = [places.setdefault(text, len(places)) for text in other.texts]
-        codes = np.array(numbers, dtype=np.int32)[other.codes]
-        return RawColumn(self.name, tuple(places), np.concatenate([self.codes, codes]))
+        cells = (column.texts[code] for column in (self, other) for code in column.codes.tolist())
+        return RawColumn.of(self.name, cells)
 
     def present(self, missing: Iterable[str]) -> list[int]:
         """The numbers of the texts that are values."""
