@@ -41,9 +41,9 @@ class Faults:
     def add(self, sentence: str) -> None:
         self.sentences.append(sentence)
 
-    def refuse(self, name: str) -> None:
+    def refuse(self, name: str, schema: Mapping[str, Any] | None = None) -> None:
         if self.sentences:
-            raise DataError(f"{name}: " + "\n  ".join(self.sentences))
+            raise DataError(f"{name}: " + "\n  ".join(self.sentences), schema=schema)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pushforward.data.tables.constraints import Constraint, check_constraints, h
 from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.frames import frame_table
 from pushforward.data.tables.inference import Finding, of_levels
-from pushforward.data.tables.schema import TableFacts, decide
+from pushforward.data.tables.schema import TableFacts, decide, schema_of
 from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn, RawTable
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import counted, some
@@ -53,7 +53,8 @@ def table_dataset(
         stated = of_levels(column, order or column.texts, missing, ordered) if "category:" in kind and not entry else None
         findings.append(stated or decide(column, entry, missing, table.lines, faults))
     fields = [finding for finding in findings if finding.kind != "drop"]
-    faults.refuse(where)
+    facts = TableFacts.of(table, columns, findings, missing)
+    faults.refuse(where, schema_of(facts, target, [constraint.text for constraint in constraints]))
     if not fields:
         raise DataError(f"{where}: no column is left; the table has {', '.join(table.names)}.")
     known = {finding.name: finding.kind for finding in fields}
@@ -73,7 +74,6 @@ def table_dataset(
     types = tuple(table.types[column.name][0] for column in used if table.types)
     levels = tuple(table.types[column.name][1] for column in used if table.types)
     layout, header = Layout(table.separator, table.header is not False, texts, types, levels), table.header
-    facts = TableFacts.of(table, columns, findings, missing)
     absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
     numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
