@@ -188,7 +188,7 @@ def test_samples_of_any_program_are_scored_without_its_training_data(tmp_path, c
     assert "--train" in page.read_text().split('type="application/json"')[0]
     assert main(["evaluate", real, synthetic, "--metrics", "near_copies"]) == 2
     assert main(["evaluate", real, synthetic, "--out", "quality.pdf"]) == 2
-    assert main(["evaluate", real, synthetic, "--train", real]) == 2
+    assert main(["evaluate", real, synthetic, "--train", real]) == 3
     assert main(["evaluate", synthetic, "--train", real]) == 2
 
 

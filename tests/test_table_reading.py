@@ -113,8 +113,10 @@ def test_a_schema_is_written_of_what_could_be_read(tmp_path):
     data = load(path, schema=str(schema))
     assert data.space.names == ("cost",)
     assert data.space.fields[0].form.suffix == " EUR"
-    (tmp_path / "forced.json").write_text('{"columns": {"cost": {"kind": "number", "suffix": " USD"}, "price": {"kind": "drop"}}}')
-    with pytest.raises(DataError, match="cost.*60 cells cannot be"):
+    (tmp_path / "forced.json").write_text(
+        '{"columns": {"cost": {"kind": "number", "suffix": " USD"}, "price": {"kind": "drop"}}}'
+    )
+    with pytest.raises(DataError, match=r"cost.*60 cells cannot be"):
         load(path, schema=str(tmp_path / "forced.json"))
 
 

@@ -29,9 +29,7 @@ class DataError(PushforwardError):
 
     exit_code = 3
 
-    def __init__(
-        self, message: str, skipped: Iterable[tuple[str, str]] = (), schema: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, message: str, skipped: Iterable[tuple[str, str]] = (), schema: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.skipped = tuple(skipped)
         self.schema = dict(schema or {})

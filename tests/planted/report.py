@@ -18,8 +18,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/findings.py": [
         ("elif best.better_than(own):", "elif True:", "pairs"),
     ],
-    "report/page.py": [
-        ("score.name.startswith(FORMULA)", "score.name.startswith(())", "hostile"),
+    "report/papers.py": [
+        ("name.startswith(FORMULA)", "name.startswith(())", "hostile"),
+        ("for part in (row, *row.trainings)]", "for part in (row,)]", "report_files"),
+        ("difference - margin, difference + margin", "difference, difference + margin", "report_files"),
+        ('best=pair["ahead"] is not None', "best=True", "report_files"),
+        ("value = cell.value.translate(LATEX)", "value = cell.value", "report_files"),
     ],
     "report/plain_text.py": [
         ('if data.kind == "row" and data.columns', "if False", "report_findings"),

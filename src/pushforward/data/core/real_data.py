@@ -14,7 +14,7 @@ from pushforward.data.core.hashes import held_out_indices
 from pushforward.data.core.load import LoadOptions, check_there, read, reading_of
 from pushforward.data.readers.reader import Reading, examples_in
 from pushforward.data.readers.tables import TABLES, read_pair
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import DataError
 
 PARTS = 3  # one part is compared with samples, the others give the scores of real data
 
@@ -39,7 +39,7 @@ def real_data(
         The dataset; its ``trained_on`` says whether ``train`` was given.
 
     Raises:
-        UsageError: If an option does not apply, or if both files are the same.
+        UsageError: If an option does not apply.
         DataError: If a file cannot be read, or if the two differ in shape or columns.
     """
     place = Path(real).expanduser()
@@ -54,12 +54,6 @@ def real_data(
     source = Path(train).expanduser()
     for path in (place, source):
         check_there(os.path.join(path.parent, path.name))
-    if source.resolve() == place.resolve():
-        raise UsageError(
-            f"The real data and the training data are the same, {place}. Copy scores need real "
-            "data that the program has not seen: split the data before it is learned from, or "
-            "leave out `train`."
-        )
     reading = reading_of(settings)
     data = read_pair(source, place, reading) if reading.table else _pair(source, place, reading)
     return replace(data, trained_on=True, origin={"name_or_path": str(place), **options})
@@ -69,11 +63,10 @@ def _pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
     """Make a dataset of two sources; labels count if both have the same classes."""
     first, classes, columns = examples_in(train, reading)
     second, other_classes, other_columns = examples_in(held_out, reading)
-    shapes = first.x.shape[1:], second.x.shape[1:]
-    if len(set(shapes)) > 1 or columns != other_columns:
+    shapes = {first.x.shape[1:], second.x.shape[1:]}
+    if len(shapes) > 1 or columns != other_columns:
         raise DataError(
-            f"{train} has examples of shape {shapes[0]} and columns {columns or 'without names'}, "
-            f"{held_out} of shape {shapes[1]} and columns {other_columns or 'without names'}: "
+            f"{train} and {held_out} have examples of different shapes or columns ({shapes}): "
             "expected the same. Images are converted with `resize=N` and `channels=rgb`."
         )
     schema = Schema(classes if classes == other_classes else (), columns)
