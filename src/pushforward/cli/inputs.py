@@ -355,10 +355,7 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
     requested: dict[str, Any] = {} if label is None else {"label": run.space.label_index(label)}
     fields = {field.name: field for kind in run.space.conditions.values() for field in getattr(kind, "fields", ())}
     absent = dict(zip(fields, run.space.layout.missing, strict=False)) if isinstance(run.space, TableSpace) else {}
-    for word in _between_commas(given or ""):
-        name, equals, value = (part.strip() for part in word.partition("="))
-        if not equals or name in requested:
-            raise UsageError(f'--given takes one value for each column, such as age=40,income=2; got "{word}" in "{given}".')
+    for name, value in pairs_of("--given", given).items():
         requested[name] = value
         if not fields:
             with suppress(ValueError):  # what is no number is refused where it is drawn
@@ -375,13 +372,28 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
     return requested or None
 
 
-def _between_commas(text: str) -> list[str]:
+def pairs_of(option: str, text: str | None) -> dict[str, str]:
+    """The values of columns by name, such as age=40,income=2; a value with commas stands in quotes.
+
+    Raises:
+        UsageError: For a column without a value, or with two.
+    """
+    pairs: dict[str, str] = {}
+    for word in _between_commas(option, text or ""):
+        name, equals, value = (part.strip() for part in word.partition("="))
+        if not equals or name in pairs:
+            raise UsageError(f'{option} takes one value for each column, such as age=40,income=2; got "{word}" in "{text}".')
+        pairs[name] = value
+    return pairs
+
+
+def _between_commas(option: str, text: str) -> list[str]:
     lexer = shlex.shlex(text, posix=True)
     lexer.whitespace, lexer.quotes, lexer.escape, lexer.commenters, lexer.whitespace_split = ",", '"', "", "", True
     try:
         return list(lexer)
     except ValueError:
-        raise UsageError(f"--given {text}: a quotation mark is not closed.") from None
+        raise UsageError(f"{option} {text}: a quotation mark is not closed.") from None
 
 
 def of_processes(sharing: Sharing) -> dict[str, Any]:

@@ -73,7 +73,8 @@ def table_dataset(
     texts = tuple(column.missing_text(missing) for column in used)
     types = tuple(table.types[column.name][0] for column in used if table.types)
     levels = tuple(table.types[column.name][1] for column in used if table.types)
-    layout, header = Layout(table.separator, table.header is not False, texts, types, levels), table.header
+    every = table.names if len(fields) < len(table.names) else ()
+    layout, header = Layout(table.separator, table.header is not False, texts, types, levels, every), table.header
     absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
     numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
