@@ -120,6 +120,19 @@ def test_a_schema_is_written_of_what_could_be_read(tmp_path):
         load(path, schema=str(tmp_path / "forced.json"))
 
 
+def test_a_check_shows_everything_in_full(tmp_path, capsys):
+    names = [f"a rather long category {letter}" for letter in "abcdefghij"]
+    path = str(write(tmp_path / "t.csv", {"size": names * 9, "x": [f"{v}.5" for v in range(90)]}))
+    assert main(["data", "check", path]) == 0
+    short = capsys.readouterr().out
+    assert main(["data", "check", path, "--full"]) == 0
+    full = capsys.readouterr().out
+    assert "--full" in short
+    assert "--full" not in full
+    assert all(name in full for name in names)
+    assert not all(name in short for name in names)
+
+
 def test_columns_are_chosen_and_named(tmp_path):
     columns = mixed_columns(60)
     path = write(tmp_path / "t.csv", columns)

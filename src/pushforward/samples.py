@@ -313,16 +313,17 @@ def check_fill(path: Path, space: Space, fill: Mapping[str, str]) -> None:
     Raises:
         UsageError: Naming the columns that can be filled.
     """
-    known = space.left_out if isinstance(space, TableSpace) else ()
-    if unknown := [name for name in fill if name not in known]:
-        raise UsageError(f"`fill`: {some(unknown)} is not a column that the model leaves out: {some(known) or 'there are none'}.")
-    if fill and path.suffix.lower() not in (".csv", ".tsv"):
-        raise UsageError(f"`fill` writes columns into .csv and .tsv files, not into {path}.")
+    is_text = path.suffix.lower() in (".csv", ".tsv")
+    known = space.left_out if isinstance(space, TableSpace) and is_text else ()
+    for name in fill:
+        if name not in known:
+            raise UsageError(
+                f'`fill`: "{name}" cannot be written into {path}. The columns that the model leaves out '
+                f"({some(known) or 'none here'}) are written into .csv and .tsv files."
+            )
 
 
-def _csv(
-    path: Path, space: Space, n: int, parts: Parts, fill: Mapping[str, str], separator: str | None = None
-) -> None:
+def _csv(path: Path, space: Space, n: int, parts: Parts, fill: Mapping[str, str], separator: str | None = None) -> None:
     layout = space.layout if isinstance(space, TableSpace) else None
     own = list(space.names or space.columns) or [f"x{i}" for i in range(space.shape[0])]
     names = [name for name in layout.columns if name in own or name in fill] if layout and fill else own
@@ -335,9 +336,9 @@ def _csv(
             if number == 0 and (layout is None or layout.header):
                 writer.writerow([*names, *(name if name not in names else f"{name}_" for name in known[0])])
             for cells, more in zip(space.records(x), known, strict=True):
-                number = str(next(count))
+                place = str(next(count))
                 row = dict(zip(own, cells, strict=True))
-                row |= {name: number if value == SEQUENCE else value for name, value in fill.items()}
+                row |= {name: place if value == SEQUENCE else value for name, value in fill.items()}
                 writer.writerow([*map(row.__getitem__, names), *more.values()])
 
 

@@ -21,7 +21,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/papers.py": [
         ("name.startswith(FORMULA)", "name.startswith(())", "hostile"),
         ("for part in (row, *row.trainings)]", "for part in (row,)]", "report_files"),
-        ("difference - margin, difference + margin", "difference, difference + margin", "report_files"),
+        ("(value - margin, value + margin)", "(value, value + margin)", "report_files"),
         ('best=pair["ahead"] is not None', "best=True", "report_files"),
         ("value = cell.value.translate(LATEX)", "value = cell.value", "report_files"),
     ],

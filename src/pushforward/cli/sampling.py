@@ -85,7 +85,7 @@ def sample(
     """
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.data import TableSpace
-    from pushforward.samples import check_fill, draw_to
+    from pushforward.samples import draw_to
     from pushforward.transports.flow import starts
     from pushforward.transports.transport import counted, named_constraints
 
@@ -96,7 +96,6 @@ def sample(
         say(f"{loaded.folder} starts from {origin[1]:,} different held-out examples of {origin[0].data}: {n:,} samples repeat")
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
     filled = pairs_of("--fill", fill)
-    check_fill(target, loaded.space, filled)
     left_out = loaded.space.left_out if isinstance(loaded.space, TableSpace) else ()
     if lacking := [name for name in left_out if name not in filled]:
         say(f"left out of training, so not written: {some(lacking)} (--fill {shlex.quote(lacking[0])}=sequence numbers the rows)")

@@ -18,7 +18,7 @@ from pushforward.data.images.image_file import Conversion, Size, decoded, fit, o
 from pushforward.data.images.image_store import BLOCK, ImageStore, Streamed, level_counts
 from pushforward.data.readers.reader import Reading
 from pushforward.errors import DataError
-from pushforward.numbers import counted, some
+from pushforward.numbers import some
 
 MAX_BYTES = 16 * 2**30
 STREAM_BYTES = 4 * 2**30  # pixels, in bytes, from which on images stay on disk
@@ -115,10 +115,9 @@ def _of_several_sizes(store: ImageStore, sizes: Mapping[str, Sequence[str]], ski
         sizes: The files of each size, which is written as HEIGHTxWIDTH.
         skipped: Further files that cannot be used, with the reason.
     """
-    ranked = sorted(sizes, key=lambda size: -len(sizes[size]))
-    common = ranked[0]
-    others = [(file, f"{size} pixels; most images have {common}") for size in ranked[1:] for file in sizes[size]]
-    listed = some([f"{size} ({counted(len(sizes[size]), 'file')})" for size in ranked], NAMED_SIZES)
+    common, *rest = ranked = sorted(sizes, key=lambda size: -len(sizes[size]))
+    others = [(file, f"{size} pixels; most images have {common}") for size in rest for file in sizes[size]]
+    listed = some([f"{size} ({len(sizes[size])} files)" for size in ranked], NAMED_SIZES)
     return DataError(
         f"The images in {store.source} differ in size (height x width): {listed}. The first file "
         f"of another size than {common} is "

@@ -79,10 +79,9 @@ def read_pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
     """
     first, faults = _opened(train, reading)
     other, further = _opened(held_out, reading)
-    for name, found in ((train, faults), (held_out, further)):
-        found.refuse(str(name))
+    faults.sentences += further.sentences
     both = first.followed_by(other)
-    return table_dataset(held_out.stem, f"{train} and {held_out}", both, reading, held_out=len(other.lines))
+    return table_dataset(held_out.stem, f"{train} and {held_out}", both, reading, faults, len(other.lines))
 
 
 def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:

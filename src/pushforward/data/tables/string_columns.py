@@ -148,9 +148,9 @@ class RawTable:
         """
         columns = {column.name: column for column in other.columns}
         if apart := sorted(columns.keys() ^ set(self.names)):
-            raise DataError(f"Only one of the two tables has the columns {some(apart)}. Drop them: `drop={','.join(apart)}`.")
+            raise DataError(f"Only one of the two tables has the columns {some(apart)}: remove them.")
         joined = tuple(column.followed_by(columns[column.name]) for column in self.columns)
-        return replace(self, columns=joined, lines=[*self.lines, *other.lines], notes=(*self.notes, *other.notes))
+        return replace(self, columns=joined, lines=[*self.lines, *other.lines])
 
 
 @dataclass(frozen=True)
