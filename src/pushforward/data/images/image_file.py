@@ -90,20 +90,18 @@ class Conversion:
     def __bool__(self) -> bool:
         return self != UNCHANGED
 
-    def coloured(self, pixels: NDArray[np.uint8], notes: list[str]) -> NDArray[np.uint8]:
-        """Convert pixels (H, W, C) to the wanted channels, and note how."""
-        from PIL import Image, ImageColor
+    def applied(self, image: Image, notes: list[str]) -> Image:
+        """Convert an image, and note how its colours were changed."""
+        from PIL import Image as Images
 
-        if pixels.shape[2] == 4 and (self.background or self.channels):
+        if image.mode == "RGBA" and (self.background or self.channels):
             ground = self.background or "white"
-            alpha = pixels[:, :, 3:] / 255
-            blended = alpha * pixels[:, :, :3] + (1 - alpha) * np.array(ImageColor.getrgb(ground)[:3])
-            pixels = _fewest(np.rint(blended).astype(np.uint8))
+            image = Images.alpha_composite(Images.new("RGBA", image.size, ground), image).convert("RGB")
             notes.append(f"transparency to {ground}")
-        if pixels.shape[2] == 3 and self.channels == 1:
-            pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
+        if image.mode != "L" and self.channels == 1:
+            image = image.convert("L")
             notes.append("colour to grey")
-        return pixels
+        return image if self.size in (None, image.size[::-1]) else fit(image, self.size)
 
 
 UNCHANGED = Conversion()
@@ -200,21 +198,17 @@ def _decode(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArra
         if turned:
             notes.append("rotated as its EXIF says")
         plain = _plain(ImageOps.exif_transpose(opened) if turned else opened, notes)
-        return _converted(_pixels(plain), conversion, read, plain)
+        return _converted(_pixels(plain), conversion, read)
 
 
-def _converted(pixels: NDArray[np.uint8], conversion: Conversion, read: ImageFile, image: Image | None) -> NDArray[np.uint8]:
+def _converted(pixels: NDArray[np.uint8], conversion: Conversion, read: ImageFile) -> NDArray[np.uint8]:
     from PIL import Image as Images
 
     if not conversion:
         return pixels
     read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
-    coloured = conversion.coloured(pixels, read.notes)
-    if conversion.size is None or coloured.shape[:2] == conversion.size:
-        return coloured
-    if image is None or coloured is not pixels:
-        image = Images.fromarray(coloured[:, :, 0] if coloured.shape[2] == 1 else coloured)
-    return _pixels(fit(image, conversion.size))
+    image = Images.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    return _pixels(conversion.applied(image, read.notes))
 
 
 def _array(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArray[np.uint8]:
@@ -226,7 +220,7 @@ def _array(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArray
         raise UnusableError(f"{dtype} of shape {shape}: expected uint8 (height, width) or (height, width, 1, 3 or 4)")
     if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != end - handle.tell():
         raise UnusableError(f"its header says {shape}, and {end - handle.tell():,} bytes follow")
-    return _converted(_fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)), conversion, read, None)
+    return _converted(_fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)), conversion, read)
 
 
 def _plain(image: Image, notes: list[str]) -> Image:
