@@ -103,9 +103,9 @@ def test_channels_and_background_are_chosen(tmp_path):
     streamed = load(tmp_path, channels="grey", stream=True)
     assert streamed.fingerprint == grey.fingerprint
     assert main(["data", "check", str(tmp_path), "--channels", "grey", "--background", "white"]) == 0
-    for options in ({"channels": "cmyk"}, {"background": "no colour"}):
-        with pytest.raises(UsageError):
-            load(tmp_path, **options)
+    for name, value in (("channels", "cmyk"), ("background", "no colour"), ("resize", "8x8x8"), ("resize", 0)):
+        with pytest.raises(UsageError, match=str(value)):
+            load(tmp_path, **{name: value})
     with pytest.raises(UsageError):
         load("digits", channels="grey")
 

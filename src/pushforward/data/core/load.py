@@ -254,8 +254,9 @@ def _conversion(options: LoadOptions) -> Conversion:
     background = options.get("background") or ""
     if channels not in CHANNELS:
         raise UsageError(f'`channels={channels!r}` is not supported: expected "rgb" or "grey".')
+    size = _size(options.get("resize"))
     try:
-        return Conversion(_size(options.get("resize")), CHANNELS[channels], background)
+        return Conversion(size, CHANNELS[channels], background)
     except ValueError:
         raise UsageError(f'"{background}" is not a colour: expected one such as white or #808080.') from None
 
