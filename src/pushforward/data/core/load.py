@@ -124,8 +124,9 @@ def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
         name_or_path: a name (see `names`), or the path of a folder of images or of packed ones (`pushforward.data.pack`),
             ``.tar``, ``.npz``, ``.npy``, ``.csv`` or another table. A name wins over a path: write ``./digits`` for a folder of
             that name. Or a data frame of pandas or polars.
-        options: target, header, resize, limit, seed, labelled, given, download, stream, workers and progress; of tables also
-            columns, drop, missing, schema, constraints, table and copies: `LoadOptions`.
+        options: target, header, limit, seed, labelled, given, download and progress; of images also resize, channels,
+            background, stream and workers; of tables also columns, drop, missing, schema, constraints, table and copies:
+            `LoadOptions`.
 
     Returns:
         The dataset.
