@@ -162,3 +162,63 @@ def test_metrics_that_do_not_apply_are_named(unmeasured, data, names):
     assert refused.split(", ") == [name for name in names if name not in known]
     assert known <= set(computed.split(", "))
     assert not {"kid", *refused.split(", ")} & set(computed.split(", ")) or "frechet" in known
+
+
+def written_table(path, n, seed):
+    random = np.random.default_rng(seed)
+    lines = [
+        f"{value:.3f},{'ab'[int(value > 0.3)]},{number}" for value, number in zip(random.normal(size=n), range(n), strict=True)
+    ]
+    path.write_text("\n".join(["height,size,number", *lines]))
+    return str(path)
+
+
+def test_samples_of_any_program_are_scored_without_its_training_data(tmp_path, capsys):
+    """And scores that need the training data are left out; the page says so."""
+    real, synthetic = written_table(tmp_path / "real.csv", 90, 0), written_table(tmp_path / "synthetic.csv", 60, 1)
+    page = tmp_path / "quality.html"
+    assert (
+        main(["evaluate", real, synthetic, "--out", str(page), "--drop", "number", "--n", "15", "--repeats", "1", "--json"]) == 0
+    )
+    content = json.loads(capsys.readouterr().out)
+    scores = content["models"][0]["scores"]
+    assert {"column_error", "energy"} <= scores.keys()
+    assert not [name for name in scores if content["metrics"][name]["group"] == "Memorisation"]
+    assert content["data"]["held_out"] == 30
+    assert "--train" in page.read_text().split('type="application/json"')[0]
+    assert main(["evaluate", real, synthetic, "--metrics", "near_copies"]) == 2
+    assert main(["evaluate", real, synthetic, "--out", "quality.pdf"]) == 2
+    assert main(["evaluate", real, synthetic, "--train", real]) == 3
+    assert main(["evaluate", synthetic, "--train", real]) == 2
+
+
+def test_copies_are_found_by_the_training_data_that_is_named(tmp_path, capsys):
+    real, train = written_table(tmp_path / "real.csv", 60, 0), written_table(tmp_path / "train.csv", 120, 1)
+    names = "near_copies,nearer_training"
+    found = []
+    for samples in (train, written_table(tmp_path / "new.csv", 120, 2)):
+        words = ["evaluate", real, samples, "--train", train, "--metrics", names, "--drop", "number", "--json"]
+        assert main(words) == 0
+        scores = json.loads(capsys.readouterr().out)["models"][0]["scores"]
+        found.append([scores[name]["value"] for name in names.split(",")])
+    assert found[0][0] > 0.95
+    assert found[1][0] < 0.9
+    assert found[0][1] > 0.65 > found[1][1]
+    data = pf.data.real_data(real, train=train, drop="number")
+    assert (len(data.train), len(data.held_out)) == (119, 60)  # one training row is a real row as well
+    (tmp_path / "other.csv").write_text("height,weight\n1,2\n2,3\n")
+    with pytest.raises(DataError, match=r"size.*weight"):
+        pf.data.real_data(real, train=tmp_path / "other.csv")
+
+
+def test_two_folders_of_images_are_compared(digits, tmp_path):
+    for name, images in (("real", digits.train.x[:60]), ("train", digits.train.x[60:160]), ("made", digits.train.x[60:90])):
+        (tmp_path / name).mkdir()
+        for number, image in enumerate(images):
+            grid_picture(image[None]).crop((0, 0, 8, 8)).save(tmp_path / name / f"{number:03d}.png")
+    for train, copies in ((None, {}), (tmp_path / "train", {"near_copies": 1.0})):
+        data = pf.data.real_data(tmp_path / "real", train=train)
+        metrics = ["coverage", *copies]
+        comparison = pf.evaluate(tmp_path / "made", data, metrics=metrics, n=15)
+        assert {name: value for name, value in scores_of(comparison).items() if name != "coverage"} == copies
+        assert comparison.pictures["made"].grid is not None

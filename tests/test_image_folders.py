@@ -1,5 +1,6 @@
 """Folders of image files, hostile and plain: each is used, converted or refused with a reason, in little memory."""
 
+import gzip
 import io
 import os
 import struct
@@ -16,7 +17,7 @@ from programs.image_files import chunk, has, picture, plain, rows_of
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import check, load
-from pushforward.errors import DataError
+from pushforward.errors import DataError, UsageError
 from pushforward.testing import recipe_for
 
 
@@ -75,11 +76,72 @@ def test_more_than_a_tenth_unusable_is_an_error(tmp_path):
 def test_sizes_that_differ_need_resize(tmp_path):
     plain(tmp_path, 7)
     plain(tmp_path, 2, (30, 20, 3), start=7)
-    with pytest.raises(DataError, match=r"12 x 10 and 30 x 20, of .*`resize=") as caught:
+    (tmp_path / "bad.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r'(?s)12x10 \(7 files\), 30x20 \(2 files\).*007\.png.*`resize="12x10"`') as caught:
         load(tmp_path)
-    assert "`resize=10`" in str(caught.value)
+    assert [file for file, _ in caught.value.skipped] == ["bad.png", "007.png", "008.png"]
+    assert [row["file"] for row in check(tmp_path)["skipped"]] == ["bad.png", "007.png", "008.png"]
+    (tmp_path / "bad.png").unlink()
+    assert load(tmp_path, resize="12x10").space.shape == (3, 12, 10)
     assert load(tmp_path, resize=8).space.shape == (3, 8, 8)
     assert load(tmp_path, resize=(6, 9)).space.shape == (3, 6, 9)
+
+
+def test_channels_and_background_are_chosen(tmp_path):
+    """And the split stays, which is that of the files' own pixels."""
+    plain(tmp_path, 10)
+    plain(tmp_path, 10, (12, 10, 4), start=10)
+    found = load(tmp_path)
+    grey, rgb, black = (load(tmp_path, **options) for options in GROUNDS)
+    assert [data.space.shape[0] for data in (found, grey, rgb, black)] == [4, 1, 3, 3]
+    assert all((data.held_out.hashes == found.held_out.hashes).all() for data in (grey, rgb, black))
+    colours, alpha = found.train.x[:, :3].astype(float), found.train.x[:, 3:] / 255
+    assert np.abs(rgb.train.x - (alpha * colours + (1 - alpha) * 255)).max() <= 1
+    assert np.abs(black.train.x - alpha * colours).max() <= 1
+    wanted = [np.asarray(Image.fromarray(x.transpose(1, 2, 0)).convert("L")) for x in rgb.train.x]
+    assert (grey.train.x[:, 0] == wanted).all()
+    streamed = load(tmp_path, channels="grey", stream=True)
+    assert streamed.fingerprint == grey.fingerprint
+    assert main(["data", "check", str(tmp_path), "--channels", "grey", "--background", "white"]) == 0
+    for name, value in (("channels", "cmyk"), ("background", "no colour"), ("resize", "8x8x8"), ("resize", 0)):
+        with pytest.raises(UsageError, match=str(value)):
+            load(tmp_path, **{name: value})
+    with pytest.raises(UsageError):
+        load("digits", channels="grey")
+
+
+GROUNDS = ({"channels": "grey"}, {"channels": "rgb"}, {"background": "black"})
+
+
+def idx(path, array):
+    sides = b"".join(int(side).to_bytes(4, "big") for side in array.shape)
+    content = bytes([0, 0, 8, array.ndim]) + sides + array.tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+def test_idx_files_are_read_with_their_labels_and_their_test_images(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (40, 6, 5), dtype=np.uint8)
+    labels = (np.arange(40) % 3).astype(np.uint8)
+    train = idx(tmp_path / "train-images-idx3-ubyte.gz", x[:30])
+    idx(tmp_path / "train-labels-idx1-ubyte", labels[:30])
+    test = idx(tmp_path / "t10k-images-idx3-ubyte", x[30:])
+    idx(tmp_path / "t10k-labels-idx1-ubyte.gz", labels[30:])
+    data = load(train)
+    assert (data.train.x[:, 0] == x[:30]).all()
+    assert (data.held_out.x[:, 0] == x[30:]).all()
+    assert (data.held_out.labels == labels[30:]).all()
+    assert data.space.classes == ("0", "1", "2")
+    assert len(load(test).train) + len(load(test).held_out) == 10
+    assert not load(idx(tmp_path / "lone.idx3-ubyte", x)).space.classes
+    content = train.read_bytes()
+    for name, damaged in (("cut-images-idx3-ubyte.gz", content[:100]), ("cut-images-idx3-ubyte", gzip.decompress(content)[:-1])):
+        (tmp_path / name).write_bytes(damaged)
+        with pytest.raises(DataError, match=name):
+            load(tmp_path / name)
+    idx(tmp_path / "train-labels-idx1-ubyte", labels[:29])
+    with pytest.raises(DataError, match="29"):
+        load(train)
 
 
 def test_resize_is_antialiased_and_keeps_the_aspect(tmp_path):

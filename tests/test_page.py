@@ -404,6 +404,8 @@ FORMATS = [
     Format(17),
     Format(digits=1),
     Format(digits=6, plus=True),
+    Format(2, point=",", group=".", suffix=" EUR"),
+    Format(1, prefix="US$ ", bare=True, plus=True),
     Format(digits=17),
 ]
 PATTERNS = ["%Y-%m-%d", "%-d/%-m/%y %-H:%M", "%b %d, %Y %I:%M %p", "%A %d %B %Y %H:%M:%S.%f", "%j %a %w %Y"]

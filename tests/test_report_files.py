@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 import os
 import re
@@ -13,11 +15,13 @@ from programs.report_pages import check_page
 from programs.reporting import comparison, report
 
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.files import Damaged
 from pushforward.metrics import MetricInfo, Score
 from pushforward.report import Report
 from pushforward.report.plain_text import text
+from pushforward.report.statistics import main_metrics
 
 
 def test_json_is_strict_and_equals_the_content(content):
@@ -69,14 +73,49 @@ def test_other_formats_and_wrong_types_are_refused_by_their_place(wrong, message
         Report({"models": []})
 
 
+def test_scores_for_papers(content, tmp_path):
+    """The CSV file and the LaTeX tables hold each training run and all differences."""
+    single = comparison(content)
+    twins = [dataclasses.replace(model, name=f"{model.name}-{s}", seed=s) for model in single.models for s in (0, 1)]
+    whole = aggregated(dataclasses.replace(single, models=tuple(twins)))
+    written = Report(whole)
+    lines = list(csv.DictReader(io.StringIO(written.save(tmp_path / "scores.csv").read_text())))
+    known = {(line["model"], line["other"], line["seed"], line["metric"]): line for line in lines}
+    for model in whole.models:
+        for run in model.trainings:
+            for metric, score in run.scores.items():
+                assert float(known[model.name, "", str(run.seed), metric]["value"]) == score.value
+    pairs = [(metric, pair) for metric, pairs in whole.differences().items() for pair in pairs]
+    for metric, pair in pairs:
+        line = known[pair["first"], pair["other"], "", metric]
+        assert float(line["value"]) == pair["difference"]
+        assert line["clear"] == str(int(pair["ahead"] is not None))
+        if pair["margin"] is not None:
+            width = float(line["interval_high"]) - float(line["interval_low"])
+            assert width == pytest.approx(2 * pair["margin"])
+    tex = written.save(tmp_path / "scores.tex").read_text()
+    sections = [part.split("\n", 1) for part in re.split(r"^% (?=\w.*\n\\begin)", tex, flags=re.M)[1:]]
+    assert {"Training runs", "Paired differences"} <= {heading for heading, _ in sections}
+    for _, table in sections:
+        columns = len(re.search(r"\{tabular\}\{(\w+)\}", table)[1])
+        rows = [line for line in table.split("\n") if line.endswith("\\\\")]
+        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {columns}
+        assert not re.search(r"(?<!\\)%|[−→]", table)
+    main = set(main_metrics(whole))
+    clear = sum(pair["ahead"] is not None for metric, pair in pairs if metric in main)
+    bold = sum(table.count("textbf") for heading, table in sections if heading == "Paired differences")
+    assert 0 < bold == clear < sum(metric in main for metric, _ in pairs)
+
+
 def test_files_are_written_whole_or_not_at_all(content, tmp_path, monkeypatch):
     written = report(content)
     written.save_all(tmp_path / "new" / "folder")
-    assert sorted(os.listdir(tmp_path / "new" / "folder")) == ["report.html", "report.json", "report.md"]
+    files = ["report.html", "report.json", "report.md", "scores.csv", "scores.tex"]
+    assert sorted(os.listdir(tmp_path / "new" / "folder")) == files
     target = tmp_path / "mine.html"
     written.save(target)
     assert target.read_text(encoding="utf-8") == written.to_html()
-    with pytest.raises(UsageError, match=r"\.html, \.json or \.md"):
+    with pytest.raises(UsageError, match=r"\.html, \.json, \.md"):
         written.save(tmp_path / "mine.pdf")
 
     target.write_text("old")

@@ -104,6 +104,35 @@ def test_all_faults_are_listed_at_once(tmp_path):
         load(tmp_path / "q.csv")
 
 
+def test_a_schema_is_written_of_what_could_be_read(tmp_path):
+    """It drops the columns that could not be, so that it can be used as it is."""
+    columns = {"price": [f"{v / 8} {'kg' if v % 2 else 'g'}" for v in range(60)], "cost": [f"{v / 4} EUR" for v in range(60)]}
+    path, schema = write(tmp_path / "t.csv", columns), tmp_path / "schema.json"
+    with pytest.raises(DataError, match=r"price.*\n.*schema\.json"):
+        check(path, write_schema=schema)
+    data = load(path, schema=str(schema))
+    assert data.space.names == ("cost",)
+    assert data.space.fields[0].form.suffix == " EUR"
+    (tmp_path / "forced.json").write_text(
+        '{"columns": {"cost": {"kind": "number", "suffix": " USD"}, "price": {"kind": "drop"}}}'
+    )
+    with pytest.raises(DataError, match=r"cost.*60 cells cannot be"):
+        load(path, schema=str(tmp_path / "forced.json"))
+
+
+def test_a_check_shows_everything_in_full(tmp_path, capsys):
+    names = [f"a rather long category {letter}" for letter in "abcdefghij"]
+    path = str(write(tmp_path / "t.csv", {"size": names * 9, "x": [f"{v}.5" for v in range(90)]}))
+    assert main(["data", "check", path]) == 0
+    short = capsys.readouterr().out
+    assert main(["data", "check", path, "--full"]) == 0
+    full = capsys.readouterr().out
+    assert "--full" in short
+    assert "--full" not in full
+    assert all(name in full for name in names)
+    assert not all(name in short for name in names)
+
+
 def test_columns_are_chosen_and_named(tmp_path):
     columns = mixed_columns(60)
     path = write(tmp_path / "t.csv", columns)

@@ -420,3 +420,24 @@ def test_a_model_that_breaks_constraints_warns_and_the_mixture_beside_it_does_no
     assert not recwarn
     evaluator.Judge.draw(judge, model, 0)
     assert "4 of 4 samples do not meet" in str(recwarn.pop(UserWarning).message)
+
+
+def test_columns_that_are_left_out_are_named_and_filled(tmp_path, capsys):
+    """So that a file of samples has the columns of the data's file, in their order."""
+    text = "id;size;note\n" + "".join(f"{i};{i % 7}.5;text {i}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text(text)
+    run, out = str(tmp_path / "run"), tmp_path / "new.csv"
+    pf.fit("flow", load(tmp_path / "t.csv", drop="note"), size="tiny", steps=1, out=run, progress=False)
+    words = ["sample", run, "--n", "3", "--overwrite", "--out", str(out)]
+    assert main(words) == 0
+    assert "id, note" in capsys.readouterr().err
+    sizes = out.read_text().split()
+    assert main([*words, "--fill", 'id=sequence,note="a;b"']) == 0
+    assert "left out" not in capsys.readouterr().err
+    lines = out.read_text().splitlines()
+    assert lines[0] == "id;size;note"
+    assert lines[1:] == [f'{number};{size};"a;b"' for number, size in enumerate(sizes[1:], start=1)]
+    assert main([*words, "--fill", "size=sequence"]) == 2
+    assert main([*words[:-1], str(tmp_path / "new.npz"), "--fill", "id=sequence"]) == 2
+    space = load(tmp_path / "t.csv", drop="note").space
+    assert spec.build(spec.describe(space)) == space

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pushforward import synonyms
@@ -28,13 +28,15 @@ class DataError(PushforwardError):
     Args:
         message: The error.
         skipped: (file, reason) of every file that cannot be used, where there are such.
+        schema: The schema of what could be read of a table; empty for other errors.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, skipped: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, message: str, skipped: Iterable[tuple[str, str]] = (), schema: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.skipped = tuple(skipped)
+        self.schema = dict(schema or {})
 
 
 class CheckpointError(PushforwardError):

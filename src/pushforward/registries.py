@@ -308,6 +308,7 @@ READERS = Registry(
         "/": "data.readers.images:IMAGES",
         ".npz": "data.readers.numpy_files:NUMPY",
         ".npy": "data.readers.numpy_files:NUMPY",
+        ".idx3-ubyte": "data.readers.idx:IDX_FILES",
         ".tar": "data.readers.images:IMAGES",
         ".csv": "data.readers.tables:TABLES",
         ".tsv": "data.readers.tables:TABLES",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 import zipfile
 from collections import deque
@@ -31,6 +32,7 @@ from pushforward.denoisers.denoiser import Predictor, trained
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import UsageError, suggestion
 from pushforward.files import check_replaceable, replacing
+from pushforward.numbers import some
 from pushforward.pictures import columns_picture, grid_picture, legible, write_gif
 from pushforward.runtime import display, in_notebook
 from pushforward.solvers import Solver
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+SEQUENCE = "sequence"  # What fills a column with consecutive numbers
 MOST_SHOWN = 256  # The most images of one picture; the rest is left out
 
 
@@ -196,6 +199,7 @@ def draw_to(
     batch: int = BATCH,
     overwrite: bool = False,
     zoom: int | None = None,
+    fill: Mapping[str, str] | None = None,
 ) -> None:
     """Draw the samples of `Transport.sample` and write them in parts, so that memory stays bounded.
 
@@ -208,6 +212,7 @@ def draw_to(
         batch: Examples computed at a time.
         overwrite: Replace an existing file.
         zoom: How many times every pixel of a picture is enlarged.
+        fill: Values of columns that the model does not learn, as `write_samples` takes them.
 
     Raises:
         UsageError: For a place that is taken, an ending that does not suit the data, or a .gif of a one-call model.
@@ -219,7 +224,7 @@ def draw_to(
         check_target(path, space, n, overwrite, zoom)
         parts = shared_stream(transport, n, condition, seed=seed, batch=batch)
         if writes_samples():
-            write_samples(path, space, n, parts, overwrite, zoom)
+            write_samples(path, space, n, parts, overwrite, zoom, fill)
         deque(parts, 0)
         return
     if not writes_samples():
@@ -255,7 +260,15 @@ def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = Fa
         write_samples(path, space, len(images), [(x, None)], overwrite, zoom)
 
 
-def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: bool = False, zoom: int | None = None) -> None:
+def write_samples(
+    path: Path,
+    space: Space,
+    n: int,
+    parts: Parts,
+    overwrite: bool = False,
+    zoom: int | None = None,
+    fill: Mapping[str, str] | None = None,
+) -> None:
     """Write n samples by the ending of ``path``.
 
     Args:
@@ -266,16 +279,19 @@ def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: boo
         overwrite: Replace an existing file.
         zoom: Whole factor by which images are enlarged in a .png or a folder. None makes the small images of a grid `legible`; a
             single image and the files of a folder, which may be read again as data, keep their size.
+        fill: Values of a table's columns that the model does not learn, by name: "sequence" for 1, 2, 3, ..., or a text that is
+            written in every row of a .csv or .tsv file.
 
     Raises:
-        UsageError: As `check_target`.
+        UsageError: As `check_target`, and for a column that cannot be filled.
         CheckpointError: If the disk refuses; nothing is left behind and an existing file stays.
     """
     check_target(path, space, n, overwrite, zoom)
+    check_fill(path, space, fill or {})
     writers: dict[str, Callable[..., None]] = {
         ".npz": _npz,
-        ".csv": _csv,
-        ".tsv": partial(_csv, separator="\t"),
+        ".csv": partial(_csv, fill=fill or {}),
+        ".tsv": partial(_csv, fill=fill or {}, separator="\t"),
         ".parquet": lambda path, space, n, parts: write_parquet(path, [space.frame(x) for x, _ in parts]),
         ".png": partial(_picture, zoom=zoom),
         "": partial(_folder, zoom=zoom or 1),
@@ -305,9 +321,27 @@ def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
                 np.lib.format.write_array(file, values, allow_pickle=False)
 
 
-def _csv(path: Path, space: Space, n: int, parts: Parts, separator: str | None = None) -> None:
+def check_fill(path: Path, space: Space, fill: Mapping[str, str]) -> None:
+    """Refuse columns that are not left out of a table, and files that cannot hold them.
+
+    Raises:
+        UsageError: Naming the columns that can be filled.
+    """
+    is_text = path.suffix.lower() in (".csv", ".tsv")
+    known = space.left_out if isinstance(space, TableSpace) and is_text else ()
+    for name in fill:
+        if name not in known:
+            raise UsageError(
+                f'`fill`: "{name}" cannot be written into {path}. The columns that the model leaves out '
+                f"({some(known) or 'none here'}) are written into .csv and .tsv files."
+            )
+
+
+def _csv(path: Path, space: Space, n: int, parts: Parts, fill: Mapping[str, str], separator: str | None = None) -> None:
     layout = space.layout if isinstance(space, TableSpace) else None
-    names = list(space.names or space.columns) or [f"x{i}" for i in range(space.shape[0])]
+    own = list(space.names or space.columns) or [f"x{i}" for i in range(space.shape[0])]
+    names = [name for name in layout.columns if name in own or name in fill] if layout and fill else own
+    count = itertools.count(1)
     with path.open("w", newline="", encoding="utf-8") as file:
         usual = separator or (layout.separator if layout else ",")
         writer = csv.writer(file, delimiter=usual, lineterminator="\n" if layout else "\r\n")
@@ -315,7 +349,11 @@ def _csv(path: Path, space: Space, n: int, parts: Parts, separator: str | None =
             known = [{}] * len(x) if layout else cells_of(space.conditions, condition, len(x))
             if number == 0 and (layout is None or layout.header):
                 writer.writerow([*names, *(name if name not in names else f"{name}_" for name in known[0])])
-            writer.writerows([*cells, *more.values()] for cells, more in zip(space.records(x), known, strict=True))
+            for cells, more in zip(space.records(x), known, strict=True):
+                place = str(next(count))
+                row = dict(zip(own, cells, strict=True))
+                row |= {name: place if value == SEQUENCE else value for name, value in fill.items()}
+                writer.writerow([*map(row.__getitem__, names), *more.values()])
 
 
 def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:

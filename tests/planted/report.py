@@ -19,8 +19,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if lacks[what] > LONGEST and smaller:", "if smaller:", "report_findings"),
         ("if end is None and begin.advice]", "if begin.advice]", "report_findings"),
     ],
-    "report/page.py": [
-        ("score.name.startswith(FORMULA)", "score.name.startswith(())", "hostile"),
+    "report/papers.py": [
+        ("name.startswith(FORMULA)", "name.startswith(())", "hostile"),
+        ("for part in (row, *row.trainings)]", "for part in (row,)]", "report_files"),
+        ("(value - margin, value + margin)", "(value, value + margin)", "report_files"),
+        ('best=pair["ahead"] is not None', "best=True", "report_files"),
+        ("value = cell.value.translate(LATEX)", "value = cell.value", "report_files"),
     ],
     "report/plain_text.py": [
         ('if data.kind == "row" and data.columns', "if False", "report_findings"),

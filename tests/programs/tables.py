@@ -71,7 +71,7 @@ def wide_values(n=3000):
 def wide_space(values):
     """The space of such values."""
     forms = {
-        "gain": Format(1, plus=True, point=","),
+        "gain": Format(1, plus=True, point=",", prefix="$", suffix=" a day"),
         "price": Format(2, bare=True),
         "amount": Format(2, group=".", point=",", least=0),
         "ratio": Format(),

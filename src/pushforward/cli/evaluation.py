@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.inputs import check_names, condition_of, data_file, device_of, load_plugins, source, typed_options, words
+from pushforward.cli.inputs import (
+    check_names,
+    condition_of,
+    data_file,
+    device_of,
+    load_plugins,
+    real_source,
+    source,
+    typed_options,
+    words,
+)
 from pushforward.cli.options import (
     ALL_DATA,
     AS_IT_IS,
@@ -44,6 +54,7 @@ from pushforward.cli.options import (
     Solving,
     app,
     as_options,
+    check_report,
     columns,
     command,
     say,
@@ -67,8 +78,10 @@ LISTED, CELL = 8, 20  # Samples of a table on the terminal, and characters of a 
 @app.command(group=INSPECT, sort_key=1)
 def evaluate(
     run: ModelOption[str],
+    samples: ModelOption[str | None] = None,
     *,
     data: DataOption[str | None] = None,
+    train: DataOption[str | None] = None,
     reading: Reading = ALL_DATA,
     n: Compared = None,
     repeats: Repeats = 5,
@@ -77,30 +90,42 @@ def evaluate(
     seed: EvaluationOption[int] = 0,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
+    out: Out = None,
     json: Json = False,
     full: Full = False,
     loading: Loading = NEWEST,
     devices: Devices = None,
 ) -> None:
-    """Score a run, or given samples, against held-out data.
+    """Score a run, or samples of any program, against real data.
 
     Each score stands beside that of real data, and of a Gaussian in place of a model. Options of solver, guidance and weights,
-    such as --steps, --scale and --checkpoint, do not apply to files of samples. Example:
-    `pushforward evaluate runs/digits-flow --metrics frechet,kid`
+    such as --steps, --scale and --checkpoint, do not apply to files of samples. Examples:
+    `pushforward evaluate runs/digits-flow --metrics frechet,kid`,
+    `pushforward evaluate real.csv synthetic.csv --train train.csv --out quality.html`
 
     Args:
-        run: The run's folder; or samples of any model: an .npz, .npy or .csv file, or a folder of images.
+        run: The run's folder; real data if SAMPLES follow; or samples of any program, with --data.
+        samples: Samples of any program: a table, an .npz or .npy file, or a folder of images. RUN is then real data of the same
+            kind.
+        train: The data that the program of SAMPLES learned from. Without it, copy and privacy scores are left out.
         data: For samples: what they are compared with, a name, a path, or a run, whose data is taken. A run knows its own.
         repeats: How often the model is sampled and scored; a file of samples is divided into as many sets of n, or fewer.
         metrics: Some of `pushforward list metrics`, separated by commas; default all but bpd and cas. Without
             this option a map from distil, finish, meanflow or dmd is also scored in 1 to 16 network calls beside its teacher.
         seed: Added to the seeds of all samplings.
+        out: Write the report to this .html, .md or .json file.
     """
+    if out is not None:
+        check_report(out)
     check_names(loading.plugin, data=data, metrics=words(metrics), features=features)
     from pushforward.training.runs.folder import is_run
 
     model: Any = run
-    if not is_run(run):
+    if samples is None and train is not None:
+        raise UsageError("--train needs real data and samples: pushforward evaluate real.csv synthetic.csv --train train.csv.")
+    if samples is not None:
+        model, data = _beside_real_data(run, samples, data, train, reading, loading)
+    elif not is_run(run):
         if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.checkpoint or loading.raw:
             raise UsageError(f"{run} holds samples already: leave out the options of solver, guidance and weights.")
         model, data = _samples(run, data, reading, loading)
@@ -120,6 +145,28 @@ def evaluate(
         comparison = judge(model, data, **options)
     result = {**comparison.to_plain(), "warnings": [finding.text for finding in warnings(comparison)]} if json else None
     show(result, json, lambda _: as_options(text(comparison, full)))
+    if out is not None:
+        from pushforward import Report
+
+        comparison = replace(comparison, commands=(command(),))
+        say(f"written to {Report(comparison).save(out)}")
+
+
+def _beside_real_data(
+    real: str, samples: str, data: str | None, train: str | None, reading: Reading, loading: Loading
+) -> tuple[Given, Any]:
+    """Samples of another program and the real data that they are compared with, read.
+
+    Raises:
+        UsageError: If --data is given as well.
+    """
+    from pushforward.evaluation.models import given_samples
+
+    if data is not None:
+        raise UsageError(f"{real} is the real data: leave out --data. The data that the samples were learned from is --train.")
+    load_plugins(loading.plugin)
+    loaded = real_source(real, train, reading)
+    return given_samples(samples, loaded), loaded
 
 
 def _samples(path: str, data: str | None, reading: Reading, loading: Loading) -> tuple[Given | str, Any]:

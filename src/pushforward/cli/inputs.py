@@ -239,6 +239,28 @@ def source(
         options["labelled"] = condition == "label"
     with counting(data) as progress:
         loaded = read(data, {**options, "progress": progress})
+    _tell(data, loaded, reading)
+    return loaded
+
+
+def real_source(real: str, train: str | None, reading: Reading) -> Dataset:
+    """Load real data that samples of another program are compared with, and say what was skipped or converted.
+
+    Args:
+        real: The path of the data.
+        train: The path of the program's training data, or None.
+        reading: How both are read.
+    """
+    from pushforward.data import real_data
+
+    with counting(real) as progress:
+        options: Any = {**options_of_reading(reading), "progress": progress}
+        loaded = real_data(real, train, **options)
+    _tell(real, loaded, reading)
+    return loaded
+
+
+def _tell(data: str, loaded: Dataset, reading: Reading) -> None:
     notes = [loaded.read_as] if loaded.read_as else []
     if loaded.header is False and reading.header is None:
         notes.append("the first line is taken as data, and columns are called x0, x1, ... (`header=True`: it holds their names)")
@@ -251,7 +273,6 @@ def source(
         say(f"{data}: {as_options(note)}")
     if len(notes) > _SHOWN:
         say(f"... and {len(notes) - _SHOWN} more; see: pushforward data check {data}")
-    return loaded
 
 
 def options_of_reading(reading: Reading) -> dict[str, Any]:
@@ -336,10 +357,7 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
     requested: dict[str, Any] = {} if label is None else {"label": run.space.label_index(label)}
     fields = {field.name: field for kind in run.space.conditions.values() for field in getattr(kind, "fields", ())}
     absent = dict(zip(fields, run.space.layout.missing, strict=False)) if isinstance(run.space, TableSpace) else {}
-    for word in _between_commas(given or ""):
-        name, equals, value = (part.strip() for part in word.partition("="))
-        if not equals or name in requested:
-            raise UsageError(f'--given takes one value for each column, such as age=40,income=2; got "{word}" in "{given}".')
+    for name, value in pairs_of("--given", given).items():
         requested[name] = value
         if not fields:
             with suppress(ValueError):  # what is no number is refused where it is drawn
@@ -356,13 +374,28 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
     return requested or None
 
 
-def _between_commas(text: str) -> list[str]:
+def pairs_of(option: str, text: str | None) -> dict[str, str]:
+    """The values of columns by name, such as age=40,income=2; a value with commas stands in quotes.
+
+    Raises:
+        UsageError: For a column without a value, or with two.
+    """
+    pairs: dict[str, str] = {}
+    for word in _between_commas(option, text or ""):
+        name, equals, value = (part.strip() for part in word.partition("="))
+        if not equals or name in pairs:
+            raise UsageError(f'{option} takes one value for each column, such as age=40,income=2; got "{word}" in "{text}".')
+        pairs[name] = value
+    return pairs
+
+
+def _between_commas(option: str, text: str) -> list[str]:
     lexer = shlex.shlex(text, posix=True)
     lexer.whitespace, lexer.quotes, lexer.escape, lexer.commenters, lexer.whitespace_split = ",", '"', "", "", True
     try:
         return list(lexer)
     except ValueError:
-        raise UsageError(f"--given {text}: a quotation mark is not closed.") from None
+        raise UsageError(f"{option} {text}: a quotation mark is not closed.") from None
 
 
 def of_processes(sharing: Sharing) -> dict[str, Any]:

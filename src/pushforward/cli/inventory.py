@@ -34,6 +34,7 @@ from pushforward.numbers import clipped, percent, shortened, some
 from pushforward.registries import EXTRACTORS, METRICS, RECIPES, SOLVERS
 
 Listed = DataOption[Plugins]  # Plug-ins whose parts are listed as well
+EVERYTHING = 1000  # times as much is shown in full
 # Items of a fact, categories of a column, and characters of a cell, a column's name and a category
 _SHOWN, _CATEGORIES, _WIDE, _NAME, _TEXT = 12, 4, 44, 28, 16
 
@@ -178,6 +179,7 @@ def data_check(
     against: DataOption[str | None] = None,
     write_schema: OutputOption[str | None] = None,
     json: Json = False,
+    full: OutputOption[Flag] = False,
 ) -> None:
     """Read a data source as training would and say what is in it.
 
@@ -190,6 +192,7 @@ def data_check(
             given_names, x_test, label_test and given_test.
         out: Write size and sha256 of each file to this new .json file, with the fingerprint of the data.
         against: Name the files that were added, removed or changed since an earlier check wrote this file, and other differences.
+        full: Print all values, files and examples.
         write_schema: Write what was decided of each column of a table to this new .json file, to be edited and read: --schema.
     """
     load_plugins(plugin)
@@ -205,7 +208,7 @@ def data_check(
             show({"error": as_options(str(error)), "skipped": []}, json, str)
         raise
     refused = report["refused"] and as_options(report["refused"])
-    show({"error": refused, **report, "refused": refused} if refused else report, json, _checked)
+    show({"error": refused, **report, "refused": refused} if refused else report, json, lambda report: _checked(report, full))
     if refused:
         raise DataError(report["refused"].replace("; `pushforward data check` lists them all", ""))
     if write_schema is not None:
@@ -216,29 +219,32 @@ def data_check(
         raise DataError(f"{data} is not what {against} says; {', '.join(changes)}. Restore it, or write a new file: `out`.")
 
 
-def _checked(report: dict[str, Any]) -> str:
+def _checked(report: dict[str, Any], full: bool) -> str:
+    most = EVERYTHING if full else 1
     table = report.get("table")
     hidden = ("error", "refused", "table", *(("columns", "shape") if table else ()))
     facts = {name: value for name, value in report.items() if name not in hidden and value not in ([], {}, None, False)}
     if report.get("header") is not None:
         facts["header"] = "the first line" if report["header"] else "none"
     facts |= {f"files {what}": names for what, names in (facts.pop("changes", None) or {}).items() if names}
-    text = columns([[name.replace("_", " "), as_options(_words(value))] for name, value in facts.items()])
-    return f"{text}\n{_table(table)}" if table else text
+    text = columns([[name.replace("_", " "), as_options(_words(value, most * _SHOWN))] for name, value in facts.items()])
+    text = f"{text}\n{_table(table, most)}" if table else text
+    shortened = not full and ("…" in text or " more" in text)
+    return f"{text}\n\n--full shows what is left out" if shortened else text
 
 
-def _words(value: Any) -> str:
+def _words(value: Any, most: int) -> str:
     """A fact as a person reads it: numbers short, counts as "a 12, b 7", rows of several facts on lines of their own."""
     if isinstance(value, dict):
-        return some((f"{name} {_words(inner)}" for name, inner in value.items()), _SHOWN)
+        return some((f"{name} {_words(inner, most)}" for name, inner in value.items()), most)
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "".join(f"\n  {'; '.join(f'{name}: {_words(inner)}' for name, inner in row.items())}" for row in value)
+        return "".join(f"\n  {'; '.join(f'{name}: {_words(inner, most)}' for name, inner in row.items())}" for row in value)
     if isinstance(value, (list, tuple)):
-        return some(map(_words, value), _SHOWN)
+        return some((_words(item, most) for item in value), most)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _table(table: dict[str, Any]) -> str:
+def _table(table: dict[str, Any], most: int) -> str:
     """How a table was read, then each column with kind, content, missing share, examples, and why.
 
     The content is that of the training rows, as the model is given it; the missing share is that of all rows.
@@ -246,19 +252,22 @@ def _table(table: dict[str, Any]) -> str:
     missing = ", ".join(f'"{text}"' for text in table["missing_texts"])
     facts = [["separator", table["separator"]], ["missing values", missing], ["target", table["target"]]]
     facts += [["constraint", text] for text in table["constraints"]] + [["note", as_options(text)] for text in table["notes"]]
-    names = shortened([field["name"] for field in table["fields"]], _NAME)
+    names = shortened([field["name"] for field in table["fields"]], most * _NAME)
+    wide = most * _WIDE
     rows = [["column", "kind", "training rows: values (share) or range", "all rows: missing", "examples", "why"]]
     for name, field in zip(names, table["fields"], strict=True):
         share = percent(field["missing"]) if field["missing"] else ""
-        examples = clipped(", ".join(field["examples"]), _WIDE)
-        rows.append([name, field["kind"], clipped(_content(field), _WIDE), share, examples, field["why"]])
+        examples = clipped(", ".join(field["examples"]), wide)
+        rows.append([name, field["kind"], clipped(_content(field, most), wide), share, examples, field["why"]])
     return f"{columns([fact for fact in facts if fact[1]])}\n\n{columns(rows)}"
 
 
-def _content(field: dict[str, Any]) -> str:
+def _content(field: dict[str, Any], most: int) -> str:
     if "shares" in field:
-        return some((f"{clipped(name, _TEXT)} ({percent(share)})" for name, share in field["shares"].items()), _CATEGORIES)
-    atoms = some((f"{name} ({percent(share)})" for name, share in (field.get("atoms") or {}).items()), _CATEGORIES)
+        return some(
+            (f"{clipped(name, most * _TEXT)} ({percent(share)})" for name, share in field["shares"].items()), most * _CATEGORIES
+        )
+    atoms = some((f"{name} ({percent(share)})" for name, share in (field.get("atoms") or {}).items()), most * _CATEGORIES)
     return " to ".join(field.get("range") or ()) + (f"; often {atoms}" if atoms else "")
 
 
@@ -269,7 +278,7 @@ def data_pack(
     out: OutputOption[str],
     encoding: OutputOption[Literal["png", "npy"]] = "png",
     per_tar: OutputOption[int] = 10_000,
-    resize: DataOption[int | None] = None,
+    resize: DataOption[str | None] = None,
     download: DataOption[Flag] = False,
     stream: DataOption[Flag] = False,
     plugin: Listed = (),
@@ -284,7 +293,7 @@ def data_pack(
         out: The new folder; it appears when it is whole.
         encoding: png is small; npy, plain pixels, takes more space and is read faster.
         per_tar: Images in each tar.
-        resize: Make images this wide and high.
+        resize: Scale and crop images: 64, or 48x64 (height x width).
         download: Fetch a named data set that is not there yet.
         stream: Leave images on disk while they are packed, as is usual for more than 4 GB of pixels.
     """

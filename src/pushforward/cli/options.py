@@ -27,7 +27,7 @@ from cyclopts import (
 from cyclopts.validators import Number
 
 from pushforward import synonyms
-from pushforward.errors import suggestion
+from pushforward.errors import UsageError, suggestion
 from pushforward.registries import RECIPES
 
 if TYPE_CHECKING:
@@ -160,7 +160,9 @@ class Reading:
         target: A table's column to predict, or vectors' label.
         given: Columns of numbers that are given, not generated: age,income. NAME:KIND names a kind of condition.
         header: The first line of a table holds names: yes or no.
-        resize: Make images this wide and high.
+        resize: Scale and crop images: 64, or 48x64 (height x width).
+        channels: Convert images: rgb or grey.
+        background: The colour below transparent pixels: white or #808080.
         limit: Use at most this many training examples.
         download: Fetch a named data set that is not there yet.
         stream: Read images from disk as they are needed.
@@ -178,7 +180,9 @@ class Reading:
     target: str | None = None
     given: str | None = None
     header: Annotated[Header | None, Parameter(show_choices=False)] = None
-    resize: int | None = None
+    resize: str | None = None
+    channels: Annotated[Literal["rgb", "grey"] | None, Parameter(show_choices=False)] = None
+    background: str | None = None
     limit: int | None = None
     download: Flag = False
     stream: Flag = False
@@ -475,6 +479,16 @@ def show(value: Any, as_json: bool, text: Callable[[Any], str]) -> None:
 
 
 written = itemgetter("out")  # All that most verbs print that write a file
+
+
+def check_report(out: str) -> None:
+    """Refuse the name of a report's file before anything is measured.
+
+    Raises:
+        UsageError: For an ending that no report has.
+    """
+    if Path(out).suffix.lower() not in (".html", ".md", ".json"):
+        raise UsageError(f"--out {out}: a report is a file that ends in .html, .md or .json, such as quality.html.")
 
 
 def show_report(report: Report, folder: Path, as_json: bool, full: bool) -> None:

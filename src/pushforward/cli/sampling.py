@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.inputs import column_names, condition_of, device_of, numbers
+from pushforward.cli.inputs import column_names, condition_of, device_of, numbers, pairs_of
 from pushforward.cli.options import (
     AS_IT_IS,
     AT_LEAST_1,
@@ -32,6 +33,7 @@ from pushforward.cli.options import (
     Overwrite,
     Placing,
     RunFolder,
+    SampleOption,
     Seed,
     Solving,
     app,
@@ -40,6 +42,7 @@ from pushforward.cli.options import (
     written,
 )
 from pushforward.errors import UsageError
+from pushforward.numbers import some
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +62,7 @@ def sample(
     seed: Seed = 0,
     label: Label = None,
     given: Given = None,
+    fill: SampleOption[str | None] = None,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
     out: Out = None,
@@ -75,10 +79,12 @@ def sample(
 
     Args:
         label: A class by number or name; default: drawn as often as in the training data.
+        fill: Columns that the model leaves out: id=sequence writes 1, 2, 3, ...; any other text is written in every row.
         out: .png (grid), no ending (folder of PNGs), .npz, .gif (noise to data), .csv for vectors and tables; of tables also .tsv
             and .parquet. Default: a new file in RUN/samples.
     """
     loaded = configured_run(run, loading, solving, guiding)
+    from pushforward.data import TableSpace
     from pushforward.samples import draw_to
     from pushforward.transports.flow import starts
     from pushforward.transports.transport import counted, named_constraints
@@ -89,9 +95,14 @@ def sample(
     if origin is not None and n > origin[1]:
         say(f"{loaded.folder} starts from {origin[1]:,} different held-out examples of {origin[0].data}: {n:,} samples repeat")
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
-    condition, to = condition_of(loaded, label, given), {"overwrite": placing.overwrite, "zoom": placing.zoom}
+    filled = pairs_of("--fill", fill)
+    left_out = loaded.space.left_out if isinstance(loaded.space, TableSpace) else ()
+    if lacking := [name for name in left_out if name not in filled]:
+        say(f"left out of training, so not written: {some(lacking)} (--fill {shlex.quote(lacking[0])}=sequence numbers the rows)")
+    condition = condition_of(loaded, label, given)
+    to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom, "fill": filled}
     with precision_of(loading), counted() as tally:
-        draw_to(target, loaded.transport, n, condition, seed=seed, batch=loading.batch, **to)  # type: ignore[arg-type]
+        draw_to(target, loaded.transport, n, condition, seed=seed, batch=loading.batch, **to)
     result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": loaded.transport.calls, "condition": condition}
     if tally.drawn:
         result["drawn_again"] = tally.share

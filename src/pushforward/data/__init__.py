@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pushforward.data.core.ground_truth import Truth
     from pushforward.data.core.load import dataset_of, listing, load, names
     from pushforward.data.core.named_set import Derived, Source, register
+    from pushforward.data.core.real_data import real_data
     from pushforward.data.core.sampler import Batch, PreparedSampler, Sampler
     from pushforward.data.images.pack import pack
     from pushforward.data.readers.reader import Reading
@@ -45,6 +46,7 @@ __all__ = [
     "measure",
     "names",
     "pack",
+    "real_data",
     "register",
 ]
 
@@ -57,6 +59,7 @@ __getattr__ = exports(
         "core.ground_truth": ("Truth",),
         "core.load": ("dataset_of", "listing", "load", "names"),
         "core.named_set": ("Derived", "Source", "register"),
+        "core.real_data": ("real_data",),
         "readers.reader": ("Reading",),
         "core.sampler": ("Batch", "PreparedSampler", "Sampler"),
         "images.pack": ("pack",),

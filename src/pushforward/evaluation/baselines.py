@@ -260,9 +260,10 @@ class DrawnRows(Transport):
 
 
 def drawn_rows(data: Dataset) -> dict[str, DrawnRows]:
-    """Both kinds, by the names of their rows in a report; empty for data that is no table."""
+    """Both kinds, by the names of their rows in a report; copies only of known training rows, nothing for other data."""
     space = data.space
     if not isinstance(space, TableSpace):
         return {}
     rows = data.train.data_units()
-    return {INDEPENDENT_ROWS: DrawnRows(space, rows, whole=False), ROW_COPIES: DrawnRows(space, rows, whole=True)}
+    copies = {ROW_COPIES: DrawnRows(space, rows, whole=True)} if data.trained_on is not False else {}
+    return {INDEPENDENT_ROWS: DrawnRows(space, rows, whole=False), **copies}

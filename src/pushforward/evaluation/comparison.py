@@ -38,7 +38,7 @@ from pushforward.evaluation.models import (
     models_of,
     unseen_warnings,
 )
-from pushforward.evaluation.pictures import real_pictures
+from pushforward.evaluation.pictures import given_pictures, real_pictures
 from pushforward.evaluation.results import REPEATS, Comparison, ModelResult, Settings, check_same
 from pushforward.evaluation.scores import check_applicable, compared
 from pushforward.extractors import Spaces, named_extractors
@@ -56,6 +56,16 @@ from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport
 
 MOST = 64 << 20  # bytes of a file of results
+# What a reader must know of samples of another program
+UNKNOWN = (
+    "it is unknown on which examples the model of these samples was trained. If held-out examples of {} were among them, these "
+    "scores are too good."
+)
+WITHOUT_TRAINING = (
+    "copies and privacy have no scores, because the data that the program learned from was not "
+    "given (--train, in Python train=). If the program learned from the real data itself, the other "
+    "scores are too good."
+)
 KEPT = ("name", "seed", "run", "scores", "training", "sampling", "label_agreement", "weights_step")  # of a single training
 # The models by name, in the order of the report: recipe, and where they are not its own, settings and how it trains
 CAST: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
@@ -256,7 +266,12 @@ def _of_samples(
     is_folder = isinstance(data, (str, Path)) and (Path(data) / "spec.json").is_file()
     data = data_of(load(data, plugins=plugins)) if is_folder and not isinstance(data, Dataset) else dataset_of(data, rare="keep")
     check_applicable(metrics, data)
-    chosen(metrics)
+    wanted = chosen(metrics)
+    if data.trained_on is False:
+        of_training = [name for metric, names in wanted for name in names if getattr(metric, "of_training", False)]
+        if metrics is not None and of_training:
+            raise UsageError(f"{', '.join(of_training)}: not computed without the training data. Name the data with `train`.")
+        metrics = [name for _, names in wanted for name in names if name not in of_training]
     repeats, given = whole("repeats", size[1], 1), given_samples(samples, data)
     n = compared(data, min(len(given), compared(data)) if size[0] is None else size[0], learns(data, features))
     if len(given) < n:
@@ -265,18 +280,16 @@ def _of_samples(
         tell("measuring: features, floors, scores ...")
     judge = Judge(data, n, max(1, min(repeats, len(given) // n)), metrics, spaces=features)
     scores, agreement = judge.scores(given)
-    unknown = (
-        f"it is unknown on which examples the model of these samples was trained. If held-out examples of {data.name} were among "
-        "them, these scores are too good."
-    )
+    told = {True: (), False: (WITHOUT_TRAINING,), None: (UNKNOWN.format(data.name),)}
     result = ModelResult(
         given.name,
         scores=scores,
         label_agreement=agreement,
         given=True,
-        warnings=(*given.notes, unknown),
+        warnings=(*given.notes, *told[data.trained_on]),
     )
-    return judge.comparison([result], judge.baseline())
+    pictures = {"real": real_pictures(data), given.name: given_pictures(given, data)}
+    return replace(judge.comparison([result], judge.baseline()), pictures=pictures)
 
 
 def stored_file(path: str | Path) -> Path | None:

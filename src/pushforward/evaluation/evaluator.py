@@ -225,7 +225,7 @@ class Judge:
             space.noun,
             tuple(space.classes),
             space.names if isinstance(space, TableSpace) else tuple(space.columns),
-            len(self.data.train),
+            None if self.data.trained_on is False else len(self.data.train),
             len(self.data.held_out),
             self.data.fingerprint,
             tuple(entry for kind in space.conditions.values() for entry in kind.entries),

@@ -23,6 +23,7 @@ from pushforward.conditions.label import Label
 from pushforward.data import Dataset, Reading, Space, Split, TableSpace
 from pushforward.data.core.dataset import shared_examples
 from pushforward.data.core.hashes import permutation
+from pushforward.data.core.load import reading_of
 from pushforward.data.images.image_file import array_header
 from pushforward.data.readers import examples_in
 from pushforward.data.readers.reader import is_frame
@@ -268,7 +269,10 @@ def given_samples(samples: Any, data: Dataset) -> Given:
 def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
     shape, floats = tuple(data.space.shape), x.dtype.kind == "f"
     if tuple(x.shape[1:]) != shape:
-        raise DataError(f"{name} holds samples of shape {tuple(x.shape[1:])}, and {data.name} has examples of shape {shape}.")
+        hint = " Convert both with `resize=N`, and with `channels=rgb` or `channels=grey`." if data.space.has_pixels else ""
+        raise DataError(
+            f"{name} holds samples of shape {tuple(x.shape[1:])}, and {data.name} has examples of shape {shape}.{hint}"
+        )
     if len(x) < LEAST:
         raise DataError(f"{name} holds too few samples, {len(x)}: scores need at least {LEAST}.")
     wrong = int((~np.isfinite(x.reshape(len(x), -1))).any(1).sum()) if floats else 0
@@ -287,7 +291,9 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     if isinstance(space, TableSpace) and path.suffix.lower() in TABLES.endings:
         values = read_rows(path, space)
         return Split(space.encoded(values, foreign=True), table_values=values), ()
-    reading, given = Reading(), set[str]()
+    origin = data.origin or {}
+    options: Any = {name: origin[name] for name in ("resize", "channels", "background") if name in origin}
+    reading, given = reading_of(options if space.has_pixels else {}), set[str]()
     if path.suffix.lower() == ".csv":
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             cells = re.split("[,;\\t]", file.readline().strip().replace('"', ""))
@@ -297,7 +303,7 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
         target = next((name for name in called if name in names), None)
         given = names & {entry for kind in space.conditions.values() for entry in kind.entries}
         header = True if target or given or (own and set(own) <= {cell.strip() for cell in cells}) else None
-        reading = Reading(target=target, header=header or (data.origin or {}).get("header"))
+        reading = Reading(target=target, header=header or origin.get("header"))
     split, classes, columns = examples_in(path, reading)
     keep = [name for name in columns if name not in given]  # what the model received is not compared
     if own and columns and set(keep) != set(own):

@@ -30,7 +30,7 @@ from pushforward.evaluation.measurements import (
     Reconstruction,
 )
 from pushforward.evaluation.model_metrics import TRACED, trace, trace_from
-from pushforward.evaluation.models import SHOWN, history_of
+from pushforward.evaluation.models import SHOWN, Given, history_of
 from pushforward.evaluation.scores import Raw
 from pushforward.methods.likelihoods import active_units, divergences, explained
 from pushforward.methods.method import HasAutoencoder
@@ -254,6 +254,13 @@ def real_pictures(data: Dataset) -> Pictures:
     """Held-out examples, as many as samples are drawn."""
     picked = permutation(len(data.held_out), 0)[: SHOWN[data.space.as_points]]
     return Pictures(data.space.drawing(data.space.quantise(data.held_out.data_units(picked))))
+
+
+def given_pictures(samples: Given, data: Dataset) -> Pictures:
+    """Draw samples of another program, as many as of a model; of images also the nearest training examples, if known."""
+    x = samples.x[: SHOWN[data.space.as_points]]
+    nearest = _nearest(x[: FORMING[False]], data) if data.space.has_pixels and data.trained_on is not False else None
+    return Pictures(data.space.drawing(data.space.quantise(x)), nearest=nearest)
 
 
 def _nearest(x: torch.Tensor, data: Dataset) -> NearestImages:

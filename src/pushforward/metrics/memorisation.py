@@ -170,6 +170,8 @@ class Memorisation:
         part: A near-copy is no farther than this share of the median distance from held-out examples to training examples.
     """
 
+    of_training = True
+
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "near_copies": share_info(
             "Near-copies",
@@ -373,6 +375,8 @@ class Copying:
     By raw distance in model units, of images in the 64 directions in which training examples vary
     most.
     """
+
+    of_training = True
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "authenticity": share_info(

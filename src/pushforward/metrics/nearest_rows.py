@@ -82,6 +82,7 @@ class NearestRows:
     """
 
     of_tables = True
+    of_training = True
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "nearest_ratio": MetricInfo(
@@ -203,6 +204,8 @@ def attack(
 
 class Membership:
     """Areas under the ROC curves of two attacks, in the standardised values of the table."""
+
+    of_training = True
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "membership": share_info(

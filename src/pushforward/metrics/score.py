@@ -202,7 +202,11 @@ class Samples:
 
 @runtime_checkable
 class Metric(Protocol):
-    """One metric, which may give several scores. ``scores`` declares each by its name."""
+    """One metric, which may give several scores. ``scores`` declares each by its name.
+
+    A metric that compares samples with training examples has the attribute ``of_training = True``. It is left out where the
+    training examples are unknown (`pushforward.data.real_data`).
+    """
 
     scores: ClassVar[Mapping[str, MetricInfo]]
 

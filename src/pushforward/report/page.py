@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import importlib.resources
-import io
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,22 +12,22 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pushforward.evaluation.measurements import Pictures, TrainingCost
-from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.evaluation.measurements import Pictures
+from pushforward.evaluation.results import Comparison
 from pushforward.numbers import counted, duration, plain, shortened
 from pushforward.pictures import PALETTE, colour, sign
 from pushforward.report import curves, distributions, samples, tables
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings
+from pushforward.report.papers import csv_text
 from pushforward.report.plain_text import commands, facts, limits, subtitle, title
 from pushforward.report.sprites import Look
-from pushforward.report.statistics import floor_of, rows_of, sampled, statistic
+from pushforward.report.statistics import sampled
 
 # Bytes; a page that comes out larger is drawn again with less detail, then without animations, then without pictures
 LARGEST = 7_500_000
 DETAILS = (1.0, 0.7, 0.5, 0.35, 0.22)
 LEFT_OUT = "With this many models, {} would make this page larger than 8 MB, so they are left out; the runs' folders hold them."
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # How a cell begins that other programs compute; of a name they are quoted
 SCRIPTS = ("player.js", "nearest.js", "planes.js")
 
 
@@ -131,7 +129,7 @@ def _page(comparison: Comparison, opening: Comparison | None, live: str | None, 
         "facts": facts(comparison),
         "story": None,
         "live": live,
-        "csv": Markup(_csv(comparison)),
+        "csv": Markup("data:text/csv;charset=utf-8," + quote(csv_text(comparison), safe="")),
         "data": _json(comparison),
         "style": Markup(PALETTE) + _file("style.css"),
         "scripts": [_file(name) for name in SCRIPTS],
@@ -157,25 +155,3 @@ def _json(comparison: Comparison) -> Markup:
     """JSON that cannot end the script element it stands in."""
     text = json.dumps(comparison.to_plain(), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
-
-
-def _csv(comparison: Comparison) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    names = ["model", "metric", "value", "spread", "interval_low", "interval_high", "floor_value", "floor_spread"]
-    writer.writerow([*names, "budget_seconds", "trained_seconds"])
-    longest = {name: points[-1].budget for name, points in comparison.sweep.items() if points}
-    shorter = [
-        (ModelResult(name, scores=point.scores, training=TrainingCost(seconds=point.seconds)), point.budget)
-        for name, points in comparison.sweep.items()
-        for point in points[:-1]
-    ]
-    for row, budget in [*((row, longest.get(row.name)) for row in rows_of(comparison)), *shorter]:
-        for metric in row.scores:
-            score = statistic(comparison, row, metric)
-            if score is not None:
-                floor, spread = floor_of(comparison, metric)
-                name = "'" * score.name.startswith(FORMULA) + score.name
-                cells = [name, metric, score.value, score.spread, *(score.interval or (None, None)), floor, spread or None]
-                writer.writerow([*cells, budget, row.training.seconds])
-    return "data:text/csv;charset=utf-8," + quote(buffer.getvalue(), safe="")

@@ -69,6 +69,18 @@ class Report:
 
         return markdown(self.comparison)
 
+    def to_csv(self) -> str:
+        """Return all scores, each training run's scores, and paired differences as CSV."""
+        from pushforward.report.papers import csv_text
+
+        return csv_text(self.comparison)
+
+    def to_latex(self) -> str:
+        """Return the scores as LaTeX tables, which need the package booktabs."""
+        from pushforward.report.papers import latex
+
+        return latex(self.comparison)
+
     def to_text(self, full: bool = False) -> str:
         """Plain text for a terminal: the answers and one table; in full all findings and scores."""
         from pushforward.report.plain_text import text
@@ -85,27 +97,36 @@ class Report:
         """Write one file, whole or not at all.
 
         Args:
-            path: Ends in .html, .json or .md.
+            path: Ends in .html, .json, .md, .csv (`to_csv`) or .tex (`to_latex`).
 
         Raises:
             UsageError: For another ending.
             CheckpointError: If the disk refuses; what was there stays.
         """
         target = Path(path)
-        renderers = {".html": self.to_html, ".json": self.to_json, ".md": self.to_markdown}
+        renderers = {
+            ".html": self.to_html,
+            ".json": self.to_json,
+            ".md": self.to_markdown,
+            ".csv": self.to_csv,
+            ".tex": self.to_latex,
+        }
         if target.suffix.lower() not in renderers:
-            raise UsageError(f'A report is written as .html, .json or .md; "{target.name}" has another ending.')
+            raise UsageError(f'A report is written as .html, .json, .md, .csv or .tex; "{target.name}" has another ending.')
         _write({target: renderers[target.suffix.lower()]()})
         return target
 
     def save_all(self, folder: str | os.PathLike[str]) -> Path:
-        """Write report.html, report.json and report.md into a folder, and return it.
+        """Write a report into a folder, and return the folder.
+
+        The files are report.html, report.json, report.md, scores.csv and scores.tex.
 
         Raises:
             CheckpointError: If the disk refuses; files are replaced one by one.
         """
         where = Path(folder)
         texts = {"report.json": self.to_json(), "report.md": self.to_markdown(), "report.html": self.to_html()}
+        texts |= {"scores.csv": self.to_csv(), "scores.tex": self.to_latex()}
         _write({where / name: text for name, text in texts.items()})
         return where
 

@@ -101,6 +101,9 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
             constraints = [constraint.text for constraint in data.space.constraints]
             write_schema(Path(schema), schema_of(data.table, data.space.target, constraints))
     except DataError as error:
+        if schema is not None and error.schema:
+            write_schema(Path(schema), error.schema)
+            raise DataError(f"{error}\n  {schema} holds what could be read; it drops these columns.") from error
         if not error.skipped:
             raise
         report = {"name": os.fspath(name_or_path), "refused": str(error), "skipped": _listed(error.skipped), "classes": {}}

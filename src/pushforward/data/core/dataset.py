@@ -127,6 +127,16 @@ class Split:
         values = None if self.table_values is None else self.table_values[index]
         return Split(selected(self.x, index), labels, self.hashes[index], given, values)
 
+    def followed_by(self, other: Split) -> Split:
+        """Append the examples of another split, which has the same conditions."""
+
+        def joined(name: str) -> Any:
+            parts = [getattr(self, name), getattr(other, name)]
+            return None if any(part is None for part in parts) else np.concatenate(parts)
+
+        given = {name: np.concatenate([self.given[name], other.given[name]]) for name in self.given}
+        return Split(joined("x"), joined("labels"), joined("hashes"), given, joined("table_values"))
+
     @property
     def on_disk(self) -> bool:
         return isinstance(self.x, Streamed)
@@ -162,6 +172,8 @@ class Dataset:
         table: what was decided of each column of a table of mixed types; None for other data.
         apart: whether equal rows of a table are split apart, as draws of their own; None for other data.
         read_as: a sentence that says how a file was taken which may be read in two ways, and how to get the other; else empty.
+        trained_on: whether samples of another program were learned from the training split (`pushforward.data.real_data`); False
+            if the split is only further real data; None if this is unknown.
     """
 
     name: str
@@ -180,6 +192,7 @@ class Dataset:
     table: TableFacts | None = None
     apart: bool | None = None
     read_as: str = ""
+    trained_on: bool | None = None
 
     def __repr__(self) -> str:
         shape = self.space.shape

@@ -13,11 +13,12 @@ from warnings import warn
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import readers
 from pushforward.data.core.dataset import Dataset, given_columns
-from pushforward.data.images.image_file import Size
+from pushforward.data.images.image_file import Conversion, Size
 from pushforward.data.readers.reader import Reading, is_frame
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.registries import SETS
 
+CHANNELS = {None: None, "rgb": 3, "grey": 1, "gray": 1}
 WORKERS = 1  # threads that decode ahead, by default: a second one takes more from a training on two cores than it gives
 
 
@@ -62,8 +63,11 @@ class LoadOptions(TypedDict, total=False):
         target: the column of a table that a predictor would predict; of a ``.csv`` of plain numbers it becomes the label.
         header: whether the first line of a table holds column names. By default this is decided by comparing it with the
             rows below (`pushforward.data.tables.csv_dialect`); `check` and ``Dataset.header`` report the choice.
-        resize: images are scaled (antialiased bicubic) to cover this many pixels, a side or (height, width), and
-            cropped in the middle.
+        resize: images are scaled (antialiased bicubic) to cover this many pixels, a side, (height, width) or
+            "HEIGHTxWIDTH", and cropped in the middle.
+        channels: "rgb" or "grey" converts the images of a folder or a tar, and puts transparent ones on a background. By default
+            images are grey if all of them are, RGBA if any is transparent somewhere, else RGB.
+        background: the colour that replaces transparency in the images of a folder or a tar, such as "white" or "#808080".
         limit: at most so many training examples, chosen by ``seed``; the held-out examples stay.
         seed: chooses the examples that ``limit`` keeps; 0 by default.
         labelled: True requires labels, False drops them. By default toys have none (they are for unconditional
@@ -93,7 +97,9 @@ class LoadOptions(TypedDict, total=False):
 
     target: str | None
     header: bool | None
-    resize: int | tuple[int, int] | None
+    resize: int | tuple[int, int] | str | None
+    channels: str | None
+    background: str | None
     limit: int | None
     seed: int
     labelled: bool | None
@@ -121,8 +127,9 @@ def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
         name_or_path: a name (see `names`), or the path of a folder of images or of packed ones (`pushforward.data.pack`),
             ``.tar``, ``.npz``, ``.npy``, ``.csv`` or another table. A name wins over a path: write ``./digits`` for a folder of
             that name. Or a data frame of pandas or polars.
-        options: target, header, resize, limit, seed, labelled, given, download, stream, workers and progress; of tables also
-            columns, drop, missing, schema, constraints, table, copies and rare: `LoadOptions`.
+        options: target, header, limit, seed, labelled, given, download and progress; of images also resize, channels,
+            background, stream and workers; of tables also columns, drop, missing, schema, constraints, table, copies and rare:
+            `LoadOptions`.
 
     Returns:
         The dataset.
@@ -143,7 +150,7 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     if is_frame(name_or_path):
         from pushforward.data.tables.table_dataset import frame_dataset
 
-        return frame_dataset(name_or_path, _reading(options))
+        return frame_dataset(name_or_path, reading_of(options))
     if not isinstance(name_or_path, (str, os.PathLike)):
         kind = type(name_or_path).__name__
         raise UsageError(
@@ -151,7 +158,7 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
             "a data set with pf.data.from_arrays(x, labels), and examples of other libraries with pf.data.dataset_of(examples)."
         )
     text, known = os.fspath(name_or_path), SETS
-    reading = _reading(options)
+    reading = reading_of(options)
     check_there(text)
     data = known[text].dataset(reading) if text in known else readers.read(Path(text).expanduser(), reading)
     labelled = options.get("labelled")
@@ -167,6 +174,8 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
         "limit": reading.limit,
         "labelled": labelled,
         "resize": list(reading.size) if reading.size else None,
+        "channels": options.get("channels"),
+        "background": reading.conversion.background or None,
         "given": list(reading.given) or None,
         "seed": reading.seed if reading.limit or reading.seed else None,
         "stream": reading.stream,
@@ -181,7 +190,8 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     return data if labelled else data.without_labels()
 
 
-def _reading(options: LoadOptions) -> Reading:
+def reading_of(options: LoadOptions) -> Reading:
+    """Check the options of `load`, and return them as a `Reading`."""
     target, limit, copies = options.get("target"), options.get("limit"), options.get("copies")
     words = {name: _words(name, options.get(name)) for name in ("given", "columns", "drop", "missing")}
     given = tuple(filter(None, words["given"] or ()))
@@ -201,7 +211,7 @@ def _reading(options: LoadOptions) -> Reading:
     return Reading(
         target=target,
         header=options.get("header"),
-        size=_size(options.get("resize")),
+        conversion=_conversion(options),
         limit=None if limit is None else whole("limit", limit),
         seed=options.get("seed", 0),
         download=options.get("download", False),
@@ -248,13 +258,26 @@ def check_there(text: str) -> None:
     )
 
 
-def _size(resize: int | tuple[int, int] | None) -> Size | None:
+def _conversion(options: LoadOptions) -> Conversion:
+    channels = options.get("channels")
+    background = options.get("background") or ""
+    if channels not in CHANNELS:
+        raise UsageError(f'`channels={channels!r}` is not supported: expected "rgb" or "grey".')
+    size = _size(options.get("resize"))
+    try:
+        return Conversion(size, CHANNELS[channels], background)
+    except ValueError:
+        raise UsageError(f'"{background}" is not a colour: expected one such as white or #808080.') from None
+
+
+def _size(resize: int | tuple[int, int] | str | None) -> Size | None:
     if resize is None:
         return None
-    sides = tuple(resize) if isinstance(resize, (tuple, list)) else (resize, resize)
-    if len(sides) != 2 or not all(1 <= whole("resize", side) <= 4096 for side in sides):
-        raise UsageError(f"`resize={resize}` is not a size: expected 1 to 4096 pixels, as N or (height, width).")
-    return int(sides[0]), int(sides[1])
+    words = str(resize).strip("()[]").replace(",", "x").split("x")
+    sides = [int(word) for word in words if word.strip().isdecimal()]
+    if len(sides) != len(words) or len(sides) > 2 or not all(1 <= side <= 4096 for side in sides):
+        raise UsageError(f"`resize={resize}` is not a size: expected 1 to 4096 pixels, as N, (height, width) or HEIGHTxWIDTH.")
+    return sides[0], sides[-1]
 
 
 DataLike = Any

@@ -137,7 +137,9 @@ class Derived(Named):
 
     def _dataset(self, reading: Reading) -> Dataset:
         limit, seed = (None, 0) if self.whole else (reading.limit, reading.seed)
-        base = SETS.find(self.base).dataset(Reading(size=reading.size, limit=limit, seed=seed, download=reading.download))
+        base = SETS.find(self.base).dataset(
+            Reading(conversion=reading.conversion, limit=limit, seed=seed, download=reading.download)
+        )
         return self.derive(base, self, reading)
 
 

@@ -63,6 +63,50 @@ def _parsed(version: tuple[int, int], content: bytes) -> ArrayHeader:
     return read(io.BytesIO(content))
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """How images are changed when they are read.
+
+    Args:
+        size: Height and width that an image is scaled to cover, and cropped to in the middle; None keeps its size.
+        channels: 1 for grey, 3 for RGB; None keeps the channels of each image.
+        background: The colour below transparent pixels, such as "white" or "#808080". Empty keeps transparency, or is white if
+            ``channels`` asks for an image without it.
+
+    Raises:
+        ValueError: If the background is not a colour.
+    """
+
+    size: Size | None = None
+    channels: int | None = None
+    background: str = ""
+
+    def __post_init__(self) -> None:
+        from PIL import ImageColor
+
+        if self.background:
+            ImageColor.getrgb(self.background)
+
+    def __bool__(self) -> bool:
+        return self != UNCHANGED
+
+    def applied(self, image: Image, notes: list[str]) -> Image:
+        """Convert an image, and note how its colours were changed."""
+        from PIL import Image as Images
+
+        if image.mode == "RGBA" and (self.background or self.channels):
+            ground = self.background or "white"
+            image = Images.alpha_composite(Images.new("RGBA", image.size, ground), image).convert("RGB")
+            notes.append(f"transparency to {ground}")
+        if image.mode != "L" and self.channels == 1:
+            image = image.convert("L")
+            notes.append("colour to grey")
+        return image if self.size in (None, image.size[::-1]) else fit(image, self.size)
+
+
+UNCHANGED = Conversion()
+
+
 class UnusableError(Exception):
     """A file that is left out; the message is the reason."""
 
@@ -76,7 +120,7 @@ class ImageFile:
         pixels: uint8 (H, W, C), C in 1, 3, 4; None where the file is left out.
         notes: the conversions to 8-bit gray, RGB or RGBA.
         reason: why it is left out.
-        hash: of its pixels before they were scaled (`example_hashes`), uint64 (1,); None where they were not.
+        hash: of its pixels before they were converted (`example_hashes`), uint64 (1,); None where they were not.
     """
 
     file: str
@@ -98,18 +142,18 @@ def opened(path: Path) -> BinaryIO:
     return open(path, "rb")
 
 
-def decoded(open_file: Callable[[], BinaryIO], file: str, size: Size | None) -> ImageFile:
-    """Decode a file, and scale it to cover ``size`` (height, width) where that is given; it raises nothing.
+def decoded(open_file: Callable[[], BinaryIO], file: str, conversion: Conversion) -> ImageFile:
+    """Decode a file and convert it; it raises nothing.
 
     Args:
         open_file: opens the file.
         file: its name.
-        size: in pixels.
+        conversion: how its pixels are changed.
     """
     read = ImageFile(file)
     try:
         with open_file() as handle:
-            read.pixels = _decode(handle, size, read)
+            read.pixels = _decode(handle, conversion, read)
     except Exception as error:  # whatever a hostile file makes its decoder raise, it is this file that is left out
         read.reason = str(error) if isinstance(error, UnusableError) else f"damaged: {type(error).__name__} {error}"
     return read
@@ -123,15 +167,15 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _decode(handle: BinaryIO, size: Size | None, read: ImageFile) -> NDArray[np.uint8]:
-    """One file as uint8 (H, W, C), C in 1, 3, 4; where it may be scaled, the hash of the original is noted."""
+def _decode(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArray[np.uint8]:
+    """One file as uint8 (H, W, C), C in 1, 3, 4; where it may be converted, the hash of the original is noted."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     notes = read.notes
     if not handle.seek(0, os.SEEK_END):
         raise UnusableError("empty file")
     if read.file.endswith(ARRAYS):
-        return _array(handle, size, read)
+        return _array(handle, conversion, read)
     handle.seek(0)
     start = handle.read(25)
     try:
@@ -154,21 +198,20 @@ def _decode(handle: BinaryIO, size: Size | None, read: ImageFile) -> NDArray[np.
         if turned:
             notes.append("rotated as its EXIF says")
         plain = _plain(ImageOps.exif_transpose(opened) if turned else opened, notes)
-        return _scaled(_pixels(plain), size, read, plain)
+        return _converted(_pixels(plain), conversion, read)
 
 
-def _scaled(pixels: NDArray[np.uint8], size: Size | None, read: ImageFile, image: Image | None) -> NDArray[np.uint8]:
+def _converted(pixels: NDArray[np.uint8], conversion: Conversion, read: ImageFile) -> NDArray[np.uint8]:
     from PIL import Image as Images
 
-    if size is None:
+    if not conversion:
         return pixels
     read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
-    if pixels.shape[:2] == size:
-        return pixels
-    return _pixels(fit(image or Images.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels), size))
+    image = Images.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    return _pixels(conversion.applied(image, read.notes))
 
 
-def _array(handle: BinaryIO, size: Size | None, read: ImageFile) -> NDArray[np.uint8]:
+def _array(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArray[np.uint8]:
     end = handle.tell()
     handle.seek(0)
     shape, fortran, dtype = array_header(handle)
@@ -177,7 +220,7 @@ def _array(handle: BinaryIO, size: Size | None, read: ImageFile) -> NDArray[np.u
         raise UnusableError(f"{dtype} of shape {shape}: expected uint8 (height, width) or (height, width, 1, 3 or 4)")
     if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != end - handle.tell():
         raise UnusableError(f"its header says {shape}, and {end - handle.tell():,} bytes follow")
-    return _scaled(_fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)), size, read, None)
+    return _converted(_fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)), conversion, read)
 
 
 def _plain(image: Image, notes: list[str]) -> Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.core.hashes import Hashes, example_hashes
-from pushforward.data.images.image_file import Size, decoded, fit, opened, stacked
+from pushforward.data.images.image_file import Conversion, Size, decoded, fit, opened, stacked
 from pushforward.data.images.image_store import BLOCK, ImageStore, Streamed, level_counts
 from pushforward.data.readers.reader import Reading
 from pushforward.errors import DataError
+from pushforward.numbers import some
 
 MAX_BYTES = 16 * 2**30
 STREAM_BYTES = 4 * 2**30  # pixels, in bytes, from which on images stay on disk
 MAX_SKIPPED = 0.1
+NAMED_SIZES = 3
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Folder:
         skipped: (file, reason) of each file left out.
         converted: (file, conversion) of each file that was not plain 8-bit gray, RGB or RGBA.
         ignored: hidden files and files with other endings.
-        hashes: of the images before they were scaled (`example_hashes`), uint64 (n,); None where they were not.
+        hashes: of the images before they were converted (`example_hashes`), uint64 (n,); None where they were not.
         places: the number of each image among the files of the store, int64 (n,).
         names: of the files of the images.
     """
@@ -63,28 +66,26 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
         DataError: images of different sizes where they are not scaled, or more than a tenth unusable.
     """
     skipped, converted, used, known = [], [], array("q"), array("Q")
-    sizes, images = dict[tuple[int, ...], int](), _Images(store, reading)
+    sizes, images = dict[str, list[str]](), _Images(store, reading)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for number, read in enumerate(store.read_all(reading.size)):
+        for number, read in enumerate(store.read_all(reading.conversion)):
             if reading.progress is not None and ((number + 1) % BLOCK == 0 or number + 1 == len(store)):
                 reading.progress(number + 1, len(store))
             if read.pixels is None:
                 skipped.append((read.file, read.reason))
                 continue
             used.append(number)
-            sizes[read.pixels.shape[:2]] = number
+            height, width = read.pixels.shape[:2]
+            sizes.setdefault(f"{height}x{width}", []).append(read.file)
             if read.notes:
                 converted.append((read.file, sys.intern(", ".join(read.notes))))
             if read.hash is not None:
                 known.append(int(read.hash[0]))
-            if len(sizes) > 1:
-                listed = " and ".join(f"{height} x {width}" for height, width in sizes)
-                raise DataError(
-                    f"The images in {store.source} differ in size (height x width): {listed}, of {read.file}. A model needs one "
-                    f"size: `resize={min(64, *map(min, sizes))}`, for example, scales and crops them all.",
-                )
-            images.add(read.pixels)
+            if len(sizes) == 1:
+                images.add(read.pixels)
+    if len(sizes) > 1:
+        raise _of_several_sizes(store, sizes, skipped)
     if len(skipped) > MAX_SKIPPED * len(store):
         lines = "".join(f"\n  {file}: {reason}" for file, reason in skipped[:5])
         raise DataError(
@@ -93,7 +94,9 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
             skipped,
         )
     places = np.array(used, dtype=np.int64)
-    hashes = store.hashes[places] if store.hashes is not None else np.array(known, dtype=np.uint64) if reading.size else None
+    hashes = (
+        store.hashes[places] if store.hashes is not None else np.array(known, dtype=np.uint64) if reading.conversion else None
+    )
     labels, classes = None, tuple[str, ...]()
     if store.labelled:
         named = [store.label(place) for place in places]
@@ -104,6 +107,26 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
     return Folder(images.finish(places), labels, classes, tuple(skipped), tuple(converted), store.ignored, hashes, places, names)
 
 
+def _of_several_sizes(store: ImageStore, sizes: Mapping[str, Sequence[str]], skipped: Sequence[tuple[str, str]]) -> DataError:
+    """The error for images of several sizes, with all files that are not of the most common size.
+
+    Args:
+        store: The images.
+        sizes: The files of each size, which is written as HEIGHTxWIDTH.
+        skipped: Further files that cannot be used, with the reason.
+    """
+    common, *rest = ranked = sorted(sizes, key=lambda size: -len(sizes[size]))
+    others = [(file, f"{size} pixels; most images have {common}") for size in rest for file in sizes[size]]
+    listed = some([f"{size} ({len(sizes[size])} files)" for size in ranked], NAMED_SIZES)
+    return DataError(
+        f"The images in {store.source} differ in size (height x width): {listed}. The first file "
+        f"of another size than {common} is "
+        f'{others[0][0]}. A model needs images of one size: `resize="{common}"` scales and crops all images to the most '
+        f"common size, `resize=64` to 64 x 64; `pushforward data check` lists them all.",
+        [*skipped, *others],
+    )
+
+
 class _Images:
     """The images of one size that were read so far: in memory, or of those that stay on disk their hashes."""
 
@@ -111,7 +134,7 @@ class _Images:
         self.store, self.reading, self.stream = store, reading, reading.stream
         self.images: list[NDArray[np.uint8]] = []
         self.hashes: list[Hashes] = []
-        self.held, self.channels, self.sides = 0, 0, (0, 0)
+        self.held, self.channels, self.sides = 0, reading.conversion.channels or 0, (0, 0)
         self.counts = np.zeros((4, 256), dtype=np.int64)
 
     def add(self, image: NDArray[np.uint8]) -> None:
@@ -130,17 +153,17 @@ class _Images:
 
     def _note(self) -> None:
         if self.images:
-            self.hashes.append(example_hashes(stacked(self.images)))
+            self.hashes.append(example_hashes(stacked(self.images, self.reading.conversion.channels)))
             self.counts += level_counts(stacked(self.images, 4))  # gray becomes equal colours
         self.images, self.held = [], 0
 
     def finish(self, places: NDArray[np.int64]) -> Any:
         if not self.stream:
-            return stacked(self.images)
+            return stacked(self.images, self.channels)
         self._note()
         content = np.concatenate(self.hashes)
         sides, counted = (self.channels, *self.sides), (places, content, self.counts[: self.channels])
-        return Streamed(self.store, places, sides, content, self.reading.size, self.reading.workers, counted)
+        return Streamed(self.store, places, sides, content, self.reading.conversion, self.reading.workers, counted)
 
 
 def read_image(path: Path, channels: int, size: Size | None = None) -> NDArray[np.uint8]:
@@ -168,7 +191,7 @@ def read_image(path: Path, channels: int, size: Size | None = None) -> NDArray[n
         raise DataError(f"There is no image file {path}.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        read = decoded(lambda: opened(path), path.name, size)
+        read = decoded(lambda: opened(path), path.name, Conversion(size))
     pixels = read.pixels
     if pixels is None:
         raise DataError(f"{path} cannot be used: {read.reason}.")

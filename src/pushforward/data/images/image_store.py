@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.core.hashes import Hashes, example_hashes
-from pushforward.data.images.image_file import ENDINGS, ImageFile, Size, decoded, opened, stacked
+from pushforward.data.images.image_file import ENDINGS, UNCHANGED, Conversion, ImageFile, decoded, opened, stacked
 from pushforward.errors import DataError
 
 BLOCK = 256  # images that are decoded together, so that a reader who stops early has not decoded all
@@ -70,21 +70,21 @@ class ImageStore(ABC):
     def classes(self, labels: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(labels))
 
-    def read(self, i: int, size: Size | None = None) -> ImageFile:
+    def read(self, i: int, conversion: Conversion = UNCHANGED) -> ImageFile:
         """Decode an image for the first time, and remember its stamp; it raises nothing."""
         try:
             self._stamps[i] = self.stamp(i)
         except OSError as error:
             return ImageFile(self.names[i], reason=f"cannot be read: {error.strerror}")
-        return decoded(lambda: self.open(i), self.names[i], size)
+        return decoded(lambda: self.open(i), self.names[i], conversion)
 
-    def again(self, i: int, content: np.uint64, size: Size | None = None) -> NDArray[np.uint8]:
+    def again(self, i: int, content: np.uint64, conversion: Conversion = UNCHANGED) -> NDArray[np.uint8]:
         """The pixels of an image that was read before, uint8 (H, W, C).
 
         Args:
             i: its number.
             content: the hash of its pixels then, as they are read (`example_hashes`).
-            size: (height, width) that it is scaled to.
+            conversion: how its pixels are changed.
 
         Raises:
             DataError: If its file is gone, cannot be read any more, or holds other pixels.
@@ -94,7 +94,7 @@ class ImageStore(ABC):
             stamp = self.stamp(i)
         except OSError as error:
             raise DataError(f"{where} is gone since the data was first read: {error.strerror}. Restore it.") from error
-        read = decoded(lambda: self.open(i), self.names[i], size)
+        read = decoded(lambda: self.open(i), self.names[i], conversion)
         if read.pixels is None:
             raise DataError(f"{where} has changed since the data was first read: {read.reason}. Restore it.")
         if stamp != tuple(self._stamps[i]):  # a file that was touched, or copied back, may hold the same
@@ -103,10 +103,10 @@ class ImageStore(ABC):
             self._stamps[i] = stamp
         return read.pixels
 
-    def read_all(self, size: Size | None = None) -> Iterator[ImageFile]:
+    def read_all(self, conversion: Conversion = UNCHANGED) -> Iterator[ImageFile]:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for start in range(0, len(self), BLOCK):
-                yield from pool.map(lambda i: self.read(i, size), range(start, min(start + BLOCK, len(self))))
+                yield from pool.map(lambda i: self.read(i, conversion), range(start, min(start + BLOCK, len(self))))
 
 
 class FolderStore(ImageStore):
@@ -123,7 +123,8 @@ class FolderStore(ImageStore):
         names, ignored = image_names(place)
         if not names:
             raise DataError(
-                f"There are no images in {place} (other files: {ignored}): expected files such as {', '.join(ENDINGS[:6])}."
+                f"There are no images in {place} (other files: {ignored}): expected files such as {', '.join(ENDINGS[:6])}. "
+                "Name a data file of another format itself, not its folder."
             )
         tops = Counter(name.split("/", 1)[0] if "/" in name else "" for name in names)
         if tops[""] and len(tops) > 1:
@@ -171,7 +172,7 @@ class Streamed:
         places: their numbers in the store, int64 (n,).
         sides: channels, height and width of each.
         content: the hash of each as it is read (`example_hashes`), uint64 (n,).
-        resize: (height, width) that the store's images are scaled to; None where they are taken as they are.
+        conversion: how the store's images are changed.
         workers: threads that decode batches of a training ahead; 0 decodes each when it is asked for.
         counted: of all images of the store that can be used the numbers (m,), the hashes (m,), and how often each level occurs
             in them, (C, 256).
@@ -182,7 +183,7 @@ class Streamed:
     places: NDArray[np.int64]
     sides: tuple[int, int, int]
     content: Hashes
-    resize: Size | None = None
+    conversion: Conversion = UNCHANGED
     workers: int = 0
     counted: tuple[NDArray[np.int64], Hashes, NDArray[np.int64]] | None = None
     flat: bool = False
@@ -250,7 +251,7 @@ class Streamed:
         return stacked(content, self.sides[0]) if content else np.zeros((0, *self.sides), dtype=np.uint8)
 
     def _image(self, number: int) -> NDArray[np.uint8]:
-        return self.store.again(int(self.places[number]), self.content[number], self.resize)
+        return self.store.again(int(self.places[number]), self.content[number], self.conversion)
 
 
 def level_counts(x: NDArray[np.uint8], axis: int = 1) -> NDArray[np.int64]:

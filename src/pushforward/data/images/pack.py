@@ -42,7 +42,7 @@ class PackOptions(TypedDict, total=False):
 
     encoding: str
     per_tar: int
-    resize: int | tuple[int, int] | None
+    resize: int | tuple[int, int] | str | None
     labelled: bool | None
     download: bool
     stream: bool | None

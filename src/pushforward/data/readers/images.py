@@ -39,7 +39,7 @@ def _content(path: Path, reading: Reading) -> tuple[Folder, Packed | None]:
     if content.skipped:
         file, reason = content.skipped[0]
         raise DataError(f"{packed.folder / file} is damaged ({reason}): the images in {packed.folder} {_DIFFER}", content.skipped)
-    if reading.size is None and content_digest(content_hashes(content.x)) != packed.manifest.get("content"):
+    if not reading.conversion and content_digest(content_hashes(content.x)) != packed.manifest.get("content"):
         raise DataError(f"The images in {packed.folder} {_DIFFER}")
     return content, packed
 

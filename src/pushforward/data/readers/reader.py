@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,15 @@ from numpy.typing import NDArray
 
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.hashes import Hashes, draws_repeat
-from pushforward.data.images.image_file import ENDINGS, Size
+from pushforward.data.images.image_file import ENDINGS, UNCHANGED, Conversion
 from pushforward.data.images.tars import refuse_compressed
 from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path
 from pushforward.registries import READERS
 
 FOLDER = "/"  # the ending of folders
+IDX = ".idx3-ubyte"  # that of IDX files, whatever else stands in their names
+_IDX_NAME = re.compile(r"idx\d-ubyte(\.gz)?$")
 MAX_BYTES = 8 * 2**30  # of one file or array of numbers
 # Examples as they are stored, the names of their classes, and those of their columns, which may be none.
 Examples = tuple[Split, tuple[str, ...], tuple[str, ...]]
@@ -31,8 +34,7 @@ class Reading:
     Args:
         target: the column of a table that becomes the label.
         header: whether the first line of a table holds column names; None decides from its content.
-        size: (height, width) that images are scaled to cover (antialiased bicubic) and cropped to in the middle; None leaves
-            them as they are, of one size.
+        conversion: how images are changed: their size, channels and background.
         limit: at most so many training examples, chosen by ``seed``.
         seed: chooses the examples that ``limit`` keeps.
         download: fetch a set that is not there.
@@ -54,7 +56,7 @@ class Reading:
 
     target: str | None = None
     header: bool | None = None
-    size: Size | None = None
+    conversion: Conversion = UNCHANGED
     limit: int | None = None
     seed: int = 0
     download: bool = False
@@ -78,11 +80,18 @@ class Reading:
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
         return {name: value for name, value in plain.items() if value not in (None, {}) and (value != [] or name == "missing")}
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width that images are scaled to."""
+        return self.conversion.size
+
     def apart(self, hashes: Hashes, numbers: Sequence[NDArray[np.float64]] | None) -> bool:
         """Whether equal rows are split apart; see `draws_repeat`."""
         return draws_repeat(hashes, numbers) if self.copies is None else self.copies == "apart"
 
     def refuse_stream(self, text: str) -> None:
+        if self.conversion.channels or self.conversion.background:
+            raise UsageError(f"`channels` and `background` are for image files, and {text} holds none: leave them out.")
         if self.stream:
             raise UsageError(
                 f"`stream=True` is for folders of images and for packed ones, and {text} is neither: leave it out, or pack its "
@@ -129,6 +138,13 @@ def check_ending(ending: str, reader: Reader) -> None:
         raise UsageError(f'"{ending}" is no ending of files: expected one such as ".parquet", in lower case.')
 
 
+def ending_of(path: Path) -> str:
+    """The ending that decides how a file or a folder is read."""
+    if plain_path(path).is_dir():
+        return FOLDER
+    return IDX if _IDX_NAME.search(path.name) else path.suffix.lower()
+
+
 def read(path: Path, reading: Reading) -> Dataset:
     """Read a file or a folder that exists, by its ending.
 
@@ -136,7 +152,7 @@ def read(path: Path, reading: Reading) -> Dataset:
         UsageError: An option that does not apply to the format.
         DataError: A file of another format, or one that cannot be read.
     """
-    ending = FOLDER if plain_path(path).is_dir() else path.suffix.lower()
+    ending = ending_of(path)
     if ending not in READERS:
         reading.refuse_table(str(path))
         refuse_compressed(path)
@@ -154,13 +170,11 @@ def examples_in(path: Path, reading: Reading) -> Examples:
         UsageError: As `read`.
         DataError: As `read`.
     """
-    reader: Reader | None = READERS.get(FOLDER if plain_path(path).is_dir() else path.suffix.lower())
+    reader: Reader | None = READERS.get(ending_of(path))
     if reader is not None and reader.examples is not None:
         return reader.examples(path, reading)
     data = read(path, reading)
-    splits = (data.train, data.held_out)
-    labels = None if data.train.labels is None else np.concatenate([split.labels for split in splits if split.labels is not None])
-    return Split(np.concatenate([split.x for split in splits]), labels), tuple(data.space.classes), tuple(data.space.columns)
+    return data.train.followed_by(data.held_out), tuple(data.space.classes), tuple(data.space.columns)
 
 
 def is_frame(value: object) -> bool:

@@ -29,8 +29,10 @@ FIRST = 200  # different cells of a column that are tried first: a text among th
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
-    if reading.stream or reading.size:
-        raise UsageError(f"`stream` and `resize` are for images, and {path} is a table: leave them out.")
+    if reading.stream or reading.conversion:
+        raise UsageError(
+            f"`stream`, `resize`, `channels` and `background` are for images, and {path} is a table: leave them out."
+        )
     table, faults = _opened(path, reading)
     given_table, options = reading.table, reading.of_tables
     vectors = not given_table if given_table is not None or reading.given else None
@@ -67,6 +69,19 @@ def _cells(path: Path) -> Cells:
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GB: save it as .npy.")
     return cells_of(path.read_bytes())
+
+
+def read_pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
+    """Read two files as one table, which the cells of both decide, and hold out the rows of the second.
+
+    Raises:
+        DataError: As `read`, and for files whose columns differ.
+    """
+    first, faults = _opened(train, reading)
+    other, further = _opened(held_out, reading)
+    faults.sentences += further.sentences
+    both = first.followed_by(other)
+    return table_dataset(held_out.stem, f"{train} and {held_out}", both, reading, faults, len(other.lines))
 
 
 def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:

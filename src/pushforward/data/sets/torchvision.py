@@ -6,7 +6,6 @@ Files of the first two that are there are read without torchvision, which takes 
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from pushforward.data.core.dataset import Split
 from pushforward.data.core.named_set import Source, folder
+from pushforward.data.readers.idx import idx_array
 from pushforward.errors import DataError
 
 _FASHION = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -54,20 +54,7 @@ def _stored(raw: Path, train: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64
     )
     if not all(file.is_file() for file in (images, labels, *others)):
         return None
-    return _idx(images, 3), _idx(labels, 1).astype(np.int64)
-
-
-def _idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
-    """The array of bytes in an IDX file: two zeros, 8 for bytes, the number of sides, the sides (big-endian), the content.
-
-    References:
-        LeCun et al., the MNIST database, "File formats for the MNIST database".
-    """
-    content, start = file.read_bytes(), 4 + 4 * dimensions
-    sides = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
-    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) - start != math.prod(sides):
-        raise ValueError(f"{file.name} is damaged: it does not hold the bytes that its first ones promise")
-    return np.frombuffer(bytearray(content), dtype=np.uint8, offset=start).reshape(sides)
+    return idx_array(images, 3), idx_array(labels, 1).astype(np.int64)
 
 
 def _set(name: str, kind: str, what: str, shape: tuple[int, ...], n: int, classes: tuple[str, ...]) -> Source:

@@ -92,6 +92,11 @@ class TableSpace(ScaledSpace):
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
         return tuple(name for field in self.fields for name in field.coordinates)
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The names of the file's columns that the model does not learn."""
+        return tuple(name for name in self.layout.columns if name not in self.names)
+
     @cached_property
     def starts(self) -> tuple[int, ...]:
         """The first coordinate of each column, and after them the number of coordinates."""

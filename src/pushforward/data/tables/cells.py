@@ -34,9 +34,11 @@ class Format:
         group: Stands between thousands; empty for nothing.
         plus: Whether numbers above 0 have a plus sign.
         bare: Whether whole numbers have no point, where other numbers have all ``decimals``: 10, but 10.90.
+        prefix: A currency between the sign and the digits, such as "$"; empty for none.
+        suffix: A unit or currency behind the digits, such as " kg"; empty for none.
 
     Raises:
-        DataError: For counts of digits, a pattern or a point that no cell is written with.
+        DataError: For counts of digits, a pattern, a point or a unit that no cell is written with.
     """
 
     decimals: int | None = None
@@ -48,6 +50,8 @@ class Format:
     group: str = ""
     plus: bool = False
     bare: bool = False
+    prefix: str = ""
+    suffix: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(map(str, self.levels)))
@@ -61,6 +65,14 @@ class Format:
             raise DataError(
                 'Expected "." or "," as the point, and one other character or nothing between thousands as the group.'
             )
+
+        if any(len(unit) > LONGEST or re.search(r"\d", unit) for unit in (self.prefix, self.suffix)):
+            raise DataError(f"A prefix or a suffix is text without digits, of at most {LONGEST} characters.")
+
+    @property
+    def has_unit(self) -> bool:
+        """Whether numbers are written with a unit or a currency."""
+        return bool(self.prefix or self.suffix)
 
     def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return rows.rounded(values, vars(self))
@@ -87,7 +99,10 @@ class Format:
         return value if math.isfinite(value) else math.nan
 
     def plain(self, cell: str) -> str:
-        """The text of a number without what stands between thousands and without a plus sign."""
+        """The text of a number without its unit, what stands between thousands, and a plus sign."""
+        sign = cell[:1] if cell[:1] in "+-" else ""
+        digits = cell[len(sign) :].removeprefix(self.prefix).removesuffix(self.suffix)
+        cell = sign + digits
         if self.group and re.match(rf"[-+]?\d{{1,3}}(?:{re.escape(self.group)}\d{{3}})+(?!\d)", cell):
             cell = cell.replace(self.group, "")
         return cell.removeprefix("+") if self.plus else cell

@@ -44,6 +44,7 @@ class Layout:
         missing: The text of a missing value of each column; empty for an empty one in all.
         types: The type of each column of a data frame, as `frames.types_of` writes it; empty for a file.
         levels: The texts of the levels of each of its columns that is a category, in their order; () for the others.
+        columns: The names of all columns of the file, if some are left out; else empty.
 
     Raises:
         DataError: For another separator than one character, or a longer text than `LONGEST`.
@@ -54,10 +55,12 @@ class Layout:
     missing: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     levels: tuple[tuple[str, ...], ...] = ()
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "missing", tuple(map(str, self.missing)))
         object.__setattr__(self, "types", tuple(map(str, self.types)))
+        object.__setattr__(self, "columns", tuple(map(str, self.columns)))
         object.__setattr__(self, "levels", tuple(tuple(map(str, texts)) for texts in self.levels))
         texts = (*self.missing, *self.types)
         if len(self.levels) != len(self.types) or len(self.separator) != 1 or any(len(text) > LONGEST for text in texts):

@@ -114,7 +114,7 @@ def _objects(field: Column, values: NDArray[np.float64]) -> tuple[list[Any], str
     if isinstance(field, Number) and field.kind == "date" and "%d" in field.form.pattern.replace("%-", "%"):
         moments = (None if np.isnan(value) else datetime.fromtimestamp(value, UTC) for value in values)
         return [moment and moment.replace(tzinfo=None) for moment in moments], "datetime64[us]"
-    if isinstance(field, Number) and not field.form.pattern:
+    if isinstance(field, Number) and not field.form.pattern and not field.form.has_unit:
         numbers = [None if np.isnan(value) else value for value in field.form.rounded(values).tolist()]
         if field.kind != "whole":
             return numbers, "float64"

@@ -44,6 +44,9 @@ MIXED = 0.5  # texts of which more than this share are numbers are numbers with 
 CODES = 0.01  # numbers beside at least this share of texts such as 007, which a number would lose, are texts as well
 _LONG = re.compile(r"-?\d{4}")
 _UNIT = re.compile(r"[^\w\s.,+-]?\s?[-+]?\d[\d.,]*(\s?[^\w\s.,+-][A-Z]?|\s[A-Za-z]{1,3})?$")  # such as $5 and 5 kg
+# Currencies before a number; any constant word or sign behind it is a unit
+_CURRENCY = r"(?:[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20cf]|(?:EUR|USD|GBP|CHF|JPY|CNY|CAD|AUD|INR|SEK|NOK|DKK|PLN|BRL)(?=[\s\d]))"
+_AMOUNT = re.compile(rf"[-+]?((?:{_CURRENCY}\s?)?)([.,]?\d[\d.,'\s]*?)(|\s?[^\s\d.,'+:/-][^\d:]{{0,11}})$")
 _NAMED_ID = re.compile(r"(?i:(^|[^a-z])(id|uuid)$)|[a-z]I[dD]$")  # the ends of id, customer_id and customerId
 
 
@@ -74,6 +77,17 @@ def group_of(texts: Sequence[str]) -> str:
         if holding and clear and all(map(grouped.match, holding)):
             return sign
     return ""
+
+
+def unit_of(texts: Sequence[str]) -> tuple[str, str]:
+    """The prefix and the suffix that all texts have around a number, such as "$" and " kg"; empty where they differ."""
+    found = set[tuple[str, str]]()
+    for text in texts:
+        amount = _AMOUNT.match(text)
+        found.add((amount[1], amount[3]) if amount else ("", ""))
+        if len(found) > 1:
+            return "", ""
+    return found.pop() if found else ("", "")
 
 
 def point_of(texts: Sequence[str], group: str = "") -> str:
@@ -185,21 +199,26 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
         return Finding(name, "category", "every cell is missing; samples leave it empty")
     if len(texts) == 2 and tuple(sorted(text.lower() for text in texts)) in TWO:
         return Finding(name, "boolean", "two values that mean no and yes", names=ordered(texts))
-    if not any(map(_LIKE.match, texts)):
+    prefix, suffix = unit_of(texts)
+    unit = Format(prefix=prefix, suffix=suffix)
+    if not unit.has_unit and not any(map(_LIKE.match, texts)):
         return _of_dates(name, texts) or _of_texts(column, places, [False] * len(texts), lines, faults)
-    group = group_of(texts)
-    plain = [text.replace(group, "") for text in texts] if group else texts
-    if group == "," and not any("." in text or text.count(",") > 1 for text in texts) and any(map(_LONG.match, texts)):
+    bare = [unit.plain(text) for text in texts]
+    group = group_of(bare)
+    plain = [text.replace(group, "") for text in bare] if group else bare
+    if group == "," and not any("." in text or text.count(",") > 1 for text in bare) and any(map(_LONG.match, bare)):
         faults.add(
             f'the column "{name}" holds numbers with commas and one of four digits: commas may separate thousands or decimals. '
             'Write all numbers in one way, or say it in a schema: {"kind": "number", "group": ","} or "point": ",".'
         )
     point = point_of(plain, group)
     numeric = [is_number(text, point) for text in plain]
+    if not all(numeric) and unit.has_unit:
+        numeric = [False] * len(texts)
     if not any(numeric) and (dates := _of_dates(name, texts)):
         return dates
     if all(numeric):
-        return _of_numbers(column, plain, Format(point=point, group=group), n)
+        return _of_numbers(column, texts, plain, replace(unit, point=point, group=group), n)
     return _of_texts(column, places, numeric, lines, faults)
 
 
@@ -222,24 +241,27 @@ def _of_dates(name: str, texts: Sequence[str]) -> Finding | None:
     return Finding(name, "date", f"dates of the pattern {fitting[0]}{other}", Format(pattern=fitting[0])) if fitting else None
 
 
-def _of_numbers(column: RawColumn, texts: Sequence[str], signs: Format, n: int) -> Finding:
+def _of_numbers(column: RawColumn, cells: Sequence[str], texts: Sequence[str], signs: Format, n: int) -> Finding:
+    """Decide about numbers, whose ``texts`` are without the unit and the signs between thousands of their ``cells``."""
     name, different = column.name, len(texts)
+    unit = f', written with "{(signs.prefix or signs.suffix).strip()}"' if signs.has_unit else ""
+    whole = replace(signs, decimals=0)
     if not all(map(is_whole, texts)):
-        form = replace(form_of(texts, signs.point), group=signs.group)
+        form = replace(signs, **{part: getattr(form_of(texts, signs.point), part) for part in ("decimals", "least", "digits")})
         digits = f"significant digits: {form.digits}" if form.decimals is None else f"decimals: {form.decimals}"
-        return Finding(name, "number", f"numbers, {digits}{', with a decimal comma' * (signs.point == ',')}", form)
+        return Finding(name, "number", f"numbers, {digits}{', with a decimal comma' * (signs.point == ',')}{unit}", form)
     if signs.group:
-        return Finding(name, "whole", "whole numbers", replace(signs, decimals=0))
+        return Finding(name, "whole", f"whole numbers{unit}", whole)
     if n == len(column.codes) == different > FEW:
         steps = np.diff(np.array(texts, dtype=np.float64)[column.codes])
         if (steps == 1).all() or (steps == -1).all():
             return Finding(name, "drop", "an identifier: whole numbers that count up from row to row")
         if (steps > 0).all() or (steps < 0).all() or _NAMED_ID.search(name):
-            return Finding(name, "whole", LIKE_IDENTIFIER, Format(0), personal="identifiers")
+            return Finding(name, "whole", LIKE_IDENTIFIER, whole, personal="identifiers")
     elif different <= FEW and n >= REPEATED * different:
         why = f"{different} different whole numbers, taken as ordered categories" if different > 1 else CONSTANT
-        return Finding(name, "ordinal", why, names=ordered(texts))
-    return Finding(name, "whole", "whole numbers", Format(0))
+        return Finding(name, "ordinal", why, names=tuple(sorted(cells, key=lambda text: (signs.value(text), text))))
+    return Finding(name, "whole", f"whole numbers{unit}", whole)
 
 
 def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool], lines: Sequence[int], faults: Faults) -> Finding:
@@ -260,8 +282,9 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
         what = looks_like(name, texts, n, "category")
         seems = f" (it looks like {what})" if what else ""
         faults.add(
-            f'the column "{name}"{seems} holds {different:,} different texts, too many categories, such as "{texts[0][:40]}". '
-            f'Write numbers alone, or groups of texts, into the file; or drop the column: `drop="{name}"`.'
+            f'the column "{name}"{seems} holds {different:,} different texts, too many categories, such as '
+            f'"{texts[0][:40]}". Write numbers with one unit or none, or groups of texts, into the file; or drop the column: '
+            f'`drop="{name}"`.'
         )
         return Finding(name, "drop", "too many categories")
     if identifier:

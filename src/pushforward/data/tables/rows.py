@@ -63,7 +63,8 @@ def written(value: float, form: Form) -> str:
         whole = f"{int(whole):,}".replace(",", form["group"])
     positive = "+" if form["plus"] and float(text) > 0 else ""
     sign = "-" if text.startswith("-") else positive
-    return sign + whole + (point and form["point"]) + fraction
+    number = whole + (point and form["point"]) + fraction
+    return sign + form["prefix"] + number + form["suffix"]
 
 
 def _date(value: float, pattern: str) -> str:

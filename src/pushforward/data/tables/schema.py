@@ -44,6 +44,7 @@ from pushforward.data.tables.inference import (
     is_whole,
     ordered,
     point_of,
+    unit_of,
 )
 from pushforward.data.tables.rare import rare_notes
 from pushforward.data.tables.string_columns import Faults, RawColumn, RawTable
@@ -56,7 +57,7 @@ EXAMPLES, NAMED = 3, 20
 FEW = 10  # rows of a table below which a model can only repeat them
 MOST_NAMED = 10_000  # categories of a column that a schema makes a category
 _WHOLE = ("columns", "target", "missing", "constraints")
-_FORM = ("decimals", "pattern", "least", "digits", "point", "group", "plus", "bare")
+_FORM = ("decimals", "pattern", "least", "digits", "point", "group", "plus", "bare", "prefix", "suffix")
 _DIGITS = {"decimals", "least", "digits", "bare"}
 _ENTRY = ("kind", "why", "names", *_FORM)
 
@@ -284,9 +285,13 @@ def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
     if kind == "date":
         fitting = [given["pattern"]] if "pattern" in given else date_patterns(texts) if texts else []
         return Format(pattern=fitting[0] if fitting else "%Y-%m-%d")
+    prefix, suffix = unit_of(texts)
+    unit = Format(prefix=given.get("prefix", prefix), suffix=given.get("suffix", suffix))
+    texts = [unit.plain(text) for text in texts]
     group = given.get("group", group_of(texts))
     group = "" if group == given.get("point") else group
     plain = [text.replace(group, "") for text in texts] if group else texts
     point = given.get("point", point_of(plain, group))
     form = Format(0) if kind == "whole" else form_of([text for text in plain if is_number(text, point)], point)
-    return replace(Format() if _DIGITS & set(given) else form, **{**given, "point": point, "group": group})
+    known = {"prefix": unit.prefix, "suffix": unit.suffix, **given, "point": point, "group": group}
+    return replace(Format() if _DIGITS & set(given) else form, **known)

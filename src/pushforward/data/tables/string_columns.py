@@ -11,7 +11,7 @@ import re
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -41,9 +41,9 @@ class Faults:
     def add(self, sentence: str) -> None:
         self.sentences.append(sentence)
 
-    def refuse(self, name: str) -> None:
+    def refuse(self, name: str, schema: Mapping[str, Any] | None = None) -> None:
         if self.sentences:
-            raise DataError(f"{name}: " + "\n  ".join(self.sentences))
+            raise DataError(f"{name}: " + "\n  ".join(self.sentences), schema=schema)
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,11 @@ class RawColumn:
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         return np.bincount(self.codes, minlength=len(self.texts))
+
+    def followed_by(self, other: RawColumn) -> RawColumn:
+        """Append the cells of another column."""
+        cells = (column.texts[code] for column in (self, other) for code in column.codes.tolist())
+        return RawColumn.of(self.name, cells)
 
     def present(self, missing: Iterable[str]) -> list[int]:
         """The numbers of the texts that are values."""
@@ -139,6 +144,18 @@ class RawTable:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    def followed_by(self, other: RawTable) -> RawTable:
+        """Append the rows of another table, whose columns have the same names in any order.
+
+        Raises:
+            DataError: If a column is missing in one of the tables.
+        """
+        columns = {column.name: column for column in other.columns}
+        if apart := sorted(columns.keys() ^ set(self.names)):
+            raise DataError(f"Only one of the two tables has the columns {some(apart)}: remove them.")
+        joined = tuple(column.followed_by(columns[column.name]) for column in self.columns)
+        return replace(self, columns=joined, lines=[*self.lines, *other.lines])
 
 
 @dataclass(frozen=True)

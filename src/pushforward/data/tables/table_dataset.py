@@ -21,20 +21,23 @@ from pushforward.data.tables.frames import frame_table
 from pushforward.data.tables.inference import Finding, of_levels
 from pushforward.data.tables.personal import looks_like
 from pushforward.data.tables.rare import pooled
-from pushforward.data.tables.schema import TableFacts, decide
+from pushforward.data.tables.schema import TableFacts, decide, schema_of
 from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn, RawTable
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import counted, some
 from pushforward.table_column import Column
 
 
-def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faults: Faults | None = None) -> Dataset:
+def table_dataset(
+    name: str, where: str, table: RawTable, reading: Reading, faults: Faults | None = None, held_out: int = 0
+) -> Dataset:
     """The data set of a table.
 
     Args:
         name, where: Of the data set; what messages call the table.
         table, reading: Its columns as text, and how they are to be read; options come before entries of the schema.
         faults: What is wrong with the file already.
+        held_out: The number of rows at the end that are held out; 0 holds out about a tenth, chosen by content.
 
     Raises:
         UsageError: For options that name columns which the table does not have.
@@ -56,7 +59,8 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
         personal = finding.personal or looks_like(column.name, texts, count, finding.kind)
         findings.append(replace(finding, personal=personal))
     fields = [finding for finding in findings if finding.kind != "drop"]
-    faults.refuse(where)
+    facts = TableFacts.of(table, columns, findings, missing)
+    faults.refuse(where, schema_of(facts, target, [constraint.text for constraint in constraints]))
     if not fields:
         raise DataError(f"{where}: no column is left; the table has {', '.join(table.names)}.")
     known = {finding.name: finding.kind for finding in fields}
@@ -75,8 +79,8 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     gaps = tuple(column.missing_text(missing) for column in used)
     types = tuple(table.types[column.name][0] for column in used if table.types)
     levels = tuple(table.types[column.name][1] for column in used if table.types)
-    layout, header = Layout(table.separator, table.header is not False, gaps, types, levels), table.header
-    facts = TableFacts.of(table, columns, findings, missing)
+    every = table.names if len(fields) < len(table.names) else ()
+    layout, header = Layout(table.separator, table.header is not False, gaps, types, levels, every), table.header
     absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
     numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
@@ -95,9 +99,12 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
         space = TableSpace.of(columns, target, layout=form, constraints=constraints)
         return FittedTable(space, values, learned)
 
+    examples = Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes)
+    last = len(rows) - held_out
+    splits = [examples.take(slice(last)), examples.take(slice(last, None))] if held_out else [examples]
     data = build(
         name,
-        Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes),
+        *splits,
         schema=Schema(fit=fit, apart=apart),
         limit=reading.limit,
         seed=reading.seed,

@@ -88,7 +88,8 @@ function written(value, form) {
   const text = plain(value, form), [whole, ...fraction] = text.replace(/^-/, "").split(".");
   const grouped = form.group && /^\d+$/.test(whole) ? whole.replace(/\B(?=(\d{3})+$)/g, () => form.group) : whole;
   const positive = form.plus && Number(text) > 0 ? "+" : "";
-  return (text.startsWith("-") ? "-" : positive) + [grouped, ...fraction].join(form.point);
+  const number = [grouped, ...fraction].join(form.point);
+  return (text.startsWith("-") ? "-" : positive) + form.prefix + number + form.suffix;
 }
 
 function brief(value, digits = 4) {

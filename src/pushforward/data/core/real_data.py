@@ -1,0 +1,73 @@
+"""Real data that samples of another program are compared with."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+
+from pushforward.data.core.dataset import Dataset, Schema, build
+from pushforward.data.core.hashes import held_out_indices
+from pushforward.data.core.load import LoadOptions, check_there, read, reading_of
+from pushforward.data.readers.reader import Reading, examples_in
+from pushforward.data.readers.tables import TABLES, read_pair
+from pushforward.errors import DataError
+
+PARTS = 3  # one part is compared with samples, the others give the scores of real data
+
+
+def real_data(
+    real: str | os.PathLike[str],
+    train: str | os.PathLike[str] | None = None,
+    **options: Unpack[LoadOptions],
+) -> Dataset:
+    """Read real data to compare the samples of any program with.
+
+    Args:
+        real: A table, a folder of images, or an .npz or .npy file.
+        train: The data that the program has learned from, in the same format. Its examples that
+            ``real`` does not hold become the training split, and all of ``real`` is held out.
+            Without it a third of ``real`` is held out, and scores of copies and privacy, which
+            need training examples, are not computed.
+        options: Those of `load`. A .csv file of plain numbers is read as a table unless ``table``
+            is False.
+
+    Returns:
+        The dataset; its ``trained_on`` says whether ``train`` was given.
+
+    Raises:
+        UsageError: If an option does not apply.
+        DataError: If a file cannot be read, or if the two differ in shape or columns.
+    """
+    place = Path(real).expanduser()
+    is_table = place.suffix.lower() in TABLES.endings and not options.get("given")
+    settings: Any = {**({"table": True} if is_table else {"stream": False}), **options}
+    if train is None:
+        data = read(str(place), settings)
+        every = data.train.followed_by(data.held_out)
+        held = held_out_indices(every.hashes, every.labels, max(1, len(every) // PARTS))
+        others = np.delete(np.arange(len(every)), held)
+        return replace(data, train=every.take(others), held_out=every.take(held), trained_on=False)
+    source = Path(train).expanduser()
+    for path in (place, source):
+        check_there(os.path.join(path.parent, path.name))
+    reading = reading_of(settings)
+    data = read_pair(source, place, reading) if reading.table else _pair(source, place, reading)
+    return replace(data, trained_on=True, origin={"name_or_path": str(place), **options})
+
+
+def _pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
+    """Make a dataset of two sources; labels count if both have the same classes."""
+    first, classes, columns = examples_in(train, reading)
+    second, other_classes, other_columns = examples_in(held_out, reading)
+    shapes = {first.x.shape[1:], second.x.shape[1:]}
+    if len(shapes) > 1 or columns != other_columns:
+        raise DataError(
+            f"{train} and {held_out} have examples of different shapes or columns ({shapes}): "
+            "expected the same. Images are converted with `resize=N` and `channels=rgb`."
+        )
+    schema = Schema(classes if classes == other_classes else (), columns)
+    return build(held_out.stem, first, second, schema=schema)

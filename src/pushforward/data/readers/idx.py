@@ -1,0 +1,82 @@
+"""IDX files, the format of MNIST: ``train-images-idx3-ubyte``, also with .gz, and the file of labels."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.core.arrays import numbered
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.named_set import resized
+from pushforward.data.readers.reader import IDX, Examples, Reader, Reading
+from pushforward.errors import DataError
+
+SMALL = 64 << 20  # bytes that any file may unpack to; others unpack to at most RATIO times their size
+RATIO = 200
+
+
+def idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """Read an array of bytes from an IDX file.
+
+    The file holds two zeros, 8 for bytes, the number of sides, the sides (big-endian), the content.
+
+    Args:
+        path: The file, compressed with gzip if its name ends in .gz.
+        dimensions: The number of sides: 3 for images, 1 for labels.
+
+    Raises:
+        DataError: If the file is damaged, or holds something else.
+
+    References:
+        LeCun et al., the MNIST database, "File formats for the MNIST database".
+    """
+    start = 4 + 4 * dimensions
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rb") as file:
+            content = bytearray(file.read(max(SMALL, RATIO * path.stat().st_size)))
+        sides = np.frombuffer(content[4:start], dtype=">u4").tolist()
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f"{path} is damaged or cannot be read: {error}.") from error
+    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) - start != math.prod(sides):
+        raise DataError(f"{path} is damaged, or is not an IDX file with {dimensions} dimensions.")
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(sides)
+
+
+def _examples(path: Path, reading: Reading) -> Examples:
+    images = idx_array(path, 3)[:, None]
+    labels, classes = None, tuple[str, ...]()
+    beside = _renamed(path, "images", "labels")
+    if beside is not None:
+        labels, classes = numbered(idx_array(beside, 1), str(beside))
+    split = Split(images, labels)
+    return resized(split, reading.size) if reading.size else split, classes, ()
+
+
+def _renamed(path: Path, part: str, other: str) -> Path | None:
+    """The file with another name of the same form, compressed or not; None if there is none."""
+    plain = path.name.removesuffix(".gz")
+    name = plain.replace(part, other)
+    if other == "labels":
+        name = name.replace("idx3", "idx1")
+    files = [path.with_name(name), path.with_name(f"{name}.gz")]
+    return next((file for file in files if name != plain and file.is_file()), None)
+
+
+def _read(path: Path, reading: Reading) -> Dataset:
+    reading.refuse_table(str(path))
+    reading.refuse_stream(str(path))
+    train, classes, _ = _examples(path, reading)
+    test = _renamed(path, "train", "t10k")
+    held_out = None if test is None else _examples(test, reading)[0]
+    name = re.split("[.-]", path.name)[0]
+    return build(name, train, held_out, schema=Schema(classes), limit=reading.limit, seed=reading.seed)
+
+
+IDX_FILES = Reader((IDX,), _read, _examples)

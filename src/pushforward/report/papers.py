@@ -1,0 +1,104 @@
+"""Scores for papers and notebooks: one CSV file, and LaTeX tables for the package booktabs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Score
+from pushforward.report import tables
+from pushforward.report.statistics import floor_of, main_metrics, rows_of, statistic
+
+# The columns of scores.csv. ``seed`` is that of one training run; ``other`` is the model that
+# ``model`` is compared with, and ``clear`` says whether they are clearly apart
+COLUMNS = (
+    "model other seed metric value spread interval_low interval_high clear "
+    "floor_value floor_spread budget_seconds trained_seconds"
+)
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # How a cell begins that other programs compute
+SIGNS = {"−": "$-$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "→": r"$\rightarrow$", "\\": " "}
+LATEX = str.maketrans(SIGNS | {sign: f"\\{sign}" for sign in "&%$#_{}"})
+HEADING = """% Needs \\usepackage{booktabs}. Means with 95 % intervals in brackets, or with the standard deviation.
+% Bold: clearly ahead of all other models and of the baseline. Differences in bold are clear; their
+% intervals hold for all pairs of a score together.
+"""
+
+
+def csv_text(comparison: Comparison) -> str:
+    """Every score of every model and training run, and the differences of all pairs, one a line."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS.split())
+    for row in rows_of(comparison):
+        name = _safe(row.name)
+        points = comparison.sweep.get(row.name, ())
+        longest = points[-1].budget if points else None
+        parts = [(part, longest) for part in (row, *row.trainings)]
+        parts += [(ModelResult(scores=point.scores), point.budget) for point in points[:-1]]
+        for part, budget in parts:
+            for metric in part.scores:
+                score = statistic(comparison, part, metric)
+                if score is None:
+                    continue
+                ends = score.interval or ("", "")
+                floor = floor_of(comparison, metric)
+                seconds = part.training.seconds
+                writer.writerow([name, "", part.seed, metric, score.value, score.spread, *ends, "", *floor, budget, seconds])
+    for metric, pairs in comparison.differences().items():
+        for pair in pairs:
+            names = [_safe(pair["first"]), _safe(pair["other"])]
+            difference = _difference(pair)
+            low, high = difference.interval or ("", "")
+            clear = int(pair["ahead"] is not None)
+            writer.writerow([*names, "", metric, difference.value, "", low, high, clear, "", "", "", ""])
+    return buffer.getvalue()
+
+
+def _safe(name: str) -> str:
+    return "'" * name.startswith(FORMULA) + name
+
+
+def _difference(pair: dict[str, float]) -> Score:
+    value, margin = pair["difference"], pair["margin"]
+    return Score(value, interval=None if margin is None else (value - margin, value + margin))
+
+
+def latex(comparison: Comparison) -> str:
+    """A table for each group of scores, then each training run and the paired differences."""
+    parts = [HEADING]
+    for heading, card in tables.scorecards(comparison):
+        lines = [[column.named, *(row.cells[at] for row in card.rows)] for at, column in enumerate(card.columns)]
+        parts.append(_tabular(heading, [row.name for row in card.rows], lines))
+    runs = [run for model in comparison.models for run in model.trainings]
+    for metric in main_metrics(comparison):
+        label = tables.score_column(comparison, metric).named
+        is_share = comparison.info(metric).unit == "%"
+        each = [[run.name, tables.score_cell(comparison, run, metric)] for run in runs]
+        parts.append(_tabular("Training runs", [label], each))
+        differences = [
+            [
+                f"{pair['first']} − {pair['other']}",
+                tables.figures(_difference(pair), is_share, best=pair["ahead"] is not None),
+            ]
+            for pair in comparison.differences()[metric]
+        ]
+        parts.append(_tabular("Paired differences", [label], differences))
+    return "\n".join(parts)
+
+
+def _text(cell: tables.Cell | str) -> str:
+    if isinstance(cell, str):
+        return cell.translate(LATEX)
+    value = cell.value.translate(LATEX)
+    return (f"\\textbf{{{value}}}" if cell.best else value) + cell.beside.translate(LATEX)
+
+
+def _tabular(heading: str, names: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """A booktabs table with a column for each name; empty without lines."""
+    head, *body = (" & ".join(map(_text, line)) for line in [["", *names], *lines])
+    begin = f"% {heading}\n\\begin{{tabular}}{{l{'r' * len(names)}}}\n\\toprule\n"
+    rows = " \\\\\n".join(body)
+    return f"{begin}{head} \\\\\n\\midrule\n{rows} \\\\\n\\bottomrule\n\\end{{tabular}}\n" if body else ""
