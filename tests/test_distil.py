@@ -117,4 +117,4 @@ def test_data_that_is_gone_or_came_from_python_is_named(pointed, tmp_path, capsy
     own = pf.data.from_arrays(np.random.default_rng(0).standard_normal((100, 2)), name="own")
     run = pf.fit("flow", own, size="tiny", steps=1, out=tmp_path / "own", progress=False)
     assert main(["train", "distil", "--teacher", str(run.folder), *SHORT, "--out", str(tmp_path / "run")]) == 2
-    assert "was trained on data from Python, which a run does not hold" in " ".join(capsys.readouterr().err.split())
+    assert "was trained on data passed in Python" in " ".join(capsys.readouterr().err.split())

@@ -117,7 +117,7 @@ def test_labels(tmp_path):
     assert not denoiser.unconditional
     with pytest.raises(UsageError, match="unconditional"):
         pf.Guided(denoiser, 2.0)
-    with pytest.raises(UsageError, match="label for every example"):
+    with pytest.raises(UsageError, match="label for each example"):
         denoiser(x, t)
     with pytest.raises(UsageError, match="label_dropout=0"):
         denoiser(x, t, {"label": label, "label_null": label > 2})
@@ -171,7 +171,7 @@ BROKEN = {
     "sampler": (in_json(INDEX, scheduler=["diffusers", "DDPScheduler"]), UsageError, 'Did you mean "DDPMScheduler"'),
     "network": (in_json(INDEX, unet=["diffusers", "UNet2DConditionModel"]), UsageError, "UNet2DConditionModel"),
     "foreign code": (in_json(INDEX, unet=["my_module", "UNet2DModel"]), UsageError, "my_module"),
-    "schedule": (in_json(SAMPLER, beta_schedule="wavy"), UsageError, "makes no schedule"),
+    "schedule": (in_json(SAMPLER, beta_schedule="wavy"), UsageError, "schedule"),
     "other channels": (in_json(NETWORK, in_channels=4), CheckpointError, "cannot be read|do not fit"),
 }
 
@@ -212,7 +212,7 @@ def from_other_data():
 
 REFUSED = {
     "source": (from_other_data, "from other data instead of noise"),
-    "our network": (lambda: refused(network=pf.networks.UNet(SHAPE, widths=(16, 32))), "which diffusers does not have"),
+    "our network": (lambda: refused(network=pf.networks.UNet(SHAPE, widths=(16, 32))), "does not support the network"),
     "path": (lambda: refused(path=pf.VP()), "on the path VP"),
     "prediction": (lambda: refused(prediction="velocity"), '"velocity" on the path Tabulated'),
     "units": (lambda: refused(space=other_units()), "standard deviation of 0.5"),

@@ -48,7 +48,7 @@ CASES = {
     "stopped": ([75, 75], 0, "stopped and saved at step 3"),
     "lacking": ([1, 6], 1, "error: the memory does not suffice for step 3 (out of memory)"),
     "hanging": ([1, 1], 0, "within 4 seconds"),
-    "killed": ([1, -9], 0, "another process of this training was lost"),
+    "killed": ([1, -9], 0, "another process was lost"),
 }
 
 

@@ -103,7 +103,7 @@ def test_an_autoencoder_hands_on_what_it_has_seen(tmp_path):
     run = pf.fit(recipe, other, steps=1, out=tmp_path / "run")
     assert pf.load(run.folder).seen.overlaps(other) == (0, 4)
     ((name, seen),) = pf.in_latent("flow", other, coder.method.autoencoder(), "tiny").builds_on
-    assert (name, seen.own) == ("an autoencoder handed over in Python", None)
+    assert (name, seen.own) == ("an autoencoder passed in Python", None)
     assert seen_by(tmp_path).own is None
 
 

@@ -250,6 +250,6 @@ def test_a_file_that_stands_for_one_part_holds_one(tmp_path, forget):
     file.write_text("from pushforward import Recipe\n" + "".join(f"def {name}(space) -> Recipe: ...\n" for name in ("a1", "a2")))
     for kind, names in (("recipe", "'a1', 'a2'"), ("data set", "")):
         forget()
-        with pytest.raises(UsageError, match=rf"must hold exactly one {kind}, .*\[{names}\]"):
+        with pytest.raises(UsageError, match=rf"must contain exactly one {kind}, .*\[{names}\]"):
             plugins.only(file, kind, "")
     forget()

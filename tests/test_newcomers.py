@@ -46,7 +46,7 @@ def test_every_option_of_data_is_described_and_others_are_refused(function, opti
     for name in options.__annotations__:
         assert re.search(rf"\b{name}\b", function.__doc__), name
         assert f"        {name}: " in options.__doc__, name
-        with pytest.raises(UsageError, match=f'data.{function.__name__} has no argument "{name}s"; .* Did you mean "{name}"'):
+        with pytest.raises(UsageError, match=f'data.{function.__name__} .*"{name}s".* Did you mean "{name}"'):
             function(given, **{f"{name}s": None})
 
 
@@ -64,31 +64,31 @@ class OfTwo(torch.nn.Module):
 
 
 MISTAKES = {
-    "swapped": (lambda run: pf.fit(pf.data.load("digits"), "flow"), "recipe comes first"),
+    "swapped": (lambda run: pf.fit(pf.data.load("digits"), "flow"), r"pf.fit\(recipe, data\)"),
     "a run": (lambda run: pf.fit(run, "digits"), "pf.resume"),
-    "a network": (lambda run: pf.fit(torch.nn.Linear(2, 2), "digits"), "trained inside of a recipe"),
+    "a network": (lambda run: pf.fit(torch.nn.Linear(2, 2), "digits"), "pass it to a recipe"),
     "a tensor": (lambda run: pf.fit("flow", ones(9, 2)), "from_arrays"),
-    "steps as text": (lambda run: pf.fit("flow", "digits", steps="9"), "`steps` must be a whole number, got '9'"),
-    "seed as text": (lambda run: pf.fit("flow", "digits", seed="1"), "`seed` must be a whole number"),
-    "device": (lambda run: pf.fit("flow", "digits", device="gpu"), 'no device "gpu"'),
-    "batch as text": (lambda run: pf.Training(batch="64"), "`batch` must be a whole number"),
-    "positional seed": (lambda run: run.transport.sample(4, 3), r"A seed is named: sample\(4, seed=3\)"),
+    "steps as text": (lambda run: pf.fit("flow", "digits", steps="9"), "`steps` must be .* got '9'"),
+    "seed as text": (lambda run: pf.fit("flow", "digits", seed="1"), "`seed` must be"),
+    "device": (lambda run: pf.fit("flow", "digits", device="gpu"), '"gpu"'),
+    "batch as text": (lambda run: pf.Training(batch="64"), "`batch` must be"),
+    "positional seed": (lambda run: run.transport.sample(4, 3), r"sample\(4, seed=3\)"),
     "negative n": (lambda run: run.sample(-1), "`n` must be at least 0"),
-    "a loaded run": (lambda run: pf.load(run), "Expected a run's folder"),
+    "a loaded run": (lambda run: pf.load(run), "run folder"),
     "one run compared": (lambda run: pf.compare(run), "or a list of runs"),
     "guided run": (lambda run: pf.Guided(run, 2.0), "run.denoiser"),
     "one row": (lambda run: run.transport.encode(ones(1, 8, 8)), r"x\[None\]"),
     "solver": (lambda run: run.transport.with_solver("hein", 4), 'Did you mean "heun"'),
-    "a budget": (lambda run: pf.fit("flow", "digits", budget="60s"), 'no argument "budget".*seconds=60'),
-    "epochs": (lambda run: pf.fit("flow", "digits", epochs=3), 'no argument "epochs".*steps=5000'),
-    "an option of resume": (lambda run: pf.resume(run, checkpont="step_000002"), 'pf.resume has no.*Did you mean "checkpoint"'),
+    "a budget": (lambda run: pf.fit("flow", "digits", budget="60s"), '"budget".*seconds=60'),
+    "epochs": (lambda run: pf.fit("flow", "digits", epochs=3), '"epochs".*steps=5000'),
+    "an option of resume": (lambda run: pf.resume(run, checkpont="step_000002"), 'pf.resume .*Did you mean "checkpoint"'),
     "recipes compared": (lambda run: pf.compare(["flow", "gan"], "digits"), "trained runs are compared: train it first"),
-    "a seed": (lambda run: run.sample(3, seeds=1), 'no option "seeds".*Did you mean "seed"'),
+    "a seed": (lambda run: run.sample(3, seeds=1), '"seeds".*Did you mean "seed"'),
     "a network of x and t": (
         lambda run: pf.fit(pf.recipes.flow("moons", network=OfTwo()), "moons", steps=2),
-        r"network\(x, t, condition\), but OfTwo.forward is \(x, t\)",
+        r"network\(x, t, condition\), OfTwo.forward is \(x, t\)",
     ),
-    "condition": (lambda run: run.transport.sample(3, {"class": "dog"}), 'Unknown condition "class"; this model knows "label"'),
+    "condition": (lambda run: run.transport.sample(3, {"class": "dog"}), 'Unknown condition "class".*"label"'),
 }
 
 
@@ -130,7 +130,7 @@ def test_arrays_that_are_refused(arguments, says):
 def test_options_in_the_wrong_place_are_sent_to_the_right_one(tmp_path):
     data = pf.data.from_arrays(np.random.default_rng(0).normal(size=(60, 2)), given={"cx": np.arange(60.0)})
     with pytest.raises(
-        UsageError, match=r'^pack: of the recipe, .*: pf\.fit\(pf\.recipes\.named\("gan"\)\(data\.space, pack=2\), data\)'
+        UsageError, match=r'pack.* pf\.fit\(pf\.recipes\.named\("gan"\)\(data\.space, pack=2\), data\)'
     ):
         pf.fit("gan", data, pack=2)
     run = pf.fit("gan", data, size="tiny", steps=1, out=tmp_path / "run")

@@ -230,5 +230,5 @@ def test_lost_weights_and_lost_checkpoints_are_not_replaced(tmp_path, monkeypatc
     assert pf.resume(tmp_path / "given", data=DATA, method=method).state["step"] == 3
     for path in (tmp_path / "given" / "checkpoints").iterdir():
         path.rename(tmp_path / path.name)
-    with pytest.raises(CheckpointError, match="checkpoints are gone"):
+    with pytest.raises(CheckpointError, match="checkpoints are missing"):
         pf.resume(tmp_path / "given", data=DATA, method=method)

@@ -137,7 +137,7 @@ def test_a_file_that_may_not_grow_is_an_error_and_nothing_is_lost(run):
     largest = max(path.stat().st_size for path in run.rglob("*.safetensors"))
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1, limits[1]))
     try:
-        with pytest.raises(CheckpointError, match=r"step_000008 could not be written: .*what was saved before is intact"):
+        with pytest.raises(CheckpointError, match=r"step_000008 could not be written.*intact"):
             pf.resume(run, data=DATA, steps=8)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -25,7 +25,7 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
     try:
         result = operator.index(value)
     except TypeError:
-        raise UsageError(f"`{name}` must be a whole number, got {value!r}.") from None
+        raise UsageError(f"`{name}` must be an integer, got {value!r}.") from None
     if least is not None and result < least:
         raise UsageError(f"`{name}` must be at least {least}, got {result}.")
     return result
@@ -57,7 +57,7 @@ def weight(name: str, value: float) -> float:
         UsageError: Below 0, or not finite.
     """
     if not 0 <= number(name, value) < math.inf:
-        raise UsageError(f"`{name}` must be 0 or more and finite, got {value}.")
+        raise UsageError(f"`{name}` must be finite and at least 0, got {value}.")
     return value
 
 
@@ -73,7 +73,7 @@ def share(name: str, value: float, of: str = "") -> float:
         UsageError: Outside of [0, 1].
     """
     if not 0 <= value <= 1:
-        raise UsageError(f"{name} is a share{of} between 0 and 1, got {value}.")
+        raise UsageError(f"{name} must be a fraction{of} between 0 and 1, got {value}.")
     return value
 
 
@@ -114,4 +114,4 @@ def refuse_unknown(
     for name in names:
         if name not in known:
             hint = (hints or {}).get(name) or did_you_mean(name, known)
-            raise UsageError(f'pf.{function} has no argument "{name}"; it takes: {", ".join(known)}.{hint}')
+            raise UsageError(f'pf.{function} got an unexpected argument "{name}"; expected {", ".join(known)}.{hint}')

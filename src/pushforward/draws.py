@@ -46,7 +46,7 @@ class Draws(ABC):
     """A source of random examples; each call gives fresh numbers, and two sources with the same key give the same ones."""
 
     n: int
-    """How many examples one call draws for."""
+    """Number of examples that one call draws for."""
 
     @abstractmethod
     def normal(self, shape: Sequence[int]) -> Tensor:
@@ -81,7 +81,7 @@ class ExampleDraws(Draws):
         self.seeds: Sequence[int] = (
             range(int(seed), int(seed) + (1 if n is None else n)) if isinstance(seed, (int, np.integer)) else [*map(int, seed)]
         )
-        assert n in (None, len(self.seeds)), "one seed for each sample"
+        assert n in (None, len(self.seeds)), "one seed per sample"
         self.n, self.name, self.device = len(self.seeds), name, device
         self._stream, self._calls, self._philox = key("rows", name), 0, _Philox()
 
@@ -120,7 +120,7 @@ class BlockDraws(Draws):
     def __init__(
         self, seed: int, step: int, n: int, start: int = 0, name: str = "train", device: torch.device | str = "cpu"
     ) -> None:
-        assert start % BLOCK == 0, "a part of a batch starts at a whole block"
+        assert start % BLOCK == 0, "a micro-batch must start at a multiple of the block size"
         self.seed, self.step, self.n, self.start, self.name, self.device = seed, step, n, start, name, device
         self._calls, self._philox = 0, _Philox()
 

@@ -46,7 +46,7 @@ def parse_json(content: str | bytes, infinite: bool = False) -> Any:
     """
     text = content.decode("utf-8") if isinstance(content, bytes) else content
     if text.count("[") + text.count("{") > MOST_OBJECTS or text.count(",") > MOST_ITEMS:
-        raise ValueError("it holds too many values")
+        raise ValueError("it contains too many values")
     try:
         value = json.loads(
             text, object_pairs_hook=_object, parse_constant=float if infinite else _float, parse_float=_float, parse_int=_whole
@@ -55,7 +55,7 @@ def parse_json(content: str | bytes, infinite: bool = False) -> Any:
     except RecursionError:
         deep = True
     if deep:
-        raise ValueError(f"it is nested more than {DEEPEST} deep")
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep")
     if "\\ud" in text.lower():
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError is a ValueError
     return value
@@ -64,20 +64,20 @@ def parse_json(content: str | bytes, infinite: bool = False) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     named = dict(pairs)
     if len(named) < len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("an object contains the same name twice")
     return named
 
 
 def _float(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise ValueError(f"{digits:.20} is no finite number")
+        raise ValueError(f"{digits:.20} is not a finite number")
     return value
 
 
 def _whole(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a whole number has more than {MOST_DIGITS} digits")
+        raise ValueError(f"an integer has more than {MOST_DIGITS} digits")
     return int(digits)
 
 
@@ -104,7 +104,7 @@ def opened(path: Path) -> BufferedReader:
     except FileNotFoundError:
         raise
     except PermissionError as error:
-        raise CheckpointError(f"{path} may not be read by this user: permission is missing. Ask its owner.") from error
+        raise CheckpointError(f"{path} cannot be read: permission denied. Ask its owner.") from error
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and stat.S_ISREG(os.lstat(path).st_mode):
             raise
@@ -117,7 +117,7 @@ def opened(path: Path) -> BufferedReader:
 
 def _not_plain(path: Path) -> CheckpointError:
     what = "a link" if os.path.islink(path) else "a folder, a pipe or a device"
-    return CheckpointError(f"{path} cannot be read: it is no regular file but {what}. Put a copy of the file in its place.")
+    return CheckpointError(f"{path} cannot be read: it is not a regular file but {what}. Replace it with a copy of the file.")
 
 
 def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -133,7 +133,7 @@ def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
         content = file.read(most + 1) if size <= most else b""
     if size > most or len(content) > most:
         raise CheckpointError(
-            f"{path} has {size:,} bytes; such a file has at most {most:,}. Copy it again from where it came from."
+            f"{path} has {size:,} bytes, above the limit of {most:,} for such a file. Copy it again from the original."
         )
     return content
 
@@ -145,7 +145,7 @@ def plain_path(path: Path) -> Path:
         DataError: For a pipe, a device or a socket, whose reading may never end.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise DataError(f"{path} is a pipe, a device or a socket: expected a file or a folder. Write its content to one first.")
+        raise DataError(f"{path} is a pipe, a device or a socket; expected a file or a folder. Save its content as a file first.")
     return path
 
 
@@ -162,7 +162,7 @@ def read_json(path: Path) -> Any:
     except CheckpointError:
         raise
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}. Restore it from a copy.") from error
+        raise CheckpointError(f"{path} is not valid JSON: {error}. Restore it from a copy.") from error
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def check_tensors(path: Path) -> None:
         with safe_open(path, "np"):
             return
     except SafetensorError as error:
-        raise CheckpointError(f"{path} cannot be read as tensors (safetensors): {error}. Restore the file.") from error
+        raise CheckpointError(f"{path} is not a valid safetensors file: {error}. Restore the file.") from error
 
 
 def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] | None = None) -> None:
@@ -216,7 +216,7 @@ def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] |
             raise CheckpointError(f"{place} cannot be read: {error.strerror or error}.") from error
         left -= len(entries)
         if left < 0:
-            raise CheckpointError(f"{place} holds more than {MOST_ENTRIES:,} entries: it is no folder of a run.")
+            raise CheckpointError(f"{place} is not a run folder: it has more than {MOST_ENTRIES:,} entries.")
         for entry in entries:
             if place == folder and known is not None and entry.name not in known and not entry.name.startswith("."):
                 continue
@@ -238,8 +238,8 @@ def disk(what: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"{what} could not be written: {error.strerror or error}. "
-            "Free space or choose another `out`; what was saved before is intact."
+            f"{what} could not be written: {error.strerror or error}. Free space or choose another `out`. Everything "
+            "saved before is intact."
         ) from error
 
 
@@ -318,8 +318,8 @@ def check_replaceable(path: Path) -> None:
     numbers = [match and int(match[1]) for match in map(_PNG.fullmatch, names)]
     if path.suffix or numbers != list(range(len(names))):
         raise UsageError(
-            f"{path} is a folder that holds more than an earlier sampling (numbered PNGs), so it is not overwritten. "
-            "Choose another `out`, or remove it yourself."
+            f"{path} is not overwritten: the folder contains more than earlier samples (numbered PNGs). Choose "
+            "another `out`, or remove the folder yourself."
         )
 
 
@@ -331,7 +331,7 @@ class Damaged(CheckpointError):
     """
 
     def __init__(self, fault: str) -> None:
-        super().__init__(f"These results are damaged: {fault}. Make them anew.")
+        super().__init__(f"These results are damaged: {fault}. Recreate them.")
 
 
 Reader = Callable[[Any, str], Any]  # A JSON value and its place in the file, to what it stands for
@@ -358,7 +358,7 @@ def _plain(value: Any) -> Any:
         return os.fspath(value)
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
-    raise TypeError(f"A result holds plain data; {type(value).__name__} is not.")
+    raise TypeError(f"Results may only contain plain data, not {type(value).__name__}.")
 
 
 @dataclass(frozen=True)
@@ -409,7 +409,7 @@ class Record:
         try:
             data = parse_json(text)
         except ValueError as error:
-            raise Damaged(f"they are not JSON, {error}") from error
+            raise Damaged(f"they are not valid JSON: {error}") from error
         return cls.from_plain(data)
 
 
@@ -451,7 +451,7 @@ def _reader(kind: Any) -> Reader:
         read: Reader = kind.from_plain
         return read
     accepted = (int, float) if kind is float else kind
-    wanted = {float: "a number", int: "a whole number", str: "text"}.get(kind, "a value")
+    wanted = {float: "a number", int: "an integer", str: "text"}.get(kind, "a value")
     return functools.partial(
         _checked, lambda value: isinstance(value, accepted) and isinstance(value, bool) == (kind is bool), wanted
     )

@@ -48,16 +48,16 @@ def load(path: str | Path) -> Plugin:
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise UsageError(f"There is no file {path}: expected a Python file that defines parts of your own.")
+        raise UsageError(f"The file {path} does not exist; expected a Python file that defines your own parts.")
     content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     module = _run(file, content, f"{_PREFIX}{sha256[:12]}")
     plugin = Plugin(file, sha256, {kind: registry.adopt(module) for kind, registry in KINDS.items()})
     if not any(plugin.names.values()):
         raise UsageError(
-            f"{path} defines nothing that is used by name: expected a recipe (a function annotated `-> Recipe`), a Solver, a "
-            "metric (a class whose scores declare a MetricInfo), a feature extractor (an Extractor), a Tracker, or a "
-            "data set (a Source). See docs/one-new-file.md."
+            f"{path} defines nothing that can be used by name; expected a recipe (a function annotated `-> Recipe`), "
+            "a Solver, a metric (a class with scores that declare a MetricInfo), a feature extractor (an Extractor), "
+            "a Tracker, or a data set (a Source). See docs/one-new-file.md."
         )
     return plugin
 
@@ -75,7 +75,7 @@ def only(path: str | Path, kind: str, hint: str) -> str:
     """
     names = load(path).names[kind]
     if len(names) != 1:
-        raise UsageError(f"{path} must hold exactly one {kind}, {hint}; it has {names}. See docs/one-new-file.md.")
+        raise UsageError(f"{path} must contain exactly one {kind}, {hint}; it contains {names}. See docs/one-new-file.md.")
     return names[0]
 
 
@@ -101,9 +101,9 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
     for plugin in needed:
         if plugin["sha256"] not in named:
             file = plugin["file"]
-            changed = " No file that was named has this content: it has changed since." if named else ""
+            changed = " None of the named files has this content: the file has changed since." if named else ""
             raise (CheckpointError if named else RunUsageError)(
-                f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is run only when you name it: "
+                f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is only run if you name it: "
                 f"`plugins=[{file}]`.{changed}"
             )
     for path in files:

@@ -78,7 +78,7 @@ class Registry(Mapping[str, Any]):
             at(self._refuse)(name, part)
         if name in self.homes:
             raise UsageError(
-                f'The name "{name}" belongs to another {self.kind}, of pushforward. Rename yours{file and " in "}{file}.'
+                f'The name "{name}" is already used by a {self.kind} of pushforward. Rename yours{file and " in "}{file}.'
             )
         self.added[name] = part
 
@@ -95,7 +95,7 @@ class Registry(Mapping[str, Any]):
         for name, part in parts.items():
             if self.added.get(name, part) is not part:
                 owner = self._files.get(name, "this session")
-                raise UsageError(f'The name "{name}" belongs to a {self.kind} of {owner}. Rename it in {file}.')
+                raise UsageError(f'The name "{name}" is already used by a {self.kind} in {owner}. Rename it in {file}.')
             self.add(name, part, file)
             self._files[name] = file
         return list(parts)
@@ -125,12 +125,12 @@ def from_text(parts: Registry, text: str) -> Any:
         return part()
     first = next(iter(inspect.signature(part).parameters.values()), None)
     if first is None:
-        raise UsageError(f'The {parts.kind} "{word}" takes no argument: leave ":{value}" out.')
+        raise UsageError(f'The {parts.kind} "{word}" does not take an argument. Leave ":{value}" out.')
     kind = type(first.default) if isinstance(first.default, (int, float)) else str
     try:
         argument = kind(value)
     except ValueError:
-        raise UsageError(f'"{value}" in "{text}" is no number; write for example {word}:{first.default}.') from None
+        raise UsageError(f'"{value}" in "{text}" is not a number. Write for example {word}:{first.default}.') from None
     return part(argument)
 
 

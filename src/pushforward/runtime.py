@@ -60,11 +60,11 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
         return Launch()
     rank, count = _number(given, names[0]), _number(given, names[1])
     if not 0 <= rank < count:
-        raise UsageError(f"The launcher has set {names[0]}={rank} and {names[1]}={count}: expected a rank from 0 to {count - 1}.")
+        raise UsageError(f"The launcher set {names[0]}={rank} and {names[1]}={count}; expected a rank from 0 to {count - 1}.")
     if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if count > 1 and name not in given]:
         raise UsageError(
-            f"The launcher has set {names[1]}={count}, but not {missing[0]}, where the processes meet. Start them with torchrun, "
-            f"or set {missing[0]} to the same value for all of them."
+            f"The launcher set {names[1]}={count}, but not {missing[0]}, which the processes need to find each other. "
+            f"Start them with torchrun, or set {missing[0]} to the same value for all of them."
         )
     return Launch(rank, count, _number(given, names[2], rank), _number(given, names[3], count))
 
@@ -72,7 +72,7 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
 def _number(given: Mapping[str, str], name: str, default: int | None = None) -> int:
     text = given.get(name, "" if default is None else str(default))
     if not text.isdecimal():
-        raise UsageError(f'The launcher has set {name}="{text}": expected a whole number.')
+        raise UsageError(f'The launcher set {name}="{text}"; expected an integer.')
     return int(text)
 
 
@@ -118,7 +118,7 @@ def device_named(name: torch.device | str) -> torch.device:
         torch.zeros(1, device=name).item()
         return torch.device(name)
     except (RuntimeError, NotImplementedError, AssertionError, TypeError):  # the type of torch's error depends on the device
-        raise UsageError(f'There is no device "{name}" to compute on here; use auto, cpu, cuda or cuda:1.') from None
+        raise UsageError(f'The device "{name}" is not available here. Use auto, cpu, cuda or cuda:1.') from None
 
 
 def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:

@@ -73,14 +73,14 @@ class Samples(Tensor):
             UsageError: If there are no samples, or they are vectors of another length.
         """
         if not len(self):
-            raise UsageError("There are no samples to draw: n is 0.")
+            raise UsageError("There are no samples to plot: n is 0.")
         values = self.space.quantise(self.as_subclass(Tensor)[:MOST_SHOWN])
         if not self.space.as_points:
             pictures = self.space.drawing(values)
             return grid_picture(pictures, columns, scale=zoom or legible(pictures))
         if tuple(self.space.shape) != (2,):
             raise UsageError(
-                f"Vectors of {self.space.shape[0]} numbers have no picture; only images and vectors of 2 numbers are drawn."
+                f"Vectors of {self.space.shape[0]} numbers cannot be plotted; only images and vectors of 2 numbers can."
             )
         return columns_picture(self.numpy(), self.space)
 
@@ -148,23 +148,25 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
     """
     known, ending = space.endings, path.suffix.lower()
     if path.name.lower() in known:
-        raise UsageError(f'"{path}" has no name before its ending: expected samples.png, or a new folder, ./samples.')
+        raise UsageError(f'"{path}" has no file name before its extension. Write samples.png, or ./samples for a new folder.')
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already. Choose another `out`, or add `overwrite=True`.")
+        raise UsageError(f"{path} already exists. Choose another `out`, or add `overwrite=True`.")
     if path.is_dir():
         check_replaceable(path)
     if ending not in known:
         raise UsageError(
-            f'Cannot write {space.noun}s to "{path}"; choose an ending of {", ".join(known.values())}. '
-            "Only images and data of 2 columns can be drawn."
+            f'Cannot write {space.noun}s to "{path}". Use one of the extensions {", ".join(known.values())}. Only '
+            "images and data with 2 columns can be drawn."
         )
     if ending == ".parquet":
         for_parquet(path)
     if ending in PICTURES and n > MOST_DRAWN:
-        raise UsageError(f"A picture holds at most {MOST_DRAWN:,} samples; write {n:,} to an .npz file instead.")
+        raise UsageError(f"A picture shows at most {MOST_DRAWN:,} samples. Write {n:,} samples to an .npz file instead.")
     whole("n", n, 1)
     if zoom is not None and (space.as_points or ending == ".npz" or not 1 <= zoom <= LARGEST_ZOOM):
-        raise UsageError(f'`zoom={zoom}` enlarges pictures of images, {LARGEST_ZOOM} times at most; "{path}" takes no such zoom.')
+        raise UsageError(
+            f'`zoom={zoom}` is not supported for "{path}": zoom enlarges pictures of images, at most {LARGEST_ZOOM} times.'
+        )
 
 
 def usual_ending(space: Space) -> str:
@@ -216,7 +218,7 @@ def draw_to(
         with replacing(path) as temporary:
             write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
         return
-    raise UsageError("A .gif shows how samples form step by step; a one-call model has no steps. Write a .png.")
+    raise UsageError("A .gif shows how samples form step by step, but this model samples in one call. Write a .png.")
 
 
 def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None) -> None:
@@ -376,8 +378,8 @@ def given_options(options: Sampling, also: Sequence[str] = ()) -> dict[str, Any]
     known = (*also, *Sampling.__annotations__)
     for name in options:
         if name not in known:
-            hint = did_you_mean(name, known) or ' Conditions are the second argument: run.sample(8, {"label": 3}).'
-            raise UsageError(f'There is no option "{name}" of sampling; known: {", ".join(known)}.{hint}')
+            hint = did_you_mean(name, known) or ' Pass conditions as the second argument: run.sample(8, {"label": 3}).'
+            raise UsageError(f'Unexpected sampling option "{name}"; expected {", ".join(known)}.{hint}')
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -409,8 +411,9 @@ def configure(
         inner = inner_of(transport)
         if has_steps(inner):
             raise UsageError(
-                f"`truncation`: {name} holds an iterative model ({type(inner).__name__}), and truncation is for one-call models. "
-                "Guidance makes samples closer to their label and less varied: give `scale=2` and a `label`."
+                f"`truncation` supports one-call models, and {name} is an iterative model ({type(inner).__name__}). Use "
+                "guidance instead, which makes samples closer to their label and less diverse: give `scale=2` and a "
+                "`label`."
             )
         transport = Truncated(transport, given.pop("truncation"))
     if not given:
@@ -419,8 +422,8 @@ def configure(
     if not has_steps(flow):
         listed = ", ".join(f"`{option}`" for option in given)
         raise UsageError(
-            f"{listed}: {name} holds a model that makes a sample in one call, such as a VAE or a GAN. It takes no steps, so "
-            "solvers, grids and guidance do not apply: leave these options out."
+            f"{listed}: {name} samples in one call (like a VAE or a GAN), so steps, solvers, grids and guidance do "
+            "not apply. Leave these options out."
         )
     steps = whole("steps", given.get("steps", flow.steps), 1)
     solver = solvers.as_solver(given["solver"]) if "solver" in given else flow.solver
@@ -439,9 +442,9 @@ def guidance_notes(transport: Transport) -> tuple[str, ...]:
     if denoiser is None or denoiser.scale == 1:
         return ()
     return (
-        f"this map between two times has learned no guidance: a scale of {denoiser.scale:g} combines its jumps with and without "
-        "conditions, at two calls each, and is not what its teacher does at that scale. Train it with a range of guidance to "
-        "learn that.",
+        f"this map was distilled without guidance: scale {denoiser.scale:g} combines its jumps with and without "
+        "conditions, in two calls each, and does not match its teacher at that scale. To learn guidance, train "
+        "it with a range of guidance scales.",
     )
 
 
@@ -457,7 +460,7 @@ def _learned_table(given: dict[str, Any], solver: Solver, steps: int, tables: Ta
     if not by_name:
         return None
     if "weaker" in guidance:
-        raise UsageError("A table is learned without guidance by a weaker model: leave out `weaker`, or take another `grid`.")
+        raise UsageError("Learned tables do not support guidance by a weaker model. Leave `weaker` out, or use another `grid`.")
     raise _unlearned("table", name, steps, given, solver, guidance)
 
 
@@ -498,15 +501,15 @@ def tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping
 
 def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
     if "interval" in given and "scale" not in given and "weaker" not in given:
-        raise UsageError("`interval` limits where guidance acts: give `scale` or `weaker` as well.")
+        raise UsageError("`interval` limits where guidance acts. Give `scale` or `weaker` as well.")
     if "weaker_scale" in given and "weaker" not in given:
-        raise UsageError("`weaker_scale` needs the run that guidance leads away from: `weaker=RUN`.")
+        raise UsageError("`weaker_scale` needs a weaker run for guidance: `weaker=RUN`.")
     interval = given.get("interval")
     if "scale" in given:
         inner = trained(denoiser)
         learned = inner is not None and inner.preconditioning.guidance is not None
         if learned and interval is not None:
-            raise UsageError("This map has learned guidance at all noise levels: leave `interval` out.")
+            raise UsageError("This map was distilled with guidance at all noise levels. Leave `interval` out.")
         denoiser = AtScale(denoiser, given["scale"]) if learned else Guided(denoiser, given["scale"], interval)
     if "weaker" in given:
         denoiser = Autoguided(denoiser, given["weaker"], given.get("weaker_scale", 2.0), interval)

@@ -97,19 +97,19 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
         return arguments
     if spec.get("opaque"):
         raise CheckpointError(
-            f"{ALONE}: {place} is a {name!s:.60}. A run stores numbers, strings, lists, dicts, and "
-            "objects that keep their constructor's arguments as attributes of the same names "
-            f"(self.width = width). Use these, or {PASS}"
+            f"{ALONE}: {place} is a {name!s:.60}. A run can store numbers, strings, lists, dicts, and objects that "
+            "keep their constructor arguments as attributes with the same names (self.width = width). Use these, or "
+            f"{PASS}"
         )
     if not isinstance(name, str) or name not in PARTS:
         raise CheckpointError(
-            f"{ALONE}: {name!s:.60} is not a class of pushforward. Name the file that defines it, `plugins=[FILE.py]`, or {PASS}"
+            f"{ALONE}: {name!s:.60} is not a class of pushforward. Name the file that defines it: `plugins=[FILE.py]`, or {PASS}"
         )
     if check:
         return None
     part = PARTS[name]
     if part.__module__.startswith("pushforward.") and (wrong := misfit(part, arguments)) is not None:
-        raise CheckpointError(f"The run's spec does not fit {name} of this version: {wrong} is none of its values.")
+        raise CheckpointError(f"The run's spec does not fit {name} of this version: {wrong} is not one of its values.")
     try:
         return part(**arguments)
     except TypeError as error:
@@ -134,8 +134,8 @@ def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
     complete: dict[str, Any] = json.loads(json.dumps(content), object_hook=completed)
     if complete == content:
         raise UsageError(
-            f"`network` is {described!s:.200}; this run was trained with another class or other "
-            'arguments, which its spec.json holds under "network". Build it as for the training.'
+            f"Got `network` {described!s:.200}; this run was trained with another class or other arguments, which are "
+            'in its spec.json under "network". Build the network as for training.'
         )
     return complete
 

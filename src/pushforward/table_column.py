@@ -98,7 +98,7 @@ def check_shares(name: str, shares: Sequence[float]) -> None:
         DataError: Naming the column.
     """
     if not (all(share >= 0 for share in shares) and abs(sum(shares) - 1) <= 0.01):
-        raise DataError(f'"{name}": the shares of its values must be at least 0 and sum to 1.')
+        raise DataError(f'"{name}": the fractions of its values must be at least 0 and sum to 1.')
 
 
 def indicators(chosen: NDArray[np.int64], count: int) -> NDArray[np.float32]:

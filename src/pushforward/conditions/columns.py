@@ -83,7 +83,7 @@ class Columns(ConditionKind):
         import torch
 
         if not self.examples:
-            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from: give values.")
+            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from. Give their values.")
         table = torch.tensor(self.examples, dtype=torch.float32)
         first, end = (bounds * len(table) - 0.5).ceil().long().unbind(1)
         within = ((u - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0])).clamp(0, 1)
@@ -99,7 +99,7 @@ class Columns(ConditionKind):
         object.__setattr__(self, "columns", tuple(str(name) for name in columns))
         object.__setattr__(self, "examples", tuple(tuple(float(number) for number in example) for example in examples))
         if not self.columns or any(len(example) != len(self.columns) for example in self.examples):
-            raise UsageError(f"Expected examples of {len(self.columns)} numbers, one for each of at least one column.")
+            raise UsageError(f"Expected examples with {len(self.columns)} numbers: one per column, and at least one column.")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Known(ConditionKind):
         values = torch.as_tensor(request, dtype=torch.float64)
         if values.shape[-1:] != self.shape or values.dim() > 2:
             raise UsageError(
-                f"Known columns are numbers of shape {self.shape} or (n, {self.shape[0]}); got {tuple(values.shape)}."
+                f"Known columns need numbers of shape {self.shape} or (n, {self.shape[0]}); got {tuple(values.shape)}."
             )
         return values
 
@@ -172,7 +172,7 @@ class Known(ConditionKind):
         request = request.tolist() if hasattr(request, "tolist") else request
         cells = list(request) if isinstance(request, (list, tuple)) else [request]
         if len(cells) not in (1, n):
-            raise UsageError(f'"{entry}" has {len(cells)} values: expected one, or one for each of {n} samples.')
+            raise UsageError(f'"{entry}" has {len(cells)} values; expected one, or one for each of the {n} samples.')
         numbers = np.array([_value(field, cell) for cell in cells])
         if sentences := _replaced(field, cells, numbers):
             warn(" ".join(sentences[:MOST]), stacklevel=2)
@@ -197,7 +197,7 @@ class Known(ConditionKind):
         return torch.zeros(n, *self.shape, dtype=torch.float64, device=device)
 
     def embedding(self, width: int) -> nn.Module:
-        raise UsageError("Known columns are for denoisers of tables: train flow, ddpm or edm.")
+        raise UsageError("Only denoisers of tables support known columns. Train flow, ddpm or edm.")
 
     def describe(self) -> str:
         return "any of them can be given"
@@ -219,7 +219,7 @@ def _replaced(field: Column, cells: Sequence[Any], numbers: NDArray[np.float64])
         replaced = (np.abs(held - numbers) > SAME * np.abs(numbers)) | np.array(rewritten)
     first, last = field.cells(np.array(field.range))
     sentences = (
-        f"{field.name}={cells[i]} is not a value of the training data ({first} to {last}): {texts[i]} is given."
+        f"{field.name}={cells[i]} does not occur in the training data ({first} to {last}), so {texts[i]} is used."
         for i in np.flatnonzero(replaced).tolist()
     )
     return list(dict.fromkeys(sentences))
@@ -265,9 +265,9 @@ class Numbers(Columns):
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(float(number) for number in getattr(self, name)))
             if len(getattr(self, name)) != len(self.columns):
-                raise DataError(f"{name} has {len(getattr(self, name))} values, expected {len(self.columns)}: one per column.")
+                raise DataError(f"{name} has {len(getattr(self, name))} values; expected {len(self.columns)}, one per column.")
         if not all(math.isfinite(number) for number in self.mean) or not all(0 < number < math.inf for number in self.std):
-            raise DataError("mean must be finite and std finite and above 0 (constant columns get std 1).")
+            raise DataError("mean must be finite, and std finite and above 0 (use std 1 for constant columns).")
 
     @classmethod
     def measure(cls, values: NDArray[np.float32], columns: Sequence[str], chosen: NDArray[np.int64] | None = None) -> Numbers:

@@ -26,7 +26,7 @@ class ConditionKind(ABC):
     """
 
     learned: ClassVar[bool] = False
-    """Whether methods make its values from the examples themselves, so that no data holds it."""
+    """Whether methods compute its values from the examples themselves, so that data sets do not hold them."""
 
     @property
     @abstractmethod
@@ -105,7 +105,7 @@ class ConditionKind(ABC):
         Raises:
             UsageError: Where this kind is not made of columns.
         """
-        raise UsageError(f"A condition of the kind {cls.__name__} is not made of columns of numbers.")
+        raise UsageError(f"A {cls.__name__} condition cannot be built from numeric columns.")
 
     @property
     def entries(self) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ class ConditionKind(ABC):
 
     def as_channels(self, values: Tensor) -> Tensor:
         """Values as plain numbers without parameters, (n, channels), to be appended to data."""
-        raise UsageError(f"A condition of the kind {type(self).__name__} has no plain numbers that could join data.")
+        raise UsageError(f"A {type(self).__name__} condition has no plain numbers to append to the data.")
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
         """The values of n samples with those of one entry in place.
@@ -148,9 +148,9 @@ class ConditionKind(ABC):
         """
         numbers = as_numbers(request, f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.')
         if numbers.dim() > 1 or (numbers.dim() and len(numbers) != n):
-            raise UsageError(f'"{entry}" has {numbers.numel()} values: expected one number, or one for each of {n} samples.')
+            raise UsageError(f'"{entry}" has {numbers.numel()} values; expected one number, or one for each of the {n} samples.')
         if not bool(numbers.isfinite().all()):
-            raise UsageError(f'"{entry}" must be a finite number; got {request!r}.')
+            raise UsageError(f'"{entry}" must be finite; got {request!r}.')
         values[:, self.entries.index(entry)] = numbers.expand(n)
         return values
 
@@ -232,12 +232,12 @@ def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]
     taken = {"label", *conditions, *map(mask_of, conditions)}
     for name, kind in conditions.items():
         if not name.isidentifier() or name.endswith(_NULL) or name in ("x", "part"):
-            raise UsageError(f'A condition cannot be called "{name}": expected a word other than x and part, without {_NULL}.')
+            raise UsageError(f'A condition cannot be named "{name}". Use a word other than x and part, without {_NULL}.')
         if not isinstance(kind, ConditionKind):
-            raise UsageError(f'The condition "{name}" is a {type(kind).__name__}: expected a kind of condition, such as Label.')
+            raise UsageError(f'The condition "{name}" is a {type(kind).__name__}; expected a kind of condition, such as Label.')
         free = {"label"} - conditions.keys() if kind.learned else {name} if kind.entries == (name,) and name != "label" else set()
         if twice := set(kind.entries) & (taken - free):
-            raise UsageError(f"Given columns cannot be called as conditions are, rename them: {', '.join(twice)}.")
+            raise UsageError(f"Given columns cannot have the same names as conditions. Rename them: {', '.join(twice)}.")
         taken.update(kind.entries)
     return dict(conditions)
 
@@ -248,7 +248,7 @@ def check_mask(name: str, mask: Tensor | None, n: int) -> None:
 
     if mask is not None and (mask.dtype != torch.bool or mask.ndim != 1 or mask.shape[0] != n):
         raise UsageError(
-            f'Got a mask "{mask_of(name)}" of shape {tuple(mask.shape)} {mask.dtype}; expected bool of shape ({n},).'
+            f'Got a mask "{mask_of(name)}" of shape {tuple(mask.shape)} and {mask.dtype}; expected bool of shape ({n},).'
         )
 
 
@@ -327,41 +327,43 @@ class Request:
     def _check(self, n: int, requested: Any) -> None:
         if not isinstance(requested, Mapping):
             raise UsageError(
-                f'A condition is a dict, such as {{"label": 3}}; got {requested!r}. A seed is named: sample({n}, seed=3).'
+                f'A condition must be a dict, such as {{"label": 3}}; got {requested!r}. Pass a seed by keyword: '
+                f"sample({n}, seed=3)."
             )
         for condition, kind in self.kinds.items():
             twice = [column for column in kind.entries if column in requested and column != condition]
             if condition in requested and twice:
-                raise UsageError(f'"{condition}" holds "{twice[0]}": give one of them.')
+                raise UsageError(f'"{condition}" already contains "{twice[0]}". Give only one of them.')
         known = [entry for condition, kind in self.kinds.items() for entry in kind.entries or (condition,)]
         for name in requested:
             if name in known or name in self.kinds or name in map(mask_of, self.kinds):
                 continue
             if name in self.columns:
                 raise UsageError(
-                    f'"{name}" is a column of the table, and this model cannot be given columns: it samples whole rows. '
-                    "Models of the recipes flow, ddpm and edm can, where they are trained on the table itself and not on codes."
+                    f'"{name}" is a column of the table, and this model does not support given columns: it samples whole '
+                    "rows. Models trained with flow, ddpm or edm on the table itself (not on latents) do."
                 )
             if name == getattr(self.kinds.get("label"), "target", ""):
-                raise UsageError(f'"{name}" is the label of this model: ask for a class by `label={requested[name]}`.')
+                raise UsageError(f'"{name}" is the label of this model. Choose a class with `label={requested[name]}`.')
             if name in self.numbers:
                 raise UsageError(
-                    f'"{name}" is one of the numbers that this model samples, and cannot be given: its file was read as vectors. '
-                    "Trained again with `table=True`, which reads the file as a table, a model can be given any columns."
+                    f'"{name}" is one of the numbers that this model samples, and cannot be given, because its file was read '
+                    "as vectors. Train again with `table=True`, which reads the file as a table; then any columns can be "
+                    "given."
                 )
             if not self.kinds:
                 raise UsageError(
                     f"This model was trained without labels or other conditions, so none can be given; got {name!r}."
                 )
             listed = ", ".join(map(quoted, known))
-            raise UsageError(f"Unknown condition {quoted(name)}; this model knows {listed}.{did_you_mean(name, known)}")
+            raise UsageError(f"Unknown condition {quoted(name)}; this model supports {listed}.{did_you_mean(name, known)}")
 
     def _mask(self, name: str, value: Any, n: int) -> Tensor:
         import torch
 
         mask = torch.as_tensor(value)
         if mask.dtype != torch.bool or mask.dim() > 1:
-            raise UsageError(f'The mask "{mask_of(name)}" is True or False for each sample; got {value!r}.')
+            raise UsageError(f'The mask "{mask_of(name)}" must be True or False for each sample; got {value!r}.')
         return _expanded(mask_of(name), mask, n, 0)
 
 
@@ -369,5 +371,5 @@ def _expanded(name: str, value: Tensor, n: int, dims: int) -> Tensor:
     if value.dim() == dims:
         return value.expand(n, *value.shape)
     if len(value) != n:
-        raise UsageError(f'The condition "{name}" has {len(value)} values: expected one, or one for each of {n} samples.')
+        raise UsageError(f'The condition "{name}" has {len(value)} values; expected one, or one for each of the {n} samples.')
     return value

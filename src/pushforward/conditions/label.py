@@ -37,9 +37,9 @@ class Label(ConditionKind):
         object.__setattr__(self, "names", tuple(str(name) for name in self.names))
         object.__setattr__(self, "frequencies", tuple(float(share) for share in self.frequencies))
         if not self.names:
-            raise DataError("A label needs at least one class; leave the condition out where there are none.")
+            raise DataError("A label needs at least one class. For data without classes, leave the condition out.")
         if self.frequencies and len(self.frequencies) != len(self.names):
-            raise DataError(f"{len(self.frequencies)} frequencies for {len(self.names)} classes.")
+            raise DataError(f"{len(self.frequencies)} frequencies do not fit {len(self.names)} classes.")
 
     @classmethod
     def of(cls, labels: NDArray[np.int64], names: Sequence[str], target: str = "") -> Label:
@@ -101,16 +101,16 @@ class Label(ConditionKind):
                 f'The condition "label" must be a number, or a list or tensor of numbers; got {request!r}.'
             ) from None
         if label.dim() > 1 or label.is_floating_point() or label.is_complex() or label.dtype == torch.bool:
-            raise UsageError(f"Labels are whole numbers, one for each sample; got {label.dtype} of shape {tuple(label.shape)}.")
+            raise UsageError(f"Labels must be integers, one per sample; got {label.dtype} of shape {tuple(label.shape)}.")
         if not bool(((label >= 0) & (label < len(self.names))).all()):
-            raise UsageError(f"Labels run from 0 to {len(self.names) - 1}; got {label.unique().tolist()}.")
+            raise UsageError(f"Labels must be between 0 and {len(self.names) - 1}; got {label.unique().tolist()}.")
         return label
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
         import torch
 
         if not self.frequencies:
-            raise UsageError("These classes have no frequencies to draw a label from: name the label.")
+            raise UsageError("These classes have no frequencies to draw labels from. Give the label.")
         edges = torch.tensor(np.cumsum(self.frequencies)[:-1], dtype=torch.float32)
         return torch.bucketize(u.float(), edges, right=True)
 

@@ -70,7 +70,7 @@ class Preconditioning:
         if self.guidance is not None:
             low, high = (number("guidance", scale) for scale in self.guidance)
             if not -math.inf < low < high < math.inf:
-                raise UsageError(f"A range of guidance is two finite scales, the lower first; got {low:g} and {high:g}.")
+                raise UsageError(f"A guidance range needs two finite scales, the lower first; got {low:g} and {high:g}.")
             object.__setattr__(self, "guidance", (low, high))
 
 
@@ -125,7 +125,7 @@ def check_predictor(denoiser: object) -> None:
     """
     if not callable(getattr(denoiser, "predict", None)):
         kind = type(denoiser).__name__
-        raise UsageError(f"Expected a denoiser, got a {kind}. That of a run is run.denoiser, that of a flow is flow.denoiser.")
+        raise UsageError(f"Expected a denoiser, got a {kind}. Use run.denoiser for a run, or flow.denoiser for a flow.")
 
 
 class Predicting(nn.Module, ABC):
@@ -363,8 +363,8 @@ class Denoiser(Predicting):
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         if self.source is not None and kind in ("noise", "score"):
             raise UsageError(
-                f'This model was trained from {self.source.data}, not from noise, so it has no "{kind}". Sample it with euler, '
-                "heun, midpoint or rk4."
+                f'This model was trained from {self.source.data} instead of noise, so it has no "{kind}". Sample it with '
+                "euler, heun, midpoint or rk4."
             )
         k = self.path.at(t)
         scale = {"scale": 1 / k.r} if self.preconditioning.scale_input else {}
@@ -520,7 +520,7 @@ _TYPES = {"float32": None, "bfloat16": torch.bfloat16}
 def network_precision(name: str) -> Iterator[None]:
     """Within this context networks run in ``name``: "float32" or "bfloat16" (autocast, weights stay float32)."""
     if not isinstance(name, str) or name not in _TYPES:
-        raise UsageError(f'Unknown precision "{name}"; choose auto, float32 or bfloat16.')
+        raise UsageError(f'Unknown precision "{name}". Use auto, float32 or bfloat16.')
     token = _ACTIVE.set(_TYPES[name])
     try:
         yield
@@ -553,8 +553,9 @@ def check_network(network: nn.Module) -> None:
         signature.bind("x", "t", "condition")
     except TypeError as error:
         raise UsageError(
-            f"A denoiser calls its network as network(x, t, condition), but {type(network).__name__}.forward is "
-            f"{signature}: {error}. Write: def forward(self, x, t, condition=None)."
+            "A denoiser calls its network as network(x, t, condition), but the signature of "
+            f"{type(network).__name__}.forward is {signature}: {error}. Write: def forward(self, x, t, "
+            "condition=None)."
         ) from None
 
 

@@ -41,14 +41,16 @@ def _checked(interval: Interval) -> Interval:
         return None
     low, high = float(interval[0]), float(interval[1])
     if not 0 <= low < high:
-        raise UsageError(f"A guidance interval is two noise levels sigma / alpha, the lower first; got {low:g} and {high:g}.")
+        raise UsageError(
+            f"A guidance interval needs two noise levels (sigma / alpha), the lower first; got {low:g} and {high:g}."
+        )
     return low, high
 
 
 def _scale(value: float) -> float:
     value = number("scale", value)
     if not math.isfinite(value):
-        raise UsageError(f"A guidance scale must be a finite number, got {value}.")
+        raise UsageError(f"The guidance scale must be finite, got {value}.")
     return value
 
 
@@ -105,14 +107,18 @@ class Guided(Wrapped):
     def __init__(self, denoiser: Predictor, scale: float = 1.0, interval: Interval = None) -> None:
         super().__init__(denoiser)
         if not denoiser.space.conditions:
-            raise UsageError("Guidance needs a model trained with labels or other conditions; this one was trained without.")
+            raise UsageError(
+                "Guidance needs a model trained with labels or other conditions; this model was trained without any."
+            )
         inner = trained(denoiser)
         if inner is not None and inner.preconditioning.guidance is not None:
-            raise UsageError("This map has learned guidance itself: sample its run with a `scale`, or take pf.AtScale.")
+            raise UsageError(
+                "This map was distilled with guidance. Set the guidance `scale` when you sample its run, or use pf.AtScale."
+            )
         if inner is not None and not inner.unconditional:
             raise UsageError(
-                "Guidance needs an unconditional branch, and this model was trained without one (label_dropout=0). Train with "
-                "label_dropout=0.1, or guide it by a weaker model (`weaker=RUN`; pf.Autoguided in Python)."
+                "Guidance needs an unconditional branch, and this model was trained without one (label_dropout=0). Train "
+                "with label_dropout=0.1, or guide with a weaker model (`weaker=RUN`; pf.Autoguided in Python)."
             )
         self.scale, self.interval = _scale(scale), _checked(interval)
 
@@ -172,10 +178,12 @@ class AtScale(Wrapped):
         super().__init__(denoiser)
         inner, self.scale = trained(denoiser), _scale(scale)
         if inner is None or inner.preconditioning.guidance is None:
-            raise UsageError("This model has learned no guidance. Guide it with pf.Guided, or distil it with a range.")
+            raise UsageError(
+                "This map was distilled without a guidance range. Guide it with pf.Guided, or distil it with a range."
+            )
         low, high = inner.preconditioning.guidance
         if not low <= self.scale <= high:
-            raise UsageError(f"This map has learned guidance at scales from {low:g} to {high:g}, got {self.scale:g}.")
+            raise UsageError(f"This map was distilled with guidance scales from {low:g} to {high:g}, got {self.scale:g}.")
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         return {"inner": columns_of(self.denoiser, kind, t, to)}
@@ -210,8 +218,8 @@ class Autoguided(Wrapped):
         check_predictor(weaker)
         if tuple(denoiser.space.shape) != tuple(weaker.space.shape):
             raise UsageError(
-                f"The weaker model makes examples of shape {tuple(weaker.space.shape)}, the model {tuple(denoiser.space.shape)}; "
-                "guide with a model of the same data."
+                f"The weaker model makes examples of shape {tuple(weaker.space.shape)}, but the model makes "
+                f"{tuple(denoiser.space.shape)}. Guide with a model of the same data."
             )
         self.weaker = weaker
         self.scale, self.interval = _scale(scale), _checked(interval)
@@ -266,9 +274,9 @@ class Thresholded(ChangesData):
     def __init__(self, denoiser: Predictor, share: float = 0.995) -> None:
         super().__init__(denoiser)
         if denoiser.space.bounds is None:
-            raise UsageError("Thresholding needs data with bounds (images); this data has none.")
+            raise UsageError("Thresholding needs data with bounds, such as images; this data has none.")
         if not 0 < share <= 1:
-            raise UsageError(f"Thresholding takes a share of pixels in (0, 1], got {share}.")
+            raise UsageError(f"Thresholding needs a fraction of pixels in (0, 1], got {share}.")
         self.share = float(share)
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:

@@ -146,7 +146,7 @@ class TableDenoiser(Denoiser):
         inputs = getattr(network, "inputs", None)
         if isinstance(inputs, int) and inputs != wanted:
             raise UsageError(
-                f"The network takes {inputs} inputs; expected {wanted}: coordinates, columns, and two for each wave of a score."
+                f"The network takes {inputs} inputs; expected {wanted} (coordinates, columns, and two per wave of a score)."
             )
         self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
         self.frequencies = nn.Buffer(torch.logspace(0, math.log2(HIGHEST), waves, base=2.0), persistent=False)

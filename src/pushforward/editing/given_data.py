@@ -40,9 +40,7 @@ def condition_of_data(flow: Flow, condition: ConditionLike) -> ConditionLike:
         return condition
     inner = trained(flow.denoiser)
     if inner is not None and not inner.unconditional:
-        raise UsageError(
-            "This model was trained with labels or other conditions only (label_dropout=0): name the label of the data."
-        )
+        raise UsageError("This model was trained only with labels or other conditions (label_dropout=0). Pass the data's label.")
     return {mask_of(name): torch.tensor(True) for name in flow.space.conditions}
 
 
@@ -57,7 +55,9 @@ def check_complete(kinds: Mapping[str, ConditionKind], condition: ConditionLike)
     whole = [name in named or mask_of(name) in named or set(entries[name]) <= set(named) for name in kinds]
     if named and not all(whole):
         words = ", ".join(entry for name in kinds for entry in entries[name])
-        raise UsageError(f"What is not named would be drawn by chance and contradict the data: name all of {words}, or none.")
+        raise UsageError(
+            f"Conditions that are left out would be drawn at random and contradict the data. Give all of {words}, or none."
+        )
 
 
 def iterative(transport: Transport) -> Flow:
@@ -69,8 +69,9 @@ def iterative(transport: Transport) -> Flow:
     check_transport(transport)
     if not has_steps(transport):
         raise UsageError(
-            f"A {type(transport).__name__} is no iterative model: it has no inverse and no noise levels, so it cannot edit given "
-            "data. Use a diffusion or flow model, interpolate between two seeds, or search for z: pushforward.editing.invert."
+            f"A {type(transport).__name__} is not an iterative model: it has no inverse and no noise levels, so it "
+            "cannot edit given data. Use a diffusion or flow model, interpolate between two seeds, or search for z "
+            "with pushforward.editing.invert."
         )
     return transport
 
@@ -84,14 +85,12 @@ def checked_example(transport: Transport, x: Tensor, shape: tuple[int, ...] | No
     space, wanted = transport.space, shape or tuple(transport.space.shape)
     x = torch.as_tensor(x)
     if tuple(x.shape) != wanted or not x.is_floating_point():
-        raise UsageError(
-            f"Expected one example of floating-point numbers of shape {wanted}; got {x.dtype} of shape {tuple(x.shape)}."
-        )
+        raise UsageError(f"Expected one floating-point example of shape {wanted}; got {x.dtype} of shape {tuple(x.shape)}.")
     if not bool(x.isfinite().all()):
-        raise UsageError("The data to edit holds numbers that are not finite.")
+        raise UsageError("The data to edit contains values that are not finite.")
     if space.low is not None and space.high is not None and (x.min() < min(space.low) - 1e-4 or x.max() > max(space.high) + 1e-4):
         raise UsageError(
-            f"Data units run from {min(space.low):g} to {max(space.high):g} here; got values from {x.min():g} to {x.max():g}."
+            f"Expected values between {min(space.low):g} and {max(space.high):g}; got values from {x.min():g} to {x.max():g}."
         )
     return x.to(transport.device)
 
@@ -105,7 +104,9 @@ def check_one_call(transport: Transport, what: str, advice: str) -> None:
     check_transport(transport)
     inner = inner_of(transport)
     if has_steps(inner):
-        raise UsageError(f"{what} is for one-call models, such as GANs and VAEs; this one takes {inner.steps} steps. {advice}")
+        raise UsageError(
+            f"{what} supports one-call models, such as GANs and VAEs; this model takes {inner.steps} steps. {advice}"
+        )
 
 
 # How often a step is made by default where an observation leads: more rounds gain more than as many more steps (`Resampled`)
@@ -175,7 +176,7 @@ class Resampled(Solver):
 
     def __init__(self, solver: Solver, rounds: int) -> None:
         if rounds < 1:
-            raise UsageError(f"Steps are made in at least one round, got {rounds}.")
+            raise UsageError(f"The number of rounds must be at least 1, got {rounds}.")
         self.solver, self.rounds = solver, int(rounds)
         self.order, self.grid, self.adaptive, self.jumps = solver.order, solver.grid, solver.adaptive, solver.jumps
 
@@ -257,8 +258,8 @@ def inpainting(flow: Transport, x: Tensor, mask: Tensor, **leading: Unpack[Leadi
     if mask.dtype != torch.bool or tuple(mask.shape) not in (shape, shape[1:]) or bool(mask.all()) or not bool(mask.any()):
         other = f" or {shape[1:]}" if len(shape) == 3 else ""
         raise UsageError(
-            f"A mask is bool of shape {shape}{other}, True where data is to be made, which is some of it; got {mask.dtype} "
-            f"{tuple(mask.shape)}, {float(mask.float().mean()):.0%} True."
+            f"Expected a bool mask of shape {shape}{other}, True in some places (the places to fill in); got "
+            f"{mask.dtype} {tuple(mask.shape)}, {float(mask.float().mean()):.0%} True."
         )
     known_mask = ~mask.to(model.device).expand(shape)[None]
     known = model.space.to_model(checked_example(model, x)[None]) * known_mask
@@ -337,12 +338,12 @@ def super_resolution(flow: Transport, low: Tensor, **leading: Unpack[Leading]) -
     model = iterative(flow)
     shape, small = tuple(model.space.shape), tuple(low.shape)
     if not model.space.has_pixels:
-        raise UsageError(f"Super-resolution needs a model of images; this one makes {model.space.noun}s.")
+        raise UsageError(f"Super-resolution needs a model of images; this model makes {model.space.noun}s.")
     factor = shape[1] // max(1, small[1]) if len(small) == 3 else 0
     if factor < 2 or (small[0], small[1] * factor, small[2] * factor) != shape:
         raise UsageError(
-            f"The model makes {shape[1]} x {shape[2]} pixels in {shape[0]} channels; the image must be smaller by a whole "
-            f"factor, in as many channels. Got an array of shape {small}."
+            f"The model makes {shape[1]} x {shape[2]} pixels with {shape[0]} channels. Expected an image with as many "
+            f"channels that is smaller by an integer factor; got an array of shape {small}."
         )
     known = _blocks(model.space.to_model(checked_example(model, low, small)[None]), factor)
     return led(model, known, Pooled(factor), **leading)
@@ -402,7 +403,7 @@ def truncate(z: Tensor, limit: float) -> Tensor:
         Brock, Donahue, Simonyan, Large Scale GAN Training for High Fidelity Natural Image Synthesis (2019), section 3.1.
     """
     if not limit > 0:
-        raise UsageError(f"The limit of a truncation is above 0, got {limit}; without a limit nothing is truncated.")
+        raise UsageError(f"The truncation limit must be above 0, got {limit}. To sample without truncation, leave the limit out.")
     # by the lower tail, where small probabilities keep their digits
     edge = math.erfc(limit / math.sqrt(2)) / 2
     tail = edge + (1 - 2 * edge) * torch.erfc(z.double().abs() / math.sqrt(2)) / 2
@@ -430,7 +431,7 @@ class Truncated(Transport):
 
     def __init__(self, inner: Transport, limit: float) -> None:
         super().__init__()
-        check_one_call(inner, "Truncation", "Guidance makes its samples truer and less varied.")
+        check_one_call(inner, "Truncation", "Guidance makes samples more faithful and less diverse.")
         truncate(torch.zeros(1), limit)
         self.inner, self.limit = inner, float(limit)
         self.space, self.noise_shape = inner.space, inner.noise_shape
@@ -448,7 +449,7 @@ class Truncated(Transport):
 
 def _strength(strength: float) -> float:
     if not 0 < strength <= 1:
-        raise UsageError(f"The strength of a variation is in (0, 1], got {strength}; 1 is a new sample.")
+        raise UsageError(f"The strength of a variation must be in (0, 1], where 1 is a new sample, got {strength}.")
     return float(strength)
 
 
@@ -555,7 +556,7 @@ class Nearby(Transport):
 
     def __init__(self, inner: Transport, z: Tensor, strength: float) -> None:
         super().__init__()
-        check_one_call(inner, "Varying z", "Vary its data: pushforward.editing.vary.")
+        check_one_call(inner, "Varying z", "To vary data, use pushforward.editing.vary.")
         if tuple(z.shape) != tuple(inner.noise_shape):
             raise UsageError(f"Expected one z of shape {tuple(inner.noise_shape)}, got {tuple(z.shape)}.")
         self.inner, self.strength = inner, _strength(strength)

@@ -113,9 +113,7 @@ class Imputed:
             UsageError: For a table that is no file of text.
         """
         if not isinstance(self.source, GappyFile):
-            raise UsageError(
-                "These values do not come from a file of text: take .values, or .frame() where they come from a frame."
-            )
+            raise UsageError("These values do not come from a text file. Use .values, or .frame() for values from a data frame.")
         return self.source.filled(self.cells(draw))
 
     def write(self, path: str | Path, draw: int = 0) -> None:
@@ -141,7 +139,7 @@ class Imputed:
             UsageError: For a table that is no frame.
         """
         if not is_frame(self.source):
-            raise UsageError("These values do not come from a data frame: take .values, or .text() where they come from a file.")
+            raise UsageError("These values do not come from a data frame. Use .values, or .text() for values from a file.")
         return filled_frame(self.source, self.space.fields, self.values[draw], self.missing)
 
 
@@ -245,8 +243,8 @@ def known_columns(transport: Transport) -> tuple[str, Known]:
         if isinstance(kind, Known):
             return name, kind
     raise UsageError(
-        "Missing cells are filled in by models of tables that were trained by flow, ddpm or edm, and this is none: "
-        "`pushforward train flow --data FILE`, with `table=True` where the file is read as vectors."
+        "Only table models trained with flow, ddpm or edm can fill in missing cells. Train one: `pushforward "
+        "train flow --data FILE` (with `table=True` if the file is read as vectors)."
     )
 
 

@@ -219,8 +219,8 @@ def _check_deterministic(transport: Transport) -> None:
     inner = inner_of(transport)
     if has_steps(inner) and inner.solver.stochastic:
         raise UsageError(
-            f"The solver here is {type(inner.solver).__name__}, a stochastic one, which draws noise at every step, so that no "
-            "path leads from one sample to another: choose a deterministic one, such as `solver=dpm`."
+            f"{type(inner.solver).__name__} is a stochastic solver, which draws noise at every step, so no path leads "
+            "from one sample to another. Use a deterministic solver, such as `solver=dpm`."
         )
 
 
@@ -239,7 +239,7 @@ def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
     if interpolation not in INTERPOLATIONS:
         raise unknown("interpolation", interpolation, INTERPOLATIONS)
     if frames < 2:
-        raise UsageError(f"An interpolation has at least 2 frames; got {frames}.")
+        raise UsageError(f"An interpolation needs at least 2 frames; got {frames}.")
     share = torch.linspace(0, 1, frames, dtype=torch.float64, device=a.device)
     return INTERPOLATIONS[interpolation](a.expand(frames, *a.shape[1:]), b.expand(frames, *b.shape[1:]), share)
 
@@ -298,7 +298,7 @@ class Search:
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.starts < 1 or not 0 < self.lr < math.inf or not 0 <= self.prior < math.inf:
-            raise UsageError(f"steps and prior are 0 or more, starts at least 1, lr is above 0; all are finite. Got {self}.")
+            raise UsageError(f"steps and prior must be at least 0, starts at least 1, and lr above 0, all finite; got {self}.")
 
 
 @dataclass(frozen=True)
@@ -356,9 +356,11 @@ def invert(
         Zhu, Krähenbühl, Shechtman, Efros, Generative Visual Manipulation on the Natural Image Manifold (2016);
         Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), section 5 and appendix D.
     """
-    check_one_call(transport, "The search for z", "Its method encode solves from data to noise.")
+    check_one_call(transport, "The search for z", "Its method encode maps data to noise.")
     if x.dim() == 0 or len(x) == 0 or batch < 1:
-        raise UsageError(f"Expected at least one example, (n, *shape), and a batch of at least 1; got {tuple(x.shape)}, {batch}.")
+        raise UsageError(
+            f"Expected at least one example of shape (n, *shape), and a batch size of at least 1; got {tuple(x.shape)}, {batch}."
+        )
     check_complete(transport.space.conditions, condition)
     search = search or Search()
     target = transport.space.to_model(torch.stack([checked_example(transport, example) for example in x]))
@@ -424,7 +426,7 @@ class _Part:
 
     def _best(self, z: Tensor, least: Tensor, errors: Tensor, first: Tensor) -> Inversion:
         if not bool(least.view(-1, self.starts).amin(1).isfinite().all()):
-            raise Diverged("The model gives nothing finite for any z: the weights have diverged. Use an earlier checkpoint.")
+            raise Diverged("The model returns no finite values for any z: the weights have diverged. Use an earlier checkpoint.")
         first_start = torch.arange(len(self.target), device=z.device) * self.starts
         at = first_start + least.view(-1, self.starts).argmin(1)
         condition = condition_at(self.condition, at)
@@ -475,7 +477,9 @@ def between(
         return interpolate(transport, *ends, frames, condition, interpolation=interpolation, batch=batch)
     if autoencoder is not None and (condition is not None or not autoencoder.space.conditions):
         if condition is not None and not autoencoder.space.conditions:
-            raise UsageError("Between images this model goes through its latent, which receives no labels: leave `label` out.")
+            raise UsageError(
+                "Between images, this model goes through its latent space, which takes no labels. Leave `label` out."
+            )
         check_complete(autoencoder.space.conditions, condition)
         given = None if condition is None else Request(autoencoder.space.conditions).values(1, condition, 0)
         return walk(autoencoder, *ends, frames, given, interpolation=interpolation)
@@ -523,9 +527,11 @@ def edited_condition(transport: Transport, condition: ConditionLike) -> Conditio
 def _nearest(
     transport: Transport, x: Tensor, condition: ConditionLike, batch: int, events: Events
 ) -> tuple[Inversion, ConditionLike]:
-    events("searching for the z of the nearest sample ...")
+    events("searching for the z of the closest sample ...")
     nearest = invert(transport, x[None], condition, batch=batch)
-    events(f"it differs from the image by {float(nearest.error[0]):.3f} (RMS, in standard deviations of the data)")
+    events(
+        f"the closest sample differs from the image by {float(nearest.error[0]):.3f} (RMS, in standard deviations of the data)"
+    )
     if condition is None and nearest.condition is not None:
         condition = {name: value[0] for name, value in nearest.condition.items()}
         kinds = transport.space.conditions

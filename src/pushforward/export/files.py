@@ -120,7 +120,7 @@ def export(
         raise unknown("format", format, FORMATS)
     out, taken = Path(out), FORMATS[format][0]
     if not overwrite and (there := [name for name in FORMATS[format] if (out / name).exists()]):
-        raise UsageError(f"{out / there[0]} exists already. Choose another `out`, or add `overwrite=True`.")
+        raise UsageError(f"{out / there[0]} already exists. Choose another `out`, or add `overwrite=True`.")
     if format in ("diffusers", "pt2"):
         given = {"solvers": solvers, "steps_up_to": steps_up_to, "half": half}
         for option, value in given.items():
@@ -166,7 +166,7 @@ def graph(
     transport = (halved(transport, LARGE) if half else transport).cpu().eval()
     own = inner_of(transport)
     if isinstance(own, Truncated):
-        raise UsageError("A truncated model has no words in ONNX: export it without `truncation`.")
+        raise UsageError("A truncated model cannot be exported to ONNX. Export it without `truncation`.")
     flows: dict[str, dict[int, Flow]] = {}
     default: dict[str, Any] = {}
     if has_steps(own):
@@ -180,7 +180,7 @@ def graph(
         transport = with_inner(transport, flows[solver][steps])
         model = stepped(transport, flows, scale=scale is not None, way=way, half=half)
     elif solvers or steps_up_to is not None:
-        raise UsageError("This model makes a sample in one call, without a solver. Leave out `solvers` and `steps_up_to`.")
+        raise UsageError("This model samples in one call, without a solver. Leave out `solvers` and `steps_up_to`.")
     else:
         model = one_call(transport, half=half)
     description = describe(transport, flows, default, name)
@@ -214,8 +214,9 @@ def close_enough(measured: Iterable[Distance]) -> tuple[Distance, ...]:
     away = tuple(measured)
     for worst in (each for each in away if not each.worst <= BAR):
         raise Unlike(
-            f"The export differs from the sampler by {worst.worst:.1e} standard deviations ({worst.solver or 'one call'}, "
-            f"{worst.steps} steps); at most {BAR:g} is expected. Nothing was written. Try other `solvers`, or another `format`."
+            f"The export differs from the sampler by {worst.worst:.1e} standard deviations "
+            f"({worst.solver or 'one call'}, {worst.steps} steps), above the limit of {BAR:g}. Nothing was written. "
+            "Try other `solvers`, or another `format`."
         )
     return away
 
@@ -250,7 +251,9 @@ def _live(name: str, transport: Transport) -> Graph:
 
     weights = sum(weight.numel() for weight in transport.parameters())
     if weights > LIVE_WEIGHTS:
-        raise UsageError(f"It has {weights:,} weights, more than {LIVE_WEIGHTS:,}: export a page of it with --format html.")
+        raise UsageError(
+            f"It has {weights:,} weights, more than the limit of {LIVE_WEIGHTS:,}: export a page for it with --format html."
+        )
     inner = inner_of(transport)
     steps = None
     if isinstance(inner, Flow):
@@ -284,7 +287,7 @@ def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tune
     for name in names:
         solver, grid = own_way.get(name, (as_solver(name), None))
         if solver.adaptive:
-            raise UsageError(f"{name} chooses its own steps, so it is no table that a file can hold: name other `solvers`.")
+            raise UsageError(f"{name} chooses its own steps, so it cannot be stored as a table. Use other `solvers`.")
         flows[name] = {k: Flow(denoiser, solver, k, grid) for k in range(1, most + 1)}
     learned = {flow.steps: Flow(denoiser, flow.solver, flow.steps, flow.grid, flow.learned) for flow in tuned}
     return flows | ({LEARNED: learned} if learned else {})

@@ -57,7 +57,7 @@ def build(models: Models, title: str) -> str:
         UsageError: For another number of models, or one that starts from data and not from noise.
     """
     if not 1 <= len(models) <= MOST:
-        raise UsageError(f"A page runs one model, or two side by side; got {len(models)}.")
+        raise UsageError(f"A page shows one model, or two side by side; got {len(models)}.")
     for about, _ in models:
         check(about)
     abouts = []
@@ -88,7 +88,7 @@ def check(about: Mapping[str, Any]) -> None:
         UsageError: For one that starts from data and not from noise.
     """
     if about["source"]:
-        raise UsageError(f"{about['name']} starts from examples of data, which a page does not hold: export it as ONNX.")
+        raise UsageError(f"{about['name']} starts from data examples, which a page does not contain. Export it to ONNX.")
 
 
 def _environment() -> Environment:

@@ -40,11 +40,11 @@ class GivenNoise(Draws):
         return self.noise[self._calls - 1]
 
     def uniform(self) -> Tensor:
-        raise UsageError("A sampler that is exported draws normal numbers only.")
+        raise UsageError("Exported samplers can only draw normal random numbers.")
 
     def stream(self, name: str, interval: int = 1) -> Draws:
         if name != "decoder" or self.decoder is None:
-            raise UsageError("A sampler that is exported draws from one stream only.")
+            raise UsageError("Exported samplers can only draw from one random stream.")
         return GivenNoise(self.decoder[None])
 
 

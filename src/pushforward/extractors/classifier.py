@@ -84,7 +84,7 @@ class LastHidden(Extractor):
     def check(self, data: Dataset) -> None:
         if not labelled(data):
             raise DataError(
-                f"The features classifier need labels of at least two classes, and {data.name} has none. Take "
+                f"The features classifier need labels with at least two classes, and {data.name} has none. Use "
                 "`features=self-supervised` or `features=pca`, which need no labels."
             )
 

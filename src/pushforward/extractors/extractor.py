@@ -122,7 +122,7 @@ class OfModule(Extractor):
         return self.module
 
     def describe(self, sure: str = "") -> str:
-        return f"the network {type(self.module).__name__} of the user's own"
+        return f"the user's own network {type(self.module).__name__}"
 
     def settings(self) -> Any:
         """The module as torch prints it, and those attributes of all its parts that are numbers or texts."""
@@ -180,7 +180,7 @@ def state_hash(network: nn.Module, tensors: Mapping[str, Tensor] | None = None) 
 
 def in_model_units(space: Space) -> str:
     """The words for model units."""
-    return f"(x - mean) / std of each {'channel' if len(space.shape) > 1 else 'column'}"
+    return f"(x - mean) / std for each {'channel' if len(space.shape) > 1 else 'column'}"
 
 
 def check_images(name: str, data: Dataset) -> None:
@@ -191,9 +191,9 @@ def check_images(name: str, data: Dataset) -> None:
     """
     shape = tuple(data.space.shape)
     if len(shape) != 3 or shape[0] not in (1, 3):
-        what = f"images of {shape[0]} channels" if len(shape) == 3 else f"examples of shape {shape}"
+        what = f"images with {shape[0]} channels" if len(shape) == 3 else f"examples of shape {shape}"
         raise DataError(
-            f"The features {name} are of images with one or three channels, and {data.name} has {what}. Take others: "
+            f"The features {name} support images with one or three channels, and {data.name} has {what}. Use "
             "`features=self-supervised` or `features=pca`."
         )
 
@@ -206,11 +206,11 @@ def check_weights_file(name: str, file: str | Path | None) -> Path:
     """
     if not file:
         raise UsageError(
-            f"The features {name} need a file of weights, which is never downloaded: give its path, `features={name}:FILE`."
+            f"The features {name} need a weights file, which is never downloaded. Give its path: `features={name}:FILE`."
         )
     path = Path(file).expanduser()
     if not path.is_file():
-        raise UsageError(f"There is no file {file}: expected the weights of the features {name}, `features={name}:FILE`.")
+        raise UsageError(f"The file {file} does not exist; expected the weights of the features {name}: `features={name}:FILE`.")
     return path
 
 
@@ -255,7 +255,9 @@ def check_extractor(name: str, extractor: Any) -> None:
     if not (inspect.isclass(extractor) and issubclass(extractor, Extractor)):
         raise UsageError(f"{extractor!r} is not a feature extractor: expected a subclass of pushforward.extractors.Extractor.")
     if set(name) & set(":, ()"):
-        raise UsageError(f'The name "{name}" cannot be used for further features. Choose another name.')
+        raise UsageError(
+            f'The name "{name}" contains ":", ",", a space or a parenthesis. Choose another name for these features.'
+        )
 
 
 def named(name: str) -> Extractor:
@@ -283,12 +285,12 @@ def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
         return {name: _one(part)[1] for name, part in spaces.items()}
     parts = spaces.split(",") if isinstance(spaces, str) else spaces if isinstance(spaces, (list, tuple)) else [spaces]
     if not parts:
-        raise UsageError("There are no features to compare in: name some, or leave `features` out.")
+        raise UsageError("There are no features to compare with. Name some, or leave `features` out.")
     extractors: dict[str, Extractor] = {}
     for part in parts:
         name, extractor = _one(part)
         if name in extractors:
-            raise UsageError(f"The features {name} are named twice: name each space once.")
+            raise UsageError(f"The features {name} are named twice. Name each feature space once.")
         extractors[name] = extractor
     return extractors
 
@@ -315,4 +317,4 @@ def _one(part: Any) -> tuple[str, Extractor]:
     if isinstance(part, Extractor):
         names = {kind: name for name, kind in EXTRACTORS.items()}
         return names.get(type(part), type(part).__name__.lower()), part
-    raise UsageError(f'Expected the name of features, such as "pca", an extractor or a network (nn.Module); got {part!r}.')
+    raise UsageError(f'Expected the name of features (such as "pca"), an extractor or a network (nn.Module); got {part!r}.')

@@ -53,7 +53,7 @@ class EfficientNet(Extractor):
             ) from error
 
     def describe(self, sure: str = "") -> str:
-        return "EfficientNet-Lite0 as trained on ImageNet, means over all places at four depths"
+        return "EfficientNet-Lite0 trained on ImageNet, spatial means at four depths"
 
 
 class _PooledDepths(nn.Module):
@@ -106,8 +106,8 @@ class Inception(Extractor):
                 return _Pooled(kind("inception", ["2048"], io.BytesIO(self._content)))  # type: ignore[arg-type]
         except Exception as error:  # a file that is damaged or no such file may raise anything
             raise UsageError(
-                f"{self.file} does not hold the weights of torch-fidelity's Inception v3 ({type(error).__name__}). Expected a "
-                "state dict as its weights-inception-2015-12-05-6726825d.pth: `features=inception:FILE`."
+                f"{self.file} does not contain the weights of torch-fidelity's Inception v3 ({type(error).__name__}). "
+                "Expected a state dict such as its weights-inception-2015-12-05-6726825d.pth: `features=inception:FILE`."
             ) from error
 
     @cached_property
@@ -127,8 +127,8 @@ def _torch_fidelity() -> Any:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
         raise MissingExtra(
-            f"The features inception need torch-fidelity, which cannot be imported ({error}). "
-            "Install it: pip install 'pushforward[inception]'"
+            f"The features inception need torch-fidelity, which cannot be imported ({error}). Install it: pip install "
+            "'pushforward[inception]'"
         ) from error
     return FeatureExtractorInceptionV3
 

@@ -50,7 +50,7 @@ class Raw(Extractor):
     def check(self, data: Dataset) -> None:
         if data.space.size > MOST:
             raise DataError(
-                f"The features raw are for at most {MOST:,} columns, and {data.name} has {data.space.size:,}. Take their "
+                f"The features raw support at most {MOST:,} columns, and {data.name} has {data.space.size:,}. Use their "
                 "principal components: `features=pca`."
             )
 

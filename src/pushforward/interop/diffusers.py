@@ -41,7 +41,7 @@ def from_config(name: str, config: Mapping[str, Any]) -> Any:
     try:
         return kind.from_config({key: value for key, value in config.items() if not key.startswith("_")})
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise UsageError(f"diffusers makes no {name} of this configuration: {error}.") from error
+        raise UsageError(f"diffusers cannot build a {name} with this configuration: {error}.") from error
 
 
 def config_of(network: Any) -> dict[str, Any]:
@@ -60,11 +60,11 @@ def read_json(path: Path) -> dict[str, Any]:
         content = parse_json(read_whole(path.resolve()), infinite=True)
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path} cannot be read: {error}. Expected a folder that a diffusers pipeline of a UNet2DModel was saved to "
-            "(save_pretrained)."
+            f"{path} cannot be read: {error}. Expected a folder written by save_pretrained of a diffusers pipeline "
+            "with a UNet2DModel."
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is damaged: it holds no settings. Restore the file, or save the pipeline again.")
+        raise CheckpointError(f"{path} is damaged: it contains no settings. Restore the file, or save the pipeline again.")
     return content
 
 
@@ -84,13 +84,14 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
     """
     config = read_json(folder / "config.json")
     if config.get("_class_name", kind) != kind:
-        raise UsageError(f"{folder}/config.json is of a {config['_class_name']}; only {kind} is read.")
+        raise UsageError(f"{folder}/config.json describes a {config['_class_name']}; only {kind} is supported.")
     if config.get("quantization_config"):
-        raise UsageError(f"The weights of {folder} are quantised; save the pipeline in float32.")
+        raise UsageError(f"The weights in {folder} are quantised, which is not supported. Save the pipeline in float32.")
     if not any((folder / f"{WEIGHTS}.safetensors{end}").is_file() for end in ("", ".index.json")):
         raise UsageError(
-            f"{folder / WEIGHTS}.safetensors is missing. Weights as pickle (.bin, .pt) can run code and are never opened: where "
-            "you trust them, save them again with diffusers: pipeline.save_pretrained(NEW, safe_serialization=True)."
+            f"{folder / WEIGHTS}.safetensors is missing. Pickled weights (.bin, .pt) can run code and are never "
+            "opened. If you trust them, save them again with diffusers: pipeline.save_pretrained(NEW, "
+            "safe_serialization=True)."
         )
     for path in sorted(folder.glob("*.safetensors")):
         check_tensors(path.resolve())  # a folder of a cache of downloads holds links
@@ -101,11 +102,11 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
             str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
         )
     except (OSError, SafetensorError, ValueError, RuntimeError, TypeError, KeyError) as error:
-        raise CheckpointError(f"The network of {folder} cannot be read: {error}. Restore its files, or save it again.") from error
+        raise CheckpointError(f"The network in {folder} cannot be read: {error}. Restore its files, or save it again.") from error
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if loading[what]:
             raise CheckpointError(
-                f"The weights of {folder} do not fit its config.json ({what.replace('_', ' ')}: {loading[what][0]}, "
+                f"The weights in {folder} do not fit its config.json ({what.replace('_', ' ')}: {loading[what][0]}, "
                 f"{len(loading[what])} in all). Restore both files."
             )
     return network.float().to(memory_format=torch.channels_last)
@@ -140,10 +141,10 @@ def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[paths.Path, str]
     kind = settings.get("prediction_type", "flow_prediction" if name in FLOW else "epsilon")
     flow = name in FLOW or bool(settings.get("use_flow_sigmas"))
     if settings.get("invert_sigmas") or settings.get("timestep_type", "discrete") != "discrete":
-        raise UsageError("A sampler with invert_sigmas or continuous timesteps counts time in another way; it is not read.")
+        raise UsageError("Samplers with invert_sigmas or continuous timesteps are not supported: they count time in another way.")
     if flow != (kind == "flow_prediction") or (not flow and kind not in PREDICTIONS):
         known = "flow_prediction" if flow else ", ".join(PREDICTIONS)
-        raise UsageError(f'The prediction_type "{kind}" is not known with this {name}; known: {known}.')
+        raise UsageError(f'The prediction_type "{kind}" is not supported for this {name}; supported: {known}.')
     if flow:
         return Linear(), "velocity"
     return _tabulated(settings), PREDICTIONS[kind]
@@ -154,7 +155,7 @@ def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
     try:
         betas = make(**given).betas.double()
     except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"diffusers makes no schedule of these settings of the sampler: {error}.") from error
+        raise UsageError(f"diffusers cannot build a noise schedule from these sampler settings: {error}.") from error
     if len(betas) > 1 and betas[-1] == 1:
         before = float(torch.prod(1 - betas[:-1]))
         # log-SNR must fall from level to level, and the last but one may lie below what diffusers puts at the last
@@ -201,21 +202,21 @@ class DiffusersUNet(nn.Module):
     ) -> None:
         super().__init__()
         if offset not in (0, 1):
-            raise UsageError(f"offset is {offset!r}; expected 1 (a discrete schedule) or 0 (flow matching).")
+            raise UsageError(f"offset must be 1 (a discrete schedule) or 0 (flow matching), got {offset!r}.")
         self.unet: nn.Module = config if isinstance(config, nn.Module) else from_config("UNet2DModel", config)
         if not isinstance(self.unet, library().UNet2DModel):
-            raise UsageError(f"DiffusersUNet takes a UNet2DModel or its configuration, got a {type(self.unet).__name__}.")
+            raise UsageError(f"DiffusersUNet needs a UNet2DModel or its configuration, got a {type(self.unet).__name__}.")
         self.config = config_of(self.unet)
         wanted = {"out_channels": self.config["in_channels"], "time_embedding_type": "positional", "class_embed_type": None}
         for name, value in wanted.items():
             if self.config[name] != value:
                 raise UsageError(
-                    f"This UNet2DModel has {name}={self.config[name]!r}; expected {value!r}. Networks that put out a variance, "
-                    "take an image, or embed times or classes in other ways are not read."
+                    f"This UNet2DModel has {name}={self.config[name]!r}; expected {value!r}. Networks that output a variance, "
+                    "take an image as a condition, or embed times or classes in other ways are not supported."
                 )
         self.levels, self.offset, self.null = levels, offset, null
         if null is not None and not 0 <= null < self.embedded:
-            raise UsageError(f"null is {null}; expected one of the {self.embedded} classes that the UNet2DModel embeds.")
+            raise UsageError(f"null must be one of the {self.embedded} classes that the UNet2DModel embeds, got {null}.")
 
     @property
     def embedded(self) -> int:
@@ -239,12 +240,12 @@ class DiffusersUNet(nn.Module):
         channels, multiple = self.config["in_channels"], 2 ** (len(self.config["block_out_channels"]) - 1)
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % multiple or x.shape[3] % multiple:
             raise UsageError(
-                f"This UNet2DModel got x of shape {tuple(x.shape)}; expected (n, {channels}, height, width), both sides "
-                f"multiples of {multiple}. Choose images, or a network, that fit."
+                f"This UNet2DModel got x of shape {tuple(x.shape)}; expected (n, {channels}, height, width), with height "
+                f"and width multiples of {multiple}. Choose suitable images, or another network."
             )
         if t is None or t.shape != (len(x),):
             got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
-            raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time for each example.")
+            raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time per example.")
         # in float64, since float32 would round a timestep of 1,000 by more than the time itself is
         timestep = (t.double() * self.levels - self.offset).to(x.dtype)
         return self.unet(x, timestep, class_labels=self._labels(len(x), x.device, condition), return_dict=False)[0]
@@ -257,8 +258,9 @@ class DiffusersUNet(nn.Module):
         masked = None if condition is None else condition.get("label_null")
         if self.null is None and (label is None or masked is not None):
             raise UsageError(
-                "This UNet2DModel was trained with labels and has no class that stands for none: give a label for every example, "
-                "and train it with label_dropout=0. Where one of its classes does, say which: DiffusersUNet(..., null=10)."
+                "This UNet2DModel was trained with labels and has no unconditional class. Give a label for each example, "
+                "and train with label_dropout=0. If one of its classes is the unconditional one, name it: "
+                "DiffusersUNet(..., null=10)."
             )
         if label is None:
             return torch.full((n,), self.null or 0, dtype=torch.int64, device=device)
@@ -308,9 +310,11 @@ def _sampler(folder: Path) -> str:
     known = (*DISCRETE, *FLOW)
     module, name = [*map(str, parts.get("scheduler", ())), "", ""][:2]
     if parts.keys() != {"unet", "scheduler"} or parts["unet"] != ["diffusers", "UNet2DModel"] or module != "diffusers":
-        raise UsageError(f"{folder} is a pipeline of {parts!s:.300}: only diffusers' own UNet2DModel with a sampler is read.")
+        raise UsageError(
+            f"{folder} is a pipeline with {parts!s:.300}; only diffusers' own UNet2DModel with a sampler is supported."
+        )
     if name not in known:
-        raise UsageError(f"The sampler of {folder} is {name}; known: {', '.join(known)}.{did_you_mean(name, known)}")
+        raise UsageError(f"The sampler in {folder} is {name}; supported: {', '.join(known)}.{did_you_mean(name, known)}")
     return name
 
 
@@ -318,7 +322,7 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
     channels, side = unet.config["in_channels"], unet.config["sample_size"]
     if given is None:
         if side is None:
-            raise UsageError("This UNet2DModel names no sample_size; give the shape: from_diffusers(..., space=...).")
+            raise UsageError("This UNet2DModel has no sample_size. Give the shape: from_diffusers(..., space=...).")
         height, width = (side, side) if isinstance(side, int) else side
         half = (0.5,) * channels
         low, high = (0.0,) * channels, (1.0,) * channels
@@ -327,8 +331,8 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
     _check_units(given)
     if given.shape[0] != channels or len(given.classes) not in ({classes, classes - 1} - {0} if classes else {0}):
         raise UsageError(
-            f"The space has {given.shape[0]} channels and names {len(given.classes)} classes, the UNet2DModel has {channels} "
-            f"channels and embeds {classes} classes; they must agree."
+            f"The space has {given.shape[0]} channels and {len(given.classes)} classes, but the UNet2DModel has "
+            f"{channels} channels and {classes} classes. Expected equal numbers."
         )
     return given
 
@@ -337,9 +341,10 @@ def _check_units(space: Space) -> None:
     mean, std = (space.units.get(name, ()) for name in ("mean", "std"))
     if not space.has_pixels or any(value != 0.5 for value in (*mean, *std)):
         raise UsageError(
-            "diffusers' networks take images in [-1, 1], so the space must have a mean and a standard deviation of 0.5 in every "
-            f"channel; got {mean} and {std} for examples of shape {space.shape}. Before training: space = "
-            "dataclasses.replace(data.space, mean=(0.5,) * C, std=(0.5,) * C), data = dataclasses.replace(data, space=space)."
+            "diffusers networks take images in [-1, 1], so the space needs a mean and a standard deviation of 0.5 in "
+            f"every channel; got {mean} and {std} for examples of shape {space.shape}. Before training: space = "
+            "dataclasses.replace(data.space, mean=(0.5,) * C, std=(0.5,) * C), data = dataclasses.replace(data, "
+            "space=space)."
         )
 
 
@@ -362,11 +367,11 @@ def to_diffusers(model: Any, folder: str | Path) -> None:
     denoiser = model if isinstance(model, Denoiser) else getattr(model, "denoiser", None)
     if not isinstance(denoiser, Denoiser):
         kind = type(model if denoiser is None else denoiser).__name__
-        raise UsageError(f"to_diffusers takes a denoiser, or a run or flow that has one (without guidance); got a {kind}.")
+        raise UsageError(f"to_diffusers needs a denoiser, or a run or flow with a denoiser (without guidance); got a {kind}.")
     network = _expressible(denoiser)
     sampler = _sampler_for(denoiser, network)
     if folder.exists():
-        raise UsageError(f"{folder} exists already; choose another folder.")
+        raise UsageError(f"{folder} already exists. Choose another folder.")
     from safetensors import SafetensorError
 
     with replacing(folder) as temporary:
@@ -380,17 +385,17 @@ def _expressible(denoiser: Denoiser) -> DiffusersUNet:
     network = denoiser.network
     if not isinstance(network, DiffusersUNet):
         raise UsageError(
-            f"The network is a {type(network).__name__}, which diffusers does not have. Train with network=DiffusersUNet(...)."
+            f"diffusers does not support the network {type(network).__name__}. Train with network=DiffusersUNet(...)."
         )
     _check_units(denoiser.space)
     if denoiser.source is not None:
-        raise UsageError("The model was trained from other data instead of noise; diffusers' samplers start at noise.")
+        raise UsageError("The model was trained from other data instead of noise, but diffusers samplers start from noise.")
     # on a discrete schedule hypot(alpha, sigma) is 1
     scaled = denoiser.preconditioning.scale_input and not isinstance(denoiser.path, Tabulated)
     if scaled or denoiser.preconditioning.clock != "t":
         raise UsageError(
-            f'The network receives a scaled input or time as "{denoiser.preconditioning.clock}", where diffusers scales '
-            "nothing and knows t alone. Train with preconditioning=Preconditioning(scale_input=False)."
+            f'The network takes a scaled input or the time "{denoiser.preconditioning.clock}", but diffusers networks '
+            "take an unscaled input and t. Train with preconditioning=Preconditioning(scale_input=False)."
         )
     return network
 
@@ -405,16 +410,16 @@ def _sampler_for(denoiser: Denoiser, network: DiffusersUNet) -> Any:
         _check_clock(network, path.levels, 1)
         return library().DDPMScheduler(**settings_of(path.betas), prediction_type=names[prediction])
     raise UsageError(
-        f'diffusers has no sampler for the prediction "{prediction}" on the path {type(path).__name__}. It knows velocity on '
-        f"Linear, and {', '.join(names)} on Tabulated."
+        f'diffusers has no sampler for the prediction "{prediction}" on the path {type(path).__name__}. It '
+        f"supports velocity on Linear, and {', '.join(names)} on Tabulated."
     )
 
 
 def _check_clock(network: DiffusersUNet, levels: int, offset: int) -> None:
     if (network.levels, network.offset) != (levels, offset):
         raise UsageError(
-            f"The network counts time as {network.levels} t - {network.offset}, diffusers on this path as {levels} t - {offset}. "
-            f"Train with DiffusersUNet(..., levels={levels}, offset={offset})."
+            f"The network's time is {network.levels} t - {network.offset}, but diffusers uses {levels} t - {offset} "
+            f"on this path. Train with DiffusersUNet(..., levels={levels}, offset={offset})."
         )
 
 
@@ -485,8 +490,8 @@ def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[Diffuse
     same = len(shape) == 3 and shape[0] == channels == model.config["out_channels"]
     if not same or shape[1] % multiple or shape[2] % multiple:
         raise UsageError(
-            f"{folder} takes images of {channels} channels whose sides are multiples of {multiple}, and gives "
-            f"{model.config['out_channels']} channels; got examples of {shape}. Bring images to such a size: `resize=N`."
+            f"{folder} takes images with {channels} channels and sides that are multiples of {multiple}, and outputs "
+            f"{model.config['out_channels']} channels; got examples of shape {shape}. Resize the images: `resize=N`."
         )
     half = (0.5,) * channels
     space = ImageSpace(shape, half, half, (0.0,) * channels, (1.0,) * channels)

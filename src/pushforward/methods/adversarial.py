@@ -179,7 +179,9 @@ class Penalties:
         for name, count in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp, "penalty_interval": self.interval}.items():
             whole(name, 1 if count is None else count, 1)
         if self.difference is not None and "gradient" in self.names:
-            raise UsageError("Finite differences approximate the penalties r1 and r2; the penalty gradient needs exact slopes.")
+            raise UsageError(
+                "Finite differences can only approximate the penalties r1 and r2. For the penalty gradient, use exact gradients."
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -260,8 +262,8 @@ def differences(critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, st
 def _check_single(scores: Tensor, x: Tensor) -> None:
     if len(scores) > len(x):
         raise UsageError(
-            f"This critic gives {len(scores) / len(x):g} scores an example; penalties on its slope need one. "
-            "Train with penalty none."
+            "Gradient penalties need a critic with one score per example; this critic returns "
+            f'{len(scores) / len(x):g}. Use penalty="none".'
         )
 
 
@@ -339,8 +341,8 @@ class CriticInput:
         """
         if count % self.group:
             raise UsageError(
-                f"The critic scores {self.group} examples together, but a batch has {count}; choose a `batch` that is a multiple "
-                f"of {self.group}."
+                f"This critic scores groups of {self.group} examples, but the batch has {count}. Choose a `batch` that is "
+                f"a multiple of {self.group}."
             )
 
 
@@ -498,7 +500,7 @@ class GAN(Adversarial):
         penalties, critic_input = penalties or Penalties(), critic_input or CriticInput()
         augment = critic_input.augment
         if augment is not None and not space.grid:
-            raise UsageError("Colour, translation and cutout are for images; leave augment out for vectors.")
+            raise UsageError("Colour, translation and cutout augment images only. Leave augment out for vectors.")
         self.generator, self.critic, self.space, self.latent, self.loss = generator, critic, space, latent, loss
         self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES[loss].penalty)
         self.critic_input = critic_input

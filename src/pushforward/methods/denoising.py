@@ -43,7 +43,7 @@ def check_sources(couple: Coupling, denoiser: Denoiser) -> None:
     """
     if not same_source(couple.source, denoiser.source):
         raise UsageError(
-            "The coupling and the denoiser have different sources of noise: give the coupling's to both, "
+            "The coupling and the denoiser have different noise sources. Pass the coupling's source to the denoiser: "
             f"{type(denoiser).__name__}(..., source=source)."
         )
 
@@ -107,8 +107,8 @@ class Denoising(DenoiserMethod):
         if self.space.conditions and self.denoiser.unconditional != (self.label_dropout > 0):
             branch = "an" if self.label_dropout else "no"
             raise UsageError(
-                f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, but the denoiser does not match: "
-                f"Denoiser(..., unconditional={self.label_dropout > 0})."
+                f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, but the denoiser does not "
+                f"match. Use Denoiser(..., unconditional={self.label_dropout > 0})."
             )
         check_sources(self.couple, self.denoiser)
 

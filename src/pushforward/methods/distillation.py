@@ -81,7 +81,7 @@ class Trajectories(Freezing):
         self.legs = legs if isinstance(legs, (int, float)) else (single, others)
         self._legs, self._single = single + others, single / (single + others or 1)
         if guidance is not None and unconditional:
-            raise UsageError("Trajectories without conditions have no scale of guidance: leave guidance or unconditional out.")
+            raise UsageError("Trajectories without conditions do not support guidance. Leave guidance or unconditional out.")
         self.guidance = None if guidance is None else (float(guidance[0]), float(guidance[1]))
         self.names = (*self.space.conditions, *(() if guidance is None else (SCALE,)))
         k = teacher.denoiser.path.at(torch.from_numpy(teacher.times[:-1]))
@@ -134,7 +134,7 @@ class Trajectories(Freezing):
         states = [self._straightened(t, x) for t, x in walk]
         stacked = torch.stack([states[0], states[-1]] if self.ends else states, dim=1)
         if not bool(stacked.isfinite().all()):
-            raise UsageError("A trajectory of the teacher is not finite in float16: its samples have diverged.")
+            raise UsageError("A teacher trajectory is not finite in float16: the teacher's samples have diverged.")
         given = {_condition(name): (condition or {})[name] for name in self.names}
         return {"states": stacked, "hidden": hide, **given}
 
@@ -292,9 +292,7 @@ class Distillation(Mapping):
         super().__init__(flow_map, rule, pairs, teacher=trajectories.teacher, power=power, steps=steps)
         denoiser = trained(trajectories.teacher.denoiser)
         if likeness is not None and not (denoiser is not None and isinstance(denoiser.network, Featured)):
-            raise UsageError(
-                "The features of this teacher's network cannot be read (only those of a UNet can): leave likeness out."
-            )
+            raise UsageError("likeness reads features of a UNet, and this teacher's network is not a UNet. Leave likeness out.")
         self.likeness = likeness
         self.stored, self.trajectories = share("stored", stored), trajectories
         parts = {"samples": self.stored > 0 and pairs.diagonal < 1, "velocity": self.stored < 1 or pairs.diagonal > 0}

@@ -64,7 +64,7 @@ class DistributionMatching(MapMethod):
         super().__init__(flow_map, steps, compared=True)
         least, greatest = ends
         if not 0 < least < greatest < 1:
-            raise UsageError(f"The noise shares of distribution matching need 0 < least < greatest < 1, got {least}, {greatest}.")
+            raise UsageError(f"The noise range must satisfy 0 < least < greatest < 1, got {least}, {greatest}.")
         self.fake = fake
         self.rounds, self.ends = whole("rounds", rounds, 1), (float(least), float(greatest))
         self.inside = share("inside", inside, " of the examples")

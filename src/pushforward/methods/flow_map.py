@@ -141,11 +141,13 @@ class MapMethod(Method):
     def __init__(self, flow_map: Any, steps: int, *, compared: bool = False) -> None:
         super().__init__()
         if not getattr(flow_map, "jumps", False):
-            raise UsageError(f"{type(self).__name__} trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
+            raise UsageError(
+                f"{type(self).__name__} trains a FlowMap (a map between two times), got a {type(flow_map).__name__}."
+            )
         if compared and flow_map.preconditioning.guidance is not None:
             raise UsageError(
-                "This map has learned guidance at a range of scales, and guided samples differ from the data that they would be "
-                "compared with. Sharpen a student that was distilled without guidance, or with one scale."
+                "This map was distilled with a range of guidance scales, so its guided samples differ from the data that "
+                "sharpening compares them with. Sharpen a student distilled without guidance, or with one scale."
             )
         self.flow_map, self.space, self.steps = flow_map, flow_map.space, steps
 
@@ -255,7 +257,7 @@ class Mapping(MapMethod):
     ) -> None:
         super().__init__(flow_map, steps)
         if getattr(rule, "direction", "pair") == "map" and pairs is not None and pairs.only_to_data:
-            raise UsageError('A map that learns to jump to data alone has no velocity of its own: choose `direction="pair"`.')
+            raise UsageError('A map that only learns jumps to data has no velocity of its own. Use `direction="pair"`.')
         self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent(flow_map.source)
         check_sources(self.couple, flow_map)
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)

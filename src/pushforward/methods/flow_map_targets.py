@@ -69,7 +69,7 @@ class Rule(ABC):
 
     def __init__(self, average: float | None = None) -> None:
         if average is not None and not 0 < number("average", average) < math.inf:
-            raise UsageError(f"average is a half-life in samples, above 0; got {average}.")
+            raise UsageError(f"average is a half-life in samples and must be above 0; got {average}.")
         self.average = average
 
     @property

@@ -33,16 +33,16 @@ class LatentMethod(Method):
         super().__init__()
         if isinstance(method, PrecomputesInputs):
             raise UsageError(
-                f"{type(method).__name__} prepares its inputs from the data itself, so it cannot be trained on the codes of an "
-                "autoencoder. Train it on the data."
+                f"{type(method).__name__} prepares its inputs from the data itself, so it cannot be trained on an "
+                "autoencoder's latents. Train it on the data."
             )
         self.method, self.learns = method, method.learns
         self.freeze("autoencoder", frozen)
         missing = [name for name in frozen.space.conditions if name not in method.space.conditions]
         if missing:
             raise UsageError(
-                f"This autoencoder receives {' and '.join(missing)}, so the model in its latent space has to know it as well: "
-                "train it with them, `labelled=True`, or train an autoencoder without labels, `labelled=False`."
+                f"This autoencoder takes {' and '.join(missing)}, so the model in its latent space must take them too. "
+                "Train the model with `labelled=True`, or an autoencoder without labels with `labelled=False`."
             )
         self.space = Latent(method.transport(), frozen).space
 

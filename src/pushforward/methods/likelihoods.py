@@ -123,7 +123,7 @@ class Bernoulli(Likelihood):
     def __init__(self, space: Space) -> None:
         super().__init__(space)
         if not space.binary:
-            raise UsageError("The Bernoulli likelihood needs data of zeros and ones; use the Gaussian one.")
+            raise UsageError("The Bernoulli likelihood needs binary data (zeros and ones). Use the Gaussian likelihood.")
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         bits = self.space.to_data(x).round()
@@ -157,7 +157,9 @@ class LogisticMixture(Likelihood):
     def __init__(self, space: Space, components: int = 5) -> None:
         super().__init__(space)
         if space.levels != LEVELS or space.bounds is None:
-            raise UsageError("The logistic mixture is for images of 256 levels; use the Gaussian likelihood for vectors.")
+            raise UsageError(
+                "The logistic mixture likelihood supports only images with 256 levels. Use the Gaussian likelihood for vectors."
+            )
         self.components = components
 
     @property
@@ -241,7 +243,7 @@ class Rows(Likelihood):
     def __init__(self, space: TableSpace) -> None:
         super().__init__(space)
         if not isinstance(space, TableSpace):
-            raise UsageError("The likelihood of rows is for tables; use the Gaussian one.")
+            raise UsageError("The row likelihood supports only tables. Use the Gaussian likelihood.")
         self.layout = Coordinates(space)
         self.spread = nn.Parameter(torch.full((len(self.layout.scores),), START))
 
@@ -333,7 +335,7 @@ class EvidenceBound:
         whole("importance_samples", self.samples, 1)
         if self.weighted and (self.free_bits or self.beta == 0):
             raise UsageError(
-                "The importance-weighted bound has no KL term of its own: leave free_bits out, and give a beta above 0."
+                "The importance-weighted bound has no KL term of its own. Leave free_bits out, and use a beta above 0."
             )
 
     @property
@@ -472,8 +474,7 @@ def constant(network: nn.Module) -> Callable[..., Any]:
     """
     if hasattr(network, "unshard"):
         raise UsageError(
-            "The doubly reparameterised gradient of two layers of codes needs whole weights in every process: "
-            "`shard=False`. Or leave it out: `dreg=False`."
+            "The doubly reparameterised gradient of two latent layers needs unsharded weights. Use `shard=False` or `dreg=False`."
         )
     held = {name: parameter.detach() for name, parameter in network.named_parameters()}
     return lambda *inputs: functional_call(network, held, inputs)

@@ -55,7 +55,9 @@ class Freezing(nn.Module):
             UsageError: If the name is taken, or is no name.
         """
         if not name.isidentifier() or name in self._frozen or name in self._modules or name in self._parameters:
-            raise UsageError(f'"{name}" cannot be the name of a frozen part: it must be a free name of an attribute.')
+            raise UsageError(
+                f'"{name}" cannot be used as the name of a frozen part. Choose an attribute name that is not in use.'
+            )
         self._frozen[name] = module.eval().requires_grad_(False)
 
     @property
@@ -69,7 +71,7 @@ class Freezing(nn.Module):
         for module in self.modules():
             for name, part in module._frozen.items() if isinstance(module, Freezing) else ():
                 if parts.setdefault(name, part) is not part:
-                    raise UsageError(f'Two frozen parts are called "{name}"; give each a name of its own.')
+                    raise UsageError(f'Two frozen parts are named "{name}". Give each a unique name.')
         return parts
 
     def __getattr__(self, name: str) -> Any:
@@ -299,8 +301,8 @@ class Method(Freezing, ABC):
             UsageError: For a method that has a guard and no reference.
         """
         raise UsageError(
-            f"{type(self).__name__} has a guard and nothing to compare samples with: define reference(), which "
-            "returns a transport, such as that of the weights at the start."
+            f"{type(self).__name__} has a guard, but nothing to compare samples with. Define reference(), which "
+            "returns a transport, for example one with the initial weights."
         )
 
 

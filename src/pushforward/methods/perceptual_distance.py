@@ -114,7 +114,7 @@ class FeatureCritic(Freezing):
             UsageError: For a denoiser whose network shows no features (`UNet.features`).
         """
         if not isinstance(teacher.network, Featured):
-            raise UsageError("The features of this network cannot be read, as those of a UNet can: choose another critic.")
+            raise UsageError("Only a UNet's features can be read, and this network is not a UNet. Choose another critic.")
         self._frozen.pop("teacher", None)
         self.freeze("teacher", teacher)
 

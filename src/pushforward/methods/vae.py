@@ -372,7 +372,9 @@ class HierarchicalVAE(Method):
         super().__init__()
         self.bound = bound or EvidenceBound()
         if self.bound.beta == 0 or self.bound.free_bits:
-            raise UsageError("beta must be above 0 here, and free_bits 0: without its prior the upper code has no meaning.")
+            raise UsageError(
+                "beta must be above 0 and free_bits 0 here: the upper latent layer has no meaning without its prior."
+            )
         self.encoder, self.decoder, self.space = encoder, decoder, space
         self.upper_encoder, self.upper_decoder = upper_encoder, upper_decoder
         self.latent = (int(latent[0]), int(latent[1]))

@@ -135,7 +135,7 @@ def _chosen(space: Space, kind: str, usual: str, plain: Sequence[str], of_images
     """The name of a network that suits a space; ``usual`` for auto."""
     if one_of("network", kind, ("auto", *plain, *of_images)) in of_images and not space.grid:
         raise UsageError(
-            f'The network "{kind}" needs images; {space.noun}s of shape {space.shape} take {" or ".join(plain)} (choose auto).'
+            f'The network "{kind}" needs images. For {space.noun}s of shape {space.shape}, use {" or ".join(plain)}, or auto.'
         )
     return usual if kind == "auto" else kind
 
@@ -175,7 +175,7 @@ def critic(
     """
     chosen, conditions = _game(space, kind), space.conditions
     if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
-        raise UsageError("Fourier features are for a critic of vectors that is an mlp; leave fourier_features out.")
+        raise UsageError("Fourier features need an mlp critic on vectors. Leave fourier_features out.")
     if chosen == "projected":
         return _projected(space, size, pack, minibatch_std)
     single = space
@@ -202,9 +202,9 @@ def _with_waves(network: nn.Module, space: Space, pack: int, waves: int) -> nn.M
 
 def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Module:
     if pack > 1 or minibatch_std:
-        raise UsageError("A projected critic scores one example at a time; leave pack and minibatch_std out.")
+        raise UsageError("A projected critic scores one example at a time. Leave pack and minibatch_std out.")
     if not isinstance(space, ImageSpace) or space.low is None:
-        raise UsageError("A projected critic looks at images; codes of a latent space are none. Take another network.")
+        raise UsageError("A projected critic needs images, and latents are not images. Choose another network.")
     of = {"shape": space.shape, "mean": space.mean, "std": space.std, "conditions": space.conditions}
     if space.shape[0] == 4:  # on white alone, white and transparent are one
         of["backgrounds"] = (1.0, 0.0)

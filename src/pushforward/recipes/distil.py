@@ -125,7 +125,7 @@ def distil(
     given, flow = dict(locals()), inner_of(teacher)
     denoiser = _denoiser(flow)
     if denoiser.jumps:
-        raise UsageError("The teacher is a map between two times already: sample it in 1, 2 or 4 `steps`.")
+        raise UsageError("The teacher is already a map between two times. Sample it in 1, 2 or 4 `steps`.")
     assert isinstance(flow, Flow)
     space = flow.space if isinstance(teacher, Latent) else space
     if isinstance(denoiser, TableDenoiser):
@@ -177,7 +177,7 @@ def _in_latents(method: Method, teacher: Any) -> tuple[Method, str]:
 def _denoiser(flow: Any) -> Denoiser:
     denoiser = trained(flow.denoiser) if isinstance(flow, Flow) else None
     if denoiser is None:
-        raise UsageError(f"The teacher must be a model that samples in steps (flow, ddpm, edm); this is a {type(flow).__name__}.")
+        raise UsageError(f"The teacher must be a model that samples in steps (flow, ddpm, edm); got a {type(flow).__name__}.")
     return denoiser
 
 
@@ -189,7 +189,7 @@ def _guidance(given: float | str | Sequence[float]) -> tuple[float, ...]:
     except (TypeError, ValueError):
         scales = ()
     if len(scales) not in (1, 2) or not -math.inf < scales[0] <= scales[-1] < math.inf or len(set(scales)) < len(scales):
-        raise UsageError(f"guidance is a scale, such as 2, or a range with the lower end first, such as 1,4; got {given!r}.")
+        raise UsageError(f"guidance must be a scale, such as 2, or a range with the lower end first, such as 1,4; got {given!r}.")
     return scales
 
 
@@ -204,18 +204,16 @@ def _share(rule: str, stored: float | None) -> float:
         usual = 0.0 if rule == "progressive" else 0.5
         return usual if stored is None else stored
     if stored is not None and stored != 1:
-        raise UsageError(
-            f"stored={stored:g} leaves a part of training to a rule, and rule=stored is none: choose {', '.join(RULES[1:])}."
-        )
+        raise UsageError(f"stored={stored:g} trains partly on a rule, but rule=stored is not one. Use {', '.join(RULES[1:])}.")
     return 1.0
 
 
 def _rule(rule: str, schedule: tuple[float, float, float], derivative: str, average: float | None) -> Rule:
     if rule not in ("start", "end") and derivative != "none":
-        raise UsageError(f"The rule {rule} has no derivative: choose start or end, or leave derivative out.")
+        raise UsageError(f"The rule {rule} does not use a derivative. Use start or end, or leave derivative out.")
     if rule == "progressive":
         if average is not None:
-            raise UsageError("The rule progressive takes its targets from the stage before: leave average out.")
+            raise UsageError("The rule progressive takes its targets from the previous stage. Leave average out.")
         return Progressive(STAGES)
     if rule == "middle":
         return Middle(average=average)
@@ -266,14 +264,14 @@ def dmd(
     denoiser = _denoiser(teacher)
     if getattr(getattr(denoiser, "sampling", None), "only_to_data", False):
         raise UsageError(
-            "This teacher only maps to data (a consistency model): it has no score, and cannot be matched. Give a flow, ddpm or "
-            "edm as the teacher, and this map as the start."
+            "This teacher is a consistency model, which only maps to data and has no score to match. Use a flow, "
+            "ddpm or edm as the teacher, and this map as the start."
         )
     source = denoiser.source or (start and start.source)
     if source is not None:
         raise UsageError(
-            f"The {'start' if denoiser.source is None else 'teacher'} was trained from {source.data}, not from noise: it has no "
-            "score, and cannot be matched. Distil its flow: `pushforward distil RUN`."
+            f"The {'start' if denoiser.source is None else 'teacher'} was trained from {source.data} instead of "
+            "noise, so it has no score to match. Distil its flow: `pushforward distil RUN`."
         )
 
     def begun(denoiser: Any) -> Any:
@@ -381,7 +379,8 @@ def _critic(space: Space, size: str, network: str, flow_map: FlowMap) -> nn.Modu
     unet = flow_map.network
     if network == "features" and not isinstance(unet, UNet):
         raise UsageError(
-            f"Only a UNet has features for a critic; the network of this map is a {type(unet).__name__}: choose `network=auto`."
+            f"A critic can only read features of a UNet, but the network of this map is a {type(unet).__name__}. Use "
+            "`network=auto`."
         )
     if network in ("auto", "features") and isinstance(unet, UNet):
         return FeatureCritic(FeatureHeads.of(unet))

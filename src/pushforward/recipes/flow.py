@@ -22,9 +22,9 @@ from pushforward.transports import Flow
 # Bytes that stored trajectories take at most by default, and how many there are at most
 MEMORY, MOST = 512 * 2**20, 16_384
 NO_JUMPS = (
-    "Models of tables cannot be trained as a shortcut, consistency, meanflow or dmd model: such a model learns its jumps by "
-    "squared error, and the mean of two categories is no category. Train a flow and distil it: `pushforward train flow --data "
-    "FILE`, then `pushforward distil RUN`. Or train a gan or a vae, which take one call."
+    "shortcut, consistency, meanflow and dmd do not support tables: they learn jumps by squared error, and "
+    "the mean of two categories is not a category. Train a flow with `pushforward train flow --data FILE` "
+    "and distil it with `pushforward distil RUN`, or train a gan or a vae, which sample in one call."
 )
 
 
@@ -89,19 +89,22 @@ def flow(
         name != "label" for name in space.conditions
     ):
         raise UsageError(
-            "The coupling ot pairs noise with data within classes; with other conditions it would tie noise to their values. "
-            "Leave coupling out."
+            "The coupling ot pairs noise with data within classes. With other conditions, noise would depend on "
+            "their values. Leave coupling out."
         )
     if isinstance(space, TableSpace):
         if coupling != "independent" or source is not None or teacher is not None:
-            raise UsageError("A flow of a table of mixed types pairs rows with noise: leave coupling, source and teacher out.")
+            raise UsageError(
+                "A flow of a table with mixed types always pairs rows with independent noise. Leave coupling, source and "
+                "teacher out."
+            )
         # factors below 1, which columns that follow from others get, leave little of training to low noise
         rows = table_denoising(space, size, network, Linear(), "velocity", rate=0.0, solver=DPMSDE())
         return Recipe(rows, table_training(size, space, network), "flow", "flow matching")
     if source is not None and not isinstance(source, (str, Path, Source)):
         raise UsageError(
-            f"source is a data set's name or path, or a pushforward.paths.couplings.Source, got a {type(source).__name__}. "
-            "Save arrays as a .npy file."
+            "source must be the name or path of a data set, or a pushforward.paths.couplings.Source, got a "
+            f"{type(source).__name__}. Save arrays as a .npy file."
         )
     start = Source(str(source), space) if isinstance(source, (str, Path)) else source
     couple: Coupling = OptimalTransport(batch_size(space), reuse, start) if coupling == "ot" else Independent(start)
@@ -126,10 +129,10 @@ def flow(
 def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int | None) -> TeacherPairs:
     if teacher is None or coupling != "reflow":
         raise UsageError(
-            'The coupling reflow learns from a trained flow, ddpm or edm: give both, `coupling="reflow"` and `teacher`.'
+            'The coupling reflow learns from a trained flow, ddpm or edm. Give both `coupling="reflow"` and `teacher`.'
         )
     if source is not None:
-        raise UsageError("A reflow starts where its teacher starts: leave `source` out.")
+        raise UsageError("A reflow starts from the same distribution as its teacher. Leave `source` out.")
     usual, grid = (16, None) if teacher.source is None else (32, "time")
     guide = teacher if teacher.solver.jumps else teacher.with_solver("unipc", usual if steps is None else steps, grid)
     number = pairs or trajectories_for(2, guide.space.size)

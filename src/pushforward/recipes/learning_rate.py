@@ -43,9 +43,9 @@ class Schedule:
         for name in ("warmup", "decay", "lr_end", "lr_ramp"):
             weight(name, getattr(self, name))
         if self.decay > 1 / 3 + 1e-9:
-            raise UsageError(f"decay is a share of training of at most 1/3, got {self.decay}.")
+            raise UsageError(f"decay is a fraction of training, at most 1/3, got {self.decay}.")
         if self.beta2_end is not None and not 0 <= self.beta2_end < 1:
-            raise UsageError(f"beta2_end is the share of an average and below 1, got {self.beta2_end}.")
+            raise UsageError(f"beta2_end is the decay rate of a running average and must be below 1, got {self.beta2_end}.")
         for name in ("ramp", "shortest_ramp"):
             whole(name, 1 if getattr(self, name) is None else getattr(self, name), 1)
 

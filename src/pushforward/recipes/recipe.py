@@ -75,7 +75,7 @@ class Training:
             self._check_player(player, own)
 
     def _check_player(self, player: str, settings: Mapping[str, Any]) -> None:
-        of = f" of the player {player}" if player else ""
+        of = f" of the network {player}" if player else ""
         for name in settings:
             one_of("setting", name, PER_PLAYER, of)
         lr, clip, betas = (self.of(player, name) for name in ("lr", "clip", "betas"))
@@ -86,7 +86,7 @@ class Training:
         if len(betas) != 2 or not all(0 <= number("betas", beta) < 1 for beta in betas):
             raise UsageError(f"betas{of} must be two numbers from 0 to below 1, got {betas}.")
         if clip is not None and not clip > 0:
-            raise UsageError(f"clip{of} must be positive, or None to leave gradients alone; got {clip}.")
+            raise UsageError(f"clip{of} must be positive, or None for no clipping; got {clip}.")
 
     def changed(self, **changes: Any) -> Training:
         """These settings with others in their place, which count for every player.
@@ -235,7 +235,7 @@ def load_file(path: str | Path) -> RecipeFunction:
         UsageError: If the file is missing, fails, or holds no or several recipes.
     """
     if not Path(path).is_file():
-        raise UsageError(f"There is no file {path}; a recipe is a name ({', '.join(RECIPES)}) or a Python file.")
+        raise UsageError(f"The file {path} does not exist. Give the name of a recipe ({', '.join(RECIPES)}) or a Python file.")
     return RECIPES[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]
 
 

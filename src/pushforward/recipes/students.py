@@ -47,8 +47,9 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
     path, pre = teacher.path, teacher.preconditioning
     if not isinstance(path, Linear) and (teacher.output in ("velocity", "score") or not pre.scale_input):
         raise UsageError(
-            f"The network of this model puts out the {teacher.output} of its own path ({type(path).__name__}). Distillation "
-            "needs one that puts out data, noise or v from an input of unit variance, or one on the straight path."
+            f"This model's network outputs the {teacher.output} of its own path ({type(path).__name__}). Distillation "
+            "needs a network that predicts data, noise or v from an input of unit variance, or a network on the "
+            "straight path."
         )
     network, straight = _straightened(teacher, 2 if guidance is None else 3)
     pre = Preconditioning(pre.scale_input, "t", teacher.output, guidance)
@@ -127,7 +128,8 @@ def distil_table(
     """
     if named := [*others, *["size"] * (size != "small")]:
         raise UsageError(
-            f"A student of a table learns from stored trajectories, with its teacher's network: leave {', '.join(named)} out."
+            "A student of a table always learns from stored trajectories, with its teacher's network. Leave "
+            f"{', '.join(named)} out."
         )
     steps = STEPS if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = Flow(denoiser, "dpm", steps, times_of_jumps(denoiser, steps))
@@ -166,8 +168,8 @@ def with_second_time(
     described = spec.describe(network)
     if not _set_times(described, times):
         raise UsageError(
-            f"{type(network).__name__} cannot become a map between two times: its class must take the argument times, here 1. "
-            "Networks of pushforward (MLP, UNet, DiT) have it."
+            f"{type(network).__name__} cannot become a map between two times: its class must accept times= (here 1). "
+            "Networks of pushforward (MLP, UNet, DiT) do."
         )
     copy: nn.Module = spec.build(described).to(next(network.parameters()))
     target, source = copy.state_dict(), network.state_dict()

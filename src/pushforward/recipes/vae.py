@@ -169,13 +169,13 @@ def vqvae(
         van den Oord et al., VQ-VAE (2017); Mentzer et al., FSQ (2023).
     """
     if one_of("codebook", codebook, ("vq", "fsq")) == "fsq" and codes not in LEVELS:
-        raise UsageError(f"Rounding makes about {', '.join(map(str, LEVELS))} codes; got codes={codes}.")
+        raise UsageError(f"Rounding supports about {', '.join(map(str, LEVELS))} codes; got codes={codes}.")
     book = Codebook(codes, dim) if codebook == "vq" else Rounding(LEVELS[codes])
     density = likelihood_of(likelihood, space)
     if flat(space):
         if factor is not None:
             raise UsageError(
-                f"Examples of so few numbers become {GROUP} codes by a perceptron, without a factor: leave `factor` out."
+                f"Examples with so few numbers are encoded by an MLP into {GROUP} codes, without reduction. Leave `factor` out."
             )
         places: tuple[int, ...] = (1, GROUP)
         encoder = perceptron(space, size, space.size, (book.dim, *places))
@@ -240,9 +240,9 @@ def autoencoder(
         rows = vae(space.with_conditions(), size, latent_size=codes, beta=weight)
         return replace(rows, name="autoencoder", family="autoencoder")
     if not isinstance(space, ImageSpace):
-        raise UsageError("An autoencoder for latents squeezes images and tables; for other data train a vae and build on that.")
+        raise UsageError("autoencoder compresses images and tables only. For other data, train a vae and use its latents.")
     if one_of("perceptual loss", perceptual_loss, ("critic", "pretrained", "none")) == "pretrained" and space.low is None:
-        raise UsageError("Pretrained features are of images; codes of a latent space are none. Take `perceptual_loss=critic`.")
+        raise UsageError("Pretrained features need images, and latents are not images. Use `perceptual_loss=critic`.")
     side = max(space.shape[1:])
     factor = (2 if side < 16 else (4 if side < 64 else 8)) if factor is None else factor
     most = max(1, space.size // 2 // math.prod(map_shape(space.shape, 1, factor)))
@@ -256,7 +256,7 @@ def autoencoder(
     )
     if perceptual_loss == "critic" and features and critic != "patch":
         raise UsageError(
-            f"The critic {critic} has no features to compare in: choose `perceptual_loss=none` or `perceptual_loss=pretrained`."
+            f"The critic {critic} has no features to compare. Use `perceptual_loss=none` or `perceptual_loss=pretrained`."
         )
     feature_extractor = (
         PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64) if perceptual_loss == "pretrained" else None

@@ -137,11 +137,11 @@ class Model:
             UsageError: For what the model does not take.
         """
         if not 1 <= n <= self.most:
-            raise UsageError(f"`n` is from 1 to {self.most:,} for {self.name}, got {n:,}.")
+            raise UsageError(f"`n` must be between 1 and {self.most:,} for {self.name}, got {n:,}.")
         seed = secrets.randbelow(1 << 32) if seed is None else seed
         steps = sampler.get("steps")
         if steps is not None and self.steps is not None and not 1 <= steps <= self.steps:
-            raise UsageError(f"`steps` is from 1 to {self.steps} for {self.name}, got {steps:,}.")
+            raise UsageError(f"`steps` must be between 1 and {self.steps} for {self.name}, got {steps:,}.")
         schedule = self.schedule(**sampler)
         wanted, warnings = self._wanted(label, given or {})
         condition = self.run.transport.conditions(n, wanted, seed)
@@ -156,11 +156,13 @@ class Model:
         warnings: list[str] = []
         for name, value in given.items():
             if name not in kinds:
-                raise UsageError(f'"{name}" cannot be given to {self.name}: it takes {", ".join(kinds) or "no conditions"}.')
+                raise UsageError(
+                    f'{self.name} does not support the condition "{name}"; it supports {", ".join(kinds) or "no conditions"}.'
+                )
             wanted[name], sentences = kinds[name].held(name, value)
             warnings += sentences
         if label:
             if "label" in given:
-                raise UsageError("The label is given twice, by name and in `given`: leave one of them out.")
+                raise UsageError("The label is given twice: by name and in `given`. Leave one of them out.")
             wanted["label"] = self.space.label_index(label)
         return wanted, warnings

@@ -94,7 +94,7 @@ class Connection(H11Protocol):
         self.limits.waiting.pop(self, None)
         self.limits.closed += 1
         if self.limits.closed.bit_count() == 1:  # at 1, 2, 4, 8, ...: no flood of connections is one of lines
-            self.logger.error("connections closed so far that kept the server waiting: %d", self.limits.closed)
+            self.logger.error("connections closed because they kept the server waiting: %d", self.limits.closed)
         self.transport.abort()
 
     def _watch(self) -> None:

@@ -175,7 +175,7 @@ class Engine:
         """
         waiting = len(self._rows)
         if waiting + more > self.queue:
-            raise Busy(f"{waiting:,} rows wait, of {self.queue:,} at most: ask again later.")
+            raise Busy(f"Too many requests: {waiting:,} rows are waiting, and at most {self.queue:,} may wait. Try again later.")
 
     def submit(self, request: Request) -> None:
         """Take a request.
@@ -305,7 +305,9 @@ class Engine:
                 row.request.take(row.number, x[number].clone())
             elif row.request.refused(row.number, row.turn):
                 what = named_constraints(self.space, every=True)
-                row.request.end(Diverged(f"Hardly any draws meet {what}, and the request was given up. Train for longer."))
+                row.request.end(
+                    Diverged(f"Hardly any generated rows satisfy {what}, so the request was stopped. Train for longer.")
+                )
             else:
                 row.turn, row.at, row.rank = row.turn + 1, 0, row.rank + len(row.kinds) + 1  # after other first draws
 

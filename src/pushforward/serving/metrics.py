@@ -13,11 +13,11 @@ from pushforward.serving.admission import Model
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
 # By name: the attribute of an engine, what it means, and whether it only grows
 FIGURES = {
-    "network_calls": ("calls", "Network calls; each moves rows of several requests.", True),
-    "moved_rows": ("moved", "Rows that network calls moved, summed over calls.", True),
-    "samples": ("made", "Samples that were made.", True),
-    "rows": ("rows", "Rows in memory, those that wait included.", False),
-    "active_rows": ("active", "Rows that have begun.", False),
+    "network_calls": ("calls", "Network calls; each call serves rows from several requests.", True),
+    "moved_rows": ("moved", "Rows processed by network calls, summed over calls.", True),
+    "samples": ("made", "Samples generated.", True),
+    "rows": ("rows", "Rows in memory, including waiting rows.", False),
+    "active_rows": ("active", "Rows being generated.", False),
 }
 
 
@@ -31,7 +31,7 @@ class Metrics(Collector):
     def __init__(self, models: Sequence[Model]) -> None:
         self.models, self._registry = models, CollectorRegistry()
         self.seconds = Histogram(
-            "pushforward_seconds", "Until an answer begins.", ["path", "status"], buckets=SECONDS, registry=self._registry
+            "pushforward_seconds", "Seconds until an answer begins.", ["path", "status"], buckets=SECONDS, registry=self._registry
         )
         self._registry.register(self)
 

@@ -35,7 +35,9 @@ def bound(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
     except (OSError, OverflowError) as error:
-        raise UsageError(f"No server can listen on `host={host}`, `port={port}`: {error}. Choose others.") from error
+        raise UsageError(
+            f"The server cannot listen on `host={host}`, `port={port}`: {error}. Choose another host or port."
+        ) from error
 
 
 def serve(

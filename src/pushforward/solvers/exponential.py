@@ -123,7 +123,7 @@ class _Multistep(Solver):
     memory: int
     of: str
     single_start = False
-    """Whether order 3 is reached by a first step of a single-step method."""
+    """Whether order 3 is reached with a single-step method as the first step."""
 
     def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
         """The state at s; the first node is at t."""

@@ -15,11 +15,11 @@ class _Explicit(Solver):
     """An explicit method from its Butcher tableau; subclasses name the tableau."""
 
     nodes: tuple[float, ...]
-    """c: where in the step each stage is taken."""
+    """c: the position of each stage within the step."""
     stages: tuple[tuple[float, ...], ...]
-    """a: how earlier slopes make each stage's state."""
+    """a: the weights of earlier gradients in the state of each stage."""
     weights: tuple[float, ...]
-    """b: how the slopes make the step."""
+    """b: the weights of the gradients in the step."""
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]

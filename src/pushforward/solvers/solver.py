@@ -35,18 +35,18 @@ class Solver(ABC):
     """
 
     order: int
-    """The global order of accuracy on a grid uniform in log-SNR: halving the step divides the error by 2^order. Of a stochastic
-    solver it is the weak order, that of means and covariances."""
+    """The global order of accuracy on a grid uniform in log-SNR: halving the step divides the error by 2^order. For a stochastic
+    solver, the weak order (of means and covariances)."""
     grid: str = "time"
-    """The time grid that suits it, a name in `pushforward.solvers.solver.GRIDS`."""
+    """The time grid that suits the solver: a name in `pushforward.solvers.solver.GRIDS`."""
     stochastic: bool = False
-    """Whether a step draws noise; if not, the solver can run towards noise as well (`Flow.encode`)."""
+    """Whether a step draws noise. If not, the solver also runs from data to noise (`Flow.encode`)."""
     adaptive: bool = False
-    """Whether it chooses its own steps between the times of the grid."""
+    """Whether the solver chooses its own steps between the times of the grid."""
     jumps: bool = False
-    """Whether it calls a denoiser for jumps, which only a map between two times has."""
+    """Whether the solver makes jumps, which only a map between two times supports."""
     calls_per_step: int = 1
-    """Predictions that one step costs."""
+    """Number of predictions per step."""
 
     @abstractmethod
     def step(
@@ -103,7 +103,9 @@ def noise_of(x: Tensor, draws: Draws | None) -> Tensor:
         UsageError: Without draws.
     """
     if draws is None:
-        raise UsageError("A stochastic solver needs draws, a seed for each sample: flow(z, condition, ExampleDraws(seed, n)).")
+        raise UsageError(
+            "A stochastic solver needs random numbers with one seed per sample: flow(z, condition, ExampleDraws(seed, n))."
+        )
     return draws.normal(x.shape[1:]).to(x)
 
 
@@ -133,7 +135,7 @@ def whole(solver: str, name: str, value: int, allowed: tuple[int, ...]) -> int:
         UsageError: For another one.
     """
     if value not in allowed:
-        raise UsageError(f"{solver} comes with {name} {', '.join(map(str, allowed))}; got {value}.")
+        raise UsageError(f"{solver} supports {name} {', '.join(map(str, allowed))}; got {value}.")
     return int(value)
 
 
@@ -248,14 +250,14 @@ def grid_times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarra
             within the path's ends to 0.
     """
     if steps < 1:
-        raise UsageError(f"A solve needs at least one step, got {steps}.")
+        raise UsageError(f"Sampling needs at least one step, got {steps}.")
     if not isinstance(grid, str):
         given, (low, high) = np.asarray(grid, dtype=np.float64), path.ends
         falls = given.shape == (steps + 1,) and given[-1] == 0 and (np.diff(given) < 0).all()
         if not falls or not low <= given[-2] <= given[0] <= high:
             raise UsageError(
-                f"{steps} steps need {steps + 1} times that fall from {high:g} at most to {low:g} at least, and then 0; got "
-                f"{given.tolist()}."
+                f"{steps} steps need {steps + 1} times that fall from at most {high:g} to at least {low:g} and end with "
+                f"0; got {given.tolist()}."
             )
         return given
     name, _, number = grid.partition(":")
@@ -265,11 +267,11 @@ def grid_times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarra
         return GRIDS[name](path, steps)
     setting = {"karras": "rho", "shifted": "shift"}.get(name)
     if setting is None:
-        raise UsageError(f'The grid "{name}" takes no number.')
+        raise UsageError(f'The grid "{name}" does not take a number.')
     try:
         value = float(number)
     except ValueError:
         value = math.nan
     if not 1e-3 <= value <= 1e3:
-        raise UsageError(f'"{number}" in the grid "{grid}" must be a number between 0.001 and 1,000, as in shifted:1.5.')
+        raise UsageError(f'The grid "{grid}" needs a number between 0.001 and 1,000, as in shifted:1.5, got "{number}".')
     return GRIDS[name](path, steps, **{setting: value})  # type: ignore[call-arg]

@@ -346,7 +346,7 @@ class _Tracer:
 
     def _register(self, value: Any) -> int:
         if not isinstance(value, Symbol):
-            raise NotAffine(f"a {type(value).__name__} takes the place of a state")
+            raise NotAffine(f"a {type(value).__name__} is used as a state")
         if value.register is None:
             register = self.fresh()
             self._updates.append(Update(register, tuple(value.terms), tuple(value.terms.values())))
@@ -467,7 +467,7 @@ def general(table: Table) -> General:
     state, number = None, 0
     for row in table.rows:
         if row.noises or (row.call is not None and row.call.kind == "jump"):
-            raise UsageError("A table is learned for a solver that draws no noise and makes no jumps.")
+            raise UsageError("Tables are learned only for solvers without noise and without jumps.")
         for update in row.updates:
             parts = [values[source] * weight for source, weight in zip(update.sources, update.weights, strict=True)]
             values[update.register] = torch.stack(parts).sum(0)
@@ -476,7 +476,7 @@ def general(table: Table) -> General:
             if row.call is not None and row.call.point == state:
                 stops.append(number)
             elif row.stop != 0:
-                raise UsageError("A table is learned for a solver whose steps begin with a call at their start.")
+                raise UsageError("Tables are learned only for solvers whose steps begin with a prediction at their start.")
         if row.call is not None:
             points.append(values[row.call.point])
             number += 1
@@ -514,12 +514,12 @@ class LearnedTable:
         inner = list(self.stops) == sorted(set(self.stops)) and all(0 < stop < calls for stop in self.stops)
         if not (fits and inner and len(self.grid) == len(self.stops) + 2):
             raise UsageError(
-                f"A table of {calls} calls has {calls} times and {calls + 1} rows of 1 to {calls + 1} weights, and a grid of two "
-                f"times more than stops; got {len(self.times)} times, rows of {[len(row) for row in self.weights]} weights, "
-                f"{len(self.grid)} times of the grid and stops {list(self.stops)}."
+                f"A table with {calls} calls needs {calls} times, {calls + 1} rows of 1 to {calls + 1} weights, and a "
+                f"grid with two more times than stops. Got {len(self.times)} times, rows of "
+                f"{[len(row) for row in self.weights]} weights, {len(self.grid)} grid times and stops {list(self.stops)}."
             )
         if not np.isfinite([*self.times, *self.grid, *(weight for row in self.weights for weight in row)]).all():
-            raise UsageError("A learned table holds a number that is not finite: learn it again.")
+            raise UsageError("This learned table contains values that are not finite. Learn it again.")
 
     @classmethod
     def of(cls, table: General, grid: Sequence[float]) -> LearnedTable:
@@ -577,7 +577,7 @@ class TableCache:
         except NotAffine as reason:
             if not self.solver.adaptive:
                 warn(
-                    f"The step of {type(self.solver).__name__} is not affine ({reason}): it is run as it is, without a table.",
+                    f"The step of {type(self.solver).__name__} is not affine ({reason}), so the solver runs without a table.",
                     stacklevel=2,
                 )
             return reason

@@ -193,7 +193,7 @@ def damage(folder: Path, number: int) -> tuple[tuple[str, ...], str]:
     if kind == 0:
         end = rng.randrange(len(content))
         path.write_bytes(content[:end])
-        return (name,), f"cut at byte {end:,}"
+        return (name,), f"cut off at byte {end:,}"
     if kind == 1:
         at, bit = rng.randrange(len(content)), rng.randrange(8)
         content[at] ^= 1 << bit
@@ -396,19 +396,19 @@ class Chain:
         """
         self.whole = self.whole or apart(lambda: self.run("whole"))[1]
         if self.whole is None:
-            return [{"kind": "whole", "wrong": ["the undisturbed training failed"]}]
+            return [{"kind": "whole", "wrong": ["the uninterrupted training run failed"]}]
         marks, step, random, kills = {int(at): counts for at, counts in self.whole["marks"]}, -1, Random(seed), []
         for left, kind in zip(range(len(kinds), 0, -1), kinds, strict=True):
             remaining = self.whole["counts"][kind] - marks[step][kind]
             kill = Kill(kind, int(random.uniform(0, SHARE / left) * remaining))
             status, _ = apart(lambda kill=kill: self.run(name, kill))  # type: ignore[misc]
             saved, step = self.saved(name), newest_step(self.folder / name)
-            wrong = [] if status == -signal.SIGKILL else [f"it ended with {status}"]
-            wrong += ["a checkpoint is lost"] if step < saved else []
+            wrong = [] if status == -signal.SIGKILL else [f"the process exited with {status}"]
+            wrong += ["a checkpoint was lost"] if step < saved else []
             kills.append({**asdict(kill), "saved": saved, "newest": step, "wrong": wrong})
         status, end = apart(lambda: self.run(name))
         same = status == 0 and end["digest"] == self.whole["digest"]
-        return [*kills, {"kind": "end", "wrong": [] if same else [f"it ends elsewhere ({status})"]}]
+        return [*kills, {"kind": "end", "wrong": [] if same else [f"training ends differently ({status})"]}]
 
 
 def newest_step(folder: Path) -> int:

@@ -99,14 +99,14 @@ def check_metric(
     thing: Metric = metric() if isinstance(metric, type) else metric
     given = next((kind for kind in ([samples] if samples else sample_sets()) if thing.applies(kind)), None)
     if given is None:
-        raise TypeError(f"{type(thing).__name__} applies to none of the samples; give some that it applies to.")
+        raise TypeError(f"{type(thing).__name__} applies to none of the samples. Pass samples that it applies to.")
     before = given.generated.copy(), given.reference.copy(), given.training.copy()
     scores = thing(given)
-    with law(thing, "it must leave the arrays that it is given unchanged"):
+    with law(thing, "it must not modify the arrays it is given"):
         assert all(map(np.array_equal, before, (given.generated, given.reference, given.training)))
-    with law(thing, "it must give finite scores, each declared and described"):
+    with law(thing, "it must return finite scores, each declared and described"):
         assert scores
-        assert scores.keys() <= set(thing.scores), f"It gives {sorted(scores)}."
+        assert scores.keys() <= set(thing.scores), f"It returned {sorted(scores)}."
         assert all(thing.scores[name].what for name in scores)
         assert all(math.isfinite(score.number) for score in scores.values())
     shuffled = thing(_with_generated(given, given.generated[::-1].copy()))
@@ -183,21 +183,21 @@ def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, dat
     with tempfile.TemporaryDirectory() as cache:
         features, cached = (fit_features(data, extractor, cache=cache, reads=False) for _ in range(2))
         again = fit_features(data, extractor, cache=False, reads=False)
-        with law(part, "torch's global generator must be unchanged"):
+        with law(part, "it must not change torch's global generator"):
             assert torch.equal(torch.get_rng_state(), before)
         with law(part, "it must describe itself and its preprocessing"):
             assert features.extractor.describe()
             assert features.extractor.preprocessing(data.space)
         x = data.held_out.data_units(slice(FEATURES_EXAMPLES))
         whole = features(x, FEATURES_EXAMPLES * 10)
-        with law(part, "it must give float64 (n, features), finite"):
+        with law(part, "it must return finite float64 of shape (n, features)"):
             assert whole.dtype == np.float64
             assert whole.shape == (len(x), features.dims(FEATURES_EXAMPLES * 10))
             assert np.isfinite(whole).all()
         scale = max(1e-3, float(np.abs(whole).max()))
         singly = np.concatenate([features(example[None], FEATURES_EXAMPLES * 10) for example in x])
         turned = features(x.flip(0), FEATURES_EXAMPLES * 10)[::-1]
-        for name, changed in (("the others of its batch", singly), ("their order", turned)):
+        for name, changed in (("the other examples in the batch", singly), ("their order", turned)):
             with law(part, f"an example's features must not depend on {name}"):
                 gap = float(np.abs(changed - whole).max()) / scale
                 assert gap < 1e-4, f"They differ by {gap:.1e} of the largest."
@@ -215,5 +215,5 @@ def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, dat
         again.tensors["mean"][0] += 1
     with law(part, "other weights must have another hash"):
         assert again.weights != weights
-    with law(part, "rounding of weights must not change what identifies it, where its source is known"):
+    with law(part, "rounding of weights must not change its identity if its source is known"):
         assert again.identity == identity or not again.determined

@@ -56,7 +56,7 @@ def built(part: Any, kind: type, *arguments: Any) -> Any:
     """
     thing = part(*arguments) if isinstance(part, type) else part
     if not isinstance(thing, kind):
-        raise TypeError(f"Expected a {kind.__name__} or a class of them, got {thing!r}.")
+        raise TypeError(f"Expected a {kind.__name__} or a subclass, got {thing!r}.")
     return thing
 
 
@@ -73,7 +73,7 @@ def rebuilt(part: Any) -> Any:
     """The part made again from its description, as a run on disk makes it; a class of yours is registered for that."""
     kind, name = type(part), type(part).__name__
     known = spec.registered().get(name, kind)
-    with law(part, "its class must not bear the name of a part of pushforward"):
+    with law(part, "its class must not have the same name as a part of pushforward"):
         assert known is kind or not known.__module__.startswith("pushforward."), f"{known} has it."
     if not kind.__module__.startswith("pushforward."):
         spec.register(kind)
@@ -193,16 +193,16 @@ def check_space(kind: type[Space], x: NDArray[Any]) -> None:
         low, high = space.bounds or (model, model)
         assert bool((model.float() >= low - 1e-4).all() and (model.float() <= high + 1e-4).all())
     examples = space.quantise(data)
-    with law(space, "a file must return the values that were written"):
+    with law(space, "a written file must return the same values"):
         assert torch.equal(space.rounded(data), data)
         assert len(examples) == len(data)
         assert ".npz" in space.endings
-    with law(space, "samples must be drawn as pictures, or as points where `as_points` is set"):
+    with law(space, "samples must be drawn as pictures, or as points if `as_points` is set"):
         drawn = space.drawing(examples)
         assert drawn.ndim == (2 if space.as_points else 4)
         assert len(drawn) == len(data)
         assert space.as_points or drawn.dtype == np.uint8
-    with law(space, "an unscaled space must take data units as model units"):
+    with law(space, "an unscaled space must use data units as model units"):
         wide = space.unscaled(tuple(side + 1 for side in space.shape))
         ones = torch.ones(1, *wide.shape)
         assert torch.equal(wide.to_model(ones), ones)
@@ -234,42 +234,42 @@ def check_method(
     thing = method if isinstance(method, (Method, Recipe)) else method(data.space)
     thing = thing.method if isinstance(thing, Recipe) else thing
     if not isinstance(thing, Method):
-        raise TypeError(f"Expected a method, a recipe, or a function that makes one from a space, got {thing!r}.")
-    with law(thing, "it must have players, and parameters for each"):
+        raise TypeError(f"Expected a method, a recipe, or a function from a space to a method, got {thing!r}.")
+    with law(thing, "it must have networks, each with parameters"):
         assert thing.players
         assert all(list(player.parameters()) for player in thing.players.values())
     owned = [id(p) for player in thing.players.values() for p in player.parameters()]
-    with law(thing, "players must share no parameter"):
+    with law(thing, "networks must not share parameters"):
         assert len(owned) == len(set(owned))
-    with law(thing, "frozen parts must belong to no player"):
+    with law(thing, "frozen parts must not belong to a network"):
         assert not set(owned) & {id(p) for part in thing.parts.values() for p in part.parameters()}
     x, condition = _examples(data, slice(size))
     batch = Batch(x, condition)
     if isinstance(thing, PrecomputesInputs):
         fields = fields_of(thing, x, condition)
         half = fields_of(thing, *_examples(data, slice(size // 2, size)), size // 2)
-        with law(thing, "prepared inputs must depend on the example alone"):
+        with law(thing, "prepared inputs must depend on the example only"):
             for name, value in half.items():
                 torch.testing.assert_close(value, fields[name][size // 2 :], rtol=1e-4, atol=1e-4)
         batch = Batch(fields.pop("x"), condition, fields)
     first, second = (_turns(stirred(thing), batch) for _ in range(2))
-    with law(thing, "losses must yield players' names, with finite losses of no dimension"):
+    with law(thing, "losses must yield names of networks with finite scalar losses"):
         assert first
         for player, loss, _ in first:
-            assert player in thing.players, f'"{player}" is no player.'
-            assert loss.shape == (), f"A loss has the shape {tuple(loss.shape)}."
+            assert player in thing.players, f'"{player}" is not one of its networks.'
+            assert loss.shape == (), f"A loss has shape {tuple(loss.shape)}."
             assert math.isfinite(float(loss))
-    with law(thing, "each loss must reach its player's parameters"):
+    with law(thing, "each loss must reach the parameters of its network"):
         for player, _, slope in first:
             assert slope > 0, f'No gradient reaches "{player}".'
-    with law(thing, "losses must be a function of batch, now and weights alone"):
+    with law(thing, "losses must depend only on batch, now and weights"):
         assert [float(loss) for _, loss, _ in first] == [float(loss) for _, loss, _ in second]
-    with law(thing, "its description must rebuild it"):
+    with law(thing, "it must be rebuilt from its description"):
         again, tensors = rebuilt(thing), thing.state_dict()
         assert {name: part.shape for name, part in again.state_dict().items()} == {n: t.shape for n, t in tensors.items()}
     transport = stirred(thing).transport()
     _check_drawn(thing, transport.sample(4, seed=7), data.space)
-    with law(thing, "sample i must come from seed + i alone"):
+    with law(thing, "sample i must depend on seed + i only"):
         check_seeds(transport)
 
 
@@ -291,7 +291,7 @@ def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
 
 
 def _check_drawn(method: Method, x: Tensor, space: Space) -> None:
-    with law(method, "samples must be finite, of the shape of the data and within its bounds"):
+    with law(method, "samples must be finite, have the shape of the data and lie within its bounds"):
         assert x.shape[1:] == torch.Size(space.shape)
         assert torch.isfinite(x).all()
         assert space.levels is None or (x.min() >= 0 and x.max() <= 1)
@@ -302,7 +302,7 @@ def check_seeds(transport: Transport) -> None:
     whole = moved(transport, 0, 8)
     scale = float(whole.std())
     apart = (whole[1:] - whole[:-1]).flatten(1).square().mean(1).sqrt()
-    assert apart.min() > 1e-2 * scale, "Equal samples would agree whatever their seeds."
+    assert apart.min() > 1e-2 * scale, "If seeds had no effect, equal samples would prove nothing."
     for seed, n in ((4, 4), (2, 1)):
         torch.testing.assert_close(moved(transport, seed, n), whole[seed : seed + n], rtol=0, atol=1e-4 * scale)
 
@@ -340,7 +340,7 @@ def assert_same(a: State, b: State) -> None:
     assert a[1] == b[1], f"Counters differ: {a[1]} and {b[1]}."
     assert a[0].keys() == b[0].keys() == {"method", "average", "optimizer"}
     for group in a[0]:
-        assert a[0][group].keys() == b[0][group].keys(), f"The tensors of {group} have other names."
+        assert a[0][group].keys() == b[0][group].keys(), f"The tensors of {group} have different names."
         for name, tensor in a[0][group].items():
             assert torch.equal(tensor, b[0][group][name]), f"{group}/{name} differs."
 
@@ -379,21 +379,21 @@ def in_few_steps(transport: Transport) -> Transport:
 
 def check_resumed(trained: Trained) -> None:
     """The run that was killed ends where the whole one ends, to the last bit."""
-    with law(trained.run.method, "a run that was killed must end where the whole one ends"):
+    with law(trained.run.method, "a run that was interrupted and resumed must end like an uninterrupted one"):
         assert_same(final_state(trained.whole.folder), final_state(trained.run.folder))
 
 
 def check_stored(trained: Trained) -> None:
     """The run's folder describes the method that was trained."""
     method = trained.run.method
-    with law(method, "the run's description must rebuild it"):
+    with law(method, "the run must be rebuilt from its description"):
         assert spec.describe(spec.build(spec.describe(method))) == trained.run.spec["method"]
 
 
 def check_sampled(trained: Trained) -> Tensor:
     """Samples have the shape of the data, are finite and within bounds, and are the same after loading; returns five."""
     x = trained.run.transport.sample(5, seed=7)
-    with law(trained.run.method, "a loaded run must draw the samples of the run that was trained"):
+    with law(trained.run.method, "a loaded run must draw the same samples as the trained run"):
         mine, whole = (in_few_steps(run.transport).sample(5, seed=7) for run in (trained.run, trained.whole))
         assert torch.equal(mine, whole)
     _check_drawn(trained.run.method, x, trained.data.space)
@@ -405,7 +405,7 @@ def check_scored(trained: Trained) -> None:
     from pushforward.evaluation import Judge  # scikit-learn, which nothing else here needs
 
     scores, _ = Judge(trained.data, repeats=1).scores(in_few_steps(trained.run.transport))
-    with law(trained.run.method, "evaluation must give finite scores"):
+    with law(trained.run.method, "evaluation must return finite scores"):
         assert {"frechet", "coverage", "kid"} <= scores.keys()
         assert all(np.isfinite(score.number) for score in scores.values())
 

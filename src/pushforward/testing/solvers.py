@@ -61,22 +61,22 @@ def check_path(path: Path | type[Path]) -> None:
         TypeError: If it is no path.
     """
     thing: Path = built(path, Path)
-    with law(thing, "its ends must lie in [0, 1], the first before the second"):
+    with law(thing, "its ends must lie in [0, 1], the smaller first"):
         assert 0 <= thing.ends[0] < thing.ends[1] <= 1
     # knots of a table have one-sided second derivatives only, so the times avoid them
     t = (torch.linspace(*thing.ends, 50, dtype=torch.float64) * 0.997 + 0.0011).clamp(*thing.ends).requires_grad_()
     k = thing.at(t)
-    with law(thing, "its derivatives must be those of its coefficients"):
+    with law(thing, "its derivatives must match its coefficients"):
         for value, derivative in ((k.alpha, k.dalpha), (k.sigma, k.dsigma)):
             # adding 0 t gives a constant its zero derivative
             (slope,) = torch.autograd.grad((value + 0 * t).sum(), t, retain_graph=True)
             torch.testing.assert_close(derivative, slope, rtol=1e-9, atol=1e-11)
     t = torch.linspace(*thing.ends, 61, dtype=torch.float64)
     k, log_snr = thing.at(t), thing.log_snr(t)
-    with law(thing, "its log-SNR must be that of its coefficients and fall"):
+    with law(thing, "its log-SNR must match its coefficients and decrease"):
         torch.testing.assert_close(log_snr, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8)
         assert (log_snr.diff() < 0).all()
-    with law(thing, "time(log_snr(t)) must be t"):
+    with law(thing, "time(log_snr(t)) must equal t"):
         torch.testing.assert_close(thing.time(log_snr), t, rtol=1e-9, atol=1e-10)
     with law(thing, "single precision must stay close to double precision"):
         for single, double in zip(vars(thing.at(t.float())).values(), vars(thing.at(t)).values(), strict=True):
@@ -84,7 +84,7 @@ def check_path(path: Path | type[Path]) -> None:
             torch.testing.assert_close(single.double(), double, rtol=2e-3, atol=2e-5)
     with law(thing, "coefficients must have the shape of t"):
         assert all(part.shape == (3, 20) for part in vars(thing.at(t[:60].reshape(3, 20))).values())
-    with law(thing, "its description must rebuild it"):
+    with law(thing, "it must be rebuilt from its description"):
         assert torch.equal(rebuilt(thing).at(t).alpha, thing.at(t).alpha)
 
 
@@ -268,13 +268,13 @@ def check_solver(
         TypeError: If it is no solver.
     """
     thing: Solver = built(solver, Solver)
-    with law(thing, "its description must rebuild it"):
+    with law(thing, "it must be rebuilt from its description"):
         assert vars(rebuilt(thing)) == vars(thing)
-    with law(thing, "its grid must be a known one"):
+    with law(thing, "its grid must be a known grid"):
         assert len(grid_times(thing.grid, VP(), 3)) == 4
     before = copy.deepcopy(vars(thing))
     Flow(ring(VP()), thing, 3).sample(2)
-    with law(thing, "a solve must leave it unchanged: values of earlier steps belong in its memory"):
+    with law(thing, "sampling must not change the solver: values of earlier steps belong in its memory"):
         assert vars(thing) == before
     _check_samples(thing)
     for count in (2, 7):
@@ -289,22 +289,22 @@ def check_solver(
 def _check_samples(solver: Solver) -> None:
     flow = Flow(ring(Linear()), solver, 5)
     x = flow.sample(4, seed=3)
-    with law(solver, "samples must be finite and keep shape and type"):
+    with law(solver, "samples must be finite and keep shape and dtype"):
         assert x.shape == (4, 2)
         assert x.dtype == torch.float32
         assert torch.isfinite(x).all()
     if not solver.adaptive:
-        with law(solver, "sample i must come from seed + i alone"):
+        with law(solver, "sample i must depend on seed + i only"):
             torch.testing.assert_close(flow.sample(2, seed=5), x[2:], rtol=1e-5, atol=1e-5)
     z = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
     end = flow(z, None, ExampleDraws(0, 3)).sum()
-    with law(solver, "the end must be differentiable in the start"):
+    with law(solver, "the result must be differentiable with respect to the start"):
         assert end.requires_grad, "It does not depend on it."
         (slope,) = torch.autograd.grad(end, z)
         assert torch.isfinite(slope).all()
         assert slope.abs().sum() > 0
     if solver.stochastic:
-        with law(solver, "a stochastic solver must refuse to run without draws (`noise_of` does)"):
+        with law(solver, "a stochastic solver must refuse to run without random numbers (`noise_of` does)"):
             assert refuses(lambda: flow(z.detach()), UsageError)
 
 
@@ -313,8 +313,8 @@ def check_calls(solver: Solver, steps: int) -> None:
     denoiser = Counting(VP(), [[0.0, 1.0]], 0.5)
     flow = Flow(denoiser, solver, steps)
     flow.sample(1, seed=0) if solver.adaptive else flow.sample(3)
-    with law(solver, f"{steps} steps must make as many predictions as it declares"):
-        assert denoiser.count == flow.calls, f"{denoiser.count} were made, {flow.calls} stated."
+    with law(solver, f"{steps} steps must make the declared number of predictions"):
+        assert denoiser.count == flow.calls, f"Made {denoiser.count}, declared {flow.calls}."
         assert solver.adaptive or flow.calls == solver.calls(steps)
 
 
@@ -328,7 +328,7 @@ def check_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (256,
         tolerance: How far the two may lie apart.
     """
     order = measured_order(solver, path, steps)
-    with law(solver, f"the order measured on {path} must be the declared one"):
+    with law(solver, f"the order measured on {path} must equal the declared order"):
         assert abs(order - solver.order) < tolerance, f"Measured {order:.3f}, declared {solver.order}."
 
 
@@ -336,9 +336,9 @@ def check_moments(solver: Solver, steps: int = 400, bias: float = 0.005, n: int 
     """Mean and covariance of a Gaussian are kept within three standard errors and a bias that falls with the steps."""
     mean, covariance, wanted_mean, wanted = moments(solver, VP(), steps, n)
     product = wanted.diagonal()[:, None] * wanted.diagonal()
-    with law(solver, f"it must keep the mean of a Gaussian in {steps} steps"):
+    with law(solver, f"it must preserve the mean of a Gaussian in {steps} steps"):
         off = (mean - wanted_mean).abs()
         assert (off < 3 * (wanted.diagonal() / n).sqrt() + bias).all(), f"It is off by {off.tolist()}."
-    with law(solver, f"it must keep the covariance of a Gaussian in {steps} steps"):
+    with law(solver, f"it must preserve the covariance of a Gaussian in {steps} steps"):
         off = (covariance - wanted).abs()
         assert (off < 3 * ((product + wanted**2) / n).sqrt() + bias).all(), f"It is off by {off.tolist()}."

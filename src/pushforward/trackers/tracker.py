@@ -20,7 +20,7 @@ class Tracker(ABC):
     """
 
     library: ClassVar[str] = ""
-    """The library that it needs, which the extra of that name installs; empty where it needs none."""
+    """The library that the tracker needs, as the name of the extra that installs it; empty if it needs none."""
 
     @property
     def name(self) -> str:

@@ -51,15 +51,15 @@ from pushforward.training.runs.provenance import data_of_run
 from pushforward.training.runs.run import Run, budget_of, check_spec, extend, load, pick, read_spec, recipe_of
 from pushforward.transports import Latent, has_steps, inner_of
 
-_OF_RECIPE = " It belongs to the recipe: dataclasses.replace(recipe, training=recipe.training.changed({}))."
+_OF_RECIPE = " It is a recipe setting: dataclasses.replace(recipe, training=recipe.training.changed({}))."
 HINTS = {
-    "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
-    "epochs": " Training is measured in steps=5000, or in training examples drawn: an epoch is samples=len(data.train).",
+    "budget": " Set a budget with seconds=60, steps=5000 or samples=1_000_000.",
+    "epochs": " Set a budget with steps=5000, or in training examples: one epoch is samples=len(data.train).",
     "batch": _OF_RECIPE.format("batch=128"),
     "batch_size": _OF_RECIPE.format("batch=128"),
     "lr": _OF_RECIPE.format("lr=1e-3"),
 }
-"""Suggestions for arguments of other names."""
+"""Suggestions for argument names of other libraries."""
 
 
 class BudgetOptions(TypedDict, total=False):
@@ -230,7 +230,7 @@ def prepare(
             if claimed is not None:
                 claimed.discard()
             if isinstance(error, KeyboardInterrupt):
-                raise KeyboardInterrupt("training had not begun, so nothing is saved") from None
+                raise KeyboardInterrupt("training had not started, so nothing was saved") from None
             raise
         if claimed is not None:
             claimed.settle()
@@ -291,9 +291,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
         checkpoint, method = options.get("checkpoint"), options.get("method")
         given, watcher = budget_in(options), watcher_of(options.get("progress") if writes else False)
         if checkpoint is not None and options.get("fallback"):
-            raise UsageError(
-                "Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole."
-            )
+            raise UsageError("Give either `checkpoint`, or `fallback=True`, which resumes from the newest undamaged checkpoint.")
         content = read_spec(folder, plugins)
         budget, trackers = given or budget_of(content), trackers_of(options.get("trackers"))
         lock = hold(folder) if writes else None
@@ -306,8 +304,8 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             newest = latest(folder / "checkpoints") if writes and checkpoint is None else None
             if writes and newest is None and checkpoint is None and (rows := log.read(folder / "metrics.jsonl")):
                 raise CheckpointError(
-                    f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. "
-                    "Restore them, or train again into another folder."
+                    f"{folder} was trained for {rows[-1]['step']:,} steps, but its checkpoints are missing, so it cannot be "
+                    "resumed. Restore them, or train again into another folder."
                 )
             if newest is not None and options.get("fallback") and fault(newest) is not None:
                 newest = next_good(newest) or newest
@@ -354,8 +352,8 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
         return recipe
     if method is None and not content.get("from_seed"):
         raise CheckpointError(
-            f"{folder} was never saved, and its first weights, which came from Python or from a teacher, are lost. Train it "
-            "again as before, with `overwrite=True`, or give them in Python: pf.resume(run, method=...)."
+            f"{folder} was never saved, and its initial weights (from Python or from a teacher) are lost. Train it "
+            "again with `overwrite=True`, or pass them in Python: pf.resume(run, method=...)."
         )
     return recipe_of(content, method, content["seed"])
 
@@ -405,12 +403,12 @@ def student(
     flow = inner_of(run.transport)
     if not has_steps(flow) or has_jump(flow.denoiser):
         raise UsageError(
-            f"{run.folder} is a {run.spec['recipe']}, which samples in one call already, or in a few `steps`. Distillation needs "
-            "a model that samples in many: a flow, ddpm or edm."
+            f"{run.folder} is a {run.spec['recipe']}, which already samples in one call or a few `steps`. "
+            "Distillation needs a model that samples in many steps: flow, ddpm or edm."
         )
     if not 1 <= whole("calls", calls) <= flow.calls:
         raise UsageError(
-            f"{run.folder} samples in {flow.calls} calls, so a student takes 1 to {flow.calls} `calls`, got {calls}."
+            f"{run.folder} samples in {flow.calls} calls, so its student can take 1 to {flow.calls} `calls`, got {calls}."
         )
     data = data_of_run(run.folder, run.spec, data)
     student_settings = {"calls": calls, **(settings or {})}
@@ -442,14 +440,14 @@ def check_finish(
             refuses, and for a student that it refuses.
     """
     if teacher.space.names:
-        raise UsageError("No critic finishes maps of tables: leave `finish` out. For better rows sample in 2 or 4 `steps`.")
+        raise UsageError("finish does not support tables. Leave `finish` out; for better rows, sample in 2 or 4 `steps`.")
     second = Path(f"{out}-finished")
     if out is not None and second.exists() and not overwrite:
-        raise UsageError(f"{second} exists already. Choose another `out`, or add `overwrite=True`.")
+        raise UsageError(f"{second} already exists. Choose another `out`, or add `overwrite=True`.")
     finish = recipes.named("finish")
     known = recipes.settings(finish)
     if unknown := (finish_settings or {}).keys() - known.keys():
-        raise UsageError(f"The recipe finish has no {', '.join(unknown)}.{did_you_mean(min(unknown), known)}")
+        raise UsageError(f"The recipe finish does not support {', '.join(unknown)}.{did_you_mean(min(unknown), known)}")
 
     def built() -> Recipe:
         transport = with_frozen("distil", {"teacher": teacher})(teacher.space, **(settings or {})).method.transport()
@@ -514,7 +512,10 @@ def distil(
     options["progress"] = watcher_of(options.get("progress"))
     teacher = opened(teacher, files_of(options.get("plugins", ())))
     if finish is None and finish_settings:
-        raise UsageError("Settings of the finish need a finish: give `finish`, the seconds of its training, or leave them out.")
+        raise UsageError(
+            "Got settings for finish, but not `finish` itself. Give `finish` (its training time in seconds), or "
+            "leave the settings out."
+        )
     if finish is not None:
         check_finish(teacher, options.get("out"), options.get("overwrite", False), settings, finish_settings)
     trainer = student(teacher, calls=calls, data=data, settings=settings, **options)

@@ -27,7 +27,7 @@ from pushforward.training.runs.run import Run, recipe_of
 
 FEW = 8  # examples of the smaller of two parts whose activations are measured, where a process's part is larger than both
 PERIOD = 16
-"""Steps whose operations are counted where the first two differ: by a penalty that is not due in every step, or by the draws."""
+"""Number of steps whose operations are counted if the first two differ, because of a periodic penalty or random choices."""
 
 
 @dataclass(frozen=True)
@@ -225,8 +225,8 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
         trainer = _unwritten(twin, data, Budget(steps=PERIOD), Path(empty), settings)
         if not trainer.store.whole:
             raise UsageError(
-                f"{recipe.name} makes trajectories before its first step, which no budget in `flops` counts: give `steps`, "
-                "`samples` or `seconds`."
+                f"{recipe.name} computes trajectories before its first step, which a budget in `flops` cannot count. Use "
+                "`steps`, `samples` or `seconds`."
             )
         while len(counts) < 2 or (len(counts) < PERIOD and counts[0] != counts[1]):
             with sdpa_kernel(SDPBackend.MATH), _Counter() as counter:  # attention as products that all devices count
@@ -246,5 +246,8 @@ def steps_within(flops: float, recipe: Recipe, data: Dataset, settings: Settings
         raise UsageError(f"`flops` must be positive, got {flops}.")
     each = step_flops(recipe, data, settings)
     if not 0 < each <= flops:
-        raise UsageError(f"A step of {recipe.name} takes {each:.3g} floating point operations: `flops={flops:g}` allows no step.")
+        raise UsageError(
+            f"One step of {recipe.name} takes {each:.3g} floating-point operations, so `flops={flops:g}` is less than "
+            "one step. Give more."
+        )
     return int(flops / each), each

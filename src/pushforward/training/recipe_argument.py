@@ -47,18 +47,18 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
         return given
     function = recipes.named(given) if isinstance(given, str) else given
     if not callable(function) or isinstance(function, (type, nn.Module)):
-        hint = " A network is trained inside of a recipe: pf.recipes.flow(data.space, network=...)."
+        hint = " To train a network, pass it to a recipe: pf.recipes.flow(data.space, network=...)."
         if isinstance(given, (Dataset, Space)):
-            hint = " The recipe comes first and the data second: pf.fit(recipe, data)."
+            hint = " Pass the recipe first, then the data: pf.fit(recipe, data)."
         if isinstance(given, Run):
-            hint = " A run goes on with pf.resume(run.folder, steps=...), or lends its weights: pf.fit(recipe, data, init=...)."
+            hint = " Continue a run with pf.resume(run.folder, steps=...), or reuse its weights: pf.fit(recipe, data, init=...)."
         raise UsageError(
             f'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a Method; got {given!r:.200}.{hint}'
         )
     if missing := recipes.missing_parts(function):
         parts, name = ", ".join(f'"{name}": run' for name in missing), getattr(function, "__name__", function)
         written = f'"{given}"' if isinstance(given, str) else name
-        raise UsageError(f"The recipe {name} learns from a run: pf.fit(pf.training.with_frozen({written}, {{{parts}}}), data).")
+        raise UsageError(f"The recipe {name} needs a trained run: pf.fit(pf.training.with_frozen({written}, {{{parts}}}), data).")
     if name_of(given) is not None:
         return function(data.space, size)
     kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -66,7 +66,7 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
     takes_space = any(parameter.default is parameter.empty and parameter.kind in kinds for parameter in parameters)
     recipe = function(data.space) if takes_space else function()
     if not isinstance(recipe, (Recipe, Method)):
-        raise UsageError(f"A recipe function takes a space, or nothing, and returns a Recipe or a Method; got {recipe!r:.200}.")
+        raise UsageError(f"A recipe function takes a space or nothing, and returns a Recipe or a Method; got {recipe!r:.200}.")
     return recipe
 
 
@@ -89,13 +89,13 @@ def check_arguments(given: Any, options: Mapping[str, Any], known: Iterable[str]
     if settings:
         written = ", ".join(f"{option}={options[option]!r}" for option in sorted(settings))
         raise UsageError(
-            f'{", ".join(sorted(settings))}: of the recipe, not of the training: pf.fit(pf.recipes.named("{name}")(data.space, '
-            f"{written}), data)."
+            f"Recipe settings, not training options: {', '.join(sorted(settings))}. Use "
+            f'pf.fit(pf.recipes.named("{name}")(data.space, {written}), data).'
         )
     if options.get("size") is not None and name is None and not isinstance(given, (Dataset, Run)):
         raise UsageError(
-            'The argument size= is for a recipe given by its name, such as pf.fit("flow", data, size="tiny"); here it is part of '
-            f'the recipe: pf.recipes.flow(data.space, "{options["size"]}").'
+            'The argument size= works only with a recipe name, such as pf.fit("flow", data, size="tiny"). Here, pass '
+            f'the size to the recipe: pf.recipes.flow(data.space, "{options["size"]}").'
         )
 
 
@@ -127,9 +127,10 @@ def started(make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, 
             return replace(recipe, method=method), True
     if trainings(recipe.method):
         raise UsageError(
-            f"This {type(recipe.method).__name__} holds modules that have been given to a training before, and cannot be built "
-            "again from its constructor's arguments. Give a function that makes it: pf.fit(lambda: pf.recipes.flow(data.space, "
-            "network=Own()), data, seed=1). To go on from these weights, give the method itself: pf.fit(recipe.method, data)."
+            f"This {type(recipe.method).__name__} holds modules that were already used in training, and cannot be "
+            "rebuilt from its constructor arguments. Pass a function that builds it: pf.fit(lambda: "
+            "pf.recipes.flow(data.space, network=Own()), data, seed=1). To continue from these weights, pass the "
+            "method itself: pf.fit(recipe.method, data)."
         )
     return recipe, False
 
@@ -153,13 +154,13 @@ def from_run(init: str | Path | Run, recipe: Recipe, plugins: Sequence[str | Pat
             there[name], here[name] = (kinds[name].describe() for kinds in conditions)
     if differing := [name for name in there if name in here and there[name] != here[name]]:
         what = ", ".join(f"{name} {there[name]} there and {here[name]} here" for name in differing)
-        raise UsageError(f"`init={run.folder}` was trained by another method: {what}.")
+        raise UsageError(f"`init={run.folder}` was trained with another method: {what}.")
     try:
         restore(recipe.method, run.method.state_dict(), run.folder)
     except CheckpointError as error:
         raise UsageError(
-            f"The weights of `init={run.folder}` do not fit this {recipe.name}: {error}. Expected a run of the same recipe, "
-            "size, settings, classes and shape of data."
+            f"The weights of `init={run.folder}` do not fit this {recipe.name}: {error}. Expected a run with the same "
+            "recipe, size, settings, classes and data shape."
         ) from error
     return replace(recipe, builds_on=(*recipe.builds_on, (str(run.folder), run.seen))), run
 
@@ -182,7 +183,7 @@ KINDS = {
     "Map": "a model that samples in one call (gan or vae)",
     "Transport": "a model",
 }
-"""What the classes of frozen parts are, with recipes that make them."""
+"""What the classes of frozen parts are, with recipes that train them."""
 
 
 def with_frozen(
@@ -212,9 +213,9 @@ def with_frozen(
     for name in parts:
         if name not in known:
             raise UsageError(
-                f'The recipe {function.__name__} has no frozen part "{name}"; it takes {", ".join(known) or "none"}.'
-                f"{did_you_mean(name, known)} A frozen part is an argument of a recipe that is annotated as a Transport, a "
-                "Denoiser or an Autoencoder."
+                f'The recipe {function.__name__} has no frozen part "{name}"; frozen parts: '
+                f"{', '.join(known) or 'none'}.{did_you_mean(name, known)} A frozen part is a recipe argument annotated "
+                "as a Transport, a Denoiser or an Autoencoder."
             )
     runs = {name: opened(run, plugins) for name, run in parts.items()}
 
@@ -244,7 +245,7 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
             transport = inner_of(transport)  # codes may have the shape of data
         trained = transport.space
         if trained.names and "FlowMap" in kinds:
-            raise UsageError(f"No critic finishes maps of tables: take {run.folder} as it is, in two or four calls.")
+            raise UsageError(f"finish does not support tables. Sample {run.folder} in two or four calls.")
         whole = not kinds & {"Denoiser", "FlowMap"} or ("Latent" in kinds and isinstance(transport, Latent))
         part = transport if whole else getattr(transport, "denoiser", None)
     if tuple(trained.shape) != tuple(space.shape) or not met(trained.conditions, space.conditions):
@@ -256,14 +257,14 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         )
     for unit in _other_units(trained, space) if "Autoencoder" not in kinds else ():
         raise UsageError(
-            f"The frozen part {name} of {run.folder} learned from data of another {unit}: its samples would be read in the wrong "
-            "units. Give a run that was trained on the same training split."
+            f"The frozen part {name} of {run.folder} was trained on data with another {unit}, so its samples would "
+            "have the wrong units. Use a run that was trained on the same training split."
         )
     expected = sorted(kinds & recipes.MODELS)
     if not any(base.__name__ in expected for base in type(part).__mro__):
         wanted = " or ".join(dict.fromkeys(KINDS[kind] for kind in expected))
         first = f" Distil it first: `pushforward distil {shlex.quote(str(run.folder))}`." if "FlowMap" in expected else ""
-        raise UsageError(f"{run.folder} is a run of {run.spec['recipe']}; the frozen part {name} must be {wanted}.{first}")
+        raise UsageError(f"{run.folder} is a run of {run.spec['recipe']}, but the frozen part {name} must be {wanted}.{first}")
     return part  # type: ignore[no-any-return]
 
 
@@ -282,7 +283,7 @@ def pairs_of(given: Sequence[str]) -> dict[str, str]:
     for word in given:
         name, _, run = word.partition("=")
         if not name or not run or name in pairs:
-            raise UsageError(f'"{word}" is no frozen part: write NAME=RUN, such as teacher=runs/flow, each name once.')
+            raise UsageError(f'Expected NAME=RUN with each name once, such as teacher=runs/flow; got "{word}".')
         pairs[name] = run
     return pairs
 
@@ -306,8 +307,8 @@ def autoencoder_of(run: str | Path | Run, space: Space, plugins: Sequence[str | 
     loaded = opened(run, plugins)
     if not isinstance(loaded.method, HasAutoencoder):
         raise UsageError(
-            f"{loaded.folder} is a {loaded.spec['recipe']}, which has no codes. A latent space comes from a run of autoencoder, "
-            "vae, hvae or vqvae, or from a folder of diffusers' AutoencoderKL."
+            f"{loaded.folder} is a {loaded.spec['recipe']}, which has no latent space. Use a run of autoencoder, vae, "
+            "hvae or vqvae, or a folder of diffusers' AutoencoderKL."
         )
     return loaded.method.autoencoder()
 
@@ -366,15 +367,15 @@ def in_latent(
     there, here = autoencoder.space, data.space
     if tuple(there.shape) != tuple(here.shape) or not met(there.conditions, here.conditions):
         raise UsageError(
-            f"The autoencoder takes examples of shape {tuple(there.shape)} with {described(there.conditions)}; {data.name} has "
-            f"{tuple(here.shape)}, with {described(here.conditions)}. Train one on this data, bring the images to its size "
-            "(`resize=N`), or train one without labels: `labelled=False`."
+            f"The autoencoder takes examples of shape {tuple(there.shape)} with {described(there.conditions)}; "
+            f"{data.name} has {tuple(here.shape)}, with {described(here.conditions)}. Train an autoencoder on this "
+            "data, resize the images (`resize=N`), or train one without labels (`labelled=False`)."
         )
     codes = prepared(_Alone(autoencoder.to(device)), data, device)["x"]
     space = code_space(codes, data.space)
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     inner = function(space, size, **options)
-    ancestor = (str(run), seen_by(run)) if isinstance(run, (str, Path)) else ("an autoencoder handed over in Python", Seen())
+    ancestor = (str(run), seen_by(run)) if isinstance(run, (str, Path)) else ("an autoencoder passed in Python", Seen())
     ancestor = (str(run.folder), run.seen) if isinstance(run, Run) else ancestor
     method, family = LatentMethod(inner.method, autoencoder), f"{inner.family} in a latent space"
     return Recipe(method, inner.training, inner.name, family, (*inner.builds_on, ancestor))

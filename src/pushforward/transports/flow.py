@@ -59,7 +59,7 @@ class Flow(Transport):
         solver = as_solver(solver)
         self.denoiser, self.solver, self.steps = denoiser, solver, whole("steps", steps)
         if self.steps > MOST_STEPS:
-            raise UsageError(f"`steps` is at most {MOST_STEPS:,}, got {self.steps:,}: samples would take hours.")
+            raise UsageError(f"`steps` must be at most {MOST_STEPS:,}, got {self.steps:,}.")
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
         self._times = grid_times(self._where(), denoiser.path, self.steps)
@@ -68,18 +68,18 @@ class Flow(Transport):
         self.width = float(self._edge().sigma)
         if self.source is not None and (solver.stochastic or self._where() in ("log_snr", "karras")):
             raise UsageError(
-                f"This model was trained from {self.source.data}, not from noise: it has no noise levels. Sample it with "
-                "unipc, dpm, euler, heun, midpoint or rk4 on the grid time."
+                f"This model was trained from {self.source.data} instead of noise, so it has no noise levels. Sample it "
+                "with unipc, dpm, euler, heun, midpoint or rk4 on the grid time."
             )
         if solver.jumps and not has_jump(denoiser):
             raise UsageError(
-                f"{type(solver).__name__} needs a map between two times (pf.FlowMap), and this model predicts at one time. "
-                "Sample it with dpm, heun or another solver."
+                f"{type(solver).__name__} needs a map between two times (pf.FlowMap), but this model predicts at one "
+                "time. Sample it with dpm, heun or another solver."
             )
         if solver.adaptive and self.steps < 2:
-            raise UsageError("An adaptive solver needs at least 2 steps: one that it divides itself, and the one to t = 0.")
+            raise UsageError("An adaptive solver needs at least 2 steps: one that it divides itself, and one to t = 0.")
         if learned is not None and self._times.tolist() != list(learned.grid):
-            raise UsageError("A learned table holds for the times that it was learned with: flow.with_table(table).")
+            raise UsageError("This table was learned for another time grid. Use flow.with_table(table).")
 
     def _where(self) -> str | Sequence[float]:
         learned = getattr(getattr(trained(self.denoiser), "sampling", None), "grid", None) if self.solver.jumps else None
@@ -158,7 +158,9 @@ class Flow(Transport):
         if t <= path.ends[1] or math.isfinite(log_snr):
             return False
         if log_snr != -math.inf:
-            raise UsageError(f"The path {type(path).__name__} ends at t = 1, where there is only noise; got {t}.")
+            raise UsageError(
+                f"The path {type(path).__name__} has only noise at its end, t = 1, so it needs a smaller t; got {t}."
+            )
         return True
 
     def walk(
@@ -183,7 +185,9 @@ class Flow(Transport):
         """
         table = self._tables.table(self.denoiser, self._times)
         if isinstance(table, NotAffine):
-            raise UsageError(f"The steps of {type(self.solver).__name__} are no table: {table}. Choose another solver.")
+            raise UsageError(
+                f"The steps of {type(self.solver).__name__} cannot be written as a table: {table}. Choose another solver."
+            )
         return table
 
     def solve(self, x: Tensor, start: float, stop: float, condition: Condition = None, draws: Draws | None = None) -> Tensor:
@@ -209,7 +213,7 @@ class Flow(Transport):
         path = self.denoiser.path
         low, high = path.ends
         if not (start >= 0 and stop >= 0):
-            raise UsageError(f"The times of a solve must be at least 0, where data is; got {start} and {stop}.")
+            raise UsageError(f"Solver times must be at least 0; got {start} and {stop}.")
         if start == stop:
             return x
         if self._beyond(start):
@@ -256,8 +260,8 @@ class Flow(Transport):
         """
         if self.solver.stochastic:
             raise UsageError(
-                f"{type(self.solver).__name__} is a stochastic solver, which has no inverse: expected a deterministic one, such "
-                'as `solver="dpm"`.'
+                f"{type(self.solver).__name__} is a stochastic solver, which cannot be inverted. Use a deterministic "
+                'solver, such as `solver="dpm"`.'
             )
         with torch.no_grad():
             low = self.denoiser.path.ends[0]
@@ -410,7 +414,7 @@ class Autoencoder(nn.Module):
         missing = [name for name in names if condition is None or name not in condition]
         if missing:
             what = " and ".join(missing)
-            raise UsageError(f"This autoencoder receives {what}, so data has a code only together with its {what}: name it.")
+            raise UsageError(f"This autoencoder takes {what}, so its latents depend on them too. Pass {what} as a condition.")
         return {name: condition[name] for name in names} if condition and names else None
 
 
@@ -452,7 +456,8 @@ class Latent(Transport):
         """
         if not isinstance(self.inner, Invertible):
             raise UsageError(
-                f"The model in this latent space ({type(self.inner).__name__}) moves noise in one call and has no inverse."
+                f"The model in this latent space ({type(self.inner).__name__}) maps noise to data in one call and cannot "
+                "be inverted."
             )
         given = self.read(len(x), condition)
         return self.inner.encode(self.codes(x, given), given)
@@ -464,7 +469,7 @@ class Latent(Transport):
             UsageError: For an inner transport without steps.
         """
         if not has_steps(self.inner):
-            raise UsageError("A one-call model has no steps to show.")
+            raise UsageError("A one-call model has no intermediate steps to show.")
         with torch.no_grad():
             given = self.conditions(n, condition, seed)
         for t, codes in self.inner.trajectory(n, given, seed=seed):

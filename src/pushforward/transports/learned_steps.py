@@ -128,10 +128,11 @@ def refuse_others(flow: Flow, what: str) -> None:
     if flow.solver.stochastic or flow.solver.adaptive:
         name = type(flow.solver).__name__
         raise UsageError(
-            f"A {what} is learned for a deterministic solver of fixed steps; {name} is none. Use dpm, unipc or deis."
+            f"A {what} can be learned only for deterministic solvers with fixed steps, which {name} is not. Use dpm, "
+            "unipc or deis."
         )
     if flow.steps < 2:
-        raise UsageError("One step has no times to learn: it goes from noise to data at once. Ask for 2 steps or more.")
+        raise UsageError("A single step goes straight from noise to data, so there are no times to learn. Use 2 steps or more.")
 
 
 class Shares(nn.Module):
@@ -228,10 +229,10 @@ class TableLearning:
 
     def __str__(self) -> str:
         return (
-            f"distance to the many-step samples on {self.n} new examples of noise (RMS, standard deviations): "
+            f"distance to the many-step samples on {self.n} new noise examples (RMS, standard deviations): "
             f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
             + ("; distance of samples to real data: {:.4g} and {:.4g}".format(*self.to_data) if self.to_data else "")
-            + ("" if self.table else ". The table is not certain to be better and is refused")
+            + ("" if self.table else ". The table is not used, as it is not significantly better")
         )
 
 

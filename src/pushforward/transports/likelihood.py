@@ -71,11 +71,11 @@ def _denoiser(flow: Transport) -> Predictor:
     check_transport(flow)
     if not has_steps(flow):
         raise UsageError(
-            f"A {type(flow).__name__} has no likelihood: it moves noise in one call that is not inverted. Take an iterative "
-            "model (flow, ddpm, edm, vdm)."
+            f"A {type(flow).__name__} has no likelihood: it maps noise to data in one call that cannot be inverted. "
+            "Use an iterative model (flow, ddpm, edm, vdm)."
         )
     if not has_levels(flow):
-        raise UsageError("This flow does not start at standard normal noise, so the density of its start is not known.")
+        raise UsageError("This flow does not start from standard normal noise, so its starting density is unknown.")
     return flow.denoiser
 
 
@@ -191,7 +191,7 @@ def elbo(
     """
     denoiser = _denoiser(flow)
     if flow.space.levels != LEVELS:
-        raise UsageError("The variational bound here is that of images of 256 levels; use log_prob for vectors.")
+        raise UsageError("The variational bound supports only images with 256 levels. Use log_prob for vectors.")
     u = flow.space.to_model(x.to(flow.device))
     draws = ExampleDraws(seed, len(u), "elbo", flow.device)
     path = denoiser.path

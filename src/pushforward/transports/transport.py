@@ -208,7 +208,7 @@ def as_examples(space: Space, x: Any) -> Tensor:
     """
     examples = x if isinstance(x, Tensor) else torch.as_tensor(x).float()
     if tuple(examples.shape[1:]) != tuple(space.shape):
-        hint = " Add the leading dimension of one example: x[None]." if tuple(examples.shape) == tuple(space.shape) else ""
+        hint = " Add a leading dimension to a single example: x[None]." if tuple(examples.shape) == tuple(space.shape) else ""
         raise UsageError(
             f"Expected examples of shape (n, {', '.join(map(str, space.shape))}); got {tuple(examples.shape)}.{hint}"
         )
@@ -222,7 +222,7 @@ def check_transport(model: Any) -> None:
         UsageError: Saying how to get one from a run.
     """
     if not isinstance(model, Transport):
-        hint = " A run's is run.transport." if type(model).__name__ == "Run" else ""
+        hint = " Use run.transport." if type(model).__name__ == "Run" else ""
         raise UsageError(f"Expected a transport, got a {type(model).__name__}.{hint}")
 
 
@@ -235,8 +235,8 @@ def finite(x: Tensor) -> Tensor:
     if not bool(x.isfinite().all()):
         bad = int((~x.isfinite().flatten(1).all(1)).sum())
         raise Diverged(
-            f"{bad} of {len(x)} samples are not finite: the weights have diverged, or the solver overshoots. Use an earlier "
-            "checkpoint, more steps, less guidance, or float32.",
+            f"{bad} of {len(x)} samples are not finite: the weights have diverged, or the solver overshoots. Use an "
+            "earlier checkpoint, more steps, less guidance, or float32.",
             what=f"{bad} of {len(x)} samples are not finite",
         )
     return x
@@ -420,15 +420,19 @@ class Redrawing:
         """
         if self.hopeless:
             drawn, refused = self.tally.drawn, self.tally.refused
-            raise self._given_up(f"{drawn - refused:,} of {drawn:,} draws meet {named_constraints(self.space, every=True)}")
+            raise self._given_up(
+                f"{drawn - refused:,} of {drawn:,} generated rows satisfy {named_constraints(self.space, every=True)}"
+            )
         if self.unmet and not _unmet_allowed:
             raise self._given_up(_broken(self.space, self.unmet, self.n, TURNS))
 
     def _given_up(self, what: str) -> Diverged:
         broken = [] if self._refused is None else _broken_by(self.space, self._refused)
         several = len(getattr(self.space, "constraints", ())) > 1
-        what += f"; draws break {listing(quoted(each.text) for each in broken)}" if several and broken else ""
-        advice = "Train for longer, or without this constraint; of an equation leave a column out and compute it from the others."
+        what += f"; rows violate {listing(quoted(each.text) for each in broken)}" if several and broken else ""
+        advice = (
+            "Train for longer, or without this constraint. For an equation, leave out one column and compute it from the others."
+        )
         return Diverged(f"{what}. {advice}", what=what)
 
     def _drawn(self, turn: int, refused: Sequence[int], drawn: int) -> None:
@@ -453,8 +457,8 @@ def warn_between(space: Space, x: Tensor) -> None:
         return
     texts = listing(quoted(constraint.text) for constraint in _broken_by(space, x))
     warn(
-        f"{int((~valid).sum()):,} of {len(valid):,} points do not meet {texts}. Points between two seeds cannot be "
-        "drawn again: they are written as they are.",
+        f"{int((~valid).sum()):,} of {len(valid):,} points violate {texts}. Points between two seeds cannot be "
+        "generated again, so they are written unchanged.",
         stacklevel=2,
     )
 
@@ -463,7 +467,7 @@ def warn_broken(space: Space, x: Tensor) -> None:
     """Warn of samples in data units that break a constraint still."""
     valid = space.valid(x)
     if valid is not None and not valid.all():
-        warn(f"{_broken(space, int((~valid).sum()), len(valid), MEASURED)}; they are scored as they are.", stacklevel=2)
+        warn(f"{_broken(space, int((~valid).sum()), len(valid), MEASURED)}. They are scored unchanged.", stacklevel=2)
 
 
 def named_constraints(space: Space, every: bool = False) -> str:
@@ -480,7 +484,9 @@ def _broken_by(space: Space, x: Tensor) -> list[Any]:
 
 
 def _broken(space: Space, broken: int, n: int, turns: int) -> str:
-    return f"{broken:,} of {n:,} samples do not meet {named_constraints(space, every=True)} after {turns} further draws each"
+    return (
+        f"{broken:,} of {n:,} samples do not satisfy {named_constraints(space, every=True)} after {turns} further attempts each"
+    )
 
 
 _active: list[bool] = []

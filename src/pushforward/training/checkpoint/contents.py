@@ -35,9 +35,9 @@ from pushforward.training.loop.machine import free_memory
 from pushforward.training.runs.run import digest
 
 CHECKPOINT_SECONDS = 120.0
-"""Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
+"""Training seconds between checkpoints if ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
 SHARE = 0.5
-"""The share of the memory that is available which the copy of a state may take; a larger one is written while training waits."""
+"""Fraction of the available memory that a copy of the state may take. A larger state is written while training waits."""
 
 _writing: weakref.WeakSet[Future[None]] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):  # a process is not forked in the middle of a save
@@ -181,7 +181,7 @@ class Saver:
         try:
             trainer.clock.restore(state, [Stage(**stage) for stage in state.get("stages", ())] if same else [])
         except TypeError as error:
-            raise CheckpointError(f"{stored.folder}/state.json is damaged: it holds no stages. Restore the file.") from error
+            raise CheckpointError(f"{stored.folder}/state.json is damaged: it has no stages. Restore the file.") from error
         self.step, self._seconds, self.weights_step = state["step"], state["seconds"], state.get("weights_step")
         self._before = self.step, self._seconds
         trainer.threads.resume(self.step)
@@ -189,7 +189,7 @@ class Saver:
             write_latest(inside, stored.folder.name)
         for row in trainer.journal.cut(state["step"]):
             trainer.clock.mark(row["step"], row.get("seconds", 0.0))
-        where = {"the step and the seconds of training to go on from": [trainer.clock.step, trainer.clock.seconds]}
+        where = {"the step and training seconds to resume from": [trainer.clock.step, trainer.clock.seconds]}
         trainer.processes.compare(where)
 
 

@@ -30,11 +30,11 @@ THREADS = 4  # files of a checkpoint that are hashed at once
 PREFIX = "step_"  # how the name of every checkpoint begins; digits follow
 LATEST, MANIFEST = "latest.json", "MANIFEST.json"
 WHOLE = {"state.json", "method.safetensors", "average.safetensors", "optimizer.safetensors"}
-"""The files of a checkpoint; a sharded one has shards in place of the weights."""
+"""The files of a checkpoint. A sharded checkpoint has shards instead of the weights."""
 MOST = 1 << 62  # above every counter
 _NUMBER, _NONE = (int, float), type(None)
 NEEDED: dict[str, Any] = {"step": int, "samples": int, "seconds": _NUMBER, "total": (int, _NONE)}
-"""What ``state.json`` must say, by name."""
+"""The required entries of ``state.json``."""
 MAY: dict[str, Any] = {
     "stages": list,
     "warmed": _NUMBER,
@@ -47,7 +47,7 @@ MAY: dict[str, Any] = {
     "store_seconds": _NUMBER,
     "peak_memory_mb": (*_NUMBER, _NONE),
 }
-"""What it may say besides."""
+"""The optional entries of ``state.json``."""
 
 
 def flush(path: Path) -> None:
@@ -140,8 +140,8 @@ def check_space(final: Path, needed: int) -> None:
     there = next(folder for folder in (final, *final.absolute().parents) if folder.exists())
     if (free := shutil.disk_usage(there).free) < needed:
         raise CheckpointError(
-            f"{final} was not written: it takes {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free on its disk. "
-            "Free space or choose another `out`; what was saved before is intact."
+            f"{final} was not written: it needs {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB are free on the "
+            "disk. Free space or choose another `out`. Earlier checkpoints are intact."
         )
 
 
@@ -210,7 +210,8 @@ def commit(temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] 
     seal(temporary, known)
     if (wrong := fault(temporary)) is not None:
         raise CheckpointError(
-            f"{final} could not be written: {wrong[0]}, read again, {wrong[1]}. Check the disk; what was saved before is intact."
+            f"{final} could not be written correctly: {wrong[0]}, when read back, {wrong[1]}. Check the disk. Earlier "
+            "checkpoints are intact."
         )
     if final.exists():  # of the same step, by a training that was given up
         _remove(final)
@@ -333,7 +334,7 @@ def fault(folder: Path) -> tuple[str, str] | None:
     if not isinstance(files, dict):
         return MANIFEST, "does not list the files"
     if (version := manifest.get("format_version")) != FORMAT:
-        return MANIFEST, f"says that the format is {version!r}, and this version of pushforward reads {FORMAT}"
+        return MANIFEST, f"has format {version!r}, but this version of pushforward reads format {FORMAT}"
     needed = {"state.json"} if any(map(is_shard, files)) else WHOLE
     if missing := sorted(needed - files.keys()):
         return MANIFEST, f"does not list {missing[0]}"
@@ -341,7 +342,7 @@ def fault(folder: Path) -> tuple[str, str] | None:
         wrong = next(filter(None, pool.map(lambda entry: _difference(folder, *entry), files.items())), None)
     newest = read_object(folder.parent / LATEST)
     if wrong and newest.get("checkpoint") == folder.name and newest.get("manifest") not in (None, sha256(folder / MANIFEST)):
-        return MANIFEST, "differs from what was written (sha256)"
+        return MANIFEST, "has changed since it was written (its sha256 differs)"
     return wrong
 
 
@@ -353,10 +354,10 @@ def _difference(folder: Path, name: str, entry: Any) -> tuple[str, str] | None:
         if path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]:
             return None
     except (LookupError, TypeError):
-        return MANIFEST, f"gives no size and sha256 of {name}"
+        return MANIFEST, f"does not give the size and sha256 of {name}"
     except OSError as error:
         return name, f"cannot be read ({error.strerror or error})"
-    return name, "differs from what was written (size or sha256)"
+    return name, "has changed since it was written (its size or sha256 differs)"
 
 
 def next_good(folder: Path) -> Path | None:
@@ -373,9 +374,9 @@ def damaged(folder: Path, name: str, why: str) -> CheckpointError:
     ``why`` goes on where the file's name ends.
     """
     good = next_good(folder)
-    remedy = "There is no other checkpoint in this run that is whole."
+    remedy = "This run has no other undamaged checkpoint."
     if good is not None:
-        remedy = f"A checkpoint that is whole: {good.name}. To go on from there, resume with `fallback=True`."
+        remedy = f"Newest undamaged checkpoint: {good.name}. Resume from it with `fallback=True`."
     return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", good.name if good else None)
 
 
@@ -390,9 +391,9 @@ def read_state(folder: Path) -> dict[str, Any]:
         raise damaged(folder, *wrong)
     state = read_json(folder / "state.json")
     if (name := wrong_counter(state)) is not None:
-        raise damaged(folder, "state.json", f"does not say {name} as it should")
+        raise damaged(folder, "state.json", f"has a missing or invalid entry: {name}")
     if is_checkpoint(folder.name) and state["step"] != step_of(folder):
-        raise damaged(folder, "state.json", f"is of step {state['step']:,}")
+        raise damaged(folder, "state.json", f"belongs to step {state['step']:,}")
     return dict(state)
 
 

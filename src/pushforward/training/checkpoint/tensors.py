@@ -42,7 +42,7 @@ from pushforward.training.runs import log
 
 Groups = Mapping[str, Mapping[str, Tensor]]  # Tensors by file and name
 MEASURED = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
-"""Entries of a checkpoint's state that are times, memory or settings: two equal trainings differ in them."""
+"""Entries of a checkpoint's state that hold times, memory use or settings, and so differ between two equal training runs."""
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def restore(method: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> No
         method.load_state_dict({name: placed(v, current[name]) if name in current else v for name, v in tensors.items()})
     except RuntimeError as error:
         first = str(error).strip().splitlines()[-1].strip()
-        raise CheckpointError(f"The weights of {where} do not fit the method: {first}") from error
+        raise CheckpointError(f"The weights in {where} do not fit the method: {first}") from error
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def restore_shards(trainer: Any, folder: Path) -> None:
     expected = _named({"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizer})
     for name, value in expected.items():
         if name not in stored or stored[name][0] != value.shape:
-            raise CheckpointError(f"The weights of {folder} do not fit the method: {name} has another shape, or is missing.")
+            raise CheckpointError(f"The weights in {folder} do not fit the method: {name} is missing or has another shape.")
     with torch.no_grad():
         _fill(folder, expected, trainer.processes.control)
     for player in players:
@@ -276,13 +276,13 @@ def _sizes(folder: Path, listed: Iterable[str]) -> dict[str, tuple[torch.Size, t
     from torch.distributed.checkpoint import HuggingFaceStorageReader
 
     if unknown := {path.name for path in folder.glob("*.safetensors")} - set(listed):
-        raise CheckpointError(f"Checkpoint {folder} cannot be read: {min(unknown)} is no file of it. Remove this file.")
+        raise CheckpointError(f"Checkpoint {folder} cannot be read: {min(unknown)} does not belong to it. Remove this file.")
     try:
         _check_parts(sorted(folder.glob("*.safetensors")))
         metadata: Any = HuggingFaceStorageReader(str(folder)).read_metadata()
         return {name: (entry.size, entry.properties.dtype) for name, entry in metadata.state_dict_metadata.items()}
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"The parts of {folder} cannot be put together: {error}. Take another checkpoint.") from error
+        raise CheckpointError(f"The shards in {folder} cannot be combined: {error}. Use another checkpoint.") from error
 
 
 def _check_parts(files: Iterable[Path]) -> None:
@@ -305,14 +305,14 @@ def _check_parts(files: Iterable[Path]) -> None:
                 shape = part.get_shape()
                 offsets = [0] * len(shape) if places is None else places[name]["saved_offsets"]
                 if len(offsets) != len(shape) or any(type(each) is not int for each in offsets) or any(offsets[1:]):
-                    raise ValueError(f"the part of the tensor {name[:80]!r} is none of whole rows")
+                    raise ValueError(f"a shard of the tensor {name[:80]!r} does not consist of whole rows")
                 start, rows = (offsets[0], shape[0]) if shape else (0, 1)
                 parts.setdefault(name, []).append((start, start + rows, shape[1:], part.get_dtype()))
     for name, pieces in parts.items():
         end = 0
         for start, stop, *kind in sorted(pieces):
             if start != end or kind != [*pieces[0][2:]]:
-                raise ValueError(f"those of the tensor {name[:80]!r} overlap, leave gaps or differ in shape or type")
+                raise ValueError(f"the shards of the tensor {name[:80]!r} overlap, leave gaps or differ in shape or type")
             end = stop
 
 
@@ -321,7 +321,7 @@ def _fill(folder: Path, tensors: dict[str, Tensor], control: Any = None) -> None
     from torch.distributed.checkpoint import load as load_shards
 
     alone = not any(hasattr(value, "device_mesh") for value in tensors.values())
-    with warnings.catch_warnings(), _as_error(f"{folder} cannot be read", "Take another checkpoint."):
+    with warnings.catch_warnings(), _as_error(f"{folder} cannot be read", "Use another checkpoint."):
         warnings.filterwarnings("ignore", message="torch.distributed is")
         load_shards(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), process_group=control, no_dist=alone)
 

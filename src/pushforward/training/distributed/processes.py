@@ -44,13 +44,12 @@ def called(name: str, player: nn.Module) -> list[nn.Module]:
     networks = _running(network)
     if not networks:
         raise UsageError(
-            f'The player "{name}" has no network with a forward pass of its own, so its weights cannot be sharded. '
-            "Train it with whole weights in every process: `shard=False`."
+            f'The network "{name}" has no forward pass of its own, so its weights cannot be sharded. Use `shard=False`.'
         )
     if any(nn.utils.parametrize.is_parametrized(module) for module in network.modules()):
         raise UsageError(
-            f'The player "{name}" has weights that are computed from others, as spectral norms do, which torch cannot shard. '
-            "Train it with whole weights in every process: `shard=False`."
+            f'The network "{name}" has weights computed from other weights (such as spectral norms), which torch '
+            "cannot shard. Use `shard=False`."
         )
     return networks
 
@@ -137,7 +136,7 @@ class Processes:
             rank = next((rank for rank, other in enumerate(each) if other.get(name) != value), None)
             if rank is not None:
                 raise (DataError if name == "data" else UsageError)(
-                    f"The processes of this training differ in {name}: process 0 has {value}, process {rank} has "
+                    f"The processes of this training run differ in {name}: process 0 has {value}, process {rank} has "
                     f"{each[rank].get(name)}. Start all of them with the same command, versions and files."
                 )
 
@@ -229,8 +228,9 @@ class Group(Processes):
                 raise
             time.sleep(LINGER)
             raise GroupError(
-                f"In {name} another process of this training was lost, or did not answer within {self.timeout:g} seconds "
-                "(PUSHFORWARD_TIMEOUT=600 gives it more). What was saved is intact: start all again with pushforward resume."
+                f"In {name}, another process was lost or did not answer within {self.timeout:g} seconds (set "
+                "PUSHFORWARD_TIMEOUT=600 for more time). Saved checkpoints are intact. Restart all processes with "
+                "pushforward resume."
             ) from error
 
     def gathered(self, value: Any) -> list[Any]:
@@ -261,8 +261,8 @@ def joined(device: torch.device | str = "cpu", *, shard: bool = False, devices: 
     launch, place = launched(), torch.device(device)
     if devices is not None and devices != launch.count:
         raise UsageError(
-            f"`devices={devices}` asks for other processes than the {launch.count} that were started. Python starts none itself: "
-            f"run the program under torchrun with {devices} processes per node, and leave `devices` out."
+            f"Got `devices={devices}`, but {launch.count} processes were started. Python does not start processes "
+            f"itself: run the program under torchrun with {devices} processes per node, and leave `devices` out."
         )
     formed = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not formed and launch.count > 1:
@@ -270,8 +270,8 @@ def joined(device: torch.device | str = "cpu", *, shard: bool = False, devices: 
     if not (formed or launch.count > 1) or torch.distributed.get_world_size() == 1:
         if shard:
             raise UsageError(
-                "`shard=True` divides weights among several processes, and this is one: start them with torchrun. The command "
-                "line starts them itself, with `devices=2`."
+                "`shard=True` needs several processes, but there is only one. Start them with torchrun, or use the "
+                "command line with `devices=2`."
             )
         return Processes()
     return Group(shard, place.type, _seconds())
@@ -292,8 +292,8 @@ def _form(launch: Launch, place: torch.device) -> None:
     if place.type == "cuda":
         if place.index not in (None, launch.local_rank):
             raise UsageError(
-                f"Process {launch.rank} was to train on {place}; each process on a machine has a CUDA device of its own, here "
-                f"cuda:{launch.local_rank}. Use `device=cuda`."
+                f"Process {launch.rank} was asked to train on {place}, but each process on a machine needs a CUDA device "
+                f"of its own, here cuda:{launch.local_rank}. Use `device=cuda`."
             )
         torch.cuda.set_device(launch.local_rank)
     elif not any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")):
@@ -311,9 +311,9 @@ def _form(launch: Launch, place: torch.device) -> None:
         torch.distributed.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.count, timeout=limit)
     except RuntimeError as error:
         raise GroupError(
-            f"Process {launch.rank} of {launch.count} has not met all others at {address} within {seconds:g} seconds "
-            f"({str(error).splitlines()[0][:200]}). Start all of them, with the same address; PUSHFORWARD_TIMEOUT=600 gives "
-            "them more time."
+            f"Process {launch.rank} of {launch.count} did not reach all others at {address} within {seconds:g} "
+            f"seconds ({str(error).splitlines()[0][:200]}). Start all of them with the same address, or set "
+            "PUSHFORWARD_TIMEOUT=600 for more time."
         ) from error
     _formed_here = True
     atexit.register(leave)  # an error in flight holds what has failed until it is printed

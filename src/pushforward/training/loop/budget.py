@@ -53,7 +53,7 @@ class Budget:
         value, unit = _read(str(text).lower(), _NUMBER, _UNITS)
         value *= _SECONDS[unit[:1] or "s"]
         if not value > 0:
-            raise UsageError(f'"{text}" is no duration; write 90s, 10m or 1.5h, a single number and unit.')
+            raise UsageError(f'"{text}" is not a duration: write 90s, 10m or 1.5h (one number and one unit).')
         return value
 
     @staticmethod
@@ -62,7 +62,7 @@ class Budget:
         value, unit = _read(str(text), _GROUPED, "[kKmM]")
         value *= _COUNTS.get(unit, math.nan)
         if not value >= 1:
-            raise UsageError(f'"{text}" is no count; write 5000, 200k or 1M (a million).')
+            raise UsageError(f'"{text}" is not a count: write 5000, 200k or 1M (a million).')
         return round(value)
 
     def total_steps(self, batch: int) -> int | None:
@@ -84,8 +84,9 @@ class Budget:
         unit, wanted = next((name, value) for name, value in asdict(self).items() if value is not None)
         if wanted < done[unit] and (self.total_steps(batch) or 0) < step:
             raise UsageError(
-                f"{folder} is trained for {round(done[unit], 2):,.10g} {unit} already, and {wanted:,.10g} is less. A budget "
-                f"counts from the start of the run: give more, such as `{unit}={math.ceil(2 * done[unit])}`."
+                f"{folder} is already trained for {round(done[unit], 2):,.10g} {unit}, so a budget of {wanted:,.10g} "
+                "leaves nothing to do. The budget includes the steps already done: give more, such as "
+                f"`{unit}={math.ceil(2 * done[unit])}`."
             )
 
     def __str__(self) -> str:

@@ -311,7 +311,7 @@ def observing(method: Method, average: Method) -> Iterator[None]:
     with generators_kept(device), torch.no_grad():
         yield
     if _versions(method, average) != before:
-        raise RuntimeError("An observer has changed what it looks at; it may only read. Use a copy of the method.")
+        raise RuntimeError("An observer has modified what it observes; observers may only read. Modify a copy of the method.")
 
 
 def _versions(*methods: Method) -> list[tuple[int, int | bool]]:

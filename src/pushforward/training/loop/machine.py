@@ -249,7 +249,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
             {"step": int(each["step"]), "threads": [int(n) for n in each["threads"]]} for each in read_json(path)["stages"]
         ]
         if stages[0]["step"] != 0 or any(min(stage["threads"]) < 1 for stage in stages):
-            raise ValueError("it does not list the numbers of threads of the run")
+            raise ValueError("it does not list the run's thread counts")
     except (TypeError, KeyError, ValueError, IndexError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Restore the file.") from error
     return stages

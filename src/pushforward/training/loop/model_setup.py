@@ -43,8 +43,8 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
     if not met(trained.conditions, space.conditions):
         expected, got = described(trained.conditions), described(space.conditions)
         raise UsageError(
-            f"The method is made for data with {expected}; {data.name} has {got}{', but other ones' * (expected == got)}. "
-            "Make the recipe from data.space."
+            f"The method was built for data with {expected}; {data.name} has "
+            f"{got}{', but other ones' * (expected == got)}. Build the recipe from data.space."
         )
     # codes are computed in the units of the frozen autoencoder, which may have learned from other data
     units = {} if isinstance(recipe.method, LatentMethod) else space.units
@@ -53,7 +53,8 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
         if not (close(expected, got, units["std"]) if name in ("mean", "std") else expected == got):
             what = "examples of shape" if name == "shape" else f"data whose {name} is"
             raise UsageError(
-                f"The method is made for {what} {expected!s:.80}; {data.name} has {got!s:.80}. Make the recipe from data.space."
+                f"The method was built for {what} {expected!s:.80}; {data.name} has {got!s:.80}. Build the recipe from "
+                "data.space."
             )
     for part in recipe.method.modules():
         if isinstance(part, Denoiser):
@@ -61,15 +62,15 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
     for name, player in recipe.method.players.items():
         if not any(parameter.requires_grad for parameter in player.parameters()):
             raise UsageError(
-                f'Nothing in the player "{name}" can be trained: its weights are frozen, as those of a loaded run are. To go on '
-                'from a run\'s weights, give them as a start: `pf.fit("flow", data, init=run)`.'
+                f'Nothing in the network "{name}" can be trained: its weights are frozen, as in a loaded run. To continue '
+                'from a run\'s weights, use them as a start: `pf.fit("flow", data, init=run)`.'
             )
     if checkpoint_every is not None and checkpoint_every < 1:
         raise UsageError(f"`checkpoint_every` must be at least 1 step, got {checkpoint_every}.")
     if processes > 1 and budget.seconds is not None and any(isinstance(part, Trajectories) for part in recipe.method.modules()):
         raise UsageError(
-            "Several processes that compute a teacher's trajectories would end at different ones: give a budget in `steps` or "
-            "`samples`."
+            "Several processes that compute teacher trajectories would stop at different ones with a budget in "
+            "seconds. Use `steps` or `samples`."
         )
 
 
@@ -83,7 +84,7 @@ CACHE = "cache"  # the folder, within a run's, of what is computed once
 SHARE = 0.25  # the share of a budget in seconds that trajectories may take; then training goes on with those that are there
 
 _last: tuple[tuple[Any, str], dict[str, Tensor]] | None = None
-"""The inputs prepared last in this process: making a recipe needs the codes' units before its trainer needs the codes."""
+"""The inputs last prepared in this process: building a recipe needs the latents' units before its trainer needs the latents."""
 
 
 def prepared(
@@ -111,8 +112,9 @@ def prepared(
     for name, value in fields.items():
         if not bool(value.isfinite().all()):
             raise CheckpointError(
-                f'"{name}", which {type(method).__name__} prepares of the data, is not finite. Where a frozen part makes it '
-                f"({', '.join(method.parts) or 'it has none'}), its weights have diverged: train that again."
+                f'"{name}", which {type(method).__name__} prepares from the data, is not finite. If a frozen part '
+                f"computes it ({', '.join(method.parts) or 'it has none'}), the weights of that part have diverged: train "
+                "it again."
             )
     _last = known, fields
     return fields
@@ -132,8 +134,8 @@ def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start:
     fitting = all(isinstance(value, Tensor) and value.shape[:1] == x.shape[:1] for value in fields.values())
     if not fitting or "x" not in fields:
         raise UsageError(
-            f"{type(method).__name__}.prepared returned {shapes}. Expected a tensor, or tensors by name with "
-            f'"x" among them, each with as many examples as it was given ({len(x)}).'
+            f"{type(method).__name__}.prepared returned {shapes}. Expected a tensor, or a dict of tensors with the "
+            f'key "x", each with as many examples as the input ({len(x)}).'
         )
     return fields
 
@@ -174,8 +176,9 @@ def sampler_of(
         return Sampler(data, batch, seed=settings.seed, augment=settings.augment, conditions=names)
     if settings.augment:
         raise UsageError(
-            f"`augment={','.join(settings.augment)}`: what this method is trained on is prepared from the data once, so it is "
-            "not changed again in every epoch. Leave it out; the frozen part, or a model of the data, can be trained with it."
+            f"`augment={','.join(settings.augment)}` has no effect here: this method trains on inputs that are "
+            "prepared from the data once. Leave augment out. You can augment when training the frozen part, or a "
+            "model of the data itself."
         )
     path, key = folder / CACHE / "prepared.safetensors", _key(method, data)
     known, fields = read_object(path.with_suffix(".json")), None
@@ -297,13 +300,13 @@ class Store:
             if self.writes:
                 content = {"parts": self._hashes, "seconds": self.seconds, "finished": self._finished}
                 write_json(self.folder / "index.json", {"format_version": 1, **content})
-            words = f"{index.stop:,}/{trajectories.count:,} trajectories of the teacher  {duration(self.seconds)}"
+            words = f"{index.stop:,}/{trajectories.count:,} teacher trajectories  {duration(self.seconds)}"
             watcher.preparing(name, index.stop / trajectories.count, words)
         return budget.after(self.seconds)
 
 
 _TRAINED_IN = "_trained_in"
-"""The attribute of a module that a trainer has been given: the run's folder. Neither it nor a copy is taken for a new one."""
+"""Attribute that marks a module as used by a trainer: the run's folder. A marked module and its copies do not count as new."""
 
 
 def mark(folder: Path, *methods: Method) -> None:

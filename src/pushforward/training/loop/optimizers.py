@@ -20,7 +20,7 @@ from pushforward.recipes.recipe import Training
 from pushforward.training.checkpoint.tensors import by_place, gradient_norm, local, placed
 
 NARROWEST = 32
-"""Muon takes kernels whose matrix, (channels out) x (channels in, height, width), has both sides at least this long."""
+"""Muon trains kernels whose matrix, (channels out) x (channels in, height, width), has both sides at least this long."""
 
 
 MOMENTUM = 0.95
@@ -50,7 +50,7 @@ class Player:
         kernels = [part.weight for part in modules if isinstance(part, nn.Conv2d) and part.groups == 1]
         wide = {id(w) for w in kernels if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST}
         if wide and any(hasattr(p, "device_mesh") for p in self.parameters):
-            raise UsageError("Muon moves whole matrices, and these weights are sharded: train with `optimizer=adamw`.")
+            raise UsageError("Muon needs whole matrices, but these weights are sharded. Use `optimizer=adamw`.")
         by_muon = [i for i, p in enumerate(self.parameters) if id(p) in wide]
         others = [i for i, p in enumerate(self.parameters) if id(p) not in wide]
         self._matrices = [nn.Parameter(_matrix(self.parameters[i].detach())) for i in by_muon]

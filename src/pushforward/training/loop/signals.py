@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
-"""Signals that ask a process to end: of a system, a terminal that closes, and a cluster before its limit of time."""
+"""Signals that ask a process to end: sent by the system, by a terminal that closes, or by a cluster before its time limit."""
 TOGETHER = 1.0
-"""Seconds in which signals other than SIGINT count as a single one: launchers repeat what a cluster has sent already."""
+"""Seconds within which signals other than SIGINT count as one, because launchers repeat signals of a cluster."""
 
 
 @contextmanager

@@ -114,8 +114,8 @@ class Step:
         for name, module in method.named_modules() if len(all_parts) > 1 else ():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
                 raise UsageError(
-                    f"A batch cannot be split into parts here: {name} ({type(module).__name__}) normalises over the batch, and "
-                    "a part has other statistics. Leave `accumulate` at 1, or choose a network without batch normalisation."
+                    f"This network does not support micro-batches: {name} ({type(module).__name__}) normalises over the "
+                    "batch, so its statistics would differ. Use `accumulate=1`, or a network without batch normalisation."
                 )
         self.parts = all_parts[processes.rank * training.accumulate :][: training.accumulate]
         self.moved = True
@@ -188,7 +188,7 @@ class Step:
             part.generator = generator_state(self.device) if len(parts) > 1 else ()
             moves.append(self._backward(part, *move) if isinstance(move, tuple) else move)
         kinds = {move[0] if isinstance(move, tuple) else type(move) for move in moves}
-        assert len(kinds) == 1, "every part of a batch plays the same turns"
+        assert len(kinds) == 1, "every micro-batch must have the same rounds"
         if isinstance(moves[0], tuple):
             return moves[0][0], _total([move[1] for move in moves if isinstance(move, tuple)])
         sums = [move for move in moves if isinstance(move, Sums)]
@@ -246,13 +246,14 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
     if count > 1 and (share % unit or size < count * unit):
         each = f"each of {processes} processes computes" if processes > 1 else "it is computed"
         raise UsageError(
-            f"A batch of {size} does not divide into {count} parts ({each} in accumulate={training.accumulate}): a part is a "
-            f"multiple of {unit} examples. Choose `batch={unit * count * math.ceil(size / (unit * count))}`, or fewer parts."
+            f"A batch of {size} cannot be split into {count} micro-batches ({each} in "
+            f"accumulate={training.accumulate}): micro-batch sizes must be multiples of {unit}. Use "
+            f"`batch={unit * count * math.ceil(size / (unit * count))}`, or fewer micro-batches."
         )
     return [slice(at, min(at + share, size)) for at in range(0, size, share)]
 
 
-ADVICE = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
+ADVICE = "Try a lower `lr` or `precision=float32`, or check the data with `pushforward data check`."
 
 
 class Trainer:
@@ -453,8 +454,8 @@ class Trainer:
         except (MemoryError, RuntimeError) as error:
             if not lacks_memory(error):
                 raise
-            what, why = f"the memory does not suffice for step {step:,}", str(error)[:200] or type(error).__name__
-            advice = "Use a smaller `batch`, or a larger `accumulate`."
+            what, why = f"out of memory in step {step:,}", str(error)[:200] or type(error).__name__
+            advice = "Use a smaller `batch` or a larger `accumulate`."
             raise OutOfMemory(f"{what} ({why}). {advice}", step, what) from None
         return losses, health
 
@@ -470,7 +471,7 @@ class Trainer:
             return batch
         self.finish()
         again = f"pushforward resume {shlex.quote(str(self.folder))}{plugin_options(self.content)}"
-        raise DataError(f"{words} Step {self.saver.step:,} is saved. Once the data is restored, go on: {again}")
+        raise DataError(f"{words} Step {self.saver.step:,} is saved. Restore the data, then resume: {again}")
 
     def finish(self) -> None:
         """Write what is held, save the present step if that has not been done, and give the folder back (`close`)."""
@@ -503,7 +504,7 @@ class Trainer:
 
     def _diverged(self, problem: Problem) -> Diverged:
         self.saver.join()
-        last_saved = f"; {self.folder}/checkpoints keeps step {self.saver.step}" if self.saved else ""
+        last_saved = f"; step {self.saver.step} is saved in {self.folder}/checkpoints" if self.saved else ""
         return Diverged(f"{problem.what}{last_saved}. {problem.advice or ADVICE}", problem.step, problem.what)
 
     def _check_weights(self, step: int) -> None:
@@ -546,7 +547,7 @@ def trained(trainer: Trainer) -> Run:
     finally:
         trainer.progress.close()
     if got:
-        how = "read the finished run with pf.load" if trainer.done else "go on with pf.resume"
+        how = "read the finished run with pf.load" if trainer.done else "resume with pf.resume"
         raise KeyboardInterrupt(f"saved at step {trainer.clock.step:,}; {how}({str(trainer.folder)!r})")
     return finished(trainer)
 
@@ -566,6 +567,6 @@ def salvaged(trainer: Trainer, error: Diverged) -> Run:
     trainer.close()
     stored = load(pick(trainer.folder, None), trainer.device)
     restore(trainer.average.method, stored.weights(), stored.folder)
-    warning = f"its training broke off, and it is evaluated with the weights of step {stored.state['step']:,}. {error}"
+    warning = f"its training broke off, so it is evaluated with the weights of step {stored.state['step']:,}. {error}"
     how = stored.state, weights_of(stored.folder), (warning,)
     return Run(trainer.folder, trainer.content, trainer.average.method, *how)

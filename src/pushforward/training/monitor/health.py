@@ -281,7 +281,7 @@ class Variety(Observer):
 
 
 COUNTS = {1: 1, 2: 1, 4: 4}
-"""Numbers of calls, each with the marks from one measurement in so many calls to the next: four calls a mark on average."""
+"""Numbers of calls, each with the number of measurements between its marks: on average four calls per mark."""
 BINS = {"low": 1 / 6, "middle": 1 / 2, "high": 5 / 6}  # times t at which targets are measured, by their third of [0, 1]
 TARGETS = 128  # examples on which targets are measured at each of those times
 

@@ -163,8 +163,9 @@ class Pictures(Observer):
             arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
         except Diverged as error:
             said = (
-                f"{moment.folder.name}: step {moment.step:,}: no samples are written: {error.what}, though all weights are. "
-                "Training goes on. If later samples are not finite either, train with a lower lr, or in float32."
+                f"{moment.folder.name}: step {moment.step:,}: no samples were written: {error.what}, although all weights "
+                "are finite. Training continues. If later samples are not finite either, train with a lower lr, or in "
+                "float32."
             )
             if moment.writes and isinstance(self.progress, Silent):
                 warn(said, stacklevel=2)
@@ -273,8 +274,8 @@ class Tracked(Observer):
             self._followers.remove(follower)
             why = f"{type(error).__name__}: {error}"
             warn(
-                f"The tracker {follower.tracker.name} failed and gets nothing more of {self.folder}, whose training goes on; "
-                f"metrics.jsonl has every step ({why:.300}).",
+                f"The tracker {follower.tracker.name} failed and gets no more data from {self.folder}. Training "
+                f"continues, and metrics.jsonl holds every step ({why:.300}).",
                 stacklevel=2,
             )
 

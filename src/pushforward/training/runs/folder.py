@@ -45,8 +45,8 @@ def hold(folder: Path) -> BaseFileLock | None:
         if error.errno in _READ_ONLY and not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
             return None
         raise CheckpointError(
-            f"{folder}/{LOCK} could not be locked for training: {error.strerror or error}. If the file is another user's and "
-            "nobody trains there, delete it."
+            f"{folder}/{LOCK} could not be locked for training: {error.strerror or error}. If the file belongs to another "
+            "user and no training is running there, delete it."
         ) from error
     return lock
 
@@ -67,7 +67,7 @@ def is_locked(folder: Path) -> bool:
 def busy(folder: Path) -> CheckpointError:
     """The error for a folder that another training holds."""
     return CheckpointError(
-        f"{folder} is being trained at this moment, by another process or another trainer of this one: wait until that ends."
+        f"{folder} is being trained by another process, or by another trainer of this process. Wait until that training ends."
     )
 
 
@@ -133,7 +133,7 @@ class Holding:
             if lock is not None:
                 lock.release()
             raise CheckpointError(
-                f"{self.folder} has been trained further since this trainer was closed. Go on from there: pf.resume(...)."
+                f"{self.folder} has been trained further since this trainer was closed. Continue from there: pf.resume(...)."
             )
         self.lock, self._open = lock, True
 
@@ -143,21 +143,21 @@ class Holding:
 
 
 FOLDERS = {
-    "checkpoints": "states of the training, whole and hashed",
+    "checkpoints": "training checkpoints, with hashes",
     "parts": "frozen modules",
     "cache": "what is computed once: prepared inputs, trajectories",
-    "samples": "pictures and rows drawn while it trained",
+    "samples": "pictures and rows sampled during training",
     "export": "the sampler for use without pushforward",
 }
-"""The folders of a run that are read or written, with all that they hold."""
+"""The folders of a run that are read or written, with all their content."""
 ENTRIES = {
     **FOLDERS,
     "spec.json": "recipe, method, data, budget, settings",
     "manifest.json": "versions, machine, command",
-    "metrics.jsonl": "the log, one row a step",
+    "metrics.jsonl": "the log, with one row per step",
     "rows.safetensors": "hashes of the training examples",
     "files.json": "image files of the data, in older runs",
-    "threads.json": "threads of the processor that were tried",
+    "threads.json": "the thread counts that were tried",
     "stages.json": "when a budget in seconds was turned into steps, in older runs",
     "rollbacks.json": "how training went back",
     "trackers.json": "the tracker's run",
@@ -167,10 +167,10 @@ ENTRIES = {
     "report.json": "a report",
     "report.html": "a report",
     "demo.json": "options of a demo",
-    "failure": "statistics of a divergence",
+    "failure": "statistics of a diverged run",
     LOCK: "its lock",
 }
-"""What a run's folder holds; entries of other names are the user's, and never opened."""
+"""The content of a run folder. Entries with other names belong to the user and are never opened."""
 NAMED = 8  # runs in a folder that an error names at most
 
 
@@ -187,8 +187,8 @@ def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str
         folder = Path(wanted)
         if os.path.lexists(folder) and not (folder.is_dir() and _is_unbegun(folder)):
             run = (folder / "spec.json").is_file()
-            advice = f", replace the run with `overwrite=True`, or go on with it: pushforward resume {folder}" if run else "."
-            raise UsageError(f"{folder} exists already. Choose another `out`{advice}")
+            advice = f", replace the run with `overwrite=True`, or continue it: pushforward resume {folder}" if run else "."
+            raise UsageError(f"{folder} already exists. Choose another `out`{advice}")
         return folder
     stem = Path(under) / f"{Path(data).stem or 'data'}-{recipe}"
     names = (stem.with_name(f"{stem.name}-{number}") if number > 1 else stem for number in itertools.count(1))
@@ -231,7 +231,7 @@ def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool 
             raise busy(folder)
         if others := _others(folder):
             raise UsageError(
-                f"{folder} is not replaced: {others[0]} is nothing that pushforward wrote. Move it away, or choose another `out`."
+                f"{folder} is not replaced, because pushforward did not write {others[0]}. Move it away, or choose another `out`."
             )
         replaced = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
         with disk(folder):
@@ -262,9 +262,9 @@ def check_run(folder: str | Path) -> None:
         return
     if (folder / LOCK).is_file() and not runs_inside(folder):
         raise CheckpointError(
-            f"{folder} holds no run yet: its training is just starting, or was interrupted as it did. Start it again."
+            f"{folder} has no run yet: its training is just starting, or was interrupted while starting. Start it again."
         )
-    what = f"{folder} is no run: it has no spec.json." if folder.exists() else f"There is no folder {folder}."
+    what = f"{folder} is not a run folder: it has no spec.json." if folder.exists() else f"There is no folder {folder}."
     raise RunUsageError(f"{what}{run_suggestion(folder)}")
 
 
@@ -279,7 +279,7 @@ def run_suggestion(folder: Path) -> str:
         return f" Runs in it: {', '.join(map(str, inside[:NAMED]))}{', ...' * (len(inside) > NAMED)}."
     known = {path.name: path for place in (Path("runs"), folder.parent) for path in runs_inside(place)}
     name = closest(folder.name, known)
-    return " Runs are made by `pushforward train`." if name is None else f' Did you mean "{known[name]}"?'
+    return " Create a run with `pushforward train`." if name is None else f' Did you mean "{known[name]}"?'
 
 
 def checkpoint_in(text: str | Path) -> tuple[str, str | None]:

@@ -21,7 +21,7 @@ from pushforward.training.checkpoint.storage import write_json
 from pushforward.transports import Flow, Transport, has_steps, inner_of
 
 FIELDS = {"grids": ("steps", "solver", "times"), "tables": ("steps", "solver", "guidance", "table")}
-"""The fields of every entry, by the name of its file; the last is the result, the others its key."""
+"""The fields of each entry, by file name; the last field is the result, the others are its key."""
 GRIDS, TABLES = FIELDS
 FORMAT = 4
 
@@ -57,7 +57,7 @@ class Learned:
 
     def damaged(self, kind: str) -> CheckpointError:
         path = self.folder / f"{kind}.json"
-        return CheckpointError(f"{path} is damaged: it holds no learned {kind}. Delete it and run pushforward tune again.")
+        return CheckpointError(f"{path} is damaged: it contains no learned {kind}. Delete it and run pushforward tune again.")
 
     def entry(self, kind: str, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
         """The entry that was learned for so many steps of a solver and a guidance: for these weights, else for others."""
@@ -89,9 +89,9 @@ class Learned:
             if entry is not None:
                 again = tuning(str(self.folder), steps, given.get("solver"), guidance if kind == TABLES else None)
                 sentences.append(
-                    f"the {kind.removesuffix('s')} learned for {steps} steps of {entry['solver']['part']} belongs to the weights "
-                    f"of step {entry.get('checkpoint_step')}, not to these of step {self.step:,}: it is not used. Learn it "
-                    f"again: {again}"
+                    f"the {kind.removesuffix('s')} learned for {steps} steps of {entry['solver']['part']} is not used: it "
+                    f"belongs to the weights of step {entry.get('checkpoint_step')}, not to those of step {self.step:,}. "
+                    f"Learn it again: {again}"
                 )
         if named and sentences:
             raise UsageError(sentences[0])

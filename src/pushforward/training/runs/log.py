@@ -36,9 +36,9 @@ WINDOW, MOST = 1000, 10  # more than so many skipped steps among the last ones a
 MARK = "skipped/"  # the prefix of the measure that marks a skipped update of a player
 DIGITS = 5  # digits of measures that are logged, and that alarms see
 BY = ("frechet", "frechet_2", "frechet_4")
-"""The measures of the best step, equally weighted: one call may get better and two worse."""
+"""The measures that choose the best step, equally weighted: one of them may improve while two get worse."""
 BETTER = 0.99
-"""A step is better where its quality is below this share of the best one before: a smaller gain is worth no checkpoint."""
+"""A step is better if its quality is below this fraction of the best one before; a smaller gain is not worth a checkpoint."""
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
     steps = [row["step"] for row in rows if players_in(row.get("health"))]
     if not steps:
         return ""
-    return f"steps skipped, as a loss or a gradient was not finite: {count(len(steps))}, the first at step {count(steps[0])}"
+    return f"steps skipped because a loss or gradient was not finite: {count(len(steps))}, the first at step {count(steps[0])}"
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def with_ancestors(recipe: Recipe) -> Recipe:
     builds_on = [(name, seen) for name, seen in recipe.builds_on if name not in sources]
     if not builds_on:
         models = [name for name, part in recipe.method.parts.items() if isinstance(part, (Autoencoder, Denoiser, Transport))]
-        builds_on = [(f"{'an' if name[0] in 'aeiou' else 'a'} {name} handed over in Python", Seen()) for name in models]
+        builds_on = [(f"{'an' if name[0] in 'aeiou' else 'a'} {name} passed in Python", Seen()) for name in models]
     return replace(recipe, builds_on=(*builds_on, *((name, source.seen) for name, source in sources.items())))
 
 
@@ -72,7 +72,7 @@ def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]
     try:
         record = content["rows"]
         if sha256(path) != record["sha256"]:
-            raise ValueError("it differs from what was written (sha256)")
+            raise ValueError("it has changed since it was written (its sha256 differs)")
         rows = {name: values.numpy() for name, values in read_tensors(path).items()}
         names = tuple(record["builds_on"]), tuple(record["unknown"])
         times = {name: float(+value) for name, value in record.get("seconds", {}).items()}
@@ -80,8 +80,7 @@ def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]
         return Seen(rows["own"], rows["inherited"], rows["shared"], *names, record.get("apart"), own_seconds, times)
     except (AttributeError, CheckpointError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path}, which says on which examples the run was trained, cannot be used: {error}. Copy it again from where the "
-            "run came from."
+            f"Cannot use {path}, which records the training examples of the run: {error}. Copy it again from the original run."
         ) from error
 
 
@@ -100,13 +99,13 @@ def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
     sentences = []
     if inherited:
         sentences.append(
-            f"{inherited:,} of the {len(data.held_out):,} held-out examples of {data.name} were training examples of what it "
-            f"builds on ({', '.join(seen.names)}), so its scores are better than they would be on unseen data."
+            f"{inherited:,} of the {len(data.held_out):,} held-out examples of {data.name} were training examples of "
+            f"a model that it builds on ({', '.join(seen.names)}), so its scores are better than on unseen data."
         )
     if seen.unknown:
         sentences.append(
-            f"it builds on {', '.join(seen.unknown)}, which does not say on which examples it was trained, nor how long: whether "
-            f"the held-out examples of {data.name} are among them is unknown, and that time is not counted."
+            f"it builds on {', '.join(seen.unknown)}, whose training examples and training time are unknown: its "
+            f"training may have included held-out examples of {data.name}, and its training time is not counted."
         )
     return tuple(sentences)
 
@@ -132,14 +131,19 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: Dataset | str | 
         try:
             dataset = read_data(options["name_or_path"], options)
         except (AttributeError, DataError, OSError, TypeError) as error:
-            raise DataError(f"The data of {folder}: {error} Where it has moved, give its place: `data=PLACE`.") from error
+            raise DataError(
+                f"The data of {folder}: {error} If the data has moved, give its new location: `data=PLACE`."
+            ) from error
     elif data is not None:
         dataset = dataset_of(data)
     else:
-        raise UsageError(f"{folder} was trained on data from Python, which a run does not hold: give it as `data`, in Python.")
+        raise UsageError(
+            f"{folder} was trained on data passed in Python, which a run does not store. Pass the same data as `data`, in Python."
+        )
     if content["fingerprint"] != dataset.fingerprint:
         raise DataError(
-            f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, was "
-            f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`."
+            f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, expected "
+            f"{content['fingerprint'][:12]}). Restore the data, or start a new run from these weights: "
+            f"`init={folder}`."
         )
     return dataset

@@ -84,23 +84,23 @@ def read_parts(folder: Path, content: Mapping[str, Any], method: Method, device:
         path = folder / "parts" / name / _FILE
         try:
             if sha256(path) != hashes.get(name):
-                raise ValueError("it differs from what was written (sha256)")
+                raise ValueError("it has changed since it was written (its sha256 differs)")
             module.load_state_dict(read_tensors(path, device))
         except (CheckpointError, OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(
-                f"The part {name} of {folder} is damaged: {path}: {str(error).splitlines()[0]}. Copy it again from where the run "
-                "came from; what was trained on top of it cannot be used without it."
+                f"The part {name} of {folder} is damaged: {path}: {str(error).splitlines()[0]}. Copy the part again from "
+                "the original run; models trained on top of it cannot be used without it."
             ) from error
 
 
 FORMAT = 4
 UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
-"""What constructors raise for arguments that they do not take."""
+"""What constructors raise for unsuitable arguments."""
 
 
 LARGEST = 10_000
-"""The largest number in a spec of a network, a solver or a transport, or the number of stored weights where that is larger: no
-network is wider or deeper than it has weights."""
+"""The largest number in a spec of a network, solver or transport, or the number of stored weights if that is larger: no network
+is wider or deeper than its number of weights."""
 MOST = 1_000_000  # the largest such number of a run that has saved no weights, and the largest batch
 _COUNTED = tuple(f"pushforward.{home}." for home in ("interop", "networks", "solvers", "transports"))
 
@@ -162,8 +162,8 @@ def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any
     """
     if state.get("spec_sha256") not in (None, digest(content)):
         raise CheckpointError(
-            f"{folder}/spec.json has changed since the checkpoint was written (its sha256 differs). Restore the file; to train "
-            f"with other settings start a new run, from these weights if you like: `init={folder}`."
+            f"{folder}/spec.json has changed since the checkpoint was written (its sha256 differs). Restore the file. "
+            f"To train with other settings, start a new run, if you like from these weights: `init={folder}`."
         )
 
 
@@ -196,14 +196,14 @@ def read_spec(folder: str | Path, plugins: str | Path | Iterable[str | Path] = (
     number = content.get("format_version") if isinstance(content, dict) else None
     if number != FORMAT:
         raise CheckpointError(
-            f"{folder}/spec.json is of format {number!r}, and this version reads {FORMAT}: use the version that trained it, or "
-            "restore the file."
+            f"{folder}/spec.json has format {number!r}, but this version reads format {FORMAT}. Use the version that "
+            "trained the run, or restore the file."
         )
     wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name), kind)]
     named = (plugin.get(key) if isinstance(plugin, dict) else None for plugin in content["plugins"] for key in ("file", "sha256"))
     if wrong or not all(isinstance(text, str) for text in named):
         name = (*wrong, "plugins")[0]
-        raise CheckpointError(f"{folder}/spec.json is damaged: it does not say {name} as it should. Restore the file.")
+        raise CheckpointError(f"{folder}/spec.json is damaged: its entry {name} is missing or invalid. Restore the file.")
     load_needed(content["plugins"], plugins)
     return dict(content)
 
@@ -218,7 +218,7 @@ _KINDS: dict[str, Any] = {
     "init_step": (int, type(None)),
     **dict.fromkeys(("data", "parts", "asked", "samplers"), (dict, type(None))),
 }
-"""What a spec says, by name."""
+"""The required entries of a spec, by name."""
 
 
 def check_counts(content: Any, most: float = LARGEST, counted: bool = False) -> None:
@@ -235,8 +235,8 @@ def check_counts(content: Any, most: float = LARGEST, counted: bool = False) -> 
         check_counts(inner, most, counted)
     if counted and isinstance(content, (int, float)) and not abs(content) <= most:
         raise CheckpointError(
-            f"The run's spec.json holds the number {content:.4g}, which its weights do not account for. Restore the file. If the "
-            "run is your own, hand the method over: pf.load(run, method=...)."
+            f"The run's spec.json contains the number {content:.4g}, which its weights do not account for. Restore "
+            "the file. If the run is your own, pass the method: pf.load(run, method=...)."
         )
 
 
@@ -260,13 +260,13 @@ def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int =
             check_counts(content["method"], max(LARGEST, stored // 4) if weights else MOST)
         built = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
         if not isinstance(built, Method):
-            raise TypeError(f"{type(built).__name__} is no method")
+            raise TypeError(f"{type(built).__name__} is not a method")
         return Recipe(built, Training(**content["training"]), content["recipe"], content["family"])
     except (CheckpointError, MissingExtra):
         raise
     except UNFIT as error:
         raise CheckpointError(
-            f"The run's spec.json describes no recipe of this version: {str(error).rstrip('.')}. Restore the file."
+            f"The run's spec.json does not describe a recipe of this version: {str(error).rstrip('.')}. Restore the file."
         ) from error
 
 
@@ -275,7 +275,7 @@ def budget_of(content: dict[str, Any]) -> Budget:
     try:
         return Budget(**content["budget"])
     except UNFIT as error:
-        raise CheckpointError(f"The run's spec.json holds no budget: {error}. Restore the file.") from error
+        raise CheckpointError(f"The run's spec.json has no valid budget: {error}. Restore the file.") from error
 
 
 class Run:
@@ -325,7 +325,7 @@ class Run:
         """
         denoiser = getattr(inner_of(self.transport), "denoiser", None)
         if denoiser is None:
-            raise UsageError(f"{self.folder} holds a one-call model; it has no denoiser.")
+            raise UsageError(f"{self.folder} is a one-call model, which has no denoiser.")
         return denoiser
 
     @property
@@ -351,7 +351,7 @@ class Run:
         words = None if newest is None else unfinished(newest, self.spec.get("budget") or {})
         if not words or any("broke off" in text for text in self.warnings) or lost(self.losses()):
             return ()
-        return (f"it is unfinished: {words} of training. Resume it first: pushforward resume {shlex.quote(str(self.folder))}",)
+        return (f"training is unfinished: {words}. Resume it first: pushforward resume {shlex.quote(str(self.folder))}",)
 
     def sample(
         self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Unpack[Sampling]
@@ -511,8 +511,8 @@ def pick(folder: Path, name: str | None) -> Path:
         best = best_of(log.read(folder / "metrics.jsonl"))
         if best is None:
             raise RunUsageError(
-                f"{folder} has no best checkpoint: its samples in 1, 2 and 4 calls were never measured, since it is no map "
-                "between two times, or was trained too briefly. Leave the checkpoint out for the newest."
+                f"{folder} has no best checkpoint: its samples in 1, 2 and 4 calls were not measured, because it is not a "
+                "map between two times or was trained too briefly. To use the newest checkpoint, leave `checkpoint` out."
             )
         name = step_name(best.step)
     inside = folder / "checkpoints"
@@ -523,7 +523,7 @@ def pick(folder: Path, name: str | None) -> Path:
     if not names:
         raise CheckpointError(f"{folder} has no checkpoint yet. Start its training: pushforward resume {folder}")
     hint = did_you_mean(name or "", [*names, "best"])
-    raise RunUsageError(f"{folder} has no checkpoint {name}.{hint} There are: {', '.join(names)}.")
+    raise RunUsageError(f"{folder} has no checkpoint {name}.{hint} Available: {', '.join(names)}.")
 
 
 def load(
@@ -553,7 +553,7 @@ def load(
         UsageError: If the network is not built as the run's.
     """
     if not isinstance(folder, (str, Path)):
-        raise UsageError(f'Expected a run\'s folder, such as "runs/digits-flow"; got a {type(folder).__name__}.')
+        raise UsageError(f'Expected a run folder, such as "runs/digits-flow"; got a {type(folder).__name__}.')
     folder, device, content = Path(folder), device_named(device), read_spec(Path(folder), plugins)
     stored = load_checkpoint(pick(folder, checkpoint), device)
     check_spec(folder, content, stored.state)
@@ -587,5 +587,6 @@ def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
         return flow.with_solver(spec.build(stored["solver"]), stored["steps"], stored["grid"])
     except (*UNFIT, UsageError) as error:
         raise CheckpointError(
-            f"The run's spec.json describes no sampler of its frozen part {part}: {str(error).rstrip('.')}. Restore the file."
+            f"The run's spec.json does not describe a sampler of this version for the frozen part {part}: "
+            f"{str(error).rstrip('.')}. Restore the file."
         ) from error
