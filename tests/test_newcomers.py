@@ -129,9 +129,7 @@ def test_arrays_that_are_refused(arguments, says):
 
 def test_options_in_the_wrong_place_are_sent_to_the_right_one(tmp_path):
     data = pf.data.from_arrays(np.random.default_rng(0).normal(size=(60, 2)), given={"cx": np.arange(60.0)})
-    with pytest.raises(
-        UsageError, match=r'pack.* pf\.fit\(pf\.recipes\.named\("gan"\)\(data\.space, pack=2\), data\)'
-    ):
+    with pytest.raises(UsageError, match=r'pack.* pf\.fit\(pf\.recipes\.named\("gan"\)\(data\.space, pack=2\), data\)'):
         pf.fit("gan", data, pack=2)
     run = pf.fit("gan", data, size="tiny", steps=1, out=tmp_path / "run")
     for options in ({"given": {"cx": 3.0}}, {"cx": 3.0}):

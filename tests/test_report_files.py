@@ -36,7 +36,7 @@ def test_json_is_strict_and_equals_the_content(content):
     assert (plain["parameters"], plain["conditioned"], plain["seed"]) == (7, [], [1, None])
     assert Comparison.from_json(single.to_json()) == single
     check_page(Report(single).to_html())
-    with pytest.raises(TypeError, match="plain data.*object"):
+    with pytest.raises(TypeError, match=r"plain data.*object"):
         ModelResult(run=object())
 
 
@@ -56,7 +56,7 @@ def holds(actual, wanted):
         ([], "format"),
         ({"format_version": 2, "models": {"a": 1}}, "models must be a list"),
         ({"format_version": 2, "models": [{"scores": {"kid": 3}}]}, r"models\[0\].scores.kid must be an object"),
-        ({"format_version": 2, "models": [{"scores": {"kid": {"value": "3"}}}]}, 'kid.value must be a number'),
+        ({"format_version": 2, "models": [{"scores": {"kid": {"value": "3"}}}]}, "kid.value must be a number"),
         ({"format_version": 2, "data": {"shape": [True]}}, r"data.shape\[0\] must be an integer"),
     ],
 )
