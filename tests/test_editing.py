@@ -142,7 +142,7 @@ def test_what_cannot_be_is_refused():
         (lambda: vary(flow, x[None], 0.5, 2), "shape"),
         (lambda: vary(flow, x / 0, 0.5, 2), "not finite"),
         (lambda: vary(images, torch.full((2, 4, 6), 255.0), 0.5, 2), "between 0 and 1"),
-        (lambda: inpaint(flow, x, mask | ~mask, 2), "some of it"),
+        (lambda: inpaint(flow, x, mask | ~mask, 2), "neither everywhere nor nowhere"),
         (lambda: super_resolve(flow, x, 2), "images"),
         (lambda: super_resolve(images, low[:, :, :2], 2), "whole factor"),
     ):

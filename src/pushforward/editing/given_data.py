@@ -258,7 +258,7 @@ def inpainting(flow: Transport, x: Tensor, mask: Tensor, **leading: Unpack[Leadi
     if mask.dtype != torch.bool or tuple(mask.shape) not in (shape, shape[1:]) or bool(mask.all()) or not bool(mask.any()):
         other = f" or {shape[1:]}" if len(shape) == 3 else ""
         raise UsageError(
-            f"Expected a bool mask of shape {shape}{other}, True in some places (the places to fill in); got "
+            f"Expected a bool mask of shape {shape}{other}, True where data is to be filled in (neither everywhere nor nowhere); got "
             f"{mask.dtype} {tuple(mask.shape)}, {float(mask.float().mean()):.0%} True."
         )
     known_mask = ~mask.to(model.device).expand(shape)[None]

@@ -131,8 +131,9 @@ class ColumnShapes:
         "column_error": share_info(
             "Column shape error",
             "lower",
-            "How far the distribution of each column alone is from the real one, mean over columns: Kolmogorov-Smirnov distance "
-            "of numbers, total variation of categories. Says nothing of how columns go together.",
+            "Distance between the generated and the real distribution of each column, averaged over columns: "
+            "Kolmogorov-Smirnov distance for numbers, total variation for categories. Does not measure dependence "
+            "between columns.",
             unit="%",
             group="Columns and pairs",
         )
@@ -233,8 +234,8 @@ class PairTrends:
         "pair_error": share_info(
             "Pair trend error",
             "lower",
-            "How far the dependence of two columns is from the real one, mean over pairs: half of the difference of correlations "
-            "of numbers, total variation of joint shares of others.",
+            "Difference between generated and real dependence of two columns, averaged over pairs: half the "
+            "difference of correlations for two numbers, total variation of joint frequencies for other pairs.",
             unit="%",
             group="Columns and pairs",
         )

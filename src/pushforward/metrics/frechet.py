@@ -93,7 +93,7 @@ class Frechet:
         "frechet": MetricInfo(
             "Fréchet distance",
             "lower",
-            "Distance between the mean and the covariance of the features of generated and of real data.",
+            "Distance between the means and covariances of the features of generated and real data.",
             group="Quality and diversity",
             role="quality",
             priority=2,
@@ -102,8 +102,8 @@ class Frechet:
         "frechet_limit": MetricInfo(
             "Fréchet distance, extrapolated",
             "lower",
-            "What the Fréchet distance would be with infinitely many samples, from its fall with their number; about 0 for real "
-            "data, and it may be below.",
+            "The Fréchet distance expected with infinitely many samples, extrapolated from smaller numbers; about 0 "
+            "for real data, and possibly below 0.",
             group="Quality and diversity",
             unbiased=True,
         ),

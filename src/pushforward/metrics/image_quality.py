@@ -38,7 +38,7 @@ class Sharpness:
         "sharpness": MetricInfo(
             "Sharpness",
             "target",
-            "Fine detail over that of real images: less than 1 is blurred, more than 1 is noisy.",
+            "Amount of fine detail relative to real images: below 1 is blurred, above 1 is noisy.",
             target=1.0,
             least=0.0,
         )

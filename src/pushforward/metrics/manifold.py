@@ -144,13 +144,13 @@ class Manifold:
         "precision": share_info(
             "Precision",
             "higher",
-            "Share of generated samples that lie among real ones. Read it against real data's, not against 1.",
+            "Fraction of generated samples that lie among real ones. Compare with the real-data score, not with 1.",
             group="Quality and diversity",
         ),
         "recall": share_info(
             "Recall",
             "higher",
-            "Share of real examples that lie among generated ones. Noisy samples raise it, so prefer coverage.",
+            "Fraction of real examples that lie among generated ones. Noisy samples raise this score, so prefer coverage.",
             group="Quality and diversity",
             role="diversity",
             priority=2,
@@ -158,15 +158,15 @@ class Manifold:
         "density": MetricInfo(
             "Density",
             "target",
-            "How densely real examples lie around generated ones: less than real data's is off the data, more is typical "
-            "samples only.",
+            "How densely real examples surround generated ones: below the real-data score, samples lie off the data; "
+            "above, they are only typical examples.",
             group="Quality and diversity",
             least=0.0,
         ),
         "coverage": share_info(
             "Coverage",
             "higher",
-            "Share of real examples that have a generated one near them: variety and quality in one.",
+            "Fraction of real examples with a generated one nearby: measures diversity and quality together.",
             group="Quality and diversity",
             role="diversity",
         ),
@@ -286,7 +286,7 @@ def _recaller(x: np.ndarray, y: np.ndarray, k: int) -> Callable[[np.ndarray], np
 MOST = 5000  # Rows of either side that are compared, at most: time grows with their square
 LEVELS = 30
 LEAST = 20  # Rows of a block by which errors are measured, at least
-WHERE = "in the space of numbers in units of their range and indicators of categories"
+WHERE = "with numbers in units of their range and categories as indicators"
 
 
 def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple[float, float]:
@@ -330,13 +330,13 @@ class Fidelity:
         "alpha_precision": share_info(
             "Alpha-precision",
             "higher",
-            f"Whether samples lie as far from the middle of the data as real rows do, {WHERE}: 1 where they do.",
+            f"Whether samples lie as far from the centre of the data as real rows do, {WHERE}: 1 if they do.",
             group="Quality and diversity",
         ),
         "beta_recall": share_info(
             "Beta-recall",
             "higher",
-            f"How much of real data has a sample nearer than its nearest other real row, {WHERE}: real data has about a half.",
+            f"Fraction of real rows that are closer to a sample than to any other real row, {WHERE}: about a half for real data.",
             group="Quality and diversity",
             role="diversity",
         ),

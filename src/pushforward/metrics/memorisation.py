@@ -174,9 +174,10 @@ class Memorisation:
         "near_copies": share_info(
             "Near-copies",
             "target",
-            "Share of samples closer to a training example than a quarter of the usual distance of new data. More than in real "
-            "data are a sign of copying. Fewer prove nothing by themselves: samples that lie off the data have few too.",
-            missing="Near-copies have no score: more than half of the held-out examples are copies of training examples.",
+            "Fraction of samples closer to a training example than a quarter of the usual distance of new data. More "
+            "than in real data suggests copying. A low value alone proves nothing: samples that lie off the data "
+            "also have few.",
+            missing="Near-copies are not scored: more than half of the held-out examples are copies of training examples.",
             unit="%",
             unbiased=True,
             group="Memorisation",
@@ -378,23 +379,24 @@ class Copying:
         "authenticity": share_info(
             "Authenticity",
             "target",
-            f"Share of samples (of {MOST:,}) farther from their nearest training example than that is from its own: fewer than "
-            "of real data are copies, more lie off the data.",
+            f"Fraction of samples (of {MOST:,}) that are farther from their nearest training example than that "
+            "example is from its own nearest one. Lower than for real data suggests copies; higher, samples off the "
+            "data.",
             unit="%",
             group="Memorisation",
         ),
         "copying_test": MetricInfo(
             "Copying test C_T",
             "target",
-            "How much farther from training examples samples are than held-out examples, in standard errors: far below 0 they "
-            "are copies or blurred, far above they lie off the data.",
+            "How much farther samples are from training examples than held-out examples are, in standard errors: far "
+            "below 0, samples are copies or blurred; far above, they lie off the data.",
             group="Memorisation",
         ),
         "held_out_ratio": MetricInfo(
             "Held-out neighbours",
             "target",
-            "How many of the real examples nearest to samples are held out, over what chance would give: less than real data "
-            "repeats training examples, more has seen held-out ones.",
+            "Fraction of held-out examples among the real examples nearest to samples, relative to chance. Lower "
+            "than for real data: the model repeats training examples. Higher: the model has seen held-out examples.",
             unit="× chance",
             group="Memorisation",
             least=0.0,

@@ -110,28 +110,28 @@ class Modes:
         "modes_held": MetricInfo(
             "Modes held",
             "higher",
-            "Modes that have at least 20 % of their true mass.",
+            "Number of modes with at least 20 % of their true mass.",
             group="Modes",
             least=0.0,
         ),
         "modes_found": MetricInfo(
             "Modes found",
             "higher",
-            "Modes with at least one sample within 3 standard deviations.",
+            "Number of modes with at least one sample within 3 standard deviations.",
             group="Modes",
             least=0.0,
         ),
         "high_quality": share_info(
             "Near a mode",
             "target",
-            "Share of samples within 3 standard deviations of a mode. More than real data: modes too narrow.",
+            "Fraction of samples within 3 standard deviations of a mode. Higher than for real data: modes are too narrow.",
             group="Modes",
             unbiased=True,
         ),
         "bridges": share_info(
             "Bridges",
             "lower",
-            "Share of samples more than 5 standard deviations from every mode.",
+            "Fraction of samples more than 5 standard deviations from every mode.",
             unit="%",
             group="Modes",
             unbiased=True,
@@ -139,7 +139,7 @@ class Modes:
         "spread": MetricInfo(
             "Spread",
             "target",
-            "Width of the modes over their true width; 1 is right.",
+            "Width of the modes relative to their true width; 1 is ideal.",
             target=1.0,
             group="Modes",
             unbiased=True,
@@ -148,7 +148,7 @@ class Modes:
         "mode_kl": MetricInfo(
             "Mode KL",
             "lower",
-            "How far the modes' masses are from the true ones: reverse KL divergence in nats.",
+            "Difference between generated and true mass of the modes: reverse KL divergence in nats.",
             unit="nats",
             group="Modes",
             least=0.0,
@@ -219,14 +219,14 @@ class Stacked:
         "stacked_modes": MetricInfo(
             "Stacked modes",
             "higher",
-            "Modes with at least one sample, as a classifier reads the channels (three digits: of 1000).",
+            "Number of modes with at least one sample, as a classifier recognises the channels (three digits: of 1000).",
             group="Modes",
             least=0.0,
         ),
         "stacked_kl": MetricInfo(
             "Stacked KL",
             "lower",
-            "How uneven those modes are: reverse KL divergence to the uniform distribution in nats.",
+            "How unevenly samples are distributed over these modes: reverse KL divergence to the uniform distribution in nats.",
             unit="nats",
             group="Modes",
             least=0.0,
@@ -263,8 +263,8 @@ class Classes:
         "class_distance": share_info(
             "Class histogram",
             "lower",
-            "Share of samples that would have to show another class for every class to be as frequent as in real data, as a "
-            "classifier reads them (total variation).",
+            "Fraction of samples that would need another class to match the class frequencies of real data, as "
+            "recognised by a classifier (total variation).",
             unit="%",
             group="Classes",
         )
@@ -355,8 +355,8 @@ class Distinct:
         "distinct_samples": MetricInfo(
             "Distinct samples",
             "target",
-            "Number of samples without repeats: samples that are closer to each other than real examples are, but for 1 %, count "
-            "once. Far fewer than in real data: the model has collapsed.",
+            "Number of different samples: samples closer to each other than 99 % of real examples count once. Far "
+            "fewer than in real data: the model has collapsed.",
             group="Quality and diversity",
         )
     }

@@ -41,16 +41,16 @@ MODEL_SCORES: Mapping[str, MetricInfo] = {
     "bpd": MetricInfo(
         "bits per dimension",
         "lower",
-        "How many bits the model needs for one number of a held-out example: for images a bound for their 256 levels, for "
-        "vectors minus the log density in the data's units, which may be negative.",
+        "Number of bits the model needs per dimension of a held-out example: for images an upper bound for their "
+        "256 levels, for vectors minus the log density in the data's units, which may be negative.",
         unit="bits",
         unbiased=True,
     ),
     "cas": share_info(
         "Classification accuracy score",
         "higher",
-        "How often a classifier that is trained on samples alone names the class of held-out examples; beside it one that is "
-        "trained on as many real examples.",
+        "Accuracy on held-out examples of a classifier trained only on samples, compared with a classifier "
+        "trained on equally many real examples.",
         unit="%",
         group="Classes",
     ),
@@ -88,7 +88,7 @@ def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
         metric = METRICS.get(choice) or owners.get(choice)
         if metric is None:
             check_metrics([choice])
-            raise UsageError(f"{choice} is a matter of the model, not of samples alone: pf.evaluate computes it of a run.")
+            raise UsageError(f"{choice} needs the model, not only samples: pf.evaluate computes this score for a run.")
         by_metric.setdefault(metric, (metric(), []))[1].extend(metric.scores if choice in METRICS else (choice,))
     return [(metric, tuple(dict.fromkeys(scores))) for metric, scores in by_metric.values()]
 

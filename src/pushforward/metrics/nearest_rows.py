@@ -67,10 +67,11 @@ def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
     return x[shuffled(x.astype(np.float64), seed)[:most]] if most < KNOWN else x
 
 
-_UNIQUE = f"Left out where more than {REPEATING:.0%} of the training rows repeat and are split together."
+_UNIQUE = f"Not computed if more than {REPEATING:.0%} of the training rows repeat and copies are kept together."
 _WHY = (
-    f"more than {REPEATING:.0%} of the training rows repeat, or all held-out rows are training rows. All copies of a row are on "
-    'one side of the split (copies="together"), so that new rows equal training rows and held-out rows do not.'
+    f"more than {REPEATING:.0%} of the training rows repeat, or all held-out rows are training rows. All "
+    'copies of a row are on one side of the split (copies="together"), so new rows can equal training rows, '
+    "but held-out rows cannot."
 )
 
 
@@ -87,18 +88,19 @@ class NearestRows:
         "nearest_ratio": MetricInfo(
             "Distance to training rows",
             "target",
-            f"Mean distance of samples (of {MOST:,}) to their nearest training row over that of held-out rows: less than real "
-            f"data's is nearer to training rows than new data. A good value does not rule out copies. {_UNIQUE}",
-            missing=f"Distances to training rows have no score: {_WHY}",
+            f"Mean distance of samples (of {MOST:,}) to their nearest training row, relative to held-out rows: lower "
+            "than for real data means closer to training rows than new data. A good value does not rule out copies. "
+            f"{_UNIQUE}",
+            missing=f"Distances to training rows are not scored: {_WHY}",
             group="Memorisation",
             least=0.0,
         ),
         "nearer_training": share_info(
             "Nearest is training",
             "target",
-            "Share of samples whose nearest real row is a training row, of as many training as held-out rows: 50 % for new data. "
-            f"A good value does not rule out copies. {_UNIQUE}",
-            missing=f"How often the nearest row is a training row has no score: {_WHY}",
+            "Fraction of samples whose nearest real row is a training row, with equally many training and held-out "
+            f"rows: 50 % for new data. A good value does not rule out copies. {_UNIQUE}",
+            missing=f"The frequency of training rows as nearest rows is not scored: {_WHY}",
             unit="%",
             group="Memorisation",
             target=0.5,
@@ -133,7 +135,7 @@ class NearestRows:
 
 
 TINY = 1e-6  # What is added to distances before their logarithm; exact copies are at distance 0
-ATTACKS = "An attacker who has samples alone tells training rows from held-out rows, equally many"
+ATTACKS = "An attacker who only has samples tells training rows from held-out rows, equally many"
 
 
 def attack(
@@ -177,15 +179,15 @@ class Membership:
         "membership": share_info(
             "Membership attack, AUC",
             "target",
-            f"{ATTACKS}, by the distance to the nearest sample: 0.5 is chance, 1 names every training row. This is one attack; "
-            "others may reach more.",
+            f"{ATTACKS}, by the distance to the nearest sample: 0.5 is chance, 1 identifies every training row. Other "
+            "attacks may be stronger.",
             group="Memorisation",
             target=0.5,
         ),
         "membership_ratio": share_info(
             "Membership attack with known rows, AUC",
             "target",
-            f"{ATTACKS}, by how much nearer a row is to a sample than to a real row that the attacker knows: 0.5 is chance.",
+            f"{ATTACKS}, by how much closer a row is to a sample than to a real row that the attacker knows: 0.5 is chance.",
             group="Memorisation",
             target=0.5,
         ),

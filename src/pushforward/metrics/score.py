@@ -231,7 +231,7 @@ def check_finite(name: str, examples: np.ndarray) -> None:
     wrong = int((~np.isfinite(examples.reshape(len(examples), -1)).all(axis=1)).sum())
     if not wrong:
         return
-    message = f"{wrong} of {len(examples)} {name} examples hold NaN or infinite values, so no score can be computed."
+    message = f"{wrong} of {len(examples)} {name} examples contain NaN or infinite values, so no score can be computed."
     if name.startswith("generated"):
-        raise Diverged(f"{message} Has the training diverged? Lower the learning rate, or resume an earlier checkpoint.")
+        raise Diverged(f"{message} Has training diverged? Lower the learning rate, or resume from an earlier checkpoint.")
     raise DataError(f"{message} Remove them from the data.")

@@ -40,7 +40,7 @@ def transport_distance(x: np.ndarray, y: np.ndarray) -> float:
     from scipy.spatial.distance import cdist
 
     if len(x) != len(y):
-        raise UsageError(f"An exact matching needs equally many points on either side, got {len(x)} and {len(y)}.")
+        raise UsageError(f"An exact matching needs equally many points on both sides, got {len(x)} and {len(y)}.")
     costs = cdist(np.asarray(x, np.float64), np.asarray(y, np.float64), "sqeuclidean")
     return float(np.sqrt(costs[linear_sum_assignment(costs)].mean()))
 
@@ -161,7 +161,8 @@ class Wasserstein:
         "w2": MetricInfo(
             "Wasserstein distance W2",
             "lower",
-            "How far samples must be moved to become real data (root mean square, exact), in standard deviations of the columns.",
+            "Exact optimal transport distance from samples to real data (root mean square), in standard deviations "
+            "of the columns.",
             group="Two-sample comparisons",
             least=0.0,
             root=True,
@@ -345,8 +346,8 @@ class Sinkhorn:
         "sinkhorn": MetricInfo(
             "Sinkhorn divergence",
             "lower",
-            f"Squared transport distance between the features of samples and real data, smoothed by entropy, by at most {MOST:,} "
-            "of them; above 0 for real data too, and the more so the fewer there are.",
+            "Squared transport distance with entropic smoothing between the features of samples and real data, from "
+            f"at most {MOST:,} of each. Above 0 even for real data, especially with few examples.",
             group="Two-sample comparisons",
             least=0.0,
         )

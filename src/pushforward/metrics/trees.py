@@ -164,8 +164,8 @@ class Detection:
         "detection": share_info(
             "Two-sample score",
             "higher",
-            "Whether boosted trees can tell samples from real rows that they have not seen: 1 where they cannot, 0 where they "
-            f"always can. 1 - (2 max(AUC, 1/2) - 1), mean over {FOLDS} folds.",
+            "Whether boosted trees can tell samples from unseen real rows: 1 if they cannot, 0 if they always can. 1 "
+            f"- (2 max(AUC, 1/2) - 1), averaged over {FOLDS} folds.",
             group="Quality and diversity",
             role="quality",
             priority=0,
@@ -205,7 +205,7 @@ class Detection:
 
 Array = NDArray[np.float64]
 CLASSES = 20  # Classes of a target that are told apart, at most
-OTHERS = "Real data's score is that of trees trained on the training rows, tested on the same held-out rows."
+OTHERS = "The real-data score comes from trees trained on the training rows and tested on the same held-out rows."
 
 
 def utility(table: Table) -> tuple[str, float, float] | None:
@@ -279,16 +279,16 @@ class Utility:
     floor_redraws: ClassVar[int] = 1  # real rows to learn from are the same every time
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "utility_auc": share_info(
-            "AUC of a learner from samples",
+            "AUC when trained on samples",
             "higher",
-            f"Boosted trees learn the target from samples and predict that of held-out rows: area under the ROC curve. {OTHERS}",
+            f"Boosted trees learn the target from samples and are tested on held-out rows: area under the ROC curve. {OTHERS}",
             group="Use",
         ),
         "utility_rmse": MetricInfo(
-            "Error of a learner from samples",
+            "Error when trained on samples",
             "lower",
-            "Boosted trees learn the target from samples and predict that of held-out rows: root mean squared error in standard "
-            f"deviations of the target. {OTHERS}",
+            "Boosted trees learn the target from samples and are tested on held-out rows: root mean squared error in "
+            f"standard deviations of the target. {OTHERS}",
             group="Use",
             least=0.0,
         ),

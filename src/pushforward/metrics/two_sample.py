@@ -104,7 +104,7 @@ class Kernel:
         "kid": MetricInfo(
             "KID",
             "lower",
-            "Kernel distance between features, unbiased: real data scores about 0, and may score below.",
+            "Unbiased kernel distance between features: about 0 for real data, and possibly below 0.",
             group="Quality and diversity",
             role="quality",
             priority=3,
@@ -267,8 +267,8 @@ class TwoSample:
         "energy": MetricInfo(
             "Energy distance",
             "lower",
-            f"Distance between the distributions of points, unbiased, by at most {ENERGY:,} of them, in standard deviations of "
-            "the columns: real data scores about 0, and may score below.",
+            f"Unbiased distance between the distributions of points, from at most {ENERGY:,} of each, in standard "
+            "deviations of the columns: about 0 for real data, and possibly below 0.",
             group="Quality and diversity",
             role="quality",
             unbiased=True,
@@ -276,8 +276,8 @@ class TwoSample:
         "neighbour_test": share_info(
             "Nearest-neighbour test",
             "target",
-            "How often the nearest other example comes from the same side: 50 % where samples cannot be told from real data, "
-            "more where they can, less where they copy real data.",
+            "How often the nearest other example comes from the same side: 50 % if samples cannot be told from real "
+            "data, more if they can, less if they copy real data.",
             unit="%",
             group="Two-sample comparisons",
             target=0.5,
@@ -285,8 +285,7 @@ class TwoSample:
         "classifier_test": share_info(
             "Classifier test",
             "target",
-            "How often a classifier that learns to tell samples from real data is right on new ones: 50 % where they cannot be "
-            "told apart.",
+            "Accuracy on new examples of a classifier trained to tell samples from real data: 50 % if they cannot be told apart.",
             unit="%",
             group="Two-sample comparisons",
             target=0.5,
