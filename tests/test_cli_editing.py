@@ -135,7 +135,7 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
         (["interpolate"], 2, "needs RUN"),
         (["vary", "flow", "large.png"], 2, "16 x 16 pixels (height x width), and the model makes 8 x 8. Add --resize"),
         (["vary", "flow", "a.png", "--strength", "0"], 2, "(0, 1]"),
-        (["vary", "flow", "a.png", "--out", "a.png"], 2, "exists already"),
+        (["vary", "flow", "a.png", "--out", "a.png"], 2, "already"),
         (["vary", "flow", "a.png", "--scale", "2"], 2, "--label"),
         (["vary", "moons", "a.png"], 2, "model of vectors"),
         (["inpaint", "flow", "a.png"], 2, "--mask MASK.png"),

@@ -162,4 +162,4 @@ def test_unknown_examples_of_an_ancestor_are_said_to_be_unknown(tmp_path):
     new = space_data((2,), labels=False, seed=3)
     assert unseen_warnings(first, new) == (), "its record says that other data is new to it"
     (said,) = leaks(Seen(np.zeros(1, np.uint64)).joined_by("runs/old", Seen()), data)
-    assert "runs/old, which does not say on which examples it was trained" in said
+    assert "runs/old, whose training examples" in said

@@ -163,7 +163,7 @@ def test_samples_that_are_not_finite_do_not_end_a_training(tmp_path, monkeypatch
     monkeypatch.setattr(observers, "PICTURES", (1.0,))
     run = trainer(tmp_path / "run", Pictures(), steps=4)
     run.average.method = Overshooting(run.average.method)
-    with pytest.warns(UserWarning, match="run: step 4: no samples are written: 3 of 100 samples are not finite"):
+    with pytest.warns(UserWarning, match="run: step 4: no samples were written: 3 of 100 samples are not finite"):
         run.advance()
     assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
     assert [row["step"] for row in pf.load(tmp_path / "run").losses()] == [1, 2, 3, 4]

@@ -170,7 +170,7 @@ def test_networks_of_a_player_are_sharded_one_by_one():
     assert called("encoder", vae.encoder) == [vae.encoder]
     generator = Shifted()
     assert called("generator", generator) == [generator], "with its own weight"
-    with pytest.raises(UsageError, match='"prior" has no network with a forward pass'):
+    with pytest.raises(UsageError, match='"prior" has no forward pass'):
         called("prior", vae.prior)
     with pytest.raises(UsageError, match="spectral norms"):
         called("critic", torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(2, 2)))

@@ -141,7 +141,7 @@ def test_a_trainer_holds_its_folder_until_it_ends(tmp_path):
     assert len(pf.load(tmp_path / "run").transport.sample(4)) == 4, "reading needs no lock"
     trainer.advance()
     assert pf.resume(tmp_path / "run", data=DATA, steps=6).state["step"] == 6
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already"):
         held(tmp_path)
 
 

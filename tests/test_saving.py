@@ -149,7 +149,7 @@ def test_a_file_that_may_not_grow_is_an_error_and_nothing_is_lost(run):
 def test_a_disk_without_space_is_named_before_anything_is_written(run, monkeypatch):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100_000))
-    with pytest.raises(CheckpointError, match=r"step_000008 was not written: it takes .* MB, and 0\.1 MB are free.*is intact"):
+    with pytest.raises(CheckpointError, match=r"step_000008 was not written: .* MB.* 0\.1 MB are free.*is intact"):
         pf.resume(run, data=DATA, steps=8)
     assert names(run) == ["latest.json", "step_000004", "step_000006"]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9))
@@ -175,5 +175,5 @@ def test_training_goes_on_from_the_newest_whole_checkpoint_where_it_may(run, tra
     assert [row["step"] for row in pf.load(run).losses()] == list(range(1, 7))
     pf.resume(run, data=DATA, fallback=True)
     hurt(run, 4, 6)
-    with pytest.raises(CheckpointError, match=r"step_000006 is damaged.*no other checkpoint in this run that is whole\.$"):
+    with pytest.raises(CheckpointError, match=r"step_000006 is damaged.*no other undamaged checkpoint\.$"):
         pf.resume(run, data=DATA, fallback=True)
