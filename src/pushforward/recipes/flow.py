@@ -29,12 +29,12 @@ NO_JUMPS = (
 
 
 def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
-    """A map on the straight path with random weights, whose network puts out the mean velocity.
+    """Build a map on the straight path with random weights, whose network outputs the mean velocity.
 
     ``network`` is auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
 
     Raises:
-        UsageError: For tables.
+        UsageError: If the data is a table.
     """
     if isinstance(space, TableSpace):
         raise UsageError(NO_JUMPS)
@@ -42,12 +42,12 @@ def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
 
 
 def times_for(space: Space) -> Times:
-    """The law of training times that suits data: later for images, whose shape is hard to learn and is lost late."""
+    """Choose the distribution of training times: later for images, whose shape is hard to learn and is lost late."""
     return Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
 
 
 def trajectories_for(states: int, size: int, given: int | None = None) -> int:
-    """How many trajectories are stored, each of so many states of so many numbers; by default as many as memory allows."""
+    """Choose the number of stored trajectories from the size and number of their states; by default limited by memory."""
     most = max(64, min(MOST, MEMORY // (2 * states * size)))
     return most if given is None else whole("trajectories", given, 1)
 
@@ -65,21 +65,23 @@ def flow(
     pairs: PathOption[int | None] = None,
     teacher_steps: PathOption[int | None] = None,
 ) -> Recipe:
-    """Flow matching: regress the velocity z - x of the straight path; 25 steps of DPM-Solver++(2M), for tables 50 of its SDE.
+    """Flow matching: regresses the velocity z - x of the straight path; 25 DPM-Solver++(2M) steps, 50 SDE steps for tables.
 
     Args:
-        space: The data's shape, units and conditions.
-        size: The network's size: tiny, small or base.
+        space: Shape, units and conditions of the data.
+        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, columns (tables of mixed types), or a module ``network(x, t, condition)``.
-        coupling: independent; ot for minibatch optimal transport; or reflow, for noise with the sample that a teacher makes of
-            it.
-        reuse: Steps for which one batch and its transport plan are kept.
-        source: A data set to start from instead of noise, by name or path; the flow then moves one set onto the other.
-            Training starts from its training split, sampling from its held-out split.
-        teacher: With the coupling reflow: a flow, ddpm or edm of the same data; the new flow starts from what its teacher starts
-            from.
-        pairs: How many pairs the teacher makes; the default is 16,384, or fewer where they would take more than 512 MB.
-        teacher_steps: The steps of each; the default is 16, or 32 of a teacher that starts from other data than noise.
+        coupling: Pairing of noise and data: independent; ot for minibatch optimal transport; or
+            reflow for noise with a teacher's sample from this noise.
+        reuse: Number of steps that reuse one batch and its transport plan.
+        source: Data set to start from instead of noise, by name or path; the flow then maps this
+            data set to the other. Training uses its training split, sampling its held-out split.
+        teacher: Teacher for the coupling reflow: a flow, ddpm or edm of the same data. The new flow
+            starts from the same distribution as its teacher.
+        pairs: Number of pairs from the teacher; the default is 16,384, or fewer if they would take
+            more than 512 MB.
+        teacher_steps: Number of steps per pair; the default is 16, or 32 for a teacher that starts
+            from data instead of noise.
 
     References:
         Lipman et al., Flow Matching for Generative Modeling (2023); Tong et al. (2024) for the coupling; Esser et al., Stable
@@ -152,22 +154,24 @@ def consistency(
     average: LossOption[float | None] = None,
     power: LossOption[float] = 0.5,
 ) -> Recipe:
-    """Consistency model: states of one noise and one example lead to the same data; one call per sample.
+    """Consistency model: maps all states of one noise and one example to the same data; one call per sample.
 
-    It begins as a denoiser, and the two states that are compared come ever closer (ECT). It only knows the way to data: more
-    steps add noise again between them.
+    It begins as a denoiser, and the two compared states come closer during training (ECT). It only
+    jumps to data: with several steps, noise is added between them.
 
     Args:
-        space: The data's shape, units and conditions.
-        size: The network's size: tiny, small or base.
+        space: Shape, units and conditions of the data.
+        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
-        first: How far apart the two states are at the start of training, as a share of the way to data.
-        last: The same at the end; it falls geometrically.
-        over: The share of training over which it falls.
-        derivative: none, or the exact limit by forward differentiation or difference.
-        average: The half-life, in examples, of an average of the map that is evaluated at the second state; by default the map
-            itself is.
-        power: How much less examples of large error count; 0 counts all equally.
+        first: Distance of the two states at the start of training, as a fraction of the way to
+            data.
+        last: Value of first at the end of training, reached geometrically.
+        over: Fraction of training over which it falls.
+        derivative: Exact limit, by forward differentiation or difference; or none.
+        average: Half-life, in examples, of a weight average that is evaluated at the second state;
+            by default, the map itself.
+        power: Exponent that reduces the weight of examples with large errors; 0 weights all
+            equally.
 
     References:
         Song et al., Consistency Models (2023), algorithm 3; Geng et al., Consistency Models Made Easy (ECT, 2025).
@@ -192,23 +196,25 @@ def meanflow(
     diagonal: PathOption[float] = 0.25,
     power: LossOption[float] = 0.5,
 ) -> Recipe:
-    """Mean flow: regress the mean velocity between two times; one call per sample, or more for quality.
+    """Mean flow: regresses the mean velocity between two times; one call per sample, or more for quality.
 
-    It begins as flow matching and ends as a map that agrees with itself along the velocity (AlphaFlow, SoFlow); with
-    ``derivative="forward"`` it is the published MeanFlow, at 2.5 times the cost of a step.
+    It begins as flow matching and ends as a self-consistent map along the velocity (AlphaFlow,
+    SoFlow); with ``derivative="forward"`` it is the published MeanFlow, at 2.5 times the cost per
+    step.
 
     Args:
-        space: The data's shape, units and conditions.
-        size: The network's size: tiny, small or base.
+        space: Shape, units and conditions of the data.
+        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
-        first: The share of the way that the data's velocity covers at the start of training.
-        last: The same at the end; it falls geometrically.
-        over: The share of training over which it falls.
-        derivative: none, or the exact limit by forward differentiation or difference.
-        direction: Along which velocity the map agrees with itself: that of the training pair ("pair"), or its own ("map", as in
-            Improved Mean Flows), at a fifth to a third more time a step.
-        diagonal: The share of examples that are trained as a flow, with equal times.
-        power: How much less examples of large error count; 0 counts all equally.
+        first: Fraction of a jump covered by the data's velocity at the start of training.
+        last: Value of first at the end of training, reached geometrically.
+        over: Fraction of training over which it falls.
+        derivative: Exact limit, by forward differentiation or difference; or none.
+        direction: Velocity along which the map is self-consistent: of the training pair ("pair"),
+            or of the map ("map", as in Improved Mean Flows; a fifth to a third more time per step).
+        diagonal: Fraction of examples trained as a flow, with equal times.
+        power: Exponent that reduces the weight of examples with large errors; 0 weights all
+            equally.
 
     References:
         Geng et al., Mean Flows for One-step Generative Modeling (2025); Geng et al., Improved Mean Flows (2025), for the
@@ -231,16 +237,18 @@ def shortcut(
     average: LossOption[float | None] = None,
     power: LossOption[float] = 0.5,
 ) -> Recipe:
-    """Shortcut model: a jump of the map is to be two jumps of half its length; one call per sample, or more for quality.
+    """Shortcut model: a jump should equal two jumps of half its length; one call per sample, or more for quality.
 
     Args:
-        space: The data's shape, units and conditions.
-        size: The network's size: tiny, small or base.
+        space: Shape, units and conditions of the data.
+        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
-        levels: How often the whole way is halved: jumps have the lengths 1, 1/2, ... 2^-levels.
-        diagonal: The share of examples that are trained as a flow, with equal times.
-        average: The half-life, in examples, of an average of the map that makes the two jumps; by default the map makes them.
-        power: How much less examples of large error count; 0 counts all equally.
+        levels: Number of halvings: jumps have the lengths 1, 1/2, ... 2^-levels.
+        diagonal: Fraction of examples trained as a flow, with equal times.
+        average: Half-life, in examples, of a weight average that computes the two jumps; by default
+            the map itself is used.
+        power: Exponent that reduces the weight of examples with large errors; 0 weights all
+            equally.
 
     References:
         Frans et al., One Step Diffusion via Shortcut Models (2025).
