@@ -197,7 +197,7 @@ def test_a_folder_whose_first_training_was_killed_in_its_set_up_is_free(tmp_path
 
 def test_a_replacement_that_could_not_be_set_up_gives_the_run_its_place_again(run):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError, match="multiple of"):
+    with pytest.raises(UsageError, match="multiples of"):
         pf.fit(recipe_for("flow", DATA, batch=96, accumulate=2), DATA, steps=1, out=run, overwrite=True)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     assert pf.fit(recipe_for("flow", DATA), DATA, steps=2, out=run, overwrite=True).state["step"] == 2

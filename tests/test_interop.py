@@ -165,7 +165,7 @@ def without(name):
 SAMPLER, INDEX, NETWORK = "scheduler/scheduler_config.json", "model_index.json", "unet/config.json"
 BROKEN = {
     "pickle": (as_pickle, UsageError, "safe_serialization=True"),
-    "cut weights": (cut, CheckpointError, "cannot be read"),
+    "cut weights": (cut, CheckpointError, "safetensors"),
     "no weights": (without("unet/diffusion_pytorch_model.safetensors"), UsageError, "safetensors is missing"),
     "damaged": (lambda folder, network: (folder / SAMPLER).write_text('{"beta'), CheckpointError, "cannot be read"),
     "sampler": (in_json(INDEX, scheduler=["diffusers", "DDPScheduler"]), UsageError, 'Did you mean "DDPMScheduler"'),

@@ -177,7 +177,7 @@ def test_a_closed_trainer_goes_on_unless_the_run_has(tmp_path):
 
 def test_a_folder_that_cannot_be_used_is_not_left(tmp_path):
     recipe = recipe_for("flow", DATA, batch=96, accumulate=2)
-    with pytest.raises(UsageError, match="multiple of"):
+    with pytest.raises(UsageError, match="multiples of"):
         pf.fit(recipe, DATA, steps=1, out=tmp_path / "above" / "run")
     assert not (tmp_path / "above").exists()
 

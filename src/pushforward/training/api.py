@@ -63,12 +63,12 @@ HINTS = {
 
 
 class BudgetOptions(TypedDict, total=False):
-    """How long to train; one of these.
+    """Length of training: give exactly one.
 
     Args:
-        steps: The budget in steps; 5,000 where a new training has no budget.
-        samples: The budget in training examples drawn.
-        seconds: The budget in seconds of training steps; grids, checkpoints and evaluation do not count.
+        steps: Budget in steps; 5,000 by default for a new run.
+        samples: Budget in training examples drawn.
+        seconds: Budget in seconds of training steps, without grids, checkpoints and evaluation.
     """
 
     steps: int | None
@@ -77,20 +77,22 @@ class BudgetOptions(TypedDict, total=False):
 
 
 class TrainingOptions(BudgetOptions, total=False):
-    """Options of `pushforward.fit` and `pushforward.resume` alike.
+    """Common options of `pushforward.fit` and `pushforward.resume`.
 
     Args:
-        plugins: Python files, or a single one, that the recipe came from, or the run was trained with.
-        device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
-        progress: True shows progress, also in a script that runs without a terminal: a line on stderr every ten seconds. False is
-            silent; None, the default, shows it on a terminal and in a notebook. A `Progress`, or another `Watcher`, is used
-            unchanged.
-        trackers: Names of `pushforward.trackers`, such as "tensorboard", or trackers of one's own: they receive what is logged.
-            One that was used before goes on with its own run.
-        shard: Whether each of several processes, which torchrun or another launcher has started, holds a share of the weights, of
-            their average and of the optimisers (`torch.distributed.fsdp.fully_shard`), or all of them, as is usual.
-        devices: How many processes train; for a check only, since Python starts none of itself. A run may be resumed by any
-            number that divides its batch.
+        plugins: Python files, or a single file, that define the recipe, or that the run was trained
+            with.
+        device: Device for training: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA
+            device if available.
+        progress: True shows progress, even without a terminal, as a line on stderr every ten
+            seconds. False is silent; None, the default, shows progress on a terminal and in a
+            notebook. A `Progress`, or another `Watcher`, is used unchanged.
+        trackers: Names of `pushforward.trackers`, such as "tensorboard", or your own trackers,
+            which receive the log. After a resume, a tracker continues its own run.
+        shard: Whether to shard weights, averages and optimisers over the processes started by
+            torchrun or another launcher (`torch.distributed.fsdp.fully_shard`); False by default.
+        devices: Expected number of processes, as a check only: Python does not start processes
+            itself. A run may be resumed by any number that divides its batch.
     """
 
     plugins: str | Path | Sequence[str | Path]
@@ -102,20 +104,22 @@ class TrainingOptions(BudgetOptions, total=False):
 
 
 class FitOptions(TrainingOptions, total=False):
-    """The options of `pushforward.fit`, beside its budget (`BudgetOptions`) and `TrainingOptions`.
+    """Options of `pushforward.fit`, in addition to `BudgetOptions` and `TrainingOptions`.
 
     Args:
-        out: The run's folder, which must not exist; the default is ``runs/DATA-RECIPE``, with -2, -3, ... where that exists.
-        seed: Of everything random: weights, order, noise, times; 0 by default.
+        out: Run folder, which must not exist; the default is ``runs/DATA-RECIPE``, with -2, -3, ...
+            if that exists.
+        seed: Seed of everything random: weights, order, noise, times; 0 by default.
         augment: Augmentations by name, one or several: "flip", "shift", "dequantise".
-        checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
-            last step is always saved.
-        overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. Anything but a run is never
-            replaced.
-        init: A run of the same method, or its folder, from whose averaged weights training starts.
-        size: tiny, small (the default) or base, for a recipe given by its name or as its function.
-        flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
-            allows (`pushforward.training.estimates`).
+        checkpoint_every: Number of steps between checkpoints; the default is every two minutes, or
+            every quarter of a short budget. The last step is always saved.
+        overwrite: Whether to replace the run in ``out``, so that a notebook cell can run again.
+            Only runs are ever replaced.
+        init: Run of the same method, or its folder, whose averaged weights initialise training.
+        size: Size of the networks, tiny, small (the default) or base, for a recipe given by name or
+            as a function.
+        flops: Budget in floating-point operations of training steps, instead of steps, samples or
+            seconds (`pushforward.training.estimates`).
     """
 
     out: str | Path | None
@@ -129,14 +133,15 @@ class FitOptions(TrainingOptions, total=False):
 
 
 class ResumeOptions(TrainingOptions, total=False):
-    """The options of `pushforward.resume`: `TrainingOptions`, and a new budget in all (`BudgetOptions`), which extends the run.
+    """Options of `pushforward.resume`: `TrainingOptions`, and a new total budget (`BudgetOptions`), which extends the run.
 
     Args:
-        checkpoint: An older checkpoint's name, such as "step_000500".
-        fallback: Where the newest checkpoint is damaged, go on from the newest one that is whole.
-        data: The data set, where it was given as arrays in Python.
-        method: A method of the run's structure, where it cannot be rebuilt from the spec.
-        network: The run's network, as for `pushforward.load`, where it cannot be rebuilt from the spec.
+        checkpoint: Name of an older checkpoint, such as "step_000500".
+        fallback: Whether to resume from the newest undamaged checkpoint if the newest is damaged.
+        data: Data set, if it was passed as arrays in Python.
+        method: Method with the run's structure, if it cannot be rebuilt from the spec.
+        network: Network of the run, as in `pushforward.load`, if it cannot be rebuilt from the
+            spec.
     """
 
     checkpoint: str | None
@@ -147,10 +152,10 @@ class ResumeOptions(TrainingOptions, total=False):
 
 
 def budget_in(options: BudgetOptions) -> Budget | None:
-    """The budget that was given; None where there is none.
+    """Return the given budget; None if there is none.
 
     Raises:
-        UsageError: For several, or one that is no number, naming the option.
+        UsageError: If there are several budgets, or the budget is not a number.
     """
     steps, samples, seconds = options.get("steps"), options.get("samples"), options.get("seconds")
     for name, count in (("steps", steps), ("samples", samples)):
@@ -167,10 +172,10 @@ TURN = 5.0  # Seconds of training that a model has before the next one's turn
 def prepare(
     recipe: RecipeLike, data: Dataset | str | Path, *, asked: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
 ) -> Trainer:
-    """A new `Trainer`, as `fit` makes it; see there, and `Settings` for ``asked``. Without ``progress`` it is silent.
+    """Build a new `Trainer` as for `fit`; see `Settings` for ``asked``. Without ``progress`` it is silent.
 
     Raises:
-        UsageError: As `fit`.
+        UsageError: As for `fit`.
     """
     refuse_unknown(options, FitOptions, "fit", HINTS)
     given, device = recipe, device_named(options.get("device", "cpu"))
@@ -250,29 +255,32 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
     """Train a method on data and return the run.
 
     Args:
-        recipe: A recipe's name, or a recipe function, which is called with the data's space; a `Recipe`, whose weights are drawn
-            again from ``seed``; a function without arguments that returns a recipe, called under ``seed``, for modules of one's
-            own that cannot be rebuilt (as part of a `Recipe` these keep their weights and are accepted once); or a `Method`,
-            whose weights are taken as they are and trained with the default `Training`.
-        data: A data set, or its name or path (`pushforward.data.load`).
+        recipe: Name of a recipe, or a recipe function, called with the data's space; a `Recipe`,
+            whose weights are redrawn from ``seed``; a function without arguments that returns a
+            recipe, called under ``seed``, for your own modules that cannot be rebuilt (as part of a
+            `Recipe` these keep their weights and are accepted once); or a `Method`, which keeps its
+            weights and is trained with the default `Training`.
+        data: Data set, or its name or path (`pushforward.data.load`).
         options: See `pushforward.training.api.FitOptions`: ``steps``, ``samples``, ``seconds`` or ``flops``; ``out``,
             ``seed``, ``device``, ``augment``, ``checkpoint_every``, ``progress``, ``overwrite``, ``init``, ``size``, ``plugins``,
             ``trackers``, ``shard``, ``devices``.
 
-    Where torchrun or another launcher has started several processes, each calls it and all train the one run. Without a terminal
-    or a notebook nothing is printed; ``progress=True`` prints a line every ten seconds.
+    If torchrun or another launcher has started several processes, each calls this function and all
+    train one run. Without a terminal or a notebook nothing is printed; ``progress=True`` prints a
+    line every ten seconds.
 
     Returns:
-        The run with its averaged weights; ``run.transport.sample(16)`` draws from it.
+        Run with averaged weights; ``run.transport.sample(16)`` draws samples.
 
     Raises:
-        UsageError: For settings that do not fit each other or the data.
-        DataError: If the data cannot be read, or a file of images that stay on disk is gone; the steps before are saved.
-        Diverged: If losses, gradients or weights are not finite, or the logit gap of a GAN runs away. The newest checkpoint is
-            sound.
-        OutOfMemory: If memory does not suffice for a step.
-        CheckpointError: If the disk refuses, or another training is writing to the folder.
-        KeyboardInterrupt: After SIGINT, once the present step has been saved.
+        UsageError: If settings do not fit each other or the data.
+        DataError: If the data cannot be read, or an image file on disk has disappeared; earlier
+            steps are saved.
+        Diverged: If losses, gradients or weights are not finite, or the logit gap of a GAN
+            diverges. The newest checkpoint is intact.
+        OutOfMemory: If a step runs out of memory.
+        CheckpointError: If writing fails, or another training run uses the folder.
+        KeyboardInterrupt: After SIGINT, once the current step has been saved.
     """
     check_arguments(recipe, options, FitOptions.__annotations__)
     refuse_unknown(options, FitOptions, "fit", HINTS)
@@ -281,7 +289,7 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
 
 
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
-    """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
+    """Build the `Trainer` of an existing run at its newest checkpoint; see `resume`."""
     refuse_unknown(options, ResumeOptions, "resume", HINTS)
     device = device_named(options.get("device", "cpu"))
     folder = folder.folder if isinstance(folder, Run) else Path(folder)
@@ -359,23 +367,24 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
 
 
 def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
-    """Go on with a run from its newest checkpoint; it ends bit for bit where the uninterrupted run ends.
+    """Resume a run from its newest checkpoint, with results bit for bit equal to an uninterrupted run.
 
-    A run that was never saved, because the disk was full at its start, is started.
+    A run that was never saved, for example because the disk was full, is started.
 
     Args:
-        folder: The run's folder, or the run.
+        folder: Run folder, or run.
         options: See `pushforward.training.api.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
             ``seconds`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``network``, ``device``,
             ``progress``, ``trackers``, ``shard``, ``devices``.
 
     Returns:
-        The run; a finished one is returned as it is.
+        Run; a finished run is returned unchanged.
 
     Raises:
-        CheckpointError: If the checkpoint is damaged or missing, or another training is writing to the folder.
-        DataError: If the data has changed; files that did are named. Also as `pushforward.fit`.
-        Diverged, OutOfMemory, KeyboardInterrupt: As `pushforward.fit`.
+        CheckpointError: If the checkpoint is damaged or missing, or another training run uses the
+            folder.
+        DataError: If the data has changed, with the changed files; also as for `pushforward.fit`.
+        Diverged, OutOfMemory, KeyboardInterrupt: As for `pushforward.fit`.
     """
     return trained(reopen(folder, **options))
 
@@ -389,14 +398,14 @@ def student(
     changes: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
-    """The `Trainer` of a run's student; the other arguments are those of `distil`.
+    """Build the `Trainer` of a run's student; other arguments are as for `distil`.
 
     Args:
-        changes: Settings of `pushforward.Training` in place of the recipe's: ``{"lr": 1e-3}``.
+        changes: Settings of `pushforward.Training` that replace the recipe's: ``{"lr": 1e-3}``.
 
     Raises:
-        UsageError: As `distil`.
-        DataError: As `distil`.
+        UsageError: As for `distil`.
+        DataError: As for `distil`.
     """
     plugins = files_of(options.get("plugins", ()))
     run = opened(teacher, plugins)
@@ -433,11 +442,11 @@ def check_finish(
     settings: Mapping[str, Any] | None = None,
     finish_settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Refuse, before a student is trained, settings with which it could not be finished.
+    """Raise an error, before a student is trained, if it could not be finished with these settings.
 
     Raises:
-        UsageError: Where the finished student's folder is taken, for a model of tables, for a setting that the recipe ``finish``
-            refuses, and for a student that it refuses.
+        UsageError: If the folder of the finished student exists, the model is for tables, or the
+            recipe ``finish`` does not support a setting or the student.
     """
     if teacher.space.names:
         raise UsageError("finish does not support tables. Leave `finish` out; for better rows, sample in 2 or 4 `steps`.")
@@ -460,14 +469,14 @@ def check_finish(
 def finisher(
     run: Run, data: Dataset, budget: float, settings: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
 ) -> Trainer:
-    """The `Trainer` that finishes a student in ``budget`` seconds, in the folder beside it that ends in "-finished".
+    """Build the `Trainer` that finishes a student in ``budget`` seconds, in a folder next to it that ends in "-finished".
 
     Args:
-        run: The student.
-        data: The student's.
-        budget: Seconds.
-        settings: Of the recipe ``finish``.
-        options: As of `distil`.
+        run: Student.
+        data: Data of the student.
+        budget: Training time in seconds.
+        settings: Settings of the recipe ``finish``.
+        options: Options as for `distil`.
     """
     function, settings = with_frozen("finish", {"teacher": run}, files_of(options.get("plugins", ()))), settings or {}
     recipe = seeded(lambda: function(data.space, **settings), options.get("seed", 0))
@@ -487,26 +496,28 @@ def distil(
 ) -> Run:
     """Distil a run that samples in many network calls into one that samples in one call, or a few.
 
-    The student starts as its teacher and learns to jump along trajectories that the teacher makes
+    The student is initialised as its teacher and learns to jump along trajectories of the teacher
     (`pushforward.recipes.distil`). It can be sampled in any number of calls.
 
     Args:
-        teacher: A run of flow, ddpm, edm or another method that samples in steps, or its folder.
-        calls: The default number of network calls for each sample, at most as many as the teacher takes.
-        finish: Seconds of training against a critic after it (`pushforward.recipes.finish`), in a second run beside the first
-            one; None for none.
-        data: The teacher's data, where it was given as arrays in Python, or its place, where it has moved.
+        teacher: Run of flow, ddpm, edm or another method that samples in steps, or its folder.
+        calls: Default number of network calls per sample, at most the teacher's.
+        finish: Seconds of adversarial training afterwards (`pushforward.recipes.finish`), in a
+            second run next to the first; None for none.
+        data: Data of the teacher, if it was passed as arrays in Python, or its new location, if it
+            has moved.
         settings: Settings of the recipe ``distil``: ``{"trajectories": 4096}``.
         finish_settings: Settings of the recipe ``finish``: ``{"anchor": 1.0}``.
-        options: See `pushforward.training.api.FitOptions`. Without a budget the student takes as many steps as its
-            teacher has.
+        options: See `pushforward.training.api.FitOptions`. Without a budget, the student is trained
+            for as many steps as its teacher.
 
     Returns:
-        The student, or the finished student.
+        Student, or finished student.
 
     Raises:
-        UsageError: For a teacher that samples in one call or is a map between two times already, or more calls than it takes.
-        DataError: If its data is gone or has changed.
+        UsageError: If the teacher samples in one call or is already a map between two times, or
+            there are more calls than the teacher's.
+        DataError: If the teacher's data is missing or has changed.
     """
     refuse_unknown(options, FitOptions, "distil", HINTS)
     options["progress"] = watcher_of(options.get("progress"))
@@ -526,21 +537,22 @@ def distil(
 
 
 def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
-    """Train several models side by side, so that a machine whose speed drifts treats all alike.
+    """Train several models in alternating rounds, so that changes of machine speed affect all models equally.
 
-    A training that diverges is left at its last checkpoint, and its run says so in ``warnings``; the others go on.
+    A training run that diverges is left at its last checkpoint, with an entry in ``warnings``; the
+    others continue.
 
     Args:
-        trainers: One for each model; a trainer whose ``stop`` is set is left where it is.
-        turn: Seconds of training in one turn.
+        trainers: One trainer per model; trainers with ``stop`` set are skipped.
+        turn: Seconds of training per round.
 
     Returns:
-        The runs, in the order of ``trainers``.
+        Runs, in the order of ``trainers``.
 
     Raises:
-        Diverged: If all of them diverge.
-        CheckpointError: If the disk refuses; the other trainings are saved where they are, as far as it lets them.
-        DataError: If data cannot be read any more; all trainings are saved where they are.
+        Diverged: If all models diverge.
+        CheckpointError: If writing fails; the other training runs are saved if possible.
+        DataError: If data cannot be read any more; all training runs are saved.
     """
     fallen: dict[int, Diverged] = {}
 

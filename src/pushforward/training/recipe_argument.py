@@ -1,4 +1,4 @@
-"""What `fit` takes in place of a recipe: with which weights it starts, and recipes on frozen networks of runs."""
+"""What `fit` accepts as a recipe: with which weights it starts, and recipes on frozen networks of runs."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ RecipeLike = Recipe | Method | str | Callable[..., Recipe | Method]
 
 
 def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
-    """A recipe for the data, or a method as it is.
+    """Return a recipe for the data, or a method unchanged.
 
-    A recipe of this package, given by name or as its function, has this size.
+    The size applies to a recipe of this package, given by name or as a function.
 
     Raises:
-        UsageError: For anything else.
+        UsageError: If this is something else.
     """
     if isinstance(given, (Recipe, Method)):
         return given
@@ -71,17 +71,17 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
 
 
 def name_of(given: Any) -> str | None:
-    """The name under which a recipe of this package was given, by name or as its function."""
+    """Return the name of a recipe of this package, given by name or as a function."""
     if isinstance(given, str):
         return given
     return next((name for name, function in RECIPES.items() if function is given), None)
 
 
 def check_arguments(given: Any, options: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse options of a recipe among those of `fit`, which are ``known``, and a size beside a recipe that has one.
+    """Raise an error for recipe settings among the options of `fit` (``known``), and for a size with a recipe that has one.
 
     Raises:
-        UsageError: With the call that was meant.
+        UsageError: With the intended call.
     """
     name = name_of(given)
     function = RECIPES.get(name or "")
@@ -100,16 +100,16 @@ def check_arguments(given: Any, options: Mapping[str, Any], known: Iterable[str]
 
 
 def started(make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, seed: int) -> tuple[Recipe, bool]:
-    """A recipe with its first weights, and whether these can be drawn from the seed again from its spec alone.
+    """Build a recipe with initial weights, and return whether these can be redrawn from the seed and the spec alone.
 
     Args:
-        make: Makes the recipe or the method, called under the seed.
-        given: What the caller gave; a method of it keeps its weights.
-        rebuildable: Whether the weights are drawn again from the seed, as those of a `Recipe` are.
-        seed: Of the training.
+        make: Function that builds the recipe or method, called under the seed.
+        given: Argument of the caller; a method keeps its weights.
+        rebuildable: Whether the weights are redrawn from the seed, as for a `Recipe`.
+        seed: Seed of the training run.
 
     Raises:
-        UsageError: If a method that cannot be rebuilt has been trained already.
+        UsageError: If a method that cannot be rebuilt was already trained.
     """
     built = seeded(make, seed)
     recipe = built if isinstance(built, Recipe) else Recipe(built, name=type(built).__name__.lower())
@@ -141,10 +141,10 @@ def opened(run: str | Path | Run, plugins: str | Path | Sequence[str | Path]) ->
 
 
 def from_run(init: str | Path | Run, recipe: Recipe, plugins: Sequence[str | Path] = ()) -> tuple[Recipe, Run]:
-    """The recipe with the averaged weights of a run, and the run.
+    """Return the recipe with the averaged weights of a run, and the run.
 
     Raises:
-        UsageError: For a run of another method, or one whose weights do not fit.
+        UsageError: If the run has another method, or its weights do not fit.
     """
     run = opened(init, plugins)
     there, here = _identity(run.spec["recipe"], run.spec["method"]), _identity(recipe.name, spec.describe(recipe.method))
@@ -189,23 +189,24 @@ KINDS = {
 def with_frozen(
     recipe: str | Callable[..., Recipe], parts: Mapping[str, str | Path | Run], plugins: str | Path | Sequence[str | Path] = ()
 ) -> Callable[..., Recipe]:
-    """A recipe that takes frozen parts, with networks of runs in their places.
+    """Fill the frozen parts of a recipe with networks of trained runs.
 
-    The type of a part follows from its annotation in the recipe: an `Autoencoder`, a `Denoiser`, a `FlowMap`, or a
-    `Transport`, each with the run's averaged weights. The recipe passes it to its method, which freezes it
-    (`pushforward.Method.freeze`): the new run stores it, and then needs the other run no more. In a latent space a part may be a
-    model of the data that lives in the same latent space.
+    The annotation in the recipe determines the type of a part: an `Autoencoder`, a `Denoiser`, a
+    `FlowMap`, or a `Transport`, each with the run's averaged weights. The recipe passes the part to
+    its method, which freezes it (`pushforward.Method.freeze`). The new run stores the part, so the
+    other run is no longer needed. In a latent space, a part may be a model of the data in the same
+    latent space.
 
     Args:
-        recipe: A recipe's name, or a recipe.
-        parts: A run, or its folder, by the name of the recipe's argument: ``{"teacher": "runs/flow"}``.
-        plugins: Python files, or a single one, that these runs were trained with.
+        recipe: Name of a recipe, or recipe.
+        parts: Runs, or their folders, by recipe argument: ``{"teacher": "runs/flow"}``.
+        plugins: Python files, or a single file, that these runs were trained with.
 
     Returns:
         A recipe: ``with_frozen("distil", {"teacher": run})(data.space, "tiny")``.
 
     Raises:
-        UsageError: If the recipe takes no such part, or a run has none, or it is a model of other data.
+        UsageError: If the recipe or a run has no such part, or the run has other data.
         CheckpointError: If a run cannot be read.
     """
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
@@ -274,10 +275,10 @@ def _other_units(trained: Space, space: Space) -> list[str]:
 
 
 def pairs_of(given: Sequence[str]) -> dict[str, str]:
-    """Names and runs from words such as "teacher=runs/flow".
+    """Parse names and runs from words such as "teacher=runs/flow".
 
     Raises:
-        UsageError: For a word without a name or a run, or a name that stands twice.
+        UsageError: If a word has no name or run, or a name occurs twice.
     """
     pairs: dict[str, str] = {}
     for word in given:
@@ -289,15 +290,15 @@ def pairs_of(given: Sequence[str]) -> dict[str, str]:
 
 
 def autoencoder_of(run: str | Path | Run, space: Space, plugins: Sequence[str | Path] = ()) -> Autoencoder:
-    """The autoencoder of a run (vae, hvae, autoencoder, vqvae), or of a folder that diffusers wrote.
+    """Load the autoencoder of a run (vae, hvae, autoencoder, vqvae), or from a diffusers folder.
 
     Args:
-        run: The run, its folder, or the folder of an AutoencoderKL.
-        space: Of the data that it is for.
+        run: Run, its folder, or the folder of an AutoencoderKL.
+        space: Space of the data.
         plugins: Python files that the run was trained with.
 
     Raises:
-        UsageError: For a run without one.
+        UsageError: If the run has no autoencoder.
         CheckpointError: If the run cannot be read.
     """
     if not isinstance(run, Run) and (Path(run) / "config.json").is_file():
@@ -314,11 +315,11 @@ def autoencoder_of(run: str | Path | Run, space: Space, plugins: Sequence[str | 
 
 
 def code_space(moments: Tensor, data: Space) -> Space:
-    """The space of codes drawn from means and log-variances, its units measured: E and Var over examples, places and draws.
+    """Measure the space of latents drawn from means and log-variances: mean and variance over examples, positions and draws.
 
     Args:
-        moments: (n, 2 c, ...).
-        data: The data's space; its conditions become the codes'.
+        moments: Means and log-variances, (n, 2 c, ...).
+        data: Space of the data, whose conditions are kept.
     """
     mean, log_variance = moments.double().chunk(2, dim=1)
     axes = [axis for axis in range(mean.dim()) if axis != 1]
@@ -343,23 +344,26 @@ def in_latent(
     plugins: Sequence[str | Path] = (),
     **options: Any,
 ) -> Recipe:
-    """A recipe in the latent space of an autoencoder: the data is encoded once, and the recipe trains on its codes.
+    """Build a recipe in the latent space of an autoencoder: data is encoded once, and the recipe trains on the latents.
 
     Args:
-        recipe: A recipe's name, or a recipe.
-        data: The data to encode, a data set or its name or path; its examples must have the shape that the autoencoder takes.
-        run: The autoencoder: a run or its folder, a folder of diffusers' AutoencoderKL, or an `Autoencoder`.
-        size: The size of the recipe's networks.
-        device: Where the data is encoded. Examples that are drawn again in every epoch (`binary-mnist`) are encoded as they were
-            drawn once.
-        plugins: Python files that the run was trained with; the new run needs them too (`pushforward.fit` takes them).
-        options: The recipe's own settings.
+        recipe: Name of a recipe, or recipe.
+        data: Data set to encode, or its name or path, with examples of the shape that the
+            autoencoder takes.
+        run: Autoencoder: a run or its folder, a folder of diffusers' AutoencoderKL, or an
+            `Autoencoder`.
+        size: Size of the recipe's networks.
+        device: Device for encoding. Examples that are redrawn in every epoch (`binary-mnist`) are
+            encoded from one draw.
+        plugins: Python files that the run was trained with, which the new run also needs (pass them
+            to `pushforward.fit`).
+        options: Settings of the recipe.
 
     Returns:
-        A recipe that `pushforward.fit` trains on ``data``; its transport decodes.
+        A recipe that `pushforward.fit` trains on ``data``, with a transport that decodes.
 
     Raises:
-        UsageError: If the autoencoder takes other examples, or receives conditions that the data lacks.
+        UsageError: If the autoencoder takes other examples, or conditions that the data lacks.
         CheckpointError: If the run cannot be read.
     """
     data, device = dataset_of(data), device_named(device)

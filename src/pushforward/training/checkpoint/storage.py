@@ -51,7 +51,7 @@ MAY: dict[str, Any] = {
 
 
 def flush(path: Path) -> None:
-    """Wait until a file or folder has reached the disk."""
+    """Flush a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -64,7 +64,7 @@ def appearing(path: Path) -> Iterator[Path]:
     """A temporary file, which is flushed and renamed over ``path`` if all goes well, and vanishes if not.
 
     Raises:
-        CheckpointError: If the disk refuses; an existing file stays.
+        CheckpointError: If writing fails; an existing file is kept.
     """
     with disk(path):
         with replacing(path) as temporary:
@@ -80,7 +80,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The hash of a regular file, hex."""
+    """Compute the sha256 of a regular file, in hex."""
     with opened(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
@@ -89,7 +89,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write whole tensors by name to a file (safetensors).
 
     Raises:
-        OSError: If the disk refuses.
+        OSError: If writing fails.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -110,7 +110,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path, device: Any = "cpu") -> dict[str, Tensor]:
-    """The tensors of a file by name, whole.
+    """Read the whole tensors of a file by name.
 
     Raises:
         OSError: If the file is missing or damaged.
@@ -132,10 +132,10 @@ def bytes_of(groups: Iterable[Mapping[str, Tensor]]) -> int:
 
 
 def check_space(final: Path, needed: int) -> None:
-    """Refuse to write where it cannot fit.
+    """Raise an error if there is too little disk space.
 
     Raises:
-        CheckpointError: If fewer bytes are free on its disk.
+        CheckpointError: If there is too little free space on the disk.
     """
     there = next(folder for folder in (final, *final.absolute().parents) if folder.exists())
     if (free := shutil.disk_usage(there).free) < needed:
@@ -167,7 +167,7 @@ def save(
         held: The steps of checkpoints that stay.
 
     Raises:
-        CheckpointError: If the disk refuses or has too little space; earlier checkpoints stay as they were.
+        CheckpointError: If writing fails or the disk is full; earlier checkpoints are intact.
     """
     final = folder / step_name(step)
     check_space(final, bytes_of(tensors.values()))
@@ -205,7 +205,7 @@ def commit(temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] 
 
     Raises:
         CheckpointError: If the files, read again, are not what was written.
-        OSError: If the disk refuses.
+        OSError: If writing fails.
     """
     seal(temporary, known)
     if (wrong := fault(temporary)) is not None:
@@ -240,7 +240,7 @@ def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mappi
     """Write tensors and counters into a folder, flushed.
 
     Raises:
-        OSError: If the disk refuses.
+        OSError: If writing fails.
     """
     for name, group in tensors.items():
         write_tensors(folder / f"{name}.safetensors", group)
@@ -255,7 +255,7 @@ def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> 
     Those that are ``known`` are not read for it.
 
     Raises:
-        OSError: If the disk refuses.
+        OSError: If writing fails.
     """
     listing = dict(known or {})
     for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name not in listing):
@@ -267,22 +267,22 @@ def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> 
 
 
 def step_name(step: int) -> str:
-    """The name of the checkpoint after so many steps, such as "step_000500"."""
+    """Return the name of the checkpoint after a number of steps, such as "step_000500"."""
     return f"{PREFIX}{step:06d}"
 
 
 def step_of(folder: Path) -> int:
-    """The step of a checkpoint, by its name."""
+    """Return the step of a checkpoint, by its name."""
     return int(folder.name.removeprefix(PREFIX))
 
 
 def is_checkpoint(name: object) -> bool:
-    """Whether a folder's name is that of a checkpoint."""
+    """Return whether a folder name is the name of a checkpoint."""
     return isinstance(name, str) and re.fullmatch(PREFIX + "[0-9]{1,30}", name) is not None
 
 
 def is_shard(name: str) -> bool:
-    """Whether a file's name is that of one process's part of a sharded checkpoint."""
+    """Return whether a file name is the name of a shard of a checkpoint."""
     return name.startswith("shard-") and name.endswith(".safetensors")
 
 
@@ -301,12 +301,12 @@ def weights_of(checkpoint: Path, raw: bool = False) -> str:
 
 
 def all_in(folder: Path) -> list[Path]:
-    """The checkpoints in a run's ``checkpoints`` folder, by their steps."""
+    """Return the checkpoints in a run's ``checkpoints`` folder, by step."""
     return sorted((path for path in folder.glob(f"{PREFIX}*") if is_checkpoint(path.name)), key=step_of)
 
 
 def latest(folder: Path) -> Path | None:
-    """The checkpoint of a run's ``checkpoints`` folder that was written last, or None where there is none.
+    """Return the latest checkpoint in a run's ``checkpoints`` folder, or None if there is none.
 
     ``latest.json`` names it; where it names none that is there, it is the one of the highest number that is whole.
     """
@@ -381,11 +381,11 @@ def damaged(folder: Path, name: str, why: str) -> CheckpointError:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """The counters of a checkpoint, after all of its files have been verified.
+    """Read the counters of a checkpoint, after verifying all files.
 
     Raises:
-        CheckpointError: If anything is missing, differs from its hash or is malformed: names the file, and another checkpoint
-            that is whole.
+        CheckpointError: If anything is missing, differs from its hash or is malformed, with the
+            file and an undamaged checkpoint.
     """
     if (wrong := fault(folder)) is not None:
         raise damaged(folder, *wrong)
@@ -410,7 +410,7 @@ def wrong_counter(state: Any) -> str | None:
 
 
 def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
-    """How far an unfinished run is, such as "26 of 200 steps"; None where its budget is used up or not known."""
+    """Describe the progress of an unfinished run, such as "26 of 200 steps"; None if its budget is used up or unknown."""
     try:
         state = read_json(checkpoint / "state.json")
         step, total, seconds = state["step"], state.get("total"), budget.get("seconds")

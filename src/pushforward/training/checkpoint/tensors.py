@@ -1,4 +1,4 @@
-"""Tensors of checkpoints, whole or sharded over processes: the one place that knows which.
+"""Tensors of checkpoints, whole or sharded over processes.
 
 Shards are written by torch.distributed.checkpoint in the form of `HuggingFaceStorageWriter`: the header of each file says where
 in the whole tensors its parts lie. No file is pickled; what processes tell each other while they write is torch's own.
@@ -46,12 +46,12 @@ MEASURED = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor with all of its shards; every process must call this."""
+    """Gather a tensor from all its shards; every process must call this."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def local(tensor: Tensor) -> Tensor:
-    """This process's part of a tensor: the same memory, without gradients."""
+    """Return this process's shard of a tensor: the same memory, without gradients."""
     tensor = tensor.detach()
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
@@ -65,7 +65,7 @@ def by_place(numbers: Iterable[int], tensors: Sequence[Tensor]) -> list[list[int
 
 
 def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """The norm of all gradients together, a tensor of no dimension; every process must call this."""
+    """Compute the norm of all gradients, a scalar tensor; every process must call this."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     groups = [[gradients[i] for i in numbers] for numbers in by_place(range(len(gradients)), gradients)]
     if not gradients:
@@ -75,7 +75,7 @@ def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
 
 
 def placed(value: Tensor, like: Tensor) -> Tensor:
-    """A tensor, sharded as another one is."""
+    """Shard a tensor like another one."""
     if not hasattr(like, "device_mesh") or hasattr(value, "device_mesh"):
         return value
     from torch.distributed.tensor import distribute_tensor
@@ -88,7 +88,7 @@ def restore(method: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> No
     """Load whole weights into a method, whether its own are sharded or not.
 
     Raises:
-        CheckpointError: If they do not fit, with the mismatch.
+        CheckpointError: If the weights do not fit, with the mismatch.
     """
     current = method.state_dict()
     try:
@@ -100,12 +100,12 @@ def restore(method: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> No
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a checkpoint, verified and read.
+    """Content of a checkpoint, verified and read.
 
     Args:
-        folder: Where it lies.
+        folder: Checkpoint folder.
         tensors: Per file, the tensors by name; of a sharded one that each process reads for itself, none.
-        state: The counters.
+        state: Counters.
     """
 
     folder: Path
@@ -113,7 +113,7 @@ class Checkpoint:
     state: dict[str, Any]
 
     def weights(self, raw: bool = False) -> dict[str, Tensor]:
-        """The method's tensors by name: averaged where the method has an average of them, or the last ones."""
+        """Return the method's tensors by name: averaged if available, otherwise the last weights."""
         return self.tensors["method"] if raw else self.tensors["method"] | self.tensors["average"]
 
 
@@ -134,19 +134,19 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
 
 
 def has_shards(folder: Path) -> bool:
-    """Whether a checkpoint is sharded."""
+    """Return whether a checkpoint is sharded."""
     return any(is_shard(path.name) for path in folder.glob("shard-*"))
 
 
 def state_digest(folder: str | Path) -> str:
-    """The sha256 of the state in which a run ended or stopped.
+    """Compute the sha256 of the state in which a run ended or stopped.
 
     It covers the newest checkpoint (weights, averages, optimizers, counters) and every row of the log up to it, with floats to
     the last bit. Times, memory, paths and settings are left out. On one machine, with one version of PyTorch and one number of
     threads, the same training has the same digest, whether or not it was killed and resumed.
 
     Raises:
-        CheckpointError: If the run has no checkpoint, or a damaged one.
+        CheckpointError: If the run has no checkpoint, or a damaged checkpoint.
     """
     folder = Path(folder)
     newest = latest(folder / "checkpoints")
@@ -188,7 +188,7 @@ def save_shards(channel: Processes, where: Path, tensors: Groups, state: Mapping
     No other thread may use the channel meanwhile; ``options`` are those of `checkpoint.prune`.
 
     Raises:
-        CheckpointError: If the disk refuses or has too little space; earlier checkpoints stay.
+        CheckpointError: If writing fails or the disk is full; earlier checkpoints are intact.
     """
     with contextlib.ExitStack() as stack:
         temporary = None

@@ -34,7 +34,7 @@ def _read(text: str, number: str, units: str) -> tuple[float, str]:
 
 @dataclass(frozen=True)
 class Budget:
-    """An end of training: exactly one of steps, samples or seconds (of training steps, over all resumes)."""
+    """Training budget: exactly one of steps, samples or seconds (of training steps, over all resumes)."""
 
     steps: int | None = None
     samples: int | None = None
@@ -49,7 +49,7 @@ class Budget:
 
     @staticmethod
     def duration(text: str | float) -> float:
-        """Seconds from "90", "60s", "10m", "1.5h" or "10 minutes"."""
+        """Parse seconds from "90", "60s", "10m", "1.5h" or "10 minutes"."""
         value, unit = _read(str(text).lower(), _NUMBER, _UNITS)
         value *= _SECONDS[unit[:1] or "s"]
         if not value > 0:
@@ -58,7 +58,7 @@ class Budget:
 
     @staticmethod
     def count(text: str | int) -> int:
-        """A number from "5000", "200k" or "1.5M"."""
+        """Parse a number from "5000", "200k" or "1.5M"."""
         value, unit = _read(str(text), _GROUPED, "[kKmM]")
         value *= _COUNTS.get(unit, math.nan)
         if not value >= 1:
@@ -71,14 +71,14 @@ class Budget:
         return None if self.samples is None else math.ceil(self.samples / batch)
 
     def after(self, seconds: float) -> Budget:
-        """The rest of a budget in seconds after work before the first step, at least a quarter."""
+        """Return the rest of a budget in seconds after work before the first step, at least a quarter."""
         return self if self.seconds is None else Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
 
     def check_beyond(self, folder: object, seconds: float, step: int, batch: int) -> None:
-        """Refuse a budget that is less than a run is trained for already.
+        """Raise an error if a run is already trained for more than a budget.
 
         Raises:
-            UsageError: Saying how many those are.
+            UsageError: With the training so far.
         """
         done = {"steps": step, "samples": step * batch, "seconds": seconds}
         unit, wanted = next((name, value) for name, value in asdict(self).items() if value is not None)
@@ -97,12 +97,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Stage:
-    """A number of steps that holds from one step on, until the next stage.
+    """Total number of steps that is valid from one step until the next stage.
 
     Args:
-        step: The step after which it was fixed.
-        progress: The share of the budget used at that step; from there on it is linear, and 1 at the last step.
-        total: The number of steps in all.
+        step: Step after which the total was fixed.
+        progress: Fraction of the budget used at that step; afterwards it grows linearly to 1 at the
+            last step.
+        total: Total number of steps.
     """
 
     step: int
@@ -111,7 +112,7 @@ class Stage:
 
 
 class Clock:
-    """The place of a run in its budget, and the learning rate's share that goes with it.
+    """Position of a run in its budget, and the corresponding factor of the learning rate.
 
     With a budget in seconds, progress is the share of the seconds used, until `SETTLE`. There the number of steps is forecast and
     fixed: the first `Stage`, from which on progress depends on the step alone. The forecast is then repeated, and where
@@ -120,8 +121,8 @@ class Clock:
     so that the learning rate does not jump.
 
     Args:
-        budget: The end.
-        batch: Samples per step.
+        budget: Training budget.
+        batch: Batch size.
     """
 
     def __init__(self, budget: Budget, batch: int) -> None:
@@ -134,10 +135,10 @@ class Clock:
         self._marked = self._paced = 0.0
 
     def tick(self, seconds: float) -> Stage | None:
-        """Count one step that took so long.
+        """Count one step with its duration.
 
         Returns:
-            The new stage, if this step fixes or corrects the number of steps.
+            New stage, if this step fixes or corrects the number of steps.
         """
         place, progress = self._place, self.progress
         self.step += 1
@@ -237,21 +238,22 @@ class Clock:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one training.
+    """Settings of one training run.
 
     Args:
-        seed: Of everything random.
-        device: Where it is trained, a `torch.device` or its name.
+        seed: Seed of everything random.
+        device: Device for training, a `torch.device` or its name.
         augment: Augmentations by name ("flip", "shift").
-        checkpoint_every: Steps between checkpoints; None means every two minutes of training, or every quarter of a short budget.
-            The first and the last step are always saved.
+        checkpoint_every: Number of steps between checkpoints; None for every two minutes of
+            training, or every quarter of a short budget. The first and the last step are always
+            saved.
         plugins: Python files that define parts of the run; their hashes are stored.
         asked: Given options beside the data, by their names on the command line, so that a report can print a command that
             repeats the run; None where the recipe was made in Python.
-        init: The run from whose weights it starts, for the same purpose.
-        init_step: The step of that run's checkpoint.
-        trackers: Who receives what is logged; not stored.
-        from_seed: Whether the weights can be drawn again from the seed and the method's spec.
+        init: Run whose weights initialise training, for the same purpose.
+        init_step: Step of that run's checkpoint.
+        trackers: Trackers that receive the log; not stored.
+        from_seed: Whether the weights can be redrawn from the seed and the method's spec.
     """
 
     seed: int = 0

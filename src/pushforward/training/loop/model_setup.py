@@ -33,10 +33,10 @@ from pushforward.training.loop.callbacks import Watcher, duration
 
 
 def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: int | None, processes: int = 1) -> None:
-    """Refuse a method that was made for another space than the data's, or settings that cannot be.
+    """Raise an error if a method was built for another space than the data's, or settings are invalid.
 
     Raises:
-        UsageError: Naming the mismatch.
+        UsageError: With the mismatch.
     """
     trained = recipe.method.space
     space = data.space
@@ -75,7 +75,7 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
 
 
 def close(values: Sequence[float], others: Sequence[float], std: Sequence[float]) -> bool:
-    """Equal to the rounding of another machine's sums."""
+    """Return whether values are equal up to rounding on another machine."""
     return all(abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(values, others, std, strict=True))
 
 
@@ -90,7 +90,7 @@ _last: tuple[tuple[Any, str], dict[str, Tensor]] | None = None
 def prepared(
     method: PrecomputesInputs, data: Dataset, device: torch.device | str = "cpu", key: str | None = None
 ) -> dict[str, Tensor]:
-    """A method's prepared inputs of all training examples, by name: "x" and further fields, (n, ...) each, on the CPU.
+    """Compute a method's prepared inputs of all training examples, by name: "x" and others, (n, ...) each, on the CPU.
 
     ``key`` is theirs, for which all frozen weights are hashed, where it is known already.
 
@@ -272,7 +272,7 @@ class Store:
         return self._finished or self.trajectories.ready == self.trajectories.count
 
     def completed(self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]) -> Budget:
-        """Compute the missing parts and write them; returns the rest of the budget.
+        """Compute and write the missing parts, and return the rest of the budget.
 
         A budget in seconds includes this work, and ends it after a quarter; it leaves off after a part once ``stopped``.
 

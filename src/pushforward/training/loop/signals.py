@@ -17,7 +17,7 @@ TOGETHER = 1.0
 
 @contextmanager
 def interruptible(trainers: Sequence[Any], ending: bool = True) -> Iterator[list[int]]:
-    """Within this context SIGINT and the signals of `ENDING` set ``stop``; a second one raises what it usually does.
+    """Context in which SIGINT and the signals of `ENDING` set ``stop``; a second signal has its usual effect.
 
     Signals that are ignored when it begins, as by nohup, stay so. In a thread that is not the main one it does nothing.
 
@@ -57,5 +57,5 @@ def interruptible(trainers: Sequence[Any], ending: bool = True) -> Iterator[list
 
 
 def ending_signals() -> list[int]:
-    """The signals of `ENDING` that this process does not ignore."""
+    """Return the signals of `ENDING` that this process does not ignore."""
     return [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]

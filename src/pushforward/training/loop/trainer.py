@@ -74,19 +74,19 @@ class _Part:
 
 
 class Step:
-    """Computes steps: runs a method's turns on a batch, in each of which one player's weights are updated.
+    """Computes training steps: runs a method's losses on a batch, each of which updates the weights of one network.
 
     The parts of a batch run in lock step: gradients add up, and each part's graph is freed before the next part computes its
     own. `Sums` that the method yields come back added up over all parts and processes. Dropout is drawn by torch's
     generator, seeded for each part by its first block of examples.
 
     Args:
-        method: The method, its weights where the processes keep them.
-        players: Its players with their optimisers.
-        training: The settings.
-        seed: The run's.
-        device: Where it is trained.
-        processes: The processes that share each batch.
+        method: Method, with weights where the processes keep them.
+        players: Networks with their optimisers.
+        training: Training settings.
+        seed: Seed of the run.
+        device: Device for training.
+        processes: Processes that share each batch.
 
     A player whose loss or gradient is not finite is not updated; state of the method besides its players' weights, such as
     running statistics, is then as it was before the step.
@@ -95,7 +95,7 @@ class Step:
         moved: Whether the last step has updated any player.
 
     Raises:
-        UsageError: If the batch cannot be split so.
+        UsageError: If the batch cannot be split into these micro-batches.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Step:
         return slice(self.parts[0].start, self.parts[-1].stop)
 
     def __call__(self, batch: Batch, clock: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """One step on the examples of the batch at `index`.
+        """Take one step on the examples of the batch at `index`.
 
         Returns:
             The loss of each player, and the method's notes, with the norms of gradients on the steps that have them, all as
@@ -239,7 +239,7 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
     """The parts of a batch that are computed at a time, of all processes in turn: whole blocks of draws and whole groups.
 
     Raises:
-        UsageError: For a batch that cannot be split so.
+        UsageError: If the batch cannot be split.
     """
     unit, size, count = math.lcm(BLOCK, method.group), training.batch, training.accumulate * processes
     share = math.ceil(size / count)
@@ -257,24 +257,25 @@ ADVICE = "Try a lower `lr` or `precision=float32`, or check the data with `pushf
 
 
 class Trainer:
-    """A training that can be advanced in turns, stopped between steps and taken up again.
+    """Training run that can be advanced in rounds, stopped between steps and resumed.
 
-    It holds its folder's lock until it has ended, raised an error, been closed or been deleted. It computes steps (`Step`), saves
-    and restores; everything else that happens while it trains is an `Observer`, which can only read.
+    A trainer holds the lock of its folder until it has ended, raised an error, or was closed or
+    deleted. It computes steps (`Step`), saves and restores; everything else that happens while it
+    trains is an `Observer`, which can only read.
 
     Args:
-        recipe: The method and its settings.
-        data: Of the training.
-        budget: When it ends.
-        out: The run's folder, which must not exist; or a folder that is held already.
-        settings: Of the training.
-        progress: The progress display.
-        observers: Who looks at it; None takes those of every training.
-        processes: The processes that train it together.
+        recipe: Method with its training settings.
+        data: Training data.
+        budget: Training budget.
+        out: Run folder, which must not exist; or a folder that is already held.
+        settings: Settings of the training run.
+        progress: Progress display.
+        observers: Observers; None for the standard observers.
+        processes: Processes that train together.
 
     Raises:
-        UsageError: For a method of another space, or settings that do not fit each other.
-        CheckpointError: If another training holds the folder, or the disk refuses.
+        UsageError: If the method is for another space, or settings do not fit each other.
+        CheckpointError: If another training run uses the folder, or writing fails.
     """
 
     def __init__(
@@ -346,16 +347,16 @@ class Trainer:
 
     @property
     def done(self) -> bool:
-        """Whether the budget is used up, or training has `ended` by itself."""
+        """Return whether the budget is used up, or training has `ended` early."""
         return self.clock.done or self.ended is not None
 
     @property
     def ended(self) -> str | None:
-        """Why training has ended before its budget was used up, such as lost variety; None where it has not."""
+        """Return why training has ended early, such as loss of diversity; None if it has not."""
         return next((observer.ended for observer in self.observers if observer.ended is not None), None)
 
     def advance(self, seconds: float = math.inf) -> None:
-        """Train until it is `done`, `stop` is set, or about ``seconds`` have gone into steps; then return.
+        """Train until `done`, until `stop` is set, or for about ``seconds``.
 
         `stop` is the number of a signal, or any other but 0; what it is in one process it is in all after the next step.
 
@@ -435,7 +436,7 @@ class Trainer:
         return [observer for observer in self.observers if observer.late == late and observer.due(now)]
 
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Compute one step only: the losses of the players, and the method's notes.
+        """Compute a single step, and return losses and the method's notes.
 
         Raises:
             OutOfMemory, DataError: If memory does not suffice, or data cannot be read any more.
@@ -474,7 +475,7 @@ class Trainer:
         raise DataError(f"{words} Step {self.saver.step:,} is saved. Restore the data, then resume: {again}")
 
     def finish(self) -> None:
-        """Write what is held, save the present step if that has not been done, and give the folder back (`close`)."""
+        """Write pending rows, save the current step if necessary, and release the folder (`close`)."""
         try:
             self.saver.wait(self.processes)
             if self.journal.held or self.saver.step != self.clock.step:
@@ -488,7 +489,7 @@ class Trainer:
         self.close()
 
     def close(self, status: str | None = None) -> None:
-        """Give the folder's lock back once nothing is being written; nothing more is saved. `advance` takes it again.
+        """Release the folder's lock once nothing is being written, without saving; `advance` takes the lock again.
 
         Args:
             status: What trackers receive: "finished", "stopped" or "failed"; None goes by whether training is `done`.
@@ -515,11 +516,11 @@ class Trainer:
             raise self._diverged(Problem(f"The {name or 'weights'} are not finite after step {step}", step=step))
 
     def save(self, beside: bool = False) -> None:
-        """Write a checkpoint of the present step; ``beside``: training may go on meanwhile, and a later step raises its error.
+        """Write a checkpoint of the current step; with ``beside``, training continues and a later step raises errors.
 
         Raises:
             Diverged: As `advance`; earlier checkpoints stay.
-            CheckpointError: If the disk refuses.
+            CheckpointError: If writing fails.
         """
         with self.processes.phase("saving a checkpoint"):
             self.holding.reopen()
@@ -533,7 +534,7 @@ class Trainer:
 
 
 def trained(trainer: Trainer) -> Run:
-    """Train to the end of the budget; progress is closed however training ends.
+    """Train to the end of the budget, and close the progress display in any case.
 
     Raises:
         KeyboardInterrupt: If SIGINT arrives, after the present step, which may be the last, has been saved; at once if it
@@ -553,7 +554,7 @@ def trained(trainer: Trainer) -> Run:
 
 
 def finished(trainer: Trainer) -> Run:
-    """The run of a trainer that has ended, with the averaged weights in memory."""
+    """Return the run of a trainer that has ended, with averaged weights."""
     trainer.progress.close()
     trainer.close()
     where = pick(trainer.folder, step_name(trainer.clock.step))
@@ -562,7 +563,7 @@ def finished(trainer: Trainer) -> Run:
 
 
 def salvaged(trainer: Trainer, error: Diverged) -> Run:
-    """The run of a trainer that has diverged, at its last checkpoint and with a warning that gives the reason."""
+    """Return the run of a trainer that has diverged, at its last checkpoint and with a warning."""
     trainer.progress.close()
     trainer.close()
     stored = load(pick(trainer.folder, None), trainer.device)

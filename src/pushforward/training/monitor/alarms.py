@@ -40,16 +40,16 @@ Past = dict[str, Any]  # what a rule remembers of earlier rows
 
 @dataclass(frozen=True)
 class Alarm:
-    """One alarm at the step at which it begins, or is over.
+    """Alarm at the step at which it begins or ends.
 
     Args:
-        kind: A name of `RULES`.
-        step: The training step.
-        value: The measured value; None where it is not finite.
-        threshold: The limit.
-        sentence: Its meaning, in words.
-        advice: How to fix it; empty where the alarm is over.
-        over: Whether this is its end.
+        kind: Name in `RULES`.
+        step: Training step.
+        value: Measured value; None if not finite.
+        threshold: Limit of the value.
+        sentence: Description of the alarm.
+        advice: Suggested fix; empty at the end of an alarm.
+        over: Whether this is the end of the alarm.
     """
 
     kind: str
@@ -66,7 +66,7 @@ class Alarm:
 
 
 class Look(NamedTuple):
-    """What a rule sees in a row: what is wrong (None for nothing), value, threshold, sentence, and advice where it is wrong."""
+    """Result of a rule for one row: fault (None for no fault), value, threshold, sentence, and advice in case of a fault."""
 
     wrong: Any
     value: float | None
@@ -292,7 +292,7 @@ RULES: dict[str, tuple[Callable[[int, Health, Past], Look | None], int]] = {
 
 
 class Watch:
-    """All rules at once: reports when an alarm begins and when it is over.
+    """Applies all rules, and reports when an alarm begins and ends.
 
     Attributes:
         ended: Why training ends, where samples have lost variety.

@@ -76,8 +76,8 @@ class Reference:
     Examples are compared in model units, images on their first 32 principal axes, scaled to unit total variance.
 
     Args:
-        data: The training data.
-        most: Examples that are compared at most.
+        data: Training data.
+        most: Maximum number of examples to compare.
     """
 
     def __init__(self, data: Dataset, most: int = SAMPLES) -> None:
@@ -92,10 +92,10 @@ class Reference:
             self._reach = _distances(self._real, self._real).kthvalue(NEIGHBOURS + 1, dim=1).values
 
     def measures(self, x: Tensor) -> dict[str, float]:
-        """Measures of samples.
+        """Measure samples.
 
         Args:
-            x: Data units, on the CPU, (n, *shape).
+            x: Samples in data units, on the CPU, (n, *shape).
 
         Returns:
             ``coverage`` (of `pushforward.metrics.manifold.prdc`; a perfect model has 0.97, 1 - 2^-5), ``frechet``
@@ -133,8 +133,8 @@ class FixedNoise(Observer):
     (`pushforward.training.monitor.health.Jumps`), and any other's samples cost too much.
 
     Args:
-        data: The training data.
-        batch: Examples of a training step, which set how often is measured.
+        data: Training data.
+        batch: Batch size of training, which determines the measurement interval.
     """
 
     def __init__(self, data: Dataset, batch: int) -> None:
@@ -216,7 +216,7 @@ class Variety(Observer):
     examples, in model units on their first principal axes. Held-out examples are not looked at.
 
     Args:
-        data: The training data.
+        data: Training data.
     """
 
     decides = True
@@ -302,8 +302,8 @@ class Jumps(Observer):
     Only maps between two times are measured (`pushforward.denoisers.FlowMap`, sampled by jumps).
 
     Args:
-        data: The training data.
-        batch: Examples of a training step, which set how often is measured.
+        data: Training data.
+        batch: Batch size of training, which determines the measurement interval.
     """
 
     def __init__(self, data: Dataset, batch: int) -> None:

@@ -91,8 +91,8 @@ class Alarms(Observer):
     That of the logit gap breaks training off, that of lost variety ends it and is reported last, as the trainer closes.
 
     Args:
-        folder: The run's folder.
-        progress: Receives the alarms.
+        folder: Run folder.
+        progress: Watcher that receives the alarms.
     """
 
     def __init__(self, folder: Path, progress: Watcher) -> None:
@@ -203,7 +203,7 @@ class Tracked(Observer):
     """Passes rows of the log and pictures to trackers, each step once, also where a run is resumed.
 
     Args:
-        folder: The run's folder.
+        folder: Run folder.
         trackers: The trackers.
         rates: The present learning rates by player.
     """

@@ -28,7 +28,7 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def hold(folder: Path) -> BaseFileLock | None:
-    """Lock a run's folder for training; None for a folder that cannot be written to, where the first write fails.
+    """Lock a run folder for training; return None if the folder is not writable, in which case the first write fails.
 
     Raises:
         CheckpointError: If another training holds it, or its lock is a link or belongs to another user.
@@ -52,7 +52,7 @@ def hold(folder: Path) -> BaseFileLock | None:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a training holds the lock of a folder at this moment; who only reads must not ask."""
+    """Return whether a training run currently holds the lock of a folder; readers must not call this."""
     if (folder / LOCK).is_symlink() or not (folder / LOCK).is_file():
         return False
     try:
@@ -65,7 +65,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def busy(folder: Path) -> CheckpointError:
-    """The error for a folder that another training holds."""
+    """Build the error for a folder used by another training run."""
     return CheckpointError(
         f"{folder} is being trained by another process, or by another trainer of this process. Wait until that training ends."
     )
@@ -77,7 +77,7 @@ class Holding:
     The lock is held until it is given back, or this object is deleted.
 
     Args:
-        folder: The run's folder.
+        folder: Run folder.
         lock: Its lock, see `hold`; None where it cannot be locked, or nothing is written.
         content: The spec of a run that is taken up; None for a new one.
         writes: Whether anything is written to the folder.
@@ -180,8 +180,8 @@ def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str
     It is missing or empty, or ``wanted`` holds what a training has left there that was killed before it was set up.
 
     Raises:
-        UsageError: If ``wanted`` holds anything else.
-        CheckpointError: If a training is writing to it.
+        UsageError: If ``wanted`` contains anything else.
+        CheckpointError: If a training run uses the folder.
     """
     if wanted is not None:
         folder = Path(wanted)
@@ -210,7 +210,7 @@ def _others(folder: Path) -> list[Path]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a run's folder; one that holds anything else stays."""
+    """Remove a run folder, unless it contains anything else."""
     if not _others(folder):
         shutil.rmtree(folder)
 
@@ -245,13 +245,13 @@ def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool 
 
 
 def is_run(path: str | Path) -> bool:
-    """Whether a path is meant as a run: it is no file or folder of samples."""
+    """Return whether a path denotes a run rather than a file or folder of samples."""
     folder = Path(path)
     return (folder / "spec.json").exists() or not folder.exists()
 
 
 def check_run(folder: str | Path) -> None:
-    """Refuse a path that is no run's folder, or a run that holds links or pipes.
+    """Raise an error if a path is not a run folder, or the run contains links or pipes.
 
     Raises:
         CheckpointError: If a training has just begun there; a RunUsageError where nothing of a run is there.
@@ -269,12 +269,12 @@ def check_run(folder: str | Path) -> None:
 
 
 def runs_inside(folder: Path) -> list[Path]:
-    """The folders of the runs in a folder, in order, such as those of a comparison."""
+    """Return the run folders in a folder, in order, such as those of a comparison."""
     return sorted(path.parent for path in folder.glob("*/spec.json"))
 
 
 def run_suggestion(folder: Path) -> str:
-    """The runs that may be meant by a path that is no run, in a sentence."""
+    """Suggest runs for a path that is not a run, in a sentence."""
     if inside := runs_inside(folder):
         return f" Runs in it: {', '.join(map(str, inside[:NAMED]))}{', ...' * (len(inside) > NAMED)}."
     known = {path.name: path for place in (Path("runs"), folder.parent) for path in runs_inside(place)}
@@ -283,7 +283,7 @@ def run_suggestion(folder: Path) -> str:
 
 
 def checkpoint_in(text: str | Path) -> tuple[str, str | None]:
-    """The folder and the checkpoint of FOLDER or FOLDER@CHECKPOINT."""
+    """Split FOLDER or FOLDER@CHECKPOINT into folder and checkpoint."""
     text = str(text)
     folder, _, checkpoint = (text, "", "") if Path(text).is_dir() else text.partition("@")
     return folder, checkpoint or None

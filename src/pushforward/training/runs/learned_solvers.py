@@ -32,12 +32,12 @@ def _key(kind: str, entry: dict[str, Any]) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Learned:
-    """What `pushforward tune` has learned for a run.
+    """Results of `pushforward tune` for a run.
 
     Args:
-        folder: The run's.
-        weights: The hash of its weights, as a checkpoint's manifest has it.
-        step: Of the checkpoint.
+        folder: Run folder.
+        weights: Hash of the weights in the checkpoint's manifest.
+        step: Step of the checkpoint.
     """
 
     folder: Path

@@ -42,10 +42,10 @@ BETTER = 0.99
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The whole rows of a log; rows that are cut off or unreadable are left out.
+    """Read the complete rows of a log; incomplete or unreadable rows are skipped.
 
     Raises:
-        CheckpointError: If the file is there and the disk does not give it.
+        CheckpointError: If the file exists but cannot be read.
     """
     return [row for _, row in _rows(_text(path))]
 
@@ -67,7 +67,7 @@ def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Add rows at the end.
 
     Raises:
-        CheckpointError: If the disk refuses.
+        CheckpointError: If writing fails.
     """
     with disk(path), path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
@@ -160,13 +160,13 @@ def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
 
 @dataclass(frozen=True)
 class Best:
-    """The best step of a training, and the last one that was measured.
+    """Best step of a training run, and the last measured step.
 
     Args:
-        step: The best step.
-        quality: The geometric mean of the Fréchet distances there.
-        last: The last step that was measured in all three numbers of calls.
-        last_quality: The same there.
+        step: Best step.
+        quality: Geometric mean of the Fréchet distances at the best step.
+        last: Last step measured in all three numbers of calls.
+        last_quality: Geometric mean of the Fréchet distances at the last measured step.
     """
 
     step: int
@@ -219,12 +219,12 @@ def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
 
 
 class Problem(NamedTuple):
-    """Why training has diverged.
+    """Reason why training has diverged.
 
     Args:
-        what: In words.
-        advice: What helps; None for the usual.
-        step: The step of which something was not finite; None for another reason.
+        what: Description.
+        advice: Suggested fix; None for the default.
+        step: Step with a value that is not finite; None for other reasons.
     """
 
     what: str
@@ -268,7 +268,7 @@ class Journal:
             Why training has diverged; None where it goes on. Rows after that are dropped.
 
         Raises:
-            CheckpointError: If the disk refuses.
+            CheckpointError: If writing fails.
         """
         rows, self.held = self.held, []
         for row in rows:
@@ -308,7 +308,7 @@ class Journal:
         """Wait until the rows that are written have reached the disk, so that a checkpoint never has steps that the log lacks.
 
         Raises:
-            CheckpointError: If the disk refuses.
+            CheckpointError: If writing fails.
         """
         if self.path.is_file():
             with disk(self.path):

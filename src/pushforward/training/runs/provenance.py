@@ -52,7 +52,7 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
         The entry of the run's spec: the file's sha256, and the names of models and data sets that the run builds on.
 
     Raises:
-        CheckpointError: If the disk refuses.
+        CheckpointError: If writing fails.
     """
     path = folder / _FILE
     hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
@@ -94,7 +94,7 @@ def seen_by(folder: str | Path) -> Seen:
 
 
 def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
-    """Warnings where a model that builds on others is evaluated on held-out examples, in sentences; usually none."""
+    """Return warnings if a model may have seen held-out examples through models that it builds on; usually none."""
     _, inherited = seen.overlaps(data)
     sentences = []
     if inherited:
@@ -111,16 +111,17 @@ def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
 
 
 def data_of_run(folder: Path, content: Mapping[str, Any], data: Dataset | str | Path | None = None) -> Dataset:
-    """The data of a run, which must not have changed.
+    """Load the data of a run, which must not have changed.
 
     Args:
-        folder: The run's folder.
-        content: Of its ``spec.json``.
-        data: The data set, where it is given, or its place, which is read as the run read its own; None reads that.
+        folder: Run folder.
+        content: Content of its ``spec.json``.
+        data: Data set, or its location, read with the options of the run; None for the run's own
+            location.
 
     Raises:
-        UsageError: If the data came from Python and is not given.
-        DataError: If it cannot be read, or has changed.
+        UsageError: If the data was passed in Python and is not given.
+        DataError: If the data cannot be read, or has changed.
     """
     place: Any = content.get("data")
     known = isinstance(place, dict) and isinstance(place.get("name_or_path"), str)
