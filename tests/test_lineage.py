@@ -89,7 +89,7 @@ def test_a_damaged_record_is_refused_by_name_and_sampling_does_not_need_it(tmp_p
         with pytest.raises(CheckpointError, match=r"rows\.safetensors.*differs"):
             use()
     path.unlink()
-    with pytest.raises(CheckpointError, match="rows.safetensors"):
+    with pytest.raises(CheckpointError, match=r"rows.safetensors"):
         _ = pf.load(run.folder).seen
 
 

@@ -43,18 +43,18 @@ class _Philox:
 
 
 class Draws(ABC):
-    """A source of random examples; each call gives fresh numbers, and two sources with the same key give the same ones."""
+    """Source of random numbers: each call returns new numbers, and two sources with the same key return the same."""
 
     n: int
     """Number of examples that one call draws for."""
 
     @abstractmethod
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers of shape (n, *shape), float32."""
+        """Draw standard normal numbers of shape (n, *shape), float32."""
 
     @abstractmethod
     def uniform(self) -> Tensor:
-        """Numbers in [0, 1) of shape (n,), float32."""
+        """Draw uniform numbers in [0, 1) of shape (n,), float32."""
 
     @abstractmethod
     def stream(self, name: str, interval: int = 1) -> Draws:
@@ -62,13 +62,14 @@ class Draws(ABC):
 
 
 class ExampleDraws(Draws):
-    """Draws for sampling: each sample has a seed of its own; drawn on the CPU in float32 and then moved.
+    """Random numbers for sampling, with one seed per sample; drawn on the CPU in float32 and then moved.
 
     Args:
-        seed: The seed of the first sample; the next ones have the next seeds. Or the seeds of all samples.
-        n: The number of samples; may be left out where all seeds are given.
-        name: The stream; different names give independent numbers.
-        device: Where the numbers are needed. It does not change them.
+        seed: Seed of the first sample, with consecutive seeds for the next samples; or the seeds of
+            all samples.
+        n: Number of samples; may be left out if all seeds are given.
+        name: Name of the stream; different names give independent numbers.
+        device: Device of the numbers, which does not affect their values.
     """
 
     def __init__(
@@ -106,15 +107,15 @@ class ExampleDraws(Draws):
 
 
 class BlockDraws(Draws):
-    """Draws for one training step, in blocks of `BLOCK` examples of the whole batch.
+    """Random numbers for one training step, in blocks of `BLOCK` examples of the whole batch.
 
     Args:
-        seed: The run's seed.
-        step: The training step.
-        n: The number of examples in this part of the batch.
-        start: The position of its first example in the whole batch; a multiple of `BLOCK`.
-        name: The stream.
-        device: Where the numbers are drawn (CUDA has a generator of its own, so devices differ from each other).
+        seed: Seed of the run.
+        step: Training step.
+        n: Number of examples in this micro-batch.
+        start: Position of the first example in the whole batch, a multiple of `BLOCK`.
+        name: Name of the stream.
+        device: Device for drawing (CUDA has its own generator, so numbers differ between devices).
     """
 
     def __init__(

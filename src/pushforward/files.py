@@ -34,10 +34,10 @@ MOST_DIGITS = 100  # Digits of a whole number
 
 
 def parse_json(content: str | bytes, infinite: bool = False) -> Any:
-    """A JSON text within the limits of this module.
+    """Parse JSON text within the limits of this module.
 
     Args:
-        content: The text.
+        content: JSON text.
         infinite: Whether NaN and Infinity are numbers, as other libraries write them.
 
     Raises:
@@ -92,12 +92,13 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 
 
 
 def opened(path: Path) -> BufferedReader:
-    """A regular file, open for reading; links are not followed.
+    """Open a regular file for reading, without following links.
 
     Raises:
-        FileNotFoundError: If there is none.
-        OSError: If the disk does not give it.
-        CheckpointError: Without the permission; for a link, a folder, a pipe, a device or a name that no file can have.
+        FileNotFoundError: If the file does not exist.
+        OSError: If the file cannot be read.
+        CheckpointError: If permission is denied, or this is a link, a folder, a pipe, a device or
+            an invalid name.
     """
     try:
         handle = os.open(path, _FLAGS | getattr(os, "O_BINARY", 0))
@@ -121,12 +122,12 @@ def _not_plain(path: Path) -> CheckpointError:
 
 
 def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
-    """The content of a regular file of at most so many bytes.
+    """Read a regular file with a limited number of bytes.
 
     Raises:
-        FileNotFoundError: If there is none.
-        OSError: If the disk does not give it.
-        CheckpointError: If it is no regular file, or larger.
+        FileNotFoundError: If the file does not exist.
+        OSError: If the file cannot be read.
+        CheckpointError: If it is not a regular file, or too large.
     """
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -150,10 +151,11 @@ def plain_path(path: Path) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """Read a JSON file.
 
     Raises:
-        CheckpointError: With the file's name, if it is missing, no regular file, or no JSON within the limits (`parse_json`).
+        CheckpointError: With the file name, if it is missing, not a regular file, or not valid JSON
+            (`parse_json`).
     """
     try:
         return parse_json(read_whole(path))
@@ -179,8 +181,8 @@ def check_tensors(path: Path) -> None:
 
     Raises:
         FileNotFoundError: If there is no file.
-        OSError: If the disk does not give it.
-        CheckpointError: If it is no regular file, or its header is damaged or larger than a method's can be.
+        OSError: If the file cannot be read.
+        CheckpointError: If it is not a regular file, or its header is damaged or too large.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -233,7 +235,7 @@ _PNG = re.compile(r"(\d+)(-[\w -]*)?\.png")
 
 @contextlib.contextmanager
 def disk(what: Path) -> Iterator[None]:
-    """Within this context a refusal of the disk is a `CheckpointError` that names the file or folder."""
+    """Context that converts file system errors to a `CheckpointError` with the file or folder."""
     try:
         yield
     except OSError as error:
@@ -324,10 +326,10 @@ def check_replaceable(path: Path) -> None:
 
 
 class Damaged(CheckpointError):
-    """Results that are not what a record writes.
+    """Raised if stored results are damaged.
 
     Args:
-        fault: What is wrong, as a part of a sentence.
+        fault: Fault, as a part of a sentence.
     """
 
     def __init__(self, fault: str) -> None:
@@ -373,18 +375,19 @@ class Record:
             object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
 
     def to_plain(self) -> dict[str, Any]:
-        """Nested dicts, lists, strings and numbers, ready for `json.dumps`."""
+        """Convert to nested dicts, lists, strings and numbers for `json.dumps`."""
         return {field.name: _unpacked(getattr(self, field.name)) for field in _stored(type(self))}  # type: ignore[arg-type]
 
     @classmethod
     def from_plain(cls, data: object, where: str = "") -> Self:
         """Rebuild a record from the result of `to_plain`.
 
-        Missing and null fields get their defaults. Unknown fields are left out, and null items where they have no meaning.
+        Missing and null fields get their defaults. Unknown fields, and null items without meaning,
+        are ignored.
 
         Args:
-            data: A dict.
-            where: The place of ``data`` in the file, for messages.
+            data: Dict from `to_plain`.
+            where: Location of ``data`` in the file, for messages.
 
         Raises:
             Damaged: If a field has another type than its declaration.
@@ -396,7 +399,7 @@ class Record:
         return cls(**{name: read(value, inside + name) for name, read, value in values if value is not None})
 
     def to_json(self, indent: int | None = 1) -> str:
-        """Strict JSON: no NaN, no infinity."""
+        """Convert to strict JSON, without NaN and infinity."""
         return json.dumps(self.to_plain(), allow_nan=False, ensure_ascii=False, indent=indent) + "\n"
 
     @classmethod

@@ -74,7 +74,7 @@ def bounded(mean: Any, interval: Sequence[float]) -> tuple[str, str]:
 
 
 def percent(x: Any) -> str:
-    """A share in percent."""
+    """Format a fraction as a percentage."""
     value = finite(x)
     if value is None:
         return NOTHING
@@ -83,18 +83,18 @@ def percent(x: Any) -> str:
 
 
 def count(x: Any) -> str:
-    """A whole number with thousands separators."""
+    """Format an integer with thousands separators."""
     value = finite(x)
     return NOTHING if value is None else f"{round(value):,}"
 
 
 def counted(x: Any, noun: str) -> str:
-    """A number with its noun: 1 call, 1,000 calls."""
+    """Format a number with its noun: 1 call, 1,000 calls."""
     return f"{count(x)} {noun}{'' if x == 1 else 's'}"
 
 
 def quantity(x: Any) -> str:
-    """A large number in thousands, millions, billions or trillions."""
+    """Format a large number in thousands, millions, billions or trillions."""
     value = finite(x)
     if value is None:
         return NOTHING
@@ -105,7 +105,7 @@ def quantity(x: Any) -> str:
 
 
 def duration(x: Any) -> str:
-    """Seconds in the unit that suits them."""
+    """Format seconds in a suitable unit."""
     value = finite(x)
     if value is None:
         return NOTHING
@@ -120,13 +120,13 @@ def duration(x: Any) -> str:
 
 
 def listing(words: Iterable[str]) -> str:
-    """Words joined by commas and a final "and"."""
+    """Join words by commas and a final "and"."""
     some = list(words)
     return some[0] if len(some) == 1 else f"{', '.join(some[:-1])} and {some[-1]}" if some else ""
 
 
 def some(items: Iterable[object], most: int = 5) -> str:
-    """The first items between commas, and how many more there are."""
+    """Join the first items by commas, with the number of further items."""
     words = [str(item) for item in items]
     more = f" and {len(words) - most:,} more" if len(words) > most else ""
     return ", ".join(words[:most]) + more

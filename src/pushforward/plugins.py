@@ -24,12 +24,12 @@ _PREFIX = "pushforward_plugin_"  # The prefix of their modules' names
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plug-in that has been loaded.
+    """Loaded plug-in.
 
     Args:
-        file: Where it is.
-        sha256: Of its content.
-        names: The names of the parts that it defines, by their kind (`pushforward.registries.KINDS`).
+        file: File of the plug-in.
+        sha256: Hash of the content.
+        names: Names of the defined parts, by kind (`pushforward.registries.KINDS`).
     """
 
     file: Path
@@ -38,13 +38,13 @@ class Plugin:
 
 
 def load(path: str | Path) -> Plugin:
-    """Run a Python file, once for each content, and register the parts that it defines.
+    """Run a Python file, once per content, and register the parts that it defines.
 
     Args:
-        path: The file.
+        path: Python file.
 
     Raises:
-        UsageError: If the file is missing, fails, defines no part, or one whose name is taken.
+        UsageError: If the file is missing, fails, defines no part, or the name of a part is taken.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -63,15 +63,15 @@ def load(path: str | Path) -> Plugin:
 
 
 def only(path: str | Path, kind: str, hint: str) -> str:
-    """The name of the one part of a kind that a file defines; the file is run, and its parts are registered (`load`).
+    """Return the name of the only part of a kind in a file, after running the file and registering its parts (`load`).
 
     Args:
-        path: The file.
-        kind: A key of `pushforward.registries.KINDS`.
-        hint: How such a part is written, and where to read on.
+        path: Python file.
+        kind: Key in `pushforward.registries.KINDS`.
+        hint: How to write such a part, and where to read more.
 
     Raises:
-        UsageError: If it has none, or several, or the file cannot be loaded.
+        UsageError: If the file has no or several such parts, or cannot be loaded.
     """
     names = load(path).names[kind]
     if len(names) != 1:
@@ -85,16 +85,16 @@ def files_of(plugins: str | Path | Iterable[str | Path]) -> list[str | Path]:
 
 
 def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterable[str | Path]) -> None:
-    """Load the plug-ins of a run, after each has been named and is the file that it was, and any others that are named.
+    """Load the plug-ins of a run, if all are named and unchanged, and any others that are named.
 
     Args:
         needed: As the run stores them: ``file`` and ``sha256`` of each.
         files: The files that are named, or a single one. None of them is run before all that are needed are there.
 
     Raises:
-        RunUsageError: If one is needed and none is named.
-        CheckpointError: If one that is needed is not among those that are named, or has changed.
-        UsageError: If a file that is named is not there, or cannot be loaded.
+        RunUsageError: If a plug-in is needed and none is named.
+        CheckpointError: If a required plug-in is not named, or has changed.
+        UsageError: If a named file does not exist, or cannot be loaded.
     """
     files = files_of(files)
     named = {file_hash(path) for path in files if Path(path).expanduser().is_file()}
@@ -111,7 +111,7 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
 
 
 def file_hash(path: str | Path) -> str:
-    """The sha256 of a file, which runs store and check."""
+    """Compute the sha256 of a file, which runs store and check."""
     return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
 
 

@@ -17,12 +17,13 @@ from pushforward.errors import UsageError, unknown
 
 
 class Registry(Mapping[str, Any]):
-    """Parts of one kind by name, the package's own first.
+    """Registry of parts of one kind by name, the package's own first.
 
     Args:
-        kind: The noun of messages, such as "solver".
-        homes: Where each own part is defined, by name: "module:object", below the package.
-        defined: The parts of this kind that a module defines, by name.
+        kind: Noun for messages, such as "solver".
+        homes: Definition of each part of the package, by name: "module:object", relative to the
+            package.
+        defined: Function that finds the parts of this kind in a module, by name.
         refuse: The home of a function that refuses a further part, ``refuse(name, part)``; None for none.
     """
 
@@ -51,7 +52,7 @@ class Registry(Mapping[str, Any]):
         return name in self.homes or name in self.added
 
     def check(self, name: str) -> None:
-        """Refuse a name that no part has.
+        """Raise an error if a name is unknown.
 
         Raises:
             UsageError: With the known names.
@@ -60,19 +61,19 @@ class Registry(Mapping[str, Any]):
             raise unknown(self.kind, name, self)
 
     def find(self, name: str) -> Any:
-        """The part of a name.
+        """Return the part with a name.
 
         Raises:
-            UsageError: For an unknown name.
+            UsageError: If the name is unknown.
         """
         self.check(name)
         return self[name]
 
     def add(self, name: str, part: Any, file: str = "") -> None:
-        """Add a part; one that was added before is replaced.
+        """Add a part, replacing an earlier addition of the same name.
 
         Raises:
-            UsageError: For a name of one of the package's own, or a part that cannot be used.
+            UsageError: If the name belongs to a part of the package, or the part is unusable.
         """
         if self._refuse is not None:
             at(self._refuse)(name, part)
@@ -114,7 +115,7 @@ def at(home: str, name: str = "") -> Any:
 
 
 def from_text(parts: Registry, text: str) -> Any:
-    """A part by name, built with the value after a colon as its first argument: ``dpm:3``, ``ddim:0.5``, ``inception:FILE``.
+    """Build a part by name, with the value after a colon as its first argument: ``dpm:3``, ``ddim:0.5``, ``inception:FILE``.
 
     Raises:
         UsageError: For an unknown name, or a value that the part does not take.

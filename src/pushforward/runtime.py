@@ -27,13 +27,13 @@ _SLURM = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NOD
 
 @dataclass(frozen=True)
 class Launch:
-    """The place of a process among those that were started with it.
+    """Position of a process among those started with it.
 
     Args:
-        rank: Its number, from 0.
-        count: How many there are.
-        local_rank: Its number on its machine.
-        local_count: How many there are on its machine.
+        rank: Number of the process, from 0.
+        count: Number of processes.
+        local_rank: Number of the process on its machine.
+        local_count: Number of processes on its machine.
     """
 
     rank: int = 0
@@ -49,7 +49,7 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
     A batch step of Slurm without ``MASTER_ADDR`` is one process: a program that it starts without ``srun`` has the variables too.
 
     Raises:
-        UsageError: If variables are missing or no numbers.
+        UsageError: If variables are missing or not numbers.
     """
     given = os.environ if environment is None else environment
     if "WORLD_SIZE" in given and "RANK" in given:
@@ -99,14 +99,15 @@ _Module = TypeVar("_Module", bound="nn.Module")
 
 
 def device_named(name: torch.device | str) -> torch.device:
-    """A device that can be computed on.
+    """Return an available device by name.
 
     Args:
-        name: "auto" (a CUDA device where there is one, else the CPU), "cpu", "cuda", "cuda:1", or a device. Of several processes
-            on a machine, each has the CUDA device of its number there.
+        name: "auto" (a CUDA device if available, otherwise the CPU), "cpu", "cuda", "cuda:1", or a
+            device. With several processes on a machine, each uses the CUDA device of its local
+            rank.
 
     Raises:
-        UsageError: For a name that is no device here.
+        UsageError: If the device is not available.
     """
     import torch
 
@@ -139,7 +140,7 @@ def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:
 
 
 def in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this code; a terminal's IPython is none."""
+    """Return whether a Jupyter kernel runs this code (not IPython in a terminal)."""
     shell = sys.modules.get("IPython")
     running = shell.get_ipython() if shell is not None else None
     return running is not None and hasattr(running, "kernel")

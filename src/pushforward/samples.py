@@ -45,14 +45,14 @@ MOST_SHOWN = 256  # The most images of one picture; the rest is left out
 
 
 class Samples(Tensor):
-    """Data (n, *shape) in data units. Arithmetic gives plain tensors; a slice of whole samples stays `Samples`."""
+    """Samples (n, *shape) in data units. Arithmetic returns plain tensors; a slice of whole samples stays `Samples`."""
 
     space: Space
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def of(x: Tensor, space: Space) -> Samples:
-        """The tensor as samples of a space; it is not copied."""
+        """Convert a tensor to samples of a space, without copying."""
         samples = x.as_subclass(Samples)
         samples.space = space
         return samples
@@ -63,11 +63,12 @@ class Samples(Tensor):
         return Samples.of(part, self.space) if whole else part
 
     def to_pil(self, columns: int | None = None, *, zoom: int | None = None) -> Image.Image:
-        """A picture: a grid of images, or a scatter plot of vectors of two numbers, with axes.
+        """Draw a picture: a grid of images, or a scatter plot of vectors of two numbers, with axes.
 
         Args:
-            columns: Images in a row; None makes the grid about square.
-            zoom: How many times every pixel is enlarged; None enlarges small images to about 64 pixels.
+            columns: Number of images per row; None for an approximately square grid.
+            zoom: Integer factor for enlarging pixels; None enlarges small images to about 64
+                pixels.
 
         Raises:
             UsageError: If there are no samples, or they are vectors of another length.
@@ -85,7 +86,7 @@ class Samples(Tensor):
         return columns_picture(self.numpy(), self.space)
 
     def show(self) -> None:
-        """Show the picture of `to_pil`: below the cell in a notebook, else in the system's image viewer."""
+        """Show the picture of `to_pil`: below the cell in a notebook, otherwise in the system's image viewer."""
         picture = self.to_pil()
         if in_notebook():
             display(picture)
@@ -108,20 +109,20 @@ class Samples(Tensor):
 
 
 def drawn_from(transport: Transport, n: int, condition: ConditionLike, *, seed: int, batch: int) -> Any:
-    """New samples as a person takes them: `Samples`, or of a table a data frame where pandas is installed.
+    """Draw new samples: `Samples`, or a data frame for a table if pandas is installed.
 
-    A model of a polars frame returns polars frames. A pandas frame's ``attrs["drawn_again"]`` is the share of draws that broke a
-    constraint and were drawn again.
+    A model trained on a polars frame returns polars frames. ``attrs["drawn_again"]`` of a pandas
+    frame is the fraction of draws that violated a constraint and were drawn again.
 
     Args:
-        transport: The model.
-        n: How many.
-        condition: As `Transport.sample` takes it.
-        seed: The seed of the first sample.
-        batch: Examples computed at a time.
+        transport: Model.
+        n: Number of samples.
+        condition: Conditions, as in `Transport.sample`.
+        seed: Seed of the first sample.
+        batch: Batch size.
 
     Raises:
-        Diverged: For samples that break a constraint of the data still.
+        Diverged: If samples still violate a constraint of the data.
     """
     with counted() as tally:
         x = transport.sample(n, condition, seed=seed, batch=batch)
@@ -139,12 +140,13 @@ PICTURES = (".png", ".gif")
 
 
 def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom: int | None = None) -> None:
-    """Refuse, before any work is done, a place that is taken, or an ending or enlargement that does not suit the data.
+    """Raise an error, before any work, if the output exists, or extension or zoom do not suit the data.
 
-    With ``overwrite`` a file gives way to a file, and a folder to a folder if it holds nothing but an earlier sampling.
+    With ``overwrite``, a file may replace a file, and a folder may replace a folder that contains
+    only earlier samples.
 
     Raises:
-        UsageError: With the alternatives.
+        UsageError: With alternatives.
     """
     known, ending = space.endings, path.suffix.lower()
     if path.name.lower() in known:
@@ -170,7 +172,7 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
 
 
 def usual_ending(space: Space) -> str:
-    """The default ending of files: a table where samples are points."""
+    """Return the default file extension: a table if samples are points."""
     return next(ending for ending in (".csv", ".png", ".npz") if ending in space.endings)
 
 
@@ -185,22 +187,24 @@ def draw_to(
     overwrite: bool = False,
     zoom: int | None = None,
 ) -> None:
-    """Draw the samples of `Transport.sample` and write them in parts, so that memory stays bounded.
+    """Draw the samples of `Transport.sample` and write them in batches, so that memory stays bounded.
 
     Args:
-        path: As `write_samples` takes it, or .gif: from noise to data step by step.
-        transport: The transport to sample.
-        n: How many.
-        condition: As `Transport.sample` takes it.
-        seed: The seed of the first sample.
-        batch: Examples computed at a time.
-        overwrite: Replace an existing file.
-        zoom: How many times every pixel of a picture is enlarged.
+        path: Output path, as for `write_samples`, or .gif: from noise to data step by step.
+        transport: Transport to sample.
+        n: Number of samples.
+        condition: Conditions, as in `Transport.sample`.
+        seed: Seed of the first sample.
+        batch: Batch size.
+        overwrite: Whether to replace an existing file.
+        zoom: Integer factor for enlarging pixels of a picture.
 
     Raises:
-        UsageError: For a place that is taken, an ending that does not suit the data, or a .gif of a one-call model.
-        CheckpointError: If the disk refuses; an existing file stays.
-        Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws; an existing file stays.
+        UsageError: If the output exists, the extension does not suit the data, or a .gif is
+            requested for a one-call model.
+        CheckpointError: If writing fails; an existing file is kept.
+        Diverged: If a sample is not finite, or violates a constraint of the data after all
+            attempts; an existing file is kept.
     """
     path, space = Path(path), transport.space
     if path.suffix.lower() != ".gif":
@@ -244,20 +248,21 @@ def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = Fa
 
 
 def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: bool = False, zoom: int | None = None) -> None:
-    """Write n samples by the ending of ``path``.
+    """Write n samples in the format given by the extension of ``path``.
 
     Args:
-        path: .png, .npz, .csv, or no ending for a folder of PNGs; of tables .tsv and .parquet too.
-        space: The data's shape and names.
-        n: How many samples the parts hold in all.
-        parts: (samples in data units, condition), as `Transport.stream` yields them.
-        overwrite: Replace an existing file.
+        path: Output path: .png, .npz, .csv, or no extension for a folder of PNGs; for tables also
+            .tsv and .parquet.
+        space: Shape and names of the data.
+        n: Total number of samples in all parts.
+        parts: Pairs (samples in data units, condition), as yielded by `Transport.stream`.
+        overwrite: Whether to replace an existing file.
         zoom: Whole factor by which images are enlarged in a .png or a folder. None makes the small images of a grid `legible`; a
             single image and the files of a folder, which may be read again as data, keep their size.
 
     Raises:
-        UsageError: As `check_target`.
-        CheckpointError: If the disk refuses; nothing is left behind and an existing file stays.
+        UsageError: As for `check_target`.
+        CheckpointError: If writing fails; nothing is left behind and an existing file is kept.
     """
     check_target(path, space, n, overwrite, zoom)
     writers: dict[str, Callable[..., None]] = {
@@ -335,20 +340,23 @@ Tables = Callable[[int, Solver, Mapping[str, Any]], LearnedTable | None]
 
 
 class Sampling(TypedDict, total=False):
-    """The options of `configure`; an option that is absent or None leaves the transport unchanged.
+    """Sampling options; a missing option or None leaves the transport unchanged.
 
     Args:
-        steps: Solver steps of an iterative model.
-        solver: A solver, or its name, such as "heun", "dpm:3" or "ddim:0.5".
-        grid: Where the steps fall: a name of `pushforward.solvers.solver.GRIDS`, "learned", or the N + 1 falling times. "table"
-            takes learned coefficients as well.
-        truncation: The largest size of any number of a one-call model's z (`pushforward.editing.Truncated`).
-        scale: The scale of classifier-free guidance: 1 is the conditional model. A student that was distilled with a range of
-            scales takes one of them, and no more calls.
-        interval: The noise levels sigma / alpha between which guidance acts, the lower first; None is everywhere.
-        weaker: The predictor that autoguidance leads away from. `Run.sample` also takes a run or its folder.
-        weaker_scale: The scale of autoguidance: 1 is the model itself; 2 where it is absent.
-        threshold: The quantile of pixels by which predicted images are kept in range (`pushforward.denoisers.Thresholded`).
+        steps: Number of solver steps of an iterative model.
+        solver: Solver, or its name, such as "heun", "dpm:3" or "ddim:0.5".
+        grid: Time grid: a name in `pushforward.solvers.solver.GRIDS`, "learned", or N + 1 falling
+            times. "table" also uses learned coefficients.
+        truncation: Largest absolute value of entries of a one-call model's z
+            (`pushforward.editing.Truncated`).
+        scale: Classifier-free guidance scale: 1 is the conditional model. A student distilled with
+            a range of scales supports scales in this range without additional calls.
+        interval: Noise levels sigma / alpha between which guidance acts, the lower first; None for
+            all.
+        weaker: Weaker predictor for autoguidance. `Run.sample` also takes a run or its folder.
+        weaker_scale: Autoguidance scale: 1 is the model itself; 2 by default.
+        threshold: Quantile of pixels for keeping predicted images in range
+            (`pushforward.denoisers.Thresholded`).
     """
 
     steps: int | None

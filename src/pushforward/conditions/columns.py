@@ -26,9 +26,9 @@ ROUNDING = 1e-4  # the share of its range by which a value of an open column may
 
 
 class Columns(ConditionKind):
-    """k numbers that belong together, (k,), such as columns of a table; values are drawn as whole training examples.
+    """Condition with k related numbers, (k,), such as columns of a table; values are drawn as whole training examples.
 
-    A class of this kind has at least two arguments, ``columns`` and ``examples`` (see `examples_of`).
+    Subclasses have at least two arguments, ``columns`` and ``examples`` (see `examples_of`).
     """
 
     columns: tuple[str, ...]  # their names
@@ -104,14 +104,14 @@ class Columns(ConditionKind):
 
 @dataclass(frozen=True)
 class Known(ConditionKind):
-    """The values of any columns of a table; the others are drawn given these.
+    """Condition with the values of any columns of a table; other columns are drawn given these.
 
     A value is the coordinates of the known columns, zeros for the others, and after them a mark for each column: 1 where it is
     known, 0 where it is not, and -1 where all that is known is that it is not missing. It is (d + columns,), float64, in data
     units. Only a method that hides columns in training learns it; no data holds it.
 
     Args:
-        fields: The table's columns.
+        fields: Columns of the table.
     """
 
     fields: tuple[Column, ...]
@@ -140,7 +140,7 @@ class Known(ConditionKind):
         return values
 
     def of(self, values: NDArray[np.float64], marks: NDArray[np.int64]) -> Tensor:
-        """The condition of rows; values that a column does not have are replaced by their nearest ones.
+        """Build the condition for rows; values that a column does not have are replaced by the nearest value.
 
         Args:
             values: Values of columns, NaN where missing, (n, columns).
@@ -154,16 +154,16 @@ class Known(ConditionKind):
         return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float64))
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
-        """The condition of n rows with one more known column.
+        """Add one known column to the condition of n rows.
 
         Args:
-            values: What is known so far, (n, *shape).
-            entry: The column.
+            values: Condition so far, (n, *shape).
+            entry: Column.
             request: Its value: a number, a category's text, None or an empty text where it is known to be missing; or n of them.
-            n: How many.
+            n: Number of samples.
 
         Raises:
-            UsageError: For a text that is no value of the column.
+            UsageError: If a text is not a value of the column.
         """
         import torch
 
@@ -243,16 +243,16 @@ def _value(field: Column, cell: Any) -> float:
 
 @dataclass(frozen=True)
 class Numbers(Columns):
-    """k continuous attributes, such as age and income; a value is k numbers in their own units, float32.
+    """Condition with k continuous attributes, such as age and income: k numbers in their own units, float32.
 
     Args:
-        columns: Their names.
-        mean: Mean of each over the training split.
-        std: Standard deviation of each, above 0 (constant ones get 1).
-        examples: Values of training examples that are drawn from; see `Columns`.
+        columns: Column names.
+        mean: Mean of each column over the training split.
+        std: Standard deviation of each column, above 0 (1 for constant columns).
+        examples: Values of training examples to draw from; see `Columns`.
 
     Raises:
-        DataError: For lengths that do not fit, or a standard deviation that is not positive.
+        DataError: If lengths do not match, or a standard deviation is not positive.
     """
 
     columns: tuple[str, ...]

@@ -19,7 +19,7 @@ _NULL = "_null"
 
 
 class ConditionKind(ABC):
-    """One kind of condition: how requests are read, values drawn and embedded, and the null value.
+    """Base class of kinds of condition: reads requests, draws and embeds values, and defines the null value.
 
     A new kind is one class in a file that a run names as its plugin. Attributes keep the constructor arguments' names, since a
     space stores its kinds as class name and arguments. Equal arguments make equal kinds.
@@ -35,18 +35,18 @@ class ConditionKind(ABC):
 
     @abstractmethod
     def read(self, request: Any) -> Tensor:
-        """A request as a tensor: of `shape`, one value for all examples, or (n, *shape), one for each.
+        """Convert a request to a tensor: of `shape`, one value for all examples, or (n, *shape), one per example.
 
         Args:
-            request: A number, a name, a list, an array or a tensor.
+            request: Number, name, list, array or tensor.
 
         Raises:
-            UsageError: For a value that this kind does not have.
+            UsageError: If a value is invalid for this kind.
         """
 
     @abstractmethod
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
-        """Values as frequent as in the training data, (n, *shape); value i depends on example i of the arguments alone.
+        """Draw values with the frequencies of the training data, (n, *shape); value i depends only on example i of the arguments.
 
         All conditions of a sample are drawn at the same place of the training examples, which are in the order of their labels.
 
@@ -55,7 +55,7 @@ class ConditionKind(ABC):
             bounds: Where the training examples of the sample's label begin and end, (n, 2) float64; 0 and 1 without a label.
 
         Raises:
-            UsageError: Where it holds nothing to draw from.
+            UsageError: If there are no examples to draw from.
         """
 
     def bounds(self, values: Tensor) -> Tensor:
@@ -66,20 +66,20 @@ class ConditionKind(ABC):
 
     @abstractmethod
     def embedding(self, width: int) -> nn.Module:
-        """A module from values (n, *shape) and a mask, bool (n,) or None, to vectors (n, width) of about unit length.
+        """Build a module from values (n, *shape) and a mask, bool (n,) or None, to vectors (n, width) of about unit length.
 
-        Where the mask is True the vector is one learned null, whatever the value.
+        If the mask is True, the vector is a learned null vector for any value.
         """
 
     @abstractmethod
     def describe(self) -> str:
-        """What it is in a few words, such as "10 classes"."""
+        """Describe the condition in a few words, such as "10 classes"."""
 
     def check(self, values: Tensor, n: int) -> None:
-        """Refuse values that a network cannot take.
+        """Raise an error if a network cannot take the values.
 
         Raises:
-            UsageError: For another shape than (n, *shape), or another type than floats.
+            UsageError: If the shape is not (n, *shape), or the dtype is not a float.
         """
         if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
             got, names = f"shape {tuple(values.shape)} and {values.dtype}", ", ".join(self.entries) or type(self).__name__
@@ -95,11 +95,11 @@ class ConditionKind(ABC):
     def measure(
         cls, values: NDArray[np.float32], columns: Sequence[str], chosen: NDArray[np.int64] | None = None
     ) -> ConditionKind:
-        """The kind of the condition that training values have.
+        """Build the kind of condition for training values.
 
         Args:
             values: Columns of a table, float32 (n, k).
-            columns: Their names.
+            columns: Column names.
             chosen: Numbers of the training examples that values are drawn from, in this order; None leaves them to the kind.
 
         Raises:
@@ -123,11 +123,11 @@ class ConditionKind(ABC):
         return False
 
     def fits(self, other: ConditionKind) -> bool:
-        """Whether a network that was built for this kind can take values of another."""
+        """Return whether a network built for this kind can take values of another kind."""
         return self.for_networks() == other.for_networks()
 
     def for_networks(self) -> ConditionKind:
-        """This kind without the data for drawing; networks hold it."""
+        """Return this kind without the data for drawing values, as stored in networks."""
         return self
 
     def as_channels(self, values: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class ConditionKind(ABC):
             values: (n, *shape).
             entry: One of `entries`.
             request: A number for all samples, or one for each.
-            n: How many.
+            n: Number of samples.
 
         Raises:
             UsageError: For what is no number, or another count.
@@ -198,13 +198,13 @@ def known_to(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Te
 
 
 def met(wanted: Mapping[str, ConditionKind], offered: Mapping[str, ConditionKind]) -> bool:
-    """Whether data that offers some conditions has all that are wanted."""
+    """Return whether data has all requested conditions."""
     needed = {name: kind for name, kind in wanted.items() if not kind.learned}
     return all(name in offered and kind.fits(offered[name]) for name, kind in needed.items())
 
 
 def described(conditions: Mapping[str, ConditionKind]) -> str:
-    """Conditions in a few words, such as "10 classes, given age"."""
+    """Describe conditions in a few words, such as "10 classes, given age"."""
     return ", ".join(kind.describe() for kind in conditions.values()) or "no labels or other conditions"
 
 
@@ -224,10 +224,10 @@ def cells_of(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Te
 
 
 def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]:
-    """Kinds by name, as a space or a network declares them.
+    """Validate kinds of condition by name.
 
     Raises:
-        UsageError: For a name that is taken, or an object that is no kind of condition.
+        UsageError: If a name is taken, or an object is not a kind of condition.
     """
     taken = {"label", *conditions, *map(mask_of, conditions)}
     for name, kind in conditions.items():
@@ -243,7 +243,7 @@ def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]
 
 
 def check_mask(name: str, mask: Tensor | None, n: int) -> None:
-    """Refuse a mask of another type or shape than bool (n,)."""
+    """Raise an error if a mask is not bool of shape (n,)."""
     import torch
 
     if mask is not None and (mask.dtype != torch.bool or mask.ndim != 1 or mask.shape[0] != n):
@@ -262,7 +262,7 @@ class Request:
     """Reads requests by the kinds of condition that a space declares.
 
     Args:
-        kinds: By name.
+        kinds: Kinds of condition by name.
         columns: Names of a table's columns, which only some models can be given.
         numbers: Names of the numbers of vectors, which no model can be given.
     """
@@ -278,12 +278,13 @@ class Request:
         those of this example. One that is hidden for all samples is left out.
 
         Args:
-            n: How many.
+            n: Number of samples.
             requested: By name: conditions, columns of conditions, and masks; None draws all.
-            seed: Of the first sample.
+            seed: Seed of the first sample.
 
         Raises:
-            UsageError: For names that the model does not know, another number of values than n, or values that do not exist.
+            UsageError: If a name is unknown, the number of values is not n, or a value does not
+                exist.
         """
         requested = {} if requested is None else requested
         self._check(n, requested)

@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Label(ConditionKind):
-    """One of several classes; a value is its number, int64.
+    """Class label: a value is the number of a class, int64.
 
     Args:
         names: Names of the classes, in the order of their numbers.
-        frequencies: Share of each class in the training split; they sum to 1. Empty where nothing is drawn.
-        target: Name of the column that became the label (tables); empty where it has none.
+        frequencies: Fraction of each class in the training split, with sum 1; empty if values are
+            not drawn.
+        target: Name of the column used as the label (tables); empty for none.
 
     Raises:
-        DataError: For frequencies that do not fit the names.
+        DataError: If frequencies do not match the names.
     """
 
     names: tuple[str, ...]
@@ -43,19 +44,19 @@ class Label(ConditionKind):
 
     @classmethod
     def of(cls, labels: NDArray[np.int64], names: Sequence[str], target: str = "") -> Label:
-        """The label of training examples, with their frequencies.
+        """Build the label of training examples, with class frequencies.
 
         Args:
             labels: Label numbers (n,).
             names: Names of the classes.
-            target: Name of the column that became the label.
+            target: Name of the column used as the label.
         """
         shares = np.bincount(labels, minlength=len(names)) / len(labels)
         return cls(tuple(names), tuple(shares.tolist()), target)
 
     @classmethod
     def numbered(cls, classes: int) -> Label:
-        """Equally frequent classes that are called 0, 1, 2, ..."""
+        """Build equally frequent classes with the names 0, 1, 2, ..."""
         return cls(tuple(map(str, range(classes))), (1 / classes,) * classes if classes else ())
 
     @property
@@ -67,13 +68,14 @@ class Label(ConditionKind):
         return len(self.names)
 
     def index(self, label: str | int) -> int:
-        """The number of a class.
+        """Return the number of a class.
 
         Args:
-            label: A class name, or a number from 0 to the number of classes - 1. As text, a name wins over a number.
+            label: Class name, or number from 0 to the number of classes - 1. A text is a name if
+                such a class exists, otherwise a number.
 
         Raises:
-            UsageError: No such class.
+            UsageError: If the class does not exist.
         """
         if isinstance(label, str) and label in self.names:
             return self.names.index(label)

@@ -22,13 +22,13 @@ Flows = Mapping[str, Mapping[int, Flow]]
 
 
 def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The content of ``space.json``, plain values.
+    """Build the content of ``space.json``, as plain values.
 
     Args:
-        transport: The model.
-        flows: Of the graph, by solver and number of steps; empty for a model of one call.
-        default: What stands where nothing is asked for: solver, steps and scale, those that the graph takes.
-        name: The run's.
+        transport: Model.
+        flows: Flows of the graph, by solver and number of steps; empty for a one-call model.
+        default: Default values of the graph's inputs: solver, steps and scale.
+        name: Name of the run.
 
     Returns:
         ``name``; ``data`` (image, vector or row) and ``shape`` of a sample; of a table its ``columns`` and the look of its files,

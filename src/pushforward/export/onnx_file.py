@@ -31,17 +31,17 @@ _MISSING = 1 << 40  # An index that Gather refuses; where tables end with it, -1
 
 
 def library() -> Any:
-    """The module onnx.
+    """Import the module onnx.
 
     Raises:
-        MissingExtra: Where it, onnxscript or onnxruntime is not installed.
+        MissingExtra: If onnx, onnxscript or onnxruntime is not installed.
     """
     names = ("onnxscript", "onnxruntime", "onnx.inliner", "onnx.parser", "onnx")
     return [imported(name, "ONNX files need onnx, onnxscript and onnxruntime, of which one", "onnx") for name in names][-1]
 
 
 def one_call(transport: Transport, *, half: bool = False) -> Any:
-    """The graph of a model of one call, as a ModelProto."""
+    """Build the graph of a one-call model, as a ModelProto."""
     inputs = inputs_of(transport)
     part = _converted("Sampler", Sampler(transport), inputs, {"noise": ("", "n")}, ["x"], half)
     given = _names(inputs)
@@ -58,7 +58,7 @@ def stepped(
     way: bool = False,
     half: bool = False,
 ) -> Any:
-    """The graph of a flow, or of one in a latent space, as a ModelProto.
+    """Build the graph of a flow, possibly in a latent space, as a ModelProto.
 
     Args:
         transport: The model; its flow has the denoiser of the others.

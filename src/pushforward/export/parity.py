@@ -25,13 +25,13 @@ LEARNED = "learned"  # The solver of steps that were tuned for the run
 
 @dataclass(frozen=True)
 class Distance:
-    """The greatest difference of a number, in standard deviations of the data.
+    """Largest difference of a number, in standard deviations of the data.
 
     Args:
-        solver: The solver; empty for a model of one call.
-        steps: Its steps.
-        n: How many examples were drawn together.
-        worst: The difference.
+        solver: Solver; empty for a one-call model.
+        steps: Number of steps.
+        n: Batch size.
+        worst: Largest difference.
     """
 
     solver: str
@@ -97,7 +97,7 @@ def distances(
 
     Args:
         session: Of the graph.
-        transport: The model.
+        transport: Model.
         flows: Of the graph; empty for a model of one call.
         steps: Of those that a solver has; its most, and all that were learned, are compared as well.
         examples: Numbers of examples.

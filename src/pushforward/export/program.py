@@ -167,7 +167,7 @@ def inputs_of(transport: Transport, n: int = BATCH, noises: int | None = None, s
     """Inputs of a `Sampler` by name, n random examples.
 
     Args:
-        transport: The model.
+        transport: Model.
         n: How many examples.
         noises: How many noises; None for `noise_count`.
         scale: Whether the condition holds a scale of guidance for each example.
@@ -208,7 +208,7 @@ def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[s
 
 
 def exported(transport: Transport) -> ExportedProgram:
-    """The whole of a sampler, from noise to data, as one program with its steps unrolled; see `Sampler` for its inputs.
+    """Export a whole sampler, from noise to data, as one program with unrolled steps; see `Sampler` for its inputs.
 
     Args:
         transport: Any; a flow under a solver that has a table.
@@ -217,6 +217,6 @@ def exported(transport: Transport) -> ExportedProgram:
         ``program.module()(z=, condition=, noise=, decoder_noise=)``, with None for inputs that the model does not take.
 
     Raises:
-        UsageError: For an adaptive solver or one whose steps are not affine.
+        UsageError: If the solver is adaptive, or its steps are not affine.
     """
     return traced(Sampler(transport), inputs_of(transport), {"noise": ("", "n")})

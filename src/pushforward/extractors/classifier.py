@@ -137,12 +137,12 @@ def apart() -> Iterator[None]:
 
 
 def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, seed: int = 0, seen: int = SEEN) -> Classifier:
-    """Train a classifier on labelled training examples; torch's global generator is left as it was.
+    """Train a classifier on labelled training examples, without changing torch's global generator.
 
     Args:
-        dataset: With labels.
+        dataset: Labelled data set.
         index: Numbers of the training examples, at least two; None for all.
-        seed: Of weights, order and dropout.
+        seed: Seed of weights, order and dropout.
         seen: Examples, counted over all epochs (2 epochs at least, 40 at most).
     """
     split = dataset.train
@@ -173,7 +173,7 @@ def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, s
 
 
 def accuracy(network: nn.Module, space: Space, split: Split) -> float:
-    """The share of labelled examples of which the network gives the right class."""
+    """Compute the accuracy of the network on labelled examples."""
     return int(named(network, space, split).sum()) / len(split)
 
 

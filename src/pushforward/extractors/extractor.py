@@ -25,9 +25,10 @@ from pushforward.spec import describe
 
 
 class Extractor(ABC):
-    """A way to turn examples into the numbers in which generated and real ones are compared.
+    """Base class of feature extractors, which map examples to features for comparing generated and real examples.
 
-    A subclass keeps its constructor's arguments as attributes: they are part of what its features are cached by.
+    A subclass keeps its constructor arguments as attributes, which are part of the cache key of its
+    features.
 
     Attributes:
         learns: Whether the network is fitted on training examples. Floors are then drawn from other examples.
@@ -42,30 +43,30 @@ class Extractor(ABC):
     parts: tuple[type, ...] = ()
 
     def check(self, data: Dataset) -> None:
-        """Refuse data that it cannot read, before anything is computed.
+        """Raise an error for unsupported data, before anything is computed.
 
         Raises:
-            DataError: Saying what it reads, and which extractor to take instead.
+            DataError: With the supported data, and another extractor to use.
         """
         return None
 
     @abstractmethod
     def network(self, space: Space) -> nn.Module:
-        """The network, from examples to features; its own weights where it learns, else the weights that it has.
+        """Return the network from examples to features, with new weights if it is trained, otherwise with its fixed weights.
 
         It takes float32 data units (n, *space.shape), rounded as files round them, and returns (n, ...), which is flattened.
         In eval mode an example's features must not depend on the others of its batch.
 
         Args:
-            space: The data's shape and units.
+            space: Shape and units of the data.
 
         Raises:
-            MissingExtra: Without a package that it needs.
+            MissingExtra: If a required package is not installed.
             UsageError: If a weights file is missing or cannot be read.
         """
 
     def preprocessing(self, space: Space) -> str:
-        """What happens to an example before the network, in words: size, filter, channels and the range of the values.
+        """Describe the preprocessing of examples: size, filter, channels and range of the values.
 
         Images are rounded to 256 levels before that, for every extractor.
         """
@@ -76,9 +77,9 @@ class Extractor(ABC):
 
         Args:
             network: From `network`, trained in place.
-            data: The data set.
+            data: Data set.
             index: Numbers of the training examples that may be used.
-            seed: Of everything random.
+            seed: Seed of everything random.
         """
         return None
 
@@ -88,10 +89,10 @@ class Extractor(ABC):
 
     @abstractmethod
     def describe(self, sure: str = "") -> str:
-        """The features in words, for a report.
+        """Describe the features, for a report.
 
         Args:
-            sure: The accuracy of the classifier in brackets, or nothing.
+            sure: Accuracy of the classifier in brackets, or an empty string.
         """
 
     def settings(self) -> Any:
@@ -106,7 +107,7 @@ class Extractor(ABC):
 
 
 class OfModule(Extractor):
-    """Features from a network of the user's own.
+    """Features from the user's own network.
 
     Args:
         module: It takes examples in data units, float32 (n, *shape), images in [0, 1], and returns (n, ...). A copy in eval mode
@@ -242,16 +243,17 @@ Spaces = FeatureSpace | Sequence[FeatureSpace] | Mapping[str, FeatureSpace] | No
 
 
 def register(name: str, extractor: type[Extractor]) -> None:
-    """Let evaluations, comparisons and the command line use a further extractor; one that was added before is replaced.
+    """Register an extractor for evaluations, comparisons and the command line, replacing an earlier one of the same name.
 
     Raises:
-        UsageError: If it is no extractor, or its name belongs to one of the package's own.
+        UsageError: If the class is not an extractor, or its name belongs to an extractor of the
+            package.
     """
     EXTRACTORS.add(name, extractor)
 
 
 def check_extractor(name: str, extractor: Any) -> None:
-    """Refuse what is no extractor, and a name that cannot stand in a list of names."""
+    """Raise an error if the class is not an extractor, or the name cannot be used in a list of names."""
     if not (inspect.isclass(extractor) and issubclass(extractor, Extractor)):
         raise UsageError(f"{extractor!r} is not a feature extractor: expected a subclass of pushforward.extractors.Extractor.")
     if set(name) & set(":, ()"):
@@ -261,10 +263,10 @@ def check_extractor(name: str, extractor: Any) -> None:
 
 
 def named(name: str) -> Extractor:
-    """An extractor by name, as the command line gives it; ``inception:FILE`` and ``efficientnet:224`` set its first argument.
+    """Build an extractor by name, as on the command line; ``inception:FILE`` and ``efficientnet:224`` set its first argument.
 
     Raises:
-        UsageError: For an unknown name, or an argument that the extractor does not take.
+        UsageError: If the name is unknown, or the extractor does not take the argument.
     """
     extractor: Extractor = from_text(EXTRACTORS, name)
     return extractor
@@ -296,12 +298,12 @@ def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
 
 
 def check_spaces(spaces: Spaces, data: Dataset) -> None:
-    """Refuse spaces that are unknown, or that cannot be of this data, before anything is computed.
+    """Raise an error for feature spaces that are unknown or do not support this data, before anything is computed.
 
     Raises:
-        UsageError: For an unknown name, or a file of weights that is not there.
+        UsageError: If a name is unknown, or a weights file does not exist.
         DataError: If an extractor cannot read the data.
-        MissingExtra: Without a package that one needs.
+        MissingExtra: If a required package is not installed.
     """
     for extractor in named_extractors(spaces).values():
         extractor.check(data)

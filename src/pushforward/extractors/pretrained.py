@@ -73,7 +73,7 @@ class Inception(Extractor):
     Nothing is downloaded. The usual file is ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity.
 
     Args:
-        file: The weights. No code in it is run.
+        file: Weights file. No code in it is run.
 
     References:
         Heusel et al., GANs trained by a two time-scale update rule, 2017, arXiv:1706.08500.

@@ -40,7 +40,7 @@ MOST = 1024  # Columns that are compared as they are; the time of distances grow
 
 
 class Raw(Extractor):
-    """Examples as they are: what suits points, and images of few pixels."""
+    """Raw examples, suitable for points and very small images."""
 
     reduces = False
 

@@ -23,19 +23,19 @@ WEIGHTS = "diffusion_pytorch_model"  # The file names of diffusers for a network
 
 
 def library() -> Any:
-    """The module diffusers.
+    """Import the module diffusers.
 
     Raises:
-        MissingExtra: Where it is not installed.
+        MissingExtra: If diffusers is not installed.
     """
     return imported("diffusers", "This needs diffusers, which", "diffusers")
 
 
 def from_config(name: str, config: Mapping[str, Any]) -> Any:
-    """A network of diffusers from its configuration, with fresh weights.
+    """Build a diffusers network from its configuration, with new weights.
 
     Raises:
-        UsageError: If diffusers makes none of it.
+        UsageError: If diffusers cannot build the network.
     """
     kind = getattr(library(), name)
     try:
@@ -45,16 +45,16 @@ def from_config(name: str, config: Mapping[str, Any]) -> Any:
 
 
 def config_of(network: Any) -> dict[str, Any]:
-    """The configuration of a network of diffusers as plain data."""
+    """Return the configuration of a diffusers network as plain data."""
     settings = {name: value for name, value in network.config.items() if not name.startswith("_")}
     return dict(json.loads(json.dumps(settings)))
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The settings of a file.
+    """Read the settings in a file.
 
     Raises:
-        CheckpointError: If it is missing or damaged.
+        CheckpointError: If the file is missing or damaged.
     """
     try:
         content = parse_json(read_whole(path.resolve()), infinite=True)
@@ -69,18 +69,18 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
-    """The network of a folder, every weight of it read.
+    """Load the network in a folder with all its weights.
 
     Args:
-        folder: With config.json and weights as safetensors.
-        kind: The class that it must be of.
+        folder: Folder with config.json and weights as safetensors.
+        kind: Required class.
 
     Returns:
         The network, in float32, laid out channels_last.
 
     Raises:
         CheckpointError: If a file is missing or damaged.
-        UsageError: For weights as pickle only or quantised, or another class.
+        UsageError: If weights are pickled or quantised, or the class is different.
     """
     config = read_json(folder / "config.json")
     if config.get("_class_name", kind) != kind:
@@ -133,10 +133,10 @@ _LEAST = 2.0**-24  # The alpha^2 that takes the place of 0 at the last level, as
 
 
 def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[paths.Path, str]:
-    """The path and the prediction of a sampler's settings.
+    """Return path and prediction from a sampler's settings.
 
     Raises:
-        UsageError: For settings that no path here has.
+        UsageError: If no path supports the settings.
     """
     kind = settings.get("prediction_type", "flow_prediction" if name in FLOW else "epsilon")
     flow = name in FLOW or bool(settings.get("use_flow_sigmas"))
@@ -185,16 +185,17 @@ class DiffusersUNet(nn.Module):
     trains one from weights drawn by `pushforward.fit`; a `Denoising` around what `from_diffusers` read goes on from its weights.
 
     Args:
-        config: A UNet2DModel, which is taken as it is, or its configuration, from which one is made with fresh weights.
-        levels: T, the number of levels that timesteps are counted in, at least 1.
+        config: UNet2DModel, used unchanged, or its configuration, from which one is built with new
+            weights.
+        levels: Number T of timesteps, at least 1.
         offset: The timestep at t = 0, with its sign changed: 1 for a discrete schedule, whose first level is at t = 1 / T and
             is counted as 0; 0 for flow matching.
-        null: The number of the null class, usually the last; None where there is none. Label dropout in
-            training needs one: with 10 classes, num_class_embeds=11 and null=10.
+        null: Number of the unconditional class, usually the last; None if there is none. Label
+            dropout requires one: with 10 classes, num_class_embeds=11 and null=10.
 
     Raises:
-        UsageError: For another network, or one whose time, classes or channels cannot be read here.
-        MissingExtra: Without diffusers.
+        UsageError: If the network is different, or its time, classes or channels are not supported.
+        MissingExtra: If diffusers is not installed.
     """
 
     def __init__(
@@ -220,11 +221,11 @@ class DiffusersUNet(nn.Module):
 
     @property
     def embedded(self) -> int:
-        """How many classes the UNet2DModel embeds, the null among them; 0 without classes."""
+        """Return the number of embedded classes including the unconditional class; 0 without classes."""
         return self.config["num_class_embeds"] or 0
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Apply.
+        """Apply the network.
 
         Args:
             x: (n, channels, height, width); both sides multiples of 2 for each halving inside.
@@ -232,10 +233,10 @@ class DiffusersUNet(nn.Module):
             condition: None, or {"label": int64 (n,), optionally "label_null": bool (n,)}.
 
         Returns:
-            A tensor shaped like x.
+            Tensor with the shape of x.
 
         Raises:
-            UsageError: A shape does not fit, or a time or label is missing or unexpected.
+            UsageError: If a shape does not fit, or a time or label is missing or unexpected.
         """
         channels, multiple = self.config["in_channels"], 2 ** (len(self.config["block_out_channels"]) - 1)
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % multiple or x.shape[3] % multiple:
@@ -268,7 +269,7 @@ class DiffusersUNet(nn.Module):
 
 
 def from_diffusers(folder: str | Path, *, space: Space | None = None) -> Denoiser:
-    """Read the folder of a diffusers pipeline of a UNet2DModel, as ``DDPMPipeline.save_pretrained`` writes it.
+    """Load a diffusers pipeline with a UNet2DModel, as written by ``DDPMPipeline.save_pretrained``.
 
     The path comes from the settings of its sampler: the betas of a discrete schedule as `Tabulated`, flow matching as `Linear`.
     How diffusers would sample (spacing, clipping, thresholding, shift, order) is not read: those are settings of `Flow`. A
@@ -276,7 +277,8 @@ def from_diffusers(folder: str | Path, *, space: Space | None = None) -> Denoise
     before it, as no path here reaches a log-SNR of minus infinity.
 
     Args:
-        folder: With ``model_index.json``, ``unet/`` and ``scheduler/``; the weights as safetensors, whole or in parts.
+        folder: Folder with ``model_index.json``, ``unet/`` and ``scheduler/``, and weights as
+            safetensors, whole or sharded.
         space: Of the data, to name its classes: a mean and standard deviation of 0.5 in every channel. None: images of the
             network's size in [0, 1], classes named by their numbers. A network that embeds one class more than the space names
             is taken to mean "no label" by the last; else it has no unconditional branch, and `Guided` refuses it.
@@ -287,8 +289,8 @@ def from_diffusers(folder: str | Path, *, space: Space | None = None) -> Denoise
 
     Raises:
         CheckpointError: If a file is missing or damaged.
-        UsageError: For weights as pickle only, classes that are not known here, or a space that does not fit.
-        MissingExtra: Without diffusers.
+        UsageError: If weights are pickled, classes are not supported, or the space does not fit.
+        MissingExtra: If diffusers is not installed.
     """
     folder = Path(folder)
     name = _sampler(folder)
@@ -349,19 +351,20 @@ def _check_units(space: Space) -> None:
 
 
 def to_diffusers(model: Any, folder: str | Path) -> None:
-    """Write a model whose network is a `DiffusersUNet` as a folder that ``DDPMPipeline.from_pretrained`` reads.
+    """Save a model with a `DiffusersUNet` as a folder for ``DDPMPipeline.from_pretrained``.
 
     The sampler is DDPMScheduler for a discrete schedule, its betas by name where they are a named schedule to the rounding of
     float32, else one by one; and FlowMatchEulerDiscreteScheduler for flow matching. The folder appears whole or not at all.
 
     Args:
-        model: A `Denoiser`, or what has one: a run, or a flow without guidance.
-        folder: Where to; it must not exist.
+        model: `Denoiser`, or a run or flow (without guidance) that has one.
+        folder: Output folder, which must not exist.
 
     Raises:
-        UsageError: If the folder exists, or diffusers has no words for the model: another network, path, prediction or units.
-        CheckpointError: If the disk refuses; nothing is left behind.
-        MissingExtra: Without diffusers.
+        UsageError: If the folder exists, or diffusers does not support the model's network, path,
+            prediction or units.
+        CheckpointError: If writing fails; nothing is left behind.
+        MissingExtra: If diffusers is not installed.
     """
     folder = Path(folder)
     denoiser = model if isinstance(model, Denoiser) else getattr(model, "denoiser", None)
@@ -431,7 +434,7 @@ def _autoencoder(config: nn.Module | Mapping[str, Any]) -> Any:
 
 
 class DiffusersEncoder(nn.Module):
-    """The encoder of diffusers' AutoencoderKL: images in [-1, 1] to means and log-variances of codes."""
+    """Encoder of diffusers' AutoencoderKL: images in [-1, 1] to means and log-variances of latents."""
 
     def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
         super().__init__()
@@ -439,12 +442,12 @@ class DiffusersEncoder(nn.Module):
         self.config, self.encoder, self.leave = config_of(model), model.encoder, model.quant_conv
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Apply.
+        """Apply the network.
 
         Args:
             x: (n, channels, height, width), both sides multiples of 2 for each halving inside.
-            t: None: an encoder knows no time.
-            condition: None: it knows no labels.
+            t: None, because encoders have no time.
+            condition: None, because labels are not supported.
 
         Returns:
             (n, 2 c, height / f, width / f); log-variances within [-30, 20], as diffusers holds them.
@@ -455,7 +458,7 @@ class DiffusersEncoder(nn.Module):
 
 
 class DiffusersDecoder(nn.Module):
-    """The decoder of diffusers' AutoencoderKL: codes to images in [-1, 1]."""
+    """Decoder of diffusers' AutoencoderKL: latents to images in [-1, 1]."""
 
     def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
         super().__init__()
@@ -467,22 +470,22 @@ class DiffusersDecoder(nn.Module):
 
 
 def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
-    """Read the folder of an AutoencoderKL (``config.json`` and weights as safetensors), as ``save_pretrained`` writes it.
+    """Load an AutoencoderKL (``config.json`` and weights as safetensors), as written by ``save_pretrained``.
 
     Its configured scaling (``scaling_factor``, ``shift_factor``) is not used: here the codes' units are measured
     on the data.
 
     Args:
-        folder: Of the AutoencoderKL itself, which is ``vae/`` in a pipeline's folder.
-        data: The space of the data to encode.
+        folder: Folder of the AutoencoderKL itself (``vae/`` in a pipeline folder).
+        data: Space of the data to encode.
 
     Returns:
-        Encoder, decoder, and the space that they take: the data's shape in [-1, 1], without labels.
+        Encoder, decoder, and their space: the shape of the data in [-1, 1], without labels.
 
     Raises:
         CheckpointError: If a file is missing or damaged.
-        UsageError: For weights as pickle only, another network, or data that it cannot take.
-        MissingExtra: Without diffusers.
+        UsageError: If weights are pickled, the network is different, or the data is not supported.
+        MissingExtra: If diffusers is not installed.
     """
     model = load_network(Path(folder), "AutoencoderKL")
     channels, multiple = model.config["in_channels"], 2 ** (len(model.config["block_out_channels"]) - 1)

@@ -88,14 +88,17 @@ def application(
     """Return the server as an ASGI application.
 
     Args:
-        models: What it serves; their names differ.
-        key: The bearer token that clients must send, to all paths but ``/healthz``; None lets everybody in.
-        origins: Origins of web applications that may call it, such as "https://app.example"; "*" allows all.
-        hosts: Host names under which it answers without a key, besides localhost and IP addresses. A page of another name must
-            not reach it: its name may have been pointed at this machine.
+        models: Models to serve, with different names.
+        key: Bearer token that clients must send, except to ``/healthz``; None for no
+            authentication.
+        origins: Origins of web applications that may call the server, such as
+            "https://app.example"; "*" for all.
+        hosts: Host names under which the server answers without a key, besides localhost and IP
+            addresses. Requests from pages with other names are refused, because their names may
+            point to this machine.
         page: The HTML of ``/``, which runs no scripts but those of `pushforward.export.page`; None says where models are listed.
-        limits: The limit of a body.
-        precision: The precision of network calls.
+        limits: Limits with the maximum body size.
+        precision: Precision of network calls.
     """
     metrics, served = Metrics(models), {model.name: model for model in models}
 
@@ -273,14 +276,14 @@ def _refused(_: Http, error: Exception) -> Response:
 
 
 class Gate:
-    """What every request passes first: the key or the host name, and the limit of its body. It takes the time of answers.
+    """Middleware that checks key or host name and body size of every request, and measures response times.
 
     Args:
-        app: What lies behind it.
-        key: None lets everybody in who knows a name of the server.
+        app: Wrapped application.
+        key: Bearer token; None for access by any valid host name.
         hosts: The names under which it answers without a key, besides IP addresses.
-        most: Bytes of a body at most.
-        seconds: Takes the times, by path and status.
+        most: Maximum size of a body in bytes.
+        seconds: Metric for response times, by path and status.
     """
 
     def __init__(self, app: ASGIApp, key: str | None, hosts: Iterable[str], most: int, seconds: Histogram) -> None:

@@ -1,4 +1,4 @@
-"""What a server tells Prometheus."""
+"""Metrics of a server for Prometheus."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FIGURES = {
 
 
 class Metrics(Collector):
-    """The seconds of answers, by path and status, and the state of engines.
+    """Response times by path and status, and the state of engines.
 
     Args:
-        models: All that are served.
+        models: All served models.
     """
 
     def __init__(self, models: Sequence[Model]) -> None:
@@ -36,7 +36,7 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """The state of engines, read when it is asked for."""
+        """Yield the current state of engines."""
         for name, (attribute, meaning, grows) in FIGURES.items():
             family = (CounterMetricFamily if grows else GaugeMetricFamily)(f"pushforward_{name}", meaning, labels=["model"])
             for model in self.models:
@@ -44,5 +44,5 @@ class Metrics(Collector):
             yield family
 
     def text(self) -> bytes:
-        """All figures, in Prometheus' format."""
+        """Return all metrics in the Prometheus format."""
         return generate_latest(self._registry)

@@ -86,14 +86,14 @@ def check_metric(
     5. Examples that are not finite are refused before it is called.
 
     Args:
-        metric: A metric, or a class that needs no arguments.
+        metric: Metric, or class without required arguments.
         samples: Samples of a good model that it applies to, with features equal to the examples; None takes the first of
             `sample_sets` that it applies to; a metric of tables takes none but these.
         worse: From the samples to generated examples (n, d) that must not score better; None takes one example far from all
             data, n times. A metric of copying takes the training examples.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
+        Broken: If a law is violated; an `AssertionError` that names the law.
         TypeError: If it applies to none of the samples.
     """
     thing: Metric = metric() if isinstance(metric, type) else metric
@@ -170,12 +170,12 @@ def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, dat
     6. Other weights give another identity.
 
     Args:
-        extractor: A name, an extractor, a class that needs no arguments, or a network.
-        data: Data that it can read; None takes 70 random grey images of three classes.
+        extractor: Name, extractor, class without required arguments, or network.
+        data: Supported data; None for 70 random grey images of three classes.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
-        PushforwardError: If it cannot read the data, or fails.
+        Broken: If a law is violated; an `AssertionError` that names the law.
+        PushforwardError: If the data is not supported, or the extractor fails.
     """
     data = data or space_data((1, 8, 8), labels=True)
     part: Any = extractor

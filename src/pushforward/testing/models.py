@@ -36,12 +36,12 @@ from pushforward.transports import Flow, Transport
 
 
 class Broken(AssertionError):
-    """A part does not obey a law; the message names both."""
+    """Raised if a part violates a law; the message names both."""
 
 
 @contextmanager
 def law(part: Any, says: str) -> Iterator[None]:
-    """Name the part and the law in any failed assertion of the block."""
+    """Context that adds part and law to failed assertions."""
     try:
         yield
     except AssertionError as error:
@@ -61,7 +61,7 @@ def built(part: Any, kind: type, *arguments: Any) -> Any:
 
 
 def refuses(work: Callable[[], object], error: type[Exception]) -> bool:
-    """Whether work ends with this error."""
+    """Return whether ``work`` raises this error."""
     try:
         work()
     except error:
@@ -167,11 +167,11 @@ def check_space(kind: type[Space], x: NDArray[Any]) -> None:
     """Check all laws of a kind of data.
 
     Args:
-        kind: A class of the package, or one that `pushforward.spec.register` has been given.
+        kind: Class of the package, or class registered with `pushforward.spec.register`.
         x: Some samples as a `Split` stores them, (n, *shape), n at least 2, of which no number is the same in all samples.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
+        Broken: If a law is violated; an `AssertionError` that names the law.
     """
     space = kind.measured(x)
     with law(space, "no other kind may accept its arrays"):
@@ -222,13 +222,13 @@ def check_method(
     6. The transport's samples are finite, have the shape of the data and stay within its bounds; sample i comes from seed + i.
 
     Args:
-        method: A method, a recipe, or a function that makes either from a `Space`.
-        data: For the method; None makes labelled vectors of 17 columns.
-        size: Examples of a batch; a multiple of the method's ``group``.
+        method: Method, recipe, or function from a `Space` to either.
+        data: Data for the method; None for labelled vectors with 17 columns.
+        size: Batch size, a multiple of the method's ``group``.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
-        TypeError: If it is no method.
+        Broken: If a law is violated; an `AssertionError` that names the law.
+        TypeError: If it is not a method.
     """
     data = data or space_data((17,), labels=True)
     thing = method if isinstance(method, (Method, Recipe)) else method(data.space)
@@ -411,17 +411,17 @@ def check_scored(trained: Trained) -> None:
 
 
 def check_recipe(recipe: str | RecipeFunction, data: Dataset | None = None, folder: str | Path | None = None) -> None:
-    """Check all laws of a recipe and of its method: build, compute losses, train, be killed, resume, load, sample, be scored.
+    """Check all laws of a recipe and its method: build, compute losses, train, interrupt, resume, load, sample and evaluate.
 
     It trains twice for two steps at size "tiny", a few seconds in all.
 
     Args:
-        recipe: A name, or a function of a space and a size.
-        data: For the method; None makes labelled vectors of 17 columns.
-        folder: Where runs are written; None takes a temporary folder.
+        recipe: Name of a recipe, or a function of a space and a size.
+        data: Data for the method; None for labelled vectors with 17 columns.
+        folder: Folder for runs; None for a temporary folder.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
+        Broken: If a law is violated; an `AssertionError` that names the law.
     """
     data = data or space_data((17,), labels=True)
     check_method(recipe_for(recipe, data), data)

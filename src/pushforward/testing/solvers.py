@@ -54,11 +54,11 @@ def check_path(path: Path | type[Path]) -> None:
     4. Coefficients have the shape of t, and the description rebuilds the path.
 
     Args:
-        path: A path, or a class that needs no arguments.
+        path: Path, or class without required arguments.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
-        TypeError: If it is no path.
+        Broken: If a law is violated; an `AssertionError` that names the law.
+        TypeError: If it is not a path.
     """
     thing: Path = built(path, Path)
     with law(thing, "its ends must lie in [0, 1], the smaller first"):
@@ -257,15 +257,16 @@ def check_solver(
        refuses to run without draws, and keeps mean and covariance of a Gaussian within three standard errors and a bias.
 
     Args:
-        solver: A solver, or a class that needs no arguments.
-        steps: Two numbers of steps between which the order is measured.
-        tolerance: How far the measured order may lie from the declared one.
-        noisy_steps: Steps in which a stochastic solver keeps mean and covariance.
-        bias: The bound of the error in these steps, besides three standard errors of 10,000 samples.
+        solver: Solver, or class without required arguments.
+        steps: Two numbers of steps for measuring the order.
+        tolerance: Largest difference between measured and declared order.
+        noisy_steps: Number of steps in which a stochastic solver must preserve mean and covariance.
+        bias: Bound of the error in these steps, in addition to three standard errors of 10,000
+            samples.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
-        TypeError: If it is no solver.
+        Broken: If a law is violated; an `AssertionError` that names the law.
+        TypeError: If it is not a solver.
     """
     thing: Solver = built(solver, Solver)
     with law(thing, "it must be rebuilt from its description"):
