@@ -158,7 +158,7 @@ def run(tmp_path):
 
 def test_a_refused_resume_from_an_older_checkpoint_changes_nothing(run):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError, match="is trained for"):
+    with pytest.raises(UsageError, match="is already trained for"):
         pf.resume(run, data=DATA, checkpoint="step_000004", seconds=1e-9)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 

@@ -20,7 +20,7 @@ BLOCK = 64  # Examples that share a key in training; micro-batches and processes
 
 
 def key(*names: int | str) -> int:
-    """A 64-bit number from a sequence of names and counts, the same on every machine."""
+    """Compute a 64-bit number from a sequence of names and counts, the same on every machine."""
     text = "\x1f".join(map(str, names)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
@@ -58,7 +58,7 @@ class Draws(ABC):
 
     @abstractmethod
     def stream(self, name: str, interval: int = 1) -> Draws:
-        """An independent source for another purpose; in training it changes only once in ``interval`` steps."""
+        """Return an independent source for another purpose; in training, it changes only every ``interval`` steps."""
 
 
 class ExampleDraws(Draws):
@@ -102,7 +102,7 @@ class ExampleDraws(Draws):
         return torch.from_numpy(np.array(numbers, dtype=np.float32)).to(self.device)
 
     def stream(self, name: str, interval: int = 1) -> ExampleDraws:
-        """The same samples under another name; ``interval`` has no meaning where there are no steps."""
+        """Return a source for the same samples under another name; ``interval`` has no effect without steps."""
         return ExampleDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
 
 
@@ -157,6 +157,6 @@ class BlockDraws(Draws):
         return torch.cat(parts)
 
     def stream(self, name: str, interval: int = 1) -> BlockDraws:
-        """The same part of the batch under another name, constant over runs of ``interval`` steps."""
+        """Return a source for the same micro-batch under another name, constant over ``interval`` steps."""
         step = self.step // interval
         return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", self.device)

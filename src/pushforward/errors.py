@@ -136,6 +136,6 @@ def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
 
 
 def quoted(text: str) -> str:
-    """A text between quotes of a kind that it does not hold: double ones, else single ones, else typographic ones."""
+    """Quote a text with a kind of quotes that it does not contain: double, single or typographic."""
     first, last = next(((mark, mark) for mark in ('"', "'") if mark not in text), ("“", "”"))
     return f"{first}{text}{last}"

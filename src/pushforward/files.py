@@ -140,7 +140,7 @@ def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def plain_path(path: Path) -> Path:
-    """The path of data, if it is there that of a regular file or a folder.
+    """Return the path of data, after checking that it is a regular file or a folder if it exists.
 
     Raises:
         DataError: For a pipe, a device or a socket, whose reading may never end.
@@ -168,7 +168,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file (`read_json`); empty where there is none, or the file cannot be read."""
+    """Read the object in a JSON file (`read_json`); empty if there is none, or the file cannot be read."""
     try:
         content = read_json(path)
     except CheckpointError:
@@ -198,7 +198,7 @@ def check_tensors(path: Path) -> None:
 
 
 def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] | None = None) -> None:
-    """Refuse a run folder among whose entries are links, pipes or devices: reading or training would leave it, or never end.
+    """Raise an error if a run folder contains links, pipes or devices, which could lead outside or block.
 
     Args:
         folder: The run's folder, which may be a link itself.
@@ -315,7 +315,7 @@ def _replace_folder(path: Path, temporary: Path) -> None:
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse to replace a folder that holds anything but the numbered PNGs of an earlier sampling."""
+    """Raise an error if a folder contains anything but numbered PNGs of earlier samples."""
     names = sorted(entry.name for entry in path.iterdir())
     numbers = [match and int(match[1]) for match in map(_PNG.fullmatch, names)]
     if path.suffix or numbers != list(range(len(names))):

@@ -10,7 +10,7 @@ NOTHING = "–"
 
 
 def finite(x: Any) -> float | None:
-    """A finite number as float; None for anything else."""
+    """Return a finite number as a float; None for anything else."""
     if isinstance(x, bool) or x is None:
         return None
     try:
@@ -21,7 +21,7 @@ def finite(x: Any) -> float | None:
 
 
 def finite_all(values: Iterable[Any] | None) -> list[float]:
-    """Numbers as floats, with 0 in place of those that are not finite; none for None."""
+    """Convert numbers to floats, with 0 for values that are not finite; empty for None."""
     return [finite(value) or 0.0 for value in values or ()]
 
 
@@ -33,7 +33,7 @@ def _decimals(x: float, digits: int) -> int:
 
 
 def plain(x: Any, digits: int = 3) -> str:
-    """A number with so many significant digits, without an exponent; whole numbers have no decimals."""
+    """Format a number with a number of significant digits, without exponent; integers have no decimals."""
     value = finite(x)
     if value is None:
         return NOTHING
@@ -45,9 +45,10 @@ def plain(x: Any, digits: int = 3) -> str:
 
 
 def measured(mean: Any, spread: Any = None) -> tuple[str, str]:
-    """A mean and its spread with the same decimals; the spread is empty where there is none.
+    """Format a mean and its standard deviation with the same decimals; the latter may be missing.
 
-    The spread sets the decimals: two of its digits where the first is a 1 or a 2, else one.
+    The standard deviation determines the decimals: two significant digits if the first is 1 or 2,
+    otherwise one.
     """
     value, wide = finite(mean), finite(spread)
     if value is None:
@@ -66,7 +67,7 @@ def _fixed(x: float, decimals: int) -> str:
 
 
 def bounded(mean: Any, interval: Sequence[float]) -> tuple[str, str]:
-    """A mean and its interval, such as ``[0.112, 0.148]``, with the same decimals, which half of its width sets."""
+    """Format a mean and its interval, such as ``[0.112, 0.148]``, with the same decimals, set by half the width."""
     value, half = measured(mean, abs(interval[1] - interval[0]) / 2)
     decimals = len(half.partition(".")[2])
     low, high = (_fixed(end, decimals) for end in interval)
@@ -133,13 +134,13 @@ def some(items: Iterable[object], most: int = 5) -> str:
 
 
 def clipped(cell: str, width: int) -> str:
-    """The cell of a table on one line, cut after so many characters."""
+    """Format a table cell on one line, truncated to a maximum length."""
     text = cell.replace("\r", "").replace("\n", "\\n")
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def shortened(names: Sequence[str], width: int) -> list[str]:
-    """Names of at most so many characters, cut in their middle where they stay distinct; else they are whole.
+    """Shorten names in the middle to a maximum length, if they stay distinct.
 
     Args:
         names: Such as those of models or columns.

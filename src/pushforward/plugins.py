@@ -80,7 +80,7 @@ def only(path: str | Path, kind: str, hint: str) -> str:
 
 
 def files_of(plugins: str | Path | Iterable[str | Path]) -> list[str | Path]:
-    """The files that were named, several or a single one."""
+    """Return the named files, given as several or a single file."""
     return [plugins] if isinstance(plugins, (str, Path)) else list(plugins)
 
 
@@ -130,9 +130,9 @@ def _run(file: Path, content: bytes, name: str) -> ModuleType:
 
 
 def line_of(error: BaseException) -> str | None:
-    """The file and line of a plug-in where an error was raised, or that called a library in vain.
+    """Return the file and line of a plug-in where an error was raised, also within a library.
 
-    None where it was raised in pushforward itself, or no plug-in had to do with it.
+    Returns None if it was raised in pushforward itself, or no plug-in is involved.
     """
     package = str(Path(__file__).parent)
     files = {module.__file__ for name, module in list(sys.modules.items()) if name.startswith(_PREFIX)}
@@ -142,5 +142,5 @@ def line_of(error: BaseException) -> str | None:
 
 
 def plugin_options(spec: Mapping[str, Any]) -> str:
-    """The options that name a run's plug-ins, as a command that uses the run needs them."""
+    """Return the command-line options that name a run's plug-ins."""
     return "".join(f" --plugin {shlex.quote(plugin['file'])}" for plugin in spec.get("plugins") or ())

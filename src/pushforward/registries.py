@@ -108,7 +108,7 @@ class Registry(Mapping[str, Any]):
 
 
 def at(home: str, name: str = "") -> Any:
-    """The object of a home, "module:object"; of a tuple of named objects the one of the name."""
+    """Import an object from "module:object"; for a tuple of objects, the one with the name."""
     module, _, attribute = home.partition(":")
     part = getattr(importlib.import_module(f"pushforward.{module}"), attribute)
     return next(one for one in part if one.name == name) if isinstance(part, tuple) else part
@@ -136,12 +136,12 @@ def from_text(parts: Registry, text: str) -> Any:
 
 
 def classes_of(module: ModuleType) -> dict[str, type]:
-    """The classes that a module itself defines, by name in its order."""
+    """Return the classes defined in a module, by name, in order."""
     return {name: part for name, part in vars(module).items() if inspect.isclass(part) and part.__module__ == module.__name__}
 
 
 def concrete(parts: Mapping[str, type], kind: type) -> dict[str, Any]:
-    """Those of some classes that are public, of a kind, and not abstract."""
+    """Select the public, non-abstract classes of a kind."""
     return {
         name: part
         for name, part in parts.items()
@@ -150,7 +150,7 @@ def concrete(parts: Mapping[str, type], kind: type) -> dict[str, Any]:
 
 
 def objects_of(module: ModuleType, kind: type) -> list[Any]:
-    """The objects of a kind that are variables of a module, by themselves or in a tuple or list; each once, in its order.
+    """Return the objects of a kind in the variables of a module, including tuples and lists, each once and in order.
 
     Where a module has ``__all__``, only its names count, so that a file can use the parts of another one.
     """

@@ -43,7 +43,7 @@ class Launch:
 
 
 def launched(environment: Mapping[str, str] | None = None) -> Launch:
-    """What the launcher has set: torchrun, a program that sets the same variables (Ray), or Slurm where ``MASTER_ADDR`` is set.
+    """Read the variables of the launcher: torchrun, a program with the same variables (Ray), or Slurm with ``MASTER_ADDR``.
 
     A ``MASTER_ADDR`` that is the whole path of a file is that of processes on one machine, which meet there and talk by loopback.
     A batch step of Slurm without ``MASTER_ADDR`` is one process: a program that it starts without ``srun`` has the variables too.
@@ -91,7 +91,7 @@ def set_thread_waiting() -> None:
 
 
 def thread_waiting() -> str:
-    """The variables that say how OpenMP's threads wait, in words."""
+    """Describe the variables that determine how OpenMP threads wait."""
     return ", ".join(f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ) or "OpenMP's default"
 
 
@@ -123,7 +123,7 @@ def device_named(name: torch.device | str) -> torch.device:
 
 
 def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:
-    """The module, with those of its parameters and buffers that have as many sides as the memory format needs brought to it.
+    """Convert the parameters and buffers of a module with a suitable number of dimensions to a memory format.
 
     `torch.nn.Module.to` refuses channels_last for a module that has kernels of a three-dimensional convolution as well.
 
@@ -159,7 +159,7 @@ def display(value: Any, *, raw: bool = False) -> Any:
 
 
 def facts(title: str, rows: Mapping[str, Any]) -> str:
-    """A small HTML table: a title and one row for each fact."""
+    """Build a small HTML table with a title and one row per fact."""
     cells = "".join(
         f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(str(value))}</td></tr>"
         for name, value in rows.items()

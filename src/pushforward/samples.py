@@ -399,7 +399,7 @@ def configure(
     name: str = "the transport",
     **options: Unpack[Sampling],
 ) -> Transport:
-    """The transport with other sampling options; its weights are shared.
+    """Return the transport with other sampling options and shared weights.
 
     A table that was learned for the number of steps and the guidance is used where ``steps`` is given without a grid. Where there
     is none, times that were learned for the steps are used, without guidance, which would invalidate them.
@@ -442,7 +442,7 @@ def configure(
 
 
 def guidance_notes(transport: Transport) -> tuple[str, ...]:
-    """What a reader of samples must know: a map between two times that has learned no guidance is guided nevertheless."""
+    """Return a warning if a map between two times is guided without having learned guidance."""
     flow = inner_of(transport)
     denoiser = flow.denoiser if isinstance(flow, Flow) and flow.solver.jumps else None
     while denoiser is not None and not isinstance(denoiser, Guided):
@@ -498,7 +498,7 @@ def _unlearned(
 
 
 def tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None) -> str:
-    """The command that learns a grid or, where guidance is given, if only an empty one, a table."""
+    """Return the command that learns a grid or, with guidance (even an empty one), a table."""
     chosen = solver if isinstance(solver, str) or solver is None else type(solver).__name__.lower()
     words = [f"pushforward tune {name}", *([] if guidance is None else ["--what table"]), f"--steps {steps}"]
     words += [] if chosen is None else [f"--solver {chosen}"]

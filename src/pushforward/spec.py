@@ -22,7 +22,7 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 def registered() -> Mapping[str, type]:
-    """Every class that a spec may name: the package's own and the plugins'."""
+    """Return every class that a spec may name, including classes of plugins."""
     return PARTS
 
 
@@ -40,12 +40,12 @@ def register(*parts: type) -> None:
 
 
 def plugins(kind: type) -> list[type]:
-    """The concrete classes of ``kind`` among those registered, in the order in which they came."""
+    """Return the registered concrete classes of ``kind``, in order of registration."""
     return list(concrete(PARTS.added, kind).values())
 
 
 def describe(value: Any) -> Any:
-    """A plain, JSON-ready description of a part; numbers, strings, lists and dicts are unchanged.
+    """Describe a part as plain JSON data; numbers, strings, lists and dicts are unchanged.
 
     A foreign object that does not keep its arguments is described by its class name alone; it cannot be rebuilt and
     `build` says so.
@@ -144,7 +144,7 @@ _WIDER: dict[Any, tuple[type, ...]] = {float: (int, float), tuple: (tuple, list)
 
 
 def misfit(part: type, arguments: Mapping[str, Any]) -> str | None:
-    """The first argument that does not fit its annotation, as ``name=value``; None where all do, or nothing is known."""
+    """Return the first argument that does not fit its annotation, as ``name=value``; None if all fit, or it is unknown."""
     hints = _hints(part)
     wrong = [name for name, value in arguments.items() if name in hints and not _fits(value, hints[name])]
     return f"{wrong[0]}={arguments[wrong[0]]!r:.60}" if wrong else None

@@ -36,7 +36,7 @@ class Columns(ConditionKind):
 
     @staticmethod
     def evenly(values: NDArray[np.float32], labels: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-        """Numbers of training examples to draw from: all, or `EXAMPLES` evenly spaced ones, in the order of label and columns.
+        """Choose training examples to draw from: all, or `EXAMPLES` evenly spaced ones, in the order of label and columns.
 
         The frequencies of labels, or without labels the law of the first column, are then met to within 1 / `EXAMPLES`. All
         conditions of a data set are drawn from the same examples, in the same order.
@@ -51,7 +51,7 @@ class Columns(ConditionKind):
 
     @classmethod
     def examples_of(cls, values: NDArray[np.float32], chosen: NDArray[np.int64] | None = None) -> tuple[tuple[float, ...], ...]:
-        """Values of training examples to draw from, as short as float32 allows.
+        """Return the values of training examples to draw from, as short as float32 allows.
 
         Args:
             values: Of all training examples, (n, k).

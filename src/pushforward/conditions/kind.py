@@ -59,7 +59,7 @@ class ConditionKind(ABC):
         """
 
     def bounds(self, values: Tensor) -> Tensor:
-        """Where the training examples of values (n, *shape) begin and end in their order, (n, 2) float64; 0 and 1 by default."""
+        """Return where the training examples of values (n, *shape) begin and end, (n, 2) float64; 0 and 1 by default."""
         import torch
 
         return torch.tensor([0.0, 1.0], dtype=torch.float64).expand(len(values), 2)
@@ -86,7 +86,7 @@ class ConditionKind(ABC):
             raise UsageError(f"Got values of {got} for {names}; expected floats of shape {(n, *self.shape)}.")
 
     def blank(self, n: int, device: Any) -> Tensor:
-        """Values (n, *shape) that stand where there are none; a mask hides them."""
+        """Return placeholder values (n, *shape) for unconditional examples, to be masked."""
         import torch
 
         return torch.zeros(n, *self.shape, device=device)
@@ -131,11 +131,11 @@ class ConditionKind(ABC):
         return self
 
     def as_channels(self, values: Tensor) -> Tensor:
-        """Values as plain numbers without parameters, (n, channels), to be appended to data."""
+        """Convert values to plain numbers, (n, channels), for appending to data."""
         raise UsageError(f"A {type(self).__name__} condition has no plain numbers to append to the data.")
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
-        """The values of n samples with those of one entry in place.
+        """Set one entry in the values of n samples.
 
         Args:
             values: (n, *shape).
@@ -159,12 +159,12 @@ class ConditionKind(ABC):
         return request, []
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
-        """Values as text and numbers, a dict by column for each of n examples, for files and JSON; {} where it has no entries."""
+        """Convert values to text and numbers: one dict by column per example, for files and JSON; {} if there are no entries."""
         return [dict(zip(self.entries, row.flatten().tolist(), strict=True)) if self.entries else {} for row in values]
 
 
 def as_numbers(request: Any, message: str) -> Tensor:
-    """What was given as float32 numbers; a UsageError with the message for anything else."""
+    """Convert to float32 numbers, or raise a UsageError with the message."""
     import torch
 
     try:
@@ -177,12 +177,12 @@ def as_numbers(request: Any, message: str) -> Tensor:
 
 
 def mask_of(name: str) -> str:
-    """The name of a condition's mask: bool (n,), True for examples whose network receives the learned null."""
+    """Return the name of a condition's mask: bool (n,), True for unconditional examples."""
     return f"{name}{_NULL}"
 
 
 def hidden(condition: Mapping[str, Tensor], hide: Tensor) -> dict[str, Tensor]:
-    """A condition whose values are hidden in some examples, besides those where they are hidden already.
+    """Mask the values of a condition in further examples.
 
     Args:
         condition: Values and masks by name, each of length n.
@@ -193,7 +193,7 @@ def hidden(condition: Mapping[str, Tensor], hide: Tensor) -> dict[str, Tensor]:
 
 
 def known_to(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
-    """The values and masks of a condition whose names are declared; None without any."""
+    """Return the declared values and masks of a condition; None if there are none."""
     return {name: value for name, value in (condition or {}).items() if name.removesuffix(_NULL) in conditions} or None
 
 
@@ -209,12 +209,12 @@ def described(conditions: Mapping[str, ConditionKind]) -> str:
 
 
 def names_of(conditions: Mapping[str, ConditionKind]) -> tuple[str, ...]:
-    """The names that requests use, sorted: of a condition's columns, or its own where it has none."""
+    """Return the sorted names for requests: the columns of a condition, or its own name if it has no columns."""
     return tuple(sorted(word for name, kind in conditions.items() for word in kind.entries or (name,)))
 
 
 def cells_of(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None, n: int) -> list[dict[str, Any]]:
-    """Each of n examples' values as text and numbers by column, see `ConditionKind.cells`."""
+    """Return the values of n examples as text and numbers by column; see `ConditionKind.cells`."""
     cells: list[dict[str, Any]] = [{} for _ in range(n)]
     given = condition or {}
     for name in [name for name in conditions if name in given]:
@@ -253,7 +253,7 @@ def check_mask(name: str, mask: Tensor | None, n: int) -> None:
 
 
 def registry() -> dict[str, type[ConditionKind]]:
-    """Every kind of condition by its class name: the package's and those of plugins."""
+    """Return every kind of condition by class name, including kinds of plugins."""
     own = {name: PARTS[name] for name in ("Known", "Label", "Numbers")}
     return {**own, **concrete(PARTS.added, ConditionKind)}
 
@@ -271,7 +271,7 @@ class Request:
         self.kinds, self.columns, self.numbers = kinds, columns, numbers
 
     def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
-        """Values and masks of n samples on the CPU; sample i depends on its request and on ``seed + i`` alone.
+        """Return values and masks of n samples on the CPU; sample i depends only on its request and on ``seed + i``.
 
         Conditions that are not requested are drawn together, as they occur in the training data: all those of a sample are of a
         single training example, which has the sample's label. Where some columns of a condition are requested, the others are

@@ -117,7 +117,7 @@ class Label(ConditionKind):
         return torch.bucketize(u.float(), edges, right=True)
 
     def bounds(self, labels: Tensor) -> Tensor:
-        """Where the training examples of labels (n,) begin and end in the order of labels, (n, 2) float64 from 0 to 1.
+        """Return where the training examples of labels (n,) begin and end in label order, (n, 2) float64 from 0 to 1.
 
         They are 0 and 1 for a label that no training example has.
         """

@@ -41,7 +41,7 @@ class Distance:
 
 
 def session(model: bytes | str) -> Any:
-    """A graph in onnxruntime, on as many threads as torch has.
+    """Load a graph in onnxruntime, with as many threads as torch.
 
     Args:
         model: The graph's bytes, or the path of its file.
@@ -54,7 +54,7 @@ def session(model: bytes | str) -> Any:
 
 
 def feeds_of(session: Any, transport: Transport, n: int, seed: int, scale: bool, number: int = 0) -> dict[str, np.ndarray]:
-    """The inputs of a graph for the samples of some seeds, with the noise that `Transport.sample` draws.
+    """Build the inputs of a graph for some seeds, with the noise of `Transport.sample`.
 
     Args:
         session: Of the graph.
@@ -76,7 +76,7 @@ def feeds_of(session: Any, transport: Transport, n: int, seed: int, scale: bool,
 
 
 def by_torch(transport: Transport, feeds: Mapping[str, np.ndarray]) -> Tensor:
-    """What the sampler makes of the inputs of a graph, (n, *shape), data units."""
+    """Compute the sampler's output for the inputs of a graph, (n, *shape), in data units."""
     given = {name: torch.from_numpy(part) for name, part in feeds.items()}
     condition = {name: given[name] for name in transport.space.conditions if name in given}
     if "scale" in given:
@@ -93,7 +93,7 @@ def distances(
     steps: Sequence[int] = STEPS,
     examples: Sequence[int] = EXAMPLES,
 ) -> Iterator[Distance]:
-    """The distances of a graph from its sampler, for each solver, number of steps and of examples.
+    """Measure the distances between a graph and its sampler, for each solver, number of steps and batch size.
 
     Args:
         session: Of the graph.
@@ -117,7 +117,7 @@ def distances(
 def program_distances(
     program: Callable[..., Tensor], transport: Transport, examples: Sequence[int] = EXAMPLES
 ) -> Iterator[Distance]:
-    """The distances of a program of `torch.export` from its sampler, for each number of examples."""
+    """Measure the distances between a `torch.export` program and its sampler, for each batch size."""
     inner = inner_of(transport)
     space = transport.space
     solver = name_of(inner.solver) if isinstance(inner, Flow) else ""
@@ -133,7 +133,7 @@ def program_distances(
 
 
 def halved(transport: Transport, least: int) -> Transport:
-    """The model with weights of at least so many numbers rounded to float16."""
+    """Round large weights of a model to float16."""
     model = copy.deepcopy(transport)
     with torch.no_grad():
         for weight in model.parameters():

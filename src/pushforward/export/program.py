@@ -65,7 +65,7 @@ class Sampler(nn.Module):
     def forward(
         self, z: Tensor, condition: Condition = None, noise: Tensor | None = None, decoder_noise: Tensor | None = None
     ) -> Tensor:
-        """Samples (n, *shape), data units.
+        """Compute samples (n, *shape) in data units.
 
         Args:
             z: (n, *noise_shape), standard normal; of a flow from a source, examples of it in model units.
@@ -95,7 +95,7 @@ class TableRow(nn.Module):
     def forward(
         self, slots: Tensor, row: Tensor, condition: Condition = None, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The slots after the row, and the state at which the denoiser was called.
+        """Compute the slots after the row, and the input state of the denoiser.
 
         Args:
             slots: (W, n, *shape).
@@ -126,7 +126,7 @@ class End(nn.Module):
         self.transport = with_inner(transport, _Ended(inner_of(transport)))
 
     def forward(self, states: Tensor, condition: Condition = None, decoder_noise: Tensor | None = None) -> Tensor:
-        """Data units, (k, n, *shape), of k states of each example, (k, n, *noise_shape)."""
+        """Convert k states per example, (k, n, *noise_shape), to data units, (k, n, *shape)."""
         k, n = states.shape[:2]
         condition, _ = without_scale(condition)
         each = None if condition is None else {name: part.repeat(k, *(1,) * (part.dim() - 1)) for name, part in condition.items()}
@@ -149,7 +149,7 @@ class _Ended(Transport):
 
 
 def noise_count(transport: Transport) -> int:
-    """How often a transport draws noise of the shape of its inner data in one solve, beside z."""
+    """Count how often a transport draws noise of the shape of its inner data per sample, besides z."""
     inner = inner_of(transport)
     if isinstance(inner, Truncated):
         return noise_count(inner.inner)
@@ -159,12 +159,12 @@ def noise_count(transport: Transport) -> int:
 
 
 def decoder_draws(transport: Transport) -> bool:
-    """Whether a decoder of codes draws around its means."""
+    """Return whether the decoder of latents draws around its means."""
     return isinstance(transport, Latent) and transport.autoencoder.likelihood is not None
 
 
 def inputs_of(transport: Transport, n: int = BATCH, noises: int | None = None, scale: bool = False) -> dict[str, Any]:
-    """Inputs of a `Sampler` by name, n random examples.
+    """Build random inputs of a `Sampler` by name, for n examples.
 
     Args:
         transport: Model.
@@ -186,7 +186,7 @@ def inputs_of(transport: Transport, n: int = BATCH, noises: int | None = None, s
 
 
 def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[str]]) -> ExportedProgram:
-    """A module as a program.
+    """Export a module as a program.
 
     Args:
         module: Its arguments are the inputs' names.

@@ -25,7 +25,7 @@ EXAMPLES = 1000  # Rows that go through the classifier at a time
 
 
 def labelled(dataset: Dataset) -> bool:
-    """Whether there is a classifier: from two classes, and two examples in each half."""
+    """Return whether a classifier is possible: at least two classes, and two examples in each half."""
     return dataset.train.labels is not None and len(dataset.space.classes) > 1 and len(dataset.train) > 3
 
 
@@ -50,7 +50,7 @@ class Classifier(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def hidden(self, x: Tensor) -> Tensor:
-        """(n, width) activations."""
+        """Compute the hidden activations, (n, width)."""
         if self.image:
             if x.shape[2:] != self.sides:
                 x = functional.interpolate(x, size=self.sides, mode="bilinear", antialias=True, align_corners=False)
@@ -60,7 +60,7 @@ class Classifier(nn.Module):
         return functional.silu(self.last(functional.dropout(self.body(x), 0.2, self.training)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, classes) scores."""
+        """Compute class scores, (n, classes)."""
         scores: Tensor = self.head(self.hidden(x))
         return scores
 
@@ -113,7 +113,7 @@ class _Hidden(nn.Module):
 
 
 def shrunk(space: Space) -> str:
-    """The words for how `Classifier` shrinks large images; nothing for others."""
+    """Describe how `Classifier` shrinks large images; empty for others."""
     if len(space.shape) != 3 or max(space.shape[1:]) <= SIDE:
         return ""
     height, width = (min(side, SIDE) for side in space.shape[1:])
@@ -126,7 +126,7 @@ def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
 
 @contextlib.contextmanager
 def apart() -> Iterator[None]:
-    """One thread, so that the result does not depend on how many there are, and a random state of its own."""
+    """Context with a single thread and a separate random state, for results independent of the number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -178,7 +178,7 @@ def accuracy(network: nn.Module, space: Space, split: Split) -> float:
 
 
 def named(network: nn.Module, space: Space, split: Split) -> NDArray[np.bool_]:
-    """Of which labelled examples the network gives the right class, (n,)."""
+    """Find which labelled examples the network classifies correctly, (n,)."""
     assert split.labels is not None
     classes = []
     for start in range(0, len(split), EXAMPLES):

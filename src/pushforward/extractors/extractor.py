@@ -84,7 +84,7 @@ class Extractor(ABC):
         return None
 
     def reader(self, network: nn.Module) -> nn.Module | None:
-        """The part that maps model units to scores of the classes; None where there is none."""
+        """Return the module from model units to class scores; None if there is none."""
         return None
 
     @abstractmethod
@@ -96,11 +96,11 @@ class Extractor(ABC):
         """
 
     def settings(self) -> Any:
-        """What distinguishes it from others of its class, as JSON; its constructor's arguments unless it says otherwise."""
+        """Return the settings of the extractor as JSON; by default, its constructor arguments."""
         return describe(self)
 
     def content(self) -> str | None:
-        """sha256 of class, settings and sources; None where a source is unknown, and nothing is cached."""
+        """Compute the sha256 of class, settings and sources; None, without caching, if a source is unknown."""
         sources = [source_hash(part) for part in (type(self), *self.parts)]
         words = type(self).__qualname__, json.dumps(self.settings(), sort_keys=True), *sources
         return None if None in sources else hashlib.sha256(repr(words).encode()).hexdigest()
@@ -126,7 +126,7 @@ class OfModule(Extractor):
         return f"the user's own network {type(self.module).__name__}"
 
     def settings(self) -> Any:
-        """The module as torch prints it, and those attributes of all its parts that are numbers or texts."""
+        """Return the text of the module, and all numeric and text attributes of its parts."""
         plain = [
             (name, key, value)
             for name, part in self.module.named_modules()
@@ -136,9 +136,10 @@ class OfModule(Extractor):
         return [repr(self.module), plain]
 
     def content(self) -> str | None:
-        """As of any extractor, with the sources of all modules that are not torch's.
+        """Compute the hash as for any extractor, with the sources of all modules outside of torch.
 
-        None, so that nothing is cached, where a module holds what cannot be told apart by its text, such as a function.
+        Returns None, without caching, if a module contains objects that cannot be identified by
+        text, such as functions.
         """
         if not all(_plain(value) for part in self.module.modules() for value in _own(part).values()):
             return None
@@ -162,7 +163,7 @@ def _plain(value: Any) -> bool:
 
 
 def source_hash(part: type) -> str | None:
-    """sha256 of the file that defines a class; None where there is none, as in a notebook."""
+    """Compute the sha256 of the file that defines a class; None without a file, as in a notebook."""
     try:
         return hashlib.sha256(Path(inspect.getfile(part)).read_bytes()).hexdigest()
     except (OSError, TypeError):
@@ -170,7 +171,7 @@ def source_hash(part: type) -> str | None:
 
 
 def state_hash(network: nn.Module, tensors: Mapping[str, Tensor] | None = None) -> str:
-    """sha256 of a network's parameters and buffers, and of further tensors, with names, shapes and types."""
+    """Compute the sha256 of a network's parameters, buffers and further tensors, with names, shapes and types."""
     digest = hashlib.sha256()
     state = {**dict(network.named_parameters()), **dict(network.named_buffers()), **(tensors or {})}
     for name, tensor in sorted(state.items()):
@@ -180,15 +181,15 @@ def state_hash(network: nn.Module, tensors: Mapping[str, Tensor] | None = None) 
 
 
 def in_model_units(space: Space) -> str:
-    """The words for model units."""
+    """Describe model units."""
     return f"(x - mean) / std for each {'channel' if len(space.shape) > 1 else 'column'}"
 
 
 def check_images(name: str, data: Dataset) -> None:
-    """Refuse data that are no images of one or three channels.
+    """Raise an error if data are not images with one or three channels.
 
     Raises:
-        DataError: Saying what the data are.
+        DataError: With a description of the data.
     """
     shape = tuple(data.space.shape)
     if len(shape) != 3 or shape[0] not in (1, 3):
@@ -200,10 +201,10 @@ def check_images(name: str, data: Dataset) -> None:
 
 
 def check_weights_file(name: str, file: str | Path | None) -> Path:
-    """The file of weights that was given.
+    """Check the given weights file.
 
     Raises:
-        UsageError: If none was given, or it is not there.
+        UsageError: If no file was given, or it does not exist.
     """
     if not file:
         raise UsageError(
@@ -216,17 +217,17 @@ def check_weights_file(name: str, file: str | Path | None) -> Path:
 
 
 def coloured(x: Tensor) -> Tensor:
-    """Images with three channels: a grey one is copied."""
+    """Convert images to three channels by copying a grey channel."""
     return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
 
 
 def grey(space: Space) -> str:
-    """The words for what `coloured` does, with a comma; nothing for images that have three channels."""
+    """Describe what `coloured` does, with a comma; empty for images with three channels."""
     return "grey copied to three channels, " if space.shape[0] == 1 else ""
 
 
 def resized(x: Tensor, side: int) -> Tensor:
-    """Square images, by the antialiased bicubic filter, held to [0, 1].
+    """Resize images to squares with an antialiased bicubic filter, clamped to [0, 1].
 
     References:
         Parmar et al., On aliased resizing and surprising subtleties in GAN evaluation, 2022, arXiv:2104.11222.
@@ -273,7 +274,7 @@ def named(name: str) -> Extractor:
 
 
 def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
-    """Extractors by the names that reports show, in their order; empty for None.
+    """Return extractors by their names in reports, in order; empty for None.
 
     Args:
         spaces: One or several, or several by names of the user's own. A text may hold several names, separated by commas.

@@ -93,7 +93,7 @@ class Inception(Extractor):
         _torch_fidelity()
 
     def network(self, space: Space) -> nn.Module:
-        """torch-fidelity's network with the weights of the file.
+        """Build torch-fidelity's network with the weights in the file.
 
         Raises:
             MissingExtra: Without torch-fidelity.
@@ -118,7 +118,7 @@ class Inception(Extractor):
         return f"the last pooled layer of Inception v3 (weights {hashlib.sha256(self._content).hexdigest()[:8]})"
 
     def settings(self) -> object:
-        """Nothing: the weights count, wherever their file lies."""
+        """Return no settings: only the weights matter, not the location of their file."""
         return {}
 
 

@@ -99,7 +99,7 @@ def _train(network: _Encoder, data: Dataset, index: NDArray[np.int64], how: tupl
 
 
 def variance_invariance_covariance(first: Tensor, second: Tensor) -> Tensor:
-    """The loss of two embeddings of the same examples, (n, d) each.
+    """Compute the VICReg loss of two embeddings of the same examples, (n, d) each.
 
     ``25 |a - b|^2 / d``, and of each embedding 25 times the mean of what its standard deviations lack to 1, and the sum of its
     squared covariances off the diagonal over d.
@@ -118,7 +118,7 @@ def variance_invariance_covariance(first: Tensor, second: Tensor) -> Tensor:
 
 
 def views(x: Tensor) -> Tensor:
-    """A random view of each example, in model units (n, *shape); torch's global generator draws.
+    """Draw a random view of each example, in model units (n, *shape), with torch's global generator.
 
     No view is mirrored: a mirrored digit is another one.
     """

@@ -164,7 +164,7 @@ def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
 
 
 def settings_of(betas: tuple[float, ...]) -> dict[str, Any]:
-    """The settings that give these betas in diffusers, by name where they have one."""
+    """Return the diffusers settings for these betas, by name if they have one."""
     wanted = torch.tensor(betas, dtype=torch.float64)
     levels: dict[str, Any] = {"num_train_timesteps": len(betas)}
     ends = {"beta_start": float(f"{betas[0]:.6g}"), "beta_end": float(f"{betas[-1]:.6g}")}

@@ -292,7 +292,7 @@ class _Reached:
         return new / (new + len(np.unique(self.training[part][self.old[part]])))
 
     def by_cell(self, m: int) -> tuple[np.ndarray, np.ndarray]:
-        """How many held-out and training examples are nearest to some sample in the cell of each of m held-out ones, (m,).
+        """Count held-out and training examples nearest to some sample in the cell of each of m held-out examples, (m,).
 
         The cell holds the samples that are nearer to it than to other held-out ones. A training example that is nearest to
         samples in several cells counts in equal parts.

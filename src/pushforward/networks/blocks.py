@@ -329,7 +329,7 @@ def modulate(h: Tensor, film: Film) -> Tensor:
 
 
 def forward_mode() -> bool:
-    """Whether forward-mode derivatives are being taken (`torch.func.jvp`, dual levels)."""
+    """Return whether forward-mode derivatives are being computed (`torch.func.jvp`, dual levels)."""
     return forward_ad._current_level >= 0
 
 

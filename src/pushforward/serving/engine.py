@@ -91,7 +91,7 @@ class Request:
             self.end(torch.stack([self._samples[i] for i in range(len(self.seeds))]))
 
     def refused(self, number: int, turn: int) -> bool:
-        """Whether the request is hopeless once a draw of a sample has broken a constraint (`Redrawing`)."""
+        """Return whether the request is hopeless after another violated constraint (`Redrawing`)."""
         self._lost += turn * len(self.seeds) + number < HOPELESS
         return self._lost >= HOPELESS or turn >= TURNS
 
@@ -108,7 +108,7 @@ class _Row:
 
 
 def scaled(denoiser: Predictor) -> tuple[Predictor, float] | None:
-    """A denoiser that takes a scale of guidance for each example, and the scale that leaves it as it is; None where it cannot."""
+    """Return a denoiser with a guidance scale per example, and its neutral scale; None if not supported."""
     inner = trained(denoiser)
     learned = None if inner is None else inner.preconditioning.guidance
     if learned is not None:
@@ -318,7 +318,7 @@ def _mixed(weights: Tensor, parts: Tensor) -> Tensor:
 
 @contextmanager
 def working(engines: Sequence[Engine], precision: str = "float32") -> Iterator[None]:
-    """Within this context a thread makes the network calls of engines, in turns.
+    """Context in which a thread makes the network calls of engines, in rounds.
 
     Args:
         engines: All of them.

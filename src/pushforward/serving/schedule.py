@@ -46,14 +46,14 @@ class Schedule:
         self.ready = True
 
     def row(self, number: int, layout: RowLayout) -> Tensor:
-        """The coefficients of a call, (K,) float32, as the layout of its kind packs them."""
+        """Return the coefficients of a call, (K,) float32, packed by the layout of its kind."""
         kind = self.kinds[number]
         if kind not in self._packed or self._packed[kind][0] is not layout:
             self._packed[kind] = layout, layout.rows(self.table).float()
         return self._packed[kind][1][number]
 
     def start(self, layout: RowLayout) -> Tensor:
-        """How the slots begin, (W, 1 + M): from z and the noises that are drawn first."""
+        """Return the initial slots, (W, 1 + M), from z and the first noises."""
         return layout.start(self.table, self.width).float()
 
 

@@ -363,7 +363,7 @@ class _Tracer:
         return Symbol.of(estimate, self.shape)
 
     def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
-        """The estimate; that of noise from v, since it hardly differs from x_t where alpha is small, nor data where sigma is."""
+        """Compute the estimate; noise is computed from v, because it hardly differs from x_t if alpha is small."""
         if check(kind) != "noise":
             return self._asked(kind, x_t, t, condition)
         k = self.path.at(t)

@@ -267,7 +267,7 @@ class Events:
 
     @contextlib.contextmanager
     def watching(self, trainer: Trainer) -> Iterator[None]:
-        """Within this context a trainer's events are counted: turns, ends of steps, and what this process writes."""
+        """Context in which a trainer's events are counted: rounds, ends of steps, and writes of this process."""
         losses = trainer.method.losses
         with contextlib.ExitStack() as stack:
             stack.enter_context(patch.object(trainer, "progress", _Steps(self)))
@@ -412,7 +412,7 @@ class Chain:
 
 
 def newest_step(folder: Path) -> int:
-    """The step of a run's newest checkpoint, all of whose files are verified; -1 where there is none.
+    """Return the step of a run's newest checkpoint, after verifying its files; -1 if there is none.
 
     Raises:
         CheckpointError: If it is damaged: a partial checkpoint was accepted.

@@ -25,7 +25,7 @@ EXAMPLES, SIDE = 240, 6
 
 
 def sample_sets() -> list[Samples]:
-    """Samples of a good model in each kind of data: vectors with known modes, images, and rows of a table."""
+    """Build samples of a good model for each kind of data: vectors with known modes, images, and table rows."""
     random = np.random.Generator(np.random.Philox(3))
     centres = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]])
     truth = SimpleNamespace(centres=centres, std=0.2, weights=np.full(3, 1 / 3))
@@ -127,7 +127,7 @@ def check_metric(
 def samples_of(
     generated: np.ndarray, reference: np.ndarray, training: np.ndarray | None = None, *, features: bool = True, **more: Any
 ) -> Samples:
-    """Arrays (n, d) as metrics receive them, with the examples as their own features.
+    """Convert arrays (n, d) to inputs of metrics, with the examples as their own features.
 
     Args:
         generated: Examples of a model.
@@ -150,7 +150,7 @@ def samples_of(
 
 
 def values_of(metric: Metric, *arrays: np.ndarray, **more: Any) -> dict[str, Score]:
-    """The scores of `samples_of` the arrays, to which the metric must apply."""
+    """Compute the scores for `samples_of` the arrays, to which the metric must apply."""
     samples = samples_of(*arrays, **more)
     assert metric.applies(samples)
     return metric(samples)

@@ -49,7 +49,7 @@ def law(part: Any, says: str) -> Iterator[None]:
 
 
 def built(part: Any, kind: type, *arguments: Any) -> Any:
-    """The part, or an object of it where a class is given.
+    """Return the part, or an instance if a class is given.
 
     Raises:
         TypeError: If it is not of this kind.
@@ -70,7 +70,7 @@ def refuses(work: Callable[[], object], error: type[Exception]) -> bool:
 
 
 def rebuilt(part: Any) -> Any:
-    """The part made again from its description, as a run on disk makes it; a class of yours is registered for that."""
+    """Rebuild a part from its description, as for a run on disk; your own class is registered for this."""
     kind, name = type(part), type(part).__name__
     known = spec.registered().get(name, kind)
     with law(part, "its class must not have the same name as a part of pushforward"):
@@ -88,13 +88,14 @@ IMAGES_ONLY = ("autoencoder",)  # Recipes that take images alone; this one recei
 
 
 def space_data(shape: tuple[int, ...], labels: bool, n: int = 70, seed: int = 0) -> Dataset:
-    """Random examples and 24 more that are held out.
+    """Build random examples, and 24 held-out examples.
 
     Args:
-        shape: Of one example: (d,) gives float vectors, (channels, height, width) images of bytes.
+        shape: Shape of one example: (d,) for float vectors, (channels, height, width) for images of
+            bytes.
         labels: Whether there are three classes, "a", "b" and "c".
-        n: Training examples.
-        seed: Of the random numbers.
+        n: Number of training examples.
+        seed: Seed of the random numbers.
     """
     random = np.random.default_rng(seed)
     x: np.ndarray
@@ -119,17 +120,17 @@ def space_data(shape: tuple[int, ...], labels: bool, n: int = 70, seed: int = 0)
 
 
 def class_labels(classes: int) -> dict[str, ConditionKind]:
-    """The conditions of a space or a network with this many equally frequent classes; none for 0."""
+    """Build the conditions of a space or network with a number of equally frequent classes; none for 0."""
     return {"label": Label.numbered(classes)} if classes else {}
 
 
 def shape_for(name: str) -> tuple[int, ...]:
-    """A shape that suits a recipe: short vectors where it takes them."""
+    """Choose a shape that suits a recipe: short vectors if supported."""
     return (1, 8, 8) if name in IMAGES_ONLY else (17,)
 
 
 def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]:
-    """A flow for each frozen part that a recipe needs, or a map between two times where it takes one.
+    """Build a flow, or a map between two times, for each frozen part that a recipe needs.
 
     Small random weights are in place of those that start at zero.
     """
@@ -147,7 +148,7 @@ def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]
 
 
 def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Recipe:
-    """A tiny recipe, always of the same first weights; a teacher that it needs is an untrained flow.
+    """Build a tiny recipe with fixed initial weights, and an untrained flow as its teacher if needed.
 
     Args:
         recipe: Its name, or a function of a space and a size.
@@ -298,7 +299,7 @@ def _check_drawn(method: Method, x: Tensor, space: Space) -> None:
 
 
 def check_seeds(transport: Transport) -> None:
-    """Examples of a batch are those of a smaller batch with later seeds, and differ among each other."""
+    """Check that examples of a batch equal those of a smaller batch with later seeds, and differ from each other."""
     whole = moved(transport, 0, 8)
     scale = float(whole.std())
     apart = (whole[1:] - whole[:-1]).flatten(1).square().mean(1).sqrt()
@@ -308,14 +309,14 @@ def check_seeds(transport: Transport) -> None:
 
 
 def moved(transport: Transport, seed: int, n: int) -> Tensor:
-    """The samples in model units: data units clamp images, where a model that is hardly trained saturates."""
+    """Return samples in model units, because images of a hardly trained model saturate in data units."""
     draws = ExampleDraws(seed, n)
     with torch.no_grad():
         return transport(draws.normal(transport.noise_shape), transport.conditions(n, None, seed), draws)
 
 
 def stirred(method: Method) -> Method:
-    """A copy whose zero-initialised layers have moved, so that samples depend on every part of it."""
+    """Copy a model with changed zero-initialised layers, so that samples depend on every part."""
     method, random = copy.deepcopy(method).eval(), torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in method.parameters():
@@ -328,7 +329,7 @@ FEW = 4  # Steps of a sampler, at most, where a law is not of its steps
 
 
 def final_state(folder: Path) -> State:
-    """Every tensor and counter of a run's newest checkpoint, without measurements and settings."""
+    """Return every tensor and counter of a run's newest checkpoint, without measurements and settings."""
     newest = latest(folder / "checkpoints")
     assert newest is not None, f"{folder} has no checkpoint."
     stored = load_checkpoint(newest)
@@ -336,7 +337,7 @@ def final_state(folder: Path) -> State:
 
 
 def assert_same(a: State, b: State) -> None:
-    """Two final states agree to the last bit."""
+    """Check that two final states are equal bit for bit."""
     assert a[1] == b[1], f"Counters differ: {a[1]} and {b[1]}."
     assert a[0].keys() == b[0].keys() == {"method", "average", "optimizer"}
     for group in a[0]:
@@ -371,27 +372,27 @@ def train_twice(recipe: str | RecipeFunction, data: Dataset, folder: Path) -> Tr
 
 
 def in_few_steps(transport: Transport) -> Transport:
-    """The same solver in four steps, where it makes more: the checks do not depend on the number of steps."""
+    """Return the transport with at most four steps, because the checks do not depend on the number of steps."""
     if isinstance(transport, Flow) and transport.steps > FEW:
         return transport.with_solver(transport.solver, FEW)
     return transport
 
 
 def check_resumed(trained: Trained) -> None:
-    """The run that was killed ends where the whole one ends, to the last bit."""
+    """Check that the interrupted run ends like the uninterrupted one, bit for bit."""
     with law(trained.run.method, "a run that was interrupted and resumed must end like an uninterrupted one"):
         assert_same(final_state(trained.whole.folder), final_state(trained.run.folder))
 
 
 def check_stored(trained: Trained) -> None:
-    """The run's folder describes the method that was trained."""
+    """Check that the run folder describes the trained method."""
     method = trained.run.method
     with law(method, "the run must be rebuilt from its description"):
         assert spec.describe(spec.build(spec.describe(method))) == trained.run.spec["method"]
 
 
 def check_sampled(trained: Trained) -> Tensor:
-    """Samples have the shape of the data, are finite and within bounds, and are the same after loading; returns five."""
+    """Check shape, finiteness and bounds of samples, and equality after loading; return five samples."""
     x = trained.run.transport.sample(5, seed=7)
     with law(trained.run.method, "a loaded run must draw the same samples as the trained run"):
         mine, whole = (in_few_steps(run.transport).sample(5, seed=7) for run in (trained.run, trained.whole))
@@ -401,7 +402,7 @@ def check_sampled(trained: Trained) -> Tensor:
 
 
 def check_scored(trained: Trained) -> None:
-    """Evaluation gives finite scores, among them Fréchet distance, coverage and KID."""
+    """Check that evaluation returns finite scores, including Fréchet distance, coverage and KID."""
     from pushforward.evaluation import Judge  # scikit-learn, which nothing else here needs
 
     scores, _ = Judge(trained.data, repeats=1).scores(in_few_steps(trained.run.transport))

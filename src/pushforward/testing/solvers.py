@@ -37,7 +37,7 @@ EVERY_PATH: dict[str, Path] = {
 
 
 def pairs(path: Path, n: int = 33) -> tuple[Tensor, Tensor, Coefficients, Tensor]:
-    """Data and noise (n, 3), coefficients at log-SNR in [-8, 8] where the path reaches so far, and x_t (n, 3), in float64."""
+    """Draw data and noise (n, 3), with coefficients at log-SNR within [-8, 8], and x_t (n, 3), in float64."""
     high, low = path.log_snr_ends()
     t = path.time(torch.linspace(max(-8, low), min(8, high), n, dtype=torch.float64))
     x, z = torch.randn(2, n, 3, dtype=torch.float64)
@@ -110,7 +110,7 @@ class Mixture(nn.Module):
         self.space: Space = VectorSpace(shape=(d,), mean=(0.0,) * d, std=(1.0,) * d)
 
     def predict(self, kind: Any, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The posterior mean of the data given x_t, read as any prediction."""
+        """Compute the posterior mean of the data given x_t, converted to any prediction."""
         k = self.path.at(t).over(x_t)
         centres = self.centres.to(x_t)
         variance = k.alpha**2 * self.std**2 + k.sigma**2
@@ -120,12 +120,12 @@ class Mixture(nn.Module):
         return convert("data", kind, data, x_t, k)
 
     def calls(self, t: float = 0.5) -> int:
-        """Network calls of one prediction."""
+        """Return the number of network calls per prediction."""
         return 1
 
 
 def ring(path: Path, modes: int = 5, radius: float = 2.0, std: float = 0.5) -> Mixture:
-    """The mixture of some Gaussians on a circle."""
+    """Build a mixture of Gaussians on a circle."""
     angles = [2 * math.pi * i / modes for i in range(modes)]
     return Mixture(path, [[radius * math.cos(a), radius * math.sin(a)] for a in angles], std)
 
@@ -177,13 +177,13 @@ def _start(denoiser: Any, n: int) -> tuple[Tensor, float, float]:
 
 
 def end(denoiser: Any, solver: Solver, steps: int, n: int = 48) -> Tensor:
-    """Where a solver brings n fixed starts, (n, 2), from log-SNR `START` to `STOP`, in float64."""
+    """Solve from n fixed starts, (n, 2), from log-SNR `START` to `STOP`, in float64."""
     return Flow(denoiser, solver, steps).solve(*_start(denoiser, n))
 
 
 @functools.cache
 def truth(path: str) -> Tensor:
-    """Where the ODE of the ring brings the starts of `end`, to 1e-11: by SciPy's DOP853 in the log-SNR."""
+    """Solve the ODE of the ring from the starts of `end` to 1e-11, with SciPy's DOP853 in the log-SNR."""
     from scipy.integrate import solve_ivp
 
     denoiser = ring(PATHS[path])
@@ -199,12 +199,12 @@ def truth(path: str) -> Tensor:
 
 
 def error(path: str, solver: Solver, steps: int) -> float:
-    """The RMS distance of a solver's end to the truth, on the ring and a path of `PATHS`."""
+    """Compute the RMS distance of a solver's result to the truth, on the ring and a path of `PATHS`."""
     return float((end(ring(PATHS[path]), solver, steps) - truth(path)).square().mean().sqrt())
 
 
 def measured_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (256, 512)) -> float:
-    """The slope of the logarithm of the error between two numbers of steps: the order of a deterministic solver."""
+    """Measure the order of a deterministic solver: the slope of the log error between two numbers of steps."""
     few, many = steps
     return math.log2(error(path, solver, few) / error(path, solver, many)) / math.log2(many / few)
 
@@ -212,7 +212,7 @@ def measured_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (2
 def moments(
     solver: Solver, path: Path, steps: int, n: int, start: float = -8.0, stop: float = 6.0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A stochastic solver's result on the correlated Gaussian.
+    """Compute a stochastic solver's result on the correlated Gaussian.
 
     Args:
         solver: Any solver.
@@ -310,7 +310,7 @@ def _check_samples(solver: Solver) -> None:
 
 
 def check_calls(solver: Solver, steps: int) -> None:
-    """A solve of so many steps makes as many predictions as `Flow.calls` and the solver state."""
+    """Check that sampling makes as many predictions as `Flow.calls` and the solver state."""
     denoiser = Counting(VP(), [[0.0, 1.0]], 0.5)
     flow = Flow(denoiser, solver, steps)
     flow.sample(1, seed=0) if solver.adaptive else flow.sample(3)
@@ -320,7 +320,7 @@ def check_calls(solver: Solver, steps: int) -> None:
 
 
 def check_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (256, 512), tolerance: float = 0.05) -> None:
-    """The order that is measured on a problem with a closed form is the declared one.
+    """Check that the order measured on a problem with a closed form equals the declared order.
 
     Args:
         solver: A deterministic solver of fixed steps.
@@ -334,7 +334,7 @@ def check_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (256,
 
 
 def check_moments(solver: Solver, steps: int = 400, bias: float = 0.005, n: int = SAMPLES) -> None:
-    """Mean and covariance of a Gaussian are kept within three standard errors and a bias that falls with the steps."""
+    """Check that mean and covariance of a Gaussian are preserved within three standard errors and a bias."""
     mean, covariance, wanted_mean, wanted = moments(solver, VP(), steps, n)
     product = wanted.diagonal()[:, None] * wanted.diagonal()
     with law(solver, f"it must preserve the mean of a Gaussian in {steps} steps"):

@@ -33,14 +33,14 @@ seeds = [(asked["seed"] + i) % 2**64 for i in range(n)]
 
 
 def drawn(stream, call, shape=None):
-    """Numbers of each sample, by its seed alone: normal, or without a shape one that is uniform."""
+    """Draw normal numbers for each sample by its seed, or one uniform number without a shape."""
     keys = [np.array([seed, int(stream)], np.uint64) for seed in seeds]
     each = [np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, call])) for key in keys]
     return np.stack([g.random(dtype=np.float32) if shape is None else g.standard_normal(shape, np.float32) for g in each])
 
 
 def given(condition, text):
-    """The values of a condition of numbers, from text such as 1.5,2."""
+    """Parse the values of a numeric condition from text such as 1.5,2."""
     usual = condition["usual"]
     try:
         values = [float(word) for word in text.split(",")] if text else usual

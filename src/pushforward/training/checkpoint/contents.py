@@ -45,7 +45,7 @@ if hasattr(os, "register_at_fork"):  # a process is not forked in the middle of 
 
 
 def beside(work: Callable[[], Any]) -> Future[None]:
-    """Do some work in a thread of its own; the future has its error."""
+    """Run work in a separate thread; the future holds its error."""
     thread = ThreadPoolExecutor(1, "pushforward-save")
     future = thread.submit(work)
     _writing.add(future)
@@ -194,13 +194,13 @@ class Saver:
 
 
 def state_of(trainer: Any) -> dict[str, dict[str, Tensor]]:
-    """The weights, averages and optimisers of a trainer, as they are: sharded or whole."""
+    """Return the weights, averages and optimisers of a trainer, sharded or whole."""
     optimizers = {name: value for player in trainer.players.values() for name, value in player.state().items()}
     return {"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizers}
 
 
 def stored_for(processes: Processes, folder: Path, device: torch.device) -> Checkpoint:
-    """A checkpoint to `take_up`, verified and read; without tensors where each process reads its own part of sharded ones then.
+    """Verify and read a checkpoint for `take_up`; without tensors if each process reads its own shards then.
 
     Raises:
         CheckpointError: If it is damaged.

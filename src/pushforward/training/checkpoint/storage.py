@@ -61,7 +61,7 @@ def flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """A temporary file, which is flushed and renamed over ``path`` if all goes well, and vanishes if not.
+    """Context with a temporary file that is flushed and renamed to ``path`` on success, and removed on failure.
 
     Raises:
         CheckpointError: If writing fails; an existing file is kept.
@@ -127,7 +127,7 @@ def read_tensors(path: Path, device: Any = "cpu") -> dict[str, Tensor]:
 
 
 def bytes_of(groups: Iterable[Mapping[str, Tensor]]) -> int:
-    """Bytes of a checkpoint with these tensors, whole where they are sharded."""
+    """Compute the bytes of a checkpoint with these tensors, counting whole tensors."""
     return BESIDE + sum(tensor.numel() * tensor.element_size() for group in groups for tensor in group.values())
 
 
@@ -179,7 +179,7 @@ def save(
 
 @contextlib.contextmanager
 def staged(final: Path) -> Iterator[Path]:
-    """A temporary folder for the files of a checkpoint, from any number of writers; it vanishes unless `commit` publishes it.
+    """Context with a temporary folder for checkpoint files of any number of writers, removed unless `commit` publishes it.
 
     Whatever an interrupted save has left beside the checkpoint is removed first (`sweep`).
 
@@ -287,7 +287,7 @@ def is_shard(name: str) -> bool:
 
 
 def weights_hash(files: Mapping[str, Any], raw: bool = False) -> str | None:
-    """The hash of a checkpoint's averaged weights, or of its last ones, by the files of its manifest; None where it has none."""
+    """Return the hash of a checkpoint's averaged (or last) weights from its manifest; None if there is none."""
     entry = files.get(f"{'method' if raw else 'average'}.safetensors")
     if entry is not None:
         return str(entry["sha256"])
@@ -296,7 +296,7 @@ def weights_hash(files: Mapping[str, Any], raw: bool = False) -> str | None:
 
 
 def weights_of(checkpoint: Path, raw: bool = False) -> str:
-    """The hash of a checkpoint's averaged weights, or of its last ones, as its manifest has it."""
+    """Return the hash of a checkpoint's averaged (or last) weights from its manifest."""
     return str(weights_hash(read_json(checkpoint / MANIFEST)["files"], raw))
 
 
@@ -323,7 +323,7 @@ def write_latest(folder: Path, name: str) -> None:
 
 
 def fault(folder: Path) -> tuple[str, str] | None:
-    """The first file of a checkpoint that is missing or damaged, and what is wrong with it; None where all are whole."""
+    """Find the first missing or damaged file of a checkpoint, with its fault; None if all are undamaged."""
     try:
         manifest = read_json(folder / MANIFEST)
     except CheckpointError as error:
@@ -361,7 +361,7 @@ def _difference(folder: Path, name: str, entry: Any) -> tuple[str, str] | None:
 
 
 def next_good(folder: Path) -> Path | None:
-    """The newest checkpoint before another one that is whole, else the newest after it; None where none is whole."""
+    """Find the newest undamaged checkpoint before another one, otherwise after it; None if there is none."""
     others = [path for path in reversed(all_in(folder.parent)) if path != folder]
     if is_checkpoint(folder.name):
         others.sort(key=lambda path: step_of(path) > step_of(folder))
@@ -369,9 +369,9 @@ def next_good(folder: Path) -> Path | None:
 
 
 def damaged(folder: Path, name: str, why: str) -> CheckpointError:
-    """The error for a checkpoint that cannot be used; it recommends another one only after that has been verified.
+    """Build the error for a damaged checkpoint, recommending only a verified checkpoint.
 
-    ``why`` goes on where the file's name ends.
+    ``why`` continues after the file name.
     """
     good = next_good(folder)
     remedy = "This run has no other undamaged checkpoint."
@@ -398,7 +398,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def wrong_counter(state: Any) -> str | None:
-    """The name of the first counter that is missing or of another kind; None where all are as they should be."""
+    """Return the name of the first missing or invalid counter; None if all are valid."""
     given = state if isinstance(state, Mapping) else {}
     for name, kinds in {**NEEDED, **MAY}.items():
         value = given.get(name)

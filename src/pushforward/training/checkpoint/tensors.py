@@ -57,7 +57,7 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def by_place(numbers: Iterable[int], tensors: Sequence[Tensor]) -> list[list[int]]:
-    """The numbers of sharded tensors and those of whole ones, where there are such: no operation takes both together."""
+    """Return the indices of sharded and of whole tensors, if any: no operation supports both together."""
     places: dict[bool, list[int]] = {}
     for number in numbers:
         places.setdefault(hasattr(tensors[number], "device_mesh"), []).append(number)
@@ -174,7 +174,7 @@ def _exact(value: Any) -> Any:
 
 
 def copied_shards(groups: Groups) -> dict[str, dict[str, Tensor]]:
-    """Copies of this process's part of tensors in the memory of the CPU, per group and name."""
+    """Copy this process's shards of tensors to CPU memory, by group and name."""
     from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
     plain = StagingOptions(use_pinned_memory=False, use_shared_memory=False, use_async_staging=False, use_non_blocking_copy=False)
@@ -235,7 +235,7 @@ def _write(folder: Path, groups: Groups, rank: int, control: Any) -> dict[str, d
 
 
 def read_shards(folder: Path, listed: Sequence[str], device: torch.device | str = "cpu") -> dict[str, dict[str, Tensor]]:
-    """The tensors of a sharded checkpoint by group and name, whole; one process reads all of them.
+    """Read the whole tensors of a sharded checkpoint by group and name, in one process.
 
     Raises:
         CheckpointError: If a file is damaged or is not listed, or the parts do not fill the tensors.

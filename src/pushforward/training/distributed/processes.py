@@ -32,7 +32,7 @@ _meshes: list[Any] = []  # what `shard` has laid weights out on
 
 
 def called(name: str, player: nn.Module) -> list[nn.Module]:
-    """The modules of a player whose forward pass a method runs: whole weights are there while it runs and in its backward pass.
+    """Return the modules of a network with a forward pass, during which (and during backward) weights are whole.
 
     A player without a forward pass of its own (a VAE) is a few networks that have one; what it holds besides, such as a variance,
     stays whole in every process.
@@ -89,7 +89,7 @@ class Processes:
         return method
 
     def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The sums of tensors over all processes; each process gives as many of the same shapes."""
+        """Sum tensors over all processes, with equal shapes in each process."""
         return list(tensors)
 
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -99,11 +99,11 @@ class Processes:
         return [value]
 
     def rows(self, *numbers: float) -> Tensor:
-        """Numbers of each process, (processes, numbers), float64."""
+        """Gather the numbers of each process, (processes, numbers), float64."""
         return torch.tensor([numbers], dtype=torch.float64)
 
     def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
-        """The mean of a time over all processes, the largest number (of a signal), and whether any has failed."""
+        """Combine over all processes: the mean of a time, the largest signal number, and whether any process failed."""
         if self.count == 1:
             return seconds, stop, failed
         values = self.rows(seconds, stop, failed)
@@ -116,14 +116,14 @@ class Processes:
         return self.gathered(value if self.rank == 0 else None)[0]
 
     def failure(self, words: str | None) -> str | None:
-        """What every process raises where one has failed, with the number of that process once; None where none has."""
+        """Build the error that every process raises if one has failed, with its number; None if none has failed."""
         if self.count == 1 or not self.agreed(words is not None):
             return words
         said = [(rank, text) for rank, text in enumerate(self.gathered(words)) if text is not None]
         return next(text if text.startswith("In process ") else f"In process {rank}: {text}" for rank, text in said)
 
     def compare(self, what: Mapping[str, Any]) -> None:
-        """Refuse processes that were started with different data, versions or settings, which are given JSON-ready by name.
+        """Raise an error if processes have different data, versions or settings, given as JSON data by name.
 
         Raises:
             DataError: If the data differs.
@@ -141,7 +141,7 @@ class Processes:
                 )
 
     def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Within this context the loss of another process is an error that says so: "In NAME another process was lost".
+        """Context in which a lost process raises an error that says so: "In NAME, another process was lost".
 
         Raises:
             GroupError: If another process is lost; the one that has failed says why.
@@ -249,7 +249,7 @@ def _add(tensors: Sequence[Tensor]) -> None:
 
 
 def joined(device: torch.device | str = "cpu", *, shard: bool = False, devices: int | None = None) -> Processes:
-    """The processes that this one was started with: a `Group`, or itself alone.
+    """Join the processes that this one was started with: a `Group`, or a single process.
 
     torch.distributed's default group is formed where there is none: by gloo on CPUs, and by nccl, with gloo for what is not on a
     device, on CUDA devices. Threads of processes on one machine share its cores.
@@ -320,7 +320,7 @@ def _form(launch: Launch, place: torch.device) -> None:
 
 
 def leave() -> None:
-    """Leave the group that `joined` has formed, if any, once all processes have come so far.
+    """Leave the group formed by `joined`, if any, once all processes have reached this point.
 
     Its threads end here: one that outlived the interpreter could abort the process (pytorch#179291).
     """

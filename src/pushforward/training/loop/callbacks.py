@@ -279,7 +279,7 @@ class Observer:
 
 
 def measures(observers: Sequence[Observer], moment: Moment, processes: Processes | None = None) -> dict[str, Any]:
-    """What observers measure at a step, by name; they change nothing (`observing`).
+    """Collect the measures of observers at a step, by name, in read-only mode (`observing`).
 
     What the first of several ``processes`` measures decides in all of them; None does not ask.
     """
@@ -291,12 +291,12 @@ def measures(observers: Sequence[Observer], moment: Moment, processes: Processes
 
 
 def passed(observers: Sequence[Observer]) -> int | None:
-    """The last step whose weights were found good; None where nobody looks for it."""
+    """Return the last step with weights found good; None without such an observer."""
     return next((observer.passed for observer in observers if observer.passed is not None), None)
 
 
 def kept_steps(observers: Sequence[Observer], method: Method) -> frozenset[int]:
-    """The steps whose checkpoints stay: the best one, and the last good one of a method that has a guard."""
+    """Return the steps whose checkpoints are kept: the best, and the last good one of a method with a guard."""
     steps = [observer.best for observer in observers] + ([] if method.guard is None else [passed(observers)])
     return frozenset(step for step in steps if step is not None)
 

@@ -121,7 +121,7 @@ def prepared(
 
 
 def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start: int = 0) -> dict[str, Tensor]:
-    """A method's prepared inputs of training examples x (n, *shape), model units; ``start`` is the place of the first one.
+    """Compute a method's prepared inputs for training examples x (n, *shape), model units; ``start`` is the first index.
 
     Raises:
         UsageError: If it is neither a tensor nor tensors by name with an "x", or has another number of examples.
@@ -163,7 +163,7 @@ def _key(method: PrecomputesInputs, data: Dataset) -> str:
 def sampler_of(
     method: Method, data: Dataset, batch: int, *, settings: Settings, folder: Path, keep: bool = True
 ) -> Sampler | PreparedSampler:
-    """The sampler of training batches: of the data, or of the method's prepared inputs.
+    """Build the sampler of training batches: of the data, or of the method's prepared inputs.
 
     ``keep`` writes prepared inputs to the run's folder; where they are there and whole, they are read.
 
@@ -317,6 +317,6 @@ def mark(folder: Path, *methods: Method) -> None:
 
 
 def trainings(method: Method) -> tuple[str, ...]:
-    """The folders of the runs that have trained modules of a method."""
+    """Return the folders of runs that have trained modules of a method."""
     marked = [part for part in method.modules() if hasattr(part, _TRAINED_IN) and any(p.requires_grad for p in part.parameters())]
     return tuple(dict.fromkeys(str(getattr(part, _TRAINED_IN)) for part in marked))

@@ -114,13 +114,13 @@ class Player:
         return states
 
     def state_bytes(self) -> int:
-        """Bytes of the optimisers' states once they have made a step: two averages of AdamW, one of Muon."""
+        """Compute the bytes of optimiser states after the first step: two averages for AdamW, one for Muon."""
         sizes = [4 * local(p).numel() for p in self.parameters]
         averages = [(2 if isinstance(optimizer, torch.optim.AdamW) else 1, numbers) for optimizer, numbers in self._optimizers]
         return sum(count * sizes[i] for count, numbers in averages for i in numbers)
 
     def empty(self, sizes: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, Tensor]:
-        """Tensors without content for the states of these names, shapes and types, each laid out as its parameter is."""
+        """Allocate empty tensors for states with these names, shapes and types, laid out like their parameters."""
         states = {}
         for path, (size, dtype) in sizes.items():
             if path.partition("/")[0] == self.name:

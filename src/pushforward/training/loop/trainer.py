@@ -225,7 +225,7 @@ def _total(parts: Sequence[Tensor]) -> Tensor:
 
 
 def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[str, Any]:
-    """The notes of the parts of a batch as those of the whole: means, weighted by the parts' examples."""
+    """Combine the notes of micro-batches to means over the batch, weighted by examples."""
     if len(notes) == 1:
         return dict(notes[0])
     means = {}
@@ -236,7 +236,7 @@ def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[st
 
 
 def parts_of(training: Training, method: Method, processes: int = 1) -> list[slice]:
-    """The parts of a batch that are computed at a time, of all processes in turn: whole blocks of draws and whole groups.
+    """Split a batch into micro-batches of all processes in turn, with whole blocks of draws and whole groups.
 
     Raises:
         UsageError: If the batch cannot be split.

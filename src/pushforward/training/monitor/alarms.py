@@ -330,12 +330,12 @@ class Watch:
 
 
 def alarms(history: Iterable[Mapping[str, Any]]) -> list[Alarm]:
-    """All alarms that begin or end in a history: rows in order, each with "step" and, where something was measured, "health"."""
+    """Return all alarms that begin or end in a history: rows in order, each with "step" and, if measured, "health"."""
     watch = Watch()
     return [alarm for row in history for alarm in watch.read(row)]
 
 
 def lost(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The sentence of the alarm that has ended a training, by the rows of its log; empty where none has."""
+    """Return the sentence of the alarm that ended training, from the rows of its log; empty if there is none."""
     last = rows[-1].get("alarm", ()) if rows else ()
     return next((alarm["sentence"] for alarm in last if alarm["kind"] == "variety" and not alarm["over"]), "")

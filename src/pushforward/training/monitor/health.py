@@ -38,12 +38,12 @@ NEIGHBOURS = 5
 
 
 def interval(batch: int) -> int:
-    """Steps between measurements: 50, and more where a batch is small beside the samples, so that they cost little beside it."""
+    """Choose the number of steps between measurements: 50, or more for small batches, so that measuring is cheap."""
     return EVERY * math.ceil(8 * SAMPLES / (EVERY * batch))
 
 
 def in_words(health: Mapping[str, Any]) -> str:
-    """The newest measurement in a few characters, such as "modes 8/8"; empty where nothing was measured."""
+    """Format the latest measurement in a few characters, such as "modes 8/8"; empty if there is none."""
     if health.get("modes") is not None:
         return f"modes {health['modes_held']}/{health['modes']}"
     if health.get("coverage_1") is not None:
@@ -56,7 +56,7 @@ def in_words(health: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def as_sampled(method: Method) -> Iterator[None]:
-    """Within this context a method is as it is when it is sampled; afterwards its modules and torch's generator are as before."""
+    """Context with a method in sampling mode; modules and torch's generator are restored afterwards."""
     modes = [(module, module.training) for module in method.modules()]
     devices = sorted({p.device.index or 0 for p in method.parameters() if p.device.type == "cuda"})
     with torch.random.fork_rng(devices=devices), torch.no_grad():
@@ -115,7 +115,7 @@ class Reference:
         return {**measures, "frechet": frechet_distance(samples, self._real)}
 
     def recall(self, x: Tensor) -> dict[str, float]:
-        """``recall``: the share of the examples that lie among samples (of `pushforward.metrics.manifold.prdc`); data units."""
+        """Compute ``recall``, the fraction of examples among samples (`pushforward.metrics.manifold.prdc`); data units."""
         samples = self._projected(x)
         if min(self.count, len(samples)) <= NEIGHBOURS:
             return {}
@@ -162,7 +162,7 @@ class FixedNoise(Observer):
 
 
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
-    """The fixed noise of n samples and their conditions.
+    """Return the fixed noise of n samples and their conditions.
 
     Of a transport with a source these are different training examples, at most as many as there are.
     """
@@ -173,7 +173,7 @@ def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
 
 
 def sampled(transport: Transport, noise: Tensor, condition: Condition) -> Tensor:
-    """Samples from given noise in data units, on the CPU, (n, *shape)."""
+    """Compute samples from given noise in data units, on the CPU, (n, *shape)."""
     parts = []
     for start in range(0, len(noise), BATCH):
         index = slice(start, min(start + BATCH, len(noise)))
@@ -188,7 +188,7 @@ def _distances(x: np.ndarray, y: np.ndarray) -> Tensor:
 
 
 def principal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre (d,) and axes (d, k) of examples (n, d): the columns themselves up to 32, else principal axes.
+    """Compute centre (d,) and axes (d, k) of examples (n, d): the columns themselves up to 32, otherwise principal axes.
 
     The total variance along the axes is 1.
     """
@@ -233,7 +233,7 @@ class Variety(Observer):
         return now > before
 
     def look(self, moment: Moment) -> Mapping[str, float]:
-        """For coverage and recall, ``NAME_ratio``: the share of the reference's; and ``NAME_limit``: below it training ends.
+        """Measure ``NAME_ratio``, coverage and recall relative to the reference, and ``NAME_limit``, below which training ends.
 
         A limit is the guard's, or lower where few examples are compared: two standard errors below 1, of the difference between
         two sets of samples that are compared with the same examples. Where a sample is not finite, nothing is reached. What the
@@ -293,7 +293,7 @@ class HasTargets(Protocol):
     couple: Coupling
 
     def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
-        """The target of the mean velocity from t to s at (x_t, t, s); the velocity where s = t."""
+        """Compute the target of the mean velocity from t to s at (x_t, t, s); the velocity if s = t."""
 
 
 class Jumps(Observer):
@@ -347,7 +347,7 @@ class Jumps(Observer):
                 self.reference = Reference(self.data, len(self._starts[0]))
 
     def of(self, method: Method, counts: Sequence[int]) -> dict[str, float]:
-        """Measures of a method's samples in these numbers of calls.
+        """Measure a method's samples in these numbers of calls.
 
         Returns:
             ``frechet``, ``coverage_1`` and ``recall`` in one call (`Reference`), ``frechet_2`` and
@@ -402,6 +402,6 @@ class Jumps(Observer):
 
 
 def disagreement(once: Tensor, twice: Tensor) -> float:
-    """The root mean square difference of two sets of samples of the same noise over their spread."""
+    """Compute the RMS difference of two sets of samples from the same noise, divided by their standard deviation."""
     spread = float(torch.stack([(x - x.mean(0)).double().square().mean() for x in (once, twice)]).mean())
     return float((once - twice).double().square().mean() / spread) ** 0.5 if spread > 0 else math.nan

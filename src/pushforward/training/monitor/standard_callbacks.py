@@ -36,7 +36,7 @@ CLASSES = 32  # the most classes of a landscape
 
 
 def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
-    """The critic's values on a grid over the data's range, and samples of the same weights; nothing for methods without a critic.
+    """Compute critic values on a grid over the data range, and samples of the same weights; empty without a critic.
 
     A critic of labelled data scores the grid for every class (the first 32), one of other conditions for 32 values that occur.
     The highest value counts: how real a point is at best.
@@ -81,7 +81,7 @@ DRAWN = {False: 36, True: 1000}  # fixed-noise samples that are written, by whet
 
 
 def drawn_at(moment: Moment) -> bool:
-    """Whether samples are drawn after this step: at 2, 10, 30, 60 and 100 % of the budget."""
+    """Return whether samples are drawn after this step: at 2, 10, 30, 60 and 100 % of the budget."""
     return any(moment.before < share <= moment.progress for share in PICTURES)
 
 

@@ -175,7 +175,7 @@ NAMED = 8  # runs in a folder that an error names at most
 
 
 def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs") -> Path:
-    """A folder for a new run: ``wanted`` where given, else ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
+    """Choose a folder for a new run: ``wanted`` if given, otherwise ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
 
     It is missing or empty, or ``wanted`` holds what a training has left there that was killed before it was set up.
 

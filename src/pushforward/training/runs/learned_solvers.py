@@ -60,7 +60,7 @@ class Learned:
         return CheckpointError(f"{path} is damaged: it contains no learned {kind}. Delete it and run pushforward tune again.")
 
     def entry(self, kind: str, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-        """The entry that was learned for so many steps of a solver and a guidance: for these weights, else for others."""
+        """Find the entry learned for a number of steps, solver and guidance: for these weights, otherwise for others."""
         wanted = (steps, spec.describe(solver), spec.describe(dict(guidance or {})))[: len(FIELDS[kind]) - 1]
         entries = [entry for entry in self.read(kind) if _key(kind, entry) == wanted]
         return next((entry for entry in entries if self.fits(entry)), entries[-1] if entries else None)
@@ -69,7 +69,7 @@ class Learned:
         return entry is not None and entry.get("weights") == self.weights
 
     def stale(self, transport: Transport, given: Mapping[str, Any]) -> list[str]:
-        """The grids and tables that sampling would use if they had been learned for these weights: sentences with the fix.
+        """Describe grids and tables that are not used because they were learned for other weights, with the fix.
 
         Raises:
             UsageError: With that sentence, where the grid or table was given by name.
@@ -105,6 +105,6 @@ class Learned:
 
 
 def described_sampler(transport: Transport) -> dict[str, Any] | None:
-    """Solver, steps and grid as JSON; None for a model without steps."""
+    """Describe solver, steps and grid as JSON; None for a model without steps."""
     flow = inner_of(transport)
     return {"solver": spec.describe(flow.solver), "steps": flow.steps, "grid": flow.grid} if isinstance(flow, Flow) else None

@@ -74,7 +74,7 @@ def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def last_step(path: Path) -> int:
-    """The step of the last whole row; 0 for a log without any. Raises as `read`."""
+    """Return the step of the last complete row; 0 for an empty log. Raises the same errors as `read`."""
     return max((row["step"] for row in read(path)), default=0)
 
 
@@ -112,7 +112,7 @@ def _is_row(row: Any) -> bool:
 
 
 def players_in(health: Mapping[str, Any] | None) -> list[str]:
-    """The players whose update was skipped in a step with this health."""
+    """Return the networks whose update was skipped in a step with this health."""
     return [name.removeprefix(MARK) for name in health or {} if name.startswith(MARK)]
 
 
@@ -151,7 +151,7 @@ class Skips:
 
 
 def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
-    """How many steps of a log were skipped, and the first of them; empty where none was."""
+    """Describe how many steps of a log were skipped, and the first; empty if there are none."""
     steps = [row["step"] for row in rows if players_in(row.get("health"))]
     if not steps:
         return ""
@@ -183,9 +183,9 @@ class Best:
 
 
 def quality(health: Mapping[str, Any] | None) -> float | None:
-    """The geometric mean of the Fréchet distances in 1, 2 and 4 calls, where relative changes count the same; lower is better.
+    """Compute the geometric mean of the Fréchet distances in 1, 2 and 4 calls; lower is better.
 
-    None where one of them was not measured.
+    None if one of them was not measured.
     """
     distances = [(health or {}).get(name) for name in BY]
     known = [float(distance) for distance in distances if distance is not None and math.isfinite(distance)]
@@ -193,7 +193,7 @@ def quality(health: Mapping[str, Any] | None) -> float | None:
 
 
 def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best | None:
-    """The best step of a log's rows, which follow those of the ``best`` one so far; None while none was measured in all calls."""
+    """Find the best step in further rows of a log, after ``best`` so far; None if no step was measured in all calls."""
     for row in rows:
         if (measured := quality(row.get("health"))) is not None:
             better = best is None or measured < BETTER * best.quality
@@ -233,7 +233,7 @@ class Problem(NamedTuple):
 
 
 class Journal:
-    """The log of a training: held for some steps, then checked, read by its observers and written.
+    """Log of a training run, which is held for some steps, then checked, passed to observers and written.
 
     Losses stay on their device until several steps are read at once.
 

@@ -26,7 +26,7 @@ _FILE = "rows.safetensors"
 
 
 def with_ancestors(recipe: Recipe) -> Recipe:
-    """The recipe, with the names of all data sets and models that its method learns from.
+    """Add the names of all data sets and models that its method learns from to a recipe.
 
     These are the data sets that it starts from instead of noise, and frozen models of which the recipe does not state where
     they come from.
@@ -40,7 +40,7 @@ def with_ancestors(recipe: Recipe) -> Recipe:
 
 
 def sources_of(method: Method) -> dict[str, Source]:
-    """The data sets that a method starts from instead of noise, by name."""
+    """Return the data sets that a method starts from instead of noise, by name."""
     parts = (getattr(module, "source", None) for module in method.modules())
     return {source.data: source for source in parts if isinstance(source, Source)}
 
@@ -63,7 +63,7 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
 
 
 def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> Seen:
-    """The training examples and seconds of a run, by the content of its ``spec.json`` and the counters of a checkpoint.
+    """Read the training examples and seconds of a run, from its ``spec.json`` and the counters of a checkpoint.
 
     Raises:
         CheckpointError: If the file is missing or has changed.
@@ -85,7 +85,7 @@ def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]
 
 
 def seen_by(folder: str | Path) -> Seen:
-    """The training examples and seconds of a run, by its folder; unknown for a folder of another kind, such as diffusers'."""
+    """Read the training examples and seconds of a run folder; unknown for other folders, such as from diffusers."""
     path = Path(folder)
     if not (path / "spec.json").is_file():
         return Seen()
