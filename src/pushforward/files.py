@@ -41,8 +41,9 @@ def parse_json(content: str | bytes, infinite: bool = False) -> Any:
         infinite: Whether NaN and Infinity are numbers, as other libraries write them.
 
     Raises:
-        ValueError: If it is no strict JSON in UTF-8 (a mark of byte order, NaN, an infinite or overlong number, a name that
-            stands twice or half a character are none), or is too large or nested too deeply.
+        ValueError: If this is not strict JSON in UTF-8 (without byte order mark, NaN, infinite or
+            overlong numbers, duplicate names or incomplete characters), or it is too large or
+            nested too deeply.
     """
     text = content.decode("utf-8") if isinstance(content, bytes) else content
     if text.count("[") + text.count("{") > MOST_OBJECTS or text.count(",") > MOST_ITEMS:
@@ -143,7 +144,7 @@ def plain_path(path: Path) -> Path:
     """Return the path of data, after checking that it is a regular file or a folder if it exists.
 
     Raises:
-        DataError: For a pipe, a device or a socket, whose reading may never end.
+        DataError: If this is a pipe, a device or a socket, because reading it might never end.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         raise DataError(f"{path} is a pipe, a device or a socket; expected a file or a folder. Save its content as a file first.")
@@ -202,8 +203,8 @@ def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] |
 
     Args:
         folder: The run's folder, which may be a link itself.
-        inside: Its folders that are checked with all that they hold.
-        known: The names of its entries that are checked, beside hidden ones; None checks all.
+        inside: Inner folders to check with all their content.
+        known: Names of entries to check, in addition to hidden entries; None for all.
 
     Raises:
         CheckpointError: Naming the first; or if the disk does not list a folder.
@@ -247,7 +248,7 @@ def disk(what: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def private(parent: Path) -> Iterator[Path]:
-    """Make a temporary folder in ``parent`` that nobody else can have prepared or can write to.
+    """Create a temporary folder in ``parent`` that nobody else can prepare or write to.
 
     It is removed at the end with all that is left in it; `sweep` removes those of processes that were killed.
     """

@@ -143,7 +143,7 @@ def shortened(names: Sequence[str], width: int) -> list[str]:
     """Shorten names in the middle to a maximum length, if they stay distinct.
 
     Args:
-        names: Such as those of models or columns.
+        names: Names, such as of models or columns.
         width: Characters of a name.
     """
     room = max(2, width - 1)

@@ -123,7 +123,8 @@ def scatter_picture(
     Args:
         points: (n, d), d >= 2; the first two columns are drawn. Rows that are not finite are left out.
         real: (m, d) of real data, or None.
-        limits: Of the plot; None fits them to the real data, or to the points where there is none.
+        limits: Limits of the plot; None to fit them to the real data, or to the points without real
+            data.
         size: Pixels along a side.
         ink: Colour of the dots.
         transparent: Whether the background is transparent instead of white.
@@ -169,7 +170,7 @@ def landscape_picture(
     Args:
         heights: (rows, columns) values on a regular grid whose outermost points lie on the limits: rows from the least to the
             greatest y, columns from the least to the greatest x.
-        limits: Of the grid.
+        limits: Limits of the grid.
         points: (n, 2), or None.
         real: (m, 2) of real data, or None.
         size: Pixels along a side.
@@ -256,7 +257,7 @@ def columns_picture(points: np.ndarray, space: Space, labels: np.ndarray | None 
 
     Args:
         points: (n, 2) in data units. Points that are not finite are left out.
-        space: Of the data: names of columns and classes, mean and standard deviation.
+        space: Space of the data, with names of columns and classes, mean and standard deviation.
         labels: The class of each point, int (n,), or None.
 
     Returns:
@@ -285,7 +286,7 @@ def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequenc
     Args:
         points: (n, 2). Rows that are not finite are left out.
         labels: The group of each point, int (n,), or None for a single one.
-        names: Of the groups.
+        names: Names of the groups.
         size: Pixels along a side.
     """
     from matplotlib.figure import Figure

@@ -88,7 +88,7 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
     """Load the plug-ins of a run, if all are named and unchanged, and any others that are named.
 
     Args:
-        needed: As the run stores them: ``file`` and ``sha256`` of each.
+        needed: Plug-ins stored in the run: ``file`` and ``sha256`` of each.
         files: The files that are named, or a single one. None of them is run before all that are needed are there.
 
     Raises:

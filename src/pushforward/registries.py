@@ -87,7 +87,8 @@ class Registry(Mapping[str, Any]):
         """Add the parts that a plug-in defines, and return their names; a file that has changed loses those that it had.
 
         Raises:
-            UsageError: For a name of another file, since a run would silently be built with the part that came last.
+            UsageError: If a name belongs to another file, because a run would silently use the
+                later part.
         """
         file, parts = str(module.__file__), self._defined(module)
         for name in [name for name, owner in self._files.items() if owner == file]:
@@ -118,7 +119,7 @@ def from_text(parts: Registry, text: str) -> Any:
     """Build a part by name, with the value after a colon as its first argument: ``dpm:3``, ``ddim:0.5``, ``inception:FILE``.
 
     Raises:
-        UsageError: For an unknown name, or a value that the part does not take.
+        UsageError: If the name is unknown, or the part does not take the value.
     """
     word, _, value = text.strip().partition(":")
     part = parts.find(word.lower().replace("_", "-"))

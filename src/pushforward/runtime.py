@@ -82,7 +82,7 @@ THREAD_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # Wit
 
 
 def set_thread_waiting() -> None:
-    """Set GOMP_SPINCOUNT where the user has set none of `THREAD_VARIABLES` and torch, which reads it once, has not been imported.
+    """Set GOMP_SPINCOUNT unless the user has set any of `THREAD_VARIABLES`, or torch is already imported.
 
     Child processes inherit it. Other OpenMP libraries, such as macOS's, do not read it.
     """

@@ -381,7 +381,7 @@ def given_options(options: Sampling, also: Sequence[str] = ()) -> dict[str, Any]
         also: The function's other arguments, for the message.
 
     Raises:
-        UsageError: For an option that `Sampling` does not have.
+        UsageError: If `Sampling` does not have an option.
     """
     known = (*also, *Sampling.__annotations__)
     for name in options:
@@ -406,13 +406,14 @@ def configure(
 
     Args:
         transport: A `Flow`, a `Map`, or a `Latent` of one of them.
-        grids: Where learned times are looked up, such as `Run.learned_grid`.
-        tables: Where learned tables are looked up, such as `Run.learned_table`.
-        name: Of the transport in error messages.
+        grids: Function that looks up learned times, such as `Run.learned_grid`.
+        tables: Function that looks up learned tables, such as `Run.learned_table`.
+        name: Name of the transport in error messages.
         options: See `Sampling`.
 
     Raises:
-        UsageError: For an option that this kind of transport does not have, or a value out of range.
+        UsageError: If this kind of transport does not support an option, or a value is out of
+            range.
     """
     given = given_options(options)
     if "truncation" in given:

@@ -23,7 +23,7 @@ class Column(ABC):
         name: The column's name.
         kind: "number", "whole", "ordinal", "date", "category" or "boolean".
         missing: Whether values may be missing.
-        shares: The share of each indicator in the training split; empty without indicators.
+        shares: Frequency of each indicator in the training split; empty without indicators.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Column(ABC):
     @property
     @abstractmethod
     def scores(self) -> int:
-        """How many coordinates are scores, 0 or 1; they come first, and indicators follow."""
+        """Return the number of coordinates that are scores, 0 or 1; scores come first, then indicators."""
 
     @abstractmethod
     def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
@@ -77,7 +77,7 @@ class Column(ABC):
 
     @property
     def range(self) -> tuple[float, float] | None:
-        """The least and the greatest value of the training split; None for categories, and where there is no value."""
+        """Return the smallest and largest value of the training split; None for categories, or without values."""
         return None
 
     @property
@@ -87,7 +87,7 @@ class Column(ABC):
 
     @property
     def width(self) -> int:
-        """How many coordinates there are."""
+        """Return the number of coordinates."""
         return self.scores + len(self.shares)
 
 

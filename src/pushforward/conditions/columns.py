@@ -43,7 +43,7 @@ class Columns(ConditionKind):
 
         Args:
             values: Columns of all conditions of the training examples, (n, k).
-            labels: Their label numbers (n,).
+            labels: Label numbers, (n,).
         """
         order = np.lexsort((*values.T[::-1], *([] if labels is None else [labels])))
         m = min(len(order), EXAMPLES)
@@ -54,8 +54,9 @@ class Columns(ConditionKind):
         """Return the values of training examples to draw from, as short as float32 allows.
 
         Args:
-            values: Of all training examples, (n, k).
-            chosen: Which are drawn from, see `evenly`; None chooses by these values alone.
+            values: Values of all training examples, (n, k).
+            chosen: Indices of examples to draw from, see `evenly`; None to choose by these values
+                only.
         """
         values = values[cls.evenly(values) if chosen is None else chosen]
         return tuple(tuple(float(str(number)) for number in example) for example in np.asarray(values, dtype=np.float32))
@@ -143,7 +144,7 @@ class Known(ConditionKind):
         """Build the condition for rows; values that a column does not have are replaced by the nearest value.
 
         Args:
-            values: Values of columns, NaN where missing, (n, columns).
+            values: Values of columns, NaN if missing, (n, columns).
             marks: 1 for those that are given, 0 for others, -1 for those that are only known not to be missing, (n, columns).
         """
         import torch
@@ -159,7 +160,8 @@ class Known(ConditionKind):
         Args:
             values: Condition so far, (n, *shape).
             entry: Column.
-            request: Its value: a number, a category's text, None or an empty text where it is known to be missing; or n of them.
+            request: Value: a number, the text of a category, None or an empty text for a missing
+                value; or n such values.
             n: Number of samples.
 
         Raises:

@@ -52,7 +52,8 @@ class ConditionKind(ABC):
 
         Args:
             u: Places, uniform within the bounds: from 0 for the first training example to 1 for the last, (n,) float64.
-            bounds: Where the training examples of the sample's label begin and end, (n, 2) float64; 0 and 1 without a label.
+            bounds: Begin and end of the training examples with the sample's label, (n, 2) float64;
+                0 and 1 without a label.
 
         Raises:
             UsageError: If there are no examples to draw from.
@@ -103,18 +104,18 @@ class ConditionKind(ABC):
             chosen: Numbers of the training examples that values are drawn from, in this order; None leaves them to the kind.
 
         Raises:
-            UsageError: Where this kind is not made of columns.
+            UsageError: If this kind is not built from columns.
         """
         raise UsageError(f"A {cls.__name__} condition cannot be built from numeric columns.")
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """Names of the entries of a value, by which a request gives them; empty where there are none."""
+        """Return the names of the entries of a value, for requests; empty if there are none."""
         return ()
 
     @property
     def channels(self) -> int:
-        """The number of channels of a value in `as_channels`; 0 where there are none."""
+        """Return the number of channels of a value in `as_channels`; 0 if there are none."""
         return 0
 
     @property
@@ -144,7 +145,7 @@ class ConditionKind(ABC):
             n: Number of samples.
 
         Raises:
-            UsageError: For what is no number, or another count.
+            UsageError: If a value is not a number, or the count is wrong.
         """
         numbers = as_numbers(request, f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.')
         if numbers.dim() > 1 or (numbers.dim() and len(numbers) != n):
@@ -279,7 +280,7 @@ class Request:
 
         Args:
             n: Number of samples.
-            requested: By name: conditions, columns of conditions, and masks; None draws all.
+            requested: Conditions, columns of conditions, and masks, by name; None to draw all.
             seed: Seed of the first sample.
 
         Raises:

@@ -114,10 +114,11 @@ class TableDenoiser(Denoiser):
         clock: Time input of the network; see `Preconditioning`.
         unconditional: Whether the model is also trained without given columns.
         waves: Number of frequencies per score in the network input, at most 64; see `features`.
-        sampling: How a map between two times is sampled, on the straight path, whose network takes t of shape (n, 2): the times t
-            and s. Its estimate at t holds on the way to s, as that of a `pushforward.denoisers.FlowMap`. A block's noise decides
-            there: t - s of it is added to the input, and t - s of Gumbel numbers of it to the logits, so that a network of zeros
-            draws a category by the shares in one jump from noise. None for a denoiser.
+        sampling: Sampling settings of a map between two times on the straight path, whose network
+            takes t of shape (n, 2): the times t and s. Its estimate at t holds up to s, as for a
+            `pushforward.denoisers.FlowMap`. Block noise, scaled by t - s, is added to the input,
+            and its Gumbel numbers, scaled by t - s, to the logits, so that a network with zero
+            output draws a category by frequency in one jump from noise. None for a denoiser.
 
     Raises:
         UsageError: If there are more waves, or the network's attribute ``inputs`` differs from the

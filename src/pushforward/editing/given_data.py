@@ -233,7 +233,7 @@ class Masked(nn.Module):
     """Projection onto the entries kept by a mask, x -> mask x.
 
     Args:
-        mask: Bool mask, (1, *shape): True where x is kept.
+        mask: Bool mask, (1, *shape): True for entries to keep.
     """
 
     def __init__(self, mask: Tensor) -> None:

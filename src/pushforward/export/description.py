@@ -31,10 +31,12 @@ def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], nam
         name: Name of the run.
 
     Returns:
-        ``name``; ``data`` (image, vector or row) and ``shape`` of a sample; of a table its ``columns`` and the look of its files,
-        ``table``; ``noise``, the shape of z; ``stream``, the second word of the key of NumPy's Philox: the first is a sample's
-        seed, and the last word of the counter the number of the draw; ``draws``, how many noises each solver and number of steps
-        takes beside z; ``most``, the most steps; ``conditions``; and ``default``.
+        ``name``; ``data`` (image, vector or row) and ``shape`` of a sample; for a table its
+            ``columns`` and file format, ``table``; ``noise``, the shape of z; ``stream``, the
+            second word of the key of NumPy's Philox: the first word is a sample's seed, and the
+            last word of the counter is the number of the draw; ``draws``, the number of noises
+            besides z for each solver and number of steps; ``most``, the maximum number of steps;
+            ``conditions``; and ``default``.
     """
     space, inner = transport.space, inner_of(transport)
     counts = {solver: {str(n): noise_count(flow) for n, flow in by.items()} for solver, by in flows.items()}

@@ -97,9 +97,10 @@ def export(
         transport: Any model; solver, steps and guidance of an iterative model are the defaults of
             the export.
         out: Output folder.
-        format: "onnx": ``model.onnx``, the whole sampler for any number of examples and steps; ``run.py``, which draws from it
-            with numpy and onnxruntime alone; ``space.json``; and of a table ``rows.py``, which makes cells of coordinates.
-            "html": ``page.html``, which runs the model in a browser. "pt2": ``model.pt2``, a program of `torch.export` with its
+        format: "onnx": ``model.onnx``, the whole sampler for any number of examples and steps;
+            ``run.py``, which draws samples with only numpy and onnxruntime; ``space.json``; and for
+            a table ``rows.py``, which converts coordinates to cells. "html": ``page.html``, which
+            runs the model in a browser. "pt2": ``model.pt2``, a program of `torch.export` with its
             steps unrolled. "diffusers": a folder of diffusers.
         solvers: Names of solvers to choose from, such as "dpm:3"; the model's own, dpm, heun and
             euler by default.
@@ -231,8 +232,9 @@ def showable(models: Mapping[str, Transport], tell: Callable[[str], None] | None
     """Select the first two models that a page (`pushforward.export.page`) can show.
 
     Args:
-        models: By name, what is wanted most first; but one of one call and one in steps go before two of a kind.
-        tell: Is called with a line for each model that is left out; silent by default.
+        models: Models by name, most important first; a one-call model and an iterative model are
+            preferred to two of a kind.
+        tell: Callback with a line for each model that is left out; silent by default.
 
     Returns:
         Description and ONNX file of each model; none if no model can be shown.

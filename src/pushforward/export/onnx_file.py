@@ -62,14 +62,15 @@ def stepped(
 
     Args:
         transport: The model; its flow has the denoiser of the others.
-        flows: By solver, and by its number of steps: ``solver``, a number in their order, and ``steps`` choose one.
+        flows: Flows by solver and number of steps, chosen by the inputs ``solver``, an index, and
+            ``steps``.
         scale: Whether there is an input for scales of guidance.
         way: Whether an input ``way`` of 1 makes x the states at which the network is called and then the samples, (calls + 1, n,
             *shape); with 0 it is (1, n, *shape).
         half: Whether weights that float16 holds exactly are stored so; they are computed with in float32.
 
     Raises:
-        UsageError: For a solver without a table, or solvers that call the network in two ways.
+        UsageError: If a solver has no table, or solvers call the network in two ways.
     """
     arrays = {(name, steps): dense(flow.table) for name, several in flows.items() for steps, flow in several.items()}
     if len({table.kind == "jump" for table in arrays.values()}) > 1:

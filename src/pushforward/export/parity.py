@@ -57,12 +57,12 @@ def feeds_of(session: Any, transport: Transport, n: int, seed: int, scale: bool,
     """Build the inputs of a graph for some seeds, with the noise of `Transport.sample`.
 
     Args:
-        session: Of the graph.
+        session: Session of the graph.
         transport: The model under one solver and number of steps.
-        n: How many samples.
-        seed: Of the first.
-        scale: Whether the examples have different scales of guidance, evenly from 0 to 3; else 1.
-        number: Of the solver.
+        n: Number of samples.
+        seed: Seed of the first sample.
+        scale: Whether the examples have different guidance scales, evenly from 0 to 3; otherwise 1.
+        number: Number of the solver.
     """
     inner, draws = inner_of(transport), ExampleDraws(seed, n)
     z = transport.noise(draws)
@@ -96,10 +96,11 @@ def distances(
     """Measure the distances between a graph and its sampler, for each solver, number of steps and batch size.
 
     Args:
-        session: Of the graph.
+        session: Session of the graph.
         transport: Model.
-        flows: Of the graph; empty for a model of one call.
-        steps: Of those that a solver has; its most, and all that were learned, are compared as well.
+        flows: Flows of the graph; empty for a one-call model.
+        steps: Numbers of steps to compare, if a solver has them, in addition to its maximum and all
+            learned numbers.
         examples: Numbers of examples.
     """
     compared = {name: by if name == LEARNED else {*steps, max(by)} & by.keys() for name, by in flows.items()}

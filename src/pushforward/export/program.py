@@ -28,7 +28,7 @@ class GivenNoise(Draws):
 
     Args:
         noise: (calls, n, *shape).
-        decoder: What a decoder draws around its means, (n, *shape).
+        decoder: Noise of a decoder around its means, (n, *shape).
     """
 
     def __init__(self, noise: Tensor | None, decoder: Tensor | None = None) -> None:
@@ -84,7 +84,7 @@ class TableRow(nn.Module):
 
     Args:
         flow: The flow.
-        layout: Of the row.
+        layout: Layout of the row.
         kind: The estimate.
     """
 
@@ -115,7 +115,7 @@ def _mixed(weights: Tensor, parts: Tensor) -> Tensor:
 
 
 class End(nn.Module):
-    """From states of a flow to data units.
+    """Conversion of states of a flow to data units.
 
     Args:
         transport: The flow, or a latent model around it.
@@ -168,8 +168,8 @@ def inputs_of(transport: Transport, n: int = BATCH, noises: int | None = None, s
 
     Args:
         transport: Model.
-        n: How many examples.
-        noises: How many noises; None for `noise_count`.
+        n: Number of examples.
+        noises: Number of noises; None for `noise_count`.
         scale: Whether the condition holds a scale of guidance for each example.
     """
     inner, device = inner_of(transport), transport.device
@@ -189,9 +189,10 @@ def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[s
     """Export a module as a program.
 
     Args:
-        module: Its arguments are the inputs' names.
+        module: Module whose argument names are the names of the inputs.
         inputs: Tensors, dicts of tensors, or None.
-        axes: For each input its first axes that are free, by name, "" for one that is not; without an entry ("n",), of examples.
+        axes: Names of the first axes of each input if dynamic, "" for static axes; ("n",), the
+            examples, by default.
     """
     sizes = {name: Dim(name, min=1) for names in (("n",), *axes.values()) for name in names if name}
 

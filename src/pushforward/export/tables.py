@@ -36,8 +36,8 @@ class Dense:
         spread: (N, W, M), from noise to slots.
         start: (W,), from the start to slots.
         first: (W, M), from the first noise to slots.
-        kind: The estimate, where the denoiser cannot be called with columns.
-        noises: How many of a row's M noises are drawn, the first number before the first row.
+        kind: Estimate, if the denoiser cannot be called with columns.
+        noises: Number of noises drawn per row, beginning before the first row.
     """
 
     columns: TimeColumns
@@ -163,12 +163,12 @@ def _stacked(columns: list[TimeColumns]) -> TimeColumns:
 
 @dataclass(frozen=True)
 class RowLayout:
-    """How the rows of several tables lie side by side as numbers: columns, point, keep, fresh and spread.
+    """Layout of the rows of several tables as numbers: columns, point, keep, fresh and spread.
 
     Args:
-        columns: The names of all columns, None for each, a dict for those of a wrapped predictor.
+        columns: Names of all columns, each with None, or a dict for columns of a wrapped predictor.
         slots: W, as many as any table needs.
-        noises: M, likewise; 0 where none draws.
+        noises: Number of noises M, as many as any table needs; 0 if none draws noise.
     """
 
     columns: dict[str, Any]

@@ -69,8 +69,7 @@ class LastHidden(Extractor):
     """The last hidden layer of a `Classifier`, 128 numbers.
 
     Args:
-        seen: Examples that the classifier is trained on, counted over all epochs (2 epochs at least, 40 at most); at most
-            120,000.
+        seen: Number of training examples over all epochs (2 to 40 epochs), at most 120,000.
     """
 
     learns = True
@@ -143,7 +142,7 @@ def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, s
         dataset: Labelled data set.
         index: Numbers of the training examples, at least two; None for all.
         seed: Seed of weights, order and dropout.
-        seen: Examples, counted over all epochs (2 epochs at least, 40 at most).
+        seen: Number of examples over all epochs (2 to 40 epochs).
     """
     split = dataset.train
     assert split.labels is not None, "a classifier needs labels"

@@ -34,7 +34,7 @@ class Extractor(ABC):
         learns: Whether the network is fitted on training examples. Floors are then drawn from other examples.
         reduces: Whether features are turned onto principal axes, of which min(64, n / 10) are kept.
         slow: Whether features of real data are kept on disk.
-        parts: Classes of other files whose source it depends on, beside its own.
+        parts: Classes in other files on whose source the features depend.
     """
 
     learns: bool = False
@@ -76,7 +76,7 @@ class Extractor(ABC):
         """Train the network; nothing by default. torch's global generator comes seeded, and is restored afterwards.
 
         Args:
-            network: From `network`, trained in place.
+            network: Result of `network`, trained in place.
             data: Data set.
             index: Numbers of the training examples that may be used.
             seed: Seed of everything random.
@@ -110,8 +110,9 @@ class OfModule(Extractor):
     """Features from the user's own network.
 
     Args:
-        module: It takes examples in data units, float32 (n, *shape), images in [0, 1], and returns (n, ...). A copy in eval mode
-            is used, so what happens to the module later changes nothing.
+        module: Module from examples in data units, float32 (n, *shape), images in [0, 1], to
+            features (n, ...). A copy in eval mode is used, so later changes of the module have no
+            effect.
     """
 
     slow = True
@@ -280,7 +281,8 @@ def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
         spaces: One or several, or several by names of the user's own. A text may hold several names, separated by commas.
 
     Raises:
-        UsageError: For an unknown name, what is neither a name nor an extractor nor a network, or one that comes twice.
+        UsageError: If a name is unknown or occurs twice, or an entry is not a name, an extractor or
+            a network.
     """
     if spaces is None:
         return {}

@@ -37,8 +37,7 @@ class SelfSupervised(Extractor):
     of other examples.
 
     Args:
-        seen: Examples that the network is trained on, counted over all epochs (2 epochs at least, 60 at most); it sees two views
-            of each.
+        seen: Number of training examples over all epochs (2 to 60 epochs), with two views each.
 
     References:
         Bardes et al., VICReg, 2022, arXiv:2105.04906, equations 1 to 6; Bahri et al., SCARF, 2022, arXiv:2106.15147 (columns).

@@ -279,9 +279,10 @@ def from_diffusers(folder: str | Path, *, space: Space | None = None) -> Denoise
     Args:
         folder: Folder with ``model_index.json``, ``unet/`` and ``scheduler/``, and weights as
             safetensors, whole or sharded.
-        space: Of the data, to name its classes: a mean and standard deviation of 0.5 in every channel. None: images of the
-            network's size in [0, 1], classes named by their numbers. A network that embeds one class more than the space names
-            is taken to mean "no label" by the last; else it has no unconditional branch, and `Guided` refuses it.
+        space: Space of the data with class names, and a mean and standard deviation of 0.5 in every
+            channel; None for images of the network's size in [0, 1], with numbers as class names.
+            If the network embeds one class more than the space has, the last class is
+            unconditional; otherwise there is no unconditional branch, and `Guided` cannot be used.
 
     Returns:
         A denoiser in evaluation mode, its weights in float32 and laid out channels_last. Its model units are images in [-1, 1],

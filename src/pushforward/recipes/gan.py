@@ -71,8 +71,9 @@ def gan(
         size: Size of the networks: tiny, small or base.
         generator: Module ``generator(z, None, condition)`` that replaces the default.
         critic: Module ``critic(x, None, condition)`` that replaces the default.
-        network: auto, mlp, dcgan, residual (R3GAN's), textbook, or projected (a critic on features of a pretrained network, for
-            few images; needs the extra projected); auto takes mlp for vectors and very small images, else dcgan.
+        network: auto, mlp, dcgan, residual (R3GAN's), textbook, or projected (a critic on features
+            of a pretrained network, for few images; needs the extra projected); auto uses mlp for
+            vectors and very small images, otherwise dcgan.
         latent_size: Length of the noise vector; the default is 16 for vectors and for dcgan images
             with 257 to 1,024 numbers, otherwise 64.
         sign_codes: Number of noise entries whose signs the generator also receives, as one learned

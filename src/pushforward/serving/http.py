@@ -96,7 +96,8 @@ def application(
         hosts: Host names under which the server answers without a key, besides localhost and IP
             addresses. Requests from pages with other names are refused, because their names may
             point to this machine.
-        page: The HTML of ``/``, which runs no scripts but those of `pushforward.export.page`; None says where models are listed.
+        page: HTML of ``/``, which may only run scripts of `pushforward.export.page`; None for a
+            link to the list of models.
         limits: Limits with the maximum body size.
         precision: Precision of network calls.
     """

@@ -18,8 +18,8 @@ class Schedule:
 
     Attributes:
         ready: Whether the table is computed; the other attributes are there once it is.
-        kinds: What each call asks of the denoiser: "jump" or "data", of which its columns make every prediction. A denoiser
-            without columns is asked for the prediction itself.
+        kinds: Estimate in each call of the denoiser: "jump" or "data", from which columns compute
+            every prediction; for a denoiser without columns, the prediction itself.
         noises: The number of noises that are drawn before the first call and after each of them.
     """
 
@@ -32,7 +32,7 @@ class Schedule:
         """Compute the table, unless it is ready.
 
         Raises:
-            UsageError: For a solver that chooses its own steps, or whose steps are not affine.
+            UsageError: If the solver chooses its own steps, or its steps are not affine.
         """
         if self.ready:
             return

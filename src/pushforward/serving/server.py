@@ -65,8 +65,8 @@ def serve(
             "https://app.example"; "*" for all.
         hosts: Further host names under which the server answers without a key.
         connections: Limits of connections; None for `Connections()`.
-        page: Whether ``/`` runs one or two of the runs in a browser, where the extra ``onnx`` is installed and they can be shown;
-            the page takes some seconds to make.
+        page: Whether ``/`` runs one or two of the runs in a browser, if the extra ``onnx`` is
+            installed and the runs are supported; building the page takes some seconds.
         precision: Precision of network calls.
         ready: Callback with the address once the server listens.
         tell: Callback with lines about the page; silent by default.

@@ -89,8 +89,9 @@ def check_metric(
         metric: Metric, or class without required arguments.
         samples: Samples of a good model that it applies to, with features equal to the examples; None takes the first of
             `sample_sets` that it applies to; a metric of tables takes none but these.
-        worse: From the samples to generated examples (n, d) that must not score better; None takes one example far from all
-            data, n times. A metric of copying takes the training examples.
+        worse: Function from the samples to generated examples (n, d) that must not score better;
+            None for one example far from all data, n times. For a metric of copying, use the
+            training examples.
 
     Raises:
         Broken: If a law is violated; an `AssertionError` that names the law.
@@ -133,7 +134,7 @@ def samples_of(
         generated: Examples of a model.
         reference: Held-out examples.
         training: Training examples; None takes the reference.
-        features: Whether examples are their own features; else all features are 0.
+        features: Whether examples are their own features; otherwise all features are 0.
         more: Other fields of `pushforward.metrics.Samples`.
     """
     training = reference if training is None else training

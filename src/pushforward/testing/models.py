@@ -151,8 +151,8 @@ def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Rec
     """Build a tiny recipe with fixed initial weights, and an untrained flow as its teacher if needed.
 
     Args:
-        recipe: Its name, or a function of a space and a size.
-        data: For the recipe.
+        recipe: Name of a recipe, or a function of a space and a size.
+        data: Data for the recipe.
         training: Changes to its training; batches have 16 examples by default.
     """
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
@@ -353,7 +353,7 @@ class Trained:
     Args:
         whole: Trained without disturbance.
         run: Killed after its first step, resumed, and loaded from its folder.
-        data: Of its training.
+        data: Training data.
     """
 
     whole: Run

@@ -97,7 +97,7 @@ class Mixture(nn.Module):
     """The ideal denoiser of an isotropic Gaussian mixture of equal weights, by Bayes' rule, on any path.
 
     Args:
-        path: Where x_t lives.
+        path: Path of x_t.
         centres: (k, d), the means.
         std: The standard deviation of each component.
     """
@@ -216,8 +216,8 @@ def moments(
 
     Args:
         solver: Any solver.
-        path: Where x_t lives.
-        steps: Of the solve.
+        path: Path of x_t.
+        steps: Number of solver steps.
         n: Examples.
         start: The log-SNR at which they start.
         stop: The log-SNR at which they end.
@@ -326,7 +326,7 @@ def check_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (256,
         solver: A deterministic solver of fixed steps.
         path: A name in `pushforward.testing.PATHS`.
         steps: Two numbers of steps, equal in log-SNR.
-        tolerance: How far the two may lie apart.
+        tolerance: Largest allowed difference.
     """
     order = measured_order(solver, path, steps)
     with law(solver, f"the order measured on {path} must equal the declared order"):

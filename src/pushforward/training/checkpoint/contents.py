@@ -60,10 +60,12 @@ class Saver:
     a trainer gives its folder back when it is deleted.
 
     Attributes:
-        step: The step of the newest checkpoint, which may be being written; -1 where there is none.
-        beside: Whether checkpoints that nothing waits for are written beside the next steps.
-        refused: Whether the disk of any process had refused such a checkpoint when all processes last told each other.
-        weights_step: The step of the weights where training has ended with those of an earlier one (`go_back`); else None.
+        step: Step of the newest checkpoint, which may still be written; -1 if there is none.
+        beside: Whether checkpoints are written during the next steps if nothing waits for them.
+        refused: Whether any process had failed to write such a checkpoint at the last
+            synchronisation.
+        weights_step: Step of the weights if training ended with earlier weights (`go_back`);
+            otherwise None.
     """
 
     def __init__(self) -> None:
@@ -107,11 +109,11 @@ class Saver:
 
     @property
     def failed(self) -> bool:
-        """Whether this process could not write a checkpoint beside the last steps, which no `wait` has raised yet."""
+        """Return whether this process failed to write a checkpoint in the background, with the error not yet raised by `wait`."""
         return self._written is not None and self._written.done() and self._written.exception() is not None
 
     def check(self, processes: Processes) -> None:
-        """Raise the error of a checkpoint that could not be written beside the last steps, as `wait` does; do not wait."""
+        """Raise the error of a background checkpoint that could not be written, like `wait`, but without waiting."""
         if self.refused or (processes.count == 1 and self.failed):
             self.refused = False
             self.wait(processes)
@@ -227,7 +229,7 @@ def take_up(trainer: Any, stored: Checkpoint) -> None:
 
 
 def go_back(trainer: Any) -> None:
-    """Give a trainer the weights of the last step that was found good; they are then saved as those of the present step.
+    """Restore the weights of the last good step, which are then saved as weights of the current step.
 
     Where that checkpoint is gone, because an older one was resumed, it is the newest one.
 

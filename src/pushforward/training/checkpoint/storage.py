@@ -114,7 +114,8 @@ def read_tensors(path: Path, device: Any = "cpu") -> dict[str, Tensor]:
 
     Raises:
         OSError: If the file is missing or damaged.
-        CheckpointError: If it is no regular file, or its header is damaged (`pushforward.files.check_tensors`).
+        CheckpointError: If it is not a regular file, or its header is damaged
+            (`pushforward.files.check_tensors`).
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -161,7 +162,7 @@ def save(
         step: The number of training steps done.
         tensors: Per file name (without ending), tensors by name.
         state: JSON-ready counters.
-        keep: How many checkpoints stay.
+        keep: Number of checkpoints to keep.
         after: The step of the checkpoint that this training went on from. Later ones belong to a training that was given up
             (``resume --from``) and are removed; None leaves them.
         held: The steps of checkpoints that stay.

@@ -250,7 +250,7 @@ def read_shards(folder: Path, listed: Sequence[str], device: torch.device | str 
 
 
 def restore_shards(trainer: Any, folder: Path) -> None:
-    """Give a `Trainer` whose weights are sharded those of a sharded checkpoint; every process reads its own part.
+    """Restore a sharded checkpoint into a `Trainer` with sharded weights; every process reads its own shards.
 
     Raises:
         CheckpointError: If they do not fit the method, or a file is damaged.

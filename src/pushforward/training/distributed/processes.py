@@ -38,7 +38,7 @@ def called(name: str, player: nn.Module) -> list[nn.Module]:
     stays whole in every process.
 
     Raises:
-        UsageError: For a player without such networks, or with weights that cannot be sharded.
+        UsageError: If there is no such network, or weights cannot be sharded.
     """
     network = player.network if isinstance(player, Denoiser) else player
     networks = _running(network)
@@ -70,11 +70,13 @@ class Processes:
 
     Attributes:
         rank: The number of this process; the first one, 0, writes the run's files.
-        count: How many there are. Each computes the same share of every batch.
-        sharded: Whether each holds a share of the weights.
-        control: Their group of torch.distributed for what is no tensor; None for the default one, or where there is none.
-        saving: Their group for what is written beside training; its first use must be the same for all processes.
-        words: How many, by which backend of torch.distributed, and where the weights are; empty for one process.
+        count: Number of processes, each of which computes an equal part of every batch.
+        sharded: Whether weights are sharded.
+        control: torch.distributed group for data other than tensors; None for the default group, or
+            without groups.
+        saving: Group for writing during training; its first use must be the same in all processes.
+        words: Description: number of processes, backend, and sharding of weights; empty for one
+            process.
     """
 
     rank: int = 0
@@ -85,7 +87,7 @@ class Processes:
     words: str = ""
 
     def distribute(self, method: Method) -> Method:
-        """Bring a method's weights to where the processes keep them; the method itself, or one in its place."""
+        """Distribute a method's weights over the processes, and return the method, or its replacement."""
         return method
 
     def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -127,7 +129,7 @@ class Processes:
 
         Raises:
             DataError: If the data differs.
-            UsageError: If anything else does, naming it and both values.
+            UsageError: If anything else differs, with both values.
         """
         texts = {name: json.dumps(value, sort_keys=True, default=str) for name, value in what.items()}
         short = lambda text: text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]  # noqa: E731
@@ -153,8 +155,8 @@ class Group(Processes):
     """The processes of torch.distributed's default group.
 
     Args:
-        sharded: Whether each holds a share of the weights (`torch.distributed.fsdp.fully_shard`) or all of them.
-        device: Where they train, "cpu" or "cuda".
+        sharded: Whether weights are sharded (`torch.distributed.fsdp.fully_shard`).
+        device: Device for training, "cpu" or "cuda".
         timeout: Seconds in which each process answers the others.
 
     References:
@@ -255,7 +257,8 @@ def joined(device: torch.device | str = "cpu", *, shard: bool = False, devices: 
     device, on CUDA devices. Threads of processes on one machine share its cores.
 
     Raises:
-        UsageError: For shares without several processes, a device that is not this process's, or another number of ``devices``.
+        UsageError: If weights are to be sharded in one process, the device belongs to another
+            process, or ``devices`` differs.
         GroupError: If the processes do not find each other.
     """
     launch, place = launched(), torch.device(device)

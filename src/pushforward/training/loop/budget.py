@@ -164,7 +164,7 @@ class Clock:
         return {"step": self.step, "seconds": self.seconds, "total": self.total, "stages": stages, "warmed": self.warmed}
 
     def restore(self, state: Mapping[str, Any], stages: Sequence[Stage]) -> None:
-        """Take up a checkpoint's `state`, and its stages where its budget is the same."""
+        """Restore a checkpoint's `state`, and its stages if the budget is the same."""
         self.step, self.seconds = state["step"], state["seconds"]
         self.warmed = state.get("warmed", 0.0)
         if self.budget.seconds is not None:
@@ -192,14 +192,14 @@ class Clock:
 
     @property
     def risen(self) -> float:
-        """The share of the rise of the learning rate that the time has allowed, where the number of steps is not fixed."""
+        """Return the fraction of the warm-up that is done by time, if the number of steps is not fixed."""
         if self.fixed is not None or self.step < 2:
             return 0.0
         return self.warmed * self.step / (self.step - 1) / WARMUP  # of the next step the share is taken to be the mean so far
 
     @property
     def progress(self) -> float:
-        """The share of the budget that is used, in [0, 1]; it never falls."""
+        """Return the fraction of the budget used, in [0, 1]; it never decreases."""
         if self.stages:
             last = self.stages[-1]
             if self.step >= last.total:
@@ -248,8 +248,8 @@ class Settings:
             training, or every quarter of a short budget. The first and the last step are always
             saved.
         plugins: Python files that define parts of the run; their hashes are stored.
-        asked: Given options beside the data, by their names on the command line, so that a report can print a command that
-            repeats the run; None where the recipe was made in Python.
+        asked: Given options besides the data, by command-line name, so that a report can print a
+            command that repeats the run; None if the recipe was built in Python.
         init: Run whose weights initialise training, for the same purpose.
         init_step: Step of that run's checkpoint.
         trackers: Trackers that receive the log; not stored.

@@ -48,7 +48,7 @@ class Watcher:
         return None
 
     def say(self, line: str) -> None:
-        """Called for events."""
+        """Receives the text of an event."""
 
     def close(self) -> None:
         """Called at the end, even after an error."""
@@ -241,9 +241,12 @@ class Observer:
             be finite; measures are then not logged.
         suspect: Whether the current weights should not replace earlier ones in a checkpoint.
         decides: Whether its measures may end training, so that the log is read at once.
-        passed: The last step at which the weights were found good, whose checkpoint stays; None where nobody looks for it.
-        best: The step whose samples are the best so far, whose checkpoint stays; None where nobody compares them.
-        ended: Why training ends here, with the weights of the step that `passed`; None where it goes on.
+        passed: Last step with weights found good, whose checkpoint is kept; None if this is not
+            observed.
+        best: Step with the best samples so far, whose checkpoint is kept; None if samples are not
+            compared.
+        ended: Reason why training ends here, with the weights of the step `passed`; None if it
+            continues.
     """
 
     late: bool = False
@@ -271,7 +274,7 @@ class Observer:
         return {}
 
     def close(self, status: str) -> None:
-        """Called when the trainer gives its folder back, perhaps several times.
+        """Called when the trainer releases its folder, possibly several times.
 
         Args:
             status: "finished", "stopped" (training can go on) or "failed".

@@ -159,7 +159,7 @@ class Threads:
 
     Args:
         folder: Run folder.
-        device: Where the run is trained; numbers of threads are compared on the processor only.
+        device: Device of the run; thread counts are compared only on the CPU.
         writes: Whether this process keeps the numbers with the run.
         alone: Whether it has the machine for itself; of several processes none measures, so that they compute alike when resumed.
 

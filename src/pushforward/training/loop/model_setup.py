@@ -168,7 +168,7 @@ def sampler_of(
     ``keep`` writes prepared inputs to the run's folder; where they are there and whole, they are read.
 
     Raises:
-        UsageError: For augmentations of data that is prepared once.
+        UsageError: If data that is prepared once is to be augmented.
         CheckpointError: If the disk refuses, or something prepared is not finite.
     """
     names = tuple(method.space.conditions)
@@ -203,14 +203,15 @@ class Store:
     is computed again, with all that follow.
 
     Args:
-        method: On its device.
-        folder: The run's.
+        method: Method, on its device.
+        folder: Run folder.
         writes: Whether parts are written.
-        precision: Of the teacher's network calls.
-        processes: Those that train together; a part that one of them cannot read is missing in all.
+        precision: Precision of the teacher's network calls.
+        processes: Processes that train together; a part that one of them cannot read counts as
+            missing in all.
 
     Attributes:
-        seconds: Their time in all.
+        seconds: Total computing time.
     """
 
     def __init__(

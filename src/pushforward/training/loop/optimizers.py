@@ -201,10 +201,10 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
 
     Args:
         matrices: (batch, rows, columns).
-        dtype: Of the computation.
+        dtype: Data type of the computation.
 
     Returns:
-        The same shape, in ``dtype``.
+        Matrices of the same shape, in ``dtype``.
     """
     x = matrices.to(dtype)
     norms = torch.stack(torch._foreach_norm(x.unbind())).clamp(min=EPS)  # type: ignore[arg-type]
@@ -252,8 +252,8 @@ class Average:
         method: Method to average.
         half_life: Half-life for long training, in training examples.
         share: Maximum half-life as a fraction of the training examples so far.
-        build: Makes a method of the same structure, whose tensors are where the method's are; it gets the method's weights. The
-            default is a copy, which sharded weights do not allow.
+        build: Function that builds a method with the same structure and devices, which then gets
+            the method's weights; by default a copy, which is impossible for sharded weights.
 
     References:
         Karras et al., EDM (2022), appendix F.2, for the half-life in training examples and its ramp.

@@ -22,7 +22,7 @@ def interruptible(trainers: Sequence[Any], ending: bool = True) -> Iterator[list
     Signals that are ignored when it begins, as by nohup, stay so. In a thread that is not the main one it does nothing.
 
     Args:
-        trainers: What has a number ``stop``.
+        trainers: Objects with a number ``stop``.
         ending: Whether that goes for the signals of `ENDING` too. Without it, SIGINT is left to a handler of the user's own.
 
     Yields:

@@ -92,7 +92,7 @@ class Step:
     running statistics, is then as it was before the step.
 
     Attributes:
-        moved: Whether the last step has updated any player.
+        moved: Whether the last step has updated any network.
 
     Raises:
         UsageError: If the batch cannot be split into these micro-batches.
@@ -492,7 +492,8 @@ class Trainer:
         """Release the folder's lock once nothing is being written, without saving; `advance` takes the lock again.
 
         Args:
-            status: What trackers receive: "finished", "stopped" or "failed"; None goes by whether training is `done`.
+            status: Status for trackers: "finished", "stopped" or "failed"; None to choose by
+                `done`.
         """
         self.saver.close(self)
         for observer in self.observers:
@@ -519,7 +520,7 @@ class Trainer:
         """Write a checkpoint of the current step; with ``beside``, training continues and a later step raises errors.
 
         Raises:
-            Diverged: As `advance`; earlier checkpoints stay.
+            Diverged: As for `advance`; earlier checkpoints are kept.
             CheckpointError: If writing fails.
         """
         with self.processes.phase("saving a checkpoint"):

@@ -295,7 +295,7 @@ class Watch:
     """Applies all rules, and reports when an alarm begins and ends.
 
     Attributes:
-        ended: Why training ends, where samples have lost variety.
+        ended: Reason why training ends, if samples have lost diversity.
     """
 
     def __init__(self) -> None:

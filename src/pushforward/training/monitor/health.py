@@ -98,10 +98,11 @@ class Reference:
             x: Samples in data units, on the CPU, (n, *shape).
 
         Returns:
-            ``coverage`` (of `pushforward.metrics.manifold.prdc`; a perfect model has 0.97, 1 - 2^-5), ``frechet``
-            (Fréchet distance; 1 is that of a single point in the middle of the data), and for data of known modes ``modes``
-            (how many there are) with ``modes_held``, ``bridges`` and ``spread`` of `pushforward.metrics.modes.count_modes`.
-            Empty where samples are not finite.
+            ``coverage`` (of `pushforward.metrics.manifold.prdc`; a perfect model has 0.97, 1 -
+                2^-5), ``frechet`` (Fréchet distance; 1 is that of a single point in the middle of
+                the data), and for data with known modes ``modes`` (their number) with
+                ``modes_held``, ``bridges`` and ``spread`` of
+                `pushforward.metrics.modes.count_modes`. Empty if samples are not finite.
         """
         if not bool(x.isfinite().all()):
             return {}
@@ -127,7 +128,7 @@ class Reference:
 
 
 class FixedNoise(Observer):
-    """Samples of the present weights from noise that stays the same, beside training examples that stay the same.
+    """Compares samples of the current weights from fixed noise with fixed training examples.
 
     Only methods whose samples take one network call (`Map`) are measured; maps between two times have an observer of their own
     (`pushforward.training.monitor.health.Jumps`), and any other's samples cost too much.
@@ -210,7 +211,7 @@ CHANCE = 2.0  # standard errors up to which a fall is laid to chance
 
 
 class Variety(Observer):
-    """Measures at fixed shares of training, where a method has a `pushforward.methods.Guard`.
+    """Measures at fixed points of training, if a method has a `pushforward.methods.Guard`.
 
     Samples of the average and of the method's reference come from the same noise, and are compared with the same training
     examples, in model units on their first principal axes. Held-out examples are not looked at.

@@ -200,12 +200,12 @@ class _Follower:
 
 
 class Tracked(Observer):
-    """Passes rows of the log and pictures to trackers, each step once, also where a run is resumed.
+    """Passes rows of the log and pictures to trackers, each step once, even if a run is resumed.
 
     Args:
         folder: Run folder.
         trackers: The trackers.
-        rates: The present learning rates by player.
+        rates: Current learning rates, by network.
     """
 
     late = True

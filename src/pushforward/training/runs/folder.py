@@ -78,11 +78,12 @@ class Holding:
 
     Args:
         folder: Run folder.
-        lock: Its lock, see `hold`; None where it cannot be locked, or nothing is written.
+        lock: Lock of the folder, see `hold`; None if it cannot be locked, or nothing is written.
         content: The spec of a run that is taken up; None for a new one.
         writes: Whether anything is written to the folder.
-        made: The folders that were made for a new run: its own, where it is new, and those above it, the nearest first.
-        replaced: Where the earlier run of this name waits until the new one is set up.
+        made: Folders created for a new run: its own folder, if new, and parent folders, nearest
+            first.
+        replaced: Temporary location of an earlier run of this name until the new run is set up.
     """
 
     def __init__(
@@ -254,7 +255,8 @@ def check_run(folder: str | Path) -> None:
     """Raise an error if a path is not a run folder, or the run contains links or pipes.
 
     Raises:
-        CheckpointError: If a training has just begun there; a RunUsageError where nothing of a run is there.
+        CheckpointError: If training has just begun there; a RunUsageError if there is no run at
+            all.
     """
     folder = Path(folder)
     if os.path.isfile(folder / "spec.json"):

@@ -72,7 +72,7 @@ class Learned:
         """Describe grids and tables that are not used because they were learned for other weights, with the fix.
 
         Raises:
-            UsageError: With that sentence, where the grid or table was given by name.
+            UsageError: With this sentence, if the grid or table was given by name.
         """
         flow, grid = inner_of(transport), given.get("grid")
         named = grid in ("learned", "table") if isinstance(grid, str) else False

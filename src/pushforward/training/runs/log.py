@@ -120,7 +120,7 @@ class Skips:
     """The skipped steps of a training, and whether they are too many.
 
     Attributes:
-        count: How many.
+        count: Number of skipped steps.
         last: The newest of them.
     """
 
@@ -129,7 +129,7 @@ class Skips:
         self._steps: deque[int] = deque()
 
     def read(self, row: Mapping[str, Any]) -> str | None:
-        """Read a row of the log, in order; why training has diverged, None where it goes on."""
+        """Read a row of the log, in order, and return why training has diverged; None if it continues."""
         players, step = players_in(row.get("health")), row["step"]
         self._read += 1
         if not players:
@@ -243,7 +243,7 @@ class Journal:
         writes: Whether the rows are written.
 
     Attributes:
-        losses: The newest losses that are known and finite, by player.
+        losses: Latest known and finite losses, by network.
         skips: The steps that were skipped.
     """
 
@@ -262,10 +262,10 @@ class Journal:
         self.held.append(row | ({"health": dict(health)} if health else {}))
 
     def flush(self, last: bool = False) -> Problem | None:
-        """Write the rows that are held; ``last`` where no step follows.
+        """Write pending rows; ``last`` if no step follows.
 
         Returns:
-            Why training has diverged; None where it goes on. Rows after that are dropped.
+            Reason why training has diverged; None if it continues. Later rows are dropped.
 
         Raises:
             CheckpointError: If writing fails.
