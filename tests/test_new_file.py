@@ -228,7 +228,7 @@ def test_a_class_of_one_name_is_of_one_file(tmp_path, forget):
     plugins.load(first)
     assert PARTS["OwnNet"].tag == 3, "a file that has changed replaces its own"
     first.write_text("class MLP:\n    pass\n")
-    with pytest.raises(UsageError, match=r"MLP.*belongs to another class.*first\.py"):
+    with pytest.raises(UsageError, match=r"MLP.*already used by a class.*first\.py"):
         plugins.load(first)
     first.write_text("class OwnNet:\n    pass\n")
     plugins.load(first)

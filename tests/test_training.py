@@ -306,7 +306,7 @@ def test_a_network_of_pushforward_is_not_warned_of_and_may_be_handed_over(tmp_pa
 def test_a_method_of_another_space_is_refused(changes, tmp_path):
     data = space_data((2,), labels=True)
     recipe = recipe_for("flow", dataclasses.replace(data, space=other(data.space, **changes)))
-    says = "3 classes, but other ones" if "conditions" in changes else next(iter(changes))
+    says = "3 classes, but with other values" if "conditions" in changes else next(iter(changes))
     with pytest.raises(UsageError, match=says):
         pf.fit(recipe, data, steps=1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

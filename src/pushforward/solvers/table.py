@@ -168,7 +168,7 @@ def _number(value: Any) -> Number:
     if isinstance(value, (int, float)):
         return float(value)
     what = f"an array of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-    raise NotAffine(f"a state is multiplied by {what}")
+    raise NotAffine(f"it multiplies a state by {what}")
 
 
 class Symbol:
@@ -216,7 +216,7 @@ class Symbol:
         if not isinstance(other, Symbol):
             if isinstance(other, (int, float)) and other == 0:
                 return self
-            raise NotAffine("something other than a state, an estimate or noise is added to one")
+            raise NotAffine("it adds something other than a state, an estimate or noise")
         terms = dict(self.terms)
         for register, weight in other.terms.items():
             coefficient = terms.get(register)
@@ -248,17 +248,17 @@ class Symbol:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise NotAffine(f"a state is asked for `{name}`")
+        raise NotAffine(f"it reads `{name}` of a state")
 
     def __bool__(self) -> bool:
-        raise NotAffine("a state decides what is done")
+        raise NotAffine("it branches on a state")
 
     @classmethod
     def __torch_function__(cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Symbol:
         name = getattr(func, "__name__", "").strip("_")
         if name in _OPERATIONS and not kwargs:
             return _OPERATIONS[name](*args)
-        raise NotAffine(f"a state goes through `{name}`")
+        raise NotAffine(f"it passes a state to `{name}`")
 
 
 # torch's functions on symbols; tensors of one number stand on either side
@@ -347,7 +347,7 @@ class _Tracer:
 
     def _register(self, value: Any) -> int:
         if not isinstance(value, Symbol):
-            raise NotAffine(f"a {type(value).__name__} is used as a state")
+            raise NotAffine(f"it uses a {type(value).__name__} as a state")
         if value.register is None:
             register = self.fresh()
             self._updates.append(Update(register, tuple(value.terms), tuple(value.terms.values())))
@@ -357,7 +357,7 @@ class _Tracer:
 
     def _asked(self, kind: str, x: Any, t: Tensor, condition: Any, to: Tensor | None = None) -> Symbol:
         if condition is not self.condition:
-            raise NotAffine("the condition is changed")
+            raise NotAffine("it changes the condition")
         point, estimate = self._register(x), self.fresh()
         self._close(Call(kind, point, estimate, t.reshape(()), None if to is None else to.reshape(())))
         return Symbol.of(estimate, self.shape)
@@ -396,14 +396,14 @@ class _Noise(Draws):
 
     def normal(self, shape: Sequence[int]) -> Any:
         if tuple(shape) != self._tracer.shape:
-            raise NotAffine(f"noise of shape {tuple(shape)} is drawn")
+            raise NotAffine(f"it draws noise of shape {tuple(shape)}")
         return self._tracer.drawn()
 
     def uniform(self) -> Tensor:
-        raise NotAffine("uniform numbers are drawn")
+        raise NotAffine("it draws uniform numbers")
 
     def stream(self, name: str, interval: int = 1) -> Draws:
-        raise NotAffine("another stream of numbers is drawn from")
+        raise NotAffine("it draws from another random stream")
 
 
 def with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:

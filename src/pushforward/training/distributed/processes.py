@@ -167,7 +167,7 @@ class Group(Processes):
         self.sharded, self.device, self.timeout = sharded, device, timeout
         self.rank, self.count = torch.distributed.get_rank(), torch.distributed.get_world_size()
         backend = torch.distributed.distributed_c10d._get_default_group()._get_backend(torch.device(device)).name()
-        self.words = f"{self.count} processes, {backend}, {'a share of the' if sharded else 'all'} weights in each"
+        self.words = f"{self.count} processes, {backend}, {'a shard of the' if sharded else 'all'} weights in each"
         self._networks: list[Any] = []
         # flags, times and texts are exchanged by the processors, which notice at once that a process has ended
         self.control = self._gloo() if device != "cpu" else None

@@ -44,7 +44,7 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
         expected, got = described(trained.conditions), described(space.conditions)
         raise UsageError(
             f"The method was built for data with {expected}; {data.name} has "
-            f"{got}{', but other ones' * (expected == got)}. Build the recipe from data.space."
+            f"{got}{', but with other values' * (expected == got)}. Build the recipe from data.space."
         )
     # codes are computed in the units of the frozen autoencoder, which may have learned from other data
     units = {} if isinstance(recipe.method, LatentMethod) else space.units

@@ -155,7 +155,7 @@ def _divergence(step: int, health: Health, past: Past) -> Look | None:
         return None
     gap = health["logit_gap"]
     away = gap is None or abs(gap) > GAP
-    said = f"the logit gap is {'no finite number' if gap is None else f'{gap:.3g}'}"
+    said = f"the logit gap is {'not finite' if gap is None else f'{gap:.3g}'}"
     return Look("away" if away else None, gap, GAP, f"{said}, after steps above {GAP:,.0f}", "raise gamma, or lower lr")
 
 
