@@ -223,7 +223,7 @@ def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: in
     """Write an endless animation.
 
     Args:
-        path: The file, of any name.
+        path: Output file, with any name.
         frames: uint8 image batches (n, height, width, channels), or points (n, d) with d >= 2; at least one frame.
         ms: Milliseconds per frame.
         scale: Whole factor by which every pixel of an image is enlarged; None makes small images `legible`.

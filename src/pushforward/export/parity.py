@@ -44,7 +44,7 @@ def session(model: bytes | str) -> Any:
     """Load a graph in onnxruntime, with as many threads as torch.
 
     Args:
-        model: The graph's bytes, or the path of its file.
+        model: Bytes of the graph, or path of its file.
     """
     import onnxruntime
 

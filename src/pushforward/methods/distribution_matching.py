@@ -119,7 +119,7 @@ def at_level(path: Path, levels: Tensor) -> Tensor:
 
 
 def estimate(predictor: Predictor, x: Tensor, z: Tensor, levels: Tensor, condition: Condition) -> Tensor:
-    """Return the data estimate of a predictor for x mixed with noise z on its own path, at given noise fractions; model units."""
+    """Estimate the data from x with noise z on the predictor's own path, at given noise fractions; model units."""
     t = at_level(predictor.path, levels).to(x)
     k = predictor.path.at(t).over(x)
     return predictor.predict("data", k.alpha * x + k.sigma * z, t, condition)

@@ -211,7 +211,7 @@ class Conditioning(nn.Module):
 
     @property
     def silent(self) -> bool:
-        """Whether there is neither time nor condition, so that ``forward`` returns None."""
+        """Return whether there is neither time nor condition, so that ``forward`` returns None."""
         return self.time is None and not self.conditions
 
     def forward(self, n: int, device: torch.device, t: Tensor | None, condition: Condition | None) -> Tensor | None:

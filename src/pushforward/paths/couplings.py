@@ -110,7 +110,7 @@ class Source:
 
     @property
     def seen(self) -> Seen:
-        """Return the training examples as a record of what a model was trained on."""
+        """Return the training examples as part of a model's training record."""
         return seen_in_training(self._dataset)
 
     def __call__(self, draws: Draws) -> Tensor:

@@ -314,7 +314,7 @@ def unmet_kept() -> Iterator[None]:
 
 @dataclass
 class Part:
-    """Some samples of a request, with the samples that still violate a constraint.
+    """Batch of a request's samples, with the indices of samples that still violate a constraint.
 
     Args:
         x: Samples, (n, *shape), in data units.

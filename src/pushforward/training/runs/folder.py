@@ -217,7 +217,7 @@ def remove(folder: Path) -> None:
 
 
 def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> Holding:
-    """Make the folder that `free_folder` names, and lock it; of several processes with the same name at once, one gets it.
+    """Create and lock the folder from `free_folder`; if several processes want the same name, only one gets it.
 
     With ``overwrite`` a run that is in ``wanted`` gives way.
 
