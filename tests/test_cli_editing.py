@@ -143,7 +143,7 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
         (["inpaint", "vae", "a.png", "--box", "0,0,4,4"], 2, "one-call model (VAE)"),
         (["upscale", "flow", "a.png"], 2, "4 x 4 or 2 x 2"),
         (["interpolate", "flow", "--seeds", "0"], 2, "--seeds takes 2 numbers"),
-        (["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--solver", "ancestral"], 2, "no inverse"),
+        (["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--solver", "ancestral"], 2, "inverted"),
         (["sample", "flow", "--truncation", "0.7"], 2, "iterative model ("),
         (["invert", "flow", "a.png"], 2, "iterative model ("),
         (["truncation", "flow"], 2, "iterative model ("),
