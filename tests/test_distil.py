@@ -52,7 +52,7 @@ def test_a_gan_and_a_map_are_no_teachers(teacher, tmp_path):
     with pytest.raises(UsageError, match="is a gan, which already samples in one call"):
         distil(gan, steps=1)
     student = distil(teacher, steps=1, settings=FEW, out=tmp_path / "student", progress=False)
-    with pytest.raises(UsageError, match="is a distil, which samples"):
+    with pytest.raises(UsageError, match="is a distil, which already samples"):
         distil(student, steps=1)
 
 
