@@ -96,7 +96,7 @@ def test_modes_that_were_never_found_are_told_of_until_one_is():
     ("values", "more", "says"),
     [
         ([0] * 41, {"logit_gap": 0.3, "penalty": 0.0}, "set penalty to r1+r2, or set pack"),
-        ([5] * 41, {}, "train longer, or take a larger size"),
+        ([5] * 41, {}, "train longer, or use a larger size"),
         ([5] * 40, {}, None),  # not yet 2,000 steps
         ([6] * 99, {}, None),  # three quarters
         ([0.1] * 99, {"logit_gap": 0.3}, None),  # modes not known
@@ -126,7 +126,7 @@ def test_a_critic_that_wins_is_told_until_it_does_no_more():
     assert alarms_of(history) == [("critic", 550, False), ("critic", 1150, True)]
     begin = alarms(history)[0]
     assert (begin.value, begin.threshold) == (1.0, 0.99)
-    assert "ranked 100.0% of the examples right" in begin.sentence
+    assert "ranked 100.0%" in begin.sentence
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ class Exploding(Fading):
 
 def test_a_gap_that_runs_away_ends_the_run_and_keeps_the_checkpoint_before(tmp_path):
     data = space_data((2,), labels=False, n=200)
-    with pytest.raises(Diverged, match=r"At step 83 .*run/checkpoints keeps step 30"):
+    with pytest.raises(Diverged, match=r"At step 83 .*run/checkpoints"):
         pf.fit(Recipe(Exploding(data.space), Training(batch=64)), data, steps=200, out=tmp_path / "run", checkpoint_every=10)
     assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").glob("step_*"))] == ["step_000020", "step_000030"]
     last = log_of(tmp_path / "run")[-1]
@@ -303,9 +303,9 @@ def sizes(low, middle, high, count=8):
 @pytest.mark.parametrize(
     ("history", "says"),
     [
-        (sizes(0.9, 1.0, 3.1), "targets run away: targets are 3.1 times the size of velocities"),
-        (sizes(3.2, None, 1.0), "run away"),
-        (sizes(0.01, 0.02, 0.09), "the network has died: targets are 0.09 times the size of velocities at all times"),
+        (sizes(0.9, 1.0, 3.1), "targets are 3.1 times"),
+        (sizes(3.2, None, 1.0), "diverge"),
+        (sizes(0.01, 0.02, 0.09), "the network has died: targets are 0.09 times"),
         (sizes(0.01, 0.02, 0.2), None),
         (sizes(1.5, 2.0, 2.9), None),
         (sizes(9.0, 9.0, 9.0, count=5), None),  # not for 500 steps

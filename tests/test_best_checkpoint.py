@@ -84,7 +84,7 @@ def test_the_best_checkpoint_stays_and_is_read(measured, tmp_path, capsys):
     assert "step 4 is the best by the geometric mean" in health.best
     assert Health.from_plain(health.to_plain()) == health
     flow = pf.fit(recipe_for("flow", DATA), DATA, steps=1, out=tmp_path / "flow")
-    with pytest.raises(CheckpointError, match="no map between two times, or was trained too briefly"):
+    with pytest.raises(CheckpointError, match="not a map between two times"):
         pf.load(flow.folder, checkpoint="best")
 
 
@@ -195,7 +195,7 @@ def test_a_demo_that_still_runs_is_not_taken_for_an_interrupted_one(tmp_path):
     folder = tmp_path / "demo"
     with demo_folder(str(folder), "digits", {"seed": 0}) as first:
         (first / "vae" / "checkpoints" / "step_000001").mkdir(parents=True)
-        held = pytest.raises(CheckpointError, match="is being trained at this moment")
+        held = pytest.raises(CheckpointError, match="is being trained")
         with held, demo_folder(str(folder), "digits", {"seed": 0}):
             pass
     with demo_folder(str(folder), "digits", {"seed": 0}) as again:

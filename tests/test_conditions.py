@@ -151,5 +151,5 @@ def test_a_density_is_that_given_the_class():
 def test_a_table_without_classes_may_have_a_column_called_label():
     known = Known((Category("label", ("a", "b"), (0.5, 0.5)),))
     assert checked({"known": known}) == {"known": known}
-    with pytest.raises(UsageError, match="rename them: label"):
+    with pytest.raises(UsageError, match=r"[Rr]ename them: label"):
         checked({"label": LABEL, "known": known})

@@ -96,13 +96,13 @@ def test_lawful_solvers_pass(solver):
 @pytest.mark.parametrize(
     ("solver", "says"),
     [
-        (MidpointRule(0.45), "MidpointRule: the order measured on vp must be the declared one. Measured 1"),
-        (Remembering, "a solve must leave it unchanged"),
-        (Uncounted, "must make as many predictions as it declares"),
-        (Forgetful(0.4), "its description must rebuild it"),
-        (Mixed, r"sample i must come from seed \+ i alone"),
-        (Detached, "must be differentiable in the start"),
-        (Noisy, "it must keep the covariance"),
+        (MidpointRule(0.45), "MidpointRule: the order measured on vp .*Measured 1"),
+        (Remembering, "must not change the solver"),
+        (Uncounted, "number of predictions"),
+        (Forgetful(0.4), "rebuilt from its description"),
+        (Mixed, r"seed \+ i"),
+        (Detached, "differentiable"),
+        (Noisy, "covariance"),
     ],
 )
 def test_mistakes_in_solvers_are_named(solver, says):
@@ -111,7 +111,7 @@ def test_mistakes_in_solvers_are_named(solver, says):
 
 
 def test_a_name_of_the_packages_own_is_refused():
-    with pytest.raises(Broken, match="must not bear the name of a part of pushforward"):
+    with pytest.raises(Broken, match="name"):
         check_solver(type("Heun", (MidpointRule,), {}))
 
 
@@ -140,7 +140,7 @@ def test_a_lawful_path_passes():
 
 @pytest.mark.parametrize(
     ("mistake", "says"),
-    [({"slope": 1.9}, "derivatives"), ({"lift": 0.1}, "log-SNR must be that"), ({"turn": 1.1}, "must be t")],
+    [({"slope": 1.9}, "derivatives"), ({"lift": 0.1}, "log-SNR"), ({"turn": 1.1}, "must equal t")],
 )
 def test_mistakes_in_paths_are_named(mistake, says):
     with pytest.raises(Broken, match=says):
@@ -185,7 +185,7 @@ def test_every_metric_of_the_package_passes(name):
         ({"name": "other"}, "each declared and described"),
         ({"first": slice(50)}, "the order of generated examples must not matter"),
         ({"better": "higher"}, "must not be better for worse examples"),
-        ({"sign": 0}, "must leave the arrays"),
+        ({"sign": 0}, "arrays"),
     ],
 )
 def test_mistakes_in_metrics_are_named(mistake, says):
@@ -247,10 +247,10 @@ def test_a_lawful_method_passes():
 @pytest.mark.parametrize(
     ("mistake", "says"),
     [
-        ("shared", "players must share no parameter"),
+        ("shared", "share"),
         ("unplayed", 'No gradient reaches "other"'),
-        ("name", '"nobody" is no player'),
-        ("batchwise", r"sample i must come from seed \+ i alone"),
+        ("name", '"nobody" is not one of its networks'),
+        ("batchwise", r"seed \+ i"),
     ],
 )
 def test_mistakes_in_methods_are_named(mistake, says):
@@ -260,7 +260,7 @@ def test_mistakes_in_methods_are_named(mistake, says):
 
 def test_a_loss_that_draws_for_itself_is_named(monkeypatch):
     monkeypatch.setattr(torch, "manual_seed", lambda seed: None)  # an own generator, which nothing reseeds
-    with pytest.raises(Broken, match="function of batch, now and weights"):
+    with pytest.raises(Broken, match="batch, now and weights"):
         check_method(lambda space: Moments(space, "random"), space_data((5,), labels=False))
 
 
@@ -280,5 +280,5 @@ def test_a_recipe_that_counts_in_itself_is_named(tmp_path, monkeypatch):
         yield "affine", (self.affine(batch.x).mean(0) * self.count).square().sum()
 
     monkeypatch.setattr(Moments, "losses", losses)
-    with pytest.raises(Broken, match="killed"):
+    with pytest.raises(Broken, match="interrupted"):
         check_recipe(moments, space_data((5,), labels=False), tmp_path)

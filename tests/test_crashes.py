@@ -111,7 +111,7 @@ def test_damage_to_any_file_is_noticed_and_the_next_good_checkpoint_named(tmp_pa
         shutil.copytree(inside, crashed)
         names, what = damage(crashed / "step_000003", number)
         assert latest(crashed).name == "step_000003", what
-        with pytest.raises(CheckpointError, match=r"is damaged: .*that is whole: step_000001") as error:
+        with pytest.raises(CheckpointError, match=r"is damaged: .*checkpoint: step_000001") as error:
             load(latest(crashed))
         assert any(f"is damaged: {name}" in str(error.value) for name in names), (names, what)
         assert error.value.before == "step_000001"
@@ -121,7 +121,7 @@ def test_damage_to_any_file_is_noticed_and_the_next_good_checkpoint_named(tmp_pa
 def test_a_checkpoint_that_takes_anothers_place_is_noticed(folder):
     (folder / "step_000002").rename(folder / "other")
     (folder / "step_000001").rename(folder / "step_000002")
-    with pytest.raises(CheckpointError, match=r"state\.json is of step 1"):
+    with pytest.raises(CheckpointError, match=r"state\.json belongs to step 1"):
         load(folder / "step_000002")
 
 
@@ -140,7 +140,7 @@ def test_what_a_dead_process_has_left_goes_when_training_goes_on(tmp_path):
 def test_another_format_is_named(folder):
     path = folder / "step_000002" / "MANIFEST.json"
     path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
-    with pytest.raises(CheckpointError, match=r"MANIFEST\.json says that the format is 2, and this version .* reads 1"):
+    with pytest.raises(CheckpointError, match=r"MANIFEST\.json has format 2, .* format 1"):
         load(folder / "step_000002")
 
 
@@ -158,7 +158,7 @@ def run(tmp_path):
 
 def test_a_refused_resume_from_an_older_checkpoint_changes_nothing(run):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError, match="is trained for"):
+    with pytest.raises(UsageError, match="is already trained for"):
         pf.resume(run, data=DATA, checkpoint="step_000004", seconds=1e-9)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
@@ -189,7 +189,7 @@ def test_a_folder_whose_first_training_was_killed_in_its_set_up_is_free(tmp_path
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     (run / "note.txt").write_text("of somebody else")
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         folders.claim(run, "data", "flow")
     (run / "note.txt").unlink()
     assert pf.fit(recipe_for("flow", DATA), DATA, steps=2, out=run).state["step"] == 2
@@ -197,7 +197,7 @@ def test_a_folder_whose_first_training_was_killed_in_its_set_up_is_free(tmp_path
 
 def test_a_replacement_that_could_not_be_set_up_gives_the_run_its_place_again(run):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError, match="multiple of"):
+    with pytest.raises(UsageError, match="multiples of"):
         pf.fit(recipe_for("flow", DATA, batch=96, accumulate=2), DATA, steps=1, out=run, overwrite=True)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     assert pf.fit(recipe_for("flow", DATA), DATA, steps=2, out=run, overwrite=True).state["step"] == 2
@@ -207,7 +207,7 @@ def test_a_replacement_that_could_not_be_set_up_gives_the_run_its_place_again(ru
 @pytest.mark.parametrize("budget", [{"steps": 5}, {"samples": 100}])
 def test_a_budget_that_is_used_up_already_is_refused_and_changes_nothing(budget, run):
     before = (run / "spec.json").read_text()
-    with pytest.raises(UsageError, match=r"is trained for .* already, and .* is less"):
+    with pytest.raises(UsageError, match=r"already trained for .* a budget of"):
         pf.resume(run, data=DATA, **budget)
     assert (run / "spec.json").read_text() == before
     assert pf.resume(run, data=DATA, steps=8).state["step"] == 8

@@ -82,15 +82,15 @@ def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch)
 def test_a_run_of_another_format_is_refused_by_its_number(tmp_path):
     folder, data = run_folder(tmp_path)
     spec = json.loads((folder / "spec.json").read_text())
-    with pytest.raises(CheckpointError, match=r"no checkpoint step_000009\. Did you mean .* There are: step_000002, step_000004"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint step_000009\. Did you mean .* step_000002, step_000004"):
         pf.load(folder, checkpoint="step_000009")
-    for junk, says in (('{"a":', r"spec.json cannot be read as JSON: .* Restore it"), ("[1]", "format None")):
+    for junk, says in (('{"a":', r"spec.json JSON: .* Restore it"), ("[1]", "format None")):
         (folder / "spec.json").write_text(junk)
         with pytest.raises(CheckpointError, match=says):
             pf.load(folder)
     (folder / "spec.json").write_text(json.dumps(spec | {"format_version": 1}))
     for use in (lambda: pf.load(folder), lambda: pf.resume(folder, data=data)):
-        with pytest.raises(CheckpointError, match=r"is of format 1, and this version reads \d"):
+        with pytest.raises(CheckpointError, match=r"format 1, .* reads format \d"):
             use()
 
 
@@ -175,7 +175,7 @@ def test_a_folder_that_holds_anything_else_is_refused_and_stays_as_it_is(here, c
     before = content(mine)
     for _ in range(2):
         assert main(["train", "flow", *TINY, "--out", "mine"]) == 2
-        assert "mine exists already" in capsys.readouterr().err
+        assert "already exists" in capsys.readouterr().err
         assert content(mine) == before
         (mine / ".lock").unlink(missing_ok=True)
         before.pop(mine / ".lock", None)
@@ -199,7 +199,7 @@ def test_a_link_in_a_run_is_refused_and_what_it_leads_to_is_not_touched(name, tm
         outside.write_text("of the user")
     (run / name).symlink_to(outside)
     before = content(tmp_path)
-    words = rf"run/{name.replace('.', '[.]')} .* a link\. Put a copy of the file in its place"
+    words = rf"run/{name.replace('.', '[.]')} .* a link\..*copy of the file"
     for use in (pf.load, lambda run: pf.resume(run, data=DATA, steps=3)):
         with pytest.raises(CheckpointError, match=words):
             use(run)

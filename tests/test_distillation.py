@@ -51,13 +51,13 @@ def test_a_student_starts_as_its_teacher_whatever_the_second_time(teacher):
 
 def test_what_has_no_student_is_refused(moons, tmp_path):
     gan = pf.fit("gan", moons, size="tiny", steps=2, seed=0, out=tmp_path / "gan")
-    with pytest.raises(UsageError, match="a run of gan; the frozen part teacher must be a model that samples in steps"):
+    with pytest.raises(UsageError, match="a run of gan, but the frozen part teacher must be a model that samples in steps"):
         with_frozen("distil", {"teacher": gan})(moons.space)
     flow = pf.recipes.flow(moons.space, "tiny").method.transport()
     student = pf.recipes.distil(moons.space, teacher=flow, trajectories=4).method.transport()
     with pytest.raises(UsageError, match="already"):
         pf.recipes.distil(moons.space, teacher=student)
-    with pytest.raises(UsageError, match="argument times"):
+    with pytest.raises(UsageError, match="times="):
         student_of(pf.Denoiser(nn.Linear(2, 2), Linear(), "velocity", moons.space))
 
 
@@ -291,7 +291,7 @@ def test_a_trajectory_is_that_of_its_own_scale(path):
         alone = guided(path, float(scale[row]))
         own = alone.sample(40, {"label": condition["label"].tolist()}, seed=3)[row]
         assert (own - ends[row]).abs().max() < 4e-3
-    with pytest.raises(UsageError, match="have no scale"):
+    with pytest.raises(UsageError, match="guidance"):
         Trajectories(teacher, 4, guidance=RANGE, unconditional=0.1)
 
 
@@ -359,7 +359,7 @@ def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
     taught, own = teacher_of(strong), pf.Flow(pf.Guided(teacher.denoiser, 3.0), "unipc", 2, "time")
     assert torch.equal(taught.sample(6), own.sample(6)), "reports compare it with its teacher at the same scale"
     for scale in (0.5, 4.1):
-        with pytest.raises(UsageError, match=r"at scales from 1 to 4, got"):
+        with pytest.raises(UsageError, match=r"scales from 1 to 4"):
             run.sample(2, scale=scale)
-    with pytest.raises(UsageError, match="leave `interval` out"):
+    with pytest.raises(UsageError, match="`interval`"):
         run.sample(2, scale=2.0, interval=(0.1, 1.0))

@@ -13,7 +13,7 @@ WRONG = {
     "evaluate x.npy --data digits --metrics fdi": (2, 'Unknown metric "fdi"'),
     "train flwo --data digits": (2, 'Unknown recipe "flwo"'),
     "train flow --data nope": (2, 'Unknown data "nope"'),
-    "train flow --budget 60q": (2, '"60q" is no duration'),
+    "train flow --budget 60q": (2, '"60q" is not a duration'),
     "compare gan flwo": (2, '"flwo" is neither a recipe'),
     "sample missing": (2, "There is no folder missing"),
     "report missing": (2, "There is no folder missing"),

@@ -119,7 +119,7 @@ def test_without_a_label_given_data_meet_the_unconditional_model():
         assert (interpolate_seeds(flow, seed, 99, 3) == float(labels)).all()
     denoiser.unconditional = False
     for model in (flow, Flow(inpainting(flow, x, mask).denoiser, solvers.DDIM(), 4)):
-        with pytest.raises(UsageError, match="name the label"):
+        with pytest.raises(UsageError, match="data's label"):
             condition_of_data(model, None)
     denoiser.unconditional = True
     guided = Flow(Guided(denoiser, 3.0), solvers.DDIM(), 4)
@@ -136,13 +136,13 @@ def test_what_cannot_be_is_refused():
     for refused, says in (
         (lambda: vary(one_call, x, 0.5, 2), "no inverse"),
         (lambda: interpolate(one_call, x, x, 3), "two seeds"),
-        (lambda: inpaint(one_call, x, mask, 2), "no iterative model"),
+        (lambda: inpaint(one_call, x, mask, 2), "not an iterative model"),
         (lambda: interpolate_seeds(noisy, 0, 1, 3), "deterministic"),
         (lambda: vary(flow, x, 0.0, 2), r"\(0, 1\]"),
         (lambda: vary(flow, x[None], 0.5, 2), "shape"),
         (lambda: vary(flow, x / 0, 0.5, 2), "not finite"),
-        (lambda: vary(images, torch.full((2, 4, 6), 255.0), 0.5, 2), "from 0 to 1"),
-        (lambda: inpaint(flow, x, mask | ~mask, 2), "some of it"),
+        (lambda: vary(images, torch.full((2, 4, 6), 255.0), 0.5, 2), "between 0 and 1"),
+        (lambda: inpaint(flow, x, mask | ~mask, 2), "neither everywhere nor nowhere"),
         (lambda: super_resolve(flow, x, 2), "images"),
         (lambda: super_resolve(images, low[:, :, :2], 2), "whole factor"),
     ):

@@ -95,8 +95,8 @@ class Silent(Extractor):
 @pytest.mark.parametrize(
     ("network", "says"),
     [
-        (Batched(), "the others of its batch"),
-        (Random(), "generator|others of its batch"),
+        (Batched(), "the other examples in the batch"),
+        (Random(), "generator|other examples in the batch"),
         (Silent(), "describe itself and its preprocessing"),
     ],
 )
@@ -253,7 +253,7 @@ def test_inception_obeys_the_laws(weights):
 
 def test_a_file_of_weights_is_needed_is_there_and_holds_the_right_ones(weights, tmp_path):
     data = space_data((1, 8, 8), labels=False)
-    with pytest.raises(UsageError, match="never downloaded: give its path, `features=inception:FILE`"):
+    with pytest.raises(UsageError, match=r"never downloaded.*`features=inception:FILE`"):
         fit_features(data, "inception", cache=False)
     with pytest.raises(UsageError, match="does not hold the weights"):
         fit_features(data, f"inception:{tmp_path / 'linear.pth'}", cache=False)

@@ -505,5 +505,5 @@ def test_the_alarm_names_what_fell_furthest():
     ]
     (alarm,) = alarms(history)
     assert (alarm.step, alarm.value, alarm.threshold) == (9, 0.9, 0.95)
-    assert alarm.sentence.startswith("recall has fallen to 0.900 of the start's, below the limit of 0.950")
+    assert alarm.sentence.startswith("recall has fallen to 0.900 of its initial value, below the limit of 0.950")
     assert alarm.sentence.endswith("training ends with the weights of step 5")

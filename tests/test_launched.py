@@ -46,9 +46,9 @@ CASES = {
     "unread": ([1, 3], 1, "moons cannot be read here."),
     "unlike": ([3, 3], 0, "differ in data: process 0 has"),
     "stopped": ([75, 75], 0, "stopped and saved at step 3"),
-    "lacking": ([1, 6], 1, "error: the memory does not suffice for step 3 (out of memory)"),
+    "lacking": ([1, 6], 1, "error: out of memory in step 3"),
     "hanging": ([1, 1], 0, "within 4 seconds"),
-    "killed": ([1, -9], 0, "another process of this training was lost"),
+    "killed": ([1, -9], 0, "another process was lost"),
 }
 
 

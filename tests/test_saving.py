@@ -137,7 +137,7 @@ def test_a_file_that_may_not_grow_is_an_error_and_nothing_is_lost(run):
     largest = max(path.stat().st_size for path in run.rglob("*.safetensors"))
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1, limits[1]))
     try:
-        with pytest.raises(CheckpointError, match=r"step_000008 could not be written: .*what was saved before is intact"):
+        with pytest.raises(CheckpointError, match=r"step_000008 could not be written.*intact"):
             pf.resume(run, data=DATA, steps=8)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -149,7 +149,7 @@ def test_a_file_that_may_not_grow_is_an_error_and_nothing_is_lost(run):
 def test_a_disk_without_space_is_named_before_anything_is_written(run, monkeypatch):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100_000))
-    with pytest.raises(CheckpointError, match=r"step_000008 was not written: it takes .* MB, and 0\.1 MB are free.*is intact"):
+    with pytest.raises(CheckpointError, match=r"step_000008 was not written: .* MB.* 0\.1 MB are free.*intact"):
         pf.resume(run, data=DATA, steps=8)
     assert names(run) == ["latest.json", "step_000004", "step_000006"]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9))
@@ -164,7 +164,7 @@ def hurt(run, *steps):
 
 def test_training_goes_on_from_the_newest_whole_checkpoint_where_it_may(run, trained):
     hurt(run, 6)
-    with pytest.raises(CheckpointError, match=r"method\.safetensors differs.*step_000004.*`fallback=True`"):
+    with pytest.raises(CheckpointError, match=r"method\.safetensors .*differs.*step_000004.*`fallback=True`"):
         pf.resume(run, data=DATA)
     with pytest.raises(UsageError, match="`fallback=True`"):
         pf.resume(run, data=DATA, checkpoint="step_000004", fallback=True)
@@ -175,5 +175,5 @@ def test_training_goes_on_from_the_newest_whole_checkpoint_where_it_may(run, tra
     assert [row["step"] for row in pf.load(run).losses()] == list(range(1, 7))
     pf.resume(run, data=DATA, fallback=True)
     hurt(run, 4, 6)
-    with pytest.raises(CheckpointError, match=r"step_000006 is damaged.*no other checkpoint in this run that is whole\.$"):
+    with pytest.raises(CheckpointError, match=r"step_000006 is damaged.*no other undamaged checkpoint\.$"):
         pf.resume(run, data=DATA, fallback=True)

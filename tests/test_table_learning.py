@@ -97,7 +97,7 @@ def test_a_table_is_refused_whose_samples_are_farther_from_real_data_and_one_tha
     assert exact.to_data[1] < exact.to_data[0]
     assert coarse.table is None
     assert exact.table is not None
-    assert "is refused" in str(coarse)
+    assert "is not used" in str(coarse)
     given = flow.with_solver(UniPC(2), 3, "shifted:9").times.tolist()
     best_is_given = learn_table(flow, lambda tried: float(tried.times.tolist() != given), grids=[given], **NEARER)
     assert best_is_given.to_data == (0.0, 1.0)
@@ -181,7 +181,7 @@ def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, t
     pf.resume(folder, data=data, steps=4)
     later = pf.load(folder)
     assert not uses(later, steps=3)
-    with pytest.raises(UsageError, match="belongs to the weights of step 2, not to these of step 4"):
+    with pytest.raises(UsageError, match="belongs to the weights of step 2, not to those of step 4"):
         later.configured(steps=3, grid=kind)
     with pytest.warns(UserWarning, match="Learn it again: pushforward"):
         later.sample(2, steps=3)
@@ -196,4 +196,4 @@ def test_a_table_that_is_no_better_is_refused(monkeypatch):
     learned = learn_table(Flow(ring(VP()), DPM(2), 4, "log_snr"), no_data, n=16, rounds=2, batch=16)
     assert learned.table is None
     assert learned.after == pytest.approx(learned.before, rel=1e-6)
-    assert "is refused" in str(learned)
+    assert "is not used" in str(learned)

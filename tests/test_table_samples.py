@@ -164,7 +164,7 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     space = table(tmp_path, "a;b\n" + "".join(f"{i}.5;{i}.5\n" for i in range(200)), constraints="a == b", table=True).space
     transport = rough(space)
     with pytest.raises(
-        Diverged, match=r'9 of 9 samples do not meet the constraint "a == b" after 2 further draws each\. .* compute it'
+        Diverged, match=r'9 of 9 samples do not satisfy the constraint "a == b" after 2 further attempts each\. .* compute it'
     ):
         pf.samples.draw_to(tmp_path / "x.csv", transport, 9)
     assert not (tmp_path / "x.csv").exists()
@@ -172,7 +172,10 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
         transport.part(0, 9, None, 0)
     monkeypatch.undo()
     monkeypatch.setattr("pushforward.transports.transport.HOPELESS", 60)
-    with counted() as tally, pytest.raises(Diverged, match=r'0 of 60 draws meet the constraint "a == b"\. .* compute it'):
+    with (
+        counted() as tally,
+        pytest.raises(Diverged, match=r'0 of 60 generated rows satisfy the constraint "a == b"\. .* compute it'),
+    ):
         transport.sample(70, batch=20)
     assert (tally.drawn, tally.refused) == (60, 60)
     monkeypatch.setattr("pushforward.transports.transport.TURNS", 2)
@@ -181,14 +184,14 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     broken = int((~space.valid(x)).sum())
     assert (tally.drawn - tally.refused, len(x)) == (70 - broken, 70)
     assert tally.drawn > 200, "within `unmet_kept` every sample has all its draws"
-    with pytest.warns(UserWarning, match=f'{broken} of 70 samples do not meet the constraint "a == b"'):
+    with pytest.warns(UserWarning, match=f'{broken} of 70 samples do not satisfy the constraint "a == b"'):
         warn_broken(space, x)
 
 
 def test_points_between_two_seeds_are_written_with_a_warning_that_names_the_broken_constraint(tmp_path):
     space = table(tmp_path, constraints=("end >= start", "end >= 0 * start")).space
     x = torch.from_numpy(space.encoded(np.array([[0.0, 9.0, 0.0], [9.0, 0.0, 0.0], [8.0, 0.0, 0.0]])))
-    with pytest.warns(UserWarning, match=r'2 of 3 points do not meet "end >= start"\.'):
+    with pytest.warns(UserWarning, match=r'2 of 3 points violate "end >= start"\.'):
         pf.samples.frames_to(tmp_path / "strip.csv", space, x)
     assert len((tmp_path / "strip.csv").read_text().splitlines()) == 4
 
@@ -208,7 +211,7 @@ def test_rows_that_meet_no_constraint_are_counted_over_all_batches(tmp_path, mon
     monkeypatch.setattr("pushforward.transports.transport.TURNS", 4)
     monkeypatch.setattr("pushforward.transports.transport.HOPELESS", 6)
     space = table(tmp_path, constraints=("end >= start", "end >= 0 * start")).space
-    with counted() as tally, pytest.raises(Diverged, match=r'7 of 12 .* after 4 .*; draws break "end >= start"\.'):
+    with counted() as tally, pytest.raises(Diverged, match=r'7 of 12 .* after 4 .*; rows violate "end >= start"\.'):
         sampled(Seldom(Noise(), space, space.shape))
     assert (tally.drawn, tally.refused) == (12 + 4 * 7, 5 * 7)
 
@@ -253,7 +256,7 @@ def test_which_samples_are_drawn_again_is_the_same_in_batches_of_any_size(monkey
             drawn.append((transport.sample(600, seed=3, batch=batch), tally.drawn))
         with pytest.raises(Diverged) as error:
             transport.sample(600, seed=3, batch=batch)
-        said.append("draws meet" in str(error.value))
+        said.append("rows satisfy" in str(error.value))
     assert all(torch.equal(x, drawn[0][0]) and count == drawn[0][1] for x, count in drawn)
     assert said == [share < 0.01] * 3
     assert drawn[0][1] > 3000
@@ -419,7 +422,7 @@ def test_a_model_that_breaks_constraints_warns_and_the_mixture_beside_it_does_no
     evaluator.Judge.draw(judge, RowMixture(model.space, *[torch.ones(1)] * 4), 0)
     assert not recwarn
     evaluator.Judge.draw(judge, model, 0)
-    assert "4 of 4 samples do not meet" in str(recwarn.pop(UserWarning).message)
+    assert "4 of 4 samples do not satisfy" in str(recwarn.pop(UserWarning).message)
 
 
 def test_columns_that_are_left_out_are_named_and_filled(tmp_path, capsys):

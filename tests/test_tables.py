@@ -104,7 +104,7 @@ def test_a_step_that_is_not_affine_is_run_as_it_is_and_says_so(solver):
     with pytest.warns(UserWarning, match=f"The step of {solver.__name__} is not affine"):
         x = flow(z, None, ExampleDraws(0, 4))
     torch.testing.assert_close(x, Flow(ring(Linear()), Euler(), 3)(z), rtol=1e-5, atol=1e-5)
-    with pytest.raises(UsageError, match="are no table"):
+    with pytest.raises(UsageError, match="as a table"):
         _ = flow.table
     assert flow.calls == 3
 

@@ -100,7 +100,7 @@ def test_identities_are_not_taken_from_a_folder_unchecked(tmp_path):
     assert ("start", "../../elsewhere") not in notes.calls
     (tmp_path / "run" / "trackers").mkdir()
     (tmp_path / "run" / "trackers" / "tensorboard").symlink_to(tmp_path)
-    with pytest.raises(CheckpointError, match="is no regular file"):
+    with pytest.raises(CheckpointError, match="is not a regular file"):
         reopen(tmp_path / "run", data=DATA, trackers=notes)
 
 

@@ -237,7 +237,7 @@ def test_amounts_are_read_with_their_units_and_others_are_refused():
 def test_a_budget_below_what_is_trained_is_refused(tmp_path):
     data = space_data((2,), labels=False)
     run = pf.fit(recipe_for("flow", data), data, steps=3, out=tmp_path / "run")
-    with pytest.raises(UsageError, match=r"seconds already, and 1e-06 is less.*give more, such as `seconds=\d+`"):
+    with pytest.raises(UsageError, match=r"seconds, so a budget of 1e-06.*give more, such as `seconds=\d+`"):
         pf.resume(run, seconds=1e-6, data=data)
     assert pf.resume(run, steps=4, data=data).state["step"] == 4
 
@@ -306,7 +306,7 @@ def test_a_network_of_pushforward_is_not_warned_of_and_may_be_handed_over(tmp_pa
 def test_a_method_of_another_space_is_refused(changes, tmp_path):
     data = space_data((2,), labels=True)
     recipe = recipe_for("flow", dataclasses.replace(data, space=other(data.space, **changes)))
-    says = "3 classes, but other ones" if "conditions" in changes else next(iter(changes))
+    says = "3 classes, but with other values" if "conditions" in changes else next(iter(changes))
     with pytest.raises(UsageError, match=says):
         pf.fit(recipe, data, steps=1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

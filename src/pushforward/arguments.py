@@ -12,34 +12,34 @@ from pushforward.errors import UsageError, suggestion
 
 
 def whole(name: str, value: Any, least: int | None = None) -> int:
-    """A whole number as an int.
+    """Validate an integer, and return it as an int.
 
     Args:
-        name: The argument's name, for the message.
-        value: What was given.
-        least: The smallest number allowed; None for no limit.
+        name: Name of the argument, for the message.
+        value: Given value.
+        least: Smallest allowed number; None for no limit.
 
     Raises:
-        UsageError: For anything else, such as text or 4.0.
+        UsageError: If it is anything else, such as text or 4.0.
     """
     try:
         result = operator.index(value)
     except TypeError:
-        raise UsageError(f"`{name}` must be a whole number, got {value!r}.") from None
+        raise UsageError(f"`{name}` must be an integer, got {value!r}.") from None
     if least is not None and result < least:
         raise UsageError(f"`{name}` must be at least {least}, got {result}.")
     return result
 
 
 def number(name: str, value: Any) -> float:
-    """A real number as a float.
+    """Validate a real number, and return it as a float.
 
     Args:
-        name: The argument's name, for the message.
-        value: What was given.
+        name: Name of the argument, for the message.
+        value: Given value.
 
     Raises:
-        UsageError: For anything else, such as text.
+        UsageError: If it is anything else, such as text.
     """
     if not isinstance(value, numbers.Real):
         raise UsageError(f"`{name}` must be a number, got {value!r}.")
@@ -47,47 +47,47 @@ def number(name: str, value: Any) -> float:
 
 
 def weight(name: str, value: float) -> float:
-    """A weight, as it was given.
+    """Validate a weight, and return it.
 
     Args:
-        name: The argument's name, for the message.
-        value: What was given.
+        name: Name of the argument, for the message.
+        value: Given value.
 
     Raises:
-        UsageError: Below 0, or not finite.
+        UsageError: If it is below 0, or not finite.
     """
     if not 0 <= number(name, value) < math.inf:
-        raise UsageError(f"`{name}` must be 0 or more and finite, got {value}.")
+        raise UsageError(f"`{name}` must be finite and at least 0, got {value}.")
     return value
 
 
 def share(name: str, value: float, of: str = "") -> float:
-    """A share, as it was given.
+    """Validate a fraction, and return it.
 
     Args:
-        name: The argument's name, for the message.
-        value: What was given.
-        of: What it is a share of, for the message, such as " of training".
+        name: Name of the argument, for the message.
+        value: Given value.
+        of: Whole of the fraction, for the message, such as " of training".
 
     Raises:
-        UsageError: Outside of [0, 1].
+        UsageError: If it is outside of [0, 1].
     """
     if not 0 <= value <= 1:
-        raise UsageError(f"{name} is a share{of} between 0 and 1, got {value}.")
+        raise UsageError(f"{name} must be a fraction{of} between 0 and 1, got {value}.")
     return value
 
 
 def one_of(what: str, name: str, known: Iterable[str], of: str = "") -> str:
-    """A name, as it was given, of a kind of thing such as "network".
+    """Validate a name of a kind of thing, such as "network", and return it.
 
     Args:
-        what: The kind, for the message.
-        name: What was given.
-        known: The names that there are.
-        of: What the thing is of, for the message, such as " for a table".
+        what: Kind of thing, for the message.
+        name: Given name.
+        known: Known names.
+        of: Context for the message, such as " for a table".
 
     Raises:
-        UsageError: For a name that is none of the known ones, with the one that was meant, where that is clear.
+        UsageError: If the name is unknown, with a suggestion if possible.
     """
     names = list(known)
     if name not in names:
@@ -98,20 +98,20 @@ def one_of(what: str, name: str, known: Iterable[str], of: str = "") -> str:
 def refuse_unknown(
     names: Iterable[str], options: type, function: str, hints: Mapping[str, str] | None = None, also: Iterable[str] = ()
 ) -> None:
-    """Refuse options that a function does not have.
+    """Raise an error for options that a function does not have.
 
     Args:
-        names: What was given.
-        options: The function's options, a TypedDict such as `pushforward.training.options.FitOptions`.
-        function: Its name.
-        hints: For names of other libraries that are too far from ours to be recognised.
-        also: Names of its other arguments, which are in its signature.
+        names: Given names.
+        options: Options of the function, a TypedDict such as `pushforward.training.options.FitOptions`.
+        function: Name of the function.
+        hints: Hints for names of other libraries, which are too different to be recognised.
+        also: Names of other arguments in the function's signature.
 
     Raises:
-        UsageError: With the option that was meant, where that is clear.
+        UsageError: With a suggestion if possible.
     """
     known = sorted({*options.__annotations__, *also})
     for name in names:
         if name not in known:
             hint = (hints or {}).get(name) or suggestion(name, known)
-            raise UsageError(f'pf.{function} has no argument "{name}"; it takes: {", ".join(known)}.{hint}')
+            raise UsageError(f'pf.{function} got an unexpected argument "{name}"; expected {", ".join(known)}.{hint}')

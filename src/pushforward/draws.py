@@ -20,7 +20,7 @@ BLOCK = 64  # Examples that share a key in training; micro-batches and processes
 
 
 def key(*names: int | str) -> int:
-    """A 64-bit number from a sequence of names and counts, the same on every machine."""
+    """Compute a 64-bit number from a sequence of names and counts, the same on every machine."""
     text = "\x1f".join(map(str, names)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
@@ -43,32 +43,33 @@ class _Philox:
 
 
 class Draws(ABC):
-    """A source of random examples; each call gives fresh numbers, and two sources with the same key give the same ones."""
+    """Source of random numbers: each call returns new numbers, and two sources with the same key return the same."""
 
     n: int
-    """How many examples one call draws for."""
+    """Number of examples that one call draws for."""
 
     @abstractmethod
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers of shape (n, *shape), float32."""
+        """Draw standard normal numbers of shape (n, *shape), float32."""
 
     @abstractmethod
     def uniform(self) -> Tensor:
-        """Numbers in [0, 1) of shape (n,), float32."""
+        """Draw uniform numbers in [0, 1) of shape (n,), float32."""
 
     @abstractmethod
     def stream(self, name: str, interval: int = 1) -> Draws:
-        """An independent source for another purpose; in training it changes only once in ``interval`` steps."""
+        """Return an independent source for another purpose; in training, it changes only every ``interval`` steps."""
 
 
 class ExampleDraws(Draws):
-    """Draws for sampling: each sample has a seed of its own; drawn on the CPU in float32 and then moved.
+    """Random numbers for sampling, with one seed per sample; drawn on the CPU in float32 and then moved.
 
     Args:
-        seed: The seed of the first sample; the next ones have the next seeds. Or the seeds of all samples.
-        n: The number of samples; may be left out where all seeds are given.
-        name: The stream; different names give independent numbers.
-        device: Where the numbers are needed. It does not change them.
+        seed: Seed of the first sample, with consecutive seeds for the next samples; or the seeds of
+            all samples.
+        n: Number of samples; may be left out if all seeds are given.
+        name: Name of the stream; different names give independent numbers.
+        device: Device of the numbers, which does not affect their values.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class ExampleDraws(Draws):
         self.seeds: Sequence[int] = (
             range(int(seed), int(seed) + (1 if n is None else n)) if isinstance(seed, (int, np.integer)) else [*map(int, seed)]
         )
-        assert n in (None, len(self.seeds)), "one seed for each sample"
+        assert n in (None, len(self.seeds)), "one seed per sample"
         self.n, self.name, self.device = len(self.seeds), name, device
         self._stream, self._calls, self._philox = key("rows", name), 0, _Philox()
 
@@ -101,26 +102,26 @@ class ExampleDraws(Draws):
         return torch.from_numpy(np.array(numbers, dtype=np.float32)).to(self.device)
 
     def stream(self, name: str, interval: int = 1) -> ExampleDraws:
-        """The same samples under another name; ``interval`` has no meaning where there are no steps."""
+        """Return a source for the same samples under another name; ``interval`` has no effect without steps."""
         return ExampleDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
 
 
 class BlockDraws(Draws):
-    """Draws for one training step, in blocks of `BLOCK` examples of the whole batch.
+    """Random numbers for one training step, in blocks of `BLOCK` examples of the whole batch.
 
     Args:
-        seed: The run's seed.
-        step: The training step.
-        n: The number of examples in this part of the batch.
-        start: The position of its first example in the whole batch; a multiple of `BLOCK`.
-        name: The stream.
-        device: Where the numbers are drawn (CUDA has a generator of its own, so devices differ from each other).
+        seed: Seed of the run.
+        step: Training step.
+        n: Number of examples in this micro-batch.
+        start: Position of the first example in the whole batch, a multiple of `BLOCK`.
+        name: Name of the stream.
+        device: Device for drawing (CUDA has its own generator, so numbers differ between devices).
     """
 
     def __init__(
         self, seed: int, step: int, n: int, start: int = 0, name: str = "train", device: torch.device | str = "cpu"
     ) -> None:
-        assert start % BLOCK == 0, "a part of a batch starts at a whole block"
+        assert start % BLOCK == 0, "a micro-batch must start at a multiple of the block size"
         self.seed, self.step, self.n, self.start, self.name, self.device = seed, step, n, start, name, device
         self._calls, self._philox = 0, _Philox()
 
@@ -156,6 +157,6 @@ class BlockDraws(Draws):
         return torch.cat(parts)
 
     def stream(self, name: str, interval: int = 1) -> BlockDraws:
-        """The same part of the batch under another name, constant over runs of ``interval`` steps."""
+        """Return a source for the same micro-batch under another name, constant over ``interval`` steps."""
         step = self.step // interval
         return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", self.device)

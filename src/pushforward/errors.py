@@ -19,16 +19,16 @@ class PushforwardError(ValueError):
 
 
 class UsageError(PushforwardError):
-    """An option, a name or an argument that cannot be used."""
+    """Raised for an invalid option, name or argument."""
 
 
 class DataError(PushforwardError):
-    """Data that cannot be read or trained on.
+    """Raised if data cannot be read or used for training.
 
     Args:
-        message: The error.
-        skipped: (file, reason) of every file that cannot be used, where there are such.
-        schema: The schema of what could be read of a table; empty for other errors.
+        message: Error message.
+        skipped: Pairs (file, reason) for unusable files, if any.
+        schema: Schema of what could be read of a table; empty for other errors.
     """
 
     exit_code = 3
@@ -40,11 +40,12 @@ class DataError(PushforwardError):
 
 
 class CheckpointError(PushforwardError):
-    """A checkpoint that is missing or damaged, or a disk that refuses to take one.
+    """Raised if a checkpoint is missing or damaged, or cannot be written.
 
     Args:
-        message: The error.
-        before: The name of the checkpoint before a damaged one, such as "step_000500"; None where there is none.
+        message: Error message.
+        before: Name of the checkpoint before a damaged one, such as "step_000500"; None if there is
+            none.
     """
 
     exit_code = 4
@@ -55,7 +56,7 @@ class CheckpointError(PushforwardError):
 
 
 class RunUsageError(CheckpointError):
-    """A run that is named wrongly: no run or checkpoint has the name, or a plug-in that it needs is not named."""
+    """Raised if no run or checkpoint has the given name, or a required plug-in is not named."""
 
     exit_code = 2
 
@@ -64,7 +65,7 @@ class _Failed(PushforwardError):
     """A step that failed.
 
     Args:
-        message: The error.
+        message: Error message.
         step: The step; None where going back does not help.
         what: What happened, without what follows from it.
     """
@@ -75,39 +76,39 @@ class _Failed(PushforwardError):
 
 
 class Diverged(_Failed):
-    """A loss, gradient or weight is infinite or not a number, or the logit gap ran away; the last sound checkpoint is kept."""
+    """Raised if a loss, gradient or weight is not finite, or the logit gap diverged; the last valid checkpoint is kept."""
 
     exit_code = 5
 
 
 class OutOfMemory(_Failed):
-    """The memory does not suffice for a training step."""
+    """Raised if a training step runs out of memory."""
 
     exit_code = 6
 
 
 class GroupError(PushforwardError):
-    """One of the processes of a training was lost, did not answer in time, or computed something else than the others."""
+    """Raised if a training process was lost, did not answer in time, or differs from the others."""
 
     exit_code = 1
 
 
 class MissingExtra(PushforwardError):
-    """An optional dependency is not installed; the message holds the pip line."""
+    """Raised if an optional dependency is not installed; the message contains the pip command."""
 
     exit_code = 7
 
 
 def imported(module: str, needed: str, extra: str) -> Any:
-    """A module of an optional dependency.
+    """Import a module of an optional dependency.
 
     Args:
-        module: Its name.
-        needed: The beginning of the message, such as "This needs diffusers, which".
-        extra: The extra of this package that installs it.
+        module: Name of the module.
+        needed: Beginning of the message, such as "This needs diffusers, which".
+        extra: Extra of this package that installs the module.
 
     Raises:
-        MissingExtra: Where it is not installed, with the line that installs it.
+        MissingExtra: If the module is not installed, with the install command.
     """
     try:
         return importlib.import_module(module)
@@ -116,7 +117,7 @@ def imported(module: str, needed: str, extra: str) -> Any:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that no part of a kind has, such as ``unknown("recipe", "flwo", names)``."""
+    """Build the error for an unknown name of a kind of part, such as ``unknown("recipe", "flwo", names)``."""
     names = list(known)
     return UsageError(f'Unknown {what} "{name}"; known: {", ".join(names)}.{suggestion(name, names)}')
 
@@ -141,13 +142,13 @@ def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], least: float = 0.6) -> str:
-    """A hint such as ``' Did you mean "flow"?'``, or an empty string where nothing known is close to ``word``: see `closest`."""
+    """Return a hint such as ``' Did you mean "flow"?'``, or an empty string if no name is close to ``word``; see `closest`."""
     name = closest(word, known, least)
     return "" if name is None else f' Did you mean "{name}"?'
 
 
 def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
-    """The known name that is closest to a word; None where none is close.
+    """Return the known name closest to a word; None if none is close.
 
     Capital letters do not count. Where no name is close it is the first one that holds the word. ``least`` is the least
     similarity of a close name, from 0 to 1.
@@ -160,6 +161,6 @@ def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
 
 
 def quoted(text: str) -> str:
-    """A text between quotes of a kind that it does not hold: double ones, else single ones, else typographic ones."""
+    """Quote a text with a kind of quotes that it does not contain: double, single or typographic."""
     first, last = next(((mark, mark) for mark in ('"', "'") if mark not in text), ("“", "”"))
     return f"{first}{text}{last}"

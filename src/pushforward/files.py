@@ -34,19 +34,20 @@ MOST_DIGITS = 100  # Digits of a whole number
 
 
 def parse_json(content: str | bytes, infinite: bool = False) -> Any:
-    """A JSON text within the limits of this module.
+    """Parse JSON text within the limits of this module.
 
     Args:
-        content: The text.
+        content: JSON text.
         infinite: Whether NaN and Infinity are numbers, as other libraries write them.
 
     Raises:
-        ValueError: If it is no strict JSON in UTF-8 (a mark of byte order, NaN, an infinite or overlong number, a name that
-            stands twice or half a character are none), or is too large or nested too deeply.
+        ValueError: If this is not strict JSON in UTF-8 (without byte order mark, NaN, infinite or
+            overlong numbers, duplicate names or incomplete characters), or it is too large or
+            nested too deeply.
     """
     text = content.decode("utf-8") if isinstance(content, bytes) else content
     if text.count("[") + text.count("{") > MOST_OBJECTS or text.count(",") > MOST_ITEMS:
-        raise ValueError("it holds too many values")
+        raise ValueError("it contains too many values")
     try:
         value = json.loads(
             text, object_pairs_hook=_object, parse_constant=float if infinite else _float, parse_float=_float, parse_int=_whole
@@ -55,7 +56,7 @@ def parse_json(content: str | bytes, infinite: bool = False) -> Any:
     except RecursionError:
         deep = True
     if deep:
-        raise ValueError(f"it is nested more than {DEEPEST} deep")
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep")
     if "\\ud" in text.lower():
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError is a ValueError
     return value
@@ -64,20 +65,20 @@ def parse_json(content: str | bytes, infinite: bool = False) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     named = dict(pairs)
     if len(named) < len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("an object contains the same name twice")
     return named
 
 
 def _float(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise ValueError(f"{digits:.20} is no finite number")
+        raise ValueError(f"{digits:.20} is not a finite number")
     return value
 
 
 def _whole(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a whole number has more than {MOST_DIGITS} digits")
+        raise ValueError(f"an integer has more than {MOST_DIGITS} digits")
     return int(digits)
 
 
@@ -92,19 +93,20 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 
 
 
 def opened(path: Path) -> BufferedReader:
-    """A regular file, open for reading; links are not followed.
+    """Open a regular file for reading, without following links.
 
     Raises:
-        FileNotFoundError: If there is none.
-        OSError: If the disk does not give it.
-        CheckpointError: Without the permission; for a link, a folder, a pipe, a device or a name that no file can have.
+        FileNotFoundError: If the file does not exist.
+        OSError: If the file cannot be read.
+        CheckpointError: If permission is denied, or this is a link, a folder, a pipe, a device or
+            an invalid name.
     """
     try:
         handle = os.open(path, _FLAGS | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
         raise
     except PermissionError as error:
-        raise CheckpointError(f"{path} may not be read by this user: permission is missing. Ask its owner.") from error
+        raise CheckpointError(f"{path} cannot be read: permission denied. Ask its owner.") from error
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and stat.S_ISREG(os.lstat(path).st_mode):
             raise
@@ -117,43 +119,44 @@ def opened(path: Path) -> BufferedReader:
 
 def _not_plain(path: Path) -> CheckpointError:
     what = "a link" if os.path.islink(path) else "a folder, a pipe or a device"
-    return CheckpointError(f"{path} cannot be read: it is no regular file but {what}. Put a copy of the file in its place.")
+    return CheckpointError(f"{path} cannot be read: it is not a regular file but {what}. Replace it with a copy of the file.")
 
 
 def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
-    """The content of a regular file of at most so many bytes.
+    """Read a regular file with a limited number of bytes.
 
     Raises:
-        FileNotFoundError: If there is none.
-        OSError: If the disk does not give it.
-        CheckpointError: If it is no regular file, or larger.
+        FileNotFoundError: If the file does not exist.
+        OSError: If the file cannot be read.
+        CheckpointError: If it is not a regular file, or too large.
     """
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         content = file.read(most + 1) if size <= most else b""
     if size > most or len(content) > most:
         raise CheckpointError(
-            f"{path} has {size:,} bytes; such a file has at most {most:,}. Copy it again from where it came from."
+            f"{path} has {size:,} bytes, above the limit of {most:,} for such a file. Copy it again from the original."
         )
     return content
 
 
 def plain_path(path: Path) -> Path:
-    """The path of data, if it is there that of a regular file or a folder.
+    """Return the path of data, after checking that it is a regular file or a folder if it exists.
 
     Raises:
-        DataError: For a pipe, a device or a socket, whose reading may never end.
+        DataError: If this is a pipe, a device or a socket, because reading it might never end.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise DataError(f"{path} is a pipe, a device or a socket: expected a file or a folder. Write its content to one first.")
+        raise DataError(f"{path} is a pipe, a device or a socket; expected a file or a folder. Save its content as a file first.")
     return path
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """Read a JSON file.
 
     Raises:
-        CheckpointError: With the file's name, if it is missing, no regular file, or no JSON within the limits (`parse_json`).
+        CheckpointError: With the file name, if it is missing, not a regular file, or not valid JSON
+            (`parse_json`).
     """
     try:
         return parse_json(read_whole(path))
@@ -162,11 +165,11 @@ def read_json(path: Path) -> Any:
     except CheckpointError:
         raise
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}. Restore it from a copy.") from error
+        raise CheckpointError(f"{path} is not valid JSON: {error}. Restore it from a copy.") from error
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file (`read_json`); empty where there is none, or the file cannot be read."""
+    """Read the object in a JSON file (`read_json`); empty if there is none, or the file cannot be read."""
     try:
         content = read_json(path)
     except CheckpointError:
@@ -179,8 +182,8 @@ def check_tensors(path: Path) -> None:
 
     Raises:
         FileNotFoundError: If there is no file.
-        OSError: If the disk does not give it.
-        CheckpointError: If it is no regular file, or its header is damaged or larger than a method's can be.
+        OSError: If the file cannot be read.
+        CheckpointError: If it is not a regular file, or its header is damaged or too large.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -192,16 +195,16 @@ def check_tensors(path: Path) -> None:
         with safe_open(path, "np"):
             return
     except SafetensorError as error:
-        raise CheckpointError(f"{path} cannot be read as tensors (safetensors): {error}. Restore the file.") from error
+        raise CheckpointError(f"{path} is not a valid safetensors file: {error}. Restore the file.") from error
 
 
 def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] | None = None) -> None:
-    """Refuse a run folder among whose entries are links, pipes or devices: reading or training would leave it, or never end.
+    """Raise an error if a run folder contains links, pipes or devices, which could lead outside or block.
 
     Args:
         folder: The run's folder, which may be a link itself.
-        inside: Its folders that are checked with all that they hold.
-        known: The names of its entries that are checked, beside hidden ones; None checks all.
+        inside: Inner folders to check with all their content.
+        known: Names of entries to check, in addition to hidden entries; None for all.
 
     Raises:
         CheckpointError: Naming the first; or if the disk does not list a folder.
@@ -216,7 +219,7 @@ def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] |
             raise CheckpointError(f"{place} cannot be read: {error.strerror or error}.") from error
         left -= len(entries)
         if left < 0:
-            raise CheckpointError(f"{place} holds more than {MOST_ENTRIES:,} entries: it is no folder of a run.")
+            raise CheckpointError(f"{place} is not a run folder: it has more than {MOST_ENTRIES:,} entries.")
         for entry in entries:
             if place == folder and known is not None and entry.name not in known and not entry.name.startswith("."):
                 continue
@@ -233,19 +236,19 @@ _PNG = re.compile(r"(\d+)(-[\w -]*)?\.png")
 
 @contextlib.contextmanager
 def disk(what: Path) -> Iterator[None]:
-    """Within this context a refusal of the disk is a `CheckpointError` that names the file or folder."""
+    """Context that converts file system errors to a `CheckpointError` with the file or folder."""
     try:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"{what} could not be written: {error.strerror or error}. "
-            "Free space or choose another `out`; what was saved before is intact."
+            f"{what} could not be written: {error.strerror or error}. Free space or choose another `out`. Everything "
+            "saved before is intact."
         ) from error
 
 
 @contextlib.contextmanager
 def private(parent: Path) -> Iterator[Path]:
-    """Make a temporary folder in ``parent`` that nobody else can have prepared or can write to.
+    """Create a temporary folder in ``parent`` that nobody else can prepare or write to.
 
     It is removed at the end with all that is left in it; `sweep` removes those of processes that were killed.
     """
@@ -313,25 +316,25 @@ def _replace_folder(path: Path, temporary: Path) -> None:
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse to replace a folder that holds anything but the numbered PNGs of an earlier sampling."""
+    """Raise an error if a folder contains anything but numbered PNGs of earlier samples."""
     names = sorted(entry.name for entry in path.iterdir())
     numbers = [match and int(match[1]) for match in map(_PNG.fullmatch, names)]
     if path.suffix or numbers != list(range(len(names))):
         raise UsageError(
-            f"{path} is a folder that holds more than an earlier sampling (numbered PNGs), so it is not overwritten. "
-            "Choose another `out`, or remove it yourself."
+            f"{path} is not overwritten: the folder contains more than earlier samples (numbered PNGs). Choose "
+            "another `out`, or remove the folder yourself."
         )
 
 
 class Damaged(CheckpointError):
-    """Results that are not what a record writes.
+    """Raised if stored results are damaged.
 
     Args:
-        fault: What is wrong, as a part of a sentence.
+        fault: Fault, as a part of a sentence.
     """
 
     def __init__(self, fault: str) -> None:
-        super().__init__(f"These results are damaged: {fault}. Make them anew.")
+        super().__init__(f"These results are damaged: {fault}. Recreate them.")
 
 
 Reader = Callable[[Any, str], Any]  # A JSON value and its place in the file, to what it stands for
@@ -358,7 +361,7 @@ def _plain(value: Any) -> Any:
         return os.fspath(value)
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
-    raise TypeError(f"A result holds plain data; {type(value).__name__} is not.")
+    raise TypeError(f"Results may only contain plain data, not {type(value).__name__}.")
 
 
 @dataclass(frozen=True)
@@ -373,18 +376,19 @@ class Record:
             object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
 
     def to_plain(self) -> dict[str, Any]:
-        """Nested dicts, lists, strings and numbers, ready for `json.dumps`."""
+        """Convert to nested dicts, lists, strings and numbers for `json.dumps`."""
         return {field.name: _unpacked(getattr(self, field.name)) for field in _stored(type(self))}  # type: ignore[arg-type]
 
     @classmethod
     def from_plain(cls, data: object, where: str = "") -> Self:
         """Rebuild a record from the result of `to_plain`.
 
-        Missing and null fields get their defaults. Unknown fields are left out, and null items where they have no meaning.
+        Missing and null fields get their defaults. Unknown fields, and null items without meaning,
+        are ignored.
 
         Args:
-            data: A dict.
-            where: The place of ``data`` in the file, for messages.
+            data: Dict from `to_plain`.
+            where: Location of ``data`` in the file, for messages.
 
         Raises:
             Damaged: If a field has another type than its declaration.
@@ -396,7 +400,7 @@ class Record:
         return cls(**{name: read(value, inside + name) for name, read, value in values if value is not None})
 
     def to_json(self, indent: int | None = 1) -> str:
-        """Strict JSON: no NaN, no infinity."""
+        """Convert to strict JSON, without NaN and infinity."""
         return json.dumps(self.to_plain(), allow_nan=False, ensure_ascii=False, indent=indent) + "\n"
 
     @classmethod
@@ -409,7 +413,7 @@ class Record:
         try:
             data = parse_json(text)
         except ValueError as error:
-            raise Damaged(f"they are not JSON, {error}") from error
+            raise Damaged(f"they are not valid JSON: {error}") from error
         return cls.from_plain(data)
 
 
@@ -451,7 +455,7 @@ def _reader(kind: Any) -> Reader:
         read: Reader = kind.from_plain
         return read
     accepted = (int, float) if kind is float else kind
-    wanted = {float: "a number", int: "a whole number", str: "text"}.get(kind, "a value")
+    wanted = {float: "a number", int: "an integer", str: "text"}.get(kind, "a value")
     return functools.partial(
         _checked, lambda value: isinstance(value, accepted) and isinstance(value, bool) == (kind is bool), wanted
     )

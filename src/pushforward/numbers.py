@@ -10,7 +10,7 @@ NOTHING = "–"
 
 
 def finite(x: Any) -> float | None:
-    """A finite number as float; None for anything else."""
+    """Return a finite number as a float; None for anything else."""
     if isinstance(x, bool) or x is None:
         return None
     try:
@@ -21,7 +21,7 @@ def finite(x: Any) -> float | None:
 
 
 def finite_all(values: Iterable[Any] | None) -> list[float]:
-    """Numbers as floats, with 0 in place of those that are not finite; none for None."""
+    """Convert numbers to floats, with 0 for values that are not finite; empty for None."""
     return [finite(value) or 0.0 for value in values or ()]
 
 
@@ -33,7 +33,7 @@ def _decimals(x: float, digits: int) -> int:
 
 
 def plain(x: Any, digits: int = 3) -> str:
-    """A number with so many significant digits, without an exponent; whole numbers have no decimals."""
+    """Format a number with a number of significant digits, without exponent; integers have no decimals."""
     value = finite(x)
     if value is None:
         return NOTHING
@@ -79,7 +79,7 @@ def bounded(mean: Any, interval: Sequence[float], decimals: int | None = None) -
 
 
 def percent(x: Any) -> str:
-    """A share in percent."""
+    """Format a fraction as a percentage."""
     value = finite(x)
     if value is None:
         return NOTHING
@@ -88,13 +88,13 @@ def percent(x: Any) -> str:
 
 
 def count(x: Any) -> str:
-    """A whole number with thousands separators."""
+    """Format an integer with thousands separators."""
     value = finite(x)
     return NOTHING if value is None else f"{round(value):,}"
 
 
 def counted(x: Any, noun: str) -> str:
-    """A number with its noun: 1 call, 1,000 calls."""
+    """Format a number with its noun: 1 call, 1,000 calls."""
     return f"{count(x)} {noun}{'' if x == 1 else 's'}"
 
 
@@ -108,7 +108,7 @@ def duration_unit(longest: float) -> tuple[float, str]:
 
 
 def duration(x: Any) -> str:
-    """Seconds in the unit that suits them."""
+    """Format seconds in a suitable unit."""
     value = finite(x)
     if value is None:
         return NOTHING
@@ -135,29 +135,29 @@ def counts(values: Iterable[Any]) -> list[str]:
 
 
 def listing(words: Iterable[str]) -> str:
-    """Words joined by commas and a final "and"."""
+    """Join words by commas and a final "and"."""
     some = list(words)
     return some[0] if len(some) == 1 else f"{', '.join(some[:-1])} and {some[-1]}" if some else ""
 
 
 def some(items: Iterable[object], most: int = 5) -> str:
-    """The first items between commas, and how many more there are."""
+    """Join the first items by commas, with the number of further items."""
     words = [str(item) for item in items]
     more = f" and {len(words) - most:,} more" if len(words) > most else ""
     return ", ".join(words[:most]) + more
 
 
 def clipped(cell: str, width: int) -> str:
-    """The cell of a table on one line, cut after so many characters."""
+    """Format a table cell on one line, truncated to a maximum length."""
     text = cell.replace("\r", "").replace("\n", "\\n")
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def shortened(names: Sequence[str], width: int) -> list[str]:
-    """Names of at most so many characters, cut in their middle where they stay distinct; else they are whole.
+    """Shorten names in the middle to a maximum length, if they stay distinct.
 
     Args:
-        names: Such as those of models or columns.
+        names: Names, such as of models or columns.
         width: Characters of a name.
     """
     room = max(2, width - 1)

@@ -49,7 +49,7 @@ SHAPES: tuple[Sequence[tuple[float, float]], ...] = (
 
 
 def image(picture: np.ndarray) -> Image.Image:
-    """One picture as a PIL image.
+    """Convert a picture to a PIL image.
 
     Args:
         picture: (height, width, channels) uint8; 1, 3 and 4 channels are gray, RGB and RGBA. Of 2 channels the first is shown,
@@ -60,18 +60,18 @@ def image(picture: np.ndarray) -> Image.Image:
 
 
 def legible(images: np.ndarray) -> int:
-    """The whole factor that brings images (n, height, width, channels) to about 64 pixels along the longer side, at least 1."""
+    """Choose the integer factor that enlarges images (n, height, width, channels) to about 64 pixels, at least 1."""
     return max(1, round(LEGIBLE / max(images.shape[1:3])))
 
 
 def grid_picture(
     images: np.ndarray, columns: int | None = None, *, gap: int | None = None, scale: int = 1, paper: int | None = 255
 ) -> Image.Image:
-    """Images tiled row by row, the first at the top left.
+    """Tile images row by row, the first at the top left.
 
     Args:
         images: (n, height, width, channels) uint8, n >= 1.
-        columns: Images in a row; None makes the grid about square.
+        columns: Number of images per row; None for an approximately square grid.
         gap: Pixels between tiles; None takes 1 for small and 2 for larger tiles.
         scale: Whole factor by which every pixel is enlarged.
         paper: Gray value of the gaps and of missing tiles, 0 to 255; None leaves them transparent.
@@ -93,7 +93,7 @@ def grid_picture(
 
 
 def limits_of(*clouds: np.ndarray | None) -> Limits:
-    """Limits of a square that holds nearly all points of all clouds; far outliers do not shrink the rest."""
+    """Find the limits of a square with nearly all points of all clouds, ignoring far outliers."""
     rows = [np.asarray(cloud, dtype=float)[:, :2] for cloud in clouds if cloud is not None and len(cloud)]
     points = np.concatenate(rows) if rows else np.zeros((1, 2))
     points = points[np.isfinite(points).all(1)]
@@ -103,7 +103,7 @@ def limits_of(*clouds: np.ndarray | None) -> Limits:
 
 
 def square(low: np.ndarray, high: np.ndarray, margin: float = 1.0) -> Limits:
-    """Limits of the square around a rectangle between two corners, so many times as wide."""
+    """Compute the limits of an enlarged square around the rectangle between two corners."""
     middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 1e-9) * margin
     return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
 
@@ -118,12 +118,13 @@ def scatter_picture(
     transparent: bool = False,
     ticks: bool = False,
 ) -> Image.Image:
-    """Points as translucent dots, over real data as gray rings: the shape tells them apart where colours do not.
+    """Draw points as translucent dots over real data as grey rings, distinguishable by shape.
 
     Args:
         points: (n, d), d >= 2; the first two columns are drawn. Rows that are not finite are left out.
         real: (m, d) of real data, or None.
-        limits: Of the plot; None fits them to the real data, or to the points where there is none.
+        limits: Limits of the plot; None to fit them to the real data, or to the points without real
+            data.
         size: Pixels along a side.
         ink: Colour of the dots.
         transparent: Whether the background is transparent instead of white.
@@ -162,14 +163,14 @@ def landscape_picture(
     size: int = 480,
     ink: tuple[int, int, int] = INK,
 ) -> Image.Image:
-    """Values over the plane as ten shades between contours, the darkest the greatest, under dots as in `scatter_picture`.
+    """Draw values over the plane as ten shades, darkest for the largest, under dots as in `scatter_picture`.
 
     The lowest and the highest 1 % of the values share the first and the last shade.
 
     Args:
         heights: (rows, columns) values on a regular grid whose outermost points lie on the limits: rows from the least to the
             greatest y, columns from the least to the greatest x.
-        limits: Of the grid.
+        limits: Limits of the grid.
         points: (n, 2), or None.
         real: (m, 2) of real data, or None.
         size: Pixels along a side.
@@ -188,7 +189,7 @@ def landscape_picture(
 
 
 def landscape_shares(heights: np.ndarray) -> np.ndarray:
-    """Values as shares of the way from their 1 % to their 99 % quantile; those that are not finite are 0."""
+    """Rescale values from their 1 % to their 99 % quantile to [0, 1]; values that are not finite are 0."""
     known = np.isfinite(heights)
     low, high = np.percentile(heights[known], [1, 99]) if known.any() else (0.0, 1.0)
     shares: np.ndarray = (np.where(known, heights, low) - low) / (high - low if high > low else 1.0)
@@ -222,7 +223,7 @@ def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: in
     """Write an endless animation.
 
     Args:
-        path: The file, of any name.
+        path: Output file, with any name.
         frames: uint8 image batches (n, height, width, channels), or points (n, d) with d >= 2; at least one frame.
         ms: Milliseconds per frame.
         scale: Whole factor by which every pixel of an image is enlarged; None makes small images `legible`.
@@ -250,13 +251,13 @@ NAMED = 12  # Classes up to which a legend names their colours
 
 
 def columns_picture(points: np.ndarray, space: Space, labels: np.ndarray | None = None) -> Image.Image:
-    """Points over axes with the columns' names and ticks, each in the colour of its class.
+    """Draw points coloured by class, with column names and ticks on the axes.
 
     The axes span the data's range, by its mean and standard deviation, and nearly all of the points.
 
     Args:
         points: (n, 2) in data units. Points that are not finite are left out.
-        space: Of the data: names of columns and classes, mean and standard deviation.
+        space: Space of the data, with names of columns and classes, mean and standard deviation.
         labels: The class of each point, int (n,), or None.
 
     Returns:
@@ -280,12 +281,12 @@ def columns_picture(points: np.ndarray, space: Space, labels: np.ndarray | None 
 
 
 def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], *, size: int = 480) -> Image.Image:
-    """Points in the plane, each in the colour of its group, with the groups' names at their middles, as RGB.
+    """Draw points in the plane coloured by group, with group names at the centres, as RGB.
 
     Args:
         points: (n, 2). Rows that are not finite are left out.
         labels: The group of each point, int (n,), or None for a single one.
-        names: Of the groups.
+        names: Names of the groups.
         size: Pixels along a side.
     """
     from matplotlib.figure import Figure
@@ -308,7 +309,7 @@ def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequenc
 
 
 def figure_picture(figure: Figure) -> Image.Image:
-    """A figure of matplotlib as RGB."""
+    """Convert a matplotlib figure to RGB."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

@@ -24,12 +24,12 @@ _PREFIX = "pushforward_plugin_"  # The prefix of their modules' names
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plug-in that has been loaded.
+    """Loaded plug-in.
 
     Args:
-        file: Where it is.
-        sha256: Of its content.
-        names: The names of the parts that it defines, by their kind (`pushforward.registries.KINDS`).
+        file: File of the plug-in.
+        sha256: Hash of the content.
+        names: Names of the defined parts, by kind (`pushforward.registries.KINDS`).
     """
 
     file: Path
@@ -38,72 +38,72 @@ class Plugin:
 
 
 def load(path: str | Path) -> Plugin:
-    """Run a Python file, once for each content, and register the parts that it defines.
+    """Run a Python file, once per content, and register the parts that it defines.
 
     Args:
-        path: The file.
+        path: Python file.
 
     Raises:
-        UsageError: If the file is missing, fails, defines no part, or one whose name is taken.
+        UsageError: If the file is missing, fails, defines no part, or the name of a part is taken.
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise UsageError(f"There is no file {path}: expected a Python file that defines parts of your own.")
+        raise UsageError(f"The file {path} does not exist; expected a Python file that defines your own parts.")
     content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     module = _run(file, content, f"{_PREFIX}{sha256[:12]}")
     plugin = Plugin(file, sha256, {kind: registry.adopt(module) for kind, registry in KINDS.items()})
     if not any(plugin.names.values()):
         raise UsageError(
-            f"{path} defines nothing that is used by name: expected a recipe (a function annotated `-> Recipe`), a Solver, a "
-            "metric (a class whose scores declare a MetricInfo), a feature extractor (an Extractor), a Tracker, or a "
-            "data set (a Source). See docs/one-new-file.md."
+            f"{path} defines nothing that can be used by name; expected a recipe (a function annotated `-> Recipe`), "
+            "a Solver, a metric (a class with scores that declare a MetricInfo), a feature extractor (an Extractor), "
+            "a Tracker, or a data set (a Source). See docs/one-new-file.md."
         )
     return plugin
 
 
 def only(path: str | Path, kind: str, hint: str) -> str:
-    """The name of the one part of a kind that a file defines; the file is run, and its parts are registered (`load`).
+    """Return the name of the only part of a kind in a file, after running the file and registering its parts (`load`).
 
     Args:
-        path: The file.
-        kind: A key of `pushforward.registries.KINDS`.
-        hint: How such a part is written, and where to read on.
+        path: Python file.
+        kind: Key in `pushforward.registries.KINDS`.
+        hint: How to write such a part, and where to read more.
 
     Raises:
-        UsageError: If it has none, or several, or the file cannot be loaded.
+        UsageError: If the file has no or several such parts, or cannot be loaded.
     """
     names = load(path).names[kind]
     if len(names) != 1:
-        raise UsageError(f"{path} must hold exactly one {kind}, {hint}; it has {names}. See docs/one-new-file.md.")
+        raise UsageError(f"{path} must contain exactly one {kind}, {hint}; it contains {names}. See docs/one-new-file.md.")
     return names[0]
 
 
 def files_of(plugins: str | Path | Iterable[str | Path]) -> list[str | Path]:
-    """The files that were named, several or a single one."""
+    """Return the named files, given as several or a single file."""
     return [plugins] if isinstance(plugins, (str, Path)) else list(plugins)
 
 
 def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterable[str | Path]) -> None:
-    """Load the plug-ins of a run, after each has been named and is the file that it was, and any others that are named.
+    """Load the plug-ins of a run, if all are named and unchanged, and any others that are named.
 
     Args:
-        needed: As the run stores them: ``file`` and ``sha256`` of each.
+        needed: Plug-ins stored in the run: ``file`` and ``sha256`` of each.
         files: The files that are named, or a single one. None of them is run before all that are needed are there.
 
     Raises:
-        RunUsageError: If one is needed and none is named.
-        CheckpointError: If one that is needed is not among those that are named, or has changed.
-        UsageError: If a file that is named is not there, or cannot be loaded.
+        RunUsageError: If a plug-in is needed and none is named.
+        CheckpointError: If a required plug-in is not named, or has changed.
+        UsageError: If a named file does not exist, or cannot be loaded.
     """
     files = files_of(files)
     named = {file_hash(path) for path in files if Path(path).expanduser().is_file()}
     for plugin in needed:
         if plugin["sha256"] not in named:
             file = plugin["file"]
-            changed = " No file that was named has this content: it has changed since." if named else ""
+            changed = " None of the named files has this content: the file has changed since." if named else ""
             raise (CheckpointError if named else RunUsageError)(
-                f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is run only when you name it: "
+                f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is only run if you name it: "
                 f"`plugins=[{file}]`.{changed}"
             )
     for path in files:
@@ -111,7 +111,7 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
 
 
 def file_hash(path: str | Path) -> str:
-    """The sha256 of a file, which runs store and check."""
+    """Compute the sha256 of a file, which runs store and check."""
     return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
 
 
@@ -130,9 +130,9 @@ def _run(file: Path, content: bytes, name: str) -> ModuleType:
 
 
 def line_of(error: BaseException) -> str | None:
-    """The file and line of a plug-in where an error was raised, or that called a library in vain.
+    """Return the file and line of a plug-in where an error was raised, also within a library.
 
-    None where it was raised in pushforward itself, or no plug-in had to do with it.
+    Returns None if it was raised in pushforward itself, or no plug-in is involved.
     """
     package = str(Path(__file__).parent)
     files = {module.__file__ for name, module in list(sys.modules.items()) if name.startswith(_PREFIX)}
@@ -142,5 +142,5 @@ def line_of(error: BaseException) -> str | None:
 
 
 def plugin_options(spec: Mapping[str, Any]) -> str:
-    """The options that name a run's plug-ins, as a command that uses the run needs them."""
+    """Return the command-line options that name a run's plug-ins."""
     return "".join(f" --plugin {shlex.quote(plugin['file'])}" for plugin in spec.get("plugins") or ())

@@ -19,12 +19,13 @@ from pushforward.errors import UsageError, suggestion, unknown
 
 
 class Registry(Mapping[str, Any]):
-    """Parts of one kind by name, the package's own first.
+    """Registry of parts of one kind by name, the package's own first.
 
     Args:
-        kind: The noun of messages, such as "solver".
-        homes: Where each own part is defined, by name: "module:object", below the package.
-        defined: The parts of this kind that a module defines, by name.
+        kind: Noun for messages, such as "solver".
+        homes: Definition of each part of the package, by name: "module:object", relative to the
+            package.
+        defined: Function that finds the parts of this kind in a module, by name.
         refuse: The home of a function that refuses a further part, ``refuse(name, part)``; None for none.
     """
 
@@ -53,7 +54,7 @@ class Registry(Mapping[str, Any]):
         return name in self.homes or name in self.added
 
     def check(self, name: str) -> None:
-        """Refuse a name that no part has.
+        """Raise an error if a name is unknown.
 
         Raises:
             UsageError: With the known names.
@@ -62,25 +63,25 @@ class Registry(Mapping[str, Any]):
             raise unknown(self.kind, name, self)
 
     def find(self, name: str) -> Any:
-        """The part of a name.
+        """Return the part with a name.
 
         Raises:
-            UsageError: For an unknown name.
+            UsageError: If the name is unknown.
         """
         self.check(name)
         return self[name]
 
     def add(self, name: str, part: Any, file: str = "") -> None:
-        """Add a part; one that was added before is replaced.
+        """Add a part, replacing an earlier addition of the same name.
 
         Raises:
-            UsageError: For a name of one of the package's own, or a part that cannot be used.
+            UsageError: If the name belongs to a part of the package, or the part is unusable.
         """
         if self._refuse is not None:
             at(self._refuse)(name, part)
         if name in self.homes:
             raise UsageError(
-                f'The name "{name}" belongs to another {self.kind}, of pushforward. Rename yours{file and " in "}{file}.'
+                f'The name "{name}" is already used by a {self.kind} of pushforward. Rename yours{file and " in "}{file}.'
             )
         self.added[name] = part
 
@@ -88,7 +89,8 @@ class Registry(Mapping[str, Any]):
         """Add the parts that a plug-in defines, and return their names; a file that has changed loses those that it had.
 
         Raises:
-            UsageError: For a name of another file, since a run would silently be built with the part that came last.
+            UsageError: If a name belongs to another file, because a run would silently use the
+                later part.
         """
         file, parts = str(module.__file__), self._defined(module)
         for name in [name for name, owner in self._files.items() if owner == file]:
@@ -97,7 +99,7 @@ class Registry(Mapping[str, Any]):
         for name, part in parts.items():
             if self.added.get(name, part) is not part:
                 owner = self._files.get(name, "this session")
-                raise UsageError(f'The name "{name}" belongs to a {self.kind} of {owner}. Rename it in {file}.')
+                raise UsageError(f'The name "{name}" is already used by a {self.kind} in {owner}. Rename it in {file}.')
             self.add(name, part, file)
             self._files[name] = file
         return list(parts)
@@ -109,17 +111,17 @@ class Registry(Mapping[str, Any]):
 
 
 def at(home: str, name: str = "") -> Any:
-    """The object of a home, "module:object"; of a tuple of named objects the one of the name."""
+    """Import an object from "module:object"; for a tuple of objects, the one with the name."""
     module, _, attribute = home.partition(":")
     part = getattr(importlib.import_module(f"pushforward.{module}"), attribute)
     return next(one for one in part if one.name == name) if isinstance(part, tuple) else part
 
 
 def from_text(parts: Registry, text: str) -> Any:
-    """A part by name, built with the value after a colon as its first argument: ``dpm:3``, ``ddim:0.5``, ``inception:FILE``.
+    """Build a part by name, with the value after a colon as its first argument: ``dpm:3``, ``ddim:0.5``, ``inception:FILE``.
 
     Raises:
-        UsageError: For an unknown name, or a value that the part does not take.
+        UsageError: If the name is unknown, or the part does not take the value.
     """
     word, _, value = text.strip().partition(":")
     part = parts.find(word.lower().replace("_", "-"))
@@ -127,22 +129,22 @@ def from_text(parts: Registry, text: str) -> Any:
         return part()
     first = next(iter(inspect.signature(part).parameters.values()), None)
     if first is None:
-        raise UsageError(f'The {parts.kind} "{word}" takes no argument: leave ":{value}" out.')
+        raise UsageError(f'The {parts.kind} "{word}" does not take an argument. Leave ":{value}" out.')
     kind = type(first.default) if isinstance(first.default, (int, float)) else str
     try:
         argument = kind(value)
     except ValueError:
-        raise UsageError(f'"{value}" in "{text}" is no number; write for example {word}:{first.default}.') from None
+        raise UsageError(f'"{value}" in "{text}" is not a number. Write for example {word}:{first.default}.') from None
     return part(argument)
 
 
 def classes_of(module: ModuleType) -> dict[str, type]:
-    """The classes that a module itself defines, by name in its order."""
+    """Return the classes defined in a module, by name, in order."""
     return {name: part for name, part in vars(module).items() if inspect.isclass(part) and part.__module__ == module.__name__}
 
 
 def concrete(parts: Mapping[str, type], kind: type) -> dict[str, Any]:
-    """Those of some classes that are public, of a kind, and not abstract."""
+    """Select the public, non-abstract classes of a kind."""
     return {
         name: part
         for name, part in parts.items()
@@ -151,7 +153,7 @@ def concrete(parts: Mapping[str, type], kind: type) -> dict[str, Any]:
 
 
 def objects_of(module: ModuleType, kind: type) -> list[Any]:
-    """The objects of a kind that are variables of a module, by themselves or in a tuple or list; each once, in its order.
+    """Return the objects of a kind in the variables of a module, including tuples and lists, each once and in order.
 
     Where a module has ``__all__``, only its names count, so that a file can use the parts of another one.
     """

@@ -27,13 +27,13 @@ _SLURM = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NOD
 
 @dataclass(frozen=True)
 class Launch:
-    """The place of a process among those that were started with it.
+    """Position of a process among those started with it.
 
     Args:
-        rank: Its number, from 0.
-        count: How many there are.
-        local_rank: Its number on its machine.
-        local_count: How many there are on its machine.
+        rank: Number of the process, from 0.
+        count: Number of processes.
+        local_rank: Number of the process on its machine.
+        local_count: Number of processes on its machine.
     """
 
     rank: int = 0
@@ -43,13 +43,13 @@ class Launch:
 
 
 def launched(environment: Mapping[str, str] | None = None) -> Launch:
-    """What the launcher has set: torchrun, a program that sets the same variables (Ray), or Slurm where ``MASTER_ADDR`` is set.
+    """Read the variables of the launcher: torchrun, a program with the same variables (Ray), or Slurm with ``MASTER_ADDR``.
 
     A ``MASTER_ADDR`` that is the whole path of a file is that of processes on one machine, which meet there and talk by loopback.
     A batch step of Slurm without ``MASTER_ADDR`` is one process: a program that it starts without ``srun`` has the variables too.
 
     Raises:
-        UsageError: If variables are missing or no numbers.
+        UsageError: If variables are missing or not numbers.
     """
     given = os.environ if environment is None else environment
     if "WORLD_SIZE" in given and "RANK" in given:
@@ -60,11 +60,11 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
         return Launch()
     rank, count = _number(given, names[0]), _number(given, names[1])
     if not 0 <= rank < count:
-        raise UsageError(f"The launcher has set {names[0]}={rank} and {names[1]}={count}: expected a rank from 0 to {count - 1}.")
+        raise UsageError(f"The launcher set {names[0]}={rank} and {names[1]}={count}; expected a rank from 0 to {count - 1}.")
     if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if count > 1 and name not in given]:
         raise UsageError(
-            f"The launcher has set {names[1]}={count}, but not {missing[0]}, where the processes meet. Start them with torchrun, "
-            f"or set {missing[0]} to the same value for all of them."
+            f"The launcher set {names[1]}={count}, but not {missing[0]}, which the processes need to find each other. "
+            f"Start them with torchrun, or set {missing[0]} to the same value for all of them."
         )
     return Launch(rank, count, _number(given, names[2], rank), _number(given, names[3], count))
 
@@ -72,7 +72,7 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
 def _number(given: Mapping[str, str], name: str, default: int | None = None) -> int:
     text = given.get(name, "" if default is None else str(default))
     if not text.isdecimal():
-        raise UsageError(f'The launcher has set {name}="{text}": expected a whole number.')
+        raise UsageError(f'The launcher set {name}="{text}"; expected an integer.')
     return int(text)
 
 
@@ -82,7 +82,7 @@ THREAD_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # Wit
 
 
 def set_thread_waiting() -> None:
-    """Set GOMP_SPINCOUNT where the user has set none of `THREAD_VARIABLES` and torch, which reads it once, has not been imported.
+    """Set GOMP_SPINCOUNT unless the user has set any of `THREAD_VARIABLES`, or torch is already imported.
 
     Child processes inherit it. Other OpenMP libraries, such as macOS's, do not read it.
     """
@@ -91,7 +91,7 @@ def set_thread_waiting() -> None:
 
 
 def thread_waiting() -> str:
-    """The variables that say how OpenMP's threads wait, in words."""
+    """Describe the variables that determine how OpenMP threads wait."""
     return ", ".join(f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ) or "OpenMP's default"
 
 
@@ -99,14 +99,15 @@ _Module = TypeVar("_Module", bound="nn.Module")
 
 
 def device_named(name: torch.device | str) -> torch.device:
-    """A device that can be computed on.
+    """Return an available device by name.
 
     Args:
-        name: "auto" (a CUDA device where there is one, else the CPU), "cpu", "cuda", "cuda:1", or a device. Of several processes
-            on a machine, each has the CUDA device of its number there.
+        name: "auto" (a CUDA device if available, otherwise the CPU), "cpu", "cuda", "cuda:1", or a
+            device. With several processes on a machine, each uses the CUDA device of its local
+            rank.
 
     Raises:
-        UsageError: For a name that is no device here.
+        UsageError: If the device is not available.
     """
     import torch
 
@@ -118,11 +119,11 @@ def device_named(name: torch.device | str) -> torch.device:
         torch.zeros(1, device=name).item()
         return torch.device(name)
     except (RuntimeError, NotImplementedError, AssertionError, TypeError):  # the type of torch's error depends on the device
-        raise UsageError(f'There is no device "{name}" to compute on here; use auto, cpu, cuda or cuda:1.') from None
+        raise UsageError(f'The device "{name}" is not available here. Use auto, cpu, cuda or cuda:1.') from None
 
 
 def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:
-    """The module, with those of its parameters and buffers that have as many sides as the memory format needs brought to it.
+    """Convert the parameters and buffers of a module with a suitable number of dimensions to a memory format.
 
     `torch.nn.Module.to` refuses channels_last for a module that has kernels of a three-dimensional convolution as well.
 
@@ -139,7 +140,7 @@ def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:
 
 
 def in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this code; a terminal's IPython is none."""
+    """Return whether a Jupyter kernel runs this code (not IPython in a terminal)."""
     shell = sys.modules.get("IPython")
     running = shell.get_ipython() if shell is not None else None
     return running is not None and hasattr(running, "kernel")
@@ -158,7 +159,7 @@ def display(value: Any, *, raw: bool = False) -> Any:
 
 
 def facts(title: str, rows: Mapping[str, Any]) -> str:
-    """A small HTML table: a title and one row for each fact."""
+    """Build a small HTML table with a title and one row per fact."""
     cells = "".join(
         f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(str(value))}</td></tr>"
         for name, value in rows.items()

@@ -49,14 +49,14 @@ MOST_SHOWN = 256  # The most images of one picture; the rest is left out
 
 
 class Samples(Tensor):
-    """Data (n, *shape) in data units. Arithmetic gives plain tensors; a slice of whole samples stays `Samples`."""
+    """Samples (n, *shape) in data units. Arithmetic returns plain tensors; a slice of whole samples stays `Samples`."""
 
     space: Space
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def of(x: Tensor, space: Space) -> Samples:
-        """The tensor as samples of a space; it is not copied."""
+        """Convert a tensor to samples of a space, without copying."""
         samples = x.as_subclass(Samples)
         samples.space = space
         return samples
@@ -67,24 +67,25 @@ class Samples(Tensor):
         return Samples.of(part, self.space) if whole else part
 
     def to_pil(self, columns: int | None = None, *, zoom: int | None = None) -> Image.Image:
-        """A picture: a grid of images, or a scatter plot of vectors of two numbers, with axes.
+        """Draw a picture: a grid of images, or a scatter plot of vectors of two numbers, with axes.
 
         Args:
-            columns: Images in a row; None makes the grid about square.
-            zoom: How many times every pixel is enlarged; None enlarges small images to about 64 pixels.
+            columns: Number of images per row; None for an approximately square grid.
+            zoom: Integer factor for enlarging pixels; None enlarges small images to about 64
+                pixels.
 
         Raises:
             UsageError: If there are no samples, or they are vectors of another length.
         """
         if not len(self):
-            raise UsageError("There are no samples to draw: n is 0.")
+            raise UsageError("There are no samples to plot: n is 0.")
         values = self.space.quantise(self.as_subclass(Tensor)[:MOST_SHOWN])
         if not self.space.as_points:
             pictures = self.space.drawing(values)
             return grid_picture(pictures, columns, scale=zoom or legible(pictures))
         if tuple(self.space.shape) != (2,):
             raise UsageError(
-                f"Vectors of {self.space.shape[0]} numbers have no picture; only images and vectors of 2 numbers are drawn."
+                f"Vectors of {self.space.shape[0]} numbers cannot be plotted; only images and vectors of 2 numbers can."
             )
         return columns_picture(self.numpy(), self.space)
 
@@ -102,7 +103,7 @@ class Samples(Tensor):
         write_samples(Path(path), self.space, len(self), [(self.as_subclass(Tensor), None)], overwrite, zoom)
 
     def show(self) -> None:
-        """Show the picture of `to_pil`: below the cell in a notebook, else in the system's image viewer."""
+        """Show the picture of `to_pil`: below the cell in a notebook, otherwise in the system's image viewer."""
         picture = self.to_pil()
         if in_notebook():
             display(picture)
@@ -125,20 +126,20 @@ class Samples(Tensor):
 
 
 def drawn_from(transport: Transport, n: int, condition: ConditionLike, *, seed: int, batch: int) -> Any:
-    """New samples as a person takes them: `Samples`, or of a table a data frame where pandas is installed.
+    """Draw new samples: `Samples`, or a data frame for a table if pandas is installed.
 
-    A model of a polars frame returns polars frames. A pandas frame's ``attrs["drawn_again"]`` is the share of draws that broke a
-    constraint and were drawn again.
+    A model trained on a polars frame returns polars frames. ``attrs["drawn_again"]`` of a pandas
+    frame is the fraction of draws that violated a constraint and were drawn again.
 
     Args:
-        transport: The model.
-        n: How many.
-        condition: As `Transport.sample` takes it.
-        seed: The seed of the first sample.
-        batch: Examples computed at a time.
+        transport: Model.
+        n: Number of samples.
+        condition: Conditions, as in `Transport.sample`.
+        seed: Seed of the first sample.
+        batch: Batch size.
 
     Raises:
-        Diverged: For samples that break a constraint of the data still.
+        Diverged: If samples still violate a constraint of the data.
     """
     with counted() as tally:
         x = transport.sample(n, condition, seed=seed, batch=batch)
@@ -156,36 +157,39 @@ PICTURES = (".png", ".gif")
 
 
 def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom: int | None = None) -> None:
-    """Refuse, before any work is done, a place that is taken, or an ending or enlargement that does not suit the data.
+    """Raise an error, before any work, if the output exists, or extension or zoom do not suit the data.
 
-    With ``overwrite`` a file gives way to a file, and a folder to a folder if it holds nothing but an earlier sampling.
+    With ``overwrite``, a file may replace a file, and a folder may replace a folder that contains
+    only earlier samples.
 
     Raises:
-        UsageError: With the alternatives.
+        UsageError: With alternatives.
     """
     known, ending = space.endings, path.suffix.lower()
     if path.name.lower() in known:
-        raise UsageError(f'"{path}" has no name before its ending: expected samples.png, or a new folder, ./samples.')
+        raise UsageError(f'"{path}" has no file name before its extension. Write samples.png, or ./samples for a new folder.')
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already. Choose another `out`, or add `overwrite=True`.")
+        raise UsageError(f"{path} already exists. Choose another `out`, or add `overwrite=True`.")
     if path.is_dir():
         check_replaceable(path)
     if ending not in known:
         raise UsageError(
-            f'Cannot write {space.noun}s to "{path}"; choose an ending of {", ".join(known.values())}. '
-            "Only images and data of 2 columns can be drawn."
+            f'Cannot write {space.noun}s to "{path}". Use one of the extensions {", ".join(known.values())}. Only '
+            "images and data with 2 columns can be drawn."
         )
     if ending == ".parquet":
         for_parquet(path)
     if ending in PICTURES and n > MOST_DRAWN:
-        raise UsageError(f"A picture holds at most {MOST_DRAWN:,} samples; write {n:,} to an .npz file instead.")
+        raise UsageError(f"A picture shows at most {MOST_DRAWN:,} samples. Write {n:,} samples to an .npz file instead.")
     whole("n", n, 1)
     if zoom is not None and (space.as_points or ending == ".npz" or not 1 <= zoom <= LARGEST_ZOOM):
-        raise UsageError(f'`zoom={zoom}` enlarges pictures of images, {LARGEST_ZOOM} times at most; "{path}" takes no such zoom.')
+        raise UsageError(
+            f'`zoom={zoom}` is not supported for "{path}": zoom enlarges pictures of images, at most {LARGEST_ZOOM} times.'
+        )
 
 
 def usual_ending(space: Space) -> str:
-    """The default ending of files: a table where samples are points."""
+    """Return the default file extension: a table if samples are points."""
     return next(ending for ending in (".csv", ".png", ".npz") if ending in space.endings)
 
 
@@ -201,23 +205,25 @@ def draw_to(
     zoom: int | None = None,
     fill: Mapping[str, str] | None = None,
 ) -> None:
-    """Draw the samples of `Transport.sample` and write them in parts, so that memory stays bounded.
+    """Draw the samples of `Transport.sample` and write them in batches, so that memory stays bounded.
 
     Args:
-        path: As `write_samples` takes it, or .gif: from noise to data step by step.
-        transport: The transport to sample.
-        n: How many.
-        condition: As `Transport.sample` takes it.
-        seed: The seed of the first sample.
-        batch: Examples computed at a time.
-        overwrite: Replace an existing file.
-        zoom: How many times every pixel of a picture is enlarged.
-        fill: Values of columns that the model does not learn, as `write_samples` takes them.
+        path: Output path, as for `write_samples`, or .gif: from noise to data step by step.
+        transport: Transport to sample.
+        n: Number of samples.
+        condition: Conditions, as in `Transport.sample`.
+        seed: Seed of the first sample.
+        batch: Batch size.
+        overwrite: Whether to replace an existing file.
+        zoom: Integer factor for enlarging pixels of a picture.
+        fill: Values of columns that the model does not learn, as for `write_samples`.
 
     Raises:
-        UsageError: For a place that is taken, an ending that does not suit the data, or a .gif of a one-call model.
-        CheckpointError: If the disk refuses; an existing file stays.
-        Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws; an existing file stays.
+        UsageError: If the output exists, the extension does not suit the data, or a .gif is
+            requested for a one-call model.
+        CheckpointError: If writing fails; an existing file is kept.
+        Diverged: If a sample is not finite, or violates a constraint of the data after all
+            attempts; an existing file is kept.
     """
     path, space = Path(path), transport.space
     if path.suffix.lower() != ".gif":
@@ -235,7 +241,7 @@ def draw_to(
         with replacing(path) as temporary:
             write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
         return
-    raise UsageError("A .gif shows how samples form step by step; a one-call model has no steps. Write a .png.")
+    raise UsageError("A .gif shows how samples form step by step, but this model samples in one call. Write a .png.")
 
 
 def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None) -> None:
@@ -269,22 +275,23 @@ def write_samples(
     zoom: int | None = None,
     fill: Mapping[str, str] | None = None,
 ) -> None:
-    """Write n samples by the ending of ``path``.
+    """Write n samples in the format given by the extension of ``path``.
 
     Args:
-        path: .png, .npz, .csv, or no ending for a folder of PNGs; of tables .tsv and .parquet too.
-        space: The data's shape and names.
-        n: How many samples the parts hold in all.
-        parts: (samples in data units, condition), as `Transport.stream` yields them.
-        overwrite: Replace an existing file.
+        path: Output path: .png, .npz, .csv, or no extension for a folder of PNGs; for tables also
+            .tsv and .parquet.
+        space: Shape and names of the data.
+        n: Total number of samples in all parts.
+        parts: Pairs (samples in data units, condition), as yielded by `Transport.stream`.
+        overwrite: Whether to replace an existing file.
         zoom: Whole factor by which images are enlarged in a .png or a folder. None makes the small images of a grid `legible`; a
             single image and the files of a folder, which may be read again as data, keep their size.
         fill: Values of a table's columns that the model does not learn, by name: "sequence" for 1, 2, 3, ..., or a text that is
             written in every row of a .csv or .tsv file.
 
     Raises:
-        UsageError: As `check_target`, and for a column that cannot be filled.
-        CheckpointError: If the disk refuses; nothing is left behind and an existing file stays.
+        UsageError: As for `check_target`, and for a column that cannot be filled.
+        CheckpointError: If writing fails; nothing is left behind and an existing file is kept.
     """
     check_target(path, space, n, overwrite, zoom)
     check_fill(path, space, fill or {})
@@ -385,20 +392,23 @@ Tables = Callable[[int, Solver, Mapping[str, Any]], LearnedTable | None]
 
 
 class Sampling(TypedDict, total=False):
-    """The options of `configure`; an option that is absent or None leaves the transport unchanged.
+    """Sampling options; a missing option or None leaves the transport unchanged.
 
     Args:
-        steps: Solver steps of an iterative model.
-        solver: A solver, or its name, such as "heun", "dpm:3" or "ddim:0.5".
-        grid: Where the steps fall: a name of `pushforward.solvers.solver.GRIDS`, "learned", or the N + 1 falling times. "table"
-            takes learned coefficients as well.
-        truncation: The largest size of any number of a one-call model's z (`pushforward.editing.Truncated`).
-        scale: The scale of classifier-free guidance: 1 is the conditional model. A student that was distilled with a range of
-            scales takes one of them, and no more calls.
-        interval: The noise levels sigma / alpha between which guidance acts, the lower first; None is everywhere.
-        weaker: The predictor that autoguidance leads away from. `Run.sample` also takes a run or its folder.
-        weaker_scale: The scale of autoguidance: 1 is the model itself; 2 where it is absent.
-        threshold: The quantile of pixels by which predicted images are kept in range (`pushforward.denoisers.Thresholded`).
+        steps: Number of solver steps of an iterative model.
+        solver: Solver, or its name, such as "heun", "dpm:3" or "ddim:0.5".
+        grid: Time grid: a name in `pushforward.solvers.solver.GRIDS`, "learned", or N + 1 falling
+            times. "table" also uses learned coefficients.
+        truncation: Largest absolute value of entries of a one-call model's z
+            (`pushforward.editing.Truncated`).
+        scale: Classifier-free guidance scale: 1 is the conditional model. A student distilled with
+            a range of scales supports scales in this range without additional calls.
+        interval: Noise levels sigma / alpha between which guidance acts, the lower first; None for
+            all.
+        weaker: Weaker predictor for autoguidance. `Run.sample` also takes a run or its folder.
+        weaker_scale: Autoguidance scale: 1 is the model itself; 2 by default.
+        threshold: Quantile of pixels for keeping predicted images in range
+            (`pushforward.denoisers.Thresholded`).
     """
 
     steps: int | None
@@ -423,12 +433,13 @@ def given_options(options: Sampling, also: Sequence[str] = ()) -> dict[str, Any]
         also: The function's other arguments, for the message.
 
     Raises:
-        UsageError: For an option that `Sampling` does not have.
+        UsageError: If `Sampling` does not have an option.
     """
     known = (*also, *Sampling.__annotations__)
     for name in options:
         if name not in known:
-            raise UsageError(f'There is no option "{name}" of sampling; known: {", ".join(known)}.{suggestion(name, known)}')
+            hint = suggestion(name, known)
+            raise UsageError(f'Unexpected sampling option "{name}"; expected {", ".join(known)}.{hint}')
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -475,28 +486,30 @@ def configure(
     name: str = "the transport",
     **options: Unpack[Sampling],
 ) -> Transport:
-    """The transport with other sampling options; its weights are shared.
+    """Return the transport with other sampling options and shared weights.
 
     A table that was learned for the number of steps and the guidance is used where ``steps`` is given without a grid. Where there
     is none, times that were learned for the steps are used, without guidance, which would invalidate them.
 
     Args:
         transport: A `Flow`, a `Map`, or a `Latent` of one of them.
-        grids: Where learned times are looked up, such as `Run.learned_grid`.
-        tables: Where learned tables are looked up, such as `Run.learned_table`.
-        name: Of the transport in error messages.
+        grids: Function that looks up learned times, such as `Run.learned_grid`.
+        tables: Function that looks up learned tables, such as `Run.learned_table`.
+        name: Name of the transport in error messages.
         options: See `Sampling`.
 
     Raises:
-        UsageError: For an option that this kind of transport does not have, or a value out of range.
+        UsageError: If this kind of transport does not support an option, or a value is out of
+            range.
     """
     given = given_options(options)
     if "truncation" in given:
         inner = inner_of(transport)
         if has_steps(inner):
             raise UsageError(
-                f"`truncation`: {name} holds an iterative model ({type(inner).__name__}), and truncation is for one-call models. "
-                "Guidance makes samples closer to their label and less varied: give `scale=2` and a `label`."
+                f"`truncation` supports one-call models, and {name} is an iterative model ({type(inner).__name__}). Use "
+                "guidance instead, which makes samples closer to their label and less diverse: give `scale=2` and a "
+                "`label`."
             )
         transport = Truncated(transport, given.pop("truncation"))
     if not given:
@@ -505,8 +518,8 @@ def configure(
     if not has_steps(flow):
         listed = ", ".join(f"`{option}`" for option in given)
         raise UsageError(
-            f"{listed}: {name} holds a model that makes a sample in one call, such as a VAE or a GAN. It takes no steps, so "
-            "solvers, grids and guidance do not apply: leave these options out."
+            f"{listed}: {name} samples in one call (like a VAE or a GAN), so steps, solvers, grids and guidance do "
+            "not apply. Leave these options out."
         )
     steps = whole("steps", given.get("steps", flow.steps), 1)
     solver = solvers.as_solver(given["solver"]) if "solver" in given else flow.solver
@@ -517,7 +530,7 @@ def configure(
 
 
 def guidance_notes(transport: Transport) -> tuple[str, ...]:
-    """What a reader of samples must know: a map between two times that has learned no guidance is guided nevertheless."""
+    """Return a warning if a map between two times is guided without having learned guidance."""
     flow = inner_of(transport)
     denoiser = flow.denoiser if isinstance(flow, Flow) and flow.solver.jumps else None
     while denoiser is not None and not isinstance(denoiser, Guided):
@@ -525,9 +538,9 @@ def guidance_notes(transport: Transport) -> tuple[str, ...]:
     if denoiser is None or denoiser.scale == 1:
         return ()
     return (
-        f"this map between two times has learned no guidance: a scale of {denoiser.scale:g} combines its jumps with and without "
-        "conditions, at two calls each, and is not what its teacher does at that scale. Train it with a range of guidance to "
-        "learn that.",
+        f"this map was distilled without guidance: scale {denoiser.scale:g} combines its jumps with and without "
+        "conditions, in two calls each, and does not match its teacher at that scale. To learn guidance, train "
+        "it with a range of guidance scales.",
     )
 
 
@@ -543,7 +556,7 @@ def _learned_table(given: dict[str, Any], solver: Solver, steps: int, tables: Ta
     if not by_name:
         return None
     if "weaker" in guidance:
-        raise UsageError("A table is learned without guidance by a weaker model: leave out `weaker`, or take another `grid`.")
+        raise UsageError("Learned tables do not support guidance by a weaker model. Leave `weaker` out, or use another `grid`.")
     raise _unlearned("table", name, steps, given, solver, guidance)
 
 
@@ -570,7 +583,7 @@ def _unlearned(
 
 
 def tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None) -> str:
-    """The command that learns a grid or, where guidance is given, if only an empty one, a table."""
+    """Return the command that learns a grid or, with guidance (even an empty one), a table."""
     chosen = solver if isinstance(solver, str) or solver is None else type(solver).__name__.lower()
     words = [f"pushforward tune {name}", *([] if guidance is None else ["--what table"]), f"--steps {steps}"]
     words += [] if chosen is None else [f"--solver {chosen}"]
@@ -581,15 +594,15 @@ def tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping
 
 def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
     if "interval" in given and "scale" not in given and "weaker" not in given:
-        raise UsageError("`interval` limits where guidance acts: give `scale` or `weaker` as well.")
+        raise UsageError("`interval` limits where guidance acts. Give `scale` or `weaker` as well.")
     if "weaker_scale" in given and "weaker" not in given:
-        raise UsageError("`weaker_scale` needs the run that guidance leads away from: `weaker=RUN`.")
+        raise UsageError("`weaker_scale` needs a weaker run for guidance: `weaker=RUN`.")
     interval = given.get("interval")
     if "scale" in given:
         inner = trained(denoiser)
         learned = inner is not None and inner.preconditioning.guidance is not None
         if learned and interval is not None:
-            raise UsageError("This map has learned guidance at all noise levels: leave `interval` out.")
+            raise UsageError("This map was distilled with guidance at all noise levels. Leave `interval` out.")
         denoiser = AtScale(denoiser, given["scale"]) if learned else Guided(denoiser, given["scale"], interval)
     if "weaker" in given:
         denoiser = Autoguided(denoiser, given["weaker"], given.get("weaker_scale", 2.0), interval)

@@ -22,7 +22,7 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 def registered() -> Mapping[str, type]:
-    """Every class that a spec may name: the package's own and the plugins'."""
+    """Return every class that a spec may name, including classes of plugins."""
     return PARTS
 
 
@@ -40,12 +40,12 @@ def register(*parts: type) -> None:
 
 
 def plugins(kind: type) -> list[type]:
-    """The concrete classes of ``kind`` among those registered, in the order in which they came."""
+    """Return the registered concrete classes of ``kind``, in order of registration."""
     return list(concrete(PARTS.added, kind).values())
 
 
 def describe(value: Any) -> Any:
-    """A plain, JSON-ready description of a part; numbers, strings, lists and dicts are unchanged.
+    """Describe a part as plain JSON data; numbers, strings, lists and dicts are unchanged.
 
     A foreign object that does not keep its arguments is described by its class name alone; it cannot be rebuilt and
     `build` says so.
@@ -97,19 +97,19 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
         return arguments
     if spec.get("opaque"):
         raise CheckpointError(
-            f"{ALONE}: {place} is a {name!s:.60}. A run stores numbers, strings, lists, dicts, and "
-            "objects that keep their constructor's arguments as attributes of the same names "
-            f"(self.width = width). Use these, or {PASS}"
+            f"{ALONE}: {place} is a {name!s:.60}. A run can store numbers, strings, lists, dicts, and objects that "
+            "keep their constructor arguments as attributes with the same names (self.width = width). Use these, or "
+            f"{PASS}"
         )
     if not isinstance(name, str) or name not in PARTS:
         raise CheckpointError(
-            f"{ALONE}: {name!s:.60} is not a class of pushforward. Name the file that defines it, `plugins=[FILE.py]`, or {PASS}"
+            f"{ALONE}: {name!s:.60} is not a class of pushforward. Name the file that defines it: `plugins=[FILE.py]`, or {PASS}"
         )
     if check:
         return None
     part = PARTS[name]
     if part.__module__.startswith("pushforward.") and (wrong := misfit(part, arguments)) is not None:
-        raise CheckpointError(f"The run's spec does not fit {name} of this version: {wrong} is none of its values.")
+        raise CheckpointError(f"The run's spec does not fit {name} of this version: {wrong} is not one of its values.")
     try:
         return part(**arguments)
     except TypeError as error:
@@ -134,8 +134,8 @@ def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
     complete: dict[str, Any] = json.loads(json.dumps(content), object_hook=completed)
     if complete == content:
         raise UsageError(
-            f"`network` is {described!s:.200}; this run was trained with another class or other "
-            'arguments, which its spec.json holds under "network". Build it as for the training.'
+            f"Got `network` {described!s:.200}; this run was trained with another class or other arguments, which are "
+            'in its spec.json under "network". Build the network as for training.'
         )
     return complete
 
@@ -144,7 +144,7 @@ _WIDER: dict[Any, tuple[type, ...]] = {float: (int, float), tuple: (tuple, list)
 
 
 def misfit(part: type, arguments: Mapping[str, Any]) -> str | None:
-    """The first argument that does not fit its annotation, as ``name=value``; None where all do, or nothing is known."""
+    """Return the first argument that does not fit its annotation, as ``name=value``; None if all fit, or it is unknown."""
     hints = _hints(part)
     wrong = [name for name, value in arguments.items() if name in hints and not _fits(value, hints[name])]
     return f"{wrong[0]}={arguments[wrong[0]]!r:.60}" if wrong else None

@@ -13,7 +13,7 @@ from pushforward.errors import DataError
 
 
 class Column(ABC):
-    """One column of a table.
+    """Base class of columns of a table.
 
     A *value* is a float64: a number, a date as seconds since 1970, or the number of a category; NaN where it is missing.
     *Coordinates* are what a model learns: at most one score, then a block of indicators of which exactly one is 1. A *cell* is
@@ -23,8 +23,8 @@ class Column(ABC):
         name: The column's name.
         kind: "number", "whole", "ordinal", "date", "category" or "boolean".
         missing: Whether values may be missing.
-        shares: The share of each indicator in the training split; empty without indicators.
-        rare: The number of different values of the table that are not learned.
+        shares: Frequency of each indicator in the training split; empty without indicators.
+        rare: Number of different values of the table that are not learned.
     """
 
     name: str
@@ -41,19 +41,19 @@ class Column(ABC):
     @property
     @abstractmethod
     def scores(self) -> int:
-        """How many coordinates are scores, 0 or 1; they come first, and indicators follow."""
+        """Return the number of coordinates that are scores, 0 or 1; scores come first, then indicators."""
 
     @abstractmethod
     def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
-        """Coordinates (n, width) of values (n,)."""
+        """Encode values (n,) as coordinates (n, width)."""
 
     @abstractmethod
     def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
-        """Values (n,) of coordinates (n, width), which need not be exact: the indicator is the largest one."""
+        """Decode coordinates (n, width), which need not be exact, to values (n,): the largest indicator counts."""
 
     @abstractmethod
     def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
-        """Values as the file writes them.
+        """Format values as in the file.
 
         Args:
             values: (n,).
@@ -62,14 +62,14 @@ class Column(ABC):
 
     @abstractmethod
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
-        """Values of cells, NaN for one that this column does not have; cells of missing values are left to the caller."""
+        """Parse cells to values, with NaN for invalid cells; the caller handles missing values."""
 
     def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values (n,) as numbers that can be compared: those that ordered categories name, else the values themselves."""
+        """Convert values (n,) to comparable numbers: those named by ordered categories, otherwise the values themselves."""
         return values
 
     def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The values that the column takes which are nearest to values (n,); a missing value stays missing."""
+        """Find the valid values of the column nearest to values (n,); missing values stay missing."""
         return values
 
     def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -83,7 +83,7 @@ class Column(ABC):
 
     @property
     def range(self) -> tuple[float, float] | None:
-        """The least and the greatest value of the training split; None for categories, and where there is no value."""
+        """Return the smallest and largest value of the training split; None for categories, or without values."""
         return None
 
     @property
@@ -93,29 +93,29 @@ class Column(ABC):
 
     @property
     def width(self) -> int:
-        """How many coordinates there are."""
+        """Return the number of coordinates."""
         return self.scores + len(self.shares)
 
 
 def check_shares(name: str, shares: Sequence[float]) -> None:
-    """Refuse shares that are negative or do not sum to 1, within 1 %.
+    """Raise an error if fractions are negative or do not sum to 1, within 1 %.
 
     Raises:
         DataError: Naming the column.
     """
     if not (all(share >= 0 for share in shares) and abs(sum(shares) - 1) <= 0.01):
-        raise DataError(f'"{name}": the shares of its values must be at least 0 and sum to 1.')
+        raise DataError(f'"{name}": the fractions of its values must be at least 0 and sum to 1.')
 
 
 def indicators(chosen: NDArray[np.int64], count: int) -> NDArray[np.float32]:
-    """Rows of zeros with a 1 at the place chosen, (n, count)."""
+    """Build one-hot rows, (n, count)."""
     rows = np.zeros((len(chosen), count), dtype=np.float32)
     rows[np.arange(len(chosen)), chosen] = 1.0
     return rows
 
 
 def with_gaps(fields: Sequence[Column], missing: NDArray[np.bool_]) -> Iterator[tuple[int, Column, NDArray[np.int64]]]:
-    """The columns that lack values: their places, themselves, and the rows in which they have none.
+    """Yield columns with missing values: index, column and rows without a value.
 
     Args:
         fields: All columns.

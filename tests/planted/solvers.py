@@ -50,7 +50,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("2 * self.snr * here.sigma * noise_of", "3 * self.snr * here.sigma * noise_of", "solvers"),
     ],
     "solvers/table.py": [
-        ('raise NotAffine(f"a state is asked for `{name}`")', "return lambda *_: self", "tables"),
+        ('raise NotAffine(f"it reads `{name}` of a state")', "return lambda *_: self", "tables"),
         ("terms[register] = sign * weight if coefficient is None", "terms[register] = weight if coefficient is None", "tables"),
         ('if check(kind) != "noise":', "if check(kind):", "solvers"),
         ('self._asked("v", x_t, t, condition)', 'self._asked("velocity", x_t, t, condition)', "solvers"),

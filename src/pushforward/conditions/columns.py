@@ -26,9 +26,9 @@ ROUNDING = 1e-4  # the share of its range by which a value of an open column may
 
 
 class Columns(ConditionKind):
-    """k numbers that belong together, (k,), such as columns of a table; values are drawn as whole training examples.
+    """Condition with k related numbers, (k,), such as columns of a table; values are drawn as whole training examples.
 
-    A class of this kind has at least two arguments, ``columns`` and ``examples`` (see `examples_of`).
+    Subclasses have at least two arguments, ``columns`` and ``examples`` (see `examples_of`).
     """
 
     columns: tuple[str, ...]  # their names
@@ -36,14 +36,14 @@ class Columns(ConditionKind):
 
     @staticmethod
     def evenly(values: NDArray[np.float32], labels: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-        """Numbers of training examples to draw from: all, or `EXAMPLES` evenly spaced ones, in the order of label and columns.
+        """Choose training examples to draw from: all, or `EXAMPLES` evenly spaced ones, in the order of label and columns.
 
         The frequencies of labels, or without labels the law of the first column, are then met to within 1 / `EXAMPLES`. All
         conditions of a data set are drawn from the same examples, in the same order.
 
         Args:
             values: Columns of all conditions of the training examples, (n, k).
-            labels: Their label numbers (n,).
+            labels: Label numbers, (n,).
         """
         order = np.lexsort((*values.T[::-1], *([] if labels is None else [labels])))
         m = min(len(order), EXAMPLES)
@@ -51,11 +51,12 @@ class Columns(ConditionKind):
 
     @classmethod
     def examples_of(cls, values: NDArray[np.float32], chosen: NDArray[np.int64] | None = None) -> tuple[tuple[float, ...], ...]:
-        """Values of training examples to draw from, as short as float32 allows.
+        """Return the values of training examples to draw from, as short as float32 allows.
 
         Args:
-            values: Of all training examples, (n, k).
-            chosen: Which are drawn from, see `evenly`; None chooses by these values alone.
+            values: Values of all training examples, (n, k).
+            chosen: Indices of examples to draw from, see `evenly`; None to choose by these values
+                only.
         """
         values = values[cls.evenly(values) if chosen is None else chosen]
         return tuple(tuple(float(str(number)) for number in example) for example in np.asarray(values, dtype=np.float32))
@@ -83,7 +84,7 @@ class Columns(ConditionKind):
         import torch
 
         if not self.examples:
-            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from: give values.")
+            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from. Give their values.")
         table = torch.tensor(self.examples, dtype=torch.float32)
         first, end = (bounds * len(table) - 0.5).ceil().long().unbind(1)
         within = ((u - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0])).clamp(0, 1)
@@ -99,19 +100,19 @@ class Columns(ConditionKind):
         object.__setattr__(self, "columns", tuple(str(name) for name in columns))
         object.__setattr__(self, "examples", tuple(tuple(float(number) for number in example) for example in examples))
         if not self.columns or any(len(example) != len(self.columns) for example in self.examples):
-            raise UsageError(f"Expected examples of {len(self.columns)} numbers, one for each of at least one column.")
+            raise UsageError(f"Expected examples with {len(self.columns)} numbers: one per column, and at least one column.")
 
 
 @dataclass(frozen=True)
 class Known(ConditionKind):
-    """The values of any columns of a table; the others are drawn given these.
+    """Condition with the values of any columns of a table; other columns are drawn given these.
 
     A value is the coordinates of the known columns, zeros for the others, and after them a mark for each column: 1 where it is
     known, 0 where it is not, and -1 where all that is known is that it is not missing. It is (d + columns,), float64, in data
     units. Only a method that hides columns in training learns it; no data holds it.
 
     Args:
-        fields: The table's columns.
+        fields: Columns of the table.
     """
 
     fields: tuple[Column, ...]
@@ -135,15 +136,15 @@ class Known(ConditionKind):
         values = torch.as_tensor(request, dtype=torch.float64)
         if values.shape[-1:] != self.shape or values.dim() > 2:
             raise UsageError(
-                f"Known columns are numbers of shape {self.shape} or (n, {self.shape[0]}); got {tuple(values.shape)}."
+                f"Known columns need numbers of shape {self.shape} or (n, {self.shape[0]}); got {tuple(values.shape)}."
             )
         return values
 
     def of(self, values: NDArray[np.float64], marks: NDArray[np.int64]) -> Tensor:
-        """The condition of rows; values that a column does not have are replaced by their nearest ones.
+        """Build the condition for rows; values that a column does not have are replaced by the nearest value.
 
         Args:
-            values: Values of columns, NaN where missing, (n, columns).
+            values: Values of columns, NaN if missing, (n, columns).
             marks: 1 for those that are given, 0 for others, -1 for those that are only known not to be missing, (n, columns).
         """
         import torch
@@ -154,16 +155,17 @@ class Known(ConditionKind):
         return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float64))
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
-        """The condition of n rows with one more known column.
+        """Add one known column to the condition of n rows.
 
         Args:
-            values: What is known so far, (n, *shape).
-            entry: The column.
-            request: Its value: a number, a category's text, None or an empty text where it is known to be missing; or n of them.
-            n: How many.
+            values: Condition so far, (n, *shape).
+            entry: Column.
+            request: Value: a number, the text of a category, None or an empty text for a missing
+                value; or n such values.
+            n: Number of samples.
 
         Raises:
-            UsageError: For a text that is no value of the column.
+            UsageError: If a text is not a value of the column.
         """
         import torch
 
@@ -172,7 +174,7 @@ class Known(ConditionKind):
         request = request.tolist() if hasattr(request, "tolist") else request
         cells = list(request) if isinstance(request, (list, tuple)) else [request]
         if len(cells) not in (1, n):
-            raise UsageError(f'"{entry}" has {len(cells)} values: expected one, or one for each of {n} samples.')
+            raise UsageError(f'"{entry}" has {len(cells)} values; expected one, or one for each of the {n} samples.')
         numbers = np.array([_value(field, cell) for cell in cells])
         if sentences := _replaced(field, cells, numbers):
             warn(" ".join(sentences[:MOST]), stacklevel=2)
@@ -197,7 +199,7 @@ class Known(ConditionKind):
         return torch.zeros(n, *self.shape, dtype=torch.float64, device=device)
 
     def embedding(self, width: int) -> nn.Module:
-        raise UsageError("Known columns are for denoisers of tables: train flow, ddpm or edm.")
+        raise UsageError("Only denoisers of tables support known columns. Train flow, ddpm or edm.")
 
     def describe(self) -> str:
         return "any of them can be given"
@@ -219,7 +221,7 @@ def _replaced(field: Column, cells: Sequence[Any], numbers: NDArray[np.float64])
         replaced = (np.abs(held - numbers) > SAME * np.abs(numbers)) | np.array(rewritten)
     first, last = field.cells(np.array(field.range))
     sentences = (
-        f"{field.name}={cells[i]} is not a value of the training data ({first} to {last}): {texts[i]} is given."
+        f"{field.name}={cells[i]} does not occur in the training data ({first} to {last}), so {texts[i]} is used."
         for i in np.flatnonzero(replaced).tolist()
     )
     return list(dict.fromkeys(sentences))
@@ -247,16 +249,16 @@ def _value(field: Column, cell: Any) -> float:
 
 @dataclass(frozen=True)
 class Numbers(Columns):
-    """k continuous attributes, such as age and income; a value is k numbers in their own units, float32.
+    """Condition with k continuous attributes, such as age and income: k numbers in their own units, float32.
 
     Args:
-        columns: Their names.
-        mean: Mean of each over the training split.
-        std: Standard deviation of each, above 0 (constant ones get 1).
-        examples: Values of training examples that are drawn from; see `Columns`.
+        columns: Column names.
+        mean: Mean of each column over the training split.
+        std: Standard deviation of each column, above 0 (1 for constant columns).
+        examples: Values of training examples to draw from; see `Columns`.
 
     Raises:
-        DataError: For lengths that do not fit, or a standard deviation that is not positive.
+        DataError: If lengths do not match, or a standard deviation is not positive.
     """
 
     columns: tuple[str, ...]
@@ -269,9 +271,9 @@ class Numbers(Columns):
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(float(number) for number in getattr(self, name)))
             if len(getattr(self, name)) != len(self.columns):
-                raise DataError(f"{name} has {len(getattr(self, name))} values, expected {len(self.columns)}: one per column.")
+                raise DataError(f"{name} has {len(getattr(self, name))} values; expected {len(self.columns)}, one per column.")
         if not all(math.isfinite(number) for number in self.mean) or not all(0 < number < math.inf for number in self.std):
-            raise DataError("mean must be finite and std finite and above 0 (constant columns get std 1).")
+            raise DataError("mean must be finite, and std finite and above 0 (use std 1 for constant columns).")
 
     @classmethod
     def measure(cls, values: NDArray[np.float32], columns: Sequence[str], chosen: NDArray[np.int64] | None = None) -> Numbers:

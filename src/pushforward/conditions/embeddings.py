@@ -14,11 +14,11 @@ FREQUENCIES = (0.5, 1.0, 2.0)
 
 
 class LabelEmbedding(nn.Module):
-    """Labels as vectors: a table with one vector per class and, last, the learned null.
+    """Embedding of labels: one learned vector per class and a null vector.
 
     Args:
         classes: Number of classes.
-        width: Length of the result, at least 1.
+        width: Length of the embedding, at least 1.
     """
 
     def __init__(self, classes: int, width: int) -> None:
@@ -28,7 +28,7 @@ class LabelEmbedding(nn.Module):
         nn.init.normal_(self.table.weight, std=1 / math.sqrt(width))
 
     def forward(self, values: Tensor, null: Tensor | None = None) -> Tensor:
-        """Embed.
+        """Compute embeddings.
 
         Args:
             values: Label numbers (n,).
@@ -42,12 +42,12 @@ class LabelEmbedding(nn.Module):
 
 
 class NumbersEmbedding(nn.Module):
-    """Numbers as vectors: standardised values with sines and cosines of them, through two linear layers; and a learned null.
+    """Embedding of numbers: standardised values with their sines and cosines, two linear layers, and a learned null vector.
 
     Args:
-        mean: Of each of k numbers.
-        std: Of each, above 0.
-        width: Length of the result, at least 1.
+        mean: Mean of each of k numbers.
+        std: Standard deviation of each number, above 0.
+        width: Length of the embedding, at least 1.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], width: int) -> None:
@@ -60,7 +60,7 @@ class NumbersEmbedding(nn.Module):
         self.null = nn.Parameter(torch.randn(width) / math.sqrt(width))
 
     def forward(self, values: Tensor, null: Tensor | None = None) -> Tensor:
-        """Embed.
+        """Compute embeddings.
 
         Args:
             values: (n, k), in their own units.

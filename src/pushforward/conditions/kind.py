@@ -19,14 +19,14 @@ _NULL = "_null"
 
 
 class ConditionKind(ABC):
-    """One kind of condition: how requests are read, values drawn and embedded, and the null value.
+    """Base class of kinds of condition: reads requests, draws and embeds values, and defines the null value.
 
     A new kind is one class in a file that a run names as its plugin. Attributes keep the constructor arguments' names, since a
     space stores its kinds as class name and arguments. Equal arguments make equal kinds.
     """
 
     learned: ClassVar[bool] = False
-    """Whether methods make its values from the examples themselves, so that no data holds it."""
+    """Whether methods compute its values from the examples themselves, so that data sets do not hold them."""
 
     @property
     @abstractmethod
@@ -35,58 +35,59 @@ class ConditionKind(ABC):
 
     @abstractmethod
     def read(self, request: Any) -> Tensor:
-        """A request as a tensor: of `shape`, one value for all examples, or (n, *shape), one for each.
+        """Convert a request to a tensor: of `shape`, one value for all examples, or (n, *shape), one per example.
 
         Args:
-            request: A number, a name, a list, an array or a tensor.
+            request: Number, name, list, array or tensor.
 
         Raises:
-            UsageError: For a value that this kind does not have.
+            UsageError: If a value is invalid for this kind.
         """
 
     @abstractmethod
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
-        """Values as frequent as in the training data, (n, *shape); value i depends on example i of the arguments alone.
+        """Draw values with the frequencies of the training data, (n, *shape); value i depends only on example i of the arguments.
 
         All conditions of a sample are drawn at the same place of the training examples, which are in the order of their labels.
 
         Args:
             u: Places, uniform within the bounds: from 0 for the first training example to 1 for the last, (n,) float64.
-            bounds: Where the training examples of the sample's label begin and end, (n, 2) float64; 0 and 1 without a label.
+            bounds: Begin and end of the training examples with the sample's label, (n, 2) float64;
+                0 and 1 without a label.
 
         Raises:
-            UsageError: Where it holds nothing to draw from.
+            UsageError: If there are no examples to draw from.
         """
 
     def bounds(self, values: Tensor) -> Tensor:
-        """Where the training examples of values (n, *shape) begin and end in their order, (n, 2) float64; 0 and 1 by default."""
+        """Return where the training examples of values (n, *shape) begin and end, (n, 2) float64; 0 and 1 by default."""
         import torch
 
         return torch.tensor([0.0, 1.0], dtype=torch.float64).expand(len(values), 2)
 
     @abstractmethod
     def embedding(self, width: int) -> nn.Module:
-        """A module from values (n, *shape) and a mask, bool (n,) or None, to vectors (n, width) of about unit length.
+        """Build a module from values (n, *shape) and a mask, bool (n,) or None, to vectors (n, width) of about unit length.
 
-        Where the mask is True the vector is one learned null, whatever the value.
+        If the mask is True, the vector is a learned null vector for any value.
         """
 
     @abstractmethod
     def describe(self) -> str:
-        """What it is in a few words, such as "10 classes"."""
+        """Describe the condition in a few words, such as "10 classes"."""
 
     def check(self, values: Tensor, n: int) -> None:
-        """Refuse values that a network cannot take.
+        """Raise an error if a network cannot take the values.
 
         Raises:
-            UsageError: For another shape than (n, *shape), or another type than floats.
+            UsageError: If the shape is not (n, *shape), or the dtype is not a float.
         """
         if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
             got, names = f"shape {tuple(values.shape)} and {values.dtype}", ", ".join(self.entries) or type(self).__name__
             raise UsageError(f"Got values of {got} for {names}; expected floats of shape {(n, *self.shape)}.")
 
     def blank(self, n: int, device: Any) -> Tensor:
-        """Values (n, *shape) that stand where there are none; a mask hides them."""
+        """Return placeholder values (n, *shape) for unconditional examples, to be masked."""
         import torch
 
         return torch.zeros(n, *self.shape, device=device)
@@ -95,26 +96,26 @@ class ConditionKind(ABC):
     def measure(
         cls, values: NDArray[np.float32], columns: Sequence[str], chosen: NDArray[np.int64] | None = None
     ) -> ConditionKind:
-        """The kind of the condition that training values have.
+        """Build the kind of condition for training values.
 
         Args:
             values: Columns of a table, float32 (n, k).
-            columns: Their names.
+            columns: Column names.
             chosen: Numbers of the training examples that values are drawn from, in this order; None leaves them to the kind.
 
         Raises:
-            UsageError: Where this kind is not made of columns.
+            UsageError: If this kind is not built from columns.
         """
-        raise UsageError(f"A condition of the kind {cls.__name__} is not made of columns of numbers.")
+        raise UsageError(f"A {cls.__name__} condition cannot be built from numeric columns.")
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """Names of the entries of a value, by which a request gives them; empty where there are none."""
+        """Return the names of the entries of a value, for requests; empty if there are none."""
         return ()
 
     @property
     def channels(self) -> int:
-        """The number of channels of a value in `as_channels`; 0 where there are none."""
+        """Return the number of channels of a value in `as_channels`; 0 if there are none."""
         return 0
 
     @property
@@ -123,34 +124,34 @@ class ConditionKind(ABC):
         return False
 
     def fits(self, other: ConditionKind) -> bool:
-        """Whether a network that was built for this kind can take values of another."""
+        """Return whether a network built for this kind can take values of another kind."""
         return self.for_networks() == other.for_networks()
 
     def for_networks(self) -> ConditionKind:
-        """This kind without the data for drawing; networks hold it."""
+        """Return this kind without the data for drawing values, as stored in networks."""
         return self
 
     def as_channels(self, values: Tensor) -> Tensor:
-        """Values as plain numbers without parameters, (n, channels), to be appended to data."""
-        raise UsageError(f"A condition of the kind {type(self).__name__} has no plain numbers that could join data.")
+        """Convert values to plain numbers, (n, channels), for appending to data."""
+        raise UsageError(f"A {type(self).__name__} condition has no plain numbers to append to the data.")
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
-        """The values of n samples with those of one entry in place.
+        """Set one entry in the values of n samples.
 
         Args:
             values: (n, *shape).
             entry: One of `entries`.
             request: A number for all samples, or one for each.
-            n: How many.
+            n: Number of samples.
 
         Raises:
-            UsageError: For what is no number, or another count.
+            UsageError: If a value is not a number, or the count is wrong.
         """
         numbers = as_numbers(request, f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.')
         if numbers.dim() > 1 or (numbers.dim() and len(numbers) != n):
-            raise UsageError(f'"{entry}" has {numbers.numel()} values: expected one number, or one for each of {n} samples.')
+            raise UsageError(f'"{entry}" has {numbers.numel()} values; expected one number, or one for each of the {n} samples.')
         if not bool(numbers.isfinite().all()):
-            raise UsageError(f'"{entry}" must be a finite number; got {request!r}.')
+            raise UsageError(f'"{entry}" must be finite; got {request!r}.')
         values[:, self.entries.index(entry)] = numbers.expand(n)
         return values
 
@@ -159,12 +160,12 @@ class ConditionKind(ABC):
         return request, []
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
-        """Values as text and numbers, a dict by column for each of n examples, for files and JSON; {} where it has no entries."""
+        """Convert values to text and numbers: one dict by column per example, for files and JSON; {} if there are no entries."""
         return [dict(zip(self.entries, row.flatten().tolist(), strict=True)) if self.entries else {} for row in values]
 
 
 def as_numbers(request: Any, message: str) -> Tensor:
-    """What was given as float32 numbers; a UsageError with the message for anything else."""
+    """Convert to float32 numbers, or raise a UsageError with the message."""
     import torch
 
     try:
@@ -177,12 +178,12 @@ def as_numbers(request: Any, message: str) -> Tensor:
 
 
 def mask_of(name: str) -> str:
-    """The name of a condition's mask: bool (n,), True for examples whose network receives the learned null."""
+    """Return the name of a condition's mask: bool (n,), True for unconditional examples."""
     return f"{name}{_NULL}"
 
 
 def hidden(condition: Mapping[str, Tensor], hide: Tensor) -> dict[str, Tensor]:
-    """A condition whose values are hidden in some examples, besides those where they are hidden already.
+    """Mask the values of a condition in further examples.
 
     Args:
         condition: Values and masks by name, each of length n.
@@ -193,28 +194,28 @@ def hidden(condition: Mapping[str, Tensor], hide: Tensor) -> dict[str, Tensor]:
 
 
 def known_to(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
-    """The values and masks of a condition whose names are declared; None without any."""
+    """Return the declared values and masks of a condition; None if there are none."""
     return {name: value for name, value in (condition or {}).items() if name.removesuffix(_NULL) in conditions} or None
 
 
 def met(wanted: Mapping[str, ConditionKind], offered: Mapping[str, ConditionKind]) -> bool:
-    """Whether data that offers some conditions has all that are wanted."""
+    """Return whether data has all requested conditions."""
     needed = {name: kind for name, kind in wanted.items() if not kind.learned}
     return all(name in offered and kind.fits(offered[name]) for name, kind in needed.items())
 
 
 def described(conditions: Mapping[str, ConditionKind]) -> str:
-    """Conditions in a few words, such as "10 classes, given age"."""
+    """Describe conditions in a few words, such as "10 classes, given age"."""
     return ", ".join(kind.describe() for kind in conditions.values()) or "no labels or other conditions"
 
 
 def names_of(conditions: Mapping[str, ConditionKind]) -> tuple[str, ...]:
-    """The names that requests use, sorted: of a condition's columns, or its own where it has none."""
+    """Return the sorted names for requests: the columns of a condition, or its own name if it has no columns."""
     return tuple(sorted(word for name, kind in conditions.items() for word in kind.entries or (name,)))
 
 
 def cells_of(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None, n: int) -> list[dict[str, Any]]:
-    """Each of n examples' values as text and numbers by column, see `ConditionKind.cells`."""
+    """Return the values of n examples as text and numbers by column; see `ConditionKind.cells`."""
     cells: list[dict[str, Any]] = [{} for _ in range(n)]
     given = condition or {}
     for name in [name for name in conditions if name in given]:
@@ -224,36 +225,36 @@ def cells_of(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Te
 
 
 def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]:
-    """Kinds by name, as a space or a network declares them.
+    """Validate kinds of condition by name.
 
     Raises:
-        UsageError: For a name that is taken, or an object that is no kind of condition.
+        UsageError: If a name is taken, or an object is not a kind of condition.
     """
     taken = {"label", *conditions, *map(mask_of, conditions)}
     for name, kind in conditions.items():
         if not name.isidentifier() or name.endswith(_NULL) or name in ("x", "part"):
-            raise UsageError(f'A condition cannot be called "{name}": expected a word other than x and part, without {_NULL}.')
+            raise UsageError(f'A condition cannot be named "{name}". Use a word other than x and part, without {_NULL}.')
         if not isinstance(kind, ConditionKind):
-            raise UsageError(f'The condition "{name}" is a {type(kind).__name__}: expected a kind of condition, such as Label.')
+            raise UsageError(f'The condition "{name}" is a {type(kind).__name__}; expected a kind of condition, such as Label.')
         free = {"label"} - conditions.keys() if kind.learned else {name} if kind.entries == (name,) and name != "label" else set()
         if twice := set(kind.entries) & (taken - free):
-            raise UsageError(f"Given columns cannot be called as conditions are, rename them: {', '.join(twice)}.")
+            raise UsageError(f"Given columns cannot have the same names as conditions. Rename them: {', '.join(twice)}.")
         taken.update(kind.entries)
     return dict(conditions)
 
 
 def check_mask(name: str, mask: Tensor | None, n: int) -> None:
-    """Refuse a mask of another type or shape than bool (n,)."""
+    """Raise an error if a mask is not bool of shape (n,)."""
     import torch
 
     if mask is not None and (mask.dtype != torch.bool or mask.ndim != 1 or mask.shape[0] != n):
         raise UsageError(
-            f'Got a mask "{mask_of(name)}" of shape {tuple(mask.shape)} {mask.dtype}; expected bool of shape ({n},).'
+            f'Got a mask "{mask_of(name)}" of shape {tuple(mask.shape)} and {mask.dtype}; expected bool of shape ({n},).'
         )
 
 
 def registry() -> dict[str, type[ConditionKind]]:
-    """Every kind of condition by its class name: the package's and those of plugins."""
+    """Return every kind of condition by class name, including kinds of plugins."""
     own = {name: PARTS[name] for name in ("Known", "Label", "Numbers")}
     return {**own, **concrete(PARTS.added, ConditionKind)}
 
@@ -262,7 +263,7 @@ class Request:
     """Reads requests by the kinds of condition that a space declares.
 
     Args:
-        kinds: By name.
+        kinds: Kinds of condition by name.
         columns: Names of a table's columns, which only some models can be given.
         numbers: Names of the numbers of vectors, which no model can be given.
     """
@@ -271,19 +272,20 @@ class Request:
         self.kinds, self.columns, self.numbers = kinds, columns, numbers
 
     def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
-        """Values and masks of n samples on the CPU; sample i depends on its request and on ``seed + i`` alone.
+        """Return values and masks of n samples on the CPU; sample i depends only on its request and on ``seed + i``.
 
         Conditions that are not requested are drawn together, as they occur in the training data: all those of a sample are of a
         single training example, which has the sample's label. Where some columns of a condition are requested, the others are
         those of this example. One that is hidden for all samples is left out.
 
         Args:
-            n: How many.
-            requested: By name: conditions, columns of conditions, and masks; None draws all.
-            seed: Of the first sample.
+            n: Number of samples.
+            requested: Conditions, columns of conditions, and masks, by name; None to draw all.
+            seed: Seed of the first sample.
 
         Raises:
-            UsageError: For names that the model does not know, another number of values than n, or values that do not exist.
+            UsageError: If a name is unknown, the number of values is not n, or a value does not
+                exist.
         """
         requested = {} if requested is None else requested
         self._check(n, requested)
@@ -327,41 +329,43 @@ class Request:
     def _check(self, n: int, requested: Any) -> None:
         if not isinstance(requested, Mapping):
             raise UsageError(
-                f'A condition is a dict, such as {{"label": 3}}; got {requested!r}. A seed is named: sample({n}, seed=3).'
+                f'A condition must be a dict, such as {{"label": 3}}; got {requested!r}. Pass a seed by keyword: '
+                f"sample({n}, seed=3)."
             )
         for condition, kind in self.kinds.items():
             twice = [column for column in kind.entries if column in requested and column != condition]
             if condition in requested and twice:
-                raise UsageError(f'"{condition}" holds "{twice[0]}": give one of them.')
+                raise UsageError(f'"{condition}" already contains "{twice[0]}". Give only one of them.')
         known = [entry for condition, kind in self.kinds.items() for entry in kind.entries or (condition,)]
         for name in requested:
             if name in known or name in self.kinds or name in map(mask_of, self.kinds):
                 continue
             if name in self.columns:
                 raise UsageError(
-                    f'"{name}" is a column of the table, and this model cannot be given columns: it samples whole rows. '
-                    "Models of the recipes flow, ddpm and edm can, where they are trained on the table itself and not on codes."
+                    f'"{name}" is a column of the table, and this model does not support given columns: it samples whole '
+                    "rows. Models trained with flow, ddpm or edm on the table itself (not on latents) do."
                 )
             if name == getattr(self.kinds.get("label"), "target", ""):
-                raise UsageError(f'"{name}" is the label of this model: ask for a class by `label={requested[name]}`.')
+                raise UsageError(f'"{name}" is the label of this model. Choose a class with `label={requested[name]}`.')
             if name in self.numbers:
                 raise UsageError(
-                    f'"{name}" is one of the numbers that this model samples, and cannot be given: its file was read as vectors. '
-                    "Trained again with `table=True`, which reads the file as a table, a model can be given any columns."
+                    f'"{name}" is one of the numbers that this model samples, and cannot be given, because its file was read '
+                    "as vectors. Train again with `table=True`, which reads the file as a table; then any columns can be "
+                    "given."
                 )
             if not self.kinds:
                 raise UsageError(
                     f"This model was trained without labels or other conditions, so none can be given; got {name!r}."
                 )
             listed = ", ".join(map(quoted, known))
-            raise UsageError(f"Unknown condition {quoted(name)}; this model knows {listed}.{did_you_mean(name, known)}")
+            raise UsageError(f"Unknown condition {quoted(name)}; this model supports {listed}.{did_you_mean(name, known)}")
 
     def _mask(self, name: str, value: Any, n: int) -> Tensor:
         import torch
 
         mask = torch.as_tensor(value)
         if mask.dtype != torch.bool or mask.dim() > 1:
-            raise UsageError(f'The mask "{mask_of(name)}" is True or False for each sample; got {value!r}.')
+            raise UsageError(f'The mask "{mask_of(name)}" must be True or False for each sample; got {value!r}.')
         return _expanded(mask_of(name), mask, n, 0)
 
 
@@ -369,5 +373,5 @@ def _expanded(name: str, value: Tensor, n: int, dims: int) -> Tensor:
     if value.dim() == dims:
         return value.expand(n, *value.shape)
     if len(value) != n:
-        raise UsageError(f'The condition "{name}" has {len(value)} values: expected one, or one for each of {n} samples.')
+        raise UsageError(f'The condition "{name}" has {len(value)} values; expected one, or one for each of the {n} samples.')
     return value

@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Label(ConditionKind):
-    """One of several classes; a value is its number, int64.
+    """Class label: a value is the number of a class, int64.
 
     Args:
         names: Names of the classes, in the order of their numbers.
-        frequencies: Share of each class in the training split; they sum to 1. Empty where nothing is drawn.
-        target: Name of the column that became the label (tables); empty where it has none.
+        frequencies: Fraction of each class in the training split, with sum 1; empty if values are
+            not drawn.
+        target: Name of the column used as the label (tables); empty for none.
 
     Raises:
-        DataError: For frequencies that do not fit the names.
+        DataError: If frequencies do not match the names.
     """
 
     names: tuple[str, ...]
@@ -37,25 +38,25 @@ class Label(ConditionKind):
         object.__setattr__(self, "names", tuple(str(name) for name in self.names))
         object.__setattr__(self, "frequencies", tuple(float(share) for share in self.frequencies))
         if not self.names:
-            raise DataError("A label needs at least one class; leave the condition out where there are none.")
+            raise DataError("A label needs at least one class. For data without classes, leave the condition out.")
         if self.frequencies and len(self.frequencies) != len(self.names):
-            raise DataError(f"{len(self.frequencies)} frequencies for {len(self.names)} classes.")
+            raise DataError(f"{len(self.frequencies)} frequencies do not fit {len(self.names)} classes.")
 
     @classmethod
     def of(cls, labels: NDArray[np.int64], names: Sequence[str], target: str = "") -> Label:
-        """The label of training examples, with their frequencies.
+        """Build the label of training examples, with class frequencies.
 
         Args:
             labels: Label numbers (n,).
             names: Names of the classes.
-            target: Name of the column that became the label.
+            target: Name of the column used as the label.
         """
         shares = np.bincount(labels, minlength=len(names)) / len(labels)
         return cls(tuple(names), tuple(shares.tolist()), target)
 
     @classmethod
     def numbered(cls, classes: int) -> Label:
-        """Equally frequent classes that are called 0, 1, 2, ..."""
+        """Build equally frequent classes with the names 0, 1, 2, ..."""
         return cls(tuple(map(str, range(classes))), (1 / classes,) * classes if classes else ())
 
     @property
@@ -67,13 +68,14 @@ class Label(ConditionKind):
         return len(self.names)
 
     def index(self, label: str | int) -> int:
-        """The number of a class.
+        """Return the number of a class.
 
         Args:
-            label: A class name, or a number from 0 to the number of classes - 1. As text, a name wins over a number.
+            label: Class name, or number from 0 to the number of classes - 1. A text is a name if
+                such a class exists, otherwise a number.
 
         Raises:
-            UsageError: No such class.
+            UsageError: If the class does not exist.
         """
         if isinstance(label, str) and label in self.names:
             return self.names.index(label)
@@ -101,21 +103,21 @@ class Label(ConditionKind):
                 f'The condition "label" must be a number, or a list or tensor of numbers; got {request!r}.'
             ) from None
         if label.dim() > 1 or label.is_floating_point() or label.is_complex() or label.dtype == torch.bool:
-            raise UsageError(f"Labels are whole numbers, one for each sample; got {label.dtype} of shape {tuple(label.shape)}.")
+            raise UsageError(f"Labels must be integers, one per sample; got {label.dtype} of shape {tuple(label.shape)}.")
         if not bool(((label >= 0) & (label < len(self.names))).all()):
-            raise UsageError(f"Labels run from 0 to {len(self.names) - 1}; got {label.unique().tolist()}.")
+            raise UsageError(f"Labels must be between 0 and {len(self.names) - 1}; got {label.unique().tolist()}.")
         return label
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
         import torch
 
         if not self.frequencies:
-            raise UsageError("These classes have no frequencies to draw a label from: name the label.")
+            raise UsageError("These classes have no frequencies to draw labels from. Give the label.")
         edges = torch.tensor(np.cumsum(self.frequencies)[:-1], dtype=torch.float32)
         return torch.bucketize(u.float(), edges, right=True)
 
     def bounds(self, labels: Tensor) -> Tensor:
-        """Where the training examples of labels (n,) begin and end in the order of labels, (n, 2) float64 from 0 to 1.
+        """Return where the training examples of labels (n,) begin and end in label order, (n, 2) float64 from 0 to 1.
 
         They are 0 and 1 for a label that no training example has.
         """

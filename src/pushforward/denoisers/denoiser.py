@@ -39,19 +39,21 @@ CLOCKS = {
 
 @dataclass(frozen=True)
 class Preconditioning:
-    """The scaling of a denoiser's network: its input, time and output.
+    """Scaling of a denoiser's network: input, time and output.
 
     Args:
-        scale_input: Divide x_t by hypot(alpha, sigma), so that the network's input has unit variance at all times (EDM's c_in).
-        clock: The network's input for time, a name in `CLOCKS`.
-        output: The prediction of the network itself, from which the denoiser's is computed; None is the prediction itself. With
-            "v", a noise prediction on a path that preserves variance is sigma x_t + alpha network(x_t, t): the network need not
-            copy x_t, and errors at high noise are scaled by alpha.
-        guidance: The least and the greatest of the scales of guidance of which a `FlowMap`'s network receives one after its
-            times, counted from 0 to 1 between them; None where it receives none.
+        scale_input: Whether to divide x_t by hypot(alpha, sigma), so that the network input has
+            unit variance at all times (EDM's c_in).
+        clock: Time input of the network, a name in `CLOCKS`.
+        output: Prediction of the network itself, which is converted to the denoiser's prediction;
+            None for equal predictions. With "v", a noise prediction on a variance-preserving path
+            is sigma x_t + alpha network(x_t, t): the network need not copy x_t, and errors at high
+            noise are scaled by alpha.
+        guidance: Smallest and largest guidance scale of a `FlowMap` whose network takes a scale
+            after its times, rescaled to 0 to 1; None if the network takes no scale.
 
     Raises:
-        UsageError: For an unknown clock or output, or a range whose ends are not finite and rising.
+        UsageError: If the clock or output is unknown, or the range is not finite and rising.
 
     References:
         Karras et al., EDM (2022), section 5: with data of unit variance its preconditioned output is -v.
@@ -70,7 +72,7 @@ class Preconditioning:
         if self.guidance is not None:
             low, high = (number("guidance", scale) for scale in self.guidance)
             if not -math.inf < low < high < math.inf:
-                raise UsageError(f"A range of guidance is two finite scales, the lower first; got {low:g} and {high:g}.")
+                raise UsageError(f"A guidance range needs two finite scales, the lower first; got {low:g} and {high:g}.")
             object.__setattr__(self, "guidance", (low, high))
 
 
@@ -81,12 +83,12 @@ SCALE = "guidance scale"
 
 
 def condition_at(condition: Condition, index: Tensor | NDArray[np.int64] | slice) -> Condition:
-    """A condition of some examples, by their numbers, a mask or a slice."""
+    """Select the conditions of some examples by indices, a mask or a slice."""
     return None if condition is None else {name: part[index] for name, part in condition.items()}
 
 
 def without_scale(condition: Condition) -> tuple[Condition, Tensor | None]:
-    """A condition as networks take it, and apart from it the scales of guidance that it held."""
+    """Split a condition into the part for networks and its guidance scales."""
     if condition is None or SCALE not in condition:
         return condition, None
     return {name: part for name, part in condition.items() if name != SCALE} or None, condition[SCALE]
@@ -94,93 +96,94 @@ def without_scale(condition: Condition) -> tuple[Condition, Tensor | None]:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """The protocol that solvers need: estimates of data, noise, score or velocity at x_t. Denoisers and guided ones follow it."""
+    """Protocol for solvers: estimates of data, noise, score or velocity at x_t. Denoisers and guided denoisers follow it."""
 
     path: Path
     space: Space
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The estimate of ``kind`` at x_t (n, *shape) and times t (n,), model units."""
+        """Predict ``kind`` at x_t (n, *shape) and times t (n,), in model units."""
 
     def calls(self, t: float = 0.5) -> int:
-        """Network evaluations of one example that one prediction at time t costs."""
+        """Return the number of network evaluations per example for one prediction at time t."""
 
 
 @runtime_checkable
 class Jumping(Protocol):
-    """A predictor that also maps a state at t to the state at s in one evaluation (`pushforward.denoisers.FlowMap`)."""
+    """Predictor that also maps a state at t to the state at s in one evaluation (`pushforward.denoisers.FlowMap`)."""
 
     path: Path
     space: Space
 
     def jump(self, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """The state at times s (n,) on the trajectory through x_t (n, *shape) at times t (n,), model units."""
+        """Compute the state at times s (n,) on the trajectory through x_t (n, *shape) at times t (n,), in model units."""
 
 
 def check_predictor(denoiser: object) -> None:
-    """Refuse anything but a predictor.
+    """Raise an error if the object is not a predictor.
 
     Raises:
-        UsageError: Saying how to get a denoiser from a run.
+        UsageError: With instructions for getting a denoiser from a run.
     """
     if not callable(getattr(denoiser, "predict", None)):
         kind = type(denoiser).__name__
-        raise UsageError(f"Expected a denoiser, got a {kind}. That of a run is run.denoiser, that of a flow is flow.denoiser.")
+        raise UsageError(f"Expected a denoiser, got a {kind}. Use run.denoiser for a run, or flow.denoiser for a flow.")
 
 
 class Predicting(nn.Module, ABC):
-    """The base of denoisers and their wrappers."""
+    """Base class of denoisers and their wrappers."""
 
     path: Path
     space: Space
 
     @property
     def jumps(self) -> bool:
-        """Whether an estimate may know a second time, so that `jump` is a map between two times."""
+        """Return whether estimates may take a second time, so that `jump` is a map between two times."""
         return False
 
     @abstractmethod
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """The coefficients for `evaluate` that depend on the times, each of the shape of t.
+        """Compute the time-dependent coefficients for `evaluate`, each of the shape of t.
 
         Args:
-            kind: The estimate, a name in `pushforward.paths.ROWS`.
-            t: Where the state is, any shape.
-            to: The time up to which the estimate is to hold, of the shape of t; None for t itself.
+            kind: Estimate, a name in `pushforward.paths.ROWS`.
+            t: Time of the state, any shape.
+            to: Time up to which the estimate holds, with the shape of t; None for t itself.
         """
 
     @abstractmethod
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The estimate of ``kind`` at x_t (n, *shape) with given `columns`, which broadcast over x_t; model units."""
+        """Evaluate the estimate of ``kind`` at x_t (n, *shape) with given `columns`, which broadcast over x_t; model units."""
 
     @abstractmethod
     def calls(self, t: float = 0.5) -> int:
-        """Network evaluations of one example that one prediction at time t costs."""
+        """Return the number of network evaluations per example for one prediction at time t."""
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The estimate of ``kind`` (see `pushforward.paths.ROWS`) at x_t (n, *shape) and t (n,), model units."""
+        """Predict ``kind`` (see `pushforward.paths.ROWS`) at x_t (n, *shape) and t (n,), in model units."""
         return self.evaluate(check(kind), x_t, over(self.columns(kind, t), x_t), condition)
 
     def jump(self, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """The state at s (n,) on the trajectory through x_t (n, *shape) at t (n,), model units.
+        """Compute the state at s (n,) on the trajectory through x_t (n, *shape) at t (n,), in model units.
 
-        It is alpha_s x + sigma_s z, with the data x and the noise z of one estimate made for the way from t to s.
+        It is alpha_s x + sigma_s z, with data x and noise z of one estimate for the jump from t to
+        s.
         """
         return self.evaluate_jump(x_t, over(self.jump_columns(t, s), x_t), condition)
 
     def jump_columns(self, t: Tensor, s: Tensor) -> TimeColumns:
-        """The coefficients for `evaluate_jump` that depend on t and s, each of their shape."""
+        """Compute the coefficients for `evaluate_jump` that depend on t and s, each of their shape."""
         here, there = self.path.at(t), self.path.at(s)
         state = there.sigma / here.sigma
         return {"state": state, "output": there.alpha - state * here.alpha, "inner": self.columns("data", t, s)}
 
     def evaluate_jump(self, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The state at the later time, from x_t (n, *shape) and `jump_columns`."""
+        """Compute the state after a jump from x_t (n, *shape) and `jump_columns`."""
         return blend(columns, x_t, self.evaluate("data", x_t, columns["inner"], condition))
 
 
 def has_jump(denoiser: object) -> bool:
-    """Whether a predictor is a map between two times."""
+    """Return whether a predictor is a map between two times."""
     return denoiser.jumps if isinstance(denoiser, Predicting) else isinstance(denoiser, Jumping)
 
 
@@ -195,9 +198,9 @@ def _own(denoiser: object) -> bool:
 
 
 def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-    """The columns of any predictor, each of the shape of t; ``kind`` "jump" gives those of a jump from t to ``to``.
+    """Compute the columns of any predictor, each of the shape of t; ``kind`` "jump" is a jump from t to ``to``.
 
-    Of a predictor that knows only `predict` they are the times themselves.
+    For a predictor with only `predict`, the columns are the times themselves.
     """
     if not _own(denoiser):
         return {"t": t} if to is None else {"t": t, "to": to}
@@ -209,7 +212,7 @@ def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = No
 
 
 def evaluate(denoiser: Predictor, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-    """The estimate of ``kind``, or the state after a "jump", with the columns of `columns_of`."""
+    """Evaluate the estimate of ``kind``, or the state after a "jump", with the columns of `columns_of`."""
     if _own(denoiser):
         assert isinstance(denoiser, Predicting)
         if kind == "jump":
@@ -223,7 +226,7 @@ def evaluate(denoiser: Predictor, kind: str, x_t: Tensor, columns: TimeColumns, 
 
 
 def affine_columns(kind: str, to: str, k: Coefficients) -> TimeColumns:
-    """How an output of one kind is read as another: ``state`` x_t + ``output`` y; empty where they are the same kind."""
+    """Return the coefficients that convert an output to another kind, ``state`` x_t + ``output`` y; empty for the same kind."""
     if kind == to:
         return {}
     state, output = affine(kind, to, k)
@@ -231,7 +234,7 @@ def affine_columns(kind: str, to: str, k: Coefficients) -> TimeColumns:
 
 
 def blend(columns: TimeColumns, x_t: Tensor, y: Tensor) -> Tensor:
-    """``state`` x_t + ``output`` y; y itself where the columns name neither."""
+    """Compute ``state`` x_t + ``output`` y, or y itself if the columns contain neither."""
     if "state" not in columns:
         return y
     state, output = columns["state"], columns["output"]
@@ -241,35 +244,35 @@ def blend(columns: TimeColumns, x_t: Tensor, y: Tensor) -> Tensor:
 
 
 def times_for(t: Any, x: Tensor) -> Tensor:
-    """A column of times as a network takes it, (n,), of the type of x."""
+    """Convert a column of times for a network, (n,), in the dtype of x."""
     if isinstance(t, Tensor):
         return t.to(x).reshape(-1).expand(x.shape[0])
     return x.new_full((x.shape[0],), t)
 
 
 def mapped(columns: TimeColumns, change: Any) -> TimeColumns:
-    """The columns with ``change`` made to each of them, inside as well."""
+    """Apply ``change`` to each column, including nested ones."""
     return {name: mapped(part, change) if isinstance(part, dict) else change(part) for name, part in columns.items()}
 
 
 def over(columns: TimeColumns, x: Tensor) -> TimeColumns:
-    """Columns of shape (n,), shaped to multiply a batch of the shape of x and of its type."""
+    """Reshape columns (n,) to multiply a batch of the shape of x, in its dtype."""
     return mapped(columns, lambda part: shaped(part.to(x.dtype), x))
 
 
 def shaped(values: Tensor, x: Tensor) -> Tensor:
-    """Values of shape (n,), shaped to multiply a batch of the shape of x."""
+    """Reshape values (n,) to multiply a batch of the shape of x."""
     return values.reshape(-1, *(1,) * (x.dim() - 1))
 
 
 class Wrapped(Predicting):
-    """A predictor around another one, with its path, space and number of calls by default.
+    """Wrapper of a predictor, by default with the same path, space and number of calls.
 
     Args:
-        denoiser: The wrapped predictor.
+        denoiser: Predictor to wrap.
 
     Raises:
-        UsageError: For anything but a predictor.
+        UsageError: If ``denoiser`` is not a predictor.
     """
 
     denoiser: Any
@@ -288,7 +291,7 @@ class Wrapped(Predicting):
 
 
 class ChangesData(Wrapped):
-    """A predictor that changes the data which another one predicts."""
+    """Wrapper that changes the predicted data of another predictor."""
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
@@ -296,13 +299,13 @@ class ChangesData(Wrapped):
 
 @dataclass(frozen=True)
 class MapSampling:
-    """How a map between two times is sampled in several jumps.
+    """Settings for sampling a map between two times in several jumps.
 
     Args:
-        grid: The grid of times on which it has learned to jump, a name of `pushforward.solvers.solver.GRIDS`; None for
-            the solver's.
-        only_to_data: Whether it has learned no jump but that to s = 0, as a consistency model: in several jumps it is sampled
-            with new noise between them, and it is no denoiser.
+        grid: Time grid on which the map has learned to jump, a name in
+            `pushforward.solvers.solver.GRIDS`; None for the grid of the solver.
+        only_to_data: Whether the map has learned only jumps to s = 0, like a consistency model.
+            Such a map is sampled with new noise between jumps, and is not a denoiser.
     """
 
     grid: str | None = None
@@ -310,16 +313,19 @@ class MapSampling:
 
 
 class Denoiser(Predicting):
-    """network + path + prediction; any denoiser can be read as data, noise, score, velocity or v.
+    """Denoiser built from network, path and prediction, which can predict data, noise, score, velocity or v.
 
     Args:
-        network: ``network(x, t, condition) -> tensor`` of the shape of x; any module with that signature.
-        path: The path it is trained on.
-        prediction: The meaning of its output: data, noise, velocity, v or score.
-        space: The data's shape and units.
-        preconditioning: The scaling of the network's input and output; the default is ``Preconditioning()``.
-        unconditional: Whether it has been trained without labels as well, which classifier-free guidance needs.
-        source: The source of noise that it was trained with; None is standard normal. With one it reads as data or velocity only.
+        network: ``network(x, t, condition) -> tensor`` with the shape of x; any module with this
+            signature.
+        path: Path of the training.
+        prediction: Prediction of the denoiser: data, noise, velocity, v or score.
+        space: Shape and units of the data.
+        preconditioning: Scaling of network input and output; ``Preconditioning()`` by default.
+        unconditional: Whether the model is also trained without labels, as needed for
+            classifier-free guidance.
+        source: Noise source of the training; None for standard normal noise. With a source, only
+            data and velocity can be predicted.
     """
 
     def __init__(
@@ -340,11 +346,11 @@ class Denoiser(Predicting):
 
     @property
     def output(self) -> str:
-        """The prediction of the network itself."""
+        """Return the prediction of the network itself."""
         return self.preconditioning.output or self.prediction
 
     def time(self, t: Tensor) -> Tensor:
-        """The network's input for time."""
+        """Return the time input of the network."""
         clock: Tensor = CLOCKS[self.preconditioning.clock](self.path, t)
         return clock
 
@@ -357,14 +363,14 @@ class Denoiser(Predicting):
         return call(self.network, scaled, self.time(t), condition)
 
     def coefficients(self, x_t: Tensor, t: Tensor) -> Coefficients:
-        """The path's coefficients at t, shaped to multiply x_t."""
+        """Return the path's coefficients at t, reshaped to multiply x_t."""
         return self.path.at(t).over(x_t)
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         if self.source is not None and kind in ("noise", "score"):
             raise UsageError(
-                f'This model was trained from {self.source.data}, not from noise, so it has no "{kind}". Sample it with euler, '
-                "heun, midpoint or rk4."
+                f'This model was trained from {self.source.data} instead of noise, so it has no "{kind}". Sample it with '
+                "euler, heun, midpoint or rk4."
             )
         k = self.path.at(t)
         scale = {"scale": 1 / k.r} if self.preconditioning.scale_input else {}
@@ -375,7 +381,7 @@ class Denoiser(Predicting):
         return blend(columns, x_t, call(self.network, scaled, self._times(columns, x_t), condition))
 
     def network_features(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> list[Tensor]:
-        """What a network that shows its features (`UNet.features`) makes of x_t (n, *shape) at t (n,)."""
+        """Compute the features (`UNet.features`) of the network for x_t (n, *shape) at t (n,)."""
         columns = over(self.columns(self.output, t), x_t)
         scaled = x_t * columns["scale"] if "scale" in columns else x_t
         features: Any = self.network.features
@@ -386,7 +392,7 @@ class Denoiser(Predicting):
         return times_for(columns["time"], x_t)
 
     def pair(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
-        """The estimates of data and noise from one network call."""
+        """Compute the estimates of data and noise with one network call."""
         k = self.coefficients(x_t, t)
         return solve(self.output, self._output(x_t, t, condition, k), x_t, k)
 
@@ -394,22 +400,23 @@ class Denoiser(Predicting):
         return 1
 
     def on(self, path: Path) -> Repathed:
-        """The same model read on another path (`Repathed`)."""
+        """Return the same model on another path (`Repathed`)."""
         return Repathed(self, path)
 
 
 class FlowMap(Denoiser):
-    """A denoiser with a second time s: its estimate at x_t and t holds on the way from t to s.
+    """Denoiser with a second time s, also called a map between two times: the estimate at x_t holds from t to s.
 
-    ``network(x, t, condition)`` takes t of shape (n, 2), the times t and s (networks are built for it with ``times=2``). Read at
-    s = t it is an ordinary denoiser, for every solver; read at another s, `jump` maps x_t to the state at s in one evaluation:
-    alpha_s x + sigma_s z, with the data x and the noise z of the output. On the straight path that is
-    x_t + (s - t) u with u the mean velocity between s and t; a map to s = 0 is the data.
+    ``network(x, t, condition)`` takes t of shape (n, 2), the times t and s (build networks with
+    ``times=2``). At s = t it is an ordinary denoiser for every solver; at another s, `jump` maps
+    x_t to the state at s in one evaluation: alpha_s x + sigma_s z, with the data x and the noise z
+    of the output. On the straight path that is x_t + (s - t) u with u the mean velocity between s
+    and t; a map to s = 0 is the data.
 
-    Its arguments are a `Denoiser`'s, and:
+    Takes the arguments of `Denoiser`, and:
 
     Args:
-        sampling: How it is sampled in several jumps; None for the solver's grid.
+        sampling: Settings for several jumps; None for the grid of the solver.
 
     References:
         Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models (2024), eq. 9; Boffi et al., Flow Map
@@ -437,12 +444,12 @@ class FlowMap(Denoiser):
         return True
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """As a denoiser's, with the second time; a clock of log-SNR, which has no end at 0, stops at t_min."""
+        """Compute columns as for a denoiser, with the second time; a log-SNR clock, infinite at 0, stops at t_min."""
         second = t if to is None else (to if self.preconditioning.clock == "t" else to.clamp(min=self.path.ends[0]))
         return {**super().columns(kind, t), "until": self.time(second)}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """As a denoiser's; a network that knows guidance reads the scales in the condition, else 1, or the least."""
+        """Evaluate as for a denoiser; a network with guidance takes scales from the condition, otherwise 1 or the smallest."""
         if self.preconditioning.guidance is not None:
             low, high = self.preconditioning.guidance
             condition, scale = without_scale(condition)
@@ -455,7 +462,7 @@ class FlowMap(Denoiser):
         return torch.stack([times_for(columns[name], x_t) for name in names], dim=1)
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None, to: Tensor | None = None) -> Tensor:
-        """The prediction at x_t (n, *shape) and t (n,) that is to hold up to ``to`` (n,), None for t itself; model units."""
+        """Predict at x_t (n, *shape) and t (n,), valid up to ``to`` (n,), None for t itself; model units."""
         return self.evaluate(self.prediction, x_t, over(self.columns(self.prediction, t, to), x_t), condition)
 
     def _output(self, x_t: Tensor, t: Tensor, condition: Condition, k: Coefficients) -> Tensor:
@@ -463,7 +470,7 @@ class FlowMap(Denoiser):
 
 
 def trained(denoiser: Predictor) -> Denoiser | None:
-    """The denoiser that was trained, inside whatever guidance and changes of path were put around it; None for others."""
+    """Return the trained denoiser inside guidance and path wrappers; None for other predictors."""
     inner: object = denoiser
     while inner is not None and not isinstance(inner, Denoiser):
         inner = getattr(inner, "denoiser", None)
@@ -471,14 +478,15 @@ def trained(denoiser: Predictor) -> Denoiser | None:
 
 
 class Repathed(Wrapped):
-    """A denoiser read on another path than it was trained on: its input is matched in log-SNR and scale.
+    """Denoiser on another path than in training: its input is matched in log-SNR and scale.
 
-    At time t of the new path the old time is the one of equal log-SNR, and x_t is scaled by the ratio of the two standard
-    deviations; v is the same on both. The new path's ends are narrowed to the noise levels that the denoiser knows.
+    At time t of the new path the old time is the one of equal log-SNR, and x_t is scaled by the
+    ratio of the two standard deviations; v is the same on both. The new path's ends are narrowed to
+    the noise levels of the denoiser.
 
     Args:
-        denoiser: A denoiser on its own path.
-        path: The path to sample on.
+        denoiser: Denoiser on its own path.
+        path: Path for sampling.
 
     References:
         Karras et al., EDM (2022), section 2; Kingma et al., Variational Diffusion Models (2021), section 5.1.
@@ -495,7 +503,7 @@ class Repathed(Wrapped):
         return known.time(self.path.log_snr(t)).clamp(*known.ends)
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """The ratio of the standard deviations, the denoiser's columns at the matched times, and how v is read as ``kind``."""
+        """Compute the standard deviation ratio, the denoiser's columns at matched times, and the conversion of v to ``kind``."""
         here, then = self.path.at(t), self._matched(t)
         scale = self.denoiser.path.at(then).r / here.r
         inner = columns_of(self.denoiser, "v", then, None if to is None else self._matched(to))
@@ -508,7 +516,7 @@ class Repathed(Wrapped):
         return self.denoiser.calls(float(self._matched(torch.tensor(float(t), dtype=torch.float64))))
 
     def on(self, path: Path) -> Repathed:
-        """The model on yet another path."""
+        """Return the model on another path."""
         return Repathed(self.denoiser, path)
 
 
@@ -518,9 +526,9 @@ _TYPES = {"float32": None, "bfloat16": torch.bfloat16}
 
 @contextlib.contextmanager
 def network_precision(name: str) -> Iterator[None]:
-    """Within this context networks run in ``name``: "float32" or "bfloat16" (autocast, weights stay float32)."""
+    """Context in which networks run in ``name``: "float32" or "bfloat16" (autocast; weights stay float32)."""
     if not isinstance(name, str) or name not in _TYPES:
-        raise UsageError(f'Unknown precision "{name}"; choose auto, float32 or bfloat16.')
+        raise UsageError(f'Unknown precision "{name}". Use auto, float32 or bfloat16.')
     token = _ACTIVE.set(_TYPES[name])
     try:
         yield
@@ -529,7 +537,7 @@ def network_precision(name: str) -> Iterator[None]:
 
 
 def call(network: Callable[..., Any], *inputs: Any) -> Any:
-    """``network(*inputs)`` under the active precision; the result, or each of a list, has the type of the first input."""
+    """Call ``network(*inputs)`` in the active precision; results have the dtype of the first input."""
     # exported programs are float32; code that reads the context variable cannot be exported
     dtype, first = None if torch.compiler.is_exporting() else _ACTIVE.get(), inputs[0]
     if dtype is None:
@@ -540,10 +548,10 @@ def call(network: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def check_network(network: nn.Module) -> None:
-    """Refuse a network that cannot be called as ``network(x, t, condition)``.
+    """Raise an error if a network cannot be called as ``network(x, t, condition)``.
 
     Raises:
-        UsageError: With the arguments that the network takes.
+        UsageError: With the signature of the network.
     """
     try:
         signature = inspect.signature(network.forward)
@@ -553,13 +561,14 @@ def check_network(network: nn.Module) -> None:
         signature.bind("x", "t", "condition")
     except TypeError as error:
         raise UsageError(
-            f"A denoiser calls its network as network(x, t, condition), but {type(network).__name__}.forward is "
-            f"{signature}: {error}. Write: def forward(self, x, t, condition=None)."
+            "A denoiser calls its network as network(x, t, condition), but the signature of "
+            f"{type(network).__name__}.forward is {signature}: {error}. Write: def forward(self, x, t, "
+            "condition=None)."
         ) from None
 
 
 def resolve_precision(name: str, device: torch.device | str) -> str:
-    """Turn "auto" into the fast precision of this machine: bfloat16 where the processor computes in it, else float32."""
+    """Resolve "auto" to the fast precision of this machine: bfloat16 if the CPU supports it natively, otherwise float32."""
     if name != "auto":
         with network_precision(name):
             return name
@@ -569,6 +578,6 @@ def resolve_precision(name: str, device: torch.device | str) -> str:
 
 
 def has_bfloat16() -> bool:
-    """Whether this processor computes in bfloat16; others emulate it, many times slower than float32."""
+    """Return whether this CPU supports bfloat16 natively; emulation is many times slower than float32."""
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(probe and probe())

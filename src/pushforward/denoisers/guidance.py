@@ -41,14 +41,16 @@ def _checked(interval: Interval) -> Interval:
         return None
     low, high = float(interval[0]), float(interval[1])
     if not 0 <= low < high:
-        raise UsageError(f"A guidance interval is two noise levels sigma / alpha, the lower first; got {low:g} and {high:g}.")
+        raise UsageError(
+            f"A guidance interval needs two noise levels (sigma / alpha), the lower first; got {low:g} and {high:g}."
+        )
     return low, high
 
 
 def _scale(value: float) -> float:
     value = number("scale", value)
     if not math.isfinite(value):
-        raise UsageError(f"A guidance scale must be a finite number, got {value}.")
+        raise UsageError(f"The guidance scale must be finite, got {value}.")
     return value
 
 
@@ -84,18 +86,20 @@ def _lerp(start: Tensor, end: Tensor, weight: float | Tensor) -> Tensor:
 class Guided(Wrapped):
     """Classifier-free guidance: y = y_without + scale (y_with - y_without), all examples in one batch.
 
-    Scale 1 is the conditional model itself, 0 the unconditional one; both cost one call, all others two. All
-    predictions are affine in each other at fixed x_t, so it does not matter which of them is guided. Outside the interval
-    the conditional model is used alone, which costs one call. Scales of single examples, which a condition may hold
-    (`pushforward.denoisers.denoiser.SCALE`), take its place.
+    Scale 1 is the conditional model itself, 0 the unconditional one; both cost one call, all others
+    two. All predictions are affine in each other at fixed x_t, so it does not matter which of them
+    is guided. Outside the interval only the conditional model is used, which costs one call. A
+    condition may hold scales per example (`pushforward.denoisers.denoiser.SCALE`), which replace
+    ``scale``.
 
     Args:
-        denoiser: A denoiser trained with conditions and label dropout.
-        scale: How far to go beyond the unconditional estimate.
-        interval: The noise levels sigma / alpha between which guidance acts; None is everywhere.
+        denoiser: Denoiser trained with conditions and label dropout.
+        scale: Guidance scale: 0 is the unconditional model, 1 the conditional model.
+        interval: Noise levels sigma / alpha between which guidance acts; None for all.
 
     Raises:
-        UsageError: For a model without conditions or an unconditional branch, or an interval that is none.
+        UsageError: If the model has no conditions or no unconditional branch, or the interval is
+            invalid.
 
     References:
         Ho and Salimans, Classifier-Free Diffusion Guidance (2022); Kynkäänniemi et al., Applying Guidance in a Limited Interval
@@ -105,14 +109,18 @@ class Guided(Wrapped):
     def __init__(self, denoiser: Predictor, scale: float = 1.0, interval: Interval = None) -> None:
         super().__init__(denoiser)
         if not denoiser.space.conditions:
-            raise UsageError("Guidance needs a model trained with labels or other conditions; this one was trained without.")
+            raise UsageError(
+                "Guidance needs a model trained with labels or other conditions; this model was trained without any."
+            )
         inner = trained(denoiser)
         if inner is not None and inner.preconditioning.guidance is not None:
-            raise UsageError("This map has learned guidance itself: sample its run with a `scale`, or take pf.AtScale.")
+            raise UsageError(
+                "This map was distilled with guidance. Set the guidance `scale` when you sample its run, or use pf.AtScale."
+            )
         if inner is not None and not inner.unconditional:
             raise UsageError(
-                "Guidance needs an unconditional branch, and this model was trained without one (label_dropout=0). Train with "
-                "label_dropout=0.1, or guide it by a weaker model (`weaker=RUN`; pf.Autoguided in Python)."
+                "Guidance needs an unconditional branch, and this model was trained without one (label_dropout=0). Train "
+                "with label_dropout=0.1, or guide with a weaker model (`weaker=RUN`; pf.Autoguided in Python)."
             )
         self.scale, self.interval = _scale(scale), _checked(interval)
 
@@ -127,7 +135,7 @@ class Guided(Wrapped):
         return {"acts": _inside(self.interval, self.path, t), "inner": inner}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The guided estimate of ``kind``; one call of the network where all examples have scale 1."""
+        """Compute the guided estimate of ``kind``; one network call if all examples have scale 1."""
         acts, inner = columns["acts"], columns["inner"]
         condition, scales = without_scale(condition)
         if condition is None or (self._without and scales is None):
@@ -150,19 +158,20 @@ class Guided(Wrapped):
         return y[:n].index_copy(0, index, torch.lerp(y[n:], y[index], scale[index]))
 
     def calls(self, t: float = 0.5) -> int:
-        """Two inside the interval; one outside it, or where the scale is 0 or 1."""
+        """Return the number of calls: two inside the interval; one outside, or if the scale is 0 or 1."""
         return self.denoiser.calls(t) * (1 if self._without or not _acts(self.scale, self.interval, self.path, t) else 2)
 
 
 class AtScale(Wrapped):
-    """A map that has learned guidance at any scale of a range, read at one scale: one call, where `Guided` takes two.
+    """Map distilled with a guidance range, used at one scale: needs one call, whereas `Guided` needs two.
 
     Args:
-        denoiser: The map, a student of `pushforward.recipes.distil` with a range of guidance.
-        scale: As of `Guided`: 1 is the conditional model.
+        denoiser: Map, a student of `pushforward.recipes.distil` with a guidance range.
+        scale: Guidance scale, as in `Guided`: 1 is the conditional model.
 
     Raises:
-        UsageError: For a model that has not learned it, or a scale outside its range.
+        UsageError: If the model was distilled without a guidance range, or the scale is outside the
+            range.
 
     References:
         Meng et al., On Distillation of Guided Diffusion Models (2023), whose w is scale - 1.
@@ -172,34 +181,36 @@ class AtScale(Wrapped):
         super().__init__(denoiser)
         inner, self.scale = trained(denoiser), _scale(scale)
         if inner is None or inner.preconditioning.guidance is None:
-            raise UsageError("This model has learned no guidance. Guide it with pf.Guided, or distil it with a range.")
+            raise UsageError(
+                "This map was distilled without a guidance range. Guide it with pf.Guided, or distil it with a range."
+            )
         low, high = inner.preconditioning.guidance
         if not low <= self.scale <= high:
-            raise UsageError(f"This map has learned guidance at scales from {low:g} to {high:g}, got {self.scale:g}.")
+            raise UsageError(f"This map was distilled with guidance scales from {low:g} to {high:g}, got {self.scale:g}.")
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         return {"inner": columns_of(self.denoiser, kind, t, to)}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The map's estimate at the scale, or at those that the condition holds already."""
+        """Evaluate the map at the scale, or at the scales in the condition."""
         with_scale = {SCALE: x_t.new_full((x_t.shape[0],), self.scale), **(condition or {})}
         return evaluate(self.denoiser, kind, x_t, columns["inner"], with_scale)
 
 
 class Autoguided(Wrapped):
-    """Guidance by a worse version of the same model: y = y_weaker + scale (y - y_weaker).
+    """Autoguidance by a weaker version of the same model: y = y_weaker + scale (y - y_weaker).
 
-    The weaker one is an earlier checkpoint or a smaller network; both see the same condition, so nothing of the data's variety
-    is given up for the label's sake. The stronger one may be `Guided` itself.
+    The weaker model is an earlier checkpoint or a smaller network. Both have the same condition, so
+    no diversity is lost in favour of the label. The stronger model may be `Guided`.
 
     Args:
-        denoiser: The model.
-        weaker: The worse one, on any path.
-        scale: 1 is the model itself; beyond, away from the worse one.
-        interval: The noise levels sigma / alpha between which guidance acts; None is everywhere.
+        denoiser: Model to guide.
+        weaker: Weaker model, on any path.
+        scale: Guidance scale: 1 is the model itself; larger scales move away from the weaker model.
+        interval: Noise levels sigma / alpha between which guidance acts; None for all.
 
     Raises:
-        UsageError: For models of different shapes, or an interval that is none.
+        UsageError: If the models have different shapes, or the interval is invalid.
 
     References:
         Karras et al., Guiding a Diffusion Model with a Bad Version of Itself (2024).
@@ -210,8 +221,8 @@ class Autoguided(Wrapped):
         check_predictor(weaker)
         if tuple(denoiser.space.shape) != tuple(weaker.space.shape):
             raise UsageError(
-                f"The weaker model makes examples of shape {tuple(weaker.space.shape)}, the model {tuple(denoiser.space.shape)}; "
-                "guide with a model of the same data."
+                f"The weaker model makes examples of shape {tuple(weaker.space.shape)}, but the model makes "
+                f"{tuple(denoiser.space.shape)}. Guide with a model of the same data."
             )
         self.weaker = weaker
         self.scale, self.interval = _scale(scale), _checked(interval)
@@ -227,7 +238,7 @@ class Autoguided(Wrapped):
         return {"scale": scale, "inner": inner, "weaker": weaker}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The guided estimate of ``kind``; the weaker model is not called where all examples have scale 1."""
+        """Compute the guided estimate of ``kind``; the weaker model is not called if all examples have scale 1."""
         scale = columns["scale"]
         y = evaluate(self.denoiser, kind, x_t, columns["inner"], condition)
         if scale == 1.0 if isinstance(scale, float) else self.scale == 1:
@@ -247,17 +258,17 @@ class Autoguided(Wrapped):
 
 
 class Thresholded(ChangesData):
-    """Dynamic thresholding: the predicted image is held within its range, and drawn together where much of it lies outside.
+    """Dynamic thresholding: limits predicted images to the data range, rescaling them if many pixels are outside.
 
     With u the prediction on the scale where the data's range is [-1, 1] and s = max(1, the p-quantile of |u| in one image), the
     prediction becomes clamp(u, -s, s) / s. Strong guidance then does not saturate pixels.
 
     Args:
-        denoiser: Any predictor.
-        share: p, between 0 and 1.
+        denoiser: Predictor to wrap.
+        share: Quantile level p, in (0, 1].
 
     Raises:
-        UsageError: For data without bounds, or a share outside (0, 1].
+        UsageError: If the data has no bounds, or the share is outside (0, 1].
 
     References:
         Saharia et al., Imagen (2022), section 2.3.
@@ -266,9 +277,9 @@ class Thresholded(ChangesData):
     def __init__(self, denoiser: Predictor, share: float = 0.995) -> None:
         super().__init__(denoiser)
         if denoiser.space.bounds is None:
-            raise UsageError("Thresholding needs data with bounds (images); this data has none.")
+            raise UsageError("Thresholding needs data with bounds, such as images; this data has none.")
         if not 0 < share <= 1:
-            raise UsageError(f"Thresholding takes a share of pixels in (0, 1], got {share}.")
+            raise UsageError(f"Thresholding needs a fraction of pixels in (0, 1], got {share}.")
         self.share = float(share)
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:

@@ -32,13 +32,14 @@ from pushforward.paths import Path
 
 @dataclass(frozen=True)
 class Given:
-    """Columns whose values are given.
+    """Columns with given values.
 
     Args:
         x: Coordinates in data units, (n, d).
         known: Which columns, bool (n, columns).
-        hide: In which examples the network does not see them, for guidance, bool (n,); None is in none.
-        present: Which columns are not missing, bool (n, columns); None where nothing is known of that.
+        hide: Examples in which given columns are hidden from the network, for guidance, bool (n,);
+            None for none.
+        present: Which columns are not missing, bool (n, columns); None if unknown.
     """
 
     x: Tensor
@@ -49,11 +50,11 @@ class Given:
 
 @dataclass(frozen=True)
 class RowEstimate:
-    """What the network says of rows.
+    """Estimate of the network for rows.
 
     Args:
-        v: Of scores, (n, d); without meaning at indicators.
-        log_probabilities: Of indicators, (n, d); 0 at scores.
+        v: Estimate of v for scores, (n, d); undefined at indicators.
+        log_probabilities: Log probabilities of indicators, (n, d); 0 at scores.
     """
 
     v: Tensor
@@ -62,11 +63,12 @@ class RowEstimate:
 
 @dataclass(frozen=True)
 class RowErrors:
-    """The errors of rows by column, (n, columns) each.
+    """Errors of rows by column, (n, columns) each.
 
     Args:
-        indicators: Cross-entropy of the block over the entropy of its shares; 0 without one.
-        scores: Squared error of v, where the score counts; 0 without one.
+        indicators: Cross-entropy of the block divided by the entropy of its frequencies; 0 without
+            a block.
+        scores: Squared error of v if the score counts; 0 without a score.
     """
 
     indicators: Tensor
@@ -74,7 +76,7 @@ class RowErrors:
 
 
 def known_columns(draws: Draws, columns: int, share: float) -> Tensor:
-    """Which columns are given, bool (n, columns): in a share of the rows a part of them that is uniform in [0, 1], else none."""
+    """Draw which columns are given, bool (n, columns): a uniformly random fraction in some of the rows, otherwise none."""
     part = (draws.uniform() - (1 - share)).clamp(min=0) / max(share, 1e-9)
     return torch.special.ndtr(draws.normal((columns,))) < part[:, None]
 
@@ -91,32 +93,36 @@ NAT = 4096
 
 
 class TableDenoiser(Denoiser):
-    """A denoiser of the rows of a table, for every path and solver.
+    """Denoiser of table rows, for every path and solver.
 
-    Scores are denoised as vectors are: the network puts out v. For a block of indicators it puts out logits, to which are added
-    the logarithms of the categories' shares and the log-likelihoods of the block's own noisy indicators. The softmax of the sum
-    is the estimate of the indicators. So a network that puts out zeros is the model of independent columns. Every estimate is
-    computed from that of data.
+    Scores are denoised like vectors: the network outputs v. For a block of indicators it outputs
+    logits, to which the logarithms of category frequencies and the log-likelihoods of the block's
+    own noisy indicators are added. The softmax of the sum is the estimate of the indicators, so a
+    network with zero output is the model of independent columns. All estimates are computed from
+    the data estimate.
 
-    Each column has a factor of its model units: with a factor f, its log-SNR is at all times that of the path plus 2 log f. The
-    states of solvers are in these units, which are those of `space`.
+    Each column has a factor of its model units: with a factor f, its log-SNR is the log-SNR of the
+    path plus 2 log f at all times. Solver states are in these units, the units of `space`.
 
     Args:
-        network: ``network(x, t, condition) -> tensor`` (n, d), whose input is `features`. t is (n,), or (1,) for one time of all
-            rows where the network has an attribute ``shares_time`` that is true.
-        path: The path it is trained on.
-        prediction: The prediction whose squared error is the loss of scores.
-        table: The table's space.
-        clock: The network's input for time; see `Preconditioning`.
-        unconditional: Whether it has been trained without given columns as well.
-        waves: How many frequencies of each score the network receives, at most 64; see `features`.
-        sampling: How a map between two times is sampled, on the straight path, whose network takes t of shape (n, 2): the times t
-            and s. Its estimate at t holds on the way to s, as that of a `pushforward.denoisers.FlowMap`. A block's noise decides
-            there: t - s of it is added to the input, and t - s of Gumbel numbers of it to the logits, so that a network of zeros
-            draws a category by the shares in one jump from noise. None for a denoiser.
+        network: ``network(x, t, condition) -> tensor`` (n, d), whose input is `features`. t is
+            (n,), or (1,) for one time of all rows if the network has a true attribute
+            ``shares_time``.
+        path: Path of the training.
+        prediction: Prediction whose squared error is the loss of scores.
+        table: Space of the table.
+        clock: Time input of the network; see `Preconditioning`.
+        unconditional: Whether the model is also trained without given columns.
+        waves: Number of frequencies per score in the network input, at most 64; see `features`.
+        sampling: Sampling settings of a map between two times on the straight path, whose network
+            takes t of shape (n, 2): the times t and s. Its estimate at t holds up to s, as for a
+            `pushforward.denoisers.FlowMap`. Block noise, scaled by t - s, is added to the input,
+            and its Gumbel numbers, scaled by t - s, to the logits, so that a network with zero
+            output draws a category by frequency in one jump from noise. None for a denoiser.
 
     Raises:
-        UsageError: For more waves, or a network whose attribute ``inputs`` is another number than `features` has.
+        UsageError: If there are more waves, or the network's attribute ``inputs`` differs from the
+            number of `features`.
 
     References:
         Dieleman et al., Continuous Diffusion for Categorical Data (2022), section 3.1, for score interpolation; Mueller et al.,
@@ -146,7 +152,7 @@ class TableDenoiser(Denoiser):
         inputs = getattr(network, "inputs", None)
         if isinstance(inputs, int) and inputs != wanted:
             raise UsageError(
-                f"The network takes {inputs} inputs; expected {wanted}: coordinates, columns, and two for each wave of a score."
+                f"The network takes {inputs} inputs; expected {wanted} (coordinates, columns, and two per wave of a score)."
             )
         self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
         self.frequencies = nn.Buffer(torch.logspace(0, math.log2(HIGHEST), waves, base=2.0), persistent=False)
@@ -154,7 +160,7 @@ class TableDenoiser(Denoiser):
 
     @property
     def space(self) -> Space:  # type: ignore[override]
-        """The table, in units that hold the columns' factors."""
+        """Return the space of the table, in units that include the column factors."""
         shift = self._buffers.get("shift")
         if shift is None or not bool(shift.any()):
             return self._table
@@ -168,7 +174,7 @@ class TableDenoiser(Denoiser):
 
     @property
     def factors(self) -> Tensor:
-        """The factor of each coordinate's model units, (d,)."""
+        """Return the factor of the model units of each coordinate, (d,)."""
         return torch.exp(self.shift / NAT)[self.layout.owner]
 
     @property
@@ -176,14 +182,14 @@ class TableDenoiser(Denoiser):
         return self.sampling is not None
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """The network's times, the path's alpha and sigma, and how data is read as ``kind``."""
+        """Compute network times, the path's alpha and sigma, and the conversion of data to ``kind``."""
         k = self.path.at(t)
         later = t if to is None else to
         until = {"until": self.time(later), "span": t - later} if self.jumps else {}
         return {"time": self.time(t), **until, "alpha": k.alpha, "sigma": k.sigma, **affine_columns("data", kind, k)}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The estimate of ``kind``; the data of columns that are given are the given values."""
+        """Evaluate the estimate of ``kind``; the data of given columns are the given values."""
         given, rest = self.given(condition)
         estimate = self.estimate(x_t, columns, given, rest)
         data = self._data(estimate, x_t, columns)
@@ -194,12 +200,12 @@ class TableDenoiser(Denoiser):
         return blend(columns, x_t, data)
 
     def estimate(self, x_t: Tensor, columns: TimeColumns, given: Given | None = None, condition: Condition = None) -> RowEstimate:
-        """The network's estimate at x_t (n, d) with the columns of `columns`, which broadcast over x_t.
+        """Compute the network's estimate at x_t (n, d) with the columns of `columns`, which broadcast over x_t.
 
         Args:
-            x_t: The state, in the units of `space`.
-            columns: Of any kind.
-            given: Columns whose values are given.
+            x_t: State, in the units of `space`.
+            columns: Columns of any kind.
+            given: Columns with given values.
             condition: Other conditions.
         """
         layout, own = self.layout, self._own(x_t, columns)
@@ -223,17 +229,17 @@ class TableDenoiser(Denoiser):
         return times_for(t, x_t[:1]) if single else super()._times(columns, x_t)
 
     def v(self, u: Tensor, z: Tensor, columns: TimeColumns) -> Tensor:
-        """The v of data u (n, d), in model units without factors, and noise z."""
+        """Compute v for data u (n, d), in model units without factors, and noise z."""
         width = self._width(columns)
         return (columns["alpha"] * self.factors * z - columns["sigma"] * u) / width
 
     def target(self, data: Tensor, x_t: Tensor, columns: TimeColumns) -> tuple[Tensor, Tensor]:
-        """What an estimate has to be where the data is known: probabilities of indicators, and v of scores, (n, d) each.
+        """Compute the training target for known data: probabilities of indicators, and v of scores, (n, d) each.
 
         Args:
-            data: In the units of `space`, (n, d); of blocks it may be between their categories.
-            x_t: The state, in the same units, (n, d).
-            columns: At its time.
+            data: Data in the units of `space`, (n, d); blocks may lie between categories.
+            x_t: State, in the same units, (n, d).
+            columns: Columns at the time of the state.
         """
         layout, alpha, width = self.layout, columns["alpha"] * self.factors, self._width(columns)
         u = data / self.factors
@@ -242,10 +248,10 @@ class TableDenoiser(Denoiser):
         return shares / sums, (alpha * x_t / width - width * u) / columns["sigma"]
 
     def errors(self, estimate: RowEstimate, x: Tensor, target: Tensor, ends: Tensor | None = None) -> RowErrors:
-        """The errors of an estimate for rows x (n, d) in data units, whose scores have the v ``target``.
+        """Compute the errors of an estimate for rows x (n, d) in data units, whose scores have the target v ``target``.
 
-        Where x holds probabilities, the indicators of ``ends`` (n, d) say which scores count. A map's v is compared as sampling
-        uses it: times the probability of a number.
+        If x holds probabilities, the indicators of ``ends`` (n, d) determine which scores count.
+        The v of a map is compared as used in sampling: multiplied by the probability of a number.
         """
         layout = self.layout
         cross_entropy = layout.by_column(-x * estimate.log_probabilities) / layout.entropy
@@ -254,29 +260,31 @@ class TableDenoiser(Denoiser):
         return RowErrors(cross_entropy, layout.by_column(counts * (v - target).square()))
 
     def lost(self, errors: RowErrors, columns: TimeColumns) -> Tensor:
-        """The share of each column's information that noise has taken, about 0 to 1, (n, columns).
+        """Compute the fraction of each column's information lost to noise, about 0 to 1, (n, columns).
 
-        It is the cross-entropy of a column with indicators over their entropy, and the squared error of the data of another.
+        For columns with indicators, it is the cross-entropy divided by the entropy; for others, the
+        squared error of the data.
         """
         noise = (columns["sigma"] / self._width(columns)) ** 2
         squared = errors.scores * noise[:, self.layout.first]
         return torch.where(self.layout.blocked, errors.indicators, squared)
 
     def move(self, step: Tensor) -> None:
-        """Add ``step`` (columns,) to the logarithms of the columns' factors, which stay within `REACH` of 0."""
+        """Add ``step`` (columns,) to the log factors of the columns, which stay within `REACH` of 0."""
         moved = self.shift + torch.round(step.double() * NAT).long()
         self.shift.copy_(moved.clamp(-round(REACH * NAT), round(REACH * NAT)))
 
     def features(self, noisy: Tensor, given: Given | None, reach: Tensor) -> Tensor:
-        """The network's input, (n, d + columns + 2 waves scores): coordinates, which columns are given, and waves.
+        """Compute the network input, (n, d + columns + 2 waves scores): coordinates, flags for given columns, and waves.
 
-        Waves are the expectations of the sine and cosine of w x for data x of each score by its own noisy state and a standard
-        normal law alone, at frequencies w from 1 to `HIGHEST` radians: what is too narrow to be seen through the noise is 0.
+        Waves are the expectations of the sine and cosine of w x for data x of each score given its
+        own noisy state and a standard normal prior, at frequencies w from 1 to `HIGHEST` radians:
+        waves too narrow to be seen through the noise are 0.
 
         Args:
             noisy: Posteriors of indicators and noisy scores of unit variance, (n, d).
-            given: Columns whose values are given.
-            reach: The correlation of scores with their noisy state, which broadcasts over noisy.
+            given: Columns with given values.
+            reach: Correlation of scores with their noisy state, which broadcasts over noisy.
         """
         mean, reach = noisy * reach, reach.expand_as(noisy)
         marks = noisy.new_zeros(noisy.shape[0], self.layout.count)
@@ -310,7 +318,7 @@ class TableDenoiser(Denoiser):
         return self.factors * torch.where(layout.discrete, (probabilities - layout.mean) / layout.std, scores)
 
     def given(self, condition: Condition) -> tuple[Given | None, Condition]:
-        """The given columns of a condition, and its other parts."""
+        """Split a condition into given columns and its other parts."""
         if condition is None or self.known is None or self.known not in condition:
             return None, condition
         mask, values = mask_of(self.known), condition[self.known]

@@ -28,76 +28,78 @@ from pushforward.transports import BATCH, ConditionLike, Flow, Latent, Transport
 
 
 def condition_of_data(flow: Flow, condition: ConditionLike) -> ConditionLike:
-    """The condition for editing given data, as `Transport.sample` takes it.
+    """Return the condition for editing given data, in the format of `Transport.sample`.
 
-    None is the unconditional model here: a label drawn by chance, as in sampling, would contradict the data.
+    Here None means the unconditional model: a randomly drawn label, as in sampling, would
+    contradict the data.
 
     Raises:
-        UsageError: For None where the model was trained with labels only, or for some of several conditions.
+        UsageError: If the condition is None and the model was trained only with labels, or some
+            conditions are missing.
     """
     check_complete(flow.space.conditions, condition)
     if condition is not None or not flow.space.conditions:
         return condition
     inner = trained(flow.denoiser)
     if inner is not None and not inner.unconditional:
-        raise UsageError(
-            "This model was trained with labels or other conditions only (label_dropout=0): name the label of the data."
-        )
+        raise UsageError("This model was trained only with labels or other conditions (label_dropout=0). Pass the data's label.")
     return {mask_of(name): torch.tensor(True) for name in flow.space.conditions}
 
 
 def check_complete(kinds: Mapping[str, ConditionKind], condition: ConditionLike) -> None:
-    """Refuse a condition that names only some of the model's conditions: the others would be drawn by chance.
+    """Raise an error if only some of the model's conditions are given: the others would be drawn at random.
 
     Raises:
-        UsageError: Naming all of it.
+        UsageError: With the names of all conditions.
     """
     named = condition if isinstance(condition, Mapping) else {}
     entries = {name: kind.entries or (name,) for name, kind in kinds.items()}
     whole = [name in named or mask_of(name) in named or set(entries[name]) <= set(named) for name in kinds]
     if named and not all(whole):
         words = ", ".join(entry for name in kinds for entry in entries[name])
-        raise UsageError(f"What is not named would be drawn by chance and contradict the data: name all of {words}, or none.")
+        raise UsageError(
+            f"Conditions that are left out would be drawn at random and contradict the data. Give all of {words}, or none."
+        )
 
 
 def iterative(transport: Transport) -> Flow:
-    """The transport as a `Flow`.
+    """Return the transport as a `Flow`.
 
     Raises:
-        UsageError: If it is none.
+        UsageError: If the transport is not iterative.
     """
     check_transport(transport)
     if not has_steps(transport):
         raise UsageError(
-            f"A {type(transport).__name__} is no iterative model: it has no inverse and no noise levels, so it cannot edit given "
-            "data. Use a diffusion or flow model, interpolate between two seeds, or search for z: pushforward.editing.invert."
+            f"A {type(transport).__name__} is not an iterative model: it has no inverse and no noise levels, so it "
+            "cannot edit given data. Use a diffusion or flow model, interpolate between two seeds, or search for z "
+            "with pushforward.editing.invert."
         )
     return transport
 
 
 def checked_example(transport: Transport, x: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
-    """One example in data units, checked and on the transport's device.
+    """Validate one example in data units, and move it to the transport's device.
 
     Raises:
-        UsageError: For another shape, numbers that are no floating-point ones or not finite, or beyond the data's range.
+        UsageError: If the shape is wrong, or values are not floating-point, not finite or outside
+            the data range.
     """
     space, wanted = transport.space, shape or tuple(transport.space.shape)
     x = torch.as_tensor(x)
     if tuple(x.shape) != wanted or not x.is_floating_point():
-        raise UsageError(
-            f"Expected one example of floating-point numbers of shape {wanted}; got {x.dtype} of shape {tuple(x.shape)}."
-        )
+        raise UsageError(f"Expected one floating-point example of shape {wanted}; got {x.dtype} of shape {tuple(x.shape)}.")
     if not bool(x.isfinite().all()):
-        raise UsageError("The data to edit holds numbers that are not finite.")
+        raise UsageError("The data to edit contains values that are not finite.")
     if space.low is not None and space.high is not None and (x.min() < min(space.low) - 1e-4 or x.max() > max(space.high) + 1e-4):
         raise UsageError(
-            f"Data units run from {min(space.low):g} to {max(space.high):g} here; got values from {x.min():g} to {x.max():g}."
+            f"Expected values between {min(space.low):g} and {max(space.high):g}; got values from {x.min():g} to {x.max():g}."
         )
     return x.to(transport.device)
 
 
 def check_one_call(transport: Transport, what: str, advice: str) -> None:
-    """Refuse an iterative model.
+    """Raise an error if the model is iterative.
 
     Raises:
         UsageError: With the edit that this model does not support, and an alternative.
@@ -105,7 +107,9 @@ def check_one_call(transport: Transport, what: str, advice: str) -> None:
     check_transport(transport)
     inner = inner_of(transport)
     if has_steps(inner):
-        raise UsageError(f"{what} is for one-call models, such as GANs and VAEs; this one takes {inner.steps} steps. {advice}")
+        raise UsageError(
+            f"{what} supports one-call models, such as GANs and VAEs; this model takes {inner.steps} steps. {advice}"
+        )
 
 
 # How often a step is made by default where an observation leads: more rounds gain more than as many more steps (`Resampled`)
@@ -113,12 +117,14 @@ ROUNDS = 5
 
 
 class Leading(TypedDict, total=False):
-    """How an observation leads a solve.
+    """Options for sampling guided by an observation.
 
     Args:
-        solver: None for ancestral sampling. The observation corrects the prediction, and fresh noise at every step lets x_t
-            forget what contradicts it, which a deterministic solver carries on to the end.
-        rounds: How often every step is made (`Resampled`); 1 costs least, more fit better; the default is `ROUNDS`.
+        solver: Solver, None for ancestral sampling. The observation corrects the prediction, and
+            fresh noise at every step removes contradictions from x_t, which a deterministic solver
+            would keep.
+        rounds: Repetitions of each step (`Resampled`), `ROUNDS` by default; 1 is fastest, more fit
+            better.
     """
 
     solver: Solver | None
@@ -126,16 +132,18 @@ class Leading(TypedDict, total=False):
 
 
 class Restored(ChangesData):
-    """A denoiser led by an observation y = A x: the predicted data becomes A^+ y + (I - A^+ A) x, which A maps to y exactly.
+    """Denoiser constrained by an observation y = A x: the predicted data is A^+ y + (I - A^+ A) x, which A maps to y.
 
-    The observed part of the data is replaced; the unobserved part (the null space of A) stays the denoiser's. Works with
-    every path, prediction and solver; guidance goes inside. It is no exact posterior: the unobserved part follows the observed
-    one only through x_t (see `Resampled`).
+    The observed part of the data is replaced; the unobserved part (the null space of A) comes from
+    the denoiser. This works with every path, prediction and solver; apply guidance inside. It is
+    not the exact posterior: the unobserved part depends on the observed part only through x_t (see
+    `Resampled`).
 
     Args:
-        denoiser: Any predictor.
-        known: A^+ y, (1, *shape) in model units.
-        project: A^+ A, a linear projection of (n, *shape): `Masked` for inpainting, `Pooled` for super-resolution.
+        denoiser: Predictor to wrap.
+        known: Observation A^+ y, (1, *shape), in model units.
+        project: Linear projection A^+ A of (n, *shape): `Masked` for inpainting, `Pooled` for
+            super-resolution.
 
     References:
         Wang, Yu, Zhang, Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model (2023), eq. 13 and algorithm 1.
@@ -152,7 +160,7 @@ class Restored(ChangesData):
 
 
 class Resampled(Solver):
-    """Every step is made several times: forward, noised back to where it began, and forward again.
+    """Solver that repeats every step: forward, back by adding noise, and forward again.
 
     Under `Restored` the first noise is independent of the observation; each round brings observed and unobserved parts closer to
     each other, at the cost of another step. For two normal numbers of correlation 0.8, one of them observed, the mean of the
@@ -161,11 +169,11 @@ class Resampled(Solver):
     .62; a deterministic solver in any number of steps: .43).
 
     Args:
-        solver: Of the steps.
-        rounds: How often; 1 is the solver itself.
+        solver: Solver for the steps.
+        rounds: Number of repetitions; 1 for the solver itself.
 
     Raises:
-        UsageError: For less than one round.
+        UsageError: If there is less than one round.
 
     References:
         Lugmayr et al., RePaint (2022), algorithm 1, with jumps of one step; Wang et al., DDNM (2023), section 3.3 (time travel).
@@ -175,13 +183,13 @@ class Resampled(Solver):
 
     def __init__(self, solver: Solver, rounds: int) -> None:
         if rounds < 1:
-            raise UsageError(f"Steps are made in at least one round, got {rounds}.")
+            raise UsageError(f"The number of rounds must be at least 1, got {rounds}.")
         self.solver, self.rounds = solver, int(rounds)
         self.order, self.grid, self.adaptive, self.jumps = solver.order, solver.grid, solver.adaptive, solver.jumps
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
-        """The solver's, times the rounds."""
+        """Return the solver's calls times the number of rounds."""
         return self.rounds * self.solver.calls_per_step
 
     def step(
@@ -194,7 +202,7 @@ class Resampled(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """One step from t to s, made ``rounds`` times; in more than one round each is a first step, without memory."""
+        """Take one step from t to s ``rounds`` times; with several rounds, each is a first step without memory."""
         here, there = ends_of(denoiser.path, x, t, s)
         ratio = here.alpha / there.alpha
         spread = (here.sigma**2 - (ratio * there.sigma) ** 2).clamp(min=0).sqrt()
@@ -215,17 +223,17 @@ class Resampled(Solver):
 
 
 def led(flow: Flow, known: Tensor, project: nn.Module, solver: Solver | None = None, rounds: int = ROUNDS) -> Flow:
-    """The flow under an observation, on its own times."""
+    """Return the flow constrained by an observation, on its own times."""
     chosen = solver or Ancestral()
     restored = Restored(flow.denoiser, known, project.to(flow.device))
     return Flow(restored, Resampled(chosen, rounds) if rounds != 1 else chosen, flow.steps, flow.times.tolist())
 
 
 class Masked(nn.Module):
-    """The projection on the entries that a mask keeps, x -> mask x.
+    """Projection onto the entries kept by a mask, x -> mask x.
 
     Args:
-        mask: bool, (1, *shape): True where x is kept.
+        mask: Bool mask, (1, *shape): True for entries to keep.
     """
 
     def __init__(self, mask: Tensor) -> None:
@@ -237,28 +245,28 @@ class Masked(nn.Module):
 
 
 def inpainting(flow: Transport, x: Tensor, mask: Tensor, **leading: Unpack[Leading]) -> Flow:
-    """The flow that fills the masked entries of given data and keeps all others as they are.
+    """Build the flow that fills in the masked entries of given data and keeps all others unchanged.
 
     Args:
-        flow: An iterative model; its steps and times are used.
-        x: Data units, (*shape); values under the mask have no effect.
-        mask: bool, (*shape) or, for images, (H, W): True where data is to be made.
-        leading: ``solver`` and ``rounds``, see `Leading`.
+        flow: Iterative model, whose steps and times are used.
+        x: Example in data units, (*shape); values under the mask have no effect.
+        mask: Bool mask, (*shape) or, for images, (H, W): True where data is to be filled in.
+        leading: Options ``solver`` and ``rounds``, see `Leading`.
 
     Returns:
-        A `Flow`; its samples are the filled data.
+        A `Flow` whose samples are the filled data.
 
     Raises:
-        UsageError: For a one-call model, data of another shape or range, a mask of another shape, or one that fills
-            nothing or all.
+        UsageError: If the model has one call, data has the wrong shape or range, or the mask has
+            the wrong shape or fills nothing or everything.
     """
     model = iterative(flow)
     shape = tuple(model.space.shape)
     if mask.dtype != torch.bool or tuple(mask.shape) not in (shape, shape[1:]) or bool(mask.all()) or not bool(mask.any()):
         other = f" or {shape[1:]}" if len(shape) == 3 else ""
         raise UsageError(
-            f"A mask is bool of shape {shape}{other}, True where data is to be made, which is some of it; got {mask.dtype} "
-            f"{tuple(mask.shape)}, {float(mask.float().mean()):.0%} True."
+            f"Expected a bool mask of shape {shape}{other}, True where data is to be filled in (neither everywhere "
+            f"nor nowhere); got {mask.dtype} {tuple(mask.shape)}, {float(mask.float().mean()):.0%} True."
         )
     known_mask = ~mask.to(model.device).expand(shape)[None]
     known = model.space.to_model(checked_example(model, x)[None]) * known_mask
@@ -276,36 +284,36 @@ def inpaint(
     batch: int = BATCH,
     **leading: Unpack[Leading],
 ) -> Tensor:
-    """Fillings of the masked entries of given data (`inpainting`); filling i comes from ``seed + i`` alone.
+    """Fill in the masked entries of given data (`inpainting`); sample i depends only on ``seed + i``.
 
     Args:
-        flow: An iterative model.
-        x: Data units, (*shape).
-        mask: bool, (*shape) or, for images, (H, W): True where data is to be made.
-        n: How many.
-        condition: For example ``{"label": 3}``; None is the unconditional model.
-        seed: The seed of the first.
-        batch: Examples computed at a time.
-        leading: ``solver`` and ``rounds``, see `Leading`.
+        flow: Iterative model.
+        x: Example in data units, (*shape).
+        mask: Bool mask, (*shape) or, for images, (H, W): True where data is to be filled in.
+        n: Number of samples.
+        condition: Conditions, for example ``{"label": 3}``; None for the unconditional model.
+        seed: Seed of the first sample.
+        batch: Batch size.
+        leading: Options ``solver`` and ``rounds``, see `Leading`.
 
     Returns:
-        float32 (n, *shape), data units, on the CPU; entries outside the mask are those of x.
+        float32 (n, *shape), data units, on the CPU; entries outside the mask are unchanged.
 
     Raises:
-        UsageError: As `inpainting` and `condition_of_data`.
-        Diverged: If an example is not finite.
+        UsageError: As for `inpainting` and `condition_of_data`.
+        Diverged: If a sample is not finite.
     """
     filler = inpainting(flow, x, mask, **leading)
     return filler.sample(n, condition_of_data(filler, condition), seed=seed, batch=batch)
 
 
 class Pooled(nn.Module):
-    """The projection on images of constant blocks: every pixel becomes the mean of its block.
+    """Projection onto images with constant blocks: every pixel becomes the mean of its block.
 
     It is A^+ A of average pooling A, whose pseudo-inverse A^+ repeats each pixel over its block.
 
     Args:
-        factor: Side of a block in pixels.
+        factor: Side length of a block in pixels.
     """
 
     def __init__(self, factor: int) -> None:
@@ -321,28 +329,29 @@ def _blocks(low: Tensor, factor: int) -> Tensor:
 
 
 def super_resolution(flow: Transport, low: Tensor, **leading: Unpack[Leading]) -> Flow:
-    """The flow whose images, averaged over blocks, are a given smaller image.
+    """Build the flow whose images, averaged over blocks, equal a given smaller image.
 
     Args:
-        flow: An iterative model of images (C, H, W); its steps and times are used.
-        low: Data units, (C, H / f, W / f) for a whole factor f of at least 2.
-        leading: ``solver`` and ``rounds``, see `Leading`.
+        flow: Iterative model of images (C, H, W), whose steps and times are used.
+        low: Small image in data units, (C, H / f, W / f) for an integer factor f of at least 2.
+        leading: Options ``solver`` and ``rounds``, see `Leading`.
 
     Returns:
-        A `Flow`; its samples are the large images.
+        A `Flow` whose samples are the large images.
 
     Raises:
-        UsageError: For a one-call model, a model of vectors, or an image that is not smaller by a whole factor.
+        UsageError: If the model has one call or is not for images, or the image is not smaller by
+            an integer factor.
     """
     model = iterative(flow)
     shape, small = tuple(model.space.shape), tuple(low.shape)
     if not model.space.has_pixels:
-        raise UsageError(f"Super-resolution needs a model of images; this one makes {model.space.noun}s.")
+        raise UsageError(f"Super-resolution needs a model of images; this model makes {model.space.noun}s.")
     factor = shape[1] // max(1, small[1]) if len(small) == 3 else 0
     if factor < 2 or (small[0], small[1] * factor, small[2] * factor) != shape:
         raise UsageError(
-            f"The model makes {shape[1]} x {shape[2]} pixels in {shape[0]} channels; the image must be smaller by a whole "
-            f"factor, in as many channels. Got an array of shape {small}."
+            f"The model makes {shape[1]} x {shape[2]} pixels with {shape[0]} channels. Expected an image with as many "
+            f"channels that is smaller by an integer factor; got an array of shape {small}."
         )
     known = _blocks(model.space.to_model(checked_example(model, low, small)[None]), factor)
     return led(model, known, Pooled(factor), **leading)
@@ -358,23 +367,23 @@ def super_resolve(
     batch: int = BATCH,
     **leading: Unpack[Leading],
 ) -> Tensor:
-    """Large images for a small one (`super_resolution`); image i comes from ``seed + i`` alone.
+    """Draw large images for a small image (`super_resolution`); image i depends only on ``seed + i``.
 
     Args:
-        flow: An iterative model of images (C, H, W).
-        low: Data units, (C, H / f, W / f) for a whole factor f of at least 2.
-        n: How many.
-        condition: For example ``{"label": 3}``; None is the unconditional model.
-        seed: The seed of the first.
-        batch: Examples computed at a time.
-        leading: ``solver`` and ``rounds``, see `Leading`.
+        flow: Iterative model of images (C, H, W).
+        low: Small image in data units, (C, H / f, W / f) for an integer factor f of at least 2.
+        n: Number of samples.
+        condition: Conditions, for example ``{"label": 3}``; None for the unconditional model.
+        seed: Seed of the first sample.
+        batch: Batch size.
+        leading: Options ``solver`` and ``rounds``, see `Leading`.
 
     Returns:
-        float32 (n, C, H, W), data units, on the CPU. Averaged over blocks they are ``low``, but for what is clamped to the data's
-        bounds at the very end.
+        Images (n, C, H, W), float32, in data units, on the CPU. Averaged over blocks they equal
+            ``low``, except where values are finally clamped to the data bounds.
 
     Raises:
-        UsageError: As `super_resolution` and `condition_of_data`.
+        UsageError: As for `super_resolution` and `condition_of_data`.
         Diverged: If a sample is not finite.
     """
     enlarger = super_resolution(flow, low, **leading)
@@ -382,27 +391,28 @@ def super_resolve(
 
 
 def truncate(z: Tensor, limit: float) -> Tensor:
-    """Standard normal numbers moved into [-limit, limit], each to the same quantile of the truncated normal distribution.
+    """Map standard normal numbers into [-limit, limit], each to the same quantile of the truncated normal distribution.
 
-    With the normal distribution function F, every number becomes F^-1(F(-limit) + (F(limit) - F(-limit)) F(z)): monotone and odd
-    in z, and z itself as the limit grows. The result has the distribution that drawing again until all numbers are within the
-    limit gives (Brock et al.), but it follows z continuously, so that one seed gives related samples at every limit.
+    With the normal distribution function F, every number becomes F^-1(F(-limit) + (F(limit) -
+    F(-limit)) F(z)): monotone and odd in z, and z itself as the limit grows. The result has the
+    same distribution as redrawing until all numbers are within the limit (Brock et al.), but it is
+    continuous in z, so that one seed gives related samples at every limit.
 
     Args:
-        z: Standard normal, any shape.
-        limit: Above 0.
+        z: Standard normal noise of any shape.
+        limit: Truncation limit, above 0.
 
     Returns:
-        z's shape and type.
+        Tensor with the shape and dtype of z.
 
     Raises:
-        UsageError: For a limit that is not above 0.
+        UsageError: If the limit is not above 0.
 
     References:
         Brock, Donahue, Simonyan, Large Scale GAN Training for High Fidelity Natural Image Synthesis (2019), section 3.1.
     """
     if not limit > 0:
-        raise UsageError(f"The limit of a truncation is above 0, got {limit}; without a limit nothing is truncated.")
+        raise UsageError(f"The truncation limit must be above 0, got {limit}. To sample without truncation, leave the limit out.")
     # by the lower tail, where small probabilities keep their digits
     edge = math.erfc(limit / math.sqrt(2)) / 2
     tail = edge + (1 - 2 * edge) * torch.erfc(z.double().abs() / math.sqrt(2)) / 2
@@ -410,19 +420,21 @@ def truncate(z: Tensor, limit: float) -> Tensor:
 
 
 class Truncated(Transport):
-    """A one-call model whose z is kept within a limit (`truncate`): less varied samples, and truer ones while the model bears it.
+    """One-call model with truncated z (`truncate`): less diverse and, for models that tolerate it, more faithful samples.
 
-    What z gets is the distribution of training, given that all its numbers are within the limit: what remains possible keeps its
-    frequencies. Shrinking z by a factor psi does not, and belongs to the output w of a mapping network, whose mean is a typical w
-    (Karras et al.). Small limits shrink |z| as well, 0.5 to 0.28 sqrt(d), and few models were made to bear that; how far one
-    does, `pushforward.evaluation.curves` measures.
+    z follows the training distribution, conditioned on all numbers being within the limit, so
+    relative frequencies are preserved. Shrinking z by a factor psi does not preserve them; it is
+    meant for the output w of a mapping network, whose mean is a typical w (Karras et al.). Small
+    limits also shrink |z|, 0.5 to 0.28 sqrt(d), which few models tolerate;
+    `pushforward.evaluation.curves` measures how far one does.
 
     Args:
-        inner: A one-call model: a `Map`, or a `Latent` of one.
-        limit: The largest size of any number of z, above 0; from about 4 on it changes next to nothing.
+        inner: One-call model: a `Map`, or a `Latent` with one.
+        limit: Largest absolute value of entries of z, above 0; from about 4 on it has almost no
+            effect.
 
     Raises:
-        UsageError: For an iterative model, or a limit that is not above 0.
+        UsageError: If the model is iterative, or the limit is not above 0.
 
     References:
         Brock, Donahue, Simonyan (BigGAN, 2019), section 3.1; Karras, Laine, Aila (StyleGAN, 2019), appendix B, for psi.
@@ -430,7 +442,7 @@ class Truncated(Transport):
 
     def __init__(self, inner: Transport, limit: float) -> None:
         super().__init__()
-        check_one_call(inner, "Truncation", "Guidance makes its samples truer and less varied.")
+        check_one_call(inner, "Truncation", "Guidance makes samples more faithful and less diverse.")
         truncate(torch.zeros(1), limit)
         self.inner, self.limit = inner, float(limit)
         self.space, self.noise_shape = inner.space, inner.noise_shape
@@ -448,24 +460,26 @@ class Truncated(Transport):
 
 def _strength(strength: float) -> float:
     if not 0 < strength <= 1:
-        raise UsageError(f"The strength of a variation is in (0, 1], got {strength}; 1 is a new sample.")
+        raise UsageError(f"The strength of a variation must be in (0, 1], where 1 is a new sample, got {strength}.")
     return float(strength)
 
 
 class Variation(Transport):
-    """SDEdit: given data is noised to a time within the grid, and solved back from there.
+    """SDEdit: adds noise to given data up to a time within the grid, and solves back from there.
 
-    With N steps and strength s the last round(s N) of them are run again. Below one step, the data is noised to the share s N of
-    the last step's time, so that strength 0 is the limit in which nothing changes. At strength 1 the data is not looked at: what
-    comes out is what `Flow.sample` draws with the same seeds.
+    With N steps and strength s, the last round(s N) steps are repeated. Below one step, noise is
+    added up to the fraction s N of the last step's time, so nothing changes in the limit of
+    strength 0. At strength 1 the data is not used: the result equals `Flow.sample` with the same
+    seeds.
 
     Args:
-        flow: An iterative model under any solver.
-        x: Data units, (*shape).
-        strength: s, in (0, 1].
+        flow: Iterative model with any solver.
+        x: Example in data units, (*shape).
+        strength: Strength s in (0, 1].
 
     Raises:
-        UsageError: For a one-call model, a strength that is none, or data of another shape or range.
+        UsageError: If the model has one call, the strength is invalid, or data has the wrong shape
+            or range.
 
     References:
         Meng et al., SDEdit (2022), algorithm 1.
@@ -498,22 +512,23 @@ class Variation(Transport):
 def vary(
     flow: Transport, x: Tensor, strength: float, n: int, *, condition: ConditionLike = None, seed: int = 0, batch: int = BATCH
 ) -> Tensor:
-    """Variations of given data (`Variation`); variation i comes from ``seed + i`` alone.
+    """Draw variations of given data (`Variation`); variation i depends only on ``seed + i``.
 
     Args:
-        flow: An iterative model under any solver.
-        x: Data units, (*shape).
-        strength: In (0, 1]: the share of the steps that are run again; small is nearly x, 1 a new sample.
-        n: How many.
-        condition: For example ``{"label": 3}``; None is the unconditional model.
-        seed: The seed of the first.
-        batch: Examples computed at a time.
+        flow: Iterative model with any solver.
+        x: Example in data units, (*shape).
+        strength: Fraction of the steps to repeat, in (0, 1]: small values stay close to x, 1 gives
+            a new sample.
+        n: Number of samples.
+        condition: Conditions, for example ``{"label": 3}``; None for the unconditional model.
+        seed: Seed of the first sample.
+        batch: Batch size.
 
     Returns:
-        float32 (n, *shape), data units, on the CPU.
+        Samples (n, *shape), float32, in data units, on the CPU.
 
     Raises:
-        UsageError: As `Variation` and `condition_of_data`.
+        UsageError: As for `Variation` and `condition_of_data`.
         Diverged: If a sample is not finite.
     """
     given = condition_of_data(iterative(inner_of(flow)), condition)
@@ -521,16 +536,16 @@ def vary(
 
 
 def variation(flow: Transport, x: Tensor, strength: float, condition: ConditionLike = None) -> Transport:
-    """The sampler of variations of given data: a `Variation`, or for a model in a latent space that of the data's code, decoded.
+    """Build the sampler of variations of given data: a `Variation`, for latent models of the latent, with decoding.
 
     Args:
-        flow: An iterative model under any solver, or a `Latent` of one.
-        x: Data units, (*shape).
-        strength: In (0, 1].
-        condition: One label, for an autoencoder that receives labels.
+        flow: Iterative model with any solver, or a `Latent` with such a model.
+        x: Example in data units, (*shape).
+        strength: Strength in (0, 1].
+        condition: Label, for an autoencoder that takes labels.
 
     Raises:
-        UsageError: As `Variation`, or without a label that the autoencoder needs.
+        UsageError: As for `Variation`, or if the autoencoder needs a label.
     """
     if not isinstance(flow, Latent):
         return Variation(flow, x, strength)
@@ -539,23 +554,24 @@ def variation(flow: Transport, x: Tensor, strength: float, condition: ConditionL
 
 
 class Nearby(Transport):
-    """Samples around one z of a one-call model: those of sqrt(1 - s^2) z + s n, with n standard normal.
+    """Samples around one z of a one-call model, from sqrt(1 - s^2) z + s n with n standard normal.
 
-    Were z a draw like any other, so would be what comes out, at every s. At strength 1 z has no effect: the result is the sample
-    that the model itself draws with the same seeds. A decoder returns its means, without the noise of its likelihood.
+    If z is an ordinary draw, results are ordinary samples at every s. At strength 1, z has no
+    effect: the result equals the model's sample with the same seed. A decoder returns its means,
+    without the noise of its likelihood.
 
     Args:
-        inner: A one-call model: a `Map`, or a `Latent` of one.
-        z: The middle, (*noise_shape), such as an `Inversion` holds.
-        strength: s, in (0, 1]: small is nearly z, 1 a new sample.
+        inner: One-call model: a `Map`, or a `Latent` with one.
+        z: Centre of the samples, (*noise_shape), for example from an `Inversion`.
+        strength: Strength s in (0, 1]: small values stay close to z, 1 gives a new sample.
 
     Raises:
-        UsageError: For an iterative model, z of another shape, or a strength that is none.
+        UsageError: If the model is iterative, z has another shape, or the strength is invalid.
     """
 
     def __init__(self, inner: Transport, z: Tensor, strength: float) -> None:
         super().__init__()
-        check_one_call(inner, "Varying z", "Vary its data: pushforward.editing.vary.")
+        check_one_call(inner, "Varying z", "To vary data, use pushforward.editing.vary.")
         if tuple(z.shape) != tuple(inner.noise_shape):
             raise UsageError(f"Expected one z of shape {tuple(inner.noise_shape)}, got {tuple(z.shape)}.")
         self.inner, self.strength = inner, _strength(strength)

@@ -32,16 +32,20 @@ PERIOD = 1_000_000
 
 @dataclass(frozen=True)
 class Imputed:
-    """Tables whose missing values are filled in.
+    """Tables with missing values filled in.
 
     Args:
-        values: float64 (draws, n, columns): numbers, dates as seconds since 1970, numbers of categories.
-        missing: Which were missing and are filled in, bool (n, columns).
-        space: The table's space.
-        source: The file or the frame that they come from; None for values.
-        drawn_again: The share of drawn rows that broke a constraint of the table and were drawn again.
-        unmet: Rows, counted from 0, that break a constraint still in some draw after `TURNS` further draws.
-        given_unmet: Rows with missing values whose other values break a constraint by themselves; they are drawn once.
+        values: Values (draws, n, columns), float64: numbers, dates as seconds since 1970, category
+            numbers.
+        missing: Which values were missing and are filled in, bool (n, columns).
+        space: Space of the table.
+        source: Source file or data frame; None for values.
+        drawn_again: Fraction of drawn rows that violated a constraint of the table and were drawn
+            again.
+        unmet: Rows, counted from 0, that still violate a constraint in some draw after `TURNS`
+            further attempts.
+        given_unmet: Rows with missing values whose given values already violate a constraint; they
+            are drawn once.
     """
 
     values: NDArray[np.float64]
@@ -54,14 +58,14 @@ class Imputed:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """The model's columns that the file or the frame does not have, and whose values count as unknown."""
+        """Return the model's columns that are missing in the file or data frame, whose values are unknown."""
         there = getattr(self.source, "header", None)
         there = list(self.source.columns) if is_frame(self.source) else there
         return () if there is None else tuple(field.name for field in self.space.fields if field.name not in there)
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """The mean over the draws, (n, columns); of a category the most frequent one."""
+        """Return the mean over the draws, (n, columns); for a category, the most frequent value."""
         out = self.values.mean(0)
         for place, field in enumerate(self.space.fields):
             if isinstance(field, Category):
@@ -72,9 +76,9 @@ class Imputed:
 
     @property
     def spread(self) -> NDArray[np.float64]:
-        """The standard deviation over the draws, (n, columns), 0 where a value is known.
+        """Return the standard deviation over the draws, (n, columns), 0 for known values.
 
-        Of a category it is the share of the draws that are not the most frequent one.
+        For a category, it is the fraction of draws that differ from the most frequent value.
         """
         out = self.values.std(0, ddof=1) if len(self.values) > 1 else np.zeros(self.values.shape[1:])
         for place, field in enumerate(self.space.fields):
@@ -84,21 +88,21 @@ class Imputed:
 
     @property
     def beyond(self) -> str:
-        """A sentence on the given cells of filled rows that lie outside of the training rows' ranges; empty without any."""
+        """Describe given cells of filled rows outside the range of the training rows; empty if there are none."""
         rows = np.flatnonzero(self.missing.any(1))
         lines = self.source.numbers if isinstance(self.source, GappyFile) else None
         places = [f"row {row}" if lines is None else f"line {lines[row]}" for row in rows.tolist()]
         return beyond_ranges(self.space.fields, self.values[0, rows], ~self.missing[rows], places)
 
     def broken(self, rows: Sequence[int]) -> tuple[str, ...]:
-        """The constraints of the table that some of the rows break in some draw."""
+        """Return the constraints of the table that some rows violate in some draw."""
         fields = {field.name: field for field in self.space.fields}
         drawn = [dict(zip(fields, draw[list(rows)].T, strict=True)) for draw in self.values]
         constraints = self.space.constraints
         return tuple(c.text for c in constraints if not all(holds(c, fields, values).all() for values in drawn))
 
     def cells(self, draw: int = 0) -> dict[str, dict[int, str]]:
-        """The values that were missing, as the table writes them: by column and row."""
+        """Return the filled-in values in the format of the table, by column and row."""
         filled: dict[str, dict[int, str]] = {}
         for place, field in enumerate(self.space.fields):
             rows = np.flatnonzero(self.missing[:, place])
@@ -107,22 +111,21 @@ class Imputed:
         return filled
 
     def text(self, draw: int = 0) -> str:
-        """The file with its missing cells filled in; every other character is as it was, a byte order mark included.
+        """Return the file with missing cells filled in; every other character is unchanged, including a byte order mark.
 
         Raises:
-            UsageError: For a table that is no file of text.
+            UsageError: If the table is not from a text file.
         """
         if not isinstance(self.source, GappyFile):
-            raise UsageError(
-                "These values do not come from a file of text: take .values, or .frame() where they come from a frame."
-            )
+            raise UsageError("These values do not come from a text file. Use .values, or .frame() for values from a data frame.")
         return self.source.filled(self.cells(draw))
 
     def write(self, path: str | Path, draw: int = 0) -> None:
-        """Write `text` to a file, in the encoding of the file that it comes from; of a frame `frame` to a Parquet file.
+        """Write `text` to a file in the encoding of the source file, or `frame` to a Parquet file.
 
         Raises:
-            UsageError: For values that come neither from a file nor from a frame, and a frame and another kind of file.
+            UsageError: If the values come from neither a file nor a data frame, or a frame is
+                written to another kind of file.
         """
         target = Path(path)
         if is_frame(self.source) and target.suffix.lower() == ".parquet":
@@ -135,13 +138,13 @@ class Imputed:
             temporary.write_bytes(text.encode(self.source.encoding))
 
     def frame(self, draw: int = 0) -> Any:
-        """The frame of pandas or polars with its missing values filled in.
+        """Return the pandas or polars data frame with missing values filled in.
 
         Raises:
-            UsageError: For a table that is no frame.
+            UsageError: If the table is not from a data frame.
         """
         if not is_frame(self.source):
-            raise UsageError("These values do not come from a data frame: take .values, or .text() where they come from a file.")
+            raise UsageError("These values do not come from a data frame. Use .values, or .text() for values from a file.")
         return filled_frame(self.source, self.space.fields, self.values[draw], self.missing)
 
 
@@ -154,32 +157,36 @@ def impute(
     seed: int = 0,
     batch: int = BATCH,
 ) -> Imputed:
-    """Fill in a table's missing values by draws from a model, each row given its other values.
+    """Fill in missing values of a table with draws from a model, conditioned on the other values of each row.
 
-    Every gap is filled, also in columns whose missing values the model has learned. Where a gap means that there is no value,
-    name the columns to fill: gaps of others stay, and the model is given that they are missing, if it knows such gaps.
+    All missing values are filled in, even in columns whose missing values the model has learned. If
+    a gap means that there is no value, name the columns to fill: gaps in other columns stay, and
+    the model takes them as missing, if it has learned such gaps.
 
-    Rows are independent of one another, and any cells of a row may be missing. Several draws show how certain a value is. A row
-    that breaks a constraint of the table is drawn again, at most `TURNS` times. A given number outside of the training rows'
-    range stays in the table; the model is given the nearest value that it knows, and a warning says so.
+    Rows are independent of one another, and any cells of a row may be missing. Several draws show
+    how certain a value is. A row that violates a constraint of the table is drawn again, at most
+    `TURNS` times. A given number outside the range of the training rows stays in the table, but the
+    model takes the nearest value in the range, with a warning.
 
     Args:
-        run: A run of a model of tables that was trained by flow, ddpm or edm, or its transport.
-        table: A file of text as training reads it, a Parquet file, a frame of pandas or polars, or values, float64 (n, columns),
-            NaN where missing, with categories as their numbers. Columns that the model does not have are left alone; those that
-            the table does not have are unknown. A file without a line of names has the model's columns in their order.
-        only: The columns to fill, or the name of one; None for all.
-        draws: How many tables are made.
-        seed: The seed of the first row.
-        batch: Rows that are computed at a time.
+        run: Run of a table model trained with flow, ddpm or edm, or its transport.
+        table: Text file as for training, Parquet file, pandas or polars data frame, or values,
+            float64 (n, columns), with NaN for missing values and category numbers. Columns unknown
+            to the model are unchanged; columns missing in the table are unknown. A file without a
+            header has the model's columns in order.
+        only: Columns to fill, or the name of one column; None for all.
+        draws: Number of filled tables.
+        seed: Seed of the first row.
+        batch: Batch size in rows.
 
     Returns:
-        The tables, with the mean and the spread of what was drawn.
+        Filled tables, with mean and standard deviation of the draws.
 
     Raises:
-        UsageError: For a model that takes no known columns, numbers that cannot be, or columns to fill that the model or the
-            table does not have.
-        DataError: For a table without any of the model's columns, or cells that they do not have.
+        UsageError: If the model does not support known columns, numbers are invalid, or columns to
+            fill are missing in the model or table.
+        DataError: If the table has none of the model's columns, or cells are invalid for their
+            column.
     """
     transport = getattr(run, "transport", run)
     name, kind = known_columns(transport)
@@ -237,17 +244,17 @@ def impute(
 
 
 def known_columns(transport: Transport) -> tuple[str, Known]:
-    """The name and the kind of the condition that holds known columns.
+    """Return name and kind of the condition that holds known columns.
 
     Raises:
-        UsageError: For a model that has none.
+        UsageError: If the model has no such condition.
     """
     for name, kind in transport.space.conditions.items():
         if isinstance(kind, Known):
             return name, kind
     raise UsageError(
-        "Missing cells are filled in by models of tables that were trained by flow, ddpm or edm, and this is none: "
-        "`pushforward train flow --data FILE`, with `table=True` where the file is read as vectors."
+        "Only table models trained with flow, ddpm or edm can fill in missing cells. Train one: `pushforward "
+        "train flow --data FILE` (with `table=True` if the file is read as vectors)."
     )
 
 

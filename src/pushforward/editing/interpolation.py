@@ -38,22 +38,22 @@ _PARALLEL = 1e-8  # Below this length, the rest of a direction without its part 
 
 
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
-    """Spherical interpolation: each example turns along the great circle from a to b, while its norm changes linearly.
+    """Interpolate spherically: rotate each example along the great circle from a to b, with linearly changing norm.
 
-    In many dimensions noise lies close to a sphere, and a straight line between two examples of it leaves that sphere. Where a
-    and b are opposite, the circle is through the axis on which a is shortest. An example of zeros has no direction and takes
-    the other's.
+    In high dimensions, noise lies close to a sphere, and a straight line between two noise examples
+    leaves that sphere. If a and b are opposite, the circle passes through the axis on which a is
+    smallest. An example of zeros has no direction and takes the direction of the other.
 
     Args:
         a: Examples (n, *shape).
         b: Examples (n, *shape).
-        share: How far to go, one number or one for each example, (n,): 0 is a, 1 is b.
+        share: Position, one number or one per example, (n,): 0 is a, 1 is b.
 
     Returns:
-        Examples (n, *shape) of a's type.
+        Examples (n, *shape) with the dtype of a.
 
     Raises:
-        UsageError: For a and b of different shapes.
+        UsageError: If a and b have different shapes.
 
     References:
         Shoemake, Animating Rotation with Quaternion Curves (1985), section 3.3; White, Sampling Generative Networks (2016),
@@ -70,21 +70,22 @@ def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
 
 
 def lerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
-    """Linear interpolation, (1 - share) a + share b for each example.
+    """Interpolate linearly: (1 - share) a + share b for each example.
 
-    Half way between two independent examples of noise in d dimensions the mean squared norm is d / 2 where noise has d: the model
-    is outside its training distribution, and its output is too average. So `slerp` is the usual way.
+    Halfway between two independent noise examples in d dimensions, the mean squared norm is d / 2
+    instead of d. The input is then outside the training distribution, and the output too average,
+    so `slerp` is the default.
 
     Args:
         a: Examples (n, *shape).
         b: Examples (n, *shape).
-        share: How far to go, one number or one for each example, (n,): 0 is a, 1 is b.
+        share: Position, one number or one per example, (n,): 0 is a, 1 is b.
 
     Returns:
-        Examples (n, *shape) of a's type.
+        Examples (n, *shape) with the dtype of a.
 
     Raises:
-        UsageError: For a and b of different shapes.
+        UsageError: If a and b have different shapes.
     """
     first, second, far = _alike(a, b, share)
     return torch.lerp(first, second, far).to(a.dtype).reshape(a.shape)
@@ -117,25 +118,26 @@ def interpolate(
     interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
-    """Data between two given data: both are encoded, and the points between their noises are solved back.
+    """Interpolate between two examples: encode both, and decode the points between their noises.
 
-    The first and the last frame are a and b as the solver's errors there and back leave them: more steps come closer.
+    The first and the last frame are a and b up to solver errors, which fall with more steps.
 
     Args:
-        flow: An iterative model under a deterministic solver.
-        a: Data units, (*shape).
-        b: Data units, (*shape).
-        frames: How many, both ends included; at least 2.
-        condition: One for all frames, such as ``{"label": 3}``; None is the unconditional model.
-        interpolation: "spherical" (`slerp`) or "linear" (`lerp`).
-        batch: Examples computed at a time.
+        flow: Iterative model with a deterministic solver.
+        a: First example in data units, (*shape).
+        b: Second example in data units, (*shape).
+        frames: Number of frames including both ends, at least 2.
+        condition: Conditions for all frames, such as ``{"label": 3}``; None for the unconditional
+            model.
+        interpolation: Kind of interpolation, "spherical" (`slerp`) or "linear" (`lerp`).
+        batch: Batch size.
 
     Returns:
-        float32 (frames, *shape), data units, on the CPU.
+        Frames (frames, *shape), float32, in data units, on the CPU.
 
     Raises:
-        UsageError: For a one-call model or a stochastic solver, which have no inverse, a labelled model without an
-            unconditional branch and no label, or data of another shape or range.
+        UsageError: If the model has one call or a stochastic solver, and so cannot be inverted, a
+            label is required, or data has the wrong shape or range.
         Diverged: If a frame is not finite.
 
     References:
@@ -158,22 +160,22 @@ def interpolate_noise(
     interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
-    """Data between two examples of noise, of any transport; `pushforward.editing.invert` and `Flow.encode` find such noise.
+    """Interpolate between two noise examples of any transport, for example from `pushforward.editing.invert` or `Flow.encode`.
 
     Args:
-        transport: Any; an iterative one under a deterministic solver.
-        a: The noise of the first frame, (*noise_shape).
-        b: The noise of the last frame, (*noise_shape).
-        frames: How many, both ends included; at least 2.
-        condition: One for all frames; None takes the label that seed 0 draws.
-        interpolation: "spherical" (`slerp`) or "linear" (`lerp`).
-        batch: Examples computed at a time.
+        transport: Any transport; an iterative one needs a deterministic solver.
+        a: Noise of the first frame, (*noise_shape).
+        b: Noise of the last frame, (*noise_shape).
+        frames: Number of frames including both ends, at least 2.
+        condition: Conditions for all frames; None for the label drawn by seed 0.
+        interpolation: Kind of interpolation, "spherical" (`slerp`) or "linear" (`lerp`).
+        batch: Batch size.
 
     Returns:
-        float32 (frames, *shape), data units, on the CPU.
+        Frames (frames, *shape), float32, in data units, on the CPU.
 
     Raises:
-        UsageError: For a stochastic solver, or a condition that cannot be.
+        UsageError: If the solver is stochastic, or a condition is invalid.
         Diverged: If a frame is not finite.
     """
     _check_deterministic(transport)
@@ -191,22 +193,23 @@ def interpolate_seeds(
     interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
-    """Data between the samples of two seeds, of any transport: a GAN's and a VAE's as well.
+    """Interpolate between the samples of two seeds, for any transport, including GANs and VAEs.
 
     Args:
-        transport: Any; an iterative one under a deterministic solver.
-        a: The seed of the first frame, which is ``transport.sample(1, condition, seed=a)``.
-        b: The seed of the last frame.
-        frames: How many, both ends included; at least 2.
-        condition: One for all frames; None takes the label that the first seed draws.
-        interpolation: "spherical" (`slerp`) or "linear" (`lerp`).
-        batch: Examples computed at a time.
+        transport: Any transport; an iterative one needs a deterministic solver.
+        a: Seed of the first frame, which is ``transport.sample(1, condition, seed=a)``.
+        b: Seed of the last frame.
+        frames: Number of frames including both ends, at least 2.
+        condition: Conditions for all frames; None for the label drawn by the first seed.
+        interpolation: Kind of interpolation, "spherical" (`slerp`) or "linear" (`lerp`).
+        batch: Batch size.
 
     Returns:
-        float32 (frames, *shape), data units, on the CPU.
+        Frames (frames, *shape), float32, in data units, on the CPU.
 
     Raises:
-        UsageError: For a stochastic solver, whose later noise has no in-between, or a condition that cannot be.
+        UsageError: If the solver is stochastic, because its later noise cannot be interpolated, or
+            a condition is invalid.
         Diverged: If a frame is not finite.
     """
     _check_deterministic(transport)
@@ -219,8 +222,8 @@ def _check_deterministic(transport: Transport) -> None:
     inner = inner_of(transport)
     if has_steps(inner) and inner.solver.stochastic:
         raise UsageError(
-            f"The solver here is {type(inner.solver).__name__}, a stochastic one, which draws noise at every step, so that no "
-            "path leads from one sample to another: choose a deterministic one, such as `solver=dpm`."
+            f"{type(inner.solver).__name__} is a stochastic solver, which draws noise at every step, so no path leads "
+            "from one sample to another. Use a deterministic solver, such as `solver=dpm`."
         )
 
 
@@ -239,7 +242,7 @@ def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
     if interpolation not in INTERPOLATIONS:
         raise unknown("interpolation", interpolation, INTERPOLATIONS)
     if frames < 2:
-        raise UsageError(f"An interpolation has at least 2 frames; got {frames}.")
+        raise UsageError(f"An interpolation needs at least 2 frames; got {frames}.")
     share = torch.linspace(0, 1, frames, dtype=torch.float64, device=a.device)
     return INTERPOLATIONS[interpolation](a.expand(frames, *a.shape[1:]), b.expand(frames, *b.shape[1:]), share)
 
@@ -251,21 +254,22 @@ def _repeated(condition: Condition, n: int) -> Condition:
 def walk(
     autoencoder: Autoencoder, a: Tensor, b: Tensor, frames: int, condition: Condition = None, *, interpolation: str = "linear"
 ) -> Tensor:
-    """Data on the way between the mean codes of two examples.
+    """Interpolate between the mean latents of two examples, and decode.
 
     Args:
-        autoencoder: Any.
-        a: Data units, (*shape).
-        b: Data units, (*shape).
-        frames: How many, both ends included; at least 2.
-        condition: None, or one label of one example for all frames.
+        autoencoder: Any autoencoder.
+        a: First example in data units, (*shape).
+        b: Second example in data units, (*shape).
+        frames: Number of frames including both ends, at least 2.
+        condition: None, or one label for all frames.
         interpolation: "linear" (`lerp`) or "spherical" (`slerp`).
 
     Returns:
-        Data units, float32 (frames, *shape); the ends are the examples' reconstructions.
+        Frames (frames, *shape), float32, in data units; the ends are reconstructions of the
+            examples.
 
     Raises:
-        UsageError: For fewer than 2 frames, or an unknown way.
+        UsageError: If there are fewer than 2 frames, or the interpolation is unknown.
     """
     space, device = autoencoder.space, autoencoder.device
     given = None if condition is None else {name: value.to(device) for name, value in condition.items()}
@@ -277,17 +281,17 @@ def walk(
 
 @dataclass(frozen=True)
 class Search:
-    """How `invert` searches.
+    """Settings of the search in `invert`.
 
     Args:
-        steps: Updates; 0 takes the best random z.
-        starts: How many z are improved for each example.
-        candidates: How many random z these are chosen from, at least ``starts``.
-        lr: Adam's rate at the start.
-        prior: The weight of the pull towards |z| = sqrt(d); 0 leaves it out.
+        steps: Number of updates; 0 returns the best random z.
+        starts: Number of z that are optimised for each example.
+        candidates: Number of random z from which the starts are chosen, at least ``starts``.
+        lr: Initial learning rate of Adam.
+        prior: Weight of the penalty towards |z| = sqrt(d); 0 for no penalty.
 
     Raises:
-        UsageError: For numbers that cannot be.
+        UsageError: If a number is invalid.
     """
 
     steps: int = 300
@@ -298,19 +302,20 @@ class Search:
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.starts < 1 or not 0 < self.lr < math.inf or not 0 <= self.prior < math.inf:
-            raise UsageError(f"steps and prior are 0 or more, starts at least 1, lr is above 0; all are finite. Got {self}.")
+            raise UsageError(f"steps and prior must be at least 0, starts at least 1, and lr above 0, all finite; got {self}.")
 
 
 @dataclass(frozen=True)
 class Inversion:
-    """The result of `invert` for n examples; all tensors are on the CPU.
+    """Result of `invert` for n examples; all tensors are on the CPU.
 
     Args:
-        z: (n, *noise_shape) float32.
-        x: The model's samples from z, (n, *shape), data units.
-        error: The root mean squared difference between x and the data, (n,), in standard deviations of the data.
-        first: The same of the best z that was drawn before any optimisation, (n,).
-        condition: The condition of each z, n values of each name; None for a model without conditions.
+        z: Noise found, (n, *noise_shape), float32.
+        x: The model's samples from z, (n, *shape), in data units.
+        error: Root mean squared difference between x and the data, (n,), in standard deviations of
+            the data.
+        first: Error of the best random z before optimisation, (n,).
+        condition: Condition of each z, n values per name; None for a model without conditions.
     """
 
     z: Tensor
@@ -329,36 +334,41 @@ def invert(
     seed: int = 0,
     batch: int = BATCH,
 ) -> Inversion:
-    """Find the z whose samples are nearest to given data.
+    """Find the z whose samples are closest to given data.
 
-    For each example the best few of many random z are improved by Adam on the mean squared difference in model units plus
-    prior (|z| / sqrt(d) - 1)^2, which holds z in d dimensions where noise lies. The rate falls to 0 on half a cosine. Of all
-    starts and steps whose error is not above that of the best random z, the best is kept. Each example is searched
-    for on its own, with the same random z: its result does not depend on the others.
+    For each example, Adam optimises the best of many random z on the mean squared difference in
+    model units plus prior (|z| / sqrt(d) - 1)^2, which keeps z close to the noise distribution. The
+    learning rate falls to 0 on half a cosine. The best z over all starts and steps is returned,
+    never worse than the best random z. Each example is searched independently, with the same random
+    z, so its result does not depend on the others.
 
     Args:
-        transport: A one-call model: a `Map`, or a `Latent` of one.
-        x: Data units, (n, *shape), n at least 1.
-        condition: For example ``{"label": 3}``, or one for each example. None tries labels as often as they are in the training
-            data, and keeps the one that fits best.
-        search: How long and from where; the default is ``Search()``.
-        seed: Of the random z, all of them others for every seed, and others than those that `Transport.sample` draws.
-        batch: Examples computed at a time, at least one for each start.
+        transport: One-call model: a `Map`, or a `Latent` with one.
+        x: Examples in data units, (n, *shape), n at least 1.
+        condition: Conditions, for example ``{"label": 3}``, or one per example. None tries labels
+            with the frequencies of the training data and keeps the best.
+        search: Search settings; ``Search()`` by default.
+        seed: Seed of the random z, which differ for every seed, and from the noise of
+            `Transport.sample`.
+        batch: Batch size, at least one example per start.
 
     Returns:
-        z, its samples and errors.
+        The z with their samples and errors.
 
     Raises:
-        UsageError: For an iterative model, data of another shape or range, or numbers that cannot be.
-        Diverged: If the model gives nothing finite.
+        UsageError: If the model is iterative, data has the wrong shape or range, or numbers are
+            invalid.
+        Diverged: If the model returns no finite values.
 
     References:
         Zhu, Krähenbühl, Shechtman, Efros, Generative Visual Manipulation on the Natural Image Manifold (2016);
         Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), section 5 and appendix D.
     """
-    check_one_call(transport, "The search for z", "Its method encode solves from data to noise.")
+    check_one_call(transport, "The search for z", "Its method encode maps data to noise.")
     if x.dim() == 0 or len(x) == 0 or batch < 1:
-        raise UsageError(f"Expected at least one example, (n, *shape), and a batch of at least 1; got {tuple(x.shape)}, {batch}.")
+        raise UsageError(
+            f"Expected at least one example of shape (n, *shape), and a batch size of at least 1; got {tuple(x.shape)}, {batch}."
+        )
     check_complete(transport.space.conditions, condition)
     search = search or Search()
     target = transport.space.to_model(torch.stack([checked_example(transport, example) for example in x]))
@@ -424,7 +434,7 @@ class _Part:
 
     def _best(self, z: Tensor, least: Tensor, errors: Tensor, first: Tensor) -> Inversion:
         if not bool(least.view(-1, self.starts).amin(1).isfinite().all()):
-            raise Diverged("The model gives nothing finite for any z: the weights have diverged. Use an earlier checkpoint.")
+            raise Diverged("The model returns no finite values for any z: the weights have diverged. Use an earlier checkpoint.")
         first_start = torch.arange(len(self.target), device=z.device) * self.starts
         at = first_start + least.view(-1, self.starts).argmin(1)
         condition = condition_at(self.condition, at)
@@ -453,29 +463,32 @@ def between(
     batch: int = BATCH,
     events: Events = lambda line: None,
 ) -> Tensor:
-    """Data between two given examples.
+    """Interpolate between two given examples.
 
     Args:
-        transport: A model of any kind; an iterative one under a deterministic solver.
-        ends: The first and the last example, data units, (*shape).
-        frames: How many, both ends included; at least 2.
-        condition: One label for all frames. None is the unconditional model, or for a one-call model the label that fits best.
-        autoencoder: The model's encoder and decoder, where it has them.
+        transport: Any model; an iterative model needs a deterministic solver.
+        ends: First and last example in data units, (*shape).
+        frames: Number of frames including both ends, at least 2.
+        condition: Label for all frames; None for the unconditional model or, for a one-call model,
+            the best-fitting label.
+        autoencoder: Encoder and decoder of the model, if it has them.
         interpolation: "spherical" or "linear" (`pushforward.editing.interpolation`).
-        batch: Examples computed at a time.
-        events: Called with one line for each event of a search.
+        batch: Batch size.
+        events: Callback with one line for each event of a search.
 
     Returns:
-        float32 (frames, *shape), data units, on the CPU.
+        Frames (frames, *shape), float32, in data units, on the CPU.
 
     Raises:
-        UsageError: For a stochastic solver, or a label where the autoencoder receives none.
+        UsageError: If the solver is stochastic, or a label is given but the autoencoder takes none.
     """
     if has_steps(inner_of(transport)):
         return interpolate(transport, *ends, frames, condition, interpolation=interpolation, batch=batch)
     if autoencoder is not None and (condition is not None or not autoencoder.space.conditions):
         if condition is not None and not autoencoder.space.conditions:
-            raise UsageError("Between images this model goes through its latent, which receives no labels: leave `label` out.")
+            raise UsageError(
+                "Between images, this model goes through its latent space, which takes no labels. Leave `label` out."
+            )
         check_complete(autoencoder.space.conditions, condition)
         given = None if condition is None else Request(autoencoder.space.conditions).values(1, condition, 0)
         return walk(autoencoder, *ends, frames, given, interpolation=interpolation)
@@ -493,18 +506,19 @@ def variations(
     batch: int = BATCH,
     events: Events = lambda line: None,
 ) -> tuple[Transport, ConditionLike]:
-    """The sampler of variations of a given example, and the condition to sample it under.
+    """Build the sampler of variations of a given example, and its condition.
 
     Args:
-        transport: A model of any kind.
-        x: The example, data units, (*shape).
-        strength: In (0, 1]: small is nearly x, 1 a new sample.
-        condition: One label; None is the unconditional model, or for a one-call model the label that fits best.
-        batch: Examples computed at a time in a search.
-        events: Called with one line for each event of a search.
+        transport: Any model.
+        x: Example in data units, (*shape).
+        strength: Strength in (0, 1]: small values stay close to x, 1 gives a new sample.
+        condition: Label; None for the unconditional model or, for a one-call model, the
+            best-fitting label.
+        batch: Batch size in a search.
+        events: Callback with one line for each event of a search.
 
     Raises:
-        UsageError: As `pushforward.editing.interpolation` and `pushforward.editing.Nearby`.
+        UsageError: As for `pushforward.editing.interpolation` and `pushforward.editing.Nearby`.
     """
     if has_steps(inner_of(transport)):
         given = edited_condition(transport, condition)
@@ -515,7 +529,7 @@ def variations(
 
 
 def edited_condition(transport: Transport, condition: ConditionLike) -> ConditionLike:
-    """The condition under which given data is edited: for an iterative model None is the unconditional model."""
+    """Return the condition for editing given data: for an iterative model, None is the unconditional model."""
     inner = inner_of(transport)
     return condition_of_data(inner, condition) if has_steps(inner) else condition
 
@@ -523,9 +537,11 @@ def edited_condition(transport: Transport, condition: ConditionLike) -> Conditio
 def _nearest(
     transport: Transport, x: Tensor, condition: ConditionLike, batch: int, events: Events
 ) -> tuple[Inversion, ConditionLike]:
-    events("searching for the z of the nearest sample ...")
+    events("searching for the z of the closest sample ...")
     nearest = invert(transport, x[None], condition, batch=batch)
-    events(f"it differs from the image by {float(nearest.error[0]):.3f} (RMS, in standard deviations of the data)")
+    events(
+        f"the closest sample differs from the image by {float(nearest.error[0]):.3f} (RMS, in standard deviations of the data)"
+    )
     if condition is None and nearest.condition is not None:
         condition = {name: value[0] for name, value in nearest.condition.items()}
         kinds = transport.space.conditions

@@ -22,19 +22,21 @@ Flows = Mapping[str, Mapping[int, Flow]]
 
 
 def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The content of ``space.json``, plain values.
+    """Build the content of ``space.json``, as plain values.
 
     Args:
-        transport: The model.
-        flows: Of the graph, by solver and number of steps; empty for a model of one call.
-        default: What stands where nothing is asked for: solver, steps and scale, those that the graph takes.
-        name: The run's.
+        transport: Model.
+        flows: Flows of the graph, by solver and number of steps; empty for a one-call model.
+        default: Default values of the graph's inputs: solver, steps and scale.
+        name: Name of the run.
 
     Returns:
-        ``name``; ``data`` (image, vector or row) and ``shape`` of a sample; of a table its ``columns`` and the look of its files,
-        ``table``; ``noise``, the shape of z; ``stream``, the second word of the key of NumPy's Philox: the first is a sample's
-        seed, and the last word of the counter the number of the draw; ``draws``, how many noises each solver and number of steps
-        takes beside z; ``most``, the most steps; ``conditions``; and ``default``.
+        ``name``; ``data`` (image, vector or row) and ``shape`` of a sample; for a table its
+            ``columns`` and file format, ``table``; ``noise``, the shape of z; ``stream``, the
+            second word of the key of NumPy's Philox: the first word is a sample's seed, and the
+            last word of the counter is the number of the draw; ``draws``, the number of noises
+            besides z for each solver and number of steps; ``most``, the maximum number of steps;
+            ``conditions``; and ``default``.
     """
     space, inner = transport.space, inner_of(transport)
     counts = {solver: {str(n): noise_count(flow) for n, flow in by.items()} for solver, by in flows.items()}

@@ -44,18 +44,18 @@ LIVE_WEIGHTS = 25_000_000  # Of a model on such a page, which has 5 bytes for ea
 
 
 class Unlike(PushforwardError):
-    """A graph does not do what its sampler does; it is not written."""
+    """Raised if an exported graph differs from its sampler; nothing is written."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """Written files and their accuracy.
 
     Args:
-        files: The files or the folder.
-        distances: How far the graph is from the sampler; empty for formats without a graph.
+        files: Files or folder.
+        distances: Differences between graph and sampler; empty for formats without a graph.
     """
 
     files: tuple[Path, ...]
@@ -64,13 +64,13 @@ class Exported:
 
 @dataclass(frozen=True)
 class Graph:
-    """A model as a graph.
+    """Model exported as a graph.
 
     Args:
-        transport: The model that it does what.
-        model: The ModelProto.
-        description: The content of ``space.json``.
-        flows: By solver and number of steps; empty for a model of one call.
+        transport: Exported model.
+        model: ModelProto.
+        description: Content of ``space.json``.
+        flows: Flows by solver and number of steps; empty for a one-call model.
     """
 
     transport: Transport
@@ -91,36 +91,42 @@ def export(
     name: str = "model",
     overwrite: bool = False,
 ) -> Exported:
-    """Write a sampler for use without this library.
+    """Export a sampler for use without this library.
 
     Args:
-        transport: Any model; of one in steps the solver, the steps and the guidance are the defaults of what is written.
-        out: The folder to write into.
-        format: "onnx": ``model.onnx``, the whole sampler for any number of examples and steps; ``run.py``, which draws from it
-            with numpy and onnxruntime alone; ``space.json``; and of a table ``rows.py``, which makes cells of coordinates.
-            "html": ``page.html``, which runs the model in a browser. "pt2": ``model.pt2``, a program of `torch.export` with its
+        transport: Any model; solver, steps and guidance of an iterative model are the defaults of
+            the export.
+        out: Output folder.
+        format: "onnx": ``model.onnx``, the whole sampler for any number of examples and steps;
+            ``run.py``, which draws samples with only numpy and onnxruntime; ``space.json``; and for
+            a table ``rows.py``, which converts coordinates to cells. "html": ``page.html``, which
+            runs the model in a browser. "pt2": ``model.pt2``, a program of `torch.export` with its
             steps unrolled. "diffusers": a folder of diffusers.
-        solvers: Names, such as "dpm:3", of which a user chooses; the model's own, dpm, heun and euler by default.
-        steps_up_to: The most steps of a solver; 50 by default.
-        half: Store weights as float16, rounded; they are computed with in float32. The formats "onnx" and "html" take this
-            option and the two before it.
-        learned: Flows of tuned steps, which a user chooses as the solver "learned".
-        name: The model's.
-        overwrite: Replace files of an earlier export.
+        solvers: Names of solvers to choose from, such as "dpm:3"; the model's own, dpm, heun and
+            euler by default.
+        steps_up_to: Maximum number of solver steps; 50 by default.
+        half: Whether to store weights as float16, rounded; computations use float32. Only the
+            formats "onnx" and "html" support this option and the two before it.
+        learned: Flows with tuned steps, offered as the solver "learned".
+        name: Name of the model.
+        overwrite: Whether to replace files of an earlier export.
 
     Returns:
-        What was written. Distances compare onnxruntime, or the program of `torch.export`, with the sampler.
+        Written files and their accuracy. Distances compare onnxruntime, or the program of
+            `torch.export`, with the sampler.
 
     Raises:
-        UsageError: For a format or solver that cannot be, files that exist, or a model that the format has no words for.
-        Unlike: Where the graph and the sampler differ by more than 1e-4 standard deviations; nothing is written.
-        MissingExtra: Where onnx, onnxscript and onnxruntime, or diffusers, are not installed.
+        UsageError: If the format or solver is invalid, files exist, or the format does not support
+            the model.
+        Unlike: If graph and sampler differ by more than 1e-4 standard deviations; nothing is
+            written.
+        MissingExtra: If onnx, onnxscript and onnxruntime, or diffusers, are not installed.
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
     out, taken = Path(out), FORMATS[format][0]
     if not overwrite and (there := [name for name in FORMATS[format] if (out / name).exists()]):
-        raise UsageError(f"{out / there[0]} exists already. Choose another `out`, or add `overwrite=True`.")
+        raise UsageError(f"{out / there[0]} already exists. Choose another `out`, or add `overwrite=True`.")
     if format in ("diffusers", "pt2"):
         given = {"solvers": solvers, "steps_up_to": steps_up_to, "half": half}
         for option, value in given.items():
@@ -157,16 +163,17 @@ def graph(
     name: str = "model",
     way: bool = False,
 ) -> Graph:
-    """The graph of a model, and what describes it; see `export`.
+    """Build the graph of a model with its description; see `export`.
 
     Args:
-        way: Whether the graph can give the way from noise to data as well (`pushforward.export.onnx_file.stepped`).
+        way: Whether the graph can also return the states from noise to data
+            (`pushforward.export.onnx_file.stepped`).
     """
     library()
     transport = (halved(transport, LARGE) if half else transport).cpu().eval()
     own = inner_of(transport)
     if isinstance(own, Truncated):
-        raise UsageError("A truncated model has no words in ONNX: export it without `truncation`.")
+        raise UsageError("A truncated model cannot be exported to ONNX. Export it without `truncation`.")
     flows: dict[str, dict[int, Flow]] = {}
     default: dict[str, Any] = {}
     if has_steps(own):
@@ -180,7 +187,7 @@ def graph(
         transport = with_inner(transport, flows[solver][steps])
         model = stepped(transport, flows, scale=scale is not None, way=way, half=half)
     elif solvers or steps_up_to is not None:
-        raise UsageError("This model makes a sample in one call, without a solver. Leave out `solvers` and `steps_up_to`.")
+        raise UsageError("This model samples in one call, without a solver. Leave out `solvers` and `steps_up_to`.")
     else:
         model = one_call(transport, half=half)
     description = describe(transport, flows, default, name)
@@ -196,10 +203,10 @@ def graph(
 
 
 def checked(onnx_graph: Graph) -> tuple[Distance, ...]:
-    """How far a graph is from its sampler.
+    """Measure the differences between a graph and its sampler.
 
     Raises:
-        Unlike: Where it is too far.
+        Unlike: If a difference is too large.
     """
     opened = session(onnx_graph.model.SerializeToString())
     return close_enough(distances(opened, onnx_graph.transport, onnx_graph.flows))
@@ -214,21 +221,23 @@ def close_enough(measured: Iterable[Distance]) -> tuple[Distance, ...]:
     away = tuple(measured)
     for worst in (each for each in away if not each.worst <= BAR):
         raise Unlike(
-            f"The export differs from the sampler by {worst.worst:.1e} standard deviations ({worst.solver or 'one call'}, "
-            f"{worst.steps} steps); at most {BAR:g} is expected. Nothing was written. Try other `solvers`, or another `format`."
+            f"The export differs from the sampler by {worst.worst:.1e} standard deviations "
+            f"({worst.solver or 'one call'}, {worst.steps} steps), above the limit of {BAR:g}. Nothing was written. "
+            "Try other `solvers`, or another `format`."
         )
     return away
 
 
 def showable(models: Mapping[str, Transport], tell: Callable[[str], None] | None = None) -> list[tuple[dict[str, Any], bytes]]:
-    """What a page (`pushforward.export.page`) takes of some models: the first two that it can show.
+    """Select the first two models that a page (`pushforward.export.page`) can show.
 
     Args:
-        models: By name, what is wanted most first; but one of one call and one in steps go before two of a kind.
-        tell: Is called with a line for each model that is left out; silent by default.
+        models: Models by name, most important first; a one-call model and an iterative model are
+            preferred to two of a kind.
+        tell: Callback with a line for each model that is left out; silent by default.
 
     Returns:
-        The description and the ONNX file of each; none where no model can be shown.
+        Description and ONNX file of each model; none if no model can be shown.
     """
     from pushforward.export.page import MOST
 
@@ -250,7 +259,9 @@ def _live(name: str, transport: Transport) -> Graph:
 
     weights = sum(weight.numel() for weight in transport.parameters())
     if weights > LIVE_WEIGHTS:
-        raise UsageError(f"It has {weights:,} weights, more than {LIVE_WEIGHTS:,}: export a page of it with --format html.")
+        raise UsageError(
+            f"It has {weights:,} weights, more than the limit of {LIVE_WEIGHTS:,}: export a page for it with --format html."
+        )
     inner = inner_of(transport)
     steps = None
     if isinstance(inner, Flow):
@@ -284,7 +295,7 @@ def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tune
     for name in names:
         solver, grid = own_way.get(name, (as_solver(name), None))
         if solver.adaptive:
-            raise UsageError(f"{name} chooses its own steps, so it is no table that a file can hold: name other `solvers`.")
+            raise UsageError(f"{name} chooses its own steps, so it cannot be stored as a table. Use other `solvers`.")
         flows[name] = {k: Flow(denoiser, solver, k, grid) for k in range(1, most + 1)}
     learned = {flow.steps: Flow(denoiser, flow.solver, flow.steps, flow.grid, flow.learned) for flow in tuned}
     return flows | ({LEARNED: learned} if learned else {})

@@ -31,17 +31,17 @@ _MISSING = 1 << 40  # An index that Gather refuses; where tables end with it, -1
 
 
 def library() -> Any:
-    """The module onnx.
+    """Import the module onnx.
 
     Raises:
-        MissingExtra: Where it, onnxscript or onnxruntime is not installed.
+        MissingExtra: If onnx, onnxscript or onnxruntime is not installed.
     """
     names = ("onnxscript", "onnxruntime", "onnx.inliner", "onnx.parser", "onnx")
     return [imported(name, "ONNX files need onnx, onnxscript and onnxruntime, of which one", "onnx") for name in names][-1]
 
 
 def one_call(transport: Transport, *, half: bool = False) -> Any:
-    """The graph of a model of one call, as a ModelProto."""
+    """Build the graph of a one-call model, as a ModelProto."""
     inputs = inputs_of(transport)
     part = _converted("Sampler", Sampler(transport), inputs, {"noise": ("", "n")}, ["x"], half)
     given = _names(inputs)
@@ -58,22 +58,23 @@ def stepped(
     way: bool = False,
     half: bool = False,
 ) -> Any:
-    """The graph of a flow, or of one in a latent space, as a ModelProto.
+    """Build the graph of a flow, possibly in a latent space, as a ModelProto.
 
     Args:
         transport: The model; its flow has the denoiser of the others.
-        flows: By solver, and by its number of steps: ``solver``, a number in their order, and ``steps`` choose one.
+        flows: Flows by solver and number of steps, chosen by the inputs ``solver``, an index, and
+            ``steps``.
         scale: Whether there is an input for scales of guidance.
         way: Whether an input ``way`` of 1 makes x the states at which the network is called and then the samples, (calls + 1, n,
             *shape); with 0 it is (1, n, *shape).
         half: Whether weights that float16 holds exactly are stored so; they are computed with in float32.
 
     Raises:
-        UsageError: For a solver without a table, or solvers that call the network in two ways.
+        UsageError: If a solver has no table, or solvers call the network in two ways.
     """
     arrays = {(name, steps): dense(flow.table) for name, several in flows.items() for steps, flow in several.items()}
     if len({table.kind == "jump" for table in arrays.values()}) > 1:
-        raise UsageError(f"{', '.join(flows)} call a map between two times in two ways: export jump by itself.")
+        raise UsageError(f"{', '.join(flows)} call a map between two times in two ways. Export jump separately.")
     layout, example, flow = RowLayout.of(arrays.values()), next(iter(arrays.values())), inner_of(transport)
     assert isinstance(flow, Flow)
     inputs = inputs_of(transport, noises=layout.noises, scale=scale)

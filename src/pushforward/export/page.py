@@ -31,13 +31,13 @@ def write(path: Path, models: Models, title: str) -> None:
     """Write a page, whole or not at all.
 
     Args:
-        path: The file.
-        models: As `build` takes them.
-        title: Of the page.
+        path: Output file.
+        models: Models, as for `build`.
+        title: Title of the page.
 
     Raises:
-        UsageError: As `build`.
-        CheckpointError: If the disk refuses.
+        UsageError: As for `build`.
+        CheckpointError: If writing fails.
     """
     text = build(models, title)
     with replacing(path) as temporary:
@@ -45,19 +45,20 @@ def write(path: Path, models: Models, title: str) -> None:
 
 
 def build(models: Models, title: str) -> str:
-    """A page as text.
+    """Build a page as text.
 
     Args:
         models: One, or two side by side: the description (`pushforward.export.description.describe`) and the bytes of the ONNX
             file of each. Files with the input ``way`` also show how noise becomes data. A ``number`` in the description sets the
             colour and sign of a model, by default its place.
-        title: Of the page.
+        title: Title of the page.
 
     Raises:
-        UsageError: For another number of models, or one that starts from data and not from noise.
+        UsageError: If there are not one or two models, or a model starts from data instead of
+            noise.
     """
     if not 1 <= len(models) <= MOST:
-        raise UsageError(f"A page runs one model, or two side by side; got {len(models)}.")
+        raise UsageError(f"A page shows one model, or two side by side; got {len(models)}.")
     for about, _ in models:
         check(about)
     abouts = []
@@ -82,13 +83,13 @@ def build(models: Models, title: str) -> str:
 
 
 def check(about: Mapping[str, Any]) -> None:
-    """Refuse a model that a page cannot run, by its description.
+    """Raise an error if a page cannot run a model, by its description.
 
     Raises:
-        UsageError: For one that starts from data and not from noise.
+        UsageError: If the model starts from data instead of noise.
     """
     if about["source"]:
-        raise UsageError(f"{about['name']} starts from examples of data, which a page does not hold: export it as ONNX.")
+        raise UsageError(f"{about['name']} starts from data examples, which a page does not contain. Export it to ONNX.")
 
 
 def _environment() -> Environment:

@@ -25,13 +25,13 @@ LEARNED = "learned"  # The solver of steps that were tuned for the run
 
 @dataclass(frozen=True)
 class Distance:
-    """The greatest difference of a number, in standard deviations of the data.
+    """Largest difference of a number, in standard deviations of the data.
 
     Args:
-        solver: The solver; empty for a model of one call.
-        steps: Its steps.
-        n: How many examples were drawn together.
-        worst: The difference.
+        solver: Solver; empty for a one-call model.
+        steps: Number of steps.
+        n: Batch size.
+        worst: Largest difference.
     """
 
     solver: str
@@ -41,10 +41,10 @@ class Distance:
 
 
 def session(model: bytes | str) -> Any:
-    """A graph in onnxruntime, on as many threads as torch has.
+    """Load a graph in onnxruntime, with as many threads as torch.
 
     Args:
-        model: The graph's bytes, or the path of its file.
+        model: Bytes of the graph, or path of its file.
     """
     import onnxruntime
 
@@ -54,15 +54,15 @@ def session(model: bytes | str) -> Any:
 
 
 def feeds_of(session: Any, transport: Transport, n: int, seed: int, scale: bool, number: int = 0) -> dict[str, np.ndarray]:
-    """The inputs of a graph for the samples of some seeds, with the noise that `Transport.sample` draws.
+    """Build the inputs of a graph for some seeds, with the noise of `Transport.sample`.
 
     Args:
-        session: Of the graph.
+        session: Session of the graph.
         transport: The model under one solver and number of steps.
-        n: How many samples.
-        seed: Of the first.
-        scale: Whether the examples have different scales of guidance, evenly from 0 to 3; else 1.
-        number: Of the solver.
+        n: Number of samples.
+        seed: Seed of the first sample.
+        scale: Whether the examples have different guidance scales, evenly from 0 to 3; otherwise 1.
+        number: Number of the solver.
     """
     inner, draws = inner_of(transport), ExampleDraws(seed, n)
     z = transport.noise(draws)
@@ -76,7 +76,7 @@ def feeds_of(session: Any, transport: Transport, n: int, seed: int, scale: bool,
 
 
 def by_torch(transport: Transport, feeds: Mapping[str, np.ndarray]) -> Tensor:
-    """What the sampler makes of the inputs of a graph, (n, *shape), data units."""
+    """Compute the sampler's output for the inputs of a graph, (n, *shape), in data units."""
     given = {name: torch.from_numpy(part) for name, part in feeds.items()}
     condition = {name: given[name] for name in transport.space.conditions if name in given}
     if "scale" in given:
@@ -93,13 +93,14 @@ def distances(
     steps: Sequence[int] = STEPS,
     examples: Sequence[int] = EXAMPLES,
 ) -> Iterator[Distance]:
-    """The distances of a graph from its sampler, for each solver, number of steps and of examples.
+    """Measure the distances between a graph and its sampler, for each solver, number of steps and batch size.
 
     Args:
-        session: Of the graph.
-        transport: The model.
-        flows: Of the graph; empty for a model of one call.
-        steps: Of those that a solver has; its most, and all that were learned, are compared as well.
+        session: Session of the graph.
+        transport: Model.
+        flows: Flows of the graph; empty for a one-call model.
+        steps: Numbers of steps to compare, if a solver has them, in addition to its maximum and all
+            learned numbers.
         examples: Numbers of examples.
     """
     compared = {name: by if name == LEARNED else {*steps, max(by)} & by.keys() for name, by in flows.items()}
@@ -117,7 +118,7 @@ def distances(
 def program_distances(
     program: Callable[..., Tensor], transport: Transport, examples: Sequence[int] = EXAMPLES
 ) -> Iterator[Distance]:
-    """The distances of a program of `torch.export` from its sampler, for each number of examples."""
+    """Measure the distances between a `torch.export` program and its sampler, for each batch size."""
     inner = inner_of(transport)
     space = transport.space
     solver = name_of(inner.solver) if isinstance(inner, Flow) else ""
@@ -133,7 +134,7 @@ def program_distances(
 
 
 def halved(transport: Transport, least: int) -> Transport:
-    """The model with weights of at least so many numbers rounded to float16."""
+    """Round large weights of a model to float16."""
     model = copy.deepcopy(transport)
     with torch.no_grad():
         for weight in model.parameters():

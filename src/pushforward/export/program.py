@@ -28,7 +28,7 @@ class GivenNoise(Draws):
 
     Args:
         noise: (calls, n, *shape).
-        decoder: What a decoder draws around its means, (n, *shape).
+        decoder: Noise of a decoder around its means, (n, *shape).
     """
 
     def __init__(self, noise: Tensor | None, decoder: Tensor | None = None) -> None:
@@ -40,11 +40,11 @@ class GivenNoise(Draws):
         return self.noise[self._calls - 1]
 
     def uniform(self) -> Tensor:
-        raise UsageError("A sampler that is exported draws normal numbers only.")
+        raise UsageError("Exported samplers can only draw normal random numbers.")
 
     def stream(self, name: str, interval: int = 1) -> Draws:
         if name != "decoder" or self.decoder is None:
-            raise UsageError("A sampler that is exported draws from one stream only.")
+            raise UsageError("Exported samplers can only draw from one random stream.")
         return GivenNoise(self.decoder[None])
 
 
@@ -65,7 +65,7 @@ class Sampler(nn.Module):
     def forward(
         self, z: Tensor, condition: Condition = None, noise: Tensor | None = None, decoder_noise: Tensor | None = None
     ) -> Tensor:
-        """Samples (n, *shape), data units.
+        """Compute samples (n, *shape) in data units.
 
         Args:
             z: (n, *noise_shape), standard normal; of a flow from a source, examples of it in model units.
@@ -84,7 +84,7 @@ class TableRow(nn.Module):
 
     Args:
         flow: The flow.
-        layout: Of the row.
+        layout: Layout of the row.
         kind: The estimate.
     """
 
@@ -95,7 +95,7 @@ class TableRow(nn.Module):
     def forward(
         self, slots: Tensor, row: Tensor, condition: Condition = None, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The slots after the row, and the state at which the denoiser was called.
+        """Compute the slots after the row, and the input state of the denoiser.
 
         Args:
             slots: (W, n, *shape).
@@ -115,7 +115,7 @@ def _mixed(weights: Tensor, parts: Tensor) -> Tensor:
 
 
 class End(nn.Module):
-    """From states of a flow to data units.
+    """Conversion of states of a flow to data units.
 
     Args:
         transport: The flow, or a latent model around it.
@@ -126,7 +126,7 @@ class End(nn.Module):
         self.transport = with_inner(transport, _Ended(inner_of(transport)))
 
     def forward(self, states: Tensor, condition: Condition = None, decoder_noise: Tensor | None = None) -> Tensor:
-        """Data units, (k, n, *shape), of k states of each example, (k, n, *noise_shape)."""
+        """Convert k states per example, (k, n, *noise_shape), to data units, (k, n, *shape)."""
         k, n = states.shape[:2]
         condition, _ = without_scale(condition)
         each = None if condition is None else {name: part.repeat(k, *(1,) * (part.dim() - 1)) for name, part in condition.items()}
@@ -149,7 +149,7 @@ class _Ended(Transport):
 
 
 def noise_count(transport: Transport) -> int:
-    """How often a transport draws noise of the shape of its inner data in one solve, beside z."""
+    """Count how often a transport draws noise of the shape of its inner data per sample, besides z."""
     inner = inner_of(transport)
     if isinstance(inner, Truncated):
         return noise_count(inner.inner)
@@ -159,17 +159,17 @@ def noise_count(transport: Transport) -> int:
 
 
 def decoder_draws(transport: Transport) -> bool:
-    """Whether a decoder of codes draws around its means."""
+    """Return whether the decoder of latents draws around its means."""
     return isinstance(transport, Latent) and transport.autoencoder.likelihood is not None
 
 
 def inputs_of(transport: Transport, n: int = BATCH, noises: int | None = None, scale: bool = False) -> dict[str, Any]:
-    """Inputs of a `Sampler` by name, n random examples.
+    """Build random inputs of a `Sampler` by name, for n examples.
 
     Args:
-        transport: The model.
-        n: How many examples.
-        noises: How many noises; None for `noise_count`.
+        transport: Model.
+        n: Number of examples.
+        noises: Number of noises; None for `noise_count`.
         scale: Whether the condition holds a scale of guidance for each example.
     """
     inner, device = inner_of(transport), transport.device
@@ -186,12 +186,13 @@ def inputs_of(transport: Transport, n: int = BATCH, noises: int | None = None, s
 
 
 def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[str]]) -> ExportedProgram:
-    """A module as a program.
+    """Export a module as a program.
 
     Args:
-        module: Its arguments are the inputs' names.
+        module: Module whose argument names are the names of the inputs.
         inputs: Tensors, dicts of tensors, or None.
-        axes: For each input its first axes that are free, by name, "" for one that is not; without an entry ("n",), of examples.
+        axes: Names of the first axes of each input if dynamic, "" for static axes; ("n",), the
+            examples, by default.
     """
     sizes = {name: Dim(name, min=1) for names in (("n",), *axes.values()) for name in names if name}
 
@@ -208,7 +209,7 @@ def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[s
 
 
 def exported(transport: Transport) -> ExportedProgram:
-    """The whole of a sampler, from noise to data, as one program with its steps unrolled; see `Sampler` for its inputs.
+    """Export a whole sampler, from noise to data, as one program with unrolled steps; see `Sampler` for its inputs.
 
     Args:
         transport: Any; a flow under a solver that has a table.
@@ -217,6 +218,6 @@ def exported(transport: Transport) -> ExportedProgram:
         ``program.module()(z=, condition=, noise=, decoder_noise=)``, with None for inputs that the model does not take.
 
     Raises:
-        UsageError: For an adaptive solver or one whose steps are not affine.
+        UsageError: If the solver is adaptive, or its steps are not affine.
     """
     return traced(Sampler(transport), inputs_of(transport), {"noise": ("", "n")})

@@ -36,8 +36,8 @@ class Dense:
         spread: (N, W, M), from noise to slots.
         start: (W,), from the start to slots.
         first: (W, M), from the first noise to slots.
-        kind: The estimate, where the denoiser cannot be called with columns.
-        noises: How many of a row's M noises are drawn, the first number before the first row.
+        kind: Estimate, if the denoiser cannot be called with columns.
+        noises: Number of noises drawn per row, beginning before the first row.
     """
 
     columns: TimeColumns
@@ -52,7 +52,7 @@ class Dense:
 
 
 def dense(table: Table) -> Dense:
-    """The arrays of a table of floats, every step of which calls the denoiser."""
+    """Convert a table of floats to arrays; every step calls the denoiser."""
     blocks = _blocks(table)
     calls = [call for call, _ in blocks if call is not None]
     needed = _needed(blocks)
@@ -163,12 +163,12 @@ def _stacked(columns: list[TimeColumns]) -> TimeColumns:
 
 @dataclass(frozen=True)
 class RowLayout:
-    """How the rows of several tables lie side by side as numbers: columns, point, keep, fresh and spread.
+    """Layout of the rows of several tables as numbers: columns, point, keep, fresh and spread.
 
     Args:
-        columns: The names of all columns, None for each, a dict for those of a wrapped predictor.
+        columns: Names of all columns, each with None, or a dict for columns of a wrapped predictor.
         slots: W, as many as any table needs.
-        noises: M, likewise; 0 where none draws.
+        noises: Number of noises M, as many as any table needs; 0 if none draws noise.
     """
 
     columns: dict[str, Any]
@@ -177,7 +177,7 @@ class RowLayout:
 
     @classmethod
     def of(cls, tables: Iterable[Dense]) -> RowLayout:
-        """The layout that holds every one of the tables."""
+        """Build a layout for all of the tables."""
         columns: dict[str, Any] = {}
         slots, noises = 1, 0
         for table in tables:
@@ -186,7 +186,7 @@ class RowLayout:
         return cls(columns, slots, noises)
 
     def rows(self, table: Dense) -> Tensor:
-        """The rows of a table, (N, K) float64."""
+        """Pack the rows of a table, (N, K) float64."""
         w, m = self.slots - table.point.shape[1], self.noises - table.first.shape[1]
         count = len(table.point)
         parts = [
@@ -199,12 +199,12 @@ class RowLayout:
         return torch.cat([*columns, *(part.reshape(count, -1) for part in parts)], dim=1)
 
     def start(self, table: Dense, width: float) -> Tensor:
-        """How the slots begin, (W, 1 + M) float64: the coefficients of the start, of this width, and of noise."""
+        """Return the initial slots, (W, 1 + M) float64: the coefficients of the start and of noise."""
         w, m = self.slots - table.start.shape[0], self.noises - table.first.shape[1]
         return pad(torch.cat([table.start[:, None] * width, table.first], dim=1), (0, m, 0, w))
 
     def unpacked(self, rows: Tensor) -> tuple[TimeColumns, Tensor, Tensor, Tensor, Tensor]:
-        """Columns (...,), point (..., W), keep (..., W, W), fresh (..., W) and spread (..., W, M) of rows (..., K)."""
+        """Unpack rows (..., K) to columns (...,), point (..., W), keep (..., W, W), fresh (..., W) and spread (..., W, M)."""
         columns, at = _unflat(rows, self.columns)
         w, m = self.slots, self.noises
         point, keep, fresh, spread = rows[..., at:].split([w, w * w, w, w * m], dim=-1)

@@ -25,7 +25,7 @@ EXAMPLES = 1000  # Rows that go through the classifier at a time
 
 
 def labelled(dataset: Dataset) -> bool:
-    """Whether there is a classifier: from two classes, and two examples in each half."""
+    """Return whether a classifier is possible: at least two classes, and two examples in each half."""
     return dataset.train.labels is not None and len(dataset.space.classes) > 1 and len(dataset.train) > 3
 
 
@@ -50,7 +50,7 @@ class Classifier(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def hidden(self, x: Tensor) -> Tensor:
-        """(n, width) activations."""
+        """Compute the hidden activations, (n, width)."""
         if self.image:
             if x.shape[2:] != self.sides:
                 x = functional.interpolate(x, size=self.sides, mode="bilinear", antialias=True, align_corners=False)
@@ -60,7 +60,7 @@ class Classifier(nn.Module):
         return functional.silu(self.last(functional.dropout(self.body(x), 0.2, self.training)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, classes) scores."""
+        """Compute class scores, (n, classes)."""
         scores: Tensor = self.head(self.hidden(x))
         return scores
 
@@ -69,8 +69,7 @@ class LastHidden(Extractor):
     """The last hidden layer of a `Classifier`, 128 numbers.
 
     Args:
-        seen: Examples that the classifier is trained on, counted over all epochs (2 epochs at least, 40 at most); at most
-            120,000.
+        seen: Number of training examples over all epochs (2 to 40 epochs), at most 120,000.
     """
 
     learns = True
@@ -84,7 +83,7 @@ class LastHidden(Extractor):
     def check(self, data: Dataset) -> None:
         if not labelled(data):
             raise DataError(
-                f"The features classifier need labels of at least two classes, and {data.name} has none. Take "
+                f"The features classifier need labels with at least two classes, and {data.name} has none. Use "
                 "`features=self-supervised` or `features=pca`, which need no labels."
             )
 
@@ -113,7 +112,7 @@ class _Hidden(nn.Module):
 
 
 def shrunk(space: Space) -> str:
-    """The words for how `Classifier` shrinks large images; nothing for others."""
+    """Describe how `Classifier` shrinks large images; empty for others."""
     if len(space.shape) != 3 or max(space.shape[1:]) <= SIDE:
         return ""
     height, width = (min(side, SIDE) for side in space.shape[1:])
@@ -126,7 +125,7 @@ def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
 
 @contextlib.contextmanager
 def apart() -> Iterator[None]:
-    """One thread, so that the result does not depend on how many there are, and a random state of its own."""
+    """Context with a single thread and a separate random state, for results independent of the number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -137,13 +136,13 @@ def apart() -> Iterator[None]:
 
 
 def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, seed: int = 0, seen: int = SEEN) -> Classifier:
-    """Train a classifier on labelled training examples; torch's global generator is left as it was.
+    """Train a classifier on labelled training examples, without changing torch's global generator.
 
     Args:
-        dataset: With labels.
+        dataset: Labelled data set.
         index: Numbers of the training examples, at least two; None for all.
-        seed: Of weights, order and dropout.
-        seen: Examples, counted over all epochs (2 epochs at least, 40 at most).
+        seed: Seed of weights, order and dropout.
+        seen: Number of examples over all epochs (2 to 40 epochs).
     """
     split = dataset.train
     assert split.labels is not None, "a classifier needs labels"
@@ -173,12 +172,12 @@ def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, s
 
 
 def accuracy(network: nn.Module, space: Space, split: Split) -> float:
-    """The share of labelled examples of which the network gives the right class."""
+    """Compute the accuracy of the network on labelled examples."""
     return int(named(network, space, split).sum()) / len(split)
 
 
 def named(network: nn.Module, space: Space, split: Split) -> NDArray[np.bool_]:
-    """Of which labelled examples the network gives the right class, (n,)."""
+    """Find which labelled examples the network classifies correctly, (n,)."""
     assert split.labels is not None
     classes = []
     for start in range(0, len(split), EXAMPLES):

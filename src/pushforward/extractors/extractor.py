@@ -25,15 +25,16 @@ from pushforward.spec import describe
 
 
 class Extractor(ABC):
-    """A way to turn examples into the numbers in which generated and real ones are compared.
+    """Base class of feature extractors, which map examples to features for comparing generated and real examples.
 
-    A subclass keeps its constructor's arguments as attributes: they are part of what its features are cached by.
+    A subclass keeps its constructor arguments as attributes, which are part of the cache key of its
+    features.
 
     Attributes:
         learns: Whether the network is fitted on training examples. Floors are then drawn from other examples.
         reduces: Whether features are turned onto principal axes, of which min(64, n / 10) are kept.
         slow: Whether features of real data are kept on disk.
-        parts: Classes of other files whose source it depends on, beside its own.
+        parts: Classes in other files on whose source the features depend.
     """
 
     learns: bool = False
@@ -42,30 +43,30 @@ class Extractor(ABC):
     parts: tuple[type, ...] = ()
 
     def check(self, data: Dataset) -> None:
-        """Refuse data that it cannot read, before anything is computed.
+        """Raise an error for unsupported data, before anything is computed.
 
         Raises:
-            DataError: Saying what it reads, and which extractor to take instead.
+            DataError: With the supported data, and another extractor to use.
         """
         return None
 
     @abstractmethod
     def network(self, space: Space) -> nn.Module:
-        """The network, from examples to features; its own weights where it learns, else the weights that it has.
+        """Return the network from examples to features, with new weights if it is trained, otherwise with its fixed weights.
 
         It takes float32 data units (n, *space.shape), rounded as files round them, and returns (n, ...), which is flattened.
         In eval mode an example's features must not depend on the others of its batch.
 
         Args:
-            space: The data's shape and units.
+            space: Shape and units of the data.
 
         Raises:
-            MissingExtra: Without a package that it needs.
+            MissingExtra: If a required package is not installed.
             UsageError: If a weights file is missing or cannot be read.
         """
 
     def preprocessing(self, space: Space) -> str:
-        """What happens to an example before the network, in words: size, filter, channels and the range of the values.
+        """Describe the preprocessing of examples: size, filter, channels and range of the values.
 
         Images are rounded to 256 levels before that, for every extractor.
         """
@@ -75,42 +76,43 @@ class Extractor(ABC):
         """Train the network; nothing by default. torch's global generator comes seeded, and is restored afterwards.
 
         Args:
-            network: From `network`, trained in place.
-            data: The data set.
+            network: Result of `network`, trained in place.
+            data: Data set.
             index: Numbers of the training examples that may be used.
-            seed: Of everything random.
+            seed: Seed of everything random.
         """
         return None
 
     def reader(self, network: nn.Module) -> nn.Module | None:
-        """The part that maps model units to scores of the classes; None where there is none."""
+        """Return the module from model units to class scores; None if there is none."""
         return None
 
     @abstractmethod
     def describe(self, sure: str = "") -> str:
-        """The features in words, for a report.
+        """Describe the features, for a report.
 
         Args:
-            sure: The accuracy of the classifier in brackets, or nothing.
+            sure: Accuracy of the classifier in brackets, or an empty string.
         """
 
     def settings(self) -> Any:
-        """What distinguishes it from others of its class, as JSON; its constructor's arguments unless it says otherwise."""
+        """Return the settings of the extractor as JSON; by default, its constructor arguments."""
         return describe(self)
 
     def content(self) -> str | None:
-        """sha256 of class, settings and sources; None where a source is unknown, and nothing is cached."""
+        """Compute the sha256 of class, settings and sources; None, without caching, if a source is unknown."""
         sources = [source_hash(part) for part in (type(self), *self.parts)]
         words = type(self).__qualname__, json.dumps(self.settings(), sort_keys=True), *sources
         return None if None in sources else hashlib.sha256(repr(words).encode()).hexdigest()
 
 
 class OfModule(Extractor):
-    """Features from a network of the user's own.
+    """Features from the user's own network.
 
     Args:
-        module: It takes examples in data units, float32 (n, *shape), images in [0, 1], and returns (n, ...). A copy in eval mode
-            is used, so what happens to the module later changes nothing.
+        module: Module from examples in data units, float32 (n, *shape), images in [0, 1], to
+            features (n, ...). A copy in eval mode is used, so later changes of the module have no
+            effect.
     """
 
     slow = True
@@ -122,10 +124,10 @@ class OfModule(Extractor):
         return self.module
 
     def describe(self, sure: str = "") -> str:
-        return f"the network {type(self.module).__name__} of the user's own"
+        return f"the user's own network {type(self.module).__name__}"
 
     def settings(self) -> Any:
-        """The module as torch prints it, and those attributes of all its parts that are numbers or texts."""
+        """Return the text of the module, and all numeric and text attributes of its parts."""
         plain = [
             (name, key, value)
             for name, part in self.module.named_modules()
@@ -135,9 +137,10 @@ class OfModule(Extractor):
         return [repr(self.module), plain]
 
     def content(self) -> str | None:
-        """As of any extractor, with the sources of all modules that are not torch's.
+        """Compute the hash as for any extractor, with the sources of all modules outside of torch.
 
-        None, so that nothing is cached, where a module holds what cannot be told apart by its text, such as a function.
+        Returns None, without caching, if a module contains objects that cannot be identified by
+        text, such as functions.
         """
         if not all(_plain(value) for part in self.module.modules() for value in _own(part).values()):
             return None
@@ -161,7 +164,7 @@ def _plain(value: Any) -> bool:
 
 
 def source_hash(part: type) -> str | None:
-    """sha256 of the file that defines a class; None where there is none, as in a notebook."""
+    """Compute the sha256 of the file that defines a class; None without a file, as in a notebook."""
     try:
         return hashlib.sha256(Path(inspect.getfile(part)).read_bytes()).hexdigest()
     except (OSError, TypeError):
@@ -169,7 +172,7 @@ def source_hash(part: type) -> str | None:
 
 
 def state_hash(network: nn.Module, tensors: Mapping[str, Tensor] | None = None) -> str:
-    """sha256 of a network's parameters and buffers, and of further tensors, with names, shapes and types."""
+    """Compute the sha256 of a network's parameters, buffers and further tensors, with names, shapes and types."""
     digest = hashlib.sha256()
     state = {**dict(network.named_parameters()), **dict(network.named_buffers()), **(tensors or {})}
     for name, tensor in sorted(state.items()):
@@ -179,53 +182,53 @@ def state_hash(network: nn.Module, tensors: Mapping[str, Tensor] | None = None) 
 
 
 def in_model_units(space: Space) -> str:
-    """The words for model units."""
-    return f"(x - mean) / std of each {'channel' if len(space.shape) > 1 else 'column'}"
+    """Describe model units."""
+    return f"(x - mean) / std for each {'channel' if len(space.shape) > 1 else 'column'}"
 
 
 def check_images(name: str, data: Dataset) -> None:
-    """Refuse data that are no images of one or three channels.
+    """Raise an error if data are not images with one or three channels.
 
     Raises:
-        DataError: Saying what the data are.
+        DataError: With a description of the data.
     """
     shape = tuple(data.space.shape)
     if len(shape) != 3 or shape[0] not in (1, 3):
-        what = f"images of {shape[0]} channels" if len(shape) == 3 else f"examples of shape {shape}"
+        what = f"images with {shape[0]} channels" if len(shape) == 3 else f"examples of shape {shape}"
         raise DataError(
-            f"The features {name} are of images with one or three channels, and {data.name} has {what}. Take others: "
+            f"The features {name} support images with one or three channels, and {data.name} has {what}. Use "
             "`features=self-supervised` or `features=pca`."
         )
 
 
 def check_weights_file(name: str, file: str | Path | None) -> Path:
-    """The file of weights that was given.
+    """Check the given weights file.
 
     Raises:
-        UsageError: If none was given, or it is not there.
+        UsageError: If no file was given, or it does not exist.
     """
     if not file:
         raise UsageError(
-            f"The features {name} need a file of weights, which is never downloaded: give its path, `features={name}:FILE`."
+            f"The features {name} need a weights file, which is never downloaded. Give its path: `features={name}:FILE`."
         )
     path = Path(file).expanduser()
     if not path.is_file():
-        raise UsageError(f"There is no file {file}: expected the weights of the features {name}, `features={name}:FILE`.")
+        raise UsageError(f"The file {file} does not exist; expected the weights of the features {name}: `features={name}:FILE`.")
     return path
 
 
 def coloured(x: Tensor) -> Tensor:
-    """Images with three channels: a grey one is copied."""
+    """Convert images to three channels by copying a grey channel."""
     return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
 
 
 def grey(space: Space) -> str:
-    """The words for what `coloured` does, with a comma; nothing for images that have three channels."""
+    """Describe what `coloured` does, with a comma; empty for images with three channels."""
     return "grey copied to three channels, " if space.shape[0] == 1 else ""
 
 
 def resized(x: Tensor, side: int) -> Tensor:
-    """Square images, by the antialiased bicubic filter, held to [0, 1].
+    """Resize images to squares with an antialiased bicubic filter, clamped to [0, 1].
 
     References:
         Parmar et al., On aliased resizing and surprising subtleties in GAN evaluation, 2022, arXiv:2104.11222.
@@ -242,40 +245,44 @@ Spaces = FeatureSpace | Sequence[FeatureSpace] | Mapping[str, FeatureSpace] | No
 
 
 def register(name: str, extractor: type[Extractor]) -> None:
-    """Let evaluations, comparisons and the command line use a further extractor; one that was added before is replaced.
+    """Register an extractor for evaluations, comparisons and the command line, replacing an earlier one of the same name.
 
     Raises:
-        UsageError: If it is no extractor, or its name belongs to one of the package's own.
+        UsageError: If the class is not an extractor, or its name belongs to an extractor of the
+            package.
     """
     EXTRACTORS.add(name, extractor)
 
 
 def check_extractor(name: str, extractor: Any) -> None:
-    """Refuse what is no extractor, and a name that cannot stand in a list of names."""
+    """Raise an error if the class is not an extractor, or the name cannot be used in a list of names."""
     if not (inspect.isclass(extractor) and issubclass(extractor, Extractor)):
         raise UsageError(f"{extractor!r} is not a feature extractor: expected a subclass of pushforward.extractors.Extractor.")
     if set(name) & set(":, ()"):
-        raise UsageError(f'The name "{name}" cannot be used for further features. Choose another name.')
+        raise UsageError(
+            f'The name "{name}" contains ":", ",", a space or a parenthesis. Choose another name for these features.'
+        )
 
 
 def named(name: str) -> Extractor:
-    """An extractor by name, as the command line gives it; ``inception:FILE`` and ``efficientnet:224`` set its first argument.
+    """Build an extractor by name, as on the command line; ``inception:FILE`` and ``efficientnet:224`` set its first argument.
 
     Raises:
-        UsageError: For an unknown name, or an argument that the extractor does not take.
+        UsageError: If the name is unknown, or the extractor does not take the argument.
     """
     extractor: Extractor = from_text(EXTRACTORS, name)
     return extractor
 
 
 def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
-    """Extractors by the names that reports show, in their order; empty for None.
+    """Return extractors by their names in reports, in order; empty for None.
 
     Args:
         spaces: One or several, or several by names of the user's own. A text may hold several names, separated by commas.
 
     Raises:
-        UsageError: For an unknown name, what is neither a name nor an extractor nor a network, or one that comes twice.
+        UsageError: If a name is unknown or occurs twice, or an entry is not a name, an extractor or
+            a network.
     """
     if spaces is None:
         return {}
@@ -283,23 +290,23 @@ def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
         return {name: _one(part)[1] for name, part in spaces.items()}
     parts = spaces.split(",") if isinstance(spaces, str) else spaces if isinstance(spaces, (list, tuple)) else [spaces]
     if not parts:
-        raise UsageError("There are no features to compare in: name some, or leave `features` out.")
+        raise UsageError("There are no features to compare with. Name some, or leave `features` out.")
     extractors: dict[str, Extractor] = {}
     for part in parts:
         name, extractor = _one(part)
         if name in extractors:
-            raise UsageError(f"The features {name} are named twice: name each space once.")
+            raise UsageError(f"The features {name} are named twice. Name each feature space once.")
         extractors[name] = extractor
     return extractors
 
 
 def check_spaces(spaces: Spaces, data: Dataset) -> None:
-    """Refuse spaces that are unknown, or that cannot be of this data, before anything is computed.
+    """Raise an error for feature spaces that are unknown or do not support this data, before anything is computed.
 
     Raises:
-        UsageError: For an unknown name, or a file of weights that is not there.
+        UsageError: If a name is unknown, or a weights file does not exist.
         DataError: If an extractor cannot read the data.
-        MissingExtra: Without a package that one needs.
+        MissingExtra: If a required package is not installed.
     """
     for extractor in named_extractors(spaces).values():
         extractor.check(data)
@@ -315,4 +322,4 @@ def _one(part: Any) -> tuple[str, Extractor]:
     if isinstance(part, Extractor):
         names = {kind: name for name, kind in EXTRACTORS.items()}
         return names.get(type(part), type(part).__name__.lower()), part
-    raise UsageError(f'Expected the name of features, such as "pca", an extractor or a network (nn.Module); got {part!r}.')
+    raise UsageError(f'Expected the name of features (such as "pca"), an extractor or a network (nn.Module); got {part!r}.')

@@ -53,7 +53,7 @@ class EfficientNet(Extractor):
             ) from error
 
     def describe(self, sure: str = "") -> str:
-        return "EfficientNet-Lite0 as trained on ImageNet, means over all places at four depths"
+        return "EfficientNet-Lite0 trained on ImageNet, spatial means at four depths"
 
 
 class _PooledDepths(nn.Module):
@@ -73,7 +73,7 @@ class Inception(Extractor):
     Nothing is downloaded. The usual file is ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity.
 
     Args:
-        file: The weights. No code in it is run.
+        file: Weights file. No code in it is run.
 
     References:
         Heusel et al., GANs trained by a two time-scale update rule, 2017, arXiv:1706.08500.
@@ -93,7 +93,7 @@ class Inception(Extractor):
         _torch_fidelity()
 
     def network(self, space: Space) -> nn.Module:
-        """torch-fidelity's network with the weights of the file.
+        """Build torch-fidelity's network with the weights in the file.
 
         Raises:
             MissingExtra: Without torch-fidelity.
@@ -106,8 +106,8 @@ class Inception(Extractor):
                 return _Pooled(kind("inception", ["2048"], io.BytesIO(self._content)))  # type: ignore[arg-type]
         except Exception as error:  # a file that is damaged or no such file may raise anything
             raise UsageError(
-                f"{self.file} does not hold the weights of torch-fidelity's Inception v3 ({type(error).__name__}). Expected a "
-                "state dict as its weights-inception-2015-12-05-6726825d.pth: `features=inception:FILE`."
+                f"{self.file} does not contain the weights of torch-fidelity's Inception v3 ({type(error).__name__}). "
+                "Expected a state dict such as its weights-inception-2015-12-05-6726825d.pth: `features=inception:FILE`."
             ) from error
 
     @cached_property
@@ -118,7 +118,7 @@ class Inception(Extractor):
         return f"the last pooled layer of Inception v3 (weights {hashlib.sha256(self._content).hexdigest()[:8]})"
 
     def settings(self) -> object:
-        """Nothing: the weights count, wherever their file lies."""
+        """Return no settings: only the weights matter, not the location of their file."""
         return {}
 
 
@@ -127,8 +127,8 @@ def _torch_fidelity() -> Any:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
         raise MissingExtra(
-            f"The features inception need torch-fidelity, which cannot be imported ({error}). "
-            "Install it: pip install 'pushforward[inception]'"
+            f"The features inception need torch-fidelity, which cannot be imported ({error}). Install it: pip install "
+            "'pushforward[inception]'"
         ) from error
     return FeatureExtractorInceptionV3
 

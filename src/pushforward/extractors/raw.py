@@ -40,7 +40,7 @@ MOST = 1024  # Columns that are compared as they are; the time of distances grow
 
 
 class Raw(Extractor):
-    """Examples as they are: what suits points, and images of few pixels."""
+    """Raw examples, suitable for points and very small images."""
 
     reduces = False
 
@@ -50,7 +50,7 @@ class Raw(Extractor):
     def check(self, data: Dataset) -> None:
         if data.space.size > MOST:
             raise DataError(
-                f"The features raw are for at most {MOST:,} columns, and {data.name} has {data.space.size:,}. Take their "
+                f"The features raw support at most {MOST:,} columns, and {data.name} has {data.space.size:,}. Use their "
                 "principal components: `features=pca`."
             )
 

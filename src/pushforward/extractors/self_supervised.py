@@ -37,8 +37,7 @@ class SelfSupervised(Extractor):
     of other examples.
 
     Args:
-        seen: Examples that the network is trained on, counted over all epochs (2 epochs at least, 60 at most); it sees two views
-            of each.
+        seen: Number of training examples over all epochs (2 to 60 epochs), with two views each.
 
     References:
         Bardes et al., VICReg, 2022, arXiv:2105.04906, equations 1 to 6; Bahri et al., SCARF, 2022, arXiv:2106.15147 (columns).
@@ -99,7 +98,7 @@ def _train(network: _Encoder, data: Dataset, index: NDArray[np.int64], how: tupl
 
 
 def variance_invariance_covariance(first: Tensor, second: Tensor) -> Tensor:
-    """The loss of two embeddings of the same examples, (n, d) each.
+    """Compute the VICReg loss of two embeddings of the same examples, (n, d) each.
 
     ``25 |a - b|^2 / d``, and of each embedding 25 times the mean of what its standard deviations lack to 1, and the sum of its
     squared covariances off the diagonal over d.
@@ -118,7 +117,7 @@ def variance_invariance_covariance(first: Tensor, second: Tensor) -> Tensor:
 
 
 def views(x: Tensor) -> Tensor:
-    """A random view of each example, in model units (n, *shape); torch's global generator draws.
+    """Draw a random view of each example, in model units (n, *shape), with torch's global generator.
 
     No view is mirrored: a mirrored digit is another one.
     """

@@ -23,74 +23,75 @@ WEIGHTS = "diffusion_pytorch_model"  # The file names of diffusers for a network
 
 
 def library() -> Any:
-    """The module diffusers.
+    """Import the module diffusers.
 
     Raises:
-        MissingExtra: Where it is not installed.
+        MissingExtra: If diffusers is not installed.
     """
     return imported("diffusers", "This needs diffusers, which", "diffusers")
 
 
 def from_config(name: str, config: Mapping[str, Any]) -> Any:
-    """A network of diffusers from its configuration, with fresh weights.
+    """Build a diffusers network from its configuration, with new weights.
 
     Raises:
-        UsageError: If diffusers makes none of it.
+        UsageError: If diffusers cannot build the network.
     """
     kind = getattr(library(), name)
     try:
         return kind.from_config({key: value for key, value in config.items() if not key.startswith("_")})
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise UsageError(f"diffusers makes no {name} of this configuration: {error}.") from error
+        raise UsageError(f"diffusers cannot build a {name} with this configuration: {error}.") from error
 
 
 def config_of(network: Any) -> dict[str, Any]:
-    """The configuration of a network of diffusers as plain data."""
+    """Return the configuration of a diffusers network as plain data."""
     settings = {name: value for name, value in network.config.items() if not name.startswith("_")}
     return dict(json.loads(json.dumps(settings)))
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The settings of a file.
+    """Read the settings in a file.
 
     Raises:
-        CheckpointError: If it is missing or damaged.
+        CheckpointError: If the file is missing or damaged.
     """
     try:
         content = parse_json(read_whole(path.resolve()), infinite=True)
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path} cannot be read: {error}. Expected a folder that a diffusers pipeline of a UNet2DModel was saved to "
-            "(save_pretrained)."
+            f"{path} cannot be read: {error}. Expected a folder written by save_pretrained of a diffusers pipeline "
+            "with a UNet2DModel."
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is damaged: it holds no settings. Restore the file, or save the pipeline again.")
+        raise CheckpointError(f"{path} is damaged: it contains no settings. Restore the file, or save the pipeline again.")
     return content
 
 
 def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
-    """The network of a folder, every weight of it read.
+    """Load the network in a folder with all its weights.
 
     Args:
-        folder: With config.json and weights as safetensors.
-        kind: The class that it must be of.
+        folder: Folder with config.json and weights as safetensors.
+        kind: Required class.
 
     Returns:
         The network, in float32, laid out channels_last.
 
     Raises:
         CheckpointError: If a file is missing or damaged.
-        UsageError: For weights as pickle only or quantised, or another class.
+        UsageError: If weights are pickled or quantised, or the class is different.
     """
     config = read_json(folder / "config.json")
     if config.get("_class_name", kind) != kind:
-        raise UsageError(f"{folder}/config.json is of a {config['_class_name']}; only {kind} is read.")
+        raise UsageError(f"{folder}/config.json describes a {config['_class_name']}; only {kind} is supported.")
     if config.get("quantization_config"):
-        raise UsageError(f"The weights of {folder} are quantised; save the pipeline in float32.")
+        raise UsageError(f"The weights in {folder} are quantised, which is not supported. Save the pipeline in float32.")
     if not any((folder / f"{WEIGHTS}.safetensors{end}").is_file() for end in ("", ".index.json")):
         raise UsageError(
-            f"{folder / WEIGHTS}.safetensors is missing. Weights as pickle (.bin, .pt) can run code and are never opened: where "
-            "you trust them, save them again with diffusers: pipeline.save_pretrained(NEW, safe_serialization=True)."
+            f"{folder / WEIGHTS}.safetensors is missing. Pickled weights (.bin, .pt) can run code and are never "
+            "opened. If you trust them, save them again with diffusers: pipeline.save_pretrained(NEW, "
+            "safe_serialization=True)."
         )
     for path in sorted(folder.glob("*.safetensors")):
         check_tensors(path.resolve())  # a folder of a cache of downloads holds links
@@ -101,11 +102,11 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
             str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
         )
     except (OSError, SafetensorError, ValueError, RuntimeError, TypeError, KeyError) as error:
-        raise CheckpointError(f"The network of {folder} cannot be read: {error}. Restore its files, or save it again.") from error
+        raise CheckpointError(f"The network in {folder} cannot be read: {error}. Restore its files, or save it again.") from error
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if loading[what]:
             raise CheckpointError(
-                f"The weights of {folder} do not fit its config.json ({what.replace('_', ' ')}: {loading[what][0]}, "
+                f"The weights in {folder} do not fit its config.json ({what.replace('_', ' ')}: {loading[what][0]}, "
                 f"{len(loading[what])} in all). Restore both files."
             )
     return network.float().to(memory_format=torch.channels_last)
@@ -132,18 +133,18 @@ _LEAST = 2.0**-24  # The alpha^2 that takes the place of 0 at the last level, as
 
 
 def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[paths.Path, str]:
-    """The path and the prediction of a sampler's settings.
+    """Return path and prediction from a sampler's settings.
 
     Raises:
-        UsageError: For settings that no path here has.
+        UsageError: If no path supports the settings.
     """
     kind = settings.get("prediction_type", "flow_prediction" if name in FLOW else "epsilon")
     flow = name in FLOW or bool(settings.get("use_flow_sigmas"))
     if settings.get("invert_sigmas") or settings.get("timestep_type", "discrete") != "discrete":
-        raise UsageError("A sampler with invert_sigmas or continuous timesteps counts time in another way; it is not read.")
+        raise UsageError("Samplers with invert_sigmas or continuous timesteps are not supported: they count time in another way.")
     if flow != (kind == "flow_prediction") or (not flow and kind not in PREDICTIONS):
         known = "flow_prediction" if flow else ", ".join(PREDICTIONS)
-        raise UsageError(f'The prediction_type "{kind}" is not known with this {name}; known: {known}.')
+        raise UsageError(f'The prediction_type "{kind}" is not supported for this {name}; supported: {known}.')
     if flow:
         return Linear(), "velocity"
     return _tabulated(settings), PREDICTIONS[kind]
@@ -154,7 +155,7 @@ def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
     try:
         betas = make(**given).betas.double()
     except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"diffusers makes no schedule of these settings of the sampler: {error}.") from error
+        raise UsageError(f"diffusers cannot build a noise schedule from these sampler settings: {error}.") from error
     if len(betas) > 1 and betas[-1] == 1:
         before = float(torch.prod(1 - betas[:-1]))
         # log-SNR must fall from level to level, and the last but one may lie below what diffusers puts at the last
@@ -163,7 +164,7 @@ def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
 
 
 def settings_of(betas: tuple[float, ...]) -> dict[str, Any]:
-    """The settings that give these betas in diffusers, by name where they have one."""
+    """Return the diffusers settings for these betas, by name if they have one."""
     wanted = torch.tensor(betas, dtype=torch.float64)
     levels: dict[str, Any] = {"num_train_timesteps": len(betas)}
     ends = {"beta_start": float(f"{betas[0]:.6g}"), "beta_end": float(f"{betas[-1]:.6g}")}
@@ -184,16 +185,17 @@ class DiffusersUNet(nn.Module):
     trains one from weights drawn by `pushforward.fit`; a `Denoising` around what `from_diffusers` read goes on from its weights.
 
     Args:
-        config: A UNet2DModel, which is taken as it is, or its configuration, from which one is made with fresh weights.
-        levels: T, the number of levels that timesteps are counted in, at least 1.
+        config: UNet2DModel, used unchanged, or its configuration, from which one is built with new
+            weights.
+        levels: Number T of timesteps, at least 1.
         offset: The timestep at t = 0, with its sign changed: 1 for a discrete schedule, whose first level is at t = 1 / T and
             is counted as 0; 0 for flow matching.
-        null: The number of the null class, usually the last; None where there is none. Label dropout in
-            training needs one: with 10 classes, num_class_embeds=11 and null=10.
+        null: Number of the unconditional class, usually the last; None if there is none. Label
+            dropout requires one: with 10 classes, num_class_embeds=11 and null=10.
 
     Raises:
-        UsageError: For another network, or one whose time, classes or channels cannot be read here.
-        MissingExtra: Without diffusers.
+        UsageError: If the network is different, or its time, classes or channels are not supported.
+        MissingExtra: If diffusers is not installed.
     """
 
     def __init__(
@@ -201,29 +203,29 @@ class DiffusersUNet(nn.Module):
     ) -> None:
         super().__init__()
         if offset not in (0, 1):
-            raise UsageError(f"offset is {offset!r}; expected 1 (a discrete schedule) or 0 (flow matching).")
+            raise UsageError(f"offset must be 1 (a discrete schedule) or 0 (flow matching), got {offset!r}.")
         self.unet: nn.Module = config if isinstance(config, nn.Module) else from_config("UNet2DModel", config)
         if not isinstance(self.unet, library().UNet2DModel):
-            raise UsageError(f"DiffusersUNet takes a UNet2DModel or its configuration, got a {type(self.unet).__name__}.")
+            raise UsageError(f"DiffusersUNet needs a UNet2DModel or its configuration, got a {type(self.unet).__name__}.")
         self.config = config_of(self.unet)
         wanted = {"out_channels": self.config["in_channels"], "time_embedding_type": "positional", "class_embed_type": None}
         for name, value in wanted.items():
             if self.config[name] != value:
                 raise UsageError(
-                    f"This UNet2DModel has {name}={self.config[name]!r}; expected {value!r}. Networks that put out a variance, "
-                    "take an image, or embed times or classes in other ways are not read."
+                    f"This UNet2DModel has {name}={self.config[name]!r}; expected {value!r}. Networks that output a variance, "
+                    "take an image as a condition, or embed times or classes in other ways are not supported."
                 )
         self.levels, self.offset, self.null = levels, offset, null
         if null is not None and not 0 <= null < self.embedded:
-            raise UsageError(f"null is {null}; expected one of the {self.embedded} classes that the UNet2DModel embeds.")
+            raise UsageError(f"null must be one of the {self.embedded} classes that the UNet2DModel embeds, got {null}.")
 
     @property
     def embedded(self) -> int:
-        """How many classes the UNet2DModel embeds, the null among them; 0 without classes."""
+        """Return the number of embedded classes including the unconditional class; 0 without classes."""
         return self.config["num_class_embeds"] or 0
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Apply.
+        """Apply the network.
 
         Args:
             x: (n, channels, height, width); both sides multiples of 2 for each halving inside.
@@ -231,20 +233,20 @@ class DiffusersUNet(nn.Module):
             condition: None, or {"label": int64 (n,), optionally "label_null": bool (n,)}.
 
         Returns:
-            A tensor shaped like x.
+            Tensor with the shape of x.
 
         Raises:
-            UsageError: A shape does not fit, or a time or label is missing or unexpected.
+            UsageError: If a shape does not fit, or a time or label is missing or unexpected.
         """
         channels, multiple = self.config["in_channels"], 2 ** (len(self.config["block_out_channels"]) - 1)
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % multiple or x.shape[3] % multiple:
             raise UsageError(
-                f"This UNet2DModel got x of shape {tuple(x.shape)}; expected (n, {channels}, height, width), both sides "
-                f"multiples of {multiple}. Choose images, or a network, that fit."
+                f"This UNet2DModel got x of shape {tuple(x.shape)}; expected (n, {channels}, height, width), with height "
+                f"and width multiples of {multiple}. Choose suitable images, or another network."
             )
         if t is None or t.shape != (len(x),):
             got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
-            raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time for each example.")
+            raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time per example.")
         # in float64, since float32 would round a timestep of 1,000 by more than the time itself is
         timestep = (t.double() * self.levels - self.offset).to(x.dtype)
         return self.unet(x, timestep, class_labels=self._labels(len(x), x.device, condition), return_dict=False)[0]
@@ -257,8 +259,9 @@ class DiffusersUNet(nn.Module):
         masked = None if condition is None else condition.get("label_null")
         if self.null is None and (label is None or masked is not None):
             raise UsageError(
-                "This UNet2DModel was trained with labels and has no class that stands for none: give a label for every example, "
-                "and train it with label_dropout=0. Where one of its classes does, say which: DiffusersUNet(..., null=10)."
+                "This UNet2DModel was trained with labels and has no unconditional class. Give a label for each example, "
+                "and train with label_dropout=0. If one of its classes is the unconditional one, name it: "
+                "DiffusersUNet(..., null=10)."
             )
         if label is None:
             return torch.full((n,), self.null or 0, dtype=torch.int64, device=device)
@@ -266,7 +269,7 @@ class DiffusersUNet(nn.Module):
 
 
 def from_diffusers(folder: str | Path, *, space: Space | None = None) -> Denoiser:
-    """Read the folder of a diffusers pipeline of a UNet2DModel, as ``DDPMPipeline.save_pretrained`` writes it.
+    """Load a diffusers pipeline with a UNet2DModel, as written by ``DDPMPipeline.save_pretrained``.
 
     The path comes from the settings of its sampler: the betas of a discrete schedule as `Tabulated`, flow matching as `Linear`.
     How diffusers would sample (spacing, clipping, thresholding, shift, order) is not read: those are settings of `Flow`. A
@@ -274,10 +277,12 @@ def from_diffusers(folder: str | Path, *, space: Space | None = None) -> Denoise
     before it, as no path here reaches a log-SNR of minus infinity.
 
     Args:
-        folder: With ``model_index.json``, ``unet/`` and ``scheduler/``; the weights as safetensors, whole or in parts.
-        space: Of the data, to name its classes: a mean and standard deviation of 0.5 in every channel. None: images of the
-            network's size in [0, 1], classes named by their numbers. A network that embeds one class more than the space names
-            is taken to mean "no label" by the last; else it has no unconditional branch, and `Guided` refuses it.
+        folder: Folder with ``model_index.json``, ``unet/`` and ``scheduler/``, and weights as
+            safetensors, whole or sharded.
+        space: Space of the data with class names, and a mean and standard deviation of 0.5 in every
+            channel; None for images of the network's size in [0, 1], with numbers as class names.
+            If the network embeds one class more than the space has, the last class is
+            unconditional; otherwise there is no unconditional branch, and `Guided` cannot be used.
 
     Returns:
         A denoiser in evaluation mode, its weights in float32 and laid out channels_last. Its model units are images in [-1, 1],
@@ -285,8 +290,8 @@ def from_diffusers(folder: str | Path, *, space: Space | None = None) -> Denoise
 
     Raises:
         CheckpointError: If a file is missing or damaged.
-        UsageError: For weights as pickle only, classes that are not known here, or a space that does not fit.
-        MissingExtra: Without diffusers.
+        UsageError: If weights are pickled, classes are not supported, or the space does not fit.
+        MissingExtra: If diffusers is not installed.
     """
     folder = Path(folder)
     name = _sampler(folder)
@@ -308,9 +313,11 @@ def _sampler(folder: Path) -> str:
     known = (*DISCRETE, *FLOW)
     module, name = [*map(str, parts.get("scheduler", ())), "", ""][:2]
     if parts.keys() != {"unet", "scheduler"} or parts["unet"] != ["diffusers", "UNet2DModel"] or module != "diffusers":
-        raise UsageError(f"{folder} is a pipeline of {parts!s:.300}: only diffusers' own UNet2DModel with a sampler is read.")
+        raise UsageError(
+            f"{folder} is a pipeline with {parts!s:.300}; only diffusers' own UNet2DModel with a sampler is supported."
+        )
     if name not in known:
-        raise UsageError(f"The sampler of {folder} is {name}; known: {', '.join(known)}.{did_you_mean(name, known)}")
+        raise UsageError(f"The sampler in {folder} is {name}; supported: {', '.join(known)}.{did_you_mean(name, known)}")
     return name
 
 
@@ -318,7 +325,7 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
     channels, side = unet.config["in_channels"], unet.config["sample_size"]
     if given is None:
         if side is None:
-            raise UsageError("This UNet2DModel names no sample_size; give the shape: from_diffusers(..., space=...).")
+            raise UsageError("This UNet2DModel has no sample_size. Give the shape: from_diffusers(..., space=...).")
         height, width = (side, side) if isinstance(side, int) else side
         half = (0.5,) * channels
         low, high = (0.0,) * channels, (1.0,) * channels
@@ -327,8 +334,8 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
     _check_units(given)
     if given.shape[0] != channels or len(given.classes) not in ({classes, classes - 1} - {0} if classes else {0}):
         raise UsageError(
-            f"The space has {given.shape[0]} channels and names {len(given.classes)} classes, the UNet2DModel has {channels} "
-            f"channels and embeds {classes} classes; they must agree."
+            f"The space has {given.shape[0]} channels and {len(given.classes)} classes, but the UNet2DModel has "
+            f"{channels} channels and {classes} classes. Expected equal numbers."
         )
     return given
 
@@ -337,36 +344,38 @@ def _check_units(space: Space) -> None:
     mean, std = (space.units.get(name, ()) for name in ("mean", "std"))
     if not space.has_pixels or any(value != 0.5 for value in (*mean, *std)):
         raise UsageError(
-            "diffusers' networks take images in [-1, 1], so the space must have a mean and a standard deviation of 0.5 in every "
-            f"channel; got {mean} and {std} for examples of shape {space.shape}. Before training: space = "
-            "dataclasses.replace(data.space, mean=(0.5,) * C, std=(0.5,) * C), data = dataclasses.replace(data, space=space)."
+            "diffusers networks take images in [-1, 1], so the space needs a mean and a standard deviation of 0.5 in "
+            f"every channel; got {mean} and {std} for examples of shape {space.shape}. Before training: space = "
+            "dataclasses.replace(data.space, mean=(0.5,) * C, std=(0.5,) * C), data = dataclasses.replace(data, "
+            "space=space)."
         )
 
 
 def to_diffusers(model: Any, folder: str | Path) -> None:
-    """Write a model whose network is a `DiffusersUNet` as a folder that ``DDPMPipeline.from_pretrained`` reads.
+    """Save a model with a `DiffusersUNet` as a folder for ``DDPMPipeline.from_pretrained``.
 
     The sampler is DDPMScheduler for a discrete schedule, its betas by name where they are a named schedule to the rounding of
     float32, else one by one; and FlowMatchEulerDiscreteScheduler for flow matching. The folder appears whole or not at all.
 
     Args:
-        model: A `Denoiser`, or what has one: a run, or a flow without guidance.
-        folder: Where to; it must not exist.
+        model: `Denoiser`, or a run or flow (without guidance) that has one.
+        folder: Output folder, which must not exist.
 
     Raises:
-        UsageError: If the folder exists, or diffusers has no words for the model: another network, path, prediction or units.
-        CheckpointError: If the disk refuses; nothing is left behind.
-        MissingExtra: Without diffusers.
+        UsageError: If the folder exists, or diffusers does not support the model's network, path,
+            prediction or units.
+        CheckpointError: If writing fails; nothing is left behind.
+        MissingExtra: If diffusers is not installed.
     """
     folder = Path(folder)
     denoiser = model if isinstance(model, Denoiser) else getattr(model, "denoiser", None)
     if not isinstance(denoiser, Denoiser):
         kind = type(model if denoiser is None else denoiser).__name__
-        raise UsageError(f"to_diffusers takes a denoiser, or a run or flow that has one (without guidance); got a {kind}.")
+        raise UsageError(f"to_diffusers needs a denoiser, or a run or flow with a denoiser (without guidance); got a {kind}.")
     network = _expressible(denoiser)
     sampler = _sampler_for(denoiser, network)
     if folder.exists():
-        raise UsageError(f"{folder} exists already; choose another folder.")
+        raise UsageError(f"{folder} already exists. Choose another folder.")
     from safetensors import SafetensorError
 
     with replacing(folder) as temporary:
@@ -380,17 +389,17 @@ def _expressible(denoiser: Denoiser) -> DiffusersUNet:
     network = denoiser.network
     if not isinstance(network, DiffusersUNet):
         raise UsageError(
-            f"The network is a {type(network).__name__}, which diffusers does not have. Train with network=DiffusersUNet(...)."
+            f"diffusers does not support the network {type(network).__name__}. Train with network=DiffusersUNet(...)."
         )
     _check_units(denoiser.space)
     if denoiser.source is not None:
-        raise UsageError("The model was trained from other data instead of noise; diffusers' samplers start at noise.")
+        raise UsageError("The model was trained from other data instead of noise, but diffusers samplers start from noise.")
     # on a discrete schedule hypot(alpha, sigma) is 1
     scaled = denoiser.preconditioning.scale_input and not isinstance(denoiser.path, Tabulated)
     if scaled or denoiser.preconditioning.clock != "t":
         raise UsageError(
-            f'The network receives a scaled input or time as "{denoiser.preconditioning.clock}", where diffusers scales '
-            "nothing and knows t alone. Train with preconditioning=Preconditioning(scale_input=False)."
+            f'The network takes a scaled input or the time "{denoiser.preconditioning.clock}", but diffusers networks '
+            "take an unscaled input and t. Train with preconditioning=Preconditioning(scale_input=False)."
         )
     return network
 
@@ -405,16 +414,16 @@ def _sampler_for(denoiser: Denoiser, network: DiffusersUNet) -> Any:
         _check_clock(network, path.levels, 1)
         return library().DDPMScheduler(**settings_of(path.betas), prediction_type=names[prediction])
     raise UsageError(
-        f'diffusers has no sampler for the prediction "{prediction}" on the path {type(path).__name__}. It knows velocity on '
-        f"Linear, and {', '.join(names)} on Tabulated."
+        f'diffusers has no sampler for the prediction "{prediction}" on the path {type(path).__name__}. It '
+        f"supports velocity on Linear, and {', '.join(names)} on Tabulated."
     )
 
 
 def _check_clock(network: DiffusersUNet, levels: int, offset: int) -> None:
     if (network.levels, network.offset) != (levels, offset):
         raise UsageError(
-            f"The network counts time as {network.levels} t - {network.offset}, diffusers on this path as {levels} t - {offset}. "
-            f"Train with DiffusersUNet(..., levels={levels}, offset={offset})."
+            f"The network's time is {network.levels} t - {network.offset}, but diffusers uses {levels} t - {offset} "
+            f"on this path. Train with DiffusersUNet(..., levels={levels}, offset={offset})."
         )
 
 
@@ -426,7 +435,7 @@ def _autoencoder(config: nn.Module | Mapping[str, Any]) -> Any:
 
 
 class DiffusersEncoder(nn.Module):
-    """The encoder of diffusers' AutoencoderKL: images in [-1, 1] to means and log-variances of codes."""
+    """Encoder of diffusers' AutoencoderKL: images in [-1, 1] to means and log-variances of latents."""
 
     def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
         super().__init__()
@@ -434,12 +443,12 @@ class DiffusersEncoder(nn.Module):
         self.config, self.encoder, self.leave = config_of(model), model.encoder, model.quant_conv
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Apply.
+        """Apply the network.
 
         Args:
             x: (n, channels, height, width), both sides multiples of 2 for each halving inside.
-            t: None: an encoder knows no time.
-            condition: None: it knows no labels.
+            t: None, because encoders have no time.
+            condition: None, because labels are not supported.
 
         Returns:
             (n, 2 c, height / f, width / f); log-variances within [-30, 20], as diffusers holds them.
@@ -450,7 +459,7 @@ class DiffusersEncoder(nn.Module):
 
 
 class DiffusersDecoder(nn.Module):
-    """The decoder of diffusers' AutoencoderKL: codes to images in [-1, 1]."""
+    """Decoder of diffusers' AutoencoderKL: latents to images in [-1, 1]."""
 
     def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
         super().__init__()
@@ -462,22 +471,22 @@ class DiffusersDecoder(nn.Module):
 
 
 def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
-    """Read the folder of an AutoencoderKL (``config.json`` and weights as safetensors), as ``save_pretrained`` writes it.
+    """Load an AutoencoderKL (``config.json`` and weights as safetensors), as written by ``save_pretrained``.
 
     Its configured scaling (``scaling_factor``, ``shift_factor``) is not used: here the codes' units are measured
     on the data.
 
     Args:
-        folder: Of the AutoencoderKL itself, which is ``vae/`` in a pipeline's folder.
-        data: The space of the data to encode.
+        folder: Folder of the AutoencoderKL itself (``vae/`` in a pipeline folder).
+        data: Space of the data to encode.
 
     Returns:
-        Encoder, decoder, and the space that they take: the data's shape in [-1, 1], without labels.
+        Encoder, decoder, and their space: the shape of the data in [-1, 1], without labels.
 
     Raises:
         CheckpointError: If a file is missing or damaged.
-        UsageError: For weights as pickle only, another network, or data that it cannot take.
-        MissingExtra: Without diffusers.
+        UsageError: If weights are pickled, the network is different, or the data is not supported.
+        MissingExtra: If diffusers is not installed.
     """
     model = load_network(Path(folder), "AutoencoderKL")
     channels, multiple = model.config["in_channels"], 2 ** (len(model.config["block_out_channels"]) - 1)
@@ -485,8 +494,8 @@ def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[Diffuse
     same = len(shape) == 3 and shape[0] == channels == model.config["out_channels"]
     if not same or shape[1] % multiple or shape[2] % multiple:
         raise UsageError(
-            f"{folder} takes images of {channels} channels whose sides are multiples of {multiple}, and gives "
-            f"{model.config['out_channels']} channels; got examples of {shape}. Bring images to such a size: `resize=N`."
+            f"{folder} takes images with {channels} channels and sides that are multiples of {multiple}, and outputs "
+            f"{model.config['out_channels']} channels; got examples of shape {shape}. Resize the images: `resize=N`."
         )
     half = (0.5,) * channels
     space = ImageSpace(shape, half, half, (0.0,) * channels, (1.0,) * channels)

@@ -24,7 +24,7 @@ SHIFT, HOLE = 1 / 8, 1 / 2  # The greatest shift and the side of the hole, as sh
 
 
 class DiffAugment(nn.Module):
-    """Random changes of images in model units, differentiable in the images; examples are changed independently.
+    """Random differentiable augmentation of images in model units, independent for each example.
 
     * color: brightness, x + range (u - 1/2) / 2; then saturation, away from or towards the mean of the channels by a factor in
       [0, 2]; then contrast, away from or towards the mean of the image by a factor in [1/2, 3/2].
@@ -32,11 +32,11 @@ class DiffAugment(nn.Module):
     * cutout: a square of half of each side becomes 0; it may hang over the edge.
 
     Args:
-        policy: Which of `POLICIES`, applied in this order; a string joins them by commas.
-        extent: The distance of the data's lowest to its highest value, in model units.
+        policy: Names from `POLICIES`, applied in this order; in a string, separated by commas.
+        extent: Difference between the highest and lowest data value, in model units.
 
     Raises:
-        UsageError: For an unknown policy.
+        UsageError: If a policy is unknown.
 
     References:
         Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training (2020).
@@ -50,12 +50,12 @@ class DiffAugment(nn.Module):
         self.policy, self.extent = names, extent
 
     def forward(self, x: Tensor, draws: Draws, probability: Tensor | float = 1.0) -> Tensor:
-        """Changed images.
+        """Augment images.
 
         Args:
-            x: (n, C, H, W), model units.
-            draws: Randomness for each image.
-            probability: Of each change, for each image on its own.
+            x: Images (n, C, H, W), in model units.
+            draws: Random numbers for each image.
+            probability: Probability of each change, independently for each image.
         """
         for name in self.policy:
             apply = draws.uniform() < probability
@@ -99,13 +99,14 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Objective(NamedTuple):
-    """The losses of both players, example by example.
+    """Losses of critic and generator for each example.
 
     Attributes:
         critic: ``critic(on_real, on_fake) -> (n,)`` from the critic's scores of real and of generated examples, each (n,).
         generator: ``generator(on_real, on_fake) -> (n,)``.
-        paired: Whether the generator's loss looks at the real examples' scores.
-        penalty: The penalty that the game was published with, as `GAN` names it; "none" for the games without.
+        paired: Whether the generator loss uses the scores of real examples.
+        penalty: Penalty that the loss was published with, as named in `GAN`; "none" for losses
+            without.
     """
 
     critic: Loss
@@ -146,21 +147,23 @@ OBJECTIVES = {
 
 @dataclass(frozen=True)
 class Penalties:
-    """Which penalties on its slope a critic has, and how heavy they are.
+    """Gradient penalties of a critic and their weights.
 
     Args:
-        kind: "r1", "r2", "gradient", several joined by "+", or "none"; None takes the loss's own.
-        gamma: Their weight at the start; 0 leaves them out.
-        gamma_end: Their weight at the end, on a cosine; None keeps it.
-        ramp: Training samples over which gamma moves; None is the whole of training.
-        interval: Steps between penalties, which are then so many times as heavy (lazy regularisation).
-        difference: The step, in model units, of the finite differences that take the place of exact slopes in r1 and r2
-            (`differences`); None computes slopes by differentiation.
-        shortest_ramp: Training samples over which gamma moves at least: where training ends before, it stops on the way. None
-            is no limit.
+        kind: "r1", "r2", "gradient", several joined by "+", or "none"; None for the penalty of the
+            loss.
+        gamma: Weight at the start; 0 for no penalties.
+        gamma_end: Weight at the end of a cosine schedule; None for a constant weight.
+        ramp: Number of training samples over which gamma changes; None for the whole training run.
+        interval: Steps between penalties, whose weight is multiplied by this number (lazy
+            regularisation).
+        difference: Step, in model units, of finite differences that replace exact gradients in r1
+            and r2 (`differences`); None for exact gradients.
+        shortest_ramp: Minimum number of training samples for the change of gamma; shorter training
+            runs end before gamma_end. None for no minimum.
 
     Raises:
-        UsageError: For an unknown name or a number out of range.
+        UsageError: If a name is unknown or a number is out of range.
     """
 
     kind: str | None = None
@@ -179,11 +182,13 @@ class Penalties:
         for name, count in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp, "penalty_interval": self.interval}.items():
             whole(name, 1 if count is None else count, 1)
         if self.difference is not None and "gradient" in self.names:
-            raise UsageError("Finite differences approximate the penalties r1 and r2; the penalty gradient needs exact slopes.")
+            raise UsageError(
+                "Finite differences can only approximate the penalties r1 and r2. For the penalty gradient, use exact gradients."
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The penalties that the kind joins."""
+        """Return the names of the penalties in ``kind``."""
         return () if self.kind in (None, "none") else tuple(str(self.kind).split("+"))
 
     @property
@@ -196,7 +201,7 @@ class Penalties:
 
 @contextmanager
 def held(critic: nn.Module) -> Iterator[None]:
-    """Within this context gradients pass through the critic, and none of its weights is given one, nor is one computed."""
+    """Context in which gradients pass through the critic, but are not computed for its weights."""
     weights = [parameter for parameter in critic.parameters() if parameter.requires_grad]
     for parameter in weights:
         parameter.requires_grad_(False)
@@ -208,19 +213,20 @@ def held(critic: nn.Module) -> Iterator[None]:
 
 
 def slope(scores: Tensor, x: Tensor) -> Tensor:
-    """The squared norm of the score's gradient in its own input, differentiable again.
+    """Compute the squared gradient norm of scores with respect to their inputs, differentiable again.
 
-    Its mean over real examples times gamma / 2 is R1, over generated examples R2.
+    The mean over real examples times gamma / 2 is R1; over generated examples, R2.
 
     Args:
-        scores: The critic's scores of x, (n / m,); each depends on m consecutive examples (m = 1 without packing).
-        x: What the critic scored, (n, *shape), requiring gradients.
+        scores: Scores of x, (n / m,); each depends on m consecutive examples (m = 1 without
+            packing).
+        x: Inputs of the critic, (n, *shape), requiring gradients.
 
     Returns:
-        (n / m,): |grad|^2 over the numbers of all m examples.
+        |grad|^2 over all m examples, (n / m,).
 
     Raises:
-        UsageError: For a critic of several scores an example.
+        UsageError: If the critic returns several scores per example.
 
     References:
         Mescheder et al., Which Training Methods for GANs do actually Converge? (2018), eq. 9 and 10.
@@ -231,22 +237,22 @@ def slope(scores: Tensor, x: Tensor) -> Tensor:
 
 
 def differences(critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, step: float) -> tuple[Tensor, Tensor]:
-    """Scores, and the squared norm of their slope by finite differences along random directions.
+    """Compute scores, and their squared gradient norms by finite differences along random directions.
 
-    (D(x + h n) - D(x))^2 / h^2 has the mean |grad D|^2 over standard normal n where D is linear. It needs no second
-    derivative, so that a step costs less than with `slope`.
+    If D is linear, (D(x + h n) - D(x))^2 / h^2 has the mean |grad D|^2 over standard normal n. No
+    second derivative is needed, so a step is cheaper than with `slope`.
 
     Args:
-        critic: From examples to scores, (n / m,).
-        x: Examples (n, *shape).
-        noise: Standard normal, of the shape of x.
-        step: h, in model units.
+        critic: Function from examples to scores, (n / m,).
+        x: Examples, (n, *shape).
+        noise: Standard normal noise with the shape of x.
+        step: Step h, in model units.
 
     Returns:
-        The scores of x and the estimates, both (n / m,).
+        Scores of x and gradient estimates, both (n / m,).
 
     Raises:
-        UsageError: For a critic of several scores an example.
+        UsageError: If the critic returns several scores per example.
 
     References:
         Lin et al., Diffusion Adversarial Post-Training (APT, 2025), for the approximate R1; Lin et al., Adversarial Flow Models
@@ -260,19 +266,19 @@ def differences(critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, st
 def _check_single(scores: Tensor, x: Tensor) -> None:
     if len(scores) > len(x):
         raise UsageError(
-            f"This critic gives {len(scores) / len(x):g} scores an example; penalties on its slope need one. "
-            "Train with penalty none."
+            "Gradient penalties need a critic with one score per example; this critic returns "
+            f'{len(scores) / len(x):g}. Use penalty="none".'
         )
 
 
 def between(real: Tensor, fake: Tensor, share: Tensor, critic: Callable[[Tensor], Tensor]) -> Tensor:
-    """The penalty of WGAN-GP: (|grad D| - 1)^2 at points on the lines from real to generated examples.
+    """Compute the WGAN-GP penalty (|grad D| - 1)^2 at points between real and generated examples.
 
     Args:
-        real: (n, *shape).
-        fake: Of the same shape, paired with the real examples.
-        share: Where on the line, (n,) in [0, 1].
-        critic: From examples to scores, (n / m,).
+        real: Real examples, (n, *shape).
+        fake: Generated examples of the same shape, paired with the real ones.
+        share: Position between the two, (n,), in [0, 1].
+        critic: Function from examples to scores, (n / m,).
 
     Returns:
         (n / m,).
@@ -289,18 +295,19 @@ def between(real: Tensor, fake: Tensor, share: Tensor, critic: Callable[[Tensor]
 
 @dataclass(frozen=True)
 class CriticInput:
-    """How real and generated examples are grouped and augmented before the critic scores them.
+    """Grouping and augmentation of real and generated examples before the critic scores them.
 
     Args:
-        pack: Examples that it judges together (`pushforward.networks.Packed`).
-        minibatch_std: Scores in whose groups it compares examples (minibatch standard deviation); 0 for none.
-        augment: Random changes; the penalties are on the slope in the augmented examples.
-        strength: The probability of each change; where ``ada_target`` is given, only at the start.
-        ada_target: The mean sign of the critic's scores of real examples, or of its gaps where the loss is one of pairs, at which
-            the strength is held by moving it (adaptive augmentation); None keeps the strength.
+        pack: Number of examples scored together (`pushforward.networks.Packed`).
+        minibatch_std: Number of scores per group of minibatch standard deviation; 0 for none.
+        augment: Random augmentation; penalties apply to gradients at augmented examples.
+        strength: Probability of each change; with ``ada_target``, the initial probability.
+        ada_target: Target for the mean sign of the critic's scores of real examples (of score gaps
+            for paired losses), which is reached by adapting the strength (adaptive augmentation);
+            None for a constant strength.
 
     Raises:
-        UsageError: For a number out of range.
+        UsageError: If a number is out of range.
 
     References:
         Lin et al., PacGAN (2018); Karras et al., Progressive Growing of GANs (2018), section 3, for minibatch standard
@@ -320,11 +327,11 @@ class CriticInput:
 
     @property
     def group(self) -> int:
-        """Examples that the critic scores together."""
+        """Return the number of examples that the critic scores together."""
         return self.pack * max(1, self.minibatch_std)
 
     def transform(self, draws: Draws, strength: Tensor | float) -> Callable[[Tensor], Tensor]:
-        """A function that augments examples for the critic, anew in each call; ``strength`` is the probability of each change."""
+        """Return a function that randomly augments examples for the critic; ``strength`` is the probability of each change."""
         augment = self.augment
         if augment is None:
             return lambda x: x
@@ -332,26 +339,26 @@ class CriticInput:
         return lambda x: augment(x, stream, strength)
 
     def check(self, count: int) -> None:
-        """Refuse a batch that cannot be cut into whole groups.
+        """Raise an error if a batch cannot be divided into whole groups.
 
         Raises:
-            UsageError: Saying which batches can.
+            UsageError: With suitable batch sizes.
         """
         if count % self.group:
             raise UsageError(
-                f"The critic scores {self.group} examples together, but a batch has {count}; choose a `batch` that is a multiple "
-                f"of {self.group}."
+                f"This critic scores groups of {self.group} examples, but the batch has {count}. Choose a `batch` that is "
+                f"a multiple of {self.group}."
             )
 
 
 @dataclass(frozen=True)
 class Game:
-    """The losses of a critic and of the model whose samples it scores.
+    """Losses of a critic and of the model whose samples it scores.
 
     Args:
         critic: ``critic(x, None, condition)`` -> scores.
-        loss: A name of `pushforward.methods.adversarial.OBJECTIVES`.
-        penalties: On the critic's slope.
+        loss: Name in `pushforward.methods.adversarial.OBJECTIVES`.
+        penalties: Gradient penalties of the critic.
     """
 
     critic: nn.Module
@@ -359,25 +366,25 @@ class Game:
     penalties: Penalties
 
     def scores(self, x: Tensor, condition: Condition) -> Tensor:
-        """The critic's scores of examples x in model units, (n / m,) for packs of m."""
+        """Compute scores of examples x in model units, (n / m,) for packs of m."""
         return call(self.critic, x, None, condition).reshape(-1)
 
     def alone(self, x: Tensor, condition: Condition, pack: int) -> Tensor:
-        """The scores (n,) of examples, each packed with copies of itself; the mean where an example has several scores."""
+        """Compute scores (n,) of examples, each packed with copies of itself; averaged if an example has several scores."""
         alike = lambda values: values.repeat_interleave(pack, 0)  # noqa: E731
         given = None if condition is None else {name: alike(values) for name, values in condition.items()}
         return self.scores(alike(x), given).reshape(len(x), -1).mean(1)
 
     def critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
-        """The critic's loss, and the signs of its scores of real examples, or of their gaps where the loss is of pairs.
+        """Compute the critic loss, and the signs of its scores of real examples (of score gaps for paired losses).
 
-        It notes the logit gap, the critic's accuracy and, on steps that have one, the penalty.
+        It logs the logit gap, the critic's accuracy and, in steps with a penalty, the penalty.
 
         Args:
-            real: Training examples, augmented, (n, *shape).
-            fake: Generated ones of the same conditions, without gradients.
-            condition: As networks take it.
-            now: Randomness, the step and where notes go.
+            real: Augmented training examples, (n, *shape).
+            fake: Generated examples with the same conditions, without gradients.
+            condition: Conditions, as networks take them.
+            now: Random numbers, step and log.
         """
         names, interval = self.penalties.names, self.penalties.interval
         due = now.step % interval == 0
@@ -412,7 +419,7 @@ class Game:
             return differences(lambda x: self.scores(x, _twice(_twice(condition))), both, noise, step)
 
     def generator_loss(self, real: Tensor, fake: Tensor, condition: Condition) -> Tensor:
-        """The generator's loss; gradients pass through the critic, whose weights receive none."""
+        """Compute the generator loss; gradients pass through the critic, but its weights receive none."""
         objective = OBJECTIVES[self.loss]
         with held(self.critic):
             on_fake = self.scores(fake, condition)
@@ -433,7 +440,7 @@ STRONGEST = 0.8  # Above this the augmentations leak into the samples (Karras et
 
 
 class Adversarial(Method):
-    """A method with a critic: it has ``critic``, ``loss``, ``penalties`` and ``critic_input``."""
+    """Base class of methods with a critic: ``critic``, ``loss``, ``penalties`` and ``critic_input``."""
 
     @property
     def group(self) -> int:
@@ -444,35 +451,37 @@ class Adversarial(Method):
         return Game(self.critic, self.loss, self.penalties)
 
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The critic's scores, (n,), of examples in model units; a critic of packs receives each example with copies of itself.
+        """Compute critic scores (n,) of examples in model units; a packed critic receives each example with copies of itself.
 
-        Of a critic that gives an example several scores, their mean.
+        Several scores of one example are averaged.
         """
         return self.game.alone(x, condition, self.critic_input.pack)
 
 
 class GAN(Adversarial):
-    """The adversarial game: one step from noise to data.
+    """Generative adversarial network: one step from noise to data.
 
-    The critic's loss is the game's (`pushforward.methods.adversarial`) plus penalties on its slope, with weight gamma:
-    gamma / 2 |grad D(x)|^2 (r1), gamma / 2 |grad D(G(z))|^2 (r2), gamma (|grad D| - 1)^2 in between (gradient). The default,
-    pairs with r1 + r2, converges; the original game, without penalties, is known to lose modes.
+    The critic loss is the adversarial loss (`pushforward.methods.adversarial`) plus gradient
+    penalties with weight gamma: gamma / 2 |grad D(x)|^2 (r1), gamma / 2 |grad D(G(z))|^2 (r2),
+    gamma (|grad D| - 1)^2 in between (gradient). The default, a paired loss with r1 + r2,
+    converges; the original loss, without penalties, is known to lose modes.
 
-    While it trains it notes the logit gap (mean D(x) - D(G(z))), the critic's accuracy (the share of pairs, a real and a
-    generated example, that it ranks right), the penalty on the steps that have one, and the strength of an augmentation.
+    Training logs the logit gap (mean D(x) - D(G(z))), the critic's accuracy (fraction of pairs of
+    real and generated examples that it ranks correctly), the penalty in steps that have one, and
+    the augmentation strength.
 
     Args:
         generator: ``generator(z, None, condition) -> x``, model units.
-        critic: ``critic(x, None, condition)`` -> one score for each ``pack`` examples, or several for each example, (n, k), each
-            of which has its own loss.
-        space: The data's shape and units.
-        latent: Length of the noise of one sample.
-        loss: A name of `OBJECTIVES`.
-        penalties: Which, and how heavy; the default is the loss's own, at gamma 1.
-        critic_input: How many examples the critic scores together, and how they are augmented.
+        critic: ``critic(x, None, condition)`` -> one score per ``pack`` examples, or k scores per
+            example, (n, k), each with its own loss.
+        space: Shape and units of the data.
+        latent: Length of the noise vector z.
+        loss: Name in `OBJECTIVES`.
+        penalties: Gradient penalties; by default the penalty of the loss with gamma 1.
+        critic_input: Grouping and augmentation of the examples that the critic scores.
 
     Raises:
-        UsageError: For an unknown loss, or an augmentation of vectors.
+        UsageError: If the loss is unknown, or vectors are to be augmented.
 
     References:
         Goodfellow et al., Generative Adversarial Nets (2014); Jolicoeur-Martineau, The Relativistic Discriminator (2019);
@@ -498,7 +507,7 @@ class GAN(Adversarial):
         penalties, critic_input = penalties or Penalties(), critic_input or CriticInput()
         augment = critic_input.augment
         if augment is not None and not space.grid:
-            raise UsageError("Colour, translation and cutout are for images; leave augment out for vectors.")
+            raise UsageError("Colour, translation and cutout augment images only. Leave augment out for vectors.")
         self.generator, self.critic, self.space, self.latent, self.loss = generator, critic, space, latent, loss
         self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES[loss].penalty)
         self.critic_input = critic_input
@@ -509,13 +518,14 @@ class GAN(Adversarial):
         return {"critic": self.critic, "generator": self.generator}
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
-        """The critic's turn, then the generator's, on the same generated samples.
+        """Yield the critic loss, then the generator loss, on the same generated samples.
 
-        Where a batch is split (``now.parts``), samples are generated again in the generator's turn: one more forward pass of the
-        generator, so that no part keeps its graph while the critic learns.
+        If a batch is split into micro-batches (``now.parts``), samples are generated again for the
+        generator loss: one more forward pass of the generator, so that no micro-batch keeps its
+        graph while the critic is trained.
 
         Raises:
-            UsageError: For a batch that cannot be cut into whole groups.
+            UsageError: If a batch cannot be divided into whole groups.
         """
         self.critic_input.check(len(batch.x))
         adapts = self.critic_input.ada_target is not None

@@ -26,16 +26,16 @@ MEMORY = 0.99
 
 @dataclass(frozen=True)
 class LossWeights:
-    """The weights of the terms of a `PerceptualAutoencoder`'s loss, relative to the absolute error.
+    """Weights of the loss terms of a `PerceptualAutoencoder`, relative to the absolute error.
 
     Args:
-        features: The weight of the distance in features.
-        adversarial: The length of the critic's gradient over that of the others.
-        start: The share of training from which the critic counts.
-        kl_weight: The weight of the KL term, in nats per number of the latent.
+        features: Weight of the feature distance.
+        adversarial: Norm of the critic's gradient relative to the gradient of the other terms.
+        start: Fraction of training after which the critic is used.
+        kl_weight: Weight of the KL term, in nats per latent dimension.
 
     Raises:
-        UsageError: For a value out of range.
+        UsageError: If a value is out of range.
     """
 
     features: float = 1.0
@@ -51,21 +51,21 @@ class LossWeights:
 
 @runtime_checkable
 class HasFeatures(Protocol):
-    """A network that returns its feature maps of images, finest first."""
+    """Network that returns its feature maps of images, finest first."""
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Maps (n, c, h, w) of images x in model units; a critic's last one holds its scores."""
+        """Compute feature maps (n, c, h, w) of images x in model units; the last map of a critic holds its scores."""
 
 
 def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-    """How far apart two sets of images lie in features, one number for each example (n,).
+    """Compute the feature distance between two sets of images, (n,).
 
-    At every place the features of one depth are scaled to length 1; the squared differences are summed over channels, and
-    averaged over places and depths.
+    At each position, the features of one depth are scaled to length 1; squared differences are
+    summed over channels, and averaged over positions and depths.
 
     Args:
-        a: Maps (n, c, h, w), one for each depth.
-        b: Of the same shapes.
+        a: Feature maps (n, c, h, w), one per depth.
+        b: Feature maps of the same shapes.
 
     References:
         Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (LPIPS, 2018), eq. 1, unweighted.
@@ -77,12 +77,12 @@ def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 
 
 class Standardised(nn.Module):
-    """A decoder of codes that have been scaled to mean 0 and standard deviation 1, channel by channel.
+    """Decoder of latents that were standardised to mean 0 and standard deviation 1 per channel.
 
     Args:
         network: ``network(z, None, condition) -> x``.
-        mean: Of each channel of the codes.
-        std: Of each channel.
+        mean: Mean of each latent channel.
+        std: Standard deviation of each latent channel.
     """
 
     mean: Tensor
@@ -99,29 +99,32 @@ class Standardised(nn.Module):
 
 
 class PerceptualAutoencoder(Method):
-    """|x - d(z)| + features' distance + an adversarial term + a small KL term; a critic scores the reconstructions.
+    """Autoencoder with the loss |x - d(z)| + feature distance + adversarial term + small KL term.
 
-    The critic plays hinge. Its weight in the autoencoder's loss adapts, example by example: its gradient in the reconstruction is
-    scaled to the length of the other terms' gradient there, times ``weights.adversarial``, and counts from the share
-    ``weights.start`` of training on. (In the paper the two lengths are measured in the decoder's last layer, over the batch.)
-    While it trains it notes the absolute error, the distance in features, the critic's gap and accuracy, and the KL term.
+    The critic uses the hinge loss and scores reconstructions. Its weight in the autoencoder loss
+    adapts for each example: its gradient at the reconstruction is scaled to the norm of the
+    gradient of the other terms, times ``weights.adversarial``, and is used from the fraction
+    ``weights.start`` of training on. (In the paper, the norms are measured in the last decoder
+    layer, over the batch.) Training logs the absolute error, the feature distance, the critic's gap
+    and accuracy, and the KL term.
 
-    The codes' mean and spread are measured as training goes, so that the model is a sampler too: it decodes normal numbers of
-    the same mean and spread, as in an autoencoder without a prior.
+    The mean and standard deviation of the latents are measured during training, so the model can
+    also be sampled: it decodes normal numbers with the same mean and standard deviation.
 
     Args:
         encoder: ``encoder(x, None, None) -> (n, 2 c, h, w)``, means then log-variances.
         decoder: ``decoder(z, None, None) -> x`` in model units.
-        critic: ``critic(x, None, None) -> (n, patches)``, or one score for each example.
-        space: The data's shape and units; images.
-        latent: The shape of one code, (c, h, w).
-        feature_extractor: A frozen network in whose features reconstructions are compared; None compares them in the critic's
-            own, where it has them (`HasFeatures`).
-        weights: Of the terms; the default is ``LossWeights()``.
+        critic: ``critic(x, None, None) -> (n, patches)``, or one score per example.
+        space: Shape and units of the data; images only.
+        latent: Shape of one latent, (c, h, w).
+        feature_extractor: Frozen network whose features are used to compare reconstructions; None
+            uses the critic's features, if it has them (`HasFeatures`).
+        weights: Weights of the loss terms; ``LossWeights()`` by default.
 
     References:
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022), section 3.1; Esser et al., Taming
-        Transformers (VQGAN, 2021), eq. 7, for the weight that adapts; Larsen et al., Autoencoding beyond Pixels (2016), for
+        Transformers (VQGAN, 2021), eq. 7, for the adaptive weight; Larsen et al., Autoencoding
+            beyond Pixels (2016), for
         features of the critic.
     """
 
@@ -152,10 +155,11 @@ class PerceptualAutoencoder(Method):
         return {"critic": self.critic, "autoencoder": nn.ModuleList([self.encoder, self.decoder])}
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
-        """The critic's turn, then the autoencoder's, on the same reconstructions.
+        """Yield the critic loss, then the autoencoder loss, on the same reconstructions.
 
-        Where a batch is split (``now.parts``), they are computed again in the autoencoder's turn: one more forward pass of
-        encoder and decoder, so that no part keeps its graph while the critic learns.
+        If a batch is split into micro-batches (``now.parts``), reconstructions are computed again
+        for the autoencoder loss: one more forward pass of encoder and decoder, so that no
+        micro-batch keeps its graph while the critic is trained.
         """
         noise = now.draws.normal(self.latent)
         with torch.set_grad_enabled(now.parts == 1):
@@ -230,20 +234,20 @@ def _length(slope: Tensor) -> Tensor:
 
 @runtime_checkable
 class Following(Protocol):
-    """A codebook that follows the vectors assigned to it."""
+    """Codebook that follows the vectors assigned to it."""
 
     def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """Sums over the vectors of h (n, dim, ...), which got the codes ``index``: ``counts`` and ``sums``."""
+        """Sum the vectors of h (n, dim, ...) by their codes ``index``: ``counts`` and ``sums``."""
 
     def candidates(self, h: Tensor, place: Tensor) -> Tensor:
-        """A vector of each example, (n, dim), where codes without use can go; ``place`` (n,) is random."""
+        """Choose a vector from each example, (n, dim), to replace unused codes; ``place`` (n,) is random."""
 
     def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:
-        """Move towards the vectors of the whole batch; ``choice`` (n,) is random."""
+        """Move codes towards the vectors of the whole batch; ``choice`` (n,) is random."""
 
 
 class Snapped(nn.Module):
-    """A decoder of numbers that are quantised first.
+    """Decoder that quantises its input first.
 
     Args:
         network: ``network(q, None, condition) -> x``.
@@ -259,14 +263,15 @@ class Snapped(nn.Module):
 
 
 class Drawn(nn.Module):
-    """Noise to data through codes that are drawn at each place by how often they occur there.
+    """Sampler that draws the code at each position by its frequency there, and decodes the codes.
 
-    A number z of standard normal noise takes the code at which the measured distribution reaches the normal one's, Phi(z).
+    Standard normal noise z selects the code at which the measured distribution function reaches
+    Phi(z).
 
     Args:
         network: ``network(q, None, condition) -> x``.
         codebook: The quantiser.
-        use: How often each code occurs at each place, (*places, size), not negative.
+        use: Frequency of each code at each position, (*places, size), at least 0.
     """
 
     use: Tensor
@@ -281,7 +286,7 @@ class Drawn(nn.Module):
         self.register_buffer("edges", torch.special.ndtri(reached).contiguous(), persistent=False)
 
     def codes(self, z: Tensor) -> Tensor:
-        """Numbers of codes, int64 (n, *places), from noise (n, *places)."""
+        """Return code numbers, int64 (n, *places), for noise (n, *places)."""
         return (self.edges <= z.double().flatten(1).unsqueeze(-1)).sum(-1).reshape(z.shape)
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
@@ -289,26 +294,28 @@ class Drawn(nn.Module):
 
 
 class QuantisedAutoencoder(Method):
-    """-log p(x | q(h)) + commitment |h - q(h)|^2 with h = encoder(x) and q the nearest code of a finite book.
+    """Autoencoder with a codebook and the loss -log p(x | q(h)) + commitment |h - q(h)|^2.
 
-    Gradients pass the quantisation as if it were not there. A `Codebook` follows the vectors of the whole batch after each
-    update. It notes the log-likelihood (nats an example), the share of variance explained, and the perplexity of the codes in the
-    batch: e to their entropy, at most the book's size.
+    Here h = encoder(x), and q(h) is the nearest code. Gradients pass straight through the
+    quantisation. A `Codebook` follows the vectors of the whole batch after each update. Training
+    logs the log-likelihood (nats per example), the fraction of variance explained, and the
+    perplexity of the codes in the batch: e to the power of their entropy, at most the size of the
+    codebook.
 
-    On its own it draws each place's code by how often it occurs there; a model in its latent space (``--latent``) learns which
-    codes go together.
+    Sampled alone, it draws the code at each position independently by frequency; a model in its
+    latent space (``--latent``) learns which codes occur together.
 
     Args:
         encoder: ``encoder(x, None, condition) -> (n, codebook.dim, *places)``.
         decoder: ``decoder(q, None, condition) -> (n, *likelihood.outputs)``.
         codebook: A quantiser: ``codebook(h) -> (quantised, numbers)``, with ``size``, ``dim`` and ``look_up``.
-        space: The data's shape and units.
-        places: The shape of the map of codes, such as (7, 7).
-        likelihood: How data lies around the decoder's output; the default is `Gaussian`.
-        commitment: The weight of |h - q(h)|^2, a mean over numbers.
+        space: Shape and units of the data.
+        places: Shape of the code map, such as (7, 7).
+        likelihood: Distribution of data around the decoder output; `Gaussian` by default.
+        commitment: Weight of |h - q(h)|^2, averaged over dimensions.
 
     Raises:
-        UsageError: For a weight out of range.
+        UsageError: If a weight is out of range.
 
     References:
         van den Oord et al., VQ-VAE (2017), eq. 3; Mentzer et al., FSQ (2023).
@@ -369,13 +376,13 @@ class QuantisedAutoencoder(Method):
         self.use.lerp_(total.values["use"] / total.count, 1 - MEMORY)
 
     def autoencoder(self) -> Autoencoder:
-        """Encoder and decoder, for latents: codes are quantised as they are decoded."""
+        """Return encoder and decoder for models in the latent space; latents are quantised when decoded."""
         return Autoencoder(
             Deterministic(self.encoder, halved=False), Snapped(mean_of(self.decoder, self.likelihood), self.codebook), self.space
         )
 
     def transport(self) -> Map:
-        """Codes drawn place by place, decoded: draws from p(x | q), or its means for pictures (`drawn_from`)."""
+        """Return a sampler that draws and decodes codes: samples from p(x | q), or its means for images (`drawn_from`)."""
         network = Drawn(mean_of(self.decoder, self.likelihood), self.codebook, self.use)
         return Map(network, self.space, self.places, drawn_from(self.likelihood))
 

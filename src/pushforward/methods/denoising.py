@@ -23,33 +23,33 @@ from pushforward.transports import Flow
 
 
 def dropped(condition: Condition, hide: float, draws: Draws) -> Condition:
-    """A condition that is hidden in a share of the examples, for classifier-free guidance."""
+    """Mask a condition in a fraction of the examples, for classifier-free guidance."""
     if condition is None or not hide:
         return condition
     return hidden(condition, draws.stream("label dropout").uniform() < hide)
 
 
 def dropout_share(denoiser: Denoiser, given: float | None) -> float:
-    """The share of examples in which conditions are hidden: None is .1, or 0 where there is no unconditional branch."""
+    """Return the fraction of examples with masked conditions: None means 0.1, or 0 without an unconditional branch."""
     usual = 0.1 if denoiser.unconditional else 0.0
     return share("label_dropout", usual if given is None else given)
 
 
 def check_sources(couple: Coupling, denoiser: Denoiser) -> None:
-    """Refuse a coupling whose noise is not that of the denoiser.
+    """Raise an error if coupling and denoiser have different noise sources.
 
     Raises:
         UsageError: With the alternative.
     """
     if not same_source(couple.source, denoiser.source):
         raise UsageError(
-            "The coupling and the denoiser have different sources of noise: give the coupling's to both, "
+            "The coupling and the denoiser have different noise sources. Pass the coupling's source to the denoiser: "
             f"{type(denoiser).__name__}(..., source=source)."
         )
 
 
 class DenoiserMethod(Method):
-    """A method that trains a ``denoiser``, and samples with ``solver``, ``steps`` and ``grid``."""
+    """Base class of methods that train a ``denoiser``, and sample with ``solver``, ``steps`` and ``grid``."""
 
     @property
     def players(self) -> Modules:
@@ -64,21 +64,22 @@ class DenoiserMethod(Method):
 
 
 class Denoising(DenoiserMethod):
-    """Regression of a denoiser's output at x_t, mixed from data and noise.
+    """Training of a denoiser by regression at x_t, a mixture of data and noise.
 
-    loss = mean w(t) |network(x_t, t) - (a x + b z)|^2, the mean over samples, entries and times; (a, b) is the
-    prediction's row. Which path, prediction, times and weight make it DDPM, EDM or flow matching.
+    loss = mean w(t) |network(x_t, t) - (a x + b z)|^2, averaged over samples, entries and times; a
+    and b depend on the prediction. Path, prediction, times and weight determine whether this is
+    DDPM, EDM or flow matching.
 
     Args:
-        denoiser: Network, path and prediction.
-        couple: How data meets noise.
-        times: The law of training times.
-        weight: The weight of each time in the loss.
-        label_dropout: The share of samples trained without their conditions, for classifier-free guidance; None is .1, or 0 where
-            the denoiser has no unconditional branch.
-        solver: The default solver of the transport.
-        steps: Its default number of steps.
-        grid: Its default grid; None is the solver's own.
+        denoiser: Denoiser, with its network, path and prediction.
+        couple: Coupling of data and noise.
+        times: Distribution of training times.
+        weight: Weight of each time in the loss.
+        label_dropout: Fraction of samples trained without conditions, for classifier-free guidance;
+            None means 0.1, or 0 if the denoiser has no unconditional branch.
+        solver: Default solver of the transport.
+        steps: Default number of steps of the transport.
+        grid: Default time grid of the transport; None for the grid of the solver.
 
     References:
         Ho et al., DDPM (2020), algorithm 1; Lipman et al., Flow Matching (2023), eq. 14; Karras et al., EDM (2022), eq. 8.
@@ -107,8 +108,8 @@ class Denoising(DenoiserMethod):
         if self.space.conditions and self.denoiser.unconditional != (self.label_dropout > 0):
             branch = "an" if self.label_dropout else "no"
             raise UsageError(
-                f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, but the denoiser does not match: "
-                f"Denoiser(..., unconditional={self.label_dropout > 0})."
+                f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, but the denoiser does not "
+                f"match. Use Denoiser(..., unconditional={self.label_dropout > 0})."
             )
         check_sources(self.couple, self.denoiser)
 
@@ -135,24 +136,25 @@ LEARNED = 1 / 3  # The share of training in which the factors of columns are lea
 
 
 class TableDenoising(DenoiserMethod):
-    """Denoising of the rows of a table, each column of which counts equally.
+    """Denoising of table rows, with equal weight for all columns.
 
-    In the first third of training the factors of columns (`TableDenoiser`) move until each column loses half of its information,
-    on average over the times of training.
+    In the first third of training, the column factors (`TableDenoiser`) are adapted so that each
+    column loses half of its information, averaged over training times.
 
-    loss = mean over columns of cross-entropy / entropy of the column's indicators + w(t) |v - target|^2 of its score, where that
-    counts: not for atoms and missing values. In a share of the rows a random set of columns is given, and does not count.
+    loss = mean over columns of cross-entropy / entropy of the column's indicators + w(t) |v -
+    target|^2 of its score, which is left out for atoms and missing values. In a fraction of the
+    rows, a random set of columns is given and excluded from the loss.
 
     Args:
-        denoiser: Network, path and prediction.
-        times: The law of training times.
-        weight: The weight of each time in the squared error.
-        known: The share of rows in training in which columns are given.
-        rate: How far, in nats, a step moves the logarithm of the factor of a column that has lost everything, or nothing, at the
-            times of training; 0 leaves the factors at 1.
-        solver: The default solver of the transport.
-        steps: Its default number of steps.
-        grid: Its default grid; None is the solver's own.
+        denoiser: Denoiser, with its network, path and prediction.
+        times: Distribution of training times.
+        weight: Weight of each time in the squared error.
+        known: Fraction of training rows in which columns are given.
+        rate: Change per step, in nats, of the log factor of a column that has lost all or no
+            information at the training times; 0 keeps the factors at 1.
+        solver: Default solver of the transport.
+        steps: Default number of steps of the transport.
+        grid: Default time grid of the transport; None for the grid of the solver.
 
     References:
         Dieleman et al., Continuous Diffusion for Categorical Data (2022), eq. 8; Mueller et al. (2024), section 3.2, for the

@@ -34,27 +34,32 @@ CHUNK = 256  # Trajectories computed at a time
 
 
 class Trajectories(Freezing):
-    """States of a flow on its way from noise to data, on the straight path: float16, in model units.
+    """Stored states of a flow between noise and data, on the straight path: float16, in model units.
 
-    Trajectory i starts from the noise and the condition of seed + i; of a teacher with a source, from a training example of it.
-    On another path than the straight one, a state at (alpha, sigma) is read as x_t / (alpha + sigma) at
-    t = sigma / (alpha + sigma). They are in neither checkpoints nor averages: a training stores them in its folder part by part,
-    and elsewhere they are computed when they are first drawn from.
+    Trajectory i starts from the noise and the condition of seed + i, or from a training example if
+    the teacher has a source. On other paths than the straight one, a state at (alpha, sigma) is
+    converted to x_t / (alpha + sigma) at t = sigma / (alpha + sigma). Trajectories are excluded
+    from checkpoints and weight averages: a training run stores them in its folder in parts;
+    otherwise they are computed on first use.
 
     Args:
-        teacher: The flow; it stays as it is.
-        count: The number of trajectories.
-        seed: The seed of the first.
-        to_data: The share of pairs that `draw` ends at the data.
-        legs: The share of pairs that `draw` takes from samplings in 1, 2 or 4 jumps of this grid (no more than it has
-            steps), half of them from 1; or two shares, that of 1 jump and that of 2 or 4, equally often.
-        unconditional: The share of trajectories without conditions, which train the map's unconditional branch.
-        ends: Store only noise and data.
-        guidance: The range of scales of guidance, uniform, of which each trajectory has one (`SCALE` of its
-            condition); the teacher is `pushforward.Guided`. None leaves the scale to the teacher.
+        teacher: Flow, which is not changed.
+        count: Number of trajectories.
+        seed: Seed of the first trajectory.
+        to_data: Fraction of pairs from `draw` that end at the data.
+        legs: Fraction of pairs from `draw` that are legs of sampling in 1, 2 or 4 jumps on this
+            grid (at most its number of steps), half of them for 1 jump; or two fractions, for 1
+            jump and for 2 or 4 (equally often).
+        unconditional: Fraction of trajectories without conditions, which train the unconditional
+            branch of the map.
+        ends: Whether to store only noise and data.
+        guidance: Range of guidance scales, from which each trajectory draws one uniformly (`SCALE`
+            of its condition); the teacher is `pushforward.Guided`. None for the teacher's own
+            scale.
 
     Raises:
-        UsageError: For a count below 1, a share outside [0, 1], or guidance of trajectories without conditions.
+        UsageError: If the count is below 1, a fraction is outside [0, 1], or trajectories without
+            conditions are to be guided.
     """
 
     def __init__(
@@ -81,7 +86,7 @@ class Trajectories(Freezing):
         self.legs = legs if isinstance(legs, (int, float)) else (single, others)
         self._legs, self._single = single + others, single / (single + others or 1)
         if guidance is not None and unconditional:
-            raise UsageError("Trajectories without conditions have no scale of guidance: leave guidance or unconditional out.")
+            raise UsageError("Trajectories without conditions do not support guidance. Leave guidance or unconditional out.")
         self.guidance = None if guidance is None else (float(guidance[0]), float(guidance[1]))
         self.names = (*self.space.conditions, *(() if guidance is None else (SCALE,)))
         k = teacher.denoiser.path.at(torch.from_numpy(teacher.times[:-1]))
@@ -96,16 +101,16 @@ class Trajectories(Freezing):
 
     @property
     def bytes(self) -> int:
-        """The memory of the states."""
+        """Return the memory use of the states in bytes."""
         return 2 * self.count * len(self.times) * self.space.size
 
     def missing(self) -> Iterator[slice]:
-        """The parts that are not there yet."""
+        """Return the parts that are still missing."""
         for start in range(self.ready, self.count, CHUNK):
             yield slice(start, min(start + CHUNK, self.count))
 
     def fill(self) -> None:
-        """Compute all that are missing.
+        """Compute all missing parts.
 
         Raises:
             UsageError: If a state is not finite.
@@ -115,7 +120,7 @@ class Trajectories(Freezing):
 
     @torch.no_grad()
     def part(self, index: slice) -> dict[str, Tensor]:
-        """Some of the trajectories, by name: their states and conditions.
+        """Compute the states and conditions of some trajectories, by name.
 
         Raises:
             UsageError: If a state is not finite.
@@ -134,7 +139,7 @@ class Trajectories(Freezing):
         states = [self._straightened(t, x) for t, x in walk]
         stacked = torch.stack([states[0], states[-1]] if self.ends else states, dim=1)
         if not bool(stacked.isfinite().all()):
-            raise UsageError("A trajectory of the teacher is not finite in float16: its samples have diverged.")
+            raise UsageError("A teacher trajectory is not finite in float16: the teacher's samples have diverged.")
         given = {_condition(name): (condition or {})[name] for name in self.names}
         return {"states": stacked, "hidden": hide, **given}
 
@@ -159,7 +164,7 @@ class Trajectories(Freezing):
         return (x / float(k.alpha + k.sigma) if t else x).half()
 
     def put(self, index: slice, tensors: Dict[str, Tensor]) -> None:
-        """Take up a `part`, the next that is missing."""
+        """Store the next missing `part`."""
         for name, value in tensors.items():
             if not self.ready:
                 setattr(self, name, value.new_zeros(self.count, *value.shape[1:]))
@@ -167,19 +172,21 @@ class Trajectories(Freezing):
         self.ready = index.stop
 
     def draw(self, draws: Draws) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Condition]:
-        """Two states of one trajectory for each example of the draws.
+        """Draw two states of one trajectory for each example of the draws.
 
         Args:
-            draws: Chooses trajectories and places, uniformly, but for the share that ends at the data.
+            draws: Random numbers for trajectories and positions, uniform except for the fraction
+                that ends at the data.
 
         Returns:
-            x_t and t, x_s and s (s < t), and the condition, with its masks where some are unconditional.
+            x_t and t, x_s and s (s < t), and the condition, with masks if some examples are
+                unconditional.
         """
         which, first, second = self.places(draws)
         return self.at(which, first), self.at(which, second), self.condition(which)
 
     def places(self, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
-        """The number of a trajectory for each example of the draws, and two places on it, (n,) each; see `draw`."""
+        """Choose a trajectory number for each example of the draws, and two positions on it, (n,) each; see `draw`."""
         last = len(self.times) - 1
         which = self.choose(draws)
         a = (draws.stream("place").uniform().double() * (last + 1)).long()
@@ -193,7 +200,7 @@ class Trajectories(Freezing):
         return which, first, second
 
     def at(self, which: Tensor, place: Tensor | int) -> tuple[Tensor, Tensor]:
-        """The states of trajectories at places (n,), or at one of all of them, and their times."""
+        """Return the states of trajectories at positions (n,), or at one position for all, and their times."""
         times = torch.tensor(self.times, dtype=torch.float32, device=which.device)
         return self.states[which, place].float(), times[place]
 
@@ -207,13 +214,13 @@ class Trajectories(Freezing):
         return (number * last / jumps).round().long(), ((number + 1) * last / jumps).round().long()
 
     def choose(self, draws: Draws) -> Tensor:
-        """The number of a trajectory for each example of the draws, uniform over those that are there."""
+        """Choose a trajectory number for each example of the draws, uniformly over the available trajectories."""
         if not self.ready:
             self.fill()
         return (draws.stream("trajectory").uniform().double() * self.ready).long()
 
     def condition(self, which: Tensor) -> Condition:
-        """The conditions of some trajectories."""
+        """Return the conditions of some trajectories."""
         values = {name: getattr(self, _condition(name))[which] for name in self.names}
         return hidden(values, self.hidden[which]) if values and self.unconditional else values or None
 
@@ -223,13 +230,15 @@ def _condition(name: str) -> str:
 
 
 class TeacherPairs(Coupling, nn.Module):
-    """Pairs of a teacher's noise and sample in the place of data and independent noise.
+    """Coupling that replaces data and independent noise by pairs of a teacher's noise and samples.
 
-    The ways of a flow do not cross, so the straight ways between these pairs hardly do, and the flow that is trained on them
-    needs fewer steps. It is as good as its teacher at best, and data itself is not used.
+    The trajectories of a flow do not cross, so straight lines between these pairs hardly cross, and
+    a flow trained on them needs fewer steps. It is at best as good as its teacher, and the data
+    itself is not used.
 
     Args:
-        trajectories: Of the teacher, from its noise, or from training examples of its source; their ends are used.
+        trajectories: Trajectories of the teacher, from noise or from training examples of its
+            source; only their ends are used.
 
     References:
         Liu et al., Flow Straight and Fast: Rectified Flow (2023), algorithm 1; Lee et al., Improving the Training of Rectified
@@ -252,25 +261,27 @@ class TeacherPairs(Coupling, nn.Module):
 
 
 class Distillation(Mapping):
-    """A `Mapping` with a teacher that begins on stored trajectories.
+    """A `Mapping` with a teacher whose training begins with stored trajectories.
 
-    For the first part of training the target between two times is exact: the mean velocity (x_t - x_s) / (t - s) between two
-    states of one trajectory of the teacher. Then the rule takes over, with the teacher's velocity at data that was mixed with
-    noise, which is as much data as there is. Examples with equal times are held to the teacher's velocity throughout.
+    In the first part of training, the target between two times is exact: the mean velocity (x_t -
+    x_s) / (t - s) between two states of one teacher trajectory. Then the rule takes over, with the
+    teacher's velocity at noisy data, so all data can be used. Examples with equal times always
+    learn the teacher's velocity.
 
-    A map with an unconditional branch learns it from the unconditional teacher: along trajectories that
-    have none, and at equal times where they are hidden.
+    A map with an unconditional branch learns it from the unconditional teacher: on trajectories
+    without conditions, and at equal times if conditions are masked.
 
     Args:
-        flow_map: The student.
-        rule: Where the target comes from after the first part.
-        pairs: The law of t and s after the first part, and the share of examples with equal times throughout.
-        trajectories: Of the teacher, which is the flow that is distilled.
-        stored: The first part, as a share of training in [0, 1].
+        flow_map: Student.
+        rule: Rule for the target after the first part.
+        pairs: Distribution of t and s after the first part, and the fraction of examples with equal
+            times throughout.
+        trajectories: Trajectories of the teacher, the flow that is distilled.
+        stored: Length of the first part as a fraction of training, in [0, 1].
         power: See `Mapping`.
-        steps: The default number of jumps.
-        likeness: How like the teacher's samples those of jumps to data are, by the teacher's own features; its loss is added
-            to that of the mean velocity, for images whose denoiser is a U-Net. None leaves it out.
+        steps: Default number of jumps.
+        likeness: Additional loss that compares jumps to data with the teacher's samples by features
+            of the teacher, for images with a U-Net denoiser; None for no such loss.
 
     References:
         Hu et al., CMT: Mid-Training for Efficient Learning of Consistency, Mean Flow, and Flow Map Models (2025), for the
@@ -292,9 +303,7 @@ class Distillation(Mapping):
         super().__init__(flow_map, rule, pairs, teacher=trajectories.teacher, power=power, steps=steps)
         denoiser = trained(trajectories.teacher.denoiser)
         if likeness is not None and not (denoiser is not None and isinstance(denoiser.network, Featured)):
-            raise UsageError(
-                "The features of this teacher's network cannot be read (only those of a UNet can): leave likeness out."
-            )
+            raise UsageError("likeness reads features of a UNet, and this teacher's network is not a UNet. Leave likeness out.")
         self.likeness = likeness
         self.stored, self.trajectories = share("stored", stored), trajectories
         parts = {"samples": self.stored > 0 and pairs.diagonal < 1, "velocity": self.stored < 1 or pairs.diagonal > 0}
@@ -356,7 +365,7 @@ class Distillation(Mapping):
 
 
 def chosen(first: Tensor, a: Condition, b: Condition) -> Condition:
-    """The condition a of the examples where ``first``, elsewhere b; an example without a mask is not hidden."""
+    """Select the condition a for examples where ``first`` is True, otherwise b; an example without a mask is not masked."""
     if a is None or b is None:
         return None
     not_hidden = torch.zeros_like(first)
@@ -368,20 +377,22 @@ def chosen(first: Tensor, a: Condition, b: Condition) -> Condition:
 
 
 class TableDistillation(MapMethod):
-    """Learn the jumps of a teacher of tables from stored trajectories.
+    """Distillation of table models: learns the teacher's jumps from stored trajectories.
 
-    Between two states of a trajectory on the straight path, at t and s, the data of the jump is
-    x = (x_s - (s / t) x_t) / (1 - s / t): at s = 0 the teacher's row. Of a block of indicators it is a mean of the teacher's
-    probabilities, and the target of a cross-entropy; at s = 0 it is the category that decoding takes. Of a score it gives v.
+    Between two states of a trajectory on the straight path, at t and s, the data of the jump is x =
+    (x_s - (s / t) x_t) / (1 - s / t): at s = 0 the teacher's row. For a block of indicators, it is
+    a mean of the teacher's probabilities, and the target of a cross-entropy; at s = 0 it is the
+    decoded category. For a score it gives v.
 
-    loss = mean over columns of cross-entropy / entropy of the column's indicators + |p v - target|^2 of its score, where the
-    trajectory ends at a number, and not at an atom or a missing value. p is the student's probability of a number, a constant of
-    the gradient, by which sampling multiplies v. Columns that are given do not count.
+    loss = mean over columns of cross-entropy / entropy of the column's indicators + |p v -
+    target|^2 of its score, if the trajectory ends at a number rather than an atom or a missing
+    value. p is the student's probability of a number (without gradient), by which sampling
+    multiplies v. Given columns are excluded.
 
     Args:
-        flow_map: The student, a map on the straight path that starts as the teacher.
-        trajectories: Of the teacher.
-        steps: The default number of jumps of the transport.
+        flow_map: Student, a map on the straight path that starts as the teacher.
+        trajectories: Trajectories of the teacher.
+        steps: Default number of jumps of the transport.
 
     References:
         Hu et al., CMT: Mid-Training for Efficient Learning of Consistency, Mean Flow, and Flow Map Models (2025), for the
@@ -395,7 +406,7 @@ class TableDistillation(MapMethod):
         self.learns = "samples"
 
     def start_from(self, weights: Dict[str, Tensor]) -> None:
-        """Give the map the weights of another one."""
+        """Initialise the map with the weights of another map."""
         self.flow_map.load_state_dict(weights)
 
     @property

@@ -22,28 +22,30 @@ LEAST = 1e-4  # The least mean distance by which a step is divided, in model uni
 
 
 class DistributionMatching(MapMethod):
-    """A map's jump from noise to data, trained so that its samples have the teacher's distribution; data is not compared.
+    """Training of a map's jump from noise to data so that its samples match the teacher's distribution, without data.
 
-    Two denoisers are read at samples that are mixed with noise again: the frozen teacher, which knows the score of data, and a
-    second one, ``fake``, which learns that of the samples. Their difference is the gradient of the divergence of the samples'
-    distribution from the data's, averaged over noise levels:
+    Two denoisers are evaluated at samples with added noise: the frozen teacher, which knows the
+    score of the data, and ``fake``, which learns the score of the samples. Their difference is the
+    gradient of the divergence between the two distributions, averaged over noise levels:
 
         step = (x_fake(x_t) - x_real(x_t)) / mean |x - x_real(x_t)|,   loss = mean |x - (x - step)|^2 / 2
 
-    with the bracket held, so that the loss moves each sample against its step. The second denoiser has several turns for each
-    of the map's, so that it follows the samples.
+    without gradients through the bracket, so the loss moves each sample against its step. ``fake``
+    is updated several times per update of the map, so that it follows the samples.
 
     Args:
-        flow_map: The map, which starts as its teacher or as a distilled map.
-        fake: The denoiser of the samples, which starts as the teacher.
-        teacher: A trained model of the data.
-        rounds: Turns of ``fake`` in each step, before the map's.
-        ends: The least and the greatest noise share t = sigma / (alpha + sigma) of the noise that is added; t is uniform between.
-        inside: The share of jumps that start at data mixed with noise; see `pushforward.methods.flow_map.starts`.
-        steps: The default number of jumps of the transport.
+        flow_map: Map, initialised as its teacher or as a distilled map.
+        fake: Denoiser of the samples, initialised as the teacher.
+        teacher: Trained model of the data.
+        rounds: Updates of ``fake`` in each step, before the update of the map.
+        ends: Smallest and largest fraction t = sigma / (alpha + sigma) of added noise; t is uniform
+            between them.
+        inside: Fraction of jumps that start at noisy data; see
+            `pushforward.methods.flow_map.starts`.
+        steps: Default number of jumps of the transport.
 
     Raises:
-        UsageError: For anything but a map, a map with a range of guidance, or numbers out of range.
+        UsageError: If the model is not a map, has a guidance range, or numbers are out of range.
 
     References:
         Yin et al., One-step Diffusion with Distribution Matching Distillation (2024), for the step; Yin et al., Improved
@@ -64,7 +66,7 @@ class DistributionMatching(MapMethod):
         super().__init__(flow_map, steps, compared=True)
         least, greatest = ends
         if not 0 < least < greatest < 1:
-            raise UsageError(f"The noise shares of distribution matching need 0 < least < greatest < 1, got {least}, {greatest}.")
+            raise UsageError(f"The noise range must satisfy 0 < least < greatest < 1, got {least}, {greatest}.")
         self.fake = fake
         self.rounds, self.ends = whole("rounds", rounds, 1), (float(least), float(greatest))
         self.inside = share("inside", inside, " of the examples")
@@ -96,7 +98,7 @@ class DistributionMatching(MapMethod):
         return least + draws.stream("level").uniform().double() * (greatest - least)
 
     def fake_loss(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor:
-        """The squared error of the second denoiser at samples x (n, *shape), model units, weighted equally in v at all levels."""
+        """Compute the squared error of ``fake`` at samples x (n, *shape), model units, equally weighted in v at all levels."""
         z, t = draws.stream("noise").normal(x.shape[1:]), at_level(self.fake.path, self._levels(draws)).to(x)
         k = self.fake.path.at(t).over(x)
         output = self.fake(k.alpha * x + k.sigma * z, t, condition)
@@ -104,7 +106,7 @@ class DistributionMatching(MapMethod):
         return error.square().mean()
 
     def step(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor:
-        """Where samples x (n, *shape), in model units, lie off the teacher's distribution: they move against it."""
+        """Compute the step of samples x (n, *shape), in model units, away from the teacher's distribution."""
         z, levels = draws.stream("noise").normal(x.shape[1:]), self._levels(draws)
         real, learned = (estimate(part, x, z, levels, condition) for part in (self.teacher.denoiser, self.fake))
         size = (x - real).abs().flatten(1).mean(1).clamp(min=LEAST)
@@ -112,12 +114,12 @@ class DistributionMatching(MapMethod):
 
 
 def at_level(path: Path, levels: Tensor) -> Tensor:
-    """The times of a path at which noise has given shares sigma / (alpha + sigma), (n,) float64, within the path's ends."""
+    """Return the times of a path with the given noise fractions sigma / (alpha + sigma), (n,) float64, within the path's ends."""
     return path.time(Linear().log_snr(levels)).clamp(*path.ends)
 
 
 def estimate(predictor: Predictor, x: Tensor, z: Tensor, levels: Tensor, condition: Condition) -> Tensor:
-    """The data estimate of a predictor for x mixed with noise z on its own path, at given noise shares; model units."""
+    """Estimate the data from x with noise z on the predictor's own path, at given noise fractions; model units."""
     t = at_level(predictor.path, levels).to(x)
     k = predictor.path.at(t).over(x)
     return predictor.predict("data", k.alpha * x + k.sigma * z, t, condition)

@@ -21,17 +21,17 @@ from pushforward.transports import Flow
 
 @dataclass(frozen=True)
 class Anchor:
-    """How firmly a map is held to where it started, and where from it jumps.
+    """How strongly a map is held to its starting point, and where its jumps start.
 
     Args:
-        weight: Of the mean squared distance to the starting map's samples, at the start of training.
-        end: The weight at the end, on a cosine; None keeps it.
-        inside: The share of examples whose jump starts on the way, at data mixed with noise, so that samples in several jumps
-            stay good; see `pushforward.methods.flow_map.starts`.
-        still: The share of training in which only the critic learns; the map does not change.
+        weight: Initial weight of the mean squared distance to the samples of the starting map.
+        end: Weight at the end of a cosine schedule; None for a constant weight.
+        inside: Fraction of examples whose jump starts at noisy data, so that samples in several
+            jumps stay good; see `pushforward.methods.flow_map.starts`.
+        still: Initial fraction of training in which only the critic is trained.
 
     Raises:
-        UsageError: For a negative weight, or a share outside [0, 1].
+        UsageError: If a weight is negative, or a fraction is outside [0, 1].
     """
 
     weight: float = 1.0
@@ -50,24 +50,25 @@ class Anchor:
 
 
 class Finish(Adversarial, MapMethod):
-    """Adversarial training of a map: the jump from noise to data becomes sharper; each noise stays near its sample.
+    """Adversarial training of a map: sharpens the jump from noise to data, and keeps the sample of each noise close.
 
-    The critic compares single jumps with data, in relativistic pairs with penalties on its slope at both (R1 and R2). The map's
-    loss is the critic's verdict plus ``weight |G(z) - G_0(z)|^2``, with G_0 the map that it starts from, which stays frozen. A
-    game gains sharpness by dropping what is rare; the guard ends training where coverage or recall falls.
+    The critic compares single jumps with data, using a relativistic paired loss with gradient
+    penalties at both (R1 and R2). The map's loss is the adversarial loss plus ``weight |G(z) -
+    G_0(z)|^2``, where G_0 is the frozen starting map. Adversarial training can gain sharpness by
+    dropping rare examples, so the guard ends training if coverage or recall falls.
 
     Args:
-        flow_map: The map, with the weights of the teacher at the start.
+        flow_map: Map, initialised with the weights of the teacher.
         critic: ``critic(x, None, condition)`` -> scores, as of `pushforward.methods.GAN`.
-        teacher: The map that is finished.
-        penalties: On the critic's slope; the default is R1 and R2 with gamma 1.
-        critic_input: How examples are augmented, always at the same strength, and how many get one score together.
-        anchor: To the teacher.
-        guard: When training ends by itself; None never does.
-        steps: The default number of jumps of the transport; the game is of one.
+        teacher: The starting map.
+        penalties: Gradient penalties of the critic; R1 and R2 with gamma 1 by default.
+        critic_input: Grouping and augmentation of examples, with constant strength.
+        anchor: Anchor to the teacher.
+        guard: Criterion for early stopping; None for no early stopping.
+        steps: Default number of jumps of the transport; training uses a single jump.
 
     Raises:
-        UsageError: For anything but a map, or a map with a range of guidance.
+        UsageError: If the model is not a map, or has a guidance range.
 
     References:
         Lin et al., Adversarial Flow Models (2025), for the anchor and penalties by finite differences; Huang et al., R3GAN
@@ -104,10 +105,10 @@ class Finish(Adversarial, MapMethod):
         return {"critic": self.critic, "map": self.flow_map}
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
-        """The critic's turn, then the map's, on the same samples; of a batch that is split they are made again (`GAN.losses`).
+        """Yield the critic loss, then the map loss, on the same samples, recomputed for micro-batches (`GAN.losses`).
 
         Raises:
-            UsageError: For a batch that cannot be cut into whole groups.
+            UsageError: If a batch cannot be divided into whole groups.
         """
         self.critic_input.check(len(batch.x))
         condition, transform = batch.condition, self.critic_input.transform(now.draws, self.critic_input.strength)
@@ -130,7 +131,7 @@ class Finish(Adversarial, MapMethod):
         yield "map", loss + self.anchor.at(now) * distance
 
     def distance(self, x: Tensor, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
-        """The mean squared distance of samples x (n, *shape), model units, to those of the starting map at the same starts."""
+        """Compute the mean squared distance of samples x (n, *shape), model units, to samples of the starting map."""
         with torch.no_grad():
             before = jump_to_data(self.teacher, start, condition)
         return (x - before).square().mean()

@@ -28,10 +28,10 @@ from pushforward.transports import Flow
 
 
 class Pairs(ABC):
-    """A law of pairs of times t >= s.
+    """Distribution of pairs of times t >= s.
 
     Args:
-        diagonal: The share of pairs with s = t, where a map is an ordinary flow, in [0, 1].
+        diagonal: Fraction of pairs with s = t, where a map is an ordinary flow, in [0, 1].
     """
 
     group = 1  # Examples that are drawn together
@@ -42,30 +42,31 @@ class Pairs(ABC):
 
     @abstractmethod
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Times t and s (n,), float32; t lies inside the path's ends, s may be 0.
+        """Draw times t and s (n,), float32; t is within the path's ends, s may be 0.
 
         Args:
-            draws: Randomness.
-            path: On which the times are.
-            progress: The share of training that is done, in [0, 1].
+            draws: Random numbers.
+            path: Path of the times.
+            progress: Fraction of training completed, in [0, 1].
         """
 
     def equal(self, draws: Draws, path: Path) -> Tensor:
-        """Times t (n,) of pairs with s = t."""
+        """Draw times t (n,) of pairs with s = t."""
         return draws.uniform().clamp(*path.ends)
 
 
 class Sorted(Pairs):
-    """Two draws of one law, the greater first.
+    """Two draws from one distribution, the larger first.
 
     Args:
-        times: The law; the default is uniform.
-        diagonal: See `Pairs`; these times t are single draws of the law.
-        to_data: The share of the other pairs that have s = 0, in [0, 1].
-        until: The law of the second draw; None for the same.
+        times: Distribution of the times; uniform by default.
+        diagonal: See `Pairs`; these times t are single draws.
+        to_data: Fraction of the other pairs that have s = 0, in [0, 1].
+        until: Distribution of the second draw; None for the same distribution.
 
     References:
-        Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3; Luo et al., SoFlow (2025), for two laws.
+        Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3; Luo et al.,
+            SoFlow (2025), for two distributions.
     """
 
     def __init__(
@@ -91,18 +92,18 @@ class Sorted(Pairs):
 
 
 def plain(times: Times) -> Times:
-    """The law without its strata."""
+    """Return the distribution without stratification."""
     return plain(times.times) if isinstance(times, Stratified) else times
 
 
 class Dyadic(Pairs):
-    """Steps of length 1, 1/2, ..., 2^-levels on their own grids, each length equally often.
+    """Steps of length 1, 1/2, ..., 2^-levels on their own grids, with equal frequency.
 
     Args:
-        levels: How often the whole is halved, at least 0.
-        diagonal: See `Pairs`; its times are uniform.
-        staged: Begin with the shortest steps; after each of levels + 1 equal parts of training go on with those of twice the
-            length, and all between.
+        levels: Number of halvings, at least 0.
+        diagonal: See `Pairs`; these times are uniform.
+        staged: Whether to begin with the shortest steps and double the length after each of levels
+            + 1 equal parts of training, with all lengths in between.
 
     References:
         Frans et al., One Step Diffusion via Shortcut Models (2025), section 4.
@@ -113,7 +114,7 @@ class Dyadic(Pairs):
         self.levels, self.staged = whole("levels", levels, 0), staged
 
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
-        """The pairs; a step that begins beyond the path's end begins there."""
+        """Draw pairs; a step that would begin beyond the path's end begins at the end."""
         u = draws.uniform()
         longest = self.levels - int(progress * (self.levels + 1)) if self.staged else 0
         longest, u_length = max(0, longest), draws.stream("length").uniform()
@@ -127,25 +128,28 @@ class Dyadic(Pairs):
 
 
 class MapMethod(Method):
-    """A method that trains a map between two times.
+    """Base class of methods that train a map between two times.
 
     Args:
-        flow_map: The map.
-        steps: The default number of jumps of the transport.
-        compared: Whether its samples are compared with data, which guided ones differ from.
+        flow_map: Map to train.
+        steps: Default number of jumps of the transport.
+        compared: Whether samples are compared with data, from which guided samples differ.
 
     Raises:
-        UsageError: For anything but a map, or one that has learned guidance at a range of scales and is compared with data.
+        UsageError: If the model is not a map, or has learned a guidance range and is compared with
+            data.
     """
 
     def __init__(self, flow_map: Any, steps: int, *, compared: bool = False) -> None:
         super().__init__()
         if not getattr(flow_map, "jumps", False):
-            raise UsageError(f"{type(self).__name__} trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
+            raise UsageError(
+                f"{type(self).__name__} trains a FlowMap (a map between two times), got a {type(flow_map).__name__}."
+            )
         if compared and flow_map.preconditioning.guidance is not None:
             raise UsageError(
-                "This map has learned guidance at a range of scales, and guided samples differ from the data that they would be "
-                "compared with. Sharpen a student that was distilled without guidance, or with one scale."
+                "This map was distilled with a range of guidance scales, so its guided samples differ from the data that "
+                "sharpening compares them with. Sharpen a student distilled without guidance, or with one scale."
             )
         self.flow_map, self.space, self.steps = flow_map, flow_map.space, steps
 
@@ -158,17 +162,17 @@ class MapMethod(Method):
 
 
 def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> tuple[Tensor, Tensor]:
-    """States and times from which a map jumps to data.
+    """Draw states and times from which a map jumps to data.
 
     Args:
-        flow_map: The map, whose path they are on.
+        flow_map: Map that jumps; states are on its path.
         x: Training examples in model units, (n, *shape).
-        draws: Randomness for each.
-        inside: The share of examples that start as data mixed with noise, at a uniform time of the path; the others start where
-            sampling does, at noise alone (or at training examples of its source).
+        draws: Random numbers for each example.
+        inside: Fraction of examples that start from noisy data at a uniform time of the path; the
+            others start like sampling, from noise only (or from training examples of the source).
 
     Returns:
-        (n, *shape) and (n,).
+        States (n, *shape) and times (n,).
     """
     path, z = flow_map.path, training_noise(flow_map.source, x.shape[1:], draws)
     low, high = path.ends
@@ -183,7 +187,7 @@ def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> t
 
 
 def jump_to_data(flow_map: FlowMap, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
-    """The data that a map makes of states and times in one evaluation, (n, *shape)."""
+    """Jump from states and times to data in one evaluation, (n, *shape)."""
     x, t = start
     return flow_map.jump(x, t, torch.zeros_like(t), condition)
 
@@ -193,48 +197,51 @@ EPS = 1e-3  # Added to a squared error before its power becomes the example's we
 
 
 def straight(predictor: Any) -> Predicting:
-    """A predictor read on the straight path, where every map between two times is a mean velocity."""
+    """Convert a predictor to the straight path, where every map between two times is a mean velocity."""
     inner = predictor.path.path if isinstance(predictor.path, Narrowed) else predictor.path
     return predictor if isinstance(inner, Linear) else Repathed(predictor, Linear())
 
 
 def mean_velocity(predictor: Predicting, x: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-    """F with x_s = x_t - (t - s) F on the straight path; at s = t the velocity.
+    """Compute the mean velocity F with x_s = x_t - (t - s) F on the straight path; at s = t, the velocity.
 
     Args:
-        predictor: A map between two times, read on the straight path (`straight`).
-        x: The state x_t, (n, *shape), model units.
-        t: Its time (n,).
-        s: The time to map to (n,).
-        condition: As networks take it.
+        predictor: Map between two times, converted to the straight path (`straight`).
+        x: State x_t, (n, *shape), in model units.
+        t: Time of the state, (n,).
+        s: Target time, (n,).
+        condition: Conditions, as networks take them.
     """
     return predictor.evaluate("velocity", x, over(predictor.columns("velocity", t, s), x), condition)
 
 
 def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Condition:
-    """A condition with a scale of guidance for each example of the draws, uniform in a range."""
+    """Add a guidance scale for each example of the draws to a condition, uniform in a range."""
     low, high = guidance
     return {**(condition or {}), SCALE: (low + draws.stream("guidance").uniform().double() * (high - low)).float()}
 
 
 class Mapping(MapMethod):
-    """Learn a map between two times by regressing its mean velocity on a target that a rule makes of the map itself.
+    """Training of a map between two times: regresses its mean velocity on a target that a rule derives from the map itself.
 
-    loss = mean w |F(x_t, t, s) - target|^2 with x_t = (1 - t) x + t z. Where s = t the target is the velocity, as in flow
-    matching: z - x, or a teacher's. Elsewhere a rule gives it, without gradients. Which rule, which pairs of times and whether
-    there is a teacher make it a consistency model, a mean flow, a shortcut model or their distillation.
+    loss = mean w |F(x_t, t, s) - target|^2 with x_t = (1 - t) x + t z. For s = t the target is the
+    velocity, as in flow matching: z - x, or a teacher's velocity. Otherwise a rule gives the
+    target, without gradients. Rule, time pairs and teacher determine whether this is a consistency
+    model, a mean flow, a shortcut model or their distillation.
 
     Args:
-        flow_map: The map, on any path; it is trained in its reading on the straight path.
-        rule: Where the target comes from.
-        pairs: The law of t and s.
-        teacher: A flow whose velocity replaces z - x; it is kept frozen.
-        couple: How data meets noise; the default draws noise, or examples of the map's source, independently of data.
-        power: Each example's squared error e is divided by (e + 0.001)^power, without gradients, so that rare large errors
-            count less; 0 leaves it out.
-        label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map
-            has no unconditional branch. A map of a range of guidance draws scales from it instead.
-        steps: The default number of jumps of the transport.
+        flow_map: Map on any path, which is converted to the straight path for training.
+        rule: Rule for the target.
+        pairs: Distribution of t and s.
+        teacher: Frozen flow whose velocity replaces z - x.
+        couple: Coupling of data and noise; by default, noise (or examples of the map's source) is
+            independent of data.
+        power: Exponent that reduces the weight of large errors: each example's squared error e is
+            divided by (e + 0.001)^power, without gradients; 0 for no reweighting.
+        label_dropout: Fraction of examples trained without conditions, for guidance; None means
+            0.1, or 0 if the map has no unconditional branch. A map with a guidance range draws
+            scales from the range instead.
+        steps: Default number of jumps of the transport.
 
     References:
         Boffi et al. (2025), flow map matching; Geng et al., Mean Flows (2025), for the power (eq. 22); Song et al., Consistency
@@ -255,7 +262,7 @@ class Mapping(MapMethod):
     ) -> None:
         super().__init__(flow_map, steps)
         if getattr(rule, "direction", "pair") == "map" and pairs is not None and pairs.only_to_data:
-            raise UsageError('A map that learns to jump to data alone has no velocity of its own: choose `direction="pair"`.')
+            raise UsageError('A map that only learns jumps to data has no velocity of its own. Use `direction="pair"`.')
         self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent(flow_map.source)
         check_sources(self.couple, flow_map)
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
@@ -270,7 +277,7 @@ class Mapping(MapMethod):
             self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
 
     def start_from(self, weights: Dict[str, Tensor]) -> None:
-        """Give the map, and the average that makes targets, the weights of another map."""
+        """Initialise the map, and the average that computes targets, with the weights of another map."""
         for part in (self.flow_map, self.target_map):
             if part is not None:
                 part.load_state_dict(weights)
@@ -306,14 +313,14 @@ class Mapping(MapMethod):
         yield from self.turn(error, now)
 
     def turn(self, error: Tensor, now: Now, further: Tensor | None = None) -> Iterator[Move]:
-        """The map's turn with the squared error of each example (n,), and a further loss; then the target map follows it."""
+        """Yield the map's loss from the squared error of each example (n,) and a further loss; then update the target map."""
         loss = self.softened(error)
         yield "map", (loss if further is None else loss + further).mean()
         if self.target_map is not None:
             yield Sums(len(error), then=lambda batch: self._follow(self.rule.weight(now.samples, batch.count)))
 
     def softened(self, error: Tensor) -> Tensor:
-        """Squared errors (n,), each divided by its own power, so that large ones count less."""
+        """Divide squared errors (n,) by their own power, so that large errors count less."""
         return error / (error.detach() + EPS) ** self.power
 
     @torch.no_grad()
@@ -325,13 +332,13 @@ class Mapping(MapMethod):
             copied.copy_(buffer)
 
     def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
-        """The target of the mean velocity, (n, *shape).
+        """Compute the target of the mean velocity, (n, *shape).
 
         Args:
-            where: The state x_t (n, *shape) in model units, its time t (n,), and s (n,), at most t.
-            velocity: z - x of the training pair, of the shape of x; not used where there is a teacher.
-            condition: As networks take it.
-            now: Randomness and progress.
+            where: State x_t (n, *shape) in model units, its time t (n,), and s (n,), at most t.
+            velocity: z - x of the training pair, with the shape of x; not used with a teacher.
+            condition: Conditions, as networks take them.
+            now: Random numbers and training progress.
         """
         (x, t, s), predictor = where, straight(self.target_map or self.flow_map)
         if self.teacher is not None:

@@ -36,16 +36,18 @@ Map = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Where:
-    """A pair of times, a state, and the velocities there.
+    """Pair of times with a state and its velocities.
 
     Args:
-        x: The state x_t, (n, *shape), model units.
-        t: Its time (n,).
-        s: The time to map to (n,), at most t.
-        velocity: The velocity at x_t: z - x of the training pair, or a teacher's, (n, *shape).
-        mean_velocity: ``mean_velocity(x, t, s)`` of the map that makes targets: the map in training, or an average of it.
-        progress: The share of training that is done, in [0, 1].
-        draws: Randomness, one number for each example.
+        x: State x_t, (n, *shape), in model units.
+        t: Time of the state, (n,).
+        s: Target time (n,), at most t.
+        velocity: Velocity at x_t: z - x of the training pair, or the teacher's velocity, (n,
+            *shape).
+        mean_velocity: Function ``mean_velocity(x, t, s)`` of the map that computes targets: the
+            trained map, or an average of it.
+        progress: Fraction of training completed, in [0, 1].
+        draws: Random numbers for each example.
     """
 
     x: Tensor
@@ -58,56 +60,60 @@ class Where:
 
 
 class Rule(ABC):
-    """Gives the target of the mean velocity; it is called without gradients.
+    """Base class of rules for the target of the mean velocity; called without gradients.
 
     Args:
-        average: The half-life, in samples, of an average of the map in training that makes the targets in place of the map
-            itself; early in training it is a twentieth of the training examples so far. None: the map itself.
+        average: Half-life, in samples, of a weight average that computes targets instead of the
+            trained map; early in training, a twentieth of the training examples so far. None for
+            the trained map itself.
     """
 
     average: float | None = None
 
     def __init__(self, average: float | None = None) -> None:
         if average is not None and not 0 < number("average", average) < math.inf:
-            raise UsageError(f"average is a half-life in samples, above 0; got {average}.")
+            raise UsageError(f"average is a half-life in samples and must be above 0; got {average}.")
         self.average = average
 
     @property
     def separate(self) -> bool:
-        """Whether another map than the one in training makes the targets."""
+        """Return whether targets come from another map than the trained one."""
         return self.average is not None
 
     def stage(self, progress: float) -> int:
-        """The number of the stage of training; at the start of each the map that makes targets becomes the one in training."""
+        """Return the stage of training; at the start of each stage, the map that computes targets is set to the trained map."""
         return 0
 
     def weight(self, samples: int, new: int) -> float:
-        """How far the map that makes targets moves to the map in training after a step of so many new samples, in [0, 1]."""
+        """Return how far the target map moves towards the trained map after a step with this many new samples, in [0, 1]."""
         if self.average is None:
             return 0.0
         return 1 - 0.5 ** (new / min(self.average, EARLY * (samples + new)))
 
     @abstractmethod
     def target(self, where: Where) -> Tensor:
-        """The mean velocity from t to s, (n, *shape)."""
+        """Compute the mean velocity from t to s, (n, *shape)."""
 
 
 class Start(Rule):
-    """The first leg is short and known, the second is the map's own: m = t - a (t - s).
+    """Rule with a short known first leg, and a second leg by the map: m = t - a (t - s).
 
-    The share a falls from ``first`` to ``last`` over training. With a = 1 this is flow matching; with a small the map is
-    consistent along the velocity. With s = 0 it is consistency training (from data's velocity) or distillation (a teacher's).
+    The fraction a falls from ``first`` to ``last`` over training. With a = 1 this is flow matching;
+    with small a, the map is consistent along the velocity. With s = 0 it is consistency training
+    (velocity from data) or consistency distillation (velocity from a teacher).
 
     Args:
-        first: The share a at the start of training, in (0, 1].
-        last: The share at the end, in (0, first].
-        over: The share of training over which it falls, in (0, 1]; then it stays.
-        derivative: "forward" or "difference" take the limit a -> 0 instead, F = v - (t - s) dF/dt along the velocity, by
-            forward-mode differentiation or central differences; "none" does not.
-        direction: Where the first leg goes: along the velocity of the "pair", or along that of the "map" at equal times,
-            F(x_t, t, t), at a third call of the map. The velocity in the target stays that of the pair, whose noise then no
-            longer moves the end of the leg. Once the map is right at equal times the expected target is the same to first
-            order in the leg's length. With a teacher there is no such noise, and nothing is gained.
+        first: Fraction a at the start of training, in (0, 1].
+        last: Fraction a at the end, in (0, first].
+        over: Fraction of training over which a falls, in (0, 1]; then a is constant.
+        derivative: "forward" or "difference" for the limit a -> 0, F = v - (t - s) dF/dt along the
+            velocity, by forward-mode differentiation or central differences; "none" for finite a.
+        direction: Direction of the first leg: "pair" for the velocity of the training pair, or
+            "map" for the map's velocity F(x_t, t, t), at the cost of a third call. With "map", the
+            noise of the pair no longer moves the end of the leg; the target still uses the pair's
+            velocity. Once the map is correct at equal times, the expected target is the same to
+            first order in the leg length. With a teacher there is no such noise, so nothing is
+            gained.
         average: See `Rule`.
 
     References:
@@ -133,7 +139,7 @@ class Start(Rule):
         self.direction = one_of("direction", direction, ("pair", "map"))
 
     def share(self, progress: float) -> float:
-        """The share a: geometric from ``first`` to ``last``."""
+        """Return the fraction a: geometric from ``first`` to ``last``."""
         return self.first * (self.last / self.first) ** min(1.0, progress / self.over)
 
     def target(self, where: Where) -> Tensor:
@@ -150,10 +156,10 @@ class Start(Rule):
 
 
 class Middle(Rule):
-    """Two legs of the map's own, of equal length or divided at random.
+    """Rule with two legs by the map, of equal length or divided at random.
 
     Args:
-        random: Divide at a uniform share of the way, in place of the middle.
+        random: Whether to divide at a uniformly random position instead of the middle.
         average: See `Rule`.
 
     References:
@@ -174,10 +180,10 @@ class Middle(Rule):
 
 
 class Progressive(Rule):
-    """Two legs of equal length, of the map as it was at the start of the stage: each stage is the teacher of the next.
+    """Rule with two equal legs by the map as of the start of the stage: each stage is the teacher of the next.
 
     Args:
-        stages: Their number, which divide training into equal parts.
+        stages: Number of stages, which divide training into equal parts.
 
     References:
         Salimans and Ho, Progressive Distillation for Fast Sampling of Diffusion Models (2022), algorithm 2.
@@ -197,12 +203,12 @@ class Progressive(Rule):
 
 
 class End(Rule):
-    """The second leg is short and taken by the map's velocity at its start: m = s + h (t - s).
+    """Rule with a short second leg along the map's velocity at its start: m = s + h (t - s).
 
     Args:
-        share: h, in (0, 1].
-        derivative: "forward" or "difference" take the limit h -> 0 instead: the velocity at the end of the jump, plus
-            (t - s) times the derivative of F in s.
+        share: Length h of the second leg, in (0, 1].
+        derivative: "forward" or "difference" for the limit h -> 0: the velocity at the end of the
+            jump, plus (t - s) times the derivative of F in s.
         average: See `Rule`.
 
     References:
@@ -226,7 +232,7 @@ class End(Rule):
 
 
 def along(where: Where, derivative: str) -> Tensor:
-    """dF/dt along the velocity: the derivative of F(x_t, t, s) in the direction (v, 1, 0), (n, *shape)."""
+    """Compute dF/dt along the velocity: the derivative of F(x_t, t, s) in the direction (v, 1, 0), (n, *shape)."""
     x, t, s, v = where.x, where.t, where.s, where.velocity
     if derivative == "forward":
         with torch.autocast(x.device.type, enabled=False):
@@ -236,7 +242,7 @@ def along(where: Where, derivative: str) -> Tensor:
 
 
 def in_end(where: Where, derivative: str) -> tuple[Tensor, Tensor]:
-    """F(x_t, t, s) and its derivative in s."""
+    """Compute F(x_t, t, s) and its derivative in s."""
     x, t, s = where.x, where.t, where.s
     if derivative == "forward":
         with torch.autocast(x.device.type, enabled=False):

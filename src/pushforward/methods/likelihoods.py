@@ -31,10 +31,10 @@ NARROWEST, WIDEST = -7.0, 4.0
 
 
 class Likelihood(nn.Module, ABC):
-    """The distribution of data given a decoder's output.
+    """Distribution of data given the output of a decoder.
 
     Args:
-        space: The data's shape and units.
+        space: Shape and units of the data.
     """
 
     # Whether it is a probability of data as files hold it, not a density in model units
@@ -46,42 +46,43 @@ class Likelihood(nn.Module, ABC):
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """The shape of a decoder's output for one example."""
+        """Return the shape of the decoder output for one example."""
         return tuple(self.space.shape)
 
     @abstractmethod
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Log p(x | z) of each example, nats (n,).
+        """Compute log p(x | z) of each example, in nats (n,).
 
         Args:
             x: Data in model units, (n, *shape).
-            decoded: The decoder's output for it, (n, *outputs).
+            decoded: Decoder output, (n, *outputs).
         """
 
     @abstractmethod
     def mean(self, decoded: Tensor) -> Tensor:
-        """E[x | z] in model units, (n, *shape)."""
+        """Compute E[x | z] in model units, (n, *shape)."""
 
     def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
-        """A draw from p(x | z) in model units, (n, *shape); the mean itself by default.
+        """Draw from p(x | z) in model units, (n, *shape); by default, return the mean.
 
         Args:
-            mean: E[x | z] in model units, (n, *shape).
-            noise: Standard normal, (n, *shape).
+            mean: Mean E[x | z] in model units, (n, *shape).
+            noise: Standard normal noise, (n, *shape).
         """
         return mean
 
 
 class Gaussian(Likelihood):
-    """Independent normal numbers around the output, with one learned variance for all: a density in model units.
+    """Independent normal distributions around the output with one learned variance: a density in model units.
 
-    The variance is learned with the weights, which calibrates reconstruction against the KL term. On vectors it starts at
-    exp(-2): a code pays for itself only along directions in which the data varies more than the decoder's noise, so that a
-    start at 1, the variance of each standardised column, leaves a posterior collapsed that has not learned anything yet.
-    Neighbouring pixels vary together, far more than 1 in sum, so on images the variance starts at 1.
+    The variance is learned with the weights, which balances reconstruction and KL term. On vectors
+    it starts at exp(-2): the latent is only useful along directions in which the data varies more
+    than the decoder noise, so a start at 1, the variance of each standardised column, would
+    collapse the posterior before anything is learned. Neighbouring pixels vary together, far more
+    than 1 in sum, so on images the variance starts at 1.
 
     Args:
-        space: The data's shape and units.
+        space: Shape and units of the data.
 
     References:
         Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders (sigma-VAE, 2021); Lucas et al., Don't Blame
@@ -96,7 +97,7 @@ class Gaussian(Likelihood):
 
     @property
     def log_variance(self) -> Tensor:
-        """Its logarithm, in model units."""
+        """Log variance, in model units."""
         return SPEED * self.spread
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
@@ -111,19 +112,19 @@ class Gaussian(Likelihood):
 
 
 class Bernoulli(Likelihood):
-    """Independent zeros and ones, whose logits are the output.
+    """Independent binary values; the decoder output holds their logits.
 
     Args:
-        space: The data's shape and units; its values must be zeros and ones.
+        space: Shape and units of the data; values must be zeros and ones.
 
     Raises:
-        UsageError: For other data.
+        UsageError: If the data has other values.
     """
 
     def __init__(self, space: Space) -> None:
         super().__init__(space)
         if not space.binary:
-            raise UsageError("The Bernoulli likelihood needs data of zeros and ones; use the Gaussian one.")
+            raise UsageError("The Bernoulli likelihood needs binary data (zeros and ones). Use the Gaussian likelihood.")
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         bits = self.space.to_data(x).round()
@@ -138,17 +139,17 @@ class Bernoulli(Likelihood):
 
 
 class LogisticMixture(Likelihood):
-    """Each pixel is drawn from a mixture of logistics, cut into 256 levels: a probability, not a density.
+    """Mixture of logistic distributions per pixel, discretised to 256 levels: a probability, not a density.
 
-    Given the component, the channels of a pixel are independent; they share the component. The lowest level takes all
-    below it, the highest all above.
+    The channels of a pixel share the component, and are independent given the component. The lowest
+    level includes everything below, the highest everything above.
 
     Args:
-        space: The data's shape and units; images.
-        components: Logistics in the mixture.
+        space: Shape and units of the data; images only.
+        components: Number of mixture components.
 
     Raises:
-        UsageError: For vectors.
+        UsageError: If the data is not images.
 
     References:
         Salimans et al., PixelCNN++ (2017), eq. 1 and 2, without its regression of one channel on another.
@@ -157,12 +158,14 @@ class LogisticMixture(Likelihood):
     def __init__(self, space: Space, components: int = 5) -> None:
         super().__init__(space)
         if space.levels != LEVELS or space.bounds is None:
-            raise UsageError("The logistic mixture is for images of 256 levels; use the Gaussian likelihood for vectors.")
+            raise UsageError(
+                "The logistic mixture likelihood supports only images with 256 levels. Use the Gaussian likelihood for vectors."
+            )
         self.components = components
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """Per pixel: a logit for each component, and a place and a scale for each component and channel."""
+        """Return the output shape: per pixel, a logit per component, and a location and a scale per component and channel."""
         channels, height, width = self.space.shape
         return (self.components * (1 + 2 * channels), height, width)
 
@@ -193,11 +196,11 @@ class LogisticMixture(Likelihood):
 
 
 class Decoded(nn.Module):
-    """A decoder whose output is read as the mean of the data.
+    """Decoder that returns the mean of the data.
 
     Args:
         network: ``network(z, None, condition) -> (n, *outputs)``.
-        likelihood: The likelihood that reads it.
+        likelihood: Likelihood that converts the output to the mean.
     """
 
     def __init__(self, network: nn.Module, likelihood: Likelihood) -> None:
@@ -209,27 +212,27 @@ class Decoded(nn.Module):
 
 
 def mean_of(decoder: nn.Module, likelihood: Likelihood) -> nn.Module:
-    """The decoder as a network of the data's mean: itself where its output is the mean."""
+    """Convert a decoder to a network that returns the mean of the data; unchanged if its output is the mean."""
     return decoder if isinstance(likelihood, Gaussian) else Decoded(decoder, likelihood)
 
 
 def drawn_from(likelihood: Likelihood) -> Likelihood | None:
-    """The likelihood that samples are drawn from; None for images, whose samples are means by convention."""
+    """Return the likelihood to draw samples from; None for images, whose samples are means by convention."""
     return likelihood if likelihood.space.as_points else None
 
 
 class Rows(Likelihood):
-    """Blocks are categorical, scores normal around the output with a learned variance for each column.
+    """Likelihood of table rows: blocks are categorical, scores normal around the output with a learned variance per column.
 
-    The output holds a score's mean, and the logits of indicators. A score of an open column has a density. A value of a closed
-    column has a probability: that of the scores which it holds. A row whose number is an atom or missing has no score, and its
-    column counts by its indicators alone.
+    The output holds the means of scores and the logits of indicators. A score of an open column has
+    a density. A value of a closed column has a probability: the probability of the scores that it
+    covers. If a number is an atom or missing, only the indicators of its column count.
 
     Args:
-        space: The table's columns.
+        space: Space of the table.
 
     Raises:
-        UsageError: For data that is no table.
+        UsageError: If the data is not a table.
 
     References:
         Xu et al., Modeling Tabular Data using Conditional GAN (TVAE, 2019), section 4.4, for a likelihood of each kind; Rybkin
@@ -241,17 +244,17 @@ class Rows(Likelihood):
     def __init__(self, space: TableSpace) -> None:
         super().__init__(space)
         if not isinstance(space, TableSpace):
-            raise UsageError("The likelihood of rows is for tables; use the Gaussian one.")
+            raise UsageError("The row likelihood supports only tables. Use the Gaussian likelihood.")
         self.layout = Coordinates(space)
         self.spread = nn.Parameter(torch.full((len(self.layout.scores),), START))
 
     @property
     def log_variance(self) -> Tensor:
-        """Its logarithm for each score, (s,)."""
+        """Log variance of each score, (s,)."""
         return SPEED * self.spread
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Log p(x | z) in nats, (n,): probabilities of indicators and of closed columns, densities of open ones."""
+        """Compute log p(x | z) in nats, (n,): probabilities of indicators and closed columns, densities of open columns."""
         layout, decoded = self.layout, decoded.float()
         rows = x * layout.std + layout.mean
         shares = (rows * layout.log_shares(decoded)).sum(1)
@@ -270,7 +273,7 @@ class Rows(Likelihood):
         return (rows - self.layout.mean) / self.layout.std
 
     def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
-        """A row in model units: indicators drawn by the noise's Gumbel numbers, scores with noise of the learned variance."""
+        """Draw a row in model units: indicators by Gumbel noise, scores with noise of the learned variance."""
         layout = self.layout
         rows = mean * layout.std + layout.mean
         drawn = layout.chosen(torch.log(rows.clamp(min=1e-30)) + gumbel(noise))
@@ -280,7 +283,7 @@ class Rows(Likelihood):
 
 
 def log_between(low: Tensor, high: Tensor) -> Tensor:
-    """Log of Phi(high) - Phi(low), low < high, without cancellation in either tail."""
+    """Compute log(Phi(high) - Phi(low)), low < high, without cancellation in either tail."""
     turned = low + high > 0
     low, high = torch.where(turned, -high, low), torch.where(turned, -low, high)
     above, below = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
@@ -291,10 +294,10 @@ LIKELIHOODS: dict[str, type[Any]] = {"gaussian": Gaussian, "bernoulli": Bernoull
 
 
 def likelihood_of(name: str, space: Space) -> Likelihood:
-    """A likelihood by name; "auto" is `Rows` for a table, Bernoulli for zeros and ones, else Gaussian.
+    """Build a likelihood by name; "auto" is `Rows` for tables, Bernoulli for binary data, otherwise Gaussian.
 
     Raises:
-        UsageError: For an unknown name, or one that does not suit the data.
+        UsageError: If the name is unknown, or the likelihood does not suit the data.
     """
     plain = "rows" if isinstance(space, TableSpace) else "bernoulli" if space.binary else "gaussian"
     kind = LIKELIHOODS[plain if one_of("likelihood", name, ("auto", *LIKELIHOODS)) == "auto" else name]
@@ -303,17 +306,18 @@ def likelihood_of(name: str, space: Space) -> Likelihood:
 
 @dataclass(frozen=True)
 class EvidenceBound:
-    """E_q log p(x | z) - beta KL(q(z | x) | p(z)), or a tighter bound by several latents.
+    """Evidence lower bound E_q log p(x | z) - beta KL(q(z | x) | p(z)), or a tighter bound with several latents.
 
     Args:
-        beta: The weight of the KL term; 0 is the plain autoencoder, whose latent is the encoder's mean.
-        warmup: The share of training over which the weight rises from 0 to beta.
-        free_bits: Nats that each number of the latent may carry at no cost (`above_free_bits`).
-        samples: Latents of each example, for the importance-weighted bound.
-        dreg: Whether the gradient is the doubly reparameterised one (with one latent: "sticking the landing").
+        beta: Weight of the KL term; 0 for a plain autoencoder, whose latent is the encoder mean.
+        warmup: Fraction of training over which the weight rises from 0 to beta.
+        free_bits: Nats that each latent dimension may carry without cost (`above_free_bits`).
+        samples: Number of latents per example for the importance-weighted bound.
+        dreg: Whether to use the doubly reparameterised gradient (with one latent: "sticking the
+            landing").
 
     Raises:
-        UsageError: For a value out of range, or settings that exclude each other.
+        UsageError: If a value is out of range, or settings exclude each other.
 
     References:
         Higgins et al., beta-VAE (2017); Sønderby et al., Ladder VAE (2016), section 2.2, for the warm-up; Burda et al.,
@@ -333,16 +337,16 @@ class EvidenceBound:
         whole("importance_samples", self.samples, 1)
         if self.weighted and (self.free_bits or self.beta == 0):
             raise UsageError(
-                "The importance-weighted bound has no KL term of its own: leave free_bits out, and give a beta above 0."
+                "The importance-weighted bound has no KL term of its own. Leave free_bits out, and use a beta above 0."
             )
 
     @property
     def weighted(self) -> bool:
-        """Whether it is computed from log p(x, z) - log q(z | x), not from a KL term in closed form."""
+        """Return whether the bound is computed from log p(x, z) - log q(z | x), not from a KL term in closed form."""
         return self.samples > 1 or self.dreg
 
     def weight(self, now: Now) -> float:
-        """The weight of the KL term at this point of training."""
+        """Return the weight of the KL term at this point of training."""
         return self.beta * min(1.0, now.progress / self.warmup) if self.warmup else self.beta
 
 
@@ -353,48 +357,48 @@ FREEDOM = 8  # Degrees of freedom below which a variance within classes is too r
 
 @runtime_checkable
 class HasImportanceWeights(Protocol):
-    """A method that estimates log p(x) by importance sampling; more latents give a better estimate."""
+    """Method that estimates log p(x) by importance sampling; more latents give a better estimate."""
 
     @property
     def discrete(self) -> bool:
-        """Whether it estimates probabilities of data as files hold it, not densities in model units."""
+        """Return whether it estimates probabilities of the stored data, not densities in model units."""
 
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
-        """Log p(x, z) - log q(z | x) for codes z drawn from q, nats (n, samples).
+        """Compute log p(x, z) - log q(z | x) for latents z drawn from q, in nats (n, samples).
 
         Args:
             x: Data in model units, (n, *shape).
-            samples: Codes drawn for each example.
-            draws: Of n examples.
+            samples: Number of latents drawn for each example.
+            draws: Random numbers for n examples.
             condition: None or a dict of tensors with n examples.
         """
 
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor, first: int = 1) -> Tensor:
-    """Log N(x; mean, variance), summed over the dimensions from ``first`` on, nats."""
+    """Compute log N(x; mean, variance), summed over the dimensions from ``first`` on, in nats."""
     each = (x - mean).square() * torch.exp(-log_variance) + log_variance + LOG_TAU
     return -each.flatten(first).sum(first) / 2
 
 
 def standard_log_prob(z: Tensor, first: int = 1) -> Tensor:
-    """Log N(z; 0, 1), summed over the dimensions from ``first`` on, nats."""
+    """Compute log N(z; 0, 1), summed over the dimensions from ``first`` on, in nats."""
     return -(z.square() + LOG_TAU).flatten(first).sum(first) / 2
 
 
 def divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) | N(0, 1)) of each number of each example's code, nats, of the shape of ``mean``."""
+    """Compute KL(N(mean, variance) | N(0, 1)) of each latent dimension, in nats, with the shape of ``mean``."""
     return (mean.square() + log_variance.exp() - 1 - log_variance) / 2
 
 
 def above_free_bits(divergence: Tensor, free: float) -> Tensor:
-    """The KL term of each example (n,) where every number of the code has ``free`` nats that cost nothing.
+    """Compute the KL term of each example (n,) with ``free`` nats per latent dimension without cost.
 
-    A number whose mean KL over a group of 64 examples is below ``free`` counts as ``free``, so that nothing pulls it further
-    down.
+    A dimension whose mean KL over a group of 64 examples is below ``free`` counts as ``free``, so
+    nothing reduces it further.
 
     Args:
-        divergence: Of each number of each example, (n, *latent), from `divergences`.
-        free: Nats for each number of the code; 0 leaves the KL as it is.
+        divergence: KL term of each dimension, (n, *latent), from `divergences`.
+        free: Nats per latent dimension; 0 for the unchanged KL term.
 
     References:
         Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow (2016), eq. 15.
@@ -406,17 +410,18 @@ def above_free_bits(divergence: Tensor, free: float) -> Tensor:
 
 
 def explained(x: Tensor, reconstructed: Tensor) -> Tensor:
-    """The share of the variance of examples about their mean that reconstructions explain: 1, or less, or below 0."""
+    """Compute the fraction of variance explained by reconstructions: at most 1, and possibly below 0."""
     return 1 - (x - reconstructed).square().sum() / (x - x.mean(0)).square().sum()
 
 
 def active_units(mean: Tensor, label: Tensor | None = None) -> Tensor:
-    """How many numbers of the code vary over the examples of a batch by a variance of more than 0.01.
+    """Count the latent dimensions whose variance over a batch is above 0.01.
 
     Args:
-        mean: Mean codes, (n, *latent).
-        label: Labels that encoder and decoder receive, (n,): variance is then that within the classes, as what the label
-            says needs no code. With fewer than `FREEDOM` examples beyond one of each class, it is that over all examples.
+        mean: Mean latents, (n, *latent).
+        label: Labels of encoder and decoder, (n,). If given, variance is measured within classes,
+            because the latent need not encode the label. With fewer than `FREEDOM` examples beyond
+            one per class, variance is measured over all examples.
 
     References:
         Burda et al., Importance Weighted Autoencoders (2016), section 5.2.
@@ -435,18 +440,20 @@ def active_units(mean: Tensor, label: Tensor | None = None) -> Tensor:
 
 
 def importance_bound(log_weights: Tensor, codes: Sequence[Tensor] | None = None, beta: float = 1.0) -> Tensor:
-    """Log mean_k w_k of each example (n,): the evidence bound for one code, and tighter the more there are.
+    """Compute log mean_k w_k of each example (n,): the evidence bound for one latent, and tighter with more latents.
 
-    With ``codes`` its gradient is the doubly reparameterised one, whose noise does not grow with the number of codes: the
-    weights must then have been computed with the encoder's distribution held constant, and codes be those that they were computed
-    from, so that all of an encoder's gradient comes through them. Where a decoder's is weighted by the normalised weights w, an
-    encoder's is by w (1 - beta + beta w): of log w_k = log p(x | z) + beta log(p(z) / q(z | x)) only the second part has a
-    density of q, whose gradient by its own parameters is turned into one through z.
+    With ``codes``, the gradient is doubly reparameterised, so its noise does not grow with the
+    number of latents. The weights must then be computed from these latents with the encoder
+    distribution held constant, so that the whole encoder gradient passes through the latents. Where
+    a decoder's is weighted by the normalised weights w, an encoder's is by w (1 - beta + beta w):
+    of log w_k = log p(x | z) + beta log(p(z) / q(z | x)) only the second part has a density of q,
+    whose gradient by its own parameters is turned into one through z.
 
     Args:
-        log_weights: Nats, (n, k).
-        codes: Tensors (n, k, ...) or (n k, ...) between encoder and weights; None for the plain gradient.
-        beta: The weight of the prior and the posterior within the log weights.
+        log_weights: Log weights in nats, (n, k).
+        codes: Latents (n, k, ...) or (n k, ...) between encoder and weights; None for the plain
+            gradient.
+        beta: Weight of the prior and the posterior within the log weights.
 
     References:
         Burda et al., Importance Weighted Autoencoders (2016), eq. 8; Tucker et al., Doubly Reparameterized Gradient
@@ -465,15 +472,14 @@ def importance_bound(log_weights: Tensor, codes: Sequence[Tensor] | None = None,
 
 
 def constant(network: nn.Module) -> Callable[..., Any]:
-    """The network as a function of its inputs alone: gradients pass through it, and none reaches its weights.
+    """Return the network as a function of its inputs only: gradients pass through it, but not to its weights.
 
     Raises:
-        UsageError: For sharded weights, which take gradients all the same.
+        UsageError: If weights are sharded, because these would still receive gradients.
     """
     if hasattr(network, "unshard"):
         raise UsageError(
-            "The doubly reparameterised gradient of two layers of codes needs whole weights in every process: "
-            "`shard=False`. Or leave it out: `dreg=False`."
+            "The doubly reparameterised gradient of two latent layers needs unsharded weights. Use `shard=False` or `dreg=False`."
         )
     held = {name: parameter.detach() for name, parameter in network.named_parameters()}
     return lambda *inputs: functional_call(network, held, inputs)

@@ -31,10 +31,10 @@ class _Parts(dict[str, nn.Module]):
 
 
 class Freezing(nn.Module):
-    """A module that may hold frozen ones beside its own.
+    """Module that may contain frozen modules.
 
-    A frozen part belongs to no player. It is in no checkpoint and in no average: a run stores it once, with its hash. It moves
-    between devices with the rest.
+    A frozen part is not trained, and is excluded from checkpoints and weight averages: a run stores
+    it once, with its hash. It moves between devices with the module.
     """
 
     _frozen: _Parts
@@ -44,32 +44,34 @@ class Freezing(nn.Module):
         self._frozen = _Parts()
 
     def freeze(self, name: str, module: nn.Module) -> None:
-        """Keep a module as it is: in evaluation mode and without gradients. It is then read as ``self.NAME``.
+        """Freeze a module, in evaluation mode and without gradients, and store it as ``self.NAME``.
 
         Args:
-            name: Of the part, and of the folder that it is stored in. Where it is also an argument of the constructor, a run
-                can be rebuilt.
-            module: Taken as it is; a copy of this module shares it.
+            name: Name of the part and of its folder. A run can be rebuilt if this is also a
+                constructor argument.
+            module: Module to freeze, which copies of this module share.
 
         Raises:
-            UsageError: If the name is taken, or is no name.
+            UsageError: If the name is taken or invalid.
         """
         if not name.isidentifier() or name in self._frozen or name in self._modules or name in self._parameters:
-            raise UsageError(f'"{name}" cannot be the name of a frozen part: it must be a free name of an attribute.')
+            raise UsageError(
+                f'"{name}" cannot be used as the name of a frozen part. Choose an attribute name that is not in use.'
+            )
         self._frozen[name] = module.eval().requires_grad_(False)
 
     @property
     def parts(self) -> Modules:
-        """All frozen parts by name, those of modules inside it too; they belong to no player.
+        """Return all frozen parts by name, including those of inner modules.
 
         Raises:
-            UsageError: If two different ones share a name.
+            UsageError: If two different parts share a name.
         """
         parts: dict[str, nn.Module] = {}
         for module in self.modules():
             for name, part in module._frozen.items() if isinstance(module, Freezing) else ():
                 if parts.setdefault(name, part) is not part:
-                    raise UsageError(f'Two frozen parts are called "{name}"; give each a name of its own.')
+                    raise UsageError(f'Two frozen parts are named "{name}". Give each a unique name.')
         return parts
 
     def __getattr__(self, name: str) -> Any:
@@ -85,22 +87,23 @@ class Freezing(nn.Module):
 
 @dataclass(frozen=True)
 class Guard:
-    """When a training ends by itself: where the averaged sampler covers less of the data than a reference on the same noise.
+    """Early stopping if the averaged sampler covers less of the data than a reference sampler on the same noise.
 
-    A trainer that trains a method with a guard draws samples of both at fixed shares of training and compares the share of
-    training examples that each covers, and the share that each recalls (`pushforward.metrics.manifold.prdc`). Where a share has
-    fallen below its limit, and by more than chance explains, training ends with the weights of the last check that was passed.
+    At regular points of training, the trainer draws samples from both and compares their coverage
+    and recall of training examples (`pushforward.metrics.manifold.prdc`). If one falls
+    significantly below its limit, training ends with the weights of the last check that passed.
 
-    It looks at variety alone: samples that are as varied but of lower quality end no training. Compare the run with its start.
+    Only diversity is checked: samples of lower quality but equal diversity do not end training.
+    Compare the run with its start.
 
     Args:
-        coverage: The least coverage, as a share of the reference's, in [0, 1]; 0 is no limit.
-        recall: The least recall, as a share of the reference's, in [0, 1]; 0 is no limit.
-        checks: How often, at equal shares of training.
-        samples: Samples and training examples that are compared at most.
+        coverage: Minimum coverage as a fraction of the reference, in [0, 1]; 0 for no limit.
+        recall: Minimum recall as a fraction of the reference, in [0, 1]; 0 for no limit.
+        checks: Number of checks, at equal intervals of training.
+        samples: Maximum number of samples and training examples to compare.
 
     Raises:
-        UsageError: For a number out of range.
+        UsageError: If a number is out of range.
     """
 
     coverage: float = 0.97
@@ -117,17 +120,18 @@ class Guard:
 
 @dataclass(frozen=True)
 class Now:
-    """Where training stands: all that a loss may depend on besides its batch and the weights.
+    """State of training: everything that a loss may depend on besides batch and weights.
 
     Args:
-        draws: Randomness of this step, for each example of the batch.
-        samples: Training samples so far.
-        progress: The share of the budget that is used, in [0, 1].
-        step: The training step, from 0.
-        parts: Into how many parts this process splits its examples to save memory. Where it does, a game computes
-            a player's output again in that player's own turn, in place of keeping its graph over the turns before.
-        notes: Values to be logged as health, by name: detached tensors of no dimension, each a
-            mean over the examples of the batch. A loss must not depend on them.
+        draws: Random numbers of this step for each example of the batch.
+        samples: Number of training samples so far.
+        progress: Fraction of the budget used, in [0, 1].
+        step: Training step, from 0.
+        parts: Number of micro-batches into which this process splits its examples to save memory.
+            With several, adversarial methods compute the generator output again for its own loss
+            instead of keeping its graph.
+        notes: Values to log, by name: detached scalar tensors, each a mean over the batch. A loss
+            must not depend on them.
     """
 
     draws: Draws
@@ -138,13 +142,14 @@ class Now:
     notes: dict[str, Tensor] = field(default_factory=dict)
 
     def along(self, start: float, end: float, ramp: int | None = None, shortest: int | None = None) -> float:
-        """A value on its way from start to end on a cosine.
+        """Compute a value on a cosine schedule from start to end.
 
         Args:
-            start: The value before training.
-            end: The value at the end of the ramp.
-            ramp: Training samples that the ramp takes; None is the whole of training.
-            shortest: Training samples that it takes at least: a training that ends before stops on the way. None is no limit.
+            start: Value before training.
+            end: Value at the end of the ramp.
+            ramp: Length of the ramp in training samples; None for the whole training run.
+            shortest: Minimum length of the ramp in training samples; shorter training runs stop
+                before its end. None for no minimum.
         """
         share = self.progress if ramp is None else min(1.0, self.samples / ramp)
         if shortest is not None:
@@ -154,19 +159,21 @@ class Now:
 
 @dataclass(frozen=True)
 class Sums:
-    """Statistics of a part of a batch, which a method yields to receive those of the whole batch.
+    """Statistics of a micro-batch, which a method yields to receive the statistics of the whole batch.
 
-    A batch may be split into parts and over processes. A statistic (the use of codes, the signs of a critic's scores) must be
-    that of the whole batch, so it yields sums: ``total = yield Sums(len(x), {"square": x.square().sum(0)})``, and then
-    ``total.values["square"] / total.count`` is the same in every part. Every part goes on with the total, but the method's own
-    buffers must move once: that is done by ``then``.
+    A batch may be split into micro-batches and over processes. A statistic (such as code usage, or
+    the signs of critic scores) must cover the whole batch, so the method yields sums: ``total =
+    yield Sums(len(x), {"square": x.square().sum(0)})``, and then ``total.values["square"] /
+    total.count`` is the same in every micro-batch. Every micro-batch continues with the total, but
+    the buffers of the method must be updated once: by ``then``.
 
     Args:
-        count: The number of examples.
-        values: By name, detached tensors that are added up; each has the same shape in every part.
-        examples: By name, detached tensors with one entry for each example, which are put together in the batch's order.
-        then: Called once in each process with the total, before the parts go on; its effect on the method's buffers is the
-            same in all processes.
+        count: Number of examples.
+        values: Detached tensors to add up, by name; each has the same shape in every micro-batch.
+        examples: Detached tensors with one entry per example, by name, which are concatenated in
+            batch order.
+        then: Function called once per process with the total, before micro-batches continue. It
+            must update the method's buffers equally in all processes.
     """
 
     count: int
@@ -175,7 +182,7 @@ class Sums:
     then: Callable[[Sums], None] | None = None
 
     def settled(self) -> Sums:
-        """These sums as those of the whole batch, once ``then`` has been called with them."""
+        """Call ``then`` with these sums as the sums of the whole batch, and return them."""
         if self.then is not None:
             self.then(self)
         return self
@@ -187,56 +194,58 @@ Move = Turn | Sums
 
 @runtime_checkable
 class HasCritic(Protocol):
-    """A method with a critic, which gives every point a number: the higher, the more like data it takes the point to be."""
+    """Method with a critic that scores examples: higher scores mean closer to data."""
 
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The critic's values (n,) of examples x (n, *shape) in model units, each computed alone and without augmentation.
+        """Compute critic scores (n,) of examples x (n, *shape) in model units, each computed separately and without augmentation.
 
-        Only differences mean something, where the loss compares real and generated samples.
+        If the loss compares real and generated samples, only score differences are meaningful.
         """
 
 
 @runtime_checkable
 class HasAutoencoder(Protocol):
-    """A method that learns codes of data, in whose space other methods can learn."""
+    """Method that learns a latent space in which other methods can be trained."""
 
     def autoencoder(self) -> Autoencoder:
-        """From data to codes and back, with the present weights."""
+        """Return the autoencoder between data and latents, with the current weights."""
 
 
 @runtime_checkable
 class PrecomputesInputs(Protocol):
-    """A method whose inputs are computed from the data by frozen parts, once before training.
+    """Method whose inputs frozen parts compute from the data once, before training.
 
-    The inputs may depend on the frozen parts and on the method's settings, not on networks that learn.
+    The inputs may depend on the frozen parts and on the method's settings, but not on trained
+    networks.
     """
 
     space: Space
 
     @property
     def parts(self) -> Modules:
-        """The frozen parts by name."""
+        """Return the frozen parts by name."""
 
     def prepared(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor | Mapping[str, Tensor]:
-        """The inputs that batches hold instead of data in model units.
+        """Compute the inputs that batches hold instead of data in model units.
 
         Args:
             x: Training examples in model units, (n, *shape).
             condition: None or a dict of tensors with n examples.
-            draws: Randomness for each example, keyed by its place in the training split alone: neither the run's
-                seed nor how examples are grouped changes it.
+            draws: Random numbers for each example, which depend only on its position in the
+                training split, not on the run's seed or on how examples are grouped.
 
         Returns:
-            ``batch.x``, (n, ...); or several tensors by name, (n, ...) each: "x" and others, such as a teacher's
-            noise "z", which is then ``batch["z"]``.
+            ``batch.x``, (n, ...); or several tensors by name, (n, ...) each: "x" and others, such
+                as a teacher's noise "z", available as ``batch["z"]``.
         """
 
 
 class Method(Freezing, ABC):
-    """A way of learning a transport.
+    """Base class of training methods: a method trains a transport.
 
-    A method holds its networks, names its players, and yields the losses in the order of the paper's algorithm. It
-    knows nothing of optimisers, devices or files, and holds no counters: schedules are functions of `Now`.
+    A method holds its networks, names their parameter groups (players), and yields the losses in
+    the order of the published algorithm. It is independent of optimisers, devices and files, and
+    has no counters: schedules are functions of `Now`.
     """
 
     space: Space
@@ -247,40 +256,43 @@ class Method(Freezing, ABC):
     @property
     @abstractmethod
     def players(self) -> Modules:
-        """The parameters that each player's turn updates, by the player's name; frozen parts are no players."""
+        """Return the parameters that each loss updates, by network name, without frozen parts."""
 
     @property
     def averaged(self) -> Sequence[nn.Module]:
-        """The modules whose weights are averaged over training: all by default.
+        """Return the modules whose weights are averaged over training: all by default.
 
-        Others (a distribution matcher's second network, say) are saved with the method alone, and a run has their last weights.
+        Other modules, such as the second network of distribution matching, are saved only with
+        their latest weights.
         """
         return (self,)
 
     @property
     def group(self) -> int:
-        """Examples that must stay together when a batch is split (optimal transport, packing)."""
+        """Return the number of examples that must stay together when a batch is split (optimal transport, packing)."""
         return 1
 
     @property
     def reuse(self) -> int:
-        """For how many steps one batch is kept."""
+        """Return the number of steps that reuse one batch."""
         return 1
 
     @abstractmethod
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
-        """The turns of one step: (player, loss), each a mean of per-sample terms.
+        """Yield (network name, loss) for each update of one step; losses are means of per-sample terms.
 
-        The code after a ``yield`` runs after that player's update. Outputs of one player are detached in the loss of another. A
-        method that measures something yields it as `Sums` and receives those of the whole batch.
+        The code after a ``yield`` runs after that network's update. Outputs of one network are
+        detached in the loss of another. Statistics are yielded as `Sums`, which returns the sums of
+        the whole batch.
 
         Args:
-            batch: ``x`` in model units (n, *shape) and ``condition``; it may be a part of the whole batch.
-            now: Randomness and progress.
+            batch: Training examples ``x`` in model units (n, *shape) and ``condition``; possibly a
+                micro-batch.
+            now: Random numbers and training progress.
         """
 
     def turns(self, batch: Batch, now: Now) -> Iterator[Turn]:
-        """The turns of `losses` on a batch that is not split, whose sums are those of the whole."""
+        """Yield the losses of `losses` on a batch that is not split."""
         game = self.losses(batch, now)
         reply: Sums | None = None
         while (move := answered(game, reply)) is not None:
@@ -290,22 +302,22 @@ class Method(Freezing, ABC):
 
     @abstractmethod
     def transport(self) -> Transport:
-        """The sampler that the present weights make."""
+        """Return the sampler with the current weights."""
 
     def reference(self) -> Transport:
-        """The sampler with which a `guard` compares it, such as that of the weights at the start.
+        """Return the sampler that a `guard` compares with, such as the sampler with the initial weights.
 
         Raises:
-            UsageError: For a method that has a guard and no reference.
+            UsageError: If the method has a guard but no reference.
         """
         raise UsageError(
-            f"{type(self).__name__} has a guard and nothing to compare samples with: define reference(), which "
-            "returns a transport, such as that of the weights at the start."
+            f"{type(self).__name__} has a guard, but nothing to compare samples with. Define reference(), which "
+            "returns a transport, for example one with the initial weights."
         )
 
 
 def answered(game: Iterator[Move], reply: Sums | None) -> Move | None:
-    """The next move of a game that receives ``reply``; None where it is over."""
+    """Send ``reply`` to a generator of losses and return its next item; None at the end."""
     try:
         return next(game) if reply is None else game.send(reply)  # type: ignore[attr-defined, no-any-return]
     except StopIteration:
@@ -313,12 +325,12 @@ def answered(game: Iterator[Move], reply: Sums | None) -> Move | None:
 
 
 def parameters(module: nn.Module) -> int:
-    """The numbers that training sets; a tensor that two parts share counts once."""
+    """Count the trainable parameters; a tensor shared by two parts counts once."""
     return sum(tensor.numel() for tensor in module.parameters())
 
 
 def training_only(method: nn.Module, sampler: nn.Module) -> dict[str, int]:
-    """The numbers in each part of a method that its sampler does not use, such as a critic, by name; no part without numbers."""
+    """Count the parameters in parts that the sampler does not use, such as a critic, by name, without empty parts."""
     sampled = set(map(id, sampler.parameters()))
     unused = {name: parameters(part) for name, part in method.named_children() if not sampled & set(map(id, part.parameters()))}
     return {name: size for name, size in unused.items() if size}

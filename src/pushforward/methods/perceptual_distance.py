@@ -22,26 +22,27 @@ GROUP = 16  # Channels that are normalised together
 
 @runtime_checkable
 class Featured(Protocol):
-    """A network that shows its features."""
+    """Network that returns its features."""
 
     def features(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> list[Tensor]:
-        """Maps of features, each (n, channels, height, width)."""
+        """Compute feature maps, each (n, channels, height, width)."""
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """A distance of images by the features of a frozen denoiser, and its weight in a loss.
+    """Image distance by features of a frozen denoiser, with a weight for use in a loss.
 
     Both images receive the same noise. The features at one level are normalised in groups of 16 channels of one example, and
     their squared differences are averaged over entries and levels.
 
     Args:
-        weight: Of the distance beside the squared error of the mean velocity, 0 or more.
-        low: The least time of the noise in both, on the straight path, above 0.
-        high: The greatest, below 1; the times are uniform between them.
+        weight: Weight of the distance relative to the squared error of the mean velocity, at least
+            0.
+        low: Smallest time of the noise on the straight path, above 0.
+        high: Largest time, below 1; times are uniform between the two.
 
     Raises:
-        UsageError: For a negative weight.
+        UsageError: If the weight is negative.
 
     References:
         Lin and Yang, Diffusion Model with Perceptual Loss (2024), for the features of the denoiser itself.
@@ -55,20 +56,21 @@ class Likeness:
         weight("likeness", self.weight)
 
     def noised(self, shape: Sequence[int], draws: Draws, source: Source | None = None) -> tuple[Tensor, Tensor]:
-        """A time (n,) and noise (n, *shape), standard normal or from a source, for each example of the draws."""
+        """Draw a time (n,) and noise (n, *shape), standard normal or from a source, for each example of the draws."""
         at = self.low + (self.high - self.low) * draws.stream("time").uniform()
         return at, training_noise(source, shape, draws)
 
     def distance(
         self, denoiser: Denoiser, pair: tuple[Tensor, Tensor], noised: tuple[Tensor, Tensor], condition: Condition
     ) -> Tensor:
-        """The mean squared difference of normalised features, (n,).
+        """Compute the mean squared difference of normalised features, (n,).
 
         Args:
-            denoiser: Whose network shows its features (`Featured`).
-            pair: The image that gradients go to, and the one that it is compared with, (n, *shape), model units.
-            noised: Times and noise, of `noised`.
-            condition: As networks take it.
+            denoiser: Denoiser whose network returns features (`Featured`).
+            pair: Image that receives gradients, and image to compare with, (n, *shape), in model
+                units.
+            noised: Times and noise from `noised`.
+            condition: Conditions, as networks take them.
         """
         at, noise = denoiser.path.time(Linear().log_snr(noised[0])).clamp(*denoiser.path.ends), noised[1]
 
@@ -88,15 +90,16 @@ LEVEL = "noise_of_critic"
 
 
 class FeatureCritic(Freezing):
-    """Small critics of the features of a denoiser (`look_through`), which stays frozen: only they learn.
+    """Small trainable critics on features of a frozen denoiser (`look_through`).
 
-    Real and generated examples are mixed with noise at a random time, (1 - t) x + t n on a straight path, which keeps the critic
-    from telling them apart by their finest details alone; the denoiser knows t. So no penalty on the slope is needed.
+    Real and generated examples are mixed with noise at a random time, (1 - t) x + t n on a straight
+    path, so that the critic cannot tell them apart by their finest details alone; the denoiser
+    knows t. Therefore no gradient penalty is needed.
 
     Args:
         heads: ``heads(features, None, condition)`` -> scores (n,).
-        low: The least time, above 0.
-        high: The greatest, below 1; times are uniform between them.
+        low: Smallest time, above 0.
+        high: Largest time, below 1; times are uniform between the two.
 
     References:
         Sauer et al., Fast High-Resolution Image Synthesis with Latent Adversarial Diffusion Distillation (2024), for the
@@ -108,20 +111,20 @@ class FeatureCritic(Freezing):
         self.heads, self.low, self.high = heads, low, high
 
     def look_through(self, teacher: Denoiser) -> None:
-        """Take the denoiser whose features it sees, a frozen part of the method that it belongs to.
+        """Set the denoiser whose features are used, a frozen part of the method.
 
         Raises:
-            UsageError: For a denoiser whose network shows no features (`UNet.features`).
+            UsageError: If the denoiser's network has no features (`UNet.features`).
         """
         if not isinstance(teacher.network, Featured):
-            raise UsageError("The features of this network cannot be read, as those of a UNet can: choose another critic.")
+            raise UsageError("Only a UNet's features can be read, and this network is not a UNet. Choose another critic.")
         self._frozen.pop("teacher", None)
         self.freeze("teacher", teacher)
 
     def noised(
         self, condition: Condition, draws: Draws, transform: Callable[[Tensor], Tensor]
     ) -> tuple[Condition, Callable[[Tensor], Tensor]]:
-        """A condition with times of noise, and a function that changes examples and mixes them with noise, anew in each call."""
+        """Return a condition with noise times, and a function that augments examples and adds noise, anew in each call."""
         t = self.low + (self.high - self.low) * draws.stream("time of noise").uniform()
         stream = draws.stream("noise of critic")
 
@@ -132,7 +135,7 @@ class FeatureCritic(Freezing):
         return {**(condition or {}), LEVEL: t}, mixed
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Scores (n,) of examples (n, *shape), model units: with noise at the times that the condition holds, else without."""
+        """Compute scores (n,) for examples (n, *shape), in model units, with noise if the condition holds noise times."""
         given = dict(condition or {})
         level = given.pop(LEVEL, None)
         time = torch.full((len(x),), self.low) if level is None else level

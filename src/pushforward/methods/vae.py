@@ -34,20 +34,22 @@ from pushforward.transports import Autoencoder, Map
 
 
 class ClassPrior(nn.Module):
-    """p(z | label) = N(mean, diag(std^2)), with a mean and a standard deviation per class and entry of the code.
+    """Learned prior p(z | label) = N(mean, diag(std^2)), with a mean and a standard deviation per class and latent dimension.
 
-    An encoder spreads the codes of each class differently, and a short training does not bring them all to N(0, I): samples
-    drawn there are codes that the decoder has never decoded. A prior with parameters follows the codes instead. It is written
-    as a change of variables, ``z = mean + std * w`` with ``w ~ N(0, I)``, so that everything outside sees the standard code w.
+    The latents of each class have different distributions, and a short training run does not bring
+    them all to N(0, I); samples from N(0, I) would then be latents that the decoder has never seen.
+    A prior with parameters follows the latents instead. It is written as a change of variables, ``z
+    = mean + std * w`` with ``w ~ N(0, I)``, so that everything outside uses the standard latent w.
 
-    Over the classes, means and log standard deviations average 0: encoder and decoder can shift and scale the codes of all
-    classes together, and without a fixed scale a code that carries nothing would shrink. Examples without a label have N(0, I),
-    and so have classes without training examples, which count in no average.
+    Averaged over classes, means and log standard deviations are 0: encoder and decoder can shift
+    and scale the latents of all classes together, and without a fixed scale an unused latent would
+    shrink. Examples without a label, and classes without training examples, have N(0, I); such
+    classes are not included in the averages.
 
     Args:
         classes: Number of classes, at least 1.
-        code: Shape of one code.
-        absent: Numbers of the classes without training examples.
+        code: Shape of one latent.
+        absent: Indices of classes without training examples.
 
     References:
         Sohn et al., Learning Structured Output Representation using Deep Conditional Generative Models (2015), section 4.1: the
@@ -61,7 +63,7 @@ class ClassPrior(nn.Module):
         self.log_std = nn.Parameter(torch.zeros(classes * math.prod(self.code)))
 
     def moments(self, condition: Condition, n: int) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation for each of n examples, (n, *code) each."""
+        """Compute mean and log standard deviation for each of n examples, (n, *code) each."""
         if condition is None or "label" not in condition:
             standard = self.mean.new_zeros(n, *self.code)
             return standard, standard
@@ -80,11 +82,11 @@ class ClassPrior(nn.Module):
 
 
 class ToPrior(nn.Module):
-    """An encoder whose codes are in the units of a prior: w = (z - mean) / std.
+    """Encoder that returns latents in units of a prior: w = (z - mean) / std.
 
     Args:
         encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances of z.
-        prior: The prior of z.
+        prior: Prior of z.
     """
 
     def __init__(self, encoder: nn.Module, prior: ClassPrior) -> None:
@@ -98,11 +100,11 @@ class ToPrior(nn.Module):
 
 
 class FromPrior(nn.Module):
-    """A decoder that takes codes in the units of a prior: z = mean + std w.
+    """Decoder that takes latents in units of a prior: z = mean + std w.
 
     Args:
         decoder: ``decoder(z, None, condition) -> (n, ...)``.
-        prior: The prior of z.
+        prior: Prior of z.
     """
 
     def __init__(self, decoder: nn.Module, prior: ClassPrior) -> None:
@@ -118,11 +120,12 @@ NOTHING = -40.0  # The log-variance of codes that are certain
 
 
 class Deterministic(nn.Module):
-    """An encoder whose codes are certain: that of a plain autoencoder, which learns no variances, or of one with a finite book.
+    """Encoder without variances: for a plain autoencoder, or an autoencoder with a codebook.
 
     Args:
-        network: ``network(x, None, condition) -> (n, 2 c, ...)``, or (n, c, ...) where it gives means alone.
-        halved: Whether it gives log-variances as well, which are left out.
+        network: ``network(x, None, condition) -> (n, 2 c, ...)``, or (n, c, ...) if it returns only
+            means.
+        halved: Whether the network also returns log-variances, which are ignored.
     """
 
     def __init__(self, network: nn.Module, halved: bool = True) -> None:
@@ -136,20 +139,22 @@ class Deterministic(nn.Module):
 
 
 class VAE(Method):
-    """Maximise E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)), or a tighter bound by several codes.
+    """Variational autoencoder: maximises E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)), or a tighter bound.
 
-    The loss is the negative bound in nats per entry of x. While it trains it notes the KL term and the log-likelihood (nats an
-    example), the share of the variance about the mean that reconstructions explain, and how many units of the code are
-    active.
+    The loss is the negative bound in nats per entry of x. Training logs the KL term and the
+    log-likelihood (nats per example), the fraction of variance explained by reconstructions, and
+    the number of active latent units.
 
     Args:
-        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along the first axis.
+        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along
+            axis 1.
         decoder: ``decoder(z, None, condition) -> (n, *likelihood.outputs)``.
-        space: The data's shape and units.
-        latent: The shape of one code, or its length.
-        likelihood: How data lies around the decoder's output; the default is `Gaussian`.
-        classes: With 1 or more, a prior over codes is learned for each class (`ClassPrior`); with 0 it is N(0, I).
-        bound: How its halves are weighed; the default is the plain bound, ``EvidenceBound()``.
+        space: Shape and units of the data.
+        latent: Shape or length of one latent.
+        likelihood: Distribution of data around the decoder output; `Gaussian` by default.
+        classes: Number of classes with a learned prior each (`ClassPrior`); 0 for the prior N(0,
+            I).
+        bound: Evidence bound and its weights; ``EvidenceBound()`` by default.
 
     References:
         Kingma and Welling, Auto-Encoding Variational Bayes (2014); see `EvidenceBound`.
@@ -184,7 +189,7 @@ class VAE(Method):
 
     @property
     def code(self) -> tuple[int, ...]:
-        """The shape of one code."""
+        """Return the shape of one latent."""
         return (self.latent,) if isinstance(self.latent, int) else self.latent
 
     @property
@@ -193,12 +198,12 @@ class VAE(Method):
 
     @property
     def code_encoder(self) -> nn.Module:
-        """The encoder, to codes whose prior is N(0, I)."""
+        """Return the encoder to latents with the prior N(0, I)."""
         return self.encoder if self.prior is None else ToPrior(self.encoder, self.prior)
 
     @property
     def code_decoder(self) -> nn.Module:
-        """The decoder, from codes whose prior is N(0, I)."""
+        """Return the decoder from latents with the prior N(0, I)."""
         return self.decoder if self.prior is None else FromPrior(self.decoder, self.prior)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
@@ -219,12 +224,12 @@ class VAE(Method):
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
     def posterior(self, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x), (n, *code) each."""
+        """Compute mean and log-variance of q(z | x), (n, *code) each."""
         mean, log_variance = call(self.code_encoder, x, None, condition).chunk(2, dim=1)
         return mean, log_variance
 
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
-        """Log p(x, z) - log q(z | x) for codes drawn from q, nats (n, samples); see `HasImportanceWeights`."""
+        """Compute log p(x, z) - log q(z | x) for latents drawn from q, in nats (n, samples); see `HasImportanceWeights`."""
         log_likelihood, ratio, _, _ = self._weights(x, self.posterior(x, condition), samples, draws, condition)
         return log_likelihood + ratio
 
@@ -251,7 +256,7 @@ class VAE(Method):
         return Autoencoder(encoder, mean_of(self.code_decoder, self.likelihood), self.space, likelihood=drawn)
 
     def transport(self) -> Map:
-        """Codes drawn from the prior, decoded: draws from p(x | z), or its means for pictures (`drawn_from`)."""
+        """Return a sampler that decodes latents from the prior: samples from p(x | z), or its means for images (`drawn_from`)."""
         return Map(mean_of(self.code_decoder, self.likelihood), self.space, self.code, drawn_from(self.likelihood))
 
 
@@ -259,15 +264,16 @@ class VAE(Method):
 def note_bound(
     now: Now, x: Tensor, log_likelihood: Tensor, decoded: tuple[Likelihood, Tensor], divergence: Tensor, beta: float
 ) -> None:
-    """Note both halves of the evidence bound in nats an example, the second's weight, and the share that is explained.
+    """Log both terms of the evidence bound in nats per example, the KL weight, and the fraction of variance explained.
 
     Args:
-        now: Where notes go.
+        now: State of training, whose ``notes`` are filled.
         x: Data in model units, n examples.
-        log_likelihood: Log p(x | z), nats (n,) or (n, k).
-        decoded: The likelihood, and the decoder's output for each example, or for k codes of each example in turn.
-        divergence: The KL term, nats, or an estimate of it by codes.
-        beta: Its weight at this point of training.
+        log_likelihood: Values of log p(x | z) in nats, (n,) or (n, k).
+        decoded: Likelihood, and decoder output for each example, or for k latents of each example
+            in turn.
+        divergence: KL term in nats, or its estimate from latents.
+        beta: Weight of the KL term at this point of training.
     """
     now.notes["beta"] = x.new_tensor(beta)
     now.notes["kl"] = divergence.detach().mean()
@@ -279,7 +285,7 @@ def note_bound(
 
 @torch.no_grad()
 def note_code(now: Now, mean: Tensor, condition: Condition = None) -> None:
-    """Note how many units of the code are active, of how many; see `active_units`."""
+    """Log the number of active latent units and the number of all units; see `active_units`."""
     if len(mean) > 1:
         label = None if condition is None else condition.get("label")
         now.notes["active_units"] = active_units(mean, label).to(mean)
@@ -290,17 +296,17 @@ WIDEST = 7.0  # No log-variance lies further from 0: standard deviations from .0
 
 
 def gaussian_of(outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance from a network's output, (n, 2 c): 7 tanh(v / 7) for v, which is v where v is small.
+    """Split a network's output (n, 2 c) into mean and log-variance, bounded by 7 tanh(v / 7).
 
-    Below another code a code has no fixed scale: where the network above predicts it well, both densities gain by narrowing
-    together until their ratio is one of rounding errors.
+    A latent below another latent has no fixed scale: if the network above predicts it well, both
+    densities can narrow together until their ratio consists of rounding errors.
     """
     mean, log_variance = outputs.chunk(2, dim=1)
     return mean, WIDEST * torch.tanh(log_variance / WIDEST)
 
 
 class Bounded(nn.Module):
-    """An encoder as the densities see it, its log-variances within (-7, 7).
+    """Encoder whose log-variances are bounded to (-7, 7).
 
     Args:
         network: ``network(x, None, condition) -> (n, 2 c)``.
@@ -315,12 +321,13 @@ class Bounded(nn.Module):
 
 
 class Descent(nn.Module):
-    """Noise to data through two layers: the upper code, the lower code given it, and the data's mean.
+    """Decoder with two layers: from noise to the upper latent, the lower latent and the mean of the data.
 
     Args:
-        upper: ``upper(h, None, condition) -> (n, 2 lower)``, means then log-variances of the lower code.
+        upper: ``upper(h, None, condition) -> (n, 2 lower)``, means then log-variances of the lower
+            latent.
         decoder: ``decoder(z, None, condition) -> x``.
-        split: Numbers of z that are the upper code; the rest is the noise of the lower one.
+        split: Number of entries of z for the upper latent; the rest is noise of the lower latent.
     """
 
     def __init__(self, upper: nn.Module, decoder: nn.Module, split: int) -> None:
@@ -333,28 +340,29 @@ class Descent(nn.Module):
 
 
 class HierarchicalVAE(Method):
-    """Two layers of codes: p(u) p(h | u) p(x | h), with q(h | x) q(u | h), trained by the importance-weighted bound.
+    """Variational autoencoder with two latent layers, p(u) p(h | u) p(x | h) and q(h | x) q(u | h).
 
-    The lower code h is Gaussian given the upper code u, so that its distribution is as rich as the upper layer makes it; all
-    means and variances are the networks', the latter within bounds (`gaussian_of`). The loss is the negative bound in nats per
-    entry of x.
+    The lower latent h is Gaussian given the upper latent u. All means and variances are computed by
+    networks, variances within bounds (`gaussian_of`). The loss is the negative importance-weighted
+    bound in nats per entry of x.
 
     Args:
         encoder: ``encoder(x, None, condition) -> (n, 2 lower)``, means then log-variances.
         decoder: ``decoder(h, None, condition) -> (n, *likelihood.outputs)``.
         upper_encoder: ``upper_encoder(h, None, condition) -> (n, 2 upper)``.
         upper_decoder: ``upper_decoder(u, None, condition) -> (n, 2 lower)``.
-        space: The data's shape and units.
-        latent: Numbers in the lower and in the upper code.
-        likelihood: How data lies around the decoder's output; the default is `Gaussian`.
-        bound: How its halves are weighed: beta is the weight of all that is not log p(x | h).
+        space: Shape and units of the data.
+        latent: Dimensions of the lower and of the upper latent.
+        likelihood: Distribution of data around the decoder output; `Gaussian` by default.
+        bound: Evidence bound; beta is the weight of all terms except log p(x | h).
 
     Raises:
-        UsageError: For free bits, or beta 0.
+        UsageError: If free_bits is above 0, or beta is 0.
 
     References:
         Burda et al., Importance Weighted Autoencoders (2016), the networks with two stochastic layers; Tucker et al. (2019),
-        and Bauer and Mnih, Generalized Doubly Reparameterized Gradient Estimators (2021), for codes below codes.
+        and Bauer and Mnih, Generalized Doubly Reparameterized Gradient Estimators (2021), for
+            several latent layers.
     """
 
     def __init__(
@@ -372,7 +380,9 @@ class HierarchicalVAE(Method):
         super().__init__()
         self.bound = bound or EvidenceBound()
         if self.bound.beta == 0 or self.bound.free_bits:
-            raise UsageError("beta must be above 0 here, and free_bits 0: without its prior the upper code has no meaning.")
+            raise UsageError(
+                "beta must be above 0 and free_bits 0 here: the upper latent layer has no meaning without its prior."
+            )
         self.encoder, self.decoder, self.space = encoder, decoder, space
         self.upper_encoder, self.upper_decoder = upper_encoder, upper_decoder
         self.latent = (int(latent[0]), int(latent[1]))
@@ -396,7 +406,7 @@ class HierarchicalVAE(Method):
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
-        """Log p(x, h, u) - log q(h, u | x) for codes drawn from q, nats (n, samples); see `HasImportanceWeights`."""
+        """Compute log p(x, h, u) - log q(h, u | x) for latents drawn from q, in nats (n, samples); see `HasImportanceWeights`."""
         log_likelihood, ratio, *_ = self._weights(x, samples, draws, condition)
         return log_likelihood + ratio
 
@@ -432,7 +442,7 @@ class HierarchicalVAE(Method):
         return Autoencoder(Bounded(self.encoder), mean_of(self.decoder, self.likelihood), self.space, standard=False)
 
     def transport(self) -> Map:
-        """Lower codes drawn through the upper ones, decoded: draws from p(x | h), or its means for pictures (`drawn_from`)."""
+        """Return a sampler through upper and lower latents: samples from p(x | h), or its means for images (`drawn_from`)."""
         lower, upper = self.latent
         network = Descent(self.upper_decoder, mean_of(self.decoder, self.likelihood), upper)
         return Map(network, self.space, (upper + lower,), drawn_from(self.likelihood))

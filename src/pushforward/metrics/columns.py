@@ -17,16 +17,18 @@ DRAWN, BINS, BARS = 24, 24, 12  # Of the pictures: columns at most, bins of a nu
 
 
 def kolmogorov_smirnov(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
-    """The greatest distance of two distribution functions, the value at which it lies, and its sign.
+    """Find the largest distance between two distribution functions, its position and its sign.
 
-    A missing value (NaN) counts as less than every number, so that shares of missing values count too.
+    Missing values (NaN) count as smaller than every number, so different fractions of missing
+    values also count.
 
     Args:
-        x: (n,).
-        y: (m,).
+        x: First values, (n,).
+        y: Second values, (m,).
 
     Returns:
-        Distance, value, and 1 where more of ``x`` lies at or below the value, else -1.
+        Distance, position, and 1 if a larger fraction of ``x`` lies at or below the position, else
+            -1.
     """
     x, y = (np.sort(np.where(np.isnan(side), -np.inf, side)) for side in (x, y))
     places = np.unique(np.concatenate([x, y]))
@@ -36,14 +38,16 @@ def kolmogorov_smirnov(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[
 
 
 def shape_errors(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The error of each column, and what each row adds to their mean.
+    """Compute the error of each column, and the contribution of each row to their mean.
 
-    Of numbers it is the Kolmogorov-Smirnov distance, of categories the total variation; missing values are a category of their
-    own, and of numbers count as the least. 1 minus it is the score of each column in the package sdmetrics (KSComplement,
-    TVComplement) where nothing is missing.
+    The error is the Kolmogorov-Smirnov distance for numbers, and the total variation for
+    categories. Missing values are a separate category, or count as the smallest number. Without
+    missing values, 1 minus the error is the column score of the package sdmetrics (KSComplement,
+    TVComplement).
 
     Returns:
-        Errors (columns,) from 0 to 1, and terms as `pushforward.metrics.uncertainty.errors` takes them, (n,) and (m,).
+        Errors (columns,) from 0 to 1, and terms for `pushforward.metrics.uncertainty.errors`, (n,)
+            and (m,).
     """
     each, terms = [], [np.zeros(len(table.generated)), np.zeros(len(table.reference))]
     for place, discrete in enumerate(table.categorical):
@@ -62,12 +66,13 @@ def _of_numbers(x: NDArray[np.float64], y: NDArray[np.float64]) -> Parts:
 
 
 def histograms(table: Table) -> dict[str, Any]:
-    """The shares of values of the first columns in bins, for pictures.
+    """Compute histograms of the first columns, for plots.
 
     Returns:
-        "kinds" of the columns; "counts", how many bins each has; "edges" of the bins of numbers, those of each column after those
-        of the last; "texts" of the bins of categories, and "missing" for the last bin where values are missing; "share" and
-        "real", the shares of generated and held-out rows, one after the other.
+        "kinds" of the columns; "counts", the number of bins of each column; "edges" of the bins of
+            numbers, concatenated over columns; "texts" of the bins of categories, and "missing" for
+            the last bin if values are missing; "share" and "real", the fractions of generated and
+            held-out rows, concatenated.
     """
     parts: dict[str, list[Any]] = {
         "kinds": list(table.kinds[:DRAWN]),
@@ -125,14 +130,15 @@ def _bars(
 
 
 class ColumnShapes:
-    """Mean error of the columns' distributions, each alone."""
+    """Mean error of the distributions of single columns."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "column_error": share_info(
             "Column shape error",
             "lower",
-            "How far the distribution of each column alone is from the real one, mean over columns: Kolmogorov-Smirnov distance "
-            "of numbers, total variation of categories. Says nothing of how columns go together.",
+            "Distance between the generated and the real distribution of each column, averaged over columns: "
+            "Kolmogorov-Smirnov distance for numbers, total variation for categories. Does not measure dependence "
+            "between columns.",
             unit="%",
             group="Columns and pairs",
         )
@@ -142,9 +148,9 @@ class ColumnShapes:
         return samples.table is not None
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """One score, "column_error".
+        """Compute one score, "column_error".
 
-        ``extra`` has the names of the columns as "columns", their errors as "errors", and `histograms`.
+        ``extra`` has the column names as "columns", their errors as "errors", and `histograms`.
         """
         assert samples.table is not None
         each, *terms = shape_errors(samples.table)
@@ -163,17 +169,17 @@ Cells = tuple[NDArray[np.int64], NDArray[np.int64], int]  # The cells of generat
 
 
 def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64], Terms]:
-    """The error of each pair of columns, and what each row adds to their mean.
+    """Compute the error of each pair of columns, and the contribution of each row to their mean.
 
-    Of two numbers it is half of the difference of Pearson's correlations, over rows that have both; of others the total
-    variation of the two columns' joint shares, in which a number is cut into ten bins of equal width, and missing values are a
-    category. It is 1 minus the score of each pair in the package sdmetrics (CorrelationSimilarity, ContingencySimilarity,
-    ColumnPairTrends). A correlation of a column that is constant is 0; a pair with a column that is constant on both sides is
-    left out.
+    For two numbers, the error is half the difference of Pearson correlations, over rows with both
+    values. For other pairs, it is the total variation of joint frequencies, with numbers in ten
+    bins of equal width and missing values as a category. The error is 1 minus the pair score of the
+    package sdmetrics (CorrelationSimilarity, ContingencySimilarity, ColumnPairTrends). Constant
+    columns have correlation 0; pairs with a column that is constant on both sides are left out.
 
     Returns:
-        Pairs of columns, all or 1,000 spread evenly over them; errors (pairs,) from 0 to 1; and terms as
-        `pushforward.metrics.uncertainty.errors` takes them, (n,) and (m,).
+        Pairs of columns (all, or 1,000 spread evenly); errors (pairs,) from 0 to 1; and terms for
+            `pushforward.metrics.uncertainty.errors`, (n,) and (m,).
     """
     every = list(combinations(range(len(table.names)), 2))
     chosen = [every[at] for at in np.unique(np.linspace(0, len(every) - 1, min(len(every), PAIRS)).astype(int))]
@@ -234,8 +240,8 @@ class PairTrends:
         "pair_error": share_info(
             "Pair trend error",
             "lower",
-            "How far the dependence of two columns is from the real one, mean over pairs: half of the difference of correlations "
-            "of numbers, total variation of joint shares of others.",
+            "Difference between generated and real dependence of two columns, averaged over pairs: half the "
+            "difference of correlations for two numbers, total variation of joint frequencies for other pairs.",
             unit="%",
             group="Columns and pairs",
         )
@@ -245,7 +251,7 @@ class PairTrends:
         return samples.table is not None and len(samples.table.names) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """One score, "pair_error"; none where no pair of columns varies.
+        """Compute one score, "pair_error"; none if no pair of columns varies.
 
         ``extra`` has the names of the first columns as "columns", and as "matrix" the error of each two of them, (k, k), NaN for
         pairs that were not compared; as "worst" the names of the pair with the greatest error, which is "most".

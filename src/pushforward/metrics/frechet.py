@@ -21,16 +21,16 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 
 def gaussian_distance(mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray) -> float:
-    """The squared 2-Wasserstein distance between two Gaussians.
+    """Compute the squared 2-Wasserstein distance between two Gaussians.
 
     ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1^.5 C2 C1^.5)^.5)``, in float64. The last trace is the sum of the singular values
     of C1^.5 C2^.5: symmetric roots only, so rank-deficient covariances give neither imaginary nor huge parts.
 
     Args:
-        mean1: (f,).
-        covariance1: (f, f), symmetric and positive semi-definite.
-        mean2: (f,).
-        covariance2: (f, f).
+        mean1: Mean of the first Gaussian, (f,).
+        covariance1: Covariance of the first Gaussian, (f, f), symmetric and positive semi-definite.
+        mean2: Mean of the second Gaussian, (f,).
+        covariance2: Covariance of the second Gaussian, (f, f).
 
     References:
         Dowson and Landau, The Fréchet distance between multivariate normal distributions, 1982.
@@ -43,9 +43,10 @@ def gaussian_distance(mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndar
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """The Fréchet distance between two clouds of features, (n, f) and (m, f).
+    """Compute the Fréchet distance between two clouds of features, (n, f) and (m, f).
 
-    It is biased upwards by about f^2 / (2n) at unit variance, so compare at equal n and beside its floor.
+    It is biased upwards by about f^2 / (2n) at unit variance, so compare at equal n and with the
+    real-data score.
 
     References:
         Heusel et al., GANs trained by a two time-scale update rule, 2017, arXiv:1706.08500.
@@ -55,18 +56,19 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def extrapolated_distance(x: np.ndarray, y: np.ndarray) -> float | None:
-    """The Fréchet distance that infinitely many examples would have.
+    """Extrapolate the Fréchet distance to infinitely many examples.
 
-    Its bias falls like 1/n. The distance is measured on random subsets of 15 sizes, at equal steps of 1/n from a fifth of
-    the examples to all of them, and the line through them is read at 1/n = 0. It may be below 0 for clouds that agree.
+    Its bias falls like 1/n. The distance is measured on random subsets of 15 sizes, at equal steps
+    of 1/n from a fifth of the examples to all of them, and a fitted line is evaluated at 1/n = 0.
+    The result may be below 0 for equal distributions.
 
     Args:
-        x: (n, f).
-        y: (m, f).
+        x: First cloud, (n, f).
+        y: Second cloud, (m, f).
 
     Returns:
-        The intercept of the line; None where a fifth of the examples are fewer than ten for each feature:
-        the bias is then no line in 1/n.
+        Intercept of the line; None if a fifth of the examples are fewer than ten per feature,
+            because the bias is then not linear in 1/n.
 
     References:
         Chong and Forsyth, Effectively unbiased FID and Inception Score and where to find them, 2020, arXiv:1911.07023.
@@ -93,7 +95,7 @@ class Frechet:
         "frechet": MetricInfo(
             "Fréchet distance",
             "lower",
-            "Distance between the mean and the covariance of the features of generated and of real data.",
+            "Distance between the means and covariances of the features of generated and real data.",
             group="Quality and diversity",
             role="quality",
             priority=2,
@@ -102,8 +104,8 @@ class Frechet:
         "frechet_limit": MetricInfo(
             "Fréchet distance, extrapolated",
             "lower",
-            "What the Fréchet distance would be with infinitely many samples, from its fall with their number; about 0 for real "
-            "data, and it may be below.",
+            "The Fréchet distance expected with infinitely many samples, extrapolated from smaller numbers; about 0 "
+            "for real data, and possibly below 0.",
             group="Quality and diversity",
             unbiased=True,
         ),

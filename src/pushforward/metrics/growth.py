@@ -30,17 +30,21 @@ DRAWS = 400
 
 
 class Growth(NamedTuple):
-    """The variance of a distance whose mean is ``null_mean + d``: null_error^2 + slope d, and null_error^2 where d is below 0.
+    """Variance of a distance with mean ``null_mean + d``: null_error^2 + slope d, or null_error^2 if d is below 0.
 
-    That of a norm whose mean is d: slope - (slope - null_error^2) (null_mean / d)^2, and null_error^2 where d is below
-    ``null_mean``. "Null" is the null hypothesis that both clouds are of one distribution.
+    For a norm with mean d, the variance is slope - (slope - null_error^2) (null_mean / d)^2, or
+    null_error^2 if d is below ``null_mean``. "Null" is the null hypothesis that both clouds have
+    the same distribution.
 
     Args:
-        null_error: The standard error of a distance between clouds of one distribution, over new examples on both sides.
-        null_reference_error: The part of it that comes from the reference, which all samplings share.
-        slope: By how much the variance grows with the distance; of a norm the variance of the first order, which it approaches.
-        reference_slope: The part of it that comes from the reference.
-        null_mean: The mean of the distance between clouds of one distribution.
+        null_error: Standard error of the distance between clouds of one distribution, over new
+            examples on both sides.
+        null_reference_error: Part of ``null_error`` that comes from the reference, which all
+            samplings share.
+        slope: Growth of the variance with the distance; for a norm, the first-order variance, which
+            the variance approaches.
+        reference_slope: Part of ``slope`` that comes from the reference.
+        null_mean: Mean distance between clouds of one distribution.
         is_norm: 1 for a norm, 0 for a squared distance.
     """
 
@@ -53,14 +57,16 @@ class Growth(NamedTuple):
 
 
 def growth_of(generated: Array, reference: Array, second: float, distance: float, bias: float = 0.0) -> Growth:
-    """The growth of the variance of a distance, from the terms of its first order.
+    """Compute the growth of a distance's variance from its first-order terms.
 
     Args:
-        generated: (n,) what each generated example adds to n times the distance, up to a constant.
-        reference: (m,) the same of reference examples.
-        second: The variance of the second order, over (1/n + 1/m)^2.
-        distance: The biased distance, quadratic in the difference of the two clouds, of which these are the terms; at least 0.
-        bias: The mean of the score between clouds of one distribution: 0 for one that is unbiased.
+        generated: Contributions of generated examples to n times the distance, up to a constant,
+            (n,).
+        reference: Contributions of reference examples, (m,).
+        second: Second-order variance divided by (1/n + 1/m)^2.
+        distance: Biased distance of these terms, quadratic in the difference of the two clouds; at
+            least 0.
+        bias: Mean score between clouds of one distribution; 0 for unbiased scores.
     """
     n, m = len(generated), len(reference)
     of_reference = float(np.var(reference, ddof=1)) / m
@@ -70,14 +76,14 @@ def growth_of(generated: Array, reference: Array, second: float, distance: float
 
 
 def divergence_growth(counts: NDArray[np.int64], weights: Array) -> Growth:
-    """The growth of the variance of the reverse KL divergence of counts to true shares, a quadratic form near 0.
+    """Compute the growth of the variance of the reverse KL divergence of counts to true fractions, a quadratic form near 0.
 
-    Its mean and variance of counts that have the true shares come from `DRAWS` of them: where few examples are expected in a
-    mode they are not those of a chi-squared number.
+    Mean and variance under the true fractions are simulated with `DRAWS` draws: if few examples are
+    expected in a mode, they differ from a chi-squared distribution.
 
     Args:
-        counts: (k,), one example at least.
-        weights: (k,) true shares, whose sum is 1.
+        counts: Counts, (k,), at least one example in total.
+        weights: True fractions, (k,), with sum 1.
     """
     n = int(counts.sum())
     true = np.random.Generator(np.random.Philox(0)).multinomial(n, weights, DRAWS)
@@ -87,7 +93,7 @@ def divergence_growth(counts: NDArray[np.int64], weights: Array) -> Growth:
 
 
 def divergence(share: Array, weights: Array) -> tuple[float, float]:
-    """The reverse KL divergence of shares to true shares, both (k,), in nats, and the variance of its terms."""
+    """Compute the reverse KL divergence of fractions to true fractions, both (k,), in nats, and the variance of its terms."""
     some = share > 0
     share = share[some]
     terms = np.log(share / weights[some])
@@ -96,11 +102,12 @@ def divergence(share: Array, weights: Array) -> tuple[float, float]:
 
 
 def mean_growth(parts: Sequence[Growth], independent: int = 1) -> Growth:
-    """The mean over several measurements of one growth, of errors the root mean square.
+    """Average several measurements of one growth; errors by root mean square.
 
     Args:
-        parts: At least one.
-        independent: Of how many independent distances the score is the mean, each with such a growth.
+        parts: Measurements, at least one.
+        independent: Number of independent distances, each with such a growth, of which the score is
+            the mean.
     """
     rows = np.array(parts, dtype=np.float64)
     rows[:, :2] **= 2
@@ -110,13 +117,13 @@ def mean_growth(parts: Sequence[Growth], independent: int = 1) -> Growth:
 
 
 def score_interval(value: float, growth: Growth, samplings: int, quantile: float) -> tuple[float, float]:
-    """The means from which the value is at most so many standard errors away, each with the error that it would have.
+    """Return the interval of means from which the value is at most ``quantile`` standard errors away, each with its own error.
 
     Args:
-        value: The mean over samplings, which share their reference.
-        growth: Of a single sampling.
-        samplings: How many.
-        quantile: How many standard errors.
+        value: Mean over samplings, which share their reference.
+        growth: Growth of a single sampling.
+        samplings: Number of samplings.
+        quantile: Number of standard errors.
     """
     shared = growth.null_reference_error**2
     null_variance = shared + max(0.0, growth.null_error**2 - shared) / samplings
@@ -167,21 +174,22 @@ Division = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def rounds(n: int) -> int:
-    """How many divisions of n examples on either side are worth their time."""
+    """Choose the number of divisions of n examples per side that is worth its time."""
     return int(np.clip(WORK // max(n, 1), LEAST, MOST))
 
 
 def divisions(n: int, m: int, count: int) -> Iterator[Division]:
-    """Balanced random divisions of n + m examples into n and m: clouds of one distribution, whatever the given ones differ in.
+    """Draw balanced random divisions of n + m examples into n and m: clouds of one distribution, whatever the given clouds are.
 
-    A distance that is a norm of the difference of two distributions (W2, total variation) has no derivative where they are equal,
-    and no formula of its variance there. But there the sides of examples mean nothing. Each new cloud takes from either side in
-    proportion, so that of clouds of unequal distributions the noise alone is left.
+    A distance that is a norm of the difference of two distributions (W2, total variation) has no
+    derivative if they are equal, so there is no formula for its variance. But then the sides of
+    examples are interchangeable. Each new cloud takes examples from both sides in proportion, so
+    only noise is left if the distributions differ.
 
     Args:
-        n: Examples of the first side.
-        m: Examples of the second side.
-        count: How many divisions.
+        n: Number of examples on the first side.
+        m: Number of examples on the second side.
+        count: Number of divisions.
 
     References:
         Southworth, Kim and Owen, Properties of balanced permutations, 2009: they lose the difference of two groups. Sommerfeld
@@ -199,16 +207,18 @@ def divisions(n: int, m: int, count: int) -> Iterator[Division]:
 def norm_growth(
     distances: Sequence[float] | NDArray[np.float64], first_order: tuple[float, float], n: int, m: int, blocks: int = 1
 ) -> Growth:
-    """How the variance of a norm grows with its mean, from distances between clouds of one distribution.
+    """Compute how the variance of a norm grows with its mean, from distances between clouds of one distribution.
 
-    Few distances are an unsure measure of their spread, which is widened so that 1.96 of it make Student's interval.
+    Few distances give an uncertain standard deviation, which is widened so that 1.96 times it is a
+    Student interval.
 
     Args:
-        distances: (k,) distances of `divisions`, two at least.
-        first_order: The standard error where the clouds differ, from terms of examples, and the part of it from the reference.
-        n: Generated examples of a division.
-        m: Reference examples of a division.
-        blocks: Of how many independent squared distances the score is the root mean.
+        distances: Distances between `divisions`, (k,), at least two.
+        first_order: Standard error for different clouds, from terms of examples, and the part from
+            the reference.
+        n: Number of generated examples per division.
+        m: Number of reference examples per division.
+        blocks: Number of independent squared distances of which the score is the root mean.
     """
     from scipy.special import stdtrit
 

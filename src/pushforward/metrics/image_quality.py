@@ -15,7 +15,7 @@ EXAMPLES = 1000
 
 
 def high_frequency_powers(x: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The power of each image at radial frequencies above half of the Nyquist frequency, .25 cycles per pixel, float64 (n,).
+    """Compute the power of each image at radial frequencies above 0.25 cycles per pixel (half the Nyquist frequency), (n,).
 
     Args:
         x: Flattened images (n, channels * height * width).
@@ -32,13 +32,13 @@ def high_frequency_powers(x: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 
 class Sharpness:
-    """Power of high frequencies in generated images over that in real ones; blur gives less than 1, noise more."""
+    """Power of high frequencies in generated images relative to real images: below 1 for blur, above 1 for noise."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "sharpness": MetricInfo(
             "Sharpness",
             "target",
-            "Fine detail over that of real images: less than 1 is blurred, more than 1 is noisy.",
+            "Amount of fine detail relative to real images: below 1 is blurred, above 1 is noisy.",
             target=1.0,
             least=0.0,
         )
@@ -62,22 +62,22 @@ SMALL, SMALLER = 0.01**2, 0.03**2  # What keeps means and variances near zero fr
 
 
 def psnr(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
-    """10 log10(1 / mean squared error) of each example, in decibels, at most 100.
+    """Compute the peak signal-to-noise ratio 10 log10(1 / mean squared error) of each example, in decibels, at most 100.
 
     Args:
         x: Images in [0, 1], (n, C, H, W).
-        y: Their reconstructions.
+        y: Reconstructions, (n, C, H, W).
     """
     errors = (np.asarray(x, dtype=np.float64) - y).reshape(len(x), -1)
     return np.asarray(-10 * np.log10(np.maximum((errors**2).mean(1), 10 ** (-MOST / 10))))
 
 
 def ssim(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Structural similarity of each example: 1 for equal images, 0 for unrelated ones; the mean over places and channels.
+    """Compute the structural similarity of each example, averaged over pixels and channels: 1 if equal, 0 if unrelated.
 
     Args:
         x: Images in [0, 1], (n, C, H, W).
-        y: Their reconstructions.
+        y: Reconstructions, (n, C, H, W).
 
     References:
         Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity (2004), eq. 13, with its Gaussian

@@ -22,7 +22,7 @@ SOME, HALVES = 1000, 5
 
 
 def radii(x: np.ndarray, k: int) -> np.ndarray:
-    """The distance from each example of x (n, f) to its k-th nearest other example, (n,)."""
+    """Compute the distance from each example of x (n, f) to its k-th nearest other example, (n,)."""
     from sklearn.neighbors import NearestNeighbors
 
     distances, _ = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()
@@ -30,17 +30,19 @@ def radii(x: np.ndarray, k: int) -> np.ndarray:
 
 
 def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float]:
-    """Precision, recall, density and coverage.
+    """Compute precision, recall, density and coverage.
 
-    Every example owns the ball that reaches to its k-th nearest example of its own cloud. Precision is the share of generated
-    examples within a ball of a real one, recall the share of real examples within a ball of a generated one, density the mean
-    number of real balls around a generated example over k, coverage the share of real balls that hold a generated example.
-    Perfect models do not reach 1: coverage has the mean 1 - 2^-k, and precision and recall fall with the dimension.
+    Every example has a ball that reaches to the k-th nearest example of its own cloud. Precision is
+    the fraction of generated examples within a ball of a real one; recall, the fraction of real
+    examples within a ball of a generated one; density, the mean number of real balls around a
+    generated example divided by k; coverage, the fraction of real balls with a generated example.
+    Perfect models do not reach 1: coverage has the mean 1 - 2^-k, and precision and recall fall
+    with the dimension.
 
     Args:
-        generated: (n, f).
-        real: (n, f); equal numbers, or the values are not comparable.
-        k: Neighbours.
+        generated: Generated examples, (n, f).
+        real: Real examples, (n, f); with different numbers of examples, values are not comparable.
+        k: Number of neighbours.
 
     References:
         Kynkäänniemi et al., Improved precision and recall metric, 2019, arXiv:1904.06991.
@@ -59,12 +61,12 @@ def _means(within: np.ndarray, recalled: np.ndarray, covered: np.ndarray, k: int
 
 
 def reached(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, np.ndarray]:
-    """Which real examples generated ones cover and recall: the terms whose means are coverage and recall of `prdc`.
+    """Find which real examples are covered and recalled: the terms whose means are coverage and recall of `prdc`.
 
     Args:
-        generated: (n, f).
-        real: (n, f).
-        k: Neighbours.
+        generated: Generated examples, (n, f).
+        real: Real examples, (n, f).
+        k: Number of neighbours.
 
     Returns:
         "coverage" and "recall", bool (n,) each.
@@ -91,15 +93,15 @@ def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[np.ndarray,
 
 
 def coverage_terms(generated: np.ndarray, real: np.ndarray, k: int) -> np.ndarray:
-    """Measure what groups of generated examples add to coverage: pseudo-values of a jackknife that leaves out a group at a time.
+    """Measure the contributions of groups of generated examples to coverage: pseudo-values of a leave-one-group-out jackknife.
 
     Args:
-        generated: (n, f).
-        real: (m, f).
-        k: Neighbours.
+        generated: Generated examples, (n, f).
+        real: Real examples, (m, f).
+        k: Number of neighbours.
 
     Returns:
-        One for each group of `groups_of`.
+        One value per group of `groups_of`.
 
     References:
         Shao and Wu, A general theory for jackknife variance estimation, 1989.
@@ -113,7 +115,7 @@ def coverage_terms(generated: np.ndarray, real: np.ndarray, k: int) -> np.ndarra
 
 
 def recall_terms(generated: np.ndarray, real: np.ndarray, k: int) -> np.ndarray:
-    """Measure what groups of generated examples add to recall, as `coverage_terms` does, by `SOME` generated examples at most."""
+    """Measure the contributions of groups of generated examples to recall, like `coverage_terms`, with at most `SOME` of them."""
     some = np.random.Generator(np.random.Philox(0)).permutation(len(generated))[:SOME]
     groups = groups_of(len(generated))[some]
     count = groups.max() + 1
@@ -123,10 +125,11 @@ def recall_terms(generated: np.ndarray, real: np.ndarray, k: int) -> np.ndarray:
 
 
 def scaled(terms: np.ndarray, variance: float) -> tuple[float, ...]:
-    """Stretch terms so that the variance of their mean is a known one.
+    """Rescale terms so that their mean has a known variance.
 
-    The jackknife's own is up to five times as large: where several groups reach nearly all real examples, what a group adds
-    depends on the others, and it counts such interactions more than once (Efron and Stein, 1981).
+    The jackknife variance is up to five times as large: if several groups reach nearly all real
+    examples, the contribution of a group depends on the others, and the jackknife counts such
+    interactions more than once (Efron and Stein, 1981).
     """
     own = float(terms.var(ddof=1)) / len(terms)
     factor = (variance / own) ** 0.5 if own > 0 else 1.0
@@ -134,23 +137,23 @@ def scaled(terms: np.ndarray, variance: float) -> tuple[float, ...]:
 
 
 class Manifold:
-    """Precision, recall, density and coverage of the features of generated against held-out examples.
+    """Precision, recall, density and coverage between the features of generated and held-out examples.
 
     Args:
-        k: Neighbours that set the size of an example's ball.
+        k: Number of neighbours that determines the size of an example's ball.
     """
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "precision": share_info(
             "Precision",
             "higher",
-            "Share of generated samples that lie among real ones. Read it against real data's, not against 1.",
+            "Fraction of generated samples that lie among real ones. Compare with the real-data score, not with 1.",
             group="Quality and diversity",
         ),
         "recall": share_info(
             "Recall",
             "higher",
-            "Share of real examples that lie among generated ones. Noisy samples raise it, so prefer coverage.",
+            "Fraction of real examples that lie among generated ones. Noisy samples raise this score, so prefer coverage.",
             group="Quality and diversity",
             role="diversity",
             priority=2,
@@ -158,15 +161,15 @@ class Manifold:
         "density": MetricInfo(
             "Density",
             "target",
-            "How densely real examples lie around generated ones: less than real data's is off the data, more is typical "
-            "samples only.",
+            "How densely real examples surround generated ones: below the real-data score, samples lie off the data; "
+            "above, they are only typical examples.",
             group="Quality and diversity",
             least=0.0,
         ),
         "coverage": share_info(
             "Coverage",
             "higher",
-            "Share of real examples that have a generated one near them: variety and quality in one.",
+            "Fraction of real examples with a generated one nearby: measures diversity and quality together.",
             group="Quality and diversity",
             role="diversity",
         ),
@@ -207,17 +210,20 @@ class Manifold:
 
 
 def density_errors(generated: np.ndarray, real: np.ndarray, within: np.ndarray, k: int) -> tuple[float, float]:
-    """The standard error of the density over new examples of both sides, and over new real ones alone.
+    """Compute the standard error of the density over new examples on both sides, and over new real examples only.
 
-    Given the real examples, the density is a mean over independent generated ones. What new real examples vary it by is measured
-    between halves of them, which are independent. From halves to all the variance falls as it does from quarters to halves: by a
-    half, and less where samples lie near few places, among whose nearest real examples there are always as many.
+    Given the real examples, the density is a mean over independent generated examples. Its
+    variation over new real examples is measured between independent halves. From halves to all
+    examples, the variance falls as from quarters to halves: by a half, or less if samples are
+    concentrated in few places.
 
     Args:
-        generated: (n, f), in an order that has no meaning; above `SOME` the variance is taken to fall like 1/n.
-        real: (m, f), likewise.
-        within: How many real balls each of the n generated examples lies in.
-        k: Neighbours.
+        generated: Generated examples in random order, (n, f); above `SOME`, the variance is assumed
+            to fall like 1/n.
+        real: Real examples in random order, (m, f); above `SOME`, the variance is assumed to fall
+            like 1/n.
+        within: Number of real balls around each of the n generated examples.
+        k: Number of neighbours.
 
     References:
         Shao and Wu, A general theory for jackknife variance estimation, 1989.
@@ -242,19 +248,22 @@ def density_errors(generated: np.ndarray, real: np.ndarray, within: np.ndarray, 
 
 
 def recall_errors(generated: np.ndarray, real: np.ndarray, value: float, k: int) -> tuple[float, float]:
-    """The standard error of recall over new examples of both sides, and over new real ones alone.
+    """Compute the standard error of recall over new examples on both sides, and over new real examples only.
 
-    Over new generated examples it is that of a jackknife that leaves out a fifth of them at a time: recall is no smooth function
-    of the examples, since few that lie far out have large balls. Given the generated examples, recall is a mean over independent
-    real ones. Its variance over new real ones alone is that of a share, times the correlation over the real examples of what two
-    halves of the samples recall: near 1 where it depends on the real example alone whether it is recalled, near 0 where samples
-    cover the data.
+    Over new generated examples, it comes from a jackknife that leaves out a fifth at a time,
+    because recall is not a smooth function of the examples: a few outliers have large balls. Given
+    the generated examples, recall is a mean over independent real examples. Its variance over new
+    real examples is the variance of a fraction, times the correlation between the examples recalled
+    by two halves of the samples: near 1 if recall depends only on the real example, near 0 if
+    samples cover the data.
 
     Args:
-        generated: (n, f), in an order that has no meaning; above `SOME` the variance is taken to fall like 1/n.
-        real: (m, f), likewise.
-        value: The recall.
-        k: Neighbours.
+        generated: Generated examples in random order, (n, f); above `SOME`, the variance is assumed
+            to fall like 1/n.
+        real: Real examples in random order, (m, f); above `SOME`, the variance is assumed to fall
+            like 1/n.
+        value: Recall.
+        k: Number of neighbours.
 
     References:
         Shao and Wu, A general theory for jackknife variance estimation, 1989.
@@ -286,24 +295,27 @@ def _recaller(x: np.ndarray, y: np.ndarray, k: int) -> Callable[[np.ndarray], np
 MOST = 5000  # Rows of either side that are compared, at most: time grows with their square
 LEVELS = 30
 LEAST = 20  # Rows of a block by which errors are measured, at least
-WHERE = "in the space of numbers in units of their range and indicators of categories"
+WHERE = "with numbers in units of their range and categories as indicators"
 
 
 def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple[float, float]:
-    """Alpha-precision and beta-recall, integrated over all levels, in the space of the points that are given.
+    """Compute alpha-precision and beta-recall, integrated over all levels, in the space of the given points.
 
-    The alpha-support of real data is the ball around its mean that holds a share alpha of it. P(alpha) is the share of samples in
-    it. R(beta) is the share of real points that lie no farther from their nearest sample than from their nearest other real
-    point, and whose nearest sample is one of the share beta of these that are nearest to the samples' mean. The results are 1 -
-    mean |P - alpha| / mean alpha and 1 - mean |R - beta| / mean beta, over 30 levels from 0 to 1.
+    The alpha-support of real data is the ball around its mean that holds a fraction alpha of the
+    data. P(alpha) is the fraction of samples in this ball. R(beta) is the fraction of real points
+    that are no farther from their nearest sample than from their nearest other real point, and
+    whose nearest sample is among the fraction beta closest to the samples' mean. The results are 1
+    - mean |P - alpha| / mean alpha and 1 - mean |R - beta| / mean beta, over 30 levels from 0 to 1.
 
     Args:
-        generated: (n, f).
-        real: (n, f), as many, n at least 2; else R means something else.
+        generated: Generated examples, (n, f).
+        real: Real examples, (n, f), as many as generated, n at least 2; otherwise R has another
+            meaning.
 
     Returns:
-        Alpha-precision, 1 for perfect samples, and beta-recall, of which perfect samples have about a half, as a real point's
-        nearest neighbour is as likely a sample as another real point.
+        Alpha-precision, 1 for perfect samples, and beta-recall, about a half for perfect samples,
+            because the nearest neighbour of a real point is equally likely a sample or another real
+            point.
 
     References:
         Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, sections 3 and 4; without their embedding in a
@@ -330,13 +342,13 @@ class Fidelity:
         "alpha_precision": share_info(
             "Alpha-precision",
             "higher",
-            f"Whether samples lie as far from the middle of the data as real rows do, {WHERE}: 1 where they do.",
+            f"Whether samples lie as far from the centre of the data as real rows do, {WHERE}: 1 if they do.",
             group="Quality and diversity",
         ),
         "beta_recall": share_info(
             "Beta-recall",
             "higher",
-            f"How much of real data has a sample nearer than its nearest other real row, {WHERE}: real data has about a half.",
+            f"Fraction of real rows that are closer to a sample than to any other real row, {WHERE}: about a half for real data.",
             group="Quality and diversity",
             role="diversity",
         ),

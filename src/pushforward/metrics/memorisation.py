@@ -57,7 +57,7 @@ def _closest(examples: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor
 
 
 def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
-    """The distance from each example of x (n, d) to its nearest training example, (n,) float64, in units of ``scale``.
+    """Compute the distance from each example of x (n, d) to its nearest training example, (n,) float64, in units of ``scale``.
 
     A search tree (few columns) or a matrix product finds the neighbour; after a product the distance is computed from
     the difference, so that an exact copy is at exactly 0.
@@ -84,18 +84,20 @@ def near_copies(
     scale: np.ndarray | None = None,
     part: float = 0.25,
 ) -> tuple[np.ndarray, float]:
-    """Which generated examples are near-copies, (n,) bool, and the threshold.
+    """Find which generated examples are near-copies, (n,) bool, and the threshold.
 
-    A near-copy is no farther from a training example than ``part`` of the median distance from held-out examples to theirs.
-    That is 0 where more than half of the held-out examples are copies of training examples; only literal copies are then
-    near-copies, and real data consists of them as well.
+    A near-copy is no farther from a training example than ``part`` times the median distance from
+    held-out to training examples. The median is 0 if more than half of the held-out examples are
+    copies of training examples; then only exact copies are near-copies, and real data has many of
+    them as well.
 
     Args:
-        generated: (n, d).
-        training: (k, d), float32, or uint8 where 255 stands for 1.
-        held_out: (m, d); 500 of them are used, drawn by a fixed permutation, since examples may come sorted.
-        scale: What each column is divided by, (d,).
-        part: Share of the median distance.
+        generated: Generated examples, (n, d).
+        training: Training examples, (k, d), float32, or uint8 with 255 for 1.
+        held_out: Held-out examples, (m, d), of which 500 are used, chosen by a fixed permutation,
+            because examples may be sorted.
+        scale: Divisor of each column, (d,).
+        part: Fraction of the median distance.
     """
     distances, (_, threshold, _) = _copy_distances(generated, training, held_out, scale, part)
     return distances <= threshold, threshold
@@ -134,15 +136,15 @@ def _suspects(generated: np.ndarray, training: np.ndarray, scale: np.ndarray | N
 
 
 def strong_columns(training: np.ndarray, scale: np.ndarray | None, *parts: np.ndarray) -> list[np.ndarray]:
-    """Examples in units of ``scale``, in the 64 directions of most variance where columns are more.
+    """Convert examples to units of ``scale``, projected onto the 64 directions of largest variance if there are more columns.
 
     Args:
-        training: (k, d), k at least 1, float32, or uint8 where 255 stands for 1.
-        scale: What each column is divided by, (d,); None means 1.
-        parts: Sets of examples, (n, d) each, as ``training``.
+        training: Training examples, (k, d), k at least 1, float32, or uint8 with 255 for 1.
+        scale: Divisor of each column, (d,); None for 1.
+        parts: Sets of examples, (n, d) each, in the units of ``training``.
 
     Returns:
-        Each of the parts, (n, min(d, 64)).
+        Each set, (n, min(d, 64)).
     """
     import torch
 
@@ -164,10 +166,11 @@ def _axes(training: np.ndarray, scale: np.ndarray | None, most: int = SKETCH) ->
 
 
 class Memorisation:
-    """Share of generated examples that are near-copies of training examples, by raw distance in model units.
+    """Fraction of generated examples that are near-copies of training examples, by raw distance in model units.
 
     Args:
-        part: A near-copy is no farther than this share of the median distance from held-out examples to training examples.
+        part: Largest distance of a near-copy, as a fraction of the median distance from held-out to
+            training examples.
     """
 
     of_training = True
@@ -176,9 +179,10 @@ class Memorisation:
         "near_copies": share_info(
             "Near-copies",
             "target",
-            "Share of samples closer to a training example than a quarter of the usual distance of new data. More than in real "
-            "data are a sign of copying. Fewer prove nothing by themselves: samples that lie off the data have few too.",
-            missing="Near-copies have no score: more than half of the held-out examples are copies of training examples.",
+            "Fraction of samples closer to a training example than a quarter of the usual distance of new data. More "
+            "than in real data suggests copying. A low value alone proves nothing: samples that lie off the data "
+            "also have few.",
+            missing="Near-copies are not scored: more than half of the held-out examples are copies of training examples.",
             unit="%",
             unbiased=True,
             group="Privacy",
@@ -192,7 +196,7 @@ class Memorisation:
         return True
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """One score, "near_copies"; ``extra`` has the threshold. It is left out where the threshold is 0."""
+        """Compute one score, "near_copies", unless the threshold is 0; ``extra`` has the threshold."""
         given = samples.generated, samples.training, samples.reference, samples.scale
         distances, (low, threshold, high) = _copy_distances(*given, self.part)
         if threshold == 0:
@@ -211,27 +215,27 @@ FEW = 20  # Expected examples below which a count is not taken for normal
 
 
 def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> dict[str, Score]:
-    """Three signs of memorisation, by distances to nearest examples.
+    """Compute three indicators of memorisation from distances to nearest examples.
 
-    * "authenticity": the share of samples that are farther from their nearest training example than
-      that is from its own nearest training example. New data does not reach 1: on a line it has
-      1/3.
+    * "authenticity": the fraction of samples that are farther from their nearest training example
+      than that example is from its own nearest training example. New data does not reach 1; on a
+      line it has 1/3.
     * "copying_test": C_T, how much farther from training examples samples are than held-out ones,
-      as a z-score. Space is divided in cells around means of training examples; C_T is the mean
+      as a z-score. Space is divided into cells around means of training examples; C_T is the mean
       over cells of `cell_tests`, weighted by held-out examples. About 0 for new data, far below 0
-      (-3) for copies, above 0 off the data. Left out where no cell has 10 of either side.
-    * "held_out_ratio": of the real examples that are nearest to some sample, the share that is held
-      out, over m / (k + m), which a model has that is as far from either set. Less than 1 repeats
-      training examples; more has seen the held-out ones. Examples count once, so that samples that
-      are all alike tell little, and both count where they are equally near. Its ``extra`` has "tail"
-      where samples reach few real examples: chance alone passes twice of it above 1 in 1 of 2,000
-      evaluations, so that a model is suspected only beyond.
+      (-3) for copies, above 0 off the data. Left out if no cell has 10 examples of each side.
+    * "held_out_ratio": the fraction of held-out examples among the real examples nearest to some
+      sample, divided by m / (k + m), the fraction for a model equally far from both sets. Below 1,
+      the model repeats training examples; above 1, it has seen held-out examples. Each real example
+      counts once, so identical samples carry little information; of equally near examples, both
+      count. ``extra`` has "tail" if samples reach few real examples: by chance, the ratio exceeds 1
+      by twice this value in 1 of 2,000 evaluations, so a model is suspected only beyond it.
 
     Args:
-        generated: (n, d).
-        held_out: (m, d), in an order that does not depend on its values: 2,000 of them at most take
-            part in C_T.
-        training: (k, d), k at least 2.
+        generated: Generated examples, (n, d).
+        held_out: Held-out examples, (m, d), in an order independent of their values; C_T uses at
+            most 2,000.
+        training: Training examples, (k, d), k at least 2.
 
     References:
         Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, section 4.3.
@@ -290,7 +294,7 @@ class _Reached:
         return new / (new + len(np.unique(self.training[part][self.old[part]])))
 
     def by_cell(self, m: int) -> tuple[np.ndarray, np.ndarray]:
-        """How many held-out and training examples are nearest to some sample in the cell of each of m held-out ones, (m,).
+        """Count held-out and training examples nearest to some sample in the cell of each of m held-out examples, (m,).
 
         The cell holds the samples that are nearer to it than to other held-out ones. A training example that is nearest to
         samples in several cells counts in equal parts.
@@ -303,18 +307,18 @@ class _Reached:
 
 
 def ratio_errors(reached: _Reached, m: int, k: int) -> tuple[float, float]:
-    """The standard error of the held-out share of the real examples that are nearest to samples, and its part from these.
+    """Compute the standard error of the held-out fraction of the real examples nearest to samples, and its part from these.
 
-    The share is a ratio of two sums over cells, those of the held-out examples: numerator and denominator vary, and vary
-    together. Its variance is that of the cells' terms, by the delta method, and no less than that where each held-out example is
-    reached by chance alone: their number is then binomial, with two added to either side, and that of training examples, which
-    are the model's own and not drawn anew, stays. What new samples alone would vary it by is measured by
-    leaving out a fifth of them at a time (jackknife); the rest comes from the real examples.
+    The fraction is a ratio of two correlated sums over the cells of held-out examples. Its variance
+    comes from the terms of the cells, by the delta method. It is at least the variance if each
+    held-out example is reached by chance: their number is then binomial, with two added to either
+    side, while the number of training examples is fixed. The variation over new samples is measured
+    by leaving out a fifth of them at a time (jackknife); the rest comes from the real examples.
 
     Args:
-        reached: By sample.
-        m: Held-out examples.
-        k: Training examples.
+        reached: Real examples reached, by sample.
+        m: Number of held-out examples.
+        k: Number of training examples.
 
     References:
         Cochran, Sampling Techniques, 1977, section 2.11 and chapter 3. Agresti and Coull, Approximate is better than "exact"
@@ -334,16 +338,17 @@ def ratio_errors(reached: _Reached, m: int, k: int) -> tuple[float, float]:
 def cell_tests(
     x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y: np.ndarray
 ) -> Iterator[tuple[float, int, float, float]]:
-    """Mann-Whitney tests in cells, of each that holds 10 values of either side.
+    """Perform a Mann-Whitney test in each cell with at least 10 values of each side.
 
     Args:
-        x: (n,).
-        y: (m,).
-        cells_of_x: The cell of each value, whole numbers, (n,).
-        cells_of_y: (m,).
+        x: First values, (n,).
+        y: Second values, (m,).
+        cells_of_x: Cell number of each value of x, integers, (n,).
+        cells_of_y: Cell number of each value of y, integers, (m,).
 
     Yields:
-        The z-score, below 0 where x tends to be less than y; how many of y the cell holds; the variances from x and from y.
+        z-score, below 0 if x tends to be smaller than y; number of values of y in the cell;
+            variances from x and from y.
     """
     for cell in np.unique(cells_of_y):
         here, there = x[cells_of_x == cell], y[cells_of_y == cell]
@@ -370,10 +375,10 @@ def _cells(training: np.ndarray, cells: int) -> np.ndarray:
 
 
 class Copying:
-    """Authenticity, the copying test C_T, and how often the nearest real example is held out.
+    """Authenticity, the copying test C_T, and the frequency of held-out examples as nearest real examples.
 
-    By raw distance in model units, of images in the 64 directions in which training examples vary
-    most.
+    Uses raw distances in model units; for images, in the 64 directions of largest variance of
+    training examples.
     """
 
     of_training = True
@@ -382,23 +387,24 @@ class Copying:
         "authenticity": share_info(
             "Authenticity",
             "target",
-            f"Share of samples (of {MOST:,}) farther from their nearest training example than that is from its own: fewer than "
-            "of real data are copies, more lie off the data.",
+            f"Fraction of samples (of {MOST:,}) that are farther from their nearest training example than that "
+            "example is from its own nearest one. Lower than for real data suggests copies; higher, samples off the "
+            "data.",
             unit="%",
             group="Privacy",
         ),
         "copying_test": MetricInfo(
             "Copying test C_T",
             "target",
-            "How much farther from training examples samples are than held-out examples, in standard errors: far below 0 they "
-            "are copies or blurred, far above they lie off the data.",
+            "How much farther samples are from training examples than held-out examples are, in standard errors: far "
+            "below 0, samples are copies or blurred; far above, they lie off the data.",
             group="Privacy",
         ),
         "held_out_ratio": MetricInfo(
             "Held-out neighbours",
             "target",
-            "How many of the real examples nearest to samples are held out, over what chance would give: less than real data "
-            "repeats training examples, more has seen held-out ones.",
+            "Fraction of held-out examples among the real examples nearest to samples, relative to chance. Lower "
+            "than for real data: the model repeats training examples. Higher: the model has seen held-out examples.",
             unit="× chance",
             group="Privacy",
             least=0.0,

@@ -20,7 +20,7 @@ NEAR, FAR, HOLD = 3, 5, 0.2
 
 @runtime_checkable
 class Centred(Protocol):
-    """A known mixture of round Gaussians."""
+    """Known mixture of isotropic Gaussians."""
 
     centres: np.ndarray
     std: float
@@ -29,9 +29,10 @@ class Centred(Protocol):
 
 @dataclass(frozen=True)
 class ModeCount:
-    """What `count_modes` finds.
+    """Result of `count_modes`.
 
-    Of each mode, (k,): ``mass`` is the share of all examples that it holds, ``nearest`` of those that it is nearest to.
+    For each mode, (k,): ``mass`` is the fraction of all examples in the mode, ``nearest`` the
+    fraction of examples nearest to it.
     """
 
     held: int
@@ -48,21 +49,23 @@ class ModeCount:
 
 
 def count_modes(x: np.ndarray, centres: np.ndarray, std: float, weights: np.ndarray | None = None) -> ModeCount:
-    """Compare examples with a mixture of Gaussians of which centres and width are known.
+    """Compare examples with a mixture of Gaussians with known centres and width.
 
-    An example belongs to its nearest centre. Within 3 standard deviations it is of high quality, beyond 5 it is a bridge and
-    belongs to no mode; a mode's mass is the share of all examples that belong to it and are no bridges.
+    An example belongs to its nearest centre. Within 3 standard deviations it is of high quality,
+    beyond 5 it is a bridge and belongs to no mode; the mass of a mode is the fraction of all
+    examples that belong to it and are not bridges.
 
     * held: modes with at least 20 % of their true mass. reached: modes with at least one example of high quality.
-    * spread: root mean square distance to the nearest centre over ``std sqrt(d)``, of examples that are no bridges.
-    * divergence: KL(generated || true) of the masses, in nats, over examples of high quality as in the field's tables;
-      where there is none, the greatest possible value.
+    * spread: root mean square distance to the nearest centre divided by ``std sqrt(d)``, for
+      examples that are not bridges.
+    * divergence: KL(generated || true) of the masses, in nats, over examples of high quality, as in
+      the literature; if there are none, the largest possible value.
 
     Args:
-        x: (n, d), data units.
-        centres: (k, d).
+        x: Examples (n, d), in data units.
+        centres: Centres of the modes, (k, d).
         std: Standard deviation of each mode along each axis.
-        weights: (k,) true masses; None means equal ones.
+        weights: True masses, (k,); None for equal masses.
 
     References:
         Lin et al., PacGAN, 2018, arXiv:1712.04086 (found, high quality, reverse KL). Held, bridges and spread are this
@@ -104,34 +107,34 @@ def _divergence(counts: np.ndarray, weights: np.ndarray) -> float:
 
 
 class Modes:
-    """Modes held and found, their mass and width, and what lies between them; only for data with known centres."""
+    """Modes held and found, their mass and width, and bridges between them; only for data with known centres."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "modes_held": MetricInfo(
             "Modes held",
             "higher",
-            "Modes that have at least 20 % of their true mass.",
+            "Number of modes with at least 20 % of their true mass.",
             group="Modes",
             least=0.0,
         ),
         "modes_found": MetricInfo(
             "Modes found",
             "higher",
-            "Modes with at least one sample within 3 standard deviations.",
+            "Number of modes with at least one sample within 3 standard deviations.",
             group="Modes",
             least=0.0,
         ),
         "high_quality": share_info(
             "Near a mode",
             "target",
-            "Share of samples within 3 standard deviations of a mode. More than real data: modes too narrow.",
+            "Fraction of samples within 3 standard deviations of a mode. Higher than for real data: modes are too narrow.",
             group="Modes",
             unbiased=True,
         ),
         "bridges": share_info(
             "Bridges",
             "lower",
-            "Share of samples more than 5 standard deviations from every mode.",
+            "Fraction of samples more than 5 standard deviations from every mode.",
             unit="%",
             group="Modes",
             unbiased=True,
@@ -139,7 +142,7 @@ class Modes:
         "spread": MetricInfo(
             "Spread",
             "target",
-            "Width of the modes over their true width; 1 is right.",
+            "Width of the modes relative to their true width; 1 is ideal.",
             target=1.0,
             group="Modes",
             unbiased=True,
@@ -148,7 +151,7 @@ class Modes:
         "mode_kl": MetricInfo(
             "Mode KL",
             "lower",
-            "How far the modes' masses are from the true ones: reverse KL divergence in nats.",
+            "Difference between generated and true mass of the modes: reverse KL divergence in nats.",
             unit="nats",
             group="Modes",
             least=0.0,
@@ -160,10 +163,11 @@ class Modes:
         return isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Six scores.
+        """Compute six scores.
 
-        ``extra`` of both counts has "of", how many modes there are; that of "modes_held" also the mass of each mode and the share
-        of samples nearest to it, that of "high_quality" the share of true samples.
+        ``extra`` of both counts has the number of modes as "of". For "modes_held" it also has the
+        mass of each mode and the fraction of samples nearest to it; for "high_quality", the
+        fraction expected of true samples.
         """
         truth = samples.truth
         count = count_modes(samples.generated, truth.centres, float(truth.std), truth.weights)
@@ -198,18 +202,19 @@ def _share_within(radius: float, d: int) -> float:
 
 @runtime_checkable
 class Legible(Protocol):
-    """Equally frequent modes, of which a classifier reads one from every example."""
+    """Equally frequent modes, one of which a classifier recognises in every example."""
 
     modes: int
 
     def read(self, examples: np.ndarray) -> np.ndarray:
-        """The mode of each raw example (n, d), int64 (n,), from 0 to ``modes`` - 1."""
+        """Classify raw examples (n, d) into modes, int64 (n,), from 0 to ``modes`` - 1."""
 
 
 class Stacked:
-    """Modes of stacked images that samples reach, and how evenly, as a classifier of single images reads them.
+    """Modes of stacked images that samples reach, and how evenly, as recognised by a classifier of single images.
 
-    n examples of a perfect model have a divergence of about (modes - 1) / (2 n), so only values of equal n compare.
+    n examples of a perfect model have a divergence of about (modes - 1) / (2 n), so compare only at
+    equal n.
 
     References:
         Metz et al., Unrolled Generative Adversarial Networks (2017), section 3.3.2; Lin et al., PacGAN (2018), section 4.2.
@@ -219,14 +224,14 @@ class Stacked:
         "stacked_modes": MetricInfo(
             "Stacked modes",
             "higher",
-            "Modes with at least one sample, as a classifier reads the channels (three digits: of 1000).",
+            "Number of modes with at least one sample, as a classifier recognises the channels (three digits: of 1000).",
             group="Modes",
             least=0.0,
         ),
         "stacked_kl": MetricInfo(
             "Stacked KL",
             "lower",
-            "How uneven those modes are: reverse KL divergence to the uniform distribution in nats.",
+            "How unevenly samples are distributed over these modes: reverse KL divergence to the uniform distribution in nats.",
             unit="nats",
             group="Modes",
             least=0.0,
@@ -237,7 +242,7 @@ class Stacked:
         return isinstance(samples.truth, Legible)
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Two scores; ``extra`` of "stacked_modes" has how many modes there are ("of") and which have no sample ("missing")."""
+        """Compute two scores; ``extra`` of "stacked_modes" has the number of modes ("of") and those not found ("missing")."""
         truth = samples.truth
         counts = np.bincount(truth.read(samples.generated), minlength=truth.modes)
         even = np.full(truth.modes, 1 / truth.modes)
@@ -256,15 +261,15 @@ DIVISIONS = 200
 
 
 class Classes:
-    """Total variation between the classes read from samples and the labels of held-out examples."""
+    """Total variation between recognised classes of samples and labels of held-out examples."""
 
     reads_classes: ClassVar[bool] = True
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "class_distance": share_info(
             "Class histogram",
             "lower",
-            "Share of samples that would have to show another class for every class to be as frequent as in real data, as a "
-            "classifier reads them (total variation).",
+            "Fraction of samples that would need another class to match the class frequencies of real data, as "
+            "recognised by a classifier (total variation).",
             unit="%",
             group="Classes",
         )
@@ -274,9 +279,9 @@ class Classes:
         return samples.generated_classes is not None and samples.reference_classes is not None
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """One score, "class_distance".
+        """Compute one score, "class_distance".
 
-        ``extra`` has the share of each class in samples as "share", and in real data as "real".
+        ``extra`` has the fraction of each class in samples as "share", and in real data as "real".
         """
         generated = samples.generated_classes
         reference = samples.reference_classes
@@ -307,10 +312,11 @@ ROWS = 500  # Samples whose repeats are searched at a time: all pairs of a colla
 def repeat_distances(x: np.ndarray, real: np.ndarray) -> tuple[float, float]:
     """Return two distances up to which samples may repeat each other, because hardly any real examples are that close.
 
-    The first is the 1 % quantile of the distances from real examples to their nearest others. In many dimensions these distances
-    hardly vary, so that it also joins samples that are only blurred. The second does not: it is a fifth of the median at most,
-    and shrinks with the standard deviation of samples that vary less than real data, such as those of a model that is hardly
-    trained, to a third at least. Real examples with an exact copy do not count.
+    The first is the 1 % quantile of the distances from real examples to their nearest others. In
+    many dimensions these distances hardly vary, so it also joins samples that are merely blurred.
+    The second does not: it is at most a fifth of the median, and shrinks with the standard
+    deviation of samples that are less diverse than real data (for example from a hardly trained
+    model), by at most a factor of three. Real examples with an exact copy do not count.
 
     Args:
         x: Samples, (n, f).
@@ -331,7 +337,7 @@ def distinct(x: np.ndarray, reach: float) -> int:
 
     Args:
         x: Samples, (n, f).
-        reach: The largest distance between two samples that repeat each other.
+        reach: Largest distance between two samples that repeat each other.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -348,15 +354,15 @@ def distinct(x: np.ndarray, reach: float) -> int:
 
 
 class Distinct:
-    """Number of distinct samples, in the space of the features; for tables, of the standardised values."""
+    """Number of distinct samples in feature space; for tables, by standardised values."""
 
     floor_redraws = 5
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "distinct_samples": MetricInfo(
             "Distinct samples",
             "target",
-            "Number of samples without repeats: samples that are closer to each other than real examples are, but for 1 %, count "
-            "once. Far fewer than in real data: the model has collapsed.",
+            "Number of different samples: samples closer to each other than 99 % of real examples count once. Far "
+            "fewer than in real data: the model has collapsed.",
             group="Quality and diversity",
         )
     }

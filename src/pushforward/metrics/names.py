@@ -11,20 +11,21 @@ from pushforward.registries import METRICS
 
 
 def register(name: str, metric: type[Metric]) -> None:
-    """Let evaluations, comparisons and the command line use a further metric; one that was added before is replaced.
+    """Register a metric for evaluations, comparisons and the command line, replacing an earlier one of the same name.
 
     Args:
-        name: Its name.
-        metric: A class whose ``scores`` declare a `MetricInfo` by name; it is built without arguments.
+        name: Name of the metric.
+        metric: Class whose ``scores`` declare a `MetricInfo` by name; it is constructed without
+            arguments.
 
     Raises:
-        UsageError: If it is no metric, or gives a score whose name another metric has.
+        UsageError: If the class is not a metric, or the name of a score belongs to another metric.
     """
     METRICS.add(name, metric)
 
 
 def check_metric(name: str, metric: Any) -> None:
-    """Refuse what is no metric, and one that gives a score whose name another metric has."""
+    """Raise an error if the class is not a metric, or the name of a score belongs to another metric."""
     if not is_metric(metric):
         raise UsageError(f'{metric!r} is not a metric: its class needs an attribute "scores", a dict from names to MetricInfo.')
     taken = {score for owner, other in METRICS.items() if owner != name for score in other.scores}
@@ -33,7 +34,7 @@ def check_metric(name: str, metric: Any) -> None:
 
 
 def describe() -> dict[str, MetricInfo]:
-    """What a reader needs to know about each score, by its name."""
+    """Return the `MetricInfo` of each score, by name."""
     return {name: info for metric in METRICS.values() for name, info in metric.scores.items()}
 
 
@@ -41,16 +42,16 @@ MODEL_SCORES: Mapping[str, MetricInfo] = {
     "bpd": MetricInfo(
         "bits per dimension",
         "lower",
-        "How many bits the model needs for one number of a held-out example: for images a bound for their 256 levels, for "
-        "vectors minus the log density in the data's units, which may be negative.",
+        "Number of bits the model needs per dimension of a held-out example: for images an upper bound for their "
+        "256 levels, for vectors minus the log density in the data's units, which may be negative.",
         unit="bits",
         unbiased=True,
     ),
     "cas": share_info(
         "Classification accuracy score",
         "higher",
-        "How often a classifier that is trained on samples alone names the class of held-out examples; beside it one that is "
-        "trained on as many real examples.",
+        "Accuracy on held-out examples of a classifier trained only on samples, compared with a classifier "
+        "trained on equally many real examples.",
         unit="%",
         group="Classes",
     ),
@@ -59,10 +60,10 @@ Choice = list[tuple[Metric, tuple[str, ...]]]  # Metrics, each with the names of
 
 
 def check_metrics(names: Sequence[str | Metric] | None) -> None:
-    """Refuse names that no metric has, before anything is computed.
+    """Raise an error for unknown metric names, before anything is computed.
 
     Raises:
-        UsageError: Naming what was probably meant, and all metrics.
+        UsageError: With a suggestion and all known metrics.
     """
     known = [*METRICS, *MODEL_SCORES, *(name for metric in METRICS.values() for name in metric.scores)]
     for name in [names] if isinstance(names, str) else names or ():
@@ -72,10 +73,10 @@ def check_metrics(names: Sequence[str | Metric] | None) -> None:
 
 
 def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
-    """Metrics and which of their scores were asked for; None means all.
+    """Select metrics and their requested scores; None for all.
 
     Raises:
-        UsageError: For a name that is no metric's.
+        UsageError: If a metric is unknown.
     """
     if wanted is None:
         return [(metric(), tuple(metric.scores)) for metric in METRICS.values()]
@@ -88,13 +89,13 @@ def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
         metric = METRICS.get(choice) or owners.get(choice)
         if metric is None:
             check_metrics([choice])
-            raise UsageError(f"{choice} is a matter of the model, not of samples alone: pf.evaluate computes it of a run.")
+            raise UsageError(f"{choice} needs the model, not only samples: pf.evaluate computes this score for a run.")
         by_metric.setdefault(metric, (metric(), []))[1].extend(metric.scores if choice in METRICS else (choice,))
     return [(metric, tuple(dict.fromkeys(scores))) for metric, scores in by_metric.values()]
 
 
 def measured(samples: Samples, choice: Choice) -> dict[str, Score]:
-    """The scores that were asked for, of the metrics that apply."""
+    """Compute the requested scores of the metrics that apply."""
     return {
         name: result
         for metric, wanted in choice

@@ -20,18 +20,18 @@ REPEATING = 0.05  # the share of training rows that equal another one above whic
 
 
 def repeating(rows: NDArray[np.float32]) -> float:
-    """The share of rows (n, d) that equal another one."""
+    """Compute the fraction of rows (n, d) that equal another row."""
     contents = np.ascontiguousarray(rows + np.float32(0)).view(np.dtype((np.void, rows.itemsize * rows.shape[1])))
     counts = np.unique(contents.ravel(), return_counts=True)[1]
     return float(counts[counts > 1].sum() / len(rows))
 
 
 def distance_ratio(generated: NDArray[np.float64], held_out: NDArray[np.float64]) -> tuple[float, Errors]:
-    """The mean distance of samples to their nearest training row over that of held-out rows, and its standard errors.
+    """Compute the mean distance to the nearest training row, samples relative to held-out rows, and its standard errors.
 
     Args:
-        generated: Distances, (n,).
-        held_out: Distances, (m,), not all 0.
+        generated: Distances of samples, (n,).
+        held_out: Distances of held-out rows, (m,), not all 0.
     """
     a, b = generated.mean(), held_out.mean()
     of_a, of_b = (float(side.std(ddof=1)) / np.sqrt(len(side)) if len(side) > 1 else 0.0 for side in (generated, held_out))
@@ -40,20 +40,21 @@ def distance_ratio(generated: NDArray[np.float64], held_out: NDArray[np.float64]
 
 
 def nearer(first: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Which distances (n,) are less than the other ones (n,): 1 for these, 1/2 for equal ones, else 0."""
+    """Compare distances (n,) with others (n,): 1 if smaller, 1/2 if equal, else 0."""
     return np.where(first == other, 0.5, first < other)
 
 
 def cell_variance(first: NDArray[Any], other: NDArray[Any], rows: int) -> float:
-    """The variance of a share of samples over new real rows, from how many samples have each row as their nearest one.
+    """Compute the variance of a fraction of samples over new real rows, from the number of samples nearest to each row.
 
-    A row's part of all samples is its cell. With sums a and b of the cells of either kind, a share a / (a + b) varies by
-    (b^2 var a + a^2 var b) / (a + b)^4. What chance adds to the squares of counts is taken off.
+    The cell of a row is its fraction of all samples. With sums a and b over the cells of both
+    kinds, a fraction a / (a + b) has the variance (b^2 var a + a^2 var b) / (a + b)^4. The
+    contribution of chance to squared counts is subtracted.
 
     Args:
-        first: Samples of each row of the kind whose share it is; halves where a sample is as near to both kinds.
-        other: Of each row of the other kind.
-        rows: How many rows there are of either kind; those that no sample has may be left out.
+        first: Samples per row of the first kind; halves if a sample is equally near to both kinds.
+        other: Samples per row of the other kind.
+        rows: Number of rows of each kind, including rows without samples.
     """
     n = first.sum() + other.sum()
     of_first, of_other = ((c * (c - 1)).sum() / (n * max(1, n - 1)) - (c.sum() / n) ** 2 / rows for c in (first, other))
@@ -61,24 +62,25 @@ def cell_variance(first: NDArray[Any], other: NDArray[Any], rows: int) -> float:
 
 
 def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
-    """At most so many rows of x (n, d), by their values and the seed; of more than 100,000 rows by their place as well."""
+    """Select at most a number of rows of x (n, d), by values and seed; above 100,000 rows, also by position."""
     if len(x) > KNOWN:
         x = x[np.sort(np.random.Generator(np.random.Philox(seed)).permutation(len(x))[:KNOWN])]
     return x[shuffled(x.astype(np.float64), seed)[:most]] if most < KNOWN else x
 
 
-_UNIQUE = f"Left out where more than {REPEATING:.0%} of the training rows repeat and are split together."
+_UNIQUE = f"Not computed if more than {REPEATING:.0%} of the training rows repeat and copies are kept together."
 _WHY = (
-    f"more than {REPEATING:.0%} of the training rows repeat, or all held-out rows are training rows. All copies of a row are on "
-    'one side of the split (copies="together"), so that new rows equal training rows and held-out rows do not.'
+    f"more than {REPEATING:.0%} of the training rows repeat, or all held-out rows are training rows. All "
+    'copies of a row are on one side of the split (copies="together"), so new rows can equal training rows, '
+    "but held-out rows cannot."
 )
 
 
 class NearestRows:
-    """The distance to the nearest training row against that of held-out rows, in the standardised values of the table.
+    """Distance to the nearest training row, compared with held-out rows, in standardised values of the table.
 
-    Where rows repeat and all copies of one are on one side of the split, new rows equal training rows and held-out rows do not,
-    so that both scores would call a perfect model a copier.
+    If rows repeat and all copies of a row are on one side of the split, new rows can equal training
+    rows but held-out rows cannot, so both scores would flag a perfect model as copying.
     """
 
     of_tables = True
@@ -88,18 +90,19 @@ class NearestRows:
         "nearest_ratio": MetricInfo(
             "Distance to training rows",
             "target",
-            f"Mean distance of samples (of {MOST:,}) to their nearest training row over that of held-out rows: less than real "
-            f"data's is nearer to training rows than new data. A good value does not rule out copies. {_UNIQUE}",
-            missing=f"Distances to training rows have no score: {_WHY}",
+            f"Mean distance of samples (of {MOST:,}) to their nearest training row, relative to held-out rows: lower "
+            "than for real data means closer to training rows than new data. A good value does not rule out copies. "
+            f"{_UNIQUE}",
+            missing=f"Distances to training rows are not scored: {_WHY}",
             group="Privacy",
             least=0.0,
         ),
         "nearer_training": share_info(
             "Nearest is training",
             "target",
-            "Share of samples whose nearest real row is a training row, of as many training as held-out rows: 50 % for new data. "
-            f"A good value does not rule out copies. {_UNIQUE}",
-            missing=f"How often the nearest row is a training row has no score: {_WHY}",
+            "Fraction of samples whose nearest real row is a training row, with equally many training and held-out "
+            f"rows: 50 % for new data. A good value does not rule out copies. {_UNIQUE}",
+            missing=f"The frequency of training rows as nearest rows is not scored: {_WHY}",
             unit="%",
             group="Privacy",
             target=0.5,
@@ -110,10 +113,10 @@ class NearestRows:
         return samples.table is not None
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Two scores; "nearest_ratio" is left out where every held-out row is a training row too, both where rows repeat.
+        """Compute two scores; "nearest_ratio" is omitted if every held-out row is also a training row, both if rows repeat.
 
-        The error of "nearest_ratio" takes the training rows as given: where they are new as well, its 95 % interval may hold in
-        fewer repeats (89 % of one simulated law).
+        The error of "nearest_ratio" treats the training rows as fixed. Over new training rows, its
+        95 % interval may have lower coverage (89 % for one simulated distribution).
         """
         known = some(samples.training, KNOWN, 3)
         if not samples.apart and repeating(known) > REPEATING:
@@ -165,7 +168,7 @@ class UniqueTexts:
 
 
 TINY = 1e-6  # What is added to distances before their logarithm; exact copies are at distance 0
-ATTACKS = "An attacker who has samples alone tells training rows from held-out rows, equally many"
+ATTACKS = "An attacker who only has samples tells training rows from held-out rows, equally many"
 
 
 def attack(
@@ -175,20 +178,21 @@ def attack(
     known: NDArray[np.float32] | None = None,
     scale: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How an attacker ranks members above others: by the distance of a row to its nearest sample, the nearer the higher.
+    """Rank members above others by the distance of a row to its nearest sample: nearer rows rank higher.
 
-    With real rows that he knows, he ranks by how many times nearer a row is to a sample than to one of these, an estimate of the
-    ratio of the two densities.
+    With known real rows, rows are ranked by the distance to them divided by the distance to a
+    sample, which estimates the ratio of the two densities.
 
     Args:
         members: Training rows, (n, d).
-        others: Real rows that were not trained on, (m, d).
+        others: Real rows that were not used in training, (m, d).
         generated: Samples, (k, d).
-        known: Real rows that are neither, (r, d); None for an attacker who has none.
-        scale: What each column is divided by, (d,).
+        known: Further real rows known to the attacker, (r, d); None for none.
+        scale: Divisor of each column, (d,).
 
     Returns:
-        What `pushforward.metrics.uncertainty.area` returns: the mean of either is the area under the ROC curve, 1/2 for chance.
+        The result of `pushforward.metrics.uncertainty.area`: the mean of either part is the area
+            under the ROC curve, 1/2 for chance.
 
     References:
         Chen et al., GAN-Leaks, 2020, arXiv:1909.03935, section 5 (distance). van Breugel et al., Membership inference attacks
@@ -211,15 +215,15 @@ class Membership:
         "membership": share_info(
             "Membership attack, AUC",
             "target",
-            f"{ATTACKS}, by the distance to the nearest sample: 0.5 is chance, 1 names every training row. This is one attack; "
-            "others may reach more.",
+            f"{ATTACKS}, by the distance to the nearest sample: 0.5 is chance, 1 identifies every training row. Other "
+            "attacks may be stronger.",
             group="Privacy",
             target=0.5,
         ),
         "membership_ratio": share_info(
             "Membership attack with known rows, AUC",
             "target",
-            f"{ATTACKS}, by how much nearer a row is to a sample than to a real row that the attacker knows: 0.5 is chance.",
+            f"{ATTACKS}, by how much closer a row is to a sample than to a real row that the attacker knows: 0.5 is chance.",
             group="Privacy",
             target=0.5,
         ),
@@ -229,9 +233,9 @@ class Membership:
         return samples.table is not None and min(len(samples.training), len(samples.reference)) >= 20
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Two scores; half of the held-out rows are those that the second attacker knows.
+        """Compute two scores; the second attacker knows half of the held-out rows.
 
-        Their errors are over new candidates, which all samplings share.
+        Standard errors are over new candidates, which all samplings share.
         """
         training, reference = samples.training, samples.reference
         others = some(reference, MOST, 1)

@@ -28,23 +28,27 @@ FURTHER = "Further checks"  # The group of scores that name no other; it is the 
 
 @dataclass(frozen=True)
 class MetricInfo(Record):
-    """What a reader, and a report, must know of a score. A metric declares it once.
+    """Description of a score for readers and reports, which a metric declares once.
 
     Args:
-        label: The name in words.
-        better: Which direction is better: "lower", "higher", or "target" for values that should meet ``target``.
-        what: The meaning, in one sentence.
-        unit: Such as "nats"; "%" for a share between 0 and 1 that is shown in per cent; empty for plain numbers.
-        group: The heading under which a report lists the score; a new heading makes a new table.
-        role: "quality" or "diversity" for scores by which the verdict may rank models; None for all others.
-        priority: Among scores of one role the verdict takes the one with the lowest number that any model has.
-        target: The ideal value where ``better`` is "target"; None means that of real data.
-        missing: The sentence that explains a missing score; empty where none is needed.
-        unbiased: Whether the mean of the score is the same at any number of examples. Where it is not, an interval is of the mean
-            at this number.
-        least: The least value that the score can have; None where there is none.
-        most: The greatest, likewise. An interval of a score stays between both.
-        root: Whether the score is the root of a mean, such as of squared distances. Two of them are compared by their squares.
+        label: Name in words.
+        better: Better direction: "lower", "higher", or "target" for values that should be close to
+            ``target``.
+        what: Meaning, in one sentence.
+        unit: Unit, such as "nats"; "%" for a fraction between 0 and 1 that is shown as a
+            percentage; empty for plain numbers.
+        group: Heading under which a report lists the score; a new heading starts a new table.
+        role: "quality" or "diversity" for scores that may rank models; None for all others.
+        priority: Models are ranked by the available score of each role with the lowest priority
+            number.
+        target: Ideal value if ``better`` is "target"; None for the value of real data.
+        missing: Sentence that explains a missing score; empty if no explanation is needed.
+        unbiased: Whether the mean of the score is the same for any number of examples. If not, an
+            interval refers to the mean at this number.
+        least: Smallest possible value; None for no limit.
+        most: Largest possible value; None for no limit. Intervals stay within both limits.
+        root: Whether the score is the root of a mean, such as of squared distances. Such scores are
+            compared by their squares.
     """
 
     label: str = ""
@@ -67,30 +71,31 @@ share_info = partial(MetricInfo, least=0.0, most=1.0)  # Declares a score from 0
 
 @dataclass(frozen=True, repr=False)
 class Score(Record):
-    """One number about a model, in data's terms; its name is the key under which it is stored.
+    """Result of a metric for one model; its name is the key under which it is stored.
 
     Args:
-        value: The number, the mean over ``values``; None where it is not finite.
-        spread: By how much it varies: the standard deviation over samplings or trainings; for a score that needs no sampling,
-            its standard error. None where unknown.
-        error: The standard error of a single sampling over new examples on both sides, where the metric knows it (for several
-            samplings their mean).
-        reference_error: The part of it that comes from the reference, which all samplings share: error^2 is its square and that
-            of the other part.
-        values: One for each sampling or training.
-        n: How many examples were compared on either side.
-        ratio: The value over real data's; None where that is too near 0 to divide by.
-        interval: The ends of a 95 % interval of the score's mean over new samples, and as far as ``reference_error`` is known new
-            reference examples; None where there is none.
-        interval_of: What the interval was measured from: "examples", "samplings" or "trainings".
-        bias: By how much the mean at this n is above that of infinitely many examples, about, where the metric knows it.
-        growth: How the variance of a single sampling grows with the true value, of distances whose metric knows it: the
-            numbers of a `pushforward.metrics.growth.Growth`.
-        reference_terms: What groups of reference examples add, the same groups for all models, up to a constant, where the metric
-            knows it (`pushforward.metrics.subsets.by_examples`); by it two models are compared on the same examples.
-        sample_terms: What groups of generated examples add, in the same way; of several samplings those of each, one after the
-            other, with its value as their mean.
-        extra: Further numbers and texts, such as the mass of each mode.
+        value: Mean over ``values``; None if not finite.
+        spread: Standard deviation over samplings or training runs; for a score without sampling,
+            its standard error. None if unknown.
+        error: Standard error of a single sampling over new examples on both sides, if known
+            (averaged over samplings).
+        reference_error: Part of ``error`` that comes from the reference, which all samplings share;
+            the squares of both parts add up to error^2.
+        values: Values of single samplings or training runs.
+        n: Number of examples compared on each side.
+        ratio: Value divided by the real-data score; None if that is too close to 0.
+        interval: Ends of a 95 % interval for the mean score over new samples and, if
+            ``reference_error`` is known, new reference examples; None if unknown.
+        interval_of: Source of the interval: "examples", "samplings" or "trainings".
+        bias: Approximate difference of the mean at this n to infinitely many examples, if known.
+        growth: Growth of the variance of a single sampling with the true value, if known: the
+            fields of a `pushforward.metrics.growth.Growth`.
+        reference_terms: Contributions of groups of reference examples (the same for all models) up
+            to a constant, if known (`pushforward.metrics.subsets.by_examples`), for comparing two
+            models on the same examples.
+        sample_terms: Contributions of groups of generated examples; for several samplings,
+            concatenated, each with its value as mean.
+        extra: Additional numbers and texts, such as the mass of each mode.
     """
 
     value: float | None = None
@@ -110,12 +115,12 @@ class Score(Record):
 
     @property
     def number(self) -> float:
-        """The value; NaN where there is none."""
+        """Return the value, or NaN if there is none."""
         return math.nan if self.value is None else self.value
 
     @property
     def stated(self) -> str:
-        """The interval in words, after a comma; empty where there is none."""
+        """Return the interval in words after a comma, or an empty string."""
         if self.interval is None or len(self.interval) != 2:
             return ""
         width = (self.interval[1] - self.interval[0]) / 2
@@ -123,46 +128,49 @@ class Score(Record):
         return f", 95 % interval {low} to {high} over {self.interval_of}"
 
     def __str__(self) -> str:
-        """Such as ``0.130 ± 0.008``."""
+        """Return the value in words, such as ``0.130 ± 0.008``."""
         value, spread = measured(self.value, self.spread)
         return f"{value} ± {spread}" if spread else value
 
     def __repr__(self) -> str:
-        """Value, spread, interval, ratio to real data and number of examples."""
+        """Return value, spread, interval, ratio to real data and number of examples."""
         ratio = "" if self.ratio is None else f", {plain(self.ratio, 2)} times real data's"
         return f"Score({self}{self.stated}{ratio}{'' if self.n is None else f', n = {self.n:,}'})"
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Generated, reference (held-out) and training examples, as every metric receives them.
+    """Generated, reference (held-out) and training examples: the input of every metric.
 
-    Raw examples are data units flattened to (n, d), float32, and of a table points of its rows' values, which no model changes;
-    to save memory ``training`` may be uint8, where 255 stands for 1. Features are float64, (n, f), the same f everywhere.
+    Raw examples are in data units, flattened to (n, d), float32; for tables, they are points
+    computed from the values of rows, independently of models. To save memory, ``training`` may be
+    uint8 with 255 for 1. Features are float64, (n, f), with the same f everywhere.
 
     Args:
-        generated: (n, d) examples of the model.
-        reference: (m, d) held-out examples.
-        training: (k, d) examples that the model was trained on.
-        generated_features: (n, f).
-        reference_features: (m, f).
-        shape: The shape of one example, (d,) or (channels, height, width).
-        scale: The standard deviation of each raw column over the training split, (d,), for distances in model units;
-            None means 1.
-        truth: What is known of the distribution, or None. Mode metrics read ``truth.centres`` (k, d), ``truth.std``
-            and ``truth.weights`` (k,); the metric of stacked images ``truth.modes`` and ``truth.read(examples)``.
-        generated_classes: The class of each generated example as a classifier reads it, whole
-            numbers (n,); None where the data has no classes, or no metric has ``reads_classes``.
-        reference_classes: The class of each held-out example by its label, (m,), or None.
-        classes: How many classes the data has; 0 where it has none.
-        table: The rows as a table's own values; None for data that is no table of mixed types.
-        generated_more: (k, d) all examples of the model that there are, ``generated`` among them, for attacks, which may use
-            more than are compared; None where there are no others.
-        apart: Whether equal rows are on both sides of the split, as draws of their own.
-        errors: Whether standard errors are wanted; a metric may leave them out where they are not and take long.
+        generated: Samples of the model, (n, d).
+        reference: Held-out examples, (m, d).
+        training: Training examples of the model, (k, d).
+        generated_features: Features of generated examples, (n, f).
+        reference_features: Features of held-out examples, (m, f).
+        shape: Shape of one example, (d,) or (channels, height, width).
+        scale: Standard deviation of each raw column over the training split, (d,), for distances in
+            model units; None for 1.
+        truth: Known facts about the distribution, or None. Mode metrics read ``truth.centres`` (k,
+            d), ``truth.std`` and ``truth.weights`` (k,); the metric of stacked images
+            ``truth.modes`` and ``truth.read(examples)``.
+        generated_classes: Class of each generated example as recognised by a classifier, integers
+            (n,); None if the data has no classes, or no metric has ``reads_classes``.
+        reference_classes: Class of each held-out example by its label, (m,), or None.
+        classes: Number of classes; 0 for data without classes.
+        table: Rows with the original values of the table; None for data other than mixed-type
+            tables.
+        generated_more: All samples of the model, (k, d), including ``generated``, for attacks,
+            which may use more samples; None if there are no others.
+        apart: Whether equal rows may be on both sides of the split, as independent draws.
+        errors: Whether to compute standard errors; if not, a metric may omit expensive ones.
 
     Raises:
-        Diverged: If generated examples are not finite; the message says how many.
+        Diverged: If generated examples are not finite, with their number.
         DataError: If real examples are not finite.
     """
 
@@ -190,52 +198,52 @@ class Samples:
 
     @property
     def points(self) -> tuple[np.ndarray, np.ndarray]:
-        """Generated and reference examples in units of ``scale``; columns whose scale is 0 as they are."""
+        """Return generated and reference examples in units of ``scale``; columns with scale 0 are unchanged."""
         unit = 1.0 if self.scale is None else np.where(self.scale > 0, self.scale, 1.0)
         return self.generated / unit, self.reference / unit
 
     @property
     def equal(self) -> bool:
-        """Whether there are as many generated as reference examples, as comparisons between models need."""
+        """Return whether there are as many generated as reference examples, as needed for comparing models."""
         return len(self.generated) == len(self.reference)
 
 
 @runtime_checkable
 class Metric(Protocol):
-    """One metric, which may give several scores. ``scores`` declares each by its name.
+    """Base class of metrics. A metric may return several scores, which ``scores`` declares by name.
 
-    A metric that compares samples with training examples has the attribute ``of_training = True``. It is left out where the
-    training examples are unknown (`pushforward.data.real_data`).
+    A metric that compares samples with training examples has the attribute ``of_training = True``. It
+    is skipped if the training examples are unknown (`pushforward.data.real_data`).
     """
 
     scores: ClassVar[Mapping[str, MetricInfo]]
 
     def applies(self, samples: Samples) -> bool:
-        """Whether the metric has a meaning for these samples."""
+        """Return whether the metric is applicable to these samples."""
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """The scores by name; one that cannot be computed is left out."""
+        """Compute scores by name; scores that cannot be computed are omitted."""
 
 
 def is_metric(part: type[Any]) -> TypeGuard[type[Metric]]:
-    """Whether a class is a metric that can be used, and not the protocol."""
+    """Return whether a class is a usable metric, not the protocol."""
     scores = inspect.getattr_static(part, "scores", None)
     return isinstance(scores, Mapping) and bool(scores) and all(isinstance(info, MetricInfo) for info in scores.values())
 
 
 def check_finite(name: str, examples: np.ndarray) -> None:
-    """Refuse examples that hold NaN or infinity, and say how many there are.
+    """Raise an error with the number of examples that contain NaN or infinity, if any.
 
     Raises:
-        Diverged: For generated examples.
-        DataError: For real ones.
+        Diverged: If generated examples are not finite.
+        DataError: If real examples are not finite.
     """
     if not np.issubdtype(examples.dtype, np.floating):
         return
     wrong = int((~np.isfinite(examples.reshape(len(examples), -1)).all(axis=1)).sum())
     if not wrong:
         return
-    message = f"{wrong} of {len(examples)} {name} examples hold NaN or infinite values, so no score can be computed."
+    message = f"{wrong} of {len(examples)} {name} examples contain NaN or infinite values, so no score can be computed."
     if name.startswith("generated"):
-        raise Diverged(f"{message} Has the training diverged? Lower the learning rate, or resume an earlier checkpoint.")
+        raise Diverged(f"{message} Has training diverged? Lower the learning rate, or resume from an earlier checkpoint.")
     raise DataError(f"{message} Remove them from the data.")

@@ -21,14 +21,15 @@ def groups_of(n: int) -> np.ndarray:
 
 
 def by_examples(terms: np.ndarray) -> tuple[float, ...]:
-    """Average what single examples add to a score over the groups of `groups_of`.
+    """Average the contributions of single examples to a score over the groups of `groups_of`.
 
-    Where two models have the results a and b, the standard error of the mean of a - b is the error of their difference over new
-    examples of this side: far less than that of either score, as far as the same examples are hard for both.
+    If two models have the results a and b, the standard error of the mean of a - b is the error of
+    their difference over new examples of this side: much smaller than the error of either score if
+    the same examples are hard for both.
 
     Args:
-        terms: (n,) what each example adds to the score times the number of examples, up to a constant; NaN for examples that were
-            left out.
+        terms: Contributions of examples to the score times the number of examples, up to a
+            constant, (n,); NaN for omitted examples.
     """
     groups = groups_of(len(terms))
     used = ~np.isnan(terms)
@@ -37,7 +38,7 @@ def by_examples(terms: np.ndarray) -> tuple[float, ...]:
 
 
 def placed(terms: np.ndarray, at: np.ndarray, n: int) -> np.ndarray:
-    """Put the terms of the examples at some indices into their places among all n, NaN elsewhere."""
+    """Place the terms of the examples at some indices among all n, with NaN elsewhere."""
     every = np.full(n, np.nan)
     every[at] = terms
     return every
@@ -68,23 +69,23 @@ def ordered(x: np.ndarray) -> np.ndarray:
 
 
 def random_for(examples: np.ndarray, seed: int) -> np.random.Generator:
-    """Random numbers of a seed and of the examples: with the seed alone, ordered examples would lose the same ranks each time."""
+    """Create random numbers from a seed and the examples: with only a seed, ordered examples always lose the same ranks."""
     return np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(examples).tobytes())])
 
 
 def orders(n: int, count: int) -> list[np.ndarray]:
-    """Random orders of n examples, always the same ones."""
+    """Return fixed random orders of n examples."""
     return [np.random.Generator(np.random.Philox(split)).permutation(n) for split in range(count)]
 
 
 def left_out(score: Callable[[np.ndarray], float], n: int) -> float:
-    """The variance of a score of n examples, 2 at least, by a jackknife that leaves out a fifth of them at a time."""
+    """Compute the variance of a score of at least 2 examples by a jackknife that leaves out a fifth at a time."""
     few = max(1, n // LEFT_OUT)
     return float(np.var([score(order[few:]) for order in orders(n, SPLITS)], ddof=1)) * (n - few) / few
 
 
 def nearest(x: np.ndarray, others: np.ndarray, skipped: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Distance (n,) and number (n,) of each example's nearest of the others, after the ``skipped`` nearest."""
+    """Find distance (n,) and index (n,) of each example's nearest other example, after the ``skipped`` nearest."""
     from sklearn import config_context
     from sklearn.neighbors import NearestNeighbors
 

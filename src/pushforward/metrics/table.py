@@ -19,16 +19,18 @@ class Table:
     """Generated and held-out rows of a table.
 
     Args:
-        generated: (n, columns) float64: numbers, dates in seconds, and numbers of categories; NaN where missing.
-        reference: (m, columns), likewise.
-        names: Of the columns.
-        kinds: "number", "whole", "ordinal", "date", "category" or "boolean", for each column.
-        labels: The texts of a column's categories or ordered levels, by their number; empty for other columns.
-        target: The name of the column that a predictor would predict; empty without one.
-        missing: Whether values of a column may be missing, for each; empty for what the rows show.
-        learned: (k, columns) all generated rows that a predictor may learn from, which may be more than are compared; None for
-            ``generated``.
-        training: (k, columns) the training rows, as far as they are known.
+        generated: Generated rows, (n, columns), float64: numbers, dates in seconds, and category
+            numbers; NaN if missing.
+        reference: Held-out rows, (m, columns), in the same format.
+        names: Column names.
+        kinds: Kind of each column: "number", "whole", "ordinal", "date", "category" or "boolean".
+        labels: Texts of the categories or ordered levels of each column, by number; empty for other
+            columns.
+        target: Name of the target column for predictors; empty for none.
+        missing: Whether values of each column may be missing; empty to infer this from the rows.
+        learned: All generated rows that a predictor may learn from, (k, columns), possibly more
+            than are compared; None for ``generated``.
+        training: Training rows, (k, columns), if they are known.
     """
 
     generated: NDArray[np.float64]
@@ -43,12 +45,12 @@ class Table:
 
     @property
     def categorical(self) -> NDArray[np.bool_]:
-        """Which columns hold categories."""
+        """Return which columns hold categories."""
         return np.array([kind in ("category", "boolean") for kind in self.kinds])
 
 
 def codes(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """The numbers of categories (n,), those of missing values ``count``."""
+    """Return category numbers (n,), with ``count`` for missing values."""
     return np.where(np.isnan(values), count, values).astype(np.int64)
 
 
@@ -57,20 +59,20 @@ Parts = tuple[float, NDArray[np.float64], NDArray[np.float64]]
 
 
 def variation(of_x: NDArray[np.int64], of_y: NDArray[np.int64], count: int) -> Parts:
-    """The total variation of two sets of categories, (n,) and (m,), whole numbers below ``count``."""
+    """Compute the total variation between two sets of categories, (n,) and (m,), integers below ``count``."""
     share, real = (np.bincount(side, minlength=count) / len(side) for side in (of_x, of_y))
     sign = np.sign(share - real) / 2
     return float(np.abs(share - real).sum() / 2), sign[of_x], -sign[of_y]
 
 
 def shuffled(rows: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
-    """An order of rows (n, d) that depends on their values and the seed alone: columns may hold few different values."""
+    """Shuffle rows (n, d), depending only on their values and the seed; columns may hold few different values."""
     rising = np.lexsort(rows.T[::-1])
     return np.asarray(rising[random_for(rows[rising], seed).permutation(len(rows))])
 
 
 def embedded(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Generated (n, f) and held-out rows (m, f) as points, in the `embedding` of the held-out rows by their ranges."""
+    """Embed generated rows (n, f) and held-out rows (m, f) as points, by the `embedding` of held-out rows and their ranges."""
     missing = np.isnan(table.generated).any(0), np.isnan(table.reference).any(0)
     gaps = [bool(gap) for gap in np.any(missing, axis=0)]
     points = embedding(table.reference, table.categorical.tolist(), [len(names) for names in table.labels], gaps, np.ptp)
@@ -84,17 +86,17 @@ def embedding(
     gaps: Sequence[bool],
     unit: Callable[[NDArray[np.float64]], float] = np.std,
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """A map from rows (n, columns) to points (n, f).
+    """Build a map from rows (n, columns) to points (n, f).
 
-    Numbers are centred on the mean of the known rows and divided by their unit, categories become indicators of 0 and 1, and so
-    does a missing value, whose number is the mean.
+    Numbers are centred on the mean of the known rows and divided by their unit. Categories become
+    0/1 indicators, as do missing values, whose number is set to the mean.
 
     Args:
-        known: Rows, float64 (m, columns), as `Table` holds them.
+        known: Rows in the format of `Table`, float64 (m, columns).
         categorical: Which columns hold categories.
-        counts: The number of a column's categories, for each.
+        counts: Number of categories of each column.
         gaps: Which columns of numbers have an indicator of missing values.
-        unit: Of a column's known numbers; the standard deviation, or the range.
+        unit: Unit of a column's known numbers: standard deviation or range.
     """
     parts: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]] = [
         partial(_indicators, places=rank(column, count)) if discrete else partial(_scaled, of=_moments(column, unit), gap=gap)
@@ -116,7 +118,7 @@ def _scaled(column: NDArray[np.float64], of: tuple[float, float], gap: bool) -> 
 
 
 def rank(column: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """The place of each category, and of missing values, from the most frequent one down."""
+    """Rank categories and missing values by frequency, most frequent first."""
     return np.argsort(np.argsort(-np.bincount(codes(column, count), minlength=count + 1), kind="stable"), kind="stable")
 
 

@@ -22,13 +22,14 @@ SLICED = 4000  # Examples on either side whose projections are compared, at most
 
 
 def transport_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """The exact 2-Wasserstein distance W2 between two clouds of n points, (n, d) each.
+    """Compute the exact 2-Wasserstein distance W2 between two clouds of n points, (n, d) each.
 
-    The root of the least mean squared distance over all matchings of their points, in the unit of the columns.
+    The root of the smallest mean squared distance over all matchings of the points, in the units of
+    the columns.
 
     Args:
-        x: (n, d).
-        y: (n, d).
+        x: First cloud, (n, d).
+        y: Second cloud, (n, d).
 
     Raises:
         UsageError: If the clouds differ in size.
@@ -40,7 +41,7 @@ def transport_distance(x: np.ndarray, y: np.ndarray) -> float:
     from scipy.spatial.distance import cdist
 
     if len(x) != len(y):
-        raise UsageError(f"An exact matching needs equally many points on either side, got {len(x)} and {len(y)}.")
+        raise UsageError(f"An exact matching needs equally many points on both sides, got {len(x)} and {len(y)}.")
     costs = cdist(np.asarray(x, np.float64), np.asarray(y, np.float64), "sqeuclidean")
     return float(np.sqrt(costs[linear_sum_assignment(costs)].mean()))
 
@@ -50,13 +51,13 @@ Matching = tuple[np.ndarray, np.ndarray]
 
 
 def matchings(x: np.ndarray, y: np.ndarray, *, block: int = BLOCK, blocks: int = BLOCKS) -> Iterator[Matching]:
-    """Exact matchings of disjoint blocks of two clouds, (n, d) and (m, d), of any size and in any order.
+    """Compute exact matchings of disjoint blocks of two clouds, (n, d) and (m, d), of any size and in any order.
 
     Args:
         x: Examples.
         y: Examples.
-        block: Points of a block.
-        blocks: The most blocks.
+        block: Number of points per block.
+        blocks: Maximum number of blocks.
     """
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
@@ -67,10 +68,11 @@ def matchings(x: np.ndarray, y: np.ndarray, *, block: int = BLOCK, blocks: int =
 
 
 def transport_score(matched: Sequence[Matching]) -> float:
-    """W2 as a score of clouds of any size: the root mean square over `matchings` of disjoint blocks.
+    """Compute W2 for clouds of any size: the root mean square over `matchings` of disjoint blocks.
 
-    It is above 0 for two draws of one distribution and falls with the block's size, so compare at equal n and beside the floor.
-    In more than a few columns that bias is large and favours samples that vary too little.
+    It is above 0 for two draws from one distribution and falls with the block size, so compare at
+    equal n and with the real-data score. With more than a few columns, this bias is large and
+    favours samples that lack diversity.
     """
     distances = [float(np.sqrt(costs[np.arange(len(costs)), columns].mean())) for costs, columns in matched]
     return float(np.sqrt(np.mean([distance**2 for distance in distances])))
@@ -84,7 +86,7 @@ def _blocks(x: np.ndarray, y: np.ndarray, block: int = BLOCK, blocks: int = BLOC
 
 
 def transport_growth(x: np.ndarray, y: np.ndarray, first_order: Errors) -> Growth:
-    """How the variance of `transport_score` grows with its mean, of which ``first_order`` are the errors by terms of examples."""
+    """Compute how the variance of `transport_score` grows with its mean; ``first_order`` holds the errors from example terms."""
     blocks = _blocks(x, y)
     size, distances = len(blocks[0][0]), []
     for at, (first, second) in enumerate(divisions(size, size, rounds(size))):
@@ -94,7 +96,7 @@ def transport_growth(x: np.ndarray, y: np.ndarray, first_order: Errors) -> Growt
 
 
 def transport_errors(matched: Sequence[Matching]) -> Errors:
-    """The standard error of `transport_score` about its mean at these numbers, and the part that comes from the second cloud.
+    """Compute the standard error of `transport_score` about its mean at this n, and its part from the second cloud.
 
     References:
         del Barrio and Loubes, Central limit theorems for empirical transportation cost in general dimension, 2019.
@@ -108,10 +110,10 @@ def transport_errors(matched: Sequence[Matching]) -> Errors:
 
 
 def sliced_errors_of(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth, Terms]:
-    """Measure the errors of `sliced_distance` of clouds of equal size, by fewer directions.
+    """Measure the errors of `sliced_distance` for clouds of equal size, with fewer directions.
 
     Returns:
-        The errors, how its variance grows with its mean, and its terms.
+        Errors, growth of the variance with the mean, and terms.
     """
     first, second = _projected(x, y, FEWER)
     value = float(np.sqrt(np.square(np.sort(first, 0) - np.sort(second, 0)).mean()))
@@ -137,12 +139,12 @@ def _projected(x: np.ndarray, y: np.ndarray, directions: int) -> list[np.ndarray
 
 
 def sliced_distance(x: np.ndarray, y: np.ndarray, directions: int = DIRECTIONS) -> float:
-    """The sliced 2-Wasserstein distance: the root mean square of exact distances along fixed random directions.
+    """Compute the sliced 2-Wasserstein distance: the root mean square of exact distances along fixed random directions.
 
     Args:
-        x: (n, f).
-        y: (m, f); where n and m differ, quantiles at equal levels are compared.
-        directions: How many.
+        x: First cloud, (n, f).
+        y: Second cloud, (m, f); if n and m differ, quantiles at equal levels are compared.
+        directions: Number of directions.
 
     References:
         Bonneel et al., Sliced and Radon Wasserstein Barycenters of Measures, 2015.
@@ -155,13 +157,14 @@ def sliced_distance(x: np.ndarray, y: np.ndarray, directions: int = DIRECTIONS) 
 
 
 class Wasserstein:
-    """Exact W2 of points in model units, and sliced W2 of the features of any data."""
+    """Exact W2 of points in model units, and sliced W2 of features of any data."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "w2": MetricInfo(
             "Wasserstein distance W2",
             "lower",
-            "How far samples must be moved to become real data (root mean square, exact), in standard deviations of the columns.",
+            "Exact optimal transport distance from samples to real data (root mean square), in standard deviations "
+            "of the columns.",
             group="Two-sample comparisons",
             least=0.0,
             root=True,
@@ -221,20 +224,20 @@ TOLERANCE, ROUNDS, INNER = 1e-3, 200, 20
 
 
 def divergence_terms(x: np.ndarray, y: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-    """What each example adds to the Sinkhorn divergence of two clouds for squared distances, in squared units of the columns.
+    """Compute the contribution of each example to the Sinkhorn divergence of two clouds, in squared units of the columns.
 
     The divergence is the sum of both means, ``OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2`` with OT the cost of `potentials`; the
     terms are the dual potential of an example less that to its own cloud. It is 0 for equal clouds and above 0 for others. With
     falling epsilon it goes to W2 squared, with rising epsilon to the squared distance between the means.
 
     Args:
-        x: (n, d).
-        y: (m, d).
-        epsilon: The regularisation, above 0, in squared units.
+        x: First cloud, (n, d).
+        y: Second cloud, (m, d).
+        epsilon: Regularisation, above 0, in squared units.
 
     Raises:
         UsageError: If epsilon is not above 0.
-        Diverged: If a solve does not reach its marginals.
+        Diverged: If Sinkhorn iterations do not reach the marginals.
 
     References:
         Feydy et al., Interpolating between optimal transport and MMD using Sinkhorn divergences, 2019, arXiv:1810.08278, eq. 3.
@@ -252,15 +255,16 @@ def divergence_terms(x: np.ndarray, y: np.ndarray, epsilon: float) -> tuple[np.n
 
 
 def potentials(costs: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-    """The dual potentials of rows and columns, the sum of whose means is the least cost of a plan between uniform marginals.
+    """Compute the dual potentials of rows and columns; their means add up to the minimal cost of a plan with uniform marginals.
 
-    That is the expected cost plus epsilon times the KL divergence of the plan from independence. Sinkhorn's scalings, in the log
-    domain while epsilon falls from the largest cost by quarters and at the start of each round, and in the linear domain within
-    a round, where their range is small.
+    The cost is the expected cost plus epsilon times the KL divergence of the plan from
+    independence. Sinkhorn's scalings, in the log domain while epsilon falls from the largest cost
+    by quarters and at the start of each round, and in the linear domain within a round, where their
+    range is small.
 
     Args:
-        costs: (n, m), at least 0.
-        epsilon: The regularisation, in the unit of the costs.
+        costs: Cost matrix, (n, m), at least 0.
+        epsilon: Regularisation, in the unit of the costs.
 
     Raises:
         Diverged: If the marginals are not reached in 200 rounds of 20 scalings.
@@ -345,8 +349,8 @@ class Sinkhorn:
         "sinkhorn": MetricInfo(
             "Sinkhorn divergence",
             "lower",
-            f"Squared transport distance between the features of samples and real data, smoothed by entropy, by at most {MOST:,} "
-            "of them; above 0 for real data too, and the more so the fewer there are.",
+            "Squared transport distance with entropic smoothing between the features of samples and real data, from "
+            f"at most {MOST:,} of each. Above 0 even for real data, especially with few examples.",
             group="Two-sample comparisons",
             least=0.0,
         )
@@ -356,10 +360,10 @@ class Sinkhorn:
         return samples.table is None and min(len(samples.generated), len(samples.reference)) > 3
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """One score, "sinkhorn"; ``extra`` has the regularisation as "epsilon".
+        """Compute one score, "sinkhorn"; ``extra`` has the regularisation as "epsilon".
 
-        It is left out where most real examples are equal, or samples lie so far away that no solve
-        reaches its marginals.
+        It is omitted if most real examples are equal, or samples are so far away that the
+        iterations do not converge.
         """
         from scipy.spatial.distance import pdist
 

@@ -24,10 +24,11 @@ CODES = 250  # Categories of a column that trees tell apart, at most; the rarest
 
 
 def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Generated and held-out rows as trees read them, without missing values.
+    """Convert generated and held-out rows to inputs of trees, without missing values.
 
-    A missing number becomes the least of its column, a missing category one more. Of many categories, which are then numbered by
-    their frequency among held-out rows, the rarest are one.
+    Missing numbers are set to the smallest value of the column; missing categories become an
+    additional category. If there are many categories, they are numbered by frequency among held-out
+    rows, and the rarest are merged.
     """
     generated, reference = table.generated.copy(), table.reference.copy()
     for place, discrete in enumerate(table.categorical):
@@ -45,20 +46,20 @@ def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def predictor_rows(columns: int) -> int:
-    """How many rows a predictor learns from at most: 50,000, of more than 30 columns fewer, but no less than 1,000."""
+    """Return the maximum number of rows for training a predictor: 50,000, fewer above 30 columns, but at least 1,000."""
     return max(1000, min(TO_PREDICT, CELLS_TO_PREDICT // max(1, columns)))
 
 
 def most_rows(columns: int) -> int:
-    """How many rows trees are given at most: 10,000, of more than 30 columns fewer, but no less than 1,000."""
+    """Return the maximum number of rows for trees: 10,000, fewer above 30 columns, but at least 1,000."""
     return max(1000, min(ROWS, CELLS // max(1, columns)))
 
 
 def classifier(categorical: NDArray[np.bool_]) -> Any:
-    """Boosted trees for classes.
+    """Build boosted trees for classification.
 
     Args:
-        categorical: Which of the columns hold categories, (columns,).
+        categorical: Which columns hold categories, (columns,).
 
     References:
         Ke et al., LightGBM: a highly efficient gradient boosting decision tree, 2017; scikit-learn's implementation, with its
@@ -70,13 +71,13 @@ def classifier(categorical: NDArray[np.bool_]) -> Any:
 
 
 def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: bool) -> Any:
-    """Boosted trees that predict a column: of classes, or of numbers.
+    """Build boosted trees that predict a column of classes or numbers.
 
     Args:
-        categorical: Which of the other columns hold categories, (columns,).
-        y: The column in the rows that they learn from, (n,). From 2,000 rows on training ends where ten trees in a row do not
-            lessen the loss of a tenth of the rows, at 500 trees at the latest. With fewer rows, or a class of a single row, it
-            ends at 100 trees.
+        categorical: Which other columns hold categories, (columns,).
+        y: Target column of the training rows, (n,). From 2,000 rows on, training stops when ten
+            consecutive trees do not reduce the loss on a tenth of the rows, or after 500 trees.
+            With fewer rows, or a class with a single row, it stops after 100 trees.
         classes: Whether the column holds classes.
 
     References:
@@ -99,16 +100,17 @@ Area = tuple[NDArray[np.float64], NDArray[np.float64]]  # As `pushforward.metric
 
 
 def detected(table: Table, importance: bool = True) -> tuple[list[Area], NDArray[np.float64], list[NDArray[np.int64]]]:
-    """How boosted trees rank rows that they were not trained on, in a cross-validation of three folds.
+    """Rank unseen rows by boosted trees, in a three-fold cross-validation.
 
     Args:
-        table: As many generated as held-out rows, or the trees learn the shares instead.
-        importance: Whether to say by which columns trees tell rows apart.
+        table: Table with as many generated as held-out rows; otherwise trees learn the class
+            frequencies.
+        importance: Whether to measure which columns tell rows apart.
 
     Returns:
-        The area under the ROC curve of each fold, by its terms; by how much the area falls where a column of unseen rows is
-        shuffled, mean over the folds, (columns,): 0 unless asked for; and the indices of the generated and of the held-out rows,
-        fold after fold.
+        Area under the ROC curve of each fold, by its terms; decrease of the area when a column of
+            unseen rows is shuffled, averaged over folds, (columns,), or 0 if not requested; and the
+            indices of generated and held-out rows, fold by fold.
     """
     from sklearn import config_context
 
@@ -157,15 +159,15 @@ def _falls(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> NDA
 
 
 class Detection:
-    """How far boosted trees are from telling generated rows from real ones."""
+    """Failure of boosted trees to tell generated rows from real rows."""
 
     floor_redraws: ClassVar[int] = 5
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "detection": share_info(
             "Two-sample score",
             "higher",
-            "Whether boosted trees can tell samples from real rows that they have not seen: 1 where they cannot, 0 where they "
-            f"always can. 1 - (2 max(AUC, 1/2) - 1), mean over {FOLDS} folds.",
+            "Whether boosted trees can tell samples from unseen real rows: 1 if they cannot, 0 if they always can. 1 "
+            f"- (2 max(AUC, 1/2) - 1), averaged over {FOLDS} folds.",
             group="Quality and diversity",
             role="quality",
             priority=0,
@@ -176,10 +178,10 @@ class Detection:
         return samples.table is not None and samples.equal and len(samples.generated) >= 10 * FOLDS
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """One score, "detection".
+        """Compute one score, "detection".
 
-        ``extra`` has the mean area under the ROC curve as "auc", the names of the columns as "columns", and as "falls" by how
-        much the area falls where each of them is shuffled.
+        ``extra`` has the mean area under the ROC curve as "auc", the column names as "columns", and
+        the decrease of the area when each column is shuffled as "falls".
         """
         assert samples.table is not None
         areas, falls, (at_x, at_y) = detected(samples.table, samples.errors)
@@ -205,21 +207,23 @@ class Detection:
 
 Array = NDArray[np.float64]
 CLASSES = 20  # Classes of a target that are told apart, at most
-OTHERS = "Real data's score is that of trees trained on the training rows, tested on the same held-out rows."
+OTHERS = "The real-data score comes from trees trained on the training rows and tested on the same held-out rows."
 
 
 def utility(table: Table) -> tuple[str, float, float] | None:
-    """Train on samples, test on real rows: the name of the score, its value, and the standard error over new real rows.
+    """Train on samples and test on real rows; return name, value and standard error (over new real rows) of the score.
 
-    "utility_auc" is the area under the ROC curve of a class, of several classes the mean over those that real rows have, one
-    against the rest; 1/2 for trees that never saw two classes. "utility_rmse" is the root mean squared error of a number over the
-    standard deviation of real rows, 1 for one that predicts the mean. Rows without a target are left out.
+    "utility_auc" is the area under the ROC curve; with several classes, the one-vs-rest mean over
+    the classes of real rows; 1/2 if samples have only one class. "utility_rmse" is the root mean
+    squared error of a numeric target divided by the standard deviation of real rows; 1 for
+    predicting the mean. Rows without a target value are omitted.
 
     Args:
-        table: With a target. Trees learn from ``learned``, 50,000 of these rows at most, and fewer of wide tables.
+        table: Table with a target. Trees learn from ``learned``, at most 50,000 rows, and fewer for
+            wide tables.
 
     Returns:
-        None where real rows have a single target value.
+        None if real rows have a single target value.
 
     References:
         Esteban et al., Real-valued (medical) time series generation with recurrent conditional GANs, 2017, arXiv:1706.02633
@@ -273,22 +277,22 @@ def _number_error(kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], t
 
 
 class Utility:
-    """How well trees that are trained on samples predict the target column of real rows."""
+    """Quality of predictions of the target column of real rows by trees trained on samples."""
 
     definition: ClassVar[int] = 2
     floor_redraws: ClassVar[int] = 1  # real rows to learn from are the same every time
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "utility_auc": share_info(
-            "AUC of a learner from samples",
+            "AUC when trained on samples",
             "higher",
-            f"Boosted trees learn the target from samples and predict that of held-out rows: area under the ROC curve. {OTHERS}",
+            f"Boosted trees learn the target from samples and are tested on held-out rows: area under the ROC curve. {OTHERS}",
             group="Use",
         ),
         "utility_rmse": MetricInfo(
-            "Error of a learner from samples",
+            "Error when trained on samples",
             "lower",
-            "Boosted trees learn the target from samples and predict that of held-out rows: root mean squared error in standard "
-            f"deviations of the target. {OTHERS}",
+            "Boosted trees learn the target from samples and are tested on held-out rows: root mean squared error in "
+            f"standard deviations of the target. {OTHERS}",
             group="Use",
             least=0.0,
         ),
@@ -303,9 +307,10 @@ class Utility:
         return ("utility_rmse",) if samples.table.categorical[target] else ("utility_auc",)
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """One of the two scores.
+        """Compute one of the two scores.
 
-        Its error over new samples is not known, so that an interval is from samplings and the error of the held-out rows.
+        The error over new samples is unknown, so intervals come from several samplings and the
+        error of held-out rows.
         """
         assert samples.table is not None
         result = utility(samples.table)

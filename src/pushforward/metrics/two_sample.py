@@ -19,7 +19,7 @@ def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 class KernelDistance(NamedTuple):
-    """A kernel distance, its standard error and, where they are wanted, how its variance grows and its terms."""
+    """Kernel distance with its standard error and, if requested, growth of its variance and its terms."""
 
     value: float
     error: float
@@ -34,9 +34,9 @@ def squared_mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> KernelDist
     not cut off at 0: an unbiased estimate of zero is negative half of the time. The error is a jackknife over examples.
 
     Args:
-        x: (n, f), n at least 3.
-        y: (n, f).
-        grows: Whether to find out how its variance grows, and its terms.
+        x: First cloud, (n, f), n at least 3.
+        y: Second cloud, (n, f).
+        grows: Whether to compute the growth of the variance and the terms.
 
     References:
         Gretton et al., A kernel two-sample test, 2012. Bińkowski et al., Demystifying MMD GANs, 2018, arXiv:1801.01401.
@@ -59,19 +59,20 @@ def kernel_distance(
 ) -> KernelDistance:
     """Compute KID between two clouds of features and its standard error.
 
-    All pairs up to ``every_pair`` examples; above, the mean over disjoint blocks, whose spread gives the error. Examples are
-    drawn for the blocks without replacement, each side by a fixed permutation of its own: examples sorted by class would
-    make every block compare other classes. Over permutations every pair is as likely in a block as any other, so the
-    mean is the value over all pairs, in whatever order the examples come; one permutation is off by about the error.
-    Clouds of equal size up to ``every_pair`` do not depend on their order at all.
+    Up to ``every_pair`` examples, all pairs are used; above, the mean over disjoint blocks, whose
+    standard deviation gives the error. Blocks are drawn without replacement, with a separate fixed
+    permutation for each side, because examples may be sorted by class. Over permutations, every
+    pair is equally likely in a block, so the expected mean is the value over all pairs,
+    independently of the order; one permutation deviates by about the error. For clouds of equal
+    size up to ``every_pair``, the order has no effect.
 
     Args:
-        x: (n, f).
-        y: (m, f); of the longer cloud as many examples are drawn as the shorter one has.
-        every_pair: The most examples for which all pairs are compared.
-        block: Examples of a block above that.
-        grows: Whether to find out how its variance grows, of blocks that of one over their number, and its terms, which are NaN
-            for examples that are in no block.
+        x: First cloud, (n, f).
+        y: Second cloud, (m, f); the larger cloud is reduced to the size of the smaller one.
+        every_pair: Maximum number of examples for comparing all pairs.
+        block: Block size above that number.
+        grows: Whether to compute the growth of the variance (for blocks, the growth of one block
+            divided by their number) and the terms, NaN for examples outside of blocks.
     """
     n = min(len(x), len(y))
     random = np.random.Generator(np.random.Philox(0))
@@ -96,15 +97,16 @@ def kernel_distance(
 class Kernel:
     """KID between the features of generated and held-out examples.
 
-    Features come with unit total variance; here they are stretched so that the reference has unit variance per
-    dimension on average, the scale for which the kernel (x.y / f + 1)^3 sees more than the means.
+    Features have unit total variance; here they are rescaled so that the reference has unit
+    variance per dimension on average, the scale at which the kernel (x.y / f + 1)^3 is sensitive to
+    more than the means.
     """
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "kid": MetricInfo(
             "KID",
             "lower",
-            "Kernel distance between features, unbiased: real data scores about 0, and may score below.",
+            "Unbiased kernel distance between features: about 0 for real data, and possibly below 0.",
             group="Quality and diversity",
             role="quality",
             priority=3,
@@ -137,13 +139,13 @@ OF_REFERENCE = 0.4
 
 
 def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """The unbiased energy distance of two clouds: 2 E|x - y| - E|x - x'| - E|y - y'| over pairs of different examples.
+    """Compute the unbiased energy distance 2 E|x - y| - E|x - x'| - E|y - y'| over pairs of different examples.
 
-    It may be below 0 for clouds of one distribution.
+    It may be below 0 for clouds from one distribution.
 
     Args:
-        x: (n, d), n at least 2.
-        y: (m, d), m at least 2.
+        x: First cloud, (n, d), n at least 2.
+        y: Second cloud, (m, d), m at least 2.
 
     References:
         Székely and Rizzo, Energy statistics: a class of statistics based on distances, 2013.
@@ -161,19 +163,20 @@ def energy_errors(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth, Terms]:
 
 
 def energy_test(x: np.ndarray, y: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0) -> tuple[float, float]:
-    """The unbiased energy distance of two clouds, and the p-value of the hypothesis that they share a distribution.
+    """Compute the unbiased energy distance of two clouds, and the p-value of the hypothesis of equal distributions.
 
-    2 E|x - y| - E|x - x'| - E|y - y'| over pairs of different examples; it may be below 0. The p-value is the share of
-    random divisions of all examples into two sets of these sizes whose distance is at least as large, the given one included.
+    2 E|x - y| - E|x - x'| - E|y - y'| over pairs of different examples; it may be below 0. The
+    p-value is the fraction of random divisions of all examples into two sets of these sizes,
+    including the given one, whose distance is at least as large.
 
     Args:
-        x: (n, d), n at least 2.
-        y: (m, d), m at least 2.
-        permutations: Random divisions.
-        seed: Of the divisions.
+        x: First cloud, (n, d), n at least 2.
+        y: Second cloud, (m, d), m at least 2.
+        permutations: Number of random divisions.
+        seed: Seed of the divisions.
 
     Returns:
-        The distance and the p-value, in (0, 1].
+        Distance and p-value, in (0, 1].
 
     References:
         Székely and Rizzo, Energy statistics: a class of statistics based on distances, 2013.
@@ -198,13 +201,13 @@ def energy_test(x: np.ndarray, y: np.ndarray, permutations: int = PERMUTATIONS, 
 
 
 def neighbour_accuracy(x: np.ndarray, y: np.ndarray) -> float:
-    """How often the nearest other example is of the same cloud: .5 for one distribution, 1 for clouds that are apart.
+    """Compute how often the nearest other example is in the same cloud: 0.5 for equal distributions, 1 for separate clouds.
 
-    Below .5 generated examples sit on real ones, as copies do.
+    Below 0.5, generated examples are close to real ones, like copies.
 
     Args:
-        x: (n, f).
-        y: (n, f); equally many, or chance is not .5.
+        x: First cloud, (n, f).
+        y: Second cloud of equal size, (n, f); otherwise chance is not 0.5.
 
     References:
         Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests, 2017, arXiv:1610.06545.
@@ -222,18 +225,18 @@ def _accuracy_error(accuracy: float, n: int) -> float:
 
 
 def classifier_accuracy(x: np.ndarray, y: np.ndarray) -> float:
-    """How often a classifier names the cloud of an example that it was not trained on.
+    """Compute the accuracy of a classifier that predicts the cloud of unseen examples.
 
-    .5 for clouds of one distribution, 1 for clouds that are apart.
+    The accuracy is 0.5 for equal distributions, 1 for separate clouds.
 
     Logistic regression on the standardised columns and on Gaussian bumps exp(-|x - c|^2 / f) around
-    100 of the examples, so that it sees shapes, not means alone; 5-fold cross-validation. Its loss
-    is convex, so that it is the same every time. Examples come in random order: the i-th is in fold
-    i mod 5, and the first ones of both clouds are the centres c.
+    100 of the examples, so that it detects shapes, not only means; 5-fold cross-validation. The
+    loss is convex, so the result is deterministic. Examples come in random order: the i-th is in
+    fold i mod 5, and the first ones of both clouds are the centres c.
 
     Args:
-        x: (n, f), n at least 5.
-        y: (n, f); equally many, or chance is not .5.
+        x: First cloud, (n, f), n at least 5.
+        y: Second cloud of equal size, (n, f); otherwise chance is not 0.5.
 
     References:
         Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests, 2017, arXiv:1610.06545.
@@ -261,14 +264,14 @@ def _standardised(x: np.ndarray) -> np.ndarray:
 
 
 class TwoSample:
-    """Energy distance of points, and classifiers that try to tell samples from real data."""
+    """Energy distance of points, and classifiers that tell samples from real data."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "energy": MetricInfo(
             "Energy distance",
             "lower",
-            f"Distance between the distributions of points, unbiased, by at most {ENERGY:,} of them, in standard deviations of "
-            "the columns: real data scores about 0, and may score below.",
+            f"Unbiased distance between the distributions of points, from at most {ENERGY:,} of each, in standard "
+            "deviations of the columns: about 0 for real data, and possibly below 0.",
             group="Quality and diversity",
             role="quality",
             unbiased=True,
@@ -276,8 +279,8 @@ class TwoSample:
         "neighbour_test": share_info(
             "Nearest-neighbour test",
             "target",
-            "How often the nearest other example comes from the same side: 50 % where samples cannot be told from real data, "
-            "more where they can, less where they copy real data.",
+            "How often the nearest other example comes from the same side: 50 % if samples cannot be told from real "
+            "data, more if they can, less if they copy real data.",
             unit="%",
             group="Two-sample comparisons",
             target=0.5,
@@ -285,8 +288,7 @@ class TwoSample:
         "classifier_test": share_info(
             "Classifier test",
             "target",
-            "How often a classifier that learns to tell samples from real data is right on new ones: 50 % where they cannot be "
-            "told apart.",
+            "Accuracy on new examples of a classifier trained to tell samples from real data: 50 % if they cannot be told apart.",
             unit="%",
             group="Two-sample comparisons",
             target=0.5,
@@ -302,7 +304,7 @@ class TwoSample:
         return ("energy",) if len(samples.shape) > 1 else ()
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Scores "neighbour_test", "classifier_test" from 10 examples on either side, "energy" of points, the only one of tables.
+        """Compute "neighbour_test", "classifier_test" (from 10 examples per side) and "energy" (points; the only one for tables).
 
         ``extra`` of "energy" has the p-value as "p".
         """

@@ -27,12 +27,13 @@ BLOCK, BLOCKS = 1000, 4  # Examples of a block at most, and the fewest blocks
 
 
 def errors(generated: Array, reference: Array | None = None, second: float = 0.0) -> Errors:
-    """Standard errors from the terms of the examples.
+    """Compute standard errors from the terms of the examples.
 
     Args:
-        generated: (n,) what each generated example adds to n times the score, up to a constant.
-        reference: (m,) the same of reference examples; None where the score does not depend on them.
-        second: The variance of the second order, over (1/n + 1/m)^2, for clouds of one distribution.
+        generated: Contributions of generated examples to n times the score, up to a constant, (n,).
+        reference: Contributions of reference examples, (m,); None if the score does not depend on
+            them.
+        second: Second-order variance divided by (1/n + 1/m)^2, for clouds of one distribution.
     """
     n = len(generated)
     of_generated = float(np.var(generated, ddof=1)) / n - second / n**2
@@ -45,13 +46,13 @@ def errors(generated: Array, reference: Array | None = None, second: float = 0.0
 
 
 def root_errors(value: float, of_square: Errors) -> Errors:
-    """The errors of a score from those of its square, by the delta method."""
+    """Compute the errors of a score from the errors of its square, by the delta method."""
     scale = 1 / (2 * value) if value > 0 else 0.0
     return of_square[0] * scale, of_square[1] * scale
 
 
 def share_error(count: float, n: float) -> float:
-    """The standard error of a share, count / n, with two successes and two failures added, so that it is not 0 for 0 of n.
+    """Compute the standard error of a fraction count / n with two successes and two failures added, so it is not 0 for 0 of n.
 
     References:
         Agresti and Coull, Approximate is better than "exact" for interval estimation of binomial proportions, 1998.
@@ -61,16 +62,18 @@ def share_error(count: float, n: float) -> float:
 
 
 def area(x: Array, y: Array) -> tuple[Array, Array]:
-    """How often values of x are above values of y, ties counting half: the area under the ROC curve, by its terms.
+    """Compute the terms of the area under the ROC curve: how often values of x are above values of y, with ties counting half.
 
-    The area is the mean of either side's terms. Its variance is the sum of both sides' variances over their numbers.
+    The area is the mean of the terms of either side. Its variance is the sum over both sides of
+    variance divided by number.
 
     Args:
-        x: (n,).
-        y: (m,).
+        x: First values, (n,).
+        y: Second values, (m,).
 
     Returns:
-        For each of x the share of y below it, (n,), and for each of y the share of x above it, (m,).
+        For each value of x the fraction of y below it, (n,), and for each value of y the fraction
+            of x above it, (m,).
 
     References:
         DeLong, DeLong and Clarke-Pearson, Comparing the areas under two or more correlated receiver operating characteristic
@@ -84,18 +87,18 @@ def area(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def area_errors(above: Array, below: Array) -> Errors:
-    """The standard error of an `area` over new values on both sides, and the part of it that comes from the second."""
+    """Compute the standard error of an `area` over new values on both sides, and its part from the second side."""
     of_second = float(np.var(below, ddof=1)) / len(below) if len(below) > 1 else 0.0
     of_first = float(np.var(above, ddof=1)) / len(above) if len(above) > 1 else 0.0
     return math.sqrt(of_first + of_second), math.sqrt(of_second)
 
 
 def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
-    """The standard error of the reverse KL divergence of counts to true shares, about its mean at this number.
+    """Compute the standard error of the reverse KL divergence of counts to true fractions, about its mean at this number.
 
     Args:
-        counts: (k,).
-        weights: (k,) true shares.
+        counts: Counts, (k,).
+        weights: True fractions, (k,).
     """
     n = int(counts.sum())
     if n == 0:
@@ -106,12 +109,12 @@ def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
 
 
 def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, Terms]:
-    """Return the errors of mean xx + mean yy - 2 mean xy over pairs of others, how its variance grows, and its terms.
+    """Return the errors of mean xx + mean yy - 2 mean xy over different pairs, the growth of its variance, and its terms.
 
     Args:
-        xx: (n, n) kernel between generated examples; its diagonal is read for the growth alone.
-        yy: (m, m) between reference examples.
-        xy: (n, m).
+        xx: Kernel between generated examples, (n, n); the diagonal is used only for the growth.
+        yy: Kernel between reference examples, (m, m).
+        xy: Kernel between both, (n, m).
     """
     n, m = xy.shape
     of_x, of_y = (square.sum(1) - np.diag(square) for square in (xx, yy))
@@ -139,12 +142,12 @@ def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> flo
 
 
 def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, Growth, Terms]:
-    """Return the errors of the Fréchet distance about its mean at these numbers, how its variance grows, and its terms.
+    """Return the errors of the Fréchet distance about its mean at this n, the growth of its variance, and its terms.
 
     Args:
-        x: (n, f).
-        y: (m, f).
-        distance: The Fréchet distance, for the growth.
+        x: First cloud, (n, f).
+        y: Second cloud, (m, f).
+        distance: Fréchet distance, for the growth.
 
     References:
         The derivative of the distance by a covariance is 1 - T with the optimal map T between the Gaussians: Takatsu,
@@ -186,13 +189,13 @@ def _second_order(values: Array) -> float:
 
 
 def frechet_bias(y: Array, n: int) -> float:
-    """By how much the mean Fréchet distance of n examples from as many is above that of infinitely many, for Gaussian features.
+    """Compute the bias of the Fréchet distance at n examples relative to infinitely many, for Gaussian features.
 
     Exact to the order of 1/n for clouds of one Gaussian: (1/n + 1/m)(tr C + sum_ij (1 + d_ij) l_i l_j / (l_i + l_j) / 2).
 
     Args:
-        y: (m, f) reference features.
-        n: Examples on the other side.
+        y: Reference features, (m, f).
+        n: Number of examples on the other side.
     """
     centred = y - y.mean(0)
     values = np.clip(np.linalg.eigvalsh(centred.T @ centred / max(len(y) - 1, 1)), 0, None)
@@ -204,8 +207,8 @@ def sliced_terms(first: Array, second: Array) -> Terms:
     """Return the terms of the mean squared distance between sorted columns of equal length: the sliced W2, squared.
 
     Args:
-        first: (n, directions) projections of generated examples.
-        second: (n, directions) of reference examples.
+        first: Projections of generated examples, (n, directions).
+        second: Projections of reference examples, (n, directions).
 
     References:
         del Barrio, Giné and Utzet, Asymptotics for L2 functionals of the empirical quantile process, 2005: the term of an
@@ -225,11 +228,11 @@ def sliced_terms(first: Array, second: Array) -> Terms:
 
 
 def matching_potentials(costs: Array, columns: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Dual potentials (u, v) of an optimal matching: u_i + v_j <= c_ij, equal where i is matched with j = columns[i].
+    """Compute dual potentials (u, v) of an optimal matching: u_i + v_j <= c_ij, equal if i is matched with j = columns[i].
 
     Args:
-        costs: (n, n).
-        columns: (n,) the matching, as `scipy.optimize.linear_sum_assignment` gives it.
+        costs: Cost matrix, (n, n).
+        columns: Matching from `scipy.optimize.linear_sum_assignment`, (n,).
     """
     matched = costs[np.arange(len(costs)), columns]
     lengths = costs.T[columns] - matched[:, None]  # from example j to i: u_i <= c_ij - v_j = c_ij - c_jj + u_j
@@ -246,19 +249,20 @@ def matching_potentials(costs: Array, columns: NDArray[np.int64]) -> tuple[Array
 
 
 def by_blocks(scores: Callable[[Array, Array], Array], x: Array, y: Array, least: int) -> Array | None:
-    """Standard errors of scores from disjoint blocks of both clouds, for scores whose variance falls like 1/n.
+    """Compute standard errors of scores from disjoint blocks of both clouds, for scores whose variance falls like 1/n.
 
-    Four blocks or more of at most `BLOCK` examples, each of one cloud against two of the other. As so few blocks
-    are an unsure measure, the result is widened so that twice of it is an interval (Student's t).
+    At least four blocks of at most `BLOCK` examples are used, each block of one cloud against two
+    of the other. Because so few blocks are uncertain, the result is widened so that twice the error
+    is an interval (Student's t).
 
     Args:
-        scores: From two clouds to scores (k,).
-        x: (n, f), in an order that has no meaning.
-        y: (n, f).
-        least: Examples of a block, at least.
+        scores: Function from two clouds to scores (k,).
+        x: First cloud in random order, (n, f).
+        y: Second cloud, (n, f).
+        least: Minimum block size.
 
     Returns:
-        (k,); None where there are too few examples.
+        Standard errors (k,); None if there are too few examples.
     """
     from scipy.special import stdtrit
 

@@ -70,7 +70,7 @@ __all__ = [
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Number of trainable numbers in a module.
+    """Count the trainable parameters of a module.
 
     Args:
         module: Any module.

@@ -105,32 +105,33 @@ class _VectorCoder(_Coder):
 
 
 class Encoder(_VectorCoder):
-    """Images to the mean and log-variance of a Gaussian code.
+    """Encoder from images to the mean and log-variance of a Gaussian latent.
 
     The coarsest grid has no side longer than 4. The sizes tiny, small and base have about 0.2, 0.6 and 4 million parameters at
     28 x 28.
 
     Args:
-        shape: (channels, height, width) of one image.
-        latent: Length of the code.
+        shape: Image shape (channels, height, width).
+        latent: Length of the latent vector.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
         conditions: Kinds of condition by name; None for an unconditional network.
-        stem: Pixels per side of the patches that the first layer folds into channels, and the decoder's last one unfolds.
+        stem: Side length in pixels of the patches that the first layer folds into channelsand the
+            last layer of the decoder unfolds.
 
     References:
         Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
     """
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Means, then log-variances, (n, 2 latent), of images (n, channels, height, width) in model units."""
+        """Compute means, then log-variances (n, 2 latent) from images (n, channels, height, width) in model units."""
         check_input(x, self.shape, "Encoder")
         h = self._through(self.enter(fold(pad_to(x, self.stem), self.stem)), t, condition)
         return self.leave(h.permute(0, 2, 3, 1).flatten(1)).to(x.dtype)
 
 
 class Decoder(_VectorCoder):
-    """Codes to images: the mirror image of `Encoder`, whose arguments it takes.
+    """Decoder from latents to images: the mirror image of `Encoder`, with the same arguments.
 
     The sizes tiny, small and base have about 0.1, 0.5 and 4 million parameters at 28 x 28.
     """
@@ -138,7 +139,7 @@ class Decoder(_VectorCoder):
     rising = True
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Images (n, channels, height, width) in model units of codes x (n, latent)."""
+        """Compute images (n, channels, height, width) in model units from latents x (n, latent)."""
         check_input(x, (self.latent,), "Decoder")
         h = self.enter(x).reshape(x.shape[0], *self.grids[0], -1).permute(0, 3, 1, 2)
         h = self._through(h.contiguous(memory_format=torch.channels_last), t, condition)
@@ -146,21 +147,23 @@ class Decoder(_VectorCoder):
 
 
 def map_shape(shape: Sequence[int], channels: int, factor: int) -> tuple[int, int, int]:
-    """The shape of the map that images become; sides that the factor does not divide are rounded up.
+    """Return the shape of the latent map of an image; sides that the factor does not divide are rounded up.
 
     Args:
-        shape: (channels, height, width) of one image.
-        channels: Of the map.
-        factor: Pixels of the image for one of the map, along a side.
+        shape: Image shape (channels, height, width).
+        channels: Channels of the latent map.
+        factor: Reduction factor per side, in pixels.
 
     Raises:
-        UsageError: A factor that is none of 1, 2, 4 and 8, or one larger than both sides.
+        UsageError: If the factor is not 1, 2, 4 or 8, or larger than both sides.
     """
     _, height, width = image_shape(shape)
     if factor not in FACTORS:
-        raise UsageError(f"factor is {factor}; expected one of {', '.join(map(str, FACTORS))}.")
+        raise UsageError(f"factor must be one of {', '.join(map(str, FACTORS))}; got {factor}.")
     if factor > max(height, width):
-        raise UsageError(f"Images of {height} x {width} pixels cannot be made smaller {factor} times: expected a smaller factor.")
+        raise UsageError(
+            f"Images of {height} x {width} pixels cannot be reduced by a factor of {factor}. Choose a smaller factor."
+        )
     return channels, -(-height // factor), -(-width // factor)
 
 
@@ -177,13 +180,13 @@ class _MapCoder(_Coder):
 
 
 class Compressor(_MapCoder):
-    """Images to maps ``factor`` times smaller: patches of 2 x 2 folded into channels, then residual blocks and halvings.
+    """Encoder from images to maps ``factor`` times smaller: 2 x 2 patches folded into channels, residual blocks and halvings.
 
     Images whose sides the factor does not divide are padded by repeating their last row and column.
 
     Args:
-        shape: (channels, height, width) of one image.
-        outputs: Channels of the map: twice a code's where it holds means and log-variances.
+        shape: Image shape (channels, height, width).
+        outputs: Channels of the map: twice the latent channels if it holds means and log-variances.
         factor: 1, 2, 4 or 8.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
@@ -206,13 +209,13 @@ class Compressor(_MapCoder):
         return cls(shape, outputs=outputs, factor=factor, width=width, blocks=blocks, conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Maps (n, outputs, height / factor, width / factor), sides rounded up, of images x in model units."""
+        """Compute maps (n, outputs, height / factor, width / factor), sides rounded up, from images x in model units."""
         check_input(x, self.shape, "Compressor")
         return self.leave(self._through(self.enter(fold(pad_to(x, self.factor), self.stem)), t, condition)).to(x.dtype)
 
 
 class Expander(_MapCoder):
-    """Maps to images ``factor`` times larger: the mirror image of `Compressor`.
+    """Decoder from maps to images ``factor`` times larger: the mirror image of `Compressor`.
 
     Args:
         shape: (channels, height, width) of the output.
@@ -241,7 +244,7 @@ class Expander(_MapCoder):
         return cls(shape, inputs=inputs, factor=factor, width=width, blocks=blocks, conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Images (n, channels, height, width) of maps x (n, inputs, height / factor, width / factor), sides rounded up."""
+        """Compute images (n, channels, height, width) from maps x (n, inputs, height / factor, width / factor), rounded up."""
         check_input(x, self.map, "Expander")
         h = self._through(self.enter(x.contiguous(memory_format=torch.channels_last)), t, condition)
         return unfold(self.leave(h), self.stem, self.shape).to(x.dtype)
@@ -255,15 +258,15 @@ def _straight_through(h: Tensor, q: Tensor) -> Tensor:
 
 
 class Codebook(nn.Module):
-    """Vector quantisation: each place's vector becomes the nearest of ``size`` learned ones.
+    """Vector quantisation: replaces the vector at each position by the nearest of ``size`` learned vectors.
 
-    The vectors are running means of the vectors assigned to them, not parameters. Codes that are hardly used are dead: they are
-    put where vectors of the present batch are.
+    The vectors are running means of the vectors assigned to them, not parameters. Codes that are
+    hardly used are dead: they are moved to vectors of the current batch.
 
     Args:
-        size: How many codes there are.
-        dim: Numbers in one.
-        decay: Of the running means, for each step.
+        size: Number of codes.
+        dim: Length of a code vector.
+        decay: Decay rate of the running means per step.
 
     References:
         van den Oord et al., Neural Discrete Representation Learning (VQ-VAE, 2017), appendix A.1, for the running means;
@@ -281,11 +284,11 @@ class Codebook(nn.Module):
 
     @property
     def vectors(self) -> Tensor:
-        """The codes' vectors, (size, dim)."""
+        """Return the code vectors, (size, dim)."""
         return self.sums / self.counts.clamp(min=1e-6)[:, None]
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantise.
+        """Quantise vectors.
 
         Args:
             h: (n, dim, ...).
@@ -301,43 +304,45 @@ class Codebook(nn.Module):
         return _straight_through(h, self.look_up(index).to(h.dtype)), index
 
     def look_up(self, index: Tensor) -> Tensor:
-        """The vectors of codes: (n, dim, ...) from numbers (n, ...)."""
+        """Look up code vectors (n, dim, ...) by their numbers (n, ...)."""
         return self.vectors[index].movedim(-1, 1)
 
     def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """The statistics of a batch for `follow`, summed over its vectors; the sums of several parts add up.
+        """Compute the statistics of a batch for `follow`, summed over vectors; the sums of several micro-batches add up.
 
         Args:
             h: The vectors, (n, dim, ...).
             index: The codes' numbers, (n, ...).
 
         Returns:
-            ``counts`` (size,), how often each code was assigned, and ``sums`` (size, dim), of the vectors that got it.
+            ``counts`` (size,), how often each code was assigned, and ``sums`` (size, dim), the sums
+                of the vectors assigned to it.
         """
         flat, codes = self._flat(h), index.reshape(-1)
         counts = torch.bincount(codes, minlength=self.size).to(self.counts)
         return {"counts": counts, "sums": torch.zeros_like(self.sums).index_add_(0, codes, flat)}
 
     def candidates(self, h: Tensor, place: Tensor) -> Tensor:
-        """One vector of each example, for codes that are dead, (n, dim).
+        """Choose one vector from each example as a replacement for dead codes, (n, dim).
 
         Args:
             h: The vectors, (n, dim, ...).
-            place: Random numbers in [0, 1), (n,): which of an example's vectors.
+            place: Random numbers in [0, 1), (n,), which choose the vector of each example.
         """
         positions = self._flat(h).reshape(len(h), -1, self.dim)
         return positions[torch.arange(len(h), device=h.device), (place * positions.shape[1]).long()]
 
     @torch.no_grad()
     def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:
-        """Move the vectors towards those assigned to them, and dead codes to vectors of this batch.
+        """Move code vectors towards the vectors assigned to them, and dead codes to vectors of this batch.
 
         Args:
-            counts: Of the whole batch; see `assigned`.
-            sums: Of the whole batch.
-            candidates: A vector of each of the batch's n examples, (n, dim).
-            choice: Random numbers in [0, 1), (n,): dead codes take the candidates of the smallest, one each.
-            places: Vectors in an example.
+            counts: Assignments per code in the whole batch; see `assigned`.
+            sums: Sums of assigned vectors in the whole batch.
+            candidates: One vector from each of the n examples in the batch, (n, dim).
+            choice: Random numbers in [0, 1), (n,): dead codes take the candidates with the smallest
+                numbers, one each.
+            places: Number of vectors per example.
         """
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
@@ -352,10 +357,10 @@ class Codebook(nn.Module):
 
 
 class Rounding(nn.Module):
-    """Finite scalar quantisation: every number is squashed and rounded to one of a few levels; there is nothing to learn.
+    """Finite scalar quantisation: squashes each number and rounds it to one of a few levels, without parameters.
 
     Args:
-        levels: Levels of each number, at least 3; the book has their product of codes.
+        levels: Number of levels of each number, at least 3. The number of codes is their product.
 
     References:
         Mentzer et al., Finite Scalar Quantization: VQ-VAE Made Simple (2023), section 3.1 and appendix A.1.
@@ -372,7 +377,7 @@ class Rounding(nn.Module):
         return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(1, -1, *(1,) * (like.dim() - 2))
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantise.
+        """Quantise vectors.
 
         Args:
             h: (n, dim, ...).
@@ -393,7 +398,7 @@ class Rounding(nn.Module):
         return whole / middle, (digits * places).sum(1)
 
     def look_up(self, index: Tensor) -> Tensor:
-        """The scaled levels of codes: (n, dim, ...) from numbers (n, ...)."""
+        """Look up the scaled levels (n, dim, ...) of codes by their numbers (n, ...)."""
         digits, rest = [], index
         for level in self.levels:
             digits.append((rest % level - level // 2) / (level // 2))
@@ -402,15 +407,16 @@ class Rounding(nn.Module):
 
 
 class PatchCritic(nn.Module):
-    """A score for every patch of an image: is it real, or put out by a decoder?
+    """Critic that scores each patch of an image as real or decoded.
 
-    Convolutions of 4 x 4, halving the sides but for the last, with leaky ReLU and spectral normalisation, so that no penalty
-    is needed. It also gives the features on the way, in which reconstructions can be compared.
+    It consists of 4 x 4 convolutions, all but the last of stride 2, with leaky ReLU and spectral
+    normalisation, so that it needs no gradient penalty. It also returns intermediate features for
+    comparing reconstructions.
 
     Args:
-        shape: (channels, height, width) of one image.
+        shape: Image shape (channels, height, width).
         width: Channels after the first convolution, doubled after each further one up to eight times.
-        depth: Convolutions that halve the sides; each doubles, and more, the side of a patch.
+        depth: Number of convolutions of stride 2; each more than doubles the side of a patch.
 
     References:
         Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, section 3.2.2; Miyato et al., 2018.
@@ -435,13 +441,13 @@ class PatchCritic(nn.Module):
         return cls(shape, width=width, depth=depth)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """The features after each convolution, finest first, and last the scores (n, 1, h, w).
+        """Compute the features after each convolution, finest first, and finally the scores (n, 1, h, w).
 
         Args:
             x: (n, channels, height, width), model units.
 
         Raises:
-            UsageError: The shape does not fit.
+            UsageError: If the shape does not fit.
         """
         check_input(x, self.shape, "PatchCritic")
         h, maps = fold(self._padded(x), 1), []
@@ -460,6 +466,6 @@ class PatchCritic(nn.Module):
         return pad_to(grown, 2**self.depth)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Scores (n, patches) of images (n, channels, height, width) in model units; it takes no condition."""
+        """Compute scores (n, patches) for images (n, channels, height, width) in model units; conditions are not supported."""
         check_condition(condition, {}, x.shape[0])
         return self.features(x)[-1].flatten(1).to(x.dtype)

@@ -19,73 +19,73 @@ T = TypeVar("T")
 
 
 def level_widths(width: int, number: int, most: int) -> list[int]:
-    """Channels of so many levels, finest first: doubling, up to ``most`` times ``width``."""
+    """Return the channels of each level, finest first: doubling up to ``most`` times ``width``."""
     return [width * min(2**level, most) for level in range(number)]
 
 
 def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """The shape of one image as a tuple of int: (channels, height, width).
+    """Return an image shape (channels, height, width) as a tuple of int.
 
     Raises:
-        UsageError: The shape has another rank, or a side below 1.
+        UsageError: If the shape has another rank, or a size below 1.
     """
     sides = tuple(int(side) for side in shape)
     if len(sides) != 3 or min(sides) < 1:
         raise UsageError(
-            f"Shape {sides} is no image; expected (channels, height, width), each at least 1. "
-            "For vectors of shape (d,) use an MLP."
+            f"Expected an image shape (channels, height, width) with each size at least 1; got {sides}. For vectors "
+            "of shape (d,), use an MLP."
         )
     return sides[0], sides[1], sides[2]
 
 
 def vector_shape(shape: Sequence[int]) -> int:
-    """The length d of one vector, from its shape (d,).
+    """Return the length d of a vector of shape (d,).
 
     Raises:
-        UsageError: The shape has another rank, or d is below 1.
+        UsageError: If the shape has another rank, or d is below 1.
     """
     sides = tuple(int(side) for side in shape)
     if len(sides) != 1 or sides[0] < 1:
         raise UsageError(
-            f"Shape {sides} is no vector; expected (d,) with d at least 1. "
-            "For images of shape (channels, height, width) use a UNet, DiT, Generator, Critic, Encoder or Decoder."
+            f"Expected a vector shape (d,) with d at least 1; got {sides}. For images of shape (channels, height, "
+            "width), use a UNet, DiT, Generator, Critic, Encoder or Decoder."
         )
     return sides[0]
 
 
 def check_input(x: Tensor, shape: tuple[int, ...], network: str) -> None:
-    """Refuse a batch that is not (n, *shape), naming the network.
+    """Raise an error that names the network if a batch is not of shape (n, *shape).
 
     Raises:
-        UsageError: The shape differs.
+        UsageError: If the shape differs.
     """
     if tuple(x.shape[1:]) != shape or x.ndim != len(shape) + 1:
         wanted = ", ".join(str(side) for side in ("n", *shape))
         raise UsageError(
-            f"{network} got x of shape {tuple(x.shape)}; expected ({wanted}). "
-            "Build the network for the shape of the data, or reshape x."
+            f"{network} got x of shape {tuple(x.shape)}; expected ({wanted}). Build the network for the shape of the "
+            "data, or reshape x."
         )
 
 
 def size_choice(size: str, choices: dict[str, T]) -> T:
-    """The settings of one of the named sizes.
+    """Return the settings of a named size.
 
     Raises:
-        UsageError: No such size.
+        UsageError: If the size does not exist.
     """
     return choices[one_of("size", size, choices)]
 
 
 def stem_of(size: str, shape: Sequence[int], least: int) -> int:
-    """The side of the patches that a network's first layer folds into channels, 1, 2, 4, ...: it then works on 16 to 32 pixels.
+    """Choose the side of the patches that the first layer folds into channels (1, 2, 4, ...), leaving 16 to 32 pixels.
 
     Args:
         size: "tiny", "small" or "base"; base works on up to 32 pixels, the others on up to 16.
-        shape: (channels, height, width) of one image.
-        least: Images whose longer side is below this are not folded.
+        shape: Image shape (channels, height, width).
+        least: Smallest longer side of images that are folded.
 
     Raises:
-        UsageError: ``shape`` is no image.
+        UsageError: If ``shape`` is not an image shape.
     """
     side = max(image_shape(shape)[1:])
     stem = 1 if side < least else 2
@@ -95,9 +95,10 @@ def stem_of(size: str, shape: Sequence[int], least: int) -> int:
 
 
 def grids(height: int, width: int, stem: int) -> list[tuple[int, int]]:
-    """Sizes (height, width) of the feature maps, at least one, finest first: halved, rounding up, until no side is longer than 4.
+    """Return feature map sizes (height, width), finest first: halved, rounding up, until no side is longer than 4.
 
-    ``stem`` is the side of the patches that are folded into channels first.
+    ``stem`` is the side of the patches that are first folded into channels. There is at least one
+    size.
     """
     sizes = [(-(-height // stem), -(-width // stem))]
     while max(sizes[-1]) > 4:
@@ -113,15 +114,15 @@ Film = tuple[Tensor, Tensor] | None
 
 
 class TimeEmbedding(nn.Module):
-    """Times as vectors: sines and cosines at frequencies from 1 to 1000, then two linear layers.
+    """Embeds times as vectors: sines and cosines at frequencies from 1 to 1000, then two linear layers.
 
     Features of one time are sin(w_k t), cos(w_k t) with w_k spaced geometrically. Weights of all times but the first start at
     zero: a map between two times begins as a network of one. With two times the frequencies end at 30: such maps are trained
     through their derivative in t, of which the fast waves would make nine tenths.
 
     Args:
-        width: Length of the result, at least 1.
-        times: How many times an example has: 1 for denoisers, 2 for maps between two times.
+        width: Length of the embedding, at least 1.
+        times: Number of times per example: 1 for denoisers, 2 for maps between two times.
 
     References:
         Vaswani et al., Attention Is All You Need, 2017.
@@ -144,7 +145,7 @@ class TimeEmbedding(nn.Module):
         """Embed.
 
         Args:
-            t: (n,) where ``times`` is 1, else (n, times); roughly in [-2, 2].
+            t: Times of shape (n,) if ``times`` is 1, else (n, times); roughly in [-2, 2].
 
         Returns:
             (n, width).
@@ -152,33 +153,34 @@ class TimeEmbedding(nn.Module):
         return self.outer(F.silu(self.inner(self.features(t[:, None] if t.ndim == 1 else t))))
 
     def features(self, t: Tensor) -> Tensor:
-        """The sines and then the cosines of all times, (n, 2 x frequencies x times), from t (n, times)."""
+        """Compute the sines and then the cosines of all times, (n, 2 x frequencies x times), from t (n, times)."""
         angles = (t.to(self.frequencies.dtype)[:, :, None] * self.frequencies).flatten(1)
         return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def kinds_of(conditions: Kinds) -> dict[str, ConditionKind]:
-    """Kinds of condition by name as networks hold them: without the data for drawing.
+    """Return kinds of condition by name as networks store them: without the data for drawing values.
 
     Raises:
-        UsageError: A forbidden name, or a value that is no kind of condition.
+        UsageError: If a name is forbidden, or a value is not a kind of condition.
     """
     return {name: kind.for_networks() for name, kind in checked(conditions or {}).items()}
 
 
 def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKind], n: int) -> None:
-    """Refuse conditions that a network of these kinds cannot take for n examples.
+    """Raise an error if a network with these kinds of condition cannot take the conditions for n examples.
 
     Raises:
-        UsageError: A condition that the network was built without, or values or a mask of the wrong shape or type.
+        UsageError: If the network was built without a condition, or values or a mask have the wrong
+            shape or type.
     """
     for name, values in (condition or {}).items():
         kind = name.removesuffix("_null")
         if kind not in kinds:
-            known = f"with {', '.join(kinds)} alone" if kinds else "without labels or other conditions"
+            known = f"with {', '.join(kinds)} only" if kinds else "without labels or other conditions"
             raise UsageError(
-                f'Got the condition "{name}", but this network was built {known}. '
-                "Leave it out, or build the network with the conditions of the data."
+                f'Got the condition "{name}", but this network was built {known}. Leave the condition out, or build the '
+                "network with the data's conditions."
             )
         if kind == name:
             kinds[name].check(values, n)
@@ -187,16 +189,16 @@ def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKi
 
 
 class Conditioning(nn.Module):
-    """Everything a network receives besides x, as one vector per example: the sum of the embeddings of time and conditions.
+    """Embeds everything a network receives besides x: one vector per example, the sum of time and condition embeddings.
 
-    Embeddings of conditions have about length 1; here they are scaled to entries of variance 1: at length 1 they would be faint
-    beside the time, and be learned ten times more slowly.
+    Condition embeddings have about length 1 and are scaled to entries of variance 1 here. At length
+    1 they would be faint compared with the time, and be learned ten times more slowly.
 
     Args:
         width: Length of the vector, at least 1.
         conditions: Kinds of condition by name; None for nothing.
         times: Number of times per example; 0 for none.
-        shares_time: Whether all examples may have one time.
+        shares_time: Whether all examples may share one time.
     """
 
     def __init__(self, width: int, *, conditions: Kinds = None, times: int, shares_time: bool = False) -> None:
@@ -209,7 +211,7 @@ class Conditioning(nn.Module):
 
     @property
     def silent(self) -> bool:
-        """Whether there is neither time nor condition, so that ``forward`` gives None."""
+        """Return whether there is neither time nor condition, so that ``forward`` returns None."""
         return self.time is None and not self.conditions
 
     def forward(self, n: int, device: torch.device, t: Tensor | None, condition: Condition | None) -> Tensor | None:
@@ -217,24 +219,25 @@ class Conditioning(nn.Module):
 
         Args:
             n: Number of examples.
-            device: Where x lies.
-            t: (n,), or (n, times); with ``shares_time`` also of length 1, one time for all; None where ``times`` is 0.
-            condition: None, or values by name, such as "label" (int64 (n,)), and optionally masks such as "label_null" (bool
-                (n,)), which marks examples that read as unconditional. A condition that is absent reads as unconditional in every
-                example.
+            device: Device of x.
+            t: Times of shape (n,) or (n, times); with ``shares_time`` also of length 1, one time
+                for all; None if ``times`` is 0.
+            condition: None, or values by name, such as "label" (int64 (n,)), and optionally masks
+                such as "label_null" (bool (n,)), which marks unconditional examples. A missing
+                condition counts as unconditional in every example.
 
         Returns:
-            (n, width), or (1, width) where all examples have one time and there are no conditions; None where the network knows
-            neither time nor condition.
+            (n, width), or (1, width) if all examples share one time and there are no conditions;
+                None if the network takes neither time nor conditions.
 
         Raises:
-            UsageError: A time or condition is missing, unexpected or of the wrong shape.
+            UsageError: If a time or condition is missing, unexpected or of the wrong shape.
         """
         check_condition(condition, self.conditions, n)
         parts = []
         if self.time is None:
             if t is not None:
-                raise UsageError("Got a time t, but this network was built without one (times=0). Pass t=None.")
+                raise UsageError("Got a time t, but this network was built without times (times=0). Pass t=None.")
         else:
             counts = (1, n) if self.shares_time else (n,)
             if t is None or t.ndim < 1 or t.shape[0] not in counts or math.prod(t.shape[1:]) != self.times:
@@ -248,7 +251,7 @@ class Conditioning(nn.Module):
         return sum(parts[1:], parts[0]) if parts else None
 
     def joined(self, x: Tensor, t: Tensor | None, condition: Condition | None) -> Tensor:
-        """Vectors x (n, d) and, where there are conditions, their embedding beside them; t is None."""
+        """Append the embedding of the conditions, if any, to vectors x (n, d); t is None."""
         label = self(x.shape[0], x.device, t, condition)
         return x if label is None else torch.cat([x, label.to(x.dtype)], dim=1)
 
@@ -256,7 +259,7 @@ class Conditioning(nn.Module):
 def values_of(
     name: str, kind: ConditionKind, n: int, device: torch.device, condition: Condition | None
 ) -> tuple[Tensor, Tensor | None]:
-    """The values of one condition and its mask; blank and hidden in every example where it is absent."""
+    """Return the values of one condition and its mask: blank and masked in every example if it is missing."""
     values = None if condition is None else condition.get(name)
     if values is None:
         return kind.blank(n, device), torch.ones(n, dtype=torch.bool, device=device)
@@ -264,13 +267,14 @@ def values_of(
 
 
 class Modulation(nn.Module):
-    """One linear layer that gives every block of a network its own vectors: cheaper than one layer per block.
+    """Linear layer that computes separate vectors for every block of a network: cheaper than one layer per block.
 
     Args:
         width: Length of the conditioning vector.
-        sizes: Length of each vector that comes out.
-        starts: The value that each of them keeps at the start, 1 for scales and 0 for shifts and gates.
-        zero: Whether they start at exactly these values (adaLN-zero), rather than scattered around them.
+        sizes: Length of each output vector.
+        starts: Initial value of each vector: 1 for scales, 0 for shifts and gates.
+        zero: Whether vectors start at exactly these values (adaLN-zero), rather than scattered
+            around them.
     """
 
     starting: Tensor
@@ -290,7 +294,7 @@ class Modulation(nn.Module):
 
     @classmethod
     def films(cls, width: int, channels: Sequence[int]) -> Modulation:
-        """A layer that gives each of several blocks scale and shift, in turn.
+        """Build a layer that computes scale and shift for each of several blocks in turn.
 
         Args:
             width: Length of the conditioning vector.
@@ -300,13 +304,13 @@ class Modulation(nn.Module):
         return cls(width, sizes, [1, 0] * len(channels))
 
     def forward(self, vector: Tensor) -> tuple[Tensor, ...]:
-        """A tensor (n, size) for each of ``sizes``, from the conditioning vector (n, width)."""
+        """Compute a tensor (n, size) for each of ``sizes`` from the conditioning vector (n, width)."""
         # The starting values go into the bias: one addition of a few numbers instead of one per block and example.
         return F.linear(F.silu(vector), self.linear.weight, self.linear.bias + self.starting).split(self.sizes, dim=1)
 
 
 def films_of(modulation: Modulation | None, vector: Tensor | None, number: int) -> list[Film]:
-    """(scale, shift) of each of ``number`` blocks, from a layer of `Modulation.films`; None of each without layer or vector."""
+    """Return (scale, shift) for each of ``number`` blocks from a layer of `Modulation.films`; None without layer or vector."""
     if modulation is None or vector is None:
         return [None] * number
     vectors = modulation(vector)
@@ -314,7 +318,7 @@ def films_of(modulation: Modulation | None, vector: Tensor | None, number: int) 
 
 
 def modulate(h: Tensor, film: Film) -> Tensor:
-    """Features h (n, c, ...), scaled and shifted by (n, c) each: h scale + shift; as they are where ``film`` is None."""
+    """Scale and shift features h (n, c, ...) by (n, c) each: h scale + shift; unchanged if ``film`` is None."""
     if film is None:
         return h
     scale, shift = film
@@ -325,7 +329,7 @@ def modulate(h: Tensor, film: Film) -> Tensor:
 
 
 def forward_mode() -> bool:
-    """Whether forward-mode derivatives are being taken (`torch.func.jvp`, dual levels)."""
+    """Return whether forward-mode derivatives are being computed (`torch.func.jvp`, dual levels)."""
     return forward_ad._current_level >= 0
 
 
@@ -353,7 +357,7 @@ class Norm(nn.Module):
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """The layer itself, its weights set to zero, so that the branch that it ends starts at zero."""
+    """Set a layer's weights to zero, so that the branch that it ends starts at zero, and return the layer."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -361,7 +365,7 @@ def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention, softmax(q k^T / sqrt(d)) v, all (n, heads, tokens, d), by whichever implementation is faster for few tokens."""
+    """Compute attention, softmax(q k^T / sqrt(d)) v, all (n, heads, tokens, d), with a fast implementation for few tokens."""
     if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[2] <= 256:
         # The fused CPU kernel takes 2 to 4 times as long in bfloat16 (49 tokens, 128 channels, forward and backward).
         return _attend_plainly(q, k, v)
@@ -375,11 +379,11 @@ def _attend_plainly(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(silu(scale-shift(norm(conv(silu(norm(x))))))), the last convolution starting at zero.
+    """Residual block x + conv(silu(scale-shift(norm(conv(silu(norm(x))))))), whose last convolution starts at zero.
 
     Args:
         width: Number of channels.
-        dropout: Share of features dropped before the last convolution.
+        dropout: Fraction of features dropped before the last convolution.
     """
 
     def __init__(self, width: int, dropout: float = 0.0) -> None:
@@ -391,7 +395,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = zeroed(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor, film: Film) -> Tensor:
-        """Of features (n, width, h, w), of the same shape; ``film`` is (scale, shift), each (n, width), or None."""
+        """Transform features (n, width, h, w) to the same shape; ``film`` is (scale, shift), each (n, width), or None."""
         h = self.conv1(F.silu(self.norm1(x)))
         h = F.silu(modulate(self.norm2(h), film))
         if self.dropout:
@@ -400,7 +404,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every position attends to every other; the result is added, starting at zero.
+    """Self-attention over all positions, added to the input; the added branch starts at zero.
 
     Args:
         width: Number of channels, a multiple of ``heads``.
@@ -429,7 +433,7 @@ class Level(nn.Module):
         width: Number of channels.
         blocks: Number of blocks.
         heads: Attention heads; 0 for no attention.
-        dropout: Share of features dropped in each block.
+        dropout: Fraction of features dropped in each block.
     """
 
     def __init__(self, width: int, blocks: int, *, heads: int = 0, dropout: float = 0.0) -> None:
@@ -439,7 +443,7 @@ class Level(nn.Module):
         self.attention = Attention(width, heads) if heads else None
 
     def forward(self, x: Tensor, films: Iterator[Film]) -> Tensor:
-        """Of features (n, width, h, w), of the same shape; ``films`` gives (scale, shift) or None to each block in turn."""
+        """Transform features (n, width, h, w) to the same shape; ``films`` holds (scale, shift) or None for each block."""
         for index, block in enumerate(self.residual):
             x = block(x, next(films))
             if index == 0 and self.attention is not None:
@@ -460,7 +464,7 @@ def fold(x: Tensor, stem: int) -> Tensor:
 
 
 def unfold(h: Tensor, stem: int, like: tuple[int, int, int]) -> Tensor:
-    """The patches of `fold` unfolded again, and cropped at the bottom and right to the sides of an image (c, h, w)."""
+    """Undo `fold`, and crop at the bottom and right to an image size (c, h, w)."""
     h = F.pixel_shuffle(h, stem) if stem > 1 else h
     return h[:, :, : like[1], : like[2]]
 
@@ -470,16 +474,17 @@ SMALLEST = 1e-4
 
 
 def append_minibatch_std(h: Tensor, group: int) -> Tensor:
-    """Append to each example how much its group of examples differs, as one more channel or feature.
+    """Append the mean standard deviation within an example's group as an additional channel or feature.
 
-    Examples form fixed groups of ``group`` consecutive examples; the last group is smaller where n is no multiple. In each group
-    the standard deviation s of every feature (over the examples, divided by their number) is taken and averaged over all
-    features, channels and pixels. In place of s stands sqrt(s^2 + e^2) - e with e = 1e-4: exactly 0 where the examples
-    are equal or alone, less than s by at most e elsewhere, and with finite derivatives of every order.
+    Examples form fixed groups of ``group`` consecutive examples; the last group is smaller if n is
+    not a multiple. In each group the standard deviation s of every feature (over the examples,
+    divided by their number) is taken and averaged over all features, channels and pixels. In place
+    of s stands sqrt(s^2 + e^2) - e with e = 1e-4: exactly 0 where the examples are equal or alone,
+    less than s by at most e elsewhere, and with finite derivatives of every order.
 
     Args:
-        h: (n, c, height, width) or (n, c): features of a critic.
-        group: Examples in a group, at least 1; the paper has 4.
+        h: Features of a critic, (n, c, height, width) or (n, c).
+        group: Group size, at least 1; 4 in the paper.
 
     Returns:
         (n, c + 1, height, width) or (n, c + 1), in the type of ``h``.

@@ -30,7 +30,7 @@ from pushforward.networks.blocks import (
 
 
 def halving(side: int) -> Tensor:
-    """The matrix (ceil(side / 2), side) that smooths by [1, 2, 1] / 4 and keeps every second number, beginning with the first.
+    """Return the matrix (ceil(side / 2), side) that smooths by [1, 2, 1] / 4 and keeps every second number, from the first.
 
     The ends are repeated outwards.
     """
@@ -42,9 +42,9 @@ def halving(side: int) -> Tensor:
 
 
 def doubling(side: int) -> Tensor:
-    """The matrix (side, ceil(side / 2)) that puts between two numbers their mean: upsampling by [1, 2, 1] / 2.
+    """Return the matrix (side, ceil(side / 2)) that inserts the mean between two numbers: upsampling by [1, 2, 1] / 2.
 
-    The last number that goes in is repeated outwards.
+    The last input number is repeated outwards.
     """
     matrix = torch.zeros(side, -(-side // 2))
     for row in range(side):
@@ -54,7 +54,7 @@ def doubling(side: int) -> Tensor:
 
 
 class Resample(nn.Module):
-    """A linear map along the height and one along the width: two matrix products.
+    """Resampling by one linear map along the height and one along the width: two matrix products.
 
     This takes a quarter to half of the time of pooling, slicing or depthwise convolution with channels last, forward,
     backward and twice backward.
@@ -73,7 +73,7 @@ class Resample(nn.Module):
         self.register_buffer("columns", columns, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (n, c, new height, new width), channels last in memory, of images (n, c, height, width)."""
+        """Resample images (n, c, height, width) to (n, c, new height, new width), channels last in memory."""
         n, c, height, width = x.shape
         new_height, new_width = self.rows.shape[0], self.columns.shape[0]
         h = self.rows.to(x.dtype) @ x.permute(0, 2, 3, 1).reshape(n, height, width * c)
@@ -82,10 +82,10 @@ class Resample(nn.Module):
 
 
 class ProjectionHead(nn.Module):
-    """Features phi to the score <w, phi> + b, and with conditions c <w, phi> + b + <e(c), phi>.
+    """Maps features phi to the score <w, phi> + b, or <w, phi> + b + <e(c), phi> with conditions c.
 
-    Conditions enter through the projection of the features onto their embedding e alone (a label's, numbers', or the sum of
-    several); examples without have a learned null embedding.
+    Conditions enter only through the projection of the features onto their embedding e (of a label,
+    numbers, or the sum of several). Unconditional examples have a learned null embedding.
 
     Args:
         width: Number of features.
@@ -103,7 +103,7 @@ class ProjectionHead(nn.Module):
         self.conditioning = Conditioning(width, conditions=self.conditions, times=0)
 
     def forward(self, features: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Scores (n,), float32 at least, of features (n, width)."""
+        """Compute scores (n,), float32 or wider, from features (n, width)."""
         label = self.conditioning(features.shape[0], features.device, t, condition)
         weight = self.linear.weight if label is None else self.linear.weight + label / math.sqrt(self.width)
         # Products and sums keep float32 under autocast, where a linear layer would round the score to three digits.
@@ -117,9 +117,9 @@ GROUP = 16
 
 
 def convolution(inputs: int, outputs: int, size: int, *, groups: int = 1, bias: bool = True, gain: float = 1.0) -> nn.Conv2d:
-    """A convolution that keeps the size, with normal weights of variance gain^2 / fan-in and no bias at the start.
+    """Build a size-preserving convolution with normal weights of variance gain^2 / fan-in and zero bias at the start.
 
-    ``gain`` is the standard deviation of the result over that of the input; 0 makes zero weights.
+    ``gain`` is the ratio of output to input standard deviation; 0 gives zero weights.
     """
     layer = nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=bias)
     nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs // groups * size**2))
@@ -129,14 +129,14 @@ def convolution(inputs: int, outputs: int, size: int, *, groups: int = 1, bias: 
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer that keeps the variance, without bias."""
+    """Build a variance-preserving linear layer without bias."""
     layer = nn.Linear(inputs, outputs, bias=False)
     nn.init.normal_(layer.weight, std=1 / math.sqrt(inputs))
     return layer
 
 
 class InvertedBlock(nn.Module):
-    """x + (1x1 -> leaky ReLU -> grouped 3x3 -> leaky ReLU -> 1x1), twice as wide inside.
+    """Residual block x + (1x1 -> leaky ReLU -> grouped 3x3 -> leaky ReLU -> 1x1), twice as wide inside.
 
     The last layer starts at zero; the two before it are scaled by ``total`` ^ (-1/4), so that the sum over all blocks
     of a network changes by as much in one step as a single block would.
@@ -167,7 +167,7 @@ class InvertedBlock(nn.Module):
 
 
 def halvings(height: int, width: int) -> int:
-    """How often an image is halved, rounding up: until no side is longer than 4, and at least twice."""
+    """Return how often an image is halved, rounding up: until no side is longer than 4, and at least twice."""
     side, number = max(height, width), 0
     while number < 2 or -(-side // 2**number) > 4:
         number += 1
@@ -175,7 +175,7 @@ def halvings(height: int, width: int) -> int:
 
 
 def start(network: nn.Module) -> None:
-    """Draw the weights of linear layers and convolutions from normal(0, 0.02), as the paper does; biases start at zero."""
+    """Draw the weights of linear layers and convolutions from normal(0, 0.02), as in the paper; biases start at zero."""
     for module in network.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, std=0.02)
@@ -184,17 +184,18 @@ def start(network: nn.Module) -> None:
 
 
 class DCGANGenerator(nn.Module):
-    """Noise to images: a linear layer onto the coarsest grid, then transposed convolutions 4 x 4 that double it.
+    """Generator of images: a linear layer onto the coarsest grid, then 4 x 4 transposed convolutions that double its size.
 
     All layers but the last have batch normalisation and ReLU. The paper's last tanh is left out, since model units have no
     such bounds. An image of 64 x 64 starts at 4 x 4 as in the paper; other sizes are made at the next size that doublings
     reach and cropped at the bottom and right.
 
     Args:
-        shape: (channels, height, width) of one image.
+        shape: Image shape (channels, height, width).
         latent: Length of the noise vector z.
         width: Channels before the last layer; each coarser grid has twice as many, up to eight times.
-        conditions: Kinds of condition by name; None for an unconditional network. The embedding, as long as z, is joined to z.
+        conditions: Kinds of condition by name; None for an unconditional network. The embedding, as
+            long as z, is appended to z.
 
     References:
         Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, 2016.
@@ -222,7 +223,7 @@ class DCGANGenerator(nn.Module):
         return cls(shape, latent=latent, width=width_of(size, shape), conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Images (n, *shape) in model units of standard normal noise x (n, latent); n at least 2 in training mode."""
+        """Generate images (n, *shape) in model units from standard normal noise x (n, latent); n at least 2 in training mode."""
         check_input(x, (self.latent,), "DCGANGenerator")
         z = self.conditioning.joined(x, t, condition)
         h = self.enter(z).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
@@ -233,18 +234,20 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANCritic(nn.Module):
-    """Images to one number: strided convolutions 4 x 4 with leaky ReLU of slope 0.2, then a linear layer.
+    """Critic of images: strided 4 x 4 convolutions with leaky ReLU (0.2), then a linear layer that returns one score.
 
     All convolutions but the first have batch normalisation. Images whose sides cannot be halved often enough are padded at
     the bottom and right by their last row and column. Labels enter by projection (`ProjectionHead`).
 
     Args:
-        shape: (channels, height, width) of one image.
+        shape: Image shape (channels, height, width).
         width: Channels after the first layer; each coarser grid has twice as many, up to eight times.
         conditions: Kinds of condition by name; None for an unconditional network.
-        minibatch_std: Examples in a group whose deviation joins the last features (`append_minibatch_std`); 0 leaves it out.
-        normalise: Whether there is batch normalisation. Leave it out beside gradient penalties, which are meant for the slope
-            of one sample's score, and beside `Spectral`, whose bound it breaks.
+        minibatch_std: Group size for the standard deviation appended to the last features
+            (`append_minibatch_std`); 0 leaves it out.
+        normalise: Whether to use batch normalisation. Leave it out with gradient penalties, which
+            need scores that do not depend on other samples, and with `Spectral`, whose bound it
+            breaks.
 
     References:
         Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, 2016;
@@ -278,7 +281,7 @@ class DCGANCritic(nn.Module):
         return cls(shape, width=width, conditions=conditions, minibatch_std=minibatch_std, normalise=normalise)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Scores (n,) of images (n, channels, height, width); n at least 2 in training mode with batch normalisation."""
+        """Compute scores (n,) for images (n, channels, height, width); n at least 2 in training mode with batch normalisation."""
         check_input(x, self.shape, "DCGANCritic")
         padded = pad_to(x, self.multiple).contiguous(memory_format=torch.channels_last)
         h = F.leaky_relu(self.enter(padded), SLOPE)
@@ -290,7 +293,7 @@ class DCGANCritic(nn.Module):
 
 
 def width_of(size: str, shape: Sequence[int]) -> int:
-    """The finest width of a named size; small images have few grids, which are wider."""
+    """Return the finest width of a named size; small images have fewer but wider grids."""
     width = size_choice(size, {"tiny": 16, "small": 56, "base": 128})
     return width if max(image_shape(shape)[1:]) >= 16 else 2 * width
 
@@ -306,15 +309,16 @@ def _changes(channels: Sequence[int]) -> nn.ModuleList:
 
 
 class Generator(nn.Module):
-    """Noise to images: a learned basis on the coarsest grid, weighted by a linear map of z, then blocks and doublings.
+    """Generator of images: a learned basis on the coarsest grid, weighted by a linear map of z, then blocks and doublings.
 
     Args:
-        shape: (channels, height, width) of one image.
+        shape: Image shape (channels, height, width).
         latent: Length of the noise vector z.
         width: Channels at the finest level; each coarser one has twice as many, up to four times.
         blocks: Residual blocks per level.
-        conditions: Kinds of condition by name; None for an unconditional network. The embedding is joined to z.
-        stem: Pixels per side of the patches that the last layer unfolds.
+        conditions: Kinds of condition by name; None for an unconditional network. The embedding is
+            appended to z.
+        stem: Side length in pixels of the patches that the last layer unfolds.
 
     References:
         Huang et al., The GAN is dead; long live the GAN! A Modern Baseline GAN, 2024.
@@ -346,7 +350,7 @@ class Generator(nn.Module):
         return cls(shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Images (n, channels, height, width) in model units of standard normal noise x (n, latent)."""
+        """Generate images (n, channels, height, width) in model units from standard normal noise x (n, latent)."""
         check_input(x, (self.latent,), "Generator")
         z = self.conditioning.joined(x, t, condition)
         h = (self.enter(z)[:, :, None, None] * self.basis).contiguous(memory_format=torch.channels_last)
@@ -358,17 +362,19 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Images to one number: blocks and halvings, a depthwise convolution over the coarsest grid, a linear layer.
+    """Critic of images: blocks and halvings, a depthwise convolution over the coarsest grid, and a linear layer to one score.
 
-    With labels the number is the dot product of the features and the label's embedding (a projection critic).
+    With labels, the score is the dot product of the features and the label embedding (a projection
+    critic).
 
     Args:
-        shape: (channels, height, width) of one image.
+        shape: Image shape (channels, height, width).
         width: Channels at the finest level; each coarser one has twice as many, up to four times.
         blocks: Residual blocks per level.
         conditions: Kinds of condition by name; None for an unconditional network.
-        stem: Pixels per side of the patches that the first layer folds into channels.
-        minibatch_std: Examples in a group whose deviation joins the last features (`append_minibatch_std`); 0 leaves it out.
+        stem: Side length in pixels of the patches that the first layer folds into channels.
+        minibatch_std: Group size for the standard deviation appended to the last features
+            (`append_minibatch_std`); 0 leaves it out.
 
     References:
         Huang et al., The GAN is dead; long live the GAN! A Modern Baseline GAN, 2024;
@@ -402,7 +408,7 @@ class Critic(nn.Module):
         return cls(shape, width=width, blocks=blocks, conditions=conditions, stem=stem, minibatch_std=minibatch_std)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Scores (n,) of images (n, channels, height, width)."""
+        """Compute scores (n,) for images (n, channels, height, width)."""
         check_input(x, self.shape, "Critic")
         label = self.conditioning(x.shape[0], x.device, t, condition)
         h = self.enter(fold(pad_to(x, self.stem), self.stem))
@@ -421,7 +427,7 @@ class Critic(nn.Module):
 
 
 def proportions(size: str, shape: Sequence[int]) -> tuple[int, int, int]:
-    """Width, blocks per level and stem of a generator or critic."""
+    """Return the width, blocks per level and stem of a generator or critic."""
     stem = stem_of(size, shape, 16)
     if max(shape[1:]) < 16:
         width, blocks = size_choice(size, {"tiny": (32, 1), "small": (64, 1), "base": (160, 2)})
@@ -434,18 +440,19 @@ WIDTHS = {"tiny": 64, "small": 256, "base": 1024}
 
 
 def example_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape of one example, (d,) or (channels, height, width), as a tuple of int; see `vector_shape` and `image_shape`."""
+    """Return an example shape, (d,) or (channels, height, width), as a tuple of int; see `vector_shape` and `image_shape`."""
     return (vector_shape(shape),) if len(shape) == 1 else image_shape(shape)
 
 
 class TextbookGenerator(nn.Module):
-    """Noise to data: linear, ReLU, linear, without normalisation; 100-256-784 for MNIST.
+    """Generator of data: linear, ReLU, linear, without normalisation; 100-256-784 for MNIST.
 
     Args:
-        shape: Shape of one example: (d,), or (channels, height, width) of one image.
+        shape: Shape of one example: (d,), or (channels, height, width) for an image.
         latent: Length of the noise vector z.
         width: Hidden units.
-        conditions: Kinds of condition by name; None for an unconditional network. The embedding, as long as z, is joined to z.
+        conditions: Kinds of condition by name; None for an unconditional network. The embedding, as
+            long as z, is appended to z.
 
     References:
         Goodfellow et al., Generative Adversarial Nets, 2014, section 5, whose perceptrons are larger.
@@ -466,22 +473,23 @@ class TextbookGenerator(nn.Module):
         return cls(shape, latent=latent, width=size_choice(size, WIDTHS), conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Examples (n, *shape) in model units of standard normal noise x (n, latent)."""
+        """Generate examples (n, *shape) in model units from standard normal noise x (n, latent)."""
         check_input(x, (self.latent,), "TextbookGenerator")
         z = self.conditioning.joined(x, t, condition)
         return self.leave(F.relu(self.enter(z))).to(x.dtype).unflatten(1, self.shape)
 
 
 class TextbookCritic(nn.Module):
-    """Data to one number: linear, leaky ReLU of slope 0.2, linear, without normalisation; 784-256-1 for MNIST.
+    """Critic of data: linear, leaky ReLU (0.2), linear, without normalisation, to one score; 784-256-1 for MNIST.
 
     Labels enter by projection (`ProjectionHead`).
 
     Args:
-        shape: Shape of one example: (d,), or (channels, height, width) of one image.
+        shape: Shape of one example: (d,), or (channels, height, width) for an image.
         width: Hidden units.
         conditions: Kinds of condition by name; None for an unconditional network.
-        minibatch_std: Examples in a group whose deviation joins the hidden units (`append_minibatch_std`); 0 leaves it out.
+        minibatch_std: Group size for the standard deviation appended to the hidden units
+            (`append_minibatch_std`); 0 leaves it out.
 
     References:
         Goodfellow et al., Generative Adversarial Nets, 2014, section 5, whose perceptrons are larger.
@@ -502,7 +510,7 @@ class TextbookCritic(nn.Module):
         return cls(shape, width=size_choice(size, WIDTHS), conditions=conditions, minibatch_std=minibatch_std)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Scores (n,) of examples (n, *shape)."""
+        """Compute scores (n,) for examples (n, *shape)."""
         check_input(x, self.shape, "TextbookCritic")
         h = F.leaky_relu(self.enter(x.flatten(1)), SLOPE)
         if self.minibatch_std:

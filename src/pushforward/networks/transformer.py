@@ -25,7 +25,7 @@ from pushforward.networks.blocks import (
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a two-layer perceptron, each normalised, scaled, shifted and gated by the conditioning vector.
+    """Attention and a two-layer MLP, each normalised, scaled, shifted and gated by the conditioning vector.
 
     Args:
         width: Length of a token, a multiple of ``heads``.
@@ -41,15 +41,16 @@ class TransformerBlock(nn.Module):
         self.outer = nn.Linear(4 * width, width)
 
     def attend(self, h: Tensor) -> Tensor:
-        """Every token attends to every other: (n, tokens, width), of the same shape."""
+        """Apply self-attention to tokens (n, tokens, width), keeping the shape."""
         n, tokens, width = h.shape
         q, k, v = self.qkv(h).reshape(n, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         return self.out(attend(q, k, v).transpose(1, 2).reshape(n, tokens, width))
 
     def forward(self, x: Tensor, film: Sequence[Tensor]) -> Tensor:
-        """Of tokens (n, tokens, width), of the same shape.
+        """Transform tokens (n, tokens, width), keeping the shape.
 
-        ``film`` has scale, shift and gate of attention, then of the perceptron, each (n, width); empty for none.
+        ``film`` holds scale, shift and gate of attention, then of the MLP, each (n, width); empty
+        for none.
         """
         h = self.attend(rescale(x, film[0:2]))
         x = x + h if not film else torch.addcmul(x, film[2][:, None].to(x.dtype), h.to(x.dtype))
@@ -58,7 +59,7 @@ class TransformerBlock(nn.Module):
 
 
 def rescale(x: Tensor, film: Sequence[Tensor]) -> Tensor:
-    """Tokens (n, tokens, width), normalised to mean 0 and variance 1; then scaled and shifted, unless ``film`` is empty."""
+    """Normalise tokens (n, tokens, width) to mean 0 and variance 1, then scale and shift them unless ``film`` is empty."""
     h = F.layer_norm(x, (x.shape[2],))
     return torch.addcmul(film[1][:, None].to(h.dtype), h, film[0][:, None].to(h.dtype)) if film else h
 
@@ -70,8 +71,8 @@ class DiT(nn.Module):
     identity (adaLN-zero).
 
     Args:
-        shape: (channels, height, width) of one image.
-        patch: Pixels per side of a patch.
+        shape: Image shape (channels, height, width).
+        patch: Side length of a patch in pixels.
         width: Length of a token.
         depth: Number of blocks.
         heads: Attention heads; divides ``width``.
@@ -106,7 +107,7 @@ class DiT(nn.Module):
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, times: int = 1) -> DiT:
-        """Build one of three sizes: about 0.25, 1.3 and 7 million parameters, half of it below 14 pixels.
+        """Build one of three sizes: about 0.25, 1.3 and 7 million parameters, or half of that below 14 pixels.
 
         Patches have 2 pixels a side up to 16 pixels, then 4, then 8 above 64.
         """
@@ -121,7 +122,7 @@ class DiT(nn.Module):
         return cls(shape, patch=patch, width=width, depth=depth, heads=heads, conditions=conditions, times=times)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """A tensor shaped like images x (n, channels, height, width)."""
+        """Compute a tensor of the shape of images x (n, channels, height, width)."""
         check_input(x, self.shape, "DiT")
         n = x.shape[0]
         vector = self.conditioning(n, x.device, t, condition)
@@ -136,12 +137,14 @@ class DiT(nn.Module):
 
 
 class ColumnTransformer(nn.Module):
-    """Transformer denoiser of rows: a token for each column, made of its coordinates and of whether it is given.
+    """Transformer denoiser for table rows: one token per column, built from its coordinates and from whether it is given.
 
-    Every column has linear layers of its own at the start and the end. Blocks are a DiT's and start as the identity.
+    Every column has its own input and output layers. The blocks are those of `DiT` and start as the
+    identity.
 
     Args:
-        starts: The first coordinate of each column, and after them the number of coordinates d.
+        starts: Index of the first coordinate of each column, followed by the number of coordinates
+            d.
         width: Length of a token, a multiple of ``heads``.
         depth: Number of blocks.
         heads: Attention heads.
@@ -197,14 +200,14 @@ class ColumnTransformer(nn.Module):
     ) -> ColumnTransformer:
         """Build one of three sizes: tiny (width 32, depth 2), small (64, 3) or base (192, 6).
 
-        ``shape`` is that of a row, (d,); without ``starts`` every coordinate is a column.
+        ``shape`` is the shape of a row, (d,); without ``starts``, every coordinate is a column.
         """
         width, depth, heads = size_choice(size, {"tiny": (32, 2, 2), "small": (64, 3, 4), "base": (192, 6, 6)})
         starts = range(shape[0] + 1) if starts is None else starts
         return cls(starts, width=width, depth=depth, heads=heads, conditions=conditions, times=times)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Rows (n, d) from coordinates, and after them a mark for each column that is given, x (n, d + columns)."""
+        """Compute rows (n, d) from x (n, d + columns): the coordinates, then a flag for each given column."""
         check_input(x, (self.inputs,), "ColumnTransformer")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         assert vector is not None

@@ -34,24 +34,24 @@ from pushforward.networks.blocks import (
 class UNet(nn.Module):
     """Convolutional denoiser for images of any height, width and number of channels.
 
-    The image is padded to whole patches, folded into channels (pixel-unshuffle by ``stem``), and goes through levels
-    of halving resolution: residual blocks, down, ..., blocks with attention at the coarsest level, up, plus what the
-    level held on the way down, blocks. Time and label scale and shift every block. All residual branches and the
-    output start at zero.
+    The image is padded to whole patches, folded into channels (pixel-unshuffle by ``stem``), and
+    passes through levels of halving resolution: residual blocks, down, ..., blocks with attention
+    at the coarsest level, up, skip connection, blocks. Time and label scale and shift every block.
+    All residual branches and the output start at zero.
 
-    With time, the input is added to the output, channel by channel, by a gain that is linear in the embedding of time and
-    label and starts at zero: the best linear estimate of data, noise or velocity is such a multiple of x_t, and the rest
-    of the network then has only the remainder to learn.
+    With time, the input is added to the output with a gain per channel that is linear in the
+    embedding of time and label and starts at zero. The best linear estimate of data, noise or
+    velocity is such a multiple of x_t, so the rest of the network only learns the residual.
 
     Args:
-        shape: (channels, height, width) of one image.
+        shape: Image shape (channels, height, width).
         widths: Channels of each level, finest first.
         blocks: Residual blocks per level and direction.
         conditions: Kinds of condition by name; None for an unconditional network.
         times: Number of times per example; 0 for none.
-        stem: Pixels per side of the patches that the first layer folds into channels.
+        stem: Side length in pixels of the patches that the first layer folds into channels.
         heads: Attention heads at the coarsest level; 0 for no attention.
-        dropout: Share of features dropped in each block, in [0, 1).
+        dropout: Fraction of features dropped in each block, in [0, 1).
 
     References:
         Ronneberger et al., U-Net, 2015; Ho et al., Denoising Diffusion Probabilistic Models, 2020;
@@ -111,7 +111,7 @@ class UNet(nn.Module):
         return cls(shape, widths=widths, blocks=blocks, conditions=conditions, times=times, stem=stem, dropout=dropout)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """A tensor shaped like images x (n, channels, height, width)."""
+        """Compute a tensor of the shape of images x (n, channels, height, width)."""
         skips, h, films, vector = self._encoded(x, t, condition)
         h = self.middle(h, films)
         for level, grow, skip in zip(reversed(self.up), reversed(self.grow), reversed(skips), strict=True):
@@ -120,7 +120,7 @@ class UNet(nn.Module):
         return h if self.gain is None or vector is None else h + self._gained(x, vector)
 
     def features(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> list[Tensor]:
-        """What each level holds on the way down, finest first, and the middle: (n, width, height, width of the level)."""
+        """Compute the features of each level on the way down, finest first, and the middle, each (n, width, height, width)."""
         skips, h, films, _ = self._encoded(x, t, condition)
         return [*skips, self.middle(h, films)]
 

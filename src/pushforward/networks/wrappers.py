@@ -20,11 +20,11 @@ from pushforward.networks.blocks import Condition, Kinds, check_condition, check
 
 
 class Reshaped(nn.Module):
-    """A network on vectors, for examples of any shape: for very small images an MLP learns most per second.
+    """Applies a network for vectors to examples of any shape. For very small images, an MLP trains fastest.
 
     Args:
         network: A network whose ``inputs`` is the number of entries of x, such as an `MLP`.
-        shape: Of one output; () gives one number for each example, as a critic does.
+        shape: Shape of one output; () for one number per example, as for a critic.
     """
 
     def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:
@@ -36,18 +36,19 @@ class Reshaped(nn.Module):
 
 
 class FourierFeatures(nn.Module):
-    """A network on a vector joined by sines and cosines of it, along random directions, of wavelengths from wide to narrow.
+    """Extends the input of a network by sines and cosines along random directions, with wavelengths from wide to narrow.
 
-    A perceptron learns wide structure long before narrow. For modes a hundredth as wide as the data, a critic learns where they
-    are and not how wide, and a generator may shrink in them or circle about their centres unseen. Waves of all scales show both.
+    An MLP learns coarse structure long before fine structure. For modes a hundredth as wide as the
+    data, a critic learns their position but not their width, so a generator may shrink them or
+    circle around their centres unnoticed. Waves of all scales show both.
 
     Args:
         network: ``network(features, t, condition)`` on vectors of inputs + 2 waves numbers.
         inputs: Length of x.
         fourier_features: Number of directions; each has its own frequency and gives a sine and a cosine.
-        low: The lowest frequency, in radians per model unit.
-        high: The highest; those between are spaced geometrically.
-        columns: The numbers of x along which directions run; None for all.
+        low: Lowest frequency, in radians per model unit.
+        high: Highest frequency; frequencies are spaced geometrically.
+        columns: Indices of the columns of x that directions use; None for all.
 
     References:
         Tancik et al., Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains (2020), who draw
@@ -77,7 +78,7 @@ class FourierFeatures(nn.Module):
         self.register_buffer("frequencies", directions * frequencies[:, None])
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """``network`` on x (n, inputs), model units, and its waves."""
+        """Apply ``network`` to x (n, inputs), in model units, and its waves."""
         check_input(x, (self.inputs,), "a network with Fourier features")
         # an angle of 100 radians in bfloat16 is off by a quarter
         with torch.autocast(x.device.type, enabled=False):
@@ -89,23 +90,24 @@ MOST = 16  # Signs that a table may have, one vector for each of their patterns
 
 
 class SignCodes(nn.Module):
-    """A generator that receives z scaled down, and beside it a learned code for the pattern of the signs of its first numbers.
+    """Generator that receives z scaled down, and a learned code for the sign pattern of the first numbers of z.
 
-    A continuous map takes connected noise to connected samples: between modes that data keeps apart it must leave bridges, as
-    thin as its slope is steep. The signs, fair coins, make it continuous in pieces only, one for each of 2^signs patterns, and
-    the pieces can lie apart. A pattern's code starts as the signs themselves and learns alone, so that each piece can leave one
-    mode for another without its neighbours. Within a piece z could still decide between two modes and leave a bridge; so it is
-    scaled down: the code selects the mode, z the place within it. For its user z stays standard normal: seeds, interpolation and
-    truncation mean what they mean elsewhere; a path through z jumps where a sign changes.
+    A continuous map takes connected noise to connected samples, so it leaves bridges between
+    separate modes. Signs make the map piecewise continuous, with one piece for each of 2^signs
+    patterns, and pieces can be separate. The code of a pattern starts as the signs themselves and
+    is trained independently, so each piece can move to another mode without its neighbours. z is
+    scaled down so that the code selects the mode, and z the position within it. For users, z stays
+    standard normal: seeds, interpolation and truncation work as usual, but a path through z jumps
+    where a sign changes.
 
     Args:
         network: ``network(z, None, condition)`` for z of latent + signs numbers.
         latent: Length of z.
-        sign_codes: How many of its numbers show their signs, at most ``latent`` and 16.
-        scale: Factor of z; 1 leaves it unchanged.
+        sign_codes: Number of entries of z whose signs are used, at most ``latent`` and 16.
+        scale: Factor applied to z; 1 leaves z unchanged.
 
     Raises:
-        UsageError: For more signs than z has numbers, or than 16.
+        UsageError: If there are more signs than entries of z, or more than 16.
 
     References:
         Khayatkhoei, Elgammal, Singh, Disconnected Manifold Learning for GANs (2018), and Tanielian et al., Learning
@@ -118,32 +120,32 @@ class SignCodes(nn.Module):
     def __init__(self, network: nn.Module, latent: int, sign_codes: int, scale: float = 0.3) -> None:
         super().__init__()
         if sign_codes > min(latent, MOST):
-            raise UsageError(f"z has {latent} numbers and cannot show {sign_codes} signs; expected at most {min(latent, MOST)}.")
+            raise UsageError(f"{sign_codes} sign codes do not fit into a z of {latent} numbers. Use at most {min(latent, MOST)}.")
         self.network, self.latent, self.sign_codes, self.scale = network, latent, sign_codes, scale
         self.register_buffer("powers", 2 ** torch.arange(sign_codes), persistent=False)
         patterns = torch.arange(2**sign_codes)[:, None].bitwise_and(self.powers) > 0
         self.codes = nn.Parameter(2.0 * patterns - 1.0)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """``network`` on ``scale`` z and the code of its signs, for noise x (n, latent)."""
+        """Apply ``network`` to ``scale`` z and the code of its signs, for noise x (n, latent)."""
         pattern = ((x[:, : self.sign_codes] > 0) * self.powers).sum(1)
         return self.network(torch.cat([self.scale * x, F.embedding(pattern, self.codes)], dim=1), t, condition)
 
 
 class Packed(nn.Module):
-    """A critic of packs: each ``pack`` consecutive examples are joined on the channel (or feature) axis and get one score.
+    """Critic of packs: concatenates ``pack`` consecutive examples along the channel (or feature) axis and returns one score.
 
-    Conditions are appended to their examples first, as channels: labels one-hot, numbers standardised, all zero where there are
-    none. The inner network is then built without conditions.
+    Conditions are first appended to the examples as channels: one-hot labels, standardised numbers,
+    all zero for unconditional examples. The inner network is then built without conditions.
 
     Args:
-        network: A critic built for examples of `Packed.shape` and without conditions: ``network(x, None, None)`` gives one number
-            per example.
-        pack: Examples in a pack, at least 1.
+        network: A critic built for examples of `Packed.shape` and without conditions: ``network(x,
+            None, None)`` returns one number per example.
+        pack: Number of examples in a pack, at least 1.
         conditions: Kinds of condition by name; None for an unconditional network.
 
     Raises:
-        UsageError: For a condition that cannot become channels.
+        UsageError: If a condition cannot be converted to channels.
 
     References:
         Lin et al., PacGAN: The power of two samples in generative adversarial networks, 2018.
@@ -157,11 +159,11 @@ class Packed(nn.Module):
 
     @staticmethod
     def shape(shape: Sequence[int], pack: int, conditions: Kinds = None) -> tuple[int, ...]:
-        """The shape of one example that the inner network must be built for.
+        """Return the example shape that the inner network must be built for.
 
         Args:
-            shape: Shape of one example of the data: (d,), or (channels, height, width).
-            pack: Examples in a pack.
+            shape: Shape of one data example: (d,), or (channels, height, width).
+            pack: Number of examples in a pack.
             conditions: Kinds of condition by name; None for an unconditional network.
 
         Returns:
@@ -170,14 +172,14 @@ class Packed(nn.Module):
         return (pack * (int(shape[0]) + _channels(kinds_of(conditions))), *(int(side) for side in shape[1:]))
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Scores (n / pack,), one for each pack, of x (n, channels, height, width) or (n, d), n a multiple of ``pack``."""
+        """Compute scores (n / pack,), one per pack, for x (n, channels, height, width) or (n, d), n a multiple of ``pack``."""
         n = x.shape[0]
         if t is not None:
-            raise UsageError("Got a time t, but a packed critic is built without one. Pass t=None.")
+            raise UsageError("Got a time t, but packed critics take none. Pass t=None.")
         if x.ndim < 2 or n % self.pack:
             raise UsageError(
                 f"Got x of shape {tuple(x.shape)}; expected (n, channels, ...) with n a multiple of pack={self.pack}. "
-                "Choose a batch, and parts of it, that packs divide."
+                "Choose a batch size and micro-batch size divisible by pack."
             )
         check_condition(condition, self.conditions, n)
         for name, kind in self.conditions.items():
@@ -192,7 +194,7 @@ class Packed(nn.Module):
 def _channels(kinds: Mapping[str, ConditionKind]) -> int:
     for name, kind in kinds.items():
         if not kind.channels:
-            raise UsageError(f'A packed critic cannot take the condition "{name}" ({type(kind).__name__}); leave pack out.')
+            raise UsageError(f'A packed critic does not support the condition "{name}" ({type(kind).__name__}). Leave pack out.')
     return sum(kind.channels for kind in kinds.values())
 
 
@@ -200,13 +202,14 @@ LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class UnitVectors(nn.Module):
-    """The spectral norm of the library, as if its two singular vectors had length 1.
+    """Spectral norm of torch's parametrisation, with its two singular vectors rescaled to length 1.
 
-    They have in training. In an average of a network (EMA) they are averaged too and become shorter, down to a third, where
-    the leading direction turns; the norm u W v would be too small by both lengths and the network too steep.
+    They have length 1 in training. In an averaged network (EMA) they are averaged too and become
+    shorter, down to a third, when the leading direction turns. The norm u W v would then be too
+    small and the network too steep.
 
     Args:
-        norm: The library's parametrisation of the same weight.
+        norm: torch's parametrisation of the same weight.
     """
 
     def __init__(self, norm: nn.Module) -> None:
@@ -218,15 +221,16 @@ class UnitVectors(nn.Module):
 
 
 class Spectral(nn.Module):
-    """A network whose linear layers and convolutions have a largest singular value of about 1, so that its slope is bounded.
+    """Network with a bounded gradient: the largest singular value of each linear layer and convolution is about 1.
 
-    Every weight of a Linear, Conv2d or ConvTranspose2d is divided by its norm as a matrix (outputs, everything else), which
-    each call in training mode follows by one step of the power iteration, kept in buffers; a call in evaluation mode changes
-    nothing. `torch.func.jvp` and `torch.export` work in both modes. Biases, embeddings, a learned basis and normalisation layers
-    stay as they are; leave batch normalisation out.
+    Every weight of a Linear, Conv2d or ConvTranspose2d is divided by its norm as a matrix (outputs,
+    everything else), which each call in training mode updates by one step of power iteration, kept
+    in buffers. Calls in evaluation mode change nothing. `torch.func.jvp` and `torch.export` work in
+    both modes. Biases, embeddings, a learned basis and normalisation layers are unchanged. Leave
+    batch normalisation out.
 
-    A weight that starts at zero, as the last one of a residual block does, has no direction to keep: dividing by its norm
-    gives no number, and no later step would correct it. Such weights are drawn again, normal with variance 1 / fan-in, so the
+    A weight that starts at zero, such as the last weight of a residual block, cannot be divided by
+    its norm. Such weights are redrawn from a normal distribution with variance 1 / fan-in, so the
     branch starts at norm 1 like all others.
 
     Args:
@@ -251,19 +255,21 @@ class Spectral(nn.Module):
 
 
 class StraightThrough(nn.Module):
-    """A generator whose scores and logits become the coordinates of a row: each block is drawn from its logits.
+    """Generator of table rows that turns scores and logits into coordinates: each block is drawn from its logits.
 
-    The first ``latent`` numbers of z are the network's; each further number makes the Gumbel noise of an indicator, so that z
-    decides on the row alone. Of logits a and Gumbel numbers g the largest a + g has the probability softmax(a). Forward its
-    indicator is exactly 1 and the others of the block 0; backward the gradient is that of softmax((a + g) / temperature).
-    Scores of closed columns move to the score of the value that they stand for, and those of atoms and missing values to 0, as
-    rows of the table have them; the gradient passes through the former unchanged.
+    The network receives the first ``latent`` numbers of z; each further number gives the Gumbel
+    noise of an indicator, so that z alone determines the row. Of logits a and Gumbel numbers g the
+    largest a + g has the probability softmax(a). Forward its indicator is exactly 1 and the others
+    of the block 0; backward the gradient is that of softmax((a + g) / temperature). Scores of
+    closed columns move to the score of the value that they stand for, and those of atoms and
+    missing values to 0, as rows of the table have them; the gradient passes through the former
+    unchanged.
 
     Args:
-        network: ``network(z, None, condition)`` gives scores and logits (n, d) of z (n, latent).
+        network: ``network(z, None, condition)`` returns scores and logits (n, d) for z (n, latent).
         space: The table's columns.
-        latent: Numbers of z that the network receives.
-        temperature: That of the gradient, above 0.
+        latent: Number of entries of z that the network receives.
+        temperature: Temperature of the gradient, above 0.
 
     References:
         Jang, Gu, Poole, Categorical Reparameterization with Gumbel-Softmax (2017), section 2.2, "straight-through".
@@ -276,11 +282,11 @@ class StraightThrough(nn.Module):
 
     @staticmethod
     def noise_size(space: TableSpace, latent: int) -> int:
-        """Length of z: ``latent``, and a number for each indicator."""
+        """Return the length of z: ``latent`` plus one number per indicator."""
         return latent + sum(stop - start for start, stop in space.blocks)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Rows in model units, (n, d), of noise x (n, `noise_size`)."""
+        """Generate rows (n, d) in model units from noise x (n, `noise_size`)."""
         check_input(x, (self.noise_size(self.space, self.latent),), "a generator of rows")
         out = self.network(x[:, : self.latent], t, condition)
         with torch.autocast(x.device.type, enabled=False):
@@ -311,19 +317,20 @@ PARTS = 3 * len(WIDTHS) + 2
 
 
 class LevelPosterior(nn.Module):
-    """The mean of an entry of 256 levels given its noisy value, by Bayes' rule from a network's prior.
+    """Posterior mean of entries with 256 levels given their noisy values, by Bayes' rule from a network's prior.
 
-    The network receives the whole noisy image and gives each entry a prior: a Gaussian on the levels, extra mass on the
-    lowest and the highest (black and white pixels), and a little on all levels, so that a confident wrong prior does not
-    outweigh the observation. That prior times the Gaussian likelihood of the entry's own noisy value is the posterior, whose mean
-    is returned. So the network need not learn to read a value to a part in a thousand, nor to round to a level, which low noise
-    asks for and reduced precision forbids.
+    The network receives the whole noisy image and gives each entry a prior: a Gaussian on the
+    levels, extra mass on the lowest and the highest (black and white pixels), and a little on all
+    levels, so that a confident wrong prior does not outweigh the observation. That prior times the
+    Gaussian likelihood of the entry's own noisy value is the posterior, whose mean is returned. So
+    the network need not learn values to a part in a thousand, or rounding to levels, which low
+    noise requires and reduced precision does not allow.
 
     The output is a data prediction, and the clock must be ``log_snr``: t = log(sigma / alpha) / 4 with scaled input.
 
     Args:
         network: ``network(x, t, condition)`` on examples of `PARTS` times as many channels.
-        space: The images' shape, units and bounds.
+        space: Shape, units and bounds of the images.
 
     References:
         Salimans et al., PixelCNN++ (2017), for mass on the outer levels; Kingma et al., Variational Diffusion Models (2021),
@@ -341,11 +348,11 @@ class LevelPosterior(nn.Module):
         self.register_buffer("gap", (high - low) / 255, persistent=False)
 
     def forward(self, x: Tensor, t: Tensor, condition: Condition | None = None) -> Tensor:
-        """The posterior mean of the data, shaped and typed like x.
+        """Compute the posterior mean of the data, with the shape and dtype of x.
 
         Args:
-            x: x_t / hypot(alpha, sigma), (n, *shape).
-            t: log(sigma / alpha) / 4, (n,).
+            x: Scaled input x_t / hypot(alpha, sigma), (n, *shape).
+            t: Times log(sigma / alpha) / 4, (n,).
             condition: None or a dict of tensors with n examples.
         """
         low, gap = self.low.to(x), self.gap.to(x)

@@ -39,21 +39,22 @@ def _order(n: int, period: int) -> Tensor:
 
 
 class Source:
-    """A data set instead of noise: training starts from its training split, sampling from its held-out split.
+    """Data set that replaces noise: its training split is used in training, its held-out split in sampling.
 
-    Images are scaled to the size of the data that the flow ends at, as `pushforward.data.load` scales them.
+    Images are scaled to the size of the flow's data, as in `pushforward.data.load`.
 
     Args:
-        data: The data set's name or path; paths are kept whole, so that a run finds it from another folder.
-        space: The units of the data that the flow ends at; the examples are put into its model units.
-        limit: At most so many training examples.
-        seed: Chooses the examples that ``limit`` keeps.
-        fingerprint: That of the data set's examples (`pushforward.data.Dataset.stored_fingerprints`), which a run keeps; None
-            reads the data and finds it.
+        data: Name or path of the data set. Paths are stored in full, so that a run finds the data
+            from any folder.
+        space: Space of the flow's data; the examples are converted to its model units.
+        limit: Maximum number of training examples.
+        seed: Seed that selects the examples kept by ``limit``.
+        fingerprint: Fingerprint of the examples (`pushforward.data.Dataset.stored_fingerprints`),
+            which a run stores; None computes the fingerprint from the data.
 
     Raises:
-        UsageError: If its examples have another shape.
-        DataError: When they are first used, if they have changed since the fingerprint was taken.
+        UsageError: If the examples have another shape.
+        DataError: On first use, if the examples have changed since the fingerprint was computed.
     """
 
     def __init__(self, data: str, space: Space, limit: int | None = None, seed: int = 0, fingerprint: str | None = None) -> None:
@@ -75,8 +76,8 @@ class Source:
         dataset = load(self.data, **options)  # type: ignore[arg-type]
         if dataset.space.shape != tuple(self.space.shape):
             raise UsageError(
-                f"The source {self.data} has examples of shape {dataset.space.shape}, the data {tuple(self.space.shape)}; "
-                "they must agree."
+                f"The source {self.data} has examples of shape {dataset.space.shape}, and the data "
+                f"{tuple(self.space.shape)}. Expected equal shapes."
             )
         return dataset
 
@@ -86,40 +87,42 @@ class Source:
             dataset = self._read()
         except DataError as error:
             raise DataError(
-                f"{error} The model starts from examples of {self.data}, not from noise: put it back there."
+                f"{error} The model starts from examples of {self.data} instead of noise, so it needs that data. Restore "
+                "the data to that place."
             ) from error
         if dataset.stored_fingerprints[1] != self.fingerprint:
             raise DataError(
                 f"The source {self.data} has changed since the model was trained (fingerprint "
-                f"{dataset.stored_fingerprints[1][:12]}, was {self.fingerprint[:12]}). Restore it, or train a new model."
+                f"{dataset.stored_fingerprints[1][:12]}, expected {self.fingerprint[:12]}). Restore the data, or train a "
+                "new model."
             )
         return dataset
 
     @functools.cached_property
     def examples(self) -> Tensor:
-        """The training examples, (N, *shape), model units of ``space``."""
+        """Return the training examples, (N, *shape), in model units of ``space``."""
         return self.space.to_model(self._dataset.train.data_units())
 
     @functools.cached_property
     def held_out(self) -> Tensor:
-        """The held-out examples, (M, *shape), model units of ``space``."""
+        """Return the held-out examples, (M, *shape), in model units of ``space``."""
         return self.space.to_model(self._dataset.held_out.data_units())
 
     @property
     def seen(self) -> Seen:
-        """The training examples, as something that a model learns from."""
+        """Return the training examples as part of a model's training record."""
         return seen_in_training(self._dataset)
 
     def __call__(self, draws: Draws) -> Tensor:
-        """A training example for each example of the draws, drawn with replacement."""
+        """Draw a training example for each example of the draws, with replacement."""
         u = draws.uniform()
         return self._chosen(False, (u.double().cpu() * len(self._dataset.train)).long()).to(u.device)
 
     def starts(self, draws: Draws) -> Tensor:
-        """A held-out example for each example of the draws, a function of the example's seed.
+        """Return a held-out example for each example of the draws, as a function of the example's seed.
 
-        As many seeds in an example as there are held-out examples take each of them once; from one period of seeds to the next
-        their order changes.
+        M consecutive seeds, for M held-out examples, use each example once; the next M seeds use
+        another order.
         """
         n = len(self._dataset.held_out)
         if not isinstance(draws, ExampleDraws):
@@ -133,7 +136,7 @@ class Source:
         return self._chosen(True, index).to(draws.device)
 
     def fixed(self, n: int, device: torch.device | str) -> Tensor:
-        """The same n different training examples each time, or all where there are fewer, (at most n, *shape)."""
+        """Return the same n different training examples each time, or all if there are fewer, (at most n, *shape)."""
         index = torch.from_numpy(permutation(len(self._dataset.train), _ORDER, 0)[:n])
         return self._chosen(False, index).to(device)
 
@@ -149,14 +152,14 @@ class Source:
 
 
 def same_source(a: Source | None, b: Source | None) -> bool:
-    """Whether two sources of noise are the same examples, or both are None."""
+    """Return whether two noise sources are the same examples, or both None."""
     if a is None or b is None:
         return a is b
     return (a.data, a.limit, a.seed, a.fingerprint) == (b.data, b.limit, b.seed, b.fingerprint)
 
 
 def training_noise(source: Source | None, shape: Sequence[int], draws: Draws) -> Tensor:
-    """Noise as it is drawn in training, (n, *shape): standard normal, or training examples of the source."""
+    """Draw noise for training, (n, *shape): standard normal, or training examples of the source."""
     return draws.normal(shape) if source is None else source(draws)
 
 
@@ -164,48 +167,49 @@ class Coupling(ABC):
     """Pairs each example with an example of noise."""
 
     source: Source | None = None
-    """The source of noise other than standard normal; a denoiser trained with it has no noise level and no score."""
+    """The noise source, if it is not standard normal. A denoiser trained with such a source has no noise level and no score."""
 
     group = 1
-    """Examples that are coupled together; parts of a batch hold whole groups."""
+    """Number of examples that are paired with each other; micro-batches hold whole groups."""
     reuse = 1
-    """For how many steps one batch and its pairs are kept while times are drawn again."""
+    """Number of steps that reuse one batch and its pairs, with new times in each step."""
 
     @abstractmethod
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
-        """The data unchanged and its noise, both (n, *shape)."""
+        """Return the unchanged data and its noise, both (n, *shape)."""
 
     def examples(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor, Condition]:
-        """The training pairs: data, its noise and its condition; a coupling with its own data replaces all three."""
+        """Return the training pairs: data, noise and condition; a coupling with its own data replaces all three."""
         return *self(x, condition, draws), condition
 
 
 class Independent(Coupling):
-    """Noise drawn without looking at the data.
+    """Draws noise independently of the data.
 
     Args:
-        source: The source of noise; None is standard normal.
+        source: Noise source; None for standard normal noise.
     """
 
     def __init__(self, source: Source | None = None) -> None:
         self.source = source
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
-        """(x, z) with z standard normal, or from the source."""
+        """Return (x, z) with z standard normal, or from the source."""
         return x, training_noise(self.source, x.shape[1:], draws)
 
 
 class OptimalTransport(Coupling):
-    """Minibatch optimal transport: within groups of fixed size, noise is permuted to the least total squared distance.
+    """Minibatch optimal transport: permutes noise within groups of fixed size to the smallest total squared distance.
 
-    The plan is an exact assignment (a permutation), so every noise example is used once; within labelled data it never
-    crosses a class, so the noise stays independent of the label.
+    The plan is an exact assignment (a permutation), so every noise example is used once; for
+    labelled data it never crosses classes, so the noise stays independent of the label.
 
     Args:
-        group: Examples in one assignment.
-        reuse: Steps for which one batch and its plan are kept; the plan is a function of ``step // reuse``, so a resumed run
-            finds the same one.
-        source: The source of noise; None is standard normal.
+        group: Number of examples in one assignment.
+        reuse: Number of steps that reuse one batch and its plan. The plan depends on ``step
+
+        reuse``, so a resumed run computes the same plan.
+        source: Noise source; None for standard normal noise.
     """
 
     def __init__(self, group: int = 128, reuse: int = 1, source: Source | None = None) -> None:
@@ -213,12 +217,14 @@ class OptimalTransport(Coupling):
         self._kept: dict[tuple[object, ...], Tensor] = {}
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
-        """(x, z) with z permuted within each group."""
+        """Return (x, z) with z permuted within each group."""
         z = training_noise(self.source, x.shape[1:], draws.stream("coupling", interval=self.reuse))
         labels = None if condition is None else condition.get("label")
         others = [name for name in condition or () if name != "label"]
         if others:
-            raise UsageError(f"OptimalTransport pairs within classes, and cannot within values of {', '.join(others)}.")
+            raise UsageError(
+                f"OptimalTransport pairs examples within classes, and does not support the conditions {', '.join(others)}."
+            )
         if self.reuse == 1:
             return x, z[self._plan(x, z, labels)]
         # a memory of a pure function of the pairs: losing it changes nothing but the time it takes
@@ -243,7 +249,7 @@ class OptimalTransport(Coupling):
 
 
 def assign(x: Tensor, z: Tensor) -> Tensor:
-    """The permutation p that makes sum |x_i - z_p(i)|^2 least, int64 (n,); exact (Jonker-Volgenant, by SciPy)."""
+    """Find the permutation p that minimises sum |x_i - z_p(i)|^2, int64 (n,); exact (Jonker-Volgenant, by SciPy)."""
     from scipy.optimize import linear_sum_assignment
 
     flat_x, flat_z = x.detach().flatten(1).double(), z.detach().flatten(1).double()

@@ -30,7 +30,7 @@ from pushforward.errors import UsageError
 
 @dataclass(frozen=True)
 class Coefficients:
-    """The coefficients of a path at some times, each of the shape of t; dalpha and dsigma are derivatives in t."""
+    """Coefficients of a path at given times, each of the shape of t; dalpha and dsigma are derivatives in t."""
 
     alpha: Tensor
     sigma: Tensor
@@ -43,7 +43,7 @@ class Coefficients:
         return torch.hypot(self.alpha, self.sigma)
 
     def over(self, x: Tensor) -> Coefficients:
-        """The same coefficients of shape (n, 1, ..., 1), to multiply a batch of the shape of x."""
+        """Reshape the coefficients to (n, 1, ..., 1), to multiply a batch of the shape of x."""
         shape = (-1,) + (1,) * (x.dim() - 1)
         return Coefficients(*(part.reshape(shape) for part in (self.alpha, self.sigma, self.dalpha, self.dsigma)))
 
@@ -54,31 +54,31 @@ class Coefficients:
 
 
 class Path(ABC):
-    """x_t = alpha(t) x + sigma(t) z."""
+    """Base class of paths x_t = alpha(t) x + sigma(t) z."""
 
     ends: tuple[float, float]
-    """(t_min, t_max): training times and time grids stay inside; no conversion between predictions is singular there."""
+    """(t_min, t_max): limits for training times and time grids, within which every conversion between predictions is defined."""
 
     @abstractmethod
     def at(self, t: Tensor) -> Coefficients:
-        """The coefficients at times t of any shape, in [0, 1]."""
+        """Compute the coefficients at times t of any shape, in [0, 1]."""
 
     @abstractmethod
     def log_snr(self, t: Tensor) -> Tensor:
-        """log(alpha^2 / sigma^2), falling in t."""
+        """Compute log(alpha^2 / sigma^2), which decreases in t."""
 
     @abstractmethod
     def time(self, log_snr: Tensor) -> Tensor:
-        """The inverse of `log_snr`."""
+        """Compute the inverse of `log_snr`."""
 
     def log_snr_ends(self) -> tuple[float, float]:
-        """The log-SNR at (t_min, t_max), the larger first."""
+        """Return the log-SNR at (t_min, t_max), the larger first."""
         at_ends = self.log_snr(torch.tensor(self.ends, dtype=torch.float64))
         return float(at_ends[0]), float(at_ends[1])
 
 
 class Linear(Path):
-    """The straight path of flow matching: alpha = 1 - t, sigma = t; its velocity is z - x.
+    """Straight path of flow matching: alpha = 1 - t, sigma = t; its velocity is z - x.
 
     References:
         Lipman et al., Flow Matching for Generative Modeling (2023); Liu et al., Rectified Flow (2023).
@@ -98,7 +98,7 @@ class Linear(Path):
 
 
 class Cosine(Path):
-    """The trigonometric path: alpha = cos(pi t / 2), sigma = sin(pi t / 2), of constant variance.
+    """Trigonometric path with constant variance: alpha = cos(pi t / 2), sigma = sin(pi t / 2).
 
     References:
         Nichol and Dhariwal, Improved DDPM (2021); Albergo and Vanden-Eijnden (2023).
@@ -121,7 +121,7 @@ class Cosine(Path):
 
 
 class VP(Path):
-    """The variance-preserving path of score-based diffusion: log alpha = -t^2 (b1 - b0) / 4 - t b0 / 2.
+    """Variance-preserving path of score-based diffusion: log alpha = -t^2 (b1 - b0) / 4 - t b0 / 2.
 
     Args:
         beta_min: b0, the rate of noising at t = 0.
@@ -150,18 +150,19 @@ class VP(Path):
         return 2 * log_alpha - torch.log(-torch.expm1(2 * log_alpha))
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """The positive root of the quadratic log alpha(t) = log(sigmoid(log_snr)) / 2, in its stable form."""
+        """Compute the positive root of the quadratic log alpha(t) = log(sigmoid(log_snr)) / 2, in its stable form."""
         c = -F.logsigmoid(log_snr) / 2
         b, a = self.beta_min / 2, (self.beta_max - self.beta_min) / 4
         return 2 * c / (b + torch.sqrt(b * b + 4 * a * c))
 
 
 class VE(Path):
-    """The variance-exploding path that EDM samples: alpha = 1, sigma = sigma_max t.
+    """Variance-exploding path of EDM: alpha = 1, sigma = sigma_max t.
 
     Args:
-        sigma_min: The smallest noise level trained and sampled, in model units (data has unit variance).
-        sigma_max: The largest.
+        sigma_min: Smallest noise level in training and sampling, in model units (data has unit
+            variance).
+        sigma_max: Largest noise level.
 
     References:
         Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models (2022).
@@ -183,13 +184,14 @@ class VE(Path):
 
 
 class Shifted(Path):
-    """Another path run at noisier times: sigma / alpha is ``shift`` times what it is there, and the curve is the same.
+    """Same path with shifted times: sigma / alpha is multiplied by ``shift``.
 
     On the straight path that is t -> shift t / (1 + (shift - 1) t).
 
     Args:
-        path: The path.
-        shift: Above 1 for more noise at every inner time, below 1 for less.
+        path: Original path.
+        shift: Factor of sigma / alpha: above 1 for more noise at every inner time, below 1 for
+            less.
 
     References:
         Hoogeboom et al., Simple Diffusion (2023), eq. 4; Esser et al., Stable Diffusion 3 (2024), eq. 23.
@@ -215,12 +217,12 @@ class Shifted(Path):
 
 
 class Narrowed(Path):
-    """A path with narrower ends, for a model that knows only some of its noise levels.
+    """Path with narrower ends, for a model that supports only some of its noise levels.
 
     Args:
-        path: The path.
-        low: The new t_min, at least the path's.
-        high: The new t_max, at most the path's.
+        path: Original path.
+        low: New t_min, at least the original t_min.
+        high: New t_max, at most the original t_max.
     """
 
     def __init__(self, path: Path, low: float, high: float) -> None:
@@ -248,15 +250,15 @@ ROWS: dict[str, Callable[[Coefficients], tuple[Tensor, Tensor]]] = {
 
 
 def check(kind: str) -> str:
-    """Return ``kind`` if it names a prediction, else raise `UsageError`."""
+    """Return ``kind`` if it is the name of a prediction, else raise `UsageError`."""
     return one_of("prediction", kind, ROWS)
 
 
 def target(kind: str, x: Tensor, z: Tensor, k: Coefficients) -> Tensor:
-    """The output of a perfect network of this kind, a x + b z.
+    """Compute the training target of this kind, a x + b z.
 
     Args:
-        kind: A name in `ROWS`.
+        kind: Kind of prediction, a name in `ROWS`.
         x: Data, (n, *shape), model units.
         z: Noise of the same shape.
         k: Coefficients that broadcast over x (`Coefficients.over`).
@@ -271,27 +273,27 @@ def _determinant(kind: str, k: Coefficients) -> Tensor:
 
 
 def solve(kind: str, y: Tensor, x_t: Tensor, k: Coefficients) -> tuple[Tensor, Tensor]:
-    """The (x, z) with a x + b z = y and alpha x + sigma z = x_t."""
+    """Find (x, z) with a x + b z = y and alpha x + sigma z = x_t."""
     a, b = ROWS[kind](k)
     det = k.alpha * b - k.sigma * a
     return (b * x_t - k.sigma * y) / det, (k.alpha * y - a * x_t) / det
 
 
 def convert(kind: str, to: str, y: Tensor, x_t: Tensor, k: Coefficients) -> Tensor:
-    """An output of one kind, read as another at the same x_t."""
+    """Convert an output of one kind to another at the same x_t."""
     if kind == to:
         return y
     return target(to, *solve(kind, y, x_t, k), k)
 
 
 def affine(kind: str, to: str, k: Coefficients) -> tuple[Tensor, Tensor]:
-    """The (p, q) with which an output y of ``kind``, read as ``to``, is p x_t + q y; of the shape of the coefficients."""
+    """Return (p, q) such that an output y of ``kind``, converted to ``to``, is p x_t + q y; of the shape of the coefficients."""
     zeros, ones = torch.zeros_like(k.alpha), torch.ones_like(k.alpha)
     return convert(kind, to, zeros, ones, k), convert(kind, to, ones, zeros, k)
 
 
 def gain(kind: str, to: str, k: Coefficients) -> Tensor:
-    """How much an error in ``kind`` grows when read as ``to`` at fixed x_t: the ratio of their determinants.
+    """Compute how much an error in ``kind`` grows when converted to ``to`` at fixed x_t: the ratio of their determinants.
 
     A weight w on the squared error of ``to`` is the weight ``w * gain(kind, to)**2`` on the squared error of ``kind``.
     """
@@ -299,19 +301,19 @@ def gain(kind: str, to: str, k: Coefficients) -> Tensor:
 
 
 def linear_betas(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> list[float]:
-    """The noise variances of DDPM, from ``first`` to ``last`` in equal steps (Ho et al. 2020, section 4)."""
+    """Return the noise variances of DDPM, from ``first`` to ``last`` in equal steps (Ho et al. 2020, section 4)."""
     return [float(beta) for beta in np.linspace(first, last, steps)]
 
 
 class Tabulated(Path):
-    """A discrete DDPM schedule of T levels, made continuous: level i sits at t = i / T.
+    """Discrete DDPM schedule with T levels, made continuous: level i is at t = i / T.
 
     Between levels the log-SNR is a monotone cubic (PCHIP) in t, so it has a continuous derivative and an inverse; the
     path preserves variance: alpha^2 = sigmoid(log_snr), sigma^2 = sigmoid(-log_snr). At the T levels the coefficients are the
     table's own.
 
     Args:
-        betas: The T noise variances, each in (0, 1).
+        betas: Noise variances of the T levels, each in (0, 1).
 
     References:
         Ho et al., Denoising Diffusion Probabilistic Models (2020); Fritsch and Butland (1984), for the interpolant.
@@ -320,7 +322,7 @@ class Tabulated(Path):
     def __init__(self, betas: Sequence[float]) -> None:
         self.betas = tuple(float(beta) for beta in betas)
         if len(self.betas) < 2 or not all(0 < beta < 1 for beta in self.betas):
-            raise UsageError("Tabulated needs at least two betas, each between 0 and 1.")
+            raise UsageError("Tabulated needs at least two betas, all between 0 and 1.")
         self.ends = (1 / len(self.betas), 1.0)
 
     @property
@@ -356,7 +358,7 @@ class Tabulated(Path):
         return self._cubic(t)[0].to(t.dtype)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """The inverse: the level is found in the table, then the cubic is solved by Newton steps kept inside the level."""
+        """Compute the inverse: find the level in the table, then solve the cubic by Newton steps within the level."""
         value, table = log_snr.double(), self._table.to(log_snr.device)
         index = torch.searchsorted(-table[4], -value.detach().contiguous()).clamp(0, self.levels - 2)
         a, b, c, d, following = table[:, index]
@@ -370,22 +372,22 @@ class Tabulated(Path):
 
 
 class Times(ABC):
-    """A law of training times, given as the inverse of its distribution function."""
+    """Distribution of training times, given by its inverse distribution function."""
 
     group = 1
-    """Examples that are drawn together; parts of a batch hold whole groups."""
+    """Number of examples that are drawn together; micro-batches hold whole groups."""
 
     def __call__(self, draws: Draws, path: Path) -> Tensor:
-        """Times of shape (n,), float32, inside the path's ends."""
+        """Draw times of shape (n,), float32, within the path's ends."""
         return self.quantile(self.numbers(draws), path).clamp(*path.ends)
 
     def numbers(self, draws: Draws) -> Tensor:
-        """The uniform numbers that become times."""
+        """Draw the uniform numbers that are converted to times."""
         return draws.uniform()
 
     @abstractmethod
     def quantile(self, u: Tensor, path: Path) -> Tensor:
-        """The time below which a share u of training times falls (or above which, where that is simpler)."""
+        """Compute the time below which a fraction u of training times falls (or above which, if that is simpler)."""
 
 
 def _normal_quantile(u: Tensor) -> Tensor:
@@ -393,7 +395,7 @@ def _normal_quantile(u: Tensor) -> Tensor:
 
 
 class Uniform(Times):
-    """Uniform between the path's ends."""
+    """Uniform distribution between the path's ends."""
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
         low, high = path.ends
@@ -401,10 +403,10 @@ class Uniform(Times):
 
 
 class Levels(Times):
-    """Uniform over the integer levels i / T, as the discrete DDPM draws them.
+    """Uniform distribution over the integer levels i / T, as in discrete DDPM.
 
     Args:
-        levels: T.
+        levels: Number of levels T.
     """
 
     def __init__(self, levels: int = 1000) -> None:
@@ -425,12 +427,12 @@ class LogitNormal(Times):
 
 
 class LogNormal(Times):
-    """log(sigma / alpha) = mean + std n for a standard normal n: EDM's law of noise levels, on any path.
+    """log(sigma / alpha) = mean + std n for a standard normal n: EDM's distribution of noise levels, on any path.
 
     Args:
-        mean: The mean of log(sigma / alpha). EDM's -1.2 is for data of standard deviation 0.5; in model units, where it is
-            1, the same law has mean -1.2 + log 2 = -0.51.
-        std: Its standard deviation, above 0.
+        mean: Mean of log(sigma / alpha). EDM's -1.2 is for data with standard deviation 0.5; in
+            model units (standard deviation 1) the same distribution has mean -1.2 + log 2 = -0.51.
+        std: Standard deviation of log(sigma / alpha), above 0.
     """
 
     def __init__(self, mean: float = -1.2, std: float = 1.2) -> None:
@@ -444,8 +446,8 @@ class LogSNR(Times):
     """Uniform in log-SNR: with a flat weight on the noise, the loss is the likelihood bound (Kingma et al. 2021, eq. 18).
 
     Args:
-        low: The least log-SNR, where x_t is all but noise.
-        high: The greatest, where it is all but data.
+        low: Smallest log-SNR, where x_t is almost pure noise.
+        high: Largest log-SNR, where x_t is almost pure data.
     """
 
     def __init__(self, low: float = -7.0, high: float = 12.5) -> None:
@@ -456,11 +458,12 @@ class LogSNR(Times):
 
 
 class Stratified(Times):
-    """Another law with one draw in each of ``group`` equal shares, which lowers the variance of the loss for free.
+    """Stratified version of another distribution: one draw in each of ``group`` equal intervals, which lowers the loss variance.
 
     Args:
-        times: The law.
-        group: Examples that share a stratification; a batch that is no multiple leaves a smaller last group.
+        times: Distribution to stratify.
+        group: Number of examples that share a stratification; the last group of a batch may be
+            smaller.
     """
 
     def __init__(self, times: Times, group: int = 64) -> None:
@@ -475,29 +478,30 @@ class Stratified(Times):
 
 
 class Weight(ABC):
-    """A weight of the squared error; each is stated for one prediction and moved to others by `gain`."""
+    """Weight of the squared error, defined for one prediction and converted to others by `gain`."""
 
     def __call__(self, kind: str, k: Coefficients) -> Tensor:
-        """The weight for the squared error of ``kind``, of the shape of k's parts."""
+        """Compute the weight for the squared error of ``kind``, of the shape of the entries of k."""
         return self.on_data(k) * gain(kind, "data", k) ** 2
 
     @abstractmethod
     def on_data(self, k: Coefficients) -> Tensor:
-        """The weight for the squared error in the data prediction."""
+        """Compute the weight for the squared error of the data prediction."""
 
 
 class Flat(Weight):
     """Weight 1 for one kind of prediction.
 
     Args:
-        kind: The prediction whose error counts equally at all times; None means the network's own.
+        kind: Prediction whose error has equal weight at all times; None for the network's own
+            prediction.
     """
 
     def __init__(self, kind: str | None = None) -> None:
         self.kind = kind
 
     def __call__(self, kind: str, k: Coefficients) -> Tensor:
-        """gain(kind, self.kind)^2."""
+        """Compute gain(kind, self.kind)^2."""
         return torch.ones_like(k.alpha) if self.kind in (None, kind) else gain(kind, self.kind or kind, k) ** 2
 
     def on_data(self, k: Coefficients) -> Tensor:
@@ -515,7 +519,7 @@ class MinSNR(Weight):
     """min(SNR, gamma) on the data error.
 
     Args:
-        gamma: Where the weight stops growing.
+        gamma: Upper limit of the weight.
     """
 
     def __init__(self, gamma: float = 5.0) -> None:

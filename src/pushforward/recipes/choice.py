@@ -56,15 +56,16 @@ HIGHEST = 30.0  # The highest frequency, in radians, of Fourier features along s
 
 
 def flat(space: Space, most: int = FLAT) -> bool:
-    """Whether MLPs suit this space: where convolutions do not, and for images of at most ``most`` numbers."""
+    """Return whether MLPs suit this space: for data other than images, and for images of at most ``most`` numbers."""
     return not space.grid or space.size <= most
 
 
 def denoising_training(space: Space, network: nn.Module) -> Training:
-    """How a denoiser is trained.
+    """Choose the training settings of a denoiser.
 
-    After equal steps U-Nets, and MLPs on very small images, reach a lower loss at more than the usual rate of 1e-3, and
-    U-Nets a much lower one where Muon moves their kernels; it adds a tenth to the time of a step.
+    After equal steps, U-Nets, and MLPs on very small images, reach a lower loss with a learning
+    rate above the usual 1e-3, and U-Nets a much lower loss with Muon for their kernels, which adds
+    a tenth to the time per step.
     """
     convolutional = isinstance(network, UNet)
     rate = 3e-3 if convolutional else (2e-3 if isinstance(network, Reshaped) else 1e-3)
@@ -73,12 +74,12 @@ def denoising_training(space: Space, network: nn.Module) -> Training:
 
 
 def batch_size(space: Space) -> int:
-    """Convolutional steps are dear: small batches buy more of them for the same time."""
+    """Choose the batch size: convolutional steps are expensive, and smaller batches allow more steps in the same time."""
     return 128 if flat(space) else 64
 
 
 def precision(space: Space) -> str:
-    """Float32 for the narrow MLPs of short vectors: casting costs them more than bfloat16 saves."""
+    """Choose the precision: float32 for the narrow MLPs of short vectors, for which casting costs more than bfloat16 saves."""
     return "float32" if len(space.shape) == 1 else "auto"
 
 
@@ -102,25 +103,25 @@ def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], miniba
 
 
 def code_length(space: Space, size: int | None, image: int, vector: int) -> int:
-    """The size of a code: as given, or the default for images or vectors.
+    """Return the latent size: the given size, or the default for images or vectors.
 
     Raises:
-        UsageError: If it is less than one.
+        UsageError: If the size is less than one.
     """
     return whole("latent_size", size if size is not None else (vector if len(space.shape) == 1 else image), 1)
 
 
 def denoising_network(space: Space, size: str, kind: str | nn.Module = "auto", times: int = 1) -> nn.Module:
-    """A network of x_t and t: an MLP for vectors and very small images, a U-Net for images, or a DiT on request.
+    """Build a denoising network: an MLP for vectors and very small images, a U-Net for images, or a DiT on request.
 
     Args:
-        space: The data's shape and conditions.
+        space: Shape and conditions of the data.
         size: "tiny", "small" or "base".
-        kind: "auto", "mlp", "unet" or "dit"; or the network itself.
-        times: 1, or 2 for a map between two times.
+        kind: Kind of network, "auto", "mlp", "unet" or "dit"; or the network itself.
+        times: Number of times: 1, or 2 for a map between two times.
 
     Raises:
-        UsageError: For an unknown kind, or one that cannot take this shape.
+        UsageError: If the kind is unknown or does not support this shape.
     """
     if isinstance(kind, nn.Module):
         return kind
@@ -135,13 +136,13 @@ def _chosen(space: Space, kind: str, usual: str, plain: Sequence[str], of_images
     """The name of a network that suits a space; ``usual`` for auto."""
     if one_of("network", kind, ("auto", *plain, *of_images)) in of_images and not space.grid:
         raise UsageError(
-            f'The network "{kind}" needs images; {space.noun}s of shape {space.shape} take {" or ".join(plain)} (choose auto).'
+            f'The network "{kind}" needs images. For {space.noun}s of shape {space.shape}, use {" or ".join(plain)}, or auto.'
         )
     return usual if kind == "auto" else kind
 
 
 def generator(space: Space, size: str, latent: int, kind: str = "auto", sign_codes: int = 0) -> nn.Module:
-    """A network from noise of length ``latent`` to data; so many of its numbers show their signs as well (`SignCodes`)."""
+    """Build a generator from noise of length ``latent`` to data, with a number of sign codes (`SignCodes`)."""
     inputs, chosen = latent + sign_codes, _game(space, kind)
     if chosen == "mlp":
         network = _player(space, size, inputs, space.shape)
@@ -161,21 +162,22 @@ def critic(
     spectral: bool = False,
     normalise: bool = False,
 ) -> nn.Module:
-    """A network from data to one number, or from packs of examples to one number each.
+    """Build a critic of examples or of packs of examples.
 
     Args:
-        space: The data's shape and conditions.
+        space: Shape and conditions of the data.
         size: "tiny", "small" or "base".
-        kind: A name of `PAIRS`, or "auto".
-        pack: Examples that get one score together.
-        minibatch_std: Size of the groups of minibatch standard deviation; 0 for none.
-        fourier_features: Waves of the vector that it receives (`pushforward.networks.FourierFeatures`); 0 for none.
-        spectral: Whether its layers are held at norm one.
-        normalise: Whether a DCGAN has its batch normalisation.
+        kind: Name in `PAIRS`, or "auto".
+        pack: Number of examples that get one common score.
+        minibatch_std: Group size for minibatch standard deviation; 0 for none.
+        fourier_features: Number of Fourier features of vectors
+            (`pushforward.networks.FourierFeatures`); 0 for none.
+        spectral: Whether to use spectral normalisation.
+        normalise: Whether a DCGAN uses batch normalisation.
     """
     chosen, conditions = _game(space, kind), space.conditions
     if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
-        raise UsageError("Fourier features are for a critic of vectors that is an mlp; leave fourier_features out.")
+        raise UsageError("Fourier features need an mlp critic on vectors. Leave fourier_features out.")
     if chosen == "projected":
         return _projected(space, size, pack, minibatch_std)
     single = space
@@ -202,9 +204,9 @@ def _with_waves(network: nn.Module, space: Space, pack: int, waves: int) -> nn.M
 
 def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Module:
     if pack > 1 or minibatch_std:
-        raise UsageError("A projected critic scores one example at a time; leave pack and minibatch_std out.")
+        raise UsageError("A projected critic scores one example at a time. Leave pack and minibatch_std out.")
     if not isinstance(space, ImageSpace) or space.low is None:
-        raise UsageError("A projected critic looks at images; codes of a latent space are none. Take another network.")
+        raise UsageError("A projected critic needs images, and latents are not images. Choose another network.")
     of = {"shape": space.shape, "mean": space.mean, "std": space.std, "conditions": space.conditions}
     if space.shape[0] == 4:  # on white alone, white and transparent are one
         of["backgrounds"] = (1.0, 0.0)
@@ -216,7 +218,7 @@ def _game(space: Space, kind: str) -> str:
 
 
 def encoder(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Module:
-    """A network from data to the means and log-variances of a code: "auto", "mlp", "convolutional" or "textbook"."""
+    """Build an encoder from data to latent means and log-variances: "auto", "mlp", "convolutional" or "textbook"."""
     chosen = _coder(space, kind)
     if chosen == "convolutional":
         return Encoder.sized(size, shape=space.shape, latent=latent, conditions=space.conditions)
@@ -224,7 +226,7 @@ def encoder(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Modu
 
 
 def decoder(space: Space, size: str, latent: int, kind: str = "auto", outputs: Sequence[int] | None = None) -> nn.Module:
-    """A network from a code to data, or to ``outputs`` that describe it; see `encoder`."""
+    """Build a decoder from latents to data, or to ``outputs`` that describe data; see `encoder`."""
     chosen, shape = _coder(space, kind), tuple(space.shape if outputs is None else outputs)
     if chosen == "convolutional":
         return Decoder.sized(size, shape=shape, latent=latent, conditions=space.conditions)
@@ -232,7 +234,7 @@ def decoder(space: Space, size: str, latent: int, kind: str = "auto", outputs: S
 
 
 def perceptron(space: Space, size: str, inputs: int, outputs: Sequence[int], kind: str = "mlp") -> nn.Module:
-    """A perceptron that knows no time: residual ("mlp"), or the "textbook"'s, with tanh."""
+    """Build an MLP without time: residual ("mlp"), or plain with tanh ("textbook")."""
     if kind == "mlp":
         return _mlp(space, size, inputs, outputs)
     network = Perceptron.sized(size, shape=(inputs,), outputs=math.prod(outputs), conditions=space.conditions)
@@ -244,7 +246,7 @@ def _coder(space: Space, kind: str) -> str:
 
 
 def extent_of(space: Space) -> float:
-    """The widest channel's distance from its lowest to its highest value, in model units."""
+    """Return the largest range of values over channels, in model units."""
     bounds = space.bounds
     return 2.0 if bounds is None else float((bounds[1] - bounds[0]).max())
 
@@ -258,13 +260,13 @@ WAVES = 5  # Frequencies of each score that the MLP receives
 def table_denoising(
     space: Space, size: str, network: str | nn.Module, path: Path, prediction: str, **options: Any
 ) -> TableDenoising:
-    """The method that denoises rows of a table.
+    """Build the method that denoises table rows.
 
-    ``network`` is "auto", "mlp", "columns" for a transformer with a token for each column, or a module; ``prediction`` is the one
-    whose squared error is the loss of scores.
+    ``network`` is "auto", "mlp", "columns" for a transformer with one token per column, or a
+    module; the squared error of ``prediction`` is the loss of scores.
 
     Raises:
-        UsageError: For an unknown network or size.
+        UsageError: If the network or size is unknown.
     """
     assert isinstance(space, TableSpace)
     name = next(name for name in ("known", "known_columns", "given_columns") if name not in space.names)
@@ -285,10 +287,10 @@ def _network(space: TableSpace, size: str, kind: str, waves: int) -> nn.Module:
 
 
 def table_training(size: str, space: TableSpace, network: str | nn.Module) -> Training:
-    """How a denoiser of rows is trained; bfloat16 saves little in narrow networks.
+    """Choose the training settings of a denoiser of rows; bfloat16 saves little in narrow networks.
 
-    The transformer over columns computes a token for each cell: of more than 64 columns a batch has fewer rows, so that a step
-    costs no more.
+    The transformer over columns computes one token per cell: with more than 64 columns, a batch has
+    fewer rows, so that steps do not get more expensive.
     """
     columns = max(TOKENS, len(space.fields)) if network == "columns" else TOKENS
     rows = max(64, BATCH * TOKENS // columns // 64 * 64)

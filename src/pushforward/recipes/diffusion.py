@@ -28,16 +28,16 @@ def ddpm(
 ) -> Recipe:
     """DDPM as published: linear betas, integer times, noise prediction; 25 DPM-Solver++(2M) steps by default.
 
-    The paper's own sampler is there as well: ``--solver ancestral --steps 1000``.
+    To use the paper's sampler: ``--solver ancestral --steps 1000``.
 
     Args:
-        space: The data's shape, units and conditions.
-        size: The network's size: tiny, small or base.
+        space: Shape, units and conditions of the data.
+        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, columns (tables of mixed types), or a module ``network(x, t, condition)``.
-        levels: T, the number of noise levels.
-        preconditioned: Predict the noise as sigma x_t + alpha network(x_t, t), so that the network need not copy x_t at high
-            noise; the loss is the squared error of the noise either way. False: the network's own output is the noise, as in
-            the paper.
+        levels: Number of noise levels T.
+        preconditioned: Whether to predict the noise as sigma x_t + alpha network(x_t, t), so that
+            the network need not copy x_t at high noise; otherwise the network outputs the noise
+            itself, as in the paper. The loss is the squared error of the noise in both cases.
 
     References:
         Ho, Jain, Abbeel, Denoising Diffusion Probabilistic Models (2020), section 4.
@@ -68,13 +68,14 @@ LEAST_SIGMA_MAX = 20.0
 def edm(space: Space, size: str = "small", *, network: NetworkOption[str | nn.Module] = "auto") -> Recipe:
     """EDM: preconditioned denoising over log-normal noise levels; 18 Heun steps by default (35 network calls).
 
-    With data of unit variance the preconditioned output is -v, so this is the v prediction on the variance-exploding path. Short
-    vectors and very small images keep the paper's log-normal law, whose mean -1.2 for data of standard deviation 0.5 is
-    -1.2 + log 2 in model units. Larger images are trained at noisier levels, the same as the flow's.
+    With data of unit variance the preconditioned output is -v, so this is the v prediction on the
+    variance-exploding path. Short vectors and very small images use the paper's log-normal
+    distribution, whose mean -1.2 for data with standard deviation 0.5 is -1.2 + log 2 in model
+    units. Larger images are trained at higher noise levels, the same as for flow.
 
     Args:
-        space: The data's shape, units and conditions.
-        size: The network's size: tiny, small or base.
+        space: Shape, units and conditions of the data.
+        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, columns (tables of mixed types), or a module ``network(x, t, condition)``.
 
     References:
@@ -97,26 +98,27 @@ def edm(space: Space, size: str = "small", *, network: NetworkOption[str | nn.Mo
 
 
 def sigma_max(size: int) -> float:
-    """The noise level at which sampling starts, for examples of ``size`` numbers of unit variance.
+    """Choose the noise level at which sampling starts, for examples of ``size`` numbers of unit variance.
 
-    Sampling starts from N(0, sigma^2) instead of x + sigma z, from which it differs by at most size / (2 sigma^2) nats. The
-    paper's 80 for 3,072 numbers of standard deviation 0.5 is 160 in model units, or 0.06 nats; this level keeps them for images
-    of every size.
+    Sampling starts from N(0, sigma^2) instead of x + sigma z, from which it differs by at most size
+    / (2 sigma^2) nats. The paper's 80 for 3,072 numbers with standard deviation 0.5 is 160 in model
+    units, or 0.06 nats; this function keeps 0.06 nats for images of every size.
     """
     return max(LEAST_SIGMA_MAX, 160 * math.sqrt(size / 3072))
 
 
 @on_space
 def vdm(space: Space, size: str = "small", *, network: NetworkOption[str | nn.Module] = "auto") -> Recipe:
-    """Variational diffusion: the loss is the bound on the likelihood; 25 DPM-Solver++(2M) steps by default.
+    """Variational diffusion: the loss is a bound on the likelihood; 25 DPM-Solver++(2M) steps by default.
 
-    Noise levels are uniform in log-SNR and the error is that of the noise, which makes the loss the ELBO up to a factor. Images
-    are taken as 256 levels (`pushforward.networks.LevelPosterior`). Choose it for bits per dimension
-    (``pushforward evaluate --metrics bpd``); for looks, ``flow`` spends its effort better.
+    Noise levels are uniform in log-SNR, and the loss is the squared error of the noise, which
+    equals the ELBO up to a factor. Images are treated as 256 levels
+    (`pushforward.networks.LevelPosterior`). Choose vdm for bits per dimension (``pushforward
+    evaluate --metrics bpd``); for realistic samples, ``flow`` is more efficient.
 
     Args:
-        space: The data's shape, units and classes.
-        size: The network's size: tiny, small or base.
+        space: Shape, units and classes of the data.
+        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` that predicts data.
 
     References:

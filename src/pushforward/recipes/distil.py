@@ -83,40 +83,49 @@ def distil(
     to_data: PathOption[float] = 0.5,
     likeness: LossOption[float | None] = None,
 ) -> Recipe:
-    """A student of a flow, ddpm or edm: a map between two times that starts as its teacher and learns to jump.
+    """Student of a flow, ddpm or edm: a map between two times, initialised as its teacher, that learns to jump.
 
-    At equal times, and with a rule, states are data and noise drawn independently, whatever the teacher's coupling was.
+    At equal times, and with a rule, data and noise are drawn independently, whatever the teacher's
+    coupling was.
 
-    A student of a table learns each block of categories by cross-entropy. It has stored trajectories alone: rule, stored,
-    guidance, first, last, over, derivative, average, power, diagonal and likeness do not apply.
+    A student of a table learns each block of categories by cross-entropy. It uses only stored
+    trajectories: rule, stored, guidance, first, last, over, derivative, average, power, diagonal
+    and likeness do not apply.
 
     Args:
-        space: The data's shape, units and conditions; the teacher's.
-        size: Not used: the student's network is the teacher's, with a second time.
-        teacher: A trained model with many steps. In a latent space the student learns there too.
-        calls: The default number of network calls per sample; sampling may take any number.
-        rule: Where a jump's target comes from: stored trajectories of the teacher, or the map itself and the teacher's velocity
-            at data, at the start, middle or end of the jump; progressive is middle in five stages, each the next one's teacher.
-        stored: The share of training on stored trajectories, before the rule takes over; the default is a half, or none for
-            progressive.
-        trajectories: How many trajectories are stored; the default is 16,384, or fewer where they would take more than 512 MB.
-        teacher_steps: The steps of each; the default is 8, of tables 24, of a teacher that starts from other data than noise 32.
-        guidance: The scale of classifier-free guidance of the teacher, which the student learns to do in one call; or the least
-            and the greatest, as 1,4: the student then takes any scale between them when it is sampled; the default is 1, or the
-            least where 1 is not among them.
-        first: With the rule start, the share of a jump that the teacher's velocity covers, as it would be at the start of
-            training.
-        last: The same at the end; it falls geometrically.
-        over: The share of training over which it falls.
-        derivative: With the rules start and end: none, or the exact limit by forward differentiation or difference; U-Nets then
-            train at a tenth of the learning rate.
-        average: The half-life, in examples, of an average of the map that makes targets; 0: the map itself does. The default is
-            5,000 for U-Nets with a rule start, middle or end, else 0.
-        power: How much less examples of large error count; 0 counts all equally.
-        diagonal: The share of examples at which the student is held to the teacher's velocity.
-        to_data: The share of the other examples that are mapped to data.
-        likeness: The weight of a distance of the student's samples to the teacher's in the teacher's own features, beside the
-            squared error; 0 leaves it out. The default is 2 for U-Nets, else 0.
+        space: Shape, units and conditions of the data (and of the teacher).
+        size: Not used: the student has the teacher's network, with a second time.
+        teacher: Trained model that samples in many steps. The student of a latent model is trained
+            in the same latent space.
+        calls: Default number of network calls per sample; any number can be used for sampling.
+        rule: Target of a jump: stored trajectories of the teacher (stored), or the map itself and
+            the teacher's velocity at noisy data, at the start, middle or end of the jump;
+            progressive is middle in five stages, each the teacher of the next.
+        stored: Fraction of training on stored trajectories, before the rule takes over; the default
+            is a half, or none for progressive.
+        trajectories: Number of stored trajectories; the default is 16,384, or fewer if they would
+            take more than 512 MB.
+        teacher_steps: Number of steps per trajectory; the default is 8, 24 for tables, and 32 for a
+            teacher that starts from data instead of noise.
+        guidance: Classifier-free guidance scale of the teacher, which the student learns to apply
+            in one call; or a range, such as 1,4, from which the scale can be chosen when sampling
+            the student (the default is then 1, or the smallest scale if 1 is outside the range).
+        first: Fraction of a jump covered by the teacher's velocity with the rule start, as it would
+            be at the start of training.
+        last: Fraction at the end of training, reached geometrically.
+        over: Fraction of training over which it falls.
+        derivative: Exact limit of the rules start and end, by forward differentiation or difference
+            (U-Nets then use a tenth of the learning rate); or none.
+        average: Half-life, in examples, of the weight average that computes targets; 0 to use the
+            map itself. The default is 5,000 for U-Nets with the rule start, middle or end,
+            otherwise 0.
+        power: Exponent that reduces the weight of examples with large errors; 0 weights all
+            equally.
+        diagonal: Fraction of examples at which the student learns the teacher's velocity.
+        to_data: Fraction of the other examples that are mapped to data.
+        likeness: Weight of the distance between samples of student and teacher in the teacher's
+            features, in addition to the squared error; 0 for none. The default is 2 for U-Nets,
+            otherwise 0.
 
     References:
         Song et al., Consistency Models (2023); Luo et al., SoFlow (2025); Zhang et al., AlphaFlow (2025); Frans et al., Shortcut
@@ -125,7 +134,7 @@ def distil(
     given, flow = dict(locals()), inner_of(teacher)
     denoiser = _denoiser(flow)
     if denoiser.jumps:
-        raise UsageError("The teacher is a map between two times already: sample it in 1, 2 or 4 `steps`.")
+        raise UsageError("The teacher is already a map between two times. Sample it in 1, 2 or 4 `steps`.")
     assert isinstance(flow, Flow)
     space = flow.space if isinstance(teacher, Latent) else space
     if isinstance(denoiser, TableDenoiser):
@@ -177,7 +186,7 @@ def _in_latents(method: Method, teacher: Any) -> tuple[Method, str]:
 def _denoiser(flow: Any) -> Denoiser:
     denoiser = trained(flow.denoiser) if isinstance(flow, Flow) else None
     if denoiser is None:
-        raise UsageError(f"The teacher must be a model that samples in steps (flow, ddpm, edm); this is a {type(flow).__name__}.")
+        raise UsageError(f"The teacher must be a model that samples in steps (flow, ddpm, edm); got a {type(flow).__name__}.")
     return denoiser
 
 
@@ -189,7 +198,7 @@ def _guidance(given: float | str | Sequence[float]) -> tuple[float, ...]:
     except (TypeError, ValueError):
         scales = ()
     if len(scales) not in (1, 2) or not -math.inf < scales[0] <= scales[-1] < math.inf or len(set(scales)) < len(scales):
-        raise UsageError(f"guidance is a scale, such as 2, or a range with the lower end first, such as 1,4; got {given!r}.")
+        raise UsageError(f"guidance must be a scale, such as 2, or a range with the lower end first, such as 1,4; got {given!r}.")
     return scales
 
 
@@ -204,18 +213,16 @@ def _share(rule: str, stored: float | None) -> float:
         usual = 0.0 if rule == "progressive" else 0.5
         return usual if stored is None else stored
     if stored is not None and stored != 1:
-        raise UsageError(
-            f"stored={stored:g} leaves a part of training to a rule, and rule=stored is none: choose {', '.join(RULES[1:])}."
-        )
+        raise UsageError(f"stored={stored:g} trains partly on a rule, but rule=stored is not one. Use {', '.join(RULES[1:])}.")
     return 1.0
 
 
 def _rule(rule: str, schedule: tuple[float, float, float], derivative: str, average: float | None) -> Rule:
     if rule not in ("start", "end") and derivative != "none":
-        raise UsageError(f"The rule {rule} has no derivative: choose start or end, or leave derivative out.")
+        raise UsageError(f"The rule {rule} does not use a derivative. Use start or end, or leave derivative out.")
     if rule == "progressive":
         if average is not None:
-            raise UsageError("The rule progressive takes its targets from the stage before: leave average out.")
+            raise UsageError("The rule progressive takes its targets from the previous stage. Leave average out.")
         return Progressive(STAGES)
     if rule == "middle":
         return Middle(average=average)
@@ -243,21 +250,25 @@ def dmd(
     least: LossOption[float] = 0.02,
     greatest: LossOption[float] = 0.98,
 ) -> Recipe:
-    """A student of a flow, ddpm or edm in one call, whose samples follow the difference of the teacher's score and their own.
+    """One-call student of a flow, ddpm or edm, trained by the difference between the teacher's score and its own.
 
-    Both the teacher and the start sample from noise: models that start from other data have no score.
+    Both the teacher and the start must sample from noise: models that start from other data have no
+    score.
 
     Args:
-        space: The data's shape, units and conditions; the teacher's.
-        size: Not used: both networks are the teacher's.
-        teacher: A trained model with many steps, or a map between two times that has learned velocities too (meanflow,
-            shortcut, distil). A consistency model has no score to match, and may only be the start.
-        start: The map to start from, such as a run of distil; the default is the teacher with a second time.
-        calls: The default number of network calls per sample; one is trained.
-        inside: The share of jumps that start at data mixed with noise, which keeps samples in 2 or 4 calls good.
-        rounds: Turns of the denoiser of the student's samples for each of the student's.
-        least: The least share of noise at which the distributions are compared.
-        greatest: The greatest.
+        space: Shape, units and conditions of the data (and of the teacher).
+        size: Not used: both networks are copies of the teacher's.
+        teacher: Trained model that samples in many steps, or a map between two times that has also
+            learned velocities (meanflow, shortcut, distil). A consistency model has no score to
+            match, and can only be the start.
+        start: Initial map, such as a run of distil; the default is the teacher with a second time.
+        calls: Default number of network calls per sample; training uses one.
+        inside: Fraction of jumps that start at noisy data, which keeps samples in 2 or 4 calls
+            good.
+        rounds: Number of updates of the denoiser of the student's samples per update of the
+            student.
+        least: Smallest noise fraction at which the distributions are compared.
+        greatest: Largest noise fraction at which the distributions are compared.
 
     References:
         Yin et al., One-step Diffusion with Distribution Matching Distillation (2024); Yin et al., Improved Distribution Matching
@@ -266,14 +277,14 @@ def dmd(
     denoiser = _denoiser(teacher)
     if getattr(getattr(denoiser, "sampling", None), "only_to_data", False):
         raise UsageError(
-            "This teacher only maps to data (a consistency model): it has no score, and cannot be matched. Give a flow, ddpm or "
-            "edm as the teacher, and this map as the start."
+            "This teacher is a consistency model, which only maps to data and has no score to match. Use a flow, "
+            "ddpm or edm as the teacher, and this map as the start."
         )
     source = denoiser.source or (start and start.source)
     if source is not None:
         raise UsageError(
-            f"The {'start' if denoiser.source is None else 'teacher'} was trained from {source.data}, not from noise: it has no "
-            "score, and cannot be matched. Distil its flow: `pushforward distil RUN`."
+            f"The {'start' if denoiser.source is None else 'teacher'} was trained from {source.data} instead of "
+            "noise, so it has no score to match. Distil its flow: `pushforward distil RUN`."
         )
 
     def begun(denoiser: Any) -> Any:
@@ -322,31 +333,39 @@ def finish(
     recall: RegularisationOption[float] = 0.95,
     checks: RegularisationOption[int] = 8,
 ) -> Recipe:
-    """A distilled map (or any other between two times), sharpened by a critic; training ends where it would lose variety.
+    """Distilled map (or another map between two times), sharpened by a critic; training stops before losing diversity.
 
     Args:
-        space: The data's shape, units and conditions; the teacher's.
-        size: The size of the critic alone, where it is not of features; the map keeps that of its teacher.
-        teacher: The map that is finished: a run of distil, meanflow or dmd. In a latent space the critic looks at codes.
-        critic: A module ``critic(x, None, condition)`` in place of the default.
-        network: The critic's: auto, mlp, dcgan, residual, textbook or projected, as of gan; or features, small critics of the
-            features of the map that is finished, which auto takes where that is a U-Net.
-        calls: The default number of network calls per sample; the game is of one.
-        inside: The share of jumps that start at data mixed with noise, which keeps samples in 2 or 4 calls good.
-        anchor: The weight of the squared distance to the teacher's samples of the same noise.
-        anchor_end: The weight at the end, on a cosine; the default keeps it.
-        still: The share of training in which only the critic learns; the default is .05 for a critic of features, .15 for
-            any other of images, 0 for one of points or rows.
-        gamma: The weight of the penalties on the critic's slope, at data and at samples; the default is 0 for a critic of
-            features, else 1.
-        gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma.
-        difference: The step of the finite differences by which slopes are penalised; 0 differentiates exactly.
-        penalty_interval: Steps between penalties (lazy regularisation).
-        augment_critic: Changes to the critic's inputs, for few images: color, translation, cutout, joined by commas; or none.
-        strength: The probability of each change of augment_critic.
-        coverage: Training ends where coverage falls below this share of the start's by more than noise; 0 allows any.
-        recall: Training ends where recall falls below this share of the start's by more than noise; 0 allows any.
-        checks: How often both are measured, at equal shares of training. The quality of samples is not: compare with the teacher.
+        space: Shape, units and conditions of the data (and of the teacher).
+        size: Size of the critic, unless it is one of features; the map keeps the size of its
+            teacher.
+        teacher: Starting map: a run of distil, meanflow or dmd. In a latent space, the critic
+            scores latents.
+        critic: Module ``critic(x, None, condition)`` that replaces the default.
+        network: Network of the critic: auto, mlp, dcgan, residual, textbook or projected, as in
+            gan; or features, small critics on features of the starting map, which auto uses if the
+            map is a U-Net.
+        calls: Default number of network calls per sample; training uses one.
+        inside: Fraction of jumps that start at noisy data, which keeps samples in 2 or 4 calls
+            good.
+        anchor: Weight of the squared distance to the teacher's samples from the same noise.
+        anchor_end: Weight at the end of a cosine schedule; constant by default.
+        still: Initial fraction of training in which only the critic is trained; the default is 0.05
+            for a critic of features, 0.15 for other critics of images, 0 for points and rows.
+        gamma: Weight of the critic's gradient penalties, at data and at samples; the default is 0
+            for a critic of features, otherwise 1.
+        gamma_end: Weight at the end of a cosine schedule; the default is a tenth of gamma.
+        difference: Step of the finite differences for gradient penalties; 0 for exact gradients.
+        penalty_interval: Number of steps between penalties (lazy regularisation).
+        augment_critic: Augmentation of the critic's inputs, for small data sets of images: color,
+            translation, cutout, separated by commas; or none.
+        strength: Probability of each augmentation in augment_critic.
+        coverage: Training stops if coverage falls significantly below this fraction of its initial
+            value; 0 for no limit.
+        recall: Training stops if recall falls significantly below this fraction of its initial
+            value; 0 for no limit.
+        checks: Number of measurements of both, at equal intervals of training. Sample quality is
+            not measured: compare with the teacher.
 
     References:
         Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead; Long Live the GAN! (2024).
@@ -381,7 +400,8 @@ def _critic(space: Space, size: str, network: str, flow_map: FlowMap) -> nn.Modu
     unet = flow_map.network
     if network == "features" and not isinstance(unet, UNet):
         raise UsageError(
-            f"Only a UNet has features for a critic; the network of this map is a {type(unet).__name__}: choose `network=auto`."
+            f"A critic can only read features of a UNet, but the network of this map is a {type(unet).__name__}. Use "
+            "`network=auto`."
         )
     if network in ("auto", "features") and isinstance(unet, UNet):
         return FeatureCritic(FeatureHeads.of(unet))

@@ -22,19 +22,19 @@ from pushforward.transports import Flow
 # Bytes that stored trajectories take at most by default, and how many there are at most
 MEMORY, MOST = 512 * 2**20, 16_384
 NO_JUMPS = (
-    "Models of tables cannot be trained as a shortcut, consistency, meanflow or dmd model: such a model learns its jumps by "
-    "squared error, and the mean of two categories is no category. Train a flow and distil it: `pushforward train flow --data "
-    "FILE`, then `pushforward distil RUN`. Or train a gan or a vae, which take one call."
+    "shortcut, consistency, meanflow and dmd do not support tables: they learn jumps by squared error, and "
+    "the mean of two categories is not a category. Train a flow with `pushforward train flow --data FILE` "
+    "and distil it with `pushforward distil RUN`, or train a gan or a vae, which sample in one call."
 )
 
 
 def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
-    """A map on the straight path with random weights, whose network puts out the mean velocity.
+    """Build a map on the straight path with random weights, whose network outputs the mean velocity.
 
     ``network`` is auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
 
     Raises:
-        UsageError: For tables.
+        UsageError: If the data is a table.
     """
     if isinstance(space, TableSpace):
         raise UsageError(NO_JUMPS)
@@ -42,12 +42,12 @@ def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
 
 
 def times_for(space: Space) -> Times:
-    """The law of training times that suits data: later for images, whose shape is hard to learn and is lost late."""
+    """Choose the distribution of training times: later for images, whose shape is hard to learn and is lost late."""
     return Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
 
 
 def trajectories_for(states: int, size: int, given: int | None = None) -> int:
-    """How many trajectories are stored, each of so many states of so many numbers; by default as many as memory allows."""
+    """Choose the number of stored trajectories from the size and number of their states; by default limited by memory."""
     most = max(64, min(MOST, MEMORY // (2 * states * size)))
     return most if given is None else whole("trajectories", given, 1)
 
@@ -65,21 +65,23 @@ def flow(
     pairs: PathOption[int | None] = None,
     teacher_steps: PathOption[int | None] = None,
 ) -> Recipe:
-    """Flow matching: regress the velocity z - x of the straight path; 25 steps of DPM-Solver++(2M), for tables 50 of its SDE.
+    """Flow matching: regresses the velocity z - x of the straight path; 25 DPM-Solver++(2M) steps, 50 SDE steps for tables.
 
     Args:
-        space: The data's shape, units and conditions.
-        size: The network's size: tiny, small or base.
+        space: Shape, units and conditions of the data.
+        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, columns (tables of mixed types), or a module ``network(x, t, condition)``.
-        coupling: independent; ot for minibatch optimal transport; or reflow, for noise with the sample that a teacher makes of
-            it.
-        reuse: Steps for which one batch and its transport plan are kept.
-        source: A data set to start from instead of noise, by name or path; the flow then moves one set onto the other.
-            Training starts from its training split, sampling from its held-out split.
-        teacher: With the coupling reflow: a flow, ddpm or edm of the same data; the new flow starts from what its teacher starts
-            from.
-        pairs: How many pairs the teacher makes; the default is 16,384, or fewer where they would take more than 512 MB.
-        teacher_steps: The steps of each; the default is 16, or 32 of a teacher that starts from other data than noise.
+        coupling: Pairing of noise and data: independent; ot for minibatch optimal transport; or
+            reflow for noise with a teacher's sample from this noise.
+        reuse: Number of steps that reuse one batch and its transport plan.
+        source: Data set to start from instead of noise, by name or path; the flow then maps this
+            data set to the other. Training uses its training split, sampling its held-out split.
+        teacher: Teacher for the coupling reflow: a flow, ddpm or edm of the same data. The new flow
+            starts from the same distribution as its teacher.
+        pairs: Number of pairs from the teacher; the default is 16,384, or fewer if they would take
+            more than 512 MB.
+        teacher_steps: Number of steps per pair; the default is 16, or 32 for a teacher that starts
+            from data instead of noise.
 
     References:
         Lipman et al., Flow Matching for Generative Modeling (2023); Tong et al. (2024) for the coupling; Esser et al., Stable
@@ -89,19 +91,22 @@ def flow(
         name != "label" for name in space.conditions
     ):
         raise UsageError(
-            "The coupling ot pairs noise with data within classes; with other conditions it would tie noise to their values. "
-            "Leave coupling out."
+            "The coupling ot pairs noise with data within classes. With other conditions, noise would depend on "
+            "their values. Leave coupling out."
         )
     if isinstance(space, TableSpace):
         if coupling != "independent" or source is not None or teacher is not None:
-            raise UsageError("A flow of a table of mixed types pairs rows with noise: leave coupling, source and teacher out.")
+            raise UsageError(
+                "A flow of a table with mixed types always pairs rows with independent noise. Leave coupling, source and "
+                "teacher out."
+            )
         # factors below 1, which columns that follow from others get, leave little of training to low noise
         rows = table_denoising(space, size, network, Linear(), "velocity", rate=0.0, solver=DPMSDE())
         return Recipe(rows, table_training(size, space, network), "flow", "flow matching")
     if source is not None and not isinstance(source, (str, Path, Source)):
         raise UsageError(
-            f"source is a data set's name or path, or a pushforward.paths.couplings.Source, got a {type(source).__name__}. "
-            "Save arrays as a .npy file."
+            "source must be the name or path of a data set, or a pushforward.paths.couplings.Source, got a "
+            f"{type(source).__name__}. Save arrays as a .npy file."
         )
     start = Source(str(source), space) if isinstance(source, (str, Path)) else source
     couple: Coupling = OptimalTransport(batch_size(space), reuse, start) if coupling == "ot" else Independent(start)
@@ -126,10 +131,10 @@ def flow(
 def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int | None) -> TeacherPairs:
     if teacher is None or coupling != "reflow":
         raise UsageError(
-            'The coupling reflow learns from a trained flow, ddpm or edm: give both, `coupling="reflow"` and `teacher`.'
+            'The coupling reflow learns from a trained flow, ddpm or edm. Give both `coupling="reflow"` and `teacher`.'
         )
     if source is not None:
-        raise UsageError("A reflow starts where its teacher starts: leave `source` out.")
+        raise UsageError("A reflow starts from the same distribution as its teacher. Leave `source` out.")
     usual, grid = (16, None) if teacher.source is None else (32, "time")
     guide = teacher if teacher.solver.jumps else teacher.with_solver("unipc", usual if steps is None else steps, grid)
     number = pairs or trajectories_for(2, guide.space.size)
@@ -149,22 +154,24 @@ def consistency(
     average: LossOption[float | None] = None,
     power: LossOption[float] = 0.5,
 ) -> Recipe:
-    """Consistency model: states of one noise and one example lead to the same data; one call per sample.
+    """Consistency model: maps all states of one noise and one example to the same data; one call per sample.
 
-    It begins as a denoiser, and the two states that are compared come ever closer (ECT). It only knows the way to data: more
-    steps add noise again between them.
+    It begins as a denoiser, and the two compared states come closer during training (ECT). It only
+    jumps to data: with several steps, noise is added between them.
 
     Args:
-        space: The data's shape, units and conditions.
-        size: The network's size: tiny, small or base.
+        space: Shape, units and conditions of the data.
+        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
-        first: How far apart the two states are at the start of training, as a share of the way to data.
-        last: The same at the end; it falls geometrically.
-        over: The share of training over which it falls.
-        derivative: none, or the exact limit by forward differentiation or difference.
-        average: The half-life, in examples, of an average of the map that is evaluated at the second state; by default the map
-            itself is.
-        power: How much less examples of large error count; 0 counts all equally.
+        first: Distance of the two states at the start of training, as a fraction of the way to
+            data.
+        last: Value of first at the end of training, reached geometrically.
+        over: Fraction of training over which it falls.
+        derivative: Exact limit, by forward differentiation or difference; or none.
+        average: Half-life, in examples, of a weight average that is evaluated at the second state;
+            by default, the map itself.
+        power: Exponent that reduces the weight of examples with large errors; 0 weights all
+            equally.
 
     References:
         Song et al., Consistency Models (2023), algorithm 3; Geng et al., Consistency Models Made Easy (ECT, 2025).
@@ -189,23 +196,25 @@ def meanflow(
     diagonal: PathOption[float] = 0.25,
     power: LossOption[float] = 0.5,
 ) -> Recipe:
-    """Mean flow: regress the mean velocity between two times; one call per sample, or more for quality.
+    """Mean flow: regresses the mean velocity between two times; one call per sample, or more for quality.
 
-    It begins as flow matching and ends as a map that agrees with itself along the velocity (AlphaFlow, SoFlow); with
-    ``derivative="forward"`` it is the published MeanFlow, at 2.5 times the cost of a step.
+    It begins as flow matching and ends as a self-consistent map along the velocity (AlphaFlow,
+    SoFlow); with ``derivative="forward"`` it is the published MeanFlow, at 2.5 times the cost per
+    step.
 
     Args:
-        space: The data's shape, units and conditions.
-        size: The network's size: tiny, small or base.
+        space: Shape, units and conditions of the data.
+        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
-        first: The share of the way that the data's velocity covers at the start of training.
-        last: The same at the end; it falls geometrically.
-        over: The share of training over which it falls.
-        derivative: none, or the exact limit by forward differentiation or difference.
-        direction: Along which velocity the map agrees with itself: that of the training pair ("pair"), or its own ("map", as in
-            Improved Mean Flows), at a fifth to a third more time a step.
-        diagonal: The share of examples that are trained as a flow, with equal times.
-        power: How much less examples of large error count; 0 counts all equally.
+        first: Fraction of a jump covered by the data's velocity at the start of training.
+        last: Value of first at the end of training, reached geometrically.
+        over: Fraction of training over which it falls.
+        derivative: Exact limit, by forward differentiation or difference; or none.
+        direction: Velocity along which the map is self-consistent: of the training pair ("pair"),
+            or of the map ("map", as in Improved Mean Flows; a fifth to a third more time per step).
+        diagonal: Fraction of examples trained as a flow, with equal times.
+        power: Exponent that reduces the weight of examples with large errors; 0 weights all
+            equally.
 
     References:
         Geng et al., Mean Flows for One-step Generative Modeling (2025); Geng et al., Improved Mean Flows (2025), for the
@@ -228,16 +237,18 @@ def shortcut(
     average: LossOption[float | None] = None,
     power: LossOption[float] = 0.5,
 ) -> Recipe:
-    """Shortcut model: a jump of the map is to be two jumps of half its length; one call per sample, or more for quality.
+    """Shortcut model: a jump should equal two jumps of half its length; one call per sample, or more for quality.
 
     Args:
-        space: The data's shape, units and conditions.
-        size: The network's size: tiny, small or base.
+        space: Shape, units and conditions of the data.
+        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
-        levels: How often the whole way is halved: jumps have the lengths 1, 1/2, ... 2^-levels.
-        diagonal: The share of examples that are trained as a flow, with equal times.
-        average: The half-life, in examples, of an average of the map that makes the two jumps; by default the map makes them.
-        power: How much less examples of large error count; 0 counts all equally.
+        levels: Number of halvings: jumps have the lengths 1, 1/2, ... 2^-levels.
+        diagonal: Fraction of examples trained as a flow, with equal times.
+        average: Half-life, in examples, of a weight average that computes the two jumps; by default
+            the map itself is used.
+        power: Exponent that reduces the weight of examples with large errors; 0 weights all
+            equally.
 
     References:
         Frans et al., One Step Diffusion via Shortcut Models (2025).

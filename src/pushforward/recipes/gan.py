@@ -61,45 +61,62 @@ def gan(
     strength: RegularisationOption[float | None] = None,
     ada_target: RegularisationOption[float | None] = None,
 ) -> Recipe:
-    """R3GAN's game: relativistic pairs, R1 and R2; one network call per sample.
+    """GAN with the R3GAN loss: relativistic pairs, R1 and R2; one network call per sample.
 
-    Vectors with continuous attributes get batches of 512 and a critic that learns eight times as fast as the generator.
+    For vectors with continuous attributes, the batch size is 512 and the critic's learning rate is
+    eight times the generator's.
 
     Args:
-        space: The data's shape, units and conditions.
-        size: The networks' size: tiny, small or base.
-        generator: A module ``generator(z, None, condition)`` in place of the default.
-        critic: A module ``critic(x, None, condition)`` in place of the default.
-        network: auto, mlp, dcgan, residual (R3GAN's), textbook, or projected (a critic on features of a pretrained network, for
-            few images; needs the extra projected); auto takes mlp for vectors and very small images, else dcgan.
-        latent_size: Numbers of the noise of one sample; the default is 16 for vectors and for images of 257 to 1,024 numbers
-            that dcgan takes, else 64.
-        sign_codes: Numbers of the noise whose signs the generator also receives, as one learned code for each pattern, so that it
-            can jump between modes. The default is 10 for vectors, none for images.
-        fourier_features: Fourier features of a vector that the critic receives, so that it resolves narrow modes.
-            The default is 32 for a perceptron on vectors without spectral norms, of a table of its numbers; none for images.
-        loss: relativistic (the default; a projected critic's is hinge), non_saturating (the original, which may collapse),
-            minimax, hinge, least_squares or wasserstein.
-        gamma: The weight of the gradient penalties. The default is 10 for images that take convolutions and for the loss
-            wasserstein, 0.5 for vectors without continuous attributes, 5 otherwise.
-        gamma_end: The weight of the penalties at the end, on a cosine; the default is a tenth of gamma, for vectors 6 % of it.
-        lr_ramp: The share of the learning rate that is left at the end, on a cosine; the default is 0.01 for vectors, else 1.
-        beta2_end: The second average of the optimisers at the end, on a cosine from 0.99; the default keeps it.
-        ramp: Training examples over which gamma, the rate and beta2 move; the default is the whole of training.
-        shortest_ramp: Training examples over which they move at least: a shorter training stops on the way, but its rate falls in
-            its last third. Without ramp the default is 400,000 for vectors without continuous attributes, if there are penalties.
-        ema_share: The averaged weights' half-life is this share of the examples so far, --ema at most.
-        penalty: r1, r2 or gradient, joined by +, or none; the default is that of the loss, r1+r2 for relativistic.
-        penalty_interval: Steps between penalties (lazy regularisation); the critic's optimiser is rescaled to match. The default
-            is 4 for dcgan on images of more than 256 numbers, else 1.
-        difference: The step of finite differences by which r1 and r2 are estimated, 0.05 for example, which saves the second
-            derivative; the default differentiates exactly.
-        pack: Samples that the critic judges together; 2 to 4 against lost modes.
-        minibatch_std: Samples in a group whose standard deviation the critic receives; 4 is usual, 0 for none.
-        spectral: Whether the critic's layers are held at norm one.
-        augment_critic: Changes to the critic's inputs, for few images: color, translation, cutout, joined by commas; or none.
-        strength: The probability of each change of augment_critic; the default is 1, or 0 at the start with ada_target.
-        ada_target: Mean sign of the critic's scores that the strength is adapted to hold (ADA); 0.6 is usual, default none.
+        space: Shape, units and conditions of the data.
+        size: Size of the networks: tiny, small or base.
+        generator: Module ``generator(z, None, condition)`` that replaces the default.
+        critic: Module ``critic(x, None, condition)`` that replaces the default.
+        network: auto, mlp, dcgan, residual (R3GAN's), textbook, or projected (a critic on features
+            of a pretrained network, for few images; needs the extra projected); auto uses mlp for
+            vectors and very small images, otherwise dcgan.
+        latent_size: Length of the noise vector; the default is 16 for vectors and for dcgan images
+            with 257 to 1,024 numbers, otherwise 64.
+        sign_codes: Number of noise entries whose signs the generator also receives, as one learned
+            code per sign pattern, so that it can jump between modes. The default is 10 for vectors,
+            none for images.
+        fourier_features: Number of Fourier features of vectors for the critic, so that it resolves
+            narrow modes. The default is 32 for an mlp critic of vectors (or of the numbers of a
+            table) without spectral norms; none for images.
+        loss: relativistic (the default; hinge for a projected critic), non_saturating (the
+            original, which may collapse), minimax, hinge, least_squares or wasserstein.
+        gamma: Weight of the gradient penalties. The default is 10 for convolutional images and for
+            the loss wasserstein, 0.5 for vectors without continuous attributes, otherwise 5.
+        gamma_end: Weight of the penalties at the end of a cosine schedule; the default is a tenth
+            of gamma, or 6 % of gamma for vectors.
+        lr_ramp: Fraction of the learning rate at the end of a cosine schedule; the default is 0.01
+            for vectors, otherwise 1.
+        beta2_end: Second beta of the optimisers at the end of a cosine schedule from 0.99; constant
+            by default.
+        ramp: Number of training examples over which gamma, learning rate and beta2 change; the
+            default is the whole training run.
+        shortest_ramp: Minimum length of the ramp in training examples: a shorter training run ends
+            before the end of the ramp, but its learning rate falls in the last third. Without ramp,
+            the default is 400,000 for vectors without continuous attributes, if there are
+            penalties.
+        ema_share: Half-life of the averaged weights as a fraction of the examples so far, at most
+            --ema.
+        penalty: r1, r2 or gradient, joined by +, or none; the default depends on the loss, r1+r2
+            for relativistic.
+        penalty_interval: Number of steps between penalties (lazy regularisation); the critic's
+            optimiser is rescaled to match. The default is 4 for dcgan on images with more than 256
+            numbers, otherwise 1.
+        difference: Step of finite differences for estimating r1 and r2, for example 0.05, which
+            saves the second derivative; exact gradients by default.
+        pack: Number of samples that the critic scores together; 2 to 4 against lost modes.
+        minibatch_std: Group size for minibatch standard deviation in the critic; usually 4, 0 for
+            none.
+        spectral: Whether the critic uses spectral normalisation.
+        augment_critic: Augmentation of the critic's inputs, for small data sets of images: color,
+            translation, cutout, separated by commas; or none.
+        strength: Probability of each augmentation in augment_critic; the default is 1, or initially
+            0 with ada_target.
+        ada_target: Target for the mean sign of the critic's scores, reached by adapting the
+            strength (ADA); usually 0.6, none by default.
 
     References:
         Huang et al., The GAN Is Dead; Long Live the GAN! (2024); for the rest see `pushforward.GAN`.

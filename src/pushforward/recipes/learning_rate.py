@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate rises, stays and falls; beside that, it and beta2 can move on a cosine (the ramp).
+    """Schedule of the learning rate (warm-up, plateau, decay), with an additional cosine ramp of learning rate and beta2.
 
     Args:
-        warmup: Steps over which the rate rises from zero.
-        decay: The share of training at its end over which the rate falls on a cosine, at most 1/3.
-        lr_end: The share of the rate that is left at the end.
-        lr_ramp: The share of the rate that is left at the ramp's end, on a cosine; the decay comes on top.
-        beta2_end: AdamW's second average at the ramp's end, on a cosine; None keeps it.
-        ramp: Samples over which these two move; None is the whole of training.
-        shortest_ramp: Samples that the ramp takes at least: where training ends before, they stop on the way, and the decay
-            still comes at its end. None is no limit.
+        warmup: Number of steps over which the learning rate rises from zero.
+        decay: Fraction of training, at its end, over which the rate falls on a cosine; at most 1/3.
+        lr_end: Fraction of the rate at the end of the decay.
+        lr_ramp: Fraction of the rate at the end of the cosine ramp, in addition to the decay.
+        beta2_end: AdamW's beta2 at the end of the cosine ramp; None for a constant.
+        ramp: Length of the ramp in samples; None for the whole training run.
+        shortest_ramp: Minimum length of the ramp in samples: shorter training runs end before the
+            end of the ramp, but still with the decay. None for no minimum.
 
     Raises:
-        UsageError: For a value outside its range.
+        UsageError: If a value is out of range.
     """
 
     warmup: int = 100
@@ -43,19 +43,19 @@ class Schedule:
         for name in ("warmup", "decay", "lr_end", "lr_ramp"):
             weight(name, getattr(self, name))
         if self.decay > 1 / 3 + 1e-9:
-            raise UsageError(f"decay is a share of training of at most 1/3, got {self.decay}.")
+            raise UsageError(f"decay is a fraction of training, at most 1/3, got {self.decay}.")
         if self.beta2_end is not None and not 0 <= self.beta2_end < 1:
-            raise UsageError(f"beta2_end is the share of an average and below 1, got {self.beta2_end}.")
+            raise UsageError(f"beta2_end is the decay rate of a running average and must be below 1, got {self.beta2_end}.")
         for name in ("ramp", "shortest_ramp"):
             whole(name, 1 if getattr(self, name) is None else getattr(self, name), 1)
 
     def rate(self, clock: Any, now: Now) -> float:
-        """The share of the learning rate in the step that comes next: a linear rise, a plateau, a cosine fall, times the ramp.
+        """Return the factor of the learning rate for the next step: linear warm-up, plateau, cosine decay, times the ramp.
 
         Args:
-            clock: Knows the step and the progress, the number of steps where it is fixed, and else the share of the rise by time,
-                which takes at most a tenth of training.
-            now: Of the step.
+            clock: Clock with step, progress and number of steps if fixed; otherwise with the
+                warm-up by time, at most a tenth of training.
+            now: State of training at this step.
         """
         rise = (clock.step + 1) / max(1, self.warmup if clock.fixed is None else min(self.warmup, clock.fixed // 10))
         rise = min(1.0, max(rise, clock.risen))
@@ -64,5 +64,5 @@ class Schedule:
         return rise * fall * now.along(1.0, self.lr_ramp, self.ramp, self.shortest_ramp)
 
     def beta2(self, start: float, now: Now) -> float | None:
-        """AdamW's second average in the step that comes next, which was ``start`` at first; None where it stays."""
+        """Return AdamW's beta2 for the next step, initially ``start``; None if constant."""
         return None if self.beta2_end is None else now.along(start, self.beta2_end, self.ramp, self.shortest_ramp)

@@ -29,25 +29,27 @@ PER_PLAYER = ("lr", "betas", "weight_decay", "clip", "optimizer")
 
 @dataclass(frozen=True)
 class Training:
-    """How a method is trained. Times are in steps or training examples, never in epochs, so that budgets compare.
+    """Training settings of a method. Lengths are in steps or training examples, not epochs, so that budgets are comparable.
 
     Args:
-        batch: Samples per step.
-        accumulate: Parts into which a batch is split to save memory; the step is the same to rounding, but for estimates of
-            spectral norms, which move once for each part. Batch normalisation is refused: a part has other statistics.
-        lr: The learning rate on the plateau.
-        schedule: How the rate and other settings change over training.
-        betas: AdamW's averages.
-        weight_decay: AdamW's.
-        clip: The largest gradient norm per player; None leaves gradients alone.
-        ema: The half-life of the averaged weights, in training examples.
-        ema_share: The half-life is never more than this share of the training examples so far, so that early averages follow.
-        precision: "auto", "float32" or "bfloat16", for network calls.
-        optimizer: "adamw", or "muon", which moves the kernels of convolutions by Muon and all else by AdamW.
-        players: Per player, other values for lr, betas, weight_decay, clip or optimizer.
+        batch: Batch size.
+        accumulate: Number of micro-batches per batch, to save memory. Steps are equal up to
+            rounding, except for estimates of spectral norms, which are updated once per
+            micro-batch. Batch normalisation is not supported: micro-batches have other statistics.
+        lr: Learning rate on the plateau.
+        schedule: Schedule of the learning rate and other settings.
+        betas: Betas of AdamW.
+        weight_decay: Weight decay of AdamW.
+        clip: Maximum gradient norm per network; None for no clipping.
+        ema: Half-life of the averaged weights, in training examples.
+        ema_share: Maximum half-life as a fraction of the training examples so far, so that early
+            averages follow quickly.
+        precision: Precision of network calls: "auto", "float32" or "bfloat16".
+        optimizer: "adamw", or "muon" for Muon on convolution kernels and AdamW on everything else.
+        players: Different values of lr, betas, weight_decay, clip or optimizer, by network.
 
     Raises:
-        UsageError: For a value outside its range, or a player's setting of another name.
+        UsageError: If a value is out of range, or a network has an unknown setting.
     """
 
     batch: int = 128
@@ -75,7 +77,7 @@ class Training:
             self._check_player(player, own)
 
     def _check_player(self, player: str, settings: Mapping[str, Any]) -> None:
-        of = f" of the player {player}" if player else ""
+        of = f" of the network {player}" if player else ""
         for name in settings:
             one_of("setting", name, PER_PLAYER, of)
         lr, clip, betas = (self.of(player, name) for name in ("lr", "clip", "betas"))
@@ -86,12 +88,13 @@ class Training:
         if len(betas) != 2 or not all(0 <= number("betas", beta) < 1 for beta in betas):
             raise UsageError(f"betas{of} must be two numbers from 0 to below 1, got {betas}.")
         if clip is not None and not clip > 0:
-            raise UsageError(f"clip{of} must be positive, or None to leave gradients alone; got {clip}.")
+            raise UsageError(f"clip{of} must be positive, or None for no clipping; got {clip}.")
 
     def changed(self, **changes: Any) -> Training:
-        """These settings with others in their place, which count for every player.
+        """Return a copy with changed settings, which apply to every network.
 
-        A player's own learning rate keeps its ratio to the common one, as lazy regularisation and games of two speeds need.
+        Learning rates of single networks keep their ratio to the common rate, as lazy
+        regularisation and two time scales require.
         """
         players = {player: {k: v for k, v in settings.items() if k not in changes} for player, settings in self.players.items()}
         if "lr" in changes:
@@ -101,28 +104,29 @@ class Training:
         return replace(self, players=players, **changes)
 
     def of(self, player: str, name: str) -> Any:
-        """A setting for one player."""
+        """Return a setting for one network."""
         return self.players.get(player, {}).get(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A method with the settings of its training, for `pushforward.fit`.
+    """Method with its training settings, for `pushforward.fit`.
 
     Args:
-        method: The method with its networks.
-        training: How it is trained.
-        name: The recipe's name, for run folders and reports.
-        family: The family of models, in words.
-        builds_on: Names of the models and data sets that the method has learned from before its training, with the
-            training examples of each. A trainer adds those of the method itself: the data sets that it starts from
+        method: Method with its networks.
+        training: Training settings.
+        name: Name of the recipe, for run folders and reports.
+        family: Family of models, in words.
+        builds_on: Names of the models and data sets that the method builds on, with the training
+            examples of each. A trainer adds the data sets that the method starts from
             (`pushforward.training.runs.provenance.with_ancestors`).
-        first_weights: Called with the method before a training begins, whose weights have been drawn from the seed: a student
-            starts as its teacher. A training that starts from a run's weights, or goes on, does not call it.
-        samplers: How the runs of frozen parts sample by default, by the name of the part (`pushforward.training.samplers`).
+        first_weights: Function that sets the initial weights of the method, for example a student's
+            from its teacher. Not called if training starts from a run's weights or is resumed.
+        samplers: Default samplers of the runs of frozen parts, by part
+            (`pushforward.training.samplers`).
 
     Raises:
-        UsageError: If ``training`` has settings for a player that the method does not have.
+        UsageError: If ``training`` has settings for a network that the method does not have.
     """
 
     method: Method
@@ -158,15 +162,15 @@ _PLAIN = (bool, int, float, str)
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a recipe that the command line can give.
+    """Option of a recipe on the command line.
 
     Args:
-        name: The argument's name.
-        kind: bool, int, float or str.
-        group: One of `GROUPS`, or "" for none.
-        default: Its default; None where it follows from the data or from other options.
-        help: From the recipe's docstring.
-        types: All types of its annotation, such as str and `pushforward.paths.Source`.
+        name: Name of the argument.
+        kind: Type: bool, int, float or str.
+        group: Group in `GROUPS`, or "" for none.
+        default: Default value; None if it depends on the data or on other options.
+        help: Help text from the docstring of the recipe.
+        types: All types of the annotation, such as str and `pushforward.paths.Source`.
     """
 
     name: str
@@ -178,7 +182,7 @@ class Option:
 
 
 def options_of(recipe: RecipeFunction) -> dict[str, Option]:
-    """The options of a recipe by name: its keyword-only parameters whose type is plain, or a union with a plain type."""
+    """Return the options of a recipe by name: keyword-only parameters with a plain type, or a union with a plain type."""
     hints = typing.get_type_hints(recipe, include_extras=True)
     described = _described(inspect.getdoc(recipe) or "")
     options = {}
@@ -208,7 +212,7 @@ def _described(docstring: str) -> dict[str, str]:
 
 
 def on_space(function: RecipeFunction) -> RecipeFunction:
-    """A recipe that takes a data set, or its name or path, as well as a space."""
+    """Extend a recipe to take a data set, or its name or path, as well as a space."""
 
     @functools.wraps(function)
     def recipe(space: Any, *arguments: Any, **settings: Any) -> Recipe:
@@ -218,10 +222,10 @@ def on_space(function: RecipeFunction) -> RecipeFunction:
 
 
 def named(name: str) -> RecipeFunction:
-    """A recipe by name, or the one in a Python file given by its path.
+    """Return a recipe by name, or the recipe in a Python file.
 
     Raises:
-        UsageError: For an unknown name or a file without exactly one recipe.
+        UsageError: If the name is unknown, or the file does not contain exactly one recipe.
     """
     return load_file(name) if name.endswith(".py") and name not in RECIPES else RECIPES.find(name)
 
@@ -229,35 +233,35 @@ def named(name: str) -> RecipeFunction:
 def load_file(path: str | Path) -> RecipeFunction:
     """Run a user's Python file, register its parts (`pushforward.plugins.load`) and return its recipe.
 
-    The recipe is the public function that is annotated to return `Recipe`.
+    The recipe is the public function annotated to return `Recipe`.
 
     Raises:
-        UsageError: If the file is missing, fails, or holds no or several recipes.
+        UsageError: If the file is missing, fails, or contains no or several recipes.
     """
     if not Path(path).is_file():
-        raise UsageError(f"There is no file {path}; a recipe is a name ({', '.join(RECIPES)}) or a Python file.")
+        raise UsageError(f"The file {path} does not exist. Give the name of a recipe ({', '.join(RECIPES)}) or a Python file.")
     return RECIPES[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]
 
 
 def settings(recipe: RecipeFunction) -> dict[str, Option]:
-    """The options of a recipe that the command line can give, by name; see `Option`."""
+    """Return the options of a recipe on the command line, by name; see `Option`."""
     frozen = frozen_parts(recipe)
     return {name: option for name, option in options_of(recipe).items() if name not in frozen}
 
 
 def frozen_parts(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
-    """The frozen parts that a recipe takes, by name: its keyword-only parameters that are annotated as models."""
+    """Return the frozen parts of a recipe, by name: keyword-only parameters annotated as models."""
     options = (p for p in inspect.signature(recipe).parameters.values() if p.kind is p.KEYWORD_ONLY)
     return {p.name: p for p in options if words_of(p.annotation) & MODELS}
 
 
 def missing_parts(recipe: RecipeFunction, given: Iterable[str] = ()) -> list[str]:
-    """The frozen parts that a recipe needs and that are not among those that are given: they have no default."""
+    """Return the missing frozen parts of a recipe, which have no default."""
     return [name for name, part in frozen_parts(recipe).items() if part.default is part.empty and name not in given]
 
 
 def words_of(annotation: Any) -> set[str]:
-    """The names in an annotation, whether it is text or a type."""
+    """Return the names in an annotation, given as text or as a type."""
     text = annotation if isinstance(annotation, str) else f"{getattr(annotation, '__name__', '')} {annotation}"
     return set(re.findall(r"\w+", text))
 

@@ -28,27 +28,31 @@ from pushforward.transports import Flow
 
 
 def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: Sequence[float] | None = None) -> FlowMap:
-    """A map between two times on the straight path that starts as a denoiser, whatever its path.
+    """Build a map between two times on the straight path, initialised as a denoiser on any path.
 
-    Its network is the teacher's with a second time. At a time of the straight path it receives what the teacher's network
-    receives at the same log-SNR: the input is scaled to the same size, and the new embedding of time absorbs the difference
-    of the two times. A student of a flow from a source of data starts from the same source.
+    Its network is the teacher's, with a second time. At a time of the straight path, it receives
+    the input of the teacher's network at the same log-SNR: the input is scaled to the same size,
+    and the new time embedding absorbs the difference of the two times. The student of a flow with a
+    source starts from the same source.
 
     Args:
-        teacher: A trained denoiser, without guidance.
+        teacher: Trained denoiser without guidance.
         unconditional: Whether the student has an unconditional branch; None for the teacher's.
-        guidance: The range of scales of guidance that it receives as a third time, which has no effect at first.
+        guidance: Range of guidance scales that the network receives as a third time, initially
+            without effect.
 
     Raises:
-        UsageError: For a denoiser whose network takes no second time, or whose network's input or output depends on its path.
+        UsageError: If the network does not support a second time, or its input or output depends on
+            its path.
     """
     if isinstance(teacher, TableDenoiser):
         raise UsageError(NO_JUMPS)
     path, pre = teacher.path, teacher.preconditioning
     if not isinstance(path, Linear) and (teacher.output in ("velocity", "score") or not pre.scale_input):
         raise UsageError(
-            f"The network of this model puts out the {teacher.output} of its own path ({type(path).__name__}). Distillation "
-            "needs one that puts out data, noise or v from an input of unit variance, or one on the straight path."
+            f"This model's network outputs the {teacher.output} of its own path ({type(path).__name__}). Distillation "
+            "needs a network that predicts data, noise or v from an input of unit variance, or a network on the "
+            "straight path."
         )
     network, straight = _straightened(teacher, 2 if guidance is None else 3)
     pre = Preconditioning(pre.scale_input, "t", teacher.output, guidance)
@@ -71,10 +75,10 @@ def _straightened(teacher: Denoiser, times: int = 2) -> tuple[nn.Module, Path]:
 
 
 def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
-    """A map between two times on the straight path that starts as a denoiser of a table, whatever its path; see `student_of`.
+    """Build a map between two times on the straight path, initialised as a denoiser of a table; see `student_of`.
 
     Raises:
-        UsageError: For a denoiser whose network takes no second time.
+        UsageError: If the network does not support a second time.
     """
     network, straight = _straightened(teacher)
     options: Any = {"unconditional": teacher.unconditional, "waves": teacher.waves}
@@ -85,15 +89,16 @@ def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
 
 
 def jump_grid(space: Space) -> str:
-    """The grid of a teacher's trajectories and of its student's jumps.
+    """Choose the grid of a teacher's trajectories and of its student's jumps.
 
-    For larger images it is shifted towards noise: UniPC errs half as much there as at equal times.
+    For larger images it is shifted towards noise, which halves the error of UniPC compared with
+    equal times.
     """
     return "time" if flat(space) else "shifted:2"
 
 
 def times_of_jumps(teacher: Denoiser, steps: int) -> str | list[float]:
-    """The grid on which a teacher has the log-SNRs where its student's jumps in so many steps begin: a name, or falling times."""
+    """Return the teacher's grid with the log-SNRs at which its student's jumps begin: a name, or falling times."""
     if isinstance(teacher.path, Linear):
         return jump_grid(teacher.space)
     straight = teacher.on(Linear()).path
@@ -102,7 +107,7 @@ def times_of_jumps(teacher: Denoiser, steps: int) -> str | list[float]:
 
 
 def copy_of(denoiser: Any) -> Any:
-    """A copy of a denoiser, or of a map between two times, whose weights can be trained."""
+    """Copy a denoiser, or a map between two times, with trainable weights."""
     return deepcopy(denoiser).requires_grad_(True).train()
 
 
@@ -120,14 +125,16 @@ def distil_table(
     teacher_steps: int | None,
     others: Sequence[str],
 ) -> Recipe:
-    """The recipe of a student of a table; ``others`` are further settings of `pushforward.recipes.distil` that were given.
+    """Build the recipe of a student of a table; ``others`` are further given settings of `pushforward.recipes.distil`.
 
     Raises:
-        UsageError: For a setting that does not apply, a denoiser with guidance, or no trajectories or steps.
+        UsageError: If a setting does not apply, the denoiser has guidance, or there are no
+            trajectories or steps.
     """
     if named := [*others, *["size"] * (size != "small")]:
         raise UsageError(
-            f"A student of a table learns from stored trajectories, with its teacher's network: leave {', '.join(named)} out."
+            "A student of a table always learns from stored trajectories, with its teacher's network. Leave "
+            f"{', '.join(named)} out."
         )
     steps = STEPS if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = Flow(denoiser, "dpm", steps, times_of_jumps(denoiser, steps))
@@ -149,25 +156,29 @@ RIDGE = 1e-6  # The weight of the squared weights in the fit of an embedding, fo
 def with_second_time(
     network: nn.Module, ends: tuple[float, float], received: Callable[[Tensor], Tensor], times: int = 2
 ) -> nn.Module:
-    """A copy of a network that takes two times, or more, and at first does not depend on any but the first.
+    """Copy a network to one with two or more times, which initially depends only on the first.
 
-    The copy's embedding of the time has lower frequencies. Its two layers are fitted to the network's embedding by two linear
-    regressions, first the inner and then the outer layer; all other weights are copied.
+    The time embedding of the copy has lower frequencies. Its two layers are fitted to the original
+    embedding by two linear regressions, first the inner and then the outer layer; all other weights
+    are copied.
 
     Args:
-        network: Of one time; its class takes ``times``, as `pushforward.networks` do.
-        ends: The least and the greatest time that the copy receives.
-        received: From a time of the copy to the network's input, both (n,) and float64: the copy may scale time otherwise.
-        times: How many the copy takes: 3 for a scale of guidance as well.
+        network: Network with one time; its class must accept ``times``, like those of
+            `pushforward.networks`.
+        ends: Smallest and largest time that the copy receives.
+        received: Function from times of the copy to times of the network, both (n,), float64, in
+            case the scales differ.
+        times: Number of times of the copy: 3 to include a guidance scale.
 
     Raises:
-        UsageError: If the network's class takes no ``times``, or it has another number of times than one.
+        UsageError: If the network's class does not accept ``times``, or the network does not have
+            exactly one time.
     """
     described = spec.describe(network)
     if not _set_times(described, times):
         raise UsageError(
-            f"{type(network).__name__} cannot become a map between two times: its class must take the argument times, here 1. "
-            "Networks of pushforward (MLP, UNet, DiT) have it."
+            f"{type(network).__name__} cannot become a map between two times: its class must accept times= (here 1). "
+            "Networks of pushforward (MLP, UNet, DiT) do."
         )
     copy: nn.Module = spec.build(described).to(next(network.parameters()))
     target, source = copy.state_dict(), network.state_dict()

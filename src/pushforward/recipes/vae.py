@@ -39,26 +39,30 @@ def vae(
     importance_samples: LossOption[int] = 1,
     dreg: LossOption[bool] = False,
 ) -> Recipe:
-    """A VAE: the evidence lower bound with a learned decoder variance; one network call per sample.
+    """Variational autoencoder: evidence lower bound with a learned decoder variance; one network call per sample.
 
-    Encoder and decoder receive the data's conditions; where there are labels, the prior over codes is learned for each class (a
-    conditional VAE).
+    Encoder and decoder receive the data's conditions; with labels, the prior over latents is
+    learned for each class (a conditional VAE).
 
     Args:
-        space: The data's shape, units and conditions.
-        size: The networks' size: tiny, small or base.
-        encoder: A module ``encoder(x, None, condition)`` in place of the default.
-        decoder: A module ``decoder(z, None, condition)`` in place of the default.
-        network: auto, mlp, convolutional, or textbook (two hidden layers of tanh).
-        latent_size: Numbers in one code; the default is 8 for images that take convolutions (codes of more numbers fill their
-            prior only after long training), at most 16 otherwise.
-        likelihood: auto (rows for a table of mixed types, Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli, rows
-            (each kind of column its own), or logistic (a mixture of logistics over the 256 levels of images).
-        beta: The weight of the KL term; 0 is the plain autoencoder.
-        warmup: The share of training over which beta rises from 0.
-        free_bits: Nats that each number of the code may carry at no cost, against codes that carry nothing.
-        importance_samples: Codes for each example; with several, the loss is the importance-weighted bound.
-        dreg: Whether the bound's gradient is the doubly reparameterised one (DReG), which stays sharp with many codes.
+        space: Shape, units and conditions of the data.
+        size: Size of the networks: tiny, small or base.
+        encoder: Module ``encoder(x, None, condition)`` that replaces the default.
+        decoder: Module ``decoder(z, None, condition)`` that replaces the default.
+        network: auto, mlp, convolutional, or textbook (two hidden tanh layers).
+        latent_size: Length of the latent vector; the default is 8 for convolutional images (larger
+            latents match their prior only after long training), otherwise at most 16.
+        likelihood: auto (rows for mixed-type tables, Bernoulli for binary data, otherwise
+            Gaussian), gaussian, bernoulli, rows (separate for each kind of column), or logistic (a
+            mixture of logistics over the 256 levels of images).
+        beta: Weight of the KL term; 0 for a plain autoencoder.
+        warmup: Fraction of training over which beta rises from 0.
+        free_bits: Nats that each latent dimension may carry without cost, to prevent unused
+            dimensions.
+        importance_samples: Number of latents per example; with several, the loss is the
+            importance-weighted bound.
+        dreg: Whether to use the doubly reparameterised gradient (DReG), which stays accurate with
+            many latents.
 
     References:
         Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021); Sohn et al., CVAE (2015); for the rest see `pushforward.VAE`.
@@ -78,7 +82,7 @@ def vae(
 
 
 def coding_training(space: Space, network: str = "auto") -> Training:
-    """How encoders and decoders are trained: convolutional ones by Muon, at a higher rate."""
+    """Choose the training settings of encoders and decoders: Muon and a higher learning rate for convolutional ones."""
     convolutional = network == "convolutional" or (network == "auto" and not flat(space))
     lr, optimizer = (2e-3, "muon") if convolutional else (1e-3, "adamw")
     return Training(batch_size(space), lr=lr, precision=precision(space), optimizer=optimizer)
@@ -100,21 +104,25 @@ def hvae(
     importance_samples: LossOption[int] = 1,
     dreg: LossOption[bool] = True,
 ) -> Recipe:
-    """A VAE of two layers: a code of a code, by the importance-weighted bound; one network call per sample.
+    """VAE with two latent layers, trained by the importance-weighted bound; one network call per sample.
 
     Args:
-        space: The data's shape, units and conditions.
-        size: The networks' size: tiny, small or base.
-        encoder: A module ``encoder(x, None, condition)`` of the lower code's means and log-variances, in place of the default.
-        decoder: A module ``decoder(h, None, condition)`` in place of the default.
-        network: Of encoder and decoder: auto, mlp, convolutional or textbook; between the codes are perceptrons.
-        latent_size: Numbers in the lower code; the default is 32 for images, at most 16 for vectors.
-        upper_size: Numbers in the upper code; the default is half as many.
-        likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli or logistic.
-        beta: The weight of the prior's and the posterior's terms.
-        warmup: The share of training over which beta rises from 0.
-        importance_samples: Codes for each example.
-        dreg: Whether the gradient is the doubly reparameterised one (DReG).
+        space: Shape, units and conditions of the data.
+        size: Size of the networks: tiny, small or base.
+        encoder: Module ``encoder(x, None, condition)`` for means and log-variances of the lower
+            latent, which replaces the default.
+        decoder: Module ``decoder(h, None, condition)`` that replaces the default.
+        network: Network of encoder and decoder: auto, mlp, convolutional or textbook; MLPs are used
+            between the latents.
+        latent_size: Length of the lower latent; the default is 32 for images, at most 16 for
+            vectors.
+        upper_size: Length of the upper latent; the default is half of latent_size.
+        likelihood: auto (Bernoulli for binary data, otherwise Gaussian), gaussian, bernoulli or
+            logistic.
+        beta: Weight of the prior and posterior terms.
+        warmup: Fraction of training over which beta rises from 0.
+        importance_samples: Number of latents per example.
+        dreg: Whether to use the doubly reparameterised gradient (DReG).
 
     References:
         Burda et al., Importance Weighted Autoencoders (2016); see `pushforward.methods.HierarchicalVAE`.
@@ -152,30 +160,33 @@ def vqvae(
     likelihood: LossOption[str] = "auto",
     commitment: LossOption[float] = 0.25,
 ) -> Recipe:
-    """An autoencoder with a finite book of codes, learned (vq) or by rounding (fsq); one network call per sample.
+    """Autoencoder with a codebook, learned (vq) or by rounding (fsq); one network call per sample.
 
     Args:
-        space: The data's shape, units and classes.
-        size: The networks' size: tiny, small or base.
-        codebook: vq (learned vectors that follow the data) or fsq (finite scalar quantisation: rounding).
-        codes: How many codes there are; for fsq 64, 256, 512, 1024 or 4096, about.
-        dim: Numbers of a learned vector; fsq has its own.
-        factor: Pixels of the image for one code, along a side: 2, 4 or 8; the default is 2 below 32 pixels, else 4. Vectors
-            and very small images have none: they become 8 codes.
-        likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli or logistic.
-        commitment: The weight that holds the encoder near the codes; rounding needs none.
+        space: Shape, units and classes of the data.
+        size: Size of the networks: tiny, small or base.
+        codebook: Kind of codebook: vq (learned vectors that follow the data) or fsq (finite scalar
+            quantisation: rounding).
+        codes: Number of codes; for fsq about 64, 256, 512, 1024 or 4096.
+        dim: Length of a learned vector; fsq chooses its own.
+        factor: Number of pixels per code along each side: 2, 4 or 8; the default is 2 below 32
+            pixels, otherwise 4. Not used for vectors and very small images, which become 8 codes.
+        likelihood: auto (Bernoulli for binary data, otherwise Gaussian), gaussian, bernoulli or
+            logistic.
+        commitment: Weight of the term that keeps the encoder output close to the codes; not needed
+            for rounding.
 
     References:
         van den Oord et al., VQ-VAE (2017); Mentzer et al., FSQ (2023).
     """
     if one_of("codebook", codebook, ("vq", "fsq")) == "fsq" and codes not in LEVELS:
-        raise UsageError(f"Rounding makes about {', '.join(map(str, LEVELS))} codes; got codes={codes}.")
+        raise UsageError(f"Rounding supports about {', '.join(map(str, LEVELS))} codes; got codes={codes}.")
     book = Codebook(codes, dim) if codebook == "vq" else Rounding(LEVELS[codes])
     density = likelihood_of(likelihood, space)
     if flat(space):
         if factor is not None:
             raise UsageError(
-                f"Examples of so few numbers become {GROUP} codes by a perceptron, without a factor: leave `factor` out."
+                f"Examples with so few numbers are encoded by an MLP into {GROUP} codes, without reduction. Leave `factor` out."
             )
         places: tuple[int, ...] = (1, GROUP)
         encoder = perceptron(space, size, space.size, (book.dim, *places))
@@ -209,27 +220,30 @@ def autoencoder(
     start: ScheduleOption[float] = 0.5,
     kl_weight: RegularisationOption[float | None] = None,
 ) -> Recipe:
-    """An autoencoder for latents: images to maps a few times smaller; `train flow --latent RUN` goes on from it.
+    """Autoencoder for latent models: compresses images to smaller maps, in which `train flow --latent RUN` trains a flow.
 
-    It receives no labels; models in its latent space may. Of a table of mixed types it is a VAE with a small weight of the KL
-    term, whose codes hold nearly all of a row; of the settings it takes channels and kl_weight alone.
+    It takes no labels, but models in its latent space may. For mixed-type tables it is a VAE with a
+    small KL weight, whose latents describe rows almost completely; only the settings channels and
+    kl_weight apply.
 
     Args:
-        space: The data's shape and units; images, or a table of mixed types.
-        size: The networks' size: tiny, small or base.
-        factor: Pixels of the image for one of the map, along a side: 2, 4 or 8. The default is 2 below 16 pixels, 4 below 64,
-            else 8.
-        channels: Numbers at each place of the map; the default is 4, or 8 where the factor is 8, and never more than make the
-            code half as large as the image. Of a table the numbers of a code; the default is 32, or 2 for each column where that
-            is less.
-        critic: patch, or one of the recipe gan's for images: dcgan, residual, textbook, projected.
-        perceptual_loss: Features in which reconstructions are compared beside pixels: those of the critic of patches (critic), of
-            EfficientNet-Lite0 (pretrained; needs the extra projected), or none.
-        features: The weight of the perceptual loss.
-        adversarial: The weight of the critic relative to the other terms; 0 for none.
-        start: The share of training from which the critic counts.
-        kl_weight: The weight of the KL term, in nats per number of the code; the default is 0.001. Of a table the weight of the
-            whole term beside the log-likelihood of a row; the default is 0.1.
+        space: Shape and units of the data: images, or a mixed-type table.
+        size: Size of the networks: tiny, small or base.
+        factor: Reduction factor along each side: 2, 4 or 8. The default is 2 below 16 pixels, 4
+            below 64, otherwise 8.
+        channels: Number of channels of the latent map; the default is 4, or 8 for factor 8, reduced
+            so that the latent is at most half as large as the image. For a table, the length of the
+            latent; the default is 32, or 2 per column if that is less.
+        critic: patch, or a critic of the recipe gan for images: dcgan, residual, textbook,
+            projected.
+        perceptual_loss: Features for comparing reconstructions in addition to pixels: of the patch
+            critic (critic), of EfficientNet-Lite0 (pretrained; needs the extra projected), or none.
+        features: Weight of the perceptual loss.
+        adversarial: Weight of the critic relative to the other terms; 0 for none.
+        start: Fraction of training after which the critic is used.
+        kl_weight: Weight of the KL term, in nats per latent dimension; the default is 0.001. For a
+            table, the weight of the whole term relative to the log-likelihood of a row; the default
+            is 0.1.
 
     References:
         Rombach et al., Latent Diffusion Models (2022); see `pushforward.methods.PerceptualAutoencoder`. Zhang et al., TabSyn
@@ -240,9 +254,9 @@ def autoencoder(
         rows = vae(space.with_conditions(), size, latent_size=codes, beta=weight)
         return replace(rows, name="autoencoder", family="autoencoder")
     if not isinstance(space, ImageSpace):
-        raise UsageError("An autoencoder for latents squeezes images and tables; for other data train a vae and build on that.")
+        raise UsageError("autoencoder compresses images and tables only. For other data, train a vae and use its latents.")
     if one_of("perceptual loss", perceptual_loss, ("critic", "pretrained", "none")) == "pretrained" and space.low is None:
-        raise UsageError("Pretrained features are of images; codes of a latent space are none. Take `perceptual_loss=critic`.")
+        raise UsageError("Pretrained features need images, and latents are not images. Use `perceptual_loss=critic`.")
     side = max(space.shape[1:])
     factor = (2 if side < 16 else (4 if side < 64 else 8)) if factor is None else factor
     most = max(1, space.size // 2 // math.prod(map_shape(space.shape, 1, factor)))
@@ -256,7 +270,7 @@ def autoencoder(
     )
     if perceptual_loss == "critic" and features and critic != "patch":
         raise UsageError(
-            f"The critic {critic} has no features to compare in: choose `perceptual_loss=none` or `perceptual_loss=pretrained`."
+            f"The critic {critic} has no features to compare. Use `perceptual_loss=none` or `perceptual_loss=pretrained`."
         )
     feature_extractor = (
         PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64) if perceptual_loss == "pretrained" else None

@@ -27,13 +27,13 @@ SCHEDULES = 256  # Step tables that are kept for the next requests
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may ask for.
+    """Limits of one request.
 
     Args:
-        images: Images at most.
-        rows: Rows of a table, or vectors, at most.
-        steps: Solver steps at most; a run's own number of steps is allowed where that is larger.
-        body: Bytes of a request's body at most.
+        images: Maximum number of images.
+        rows: Maximum number of rows of a table, or vectors.
+        steps: Maximum number of solver steps; a run's own number of steps is always allowed.
+        body: Maximum size of a request body in bytes.
     """
 
     images: int = 64
@@ -46,17 +46,17 @@ LIMITS = Limits()
 
 
 class Model:
-    """A run that is served.
+    """Served run.
 
     Args:
-        run: With the sampler that requests get which name no other.
-        name: By which requests ask for it; None for the run's.
-        limits: Of requests.
-        engine: Options of its engine.
+        run: Run, with the default sampler for requests.
+        name: Model name in requests; None for the name of the run.
+        limits: Limits of requests.
+        engine: Options of the engine.
 
     Attributes:
-        most: Samples of one request at most.
-        steps: Solver steps at most; None for a one-call model.
+        most: Maximum number of samples per request.
+        steps: Maximum number of solver steps; None for a one-call model.
     """
 
     def __init__(self, run: Run, name: str | None = None, limits: Limits = LIMITS, **engine: int) -> None:
@@ -73,17 +73,17 @@ class Model:
 
     @property
     def size(self) -> str | None:
-        """WIDTHxHEIGHT of its images; None for other data."""
+        """Return the image size as WIDTHxHEIGHT; None for other data."""
         return f"{self.space.shape[2]}x{self.space.shape[1]}" if self.space.has_pixels else None
 
     @property
     def columns(self) -> list[str]:
-        """The names of a row's cells; empty for images."""
+        """Return the column names of rows; empty for images."""
         named = self.space.names or self.space.columns
         return [] if self.space.has_pixels else list(named) or [f"x{i}" for i in range(self.space.size)]
 
     def described(self) -> dict[str, Any]:
-        """What it is, makes and takes, plain values."""
+        """Describe the model with its outputs and inputs, as plain values."""
         conditions, flow = self.space.conditions, self.engine.flow
         facts: dict[str, Any] = {
             "id": self.name,
@@ -127,21 +127,23 @@ class Model:
         """Return the engine's request for checked words; neither its table nor anything by the network is computed.
 
         Args:
-            n: The number of samples.
-            seed: The seed of the first sample; None draws one.
-            label: A class by name or number; None or an empty text draws classes as they occur.
+            n: Number of samples.
+            seed: Seed of the first sample; None for a random seed.
+            label: Class by name or number; None or an empty text for random classes with the
+                frequencies of the training data.
             given: Other conditions by name.
-            sampler: ``steps``, ``solver`` and ``scale``, as `Run.sample` takes them; None is the run's own.
+            sampler: Options ``steps``, ``solver`` and ``scale``, as in `Run.sample`; None for the
+                run's own.
 
         Raises:
-            UsageError: For what the model does not take.
+            UsageError: If the model does not support the request.
         """
         if not 1 <= n <= self.most:
-            raise UsageError(f"`n` is from 1 to {self.most:,} for {self.name}, got {n:,}.")
+            raise UsageError(f"`n` must be between 1 and {self.most:,} for {self.name}, got {n:,}.")
         seed = secrets.randbelow(1 << 32) if seed is None else seed
         steps = sampler.get("steps")
         if steps is not None and self.steps is not None and not 1 <= steps <= self.steps:
-            raise UsageError(f"`steps` is from 1 to {self.steps} for {self.name}, got {steps:,}.")
+            raise UsageError(f"`steps` must be between 1 and {self.steps} for {self.name}, got {steps:,}.")
         schedule = self.schedule(**sampler)
         wanted, warnings = self._wanted(label, given or {})
         condition = self.run.transport.conditions(n, wanted, seed)
@@ -156,11 +158,13 @@ class Model:
         warnings: list[str] = []
         for name, value in given.items():
             if name not in kinds:
-                raise UsageError(f'"{name}" cannot be given to {self.name}: it takes {", ".join(kinds) or "no conditions"}.')
+                raise UsageError(
+                    f'{self.name} does not support the condition "{name}"; it supports {", ".join(kinds) or "no conditions"}.'
+                )
             wanted[name], sentences = kinds[name].held(name, value)
             warnings += sentences
         if label:
             if "label" in given:
-                raise UsageError("The label is given twice, by name and in `given`: leave one of them out.")
+                raise UsageError("The label is given twice: by name and in `given`. Leave one of them out.")
             wanted["label"] = self.space.label_index(label)
         return wanted, warnings

@@ -26,7 +26,7 @@ def descriptors(wanted: int) -> int:
 
 
 class Connections:
-    """The limits of a server's connections, and those that wait for their clients.
+    """Connections of a server and their limits.
 
     Args:
         most: The largest number of open connections; fewer if the system allows fewer descriptors.
@@ -35,7 +35,7 @@ class Connections:
 
     Attributes:
         waiting: When each wait began, the longest wait first.
-        closed: The number of connections that were closed for a limit.
+        closed: Number of connections closed because of a limit.
     """
 
     def __init__(self, most: int = 1000, patience: int = 30, ending: int = 30) -> None:
@@ -46,7 +46,7 @@ class Connections:
         self.closed = 0
 
     async def sweep(self) -> None:
-        """Close the connections that have waited for too long."""
+        """Close connections that have waited too long."""
         now = time.monotonic()
         for connection, since in list(self.waiting.items()):
             if now > since + self.patience:
@@ -54,7 +54,7 @@ class Connections:
 
 
 class Connection(H11Protocol):
-    """A connection that is closed if its client keeps it waiting for too long.
+    """Connection that is closed if its client keeps it waiting too long.
 
     It waits for its client unless a request is complete and its answer is not, or while an answer is not read. If there are too
     many connections, the one with the longest wait is closed: clients that send their requests at once get in. A subclass
@@ -90,11 +90,11 @@ class Connection(H11Protocol):
         self._watch()
 
     def close(self) -> None:
-        """Close it at once, whatever was not sent yet."""
+        """Close the connection immediately, even if data is still unsent."""
         self.limits.waiting.pop(self, None)
         self.limits.closed += 1
         if self.limits.closed.bit_count() == 1:  # at 1, 2, 4, 8, ...: no flood of connections is one of lines
-            self.logger.error("connections closed so far that kept the server waiting: %d", self.limits.closed)
+            self.logger.error("connections closed because they kept the server waiting: %d", self.limits.closed)
         self.transport.abort()
 
     def _watch(self) -> None:

@@ -34,17 +34,17 @@ NUMBERS = 1 << 24  # Numbers of one slot of all rows that have begun
 
 
 class Busy(PushforwardError):
-    """More rows wait than an engine holds."""
+    """Raised if too many rows are waiting."""
 
 
 class Request:
-    """Samples that are asked for together.
+    """Request for samples.
 
     Args:
-        seeds: One for each of n samples.
-        condition: Values by name, n of each; None for a model without conditions.
-        schedule: The calls of each; None for a one-call model.
-        scale: The guidance scale.
+        seeds: One seed per sample.
+        condition: Values by name, n each; None for a model without conditions.
+        schedule: Network calls of each sample; None for a one-call model.
+        scale: Guidance scale.
         warnings: Sentences for the client.
 
     Attributes:
@@ -74,24 +74,24 @@ class Request:
         return [_Row(self, number) for number in range(len(self.seeds))]
 
     def cancel(self) -> None:
-        """Let the engine drop the rows before its next call."""
+        """Cancel the request: the engine drops its rows before the next call."""
         self.gone = True
         self.answer.cancel()
 
     def end(self, result: Tensor | Exception) -> None:
-        """Answer with the samples or an error, where somebody waits still."""
+        """Answer with the samples or an error, if the client is still waiting."""
         if not self.gone and self.answer.set_running_or_notify_cancel():
             (self.answer.set_exception if isinstance(result, Exception) else self.answer.set_result)(result)  # type: ignore
         self.gone = True
 
     def take(self, number: int, x: Tensor) -> None:
-        """Take a finished sample; the last one ends the request."""
+        """Add a finished sample; the last sample ends the request."""
         self._samples[number] = x
         if len(self._samples) == len(self.seeds):
             self.end(torch.stack([self._samples[i] for i in range(len(self.seeds))]))
 
     def refused(self, number: int, turn: int) -> bool:
-        """Whether the request is hopeless once a draw of a sample has broken a constraint (`Redrawing`)."""
+        """Return whether the request is hopeless after another violated constraint (`Redrawing`)."""
         self._lost += turn * len(self.seeds) + number < HOPELESS
         return self._lost >= HOPELESS or turn >= TURNS
 
@@ -108,7 +108,7 @@ class _Row:
 
 
 def scaled(denoiser: Predictor) -> tuple[Predictor, float] | None:
-    """A denoiser that takes a scale of guidance for each example, and the scale that leaves it as it is; None where it cannot."""
+    """Return a denoiser with a guidance scale per example, and its neutral scale; None if not supported."""
     inner = trained(denoiser)
     learned = None if inner is None else inner.preconditioning.guidance
     if learned is not None:
@@ -120,20 +120,20 @@ def scaled(denoiser: Predictor) -> tuple[Predictor, float] | None:
 
 
 class Engine:
-    """The rows of one model that wait or are being made; `tick` makes one network call.
+    """Waiting and active rows of one model; `tick` makes one network call.
 
-    Requests come from any thread; one thread ticks.
+    Requests may come from any thread; one thread calls `tick`.
 
     Args:
-        transport: The model, whose weights nobody changes.
-        batch: Rows that one call moves at most.
-        begun: Rows that have begun at most; large samples have fewer places (`NUMBERS`).
-        queue: Rows at most in all.
+        transport: Model, whose weights must not change.
+        batch: Maximum number of rows per call.
+        begun: Maximum number of active rows, fewer for large samples (`NUMBERS`).
+        queue: Maximum number of rows in total.
 
     Attributes:
-        calls: Network calls so far.
-        moved: Rows that they moved.
-        made: Samples so far.
+        calls: Number of network calls so far.
+        moved: Number of rows processed by these calls.
+        made: Number of samples so far.
     """
 
     def __init__(self, transport: Transport, *, batch: int = 16, begun: int = 256, queue: int = 4096) -> None:
@@ -159,26 +159,26 @@ class Engine:
 
     @property
     def rows(self) -> int:
-        """How many rows there are in all."""
+        """Return the total number of rows."""
         return len(self._rows)
 
     @property
     def active(self) -> int:
-        """How many of them have begun."""
+        """Return the number of active rows."""
         return self.places - len(self._free)
 
     def check_room(self, more: int) -> None:
-        """Refuse further rows if the queue cannot hold them.
+        """Raise an error if the queue is full.
 
         Raises:
-            Busy: With the number of those that wait.
+            Busy: With the number of waiting rows.
         """
         waiting = len(self._rows)
         if waiting + more > self.queue:
-            raise Busy(f"{waiting:,} rows wait, of {self.queue:,} at most: ask again later.")
+            raise Busy(f"Too many requests: {waiting:,} rows are waiting, and at most {self.queue:,} may wait. Try again later.")
 
     def submit(self, request: Request) -> None:
-        """Take a request.
+        """Accept a request.
 
         Raises:
             Busy: If there are too many rows.
@@ -192,7 +192,7 @@ class Engine:
 
     @torch.no_grad()
     def tick(self) -> None:
-        """Drop the rows of requests that are gone, then make a network call for those that come first."""
+        """Drop rows of cancelled requests, then make a network call for the first rows in the queue."""
         rows = self._chosen()
         if not rows:
             return
@@ -305,7 +305,9 @@ class Engine:
                 row.request.take(row.number, x[number].clone())
             elif row.request.refused(row.number, row.turn):
                 what = named_constraints(self.space, every=True)
-                row.request.end(Diverged(f"Hardly any draws meet {what}, and the request was given up. Train for longer."))
+                row.request.end(
+                    Diverged(f"Hardly any generated rows satisfy {what}, so the request was stopped. Train for longer.")
+                )
             else:
                 row.turn, row.at, row.rank = row.turn + 1, 0, row.rank + len(row.kinds) + 1  # after other first draws
 
@@ -316,11 +318,11 @@ def _mixed(weights: Tensor, parts: Tensor) -> Tensor:
 
 @contextmanager
 def working(engines: Sequence[Engine], precision: str = "float32") -> Iterator[None]:
-    """Within this context a thread makes the network calls of engines, in turns.
+    """Context in which a thread makes the network calls of engines, in rounds.
 
     Args:
         engines: All of them.
-        precision: Of network calls: float32 or bfloat16.
+        precision: Precision of network calls: float32 or bfloat16.
     """
     woken, ending = threading.Event(), threading.Event()
 

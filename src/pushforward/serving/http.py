@@ -38,7 +38,7 @@ from pushforward.serving.metrics import Metrics
 IMAGES, ROWS, HEALTH = "/v1/images/generations", "/v1/rows", "/healthz"
 PATHS = (IMAGES, ROWS, HEALTH, "/v1/models", "/metrics", "/")
 PAGE = """<!doctype html><html lang="en"><title>pushforward</title>
-<p>pushforward serves {names}. What they take is listed at <a href="/v1/models">/v1/models</a>.</p></html>"""
+<p>pushforward serves {names}. Their parameters are listed at <a href="/v1/models">/v1/models</a>.</p></html>"""
 
 
 ASKED = {"n", "seed", "steps", "solver", "scale", "given"}  # Words of `Model.request`
@@ -88,14 +88,18 @@ def application(
     """Return the server as an ASGI application.
 
     Args:
-        models: What it serves; their names differ.
-        key: The bearer token that clients must send, to all paths but ``/healthz``; None lets everybody in.
-        origins: Origins of web applications that may call it, such as "https://app.example"; "*" allows all.
-        hosts: Host names under which it answers without a key, besides localhost and IP addresses. A page of another name must
-            not reach it: its name may have been pointed at this machine.
-        page: The HTML of ``/``, which runs no scripts but those of `pushforward.export.page`; None says where models are listed.
-        limits: The limit of a body.
-        precision: The precision of network calls.
+        models: Models to serve, with different names.
+        key: Bearer token that clients must send, except to ``/healthz``; None for no
+            authentication.
+        origins: Origins of web applications that may call the server, such as
+            "https://app.example"; "*" for all.
+        hosts: Host names under which the server answers without a key, besides localhost and IP
+            addresses. Requests from pages with other names are refused, because their names may
+            point to this machine.
+        page: HTML of ``/``, which may only run scripts of `pushforward.export.page`; None for a
+            link to the list of models.
+        limits: Limits with the maximum body size.
+        precision: Precision of network calls.
     """
     metrics, served = Metrics(models), {model.name: model for model in models}
 
@@ -112,9 +116,9 @@ def application(
         if name is None and len(models) == 1:
             return models[0]
         if name is None:
-            raise UsageError(f"Name a `model`: {', '.join(served)}.")
+            raise UsageError(f"Choose a `model`: {', '.join(served)}.")
         if name not in served:
-            raise HTTPException(404, f'There is no model "{name}"; served: {", ".join(served)}.')
+            raise HTTPException(404, f'There is no model "{name}"; available: {", ".join(served)}.')
         return served[name]
 
     places, turn = asyncio.Semaphore(COMPUTED), asyncio.Lock()
@@ -124,7 +128,10 @@ def application(
         model.engine.check_room(body.n)
         if request.schedule and not request.schedule.ready:
             if places.locked():
-                raise Busy(f"{COMPUTED} requests wait for new step tables: ask again later, or for common steps and solvers.")
+                raise Busy(
+                    f"{COMPUTED} requests are already waiting for new step tables. Try again later, or use common steps and "
+                    "solvers."
+                )
             async with places, turn:  # one table at a time is computed, so that the engine goes on
                 await run_in_threadpool(request.schedule.compute)
         model.engine.submit(request)
@@ -132,7 +139,7 @@ def application(
         try:
             await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
-                raise HTTPException(499, "The client has gone.")
+                raise HTTPException(499, "The client has closed the connection.")
             return request, answer.result()
         finally:
             request.cancel()
@@ -142,9 +149,9 @@ def application(
     async def images(body: _ImageBody, http: Http) -> Response:
         model = asked(body.model)
         if not model.space.has_pixels:
-            raise UsageError(f"{model.name} makes {model.space.noun}s, not images: ask {ROWS}.")
+            raise UsageError(f"{model.name} makes {model.space.noun}s, not images. Use {ROWS}.")
         if body.size not in (None, "auto", model.size):
-            raise UsageError(f"{model.name} makes images of the `size` {model.size}, got {body.size}.")
+            raise UsageError(f"{model.name} makes images of `size` {model.size}, got {body.size}.")
         request, x = await drawn(model, body, body.prompt, http)
         pictures = await run_in_threadpool(_pictures, model, x)
         data = [{"b64_json": text, "seed": seed} for text, seed in zip(pictures, request.seeds, strict=True)]
@@ -154,7 +161,7 @@ def application(
     async def rows(body: _RowBody, http: Http) -> Response:
         model = asked(body.model)
         if model.space.has_pixels:
-            raise UsageError(f"{model.name} makes images, not rows: ask {IMAGES}.")
+            raise UsageError(f"{model.name} makes images, not rows. Use {IMAGES}.")
         wants_csv = "text/csv" in http.headers.get("accept", "") if body.format is None else body.format == "csv"
         request, x = await drawn(model, body, body.label, http)
         return await run_in_threadpool(_csv if wants_csv else _rows, model, x, request)
@@ -266,18 +273,18 @@ def _refused(_: Http, error: Exception) -> Response:
         return _error(429, str(error), {"Retry-After": "1"})
     if isinstance(error, (UsageError, Diverged)):  # one that diverged does so again: clients need not repeat it
         return _error(400, str(error))
-    return _error(500, f"{type(error).__name__}: the samples could not be made.")
+    return _error(500, f"{type(error).__name__}: the samples could not be generated.")
 
 
 class Gate:
-    """What every request passes first: the key or the host name, and the limit of its body. It takes the time of answers.
+    """Middleware that checks key or host name and body size of every request, and measures response times.
 
     Args:
-        app: What lies behind it.
-        key: None lets everybody in who knows a name of the server.
+        app: Wrapped application.
+        key: Bearer token; None for access by any valid host name.
         hosts: The names under which it answers without a key, besides IP addresses.
-        most: Bytes of a body at most.
-        seconds: Takes the times, by path and status.
+        most: Maximum size of a body in bytes.
+        seconds: Metric for response times, by path and status.
     """
 
     def __init__(self, app: ASGIApp, key: str | None, hosts: Iterable[str], most: int, seconds: Histogram) -> None:
@@ -302,7 +309,7 @@ class Gate:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > self.most:
-                raise HTTPException(413, f"A body is at most {self.most:,} bytes.", {"Connection": "close"})
+                raise HTTPException(413, f"A request body may have at most {self.most:,} bytes.", {"Connection": "close"})
             return message
 
         async def timed(message: Message) -> None:
@@ -319,12 +326,14 @@ class Gate:
         try:
             await (refusal or self.app)(scope, limited, timed)
         except asyncio.CancelledError:
-            await _error(503, "The server has ended before this request was answered.")(scope, receive, timed)
+            await _error(503, "The server stopped before it answered this request.")(scope, receive, timed)
 
     def _refusal(self, headers: dict[bytes, bytes]) -> Response | None:
         if self.token is None:
             if not self.hosts.fullmatch(headers.get(b"host", b"")):
-                return _error(403, "Without a key the server answers only as localhost, an IP address or an --allow-host.")
+                return _error(
+                    403, "Without a key, the server only accepts requests to localhost, an IP address or an --allow-host."
+                )
         elif not secrets.compare_digest(headers.get(b"authorization", b""), self.token):
-            return _error(401, "Send the server's key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
+            return _error(401, "Send the server key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
         return None

@@ -1,4 +1,4 @@
-"""What a server tells Prometheus."""
+"""Metrics of a server for Prometheus."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from pushforward.serving.admission import Model
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
 # By name: the attribute of an engine, what it means, and whether it only grows
 FIGURES = {
-    "network_calls": ("calls", "Network calls; each moves rows of several requests.", True),
-    "moved_rows": ("moved", "Rows that network calls moved, summed over calls.", True),
-    "samples": ("made", "Samples that were made.", True),
-    "rows": ("rows", "Rows in memory, those that wait included.", False),
-    "active_rows": ("active", "Rows that have begun.", False),
+    "network_calls": ("calls", "Network calls; each call serves rows from several requests.", True),
+    "moved_rows": ("moved", "Rows processed by network calls, summed over calls.", True),
+    "samples": ("made", "Samples generated.", True),
+    "rows": ("rows", "Rows in memory, including waiting rows.", False),
+    "active_rows": ("active", "Rows being generated.", False),
 }
 
 
 class Metrics(Collector):
-    """The seconds of answers, by path and status, and the state of engines.
+    """Response times by path and status, and the state of engines.
 
     Args:
-        models: All that are served.
+        models: All served models.
     """
 
     def __init__(self, models: Sequence[Model]) -> None:
         self.models, self._registry = models, CollectorRegistry()
         self.seconds = Histogram(
-            "pushforward_seconds", "Until an answer begins.", ["path", "status"], buckets=SECONDS, registry=self._registry
+            "pushforward_seconds", "Seconds until an answer begins.", ["path", "status"], buckets=SECONDS, registry=self._registry
         )
         self._registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """The state of engines, read when it is asked for."""
+        """Yield the current state of engines."""
         for name, (attribute, meaning, grows) in FIGURES.items():
             family = (CounterMetricFamily if grows else GaugeMetricFamily)(f"pushforward_{name}", meaning, labels=["model"])
             for model in self.models:
@@ -44,5 +44,5 @@ class Metrics(Collector):
             yield family
 
     def text(self) -> bytes:
-        """All figures, in Prometheus' format."""
+        """Return all metrics in the Prometheus format."""
         return generate_latest(self._registry)

@@ -18,8 +18,8 @@ class Schedule:
 
     Attributes:
         ready: Whether the table is computed; the other attributes are there once it is.
-        kinds: What each call asks of the denoiser: "jump" or "data", of which its columns make every prediction. A denoiser
-            without columns is asked for the prediction itself.
+        kinds: Estimate in each call of the denoiser: "jump" or "data", from which columns compute
+            every prediction; for a denoiser without columns, the prediction itself.
         noises: The number of noises that are drawn before the first call and after each of them.
     """
 
@@ -32,7 +32,7 @@ class Schedule:
         """Compute the table, unless it is ready.
 
         Raises:
-            UsageError: For a solver that chooses its own steps, or whose steps are not affine.
+            UsageError: If the solver chooses its own steps, or its steps are not affine.
         """
         if self.ready:
             return
@@ -46,14 +46,14 @@ class Schedule:
         self.ready = True
 
     def row(self, number: int, layout: RowLayout) -> Tensor:
-        """The coefficients of a call, (K,) float32, as the layout of its kind packs them."""
+        """Return the coefficients of a call, (K,) float32, packed by the layout of its kind."""
         kind = self.kinds[number]
         if kind not in self._packed or self._packed[kind][0] is not layout:
             self._packed[kind] = layout, layout.rows(self.table).float()
         return self._packed[kind][1][number]
 
     def start(self, layout: RowLayout) -> Tensor:
-        """How the slots begin, (W, 1 + M): from z and the noises that are drawn first."""
+        """Return the initial slots, (W, 1 + M), from z and the first noises."""
         return layout.start(self.table, self.width).float()
 
 

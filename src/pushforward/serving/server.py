@@ -17,7 +17,7 @@ LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
 def check_installed() -> None:
-    """Refuse to go on without the packages of a server.
+    """Raise an error if packages for the server are missing.
 
     Raises:
         MissingExtra: With the command that installs them.
@@ -27,15 +27,17 @@ def check_installed() -> None:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Open a listening socket.
 
     Raises:
-        UsageError: If the host is none of this machine, or the port is taken.
+        UsageError: If the host does not belong to this machine, or the port is in use.
     """
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
     except (OSError, OverflowError) as error:
-        raise UsageError(f"No server can listen on `host={host}`, `port={port}`: {error}. Choose others.") from error
+        raise UsageError(
+            f"The server cannot listen on `host={host}`, `port={port}`: {error}. Choose another host or port."
+        ) from error
 
 
 def serve(
@@ -52,25 +54,26 @@ def serve(
     ready: Callable[[str], None] = print,
     tell: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve runs until SIGTERM or SIGINT; requests that have begun get some time to end (``connections.ending``).
+    """Serve runs until SIGTERM or SIGINT; active requests get some time to finish (``connections.ending``).
 
     Args:
-        runs: By the names that requests use.
-        host: The address to listen on; the default reaches this machine alone.
-        port: Which; 0 takes a free one.
-        key: The secret that clients must send; None lets everybody in who reaches the host.
-        origins: Origins of web applications that may call it, such as "https://app.example"; "*" allows all.
-        hosts: Further host names under which it answers without a key.
-        connections: Limits of connections; None is `Connections()`.
-        page: Whether ``/`` runs one or two of the runs in a browser, where the extra ``onnx`` is installed and they can be shown;
-            the page takes some seconds to make.
-        precision: Of network calls.
-        ready: Is called with the address once it listens.
-        tell: Is called with lines about the page; silent by default.
+        runs: Runs by model name.
+        host: Address to listen on; by default, only reachable from this machine.
+        port: Port; 0 for any free port.
+        key: Secret that clients must send; None for no authentication.
+        origins: Origins of web applications that may call the server, such as
+            "https://app.example"; "*" for all.
+        hosts: Further host names under which the server answers without a key.
+        connections: Limits of connections; None for `Connections()`.
+        page: Whether ``/`` runs one or two of the runs in a browser, if the extra ``onnx`` is
+            installed and the runs are supported; building the page takes some seconds.
+        precision: Precision of network calls.
+        ready: Callback with the address once the server listens.
+        tell: Callback with lines about the page; silent by default.
 
     Raises:
-        MissingExtra: Without the extra ``serve``.
-        UsageError: If it cannot listen there, or a run has a sampler that cannot be served.
+        MissingExtra: If the extra ``serve`` is not installed.
+        UsageError: If the server cannot listen there, or a run's sampler cannot be served.
     """
     check_installed()
     import uvicorn

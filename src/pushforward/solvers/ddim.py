@@ -14,14 +14,14 @@ from pushforward.solvers.solver import Memory, Solver, between, ends_of, noise_o
 
 
 class DDIM(Solver):
-    """x_s = alpha_s x + sqrt(sigma_s^2 - c^2) z + c n, with x and z estimated at x_t and n fresh noise.
+    """DDIM sampler: x_s = alpha_s x + sqrt(sigma_s^2 - c^2) z + c n, with x and z estimated at x_t and n fresh noise.
 
     c = eta sigma_s sqrt(1 - (alpha_t sigma_s / (alpha_s sigma_t))^2) is eta times the standard deviation of x_s given x_t and x,
     so eta = 1 is ancestral sampling, and eta = 0 the exponential Euler method on the ODE (on the linear path, Euler's method
     on the velocity).
 
     Args:
-        eta: 0 for the deterministic sampler, 1 for ancestral sampling, between for less noise.
+        eta: Amount of noise: 0 for the deterministic sampler, 1 for ancestral sampling.
 
     References:
         Song, Meng, Ermon, Denoising Diffusion Implicit Models (2021), eq. 12 and 16.
@@ -48,7 +48,7 @@ class DDIM(Solver):
 
 
 class Ancestral(Solver):
-    """The DDPM sampler: draws x_s from its Gaussian posterior given x_t and the estimate of the data.
+    """DDPM sampler: draws x_s from its Gaussian posterior given x_t and the estimate of the data.
 
     References:
         Ho et al., DDPM (2020), eq. 6 and 7, with the posterior variance; here between any two times.
@@ -64,14 +64,14 @@ class Ancestral(Solver):
 
 
 class Jump(Solver):
-    """x_s = map(x_t, t, s): the solver of a `pushforward.denoisers.FlowMap`, exact in any number of steps for an exact map.
+    """Solver for a `pushforward.denoisers.FlowMap`: x_s = map(x_t, t, s), exact in any number of steps for an exact map.
 
     The last step is a jump to t = 0, so one step goes from noise to data in one evaluation.
 
     Args:
-        renoise: How much of the noise at s is fresh, in [0, 1]: a step jumps to the lower noise level sqrt(1 - renoise^2)
-            sigma_s / alpha_s and adds noise up to s. With 1 it jumps to data, as a consistency model has to, which knows no
-            other end.
+        renoise: Fraction of fresh noise at s, in [0, 1]: a step jumps to the lower noise level
+            sqrt(1 - renoise^2) sigma_s / alpha_s and adds noise up to s. With 1 it jumps to data,
+            as consistency models require.
 
     References:
         Kim et al., Consistency Trajectory Models (2024), section 3.3, whose gamma is ``renoise``; Song et al., Consistency Models
@@ -87,13 +87,13 @@ class Jump(Solver):
 
     @classmethod
     def of(cls, denoiser: Predictor) -> Jump:
-        """The jumps that a map has learned: with new noise between them where it knows no other end than data."""
+        """Build the solver for the jumps that a map has learned, with new noise between jumps if it only jumps to data."""
         return cls(1.0 if getattr(getattr(denoiser, "sampling", None), "only_to_data", False) else 0.0)
 
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """One jump from t to s, or to a lower level and back to s by noise."""
+        """Jump from t to s, or to a lower level and back to s by adding noise."""
         if self.renoise == 0:
             return denoiser.jump(x, t, s, condition), None  # type: ignore[attr-defined]  # a flow refuses those without
         path, whole = denoiser.path, self.renoise == 1

@@ -30,25 +30,26 @@ _POINTS, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.l
 
 
 def lambda_at(denoiser: Predictor, t: Tensor) -> Tensor:
-    """Lambda = log(alpha / sigma) at times t (n,), float64."""
+    """Compute lambda = log(alpha / sigma) at times t (n,), float64."""
     return denoiser.path.log_snr(t.double()) / 2
 
 
 def time_at(denoiser: Predictor, lam: Tensor, like: Tensor) -> Tensor:
-    """The times at which lambda is ``lam``, of the type of ``like``."""
+    """Compute the times at which lambda is ``lam``, in the dtype of ``like``."""
     return denoiser.path.time(2 * lam).to(like)
 
 
 def exponential_step(denoiser: Predictor, kind: str, x: Tensor, t: Tensor, s: Tensor, nodes: Sequence[Node]) -> Tensor:
-    """The state at s from x at t, with the estimate of ``kind`` interpolated through ``nodes``.
+    """Compute the state at s from x at t, with the estimate of ``kind`` interpolated through ``nodes``.
 
     Args:
-        denoiser: Whose path it is.
-        kind: "data" or "noise".
-        x: The state at t, (n, *shape).
-        t: Where it is, (n,).
-        s: Where to go, (n,).
-        nodes: One for a constant estimate, two for a line, three for a parabola.
+        denoiser: Denoiser that defines the path.
+        kind: Estimate, "data" or "noise".
+        x: State at t, (n, *shape).
+        t: Current time, (n,).
+        s: Target time, (n,).
+        nodes: Interpolation nodes: one for a constant estimate, two for a line, three for a
+            parabola.
     """
     path, lam_t, lam_s = denoiser.path, lambda_at(denoiser, t), lambda_at(denoiser, s)
     here, there = path.at(t.double()), path.at(s.double())
@@ -75,14 +76,15 @@ def _basis(points: Tensor, nodes: Sequence[Node], i: int) -> Tensor:
 
 
 class SingleStep(Solver):
-    """DPM-Solver-2 and -3: estimates within the step, at a half, or at one and two thirds of it in log-SNR.
+    """DPM-Solver-2 and -3: estimates at one half, or at one and two thirds of the step in log-SNR.
 
     Args:
-        order: 2 or 3, which is also the number of calls in a step.
-        of: The interpolated estimate, "noise" (DPM-Solver) or "data" (DPM-Solver++, better under strong guidance).
+        order: Order, 2 or 3, which is also the number of calls per step.
+        of: Interpolated estimate, "noise" (DPM-Solver) or "data" (DPM-Solver++, better with strong
+            guidance).
 
     Raises:
-        UsageError: For another order or kind.
+        UsageError: If the order or estimate is not supported.
 
     References:
         Lu et al., DPM-Solver (2022), algorithms 1 and 2; DPM-Solver++ (2022), algorithm 1.
@@ -97,13 +99,13 @@ class SingleStep(Solver):
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
-        """As many as the order."""
+        """Return the number of calls per step, which equals the order."""
         return self.order
 
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """One step from t to s; memory is the estimate at t, with which a multistep method can go on."""
+        """Take one step from t to s; memory is the estimate at t, from which a multistep method can continue."""
         start = lambda_at(denoiser, t)
         gap = lambda_at(denoiser, s) - start
         first = (start, denoiser.predict(self.of, x, t, condition))
@@ -123,7 +125,7 @@ class _Multistep(Solver):
     memory: int
     of: str
     single_start = False
-    """Whether order 3 is reached by a first step of a single-step method."""
+    """Whether order 3 is reached with a single-step method as the first step."""
 
     def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
         """The state at s; the first node is at t."""
@@ -142,7 +144,7 @@ class _Multistep(Solver):
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """One step from t to s; memory is the estimates before this one, each with its lambda."""
+        """Take one step from t to s; memory is the estimates before this one, each with its lambda."""
         start = self._start()
         if memory is None and start is not None:
             return start.step(denoiser, x, t, s, condition, draws, None)
@@ -155,13 +157,14 @@ def _halfway(denoiser: Predictor, kind: str, x: Tensor, t: Tensor, s: Tensor, no
 
 
 class DPM(_Multistep):
-    """DPM-Solver++(2M) and (3M): the data extrapolated in lambda = log(alpha / sigma) from the steps before.
+    """DPM-Solver++(2M) and (3M): extrapolates the data in lambda = log(alpha / sigma) from earlier steps.
 
-    Order 2 takes the line's value at half the step, as published. Order 3 integrates the parabola, and its first step is a
-    single-step method of order 2: with the published start of order 1, one step of error h^2 holds it at order 2.
+    Order 2 uses the value of the line at half the step, as published. Order 3 integrates the
+    parabola, and its first step is a single-step method of order 2: with the published start of
+    order 1, one step of error h^2 holds it at order 2.
 
     Args:
-        order: 1 (which is DDIM), 2 or 3.
+        order: Order: 1 (equal to DDIM), 2 or 3.
 
     References:
         Lu et al., DPM-Solver++ (2022), algorithm 2 and appendix.
@@ -175,10 +178,10 @@ class DPM(_Multistep):
 
 
 class DEIS(_Multistep):
-    """The exponential Adams-Bashforth method on the noise in log-SNR; order 3 starts as `DPM` does.
+    """Exponential Adams-Bashforth method on the noise in log-SNR; order 3 starts like `DPM`.
 
     Args:
-        order: 1 (which is DDIM), 2 or 3.
+        order: Order: 1 (equal to DDIM), 2 or 3.
 
     References:
         Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator (2023), tAB-DEIS with log-SNR as its time.
@@ -195,12 +198,13 @@ _ADAMS = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 
 
 
 class IPNDM(_Multistep):
-    """iPNDM: DDIM's step with the noise replaced by an Adams-Bashforth mean of the last ones, as if steps were equal.
+    """iPNDM: the DDIM step with an Adams-Bashforth mean of the latest noise estimates, as if steps were equal.
 
-    The mean takes no account of the weight that log-SNR has within a step, so however many terms, the order is 2.
+    The mean ignores the weighting of log-SNR within a step, so the order is 2 for any number of
+    terms.
 
     Args:
-        terms: How many estimates are averaged, 1 to 4.
+        terms: Number of estimates to average, 1 to 4.
 
     References:
         Liu et al., Pseudo Numerical Methods for Diffusion Models (2022); Zhang and Chen (2023), iPNDM.
@@ -218,14 +222,14 @@ class IPNDM(_Multistep):
 
 
 class UniPC(_Multistep):
-    """UniPC: each estimate first corrects the step that led to it, at no further call, and then predicts the next.
+    """UniPC: each estimate first corrects the step that led to it, without an additional call, and then predicts the next.
 
-    The predictor is of order p, and with the corrector the whole of order p + 1. Where one estimate besides the nearest is used,
-    the published simplification for B(h) = e^h - 1 is made (its weight is 1/2); with more, the conditions on the weights make
-    them those of the exact integral, whatever B is.
+    The predictor is of order p, and with the corrector the whole of order p + 1. With one estimate
+    besides the nearest, the published simplification for B(h) = e^h - 1 is used (weight 1/2); with
+    more, the conditions on the weights give the exact integral for any B.
 
     Args:
-        predictor_order: p = 1, 2 or 3.
+        predictor_order: Order p: 1, 2 or 3.
 
     References:
         Zhao et al., UniPC (2023), algorithms 5 to 8, in data prediction.
@@ -240,7 +244,7 @@ class UniPC(_Multistep):
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """One step from t to s; memory is (the state before, its time, the estimates of then and earlier)."""
+        """Take one step from t to s; memory is (the state before, its time, the estimates of then and earlier)."""
         new = (lambda_at(denoiser, t), denoiser.predict("data", x, t, condition))
         earlier: list[Node] = []
         if memory is not None:

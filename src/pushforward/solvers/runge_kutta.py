@@ -15,11 +15,11 @@ class _Explicit(Solver):
     """An explicit method from its Butcher tableau; subclasses name the tableau."""
 
     nodes: tuple[float, ...]
-    """c: where in the step each stage is taken."""
+    """c: the position of each stage within the step."""
     stages: tuple[tuple[float, ...], ...]
-    """a: how earlier slopes make each stage's state."""
+    """a: the weights of earlier gradients in the state of each stage."""
     weights: tuple[float, ...]
-    """b: how the slopes make the step."""
+    """b: the weights of the gradients in the step."""
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
@@ -40,21 +40,21 @@ class _Explicit(Solver):
 
 
 class Euler(_Explicit):
-    """x + h velocity(x, t)."""
+    """Euler's method: x + h velocity(x, t)."""
 
     order = 1
     nodes, stages, weights = (0.0,), ((),), (1.0,)
 
 
 class Midpoint(_Explicit):
-    """The slope at half the step."""
+    """Midpoint method: the velocity at half the step."""
 
     order = 2
     nodes, stages, weights = (0.0, 0.5), ((), (0.5,)), (0.0, 1.0)
 
 
 class Heun(_Explicit):
-    """The mean of the slopes at both ends; EDM's deterministic sampler on its own path and grid.
+    """Heun's method: the mean of the velocities at both ends; EDM's deterministic sampler on EDM's path and grid.
 
     References:
         Karras et al., EDM (2022), algorithm 1.
@@ -65,7 +65,7 @@ class Heun(_Explicit):
 
 
 class RK4(_Explicit):
-    """The classical method of four stages."""
+    """Classical fourth-order Runge-Kutta method."""
 
     order = 4
     nodes = (0.0, 0.5, 0.5, 1.0)
@@ -74,15 +74,15 @@ class RK4(_Explicit):
 
 
 class Adaptive(Solver):
-    """Dormand-Prince 5(4) between the times of the grid, with as many calls as the tolerances need.
+    """Adaptive Dormand-Prince 5(4) method between the times of the grid, with as many calls as the tolerances require.
 
-    It solves x / hypot(alpha, sigma) over log-SNR, where both are of order one. Examples of a batch share their steps, so an
-    example agrees with itself in another batch to within the tolerance only. Two steps, to the grid's last time and to 0, are
-    enough.
+    It solves for x / hypot(alpha, sigma) over log-SNR, both of order one. Examples of a batch share
+    their steps, so results for different batches agree only to within the tolerance. Two grid steps
+    are enough: to the last time above 0, and to 0.
 
     Args:
-        rtol: The error allowed in one step, relative to the state.
-        atol: The same, absolute, in units of the state's standard deviation.
+        rtol: Error allowed per step, relative to the state.
+        atol: Absolute error allowed per step, in standard deviations of the state.
 
     References:
         Dormand and Prince (1980); Chen, torchdiffeq (2018).
@@ -99,7 +99,7 @@ class Adaptive(Solver):
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """From t to s in as many steps as are needed; all examples must be at the same time."""
+        """Integrate from t to s in as many steps as needed; all examples must be at the same time."""
         from torchdiffeq import odeint
 
         path = denoiser.path

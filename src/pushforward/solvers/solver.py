@@ -29,65 +29,66 @@ Memory = Any  # The state that one step passes to the next: None at the start, e
 
 
 class Solver(ABC):
-    """Moves x_t from time t to time s < t (towards data) or s > t (towards noise, where deterministic).
+    """Base class of solvers: moves x_t from t to s < t (towards data) or, if deterministic, to s > t (towards noise).
 
-    A solver holds its settings only: values of earlier steps are returned and passed in as ``memory``.
+    A solver only stores its settings: values of earlier steps are passed and returned as
+    ``memory``.
     """
 
     order: int
-    """The global order of accuracy on a grid uniform in log-SNR: halving the step divides the error by 2^order. Of a stochastic
-    solver it is the weak order, that of means and covariances."""
+    """The global order of accuracy on a grid uniform in log-SNR: halving the step divides the error by 2^order. For a stochastic
+    solver, the weak order (of means and covariances)."""
     grid: str = "time"
-    """The time grid that suits it, a name in `pushforward.solvers.solver.GRIDS`."""
+    """The time grid that suits the solver: a name in `pushforward.solvers.solver.GRIDS`."""
     stochastic: bool = False
-    """Whether a step draws noise; if not, the solver can run towards noise as well (`Flow.encode`)."""
+    """Whether a step draws noise. If not, the solver also runs from data to noise (`Flow.encode`)."""
     adaptive: bool = False
-    """Whether it chooses its own steps between the times of the grid."""
+    """Whether the solver chooses its own steps between the times of the grid."""
     jumps: bool = False
-    """Whether it calls a denoiser for jumps, which only a map between two times has."""
+    """Whether the solver makes jumps, which only a map between two times supports."""
     calls_per_step: int = 1
-    """Predictions that one step costs."""
+    """Number of predictions per step."""
 
     @abstractmethod
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """One step.
+        """Take one step.
 
         Args:
-            denoiser: Predicts data, noise or velocity at x and t.
-            x: The state at t, (n, *shape), model units.
-            t: Where it is, (n,).
-            s: Where to go, (n,), inside the path's ends.
+            denoiser: Denoiser that predicts data, noise or velocity at x and t.
+            x: State at t, (n, *shape), in model units.
+            t: Current time, (n,).
+            s: Target time, (n,), inside the path's ends.
             condition: None or a dict of tensors of length n.
-            draws: Randomness for each sample; deterministic solvers ignore it.
-            memory: Returned by the step before; None at the first.
+            draws: Random numbers for each sample, unused by deterministic solvers.
+            memory: Memory returned by the previous step; None at the first step.
 
         Returns:
-            The state at s and the memory for the next step.
+            State at s, and memory for the next step.
         """
 
     def last(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> Tensor:
-        """The step to t = 0, where the log-SNR is infinite: the data predicted at x and t, model units.
+        """Take the last step to t = 0, where the log-SNR is infinite: predict the data at x and t, in model units.
 
         Arguments are those of `step`; s is zeros (n,).
         """
         return denoiser.predict("data", x, t, condition)
 
     def calls(self, steps: int) -> int:
-        """Predictions for a solve of ``steps`` steps, the last of which goes to t = 0 by one data prediction."""
+        """Return the number of predictions for ``steps`` steps, the last of which goes to t = 0 by one data prediction."""
         return (steps - 1) * self.calls_per_step + 1
 
 
 def half_log_snr(k: Coefficients) -> Tensor:
-    """Lambda = log(alpha / sigma), the coordinate of the exponential integrators."""
+    """Compute lambda = log(alpha / sigma), the coordinate of the exponential integrators."""
     return torch.log(k.alpha) - torch.log(k.sigma)
 
 
 def over(values: Tensor, x: Tensor) -> Tensor:
-    """Numbers of shape (n,), shaped to multiply a batch of the shape of x and of its type."""
+    """Reshape numbers (n,) to multiply a batch of the shape of x, in its dtype."""
     return shaped(values.to(x.dtype), x)
 
 
@@ -97,20 +98,22 @@ def ends_of(path: Path, x: Tensor, t: Tensor, s: Tensor) -> tuple[Coefficients, 
 
 
 def noise_of(x: Tensor, draws: Draws | None) -> Tensor:
-    """Fresh noise of the shape of x.
+    """Draw fresh noise of the shape of x.
 
     Raises:
-        UsageError: Without draws.
+        UsageError: If there are no draws.
     """
     if draws is None:
-        raise UsageError("A stochastic solver needs draws, a seed for each sample: flow(z, condition, ExampleDraws(seed, n)).")
+        raise UsageError(
+            "A stochastic solver needs random numbers with one seed per sample: flow(z, condition, ExampleDraws(seed, n))."
+        )
     return draws.normal(x.shape[1:]).to(x)
 
 
 def stepped(
     solver: Solver, denoiser: Predictor, x: Tensor, times: np.ndarray | Tensor, condition: Condition, draws: Draws | None
 ) -> Iterator[State]:
-    """(time, state) after each step from the state x at the first time, by the solver's own steps.
+    """Yield (time, state) after each step from the state x at the first time, using the solver's own steps.
 
     A table (`pushforward.solvers.table`) gives the same result; steps that are not affine are run here.
     """
@@ -127,21 +130,21 @@ def stepped(
 
 
 def whole(solver: str, name: str, value: int, allowed: tuple[int, ...]) -> int:
-    """A whole number of a few allowed ones.
+    """Validate that an integer is one of a few allowed values.
 
     Raises:
-        UsageError: For another one.
+        UsageError: If the value is not allowed.
     """
     if value not in allowed:
-        raise UsageError(f"{solver} comes with {name} {', '.join(map(str, allowed))}; got {value}.")
+        raise UsageError(f"{solver} supports {name} {', '.join(map(str, allowed))}; got {value}.")
     return int(value)
 
 
 def between(solver: str, name: str, value: float, low: float, high: float) -> float:
-    """A number within [low, high].
+    """Validate that a number is within [low, high].
 
     Raises:
-        UsageError: For another one.
+        UsageError: If the value is not allowed.
     """
     if not low <= value <= high:
         raise UsageError(f"{solver} needs {name} between {low:g} and {high:g}, got {value}.")
@@ -149,27 +152,27 @@ def between(solver: str, name: str, value: float, low: float, high: float) -> fl
 
 
 def register(*solvers: type[Solver]) -> None:
-    """Let sampling and the command line find further solvers by their lower-case names; one added before is replaced.
+    """Register solvers for sampling and the command line by lower-case names, replacing earlier ones of the same name.
 
     Raises:
-        UsageError: For a name that belongs to one of the package's own.
+        UsageError: If the name belongs to a solver of the package.
     """
     for solver in solvers:
         SOLVERS.add(solver.__name__.lower(), solver)
 
 
 def named(name: str) -> Solver:
-    """A solver by name, as the command line gives it; ``dpm:3`` and ``ddim:0.5`` set its first argument.
+    """Build a solver by name, as on the command line; ``dpm:3`` and ``ddim:0.5`` set the first argument.
 
     Raises:
-        UsageError: For an unknown name, or an argument that the solver does not take.
+        UsageError: If the name is unknown, or the solver does not take the argument.
     """
     solver: Solver = from_text(SOLVERS, name)
     return solver
 
 
 def name_of(solver: Solver) -> str:
-    """The name by which `named` finds a solver, with its first argument where that is not the usual one."""
+    """Return the name of a solver for `named`, including its first argument unless it is the default."""
     word = type(solver).__name__.lower()
     first = next(iter(inspect.signature(type(solver)).parameters.values()), None)
     value = None if first is None else getattr(solver, first.name)
@@ -177,10 +180,10 @@ def name_of(solver: Solver) -> str:
 
 
 def as_solver(solver: Any) -> Solver:
-    """A solver; a name (`named`) and a class give the solver with its defaults.
+    """Convert a solver, a name (see `named`) or a solver class to a solver.
 
     Raises:
-        UsageError: For anything else.
+        UsageError: If this is something else.
     """
     if isinstance(solver, str):
         return named(solver)
@@ -194,7 +197,7 @@ Grid = Callable[[Path, int], np.ndarray]
 
 
 def uniform_time(path: Path, steps: int) -> np.ndarray:
-    """Equal steps in t from t_max to 0, or to t_min and then 0 where the last but one would fall below t_min."""
+    """Compute equal steps in t from t_max to 0, or to t_min and then 0 if the second last time would be below t_min."""
     times = (path.ends[1] * np.arange(steps, -1, -1) / steps).clip(max=path.ends[1])
     if steps == 1 or times[-2] >= path.ends[0]:
         return times
@@ -208,17 +211,17 @@ def _inner(path: Path, log_snr: np.ndarray) -> np.ndarray:
 
 
 def uniform_log_snr(path: Path, steps: int, low: float = -9.0, high: float = 9.0) -> np.ndarray:
-    """From t_max to 0 with all but the first and last time at equal steps in log-SNR.
+    """Compute times from t_max to 0, with equal steps in log-SNR except for the first and last time.
 
-    The log-SNR is held within [low, high]: beyond them, x_t is noise or data to within one part in a hundred in standard
-    deviation, and steps there are wasted.
+    The log-SNR is limited to [low, high]: beyond, x_t is noise or data to within one percent in
+    standard deviation, so steps there are wasted.
     """
     high_end, low_end = path.log_snr_ends()
     return _inner(path, np.linspace(max(low, low_end), min(high, high_end), steps))
 
 
 def karras(path: Path, steps: int, rho: float = 7.0) -> np.ndarray:
-    """Equal steps in (sigma / alpha)^(1 / rho), within [0.002, 80] where the path reaches so far."""
+    """Compute equal steps in (sigma / alpha)^(1 / rho), within [0.002, 80] as far as the path allows."""
     high_end, low_end = path.log_snr_ends()
     most, least = min(np.exp(-low_end / 2), 80.0), max(np.exp(-high_end / 2), 0.002)
     ratio = np.linspace(most ** (1 / rho), least ** (1 / rho), steps) ** rho
@@ -226,7 +229,7 @@ def karras(path: Path, steps: int, rho: float = 7.0) -> np.ndarray:
 
 
 def shifted(path: Path, steps: int, shift: float = 3.0) -> np.ndarray:
-    """Equal steps in u with t = shift u / (1 + (shift - 1) u): more of them at high noise where shift > 1."""
+    """Compute equal steps in u with t = shift u / (1 + (shift - 1) u): more steps at high noise if shift > 1."""
     low, high = path.ends
     u = np.arange(steps, -1, -1) / steps
     times = (high * shift * u / (1 + (shift - 1) * u)).clip(max=high)
@@ -241,21 +244,21 @@ GRIDS: dict[str, Grid] = {"time": uniform_time, "log_snr": uniform_log_snr, "kar
 
 
 def grid_times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarray:
-    """The N + 1 falling times of a named grid, or those given; ``shifted:1.5`` and ``karras:5`` set a grid's number.
+    """Compute the N + 1 falling times of a named grid, or validate given times; ``shifted:1.5`` sets a grid's number.
 
     Raises:
-        UsageError: For fewer than one step, an unknown grid, a number that it cannot take, or times that do not fall from
-            within the path's ends to 0.
+        UsageError: If there are no steps, the grid or its number is invalid, or times do not fall
+            from within the path's ends to 0.
     """
     if steps < 1:
-        raise UsageError(f"A solve needs at least one step, got {steps}.")
+        raise UsageError(f"Sampling needs at least one step, got {steps}.")
     if not isinstance(grid, str):
         given, (low, high) = np.asarray(grid, dtype=np.float64), path.ends
         falls = given.shape == (steps + 1,) and given[-1] == 0 and (np.diff(given) < 0).all()
         if not falls or not low <= given[-2] <= given[0] <= high:
             raise UsageError(
-                f"{steps} steps need {steps + 1} times that fall from {high:g} at most to {low:g} at least, and then 0; got "
-                f"{given.tolist()}."
+                f"{steps} steps need {steps + 1} times that fall from at most {high:g} to at least {low:g} and end with "
+                f"0; got {given.tolist()}."
             )
         return given
     name, _, number = grid.partition(":")
@@ -265,11 +268,11 @@ def grid_times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarra
         return GRIDS[name](path, steps)
     setting = {"karras": "rho", "shifted": "shift"}.get(name)
     if setting is None:
-        raise UsageError(f'The grid "{name}" takes no number.')
+        raise UsageError(f'The grid "{name}" does not take a number.')
     try:
         value = float(number)
     except ValueError:
         value = math.nan
     if not 1e-3 <= value <= 1e3:
-        raise UsageError(f'"{number}" in the grid "{grid}" must be a number between 0.001 and 1,000, as in shifted:1.5.')
+        raise UsageError(f'The grid "{grid}" needs a number between 0.001 and 1,000, as in shifted:1.5, got "{number}".')
     return GRIDS[name](path, steps, **{setting: value})  # type: ignore[call-arg]

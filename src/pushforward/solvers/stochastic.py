@@ -18,12 +18,13 @@ from pushforward.solvers.solver import Memory, Solver, between, ends_of, half_lo
 
 
 class DPMSDE(Solver):
-    """SDE-DPM-Solver++: the exact step of the diffusion SDE for the data extrapolated from this step and the one before.
+    """SDE-DPM-Solver++: the exact step of the diffusion SDE, with data extrapolated from this and the previous step.
 
     x_s = (sigma_s / sigma_t) e^-h x + alpha_s (1 - e^-2h) D + sigma_s sqrt(1 - e^-2h) n, with h the step in lambda.
 
     Args:
-        extrapolate: 1 for constant data within a step (which is `Ancestral`), 2 for a line through the last two.
+        extrapolate: Number of estimates: 1 for constant data within a step (equal to `Ancestral`),
+            2 for a line.
 
     References:
         Lu et al., DPM-Solver++ (2022), section 5, SDE-DPM-Solver++(2M).
@@ -39,7 +40,7 @@ class DPMSDE(Solver):
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """One step from t to s; memory is (the data predicted at the step before, its step in lambda)."""
+        """Take one step from t to s; memory is (the data predicted at the step before, its step in lambda)."""
         here, there = ends_of(denoiser.path, x, t, s)
         h = half_log_snr(there) - half_log_snr(here)
         data = denoiser.predict("data", x, t, condition)
@@ -53,13 +54,13 @@ class DPMSDE(Solver):
 
 
 class EulerMaruyama(Solver):
-    """Euler's method on the SDE of any strength: x + (s - t) velocity - w^2 h sigma z + w sigma sqrt(2 h) n.
+    """Euler-Maruyama method on the SDE of any strength: x + (s - t) velocity - w^2 h sigma z + w sigma sqrt(2 h) n.
 
     h is the step in lambda = log(alpha / sigma) and z the predicted noise. w = 1 is the reverse of the noising SDE, w = 0
     Euler's method on the ODE.
 
     Args:
-        strength: w, from 0 to 10.
+        strength: Strength w, from 0 to 10.
 
     References:
         Song et al. (2021), eq. 6; Ma et al., SiT (2024), for the strength as a choice at sampling.
@@ -86,16 +87,18 @@ class EulerMaruyama(Solver):
 
 
 class Churn(Solver):
-    """EDM's stochastic sampler: some noise is added, then Heun's method steps from the raised level, in sigma / alpha.
+    """EDM's stochastic sampler: adds some noise, then takes a Heun step from the raised noise level.
 
-    The level is raised by the factor 1 + min(churn h, sqrt(2) - 1), with h the step in log(sigma / alpha). The paper's factor is
-    S_churn / N for any step; in proportion to the step, it means the same on every grid.
+    The level is raised by the factor 1 + min(churn h, sqrt(2) - 1), with h the step in log(sigma /
+    alpha). The paper's factor is S_churn / N for every step; a factor proportional to the step has
+    the same meaning on every grid.
 
     Args:
         churn: Noise added per unit of log-SNR / 2; 0 is Heun's method.
-        low: The least noise level sigma / alpha at which noise is added.
-        high: The greatest.
-        excess: The standard deviation of the noise added, S_noise; the paper takes 1.003 to 1.007 for natural images.
+        low: Smallest noise level sigma / alpha at which noise is added.
+        high: Largest noise level at which noise is added.
+        excess: Standard deviation of the added noise, S_noise; 1.003 to 1.007 in the paper for
+            natural images.
 
     References:
         Karras et al., EDM (2022), algorithm 2.
@@ -131,14 +134,15 @@ class Churn(Solver):
 
 
 class PredictorCorrector(Solver):
-    """An ancestral step, then Langevin steps at the new level, which correct errors of the marginal.
+    """Predictor-corrector sampler: an ancestral step, then Langevin steps at the new level.
 
-    x + delta score + sqrt(2 delta) n with delta = 2 (snr sigma)^2. The paper takes delta from the norms of noise and score over
-    the batch; their expectation is used here, so that examples do not depend on each other.
+    x + delta score + sqrt(2 delta) n with delta = 2 (snr sigma)^2. Langevin steps correct errors of
+    the marginal. The paper computes delta from the norms of noise and score over the batch; here
+    their expectation is used, so that examples are independent.
 
     Args:
-        corrections: Langevin steps after each ancestral step.
-        snr: The signal-to-noise ratio of a Langevin step.
+        corrections: Number of Langevin steps after each ancestral step.
+        snr: Signal-to-noise ratio of a Langevin step.
 
     References:
         Song et al. (2021), algorithms 1, 3 and 5.
@@ -154,7 +158,7 @@ class PredictorCorrector(Solver):
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
-        """One and one for each correction."""
+        """Return the number of calls: one, plus one per correction."""
         return 1 + self.corrections
 
     def step(

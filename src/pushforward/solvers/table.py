@@ -37,12 +37,12 @@ from pushforward.solvers.solver import Solver, State, noise_of
 
 @dataclass(frozen=True)
 class Update:
-    """A register is set to a combination of others.
+    """Instruction that sets a register to a combination of others.
 
     Args:
-        register: Which.
-        sources: The registers that it combines.
-        weights: As many coefficients: floats, or tensors without dimensions that are differentiated through.
+        register: Target register.
+        sources: Registers to combine.
+        weights: One coefficient per source: floats, or scalar tensors with gradients.
     """
 
     register: int
@@ -52,15 +52,15 @@ class Update:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of the denoiser.
+    """Instruction that calls the denoiser.
 
     Args:
-        kind: A prediction, or "jump" for the state at ``to``.
-        point: The register that holds where.
-        estimate: The register that takes the answer.
-        t: The time, float64 without dimensions.
-        to: The second time, of a jump.
-        columns: The prediction's coefficients (`pushforward.denoisers.denoiser.columns_of`).
+        kind: Prediction, or "jump" for the state at ``to``.
+        point: Register with the input state.
+        estimate: Register for the result.
+        t: Time, a float64 scalar tensor.
+        to: Second time, for jumps.
+        columns: Coefficients of the prediction (`pushforward.denoisers.denoiser.columns_of`).
     """
 
     kind: str
@@ -73,15 +73,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Row:
-    """In this order: noises are drawn, registers are updated, a step ends, the denoiser is called, registers are dropped.
+    """Table row: draws noise, updates registers, ends a step, calls the denoiser and drops registers, in this order.
 
     Args:
-        noises: Registers that take fresh noise.
-        updates: In their order.
-        stop: The time at which a step ends here; None where none does.
-        state: The register that holds the state there.
-        call: None where a step ends without another call.
-        dropped: Registers that nothing needs any more.
+        noises: Registers for fresh noise.
+        updates: Updates, in order.
+        stop: Time at which a step ends here; None if no step ends.
+        state: Register with the state at that time.
+        call: Call of the denoiser; None if a step ends without another call.
+        dropped: Registers that are no longer needed.
     """
 
     noises: tuple[int, ...] = ()
@@ -94,23 +94,23 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A solver's steps on a grid as numbers (`pushforward.solvers.table.compile_table` makes it).
+    """Steps of a solver on a grid as numbers, built by `pushforward.solvers.table.compile_table`.
 
     Args:
-        rows: In the order in which they are run.
+        rows: Rows, in order of execution.
     """
 
     rows: tuple[Row, ...]
 
     def calls(self, denoiser: Predictor) -> int:
-        """Network evaluations of one sample, guidance included."""
+        """Return the number of network evaluations per sample, including guidance."""
         return sum(denoiser.calls(float(row.call.t)) for row in self.rows if row.call is not None)
 
     def walk(self, denoiser: Predictor, x: Tensor, condition: Condition, draws: Draws | None) -> Iterator[State]:
-        """Run the rows from the state x (n, *shape); yields (time, state) after each step.
+        """Run the rows from the state x (n, *shape), and yield (time, state) after each step.
 
         Raises:
-            UsageError: If it draws noise and there are no draws.
+            UsageError: If the table draws noise and there are no draws.
         """
         values = {0: x}
         for row in self.rows:
@@ -142,7 +142,7 @@ def _times(value: Tensor, weight: Any) -> Tensor:
 
 
 def with_drops(rows: list[Row]) -> tuple[Row, ...]:
-    """The rows, each dropping the registers that are not used after it."""
+    """Return the rows, each dropping the registers that are not used afterwards."""
     last: dict[int, int] = {0: 0}
     for number, row in enumerate(rows):
         used = [*row.noises, *(register for update in row.updates for register in (update.register, *update.sources))]
@@ -159,7 +159,7 @@ Number = float | Tensor
 
 
 class NotAffine(Exception):
-    """A step did something else than to add states, estimates and noises, times numbers that depend on the times alone."""
+    """Raised if a step is not a sum of states, estimates and noise with coefficients that depend only on times."""
 
 
 def _number(value: Any) -> Number:
@@ -168,18 +168,18 @@ def _number(value: Any) -> Number:
     if isinstance(value, (int, float)):
         return float(value)
     what = f"an array of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-    raise NotAffine(f"a state is multiplied by {what}")
+    raise NotAffine(f"it multiplies a state by {what}")
 
 
 class Symbol:
-    """A linear combination of registers, instead of a batch of one example.
+    """Linear combination of registers that replaces a batch of one example.
 
     Additions, and products with single numbers, give another symbol; anything else raises `NotAffine`. A term stays where its
     coefficient is 0, so that the coefficient keeps its gradient.
 
     Args:
-        terms: Register -> coefficient, a float, or a float64 tensor without dimensions where a gradient goes through it.
-        shape: The shape of one example.
+        terms: Coefficients by register: floats, or float64 scalar tensors if gradients are needed.
+        shape: Shape of one example.
     """
 
     __array_priority__ = 1000
@@ -191,21 +191,21 @@ class Symbol:
 
     @classmethod
     def of(cls, register: int, shape: tuple[int, ...]) -> Symbol:
-        """The register itself."""
+        """Build the symbol of a register."""
         symbol = cls({register: 1.0}, shape)
         symbol.register = register
         return symbol
 
     def settle(self, register: int) -> None:
-        """Become one register, to which this symbol's value has been written."""
+        """Replace the symbol by one register to which its value has been written."""
         self.terms, self.register = {register: 1.0}, register
 
     def dim(self) -> int:
-        """Dimensions: those of an example, and one for the batch."""
+        """Return the number of dimensions, including the batch dimension."""
         return self.ndim
 
     def to(self, *_: Any, **__: Any) -> Symbol:
-        """Itself: a symbol has no type and no device."""
+        """Return the symbol itself, which has no dtype and no device."""
         return self
 
     def _scaled(self, by: Any) -> Symbol:
@@ -216,7 +216,7 @@ class Symbol:
         if not isinstance(other, Symbol):
             if isinstance(other, (int, float)) and other == 0:
                 return self
-            raise NotAffine("something other than a state, an estimate or noise is added to one")
+            raise NotAffine("it adds something other than a state, an estimate or noise")
         terms = dict(self.terms)
         for register, weight in other.terms.items():
             coefficient = terms.get(register)
@@ -248,17 +248,17 @@ class Symbol:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise NotAffine(f"a state is asked for `{name}`")
+        raise NotAffine(f"it reads `{name}` of a state")
 
     def __bool__(self) -> bool:
-        raise NotAffine("a state decides what is done")
+        raise NotAffine("it branches on a state")
 
     @classmethod
     def __torch_function__(cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Symbol:
         name = getattr(func, "__name__", "").strip("_")
         if name in _OPERATIONS and not kwargs:
             return _OPERATIONS[name](*args)
-        raise NotAffine(f"a state goes through `{name}`")
+        raise NotAffine(f"it passes a state to `{name}`")
 
 
 # torch's functions on symbols; tensors of one number stand on either side
@@ -273,18 +273,19 @@ _OPERATIONS: dict[str, Callable[..., Symbol]] = {
 
 
 def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
-    """A solver's steps along given times, as a table.
+    """Compile the steps of a solver along given times to a table.
 
     Args:
-        solver: Of fixed steps, each of them affine in the state, the estimates made so far and fresh noise.
-        times: (N + 1,) float64 on the CPU; a last time of 0 is reached by `Solver.last`.
-        denoiser: Whose path, space and columns are used; no estimate is computed.
+        solver: Solver with fixed steps, each affine in the state, earlier estimates and fresh
+            noise.
+        times: Times (N + 1,), float64, on the CPU; a last time of 0 is reached by `Solver.last`.
+        denoiser: Denoiser whose path, space and columns are used; no estimate is computed.
 
     Returns:
-        The table; its coefficients are floats, or tensors where the times require a gradient.
+        Table with coefficients that are floats, or tensors if the times require gradients.
 
     Raises:
-        NotAffine: For an adaptive solver, or a step that is not affine.
+        NotAffine: If the solver is adaptive, or a step is not affine.
     """
     if solver.adaptive:
         raise NotAffine("it chooses its own steps")
@@ -346,7 +347,7 @@ class _Tracer:
 
     def _register(self, value: Any) -> int:
         if not isinstance(value, Symbol):
-            raise NotAffine(f"a {type(value).__name__} takes the place of a state")
+            raise NotAffine(f"it uses a {type(value).__name__} as a state")
         if value.register is None:
             register = self.fresh()
             self._updates.append(Update(register, tuple(value.terms), tuple(value.terms.values())))
@@ -356,13 +357,13 @@ class _Tracer:
 
     def _asked(self, kind: str, x: Any, t: Tensor, condition: Any, to: Tensor | None = None) -> Symbol:
         if condition is not self.condition:
-            raise NotAffine("the condition is changed")
+            raise NotAffine("it changes the condition")
         point, estimate = self._register(x), self.fresh()
         self._close(Call(kind, point, estimate, t.reshape(()), None if to is None else to.reshape(())))
         return Symbol.of(estimate, self.shape)
 
     def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
-        """The estimate; that of noise from v, since it hardly differs from x_t where alpha is small, nor data where sigma is."""
+        """Compute the estimate; noise is computed from v, because it hardly differs from x_t if alpha is small."""
         if check(kind) != "noise":
             return self._asked(kind, x_t, t, condition)
         k = self.path.at(t)
@@ -395,18 +396,18 @@ class _Noise(Draws):
 
     def normal(self, shape: Sequence[int]) -> Any:
         if tuple(shape) != self._tracer.shape:
-            raise NotAffine(f"noise of shape {tuple(shape)} is drawn")
+            raise NotAffine(f"it draws noise of shape {tuple(shape)}")
         return self._tracer.drawn()
 
     def uniform(self) -> Tensor:
-        raise NotAffine("uniform numbers are drawn")
+        raise NotAffine("it draws uniform numbers")
 
     def stream(self, name: str, interval: int = 1) -> Draws:
-        raise NotAffine("another stream of numbers is drawn from")
+        raise NotAffine("it draws from another random stream")
 
 
 def with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
-    """The rows with the columns of their calls that this denoiser needs, computed for all calls of one kind at once."""
+    """Add the columns that this denoiser needs to the calls of the rows, computed at once for all calls of one kind."""
     kinds: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
         if row.call is not None:
@@ -424,14 +425,14 @@ def with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
 
 @dataclass(frozen=True)
 class General:
-    """A table in the general form, with gradients where its coefficients have them.
+    """Table in the general form, with gradients if its coefficients have them.
 
     Args:
-        kinds: The estimate of each of the K calls.
-        times: (K,) float64, when.
-        weights: (K + 1, K + 1) float64, lower triangular: row k makes the point of call k, the last row the data, of the start
-            (the first column) and the estimates.
-        stops: For each step but the last: the call that is made at its end.
+        kinds: Estimate of each of the K calls.
+        times: Times of the calls, (K,), float64.
+        weights: Lower triangular weights (K + 1, K + 1), float64, of the start (first column) and
+            the estimates: row k gives the input of call k, the last row the data.
+        stops: Number of the call at the end of each step but the last.
     """
 
     kinds: tuple[str, ...]
@@ -440,7 +441,7 @@ class General:
     stops: tuple[int, ...]
 
     def table(self, denoiser: Predictor, grid: Sequence[float]) -> Table:
-        """The table for this denoiser on a grid of N + 1 falling times; numbers that have no gradient become floats."""
+        """Build the table for this denoiser on a grid of N + 1 falling times; numbers without gradient become floats."""
         calls = len(self.kinds)
         rows, ends = [], dict(zip(self.stops, grid[1:-1], strict=True))
         for k in range(calls + 1):
@@ -455,10 +456,11 @@ class General:
 
 
 def general(table: Table) -> General:
-    """A table of a deterministic solver in the general form; it does the same, to rounding.
+    """Convert a table of a deterministic solver to the equivalent general form (up to rounding).
 
     Raises:
-        UsageError: For a table that draws noise or makes jumps, or whose steps do not begin with a call where they are.
+        UsageError: If the table draws noise or jumps, or its steps do not begin with a call at
+            their start.
     """
     calls = [row.call for row in table.rows if row.call is not None]
     count = len(calls)
@@ -467,7 +469,7 @@ def general(table: Table) -> General:
     state, number = None, 0
     for row in table.rows:
         if row.noises or (row.call is not None and row.call.kind == "jump"):
-            raise UsageError("A table is learned for a solver that draws no noise and makes no jumps.")
+            raise UsageError("Tables are learned only for solvers without noise and without jumps.")
         for update in row.updates:
             parts = [values[source] * weight for source, weight in zip(update.sources, update.weights, strict=True)]
             values[update.register] = torch.stack(parts).sum(0)
@@ -476,7 +478,7 @@ def general(table: Table) -> General:
             if row.call is not None and row.call.point == state:
                 stops.append(number)
             elif row.stop != 0:
-                raise UsageError("A table is learned for a solver whose steps begin with a call at their start.")
+                raise UsageError("Tables are learned only for solvers whose steps begin with a prediction at their start.")
         if row.call is not None:
             points.append(values[row.call.point])
             number += 1
@@ -488,18 +490,18 @@ def general(table: Table) -> General:
 
 @dataclass(frozen=True)
 class LearnedTable:
-    """A table that was learned for a number of steps of a solver and one model.
+    """Table that was learned for a number of steps of a solver and one model.
 
     Args:
-        kinds: The estimate of each of the K calls, names in `pushforward.paths.ROWS`.
-        times: The K times of the calls.
-        weights: K + 1 rows; row k has k + 1 numbers: those of the start and of the estimates before call k. The last makes the
-            data.
-        stops: For each step but the last, the call that is made at its end, in rising order.
-        grid: N + 1 falling times, where the steps end, the last of them 0.
+        kinds: Estimate of each of the K calls, names in `pushforward.paths.ROWS`.
+        times: Times of the K calls.
+        weights: K + 1 rows of weights; row k has k + 1 weights, for the start and the estimates
+            before call k. The last row gives the data.
+        stops: Number of the call at the end of each step but the last, in rising order.
+        grid: N + 1 falling times of the steps, ending with 0.
 
     Raises:
-        UsageError: For parts whose numbers do not fit together, or numbers that are not finite.
+        UsageError: If sizes do not match, or numbers are not finite.
     """
 
     kinds: Sequence[str]
@@ -514,21 +516,21 @@ class LearnedTable:
         inner = list(self.stops) == sorted(set(self.stops)) and all(0 < stop < calls for stop in self.stops)
         if not (fits and inner and len(self.grid) == len(self.stops) + 2):
             raise UsageError(
-                f"A table of {calls} calls has {calls} times and {calls + 1} rows of 1 to {calls + 1} weights, and a grid of two "
-                f"times more than stops; got {len(self.times)} times, rows of {[len(row) for row in self.weights]} weights, "
-                f"{len(self.grid)} times of the grid and stops {list(self.stops)}."
+                f"A table with {calls} calls needs {calls} times, {calls + 1} rows of 1 to {calls + 1} weights, and a "
+                f"grid with two more times than stops. Got {len(self.times)} times, rows of "
+                f"{[len(row) for row in self.weights]} weights, {len(self.grid)} grid times and stops {list(self.stops)}."
             )
         if not np.isfinite([*self.times, *self.grid, *(weight for row in self.weights for weight in row)]).all():
-            raise UsageError("A learned table holds a number that is not finite: learn it again.")
+            raise UsageError("This learned table contains values that are not finite. Learn it again.")
 
     @classmethod
     def of(cls, table: General, grid: Sequence[float]) -> LearnedTable:
-        """The numbers of a table in the general form."""
+        """Extract the numbers of a table in the general form."""
         weights = [row[: k + 1] for k, row in enumerate(table.weights.tolist())]
         return cls(list(table.kinds), table.times.tolist(), weights, list(table.stops), [float(t) for t in grid])
 
     def table(self, denoiser: Predictor) -> Table:
-        """The table for this denoiser."""
+        """Build the table for this denoiser."""
         size = len(self.weights)
         weights = torch.zeros(size, size, dtype=torch.float64)
         for k, row in enumerate(self.weights):
@@ -542,14 +544,14 @@ Times = np.ndarray | Tensor
 
 
 class TableCache:
-    """The tables of one solver: one is compiled once for the same times, denoiser and settings of both.
+    """Cache of the tables of one solver: a table is compiled once for the same times, denoiser and settings.
 
-    An attribute of the solver or the denoiser that is replaced, such as the scale of guidance, makes another table. What is
-    changed inside an attribute, such as a path's own attributes, is not noticed.
+    Replacing an attribute of solver or denoiser, such as the guidance scale, compiles another
+    table. Changes inside an attribute, such as in the attributes of a path, are not noticed.
 
     Args:
-        solver: Any.
-        learned: A table to use along its own times.
+        solver: Any solver.
+        learned: Learned table to use along its own times.
     """
 
     def __init__(self, solver: Solver, learned: LearnedTable | None = None) -> None:
@@ -557,7 +559,7 @@ class TableCache:
         self._tables: dict[bytes, tuple[list[Any], Table | NotAffine]] = {}
 
     def table(self, denoiser: Predictor, times: Times) -> Table | NotAffine:
-        """The table of these times, from the last few that were compiled, or why there is none."""
+        """Return the table for these times from a cache of the latest tables, or the reason why there is none."""
         if isinstance(times, Tensor) and times.requires_grad:
             return self._compiled(denoiser, times.cpu())
         along = np.array(times, dtype=np.float64)
@@ -577,7 +579,7 @@ class TableCache:
         except NotAffine as reason:
             if not self.solver.adaptive:
                 warn(
-                    f"The step of {type(self.solver).__name__} is not affine ({reason}): it is run as it is, without a table.",
+                    f"The step of {type(self.solver).__name__} is not affine ({reason}), so the solver runs without a table.",
                     stacklevel=2,
                 )
             return reason

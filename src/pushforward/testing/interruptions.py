@@ -40,11 +40,11 @@ def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = Tru
     """Train a small flow, or go on with it; its first checkpoint after a step is saved on a disk that stops.
 
     Args:
-        folder: The run's, taken up where it is there.
+        folder: Run folder, resumed if it exists.
         disk: A context such as `Disk`, within which that checkpoint is saved.
-        steps: Of the training.
+        steps: Number of training steps.
         every: Steps between checkpoints.
-        beside: Whether checkpoints are written beside the next steps, or while training waits.
+        beside: Whether checkpoints are written during the next steps, or while training waits.
     """
     from pushforward.testing.models import recipe_for, space_data
 
@@ -68,7 +68,7 @@ class Stopped(BaseException):
 
 
 class Disk:
-    """Within this context the disk stops after so many changes of it; from then on nothing changes any more.
+    """Context in which the disk stops after a number of changes; afterwards nothing changes any more.
 
     A change is a call of the system by `os`, or a part of a file that `Path.write_text` or safetensors writes. Flushing is
     counted and does nothing. What is added to a file that `Path.open` opens is no change, and is lost where it was not flushed.
@@ -76,10 +76,10 @@ class Disk:
     Args:
         last: After how many changes; None counts them.
         exits: Whether the process dies there, with the status `DEATH`, as by SIGKILL; otherwise `Stopped` is raised.
-        power: Whether what was not flushed is lost, as where the power fails.
+        power: Whether unflushed data is lost, as after a power failure.
 
     Attributes:
-        changes: How many there were.
+        changes: Number of changes.
         stopped: Whether the disk has stopped.
     """
 
@@ -193,7 +193,7 @@ def damage(folder: Path, number: int) -> tuple[tuple[str, ...], str]:
     if kind == 0:
         end = rng.randrange(len(content))
         path.write_bytes(content[:end])
-        return (name,), f"cut at byte {end:,}"
+        return (name,), f"cut off at byte {end:,}"
     if kind == 1:
         at, bit = rng.randrange(len(content)), rng.randrange(8)
         content[at] ^= 1 << bit
@@ -220,7 +220,7 @@ SHARE = 0.75  # Of the events that are left, at most so many pass before a kill:
 
 
 class Killed(BaseException):
-    """Stands in for a signal where a process is not to die."""
+    """Exception that replaces a signal if a process should not die."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ class Kill:
     """When a training dies.
 
     Args:
-        kind: Of the events that are counted, one of `KINDS`.
+        kind: Kind of event, one of `KINDS`.
         number: The event before which it dies, from 0; a weights file is then half written.
     """
 
@@ -246,7 +246,7 @@ class Events:
 
     Args:
         kill: When; None never does.
-        die: What kills; `Killed` is raised after it.
+        die: Function that kills; `Killed` is raised afterwards.
 
     Attributes:
         counts: The events so far, by kind.
@@ -257,7 +257,7 @@ class Events:
         self.counts = dict.fromkeys(KINDS, 0)
 
     def note(self, kind: str, half: Callable[[], None] | None = None) -> None:
-        """Count an event that is about to happen; ``half`` leaves it half done where the training dies here."""
+        """Count an event that is about to happen; ``half`` leaves it half done if training dies here."""
         self.counts[kind] += 1
         if self.kill is not None and self.kill.kind == kind and self.counts[kind] == self.kill.number + 1:
             if half is not None:
@@ -267,7 +267,7 @@ class Events:
 
     @contextlib.contextmanager
     def watching(self, trainer: Trainer) -> Iterator[None]:
-        """Within this context a trainer's events are counted: turns, ends of steps, and what this process writes."""
+        """Context in which a trainer's events are counted: rounds, ends of steps, and writes of this process."""
         losses = trainer.method.losses
         with contextlib.ExitStack() as stack:
             stack.enter_context(patch.object(trainer, "progress", _Steps(self)))
@@ -333,12 +333,12 @@ class Chain:
 
     Args:
         recipe: Makes its recipe.
-        data: Of the training.
-        folder: Where both runs are written, as "whole" and "cut".
-        options: Those of `pushforward.fit`.
-        keep: How many checkpoints stay; None for as many as usual.
-        die: What kills; `Killed` is raised after it.
-        whole: What `run` returns of the undisturbed training; None trains it first.
+        data: Training data.
+        folder: Folder for both runs, "whole" and "cut".
+        options: Options of `pushforward.fit`.
+        keep: Number of checkpoints to keep; None for the default.
+        die: Function that kills; `Killed` is raised afterwards.
+        whole: Result of `run` for uninterrupted training; None to train first.
     """
 
     recipe: Callable[[], Recipe]
@@ -373,7 +373,7 @@ class Chain:
         return {"digest": state_digest(folder), "counts": events.counts, "marks": list(marks.items())}
 
     def saved(self, name: str, step: int | None = None) -> int:
-        """The last step whose save has returned; -1 where there is none. With ``step``, it is that from now on."""
+        """Return the last saved step, -1 if there is none; ``step`` sets it."""
         file = self.folder / f"{name}.saved"
         if step is not None:
             with file.open("ab", buffering=0) as handle:  # in one piece, whenever the process dies
@@ -385,10 +385,10 @@ class Chain:
         """Kill a run once for each of ``kinds``, then let it end.
 
         Args:
-            kinds: Of `KINDS`.
+            kinds: Kinds of events, from `KINDS`.
             seed: Chooses the events.
             apart: Runs work that may die; see `forked`.
-            name: Of the run.
+            name: Name of the run.
 
         Returns:
             A dict for each kill: its kind and number, the step saved before it, the newest step after it, which is verified, and
@@ -396,23 +396,23 @@ class Chain:
         """
         self.whole = self.whole or apart(lambda: self.run("whole"))[1]
         if self.whole is None:
-            return [{"kind": "whole", "wrong": ["the undisturbed training failed"]}]
+            return [{"kind": "whole", "wrong": ["the uninterrupted training run failed"]}]
         marks, step, random, kills = {int(at): counts for at, counts in self.whole["marks"]}, -1, Random(seed), []
         for left, kind in zip(range(len(kinds), 0, -1), kinds, strict=True):
             remaining = self.whole["counts"][kind] - marks[step][kind]
             kill = Kill(kind, int(random.uniform(0, SHARE / left) * remaining))
             status, _ = apart(lambda kill=kill: self.run(name, kill))  # type: ignore[misc]
             saved, step = self.saved(name), newest_step(self.folder / name)
-            wrong = [] if status == -signal.SIGKILL else [f"it ended with {status}"]
-            wrong += ["a checkpoint is lost"] if step < saved else []
+            wrong = [] if status == -signal.SIGKILL else [f"the process exited with {status}"]
+            wrong += ["a checkpoint was lost"] if step < saved else []
             kills.append({**asdict(kill), "saved": saved, "newest": step, "wrong": wrong})
         status, end = apart(lambda: self.run(name))
         same = status == 0 and end["digest"] == self.whole["digest"]
-        return [*kills, {"kind": "end", "wrong": [] if same else [f"it ends elsewhere ({status})"]}]
+        return [*kills, {"kind": "end", "wrong": [] if same else [f"training ends differently ({status})"]}]
 
 
 def newest_step(folder: Path) -> int:
-    """The step of a run's newest checkpoint, all of whose files are verified; -1 where there is none.
+    """Return the step of a run's newest checkpoint, after verifying its files; -1 if there is none.
 
     Raises:
         CheckpointError: If it is damaged: a partial checkpoint was accepted.
@@ -453,13 +453,13 @@ def together(count: int, work: Callable[[int], int | None], folder: str | Path, 
     The process that calls this has computed no gradient, after which torch trains in no process that is forked.
 
     Args:
-        count: How many.
-        work: What each does.
-        folder: Where each writes what it prints.
-        environment: Variables for all of them, besides those of torchrun.
+        count: Number of processes.
+        work: Function that each process runs.
+        folder: Folder for the output of each process.
+        environment: Environment variables for all processes, in addition to those of torchrun.
 
     Returns:
-        A code of 124 is that of a process which has not ended within two minutes, and was ended.
+        Exit codes; 124 means that a process was ended after two minutes.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ EXAMPLES, SIDE = 240, 6
 
 
 def sample_sets() -> list[Samples]:
-    """Samples of a good model in each kind of data: vectors with known modes, images, and rows of a table."""
+    """Build samples of a good model for each kind of data: vectors with known modes, images, and table rows."""
     random = np.random.Generator(np.random.Philox(3))
     centres = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]])
     truth = SimpleNamespace(centres=centres, std=0.2, weights=np.full(3, 1 / 3))
@@ -86,27 +86,28 @@ def check_metric(
     5. Examples that are not finite are refused before it is called.
 
     Args:
-        metric: A metric, or a class that needs no arguments.
+        metric: Metric, or class without required arguments.
         samples: Samples of a good model that it applies to, with features equal to the examples; None takes the first of
             `sample_sets` that it applies to; a metric of tables takes none but these.
-        worse: From the samples to generated examples (n, d) that must not score better; None takes one example far from all
-            data, n times. A metric of copying takes the training examples.
+        worse: Function from the samples to generated examples (n, d) that must not score better;
+            None for one example far from all data, n times. For a metric of copying, use the
+            training examples.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
+        Broken: If a law is violated; an `AssertionError` that names the law.
         TypeError: If it applies to none of the samples.
     """
     thing: Metric = metric() if isinstance(metric, type) else metric
     given = next((kind for kind in ([samples] if samples else sample_sets()) if thing.applies(kind)), None)
     if given is None:
-        raise TypeError(f"{type(thing).__name__} applies to none of the samples; give some that it applies to.")
+        raise TypeError(f"{type(thing).__name__} applies to none of the samples. Pass samples that it applies to.")
     before = given.generated.copy(), given.reference.copy(), given.training.copy()
     scores = thing(given)
-    with law(thing, "it must leave the arrays that it is given unchanged"):
+    with law(thing, "it must not modify the arrays it is given"):
         assert all(map(np.array_equal, before, (given.generated, given.reference, given.training)))
-    with law(thing, "it must give finite scores, each declared and described"):
+    with law(thing, "it must return finite scores, each declared and described"):
         assert scores
-        assert scores.keys() <= set(thing.scores), f"It gives {sorted(scores)}."
+        assert scores.keys() <= set(thing.scores), f"It returned {sorted(scores)}."
         assert all(thing.scores[name].what for name in scores)
         assert all(math.isfinite(score.number) for score in scores.values())
     shuffled = thing(_with_generated(given, given.generated[::-1].copy()))
@@ -127,13 +128,13 @@ def check_metric(
 def samples_of(
     generated: np.ndarray, reference: np.ndarray, training: np.ndarray | None = None, *, features: bool = True, **more: Any
 ) -> Samples:
-    """Arrays (n, d) as metrics receive them, with the examples as their own features.
+    """Convert arrays (n, d) to inputs of metrics, with the examples as their own features.
 
     Args:
         generated: Examples of a model.
         reference: Held-out examples.
         training: Training examples; None takes the reference.
-        features: Whether examples are their own features; else all features are 0.
+        features: Whether examples are their own features; otherwise all features are 0.
         more: Other fields of `pushforward.metrics.Samples`.
     """
     training = reference if training is None else training
@@ -150,7 +151,7 @@ def samples_of(
 
 
 def values_of(metric: Metric, *arrays: np.ndarray, **more: Any) -> dict[str, Score]:
-    """The scores of `samples_of` the arrays, to which the metric must apply."""
+    """Compute the scores for `samples_of` the arrays, to which the metric must apply."""
     samples = samples_of(*arrays, **more)
     assert metric.applies(samples)
     return metric(samples)
@@ -170,12 +171,12 @@ def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, dat
     6. Other weights give another identity.
 
     Args:
-        extractor: A name, an extractor, a class that needs no arguments, or a network.
-        data: Data that it can read; None takes 70 random grey images of three classes.
+        extractor: Name, extractor, class without required arguments, or network.
+        data: Supported data; None for 70 random grey images of three classes.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
-        PushforwardError: If it cannot read the data, or fails.
+        Broken: If a law is violated; an `AssertionError` that names the law.
+        PushforwardError: If the data is not supported, or the extractor fails.
     """
     data = data or space_data((1, 8, 8), labels=True)
     part: Any = extractor
@@ -183,21 +184,21 @@ def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, dat
     with tempfile.TemporaryDirectory() as cache:
         features, cached = (fit_features(data, extractor, cache=cache, reads=False) for _ in range(2))
         again = fit_features(data, extractor, cache=False, reads=False)
-        with law(part, "torch's global generator must be unchanged"):
+        with law(part, "it must not change torch's global generator"):
             assert torch.equal(torch.get_rng_state(), before)
         with law(part, "it must describe itself and its preprocessing"):
             assert features.extractor.describe()
             assert features.extractor.preprocessing(data.space)
         x = data.held_out.data_units(slice(FEATURES_EXAMPLES))
         whole = features(x, FEATURES_EXAMPLES * 10)
-        with law(part, "it must give float64 (n, features), finite"):
+        with law(part, "it must return finite float64 of shape (n, features)"):
             assert whole.dtype == np.float64
             assert whole.shape == (len(x), features.dims(FEATURES_EXAMPLES * 10))
             assert np.isfinite(whole).all()
         scale = max(1e-3, float(np.abs(whole).max()))
         singly = np.concatenate([features(example[None], FEATURES_EXAMPLES * 10) for example in x])
         turned = features(x.flip(0), FEATURES_EXAMPLES * 10)[::-1]
-        for name, changed in (("the others of its batch", singly), ("their order", turned)):
+        for name, changed in (("the other examples in the batch", singly), ("their order", turned)):
             with law(part, f"an example's features must not depend on {name}"):
                 gap = float(np.abs(changed - whole).max()) / scale
                 assert gap < 1e-4, f"They differ by {gap:.1e} of the largest."
@@ -215,5 +216,5 @@ def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, dat
         again.tensors["mean"][0] += 1
     with law(part, "other weights must have another hash"):
         assert again.weights != weights
-    with law(part, "rounding of weights must not change what identifies it, where its source is known"):
+    with law(part, "rounding of weights must not change its identity if its source is known"):
         assert again.identity == identity or not again.determined

@@ -36,12 +36,12 @@ from pushforward.transports import Flow, Transport
 
 
 class Broken(AssertionError):
-    """A part does not obey a law; the message names both."""
+    """Raised if a part violates a law; the message names both."""
 
 
 @contextmanager
 def law(part: Any, says: str) -> Iterator[None]:
-    """Name the part and the law in any failed assertion of the block."""
+    """Context that adds part and law to failed assertions."""
     try:
         yield
     except AssertionError as error:
@@ -49,19 +49,19 @@ def law(part: Any, says: str) -> Iterator[None]:
 
 
 def built(part: Any, kind: type, *arguments: Any) -> Any:
-    """The part, or an object of it where a class is given.
+    """Return the part, or an instance if a class is given.
 
     Raises:
         TypeError: If it is not of this kind.
     """
     thing = part(*arguments) if isinstance(part, type) else part
     if not isinstance(thing, kind):
-        raise TypeError(f"Expected a {kind.__name__} or a class of them, got {thing!r}.")
+        raise TypeError(f"Expected a {kind.__name__} or a subclass, got {thing!r}.")
     return thing
 
 
 def refuses(work: Callable[[], object], error: type[Exception]) -> bool:
-    """Whether work ends with this error."""
+    """Return whether ``work`` raises this error."""
     try:
         work()
     except error:
@@ -70,10 +70,10 @@ def refuses(work: Callable[[], object], error: type[Exception]) -> bool:
 
 
 def rebuilt(part: Any) -> Any:
-    """The part made again from its description, as a run on disk makes it; a class of yours is registered for that."""
+    """Rebuild a part from its description, as for a run on disk; your own class is registered for this."""
     kind, name = type(part), type(part).__name__
     known = spec.registered().get(name, kind)
-    with law(part, "its class must not bear the name of a part of pushforward"):
+    with law(part, "its class must not have the same name as a part of pushforward"):
         assert known is kind or not known.__module__.startswith("pushforward."), f"{known} has it."
     if not kind.__module__.startswith("pushforward."):
         spec.register(kind)
@@ -88,13 +88,14 @@ IMAGES_ONLY = ("autoencoder",)  # Recipes that take images alone; this one recei
 
 
 def space_data(shape: tuple[int, ...], labels: bool, n: int = 70, seed: int = 0) -> Dataset:
-    """Random examples and 24 more that are held out.
+    """Build random examples, and 24 held-out examples.
 
     Args:
-        shape: Of one example: (d,) gives float vectors, (channels, height, width) images of bytes.
+        shape: Shape of one example: (d,) for float vectors, (channels, height, width) for images of
+            bytes.
         labels: Whether there are three classes, "a", "b" and "c".
-        n: Training examples.
-        seed: Of the random numbers.
+        n: Number of training examples.
+        seed: Seed of the random numbers.
     """
     random = np.random.default_rng(seed)
     x: np.ndarray
@@ -119,17 +120,17 @@ def space_data(shape: tuple[int, ...], labels: bool, n: int = 70, seed: int = 0)
 
 
 def class_labels(classes: int) -> dict[str, ConditionKind]:
-    """The conditions of a space or a network with this many equally frequent classes; none for 0."""
+    """Build the conditions of a space or network with a number of equally frequent classes; none for 0."""
     return {"label": Label.numbered(classes)} if classes else {}
 
 
 def shape_for(name: str) -> tuple[int, ...]:
-    """A shape that suits a recipe: short vectors where it takes them."""
+    """Choose a shape that suits a recipe: short vectors if supported."""
     return (1, 8, 8) if name in IMAGES_ONLY else (17,)
 
 
 def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]:
-    """A flow for each frozen part that a recipe needs, or a map between two times where it takes one.
+    """Build a flow, or a map between two times, for each frozen part that a recipe needs.
 
     Small random weights are in place of those that start at zero.
     """
@@ -147,11 +148,11 @@ def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]
 
 
 def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Recipe:
-    """A tiny recipe, always of the same first weights; a teacher that it needs is an untrained flow.
+    """Build a tiny recipe with fixed initial weights, and an untrained flow as its teacher if needed.
 
     Args:
-        recipe: Its name, or a function of a space and a size.
-        data: For the recipe.
+        recipe: Name of a recipe, or a function of a space and a size.
+        data: Data for the recipe.
         training: Changes to its training; batches have 16 examples by default.
     """
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
@@ -167,11 +168,11 @@ def check_space(kind: type[Space], x: NDArray[Any]) -> None:
     """Check all laws of a kind of data.
 
     Args:
-        kind: A class of the package, or one that `pushforward.spec.register` has been given.
+        kind: Class of the package, or class registered with `pushforward.spec.register`.
         x: Some samples as a `Split` stores them, (n, *shape), n at least 2, of which no number is the same in all samples.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
+        Broken: If a law is violated; an `AssertionError` that names the law.
     """
     space = kind.measured(x)
     with law(space, "no other kind may accept its arrays"):
@@ -193,16 +194,16 @@ def check_space(kind: type[Space], x: NDArray[Any]) -> None:
         low, high = space.bounds or (model, model)
         assert bool((model.float() >= low - 1e-4).all() and (model.float() <= high + 1e-4).all())
     examples = space.quantise(data)
-    with law(space, "a file must return the values that were written"):
+    with law(space, "a written file must return the same values"):
         assert torch.equal(space.rounded(data), data)
         assert len(examples) == len(data)
         assert ".npz" in space.endings
-    with law(space, "samples must be drawn as pictures, or as points where `as_points` is set"):
+    with law(space, "samples must be drawn as pictures, or as points if `as_points` is set"):
         drawn = space.drawing(examples)
         assert drawn.ndim == (2 if space.as_points else 4)
         assert len(drawn) == len(data)
         assert space.as_points or drawn.dtype == np.uint8
-    with law(space, "an unscaled space must take data units as model units"):
+    with law(space, "an unscaled space must use data units as model units"):
         wide = space.unscaled(tuple(side + 1 for side in space.shape))
         ones = torch.ones(1, *wide.shape)
         assert torch.equal(wide.to_model(ones), ones)
@@ -222,54 +223,54 @@ def check_method(
     6. The transport's samples are finite, have the shape of the data and stay within its bounds; sample i comes from seed + i.
 
     Args:
-        method: A method, a recipe, or a function that makes either from a `Space`.
-        data: For the method; None makes labelled vectors of 17 columns.
-        size: Examples of a batch; a multiple of the method's ``group``.
+        method: Method, recipe, or function from a `Space` to either.
+        data: Data for the method; None for labelled vectors with 17 columns.
+        size: Batch size, a multiple of the method's ``group``.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
-        TypeError: If it is no method.
+        Broken: If a law is violated; an `AssertionError` that names the law.
+        TypeError: If it is not a method.
     """
     data = data or space_data((17,), labels=True)
     thing = method if isinstance(method, (Method, Recipe)) else method(data.space)
     thing = thing.method if isinstance(thing, Recipe) else thing
     if not isinstance(thing, Method):
-        raise TypeError(f"Expected a method, a recipe, or a function that makes one from a space, got {thing!r}.")
-    with law(thing, "it must have players, and parameters for each"):
+        raise TypeError(f"Expected a method, a recipe, or a function from a space to a method, got {thing!r}.")
+    with law(thing, "it must have networks, each with parameters"):
         assert thing.players
         assert all(list(player.parameters()) for player in thing.players.values())
     owned = [id(p) for player in thing.players.values() for p in player.parameters()]
-    with law(thing, "players must share no parameter"):
+    with law(thing, "networks must not share parameters"):
         assert len(owned) == len(set(owned))
-    with law(thing, "frozen parts must belong to no player"):
+    with law(thing, "frozen parts must not belong to a network"):
         assert not set(owned) & {id(p) for part in thing.parts.values() for p in part.parameters()}
     x, condition = _examples(data, slice(size))
     batch = Batch(x, condition)
     if isinstance(thing, PrecomputesInputs):
         fields = fields_of(thing, x, condition)
         half = fields_of(thing, *_examples(data, slice(size // 2, size)), size // 2)
-        with law(thing, "prepared inputs must depend on the example alone"):
+        with law(thing, "prepared inputs must depend on the example only"):
             for name, value in half.items():
                 torch.testing.assert_close(value, fields[name][size // 2 :], rtol=1e-4, atol=1e-4)
         batch = Batch(fields.pop("x"), condition, fields)
     first, second = (_turns(stirred(thing), batch) for _ in range(2))
-    with law(thing, "losses must yield players' names, with finite losses of no dimension"):
+    with law(thing, "losses must yield names of networks with finite scalar losses"):
         assert first
         for player, loss, _ in first:
-            assert player in thing.players, f'"{player}" is no player.'
-            assert loss.shape == (), f"A loss has the shape {tuple(loss.shape)}."
+            assert player in thing.players, f'"{player}" is not one of its networks.'
+            assert loss.shape == (), f"A loss has shape {tuple(loss.shape)}."
             assert math.isfinite(float(loss))
-    with law(thing, "each loss must reach its player's parameters"):
+    with law(thing, "each loss must reach the parameters of its network"):
         for player, _, slope in first:
             assert slope > 0, f'No gradient reaches "{player}".'
-    with law(thing, "losses must be a function of batch, now and weights alone"):
+    with law(thing, "losses must depend only on batch, now and weights"):
         assert [float(loss) for _, loss, _ in first] == [float(loss) for _, loss, _ in second]
-    with law(thing, "its description must rebuild it"):
+    with law(thing, "it must be rebuilt from its description"):
         again, tensors = rebuilt(thing), thing.state_dict()
         assert {name: part.shape for name, part in again.state_dict().items()} == {n: t.shape for n, t in tensors.items()}
     transport = stirred(thing).transport()
     _check_drawn(thing, transport.sample(4, seed=7), data.space)
-    with law(thing, "sample i must come from seed + i alone"):
+    with law(thing, "sample i must depend on seed + i only"):
         check_seeds(transport)
 
 
@@ -291,31 +292,31 @@ def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
 
 
 def _check_drawn(method: Method, x: Tensor, space: Space) -> None:
-    with law(method, "samples must be finite, of the shape of the data and within its bounds"):
+    with law(method, "samples must be finite, have the shape of the data and lie within its bounds"):
         assert x.shape[1:] == torch.Size(space.shape)
         assert torch.isfinite(x).all()
         assert space.levels is None or (x.min() >= 0 and x.max() <= 1)
 
 
 def check_seeds(transport: Transport) -> None:
-    """Examples of a batch are those of a smaller batch with later seeds, and differ among each other."""
+    """Check that examples of a batch equal those of a smaller batch with later seeds, and differ from each other."""
     whole = moved(transport, 0, 8)
     scale = float(whole.std())
     apart = (whole[1:] - whole[:-1]).flatten(1).square().mean(1).sqrt()
-    assert apart.min() > 1e-2 * scale, "Equal samples would agree whatever their seeds."
+    assert apart.min() > 1e-2 * scale, "If seeds had no effect, equal samples would prove nothing."
     for seed, n in ((4, 4), (2, 1)):
         torch.testing.assert_close(moved(transport, seed, n), whole[seed : seed + n], rtol=0, atol=1e-4 * scale)
 
 
 def moved(transport: Transport, seed: int, n: int) -> Tensor:
-    """The samples in model units: data units clamp images, where a model that is hardly trained saturates."""
+    """Return samples in model units, because images of a hardly trained model saturate in data units."""
     draws = ExampleDraws(seed, n)
     with torch.no_grad():
         return transport(draws.normal(transport.noise_shape), transport.conditions(n, None, seed), draws)
 
 
 def stirred(method: Method) -> Method:
-    """A copy whose zero-initialised layers have moved, so that samples depend on every part of it."""
+    """Copy a model with changed zero-initialised layers, so that samples depend on every part."""
     method, random = copy.deepcopy(method).eval(), torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in method.parameters():
@@ -328,7 +329,7 @@ FEW = 4  # Steps of a sampler, at most, where a law is not of its steps
 
 
 def final_state(folder: Path) -> State:
-    """Every tensor and counter of a run's newest checkpoint, without measurements and settings."""
+    """Return every tensor and counter of a run's newest checkpoint, without measurements and settings."""
     newest = latest(folder / "checkpoints")
     assert newest is not None, f"{folder} has no checkpoint."
     stored = load_checkpoint(newest)
@@ -336,11 +337,11 @@ def final_state(folder: Path) -> State:
 
 
 def assert_same(a: State, b: State) -> None:
-    """Two final states agree to the last bit."""
+    """Check that two final states are equal bit for bit."""
     assert a[1] == b[1], f"Counters differ: {a[1]} and {b[1]}."
     assert a[0].keys() == b[0].keys() == {"method", "average", "optimizer"}
     for group in a[0]:
-        assert a[0][group].keys() == b[0][group].keys(), f"The tensors of {group} have other names."
+        assert a[0][group].keys() == b[0][group].keys(), f"The tensors of {group} have different names."
         for name, tensor in a[0][group].items():
             assert torch.equal(tensor, b[0][group][name]), f"{group}/{name} differs."
 
@@ -352,7 +353,7 @@ class Trained:
     Args:
         whole: Trained without disturbance.
         run: Killed after its first step, resumed, and loaded from its folder.
-        data: Of its training.
+        data: Training data.
     """
 
     whole: Run
@@ -371,29 +372,29 @@ def train_twice(recipe: str | RecipeFunction, data: Dataset, folder: Path) -> Tr
 
 
 def in_few_steps(transport: Transport) -> Transport:
-    """The same solver in four steps, where it makes more: the checks do not depend on the number of steps."""
+    """Return the transport with at most four steps, because the checks do not depend on the number of steps."""
     if isinstance(transport, Flow) and transport.steps > FEW:
         return transport.with_solver(transport.solver, FEW)
     return transport
 
 
 def check_resumed(trained: Trained) -> None:
-    """The run that was killed ends where the whole one ends, to the last bit."""
-    with law(trained.run.method, "a run that was killed must end where the whole one ends"):
+    """Check that the interrupted run ends like the uninterrupted one, bit for bit."""
+    with law(trained.run.method, "a run that was interrupted and resumed must end like an uninterrupted one"):
         assert_same(final_state(trained.whole.folder), final_state(trained.run.folder))
 
 
 def check_stored(trained: Trained) -> None:
-    """The run's folder describes the method that was trained."""
+    """Check that the run folder describes the trained method."""
     method = trained.run.method
-    with law(method, "the run's description must rebuild it"):
+    with law(method, "the run must be rebuilt from its description"):
         assert spec.describe(spec.build(spec.describe(method))) == trained.run.spec["method"]
 
 
 def check_sampled(trained: Trained) -> Tensor:
-    """Samples have the shape of the data, are finite and within bounds, and are the same after loading; returns five."""
+    """Check shape, finiteness and bounds of samples, and equality after loading; return five samples."""
     x = trained.run.transport.sample(5, seed=7)
-    with law(trained.run.method, "a loaded run must draw the samples of the run that was trained"):
+    with law(trained.run.method, "a loaded run must draw the same samples as the trained run"):
         mine, whole = (in_few_steps(run.transport).sample(5, seed=7) for run in (trained.run, trained.whole))
         assert torch.equal(mine, whole)
     _check_drawn(trained.run.method, x, trained.data.space)
@@ -401,27 +402,27 @@ def check_sampled(trained: Trained) -> Tensor:
 
 
 def check_scored(trained: Trained) -> None:
-    """Evaluation gives finite scores, among them Fréchet distance, coverage and KID."""
+    """Check that evaluation returns finite scores, including Fréchet distance, coverage and KID."""
     from pushforward.evaluation import Judge  # scikit-learn, which nothing else here needs
 
     scores, _ = Judge(trained.data, repeats=1).scores(in_few_steps(trained.run.transport))
-    with law(trained.run.method, "evaluation must give finite scores"):
+    with law(trained.run.method, "evaluation must return finite scores"):
         assert {"frechet", "coverage", "kid"} <= scores.keys()
         assert all(np.isfinite(score.number) for score in scores.values())
 
 
 def check_recipe(recipe: str | RecipeFunction, data: Dataset | None = None, folder: str | Path | None = None) -> None:
-    """Check all laws of a recipe and of its method: build, compute losses, train, be killed, resume, load, sample, be scored.
+    """Check all laws of a recipe and its method: build, compute losses, train, interrupt, resume, load, sample and evaluate.
 
     It trains twice for two steps at size "tiny", a few seconds in all.
 
     Args:
-        recipe: A name, or a function of a space and a size.
-        data: For the method; None makes labelled vectors of 17 columns.
-        folder: Where runs are written; None takes a temporary folder.
+        recipe: Name of a recipe, or a function of a space and a size.
+        data: Data for the method; None for labelled vectors with 17 columns.
+        folder: Folder for runs; None for a temporary folder.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
+        Broken: If a law is violated; an `AssertionError` that names the law.
     """
     data = data or space_data((17,), labels=True)
     check_method(recipe_for(recipe, data), data)

@@ -37,7 +37,7 @@ EVERY_PATH: dict[str, Path] = {
 
 
 def pairs(path: Path, n: int = 33) -> tuple[Tensor, Tensor, Coefficients, Tensor]:
-    """Data and noise (n, 3), coefficients at log-SNR in [-8, 8] where the path reaches so far, and x_t (n, 3), in float64."""
+    """Draw data and noise (n, 3), with coefficients at log-SNR within [-8, 8], and x_t (n, 3), in float64."""
     high, low = path.log_snr_ends()
     t = path.time(torch.linspace(max(-8, low), min(8, high), n, dtype=torch.float64))
     x, z = torch.randn(2, n, 3, dtype=torch.float64)
@@ -54,29 +54,29 @@ def check_path(path: Path | type[Path]) -> None:
     4. Coefficients have the shape of t, and the description rebuilds the path.
 
     Args:
-        path: A path, or a class that needs no arguments.
+        path: Path, or class without required arguments.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
-        TypeError: If it is no path.
+        Broken: If a law is violated; an `AssertionError` that names the law.
+        TypeError: If it is not a path.
     """
     thing: Path = built(path, Path)
-    with law(thing, "its ends must lie in [0, 1], the first before the second"):
+    with law(thing, "its ends must lie in [0, 1], the smaller first"):
         assert 0 <= thing.ends[0] < thing.ends[1] <= 1
     # knots of a table have one-sided second derivatives only, so the times avoid them
     t = (torch.linspace(*thing.ends, 50, dtype=torch.float64) * 0.997 + 0.0011).clamp(*thing.ends).requires_grad_()
     k = thing.at(t)
-    with law(thing, "its derivatives must be those of its coefficients"):
+    with law(thing, "its derivatives must match its coefficients"):
         for value, derivative in ((k.alpha, k.dalpha), (k.sigma, k.dsigma)):
             # adding 0 t gives a constant its zero derivative
             (slope,) = torch.autograd.grad((value + 0 * t).sum(), t, retain_graph=True)
             torch.testing.assert_close(derivative, slope, rtol=1e-9, atol=1e-11)
     t = torch.linspace(*thing.ends, 61, dtype=torch.float64)
     k, log_snr = thing.at(t), thing.log_snr(t)
-    with law(thing, "its log-SNR must be that of its coefficients and fall"):
+    with law(thing, "its log-SNR must match its coefficients and decrease"):
         torch.testing.assert_close(log_snr, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8)
         assert (log_snr.diff() < 0).all()
-    with law(thing, "time(log_snr(t)) must be t"):
+    with law(thing, "time(log_snr(t)) must equal t"):
         torch.testing.assert_close(thing.time(log_snr), t, rtol=1e-9, atol=1e-10)
     with law(thing, "single precision must stay close to double precision"):
         for single, double in zip(vars(thing.at(t.float())).values(), vars(thing.at(t)).values(), strict=True):
@@ -84,7 +84,7 @@ def check_path(path: Path | type[Path]) -> None:
             torch.testing.assert_close(single.double(), double, rtol=2e-3, atol=2e-5)
     with law(thing, "coefficients must have the shape of t"):
         assert all(part.shape == (3, 20) for part in vars(thing.at(t[:60].reshape(3, 20))).values())
-    with law(thing, "its description must rebuild it"):
+    with law(thing, "it must be rebuilt from its description"):
         assert torch.equal(rebuilt(thing).at(t).alpha, thing.at(t).alpha)
 
 
@@ -97,7 +97,7 @@ class Mixture(nn.Module):
     """The ideal denoiser of an isotropic Gaussian mixture of equal weights, by Bayes' rule, on any path.
 
     Args:
-        path: Where x_t lives.
+        path: Path of x_t.
         centres: (k, d), the means.
         std: The standard deviation of each component.
     """
@@ -110,7 +110,7 @@ class Mixture(nn.Module):
         self.space: Space = VectorSpace(shape=(d,), mean=(0.0,) * d, std=(1.0,) * d)
 
     def predict(self, kind: Any, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The posterior mean of the data given x_t, read as any prediction."""
+        """Compute the posterior mean of the data given x_t, converted to any prediction."""
         k = self.path.at(t).over(x_t)
         centres = self.centres.to(x_t)
         variance = k.alpha**2 * self.std**2 + k.sigma**2
@@ -120,12 +120,12 @@ class Mixture(nn.Module):
         return convert("data", kind, data, x_t, k)
 
     def calls(self, t: float = 0.5) -> int:
-        """Network calls of one prediction."""
+        """Return the number of network calls per prediction."""
         return 1
 
 
 def ring(path: Path, modes: int = 5, radius: float = 2.0, std: float = 0.5) -> Mixture:
-    """The mixture of some Gaussians on a circle."""
+    """Build a mixture of Gaussians on a circle."""
     angles = [2 * math.pi * i / modes for i in range(modes)]
     return Mixture(path, [[radius * math.cos(a), radius * math.sin(a)] for a in angles], std)
 
@@ -177,13 +177,13 @@ def _start(denoiser: Any, n: int) -> tuple[Tensor, float, float]:
 
 
 def end(denoiser: Any, solver: Solver, steps: int, n: int = 48) -> Tensor:
-    """Where a solver brings n fixed starts, (n, 2), from log-SNR `START` to `STOP`, in float64."""
+    """Solve from n fixed starts, (n, 2), from log-SNR `START` to `STOP`, in float64."""
     return Flow(denoiser, solver, steps).solve(*_start(denoiser, n))
 
 
 @functools.cache
 def truth(path: str) -> Tensor:
-    """Where the ODE of the ring brings the starts of `end`, to 1e-11: by SciPy's DOP853 in the log-SNR."""
+    """Solve the ODE of the ring from the starts of `end` to 1e-11, with SciPy's DOP853 in the log-SNR."""
     from scipy.integrate import solve_ivp
 
     denoiser = ring(PATHS[path])
@@ -199,12 +199,12 @@ def truth(path: str) -> Tensor:
 
 
 def error(path: str, solver: Solver, steps: int) -> float:
-    """The RMS distance of a solver's end to the truth, on the ring and a path of `PATHS`."""
+    """Compute the RMS distance of a solver's result to the truth, on the ring and a path of `PATHS`."""
     return float((end(ring(PATHS[path]), solver, steps) - truth(path)).square().mean().sqrt())
 
 
 def measured_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (256, 512)) -> float:
-    """The slope of the logarithm of the error between two numbers of steps: the order of a deterministic solver."""
+    """Measure the order of a deterministic solver: the slope of the log error between two numbers of steps."""
     few, many = steps
     return math.log2(error(path, solver, few) / error(path, solver, many)) / math.log2(many / few)
 
@@ -212,12 +212,12 @@ def measured_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (2
 def moments(
     solver: Solver, path: Path, steps: int, n: int, start: float = -8.0, stop: float = 6.0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A stochastic solver's result on the correlated Gaussian.
+    """Compute a stochastic solver's result on the correlated Gaussian.
 
     Args:
         solver: Any solver.
-        path: Where x_t lives.
-        steps: Of the solve.
+        path: Path of x_t.
+        steps: Number of solver steps.
         n: Examples.
         start: The log-SNR at which they start.
         stop: The log-SNR at which they end.
@@ -257,24 +257,25 @@ def check_solver(
        refuses to run without draws, and keeps mean and covariance of a Gaussian within three standard errors and a bias.
 
     Args:
-        solver: A solver, or a class that needs no arguments.
-        steps: Two numbers of steps between which the order is measured.
-        tolerance: How far the measured order may lie from the declared one.
-        noisy_steps: Steps in which a stochastic solver keeps mean and covariance.
-        bias: The bound of the error in these steps, besides three standard errors of 10,000 samples.
+        solver: Solver, or class without required arguments.
+        steps: Two numbers of steps for measuring the order.
+        tolerance: Largest difference between measured and declared order.
+        noisy_steps: Number of steps in which a stochastic solver must preserve mean and covariance.
+        bias: Bound of the error in these steps, in addition to three standard errors of 10,000
+            samples.
 
     Raises:
-        Broken: If a law is broken; an `AssertionError` that names the law.
-        TypeError: If it is no solver.
+        Broken: If a law is violated; an `AssertionError` that names the law.
+        TypeError: If it is not a solver.
     """
     thing: Solver = built(solver, Solver)
-    with law(thing, "its description must rebuild it"):
+    with law(thing, "it must be rebuilt from its description"):
         assert vars(rebuilt(thing)) == vars(thing)
-    with law(thing, "its grid must be a known one"):
+    with law(thing, "its grid must be a known grid"):
         assert len(grid_times(thing.grid, VP(), 3)) == 4
     before = copy.deepcopy(vars(thing))
     Flow(ring(VP()), thing, 3).sample(2)
-    with law(thing, "a solve must leave it unchanged: values of earlier steps belong in its memory"):
+    with law(thing, "sampling must not change the solver: values of earlier steps belong in its memory"):
         assert vars(thing) == before
     _check_samples(thing)
     for count in (2, 7):
@@ -289,56 +290,56 @@ def check_solver(
 def _check_samples(solver: Solver) -> None:
     flow = Flow(ring(Linear()), solver, 5)
     x = flow.sample(4, seed=3)
-    with law(solver, "samples must be finite and keep shape and type"):
+    with law(solver, "samples must be finite and keep shape and dtype"):
         assert x.shape == (4, 2)
         assert x.dtype == torch.float32
         assert torch.isfinite(x).all()
     if not solver.adaptive:
-        with law(solver, "sample i must come from seed + i alone"):
+        with law(solver, "sample i must depend on seed + i only"):
             torch.testing.assert_close(flow.sample(2, seed=5), x[2:], rtol=1e-5, atol=1e-5)
     z = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
     end = flow(z, None, ExampleDraws(0, 3)).sum()
-    with law(solver, "the end must be differentiable in the start"):
+    with law(solver, "the result must be differentiable with respect to the start"):
         assert end.requires_grad, "It does not depend on it."
         (slope,) = torch.autograd.grad(end, z)
         assert torch.isfinite(slope).all()
         assert slope.abs().sum() > 0
     if solver.stochastic:
-        with law(solver, "a stochastic solver must refuse to run without draws (`noise_of` does)"):
+        with law(solver, "a stochastic solver must refuse to run without random numbers (`noise_of` does)"):
             assert refuses(lambda: flow(z.detach()), UsageError)
 
 
 def check_calls(solver: Solver, steps: int) -> None:
-    """A solve of so many steps makes as many predictions as `Flow.calls` and the solver state."""
+    """Check that sampling makes as many predictions as `Flow.calls` and the solver state."""
     denoiser = Counting(VP(), [[0.0, 1.0]], 0.5)
     flow = Flow(denoiser, solver, steps)
     flow.sample(1, seed=0) if solver.adaptive else flow.sample(3)
-    with law(solver, f"{steps} steps must make as many predictions as it declares"):
-        assert denoiser.count == flow.calls, f"{denoiser.count} were made, {flow.calls} stated."
+    with law(solver, f"{steps} steps must make the declared number of predictions"):
+        assert denoiser.count == flow.calls, f"Made {denoiser.count}, declared {flow.calls}."
         assert solver.adaptive or flow.calls == solver.calls(steps)
 
 
 def check_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (256, 512), tolerance: float = 0.05) -> None:
-    """The order that is measured on a problem with a closed form is the declared one.
+    """Check that the order measured on a problem with a closed form equals the declared order.
 
     Args:
         solver: A deterministic solver of fixed steps.
         path: A name in `pushforward.testing.PATHS`.
         steps: Two numbers of steps, equal in log-SNR.
-        tolerance: How far the two may lie apart.
+        tolerance: Largest allowed difference.
     """
     order = measured_order(solver, path, steps)
-    with law(solver, f"the order measured on {path} must be the declared one"):
+    with law(solver, f"the order measured on {path} must equal the declared order"):
         assert abs(order - solver.order) < tolerance, f"Measured {order:.3f}, declared {solver.order}."
 
 
 def check_moments(solver: Solver, steps: int = 400, bias: float = 0.005, n: int = SAMPLES) -> None:
-    """Mean and covariance of a Gaussian are kept within three standard errors and a bias that falls with the steps."""
+    """Check that mean and covariance of a Gaussian are preserved within three standard errors and a bias."""
     mean, covariance, wanted_mean, wanted = moments(solver, VP(), steps, n)
     product = wanted.diagonal()[:, None] * wanted.diagonal()
-    with law(solver, f"it must keep the mean of a Gaussian in {steps} steps"):
+    with law(solver, f"it must preserve the mean of a Gaussian in {steps} steps"):
         off = (mean - wanted_mean).abs()
         assert (off < 3 * (wanted.diagonal() / n).sqrt() + bias).all(), f"It is off by {off.tolist()}."
-    with law(solver, f"it must keep the covariance of a Gaussian in {steps} steps"):
+    with law(solver, f"it must preserve the covariance of a Gaussian in {steps} steps"):
         off = (covariance - wanted).abs()
         assert (off < 3 * ((product + wanted**2) / n).sqrt() + bias).all(), f"It is off by {off.tolist()}."

@@ -15,7 +15,7 @@ STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
 class MLflow(Tracker):
-    """A run of the experiment "pushforward", called as the run's folder, in ``trackers/mlruns`` of that folder.
+    """A run of the experiment "pushforward", named after the run folder, in ``trackers/mlruns`` of that folder.
 
     Metrics have the usual names, settings are parameters such as training.lr, and ``spec.json`` and samples are artifacts.
     """

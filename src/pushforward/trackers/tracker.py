@@ -14,58 +14,58 @@ FOLDER = "trackers"  # The folder, within a run's, where trackers of this machin
 
 
 class Tracker(ABC):
-    """Receives what a training logs, after it stands in ``metrics.jsonl``. It changes nothing, and may fail.
+    """Base class of trackers, which receive the training log after it is written to ``metrics.jsonl``. A tracker may fail.
 
-    A subclass is called by its lower-case name.
+    The name of a tracker is the lower-case class name.
     """
 
     library: ClassVar[str] = ""
-    """The library that it needs, which the extra of that name installs; empty where it needs none."""
+    """The library that the tracker needs, as the name of the extra that installs it; empty if it needs none."""
 
     @property
     def name(self) -> str:
-        """The name of its class in lower case, by which it is chosen."""
+        """Return the lower-case class name, by which the tracker is chosen."""
         return type(self).__name__.lower()
 
     def check(self) -> None:
         """Called before training begins.
 
         Raises:
-            MissingExtra: If its library is not installed.
+            MissingExtra: If the library of the tracker is not installed.
         """
         if self.library:
             imported(self.library, self.library)
 
     @abstractmethod
     def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
-        """Called before anything is logged, and again after each `finish` that training goes on after.
+        """Called before anything is logged, and again if training continues after `finish`.
 
         Args:
-            folder: The run's folder.
-            facts: Of ``manifest.json``: machine, packages, commit, seed, data.
-            config: Of ``spec.json``: recipe, method, training, data, budget and options.
-            known: What it returned when this run was first tracked; None for the first time.
+            folder: Run folder.
+            facts: Content of ``manifest.json``: machine, packages, commit, seed, data.
+            config: Content of ``spec.json``: recipe, method, training, data, budget and options.
+            known: Result of the first call for this run; None for the first call.
 
         Returns:
-            Letters, digits and "-" by which it finds its own run again.
+            Identifier of the tracker's own run, made of letters, digits and "-".
         """
 
     @abstractmethod
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Called once for each training step, in their order.
+        """Called once per training step, in order.
 
         Args:
-            step: The training step, from 1.
-            numbers: By name: loss/PLAYER, lr/PLAYER, health/MEASURE, and progress/samples, progress/seconds and
-                progress/samples_per_second.
+            step: Training step, from 1.
+            numbers: Numbers by name: loss/PLAYER, lr/PLAYER, health/MEASURE, and progress/samples,
+                progress/seconds and progress/samples_per_second.
         """
 
     def pictures(self, step: int, paths: Sequence[Path]) -> None:
         """Called when samples of fixed noise were drawn.
 
         Args:
-            step: The training step.
-            paths: Of PNG files in the run's folder.
+            step: Training step.
+            paths: Paths of PNG files in the run folder.
         """
         return None
 
@@ -74,27 +74,27 @@ class Tracker(ABC):
         """Called when training ends.
 
         Args:
-            status: "finished", "stopped" (it can be resumed) or "failed".
+            status: "finished", "stopped" (training can be resumed) or "failed".
         """
 
 
 def imported(module: str, extra: str) -> Any:
-    """A library of an extra.
+    """Import a library of an extra.
 
     Raises:
-        MissingExtra: Where it is not installed, with the line that installs it.
+        MissingExtra: If it is not installed, with the install command.
     """
     return errors.imported(module, f"The tracker {extra} needs a library that", extra)
 
 
 def trackers_of(given: str | Tracker | Iterable[str | Tracker] | None) -> tuple[Tracker, ...]:
-    """The trackers that were named, ready to start.
+    """Build the named trackers.
 
     Args:
-        given: Names, also between commas, or objects of one's own; None for none.
+        given: Names (possibly separated by commas), or your own trackers; None for none.
 
     Raises:
-        UsageError: For an unknown name.
+        UsageError: If a name is unknown.
         MissingExtra: If a tracker's library is not installed.
     """
     if given is None:

@@ -11,7 +11,7 @@ from pushforward.trackers.tracker import FOLDER, Tracker, imported
 
 
 class WandB(Tracker):
-    """A run of the project "pushforward", called as the run's folder, in ``trackers/wandb`` of that folder.
+    """A run of the project "pushforward", named after the run folder, in ``trackers/wandb`` of that folder.
 
     What was written offline is sent by ``wandb sync``. ``WANDB_MODE=online`` sends it while training; ``WANDB_PROJECT`` and the
     other variables of Weights & Biases count as well.

@@ -68,10 +68,10 @@ TURN = 5.0  # Seconds of training that a model has before the next one's turn
 def prepare(
     recipe: RecipeLike, data: DataLike, *, asked: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
 ) -> Trainer:
-    """A new `Trainer`, as `fit` makes it; see there, and `Settings` for ``asked``. Without ``progress`` it is silent.
+    """Build a new `Trainer` as for `fit`; see `Settings` for ``asked``. Without ``progress`` it is silent.
 
     Raises:
-        UsageError: As `fit`.
+        UsageError: As for `fit`.
     """
     own = settings_in(recipe, options, FitOptions.__annotations__.keys() - {"network"})
     refuse_unknown(options.keys() - own.keys(), FitOptions, "fit", HINTS)
@@ -140,7 +140,7 @@ def prepare(
             if claimed is not None:
                 claimed.discard()
             if isinstance(error, KeyboardInterrupt):
-                raise KeyboardInterrupt("training had not begun, so nothing is saved") from None
+                raise KeyboardInterrupt("training had not started, so nothing was saved") from None
             raise
         if claimed is not None:
             claimed.settle()
@@ -160,31 +160,34 @@ def fit(recipe: RecipeLike, data: DataLike, **options: Unpack[FitOptions]) -> Ru
     """Train a method on data and return the run.
 
     Args:
-        recipe: A recipe's name, or a recipe function, which is called with the data's space; a `Recipe`, whose weights are drawn
-            again from ``seed``; a function without arguments that returns a recipe, called under ``seed``, for modules of one's
-            own that cannot be rebuilt (as part of a `Recipe` these keep their weights and are accepted once); or a `Method`,
-            whose weights are taken as they are and trained with the default `Training`.
-        data: A data set; its name or path (`pushforward.data.load`); a data frame; an array or tensor, or a tuple (x, labels) of
-            two; a PyTorch ``Dataset`` or ``DataLoader``; or a Hugging Face ``Dataset``.
+        recipe: Name of a recipe, or a recipe function, called with the data's space; a `Recipe`,
+            whose weights are redrawn from ``seed``; a function without arguments that returns a
+            recipe, called under ``seed``, for your own modules that cannot be rebuilt (as part of a
+            `Recipe` these keep their weights and are accepted once); or a `Method`, which keeps its
+            weights and is trained with the default `Training`.
+        data: Data set; its name or path (`pushforward.data.load`); a data frame; an array or tensor, or a
+            tuple (x, labels) of two; a PyTorch ``Dataset`` or ``DataLoader``; or a Hugging Face ``Dataset``.
         options: See `pushforward.training.options.FitOptions`. The budget: ``steps``, ``samples``, ``epochs``, ``seconds``,
             ``budget`` or ``flops``. The model: ``size``, ``network``, ``init``. Training: ``batch``, ``lr``, ``optimizer``,
             ``accumulate``, ``ema``, ``precision``, ``augment``, ``seed``, ``checkpoint_every``. The rest: ``out``,
             ``overwrite``, ``device``, ``progress``, ``trackers``, ``plugins``, ``shard``, ``devices``.
 
-    Where torchrun or another launcher has started several processes, each calls it and all train the one run. Without a terminal
-    or a notebook nothing is printed; ``progress=True`` prints a line every ten seconds.
+    If torchrun or another launcher has started several processes, each calls this function and all
+    train one run. Without a terminal or a notebook nothing is printed; ``progress=True`` prints a
+    line every ten seconds.
 
     Returns:
-        The run with its averaged weights; ``run.transport.sample(16)`` draws from it.
+        Run with averaged weights; ``run.transport.sample(16)`` draws samples.
 
     Raises:
-        UsageError: For settings that do not fit each other or the data.
-        DataError: If the data cannot be read, or a file of images that stay on disk is gone; the steps before are saved.
-        Diverged: If losses, gradients or weights are not finite, or the logit gap of a GAN runs away. The newest checkpoint is
-            sound.
-        OutOfMemory: If memory does not suffice for a step.
-        CheckpointError: If the disk refuses, or another training is writing to the folder.
-        KeyboardInterrupt: After SIGINT, once the present step has been saved.
+        UsageError: If settings do not fit each other or the data.
+        DataError: If the data cannot be read, or an image file on disk has disappeared; earlier
+            steps are saved.
+        Diverged: If losses, gradients or weights are not finite, or the logit gap of a GAN
+            diverges. The newest checkpoint is intact.
+        OutOfMemory: If a step runs out of memory.
+        CheckpointError: If writing fails, or another training run uses the folder.
+        KeyboardInterrupt: After SIGINT, once the current step has been saved.
     """
     if isinstance(recipe, str):
         recipe = own_name(recipe)
@@ -193,7 +196,7 @@ def fit(recipe: RecipeLike, data: DataLike, **options: Unpack[FitOptions]) -> Ru
 
 
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
-    """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
+    """Build the `Trainer` of an existing run at its newest checkpoint; see `resume`."""
     refuse_unknown(options, ResumeOptions, "resume", RESUME_HINTS)
     device = device_named(options.get("device", "auto"))
     folder = folder.folder if isinstance(folder, Run) else Path(folder)
@@ -203,9 +206,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
         checkpoint, method = options.get("checkpoint"), options.get("method")
         given, watcher = budget_in(options), watcher_of(options.get("progress") if writes else False)
         if checkpoint is not None and options.get("fallback"):
-            raise UsageError(
-                "Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole."
-            )
+            raise UsageError("Give either `checkpoint`, or `fallback=True`, which resumes from the newest undamaged checkpoint.")
         content = read_spec(folder, plugins)
         budget, trackers = given or budget_of(content), trackers_of(options.get("trackers"))
         lock = hold(folder) if writes else None
@@ -218,8 +219,8 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             newest = latest(folder / "checkpoints") if writes and checkpoint is None else None
             if writes and newest is None and checkpoint is None and (rows := log.read(folder / "metrics.jsonl")):
                 raise CheckpointError(
-                    f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. "
-                    "Restore them, or train again into another folder."
+                    f"{folder} was trained for {rows[-1]['step']:,} steps, but its checkpoints are missing, so it cannot be "
+                    "resumed. Restore them, or train again into another folder."
                 )
             if newest is not None and options.get("fallback") and fault(newest) is not None:
                 newest = next_good(newest) or newest
@@ -266,30 +267,31 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
         return recipe
     if method is None and not content.get("from_seed"):
         raise CheckpointError(
-            f"{folder} was never saved, and its first weights, which came from Python or from a teacher, are lost. Train it "
-            "again as before, with `overwrite=True`, or give them in Python: pf.resume(run, method=...)."
+            f"{folder} was never saved, and its initial weights (from Python or from a teacher) are lost. Train it "
+            "again with `overwrite=True`, or pass them in Python: pf.resume(run, method=...)."
         )
     return recipe_of(content, method, content["seed"])
 
 
 def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
-    """Go on with a run from its newest checkpoint; it ends bit for bit where the uninterrupted run ends.
+    """Resume a run from its newest checkpoint, with results bit for bit equal to an uninterrupted run.
 
-    A run that was never saved, because the disk was full at its start, is started.
+    A run that was never saved, for example because the disk was full, is started.
 
     Args:
-        folder: The run's folder, or the run.
+        folder: Run folder, or run.
         options: See `pushforward.training.options.ResumeOptions`: a new budget, which is ``steps``, ``samples``,
             ``seconds`` or ``budget`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``network``,
             ``device``, ``progress``, ``trackers``, ``shard``, ``devices``.
 
     Returns:
-        The run; a finished one is returned as it is.
+        Run; a finished run is returned unchanged.
 
     Raises:
-        CheckpointError: If the checkpoint is damaged or missing, or another training is writing to the folder.
-        DataError: If the data has changed; files that did are named. Also as `pushforward.fit`.
-        Diverged, OutOfMemory, KeyboardInterrupt: As `pushforward.fit`.
+        CheckpointError: If the checkpoint is damaged or missing, or another training run uses the
+            folder.
+        DataError: If the data has changed, with the changed files; also as for `pushforward.fit`.
+        Diverged, OutOfMemory, KeyboardInterrupt: As for `pushforward.fit`.
     """
     return trained(reopen(folder, **options))
 
@@ -302,23 +304,23 @@ def student(
     settings: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
-    """Return the `Trainer` of a run's student; the arguments are those of `distil`.
+    """Build the `Trainer` of a run's student; the arguments are those of `distil`.
 
     Raises:
-        UsageError: As `distil`.
-        DataError: As `distil`.
+        UsageError: As for `distil`.
+        DataError: As for `distil`.
     """
     plugins = files_of(options.get("plugins", ()))
     run = opened(teacher, plugins)
     flow = inner_of(run.transport)
     if not has_steps(flow) or has_jump(flow.denoiser):
         raise UsageError(
-            f"{run.folder} is a {run.spec['recipe']}, which samples in one call already, or in a few `steps`. Distillation needs "
-            "a model that samples in many: a flow, ddpm or edm."
+            f"{run.folder} is a {run.spec['recipe']}, which already samples in one call or a few `steps`. "
+            "Distillation needs a model that samples in many steps: flow, ddpm or edm."
         )
     if not 1 <= whole("calls", calls) <= flow.calls:
         raise UsageError(
-            f"{run.folder} samples in {flow.calls} calls, so a student takes 1 to {flow.calls} `calls`, got {calls}."
+            f"{run.folder} samples in {flow.calls} calls, so its student can take 1 to {flow.calls} `calls`, got {calls}."
         )
     data = data_of_run(run.folder, run.spec, data)
     student_settings = {"calls": calls, **(settings or {})}
@@ -341,21 +343,21 @@ def check_finish(
     settings: Mapping[str, Any] | None = None,
     finish_settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Refuse, before a student is trained, settings with which it could not be finished.
+    """Raise an error, before a student is trained, if it could not be finished with these settings.
 
     Raises:
-        UsageError: Where the finished student's folder is taken, for a model of tables, for a setting that the recipe ``finish``
-            refuses, and for a student that it refuses.
+        UsageError: If the folder of the finished student exists, the model is for tables, or the
+            recipe ``finish`` does not support a setting or the student.
     """
     if teacher.space.names:
-        raise UsageError("No critic finishes maps of tables: leave `finish` out. For better rows sample in 2 or 4 `steps`.")
+        raise UsageError("finish does not support tables. Leave `finish` out; for better rows, sample in 2 or 4 `steps`.")
     second = Path(f"{out}-finished")
     if out is not None and second.exists() and not overwrite:
-        raise UsageError(f"{second} exists already. Choose another `out`, or add `overwrite=True`.")
+        raise UsageError(f"{second} already exists. Choose another `out`, or add `overwrite=True`.")
     finish = recipes.named("finish")
     known = recipes.settings(finish)
     if unknown := (finish_settings or {}).keys() - known.keys():
-        raise UsageError(f"The recipe finish has no {', '.join(unknown)}.{did_you_mean(min(unknown), known)}")
+        raise UsageError(f"The recipe finish does not support {', '.join(unknown)}.{did_you_mean(min(unknown), known)}")
 
     def built() -> Recipe:
         transport = with_frozen("distil", {"teacher": teacher})(teacher.space, **(settings or {})).method.transport()
@@ -368,14 +370,14 @@ def check_finish(
 def finisher(
     run: Run, data: Dataset, finish: float, settings: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
 ) -> Trainer:
-    """The `Trainer` that finishes a student in ``finish`` seconds, in the folder beside it that ends in "-finished".
+    """Build the `Trainer` that finishes a student in ``finish`` seconds, in a folder next to it that ends in "-finished".
 
     Args:
-        run: The student.
-        data: The student's.
-        finish: Seconds of training.
-        settings: Of the recipe ``finish``.
-        options: As of `distil`.
+        run: Student.
+        data: Data of the student.
+        finish: Training time in seconds.
+        settings: Settings of the recipe ``finish``.
+        options: Options as for `distil`.
     """
     function, settings = with_frozen("finish", {"teacher": run}, files_of(options.get("plugins", ()))), settings or {}
     recipe = seeded(lambda: function(data.space, **settings), options.get("seed", 0))
@@ -396,32 +398,37 @@ def distil(
 ) -> Run:
     """Distil a run that samples in many network calls into one that samples in one call, or a few.
 
-    The student starts as its teacher and learns to jump along trajectories that the teacher makes
+    The student is initialised as its teacher and learns to jump along trajectories of the teacher
     (`pushforward.recipes.distil`). It can be sampled in any number of calls.
 
     Args:
-        teacher: A run of flow, ddpm, edm or another method that samples in steps, or its folder.
-        calls: The default number of network calls for each sample, at most as many as the teacher takes.
-        finish: Seconds of training against a critic after it (`pushforward.recipes.finish`), in a second run beside the first
-            one; None for none.
-        data: The teacher's data, where it was given as arrays in Python, or its place, where it has moved.
+        teacher: Run of flow, ddpm, edm or another method that samples in steps, or its folder.
+        calls: Default number of network calls per sample, at most the teacher's.
+        finish: Seconds of adversarial training afterwards (`pushforward.recipes.finish`), in a
+            second run next to the first; None for none.
+        data: Data of the teacher, if it was passed as arrays in Python, or its new location, if it
+            has moved.
         settings: Settings of the recipe ``distil``: ``{"trajectories": 4096}``.
         finish_settings: Settings of the recipe ``finish``: ``{"anchor": 1.0}``.
-        options: See `pushforward.training.options.FitOptions`. Without a budget the student takes as many steps as its
-            teacher has.
+        options: See `pushforward.training.options.FitOptions`. Without a budget, the student is trained
+            for as many steps as its teacher.
 
     Returns:
-        The student, or the finished student.
+        Student, or finished student.
 
     Raises:
-        UsageError: For a teacher that samples in one call or is a map between two times already, or more calls than it takes.
-        DataError: If its data is gone or has changed.
+        UsageError: If the teacher samples in one call or is already a map between two times, or
+            there are more calls than the teacher's.
+        DataError: If the teacher's data is missing or has changed.
     """
     refuse_unknown(options, FitOptions, "distil", HINTS)
     options["progress"] = watcher_of(options.get("progress"))
     teacher = opened(teacher, files_of(options.get("plugins", ())))
     if finish is None and finish_settings:
-        raise UsageError("Settings of the finish need a finish: give `finish`, the seconds of its training, or leave them out.")
+        raise UsageError(
+            "Got settings for finish, but not `finish` itself. Give `finish` (its training time in seconds), or "
+            "leave the settings out."
+        )
     if finish is not None:
         check_finish(teacher, options.get("out"), options.get("overwrite", False), settings, finish_settings)
     trainer = student(teacher, calls=calls, data=data, settings=settings, **options)
@@ -432,21 +439,22 @@ def distil(
 
 
 def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
-    """Train several models side by side, so that a machine whose speed drifts treats all alike.
+    """Train several models in alternating rounds, so that changes of machine speed affect all models equally.
 
-    A training that diverges is left at its last checkpoint, and its run says so in ``warnings``; the others go on.
+    A training run that diverges is left at its last checkpoint, with an entry in ``warnings``; the
+    others continue.
 
     Args:
-        trainers: One for each model; a trainer whose ``stop`` is set is left where it is.
-        turn: Seconds of training in one turn.
+        trainers: One trainer per model; trainers with ``stop`` set are skipped.
+        turn: Seconds of training per round.
 
     Returns:
-        The runs, in the order of ``trainers``.
+        Runs, in the order of ``trainers``.
 
     Raises:
-        Diverged: If all of them diverge.
-        CheckpointError: If the disk refuses; the other trainings are saved where they are, as far as it lets them.
-        DataError: If data cannot be read any more; all trainings are saved where they are.
+        Diverged: If all models diverge.
+        CheckpointError: If writing fails; the other training runs are saved if possible.
+        DataError: If data cannot be read any more; all training runs are saved.
     """
     fallen: dict[int, Diverged] = {}
 

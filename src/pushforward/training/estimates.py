@@ -27,22 +27,23 @@ from pushforward.training.runs.run import Run, recipe_of
 
 FEW = 8  # examples of the smaller of two parts whose activations are measured, where a process's part is larger than both
 PERIOD = 16
-"""Steps whose operations are counted where the first two differ: by a penalty that is not due in every step, or by the draws."""
+"""Number of steps whose operations are counted if the first two differ, because of a periodic penalty or random choices."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """The memory of one process in bytes.
+    """Memory of one process in bytes.
 
     Args:
-        weights: Weights and buffers of the method, or its share of them.
-        gradients: Of what is trained, or its share.
-        optimizers: The optimisers' states, or its share.
-        average: The averaged weights, or its share.
+        weights: Weights and buffers of the method, or this process's shard.
+        gradients: Gradients of trained weights, or this process's shard.
+        optimizers: Optimiser states, or this process's shard.
+        average: Averaged weights, or this process's shard.
         frozen: Frozen parts, whole in every process.
-        gathered: Of sharded weights, the largest player's whole weights and gradients, which are there while it is computed.
-        activations: What a part of a batch takes besides; None where it cannot be measured.
-        data: The training examples as they are stored.
+        gathered: Whole weights and gradients of the largest network, which exist temporarily if
+            weights are sharded.
+        activations: Additional memory of a micro-batch; None if it cannot be measured.
+        data: Stored training examples.
     """
 
     weights: int
@@ -61,20 +62,20 @@ class Needs:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training will need.
+    """Resources that a training run will need.
 
     Args:
-        processes: How many train.
-        sharded: Whether each holds a share of the weights.
-        parameters: Of the players, in all processes together.
-        batch: Examples of a step.
-        share: Examples of a step that a process computes.
-        part: Examples that it computes at a time.
-        steps: In all; None where the budget is in seconds.
-        steps_per_epoch: How many steps see as many examples as there are.
-        memory: Of a process.
-        checkpoint: Bytes of a checkpoint.
-        precision: Of network calls here.
+        processes: Number of processes.
+        sharded: Whether weights are sharded.
+        parameters: Number of trained parameters, in all processes together.
+        batch: Batch size.
+        share: Number of examples per step and process.
+        part: Micro-batch size.
+        steps: Total number of steps; None for a budget in seconds.
+        steps_per_epoch: Number of steps per epoch.
+        memory: Memory of a process.
+        checkpoint: Size of a checkpoint in bytes.
+        precision: Precision of network calls on this machine.
     """
 
     processes: int
@@ -95,10 +96,10 @@ class Plan:
 
 
 def plan(recipe: Recipe, data: Dataset, budget: Budget, *, processes: int = 1, sharded: bool = False) -> Plan:
-    """What a training will need; two small steps, which change the recipe's weights, are computed to measure activations.
+    """Estimate the resources of a training run; computes two small steps, which change the recipe's weights.
 
     Raises:
-        UsageError: For settings that do not fit each other, such as a batch that cannot be divided.
+        UsageError: If settings do not fit each other, for example if a batch cannot be divided.
     """
     training, method, shares = recipe.training, recipe.method, processes if sharded else 1
     parts = parts_of(training, method, processes)
@@ -164,14 +165,14 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def training_memory(run: Run, data: Dataset) -> int | None:
-    """Bytes in tensors that a training step of this run's recipe holds at most, at the run's batch size and precision.
+    """Measure the peak tensor memory of a training step of this run's recipe, at the run's batch size and precision.
 
-    Counted are weights, their average, frozen parts, the optimisers' states, gradients, activations and temporary tensors; the
-    data and the library are not. The step is one in which every lazy penalty is due. Nothing is written, and no lock is
-    taken: the run may be trained further meanwhile.
+    This includes weights, averages, frozen parts, optimiser states, gradients, activations and
+    temporary tensors, but not the data and the library. All lazy penalties are due in the measured
+    step. Nothing is written or locked: the run may be trained further meanwhile.
 
     Returns:
-        Bytes; None where this cannot be measured, for instance because the free memory does not suffice.
+        Bytes; None if this cannot be measured, for example because of too little free memory.
     """
     learned = next((known for known in (data, data.without_labels()) if known.fingerprint == run.spec["fingerprint"]), None)
     if learned is None:
@@ -211,13 +212,13 @@ class _Counter(TorchDispatchMode):
 
 
 def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) -> float:
-    """Floating point operations of a training step: matrix products, convolutions and attention, forward and backward.
+    """Count the floating-point operations of a training step: matrix products, convolutions and attention, forward and backward.
 
-    Counted in steps of a copy of the recipe; a multiplication and an addition are two. Element-wise work, optimisers and the
-    observers of training are not counted.
+    Operations are counted in steps of a copy of the recipe; a multiplication and an addition are
+    two. Element-wise operations, optimisers and observers are not counted.
 
     Raises:
-        UsageError: For a recipe that learns from trajectories, which are made before its first step.
+        UsageError: If the recipe computes trajectories before its first step.
     """
     twin = replace(recipe, method=copy.deepcopy(recipe.method))
     counts: list[int] = []
@@ -225,8 +226,8 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
         trainer = _unwritten(twin, data, Budget(steps=PERIOD), Path(empty), settings)
         if not trainer.store.whole:
             raise UsageError(
-                f"{recipe.name} makes trajectories before its first step, which no budget in `flops` counts: give `steps`, "
-                "`samples` or `seconds`."
+                f"{recipe.name} computes trajectories before its first step, which a budget in `flops` cannot count. Use "
+                "`steps`, `samples` or `seconds`."
             )
         while len(counts) < 2 or (len(counts) < PERIOD and counts[0] != counts[1]):
             with sdpa_kernel(SDPBackend.MATH), _Counter() as counter:  # attention as products that all devices count
@@ -237,14 +238,17 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
 
 
 def steps_within(flops: float, recipe: Recipe, data: Dataset, settings: Settings | None = None) -> tuple[int, float]:
-    """The number of steps within so many floating point operations, and the operations of each.
+    """Compute the number of steps within a budget of floating-point operations, and the operations per step.
 
     Raises:
-        UsageError: If they do not suffice for a single step, or a step has none that are counted.
+        UsageError: If the budget is less than one step, or no operations are counted.
     """
     if not number("flops", flops) > 0:
         raise UsageError(f"`flops` must be positive, got {flops}.")
     each = step_flops(recipe, data, settings)
     if not 0 < each <= flops:
-        raise UsageError(f"A step of {recipe.name} takes {each:.3g} floating point operations: `flops={flops:g}` allows no step.")
+        raise UsageError(
+            f"One step of {recipe.name} takes {each:.3g} floating-point operations, so `flops={flops:g}` is less than "
+            "one step. Give more."
+        )
     return int(flops / each), each

@@ -1,4 +1,4 @@
-"""What `fit` takes in place of a recipe: with which weights it starts, and recipes on frozen networks of runs."""
+"""What `fit` accepts as a recipe: with which weights it starts, and recipes on frozen networks of runs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def recipe_from(given: Any, data: Dataset, size: str, settings: Mapping[str, Any
     A recipe of this package, given by name or as its function, has this size and these settings.
 
     Raises:
-        UsageError: For anything else.
+        UsageError: If this is something else.
     """
     if isinstance(given, (Recipe, Method)):
         return given
@@ -50,16 +50,16 @@ def recipe_from(given: Any, data: Dataset, size: str, settings: Mapping[str, Any
     if not callable(function) or isinstance(function, (type, nn.Module)):
         hint = ' A network is trained inside a recipe: pf.fit("flow", data, network=...).'
         if isinstance(given, (Dataset, Space)):
-            hint = " The recipe comes first and the data second: pf.fit(recipe, data)."
+            hint = " Pass the recipe first, then the data: pf.fit(recipe, data)."
         if isinstance(given, Run):
-            hint = " A run goes on with pf.resume(run.folder, steps=...), or lends its weights: pf.fit(recipe, data, init=...)."
+            hint = " Continue a run with pf.resume(run.folder, steps=...), or reuse its weights: pf.fit(recipe, data, init=...)."
         raise UsageError(
             f'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a Method; got {given!r:.200}.{hint}'
         )
     if missing := recipes.missing_parts(function):
         parts, name = ", ".join(f'"{name}": run' for name in missing), getattr(function, "__name__", function)
         written = f'"{given}"' if isinstance(given, str) else name
-        raise UsageError(f"The recipe {name} learns from a run: pf.fit(pf.training.with_frozen({written}, {{{parts}}}), data).")
+        raise UsageError(f"The recipe {name} needs a trained run: pf.fit(pf.training.with_frozen({written}, {{{parts}}}), data).")
     if name_of(given) is not None:
         return function(data.space, size, **(settings or {}))
     kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -67,12 +67,12 @@ def recipe_from(given: Any, data: Dataset, size: str, settings: Mapping[str, Any
     takes_space = any(parameter.default is parameter.empty and parameter.kind in kinds for parameter in parameters)
     recipe = function(data.space) if takes_space else function()
     if not isinstance(recipe, (Recipe, Method)):
-        raise UsageError(f"A recipe function takes a space, or nothing, and returns a Recipe or a Method; got {recipe!r:.200}.")
+        raise UsageError(f"A recipe function takes a space or nothing, and returns a Recipe or a Method; got {recipe!r:.200}.")
     return recipe
 
 
 def name_of(given: Any) -> str | None:
-    """The name under which a recipe of this package was given, by name or as its function."""
+    """Return the name of a recipe of this package, given by name or as a function."""
     if isinstance(given, str):
         return given
     return next((name for name, function in RECIPES.items() if function is given), None)
@@ -98,16 +98,16 @@ def settings_in(given: Any, options: Mapping[str, Any], known: Iterable[str]) ->
 
 
 def started(make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, seed: int) -> tuple[Recipe, bool]:
-    """A recipe with its first weights, and whether these can be drawn from the seed again from its spec alone.
+    """Build a recipe with initial weights, and return whether these can be redrawn from the seed and the spec alone.
 
     Args:
-        make: Makes the recipe or the method, called under the seed.
-        given: What the caller gave; a method of it keeps its weights.
-        rebuildable: Whether the weights are drawn again from the seed, as those of a `Recipe` are.
-        seed: Of the training.
+        make: Function that builds the recipe or method, called under the seed.
+        given: Argument of the caller; a method keeps its weights.
+        rebuildable: Whether the weights are redrawn from the seed, as for a `Recipe`.
+        seed: Seed of the training run.
 
     Raises:
-        UsageError: If a method that cannot be rebuilt has been trained already.
+        UsageError: If a method that cannot be rebuilt was already trained.
     """
     built = seeded(make, seed)
     recipe = built if isinstance(built, Recipe) else Recipe(built, name=type(built).__name__.lower())
@@ -125,9 +125,10 @@ def started(make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, 
             return replace(recipe, method=method), True
     if trainings(recipe.method):
         raise UsageError(
-            f"This {type(recipe.method).__name__} holds modules that have been given to a training before, and cannot be built "
-            "again from its constructor's arguments. Give a function that makes it: pf.fit(lambda: pf.recipes.flow(data.space, "
-            "network=Own()), data, seed=1). To go on from these weights, give the method itself: pf.fit(recipe.method, data)."
+            f"This {type(recipe.method).__name__} holds modules that were already used in training, and cannot be "
+            "rebuilt from its constructor arguments. Pass a function that builds it: pf.fit(lambda: "
+            "pf.recipes.flow(data.space, network=Own()), data, seed=1). To continue from these weights, pass the "
+            "method itself: pf.fit(recipe.method, data)."
         )
     return recipe, False
 
@@ -138,10 +139,10 @@ def opened(run: str | Path | Run, plugins: str | Path | Sequence[str | Path]) ->
 
 
 def from_run(init: str | Path | Run, recipe: Recipe, plugins: Sequence[str | Path] = ()) -> tuple[Recipe, Run]:
-    """The recipe with the averaged weights of a run, and the run.
+    """Return the recipe with the averaged weights of a run, and the run.
 
     Raises:
-        UsageError: For a run of another method, or one whose weights do not fit.
+        UsageError: If the run has another method, or its weights do not fit.
     """
     run = opened(init, plugins)
     there, here = _identity(run.spec["recipe"], run.spec["method"]), _identity(recipe.name, spec.describe(recipe.method))
@@ -151,13 +152,13 @@ def from_run(init: str | Path | Run, recipe: Recipe, plugins: Sequence[str | Pat
             there[name], here[name] = (kinds[name].describe() for kinds in conditions)
     if differing := [name for name in there if name in here and there[name] != here[name]]:
         what = ", ".join(f"{name} {there[name]} there and {here[name]} here" for name in differing)
-        raise UsageError(f"`init={run.folder}` was trained by another method: {what}.")
+        raise UsageError(f"`init={run.folder}` was trained with another method: {what}.")
     try:
         restore(recipe.method, run.method.state_dict(), run.folder)
     except CheckpointError as error:
         raise UsageError(
-            f"The weights of `init={run.folder}` do not fit this {recipe.name}: {error}. Expected a run of the same recipe, "
-            "size, settings, classes and shape of data."
+            f"The weights of `init={run.folder}` do not fit this {recipe.name}: {error}. Expected a run with the same "
+            "recipe, size, settings, classes and data shape."
         ) from error
     return replace(recipe, builds_on=(*recipe.builds_on, (str(run.folder), run.seen))), run
 
@@ -180,29 +181,30 @@ KINDS = {
     "Map": "a model that samples in one call (gan or vae)",
     "Transport": "a model",
 }
-"""What the classes of frozen parts are, with recipes that make them."""
+"""What the classes of frozen parts are, with recipes that train them."""
 
 
 def with_frozen(
     recipe: str | Callable[..., Recipe], parts: Mapping[str, str | Path | Run], plugins: str | Path | Sequence[str | Path] = ()
 ) -> Callable[..., Recipe]:
-    """A recipe that takes frozen parts, with networks of runs in their places.
+    """Fill the frozen parts of a recipe with networks of trained runs.
 
-    The type of a part follows from its annotation in the recipe: an `Autoencoder`, a `Denoiser`, a `FlowMap`, or a
-    `Transport`, each with the run's averaged weights. The recipe passes it to its method, which freezes it
-    (`pushforward.Method.freeze`): the new run stores it, and then needs the other run no more. In a latent space a part may be a
-    model of the data that lives in the same latent space.
+    The annotation in the recipe determines the type of a part: an `Autoencoder`, a `Denoiser`, a
+    `FlowMap`, or a `Transport`, each with the run's averaged weights. The recipe passes the part to
+    its method, which freezes it (`pushforward.Method.freeze`). The new run stores the part, so the
+    other run is no longer needed. In a latent space, a part may be a model of the data in the same
+    latent space.
 
     Args:
-        recipe: A recipe's name, or a recipe.
-        parts: A run, or its folder, by the name of the recipe's argument: ``{"teacher": "runs/flow"}``.
-        plugins: Python files, or a single one, that these runs were trained with.
+        recipe: Name of a recipe, or recipe.
+        parts: Runs, or their folders, by recipe argument: ``{"teacher": "runs/flow"}``.
+        plugins: Python files, or a single file, that these runs were trained with.
 
     Returns:
         A recipe: ``with_frozen("distil", {"teacher": run})(data.space, "tiny")``.
 
     Raises:
-        UsageError: If the recipe takes no such part, or a run has none, or it is a model of other data.
+        UsageError: If the recipe or a run has no such part, or the run has other data.
         CheckpointError: If a run cannot be read.
     """
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
@@ -210,9 +212,9 @@ def with_frozen(
     for name in parts:
         if name not in known:
             raise UsageError(
-                f'The recipe {function.__name__} has no frozen part "{name}"; it takes {", ".join(known) or "none"}.'
-                f"{did_you_mean(name, known)} A frozen part is an argument of a recipe that is annotated as a Transport, a "
-                "Denoiser or an Autoencoder."
+                f'The recipe {function.__name__} has no frozen part "{name}"; frozen parts: '
+                f"{', '.join(known) or 'none'}.{did_you_mean(name, known)} A frozen part is a recipe argument annotated "
+                "as a Transport, a Denoiser or an Autoencoder."
             )
     runs = {name: opened(run, plugins) for name, run in parts.items()}
 
@@ -242,7 +244,7 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
             transport = inner_of(transport)  # codes may have the shape of data
         trained = transport.space
         if trained.names and "FlowMap" in kinds:
-            raise UsageError(f"No critic finishes maps of tables: take {run.folder} as it is, in two or four calls.")
+            raise UsageError(f"finish does not support tables. Sample {run.folder} in two or four calls.")
         whole = not kinds & {"Denoiser", "FlowMap"} or ("Latent" in kinds and isinstance(transport, Latent))
         part = transport if whole else getattr(transport, "denoiser", None)
     if tuple(trained.shape) != tuple(space.shape) or not met(trained.conditions, space.conditions):
@@ -254,14 +256,14 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         )
     for unit in _other_units(trained, space) if "Autoencoder" not in kinds else ():
         raise UsageError(
-            f"The frozen part {name} of {run.folder} learned from data of another {unit}: its samples would be read in the wrong "
-            "units. Give a run that was trained on the same training split."
+            f"The frozen part {name} of {run.folder} was trained on data with another {unit}, so its samples would "
+            "have the wrong units. Use a run that was trained on the same training split."
         )
     expected = sorted(kinds & recipes.MODELS)
     if not any(base.__name__ in expected for base in type(part).__mro__):
         wanted = " or ".join(dict.fromkeys(KINDS[kind] for kind in expected))
         first = f" Distil it first: `pushforward distil {shlex.quote(str(run.folder))}`." if "FlowMap" in expected else ""
-        raise UsageError(f"{run.folder} is a run of {run.spec['recipe']}; the frozen part {name} must be {wanted}.{first}")
+        raise UsageError(f"{run.folder} is a run of {run.spec['recipe']}, but the frozen part {name} must be {wanted}.{first}")
     return part  # type: ignore[no-any-return]
 
 
@@ -271,30 +273,30 @@ def _other_units(trained: Space, space: Space) -> list[str]:
 
 
 def pairs_of(given: Sequence[str]) -> dict[str, str]:
-    """Names and runs from words such as "teacher=runs/flow".
+    """Parse names and runs from words such as "teacher=runs/flow".
 
     Raises:
-        UsageError: For a word without a name or a run, or a name that stands twice.
+        UsageError: If a word has no name or run, or a name occurs twice.
     """
     pairs: dict[str, str] = {}
     for word in given:
         name, _, run = word.partition("=")
         if not name or not run or name in pairs:
-            raise UsageError(f'"{word}" is no frozen part: write NAME=RUN, such as teacher=runs/flow, each name once.')
+            raise UsageError(f'Expected NAME=RUN with each name once, such as teacher=runs/flow; got "{word}".')
         pairs[name] = run
     return pairs
 
 
 def autoencoder_of(run: str | Path | Run, space: Space, plugins: Sequence[str | Path] = ()) -> Autoencoder:
-    """The autoencoder of a run (vae, hvae, autoencoder, vqvae), or of a folder that diffusers wrote.
+    """Load the autoencoder of a run (vae, hvae, autoencoder, vqvae), or from a diffusers folder.
 
     Args:
-        run: The run, its folder, or the folder of an AutoencoderKL.
-        space: Of the data that it is for.
+        run: Run, its folder, or the folder of an AutoencoderKL.
+        space: Space of the data.
         plugins: Python files that the run was trained with.
 
     Raises:
-        UsageError: For a run without one.
+        UsageError: If the run has no autoencoder.
         CheckpointError: If the run cannot be read.
     """
     if not isinstance(run, Run) and (Path(run) / "config.json").is_file():
@@ -304,18 +306,18 @@ def autoencoder_of(run: str | Path | Run, space: Space, plugins: Sequence[str | 
     loaded = opened(run, plugins)
     if not isinstance(loaded.method, HasAutoencoder):
         raise UsageError(
-            f"{loaded.folder} is a {loaded.spec['recipe']}, which has no codes. A latent space comes from a run of autoencoder, "
-            "vae, hvae or vqvae, or from a folder of diffusers' AutoencoderKL."
+            f"{loaded.folder} is a {loaded.spec['recipe']}, which has no latent space. Use a run of autoencoder, vae, "
+            "hvae or vqvae, or a folder of diffusers' AutoencoderKL."
         )
     return loaded.method.autoencoder()
 
 
 def code_space(moments: Tensor, data: Space) -> Space:
-    """The space of codes drawn from means and log-variances, its units measured: E and Var over examples, places and draws.
+    """Measure the space of latents drawn from means and log-variances: mean and variance over examples, positions and draws.
 
     Args:
-        moments: (n, 2 c, ...).
-        data: The data's space; its conditions become the codes'.
+        moments: Means and log-variances, (n, 2 c, ...).
+        data: Space of the data, whose conditions are kept.
     """
     mean, log_variance = moments.double().chunk(2, dim=1)
     axes = [axis for axis in range(mean.dim()) if axis != 1]
@@ -340,23 +342,26 @@ def in_latent(
     plugins: Sequence[str | Path] = (),
     **options: Any,
 ) -> Recipe:
-    """A recipe in the latent space of an autoencoder: the data is encoded once, and the recipe trains on its codes.
+    """Build a recipe in the latent space of an autoencoder: data is encoded once, and the recipe trains on the latents.
 
     Args:
-        recipe: A recipe's name, or a recipe.
-        data: The data to encode, a data set or its name or path; its examples must have the shape that the autoencoder takes.
-        run: The autoencoder: a run or its folder, a folder of diffusers' AutoencoderKL, or an `Autoencoder`.
-        size: The size of the recipe's networks.
-        device: Where the data is encoded. Examples that are drawn again in every epoch (`binary-mnist`) are encoded as they were
-            drawn once.
-        plugins: Python files that the run was trained with; the new run needs them too (`pushforward.fit` takes them).
-        options: The recipe's own settings.
+        recipe: Name of a recipe, or recipe.
+        data: Data set to encode, or its name or path, with examples of the shape that the
+            autoencoder takes.
+        run: Autoencoder: a run or its folder, a folder of diffusers' AutoencoderKL, or an
+            `Autoencoder`.
+        size: Size of the recipe's networks.
+        device: Device for encoding. Examples that are redrawn in every epoch (`binary-mnist`) are
+            encoded from one draw.
+        plugins: Python files that the run was trained with, which the new run also needs (pass them
+            to `pushforward.fit`).
+        options: Settings of the recipe.
 
     Returns:
-        A recipe that `pushforward.fit` trains on ``data``; its transport decodes.
+        A recipe that `pushforward.fit` trains on ``data``, with a transport that decodes.
 
     Raises:
-        UsageError: If the autoencoder takes other examples, or receives conditions that the data lacks.
+        UsageError: If the autoencoder takes other examples, or conditions that the data lacks.
         CheckpointError: If the run cannot be read.
     """
     data, device = dataset_of(data), device_named(device)
@@ -364,15 +369,15 @@ def in_latent(
     there, here = autoencoder.space, data.space
     if tuple(there.shape) != tuple(here.shape) or not met(there.conditions, here.conditions):
         raise UsageError(
-            f"The autoencoder takes examples of shape {tuple(there.shape)} with {described(there.conditions)}; {data.name} has "
-            f"{tuple(here.shape)}, with {described(here.conditions)}. Train one on this data, bring the images to its size "
-            "(`resize=N`), or train one without labels: `labelled=False`."
+            f"The autoencoder takes examples of shape {tuple(there.shape)} with {described(there.conditions)}; "
+            f"{data.name} has {tuple(here.shape)}, with {described(here.conditions)}. Train an autoencoder on this "
+            "data, resize the images (`resize=N`), or train one without labels (`labelled=False`)."
         )
     codes = prepared(_Alone(autoencoder.to(device)), data, device)["x"]
     space = code_space(codes, data.space)
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     inner = function(space, size, **options)
-    ancestor = (str(run), seen_by(run)) if isinstance(run, (str, Path)) else ("an autoencoder handed over in Python", Seen())
+    ancestor = (str(run), seen_by(run)) if isinstance(run, (str, Path)) else ("an autoencoder passed in Python", Seen())
     ancestor = (str(run.folder), run.seen) if isinstance(run, Run) else ancestor
     method, family = LatentMethod(inner.method, autoencoder), f"{inner.family} in a latent space"
     return Recipe(method, inner.training, inner.name, family, (*inner.builds_on, ancestor))

@@ -27,23 +27,24 @@ MOST_STEPS = 10_000  # Steps of a flow, ten times those of the longest published
 
 
 class Flow(Transport):
-    """A denoiser, moved from noise to data by a solver in a fixed number of steps.
+    """Transport from noise to data by a denoiser and a solver in a fixed number of steps.
 
     It starts at sigma(t_max) z; the last step goes to t = 0 by the data prediction, so N steps of a one-call solver cost N
     calls.
 
     Args:
-        denoiser: A `Denoiser`, guided or not.
-        solver: How a step is made, or the name of a solver, such as "heun" or "dpm:3".
-        steps: How many.
-        grid: Where they fall: a name of `pushforward.solvers.solver.GRIDS`, None for the one that suits the solver, or the
-            N + 1 falling times themselves, the last of them 0 (a learned grid).
-        learned: Coefficients to use on these times in place of the solver's own (`pushforward.transports.learned_steps`).
-            Along other times, as in `encode` and `solve`, the solver's are used.
+        denoiser: Denoiser, guided or not.
+        solver: Solver, or name of a solver, such as "heun" or "dpm:3".
+        steps: Number of steps.
+        grid: Time grid: a name in `pushforward.solvers.solver.GRIDS`, None for the default of the
+            solver, or N + 1 falling times ending with 0 (a learned grid).
+        learned: Learned coefficients that replace the solver's own on these times
+            (`pushforward.transports.learned_steps`). On other times, as in `encode` and `solve`,
+            the solver's coefficients are used.
 
     Raises:
-        UsageError: For more than `MOST_STEPS` steps, a grid that cannot be, an adaptive solver in one step, or a learned table
-            for other times.
+        UsageError: If there are more than `MOST_STEPS` steps, the grid is invalid, an adaptive
+            solver has one step, or a learned table belongs to other times.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Flow(Transport):
         solver = as_solver(solver)
         self.denoiser, self.solver, self.steps = denoiser, solver, whole("steps", steps)
         if self.steps > MOST_STEPS:
-            raise UsageError(f"`steps` is at most {MOST_STEPS:,}, got {self.steps:,}: samples would take hours.")
+            raise UsageError(f"`steps` must be at most {MOST_STEPS:,}, got {self.steps:,}.")
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
         self._times = grid_times(self._where(), denoiser.path, self.steps)
@@ -68,18 +69,18 @@ class Flow(Transport):
         self.width = float(self._edge().sigma)
         if self.source is not None and (solver.stochastic or self._where() in ("log_snr", "karras")):
             raise UsageError(
-                f"This model was trained from {self.source.data}, not from noise: it has no noise levels. Sample it with "
-                "unipc, dpm, euler, heun, midpoint or rk4 on the grid time."
+                f"This model was trained from {self.source.data} instead of noise, so it has no noise levels. Sample it "
+                "with unipc, dpm, euler, heun, midpoint or rk4 on the grid time."
             )
         if solver.jumps and not has_jump(denoiser):
             raise UsageError(
-                f"{type(solver).__name__} needs a map between two times (pf.FlowMap), and this model predicts at one time. "
-                "Sample it with dpm, heun or another solver."
+                f"{type(solver).__name__} needs a map between two times (pf.FlowMap), but this model predicts at one "
+                "time. Sample it with dpm, heun or another solver."
             )
         if solver.adaptive and self.steps < 2:
-            raise UsageError("An adaptive solver needs at least 2 steps: one that it divides itself, and the one to t = 0.")
+            raise UsageError("An adaptive solver needs at least 2 steps: one that it divides itself, and one to t = 0.")
         if learned is not None and self._times.tolist() != list(learned.grid):
-            raise UsageError("A learned table holds for the times that it was learned with: flow.with_table(table).")
+            raise UsageError("This table was learned for another time grid. Use flow.with_table(table).")
 
     def _where(self) -> str | Sequence[float]:
         learned = getattr(getattr(trained(self.denoiser), "sampling", None), "grid", None) if self.solver.jumps else None
@@ -100,26 +101,26 @@ class Flow(Transport):
 
     @property
     def source(self) -> Source | None:
-        """The source of noise; None is standard normal."""
+        """Return the noise source; None for standard normal noise."""
         inner = trained(self.denoiser)
         return None if inner is None else inner.source
 
     def noise(self, draws: Draws) -> Tensor:
-        """Standard normal noise, or held-out examples of the model's source."""
+        """Draw standard normal noise, or held-out examples of the model's source."""
         return super().noise(draws) if self.source is None else self.source.starts(draws)
 
     def training_noise(self, draws: Draws) -> Tensor:
-        """Standard normal noise, or training examples of the model's source; its held-out examples are for scores."""
+        """Draw standard normal noise, or training examples of the model's source; held-out examples are kept for scores."""
         return training_noise(self.source, self.noise_shape, draws)
 
     @property
     def times(self) -> np.ndarray:
-        """The N + 1 falling times of the solve, float64; the last is 0."""
+        """Return the N + 1 falling times of the solver, float64; the last is 0."""
         return self._times
 
     @property
     def calls(self) -> int:
-        """Network evaluations per sample, guidance included; of an adaptive solver, those of the sample of seed 0."""
+        """Return the network evaluations per sample, including guidance; for adaptive solvers, of the sample with seed 0."""
         table = self._tables.table(self.denoiser, self._times)
         return self._counted() if isinstance(table, NotAffine) else table.calls(self.denoiser)
 
@@ -156,7 +157,7 @@ class Flow(Transport):
         return self.grid if fits and name_of(solver) == name_of(self.solver) else None
 
     def with_table(self, learned: LearnedTable) -> Flow:
-        """The same denoiser and solver on a learned table's times, with its coefficients."""
+        """Return a flow with the same denoiser and solver, and the times and coefficients of a learned table."""
         return Flow(self.denoiser, self.solver, len(learned.grid) - 1, learned.grid, learned)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
@@ -178,15 +179,17 @@ class Flow(Transport):
         if t <= path.ends[1] or math.isfinite(log_snr):
             return False
         if log_snr != -math.inf:
-            raise UsageError(f"The path {type(path).__name__} ends at t = 1, where there is only noise; got {t}.")
+            raise UsageError(
+                f"The path {type(path).__name__} has only noise at its end, t = 1, so it needs a smaller t; got {t}."
+            )
         return True
 
     def walk(
         self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
     ) -> Iterator[State]:
-        """Solve along ``times`` from the state x at the first of them; yields (time, state) after each step, model units.
+        """Solve along ``times`` from the state x at the first time, and yield (time, state) after each step, in model units.
 
-        Times given as a tensor are differentiated through.
+        Gradients pass through times given as a tensor.
         """
         table = self._tables.table(self.denoiser, times)
         if isinstance(table, NotAffine):
@@ -196,40 +199,43 @@ class Flow(Transport):
 
     @property
     def table(self) -> Table:
-        """The solver's steps on the flow's times, as numbers.
+        """Return the solver's steps on the flow's times as a table of numbers.
 
         Raises:
-            UsageError: For a solver that chooses its own steps, or whose step is not affine.
+            UsageError: If the solver chooses its own steps, or a step is not affine.
         """
         table = self._tables.table(self.denoiser, self._times)
         if isinstance(table, NotAffine):
-            raise UsageError(f"The steps of {type(self.solver).__name__} are no table: {table}. Choose another solver.")
+            raise UsageError(
+                f"The steps of {type(self.solver).__name__} cannot be written as a table: {table}. Choose another solver."
+            )
         return table
 
     def solve(self, x: Tensor, start: float, stop: float, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Solve from one time to another, on the flow's number of steps, at equal steps in log-SNR.
+        """Solve from one time to another, with the flow's number of steps, equal in log-SNR.
 
-        At t = 0 the log-SNR is infinite. A solve to 0 goes to t_min and from there to 0 in its last step, by the data
-        prediction, as sampling does; a solve from 0 starts at alpha x at t_min, as `encode` does. Where the log-SNR is
-        infinite at t = 1, the state there is noise, whose width alone changes on the way to t_max.
+        At t = 0 the log-SNR is infinite. A solve to 0 goes to t_min and from there to 0 in its last
+        step, by the data prediction, as in sampling; a solve from 0 starts at alpha x at t_min, as
+        in `encode`. If the log-SNR is infinite at t = 1, the state there is noise, and only its
+        standard deviation changes on the way to t_max.
 
         Args:
-            x: The state at ``start``, (n, *shape), model units.
-            start: A time, 0 at data and 1 at noise.
-            stop: Another one; it may be the later one, towards noise.
+            x: State at ``start``, (n, *shape), in model units.
+            start: Start time, 0 at data and 1 at noise.
+            stop: End time, which may be closer to noise than ``start``.
             condition: None or a dict of tensors with n examples.
-            draws: Randomness for each sample, for stochastic solvers.
+            draws: Random numbers for each sample, for stochastic solvers.
 
         Returns:
-            The state at ``stop``.
+            State at ``stop``.
 
         Raises:
-            UsageError: For a time below 0, or beyond the end of the path.
+            UsageError: If a time is below 0 or beyond the end of the path.
         """
         path = self.denoiser.path
         low, high = path.ends
         if not (start >= 0 and stop >= 0):
-            raise UsageError(f"The times of a solve must be at least 0, where data is; got {start} and {stop}.")
+            raise UsageError(f"Solver times must be at least 0; got {start} and {stop}.")
         if start == stop:
             return x
         if self._beyond(start):
@@ -247,7 +253,7 @@ class Flow(Transport):
         return self._last(self.walk(x, np.append(times, last), condition, draws))
 
     def trajectory(self, n: int, condition: ConditionLike = None, *, seed: int = 0) -> Iterator[State]:
-        """(t, x_t) from t_max to 0 for the samples that `sample` draws, in data units (images clamped to [0, 1])."""
+        """Yield (t, x_t) from t_max to 0 for the samples of `sample`, in data units (images clamped to [0, 1])."""
         n, seed = whole("n", n, 1), whole("seed", seed)
         with torch.no_grad():
             given = self.conditions(n, condition, seed)
@@ -263,21 +269,24 @@ class Flow(Transport):
             yield following[0], self.space.to_data(finite(following[1])).cpu()
 
     def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
-        """The noise that this flow moves to x: the ODE solved from t_min to t_max.
+        """Find the noise that this flow maps to x, by solving the ODE from t_min to t_max.
 
-        Called with this noise the flow returns model units: ``flow.space.to_data(flow(z))`` is x again.
+        With this noise, the flow returns x in model units: ``flow.space.to_data(flow(z))`` is x
+        again.
 
         Args:
-            x: Data units, (n, *shape).
-            condition: None, or as in `sample`; what it does not name is unknown, and not drawn.
+            x: Data in data units, (n, *shape).
+            condition: None, or conditions as in `sample`; missing conditions are unknown, and not
+                drawn.
 
         Raises:
-            UsageError: For a stochastic solver, which has no inverse, and conditions that cannot be.
+            UsageError: If the solver is stochastic, and so cannot be inverted, or conditions are
+                invalid.
         """
         if self.solver.stochastic:
             raise UsageError(
-                f"{type(self.solver).__name__} is a stochastic solver, which has no inverse: expected a deterministic one, such "
-                'as `solver="dpm"`.'
+                f"{type(self.solver).__name__} is a stochastic solver, which cannot be inverted. Use a deterministic "
+                'solver, such as `solver="dpm"`.'
             )
         with torch.no_grad():
             low = self.denoiser.path.ends[0]
@@ -303,15 +312,15 @@ class _Counted:
 
 @runtime_checkable
 class Invertible(Protocol):
-    """A transport that can be run from data to noise."""
+    """Transport that can also be run from data to noise."""
 
     def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
-        """The noise (n, *noise_shape) that is moved to the data x (n, *shape), x in data units."""
+        """Find the noise (n, *noise_shape) that is mapped to data x (n, *shape), in data units."""
 
 
 @runtime_checkable
 class Stepped(Protocol):
-    """A transport in steps: a solver takes a denoiser along falling times, and both can be exchanged."""
+    """Transport in steps: a solver runs a denoiser along falling times, and both can be exchanged."""
 
     denoiser: Predictor
     solver: Solver
@@ -320,47 +329,48 @@ class Stepped(Protocol):
 
     @property
     def times(self) -> np.ndarray:
-        """The N + 1 falling times, the last 0."""
+        """Return the N + 1 falling times, the last 0."""
 
     @property
     def source(self) -> Source | None:
-        """The source of noise; None is standard normal, where its times are noise levels."""
+        """Return the noise source; None for standard normal noise, for which times are noise levels."""
 
     def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Any:
-        """The same model under another solver."""
+        """Return the same model with another solver."""
 
     def walk(
         self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
     ) -> Iterator[State]:
-        """(time, state) after each step."""
+        """Yield (time, state) after each step."""
 
 
 def has_steps(transport: object) -> TypeGuard[Flow]:
-    """Whether a transport is made of steps (`Stepped`), such as a `Flow`."""
+    """Return whether a transport consists of steps (`Stepped`), such as a `Flow`."""
     return isinstance(transport, Stepped)
 
 
 def has_levels(transport: object) -> TypeGuard[Flow]:
-    """Whether a transport's states are data with standard normal noise, so that they have noise levels and densities."""
+    """Return whether states are data with standard normal noise, so that they have noise levels and densities."""
     return isinstance(transport, Stepped) and transport.source is None
 
 
 class Observed(Protocol):
-    """How data lies around a decoder's mean; a likelihood (`pushforward.methods.likelihoods`) is such a module."""
+    """Protocol for the distribution of data around a decoder's mean, such as `pushforward.methods.likelihoods`."""
 
     def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
-        """A draw from p(x | z) in model units, by standard normal noise, (n, *shape) all."""
+        """Draw from p(x | z) in model units, by standard normal noise, (n, *shape) all."""
 
 
 class Map(Transport):
-    """One network call: a GAN's generator, a VAE's decoder, a distilled student.
+    """Transport with one network call: the generator of a GAN, the decoder of a VAE, or a distilled student.
 
     Args:
         network: ``network(z, None, condition) -> x`` in model units.
-        space: The data's shape and units.
-        noise_shape: The shape of the noise of one sample.
-        likelihood: Of data given a decoder's output. Samples are then draws from it; where no draws are given, as
-            in interpolation and inversion, the output is the mean. With None the output is the sample.
+        space: Shape and units of the data.
+        noise_shape: Shape of the noise of one sample.
+        likelihood: Likelihood of data given the decoder output, from which samples are drawn.
+            Without draws, as in interpolation and inversion, the output is the mean. With None, the
+            decoder output is the sample.
     """
 
     def __init__(self, network: nn.Module, space: Space, noise_shape: Sequence[int], likelihood: Observed | None = None) -> None:
@@ -369,7 +379,7 @@ class Map(Transport):
         self.likelihood = likelihood
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """The network's output; with draws, a draw from the likelihood around it where there is one."""
+        """Compute the network output; with draws and a likelihood, draw from the likelihood."""
         x = call(self.network, z, None, condition)
         if self.likelihood is None or draws is None:
             return x
@@ -385,14 +395,16 @@ class Map(Transport):
 
 
 class Autoencoder(nn.Module):
-    """An encoder and a decoder, between data in model units and a latent.
+    """Encoder and decoder between data in model units and latents.
 
     Args:
-        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along the first axis.
+        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along
+            axis 1.
         decoder: ``decoder(latent, None, condition) -> x``.
-        space: The data's shape and units, with the conditions that both receive.
-        standard: Whether codes of all examples together are meant to lie as N(0, 1) does, as those of a VAE are.
-        likelihood: From which samples are drawn around the decoder's output; with None the output is the sample.
+        space: Shape and units of the data, with the conditions of encoder and decoder.
+        standard: Whether the latents of all examples should follow N(0, 1), as in a VAE.
+        likelihood: Likelihood from which samples are drawn around the decoder output; with None,
+            the output is the sample.
     """
 
     def __init__(
@@ -403,24 +415,24 @@ class Autoencoder(nn.Module):
         self.likelihood = likelihood
 
     def moments(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """Means and log-variances of the codes (n, 2 c, ...) of data in model units."""
+        """Compute means and log-variances of the latents (n, 2 c, ...) of data in model units."""
         return call(self.encoder, x, None, self._own(condition))
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Return the device of the weights."""
         return device_of(self)
 
     def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The mean code (n, c, ...) of data in model units."""
+        """Compute the mean latent (n, c, ...) of data in model units."""
         return self.moments(x, condition).chunk(2, dim=1)[0]
 
     def decode(self, latent: Tensor, condition: Condition = None) -> Tensor:
-        """Data in model units from codes."""
+        """Decode latents to data in model units."""
         return call(self.decoder, latent, None, self._own(condition))
 
     def drawn(self, x: Tensor, draws: Draws | None) -> Tensor:
-        """A draw around decoded data x in model units; x itself without draws, or without a likelihood."""
+        """Draw around decoded data x in model units; return x without draws, or without a likelihood."""
         if self.likelihood is None or draws is None:
             return x
         return self.likelihood.sample(x, draws.stream("decoder").normal(self.space.shape))
@@ -430,16 +442,16 @@ class Autoencoder(nn.Module):
         missing = [name for name in names if condition is None or name not in condition]
         if missing:
             what = " and ".join(missing)
-            raise UsageError(f"This autoencoder receives {what}, so data has a code only together with its {what}: name it.")
+            raise UsageError(f"This autoencoder takes {what}, so its latents depend on them too. Pass {what} as a condition.")
         return {name: condition[name] for name in names} if condition and names else None
 
 
 class Latent(Transport):
-    """A transport to codes, followed by a decoder.
+    """Transport in a latent space, followed by a decoder.
 
     Args:
-        inner: A transport whose space is the codes'.
-        autoencoder: From codes to data.
+        inner: Transport in the latent space.
+        autoencoder: Autoencoder between data and latents.
     """
 
     def __init__(self, inner: Transport, autoencoder: Autoencoder) -> None:
@@ -449,42 +461,43 @@ class Latent(Transport):
         self.noise_shape = inner.noise_shape
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """decode(inner(z)); with draws, a draw from the decoder's likelihood where the autoencoder has one."""
+        """Compute decode(inner(z)); with draws, draw from the decoder's likelihood if the autoencoder has one."""
         return self.autoencoder.drawn(self.decode(self.inner(z, condition, draws), condition), draws)
 
     def decode(self, codes: Tensor, condition: Condition = None) -> Tensor:
-        """Data in model units from codes in their own model units."""
+        """Decode latents in their own model units to data in model units."""
         return self.autoencoder.decode(self.inner.space.to_data(codes), condition)
 
     def noise(self, draws: Draws) -> Tensor:
         return self.inner.noise(draws)
 
     def codes(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The mean codes of data x (n, *shape), data units, in the codes' data units."""
+        """Compute the mean latents of data x (n, *shape), in data units, in the data units of the latent space."""
         with torch.no_grad():
             return self.autoencoder.encode(self.space.to_model(as_examples(self.space, x).to(self.device)), condition)
 
     def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
-        """The noise that is moved to data x (n, *shape), data units, through its mean code.
+        """Find the noise that is mapped to data x (n, *shape), in data units, through its mean latent.
 
         Raises:
-            UsageError: For an inner transport that cannot be inverted.
+            UsageError: If the inner transport cannot be inverted.
         """
         if not isinstance(self.inner, Invertible):
             raise UsageError(
-                f"The model in this latent space ({type(self.inner).__name__}) moves noise in one call and has no inverse."
+                f"The model in this latent space ({type(self.inner).__name__}) maps noise to data in one call and cannot "
+                "be inverted."
             )
         given = self.read(len(x), condition)
         return self.inner.encode(self.codes(x, given), given)
 
     def trajectory(self, n: int, condition: ConditionLike = None, *, seed: int = 0) -> Iterator[State]:
-        """(t, decoded x_t) from t_max to 0 for the samples that `sample` draws, in data units.
+        """Yield (t, decoded x_t) from t_max to 0 for the samples of `sample`, in data units.
 
         Raises:
-            UsageError: For an inner transport without steps.
+            UsageError: If the inner transport has no steps.
         """
         if not has_steps(self.inner):
-            raise UsageError("A one-call model has no steps to show.")
+            raise UsageError("A one-call model has no intermediate steps to show.")
         with torch.no_grad():
             given = self.conditions(n, condition, seed)
         for t, codes in self.inner.trajectory(n, given, seed=seed):
@@ -499,16 +512,16 @@ class Latent(Transport):
 
 
 def inner_of(transport: Transport) -> Transport:
-    """The transport that moves the noise: itself, or the one in the latent space of a `Latent`."""
+    """Return the transport that maps the noise: the transport itself, or the inner transport of a `Latent`."""
     return transport.inner if isinstance(transport, Latent) else transport
 
 
 def starts(transport: Transport) -> tuple[Source, int] | None:
-    """The data set that a flow starts from, with how many of its held-out examples differ; None for noise."""
+    """Return the data set that a flow starts from, with its number of different held-out examples; None for noise."""
     source = getattr(inner_of(transport), "source", None)
     return None if source is None else (source, len(torch.unique(source.held_out, dim=0)))
 
 
 def with_inner(transport: Transport, inner: Transport) -> Transport:
-    """The transport with ``inner`` in place of the one that moves the noise; see `inner_of`."""
+    """Replace the transport that maps the noise by ``inner``; see `inner_of`."""
     return Latent(inner, transport.autoencoder) if isinstance(transport, Latent) else inner

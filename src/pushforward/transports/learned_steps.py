@@ -35,12 +35,12 @@ Solve = Callable[[Tensor, Condition], Tensor]
 
 @dataclass(frozen=True)
 class LearnedGrid:
-    """A learned grid and how well it does on noise that it was not learned on.
+    """Learned time grid, and its errors on noise that was not used for learning.
 
     Args:
-        times: N + 1 falling times, the last 0.
-        before: RMS distance to the many-step samples with the grid that the flow had, model units.
-        after: The same with the learned one.
+        times: Falling times (N + 1), the last 0.
+        before: RMS distance to many-step samples with the original grid, in model units.
+        after: RMS distance with the learned grid.
     """
 
     times: list[float]
@@ -59,28 +59,32 @@ def learn_grid(
     teacher: Flow | None = None,
     watch: Callable[[int, float], None] | None = None,
 ) -> LearnedGrid:
-    """Find the times of ``flow``'s steps that bring its samples nearest to the same model's many-step samples.
+    """Learn the times of ``flow``'s steps for which its samples are closest to the same model's many-step samples.
 
-    It starts from the best of the flow's own times and the named grids. The first time stays at the noisy end and the last at 0;
-    those between are at log_snr = low + (high - low) cumsum(softmax(p)), with p and the cleanest log-SNR learned by Adam on the
-    mean squared distance in model units, through solver and network. A third as many examples are kept aside: the grid returned
-    is the best on them, the flow's own if none is better.
+    It starts from the best of the flow's own times and the named grids. The first time stays at the
+    noisy end and the last at 0; times in between are at log_snr = low + (high - low)
+    cumsum(softmax(p)), with p and the cleanest log-SNR learned by Adam on the mean squared distance
+    in model units, through solver and network. A third as many examples are held out: the returned
+    grid is the best on them, or the flow's own if none is better.
 
     Args:
-        flow: A deterministic flow of at least 2 steps; its solver and steps are kept.
-        n: Noise examples to learn on.
-        rounds: Updates of the times; each is one pass of ``batch`` examples, forward and backward.
-        batch: Examples in one update.
-        lr: Adam's rate.
-        seed: The first noise example's seed; labels are drawn with it too.
-        teacher: The flow whose samples are to be reproduced; None is the same solver with 10 times the steps, at least 100.
-        watch: Called after each round with its number and the newest error on the examples kept aside.
+        flow: Deterministic flow with at least 2 steps; its solver and number of steps are kept.
+        n: Number of noise examples for learning.
+        rounds: Number of updates of the times, each with one forward and backward pass of ``batch``
+            examples.
+        batch: Number of examples per update.
+        lr: Learning rate of Adam.
+        seed: Seed of the first noise example, also used for labels.
+        teacher: Flow whose samples are the targets; None for the same solver with 10 times the
+            steps, at least 100.
+        watch: Callback after each round with its number and the latest error on the held-out
+            examples.
 
     Returns:
-        The times and the errors on the examples kept aside.
+        Times, and errors on the held-out examples.
 
     Raises:
-        UsageError: For a stochastic or adaptive solver, or fewer than 2 steps.
+        UsageError: If the solver is stochastic or adaptive, or there are fewer than 2 steps.
     """
     refuse_others(flow, "grid")
     teacher = teacher or teacher_of(flow)
@@ -108,34 +112,35 @@ def learn_grid(
 
 
 def teacher_of(flow: Flow) -> Flow:
-    """The same solver with 10 times the steps, at least 100, at equal steps in log-SNR."""
+    """Return the same solver with 10 times the steps, at least 100, equal in log-SNR."""
     return flow.with_solver(flow.solver, max(100, 10 * flow.steps), "log_snr")
 
 
 def along(flow: Flow, times: Tensor | None = None) -> Solve:
-    """The flow's solve along other times (N + 1,), differentiated through where they require a gradient; None is its own."""
+    """Solve along other times (N + 1,), with gradients if the times require them; None for the flow's own times."""
     times = torch.from_numpy(flow.times.copy()) if times is None else times
     start = flow.denoiser.path.at(times[:1]).sigma
     return lambda noise, condition: deque(flow.walk(noise * start.to(noise), times, condition), maxlen=1).pop()[1]
 
 
 def refuse_others(flow: Flow, what: str) -> None:
-    """Refuse a flow whose steps cannot be learned: ``what``, a grid or a table.
+    """Raise an error if a grid or table (``what``) cannot be learned for a flow.
 
     Raises:
-        UsageError: For a stochastic or adaptive solver, or fewer than 2 steps.
+        UsageError: If the solver is stochastic or adaptive, or there are fewer than 2 steps.
     """
     if flow.solver.stochastic or flow.solver.adaptive:
         name = type(flow.solver).__name__
         raise UsageError(
-            f"A {what} is learned for a deterministic solver of fixed steps; {name} is none. Use dpm, unipc or deis."
+            f"A {what} can be learned only for deterministic solvers with fixed steps, which {name} is not. Use dpm, "
+            "unipc or deis."
         )
     if flow.steps < 2:
-        raise UsageError("One step has no times to learn: it goes from noise to data at once. Ask for 2 steps or more.")
+        raise UsageError("A single step goes straight from noise to data, so there are no times to learn. Use 2 steps or more.")
 
 
 class Shares(nn.Module):
-    """The times of a grid as free numbers: what share of the log-SNR each step takes, and where the last but one ends."""
+    """Times of a grid as free parameters: the fraction of log-SNR of each step, and the second last time."""
 
     def __init__(self, flow: Flow) -> None:
         super().__init__()
@@ -148,7 +153,7 @@ class Shares(nn.Module):
         self.last = nn.Parameter(start[-1:].clone())
 
     def times(self) -> Tensor:
-        """(N + 1,) float64, falling to 0; differentiable."""
+        """Return the times (N + 1,), float64, falling to 0; differentiable."""
         last = self.last.clamp(max=self._most)
         inner = self._first + (last - self._first) * torch.cumsum(torch.softmax(self.share, 0), 0)
         ends = torch.tensor([self._time, 0.0], dtype=torch.float64)
@@ -157,7 +162,7 @@ class Shares(nn.Module):
 
 @dataclass
 class Pairs:
-    """Noise, its condition, and the samples that the teacher makes of it; all in model units."""
+    """Noise, its condition, and the teacher's samples from it, in model units."""
 
     noise: Tensor
     condition: Condition
@@ -165,7 +170,7 @@ class Pairs:
 
     @classmethod
     def of(cls, flow: Flow, teacher: Transport, n: int, seed: int) -> Pairs:
-        """Noise from a seed on, with the conditions that come with it, and the teacher's samples from it."""
+        """Draw noise and conditions from a seed on, and compute the teacher's samples."""
         draws = ExampleDraws(seed, n, device=flow.device)
         condition = flow.conditions(n, None, seed)
         noise = flow.training_noise(draws)
@@ -174,16 +179,16 @@ class Pairs:
         return cls(noise, condition, torch.cat(parts))
 
     def some(self, turn: int, size: int) -> Pairs:
-        """The examples of one turn, in order and round about."""
+        """Return the examples of one round, in cyclic order."""
         index = (torch.arange(size) + turn * size) % len(self.noise)
         return Pairs(self.noise[index], condition_at(self.condition, index), self.target[index])
 
     def loss(self, solve: Solve) -> Tensor:
-        """Mean squared distance to the target."""
+        """Compute the mean squared distance to the target."""
         return (solve(self.noise, self.condition) - self.target).square().mean()
 
     def distances(self, solve: Solve, batch: int) -> Tensor:
-        """Each example's mean squared distance to the target, (n,)."""
+        """Compute each example's mean squared distance to the target, (n,)."""
         parts = []
         with torch.no_grad():
             for i in range(0, len(self.noise), batch):
@@ -193,7 +198,7 @@ class Pairs:
         return torch.cat(parts)
 
     def error(self, solve: Solve, batch: int) -> float:
-        """RMS distance to the target over all examples."""
+        """Compute the RMS distance to the target over all examples."""
         return float(self.distances(solve, batch).double().mean().sqrt())
 
 
@@ -207,16 +212,18 @@ CERTAIN, LEAST = 2.0, 0.01  # The least gain of a table over the best grid: in s
 
 @dataclass(frozen=True)
 class TableLearning:
-    """The result of learning a table, on noise that it was not learned on.
+    """Result of learning a table, measured on noise that was not used for learning.
 
     Args:
-        table: The learned table; None where it is not nearer for certain, or its samples are farther from real data.
-        before: RMS distance to the many-step samples of the same solver on the best grid that was tried, model units.
-        after: The same with the learned table.
-        grid: The N + 1 times of the best grid.
-        n: Examples of noise on which both were measured.
-        to_data: The least distance to real data of samples by a grid, and that of samples by the table; None where it was not
-            measured, since the table is not nearer.
+        table: Learned table; None if it is not significantly closer, or its samples are farther
+            from real data.
+        before: RMS distance to many-step samples with the same solver on the best grid, in model
+            units.
+        after: RMS distance with the learned table.
+        grid: Times (N + 1) of the best grid.
+        n: Number of noise examples for measuring both.
+        to_data: Smallest distance to real data of samples with a grid, and distance of samples with
+            the table; None if the table is not closer, so that it was not measured.
     """
 
     table: LearnedTable | None
@@ -228,10 +235,10 @@ class TableLearning:
 
     def __str__(self) -> str:
         return (
-            f"distance to the many-step samples on {self.n} new examples of noise (RMS, standard deviations): "
+            f"distance to the many-step samples on {self.n} new noise examples (RMS, standard deviations): "
             f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
             + ("; distance of samples to real data: {:.4g} and {:.4g}".format(*self.to_data) if self.to_data else "")
-            + ("" if self.table else ". The table is not certain to be better and is refused")
+            + ("" if self.table else ". The table is not used, as it is not significantly better")
         )
 
 
@@ -246,28 +253,36 @@ def learn_table(
     teacher: Flow | None = None,
     watch: Callable[[int, float], None] | None = None,
 ) -> TableLearning:
-    """Learn the coefficients and times with which as many calls come nearest to the same model's many-step samples.
+    """Learn coefficients and times for which the same number of calls comes closest to the model's many-step samples.
 
-    It starts from the flow's solver on the best of the flow's own times, the named grids and those given, and does the same as
-    that before its first update. Three sets of noise are disjoint: ``n`` to learn on; a quarter as many, by which the
-    best of 20 moments is chosen; and half as many, at least 2, on which the table is measured against all grids.
+    It starts as the flow's solver on the best of the flow's own times, the named grids and the
+    given grids. Three sets of noise are disjoint: ``n`` examples for learning; a quarter as many to
+    choose the best of 20 snapshots; and half as many, at least 2, to compare the table with all
+    grids.
 
     Args:
-        flow: A deterministic flow of at least 2 steps, guided or not; the table holds for its guidance only.
-        distance: How far a flow's samples are from real data: `pushforward.evaluation.evaluator.training_distance`.
-        grids: Further times of as many steps, such as learned ones.
-        n: Noise examples to learn on.
-        rounds: Updates; each is one pass of ``batch`` examples, forward and backward through all calls.
-        batch: Examples in one update.
-        teacher: The flow whose samples are to be reproduced; None is the same solver with 10 times the steps, at least 100.
-        watch: Called after each round with its number and the newest error on the examples by which the best moment is chosen.
+        flow: Deterministic flow with at least 2 steps, guided or not; the table is valid only for
+            its guidance.
+        distance: Function from a flow to the distance of its samples to real data:
+            `pushforward.evaluation.evaluator.training_distance`.
+        grids: Further times with the same number of steps, such as learned times.
+        n: Number of noise examples for learning.
+        rounds: Number of updates, each with one forward and backward pass of ``batch`` examples
+            through all calls.
+        batch: Number of examples per update.
+        teacher: Flow whose samples are the targets; None for the same solver with 10 times the
+            steps, at least 100.
+        watch: Callback after each round with its number and the latest error on the examples for
+            choosing the best snapshot.
 
     Returns:
-        The table, if it is nearer than every grid by more than two standard errors and one per cent, and its samples are no
-        farther from real data than those of the nearest grid, of the flow's own times and of those given; and all distances.
+        The table, if it is closer than every grid by more than two standard errors and one percent,
+            and its samples are not farther from real data than samples with the closest grid, the
+            flow's own times and the given times; and all distances.
 
     Raises:
-        UsageError: For a stochastic or adaptive solver, one of jumps or of steps that are no table, or fewer than 2 steps.
+        UsageError: If the solver is stochastic or adaptive, jumps, or has steps that are not a
+            table, or there are fewer than 2 steps.
     """
     flow = flow.with_solver(flow.solver, flow.steps, flow.grid)
     refuse_others(flow, "table")

@@ -30,26 +30,28 @@ LEVELS = 256
 def log_prob(
     flow: Transport, x: Tensor, condition: ConditionLike = None, *, steps: int = 100, probes: int = 1, seed: int = 0
 ) -> Tensor:
-    """The log density of data under a flow, by the instantaneous change of variables.
+    """Compute the log density of data under a flow, by the instantaneous change of variables.
 
-    log p(x) = log p(z) + int div f, along the ODE from x to z, solved by RK4 on a grid uniform in log-SNR for the state over
-    hypot(alpha, sigma), where both it and its slope are of order one. The trace is exact for examples of at most `EXACT` numbers;
-    above, Hutchinson's estimate by Rademacher probes, the same throughout a solve, is unbiased for log p. Between t = 0 and
-    t_min the flow is taken as x_t = alpha x.
+    log p(x) = log p(z) + int div f, along the ODE from x to z, solved by RK4 on a grid uniform in
+    log-SNR for the state over hypot(alpha, sigma), where the state and its derivative are of order
+    one. The trace is exact for examples of at most `EXACT` numbers; above, Hutchinson's estimate
+    with Rademacher probes, fixed for a solve, is unbiased for log p. Between t = 0 and t_min the
+    flow is taken as x_t = alpha x.
 
     Args:
-        flow: A `Flow`; its solver and steps do not matter.
-        x: Data units, (n, *shape). Images should be dequantised (`dequantise`).
-        condition: None, or as in `Transport.sample`: then log p(x | condition). What it does not name is unknown.
-        steps: RK4 steps, four network calls and as many backward passes each.
-        probes: Random probes, where the trace is not exact.
-        seed: Of the first example's probes.
+        flow: Flow; its solver and steps have no effect.
+        x: Data in data units, (n, *shape). Images should be dequantised (`dequantise`).
+        condition: None, or conditions as in `Transport.sample`, for log p(x | condition). Missing
+            conditions are unknown.
+        steps: Number of RK4 steps, with four network calls and four backward passes each.
+        probes: Number of random probes if the trace is not exact.
+        seed: Seed of the first example's probes.
 
     Returns:
-        Nats in data units, float64 (n,).
+        Log density in data units, in nats, float64 (n,).
 
     Raises:
-        UsageError: For a transport that is no flow from standard normal noise.
+        UsageError: If the transport is not a flow from standard normal noise.
     """
     denoiser = _denoiser(flow)
     u = flow.space.to_model(x.to(flow.device)).double()
@@ -71,11 +73,11 @@ def _denoiser(flow: Transport) -> Predictor:
     check_transport(flow)
     if not has_steps(flow):
         raise UsageError(
-            f"A {type(flow).__name__} has no likelihood: it moves noise in one call that is not inverted. Take an iterative "
-            "model (flow, ddpm, edm, vdm)."
+            f"A {type(flow).__name__} has no likelihood: it maps noise to data in one call that cannot be inverted. "
+            "Use an iterative model (flow, ddpm, edm, vdm)."
         )
     if not has_levels(flow):
-        raise UsageError("This flow does not start at standard normal noise, so the density of its start is not known.")
+        raise UsageError("This flow does not start from standard normal noise, so its starting density is unknown.")
     return flow.denoiser
 
 
@@ -132,28 +134,28 @@ def _rk4(slope: _Slope, y: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dequantise(x: Tensor, *, seed: int = 0) -> Tensor:
-    """Images of 256 levels made continuous: each value is moved uniformly within its level, i / 255 -> (i + u - 1/2) / 255.
+    """Dequantise images with 256 levels: add uniform noise within each level, i / 255 -> (i + u - 1/2) / 255.
 
-    The mean over u of log p is then a bound of the log probability of the levels: -log2 p per number + log2 255 bounds the
-    bits per dimension.
+    The mean over u of log p is then a lower bound of the log probability of the levels: -log2 p per
+    number + log2 255 bounds the bits per dimension.
 
     Args:
         x: Images in [0, 1], (n, *shape).
-        seed: Of the first example; example i is moved by numbers of ``seed + i`` alone.
+        seed: Seed of the first example; the noise of example i depends only on ``seed + i``.
 
     Returns:
-        Values in [-1/510, 1 + 1/510], the same shape.
+        Values in [-1/510, 1 + 1/510], with the same shape.
     """
     normal = ExampleDraws(seed, len(x), "dequantise", x.device).normal(x.shape[1:])
     return x + (torch.special.ndtr(normal) - 0.5).to(x) / (LEVELS - 1)
 
 
 def bits_per_dim(log_density: Tensor, space: Space) -> Tensor:
-    """Nats of a density in data units as bits per number of an example; of images, as bits of one of 256 levels.
+    """Convert a log density in data units to bits per dimension; for images, bits of one of 256 levels.
 
     Args:
-        log_density: (n,), from `log_prob`.
-        space: The data's; images hold the levels i / 255.
+        log_density: Log density from `log_prob`, (n,).
+        space: Space of the data; images have the levels i / 255.
     """
     bits = -log_density / (space.size * math.log(2))
     return bits if space.levels is None else bits + math.log2(space.levels - 1)
@@ -168,30 +170,33 @@ def elbo(
     spread: float = 1.0,
     seed: int = 0,
 ) -> Tensor:
-    """The variational bound on the log probability of images of 256 levels under a diffusion model.
+    """Compute the variational bound on the log probability of images with 256 levels under a diffusion model.
 
-    -ELBO = KL(x_{t_max} | noise) + 1/2 int E |z - z_hat|^2 d log-SNR - E log p(x | x_{t_min}); the integral by one draw in each
-    of ``times`` equal parts of the log-SNR between the path's ends. The decoder p(x | x_{t_min}) gives each level a weight
-    exp(-(level - x_hat)^2 / (2 s^2)) with x_hat the data predicted at t_min and s = spread sigma / alpha there: any s gives a
-    bound, and `decoder_spread` finds a good one on training data.
+    -ELBO = KL(x_{t_max} | noise) + 1/2 int E |z - z_hat|^2 d log-SNR - E log p(x | x_{t_min}); the
+    integral by one draw in each of ``times`` equal parts of the log-SNR between the path's ends.
+    The decoder p(x | x_{t_min}) gives each level a weight exp(-(level - x_hat)^2 / (2 s^2)) with
+    the predicted data x_hat at t_min and s = spread sigma / alpha: any s gives a bound, and
+    `decoder_spread` finds a good value on training data.
 
     Args:
-        flow: A `Flow`; its solver and steps do not matter.
-        x: Images in [0, 1] of 256 levels, (n, *shape).
-        condition: None, or as in `Transport.sample`; what it does not name is unknown.
-        times: Network calls an example for the integral; the estimate is unbiased for any number.
-        spread: The decoder's standard deviation in units of the noise at t_min.
-        seed: Example i draws from ``seed + i`` alone.
+        flow: Flow; its solver and steps have no effect.
+        x: Images in [0, 1] with 256 levels, (n, *shape).
+        condition: None, or conditions as in `Transport.sample`; missing conditions are unknown.
+        times: Number of network calls per example for the integral; the estimate is unbiased for
+            any number.
+        spread: Standard deviation of the decoder, in units of the noise at t_min.
+        seed: Seed of the first example; example i depends only on ``seed + i``.
 
     Returns:
-        The bound in nats, float64 (n,).
+        Bound in nats, float64 (n,).
 
     Raises:
-        UsageError: For a transport that is no flow from standard normal noise, or data without levels.
+        UsageError: If the transport is not a flow from standard normal noise, or the data has no
+            levels.
     """
     denoiser = _denoiser(flow)
     if flow.space.levels != LEVELS:
-        raise UsageError("The variational bound here is that of images of 256 levels; use log_prob for vectors.")
+        raise UsageError("The variational bound supports only images with 256 levels. Use log_prob for vectors.")
     u = flow.space.to_model(x.to(flow.device))
     draws = ExampleDraws(seed, len(u), "elbo", flow.device)
     path = denoiser.path
@@ -239,10 +244,10 @@ def _decoded(denoiser: Predictor, u: Tensor, condition: Condition, draws: Exampl
 
 
 def decoder_spread(flow: Flow, x: Tensor, condition: Condition = None) -> float:
-    """The decoder's standard deviation for `elbo`, in units of the noise at t_min, that suits some training examples best.
+    """Find the decoder's standard deviation for `elbo`, in units of the noise at t_min, on training examples.
 
     Args:
-        flow: The model.
+        flow: Diffusion model.
         x: Training images in [0, 1], a few dozen examples.
         condition: None or a dict of tensors of the same length.
     """

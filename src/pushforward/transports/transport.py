@@ -33,32 +33,32 @@ ConditionLike = Mapping[str, float | str | Sequence[float] | Sequence[str] | Ten
 
 
 class Transport(nn.Module, ABC):
-    """Moves standard normal noise of shape (n, *noise_shape) to data."""
+    """Base class of transports, which map standard normal noise of shape (n, *noise_shape) to data."""
 
     space: Space
     noise_shape: tuple[int, ...]
 
     @abstractmethod
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Data in model units, (n, *shape), from noise; differentiable.
+        """Map noise to data in model units, (n, *shape); differentiable.
 
         Args:
             z: Standard normal noise (n, *noise_shape).
             condition: None or a dict of tensors with n examples.
-            draws: Randomness for each sample, for stochastic solvers.
+            draws: Random numbers for each sample, for stochastic solvers.
         """
 
     @property
     @abstractmethod
     def calls(self) -> int:
-        """Network evaluations per sample."""
+        """Return the number of network evaluations per sample."""
 
     def noise(self, draws: Draws) -> Tensor:
-        """The noise of samples, one for each example of the draws: standard normal, unless the model has another source."""
+        """Draw the noise of samples, one for each example of the draws: standard normal, unless the model has another source."""
         return draws.normal(self.noise_shape)
 
     def facts(self) -> dict[str, str]:
-        """Its parts in a few words each, for `repr` and notebooks."""
+        """Describe the parts of the transport in a few words each, for `repr` and notebooks."""
         kinds = (kind.describe() for kind in self.space.conditions.values())
         data = ", ".join([f"{'x'.join(map(str, self.space.shape))} {self.space.noun}s", *kinds])
         return {"data": data, "parameters": f"{sum(p.numel() for p in self.parameters()):,}"}
@@ -73,49 +73,53 @@ class Transport(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Return the device of the weights."""
         return device_of(self)
 
     def conditions(self, n: int, condition: ConditionLike, seed: int) -> Condition:
-        """The conditions of n samples on the transport's device: values and masks by name; None for a model without any.
+        """Return the conditions of n samples on the transport's device: values and masks by name; None for no conditions.
 
-        Sample i depends on its request and on ``seed + i`` alone. Conditions that are not given are drawn as they occur in the
-        training data; see `pushforward.conditions.Request`.
+        Sample i depends only on its request and on ``seed + i``. Missing conditions are drawn with
+        the frequencies of the training data; see `pushforward.conditions.Request`.
 
         Raises:
-            UsageError: For names that the model does not know, another number of values than n, or values that do not exist.
+            UsageError: If a name is unknown, the number of values is not n, or values do not exist.
         """
         values = self._values(n, condition, seed)
         return None if values is None else {name: value.to(self.device) for name, value in values.items()}
 
     def sample(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
-        """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
+        """Draw new samples in data units, on the CPU; sample i depends only on ``seed + i``.
 
         Args:
-            n: How many.
-            condition: For example ``{"label": 3}``, ``{"label": "cat"}``, ``{"age": 40}``, or n values in a list or tensor.
-                Conditions that are not given are drawn as they occur in the training data.
-            seed: The seed of the first sample, any whole number.
-            batch: Examples that are computed at a time.
+            n: Number of samples.
+            condition: Conditions, for example ``{"label": 3}``, ``{"label": "cat"}``, ``{"age":
+                40}``, or n values in a list or tensor. Missing conditions are drawn with the
+                frequencies of the training data.
+            seed: Seed of the first sample, any integer.
+            batch: Batch size.
 
         Returns:
-            float32, (n, *shape): images in [0, 1], vectors in the data's own units. Coordinates of rows of a table are float64
-            where a column has more values than float32 tells apart.
+            Samples (n, *shape), float32: images in [0, 1], vectors in the units of the data.
+                Coordinates of table rows are float64 if a column has more values than float32 can
+                distinguish.
 
         Raises:
-            UsageError: For numbers or conditions that cannot be.
-            Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws.
+            UsageError: If numbers or conditions are invalid.
+            Diverged: If a sample is not finite, or violates a constraint of the data after all
+                attempts.
         """
         parts = [x for x, _ in self.stream(n, condition, seed=seed, batch=batch)]
         return torch.cat(parts) if parts else torch.empty(0, *self.space.shape, dtype=self.space.precision)
 
     def stream(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH) -> Iterator[Chunk]:
-        """The samples of `sample` in parts of ``batch`` examples, each with its condition, so that memory stays bounded.
+        """Yield the samples of `sample` in batches with their conditions, so that memory stays bounded.
 
         Raises:
-            UsageError: At once, for numbers or conditions that cannot be.
-            Diverged: If a sample is not finite; after the last part if samples break a constraint of the data after all their
-                draws (`pushforward.transports.transport`), and at once if hardly any meets it.
+            UsageError: Immediately, if numbers or conditions are invalid.
+            Diverged: If a sample is not finite; after the last batch if samples violate a
+                constraint of the data after all attempts (`pushforward.transports.transport`), and
+                immediately if hardly any satisfies it.
         """
         n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
         wanted = self.wanted(n, condition, seed)
@@ -137,7 +141,7 @@ class Transport(nn.Module, ABC):
         return redrawing.begun(self._drawn(given, draws), given, draws)
 
     def wanted(self, n: int, condition: ConditionLike, seed: int) -> Condition:
-        """The values of conditions that were asked for, of n samples; None where nothing was."""
+        """Return the requested values of conditions for n samples; None if nothing was requested."""
         return None if condition is None else self._values(n, condition, seed)
 
     def _values(self, n: int, condition: ConditionLike, seed: int) -> Condition:
@@ -145,12 +149,13 @@ class Transport(nn.Module, ABC):
         return Request(space.conditions, space.names, () if space.names else space.columns).values(n, condition, seed)
 
     def read(self, n: int, condition: ConditionLike) -> Condition:
-        """Conditions of n examples in data units, where names of classes and texts may stand as in `sample`, as tensors.
+        """Convert conditions of n examples in data units, including class names and texts as in `sample`, to tensors.
 
-        A dict of tensors stays as it is, and None stays None. Conditions that are not named are left out, and not drawn.
+        A dict of tensors and None are returned unchanged. Missing conditions are omitted, and not
+        drawn.
 
         Raises:
-            UsageError: As `conditions`.
+            UsageError: As for `conditions`.
         """
         if condition is None or all(isinstance(value, Tensor) for value in condition.values()):
             return condition  # type: ignore[return-value]
@@ -159,26 +164,28 @@ class Transport(nn.Module, ABC):
         return {name: value for name, value in values.items() if named.get(name, {name}) & set(condition)}
 
     def given(self, start: int, size: int, wanted: Condition, seed: int) -> Condition:
-        """The conditions of some of the samples; see `part`."""
+        """Return the conditions of some of the samples; see `part`."""
         part = None if wanted is None else {name: value[start : start + size] for name, value in wanted.items()}
         return self.conditions(size, part, seed + start)
 
     def part(
         self, start: int, size: int, wanted: Condition, seed: int, redrawing: Redrawing | None = None
     ) -> tuple[Tensor, Condition]:
-        """Some of the samples of `stream`, in data units on the CPU, with their conditions.
+        """Draw some of the samples of `stream`, in data units on the CPU, with their conditions.
 
-        Those that break a constraint of the data are drawn again.
+        Samples that violate a constraint of the data are drawn again.
 
         Args:
-            start: The number of the first one.
-            size: How many.
-            wanted: The conditions of all samples (`wanted`).
-            seed: That of sample 0.
-            redrawing: Counts the draws of the whole request, which its owner checks; None for a request of this part alone.
+            start: Number of the first sample.
+            size: Number of samples.
+            wanted: Conditions of all samples (`wanted`).
+            seed: Seed of sample 0.
+            redrawing: Counter for the draws of the whole request, checked by its owner; None if
+                this part is the whole request.
 
         Raises:
-            Diverged: If a sample is not finite; without ``redrawing`` if one breaks a constraint after all its draws.
+            Diverged: If a sample is not finite; without ``redrawing``, also if a sample violates a
+                constraint after all attempts.
         """
         own = redrawing or Redrawing(self.space, size, seed + start)
         part = self._begun(start, size, wanted, seed, own)
@@ -195,20 +202,20 @@ class Transport(nn.Module, ABC):
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Where the weights of a module are; the CPU without any."""
+    """Return the device of a module's weights; the CPU for no weights."""
     held = next(itertools.chain(module.parameters(), module.buffers()), None)
     return torch.device("cpu") if held is None else held.device
 
 
 def as_examples(space: Space, x: Any) -> Tensor:
-    """Examples as a float tensor (n, *shape).
+    """Convert examples to a float tensor (n, *shape).
 
     Raises:
-        UsageError: For examples of another shape.
+        UsageError: If the examples have another shape.
     """
     examples = x if isinstance(x, Tensor) else torch.as_tensor(x).float()
     if tuple(examples.shape[1:]) != tuple(space.shape):
-        hint = " Add the leading dimension of one example: x[None]." if tuple(examples.shape) == tuple(space.shape) else ""
+        hint = " Add a leading dimension to a single example: x[None]." if tuple(examples.shape) == tuple(space.shape) else ""
         raise UsageError(
             f"Expected examples of shape (n, {', '.join(map(str, space.shape))}); got {tuple(examples.shape)}.{hint}"
         )
@@ -216,27 +223,27 @@ def as_examples(space: Space, x: Any) -> Tensor:
 
 
 def check_transport(model: Any) -> None:
-    """Refuse anything but a transport.
+    """Raise an error if the object is not a transport.
 
     Raises:
-        UsageError: Saying how to get one from a run.
+        UsageError: With instructions for getting a transport from a run.
     """
     if not isinstance(model, Transport):
-        hint = " A run's is run.transport." if type(model).__name__ == "Run" else ""
+        hint = " Use run.transport." if type(model).__name__ == "Run" else ""
         raise UsageError(f"Expected a transport, got a {type(model).__name__}.{hint}")
 
 
 def finite(x: Tensor) -> Tensor:
-    """The samples themselves.
+    """Return the samples if all are finite.
 
     Raises:
-        Diverged: If one is not finite.
+        Diverged: If a sample is not finite.
     """
     if not bool(x.isfinite().all()):
         bad = int((~x.isfinite().flatten(1).all(1)).sum())
         raise Diverged(
-            f"{bad} of {len(x)} samples are not finite: the weights have diverged, or the solver overshoots. Use an earlier "
-            "checkpoint, more steps, less guidance, or float32.",
+            f"{bad} of {len(x)} samples are not finite: the weights have diverged, or the solver overshoots. Use an "
+            "earlier checkpoint, more steps, less guidance, or float32.",
             what=f"{bad} of {len(x)} samples are not finite",
         )
     return x
@@ -249,12 +256,12 @@ HOPELESS = 1000  # A request is given up where none of so many of its first draw
 
 @dataclass
 class Tally:
-    """How many samples were drawn, and how many of them broke a constraint.
+    """Numbers of drawn samples, and of samples that violated a constraint.
 
     Args:
-        drawn: All draws.
-        refused: Those that broke a constraint.
-        unmet: Samples that break a constraint after all their draws.
+        drawn: Number of draws.
+        refused: Number of draws that violated a constraint.
+        unmet: Number of samples that violate a constraint after all attempts.
     """
 
     drawn: int = 0
@@ -263,7 +270,7 @@ class Tally:
 
     @property
     def share(self) -> float:
-        """The share of draws that were refused, from 0 to 1."""
+        """Return the fraction of draws that were refused, from 0 to 1."""
         return self.refused / max(1, self.drawn)
 
 
@@ -274,7 +281,7 @@ _unmet_allowed: list[bool] = []
 
 @contextlib.contextmanager
 def counted() -> Iterator[Tally]:
-    """Within this context draws are counted where the data has constraints."""
+    """Context in which draws are counted if the data has constraints."""
     _tallies.append(Tally())
     try:
         yield _tallies[-1]
@@ -284,7 +291,7 @@ def counted() -> Iterator[Tally]:
 
 @contextlib.contextmanager
 def as_drawn() -> Iterator[None]:
-    """Within this context samples stay as they are drawn: a model in training may break its constraints most of the time."""
+    """Context in which samples are not drawn again: a model in training may violate constraints most of the time."""
     _off.append(True)
     try:
         yield
@@ -294,9 +301,9 @@ def as_drawn() -> Iterator[None]:
 
 @contextlib.contextmanager
 def unmet_kept() -> Iterator[None]:
-    """Within this context samples that break a constraint after `MEASURED` further draws are kept.
+    """Context in which samples that violate a constraint after `MEASURED` further attempts are kept.
 
-    A bad model is so measured as it is, in a bounded time.
+    So even a bad model is measured unchanged, in bounded time.
     """
     _unmet_allowed.append(True)
     try:
@@ -307,13 +314,13 @@ def unmet_kept() -> Iterator[None]:
 
 @dataclass
 class Part:
-    """Some samples of a request, and which of them break a constraint still.
+    """Batch of a request's samples, with the indices of samples that still violate a constraint.
 
     Args:
-        x: The samples, (n, *shape), in data units.
-        condition: Their conditions, which stay.
-        draws: Of the first draw; its seeds are those of the samples.
-        waiting: The places of those that break a constraint.
+        x: Samples, (n, *shape), in data units.
+        condition: Conditions of the samples, which are kept.
+        draws: Random numbers of the first draw, with the seeds of the samples.
+        waiting: Indices of samples that violate a constraint.
     """
 
     x: Tensor
@@ -323,20 +330,21 @@ class Part:
 
 
 class Redrawing:
-    """The draws of one request for samples, over all its batches.
+    """Counter and control of the draws of one request for samples, over all batches.
 
-    A request is hopeless where none of its first `HOPELESS` draws meets the constraints: in the order of turns, and in each
-    turn of samples, whatever the batches. Outside of `unmet_kept` it is then given up; within, each sample has all its draws.
+    A request is hopeless if none of its first `HOPELESS` draws satisfies the constraints, in the
+    order of rounds and samples, independently of batches. Outside of `unmet_kept` it is then
+    stopped; within, each sample gets all attempts.
 
     Args:
-        space: Of the data.
-        n: How many samples the request has.
-        seed: That of its first sample.
+        space: Space of the data.
+        n: Number of samples of the request.
+        seed: Seed of the first sample.
 
     Attributes:
-        tally: All draws of the request so far.
-        unmet: How many samples so far break a constraint after all their draws.
-        lost: How many of the first `HOPELESS` draws break a constraint.
+        tally: Draws of the request so far.
+        unmet: Number of samples so far that violate a constraint after all attempts.
+        lost: Number of the first `HOPELESS` draws that violate a constraint.
     """
 
     def __init__(self, space: Space, n: int, seed: int) -> None:
@@ -347,16 +355,16 @@ class Redrawing:
 
     @property
     def hopeless(self) -> bool:
-        """Whether the request is given up."""
+        """Return whether the request is stopped."""
         return self.lost >= HOPELESS and not _unmet_allowed
 
     @property
     def undecided(self) -> bool:
-        """Whether all draws so far break a constraint, and further first draws may show that the request is hopeless."""
+        """Return whether all draws so far violate a constraint, and further first draws may show that the request is hopeless."""
         return 0 < self.tally.refused == self.tally.drawn and self.lost < HOPELESS and not _unmet_allowed
 
     def begun(self, x: Tensor, condition: Condition, draws: ExampleDraws) -> Part:
-        """Samples as they were drawn first."""
+        """Record samples as first drawn."""
         valid = None if _off else self.space.valid(x)
         waiting = np.zeros(0, dtype=np.int64) if valid is None else np.flatnonzero(~valid)
         if valid is not None:
@@ -366,13 +374,13 @@ class Redrawing:
         return Part(x, condition, draws, waiting)
 
     def finish(self, parts: Sequence[Part], draw: Callable[[Condition, ExampleDraws], Tensor]) -> None:
-        """Draw samples of parts that break a constraint again, at most `TURNS` times or within `unmet_kept` `MEASURED`, in place.
+        """Redraw samples that violate a constraint, in place, at most `TURNS` times (`MEASURED` within `unmet_kept`).
 
-        The r-th draw of a sample comes from its own seed and r alone.
+        The r-th draw of a sample depends only on its seed and r.
 
         Args:
-            parts: The parts, in the order of their samples.
-            draw: (condition, draws) -> samples in data units.
+            parts: Parts, in the order of their samples.
+            draw: Function (condition, draws) -> samples in data units.
         """
         for turn in range(1, (min(TURNS, MEASURED) if _unmet_allowed else TURNS) + 1):
             for part in parts:
@@ -395,7 +403,7 @@ class Redrawing:
             self._refused = again[~valid]
 
     def join(self, summed: Callable[[Sequence[int]], Sequence[int]]) -> None:
-        """Count what other processes drew of the same request since the last call."""
+        """Add the draws of other processes for the same request since the last call."""
         now = (self.tally.drawn, self.tally.refused, self.unmet, self.lost)
         own = [new - old for new, old in zip(now, self._joined, strict=True)]
         drawn, refused, unmet, lost = (total - part for total, part in zip(summed(own), own, strict=True))
@@ -405,7 +413,7 @@ class Redrawing:
         self._joined = (self.tally.drawn, self.tally.refused, self.unmet, self.lost)
 
     def checked(self, parts: Iterator[Chunk]) -> Iterator[Chunk]:
-        """The parts of all samples, then `check`; at once where the request is hopeless."""
+        """Yield the parts of all samples, then `check`; stop immediately if the request is hopeless."""
         for part in parts:
             if self.hopeless:
                 self.check()
@@ -413,22 +421,26 @@ class Redrawing:
         self.check()
 
     def check(self) -> None:
-        """Refuse a request some of whose samples break a constraint still.
+        """Raise an error if samples of the request still violate a constraint.
 
         Raises:
-            Diverged: With their number, outside of `unmet_kept`.
+            Diverged: With the number of such samples, outside of `unmet_kept`.
         """
         if self.hopeless:
             drawn, refused = self.tally.drawn, self.tally.refused
-            raise self._given_up(f"{drawn - refused:,} of {drawn:,} draws meet {named_constraints(self.space, every=True)}")
+            raise self._given_up(
+                f"{drawn - refused:,} of {drawn:,} generated rows satisfy {named_constraints(self.space, every=True)}"
+            )
         if self.unmet and not _unmet_allowed:
             raise self._given_up(_broken(self.space, self.unmet, self.n, TURNS))
 
     def _given_up(self, what: str) -> Diverged:
         broken = [] if self._refused is None else _broken_by(self.space, self._refused)
         several = len(getattr(self.space, "constraints", ())) > 1
-        what += f"; draws break {listing(quoted(each.text) for each in broken)}" if several and broken else ""
-        advice = "Train for longer, or without this constraint; of an equation leave a column out and compute it from the others."
+        what += f"; rows violate {listing(quoted(each.text) for each in broken)}" if several and broken else ""
+        advice = (
+            "Train for longer, or without this constraint. For an equation, leave out one column and compute it from the others."
+        )
         return Diverged(f"{what}. {advice}", what=what)
 
     def _drawn(self, turn: int, refused: Sequence[int], drawn: int) -> None:
@@ -447,27 +459,27 @@ class Redrawing:
 
 
 def warn_between(space: Space, x: Tensor) -> None:
-    """Warn of points between two seeds, in data units, that break a constraint: no point between them can be drawn again."""
+    """Warn if points between two seeds, in data units, violate a constraint: such points cannot be drawn again."""
     valid = space.valid(x)
     if valid is None or valid.all():
         return
     texts = listing(quoted(constraint.text) for constraint in _broken_by(space, x))
     warn(
-        f"{int((~valid).sum()):,} of {len(valid):,} points do not meet {texts}. Points between two seeds cannot be "
-        "drawn again: they are written as they are.",
+        f"{int((~valid).sum()):,} of {len(valid):,} points violate {texts}. Points between two seeds cannot be "
+        "generated again, so they are written unchanged.",
         stacklevel=2,
     )
 
 
 def warn_broken(space: Space, x: Tensor) -> None:
-    """Warn of samples in data units that break a constraint still."""
+    """Warn if samples in data units still violate a constraint."""
     valid = space.valid(x)
     if valid is not None and not valid.all():
-        warn(f"{_broken(space, int((~valid).sum()), len(valid), MEASURED)}; they are scored as they are.", stacklevel=2)
+        warn(f"{_broken(space, int((~valid).sum()), len(valid), MEASURED)}. They are scored unchanged.", stacklevel=2)
 
 
 def named_constraints(space: Space, every: bool = False) -> str:
-    """The constraint of a space, or where there are several, one of them or ``every`` one, in words."""
+    """Describe the constraint of a space; for several constraints, one of them or ``every`` one."""
     constraints: Sequence[Any] = getattr(space, "constraints", ())
     if len(constraints) == 1:
         return f"the constraint {quoted(constraints[0].text)}"
@@ -480,7 +492,9 @@ def _broken_by(space: Space, x: Tensor) -> list[Any]:
 
 
 def _broken(space: Space, broken: int, n: int, turns: int) -> str:
-    return f"{broken:,} of {n:,} samples do not meet {named_constraints(space, every=True)} after {turns} further draws each"
+    return (
+        f"{broken:,} of {n:,} samples do not satisfy {named_constraints(space, every=True)} after {turns} further attempts each"
+    )
 
 
 _active: list[bool] = []
@@ -488,9 +502,9 @@ _active: list[bool] = []
 
 @contextlib.contextmanager
 def spreading() -> Iterator[None]:
-    """Within this context `shared_stream` shares its work among the processes of torch.distributed's default group.
+    """Context in which `shared_stream` shares its work among the processes of torch.distributed's default group.
 
-    Each of them asks for the same samples in the same order.
+    Every process requests the same samples in the same order.
     """
     _active.append(torch.distributed.is_available() and torch.distributed.is_initialized())
     try:
@@ -500,16 +514,16 @@ def spreading() -> Iterator[None]:
 
 
 def writes_samples() -> bool:
-    """Whether this process writes what all of them have drawn: the first one does."""
+    """Return whether this process writes the samples of all processes: only the first process does."""
     return not (_active and _active[-1]) or torch.distributed.get_rank() == 0
 
 
 def shared_stream(
     transport: Transport, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH
 ) -> Iterator[Chunk]:
-    """The samples of `Transport.stream`; within `spreading` each process computes some parts and receives the others.
+    """Yield the samples of `Transport.stream`; within `spreading`, each process computes some parts and receives the others.
 
-    Sample i comes from ``seed + i`` alone, whichever process computes it.
+    Sample i depends only on ``seed + i``, whichever process computes it.
     """
     if not (_active and _active[-1]):
         return transport.stream(n, condition, seed=seed, batch=batch)

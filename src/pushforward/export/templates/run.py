@@ -10,7 +10,7 @@ import onnxruntime
 EXPORT = ""  # The identifier of the export that this script belongs to
 here = pathlib.Path(__file__)
 space = json.loads(here.with_name("space.json").read_text(encoding="utf-8"))
-parser = argparse.ArgumentParser(description=f"Draws samples of {space['name']} into a file.")
+parser = argparse.ArgumentParser(description=f"Write samples of {space['name']} to a file.")
 options = {"n": 16, "seed": 0, "out": "samples.npy", **space["default"]}
 known = {each["name"]: ["", *each["names"]] for each in space["conditions"] if "names" in each}
 known |= {"solver": [*space["draws"]]} if "solver" in options else {}
@@ -22,7 +22,7 @@ out = pathlib.Path(asked["out"])
 if n < 1:
     parser.error(f"--n must be at least 1, got {n}")
 if out.suffix != ".npy":
-    parser.error(f"--out must end in .npy (an array that numpy.load reads), got {out}")
+    parser.error(f"--out must end in .npy (an array for numpy.load), got {out}")
 if not out.parent.is_dir():
     parser.error(f"{out.parent} is not a folder")
 model = onnxruntime.InferenceSession(here.with_name("model.onnx"), providers=["CPUExecutionProvider"])
@@ -33,21 +33,21 @@ seeds = [(asked["seed"] + i) % 2**64 for i in range(n)]
 
 
 def drawn(stream, call, shape=None):
-    """Numbers of each sample, by its seed alone: normal, or without a shape one that is uniform."""
+    """Draw normal numbers for each sample by its seed, or one uniform number without a shape."""
     keys = [np.array([seed, int(stream)], np.uint64) for seed in seeds]
     each = [np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, call])) for key in keys]
     return np.stack([g.random(dtype=np.float32) if shape is None else g.standard_normal(shape, np.float32) for g in each])
 
 
 def given(condition, text):
-    """The values of a condition of numbers, from text such as 1.5,2."""
+    """Parse the values of a numeric condition from text such as 1.5,2."""
     usual = condition["usual"]
     try:
         values = [float(word) for word in text.split(",")] if text else usual
     except ValueError:
         values = []
     if len(values) != len(usual):
-        parser.error(f"--{condition['name']} takes {len(usual)} numbers with commas between them, got {text}")
+        parser.error(f"--{condition['name']} needs {len(usual)} comma-separated numbers, got {text}")
     return np.tile(np.array(values, condition["type"]), (n, 1))
 
 

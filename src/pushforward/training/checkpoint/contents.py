@@ -35,9 +35,9 @@ from pushforward.training.loop.machine import free_memory
 from pushforward.training.runs.run import digest
 
 CHECKPOINT_SECONDS = 120.0
-"""Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
+"""Training seconds between checkpoints if ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
 SHARE = 0.5
-"""The share of the memory that is available which the copy of a state may take; a larger one is written while training waits."""
+"""Fraction of the available memory that a copy of the state may take. A larger state is written while training waits."""
 
 _writing: weakref.WeakSet[Future[None]] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):  # a process is not forked in the middle of a save
@@ -45,7 +45,7 @@ if hasattr(os, "register_at_fork"):  # a process is not forked in the middle of 
 
 
 def beside(work: Callable[[], Any]) -> Future[None]:
-    """Do some work in a thread of its own; the future has its error."""
+    """Run work in a separate thread; the future holds its error."""
     thread = ThreadPoolExecutor(1, "pushforward-save")
     future = thread.submit(work)
     _writing.add(future)
@@ -60,10 +60,12 @@ class Saver:
     a trainer gives its folder back when it is deleted.
 
     Attributes:
-        step: The step of the newest checkpoint, which may be being written; -1 where there is none.
-        beside: Whether checkpoints that nothing waits for are written beside the next steps.
-        refused: Whether the disk of any process had refused such a checkpoint when all processes last told each other.
-        weights_step: The step of the weights where training has ended with those of an earlier one (`go_back`); else None.
+        step: Step of the newest checkpoint, which may still be written; -1 if there is none.
+        beside: Whether checkpoints are written during the next steps if nothing waits for them.
+        refused: Whether any process had failed to write such a checkpoint at the last
+            synchronisation.
+        weights_step: Step of the weights if training ended with earlier weights (`go_back`);
+            otherwise None.
     """
 
     def __init__(self) -> None:
@@ -107,11 +109,11 @@ class Saver:
 
     @property
     def failed(self) -> bool:
-        """Whether this process could not write a checkpoint beside the last steps, which no `wait` has raised yet."""
+        """Return whether this process failed to write a checkpoint in the background, with the error not yet raised by `wait`."""
         return self._written is not None and self._written.done() and self._written.exception() is not None
 
     def check(self, processes: Processes) -> None:
-        """Raise the error of a checkpoint that could not be written beside the last steps, as `wait` does; do not wait."""
+        """Raise the error of a background checkpoint that could not be written, like `wait`, but without waiting."""
         if self.refused or (processes.count == 1 and self.failed):
             self.refused = False
             self.wait(processes)
@@ -181,7 +183,7 @@ class Saver:
         try:
             trainer.clock.restore(state, [Stage(**stage) for stage in state.get("stages", ())] if same else [])
         except TypeError as error:
-            raise CheckpointError(f"{stored.folder}/state.json is damaged: it holds no stages. Restore the file.") from error
+            raise CheckpointError(f"{stored.folder}/state.json is damaged: it has no stages. Restore the file.") from error
         self.step, self._seconds, self.weights_step = state["step"], state["seconds"], state.get("weights_step")
         self._before = self.step, self._seconds
         trainer.threads.resume(self.step)
@@ -189,18 +191,18 @@ class Saver:
             write_latest(inside, stored.folder.name)
         for row in trainer.journal.cut(state["step"]):
             trainer.clock.mark(row["step"], row.get("seconds", 0.0))
-        where = {"the step and the seconds of training to go on from": [trainer.clock.step, trainer.clock.seconds]}
+        where = {"the step and training seconds to resume from": [trainer.clock.step, trainer.clock.seconds]}
         trainer.processes.compare(where)
 
 
 def state_of(trainer: Any) -> dict[str, dict[str, Tensor]]:
-    """The weights, averages and optimisers of a trainer, as they are: sharded or whole."""
+    """Return the weights, averages and optimisers of a trainer, sharded or whole."""
     optimizers = {name: value for player in trainer.players.values() for name, value in player.state().items()}
     return {"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizers}
 
 
 def stored_for(processes: Processes, folder: Path, device: torch.device) -> Checkpoint:
-    """A checkpoint to `take_up`, verified and read; without tensors where each process reads its own part of sharded ones then.
+    """Verify and read a checkpoint for `take_up`; without tensors if each process reads its own shards then.
 
     Raises:
         CheckpointError: If it is damaged.
@@ -227,7 +229,7 @@ def take_up(trainer: Any, stored: Checkpoint) -> None:
 
 
 def go_back(trainer: Any) -> None:
-    """Give a trainer the weights of the last step that was found good; they are then saved as those of the present step.
+    """Restore the weights of the last good step, which are then saved as weights of the current step.
 
     Where that checkpoint is gone, because an older one was resumed, it is the newest one.
 

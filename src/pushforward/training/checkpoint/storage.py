@@ -30,11 +30,11 @@ THREADS = 4  # files of a checkpoint that are hashed at once
 PREFIX = "step_"  # how the name of every checkpoint begins; digits follow
 LATEST, MANIFEST = "latest.json", "MANIFEST.json"
 WHOLE = {"state.json", "method.safetensors", "average.safetensors", "optimizer.safetensors"}
-"""The files of a checkpoint; a sharded one has shards in place of the weights."""
+"""The files of a checkpoint. A sharded checkpoint has shards instead of the weights."""
 MOST = 1 << 62  # above every counter
 _NUMBER, _NONE = (int, float), type(None)
 NEEDED: dict[str, Any] = {"step": int, "samples": int, "seconds": _NUMBER, "total": (int, _NONE)}
-"""What ``state.json`` must say, by name."""
+"""The required entries of ``state.json``."""
 MAY: dict[str, Any] = {
     "stages": list,
     "warmed": _NUMBER,
@@ -47,11 +47,11 @@ MAY: dict[str, Any] = {
     "store_seconds": _NUMBER,
     "peak_memory_mb": (*_NUMBER, _NONE),
 }
-"""What it may say besides."""
+"""The optional entries of ``state.json``."""
 
 
 def flush(path: Path) -> None:
-    """Wait until a file or folder has reached the disk."""
+    """Flush a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -61,10 +61,10 @@ def flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """A temporary file, which is flushed and renamed over ``path`` if all goes well, and vanishes if not.
+    """Context with a temporary file that is flushed and renamed to ``path`` on success, and removed on failure.
 
     Raises:
-        CheckpointError: If the disk refuses; an existing file stays.
+        CheckpointError: If writing fails; an existing file is kept.
     """
     with disk(path):
         with replacing(path) as temporary:
@@ -80,7 +80,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The hash of a regular file, hex."""
+    """Compute the sha256 of a regular file, in hex."""
     with opened(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
@@ -89,7 +89,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write whole tensors by name to a file (safetensors).
 
     Raises:
-        OSError: If the disk refuses.
+        OSError: If writing fails.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -110,11 +110,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path, device: Any = "cpu") -> dict[str, Tensor]:
-    """The tensors of a file by name, whole.
+    """Read the whole tensors of a file by name.
 
     Raises:
         OSError: If the file is missing or damaged.
-        CheckpointError: If it is no regular file, or its header is damaged (`pushforward.files.check_tensors`).
+        CheckpointError: If it is not a regular file, or its header is damaged
+            (`pushforward.files.check_tensors`).
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -127,21 +128,21 @@ def read_tensors(path: Path, device: Any = "cpu") -> dict[str, Tensor]:
 
 
 def bytes_of(groups: Iterable[Mapping[str, Tensor]]) -> int:
-    """Bytes of a checkpoint with these tensors, whole where they are sharded."""
+    """Compute the bytes of a checkpoint with these tensors, counting whole tensors."""
     return BESIDE + sum(tensor.numel() * tensor.element_size() for group in groups for tensor in group.values())
 
 
 def check_space(final: Path, needed: int) -> None:
-    """Refuse to write where it cannot fit.
+    """Raise an error if there is too little disk space.
 
     Raises:
-        CheckpointError: If fewer bytes are free on its disk.
+        CheckpointError: If there is too little free space on the disk.
     """
     there = next(folder for folder in (final, *final.absolute().parents) if folder.exists())
     if (free := shutil.disk_usage(there).free) < needed:
         raise CheckpointError(
-            f"{final} was not written: it takes {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free on its disk. "
-            "Free space or choose another `out`; what was saved before is intact."
+            f"{final} was not written: it needs {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB are free on the "
+            "disk. Free space or choose another `out`. Earlier checkpoints are intact."
         )
 
 
@@ -161,13 +162,13 @@ def save(
         step: The number of training steps done.
         tensors: Per file name (without ending), tensors by name.
         state: JSON-ready counters.
-        keep: How many checkpoints stay.
+        keep: Number of checkpoints to keep.
         after: The step of the checkpoint that this training went on from. Later ones belong to a training that was given up
             (``resume --from``) and are removed; None leaves them.
         held: The steps of checkpoints that stay.
 
     Raises:
-        CheckpointError: If the disk refuses or has too little space; earlier checkpoints stay as they were.
+        CheckpointError: If writing fails or the disk is full; earlier checkpoints are intact.
     """
     final = folder / step_name(step)
     check_space(final, bytes_of(tensors.values()))
@@ -179,7 +180,7 @@ def save(
 
 @contextlib.contextmanager
 def staged(final: Path) -> Iterator[Path]:
-    """A temporary folder for the files of a checkpoint, from any number of writers; it vanishes unless `commit` publishes it.
+    """Context with a temporary folder for checkpoint files of any number of writers, removed unless `commit` publishes it.
 
     Whatever an interrupted save has left beside the checkpoint is removed first (`sweep`).
 
@@ -205,12 +206,13 @@ def commit(temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] 
 
     Raises:
         CheckpointError: If the files, read again, are not what was written.
-        OSError: If the disk refuses.
+        OSError: If writing fails.
     """
     seal(temporary, known)
     if (wrong := fault(temporary)) is not None:
         raise CheckpointError(
-            f"{final} could not be written: {wrong[0]}, read again, {wrong[1]}. Check the disk; what was saved before is intact."
+            f"{final} could not be written correctly: {wrong[0]}, when read back, {wrong[1]}. Check the disk. Earlier "
+            "checkpoints are intact."
         )
     if final.exists():  # of the same step, by a training that was given up
         _remove(final)
@@ -239,7 +241,7 @@ def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mappi
     """Write tensors and counters into a folder, flushed.
 
     Raises:
-        OSError: If the disk refuses.
+        OSError: If writing fails.
     """
     for name, group in tensors.items():
         write_tensors(folder / f"{name}.safetensors", group)
@@ -254,7 +256,7 @@ def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> 
     Those that are ``known`` are not read for it.
 
     Raises:
-        OSError: If the disk refuses.
+        OSError: If writing fails.
     """
     listing = dict(known or {})
     for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name not in listing):
@@ -266,27 +268,27 @@ def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> 
 
 
 def step_name(step: int) -> str:
-    """The name of the checkpoint after so many steps, such as "step_000500"."""
+    """Return the name of the checkpoint after a number of steps, such as "step_000500"."""
     return f"{PREFIX}{step:06d}"
 
 
 def step_of(folder: Path) -> int:
-    """The step of a checkpoint, by its name."""
+    """Return the step of a checkpoint, by its name."""
     return int(folder.name.removeprefix(PREFIX))
 
 
 def is_checkpoint(name: object) -> bool:
-    """Whether a folder's name is that of a checkpoint."""
+    """Return whether a folder name is the name of a checkpoint."""
     return isinstance(name, str) and re.fullmatch(PREFIX + "[0-9]{1,30}", name) is not None
 
 
 def is_shard(name: str) -> bool:
-    """Whether a file's name is that of one process's part of a sharded checkpoint."""
+    """Return whether a file name is the name of a shard of a checkpoint."""
     return name.startswith("shard-") and name.endswith(".safetensors")
 
 
 def weights_hash(files: Mapping[str, Any], raw: bool = False) -> str | None:
-    """The hash of a checkpoint's averaged weights, or of its last ones, by the files of its manifest; None where it has none."""
+    """Return the hash of a checkpoint's averaged (or last) weights from its manifest; None if there is none."""
     entry = files.get(f"{'method' if raw else 'average'}.safetensors")
     if entry is not None:
         return str(entry["sha256"])
@@ -295,17 +297,17 @@ def weights_hash(files: Mapping[str, Any], raw: bool = False) -> str | None:
 
 
 def weights_of(checkpoint: Path, raw: bool = False) -> str:
-    """The hash of a checkpoint's averaged weights, or of its last ones, as its manifest has it."""
+    """Return the hash of a checkpoint's averaged (or last) weights from its manifest."""
     return str(weights_hash(read_json(checkpoint / MANIFEST)["files"], raw))
 
 
 def all_in(folder: Path) -> list[Path]:
-    """The checkpoints in a run's ``checkpoints`` folder, by their steps."""
+    """Return the checkpoints in a run's ``checkpoints`` folder, by step."""
     return sorted((path for path in folder.glob(f"{PREFIX}*") if is_checkpoint(path.name)), key=step_of)
 
 
 def latest(folder: Path) -> Path | None:
-    """The checkpoint of a run's ``checkpoints`` folder that was written last, or None where there is none.
+    """Return the latest checkpoint in a run's ``checkpoints`` folder, or None if there is none.
 
     ``latest.json`` names it; where it names none that is there, it is the one of the highest number that is whole.
     """
@@ -322,7 +324,7 @@ def write_latest(folder: Path, name: str) -> None:
 
 
 def fault(folder: Path) -> tuple[str, str] | None:
-    """The first file of a checkpoint that is missing or damaged, and what is wrong with it; None where all are whole."""
+    """Find the first missing or damaged file of a checkpoint, with its fault; None if all are undamaged."""
     try:
         manifest = read_json(folder / MANIFEST)
     except CheckpointError as error:
@@ -333,7 +335,7 @@ def fault(folder: Path) -> tuple[str, str] | None:
     if not isinstance(files, dict):
         return MANIFEST, "does not list the files"
     if (version := manifest.get("format_version")) != FORMAT:
-        return MANIFEST, f"says that the format is {version!r}, and this version of pushforward reads {FORMAT}"
+        return MANIFEST, f"has format {version!r}, but this version of pushforward reads format {FORMAT}"
     needed = {"state.json"} if any(map(is_shard, files)) else WHOLE
     if missing := sorted(needed - files.keys()):
         return MANIFEST, f"does not list {missing[0]}"
@@ -341,7 +343,7 @@ def fault(folder: Path) -> tuple[str, str] | None:
         wrong = next(filter(None, pool.map(lambda entry: _difference(folder, *entry), files.items())), None)
     newest = read_object(folder.parent / LATEST)
     if wrong and newest.get("checkpoint") == folder.name and newest.get("manifest") not in (None, sha256(folder / MANIFEST)):
-        return MANIFEST, "differs from what was written (sha256)"
+        return MANIFEST, "has changed since it was written (its sha256 differs)"
     return wrong
 
 
@@ -353,14 +355,14 @@ def _difference(folder: Path, name: str, entry: Any) -> tuple[str, str] | None:
         if path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]:
             return None
     except (LookupError, TypeError):
-        return MANIFEST, f"gives no size and sha256 of {name}"
+        return MANIFEST, f"does not give the size and sha256 of {name}"
     except OSError as error:
         return name, f"cannot be read ({error.strerror or error})"
-    return name, "differs from what was written (size or sha256)"
+    return name, "has changed since it was written (its size or sha256 differs)"
 
 
 def next_good(folder: Path) -> Path | None:
-    """The newest checkpoint before another one that is whole, else the newest after it; None where none is whole."""
+    """Find the newest undamaged checkpoint before another one, otherwise after it; None if there is none."""
     others = [path for path in reversed(all_in(folder.parent)) if path != folder]
     if is_checkpoint(folder.name):
         others.sort(key=lambda path: step_of(path) > step_of(folder))
@@ -368,36 +370,36 @@ def next_good(folder: Path) -> Path | None:
 
 
 def damaged(folder: Path, name: str, why: str) -> CheckpointError:
-    """The error for a checkpoint that cannot be used; it recommends another one only after that has been verified.
+    """Build the error for a damaged checkpoint, recommending only a verified checkpoint.
 
-    ``why`` goes on where the file's name ends.
+    ``why`` continues after the file name.
     """
     good = next_good(folder)
-    remedy = "There is no other checkpoint in this run that is whole."
+    remedy = "This run has no other undamaged checkpoint."
     if good is not None:
-        remedy = f"A checkpoint that is whole: {good.name}. To go on from there, resume with `fallback=True`."
+        remedy = f"Newest undamaged checkpoint: {good.name}. Resume from it with `fallback=True`."
     return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", good.name if good else None)
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """The counters of a checkpoint, after all of its files have been verified.
+    """Read the counters of a checkpoint, after verifying all files.
 
     Raises:
-        CheckpointError: If anything is missing, differs from its hash or is malformed: names the file, and another checkpoint
-            that is whole.
+        CheckpointError: If anything is missing, differs from its hash or is malformed, with the
+            file and an undamaged checkpoint.
     """
     if (wrong := fault(folder)) is not None:
         raise damaged(folder, *wrong)
     state = read_json(folder / "state.json")
     if (name := wrong_counter(state)) is not None:
-        raise damaged(folder, "state.json", f"does not say {name} as it should")
+        raise damaged(folder, "state.json", f"has a missing or invalid entry: {name}")
     if is_checkpoint(folder.name) and state["step"] != step_of(folder):
-        raise damaged(folder, "state.json", f"is of step {state['step']:,}")
+        raise damaged(folder, "state.json", f"belongs to step {state['step']:,}")
     return dict(state)
 
 
 def wrong_counter(state: Any) -> str | None:
-    """The name of the first counter that is missing or of another kind; None where all are as they should be."""
+    """Return the name of the first missing or invalid counter; None if all are valid."""
     given = state if isinstance(state, Mapping) else {}
     for name, kinds in {**NEEDED, **MAY}.items():
         value = given.get(name)
@@ -409,7 +411,7 @@ def wrong_counter(state: Any) -> str | None:
 
 
 def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
-    """How far an unfinished run is, such as "26 of 200 steps"; None where its budget is used up or not known."""
+    """Describe the progress of an unfinished run, such as "26 of 200 steps"; None if its budget is used up or unknown."""
     try:
         state = read_json(checkpoint / "state.json")
         step, total, seconds = state["step"], state.get("total"), budget.get("seconds")

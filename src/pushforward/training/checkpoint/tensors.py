@@ -1,4 +1,4 @@
-"""Tensors of checkpoints, whole or sharded over processes: the one place that knows which.
+"""Tensors of checkpoints, whole or sharded over processes.
 
 Shards are written by torch.distributed.checkpoint in the form of `HuggingFaceStorageWriter`: the header of each file says where
 in the whole tensors its parts lie. No file is pickled; what processes tell each other while they write is torch's own.
@@ -42,22 +42,22 @@ from pushforward.training.runs import log
 
 Groups = Mapping[str, Mapping[str, Tensor]]  # Tensors by file and name
 MEASURED = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
-"""Entries of a checkpoint's state that are times, memory or settings: two equal trainings differ in them."""
+"""Entries of a checkpoint's state that hold times, memory use or settings, and so differ between two equal training runs."""
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor with all of its shards; every process must call this."""
+    """Gather a tensor from all its shards; every process must call this."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def local(tensor: Tensor) -> Tensor:
-    """This process's part of a tensor: the same memory, without gradients."""
+    """Return this process's shard of a tensor: the same memory, without gradients."""
     tensor = tensor.detach()
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 def by_place(numbers: Iterable[int], tensors: Sequence[Tensor]) -> list[list[int]]:
-    """The numbers of sharded tensors and those of whole ones, where there are such: no operation takes both together."""
+    """Return the indices of sharded and of whole tensors, if any: no operation supports both together."""
     places: dict[bool, list[int]] = {}
     for number in numbers:
         places.setdefault(hasattr(tensors[number], "device_mesh"), []).append(number)
@@ -65,7 +65,7 @@ def by_place(numbers: Iterable[int], tensors: Sequence[Tensor]) -> list[list[int
 
 
 def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """The norm of all gradients together, a tensor of no dimension; every process must call this."""
+    """Compute the norm of all gradients, a scalar tensor; every process must call this."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     groups = [[gradients[i] for i in numbers] for numbers in by_place(range(len(gradients)), gradients)]
     if not gradients:
@@ -75,7 +75,7 @@ def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
 
 
 def placed(value: Tensor, like: Tensor) -> Tensor:
-    """A tensor, sharded as another one is."""
+    """Shard a tensor like another one."""
     if not hasattr(like, "device_mesh") or hasattr(value, "device_mesh"):
         return value
     from torch.distributed.tensor import distribute_tensor
@@ -88,24 +88,24 @@ def restore(method: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> No
     """Load whole weights into a method, whether its own are sharded or not.
 
     Raises:
-        CheckpointError: If they do not fit, with the mismatch.
+        CheckpointError: If the weights do not fit, with the mismatch.
     """
     current = method.state_dict()
     try:
         method.load_state_dict({name: placed(v, current[name]) if name in current else v for name, v in tensors.items()})
     except RuntimeError as error:
         first = str(error).strip().splitlines()[-1].strip()
-        raise CheckpointError(f"The weights of {where} do not fit the method: {first}") from error
+        raise CheckpointError(f"The weights in {where} do not fit the method: {first}") from error
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a checkpoint, verified and read.
+    """Content of a checkpoint, verified and read.
 
     Args:
-        folder: Where it lies.
+        folder: Checkpoint folder.
         tensors: Per file, the tensors by name; of a sharded one that each process reads for itself, none.
-        state: The counters.
+        state: Counters.
     """
 
     folder: Path
@@ -113,7 +113,7 @@ class Checkpoint:
     state: dict[str, Any]
 
     def weights(self, raw: bool = False) -> dict[str, Tensor]:
-        """The method's tensors by name: averaged where the method has an average of them, or the last ones."""
+        """Return the method's tensors by name: averaged if available, otherwise the last weights."""
         return self.tensors["method"] if raw else self.tensors["method"] | self.tensors["average"]
 
 
@@ -134,19 +134,19 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
 
 
 def has_shards(folder: Path) -> bool:
-    """Whether a checkpoint is sharded."""
+    """Return whether a checkpoint is sharded."""
     return any(is_shard(path.name) for path in folder.glob("shard-*"))
 
 
 def state_digest(folder: str | Path) -> str:
-    """The sha256 of the state in which a run ended or stopped.
+    """Compute the sha256 of the state in which a run ended or stopped.
 
     It covers the newest checkpoint (weights, averages, optimizers, counters) and every row of the log up to it, with floats to
     the last bit. Times, memory, paths and settings are left out. On one machine, with one version of PyTorch and one number of
     threads, the same training has the same digest, whether or not it was killed and resumed.
 
     Raises:
-        CheckpointError: If the run has no checkpoint, or a damaged one.
+        CheckpointError: If the run has no checkpoint, or a damaged checkpoint.
     """
     folder = Path(folder)
     newest = latest(folder / "checkpoints")
@@ -174,7 +174,7 @@ def _exact(value: Any) -> Any:
 
 
 def copied_shards(groups: Groups) -> dict[str, dict[str, Tensor]]:
-    """Copies of this process's part of tensors in the memory of the CPU, per group and name."""
+    """Copy this process's shards of tensors to CPU memory, by group and name."""
     from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
     plain = StagingOptions(use_pinned_memory=False, use_shared_memory=False, use_async_staging=False, use_non_blocking_copy=False)
@@ -188,7 +188,7 @@ def save_shards(channel: Processes, where: Path, tensors: Groups, state: Mapping
     No other thread may use the channel meanwhile; ``options`` are those of `checkpoint.prune`.
 
     Raises:
-        CheckpointError: If the disk refuses or has too little space; earlier checkpoints stay.
+        CheckpointError: If writing fails or the disk is full; earlier checkpoints are intact.
     """
     with contextlib.ExitStack() as stack:
         temporary = None
@@ -235,7 +235,7 @@ def _write(folder: Path, groups: Groups, rank: int, control: Any) -> dict[str, d
 
 
 def read_shards(folder: Path, listed: Sequence[str], device: torch.device | str = "cpu") -> dict[str, dict[str, Tensor]]:
-    """The tensors of a sharded checkpoint by group and name, whole; one process reads all of them.
+    """Read the whole tensors of a sharded checkpoint by group and name, in one process.
 
     Raises:
         CheckpointError: If a file is damaged or is not listed, or the parts do not fill the tensors.
@@ -250,7 +250,7 @@ def read_shards(folder: Path, listed: Sequence[str], device: torch.device | str 
 
 
 def restore_shards(trainer: Any, folder: Path) -> None:
-    """Give a `Trainer` whose weights are sharded those of a sharded checkpoint; every process reads its own part.
+    """Restore a sharded checkpoint into a `Trainer` with sharded weights; every process reads its own shards.
 
     Raises:
         CheckpointError: If they do not fit the method, or a file is damaged.
@@ -261,7 +261,7 @@ def restore_shards(trainer: Any, folder: Path) -> None:
     expected = _named({"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizer})
     for name, value in expected.items():
         if name not in stored or stored[name][0] != value.shape:
-            raise CheckpointError(f"The weights of {folder} do not fit the method: {name} has another shape, or is missing.")
+            raise CheckpointError(f"The weights in {folder} do not fit the method: {name} is missing or has another shape.")
     with torch.no_grad():
         _fill(folder, expected, trainer.processes.control)
     for player in players:
@@ -276,13 +276,13 @@ def _sizes(folder: Path, listed: Iterable[str]) -> dict[str, tuple[torch.Size, t
     from torch.distributed.checkpoint import HuggingFaceStorageReader
 
     if unknown := {path.name for path in folder.glob("*.safetensors")} - set(listed):
-        raise CheckpointError(f"Checkpoint {folder} cannot be read: {min(unknown)} is no file of it. Remove this file.")
+        raise CheckpointError(f"Checkpoint {folder} cannot be read: {min(unknown)} does not belong to it. Remove this file.")
     try:
         _check_parts(sorted(folder.glob("*.safetensors")))
         metadata: Any = HuggingFaceStorageReader(str(folder)).read_metadata()
         return {name: (entry.size, entry.properties.dtype) for name, entry in metadata.state_dict_metadata.items()}
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"The parts of {folder} cannot be put together: {error}. Take another checkpoint.") from error
+        raise CheckpointError(f"The shards in {folder} cannot be combined: {error}. Use another checkpoint.") from error
 
 
 def _check_parts(files: Iterable[Path]) -> None:
@@ -305,14 +305,14 @@ def _check_parts(files: Iterable[Path]) -> None:
                 shape = part.get_shape()
                 offsets = [0] * len(shape) if places is None else places[name]["saved_offsets"]
                 if len(offsets) != len(shape) or any(type(each) is not int for each in offsets) or any(offsets[1:]):
-                    raise ValueError(f"the part of the tensor {name[:80]!r} is none of whole rows")
+                    raise ValueError(f"a shard of the tensor {name[:80]!r} does not consist of whole rows")
                 start, rows = (offsets[0], shape[0]) if shape else (0, 1)
                 parts.setdefault(name, []).append((start, start + rows, shape[1:], part.get_dtype()))
     for name, pieces in parts.items():
         end = 0
         for start, stop, *kind in sorted(pieces):
             if start != end or kind != [*pieces[0][2:]]:
-                raise ValueError(f"those of the tensor {name[:80]!r} overlap, leave gaps or differ in shape or type")
+                raise ValueError(f"the shards of the tensor {name[:80]!r} overlap, leave gaps or differ in shape or type")
             end = stop
 
 
@@ -321,7 +321,7 @@ def _fill(folder: Path, tensors: dict[str, Tensor], control: Any = None) -> None
     from torch.distributed.checkpoint import load as load_shards
 
     alone = not any(hasattr(value, "device_mesh") for value in tensors.values())
-    with warnings.catch_warnings(), _as_error(f"{folder} cannot be read", "Take another checkpoint."):
+    with warnings.catch_warnings(), _as_error(f"{folder} cannot be read", "Use another checkpoint."):
         warnings.filterwarnings("ignore", message="torch.distributed is")
         load_shards(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), process_group=control, no_dist=alone)
 

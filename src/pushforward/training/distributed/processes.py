@@ -32,25 +32,24 @@ _meshes: list[Any] = []  # what `shard` has laid weights out on
 
 
 def called(name: str, player: nn.Module) -> list[nn.Module]:
-    """The modules of a player whose forward pass a method runs: whole weights are there while it runs and in its backward pass.
+    """Return the modules of a network with a forward pass, during which (and during backward) weights are whole.
 
     A player without a forward pass of its own (a VAE) is a few networks that have one; what it holds besides, such as a variance,
     stays whole in every process.
 
     Raises:
-        UsageError: For a player without such networks, or with weights that cannot be sharded.
+        UsageError: If there is no such network, or weights cannot be sharded.
     """
     network = player.network if isinstance(player, Denoiser) else player
     networks = _running(network)
     if not networks:
         raise UsageError(
-            f'The player "{name}" has no network with a forward pass of its own, so its weights cannot be sharded. '
-            "Train it with whole weights in every process: `shard=False`."
+            f'The network "{name}" has no forward pass of its own, so its weights cannot be sharded. Use `shard=False`.'
         )
     if any(nn.utils.parametrize.is_parametrized(module) for module in network.modules()):
         raise UsageError(
-            f'The player "{name}" has weights that are computed from others, as spectral norms do, which torch cannot shard. '
-            "Train it with whole weights in every process: `shard=False`."
+            f'The network "{name}" has weights computed from other weights (such as spectral norms), which torch '
+            "cannot shard. Use `shard=False`."
         )
     return networks
 
@@ -71,11 +70,13 @@ class Processes:
 
     Attributes:
         rank: The number of this process; the first one, 0, writes the run's files.
-        count: How many there are. Each computes the same share of every batch.
-        sharded: Whether each holds a share of the weights.
-        control: Their group of torch.distributed for what is no tensor; None for the default one, or where there is none.
-        saving: Their group for what is written beside training; its first use must be the same for all processes.
-        words: How many, by which backend of torch.distributed, and where the weights are; empty for one process.
+        count: Number of processes, each of which computes an equal part of every batch.
+        sharded: Whether weights are sharded.
+        control: torch.distributed group for data other than tensors; None for the default group, or
+            without groups.
+        saving: Group for writing during training; its first use must be the same in all processes.
+        words: Description: number of processes, backend, and sharding of weights; empty for one
+            process.
     """
 
     rank: int = 0
@@ -86,11 +87,11 @@ class Processes:
     words: str = ""
 
     def distribute(self, method: Method) -> Method:
-        """Bring a method's weights to where the processes keep them; the method itself, or one in its place."""
+        """Distribute a method's weights over the processes, and return the method, or its replacement."""
         return method
 
     def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The sums of tensors over all processes; each process gives as many of the same shapes."""
+        """Sum tensors over all processes, with equal shapes in each process."""
         return list(tensors)
 
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -100,11 +101,11 @@ class Processes:
         return [value]
 
     def rows(self, *numbers: float) -> Tensor:
-        """Numbers of each process, (processes, numbers), float64."""
+        """Gather the numbers of each process, (processes, numbers), float64."""
         return torch.tensor([numbers], dtype=torch.float64)
 
     def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
-        """The mean of a time over all processes, the largest number (of a signal), and whether any has failed."""
+        """Combine over all processes: the mean of a time, the largest signal number, and whether any process failed."""
         if self.count == 1:
             return seconds, stop, failed
         values = self.rows(seconds, stop, failed)
@@ -117,18 +118,18 @@ class Processes:
         return self.gathered(value if self.rank == 0 else None)[0]
 
     def failure(self, words: str | None) -> str | None:
-        """What every process raises where one has failed, with the number of that process once; None where none has."""
+        """Build the error that every process raises if one has failed, with its number; None if none has failed."""
         if self.count == 1 or not self.agreed(words is not None):
             return words
         said = [(rank, text) for rank, text in enumerate(self.gathered(words)) if text is not None]
         return next(text if text.startswith("In process ") else f"In process {rank}: {text}" for rank, text in said)
 
     def compare(self, what: Mapping[str, Any]) -> None:
-        """Refuse processes that were started with different data, versions or settings, which are given JSON-ready by name.
+        """Raise an error if processes have different data, versions or settings, given as JSON data by name.
 
         Raises:
             DataError: If the data differs.
-            UsageError: If anything else does, naming it and both values.
+            UsageError: If anything else differs, with both values.
         """
         texts = {name: json.dumps(value, sort_keys=True, default=str) for name, value in what.items()}
         short = lambda text: text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]  # noqa: E731
@@ -137,12 +138,12 @@ class Processes:
             rank = next((rank for rank, other in enumerate(each) if other.get(name) != value), None)
             if rank is not None:
                 raise (DataError if name == "data" else UsageError)(
-                    f"The processes of this training differ in {name}: process 0 has {value}, process {rank} has "
+                    f"The processes of this training run differ in {name}: process 0 has {value}, process {rank} has "
                     f"{each[rank].get(name)}. Start all of them with the same command, versions and files."
                 )
 
     def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Within this context the loss of another process is an error that says so: "In NAME another process was lost".
+        """Context in which a lost process raises an error that says so: "In NAME, another process was lost".
 
         Raises:
             GroupError: If another process is lost; the one that has failed says why.
@@ -154,8 +155,8 @@ class Group(Processes):
     """The processes of torch.distributed's default group.
 
     Args:
-        sharded: Whether each holds a share of the weights (`torch.distributed.fsdp.fully_shard`) or all of them.
-        device: Where they train, "cpu" or "cuda".
+        sharded: Whether weights are sharded (`torch.distributed.fsdp.fully_shard`).
+        device: Device for training, "cpu" or "cuda".
         timeout: Seconds in which each process answers the others.
 
     References:
@@ -166,7 +167,7 @@ class Group(Processes):
         self.sharded, self.device, self.timeout = sharded, device, timeout
         self.rank, self.count = torch.distributed.get_rank(), torch.distributed.get_world_size()
         backend = torch.distributed.distributed_c10d._get_default_group()._get_backend(torch.device(device)).name()
-        self.words = f"{self.count} processes, {backend}, {'a share of the' if sharded else 'all'} weights in each"
+        self.words = f"{self.count} processes, {backend}, {'a shard of the' if sharded else 'all'} weights in each"
         self._networks: list[Any] = []
         # flags, times and texts are exchanged by the processors, which notice at once that a process has ended
         self.control = self._gloo() if device != "cpu" else None
@@ -229,8 +230,9 @@ class Group(Processes):
                 raise
             time.sleep(LINGER)
             raise GroupError(
-                f"In {name} another process of this training was lost, or did not answer within {self.timeout:g} seconds "
-                "(PUSHFORWARD_TIMEOUT=600 gives it more). What was saved is intact: start all again with pushforward resume."
+                f"In {name}, another process was lost or did not answer within {self.timeout:g} seconds (set "
+                "PUSHFORWARD_TIMEOUT=600 for more time). Saved checkpoints are intact. Restart all processes with "
+                "pushforward resume."
             ) from error
 
     def gathered(self, value: Any) -> list[Any]:
@@ -249,20 +251,21 @@ def _add(tensors: Sequence[Tensor]) -> None:
 
 
 def joined(device: torch.device | str = "cpu", *, shard: bool = False, devices: int | None = None) -> Processes:
-    """The processes that this one was started with: a `Group`, or itself alone.
+    """Join the processes that this one was started with: a `Group`, or a single process.
 
     torch.distributed's default group is formed where there is none: by gloo on CPUs, and by nccl, with gloo for what is not on a
     device, on CUDA devices. Threads of processes on one machine share its cores.
 
     Raises:
-        UsageError: For shares without several processes, a device that is not this process's, or another number of ``devices``.
+        UsageError: If weights are to be sharded in one process, the device belongs to another
+            process, or ``devices`` differs.
         GroupError: If the processes do not find each other.
     """
     launch, place = launched(), torch.device(device)
     if devices is not None and devices != launch.count:
         raise UsageError(
-            f"`devices={devices}` asks for other processes than the {launch.count} that were started. Python starts none itself: "
-            f"run the program under torchrun with {devices} processes per node, and leave `devices` out."
+            f"Got `devices={devices}`, but {launch.count} processes were started. Python does not start processes "
+            f"itself: run the program under torchrun with {devices} processes per node, and leave `devices` out."
         )
     formed = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not formed and launch.count > 1:
@@ -270,8 +273,8 @@ def joined(device: torch.device | str = "cpu", *, shard: bool = False, devices: 
     if not (formed or launch.count > 1) or torch.distributed.get_world_size() == 1:
         if shard:
             raise UsageError(
-                "`shard=True` divides weights among several processes, and this is one: start them with torchrun. The command "
-                "line starts them itself, with `devices=2`."
+                "`shard=True` needs several processes, but there is only one. Start them with torchrun, or use the "
+                "command line with `devices=2`."
             )
         return Processes()
     return Group(shard, place.type, _seconds())
@@ -292,8 +295,8 @@ def _form(launch: Launch, place: torch.device) -> None:
     if place.type == "cuda":
         if place.index not in (None, launch.local_rank):
             raise UsageError(
-                f"Process {launch.rank} was to train on {place}; each process on a machine has a CUDA device of its own, here "
-                f"cuda:{launch.local_rank}. Use `device=cuda`."
+                f"Process {launch.rank} was asked to train on {place}, but each process on a machine needs a CUDA device "
+                f"of its own, here cuda:{launch.local_rank}. Use `device=cuda`."
             )
         torch.cuda.set_device(launch.local_rank)
     elif not any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")):
@@ -311,16 +314,16 @@ def _form(launch: Launch, place: torch.device) -> None:
         torch.distributed.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.count, timeout=limit)
     except RuntimeError as error:
         raise GroupError(
-            f"Process {launch.rank} of {launch.count} has not met all others at {address} within {seconds:g} seconds "
-            f"({str(error).splitlines()[0][:200]}). Start all of them, with the same address; PUSHFORWARD_TIMEOUT=600 gives "
-            "them more time."
+            f"Process {launch.rank} of {launch.count} did not reach all others at {address} within {seconds:g} "
+            f"seconds ({str(error).splitlines()[0][:200]}). Start all of them with the same address, or set "
+            "PUSHFORWARD_TIMEOUT=600 for more time."
         ) from error
     _formed_here = True
     atexit.register(leave)  # an error in flight holds what has failed until it is printed
 
 
 def leave() -> None:
-    """Leave the group that `joined` has formed, if any, once all processes have come so far.
+    """Leave the group formed by `joined`, if any, once all processes have reached this point.
 
     Its threads end here: one that outlived the interpreter could abort the process (pytorch#179291).
     """

@@ -36,7 +36,7 @@ def _read(text: str, number: str, units: str) -> tuple[float, str]:
 
 @dataclass(frozen=True)
 class Budget:
-    """An end of training: exactly one of steps, samples or seconds (of training steps, over all resumes)."""
+    """Training budget: exactly one of steps, samples or seconds (of training steps, over all resumes)."""
 
     steps: int | None = None
     samples: int | None = None
@@ -51,20 +51,20 @@ class Budget:
 
     @staticmethod
     def duration(text: str | float) -> float:
-        """Seconds from "90", "60s", "10m", "1.5h" or "10 minutes"."""
+        """Parse seconds from "90", "60s", "10m", "1.5h" or "10 minutes"."""
         value, unit = _read(str(text).lower(), _NUMBER, _UNITS)
         value *= _SECONDS[unit[:1] or "s"]
         if not value > 0:
-            raise UsageError(f'"{text}" is no duration; write 90s, 10m or 1.5h, a single number and unit.')
+            raise UsageError(f'"{text}" is not a duration: write 90s, 10m or 1.5h (one number and one unit).')
         return value
 
     @staticmethod
     def count(text: str | int) -> int:
-        """A number from "5000", "200k" or "1.5M"."""
+        """Parse a number from "5000", "200k" or "1.5M"."""
         value, unit = _read(str(text), _GROUPED, "[kKmM]")
         value *= _COUNTS.get(unit, math.nan)
         if not value >= 1:
-            raise UsageError(f'"{text}" is no count; write 5000, 200k or 1M (a million).')
+            raise UsageError(f'"{text}" is not a count: write 5000, 200k or 1M (a million).')
         return round(value)
 
     def total_steps(self, batch: int) -> int | None:
@@ -73,7 +73,7 @@ class Budget:
         return None if self.samples is None else math.ceil(self.samples / batch)
 
     def after(self, seconds: float) -> Budget:
-        """The rest of a budget in seconds after work before the first step, at least a quarter."""
+        """Return the rest of a budget in seconds after work before the first step, at least a quarter."""
         return self if self.seconds is None else Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
 
     def longer(self, step: int) -> Budget:
@@ -85,17 +85,18 @@ class Budget:
         return Budget(steps=LONGER * max(STEPS, step))
 
     def check_beyond(self, folder: object, seconds: float, step: int, batch: int) -> None:
-        """Refuse a budget that is less than a run is trained for already.
+        """Raise an error if a run is already trained for more than a budget.
 
         Raises:
-            UsageError: Saying how many those are.
+            UsageError: With the training so far.
         """
         done = {"steps": step, "samples": step * batch, "seconds": seconds}
         unit, wanted = next((name, value) for name, value in asdict(self).items() if value is not None)
         if wanted < done[unit] and (self.total_steps(batch) or 0) < step:
             raise UsageError(
-                f"{folder} is trained for {round(done[unit], 2):,.10g} {unit} already, and {wanted:,.10g} is less. A budget "
-                f"counts from the start of the run: give more, such as `{unit}={math.ceil(2 * done[unit])}`."
+                f"{folder} is already trained for {round(done[unit], 2):,.10g} {unit}, so a budget of {wanted:,.10g} "
+                "leaves nothing to do. The budget includes the steps already done: give more, such as "
+                f"`{unit}={math.ceil(2 * done[unit])}`."
             )
 
     def __str__(self) -> str:
@@ -106,12 +107,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Stage:
-    """A number of steps that holds from one step on, until the next stage.
+    """Total number of steps that is valid from one step until the next stage.
 
     Args:
-        step: The step after which it was fixed.
-        progress: The share of the budget used at that step; from there on it is linear, and 1 at the last step.
-        total: The number of steps in all.
+        step: Step after which the total was fixed.
+        progress: Fraction of the budget used at that step; afterwards it grows linearly to 1 at the
+            last step.
+        total: Total number of steps.
     """
 
     step: int
@@ -120,7 +122,7 @@ class Stage:
 
 
 class Clock:
-    """The place of a run in its budget, and the learning rate's share that goes with it.
+    """Position of a run in its budget, and the corresponding factor of the learning rate.
 
     With a budget in seconds, progress is the share of the seconds used, until `SETTLE`. There the number of steps is forecast and
     fixed: the first `Stage`, from which on progress depends on the step alone. The forecast is then repeated, and where
@@ -129,8 +131,8 @@ class Clock:
     so that the learning rate does not jump.
 
     Args:
-        budget: The end.
-        batch: Samples per step.
+        budget: Training budget.
+        batch: Batch size.
     """
 
     def __init__(self, budget: Budget, batch: int) -> None:
@@ -143,10 +145,10 @@ class Clock:
         self._marked = self._paced = 0.0
 
     def tick(self, seconds: float) -> Stage | None:
-        """Count one step that took so long.
+        """Count one step with its duration.
 
         Returns:
-            The new stage, if this step fixes or corrects the number of steps.
+            New stage, if this step fixes or corrects the number of steps.
         """
         place, progress = self._place, self.progress
         self.step += 1
@@ -172,7 +174,7 @@ class Clock:
         return {"step": self.step, "seconds": self.seconds, "total": self.total, "stages": stages, "warmed": self.warmed}
 
     def restore(self, state: Mapping[str, Any], stages: Sequence[Stage]) -> None:
-        """Take up a checkpoint's `state`, and its stages where its budget is the same."""
+        """Restore a checkpoint's `state`, and its stages if the budget is the same."""
         self.step, self.seconds = state["step"], state["seconds"]
         self.warmed = state.get("warmed", 0.0)
         if self.budget.seconds is not None:
@@ -200,14 +202,14 @@ class Clock:
 
     @property
     def risen(self) -> float:
-        """The share of the rise of the learning rate that the time has allowed, where the number of steps is not fixed."""
+        """Return the fraction of the warm-up that is done by time, if the number of steps is not fixed."""
         if self.fixed is not None or self.step < 2:
             return 0.0
         return self.warmed * self.step / (self.step - 1) / WARMUP  # of the next step the share is taken to be the mean so far
 
     @property
     def progress(self) -> float:
-        """The share of the budget that is used, in [0, 1]; it never falls."""
+        """Return the fraction of the budget used, in [0, 1]; it never decreases."""
         if self.stages:
             last = self.stages[-1]
             if self.step >= last.total:
@@ -246,21 +248,22 @@ class Clock:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one training.
+    """Settings of one training run.
 
     Args:
-        seed: Of everything random.
-        device: Where it is trained, a `torch.device` or its name.
+        seed: Seed of everything random.
+        device: Device for training, a `torch.device` or its name.
         augment: Augmentations by name ("flip", "shift").
-        checkpoint_every: Steps between checkpoints; None means every two minutes of training, or every quarter of a short budget.
-            The first and the last step are always saved.
+        checkpoint_every: Number of steps between checkpoints; None for every two minutes of
+            training, or every quarter of a short budget. The first and the last step are always
+            saved.
         plugins: Python files that define parts of the run; their hashes are stored.
-        asked: Given options beside the data, by their names on the command line, so that a report can print a command that
-            repeats the run; None where the recipe was made in Python.
-        init: The run from whose weights it starts, for the same purpose.
-        init_step: The step of that run's checkpoint.
-        trackers: Who receives what is logged; not stored.
-        from_seed: Whether the weights can be drawn again from the seed and the method's spec.
+        asked: Given options besides the data, by command-line name, so that a report can print a
+            command that repeats the run; None if the recipe was built in Python.
+        init: Run whose weights initialise training, for the same purpose.
+        init_step: Step of that run's checkpoint.
+        trackers: Trackers that receive the log; not stored.
+        from_seed: Whether the weights can be redrawn from the seed and the method's spec.
     """
 
     seed: int = 0

@@ -22,36 +22,36 @@ from pushforward.training.loop.machine import generators_kept
 
 
 def duration(seconds: float) -> str:
-    """90 -> "1:30", 5400 -> "1:30:00"."""
+    """Format seconds: 90 -> "1:30", 5400 -> "1:30:00"."""
     hours, rest = divmod(int(seconds + 0.5), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
 class Watcher:
-    """Is told how a training goes; each method may be replaced."""
+    """Receives training progress; every method may be overridden."""
 
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
         """Called after every step.
 
         Args:
-            name: The run's.
-            clock: Its `Clock`: step, seconds and share of the budget.
+            name: Name of the run.
+            clock: Clock of the run: step, seconds and fraction of the budget.
             samples: Training samples so far.
-            losses: The newest losses that are known, by player.
+            losses: Latest known losses, by network.
         """
 
     def preparing(self, name: str, share: float, words: str) -> None:
-        """Called while inputs are computed before the first step: the share that is there, and a description."""
+        """Called while inputs are computed before the first step, with the fraction done and a description."""
 
     def measured(self, name: str, words: str) -> None:
-        """Called when samples were measured, with the newest values in a few words, such as "modes 8/8"."""
+        """Called after samples were measured, with the latest values in a few words, such as "modes 8/8"."""
         return None
 
     def say(self, line: str) -> None:
-        """Called for events."""
+        """Receives the text of an event."""
 
     def close(self) -> None:
-        """Called at the end, however it comes."""
+        """Called at the end, even after an error."""
 
 
 class Silent(Watcher):
@@ -59,11 +59,11 @@ class Silent(Watcher):
 
 
 def watcher_of(progress: Watcher | bool | None) -> Watcher:
-    """The watcher of an argument ``progress``.
+    """Return the watcher for an argument ``progress``.
 
     Args:
-        progress: A watcher; True for `Progress`, False for `Silent`; None for `Progress` where a person reads it, that is on a
-            terminal or in a notebook, and `Silent` elsewhere.
+        progress: Watcher; True for `Progress`, False for `Silent`; None for `Progress` on a
+            terminal or in a notebook, otherwise `Silent`.
 
     Raises:
         UsageError: For anything else.
@@ -80,7 +80,7 @@ WINDOW, SPACING = 60.0, 5.0  # seconds of training from which the speed is compu
 
 
 class Pace:
-    """The speed of one training over its last minute, from marks of (seconds, samples, share done)."""
+    """Speed of one training run over the last minute, from marks of (seconds, samples, fraction done)."""
 
     def __init__(self) -> None:
         self._marks: list[tuple[float, int, float]] = []
@@ -127,13 +127,14 @@ class _Line:
 
 
 class Progress(Watcher):
-    """Lines of name, share done, time left, training examples per second and losses.
+    """Progress lines with name, fraction done, time left, training examples per second and losses.
 
-    The speed and the time left follow the last minute of training, so that after a resume they are those of this machine.
+    Speed and time left are based on the last minute of training, so after a resume they refer to
+    this machine.
 
     Args:
-        interval: Seconds between plain lines of one run where there is neither a terminal nor a notebook. Of runs that train in
-            turns each has lines of its own.
+        interval: Seconds between plain lines of one run if there is neither a terminal nor a
+            notebook. Runs trained in alternation have separate lines.
     """
 
     def __init__(self, interval: float = 10.0) -> None:
@@ -208,17 +209,18 @@ class Progress(Watcher):
 
 @dataclass(frozen=True)
 class Moment:
-    """A training after a step, to be read.
+    """Read-only state of a training run after a step.
 
     Args:
-        folder: The run's folder.
+        folder: Run folder.
         step: Steps done.
-        before: The share of the budget that was used before this step.
-        progress: The share that is used now.
-        method: The present weights; an observer leaves them as they are, as it does torch's generators.
-        average: Their average, as it is sampled.
-        data: The training data.
-        writes: Whether files may be written: of several processes, one writes.
+        before: Fraction of the budget used before this step.
+        progress: Fraction of the budget used now.
+        method: Method with the current weights; observers must not change them, or torch's
+            generators.
+        average: Average of the weights, as used for sampling.
+        data: Training data.
+        writes: Whether files may be written: only one of several processes writes.
     """
 
     folder: Path
@@ -232,16 +234,19 @@ class Moment:
 
 
 class Observer:
-    """Looks at a training. Whatever it does, the training goes on as it would without it.
+    """Observes training without affecting it.
 
     Attributes:
-        late: Whether it is called once the step is logged and all weights are known to be finite; its measures are then not
-            logged.
-        suspect: Whether the present weights should not take the place of earlier ones in a checkpoint.
+        late: Whether the observer is called after the step is logged and all weights are known to
+            be finite; measures are then not logged.
+        suspect: Whether the current weights should not replace earlier ones in a checkpoint.
         decides: Whether its measures may end training, so that the log is read at once.
-        passed: The last step at which the weights were found good, whose checkpoint stays; None where nobody looks for it.
-        best: The step whose samples are the best so far, whose checkpoint stays; None where nobody compares them.
-        ended: Why training ends here, with the weights of the step that `passed`; None where it goes on.
+        passed: Last step with weights found good, whose checkpoint is kept; None if this is not
+            observed.
+        best: Step with the best samples so far, whose checkpoint is kept; None if samples are not
+            compared.
+        ended: Reason why training ends here, with the weights of the step `passed`; None if it
+            continues.
     """
 
     late: bool = False
@@ -252,11 +257,11 @@ class Observer:
     ended: str | None = None
 
     def due(self, moment: Moment) -> bool:
-        """Whether it looks after this step; it goes by the step and the budget, so that a resumed run looks at the same ones."""
+        """Return whether to observe after this step, depending on step and budget, so that a resumed run behaves equally."""
         return False
 
     def look(self, moment: Moment) -> Mapping[str, Any]:
-        """Its measures by name, to be logged as health. Called after the steps that are `due`."""
+        """Return measures by name, to be logged as health. Called after the steps that are `due`."""
         return {}
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
@@ -269,7 +274,7 @@ class Observer:
         return {}
 
     def close(self, status: str) -> None:
-        """Called when the trainer gives its folder back, perhaps several times.
+        """Called when the trainer releases its folder, possibly several times.
 
         Args:
             status: "finished", "stopped" (training can go on) or "failed".
@@ -277,7 +282,7 @@ class Observer:
 
 
 def measures(observers: Sequence[Observer], moment: Moment, processes: Processes | None = None) -> dict[str, Any]:
-    """What observers measure at a step, by name; they change nothing (`observing`).
+    """Collect the measures of observers at a step, by name, in read-only mode (`observing`).
 
     What the first of several ``processes`` measures decides in all of them; None does not ask.
     """
@@ -289,19 +294,19 @@ def measures(observers: Sequence[Observer], moment: Moment, processes: Processes
 
 
 def passed(observers: Sequence[Observer]) -> int | None:
-    """The last step whose weights were found good; None where nobody looks for it."""
+    """Return the last step with weights found good; None without such an observer."""
     return next((observer.passed for observer in observers if observer.passed is not None), None)
 
 
 def kept_steps(observers: Sequence[Observer], method: Method) -> frozenset[int]:
-    """The steps whose checkpoints stay: the best one, and the last good one of a method that has a guard."""
+    """Return the steps whose checkpoints are kept: the best, and the last good one of a method with a guard."""
     steps = [observer.best for observer in observers] + ([] if method.guard is None else [passed(observers)])
     return frozenset(step for step in steps if step is not None)
 
 
 @contextlib.contextmanager
 def observing(method: Method, average: Method) -> Iterator[None]:
-    """Within this context nobody changes a training: torch's generators are put back, and written weights are an error.
+    """Context for read-only access to training: torch's generators are restored, and changed weights raise an error.
 
     Raises:
         RuntimeError: If a tensor of the method or its average was written to, or a module's mode changed.
@@ -311,7 +316,7 @@ def observing(method: Method, average: Method) -> Iterator[None]:
     with generators_kept(device), torch.no_grad():
         yield
     if _versions(method, average) != before:
-        raise RuntimeError("An observer has changed what it looks at; it may only read. Use a copy of the method.")
+        raise RuntimeError("An observer has modified what it observes; observers may only read. Modify a copy of the method.")
 
 
 def _versions(*methods: Method) -> list[tuple[int, int | bool]]:

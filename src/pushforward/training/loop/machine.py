@@ -23,7 +23,7 @@ from pushforward.training.checkpoint.storage import write_json
 
 
 def machine() -> dict[str, Any]:
-    """The machine and the software of a run."""
+    """Return the machine and the software of a run."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     names = (line.split(":", 1)[1] for line in lines if line.startswith("model name"))
@@ -40,7 +40,7 @@ def machine() -> dict[str, Any]:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -48,7 +48,7 @@ def cores() -> int:
 
 @functools.cache
 def version(name: str) -> str | None:
-    """The version of an installed package; None where it is not installed."""
+    """Return the version of an installed package; None if not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -59,26 +59,26 @@ _GROUP = Path("/sys/fs/cgroup")
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether an error says that the memory does not suffice: of Python, a CUDA device, or PyTorch's allocator on the CPU."""
+    """Return whether an error means out of memory: of Python, a CUDA device, or PyTorch's CPU allocator."""
     # the last one raises a bare RuntimeError
     words = str(error)
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in words or "CPUAllocator" in words
 
 
 def held_bytes(*modules: nn.Module) -> int:
-    """Bytes of the parameters and buffers of modules; a tensor that two of them share counts once."""
+    """Count the bytes of parameters and buffers of modules; shared tensors count once."""
     tensors = (t.untyped_storage() for module in modules for t in (*module.parameters(), *module.buffers()))
     return sum({storage.data_ptr(): storage.nbytes() for storage in tensors}.values())
 
 
 def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> int | None:
-    """The most bytes in tensors that ``work()`` holds at once, beyond those that were there before it.
+    """Measure the peak tensor memory of ``work()`` in bytes, beyond the memory in use before.
 
     The numbers are of PyTorch's allocator, on the CPU through the profiler, so temporary tensors inside operations count, and
     other models and the data in the same process do not. Scratch memory that libraries allocate for themselves is not counted.
 
     Returns:
-        Bytes; None where a profiler runs already, so that nothing can be measured.
+        Bytes; None if a profiler is already running, so that nothing can be measured.
     """
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
@@ -101,7 +101,7 @@ def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> i
 
 
 def free_memory() -> int | None:
-    """Bytes that this process may still take, of the machine and of its control group; None where that is not known."""
+    """Return the bytes that this process may still allocate, by machine and control group; None if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         machine = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
@@ -116,7 +116,7 @@ def free_memory() -> int | None:
 
 @contextlib.contextmanager
 def generators_kept(device: torch.device) -> Iterator[None]:
-    """Within this context torch's generators may be seeded: those of the CPU and of ``device`` are put back at its end."""
+    """Context that restores torch's generators of the CPU and of ``device`` at its end."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 
@@ -130,20 +130,20 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 
 def seeded(build: Callable[[], Any], seed: int) -> Any:
-    """The result of ``build`` with torch's generator seeded for it; the generator's state is restored."""
+    """Call ``build`` with a seeded torch generator, and restore the generator's state."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(key(seed, "weights") >> 1)
         return build()
 
 
 def generator_state(device: torch.device) -> tuple[torch.Tensor, ...]:
-    """The states of the generators of the CPU and of ``device``."""
+    """Return the states of the generators of the CPU and of ``device``."""
     cpu_state = (torch.default_generator.get_state(),)
     return (*cpu_state, torch.cuda.get_rng_state(device)) if device.type == "cuda" else cpu_state
 
 
 def set_generator_state(state: tuple[torch.Tensor, ...], device: torch.device) -> None:
-    """Take up states that `generator_state` gave."""
+    """Restore states from `generator_state`."""
     torch.default_generator.set_state(state[0])
     if len(state) > 1:
         torch.cuda.set_rng_state(state[1], device)
@@ -158,8 +158,8 @@ class Threads:
     """The threads of each step of one run.
 
     Args:
-        folder: The run's folder.
-        device: Where the run is trained; numbers of threads are compared on the processor only.
+        folder: Run folder.
+        device: Device of the run; thread counts are compared only on the CPU.
         writes: Whether this process keeps the numbers with the run.
         alone: Whether it has the machine for itself; of several processes none measures, so that they compute alike when resumed.
 
@@ -200,7 +200,7 @@ class Threads:
         """Set the threads for the step that comes next; a new stage is written first.
 
         Raises:
-            CheckpointError: If the disk refuses.
+            CheckpointError: If writing fails.
         """
         last = self.stages[-1]
         measuring = step > last["step"] and len(last["threads"]) > 1
@@ -249,7 +249,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
             {"step": int(each["step"]), "threads": [int(n) for n in each["threads"]]} for each in read_json(path)["stages"]
         ]
         if stages[0]["step"] != 0 or any(min(stage["threads"]) < 1 for stage in stages):
-            raise ValueError("it does not list the numbers of threads of the run")
+            raise ValueError("it does not list the run's thread counts")
     except (TypeError, KeyError, ValueError, IndexError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Restore the file.") from error
     return stages

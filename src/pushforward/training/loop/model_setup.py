@@ -33,18 +33,18 @@ from pushforward.training.loop.callbacks import Watcher, duration
 
 
 def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: int | None, processes: int = 1) -> None:
-    """Refuse a method that was made for another space than the data's, or settings that cannot be.
+    """Raise an error if a method was built for another space than the data's, or settings are invalid.
 
     Raises:
-        UsageError: Naming the mismatch.
+        UsageError: With the mismatch.
     """
     trained = recipe.method.space
     space = data.space
     if not met(trained.conditions, space.conditions):
         expected, got = described(trained.conditions), described(space.conditions)
         raise UsageError(
-            f"The method is made for data with {expected}; {data.name} has {got}{', but other ones' * (expected == got)}. "
-            "Make the recipe from data.space."
+            f"The method was built for data with {expected}; {data.name} has "
+            f"{got}{', but with other values' * (expected == got)}. Build the recipe from data.space."
         )
     # codes are computed in the units of the frozen autoencoder, which may have learned from other data
     units = {} if isinstance(recipe.method, LatentMethod) else space.units
@@ -53,7 +53,8 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
         if not (close(expected, got, units["std"]) if name in ("mean", "std") else expected == got):
             what = "examples of shape" if name == "shape" else f"data whose {name} is"
             raise UsageError(
-                f"The method is made for {what} {expected!s:.80}; {data.name} has {got!s:.80}. Make the recipe from data.space."
+                f"The method was built for {what} {expected!s:.80}; {data.name} has {got!s:.80}. Build the recipe from "
+                "data.space."
             )
     for part in recipe.method.modules():
         if isinstance(part, Denoiser):
@@ -61,20 +62,20 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
     for name, player in recipe.method.players.items():
         if not any(parameter.requires_grad for parameter in player.parameters()):
             raise UsageError(
-                f'Nothing in the player "{name}" can be trained: its weights are frozen, as those of a loaded run are. To go on '
-                'from a run\'s weights, give them as a start: `pf.fit("flow", data, init=run)`.'
+                f'Nothing in the network "{name}" can be trained: its weights are frozen, as in a loaded run. To continue '
+                'from a run\'s weights, use them as a start: `pf.fit("flow", data, init=run)`.'
             )
     if checkpoint_every is not None and checkpoint_every < 1:
         raise UsageError(f"`checkpoint_every` must be at least 1 step, got {checkpoint_every}.")
     if processes > 1 and budget.seconds is not None and any(isinstance(part, Trajectories) for part in recipe.method.modules()):
         raise UsageError(
-            "Several processes that compute a teacher's trajectories would end at different ones: give a budget in `steps` or "
-            "`samples`."
+            "Several processes that compute teacher trajectories would stop at different ones with a budget in "
+            "seconds. Use `steps` or `samples`."
         )
 
 
 def close(values: Sequence[float], others: Sequence[float], std: Sequence[float]) -> bool:
-    """Equal to the rounding of another machine's sums."""
+    """Return whether values are equal up to rounding on another machine."""
     return all(abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(values, others, std, strict=True))
 
 
@@ -83,13 +84,13 @@ CACHE = "cache"  # the folder, within a run's, of what is computed once
 SHARE = 0.25  # the share of a budget in seconds that trajectories may take; then training goes on with those that are there
 
 _last: tuple[tuple[Any, str], dict[str, Tensor]] | None = None
-"""The inputs prepared last in this process: making a recipe needs the codes' units before its trainer needs the codes."""
+"""The inputs last prepared in this process: building a recipe needs the latents' units before its trainer needs the latents."""
 
 
 def prepared(
     method: PrecomputesInputs, data: Dataset, device: torch.device | str = "cpu", key: str | None = None
 ) -> dict[str, Tensor]:
-    """A method's prepared inputs of all training examples, by name: "x" and further fields, (n, ...) each, on the CPU.
+    """Compute a method's prepared inputs of all training examples, by name: "x" and others, (n, ...) each, on the CPU.
 
     ``key`` is theirs, for which all frozen weights are hashed, where it is known already.
 
@@ -111,15 +112,16 @@ def prepared(
     for name, value in fields.items():
         if not bool(value.isfinite().all()):
             raise CheckpointError(
-                f'"{name}", which {type(method).__name__} prepares of the data, is not finite. Where a frozen part makes it '
-                f"({', '.join(method.parts) or 'it has none'}), its weights have diverged: train that again."
+                f'"{name}", which {type(method).__name__} prepares from the data, is not finite. If a frozen part '
+                f"computes it ({', '.join(method.parts) or 'it has none'}), the weights of that part have diverged: train "
+                "it again."
             )
     _last = known, fields
     return fields
 
 
 def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start: int = 0) -> dict[str, Tensor]:
-    """A method's prepared inputs of training examples x (n, *shape), model units; ``start`` is the place of the first one.
+    """Compute a method's prepared inputs for training examples x (n, *shape), model units; ``start`` is the first index.
 
     Raises:
         UsageError: If it is neither a tensor nor tensors by name with an "x", or has another number of examples.
@@ -132,8 +134,8 @@ def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start:
     fitting = all(isinstance(value, Tensor) and value.shape[:1] == x.shape[:1] for value in fields.values())
     if not fitting or "x" not in fields:
         raise UsageError(
-            f"{type(method).__name__}.prepared returned {shapes}. Expected a tensor, or tensors by name with "
-            f'"x" among them, each with as many examples as it was given ({len(x)}).'
+            f"{type(method).__name__}.prepared returned {shapes}. Expected a tensor, or a dict of tensors with the "
+            f'key "x", each with as many examples as the input ({len(x)}).'
         )
     return fields
 
@@ -161,12 +163,12 @@ def _key(method: PrecomputesInputs, data: Dataset) -> str:
 def sampler_of(
     method: Method, data: Dataset, batch: int, *, settings: Settings, folder: Path, keep: bool = True
 ) -> Sampler | PreparedSampler:
-    """The sampler of training batches: of the data, or of the method's prepared inputs.
+    """Build the sampler of training batches: of the data, or of the method's prepared inputs.
 
     ``keep`` writes prepared inputs to the run's folder; where they are there and whole, they are read.
 
     Raises:
-        UsageError: For augmentations of data that is prepared once.
+        UsageError: If data that is prepared once is to be augmented.
         CheckpointError: If the disk refuses, or something prepared is not finite.
     """
     names = tuple(method.space.conditions)
@@ -174,8 +176,9 @@ def sampler_of(
         return Sampler(data, batch, seed=settings.seed, augment=settings.augment, conditions=names)
     if settings.augment:
         raise UsageError(
-            f"`augment={','.join(settings.augment)}`: what this method is trained on is prepared from the data once, so it is "
-            "not changed again in every epoch. Leave it out; the frozen part, or a model of the data, can be trained with it."
+            f"`augment={','.join(settings.augment)}` has no effect here: this method trains on inputs that are "
+            "prepared from the data once. Leave augment out. You can augment when training the frozen part, or a "
+            "model of the data itself."
         )
     path, key = folder / CACHE / "prepared.safetensors", _key(method, data)
     known, fields = read_object(path.with_suffix(".json")), None
@@ -200,14 +203,15 @@ class Store:
     is computed again, with all that follow.
 
     Args:
-        method: On its device.
-        folder: The run's.
+        method: Method, on its device.
+        folder: Run folder.
         writes: Whether parts are written.
-        precision: Of the teacher's network calls.
-        processes: Those that train together; a part that one of them cannot read is missing in all.
+        precision: Precision of the teacher's network calls.
+        processes: Processes that train together; a part that one of them cannot read counts as
+            missing in all.
 
     Attributes:
-        seconds: Their time in all.
+        seconds: Total computing time.
     """
 
     def __init__(
@@ -269,7 +273,7 @@ class Store:
         return self._finished or self.trajectories.ready == self.trajectories.count
 
     def completed(self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]) -> Budget:
-        """Compute the missing parts and write them; returns the rest of the budget.
+        """Compute and write the missing parts, and return the rest of the budget.
 
         A budget in seconds includes this work, and ends it after a quarter; it leaves off after a part once ``stopped``.
 
@@ -297,13 +301,13 @@ class Store:
             if self.writes:
                 content = {"parts": self._hashes, "seconds": self.seconds, "finished": self._finished}
                 write_json(self.folder / "index.json", {"format_version": 1, **content})
-            words = f"{index.stop:,}/{trajectories.count:,} trajectories of the teacher  {duration(self.seconds)}"
+            words = f"{index.stop:,}/{trajectories.count:,} teacher trajectories  {duration(self.seconds)}"
             watcher.preparing(name, index.stop / trajectories.count, words)
         return budget.after(self.seconds)
 
 
 _TRAINED_IN = "_trained_in"
-"""The attribute of a module that a trainer has been given: the run's folder. Neither it nor a copy is taken for a new one."""
+"""Attribute that marks a module as used by a trainer: the run's folder. A marked module and its copies do not count as new."""
 
 
 def mark(folder: Path, *methods: Method) -> None:
@@ -314,6 +318,6 @@ def mark(folder: Path, *methods: Method) -> None:
 
 
 def trainings(method: Method) -> tuple[str, ...]:
-    """The folders of the runs that have trained modules of a method."""
+    """Return the folders of runs that have trained modules of a method."""
     marked = [part for part in method.modules() if hasattr(part, _TRAINED_IN) and any(p.requires_grad for p in part.parameters())]
     return tuple(dict.fromkeys(str(getattr(part, _TRAINED_IN)) for part in marked))

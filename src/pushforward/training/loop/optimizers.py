@@ -1,4 +1,4 @@
-"""Each player's optimisers, their state as named tensors, and the average of its weights.
+"""Optimisers of each network, their state as named tensors, and the average of the weights.
 
 Fused AdamW, with Muon for convolution kernels on request.
 """
@@ -20,7 +20,7 @@ from pushforward.recipes.recipe import Training
 from pushforward.training.checkpoint.tensors import by_place, gradient_norm, local, placed
 
 NARROWEST = 32
-"""Muon takes kernels whose matrix, (channels out) x (channels in, height, width), has both sides at least this long."""
+"""Muon trains kernels whose matrix, (channels out) x (channels in, height, width), has both sides at least this long."""
 
 
 MOMENTUM = 0.95
@@ -31,12 +31,12 @@ ROUNDS = (3, 2)  # iterations in a row that update G alone in float32; longer bl
 
 
 class Player:
-    """One player's parameters with their optimisers.
+    """Parameters of one network with their optimisers.
 
     Args:
-        module: Whose parameters the player updates.
-        name: The player's name.
-        training: The settings.
+        module: Module whose parameters are updated.
+        name: Name of the network.
+        training: Training settings.
 
     References:
         Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019); Jordan et al., Muon (2024), for kernels as matrices.
@@ -50,7 +50,7 @@ class Player:
         kernels = [part.weight for part in modules if isinstance(part, nn.Conv2d) and part.groups == 1]
         wide = {id(w) for w in kernels if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST}
         if wide and any(hasattr(p, "device_mesh") for p in self.parameters):
-            raise UsageError("Muon moves whole matrices, and these weights are sharded: train with `optimizer=adamw`.")
+            raise UsageError("Muon needs whole matrices, but these weights are sharded. Use `optimizer=adamw`.")
         by_muon = [i for i, p in enumerate(self.parameters) if id(p) in wide]
         others = [i for i, p in enumerate(self.parameters) if id(p) not in wide]
         self._matrices = [nn.Parameter(_matrix(self.parameters[i].detach())) for i in by_muon]
@@ -66,17 +66,17 @@ class Player:
             self._optimizers.append((Muon(self._matrices, lr=self.lr, weight_decay=decay), by_muon))
 
     def update(self, rate: float, beta2: float | None = None, loss: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Make one step with the present gradients at ``rate`` times the learning rate, and clear them.
+        """Take one step with the current gradients at ``rate`` times the learning rate, and clear the gradients.
 
-        Where their norm or the loss is not finite, weights and optimisers stay as they are.
+        If the gradient norm or the loss is not finite, weights and optimisers are unchanged.
 
         Args:
-            rate: Share of the learning rate.
-            beta2: AdamW's second average from now on; None leaves it.
+            rate: Factor of the learning rate.
+            beta2: New beta2 of AdamW; None for no change.
             loss: The turn's, without dimensions; None leaves it out.
 
         Returns:
-            The norm of the gradients before they are clipped, and whether the step was made; both without dimensions.
+            Gradient norm before clipping, and whether the step was taken; both scalar tensors.
         """
         norm = gradient_norm(self.parameters)
         finite = torch.isfinite(norm if loss is None else norm + loss)
@@ -106,7 +106,7 @@ class Player:
         return float(self._optimizers[0][0].param_groups[0]["lr"]) if self._optimizers else self.lr
 
     def state(self) -> dict[str, Tensor]:
-        """The optimisers' tensors, named PLAYER/PARAMETER/KIND."""
+        """Return the optimisers' tensors, named PLAYER/PARAMETER/KIND."""
         states: dict[str, Tensor] = {}
         for optimizer, numbers in self._optimizers:
             for at, kinds in optimizer.state_dict()["state"].items():
@@ -114,13 +114,13 @@ class Player:
         return states
 
     def state_bytes(self) -> int:
-        """Bytes of the optimisers' states once they have made a step: two averages of AdamW, one of Muon."""
+        """Compute the bytes of optimiser states after the first step: two averages for AdamW, one for Muon."""
         sizes = [4 * local(p).numel() for p in self.parameters]
         averages = [(2 if isinstance(optimizer, torch.optim.AdamW) else 1, numbers) for optimizer, numbers in self._optimizers]
         return sum(count * sizes[i] for count, numbers in averages for i in numbers)
 
     def empty(self, sizes: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, Tensor]:
-        """Tensors without content for the states of these names, shapes and types, each laid out as its parameter is."""
+        """Allocate empty tensors for states with these names, shapes and types, laid out like their parameters."""
         states = {}
         for path, (size, dtype) in sizes.items():
             if path.partition("/")[0] == self.name:
@@ -161,7 +161,7 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         params: Matrices.
-        lr: The learning rate; an update's root mean square is 0.2 times it.
+        lr: Learning rate; the root mean square of an update is 0.2 times this.
         weight_decay: Decoupled weight decay.
 
     References:
@@ -201,10 +201,10 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
 
     Args:
         matrices: (batch, rows, columns).
-        dtype: Of the computation.
+        dtype: Data type of the computation.
 
     Returns:
-        The same shape, in ``dtype``.
+        Matrices of the same shape, in ``dtype``.
     """
     x = matrices.to(dtype)
     norms = torch.stack(torch._foreach_norm(x.unbind())).clamp(min=EPS)  # type: ignore[arg-type]
@@ -243,17 +243,17 @@ def _iterated(gram: Tensor, count: int) -> Tensor:
 
 
 class Average:
-    """An exponential moving average of a method's parameters and buffers, counted in training examples.
+    """Exponential moving average of a method's parameters and buffers, measured in training examples.
 
     After n training examples the half-life is min(half_life, share * n), so that the average forgets the first, random weights
     early in training whatever the batch. Modules that the method does not have averaged are the method's own.
 
     Args:
-        method: The method to average.
-        half_life: In training examples, when training is long.
-        share: The share of the training examples so far that the half-life may not exceed.
-        build: Makes a method of the same structure, whose tensors are where the method's are; it gets the method's weights. The
-            default is a copy, which sharded weights do not allow.
+        method: Method to average.
+        half_life: Half-life for long training, in training examples.
+        share: Maximum half-life as a fraction of the training examples so far.
+        build: Function that builds a method with the same structure and devices, which then gets
+            the method's weights; by default a copy, which is impossible for sharded weights.
 
     References:
         Karras et al., EDM (2022), appendix F.2, for the half-life in training examples and its ramp.
@@ -283,7 +283,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, samples: int, batch: int) -> None:
-        """Follow the method by one step, after ``samples`` training examples in all, ``batch`` of them new."""
+        """Update the average by one step, after ``samples`` training examples in total, ``batch`` of them new."""
         half_life = min(self.half_life, self.share * samples)
         weight = 1.0 if half_life <= 0 else 1 - 0.5 ** (batch / half_life)
         torch._foreach_lerp_(self._averages, self._theirs, weight)

@@ -10,19 +10,19 @@ from contextlib import contextmanager
 from typing import Any
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
-"""Signals that ask a process to end: of a system, a terminal that closes, and a cluster before its limit of time."""
+"""Signals that ask a process to end: sent by the system, by a terminal that closes, or by a cluster before its time limit."""
 TOGETHER = 1.0
-"""Seconds in which signals other than SIGINT count as a single one: launchers repeat what a cluster has sent already."""
+"""Seconds within which signals other than SIGINT count as one, because launchers repeat signals of a cluster."""
 
 
 @contextmanager
 def interruptible(trainers: Sequence[Any], ending: bool = True) -> Iterator[list[int]]:
-    """Within this context SIGINT and the signals of `ENDING` set ``stop``; a second one raises what it usually does.
+    """Context in which SIGINT and the signals of `ENDING` set ``stop``; a second signal has its usual effect.
 
     Signals that are ignored when it begins, as by nohup, stay so. In a thread that is not the main one it does nothing.
 
     Args:
-        trainers: What has a number ``stop``.
+        trainers: Objects with a number ``stop``.
         ending: Whether that goes for the signals of `ENDING` too. Without it, SIGINT is left to a handler of the user's own.
 
     Yields:
@@ -57,5 +57,5 @@ def interruptible(trainers: Sequence[Any], ending: bool = True) -> Iterator[list
 
 
 def ending_signals() -> list[int]:
-    """The signals of `ENDING` that this process does not ignore."""
+    """Return the signals of `ENDING` that this process does not ignore."""
     return [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]

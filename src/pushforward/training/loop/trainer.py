@@ -74,28 +74,28 @@ class _Part:
 
 
 class Step:
-    """Computes steps: runs a method's turns on a batch, in each of which one player's weights are updated.
+    """Computes training steps: runs a method's losses on a batch, each of which updates the weights of one network.
 
     The parts of a batch run in lock step: gradients add up, and each part's graph is freed before the next part computes its
     own. `Sums` that the method yields come back added up over all parts and processes. Dropout is drawn by torch's
     generator, seeded for each part by its first block of examples.
 
     Args:
-        method: The method, its weights where the processes keep them.
-        players: Its players with their optimisers.
-        training: The settings.
-        seed: The run's.
-        device: Where it is trained.
-        processes: The processes that share each batch.
+        method: Method, with weights where the processes keep them.
+        players: Networks with their optimisers.
+        training: Training settings.
+        seed: Seed of the run.
+        device: Device for training.
+        processes: Processes that share each batch.
 
     A player whose loss or gradient is not finite is not updated; state of the method besides its players' weights, such as
     running statistics, is then as it was before the step.
 
     Attributes:
-        moved: Whether the last step has updated any player.
+        moved: Whether the last step has updated any network.
 
     Raises:
-        UsageError: If the batch cannot be split so.
+        UsageError: If the batch cannot be split into these micro-batches.
     """
 
     def __init__(
@@ -114,8 +114,8 @@ class Step:
         for name, module in method.named_modules() if len(all_parts) > 1 else ():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
                 raise UsageError(
-                    f"A batch cannot be split into parts here: {name} ({type(module).__name__}) normalises over the batch, and "
-                    "a part has other statistics. Leave `accumulate` at 1, or choose a network without batch normalisation."
+                    f"This network does not support micro-batches: {name} ({type(module).__name__}) normalises over the "
+                    "batch, so its statistics would differ. Use `accumulate=1`, or a network without batch normalisation."
                 )
         self.parts = all_parts[processes.rank * training.accumulate :][: training.accumulate]
         self.moved = True
@@ -133,7 +133,7 @@ class Step:
         return slice(self.parts[0].start, self.parts[-1].stop)
 
     def __call__(self, batch: Batch, clock: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """One step on the examples of the batch at `index`.
+        """Take one step on the examples of the batch at `index`.
 
         Returns:
             The loss of each player, and the method's notes, with the norms of gradients on the steps that have them, all as
@@ -188,7 +188,7 @@ class Step:
             part.generator = generator_state(self.device) if len(parts) > 1 else ()
             moves.append(self._backward(part, *move) if isinstance(move, tuple) else move)
         kinds = {move[0] if isinstance(move, tuple) else type(move) for move in moves}
-        assert len(kinds) == 1, "every part of a batch plays the same turns"
+        assert len(kinds) == 1, "every micro-batch must have the same rounds"
         if isinstance(moves[0], tuple):
             return moves[0][0], _total([move[1] for move in moves if isinstance(move, tuple)])
         sums = [move for move in moves if isinstance(move, Sums)]
@@ -225,7 +225,7 @@ def _total(parts: Sequence[Tensor]) -> Tensor:
 
 
 def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[str, Any]:
-    """The notes of the parts of a batch as those of the whole: means, weighted by the parts' examples."""
+    """Combine the notes of micro-batches to means over the batch, weighted by examples."""
     if len(notes) == 1:
         return dict(notes[0])
     means = {}
@@ -236,44 +236,46 @@ def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[st
 
 
 def parts_of(training: Training, method: Method, processes: int = 1) -> list[slice]:
-    """The parts of a batch that are computed at a time, of all processes in turn: whole blocks of draws and whole groups.
+    """Split a batch into micro-batches of all processes in turn, with whole blocks of draws and whole groups.
 
     Raises:
-        UsageError: For a batch that cannot be split so.
+        UsageError: If the batch cannot be split.
     """
     unit, size, count = math.lcm(BLOCK, method.group), training.batch, training.accumulate * processes
     share = math.ceil(size / count)
     if count > 1 and (share % unit or size < count * unit):
         each = f"each of {processes} processes computes" if processes > 1 else "it is computed"
         raise UsageError(
-            f"A batch of {size} does not divide into {count} parts ({each} in accumulate={training.accumulate}): a part is a "
-            f"multiple of {unit} examples. Choose `batch={unit * count * math.ceil(size / (unit * count))}`, or fewer parts."
+            f"A batch of {size} cannot be split into {count} micro-batches ({each} in "
+            f"accumulate={training.accumulate}): micro-batch sizes must be multiples of {unit}. Use "
+            f"`batch={unit * count * math.ceil(size / (unit * count))}`, or fewer micro-batches."
         )
     return [slice(at, min(at + share, size)) for at in range(0, size, share)]
 
 
-ADVICE = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
+ADVICE = "Try a lower `lr` or `precision=float32`, or check the data with `pushforward data check`."
 
 
 class Trainer:
-    """A training that can be advanced in turns, stopped between steps and taken up again.
+    """Training run that can be advanced in rounds, stopped between steps and resumed.
 
-    It holds its folder's lock until it has ended, raised an error, been closed or been deleted. It computes steps (`Step`), saves
-    and restores; everything else that happens while it trains is an `Observer`, which can only read.
+    A trainer holds the lock of its folder until it has ended, raised an error, or was closed or
+    deleted. It computes steps (`Step`), saves and restores; everything else that happens while it
+    trains is an `Observer`, which can only read.
 
     Args:
-        recipe: The method and its settings.
-        data: Of the training.
-        budget: When it ends.
-        out: The run's folder, which must not exist; or a folder that is held already.
-        settings: Of the training.
-        progress: The progress display.
-        observers: Who looks at it; None takes those of every training.
-        processes: The processes that train it together.
+        recipe: Method with its training settings.
+        data: Training data.
+        budget: Training budget.
+        out: Run folder, which must not exist; or a folder that is already held.
+        settings: Settings of the training run.
+        progress: Progress display.
+        observers: Observers; None for the standard observers.
+        processes: Processes that train together.
 
     Raises:
-        UsageError: For a method of another space, or settings that do not fit each other.
-        CheckpointError: If another training holds the folder, or the disk refuses.
+        UsageError: If the method is for another space, or settings do not fit each other.
+        CheckpointError: If another training run uses the folder, or writing fails.
     """
 
     def __init__(
@@ -345,16 +347,16 @@ class Trainer:
 
     @property
     def done(self) -> bool:
-        """Whether the budget is used up, or training has `ended` by itself."""
+        """Return whether the budget is used up, or training has `ended` early."""
         return self.clock.done or self.ended is not None
 
     @property
     def ended(self) -> str | None:
-        """Why training has ended before its budget was used up, such as lost variety; None where it has not."""
+        """Return why training has ended early, such as loss of diversity; None if it has not."""
         return next((observer.ended for observer in self.observers if observer.ended is not None), None)
 
     def advance(self, seconds: float = math.inf) -> None:
-        """Train until it is `done`, `stop` is set, or about ``seconds`` have gone into steps; then return.
+        """Train until `done`, until `stop` is set, or for about ``seconds``.
 
         `stop` is the number of a signal, or any other but 0; what it is in one process it is in all after the next step.
 
@@ -434,7 +436,7 @@ class Trainer:
         return [observer for observer in self.observers if observer.late == late and observer.due(now)]
 
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Compute one step only: the losses of the players, and the method's notes.
+        """Compute a single step, and return losses and the method's notes.
 
         Raises:
             OutOfMemory, DataError: If memory does not suffice, or data cannot be read any more.
@@ -453,8 +455,8 @@ class Trainer:
         except (MemoryError, RuntimeError) as error:
             if not lacks_memory(error):
                 raise
-            what, why = f"the memory does not suffice for step {step:,}", str(error)[:200] or type(error).__name__
-            advice = "Use a smaller `batch`, or a larger `accumulate`."
+            what, why = f"out of memory in step {step:,}", str(error)[:200] or type(error).__name__
+            advice = "Use a smaller `batch` or a larger `accumulate`."
             raise OutOfMemory(f"{what} ({why}). {advice}", step, what) from None
         return losses, health
 
@@ -470,10 +472,10 @@ class Trainer:
             return batch
         self.finish()
         again = f"pushforward resume {shlex.quote(str(self.folder))}{plugin_options(self.content)}"
-        raise DataError(f"{words} Step {self.saver.step:,} is saved. Once the data is restored, go on: {again}")
+        raise DataError(f"{words} Step {self.saver.step:,} is saved. Restore the data, then resume: {again}")
 
     def finish(self) -> None:
-        """Write what is held, save the present step if that has not been done, and give the folder back (`close`)."""
+        """Write pending rows, save the current step if necessary, and release the folder (`close`)."""
         try:
             self.saver.wait(self.processes)
             if self.journal.held or self.saver.step != self.clock.step:
@@ -487,10 +489,11 @@ class Trainer:
         self.close()
 
     def close(self, status: str | None = None) -> None:
-        """Give the folder's lock back once nothing is being written; nothing more is saved. `advance` takes it again.
+        """Release the folder's lock once nothing is being written, without saving; `advance` takes the lock again.
 
         Args:
-            status: What trackers receive: "finished", "stopped" or "failed"; None goes by whether training is `done`.
+            status: Status for trackers: "finished", "stopped" or "failed"; None to choose by
+                `done`.
         """
         self.saver.close(self)
         for observer in self.observers:
@@ -503,7 +506,7 @@ class Trainer:
 
     def _diverged(self, problem: Problem) -> Diverged:
         self.saver.join()
-        last_saved = f"; {self.folder}/checkpoints keeps step {self.saver.step}" if self.saved else ""
+        last_saved = f"; step {self.saver.step} is saved in {self.folder}/checkpoints" if self.saved else ""
         return Diverged(f"{problem.what}{last_saved}. {problem.advice or ADVICE}", problem.step, problem.what)
 
     def _check_weights(self, step: int) -> None:
@@ -514,11 +517,11 @@ class Trainer:
             raise self._diverged(Problem(f"The {name or 'weights'} are not finite after step {step}", step=step))
 
     def save(self, beside: bool = False) -> None:
-        """Write a checkpoint of the present step; ``beside``: training may go on meanwhile, and a later step raises its error.
+        """Write a checkpoint of the current step; with ``beside``, training continues and a later step raises errors.
 
         Raises:
-            Diverged: As `advance`; earlier checkpoints stay.
-            CheckpointError: If the disk refuses.
+            Diverged: As for `advance`; earlier checkpoints are kept.
+            CheckpointError: If writing fails.
         """
         with self.processes.phase("saving a checkpoint"):
             self.holding.reopen()
@@ -532,7 +535,7 @@ class Trainer:
 
 
 def trained(trainer: Trainer) -> Run:
-    """Train to the end of the budget; progress is closed however training ends.
+    """Train to the end of the budget, and close the progress display in any case.
 
     Raises:
         KeyboardInterrupt: If SIGINT arrives, after the present step, which may be the last, has been saved; at once if it
@@ -546,13 +549,13 @@ def trained(trainer: Trainer) -> Run:
     finally:
         trainer.progress.close()
     if got:
-        how = "read the finished run with pf.load" if trainer.done else "go on with pf.resume"
+        how = "read the finished run with pf.load" if trainer.done else "resume with pf.resume"
         raise KeyboardInterrupt(f"saved at step {trainer.clock.step:,}; {how}({str(trainer.folder)!r})")
     return finished(trainer)
 
 
 def finished(trainer: Trainer) -> Run:
-    """The run of a trainer that has ended, with the averaged weights in memory."""
+    """Return the run of a trainer that has ended, with averaged weights."""
     trainer.progress.close()
     trainer.close()
     where = pick(trainer.folder, step_name(trainer.clock.step))
@@ -561,11 +564,11 @@ def finished(trainer: Trainer) -> Run:
 
 
 def salvaged(trainer: Trainer, error: Diverged) -> Run:
-    """The run of a trainer that has diverged, at its last checkpoint and with a warning that gives the reason."""
+    """Return the run of a trainer that has diverged, at its last checkpoint and with a warning."""
     trainer.progress.close()
     trainer.close()
     stored = load(pick(trainer.folder, None), trainer.device)
     restore(trainer.average.method, stored.weights(), stored.folder)
-    warning = f"its training broke off, and it is evaluated with the weights of step {stored.state['step']:,}. {error}"
+    warning = f"its training broke off, so it is evaluated with the weights of step {stored.state['step']:,}. {error}"
     how = stored.state, weights_of(stored.folder), (warning,)
     return Run(trainer.folder, trainer.content, trainer.average.method, *how)

@@ -18,20 +18,20 @@ from pushforward.training.runs.log import players_in
 SLACK = 1e-9  # rounding: less below a threshold is not below it
 WINDOW, LOOKS = 500, 50  # steps over which means and medians are taken, and between two looks at them
 HELD, COVERED, HOLDING = 0.75, 0.4, 200
-"""A model has collapsed below this share of its best; it must have held that share of modes, or covered so much, so long."""
+"""A model has collapsed below this fraction of its best, if it has held that fraction of modes or coverage for so many steps."""
 CHANCE = 0.55  # accuracy up to which a critic has learned nothing
 RIGHT, WRONG_AGAIN = 0.99, 0.98  # mean accuracy from which the critic wins, and below which it does so no more
 WIDE, GAP = 20.0, 1e4  # logit gap that is large even where it does not rise, and the one above which a training diverges
 IMPROVED = 0.95
-"""A Fréchet distance below this share of the best one before counts as better, and coverage above the best one over this."""
+"""A Fréchet distance counts as better below this fraction of the best one before; coverage, above the best one divided by it."""
 SILENT, HELD_DOWN, UNUSED = 0.1, 0.5, 0.02
-"""Shares of a code's units up to which its posterior has collapsed, or is held down, and of a book's codes that are unused."""
+"""Fractions of latent units up to which a posterior has collapsed or is over-regularised; fraction of codes that are unused."""
 APART = 0.3
-"""Disagreement from which a map does not agree with itself: sound ones have .08 to .21, a velocity taken for a map .42."""
+"""Disagreement from which a map is inconsistent: sound maps have .08 to .21, a velocity mistaken for a map .42."""
 TIMES_DIAGONAL = 3.0
-"""Off-diagonal loss over that at equal times from which it has outgrown it; sound trainings reach 1.6, with exact derivatives."""
+"""Off-diagonal loss divided by the loss at equal times, from which it is too large; sound runs (exact derivatives) reach 1.6."""
 LARGE, SMALL = 3.0, 0.1
-"""Sizes of targets over that of velocities beyond which they run away, or have vanished; sound trainings have .1 to 1.4."""
+"""Target size divided by velocity size, beyond which targets have diverged or vanished; sound runs have .1 to 1.4."""
 UNSKIPPED = 100  # steps without a skipped one after which that alarm is over
 
 Health = Mapping[str, Any]  # the measures of one step by name; a value is None where it was not finite
@@ -40,16 +40,16 @@ Past = dict[str, Any]  # what a rule remembers of earlier rows
 
 @dataclass(frozen=True)
 class Alarm:
-    """One alarm at the step at which it begins, or is over.
+    """Alarm at the step at which it begins or ends.
 
     Args:
-        kind: A name of `RULES`.
-        step: The training step.
-        value: The measured value; None where it is not finite.
-        threshold: The limit.
-        sentence: Its meaning, in words.
-        advice: How to fix it; empty where the alarm is over.
-        over: Whether this is its end.
+        kind: Name in `RULES`.
+        step: Training step.
+        value: Measured value; None if not finite.
+        threshold: Limit of the value.
+        sentence: Description of the alarm.
+        advice: Suggested fix; empty at the end of an alarm.
+        over: Whether this is the end of the alarm.
     """
 
     kind: str
@@ -66,7 +66,7 @@ class Alarm:
 
 
 class Look(NamedTuple):
-    """What a rule sees in a row: what is wrong (None for nothing), value, threshold, sentence, and advice where it is wrong."""
+    """Result of a rule for one row: fault (None for no fault), value, threshold, sentence, and advice in case of a fault."""
 
     wrong: Any
     value: float | None
@@ -92,7 +92,7 @@ def _collapse(step: int, health: Health, past: Past) -> Look | None:
     said = f"covers {reached:.2f} of the data" if modes is None else f"reaches {reached:.0f} of {modes} modes"
     threshold = HELD * past["best"]
     lost = "held" in past and reached < threshold - SLACK
-    sentence, over = f"the generator {said}, and was at {past['best']:.3g}", f"collapse is over: the generator {said}"
+    sentence, over = f"the generator {said}, down from {past['best']:.3g}", f"the collapse is over: the generator {said}"
     return _look(lost, reached, threshold, sentence, _against_collapse(health), over)
 
 
@@ -101,7 +101,7 @@ def _against_collapse(health: Health) -> str:
         return "lower lr"
     accuracy = health.get("critic_accuracy")
     if accuracy is not None and accuracy <= CHANCE:
-        return f"the critic is at chance ({accuracy:.0%} right): lower gamma"
+        return f"the critic is at chance ({accuracy:.0%} correct): lower gamma"
     return f"{'set penalty to r1+r2' if health.get('penalty') == 0 else 'raise gamma'}, or set pack to 2"
 
 
@@ -110,9 +110,9 @@ def _missing(step: int, health: Health, past: Past) -> Look | None:
     if modes is None or held is None:
         return None
     best = past["best"] = max(past.get("best", 0), held)
-    advice = _against_collapse(health) if "logit_gap" in health else "train longer, or take a larger size"
+    advice = _against_collapse(health) if "logit_gap" in health else "train longer, or use a larger size"
     few = best < HELD * modes - SLACK
-    said = f"the generator has held {best} of {modes} modes at best, and no further one since"
+    said = f"the generator has reached at most {best} of {modes} modes, and no more since"
     return Look(f"{best} held" if few else None, best, HELD * modes, said, advice)
 
 
@@ -133,7 +133,9 @@ def _critic(step: int, health: Health, past: Past) -> Look | None:
         return None
     accuracy, half = statistics.fmean(right for _, right, _ in rows), len(rows) // 2
     first, second = (statistics.fmean(gap for _, _, gap in part) for part in ([*rows][:half] or rows, [*rows][half:]))
-    said = f"over {WINDOW} steps the critic ranked {accuracy:.1%} of the examples right, and the logit gap went to {second:.3g}"
+    said = (
+        f"over {WINDOW} steps the critic ranked {accuracy:.1%} of the examples correctly, and the logit gap went to {second:.3g}"
+    )
     improved = bool(samples)
     if before := past.get("before"):
         distance = min((value for _, value, _ in samples), default=math.inf)
@@ -141,7 +143,7 @@ def _critic(step: int, health: Health, past: Past) -> Look | None:
         improved = distance < IMPROVED * before[0] or IMPROVED * coverage > before[1]
     if improved or accuracy < (WRONG_AGAIN if past.get("wins") else RIGHT) - SLACK:
         past["wins"] = False
-        return Look(None, accuracy, WRONG_AGAIN, f"the critic wins no more: {said}")
+        return Look(None, accuracy, WRONG_AGAIN, f"the critic no longer wins: {said}")
     past["wins"] = past.get("wins") or second > first or second >= WIDE
     advice = "raise gamma, lower the critic's learning rate, or augment"
     said = f"the critic wins: {said}, and the samples did not improve"
@@ -153,7 +155,7 @@ def _divergence(step: int, health: Health, past: Past) -> Look | None:
         return None
     gap = health["logit_gap"]
     away = gap is None or abs(gap) > GAP
-    said = f"the logit gap is {'no finite number' if gap is None else f'{gap:.3g}'}"
+    said = f"the logit gap is {'not finite' if gap is None else f'{gap:.3g}'}"
     return Look("away" if away else None, gap, GAP, f"{said}, after steps above {GAP:,.0f}", "raise gamma, or lower lr")
 
 
@@ -161,7 +163,7 @@ def _units(health: Health) -> tuple[float, float, float | None, str] | None:
     active, units = health.get("active_units"), health.get("units")
     if active is None or not units:
         return None
-    return active, units, health.get("beta"), f"{active:.0f} of {units:.0f} units of the code are active"
+    return active, units, health.get("beta"), f"{active:.0f} of {units:.0f} latent units are active"
 
 
 def _posterior(step: int, health: Health, past: Past) -> Look | None:
@@ -171,14 +173,14 @@ def _posterior(step: int, health: Health, past: Past) -> Look | None:
     if beta is None:  # an autoencoder for latents
         advice = "lower divergence, or lr"
     elif beta == 0:
-        advice = "lower lr: nothing presses on the code, so the encoder itself has died"
+        advice = "lower lr: nothing regularises the latent, so the encoder itself has died"
     else:
         advice = (
             f"{'lower beta, or ' if beta > 1 else ''}set warmup to 0.3 (for a vae also free_bits to 0.1), or weaken the decoder"
         )
-    sentence = f"the posterior has collapsed: {said}, so the decoder ignores it"
+    sentence = f"the posterior has collapsed: {said}, so the decoder ignores the latent"
     silent = active <= SILENT * units + SLACK
-    return _look(silent, active, SILENT * units, sentence, advice, f"the code is in use again: {said}")
+    return _look(silent, active, SILENT * units, sentence, advice, f"the latent is used again: {said}")
 
 
 def _regularised(step: int, health: Health, past: Past) -> Look | None:
@@ -186,8 +188,8 @@ def _regularised(step: int, health: Health, past: Past) -> Look | None:
         return None
     active, units, beta, said = code
     down = beta is not None and beta > 1 and SILENT * units + SLACK < active < HELD_DOWN * units
-    sentence = f"the code is over-regularised: at beta {beta or 0:g} {said}"
-    return _look(down, active, HELD_DOWN * units, sentence, "lower beta towards 1", f"the code is in use again: {said}")
+    sentence = f"the latent is over-regularised: at beta {beta or 0:g}, {said}"
+    return _look(down, active, HELD_DOWN * units, sentence, "lower beta towards 1", f"the latent is used again: {said}")
 
 
 def _book(step: int, health: Health, past: Past) -> Look | None:
@@ -195,8 +197,8 @@ def _book(step: int, health: Health, past: Past) -> Look | None:
     if used is None or not size:
         return None
     threshold = max(2.0, UNUSED * size)
-    said = f"{used:.0f} of {size:.0f} codes of the codebook are in use"
-    sentence, over = f"the codebook is hardly used: about {said}", f"the book is in use again: {said}"
+    said = f"{used:.0f} of {size:.0f} codebook entries are used"
+    sentence, over = f"the codebook is hardly used: about {said}", f"the codebook is used again: {said}"
     return _look(not used > threshold, used, threshold, sentence, "lower codes or lr", over)
 
 
@@ -204,9 +206,9 @@ def _disagreement(step: int, health: Health, past: Past) -> Look | None:
     apart = health.get("disagreement")
     if apart is None:
         return None
-    said = f"one jump and two from the same noise differ by {apart:.2f} of the spread of samples"
-    advice = "sample it in more calls, or distil a flow in its place"
-    sentence, over = f"the map does not agree with itself: {said}", f"jumps agree again: {said}"
+    said = f"one jump and two jumps from the same noise differ by {apart:.2f} standard deviations of the samples"
+    advice = "sample it in more calls, or distil a flow instead"
+    sentence, over = f"the map is inconsistent: {said}", f"the map is consistent again: {said}"
     return _look(not apart < APART, apart, APART, sentence, advice, over)
 
 
@@ -222,7 +224,7 @@ def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
         return None
     equal, apart = (statistics.median(row[at] for row in rows) for at in (1, 2))
     ratio = apart / max(equal, 1e-12)
-    said = f"over {WINDOW} steps the raw loss between two times is {ratio:.2g} times that at equal times"
+    said = f"over {WINDOW} steps the raw loss between two different times is {ratio:.2g} times the loss at equal times"
     chases = not ratio < TIMES_DIAGONAL
     return _look(chases, ratio, TIMES_DIAGONAL, f"the map chases its own targets: {said}", "lower lr, or raise diagonal", said)
 
@@ -232,20 +234,20 @@ def _targets(step: int, health: Health, past: Past) -> Look | None:
     if not sizes:
         return None
     most = max(sizes)
-    said = f"targets are {most:.2g} times the size of velocities"
+    said = f"targets are {most:.2g} times as large as velocities"
     if most > LARGE:
-        return Look("large", most, LARGE, f"targets run away: {said}", "lower lr, or leave exact derivatives out")
+        return Look("large", most, LARGE, f"targets diverge: {said}", "lower lr, or leave exact derivatives out")
     if most < SMALL:
         return Look("small", most, SMALL, f"the network has died: {said} at all times", "start again with a lower lr")
-    return Look(None, most, LARGE, f"targets are of a sound size again: {said}")
+    return Look(None, most, LARGE, f"targets are of normal size again: {said}")
 
 
 def _skipped(step: int, health: Health, past: Past) -> Look | None:
     players = players_in(health)
     if players:
         past |= {"last": step, "count": past.get("count", 0) + 1}
-        what = f"the loss or gradient of {' and '.join(players)} is not finite, and the step is skipped"
-        return Look("skipped", None, 0.0, what, "where this comes again, lower the lr, or train in float32")
+        what = f"the loss or gradient of {' and '.join(players)} is not finite, so the step is skipped"
+        return Look("skipped", None, 0.0, what, "if this happens again, lower lr or train in float32")
     if "last" not in past or step < past["last"] + UNSKIPPED:
         return None
     return Look(None, float(past["count"]), 0.0, f"steps skipped so far: {past['count']}")
@@ -259,11 +261,11 @@ def _variety(step: int, health: Health, past: Past) -> Look | None:
     name, (ratio, limit) = min(known.items(), key=lambda item: item[1][0] - item[1][1])
     if ratio >= limit - SLACK:
         past["passed"] = step
-        return Look(None, ratio, limit, f"{name} is {ratio:.3f} of the start's")
+        return Look(None, ratio, limit, f"{name} is {ratio:.3f} of its initial value")
     passed = past.get("passed", 0)
-    weights = f"the weights of step {passed:,}" if passed else "the weights that it began with, so nothing was gained"
-    said = f"{name} has fallen to {ratio:.3f} of the start's, below the limit of {limit:.3f}; training ends with {weights}"
-    advice = "to go further, finish the same map again with a larger anchor or a lower learning rate"
+    weights = f"the weights of step {passed:,}" if passed else "the initial weights, so nothing was gained"
+    said = f"{name} has fallen to {ratio:.3f} of its initial value, below the limit of {limit:.3f}; training ends with {weights}"
+    advice = "to go further, run finish on the same map again with a larger anchor or a lower learning rate"
     return Look("lost", ratio, limit, said, advice)
 
 
@@ -286,14 +288,14 @@ RULES: dict[str, tuple[Callable[[int, Health, Past], Look | None], int]] = {
     "variety": (_variety, 0),
     "divergence": (_divergence, 49),
 }
-"""What can go wrong: how a row is looked at, and for how many steps the same must be wrong before it is an alarm."""
+"""The faults that are watched for: how to examine a row, and for how many steps a fault must persist to raise an alarm."""
 
 
 class Watch:
-    """All rules at once: reports when an alarm begins and when it is over.
+    """Applies all rules, and reports when an alarm begins and ends.
 
     Attributes:
-        ended: Why training ends, where samples have lost variety.
+        ended: Reason why training ends, if samples have lost diversity.
     """
 
     def __init__(self) -> None:
@@ -328,12 +330,12 @@ class Watch:
 
 
 def alarms(history: Iterable[Mapping[str, Any]]) -> list[Alarm]:
-    """All alarms that begin or end in a history: rows in order, each with "step" and, where something was measured, "health"."""
+    """Return all alarms that begin or end in a history: rows in order, each with "step" and, if measured, "health"."""
     watch = Watch()
     return [alarm for row in history for alarm in watch.read(row)]
 
 
 def lost(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The sentence of the alarm that has ended a training, by the rows of its log; empty where none has."""
+    """Return the sentence of the alarm that ended training, from the rows of its log; empty if there is none."""
     last = rows[-1].get("alarm", ()) if rows else ()
     return next((alarm["sentence"] for alarm in last if alarm["kind"] == "variety" and not alarm["over"]), "")

@@ -38,12 +38,12 @@ NEIGHBOURS = 5
 
 
 def interval(batch: int) -> int:
-    """Steps between measurements: 50, and more where a batch is small beside the samples, so that they cost little beside it."""
+    """Choose the number of steps between measurements: 50, or more for small batches, so that measuring is cheap."""
     return EVERY * math.ceil(8 * SAMPLES / (EVERY * batch))
 
 
 def in_words(health: Mapping[str, Any]) -> str:
-    """The newest measurement in a few characters, such as "modes 8/8"; empty where nothing was measured."""
+    """Format the latest measurement in a few characters, such as "modes 8/8"; empty if there is none."""
     if health.get("modes") is not None:
         return f"modes {health['modes_held']}/{health['modes']}"
     if health.get("coverage_1") is not None:
@@ -56,7 +56,7 @@ def in_words(health: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def as_sampled(method: Method) -> Iterator[None]:
-    """Within this context a method is as it is when it is sampled; afterwards its modules and torch's generator are as before."""
+    """Context with a method in sampling mode; modules and torch's generator are restored afterwards."""
     modes = [(module, module.training) for module in method.modules()]
     devices = sorted({p.device.index or 0 for p in method.parameters() if p.device.type == "cuda"})
     with torch.random.fork_rng(devices=devices), torch.no_grad():
@@ -76,8 +76,8 @@ class Reference:
     Examples are compared in model units, images on their first 32 principal axes, scaled to unit total variance.
 
     Args:
-        data: The training data.
-        most: Examples that are compared at most.
+        data: Training data.
+        most: Maximum number of examples to compare.
     """
 
     def __init__(self, data: Dataset, most: int = SAMPLES) -> None:
@@ -92,16 +92,17 @@ class Reference:
             self._reach = _distances(self._real, self._real).kthvalue(NEIGHBOURS + 1, dim=1).values
 
     def measures(self, x: Tensor) -> dict[str, float]:
-        """Measures of samples.
+        """Measure samples.
 
         Args:
-            x: Data units, on the CPU, (n, *shape).
+            x: Samples in data units, on the CPU, (n, *shape).
 
         Returns:
-            ``coverage`` (of `pushforward.metrics.manifold.prdc`; a perfect model has 0.97, 1 - 2^-5), ``frechet``
-            (Fréchet distance; 1 is that of a single point in the middle of the data), and for data of known modes ``modes``
-            (how many there are) with ``modes_held``, ``bridges`` and ``spread`` of `pushforward.metrics.modes.count_modes`.
-            Empty where samples are not finite.
+            ``coverage`` (of `pushforward.metrics.manifold.prdc`; a perfect model has 0.97, 1 -
+                2^-5), ``frechet`` (Fréchet distance; 1 is that of a single point in the middle of
+                the data), and for data with known modes ``modes`` (their number) with
+                ``modes_held``, ``bridges`` and ``spread`` of
+                `pushforward.metrics.modes.count_modes`. Empty if samples are not finite.
         """
         if not bool(x.isfinite().all()):
             return {}
@@ -115,7 +116,7 @@ class Reference:
         return {**measures, "frechet": frechet_distance(samples, self._real)}
 
     def recall(self, x: Tensor) -> dict[str, float]:
-        """``recall``: the share of the examples that lie among samples (of `pushforward.metrics.manifold.prdc`); data units."""
+        """Compute ``recall``, the fraction of examples among samples (`pushforward.metrics.manifold.prdc`); data units."""
         samples = self._projected(x)
         if min(self.count, len(samples)) <= NEIGHBOURS:
             return {}
@@ -127,14 +128,14 @@ class Reference:
 
 
 class FixedNoise(Observer):
-    """Samples of the present weights from noise that stays the same, beside training examples that stay the same.
+    """Compares samples of the current weights from fixed noise with fixed training examples.
 
     Only methods whose samples take one network call (`Map`) are measured; maps between two times have an observer of their own
     (`pushforward.training.monitor.health.Jumps`), and any other's samples cost too much.
 
     Args:
-        data: The training data.
-        batch: Examples of a training step, which set how often is measured.
+        data: Training data.
+        batch: Batch size of training, which determines the measurement interval.
     """
 
     def __init__(self, data: Dataset, batch: int) -> None:
@@ -162,7 +163,7 @@ class FixedNoise(Observer):
 
 
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
-    """The fixed noise of n samples and their conditions.
+    """Return the fixed noise of n samples and their conditions.
 
     Of a transport with a source these are different training examples, at most as many as there are.
     """
@@ -173,7 +174,7 @@ def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
 
 
 def sampled(transport: Transport, noise: Tensor, condition: Condition) -> Tensor:
-    """Samples from given noise in data units, on the CPU, (n, *shape)."""
+    """Compute samples from given noise in data units, on the CPU, (n, *shape)."""
     parts = []
     for start in range(0, len(noise), BATCH):
         index = slice(start, min(start + BATCH, len(noise)))
@@ -188,7 +189,7 @@ def _distances(x: np.ndarray, y: np.ndarray) -> Tensor:
 
 
 def principal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre (d,) and axes (d, k) of examples (n, d): the columns themselves up to 32, else principal axes.
+    """Compute centre (d,) and axes (d, k) of examples (n, d): the columns themselves up to 32, otherwise principal axes.
 
     The total variance along the axes is 1.
     """
@@ -210,13 +211,13 @@ CHANCE = 2.0  # standard errors up to which a fall is laid to chance
 
 
 class Variety(Observer):
-    """Measures at fixed shares of training, where a method has a `pushforward.methods.Guard`.
+    """Measures at fixed points of training, if a method has a `pushforward.methods.Guard`.
 
     Samples of the average and of the method's reference come from the same noise, and are compared with the same training
     examples, in model units on their first principal axes. Held-out examples are not looked at.
 
     Args:
-        data: The training data.
+        data: Training data.
     """
 
     decides = True
@@ -233,7 +234,7 @@ class Variety(Observer):
         return now > before
 
     def look(self, moment: Moment) -> Mapping[str, float]:
-        """For coverage and recall, ``NAME_ratio``: the share of the reference's; and ``NAME_limit``: below it training ends.
+        """Measure ``NAME_ratio``, coverage and recall relative to the reference, and ``NAME_limit``, below which training ends.
 
         A limit is the guard's, or lower where few examples are compared: two standard errors below 1, of the difference between
         two sets of samples that are compared with the same examples. Where a sample is not finite, nothing is reached. What the
@@ -281,7 +282,7 @@ class Variety(Observer):
 
 
 COUNTS = {1: 1, 2: 1, 4: 4}
-"""Numbers of calls, each with the marks from one measurement in so many calls to the next: four calls a mark on average."""
+"""Numbers of calls, each with the number of measurements between its marks: on average four calls per mark."""
 BINS = {"low": 1 / 6, "middle": 1 / 2, "high": 5 / 6}  # times t at which targets are measured, by their third of [0, 1]
 TARGETS = 128  # examples on which targets are measured at each of those times
 
@@ -293,7 +294,7 @@ class HasTargets(Protocol):
     couple: Coupling
 
     def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
-        """The target of the mean velocity from t to s at (x_t, t, s); the velocity where s = t."""
+        """Compute the target of the mean velocity from t to s at (x_t, t, s); the velocity if s = t."""
 
 
 class Jumps(Observer):
@@ -302,8 +303,8 @@ class Jumps(Observer):
     Only maps between two times are measured (`pushforward.denoisers.FlowMap`, sampled by jumps).
 
     Args:
-        data: The training data.
-        batch: Examples of a training step, which set how often is measured.
+        data: Training data.
+        batch: Batch size of training, which determines the measurement interval.
     """
 
     def __init__(self, data: Dataset, batch: int) -> None:
@@ -347,7 +348,7 @@ class Jumps(Observer):
                 self.reference = Reference(self.data, len(self._starts[0]))
 
     def of(self, method: Method, counts: Sequence[int]) -> dict[str, float]:
-        """Measures of a method's samples in these numbers of calls.
+        """Measure a method's samples in these numbers of calls.
 
         Returns:
             ``frechet``, ``coverage_1`` and ``recall`` in one call (`Reference`), ``frechet_2`` and
@@ -402,6 +403,6 @@ class Jumps(Observer):
 
 
 def disagreement(once: Tensor, twice: Tensor) -> float:
-    """The root mean square difference of two sets of samples of the same noise over their spread."""
+    """Compute the RMS difference of two sets of samples from the same noise, divided by their standard deviation."""
     spread = float(torch.stack([(x - x.mean(0)).double().square().mean() for x in (once, twice)]).mean())
     return float((once - twice).double().square().mean() / spread) ** 0.5 if spread > 0 else math.nan

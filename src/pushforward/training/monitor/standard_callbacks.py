@@ -36,7 +36,7 @@ CLASSES = 32  # the most classes of a landscape
 
 
 def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
-    """The critic's values on a grid over the data's range, and samples of the same weights; nothing for methods without a critic.
+    """Compute critic values on a grid over the data range, and samples of the same weights; empty without a critic.
 
     A critic of labelled data scores the grid for every class (the first 32), one of other conditions for 32 values that occur.
     The highest value counts: how real a point is at best.
@@ -81,7 +81,7 @@ DRAWN = {False: 36, True: 1000}  # fixed-noise samples that are written, by whet
 
 
 def drawn_at(moment: Moment) -> bool:
-    """Whether samples are drawn after this step: at 2, 10, 30, 60 and 100 % of the budget."""
+    """Return whether samples are drawn after this step: at 2, 10, 30, 60 and 100 % of the budget."""
     return any(moment.before < share <= moment.progress for share in PICTURES)
 
 
@@ -91,8 +91,8 @@ class Alarms(Observer):
     That of the logit gap breaks training off, that of lost variety ends it and is reported last, as the trainer closes.
 
     Args:
-        folder: The run's folder.
-        progress: Receives the alarms.
+        folder: Run folder.
+        progress: Watcher that receives the alarms.
     """
 
     def __init__(self, folder: Path, progress: Watcher) -> None:
@@ -163,8 +163,9 @@ class Pictures(Observer):
             arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
         except Diverged as error:
             said = (
-                f"{moment.folder.name}: step {moment.step:,}: no samples are written: {error.what}, though all weights are. "
-                "Training goes on. If later samples are not finite either, train with a lower lr, or in float32."
+                f"{moment.folder.name}: step {moment.step:,}: no samples were written: {error.what}, although all weights "
+                "are finite. Training continues. If later samples are not finite either, train with a lower lr, or in "
+                "float32."
             )
             if moment.writes and isinstance(self.progress, Silent):
                 warn(said, stacklevel=2)
@@ -199,12 +200,12 @@ class _Follower:
 
 
 class Tracked(Observer):
-    """Passes rows of the log and pictures to trackers, each step once, also where a run is resumed.
+    """Passes rows of the log and pictures to trackers, each step once, even if a run is resumed.
 
     Args:
-        folder: The run's folder.
+        folder: Run folder.
         trackers: The trackers.
-        rates: The present learning rates by player.
+        rates: Current learning rates, by network.
     """
 
     late = True
@@ -273,8 +274,8 @@ class Tracked(Observer):
             self._followers.remove(follower)
             why = f"{type(error).__name__}: {error}"
             warn(
-                f"The tracker {follower.tracker.name} failed and gets nothing more of {self.folder}, whose training goes on; "
-                f"metrics.jsonl has every step ({why:.300}).",
+                f"The tracker {follower.tracker.name} failed and gets no more data from {self.folder}. Training "
+                f"continues, and metrics.jsonl holds every step ({why:.300}).",
                 stacklevel=2,
             )
 

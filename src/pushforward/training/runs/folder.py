@@ -28,7 +28,7 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def hold(folder: Path) -> BaseFileLock | None:
-    """Lock a run's folder for training; None for a folder that cannot be written to, where the first write fails.
+    """Lock a run folder for training; return None if the folder is not writable, in which case the first write fails.
 
     Raises:
         CheckpointError: If another training holds it, or its lock is a link or belongs to another user.
@@ -45,14 +45,14 @@ def hold(folder: Path) -> BaseFileLock | None:
         if error.errno in _READ_ONLY and not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
             return None
         raise CheckpointError(
-            f"{folder}/{LOCK} could not be locked for training: {error.strerror or error}. If the file is another user's and "
-            "nobody trains there, delete it."
+            f"{folder}/{LOCK} could not be locked for training: {error.strerror or error}. If the file belongs to another "
+            "user and no training is running there, delete it."
         ) from error
     return lock
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a training holds the lock of a folder at this moment; who only reads must not ask."""
+    """Return whether a training run currently holds the lock of a folder; readers must not call this."""
     if (folder / LOCK).is_symlink() or not (folder / LOCK).is_file():
         return False
     try:
@@ -65,9 +65,9 @@ def is_locked(folder: Path) -> bool:
 
 
 def busy(folder: Path) -> CheckpointError:
-    """The error for a folder that another training holds."""
+    """Build the error for a folder used by another training run."""
     return CheckpointError(
-        f"{folder} is being trained at this moment, by another process or another trainer of this one: wait until that ends."
+        f"{folder} is being trained by another process, or by another trainer of this process. Wait until that training ends."
     )
 
 
@@ -77,12 +77,13 @@ class Holding:
     The lock is held until it is given back, or this object is deleted.
 
     Args:
-        folder: The run's folder.
-        lock: Its lock, see `hold`; None where it cannot be locked, or nothing is written.
+        folder: Run folder.
+        lock: Lock of the folder, see `hold`; None if it cannot be locked, or nothing is written.
         content: The spec of a run that is taken up; None for a new one.
         writes: Whether anything is written to the folder.
-        made: The folders that were made for a new run: its own, where it is new, and those above it, the nearest first.
-        replaced: Where the earlier run of this name waits until the new one is set up.
+        made: Folders created for a new run: its own folder, if new, and parent folders, nearest
+            first.
+        replaced: Temporary location of an earlier run of this name until the new run is set up.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class Holding:
             if lock is not None:
                 lock.release()
             raise CheckpointError(
-                f"{self.folder} has been trained further since this trainer was closed. Go on from there: pf.resume(...)."
+                f"{self.folder} has been trained further since this trainer was closed. Continue from there: pf.resume(...)."
             )
         self.lock, self._open = lock, True
 
@@ -143,21 +144,21 @@ class Holding:
 
 
 FOLDERS = {
-    "checkpoints": "states of the training, whole and hashed",
+    "checkpoints": "training checkpoints, with hashes",
     "parts": "frozen modules",
     "cache": "what is computed once: prepared inputs, trajectories",
-    "samples": "pictures and rows drawn while it trained",
+    "samples": "pictures and rows sampled during training",
     "export": "the sampler for use without pushforward",
 }
-"""The folders of a run that are read or written, with all that they hold."""
+"""The folders of a run that are read or written, with all their content."""
 ENTRIES = {
     **FOLDERS,
     "spec.json": "recipe, method, data, budget, settings",
     "manifest.json": "versions, machine, command",
-    "metrics.jsonl": "the log, one row a step",
+    "metrics.jsonl": "the log, with one row per step",
     "rows.safetensors": "hashes of the training examples",
     "files.json": "image files of the data, in older runs",
-    "threads.json": "threads of the processor that were tried",
+    "threads.json": "the thread counts that were tried",
     "stages.json": "when a budget in seconds was turned into steps, in older runs",
     "rollbacks.json": "how training went back",
     "trackers.json": "the tracker's run",
@@ -167,28 +168,28 @@ ENTRIES = {
     "report.json": "a report",
     "report.html": "a report",
     "demo.json": "options of a demo",
-    "failure": "statistics of a divergence",
+    "failure": "statistics of a diverged run",
     LOCK: "its lock",
 }
-"""What a run's folder holds; entries of other names are the user's, and never opened."""
+"""The content of a run folder. Entries with other names belong to the user and are never opened."""
 NAMED = 8  # runs in a folder that an error names at most
 
 
 def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs") -> Path:
-    """A folder for a new run: ``wanted`` where given, else ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
+    """Choose a folder for a new run: ``wanted`` if given, otherwise ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
 
     It is missing or empty, or ``wanted`` holds what a training has left there that was killed before it was set up.
 
     Raises:
-        UsageError: If ``wanted`` holds anything else.
-        CheckpointError: If a training is writing to it.
+        UsageError: If ``wanted`` contains anything else.
+        CheckpointError: If a training run uses the folder.
     """
     if wanted is not None:
         folder = Path(wanted)
         if os.path.lexists(folder) and not (folder.is_dir() and _is_unbegun(folder)):
             run = (folder / "spec.json").is_file()
-            advice = f", replace the run with `overwrite=True`, or go on with it: pushforward resume {folder}" if run else "."
-            raise UsageError(f"{folder} exists already. Choose another `out`{advice}")
+            advice = f", replace the run with `overwrite=True`, or continue it: pushforward resume {folder}" if run else "."
+            raise UsageError(f"{folder} already exists. Choose another `out`{advice}")
         return folder
     stem = Path(under) / f"{Path(data).stem or 'data'}-{recipe}"
     names = (stem.with_name(f"{stem.name}-{number}") if number > 1 else stem for number in itertools.count(1))
@@ -210,13 +211,13 @@ def _others(folder: Path) -> list[Path]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a run's folder; one that holds anything else stays."""
+    """Remove a run folder, unless it contains anything else."""
     if not _others(folder):
         shutil.rmtree(folder)
 
 
 def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> Holding:
-    """Make the folder that `free_folder` names, and lock it; of several processes with the same name at once, one gets it.
+    """Create and lock the folder from `free_folder`; if several processes want the same name, only one gets it.
 
     With ``overwrite`` a run that is in ``wanted`` gives way.
 
@@ -231,7 +232,7 @@ def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool 
             raise busy(folder)
         if others := _others(folder):
             raise UsageError(
-                f"{folder} is not replaced: {others[0]} is nothing that pushforward wrote. Move it away, or choose another `out`."
+                f"{folder} is not replaced, because pushforward did not write {others[0]}. Move it away, or choose another `out`."
             )
         replaced = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
         with disk(folder):
@@ -245,16 +246,17 @@ def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool 
 
 
 def is_run(path: str | Path) -> bool:
-    """Whether a path is meant as a run: it is no file or folder of samples."""
+    """Return whether a path denotes a run rather than a file or folder of samples."""
     folder = Path(path)
     return (folder / "spec.json").exists() or not folder.exists()
 
 
 def check_run(folder: str | Path) -> None:
-    """Refuse a path that is no run's folder, or a run that holds links or pipes.
+    """Raise an error if a path is not a run folder, or the run contains links or pipes.
 
     Raises:
-        CheckpointError: If a training has just begun there; a RunUsageError where nothing of a run is there.
+        CheckpointError: If training has just begun there; a RunUsageError if there is no run at
+            all.
     """
     folder = Path(folder)
     if os.path.isfile(folder / "spec.json"):
@@ -262,28 +264,28 @@ def check_run(folder: str | Path) -> None:
         return
     if (folder / LOCK).is_file() and not runs_inside(folder):
         raise CheckpointError(
-            f"{folder} holds no run yet: its training is just starting, or was interrupted as it did. Start it again."
+            f"{folder} has no run yet: its training is just starting, or was interrupted while starting. Start it again."
         )
-    what = f"{folder} is no run: it has no spec.json." if folder.exists() else f"There is no folder {folder}."
+    what = f"{folder} is not a run folder: it has no spec.json." if folder.exists() else f"There is no folder {folder}."
     raise RunUsageError(f"{what}{run_suggestion(folder)}")
 
 
 def runs_inside(folder: Path) -> list[Path]:
-    """The folders of the runs in a folder, in order, such as those of a comparison."""
+    """Return the run folders in a folder, in order, such as those of a comparison."""
     return sorted(path.parent for path in folder.glob("*/spec.json"))
 
 
 def run_suggestion(folder: Path) -> str:
-    """The runs that may be meant by a path that is no run, in a sentence."""
+    """Suggest runs for a path that is not a run, in a sentence."""
     if inside := runs_inside(folder):
         return f" Runs in it: {', '.join(map(str, inside[:NAMED]))}{', ...' * (len(inside) > NAMED)}."
     known = {path.name: path for place in (Path("runs"), folder.parent) for path in runs_inside(place)}
     name = closest(folder.name, known)
-    return " Runs are made by `pushforward train`." if name is None else f' Did you mean "{known[name]}"?'
+    return " Create a run with `pushforward train`." if name is None else f' Did you mean "{known[name]}"?'
 
 
 def checkpoint_in(text: str | Path) -> tuple[str, str | None]:
-    """The folder and the checkpoint of FOLDER or FOLDER@CHECKPOINT."""
+    """Split FOLDER or FOLDER@CHECKPOINT into folder and checkpoint."""
     text = str(text)
     folder, _, checkpoint = (text, "", "") if Path(text).is_dir() else text.partition("@")
     return folder, checkpoint or None

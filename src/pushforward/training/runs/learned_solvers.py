@@ -21,7 +21,7 @@ from pushforward.training.checkpoint.storage import write_json
 from pushforward.transports import Flow, Transport, has_steps, inner_of
 
 FIELDS = {"grids": ("steps", "solver", "times"), "tables": ("steps", "solver", "guidance", "table")}
-"""The fields of every entry, by the name of its file; the last is the result, the others its key."""
+"""The fields of each entry, by file name; the last field is the result, the others are its key."""
 GRIDS, TABLES = FIELDS
 FORMAT = 4
 
@@ -32,12 +32,12 @@ def _key(kind: str, entry: dict[str, Any]) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Learned:
-    """What `pushforward tune` has learned for a run.
+    """Results of `pushforward tune` for a run.
 
     Args:
-        folder: The run's.
-        weights: The hash of its weights, as a checkpoint's manifest has it.
-        step: Of the checkpoint.
+        folder: Run folder.
+        weights: Hash of the weights in the checkpoint's manifest.
+        step: Step of the checkpoint.
     """
 
     folder: Path
@@ -57,10 +57,10 @@ class Learned:
 
     def damaged(self, kind: str) -> CheckpointError:
         path = self.folder / f"{kind}.json"
-        return CheckpointError(f"{path} is damaged: it holds no learned {kind}. Delete it and run pushforward tune again.")
+        return CheckpointError(f"{path} is damaged: it contains no learned {kind}. Delete it and run pushforward tune again.")
 
     def entry(self, kind: str, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-        """The entry that was learned for so many steps of a solver and a guidance: for these weights, else for others."""
+        """Find the entry learned for a number of steps, solver and guidance: for these weights, otherwise for others."""
         wanted = (steps, spec.describe(solver), spec.describe(dict(guidance or {})))[: len(FIELDS[kind]) - 1]
         entries = [entry for entry in self.read(kind) if _key(kind, entry) == wanted]
         return next((entry for entry in entries if self.fits(entry)), entries[-1] if entries else None)
@@ -69,10 +69,10 @@ class Learned:
         return entry is not None and entry.get("weights") == self.weights
 
     def stale(self, transport: Transport, given: Mapping[str, Any]) -> list[str]:
-        """The grids and tables that sampling would use if they had been learned for these weights: sentences with the fix.
+        """Describe grids and tables that are not used because they were learned for other weights, with the fix.
 
         Raises:
-            UsageError: With that sentence, where the grid or table was given by name.
+            UsageError: With this sentence, if the grid or table was given by name.
         """
         flow, grid = inner_of(transport), given.get("grid")
         named = grid in ("learned", "table") if isinstance(grid, str) else False
@@ -89,9 +89,9 @@ class Learned:
             if entry is not None:
                 again = tuning(str(self.folder), steps, given.get("solver"), guidance if kind == TABLES else None)
                 sentences.append(
-                    f"the {kind.removesuffix('s')} learned for {steps} steps of {entry['solver']['part']} belongs to the weights "
-                    f"of step {entry.get('checkpoint_step')}, not to these of step {self.step:,}: it is not used. Learn it "
-                    f"again: {again}"
+                    f"the {kind.removesuffix('s')} learned for {steps} steps of {entry['solver']['part']} is not used: it "
+                    f"belongs to the weights of step {entry.get('checkpoint_step')}, not to those of step {self.step:,}. "
+                    f"Learn it again: {again}"
                 )
         if named and sentences:
             raise UsageError(sentences[0])
@@ -105,6 +105,6 @@ class Learned:
 
 
 def described_sampler(transport: Transport) -> dict[str, Any] | None:
-    """Solver, steps and grid as JSON; None for a model without steps."""
+    """Describe solver, steps and grid as JSON; None for a model without steps."""
     flow = inner_of(transport)
     return {"solver": spec.describe(flow.solver), "steps": flow.steps, "grid": flow.grid} if isinstance(flow, Flow) else None

@@ -36,16 +36,16 @@ WINDOW, MOST = 1000, 10  # more than so many skipped steps among the last ones a
 MARK = "skipped/"  # the prefix of the measure that marks a skipped update of a player
 DIGITS = 5  # digits of measures that are logged, and that alarms see
 BY = ("frechet", "frechet_2", "frechet_4")
-"""The measures of the best step, equally weighted: one call may get better and two worse."""
+"""The measures that choose the best step, equally weighted: one of them may improve while two get worse."""
 BETTER = 0.99
-"""A step is better where its quality is below this share of the best one before: a smaller gain is worth no checkpoint."""
+"""A step is better if its quality is below this fraction of the best one before; a smaller gain is not worth a checkpoint."""
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The whole rows of a log; rows that are cut off or unreadable are left out.
+    """Read the complete rows of a log; incomplete or unreadable rows are skipped.
 
     Raises:
-        CheckpointError: If the file is there and the disk does not give it.
+        CheckpointError: If the file exists but cannot be read.
     """
     return [row for _, row in _rows(_text(path))]
 
@@ -67,14 +67,14 @@ def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Add rows at the end.
 
     Raises:
-        CheckpointError: If the disk refuses.
+        CheckpointError: If writing fails.
     """
     with disk(path), path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def last_step(path: Path) -> int:
-    """The step of the last whole row; 0 for a log without any. Raises as `read`."""
+    """Return the step of the last complete row; 0 for an empty log. Raises the same errors as `read`."""
     return max((row["step"] for row in read(path)), default=0)
 
 
@@ -112,7 +112,7 @@ def _is_row(row: Any) -> bool:
 
 
 def players_in(health: Mapping[str, Any] | None) -> list[str]:
-    """The players whose update was skipped in a step with this health."""
+    """Return the networks whose update was skipped in a step with this health."""
     return [name.removeprefix(MARK) for name in health or {} if name.startswith(MARK)]
 
 
@@ -120,7 +120,7 @@ class Skips:
     """The skipped steps of a training, and whether they are too many.
 
     Attributes:
-        count: How many.
+        count: Number of skipped steps.
         last: The newest of them.
     """
 
@@ -129,7 +129,7 @@ class Skips:
         self._steps: deque[int] = deque()
 
     def read(self, row: Mapping[str, Any]) -> str | None:
-        """Read a row of the log, in order; why training has diverged, None where it goes on."""
+        """Read a row of the log, in order, and return why training has diverged; None if it continues."""
         players, step = players_in(row.get("health")), row["step"]
         self._read += 1
         if not players:
@@ -151,22 +151,22 @@ class Skips:
 
 
 def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
-    """How many steps of a log were skipped, and the first of them; empty where none was."""
+    """Describe how many steps of a log were skipped, and the first; empty if there are none."""
     steps = [row["step"] for row in rows if players_in(row.get("health"))]
     if not steps:
         return ""
-    return f"steps skipped, as a loss or a gradient was not finite: {count(len(steps))}, the first at step {count(steps[0])}"
+    return f"steps skipped because a loss or gradient was not finite: {count(len(steps))}, the first at step {count(steps[0])}"
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best step of a training, and the last one that was measured.
+    """Best step of a training run, and the last measured step.
 
     Args:
-        step: The best step.
-        quality: The geometric mean of the Fréchet distances there.
-        last: The last step that was measured in all three numbers of calls.
-        last_quality: The same there.
+        step: Best step.
+        quality: Geometric mean of the Fréchet distances at the best step.
+        last: Last step measured in all three numbers of calls.
+        last_quality: Geometric mean of the Fréchet distances at the last measured step.
     """
 
     step: int
@@ -183,9 +183,9 @@ class Best:
 
 
 def quality(health: Mapping[str, Any] | None) -> float | None:
-    """The geometric mean of the Fréchet distances in 1, 2 and 4 calls, where relative changes count the same; lower is better.
+    """Compute the geometric mean of the Fréchet distances in 1, 2 and 4 calls; lower is better.
 
-    None where one of them was not measured.
+    None if one of them was not measured.
     """
     distances = [(health or {}).get(name) for name in BY]
     known = [float(distance) for distance in distances if distance is not None and math.isfinite(distance)]
@@ -193,7 +193,7 @@ def quality(health: Mapping[str, Any] | None) -> float | None:
 
 
 def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best | None:
-    """The best step of a log's rows, which follow those of the ``best`` one so far; None while none was measured in all calls."""
+    """Find the best step in further rows of a log, after ``best`` so far; None if no step was measured in all calls."""
     for row in rows:
         if (measured := quality(row.get("health"))) is not None:
             better = best is None or measured < BETTER * best.quality
@@ -219,12 +219,12 @@ def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
 
 
 class Problem(NamedTuple):
-    """Why training has diverged.
+    """Reason why training has diverged.
 
     Args:
-        what: In words.
-        advice: What helps; None for the usual.
-        step: The step of which something was not finite; None for another reason.
+        what: Description.
+        advice: Suggested fix; None for the default.
+        step: Step with a value that is not finite; None for other reasons.
     """
 
     what: str
@@ -233,7 +233,7 @@ class Problem(NamedTuple):
 
 
 class Journal:
-    """The log of a training: held for some steps, then checked, read by its observers and written.
+    """Log of a training run, which is held for some steps, then checked, passed to observers and written.
 
     Losses stay on their device until several steps are read at once.
 
@@ -243,7 +243,7 @@ class Journal:
         writes: Whether the rows are written.
 
     Attributes:
-        losses: The newest losses that are known and finite, by player.
+        losses: Latest known and finite losses, by network.
         skips: The steps that were skipped.
     """
 
@@ -262,13 +262,13 @@ class Journal:
         self.held.append(row | ({"health": dict(health)} if health else {}))
 
     def flush(self, last: bool = False) -> Problem | None:
-        """Write the rows that are held; ``last`` where no step follows.
+        """Write pending rows; ``last`` if no step follows.
 
         Returns:
-            Why training has diverged; None where it goes on. Rows after that are dropped.
+            Reason why training has diverged; None if it continues. Later rows are dropped.
 
         Raises:
-            CheckpointError: If the disk refuses.
+            CheckpointError: If writing fails.
         """
         rows, self.held = self.held, []
         for row in rows:
@@ -308,7 +308,7 @@ class Journal:
         """Wait until the rows that are written have reached the disk, so that a checkpoint never has steps that the log lacks.
 
         Raises:
-            CheckpointError: If the disk refuses.
+            CheckpointError: If writing fails.
         """
         if self.path.is_file():
             with disk(self.path):

@@ -27,7 +27,7 @@ _FILE = "rows.safetensors"
 
 
 def with_ancestors(recipe: Recipe) -> Recipe:
-    """The recipe, with the names of all data sets and models that its method learns from.
+    """Add the names of all data sets and models that its method learns from to a recipe.
 
     These are the data sets that it starts from instead of noise, and frozen models of which the recipe does not state where
     they come from.
@@ -36,12 +36,12 @@ def with_ancestors(recipe: Recipe) -> Recipe:
     builds_on = [(name, seen) for name, seen in recipe.builds_on if name not in sources]
     if not builds_on:
         models = [name for name, part in recipe.method.parts.items() if isinstance(part, (Autoencoder, Denoiser, Transport))]
-        builds_on = [(f"{'an' if name[0] in 'aeiou' else 'a'} {name} handed over in Python", Seen()) for name in models]
+        builds_on = [(f"{'an' if name[0] in 'aeiou' else 'a'} {name} passed in Python", Seen()) for name in models]
     return replace(recipe, builds_on=(*builds_on, *((name, source.seen) for name, source in sources.items())))
 
 
 def sources_of(method: Method) -> dict[str, Source]:
-    """The data sets that a method starts from instead of noise, by name."""
+    """Return the data sets that a method starts from instead of noise, by name."""
     parts = (getattr(module, "source", None) for module in method.modules())
     return {source.data: source for source in parts if isinstance(source, Source)}
 
@@ -53,7 +53,7 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
         The entry of the run's spec: the file's sha256, and the names of models and data sets that the run builds on.
 
     Raises:
-        CheckpointError: If the disk refuses.
+        CheckpointError: If writing fails.
     """
     path = folder / _FILE
     hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
@@ -64,7 +64,7 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
 
 
 def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> Seen:
-    """The training examples and seconds of a run, by the content of its ``spec.json`` and the counters of a checkpoint.
+    """Read the training examples and seconds of a run, from its ``spec.json`` and the counters of a checkpoint.
 
     Raises:
         CheckpointError: If the file is missing or has changed.
@@ -73,7 +73,7 @@ def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]
     try:
         record = content["rows"]
         if sha256(path) != record["sha256"]:
-            raise ValueError("it differs from what was written (sha256)")
+            raise ValueError("it has changed since it was written (its sha256 differs)")
         rows = {name: values.numpy() for name, values in read_tensors(path).items()}
         names = tuple(record["builds_on"]), tuple(record["unknown"])
         times = {name: float(+value) for name, value in record.get("seconds", {}).items()}
@@ -81,13 +81,12 @@ def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]
         return Seen(rows["own"], rows["inherited"], rows["shared"], *names, record.get("apart"), own_seconds, times)
     except (AttributeError, CheckpointError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path}, which says on which examples the run was trained, cannot be used: {error}. Copy it again from where the "
-            "run came from."
+            f"Cannot use {path}, which records the training examples of the run: {error}. Copy it again from the original run."
         ) from error
 
 
 def seen_by(folder: str | Path) -> Seen:
-    """The training examples and seconds of a run, by its folder; unknown for a folder of another kind, such as diffusers'."""
+    """Read the training examples and seconds of a run folder; unknown for other folders, such as from diffusers."""
     path = Path(folder)
     if not (path / "spec.json").is_file():
         return Seen()
@@ -96,33 +95,34 @@ def seen_by(folder: str | Path) -> Seen:
 
 
 def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
-    """Warnings where a model that builds on others is evaluated on held-out examples, in sentences; usually none."""
+    """Return warnings if a model may have seen held-out examples through models that it builds on; usually none."""
     _, inherited = seen.overlaps(data)
     sentences = []
     if inherited:
         sentences.append(
-            f"{inherited:,} of the {len(data.held_out):,} held-out examples of {data.name} were training examples of what it "
-            f"builds on ({', '.join(seen.names)}), so its scores are better than they would be on unseen data."
+            f"{inherited:,} of the {len(data.held_out):,} held-out examples of {data.name} were training examples of "
+            f"a model that it builds on ({', '.join(seen.names)}), so its scores are better than on unseen data."
         )
     if seen.unknown:
         sentences.append(
-            f"it builds on {', '.join(seen.unknown)}, which does not say on which examples it was trained, nor how long: whether "
-            f"the held-out examples of {data.name} are among them is unknown, and that time is not counted."
+            f"it builds on {', '.join(seen.unknown)}, whose training examples and training time are unknown: its "
+            f"training may have included held-out examples of {data.name}, and its training time is not counted."
         )
     return tuple(sentences)
 
 
 def data_of_run(folder: Path, content: Mapping[str, Any], data: DataLike = None) -> Dataset:
-    """The data of a run, which must not have changed.
+    """Load the data of a run, which must not have changed.
 
     Args:
-        folder: The run's folder.
-        content: Of its ``spec.json``.
-        data: The data set, where it is given, or its place, which is read as the run read its own; None reads that.
+        folder: Run folder.
+        content: Content of its ``spec.json``.
+        data: Data set, or its location, read with the options of the run; None for the run's own
+            location.
 
     Raises:
-        UsageError: If the data came from Python and is not given.
-        DataError: If it cannot be read, or has changed.
+        UsageError: If the data was passed in Python and is not given.
+        DataError: If the data cannot be read, or has changed.
     """
     place: Any = content.get("data")
     known = isinstance(place, dict) and isinstance(place.get("name_or_path"), str)
@@ -134,15 +134,20 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: DataLike = None)
         try:
             dataset = read_data(options["name_or_path"], options)
         except (AttributeError, DataError, OSError, TypeError) as error:
-            raise DataError(f"The data of {folder}: {error} Where it has moved, give its place: `data=PLACE`.") from error
+            raise DataError(
+                f"The data of {folder}: {error} If the data has moved, give its new location: `data=PLACE`."
+            ) from error
     elif data is not None:
         dataset = dataset_of(data)
     else:
-        raise UsageError(f"{folder} was trained on data from Python, which a run does not hold: give it as `data`, in Python.")
+        raise UsageError(
+            f"{folder} was trained on data passed in Python, which a run does not store. Pass the same data as `data`, in Python."
+        )
     if content["fingerprint"] != dataset.fingerprint:
         earlier = ' Runs of earlier versions learned rare texts: read their data with `rare="keep"`.' if dataset.table else ""
         raise DataError(
-            f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, was "
-            f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`.{earlier}"
+            f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, expected "
+            f"{content['fingerprint'][:12]}). Restore the data, or start a new run from these weights: "
+            f"`init={folder}`.{earlier}"
         )
     return dataset

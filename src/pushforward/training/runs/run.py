@@ -85,23 +85,22 @@ def read_parts(folder: Path, content: Mapping[str, Any], method: Method, device:
         path = folder / "parts" / name / _FILE
         try:
             if sha256(path) != hashes.get(name):
-                raise ValueError("it differs from what was written (sha256)")
+                raise ValueError("it has changed since it was written (its sha256 differs)")
             module.load_state_dict(read_tensors(path, device))
         except (CheckpointError, OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(
-                f"The part {name} of {folder} is damaged: {path}: {str(error).splitlines()[0]}. Copy it again from where the run "
-                "came from; what was trained on top of it cannot be used without it."
+                f"The part {name} of {folder} is damaged: {path}: {str(error).splitlines()[0]}. Copy the part again from "
+                "the original run; models trained on top of it cannot be used without it."
             ) from error
 
 
 FORMAT = 4
 UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
-"""What constructors raise for arguments that they do not take."""
+"""What constructors raise for unsuitable arguments."""
 
 
 LARGEST = 10_000
-"""The largest number in a spec of a network, a solver or a transport, or the number of stored weights where that is larger: no
-network is wider or deeper than it has weights."""
+"""Largest number allowed in a spec of a network, solver or transport, or the number of stored weights if larger."""
 MOST = 1_000_000  # the largest such number of a run that has saved no weights, and the largest batch
 _COUNTED = tuple(f"pushforward.{home}." for home in ("interop", "networks", "solvers", "transports"))
 
@@ -109,10 +108,10 @@ _COUNTED = tuple(f"pushforward.{home}." for home in ("interop", "networks", "sol
 def begin(
     holding: Holding, recipe: Recipe, data: Dataset, budget: Budget, settings: Settings, method: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write the files of a new run's folder before its first step; returns its spec, with this description of the method.
+    """Write the files of a new run folder before its first step, and return its spec with this description of the method.
 
     Raises:
-        CheckpointError: If the disk refuses.
+        CheckpointError: If writing fails.
     """
     content = {
         "format_version": FORMAT,
@@ -150,7 +149,7 @@ def begin(
 
 
 def digest(content: Mapping[str, Any]) -> str:
-    """The sha256 of a spec without its budget, which extending a run changes."""
+    """Compute the sha256 of a spec without its budget, which changes when a run is extended."""
     fixed = {name: value for name, value in content.items() if name not in ("budget", "extended")}
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
@@ -163,13 +162,13 @@ def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any
     """
     if state.get("spec_sha256") not in (None, digest(content)):
         raise CheckpointError(
-            f"{folder}/spec.json has changed since the checkpoint was written (its sha256 differs). Restore the file; to train "
-            f"with other settings start a new run, from these weights if you like: `init={folder}`."
+            f"{folder}/spec.json has changed since the checkpoint was written (its sha256 differs). Restore the file. "
+            f"To train with other settings, start a new run, if you like from these weights: `init={folder}`."
         )
 
 
 def extend(folder: Path, content: dict[str, Any], budget: Budget, step: int, writes: bool = True) -> None:
-    """Store a new budget in the spec, and which one it replaces at which step, so that a later resume keeps it.
+    """Store a new budget in the spec, with the replaced budget and the step, so that a later resume keeps it.
 
     Of several processes one writes.
 
@@ -185,11 +184,11 @@ def extend(folder: Path, content: dict[str, Any], budget: Budget, step: int, wri
 
 
 def read_spec(folder: str | Path, plugins: str | Path | Iterable[str | Path] = ()) -> dict[str, Any]:
-    """The spec of a run, after the plugins that it needs have been named and checked.
+    """Read the spec of a run, after checking that the plugins that it needs are named.
 
     Raises:
-        CheckpointError: If the folder is no run, or a plugin is not named or has changed.
-        UsageError: If a file that is named is not there, or cannot be loaded.
+        CheckpointError: If the folder is not a run folder, or a plugin is not named or has changed.
+        UsageError: If a named file does not exist, or cannot be loaded.
     """
     folder = Path(folder)
     check_run(folder)
@@ -197,14 +196,14 @@ def read_spec(folder: str | Path, plugins: str | Path | Iterable[str | Path] = (
     number = content.get("format_version") if isinstance(content, dict) else None
     if number != FORMAT:
         raise CheckpointError(
-            f"{folder}/spec.json is of format {number!r}, and this version reads {FORMAT}: use the version that trained it, or "
-            "restore the file."
+            f"{folder}/spec.json has format {number!r}, but this version reads format {FORMAT}. Use the version that "
+            "trained the run, or restore the file."
         )
     wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name), kind)]
     named = (plugin.get(key) if isinstance(plugin, dict) else None for plugin in content["plugins"] for key in ("file", "sha256"))
     if wrong or not all(isinstance(text, str) for text in named):
         name = (*wrong, "plugins")[0]
-        raise CheckpointError(f"{folder}/spec.json is damaged: it does not say {name} as it should. Restore the file.")
+        raise CheckpointError(f"{folder}/spec.json is damaged: its entry {name} is missing or invalid. Restore the file.")
     load_needed(content["plugins"], plugins)
     return dict(content)
 
@@ -219,11 +218,11 @@ _KINDS: dict[str, Any] = {
     "init_step": (int, type(None)),
     **dict.fromkeys(("data", "parts", "asked", "samplers"), (dict, type(None))),
 }
-"""What a spec says, by name."""
+"""The required entries of a spec, by name."""
 
 
 def check_counts(content: Any, most: float = LARGEST, counted: bool = False) -> None:
-    """Refuse a spec whose networks, solvers or transports have a number above ``most``, as many layers or steps.
+    """Raise an error if networks, solvers or transports in a spec have a number above ``most``, such as layers or steps.
 
     Raises:
         CheckpointError: With the number.
@@ -236,22 +235,22 @@ def check_counts(content: Any, most: float = LARGEST, counted: bool = False) -> 
         check_counts(inner, most, counted)
     if counted and isinstance(content, (int, float)) and not abs(content) <= most:
         raise CheckpointError(
-            f"The run's spec.json holds the number {content:.4g}, which its weights do not account for. Restore the file. If the "
-            "run is your own, hand the method over: pf.load(run, method=...)."
+            f"The run's spec.json contains the number {content:.4g}, which its weights do not account for. Restore "
+            "the file. If the run is your own, pass the method: pf.load(run, method=...)."
         )
 
 
 def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int = 0, weights: Sequence[Path] = ()) -> Recipe:
-    """The recipe that a spec describes, with weights drawn from the seed, or around a method.
+    """Build the recipe described by a spec, with weights drawn from the seed, or with a given method.
 
     Args:
-        content: The spec.
-        method: A method in place of the one that it describes.
-        seed: Of the weights.
+        content: Spec.
+        method: Method that replaces the described one.
+        seed: Seed of the weights.
         weights: The folders in which the run's weights lie, which bound what is built; none for a run that has saved none.
 
     Raises:
-        CheckpointError: If the spec describes none that this version can build.
+        CheckpointError: If this version cannot build the described recipe.
     """
     try:
         if not 0 < content["training"].get("batch", 1) <= MOST:
@@ -261,34 +260,34 @@ def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int =
             check_counts(content["method"], max(LARGEST, stored // 4) if weights else MOST)
         built = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
         if not isinstance(built, Method):
-            raise TypeError(f"{type(built).__name__} is no method")
+            raise TypeError(f"{type(built).__name__} is not a method")
         return Recipe(built, Training(**content["training"]), content["recipe"], content["family"])
     except (CheckpointError, MissingExtra):
         raise
     except UNFIT as error:
         raise CheckpointError(
-            f"The run's spec.json describes no recipe of this version: {str(error).rstrip('.')}. Restore the file."
+            f"The run's spec.json does not describe a recipe of this version: {str(error).rstrip('.')}. Restore the file."
         ) from error
 
 
 def budget_of(content: dict[str, Any]) -> Budget:
-    """The budget that a spec holds; a CheckpointError where it holds none."""
+    """Return the budget of a spec, or raise a CheckpointError if there is none."""
     try:
         return Budget(**content["budget"])
     except UNFIT as error:
-        raise CheckpointError(f"The run's spec.json holds no budget: {error}. Restore the file.") from error
+        raise CheckpointError(f"The run's spec.json has no valid budget: {error}. Restore the file.") from error
 
 
 class Run(Viewed):
-    """A finished or interrupted training, read from its folder.
+    """Finished or interrupted training run, read from its folder.
 
     Args:
-        folder: The run's folder.
-        content: What ``spec.json`` holds.
-        method: The method with the chosen weights (the average by default).
-        state: The checkpoint's counters: step, samples, seconds, total; and weights_step where training has ended with the
-            weights of an earlier step.
-        weights: The hash of the weights' file, by which learned grids and tables know theirs.
+        folder: Run folder.
+        content: Content of ``spec.json``.
+        method: Method with the chosen weights (the average by default).
+        state: Counters of the checkpoint: step, samples, seconds, total; and weights_step if
+            training ended with the weights of an earlier step.
+        weights: Hash of the weights file, by which learned grids and tables are matched.
         warnings: Sentences that a report must print.
     """
 
@@ -319,14 +318,14 @@ class Run(Viewed):
 
     @property
     def denoiser(self) -> Any:
-        """The denoiser of an iterative model.
+        """Return the denoiser of an iterative model.
 
         Raises:
-            UsageError: For a model that moves noise in one call.
+            UsageError: If the model samples in one call.
         """
         denoiser = getattr(inner_of(self.transport), "denoiser", None)
         if denoiser is None:
-            raise UsageError(f"{self.folder} holds a one-call model; it has no denoiser.")
+            raise UsageError(f"{self.folder} is a one-call model, which has no denoiser.")
         return denoiser
 
     @property
@@ -335,10 +334,10 @@ class Run(Viewed):
 
     @cached_property
     def seen(self) -> Seen:
-        """The examples that it has learned from and its seconds of training, and those of the models that it builds on.
+        """Return the training examples and training seconds of the run and of the models that it builds on.
 
         Raises:
-            CheckpointError: If the folder's record of them is damaged.
+            CheckpointError: If the record in the folder is damaged.
         """
         seen = read_seen(self.folder, self.spec, self.state)
         for folder in self._guides:
@@ -347,31 +346,33 @@ class Run(Viewed):
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """A sentence that training has not used up its budget; empty where it has, or ended by itself or broke off."""
+        """Return a sentence if training has not used up its budget; empty if it has, or ended early or broke off."""
         newest = latest(self.folder / "checkpoints")
         words = None if newest is None else unfinished(newest, self.spec.get("budget") or {})
         if not words or any("broke off" in text for text in self.warnings) or lost(self.losses()):
             return ()
-        return (f"it is unfinished: {words} of training. Resume it first: pushforward resume {shlex.quote(str(self.folder))}",)
+        return (f"training is unfinished: {words}. Resume it first: pushforward resume {shlex.quote(str(self.folder))}",)
 
     def sample(self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Any) -> Any:
         """Draw new samples in data units, on the CPU; sample i depends on ``seed + i`` alone.
 
         Args:
-            n: How many.
+            n: Number of samples.
             condition: For example ``{"label": 3}``, ``{"label": "cat"}`` or ``{"age": 40}``, or n values in a list or tensor.
                 Conditions that are not given are drawn as they occur in the training data.
-            seed: The seed of the first sample, any integer.
-            batch: Examples computed at a time.
+            seed: Seed of the first sample, any integer.
+            batch: Batch size.
             options: Conditions by name, as in ``condition``: ``label=3``, ``age=40``; and the options of `configured`:
                 ``steps=8``, ``solver="heun"``, ``scale=2.0``, ... Of a torch ``generator`` only the initial seed is used.
 
         Returns:
-            `Samples` in data units (see `pushforward.samples`); of a table a pandas data frame, where pandas is installed.
+            `Samples` in data units (see `pushforward.samples`); for a table, a pandas data frame if
+                pandas is installed.
 
         Raises:
-            UsageError: For numbers, conditions or options that the model cannot take.
-            Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws.
+            UsageError: If the model does not support numbers, conditions or options.
+            Diverged: If a sample is not finite, or violates a constraint of the data after all
+                attempts.
         """
         if (generator := options.pop("generator", None)) is not None:
             seed = seed_of(generator, seed)
@@ -382,14 +383,15 @@ class Run(Viewed):
         return drawn_from(run.transport, n, condition, seed=seed, batch=batch)
 
     def configured(self, **options: Unpack[Sampling]) -> Run:
-        """The same run with other sampling options, to sample from, evaluate or compare; its weights are shared.
+        """Return the run with other sampling options, for sampling, evaluation or comparison; weights are shared.
 
         Args:
             options: See `pushforward.samples.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
 
         Raises:
-            UsageError: For an option that this model does not have, a value out of range, or a learned grid of other weights.
-            CheckpointError: If ``weaker`` is no run.
+            UsageError: If the model does not support an option, a value is out of range, or a
+                learned grid belongs to other weights.
+            CheckpointError: If ``weaker`` is not a run.
         """
         given = given_options(options)
         if not given:
@@ -412,21 +414,22 @@ class Run(Viewed):
         return run
 
     def export(self, out: str | Path | None = None, **options: Any) -> Any:
-        """Write the sampler for use without this library; see `pushforward.export.export`.
+        """Export the sampler for use without this library; see `pushforward.export.export`.
 
         Args:
-            out: The folder; default ``export`` in the run's own.
-            options: Of `pushforward.export.export`, such as ``format="html"``.
+            out: Output folder; ``export`` in the run folder by default.
+            options: Options of `pushforward.export.export`, such as ``format="html"``.
 
         Returns:
-            The files that were written, and how far the graph is from the sampler (`pushforward.export.Exported`).
+            Written files, and the difference between graph and sampler
+                (`pushforward.export.Exported`).
         """
         from pushforward.export.files import export
 
         return export(self.transport, out or self.folder / "export", learned=self.tuned(), name=self.name, **options)
 
     def tuned(self) -> list[Flow]:
-        """The flow of each number of steps that `pushforward tune` has learned for these weights; none for one with guidance."""
+        """Return the flows that `pushforward tune` has learned for these weights, by number of steps, without guided ones."""
         flow = inner_of(self.transport)
         if not (isinstance(flow, Flow) and isinstance(flow.denoiser, Denoiser)):
             return []
@@ -435,39 +438,40 @@ class Run(Viewed):
         return [each for each in flows if isinstance(each, Flow) and isinstance(each.grid, list)]
 
     def losses(self) -> list[dict[str, Any]]:
-        """The rows of ``metrics.jsonl``: step, samples, seconds and the loss of each player.
+        """Return the rows of ``metrics.jsonl``: step, samples, seconds and the loss of each network.
 
         Raises:
-            CheckpointError: If the disk does not give the file.
+            CheckpointError: If the file cannot be read.
         """
         return log.read(self.folder / "metrics.jsonl")
 
     def learned_grid(self, steps: int, solver: Solver) -> list[float] | None:
-        """The times that were learned for so many steps of this solver and these weights; None where there are none."""
+        """Return the times learned for a number of steps of this solver and these weights; None if there are none."""
         entry = self.learned.entry(GRIDS, steps, solver)
         return list(entry["times"]) if entry is not None and self.learned.fits(entry) else None
 
     def store_grid(self, solver: Solver, times: Sequence[float], **facts: Any) -> None:
-        """Keep learned times with the run, in place of earlier ones for as many steps of the same solver.
+        """Store learned times with the run, replacing earlier ones for the same solver and number of steps.
 
         Args:
-            solver: The solver that they are for.
-            times: N + 1 falling times, the last 0.
+            solver: Solver of the times.
+            times: Falling times (N + 1), the last 0.
             facts: Further facts, plain values.
 
         Raises:
-            CheckpointError: If the disk refuses.
+            CheckpointError: If writing fails.
         """
         entry = {"steps": len(times) - 1, "solver": spec.describe(solver), "times": [float(t) for t in times], **facts}
         self.learned.store(GRIDS, entry)
 
     def learned_table(self, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> LearnedTable | None:
-        """The table learned for so many steps of this solver, this guidance and these weights; None where there is none.
+        """Return the table learned for a number of steps of this solver, this guidance and these weights; None if there is none.
 
         Args:
-            steps: How many.
-            solver: The solver that learning started from.
-            guidance: Options of `pushforward.samples.Sampling`, such as ``{"scale": 2.0}``; None is none.
+            steps: Number of steps.
+            solver: Solver from which learning started.
+            guidance: Options of `pushforward.samples.Sampling`, such as ``{"scale": 2.0}``; None
+                for no guidance.
 
         Raises:
             CheckpointError: If ``tables.json`` is damaged.
@@ -479,16 +483,16 @@ class Run(Viewed):
             raise self.learned.damaged(TABLES) from error
 
     def store_table(self, solver: Solver, table: LearnedTable, guidance: Mapping[str, Any] | None = None, **facts: Any) -> None:
-        """Keep a learned table with the run, in place of an earlier one for the same steps, solver and guidance.
+        """Store a learned table with the run, replacing an earlier one for the same steps, solver and guidance.
 
         Args:
-            solver: The solver that learning started from.
-            table: The learned table.
+            solver: Solver from which learning started.
+            table: Learned table.
             guidance: As for `learned_table`.
             facts: Further facts, plain values.
 
         Raises:
-            CheckpointError: If the disk refuses.
+            CheckpointError: If writing fails.
         """
         key = {"solver": spec.describe(solver), "guidance": spec.describe(dict(guidance or {}))}
         self.learned.store(TABLES, {"steps": len(table.grid) - 1, **key, "table": asdict(table), **facts})
@@ -504,17 +508,17 @@ class Run(Viewed):
 
 
 def pick(folder: Path, name: str | None) -> Path:
-    """A run's checkpoint by name, or the newest; "best" is that of a map's best step (`pushforward.training.runs.log`).
+    """Find a run's checkpoint by name, or the newest; "best" is a map's best step (`pushforward.training.runs.log`).
 
     Raises:
-        CheckpointError: If there is none of that name, or none at all.
+        CheckpointError: If there is no such checkpoint.
     """
     if name == "best":
         best = best_of(log.read(folder / "metrics.jsonl"))
         if best is None:
             raise RunUsageError(
-                f"{folder} has no best checkpoint: its samples in 1, 2 and 4 calls were never measured, since it is no map "
-                "between two times, or was trained too briefly. Leave the checkpoint out for the newest."
+                f"{folder} has no best checkpoint: its samples in 1, 2 and 4 calls were not measured, because it is not a "
+                "map between two times or was trained too briefly. To use the newest checkpoint, leave `checkpoint` out."
             )
         name = step_name(best.step)
     inside = folder / "checkpoints"
@@ -525,7 +529,7 @@ def pick(folder: Path, name: str | None) -> Path:
     if not names:
         raise CheckpointError(f"{folder} has no checkpoint yet. Start its training: pushforward resume {folder}")
     hint = did_you_mean(name or "", [*names, "best"])
-    raise RunUsageError(f"{folder} has no checkpoint {name}.{hint} There are: {', '.join(names)}.")
+    raise RunUsageError(f"{folder} has no checkpoint {name}.{hint} Available: {', '.join(names)}.")
 
 
 def load(
@@ -538,24 +542,27 @@ def load(
     network: nn.Module | None = None,
     device: torch.device | str = "cpu",
 ) -> Run:
-    """Read a run: its spec and the weights of its newest checkpoint, verified by hash.
+    """Load a run: its spec and the weights of its newest checkpoint, verified by hash.
 
     Args:
-        folder: The run's folder.
-        raw: Take the last weights in place of their average.
-        checkpoint: A checkpoint's name, such as "step_000500"; None takes the newest, "best" that of a map's best step.
-        plugins: Python files, or a single one, whose classes the run needs; a run is read only with those that it was trained
-            with.
-        method: A method of the run's structure, for runs that cannot be rebuilt from the spec.
-        network: A network of the same class and arguments as the run's, if that cannot be rebuilt from the spec. A copy is used.
-        device: Where the weights go.
+        folder: Run folder.
+        raw: Whether to load the last weights instead of their average.
+        checkpoint: Name of a checkpoint, such as "step_000500"; None for the newest, "best" for a
+            map's best step.
+        plugins: Python files, or a single file, with the classes that the run needs; they must be
+            the files that the run was trained with.
+        method: Method with the run's structure, for runs that cannot be rebuilt from the spec.
+        network: Network with the same class and arguments as the run's, if it cannot be rebuilt
+            from the spec. A copy is used.
+        device: Device of the weights.
 
     Raises:
-        CheckpointError: If the folder is no run, a file is missing or damaged, or a plugin is not named.
-        UsageError: If the network is not built as the run's.
+        CheckpointError: If the folder is not a run folder, a file is missing or damaged, or a
+            plugin is not named.
+        UsageError: If the network differs from the run's.
     """
     if not isinstance(folder, (str, Path)):
-        raise UsageError(f'Expected a run\'s folder, such as "runs/digits-flow"; got a {type(folder).__name__}.')
+        raise UsageError(f'Expected a run folder, such as "runs/digits-flow"; got a {type(folder).__name__}.')
     folder, device, content = Path(folder), device_named(device), read_spec(Path(folder), plugins)
     stored = load_checkpoint(pick(folder, checkpoint), device)
     check_spec(folder, content, stored.state)
@@ -568,18 +575,18 @@ def load(
 
 
 def transport_of(model: Run | Transport) -> Transport:
-    """The transport of a run, or the transport itself."""
+    """Return the transport of a run, or the transport itself."""
     return model.transport if isinstance(model, Run) else model
 
 
 def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
-    """A frozen part by the default sampler of its own run, as the spec of the run that holds it says.
+    """Build a frozen part with the default sampler of its own run, from the spec of the run that holds it.
 
     Returns:
-        None where the run does not say.
+        None if the run does not specify it.
 
     Raises:
-        CheckpointError: If it says what is no sampler.
+        CheckpointError: If the entry is not a sampler.
     """
     try:
         stored = (content.get("samplers") or {}).get(part)
@@ -589,5 +596,6 @@ def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
         return Flow(flow.denoiser, spec.build(stored["solver"]), stored["steps"], stored["grid"])
     except (*UNFIT, UsageError) as error:
         raise CheckpointError(
-            f"The run's spec.json describes no sampler of its frozen part {part}: {str(error).rstrip('.')}. Restore the file."
+            f"The run's spec.json does not describe a sampler of this version for the frozen part {part}: "
+            f"{str(error).rstrip('.')}. Restore the file."
         ) from error
