@@ -104,19 +104,19 @@ def quantity(x: Any) -> str:
     return count(value)
 
 
-def duration(x: Any) -> str:
-    """Seconds in the unit that suits them."""
+def duration(x: Any, digits: int = 3) -> str:
+    """Seconds in the unit that suits them, with so many significant digits."""
     value = finite(x)
     if value is None:
         return NOTHING
     if value >= 7200:
-        return f"{plain(value / 3600)} h"
+        return f"{plain(value / 3600, digits)} h"
     if value >= 120:
-        return f"{plain(value / 60)} min"
+        return f"{plain(value / 60, digits)} min"
     for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if value >= size:
-            return f"{plain(value / size)} {unit}"
-    return f"{plain(value * 1e9)} ns"
+            return f"{plain(value / size, digits)} {unit}"
+    return f"{plain(value * 1e9, digits)} ns"
 
 
 def listing(words: Iterable[str]) -> str:

@@ -37,7 +37,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("() if run is None else (*run.warnings, *run.unfinished)", "()", "failing_trainings"),
         ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
         ("metrics=CURVE_SCORES, values=values", "metrics=CURVE_SCORES, values=None", "table_samples"),
-        ("took * (repeat + 1) > CURVE_SECONDS / len(rest)", "True", "table_samples"),
+        ("took * (repeat + 1) > judge.plan.sweep / len(rest)", "True", "table_samples"),
         ("if not isinstance(sampler, RowMixture):", "if True:", "table_samples"),
         ("refused=tally.share if tally.drawn else None", "refused=None", "table_samples"),
         ("for name in names if name in known", "for name in self.floors if name in known", "no_network"),

@@ -204,14 +204,11 @@ def floors(
         Redraws share examples, so theirs is less, by the square root of 1 - n / (the examples that they are drawn from), and is
         divided by that.
     """
-    n, choice, table = compared(dataset, n), chosen(metrics), isinstance(dataset.space, TableSpace)
-    redraws = (OF_TABLES if table else REDRAWS) if redraws is None else redraws
-    folder, path = cache_folder(cache), None
-    if folder is not None:  # the coordinates of rows, of which features know, may round them
-        rows = hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest() if table else ""
-        path = floor_path(folder, features.key + rows, n, redraws, choice)
-        if (stored := read_cached(path)) is not None:
-            return {name: Score.from_plain(row) for name, row in json.loads(stored).items()}
+    n, choice = compared(dataset, n), chosen(metrics)
+    redraws = redraws or usual_redraws(dataset)
+    path = floors_file(dataset, features, n, redraws, metrics, cache)
+    if (stored := read_cached(path)) is not None:
+        return {name: Score.from_plain(row) for name, row in json.loads(stored).items()}
     split, examples = dataset.train, features.halves.drawn
     if isinstance(dataset.truth, Stack):
         split, examples = Split(dataset.truth.composed(examples, 2 * n, 1)), np.arange(2 * n)
@@ -303,6 +300,29 @@ def copied(
         if threshold == 0:
             return None
     return copies
+
+
+def usual_redraws(dataset: Dataset) -> int:
+    """How often real examples are drawn for their scores."""
+    return OF_TABLES if isinstance(dataset.space, TableSpace) else REDRAWS
+
+
+def floors_file(
+    dataset: Dataset,
+    features: Features,
+    n: int,
+    redraws: int | None = None,
+    metrics: Sequence[str | Metric] | None = None,
+    cache: Cache = None,
+) -> Path | None:
+    """The file in which `floors` stores its scores; None without a cache. Arguments as in `floors`."""
+    folder = cache_folder(cache)
+    if folder is None:
+        return None
+    key = features.key
+    if isinstance(dataset.space, TableSpace):  # the coordinates of rows, of which features know, may round them
+        key += hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest()
+    return floor_path(folder, key, n, redraws or usual_redraws(dataset), chosen(metrics))
 
 
 def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> Path:

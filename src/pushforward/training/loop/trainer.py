@@ -7,6 +7,7 @@ import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,7 @@ class Trainer:
         self.training, self.device = recipe.training, torch.device(self.settings.device)
         self.precision = resolve_precision(self.training.precision, self.device)
         self.clock, self.stop = Clock(budget, self.training.batch), 0
+        self.spent: dict[str, float] = {}  # seconds outside of training steps, by what took them
         self.saver = Saver()
         described = spec.describe(recipe.method)  # sharding changes the modules' classes
         method = laid_out(recipe.method.to(self.device), data.space.memory_format).train()
@@ -373,7 +375,8 @@ class Trainer:
                 self.holding.reopen()
                 if not self.saved:
                     self.save()  # a kill before the first step loses nothing
-                self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, self._stopping)
+                with self._timed("making trajectories"):
+                    self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, self._stopping)
                 until, stopping = self.clock.seconds + seconds, self._stopping()
                 while not (self.done or stopping or self.clock.seconds >= until):
                     self.saver.check(self.processes)  # of a checkpoint that was written meanwhile
@@ -397,7 +400,8 @@ class Trainer:
                         data=self.data,
                         writes=self.holding.writes,
                     )
-                    health |= measures(self._due(now, late=False), now, self.processes)
+                    with self._timed("checking samples"):
+                        health |= measures(self._due(now, late=False), now, self.processes)
                     self.journal.add(self.clock.step, self.samples, self.clock.seconds, losses, health)
                     if self.journal.full or players_in(health) or any(o.decides and o.due(now) for o in self.observers):
                         self._flush()
@@ -416,7 +420,8 @@ class Trainer:
                     if late := self._due(now, late=True):
                         self._flush()
                         self._check_weights(self.clock.step)
-                        measures(late, now)
+                        with self._timed("checking samples"):
+                            measures(late, now)
                     stopping = bool(self.stop if self.processes.count == 1 else stop)
                 if self.done or stopping:
                     self.finish()
@@ -426,6 +431,14 @@ class Trainer:
             raise
         finally:
             torch.set_num_threads(threads)
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[what] = self.spent.get(what, 0.0) + time.perf_counter() - began
 
     def _stopping(self) -> bool:
         return self.processes.agreed(bool(self.stop))
@@ -520,7 +533,7 @@ class Trainer:
             Diverged: As `advance`; earlier checkpoints stay.
             CheckpointError: If the disk refuses.
         """
-        with self.processes.phase("saving a checkpoint"):
+        with self._timed("saving"), self.processes.phase("saving a checkpoint"):
             self.holding.reopen()
             self._flush()
             self._check_weights(self.clock.step)
