@@ -32,8 +32,8 @@ QUICK = {
     "evaluation.plans": {"LEAST": 1e6, "FEWEST": 20, "PROBED": 20},
     "evaluation.model_metrics": {"TRACED_SECONDS": 0.01, "TRACED": TRACED, "LEVELS": 5},
 }
-"""What is drawn of a model, how long a classifier of features learns, how long a model is timed and measuring may take, by module: tests
-of these set numbers of their own. Processes that are forked for tests have them too."""
+"""What is drawn of a model, how long a classifier of features learns, how long a model is timed and measuring may take, by
+module: tests of these set numbers of their own. Processes that are forked for tests have them too."""
 
 
 def _set_quick(put=setattr):
