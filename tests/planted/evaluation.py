@@ -102,6 +102,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("axes[:2].T", "axes[-2:].T", "codes"),
         ("points = raw.of(samples, data", "points = 2 * raw.of(samples, data", "table_distances"),
     ],
+    "evaluation/plans.py": [
+        ("if limit is None or", "if False and", "plans"),
+        ("        if n not in self.known:\n            total", "        if True:\n            total", "plans"),
+        ("        if plan.memory:\n            total += self.memory\n", "", "plans"),
+    ],
     "evaluation/results.py": [
         ("if version != FORMAT", "if False", "report_files"),
         ("better if abs(gap) > margin else None", "better", "pairs"),
@@ -132,7 +137,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("training=raw.training,", "training=raw.training[::-1] * 2,", "table_distances"),
         ("generated=raw.at(split, picked)", "generated=raw.at(split, picked) + 1", "table_distances"),
         ('if redraw >= getattr(metric, "floor_redraws", redraw + 1):', "if False:", "table_report"),
-        ("(OF_TABLES if table else REDRAWS)", "REDRAWS", "table_report"),
+        ("OF_TABLES if isinstance(dataset.space, TableSpace) else REDRAWS", "REDRAWS", "table_report"),
         ('if name not in getattr(metric(), "left_out", lambda _: ())(samples)', "", "given_samples"),
     ],
 }

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
 
 STEPS, PASSES = 500, 5  # Training steps, and passes over the data, below which samples are poor
 LONGER = 4  # How many times the budget is advised where training was short
+SHORTEST = 0.1  # Seconds of a part of training that is worth a word
 PLANNED = 5000  # The steps of a training that is given no budget
 _MEMORY = {
     "weights": "weights",
@@ -233,15 +234,17 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, began: flo
             spent[what] = spent.get(what, 0.0) + seconds
     total = time.perf_counter() - began
     spent["starting and reading data"] = total - sum(spent.values())
-    say(f"training took {duration(total, 2)}: {', '.join(f'{duration(part, 2)} {what}' for what, part in spent.items())}")
+    words = ", ".join(f"{duration(part, 2)} {what}" for what, part in spent.items() if part >= SHORTEST)
+    say(f"training took {duration(total, 2)}: {words}")
     return runs
 
 
 def say_estimate(trainers: Sequence[Trainer], thorough: bool) -> None:
     """Print how long training takes, where budgets are in seconds, and how long measuring then takes."""
     left = sum((trainer.budget.seconds or math.nan) - trainer.clock.seconds for trainer in trainers)
-    measuring = "as long as everything takes" if thorough else "at most as long, but up to 30 s"
-    say(f"estimate: training {duration(left, 2)}, measuring {measuring}")
+    training = "" if math.isnan(left) else f"training takes about {duration(left, 2)}; "
+    measuring = "everything is measured then" if thorough else "measuring takes about as long as training, or 30 s, at most"
+    say(f"{training}{measuring}")
 
 
 @app.command(group=TRAIN, sort_key=2)

@@ -112,7 +112,7 @@ class Judge:
         self.n = compared(self.data, self.n or None, learns(self.data, self.spaces))
         extractors = named_extractors(kind_of(self.data) if self.spaces is None else self.spaces)
         check_spaces(extractors, self.data)
-        self.say("features, then how long samples and scores take")
+        self.say("features, which are stored for the next time")
         first, *others = ({name: extractor} for name, extractor in extractors.items())
         self.features = fit_features(self.data, first)
         self.others = tuple(fit_features(self.data, other, reads=False) for other in others)

@@ -120,20 +120,23 @@ def follow_plan(
         judge: Holds the most samples and samplings.
         models: What is scored; none for given samples.
         fixed: Samples on either side and samplings of each model; None where they are free.
-        began: When measuring began, by `time.perf_counter`.
+        began: When measuring began, by `time.perf_counter`; since then features were computed.
         thorough: Whether everything is measured.
         sweeps: Whether there is a sweep over solver steps.
     """
     if (thorough and judge.tell is None) or launched().count > 1:
         return
+    features = time.perf_counter() - began
     n, repeats = fixed
     sizes = [judge.n, *(size for size in SIZES if size < judge.n and n is None)]
     samplings = [judge.repeats] if repeats else range(judge.repeats, 0, -1)
     trained = sum(model.state["seconds"] for model in models if isinstance(model, Run))
-    limit = None if thorough else max(LEAST, trained)
-    judge.follow(planned(costs_of(judge, models, sizes, began, sweeps), limit, sizes, samplings))
+    limit = max(LEAST, trained)
+    limit = max(limit, features + limit / 2)  # features of new data, which are computed once, leave half of it
+    costs = costs_of(judge, models, sizes, began, sweeps)
+    judge.follow(planned(costs, None if thorough else limit, sizes, samplings))
     if judge.tell is not None:
-        judge.tell(f"measuring takes about {duration(judge.plan.estimate, 2)}: {judge.plan.words}")
+        judge.tell(f"measuring takes about {duration(judge.plan.estimate, 2)} in all: {judge.plan.words}")
 
 
 def costs_of(judge: Judge, models: Sequence[Run | Transport], sizes: Sequence[int], began: float, sweeps: bool) -> Costs:
