@@ -160,10 +160,10 @@ def compare(
         say_estimate(trainers, thorough)
     with _going_on([*reports, *finished], trainers, scoring):
         trained = {run.name: run for run in (train_all(trainers, turn=TURN) if trainers else ())}
-        points: dict[str, list[Any]] = {part["recipe"].name: [] for part in planned if "seconds" in part}
+        points: dict[str, list[Any]] = {}
         for part in planned:
             if "seconds" in part:
-                points[part["recipe"].name].append(trained.pop(part["out"]))
+                points.setdefault(part["recipe"].name, []).append(trained.pop(part["out"]))
         given = [(f"--{name}", getattr(budgeting, name)) for name in ("budget", "steps", "samples")] + [("--flops", flops)]
         budget = next((f"{option} {value}" for option, value in given if value), "--budget 60s") if fresh else None
         details: dict[str, Any] = {"n": n, "repeats": repeats, "features": features, "seeds": len(chosen), "budget": budget}
@@ -413,7 +413,6 @@ def demo(
     budget: BudgetOption[str] = "50s",
     story: BudgetOption[str] = "12s",
     size: ModelOption[str | None] = None,
-    thorough: Thorough = False,
     out: Out = None,
     seed: TrainingOption[int] = 0,
 ) -> None:
@@ -446,12 +445,12 @@ def demo(
     options = {"data": loaded.name, "budget": seconds, "story": opening_seconds, "sizes": sizes, "seed": seed}
     with demo_folder(out, loaded.name, options) as folder:
         try:
-            opening = _opening(folder / "two-dimensions", opening_seconds, seed, thorough)
+            opening = _opening(folder / "two-dimensions", opening_seconds, seed)
             began = time.perf_counter()
             trainers = _demo_trainers(folder, loaded, sizes, seconds, seed)
-            say_estimate(trainers, thorough)
+            say_estimate(trainers)
             runs = train_all(trainers, TURN, began)
-            report = Report(_compared(runs, loaded, budget, thorough), opening)
+            report = Report(_compared(runs, loaded, budget), opening)
         except (SystemExit, KeyboardInterrupt) as stop:
             say(f"interrupted. To go on with all runs and the page: {command()}")
             raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
@@ -510,16 +509,16 @@ def _demo_data() -> str:
     return "digits"
 
 
-def _opening(folder: Path, seconds: float, seed: int, thorough: bool) -> Comparison:
+def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     from pushforward import Progress, Report
     from pushforward.evaluation.comparison import CAST, compare, story_trainers
 
     say(f"first, eight points on a circle, {seconds:g} s for each model: gray noise becomes the data in four ways")
     trainers = story_trainers(folder, seconds, seed=seed, progress=Progress())
-    say_estimate(trainers, thorough)
+    say_estimate(trainers)
     runs = train_all(trainers, STORY_TURN)
     models = dict(zip(CAST, runs, strict=True))
-    comparison = compare(models, n=STORY_N, repeats=1, curve=False, thorough=thorough, tell=tell)
+    comparison = compare(models, n=STORY_N, repeats=1, curve=False, tell=tell)
     Report(comparison).save_all(folder)
     say(f"the points, and what each model made of them: {folder}/report.html")
     return comparison
@@ -540,7 +539,7 @@ def _demo_trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], second
     return trainers
 
 
-def _compared(runs: Sequence[Run], data: Dataset, budget: str, thorough: bool) -> Comparison:
+def _compared(runs: Sequence[Run], data: Dataset, budget: str) -> Comparison:
     from pushforward.evaluation.comparison import compare
     from pushforward.evaluation.features import kind_of
     from pushforward.extractors.classifier import LastHidden
@@ -550,7 +549,6 @@ def _compared(runs: Sequence[Run], data: Dataset, budget: str, thorough: bool) -
         data,
         features=LastHidden(SEEN) if kind_of(data) == "classifier" else None,
         curve=STEPS,
-        thorough=thorough,
         budget=f"--budget {budget}",
         commands=[command()],
         tell=tell,

@@ -239,12 +239,12 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, began: flo
     return runs
 
 
-def say_estimate(trainers: Sequence[Trainer], thorough: bool) -> None:
+def say_estimate(trainers: Sequence[Trainer], thorough: bool = False) -> None:
     """Print how long training takes, where budgets are in seconds, and how long measuring then takes."""
     left = sum((trainer.budget.seconds or math.nan) - trainer.clock.seconds for trainer in trainers)
     training = "" if math.isnan(left) else f"training takes about {duration(left, 2)}; "
-    measuring = "everything is measured then" if thorough else "measuring takes about as long as training, or 30 s, at most"
-    say(f"{training}{measuring}")
+    most = "as long as it needs" if thorough else "about as long as training, or 30 s, at most"
+    say(f"{training}measuring then takes {most}")
 
 
 @app.command(group=TRAIN, sort_key=2)

@@ -126,20 +126,21 @@ class Judge:
     @cached_property
     def floors(self) -> dict[str, Score]:
         """What real data scores."""
-        real = partial(floors, self.data, n=self.n, redraws=self.plan.redraws)
-        in_first = real(self.features, metrics=self.metrics)
-        return in_first | self._in_others(lambda features, names: real(features, metrics=names))
+        return self._in_spaces(partial(floors, self.data, n=self.n, redraws=self.plan.redraws))
 
     def say(self, what: str) -> None:
         """Tell what is measured now."""
         if self.tell is not None:
             self.tell(f"measuring {what} ...")
 
-    def _in_others(self, scored: Callable[[Features, list[str]], dict[str, Score]]) -> dict[str, Score]:
-        """Those of `SCORES` that were asked for in further feature spaces, such as "frechet (pca)"."""
-        names = [name for _, names in chosen(self.metrics) for name in names if name in SCORES] if self.others else []
-        spaces = self.others if names else ()
-        return {f"{name} ({space.name})": result for space in spaces for name, result in scored(space, names).items()}
+    def _in_spaces(self, scored: Callable[..., dict[str, Score]]) -> dict[str, Score]:
+        """All scores, and those of `SCORES` that were asked for in further feature spaces, such as "frechet (pca)"."""
+        scores = scored(self.features, metrics=self.metrics)
+        names = [name for _, names in chosen(self.metrics) for name in names if name in SCORES]
+        for space in self.others if names else ():
+            others = scored(space, metrics=names)
+            scores |= {f"{name} ({space.name})": other for name, other in others.items()}
+        return scores
 
     def _infos(self) -> dict[str, MetricInfo]:
         """What a report must know of each score; those in further spaces have their own heading and no role in the verdict."""
@@ -186,9 +187,7 @@ class Judge:
         learned: torch.Tensor | np.ndarray | None = None,
     ) -> dict[str, Score]:
         """The scores of one sampling in all feature spaces; arguments as of `pushforward.evaluation.scores.score`."""
-        scored = partial(score, x, self.data, n=n)
-        in_first = scored(self.features, metrics=self.metrics, values=values, learned=learned)
-        return in_first | self._in_others(lambda features, names: scored(features, metrics=names))
+        return self._in_spaces(partial(score, x, self.data, n=n, values=values, learned=learned))
 
     def draw(self, sampler: Any, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
         """As many samples as are compared, or n, in data units, with their labels; the first repeat has seed `REPEAT_SEEDS`.

@@ -18,10 +18,9 @@ from pushforward.evaluation.evaluator import (
     most_at_once,
     seconds_per_sample,
 )
-from pushforward.evaluation.features import read_cached
 from pushforward.evaluation.measurements import Plan
 from pushforward.evaluation.results import REPEATS, Comparison
-from pushforward.evaluation.scores import attacked, floors_file, usual_redraws
+from pushforward.evaluation.scores import attacked, floors, usual_redraws
 from pushforward.numbers import duration
 from pushforward.runtime import launched
 from pushforward.training import Run
@@ -33,6 +32,7 @@ SIZES = (10_000, 5_000, 2_000, 1_000, 500)
 SWEEPS = (20.0, 10.0, 0.0)  # Seconds for the sweep of one model that are tried below the usual number
 FEW_TURNS = 3
 WARMING = 2  # Models are warmed up for as long as this many timed rounds take
+MARGIN = 1.1  # For what is not estimated: pictures, reading and writing
 REDRAW = 0.5  # Scoring a draw of real data over scoring a sampling, in seconds
 FEWEST, PROBED = 50, 500  # Samples that are scored to see how long that takes: few as a warm-up, then more
 
@@ -77,7 +77,7 @@ class Costs:
             total += redraws * REDRAW * scoring
         if plan.memory:
             total += self.memory
-        return replace(plan, redraws=redraws, estimate=total)
+        return replace(plan, redraws=redraws, estimate=MARGIN * total)
 
 
 def planned(costs: Costs, limit: float | None, sizes: Sequence[int], samplings: Sequence[int]) -> Plan:
@@ -150,7 +150,7 @@ def costs_of(judge: Judge, models: Sequence[Run | Transport], sizes: Sequence[in
     most = most_at_once(data)
     samples = [seconds_per_sample(partial(batch_of, transport), most) for transport in transports]
     turn = sum(max(sample, min(most * sample, TURN_SECONDS)) for sample in samples)
-    files = {size: floors_file(data, judge.features, size, metrics=judge.metrics) for size in sizes}
+    stored = partial(floors, data, judge.features, metrics=judge.metrics, only_stored=True)
     return Costs(
         sample=sum(samples),
         scoring=scoring,
@@ -160,7 +160,7 @@ def costs_of(judge: Judge, models: Sequence[Run | Transport], sizes: Sequence[in
         sweeps=sum(has_steps(inner_of(transport)) for transport in transports) if sweeps else 0,
         spent=time.perf_counter() - began,
         redraws=usual_redraws(data),
-        known=[size for size, file in files.items() if read_cached(file) is not None],
+        known=[size for size in sizes if stored(n=size)],
         drawn=attacked(data, 0),
     )
 

@@ -184,6 +184,7 @@ def floors(
     redraws: int | None = None,
     metrics: Sequence[str | Metric] | None = None,
     cache: Cache = None,
+    only_stored: bool = False,
 ) -> dict[str, Score]:
     """What n training examples score instead of generated ones: the value that a perfect model has.
 
@@ -198,6 +199,7 @@ def floors(
             have an attribute ``floor_redraws`` with the most of them.
         metrics: As in `score`.
         cache: A folder; None means `cache_folder`, False none.
+        only_stored: Whether nothing is computed; without stored scores there are none.
 
     Returns:
         By name: the mean over all redraws, one value for each, and as spread the standard deviation of a score of n new examples.
@@ -206,9 +208,14 @@ def floors(
     """
     n, choice = compared(dataset, n), chosen(metrics)
     redraws = redraws or usual_redraws(dataset)
-    path = floors_file(dataset, features, n, redraws, metrics, cache)
-    if (stored := read_cached(path)) is not None:
-        return {name: Score.from_plain(row) for name, row in json.loads(stored).items()}
+    folder, path = cache_folder(cache), None
+    if folder is not None:  # the coordinates of rows, of which features know, may round them
+        rows = hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest() if isinstance(dataset.space, TableSpace) else ""
+        path = floor_path(folder, features.key + rows, n, redraws, choice)
+        if (stored := read_cached(path)) is not None:
+            return {name: Score.from_plain(row) for name, row in json.loads(stored).items()}
+    if only_stored:
+        return {}
     split, examples = dataset.train, features.halves.drawn
     if isinstance(dataset.truth, Stack):
         split, examples = Split(dataset.truth.composed(examples, 2 * n, 1)), np.arange(2 * n)
@@ -305,24 +312,6 @@ def copied(
 def usual_redraws(dataset: Dataset) -> int:
     """How often real examples are drawn for their scores."""
     return OF_TABLES if isinstance(dataset.space, TableSpace) else REDRAWS
-
-
-def floors_file(
-    dataset: Dataset,
-    features: Features,
-    n: int,
-    redraws: int | None = None,
-    metrics: Sequence[str | Metric] | None = None,
-    cache: Cache = None,
-) -> Path | None:
-    """The file in which `floors` stores its scores; None without a cache. Arguments as in `floors`."""
-    folder = cache_folder(cache)
-    if folder is None:
-        return None
-    key = features.key
-    if isinstance(dataset.space, TableSpace):  # the coordinates of rows, of which features know, may round them
-        key += hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest()
-    return floor_path(folder, key, n, redraws or usual_redraws(dataset), chosen(metrics))
 
 
 def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> Path:

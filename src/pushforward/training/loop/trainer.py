@@ -375,8 +375,7 @@ class Trainer:
                 self.holding.reopen()
                 if not self.saved:
                     self.save()  # a kill before the first step loses nothing
-                with self._timed("making trajectories"):
-                    self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, self._stopping)
+                self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, self._stopping)
                 until, stopping = self.clock.seconds + seconds, self._stopping()
                 while not (self.done or stopping or self.clock.seconds >= until):
                     self.saver.check(self.processes)  # of a checkpoint that was written meanwhile
