@@ -398,7 +398,7 @@ def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
 
 FAMILIES = ("gan", "vae", "ddpm", "flow")
 STORY_TURN = 2.0  # Seconds of a model's turn in two dimensions: all have had one within the first ten seconds
-STORY_N = 1000  # Samples on either side: enough for pictures and for the modes
+STORY_N = 500  # Samples on either side: enough for pictures and for the modes
 # Less than elsewhere, so that the demo is short: the steps of quality against calls, and the examples that the classifier is
 # trained on, whose accuracy on mnist-5k is 97.7 % then
 STEPS, SEEN = (1, 4, 8), 40_000
