@@ -74,6 +74,7 @@ def test_models_of_one_comparison_are_measured_alike(monkeypatch, tmp_path):
     assert comparison["a"].sampling.memory.mb is None
     assert plan.took > 0
     assert any(plan.words in line for line in lines)
+    assert plan.words in pf.Report(comparison).to_markdown()
     stored = pf.Comparison.from_json(comparison.to_json())
     assert stored.settings.plan == plan
     both = pf.compare({"earlier": stored, "c": baseline}, data)
