@@ -29,10 +29,11 @@ QUICK = {
     "evaluation.models": {"SHOWN": {False: 9, True: 100}},
     "evaluation.pictures": {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}, "JUDGED": 50, "TRACED": TRACED},
     "evaluation.evaluator": {"CURVE_STEPS": (1, 4), "TURNS": 1, "TURN_SECONDS": 0.01},
+    "evaluation.plans": {"LEAST": 1e6, "FEWEST": 20, "PROBED": 20},
     "evaluation.model_metrics": {"TRACED_SECONDS": 0.01, "TRACED": TRACED, "LEVELS": 5},
 }
-"""What is drawn of a model, how long a classifier of features learns and how long a model is timed, by module: tests
-of these set numbers of their own. Processes that are forked for tests have them too."""
+"""What is drawn of a model, how long a classifier of features learns, how long a model is timed and measuring may take, by
+module: tests of these set numbers of their own. Processes that are forked for tests have them too."""
 
 
 def _set_quick(put=setattr):

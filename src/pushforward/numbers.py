@@ -107,13 +107,13 @@ def duration_unit(longest: float) -> tuple[float, str]:
     return next((size, unit) for least, size, unit in DURATIONS if longest >= least)
 
 
-def duration(x: Any) -> str:
-    """Format seconds in a suitable unit."""
+def duration(x: Any, digits: int = 3) -> str:
+    """Format seconds in a suitable unit, with a number of significant digits."""
     value = finite(x)
     if value is None:
         return NOTHING
     size, unit = duration_unit(value)
-    return f"{plain(value / size)} {unit}"
+    return f"{plain(value / size, digits)} {unit}"
 
 
 def aligned(values: Sequence[Any], digits: int = 3, unit: str = "") -> list[str]:

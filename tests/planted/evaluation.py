@@ -37,7 +37,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("() if run is None else (*run.warnings, *run.unfinished)", "()", "failing_trainings"),
         ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
         ("metrics=CURVE_SCORES, values=values", "metrics=CURVE_SCORES, values=None", "table_samples"),
-        ("took * (repeat + 1) > CURVE_SECONDS / len(rest)", "True", "table_samples"),
+        ("took * (repeat + 1) > judge.plan.sweep / len(rest)", "True", "table_samples"),
         ("if not isinstance(sampler, RowMixture):", "if True:", "table_samples"),
         ("refused=tally.share if tally.drawn else None", "refused=None", "table_samples"),
         ("for name in names if name in known", "for name in self.floors if name in known", "no_network"),
@@ -102,6 +102,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("axes[:2].T", "axes[-2:].T", "codes"),
         ("points = raw.of(samples, data", "points = 2 * raw.of(samples, data", "table_distances"),
     ],
+    "evaluation/plans.py": [
+        ("if limit is None or", "if False and", "plans"),
+        ("        if n not in self.known:\n            total", "        if True:\n            total", "plans"),
+        ("        if plan.memory:\n            total += self.memory\n", "", "plans"),
+    ],
     "evaluation/results.py": [
         ("math.inf if value is None else self.loss", "math.inf if value is None else -self.loss", "report_findings"),
         ("if version != FORMAT", "if False", "report_files"),
@@ -133,7 +138,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("training=raw.training,", "training=raw.training[::-1] * 2,", "table_distances"),
         ("generated=raw.at(split, picked)", "generated=raw.at(split, picked) + 1", "table_distances"),
         ('if redraw >= getattr(metric, "floor_redraws", redraw + 1):', "if False:", "table_report"),
-        ("(OF_TABLES if table else REDRAWS)", "REDRAWS", "table_report"),
+        ("OF_TABLES if isinstance(dataset.space, TableSpace) else REDRAWS", "REDRAWS", "table_report"),
         ('if name not in getattr(metric(), "left_out", lambda _: ())(samples)', "", "given_samples"),
     ],
 }

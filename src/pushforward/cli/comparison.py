@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -52,14 +53,16 @@ from pushforward.cli.options import (
     Plugins,
     Reading,
     Repeats,
+    Thorough,
     Track,
     TrainingOption,
     app,
     command,
     say,
     show_report,
+    tell,
 )
-from pushforward.cli.training import announce, nothing_left, steps_for, train_all
+from pushforward.cli.training import announce, nothing_left, say_estimate, steps_for, train_all
 from pushforward.errors import MissingExtra, UsageError, suggestion
 from pushforward.plugins import plugin_options
 from pushforward.registries import RECIPES, own_name
@@ -87,8 +90,9 @@ def compare(
     changes: Changes = NO_CHANGES,
     seeds: Annotated[int | None, Parameter(group=TRAINING, validator=AT_LEAST_1)] = None,
     seed: TrainingOption[int | None] = None,
-    repeats: Repeats = 5,
+    repeats: Repeats = None,
     n: Compared = None,
+    thorough: Thorough = False,
     features: Features = None,
     out: Out = None,
     track: Track = None,
@@ -162,19 +166,22 @@ def compare(
     options = {**ends, "device": device_of(device), "augment": words(changes.augment), "trackers": track}
     folder, trainers = _trainers(planned, loaded, out, options)
     scoring = {"--n": n, "--repeats": repeats, "--features": features, "--out": f"{folder}/report"}
+    if trainers:
+        say_estimate(trainers, thorough)
     with _going_on([*reports, *finished], trainers, scoring):
         trained = {run.name: run for run in (train_all(trainers, turn=TURN) if trainers else ())}
-        points: dict[str, list[Any]] = {part["recipe"].name: [] for part in planned if "seconds" in part}
+        points: dict[str, list[Any]] = {}
         for part in planned:
             if "seconds" in part:
-                points[part["recipe"].name].append(trained.pop(part["out"]))
+                points.setdefault(part["recipe"].name, []).append(trained.pop(part["out"]))
         given = [(f"--{name}", getattr(budgeting, name)) for name in ("budget", "steps", "samples")] + [
             ("--epochs", epochs),
             ("--flops", flops),
         ]
         budget = next((f"{option} {value}" for option, value in given if value), "--budget 60s") if fresh else None
-        details = {"n": n, "repeats": repeats, "features": features, "seeds": len(chosen), "budget": budget}
-        _report({**reports, **compared, **trained}, loaded, folder, json, full, details, points, live)
+        details: dict[str, Any] = {"n": n, "repeats": repeats, "features": features, "seeds": len(chosen), "budget": budget}
+        details |= {"thorough": thorough, "shorter": points}
+        _report({**reports, **compared, **trained}, loaded, folder, json, full, details, live)
 
 
 def _check_models(models: Sequence[str], plugins: Sequence[str]) -> None:
@@ -364,21 +371,16 @@ def _report(
     json: bool,
     full: bool,
     options: dict[str, Any] | None = None,
-    points: Mapping[str, Sequence[Run]] | None = None,
     live: bool = False,
 ) -> None:
     from pushforward.evaluation import compare as judge
-    from pushforward.evaluation import with_sweep
     from pushforward.report import Report
     from pushforward.training import Run
 
     options = options or {}
     if data is not None:
-        say("measuring: features, floors, scores, cost")
-        options = options | {"tell": say}
+        options = options | {"tell": tell}
     comparison = judge(models, data, commands=[command()], **options)
-    if points and data is not None:
-        comparison = with_sweep(comparison, points, data, options["features"], say)
     report = Report(comparison)
     show_report(report, folder, json, full)
     if live:
@@ -408,10 +410,10 @@ def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
 
 FAMILIES = ("gan", "vae", "ddpm", "flow")
 STORY_TURN = 2.0  # Seconds of a model's turn in two dimensions: all have had one within the first ten seconds
-STORY_N = 1000  # Samples on either side: enough for pictures and for the modes
-# Less than elsewhere, so that the demo is short: samplings, the steps of quality against calls, and the examples that the
-# classifier is trained on, whose accuracy on mnist-5k is 97.7 % then
-REPEATS, STEPS, SEEN = 2, (1, 4, 8), 40_000
+STORY_N = 500  # Samples on either side: enough for pictures and for the modes
+# Less than elsewhere, so that the demo is short: the steps of quality against calls, and the examples that the classifier is
+# trained on, whose accuracy on mnist-5k is 97.7 % then
+STEPS, SEEN = (1, 4, 8), 40_000
 SHOWN = ("flow", "gan")  # Of the families, on the live page
 FILE = "demo.json"  # The options of a demo, in its folder from its start
 
@@ -456,7 +458,10 @@ def demo(
     with demo_folder(out, loaded.name, options) as folder:
         try:
             opening = _opening(folder / "two-dimensions", opening_seconds, seed)
-            runs = train_all(_demo_trainers(folder, loaded, sizes, seconds, seed), TURN)
+            began = time.perf_counter()
+            trainers = _demo_trainers(folder, loaded, sizes, seconds, seed)
+            say_estimate(trainers)
+            runs = train_all(trainers, TURN, began)
             report = Report(_compared(runs, loaded, budget), opening)
         except (SystemExit, KeyboardInterrupt) as stop:
             say(f"interrupted. To go on with all runs and the page: {command()}")
@@ -521,9 +526,11 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     from pushforward.evaluation.comparison import CAST, compare, story_trainers
 
     say(f"first, eight points on a circle, {seconds:g} s for each model: gray noise becomes the data in four ways")
-    runs = train_all(story_trainers(folder, seconds, seed=seed, progress=Progress()), STORY_TURN)
-    say("measuring the models of the circle: modes, distances, cost")
-    comparison = compare(dict(zip(CAST, runs, strict=True)), n=STORY_N, repeats=1, curve=False, tell=say)
+    trainers = story_trainers(folder, seconds, seed=seed, progress=Progress())
+    say_estimate(trainers)
+    runs = train_all(trainers, STORY_TURN)
+    models = dict(zip(CAST, runs, strict=True))
+    comparison = compare(models, n=STORY_N, repeats=1, curve=False, tell=tell)
     Report(comparison).save_all(folder)
     say(f"the points, and what each model made of them: {folder}/report.html")
     return comparison
@@ -549,7 +556,12 @@ def _compared(runs: Sequence[Run], data: Dataset, budget: str) -> Comparison:
     from pushforward.evaluation.features import kind_of
     from pushforward.extractors.classifier import LastHidden
 
-    say("measuring: features, floors, scores, cost")
-    features = LastHidden(SEEN) if kind_of(data) == "classifier" else None
-    less: dict[str, Any] = {"repeats": REPEATS, "curve": STEPS, "features": features}
-    return compare({run.name: run for run in runs}, data, **less, budget=f"--budget {budget}", commands=[command()], tell=say)
+    return compare(
+        {run.name: run for run in runs},
+        data,
+        features=LastHidden(SEEN) if kind_of(data) == "classifier" else None,
+        curve=STEPS,
+        budget=f"--budget {budget}",
+        commands=[command()],
+        tell=tell,
+    )

@@ -52,14 +52,15 @@ from pushforward.cli.options import (
     RunFolder,
     Seed,
     Solving,
+    Thorough,
     app,
     as_options,
     check_report,
     columns,
     command,
-    say,
     show,
     show_report,
+    tell,
 )
 from pushforward.cli.sampling import configured_run, enlarged, precision_of, save_picture, target_of
 from pushforward.errors import DataError, UsageError
@@ -84,7 +85,8 @@ def evaluate(
     train: DataOption[str | None] = None,
     reading: Reading = ALL_DATA,
     n: Compared = None,
-    repeats: Repeats = 5,
+    repeats: Repeats = None,
+    thorough: Thorough = False,
     metrics: Annotated[str, Parameter(group=EVALUATION, show_default=False)] = "",
     features: Features = None,
     seed: EvaluationOption[int] = 0,
@@ -109,7 +111,8 @@ def evaluate(
             kind.
         train: The data that the program of SAMPLES learned from. Without it, copy and privacy scores are left out.
         data: For samples: what they are compared with, a name, a path, or a run, whose data is taken. A run knows its own.
-        repeats: How often the model is sampled and scored; a file of samples is divided into as many sets of n, or fewer.
+        repeats: Number of samplings to score; default 5, or fewer if the time is short. A file of samples is divided into as
+            many sets of n.
         metrics: Some of `pushforward list metrics`, separated by commas; default all but bpd and cas. Without
             this option a map from distil, finish, meanflow or dmd is also scored in 1 to 16 network calls beside its teacher.
         seed: Added to the seeds of all samplings.
@@ -140,7 +143,7 @@ def evaluate(
     from pushforward.report.plain_text import text
 
     options: dict[str, Any] = {"n": n, "repeats": repeats, "metrics": words(metrics) or None, "features": features, "seed": seed}
-    options |= {"plugins": loading.plugin, "batch": loading.batch, "tell": lambda line: say(as_options(line))}
+    options |= {"plugins": loading.plugin, "batch": loading.batch, "tell": tell, "thorough": thorough}
     with precision_of(loading):
         comparison = judge(model, data, **options)
     result = {**comparison.to_plain(), "warnings": [finding.text for finding in warnings(comparison)]} if json else None
@@ -149,7 +152,7 @@ def evaluate(
         from pushforward import Report
 
         comparison = replace(comparison, commands=(command(),))
-        say(f"written to {Report(comparison).save(out)}")
+        tell(f"written to {Report(comparison).save(out)}")
 
 
 def _beside_real_data(
@@ -195,7 +198,8 @@ def report(
     run: RunFolder,
     *,
     n: Compared = None,
-    repeats: Repeats = 5,
+    repeats: Repeats = None,
+    thorough: Thorough = False,
     features: Features = None,
     out: Out = None,
     json: Json = False,
@@ -221,8 +225,8 @@ def report(
     where = free_folder(out, folder.name, "report", under=folder.parent)
     load_plugins(plugin, [run])
     model = load(folder, plugins=plugin, device=device_of(device))
-    say("measuring: features, floors, scores, cost")
-    page = Report(compare([model], n=n, repeats=repeats, features=features, commands=[command()], tell=say))
+    options: dict[str, Any] = {"n": n, "repeats": repeats, "features": features, "thorough": thorough}
+    page = Report(compare([model], **options, commands=[command()], tell=tell))
     show_report(page, where, json, full)
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from operator import itemgetter
@@ -32,6 +33,8 @@ from pushforward.registries import RECIPES
 
 if TYPE_CHECKING:
     from pushforward.report import Report
+
+STARTED = time.perf_counter()  # When this process began, about
 
 # The groups of verbs
 TRAIN, USE, INSPECT = (Group(name, sort_key=i) for i, name in enumerate(("Train", "Use a run", "Inspect"), start=1))
@@ -132,10 +135,20 @@ Compared = Annotated[
     Parameter(
         group=EVALUATION,
         validator=Number(gte=2),
-        help="How many samples are compared with as many held-out examples; default as many as the data allows.",
+        help="Number of samples to compare with as many held-out examples; default as many as the data and the time allow.",
     ),
 ]
-Repeats = Annotated[int, Parameter(group=EVALUATION, validator=AT_LEAST_1, help="How often the model is sampled and scored.")]
+Repeats = Annotated[
+    int | None,
+    Parameter(group=EVALUATION, validator=AT_LEAST_1, help="Number of samplings to score; default 5, or fewer to save time."),
+]
+Thorough = Annotated[
+    Flag,
+    Parameter(
+        group=EVALUATION,
+        help="Measure everything. By default measuring takes about as long as training, or 30 s if that is longer.",
+    ),
+]
 Seed = Annotated[int, Parameter(group=SAMPLES, help="Sample i comes from seed + i alone.")]
 Label = SampleOption[str | None]
 Given = Annotated[
@@ -337,7 +350,7 @@ _ARGUMENT = re.compile(r"`([a-z][a-z_]*)(?:=([^`\n]*))?`")
 _NAMES = {"seconds": "--budget", "plugins": "--plugin", "trackers": "--track", "constraints": "--constraint"}
 # Options whose value is said in other words, or not at all
 _WHOLE = {
-    **{f"{name}=True": f"--{name}" for name in ("download", "fallback", "full", "overwrite", "shard", "stream")},
+    **{f"{name}=True": f"--{name}" for name in ("download", "fallback", "full", "overwrite", "shard", "stream", "thorough")},
     **{
         f"{name}={value}": f"--{name} {word}"
         for name in ("header", "table")
@@ -470,6 +483,11 @@ class Lasting:
 def say(line: str = "") -> None:
     """Print an event to stderr."""
     print(line, file=sys.stderr, flush=True)
+
+
+def tell(line: str) -> None:
+    """Print an event of the library to stderr, with options instead of arguments."""
+    say(as_options(line))
 
 
 def show(value: Any, as_json: bool, text: Callable[[Any], str]) -> None:

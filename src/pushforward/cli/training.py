@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 import shlex
 import signal
+import time
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,6 +38,7 @@ from pushforward.cli.options import (
     NO_BUDGET,
     NO_CHANGES,
     PROCESSES,
+    STARTED,
     TRAIN,
     TRAINING,
     Budgeting,
@@ -67,7 +70,7 @@ from pushforward.cli.options import (
     say,
     show,
 )
-from pushforward.numbers import plain
+from pushforward.numbers import duration, plain
 from pushforward.plugins import plugin_options
 from pushforward.registries import own_name
 from pushforward.runtime import launched
@@ -77,6 +80,7 @@ if TYPE_CHECKING:
     from pushforward.recipes import Recipe
     from pushforward.training import Run, Trainer
 
+SHORTEST = 0.1  # Seconds of a part of training that is worth a word
 PLANNED = 5000  # The steps of a training that is given no budget
 _MEMORY = {
     "weights": "weights",
@@ -182,10 +186,10 @@ def steps_for(flops: float, recipe: Recipe, data: Dataset) -> dict[str, int]:
     return {"steps": steps}
 
 
-def _begun(trainer: Trainer, advice: str = "Start again with --overwrite") -> Run:
+def _begun(trainer: Trainer, advice: str = "Start again with --overwrite", began: float = STARTED) -> Run:
     try:
         announce(trainer)
-        (run,) = train_all([trainer])
+        (run,) = train_all([trainer], began=began)
         return run
     except KeyboardInterrupt:
         if trainer.clock.step:
@@ -193,13 +197,17 @@ def _begun(trainer: Trainer, advice: str = "Start again with --overwrite") -> Ru
         raise KeyboardInterrupt(f"no step of {trainer.folder} was done. {advice}") from None
 
 
-def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Run]:
+def train_all(trainers: Sequence[Trainer], turn: float | None = None, began: float = STARTED) -> list[Run]:
     """Train until done or interrupted, one after the other or in turns; a signal to end saves and exits 130 or 75.
+
+    Prints what the time was spent on.
 
     Args:
         trainers: One for each model.
         turn: Seconds of a turn; None trains one after the other.
+        began: When this part of the command began, by `time.perf_counter`.
     """
+    before = sum(trainer.clock.seconds for trainer in trainers)
     from pushforward.training.api import train_in_turns
     from pushforward.training.loop.signals import interruptible
     from pushforward.training.loop.trainer import finished
@@ -224,7 +232,23 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Ru
             again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
             say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
         raise SystemExit(130 if number == signal.SIGINT else 75)
+    spent = {"in training steps": sum(trainer.clock.seconds for trainer in trainers) - before}
+    for trainer in trainers:
+        for what, seconds in trainer.spent.items():
+            spent[what] = spent.get(what, 0.0) + seconds
+    total = time.perf_counter() - began
+    spent["starting and reading data"] = total - sum(spent.values())
+    words = ", ".join(f"{duration(part, 2)} {what}" for what, part in spent.items() if part >= SHORTEST)
+    say(f"training took {duration(total, 2)}: {words}")
     return runs
+
+
+def say_estimate(trainers: Sequence[Trainer], thorough: bool = False) -> None:
+    """Print how long training takes, where budgets are in seconds, and how long measuring then takes."""
+    left = sum((trainer.budget.seconds or math.nan) - trainer.clock.seconds for trainer in trainers)
+    training = "" if math.isnan(left) else f"training takes about {duration(left, 2)}; "
+    most = "as long as it needs" if thorough else "about as long as training, or 30 s, at most"
+    say(f"{training}measuring then takes {most}")
 
 
 @app.command(group=TRAIN, sort_key=2)
@@ -343,8 +367,9 @@ def distil(
         raise
     say(f"{result.folder}: {result.state['step']:,} steps; now against a critic ...")
     try:
+        began = time.perf_counter()
         second = finisher(result, trainer.data, seconds, of_finish, **options)
-        result = _begun(second, f"Its student is saved. To finish it: {then} --overwrite")
+        result = _begun(second, f"Its student is saved. To finish it: {then} --overwrite", began)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(*stop.args or [f"the student is saved. To finish it: {then}"]) from None
     report_run(result, json, len(trainer.data.train))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import statistics
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,7 @@ from pushforward.data import Dataset, dataset_of
 from pushforward.data.core.load import DataLike
 from pushforward.data.readers.reader import is_frame
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.evaluation.curves import with_ladder
+from pushforward.evaluation.curves import with_ladder, with_sweep
 from pushforward.evaluation.evaluator import Judge, learns
 from pushforward.evaluation.intervals import merged_p, over_trainings
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
@@ -39,6 +40,7 @@ from pushforward.evaluation.models import (
     unseen_warnings,
 )
 from pushforward.evaluation.pictures import given_pictures, real_pictures
+from pushforward.evaluation.plans import follow_plan, took
 from pushforward.evaluation.results import REPEATS, Comparison, ModelResult, Settings, check_same
 from pushforward.evaluation.scores import check_applicable, compared
 from pushforward.extractors import Spaces, named_extractors
@@ -87,10 +89,12 @@ def compare(
     data: DataLike = None,
     *,
     n: int | None = None,
-    repeats: int = REPEATS,
+    repeats: int | None = None,
     features: Spaces = None,
     seeds: int = 1,
     curve: bool | Sequence[int] = True,
+    thorough: bool = False,
+    shorter: Mapping[str, Sequence[Run]] | None = None,
     budget: str | None = None,
     commands: Sequence[str] = (),
     tell: Callable[[str], None] | None = None,
@@ -101,13 +105,16 @@ def compare(
         models: Runs, run folders or transports by the name that the report shows; or a list of runs or folders, which keep their
             own names. Results of earlier comparisons, or their files (report.json), are joined without scoring them again.
         data: The data set, or its name or path; runs know their own.
-        n: Samples on either side; None takes as many as earlier results have, else as the data allows (`pushforward.evaluate`).
-        repeats: Samplings of each model.
+        n: Samples on either side; None takes as many as earlier results have, else as the data and the time allow.
+        repeats: Samplings of each model; None takes 5, or fewer where the time does not allow more.
         features: Feature spaces (`pushforward.evaluate`): models are ranked in the first.
         seeds: Trainings of each recipe that ``models`` holds. From two on, runs named after their own seed (``flow-0``,
             ``flow-1``) become one row, with the mean and the spread over trainings; any other model stays a row of its own.
         curve: Whether to measure quality against network calls, of a map between two times beside its teacher, trajectories and
             the memory of training; or the numbers of steps in which quality is measured, beside each model's own.
+        thorough: Whether everything is measured. Otherwise measuring takes about as long as training the models took, or 30 s if
+            that is longer: sweeps, memory and timed rounds are left out first, then samplings, then samples.
+        shorter: Shorter training runs by the name of the model, for scores over training time.
         budget: What each model was trained with, in words.
         commands: Command lines that repeat the comparison.
         tell: Called with a line before each sampling of a model, such as ``print``, which shows what is measured; silent by
@@ -123,6 +130,8 @@ def compare(
             "features": features,
             "seeds": seeds,
             "curve": curve,
+            "thorough": thorough,
+            "shorter": shorter,
             "budget": budget,
             "commands": commands,
             "tell": tell,
@@ -136,7 +145,11 @@ def compare(
         raise UsageError('A model cannot be named "real", as real data is in a report: give it another name.')
     for name, model in models.items():
         check_model(name, model, data)
-    judge = Judge(data, fitting(models.values(), data, n), repeats, spaces=features, tell=tell)
+    began = time.perf_counter()
+    most = REPEATS if repeats is None else repeats
+    further = [run for runs in (shorter or {}).values() for run in runs]
+    judge = Judge(data, fitting(models.values(), data, n), most, spaces=features, tell=tell)
+    follow_plan(judge, [*models.values(), *further], (n, repeats), began, thorough, sweeps=bool(curve))
     sampling = judge.sampling({name: transport_of(model) for name, model in models.items()})
     results, pictures = [], {"real": real_pictures(data)}
     groups: dict[tuple[int, ...], list[str]] = {}  # models whose noise has one shape: equal seeds give equal noise
@@ -160,7 +173,11 @@ def compare(
         commands=tuple(commands),
         pictures=pictures,
     )
-    return aggregated(comparison) if seeds > 1 else comparison
+    if seeds > 1:
+        comparison = aggregated(comparison)
+    if shorter:
+        comparison = with_sweep(comparison, shorter, data, features, tell)
+    return took(judge, comparison, began)
 
 
 def evaluate(
@@ -168,9 +185,10 @@ def evaluate(
     data: DataLike = None,
     *,
     n: int | None = None,
-    repeats: int = REPEATS,
+    repeats: int | None = None,
     metrics: Sequence[str] | None = None,
     features: Spaces = None,
+    thorough: bool = False,
     plugins: str | Path | Sequence[str | Path] = (),
     seed: int = 0,
     batch: int = BATCH,
@@ -182,16 +200,17 @@ def evaluate(
         model: A run, its folder, or a transport; or samples: a file (.npz, .npy, .csv), a folder of images, an array or tensor
             (n, *shape) in data units, a data frame, or what `pushforward.evaluation.models.given_samples` returned.
         data: The data set, its name or path, a data frame, or other data as for `pushforward.fit`; a run knows its own.
-        n: Samples on either side; None takes as many as the held-out split allows, and no more than a flow from a data set has
-            different examples to start from.
-        repeats: Samplings; a flow from a data set is sampled once, and its scores have no spread. Samples that are there already
-            are divided into as many sets of n, or fewer.
+        n: Samples on either side; None takes as many as the held-out split and the time allow, and no more than a flow from a
+            data set has different examples to start from.
+        repeats: Samplings; None takes 5, or fewer where the time does not allow more. A flow from a data set is sampled once, and
+            its scores have no spread. Samples that are there already are divided into as many sets of n, or fewer.
         metrics: Names of metrics (`pushforward.metrics.registry`), "bpd" for bits per dimension, "cas" for the classification
             accuracy score; None means all that apply but these two, and of a map between two times its quality in 1 to 16
             calls beside its teacher's.
         features: Feature spaces (`pushforward.extractors.registry`): names, extractors, or networks that take examples in data
             units and return (n, features). Models are ranked in the first; a few scores in further ones stand beside its scores,
             with the space's name in brackets. None takes what suits the data.
+        thorough: Whether everything is measured, however long it takes (`pushforward.compare`).
         plugins: Python files, or a single one, that the run needs, or that define further metrics or features.
         seed: Added to the seed of every sampling.
         batch: Samples generated at a time.
@@ -215,7 +234,7 @@ def evaluate(
     if isinstance(model, (np.ndarray, torch.Tensor, Given, str, Path)) or is_frame(model):
         if seed:
             raise UsageError(f"Samples that are there already have no seed to add to: leave `seed={seed}` out.")
-        return _of_samples(model, data, (n, repeats), (metrics, features), plugins, tell)
+        return _of_samples(model, data, (n, repeats), (metrics, features), plugins, tell, thorough)
     models_of({"model": model})  # refuses anything else
     data = data_of(model) if data is None else dataset_of(data)
     check_applicable(metrics, data)
@@ -227,7 +246,7 @@ def evaluate(
     for metric in of_model:
         MODEL_CHECKS[metric](model, data, n)
     long = f"measuring {' and '.join(of_model)}; with many examples this takes minutes (a smaller `n` takes less) ..."
-    whole("repeats", repeats, 1)
+    most = whole("repeats", REPEATS if repeats is None else repeats, 1)
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
     alone = others == [] and bool(of_model)
     size = 0 if alone else compared(data, fitting([model], data, n), learns(data, features))
@@ -236,13 +255,15 @@ def evaluate(
     own = ask_model(model, data, of_model, n, (seed, batch))
     if alone:
         return replace(own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),))
-    say("measuring: features, floors, scores ...")
-    judge = Judge(data, size, repeats, others, seed, batch, features, tell)
+    began = time.perf_counter()
+    judge = Judge(data, size, most, others, seed, batch, features, tell)
+    follow_plan(judge, [model], (n, repeats), began, thorough)
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)
     own_scores = own.models[0].scores if own.models else {}
     comparison = judge.comparison([replace(result, scores={**result.scores, **own_scores})], judge.baseline())
+    comparison = took(judge, comparison, began)
     return replace(
         comparison,
         metrics={**comparison.metrics, **own.metrics},
@@ -255,10 +276,11 @@ def evaluate(
 def _of_samples(
     samples: Any,
     data: DataLike,
-    size: tuple[int | None, int],
+    size: tuple[int | None, int | None],
     what: tuple[Sequence[str] | None, Spaces],
     plugins: str | Path | Sequence[str | Path],
     tell: Callable[[str], None] | None,
+    thorough: bool,
 ) -> Comparison:
     metrics, features = what
     if data is None:
@@ -272,13 +294,14 @@ def _of_samples(
         if metrics is not None and of_training:
             raise UsageError(f"{', '.join(of_training)}: not computed without the training data. Name the data with `train`.")
         metrics = [name for _, names in wanted for name in names if name not in of_training]
-    repeats, given = whole("repeats", size[1], 1), given_samples(samples, data)
+    repeats = whole("repeats", REPEATS if size[1] is None else size[1], 1)
+    given = given_samples(samples, data)
     n = compared(data, min(len(given), compared(data)) if size[0] is None else size[0], learns(data, features))
     if len(given) < n:
         raise UsageError(f"`n` must be at most {len(given)}, the number of given samples, got {n}.")
-    if tell is not None:
-        tell("measuring: features, floors, scores ...")
-    judge = Judge(data, n, max(1, min(repeats, len(given) // n)), metrics, spaces=features)
+    began = time.perf_counter()
+    judge = Judge(data, n, max(1, min(repeats, len(given) // n)), metrics, spaces=features, tell=tell)
+    follow_plan(judge, [], size, began, thorough)
     scores, agreement = judge.scores(given)
     told = {True: (), False: (WITHOUT_TRAINING,), None: (UNKNOWN.format(data.name),)}
     result = ModelResult(
@@ -289,7 +312,8 @@ def _of_samples(
         warnings=(*given.notes, *told[data.trained_on]),
     )
     pictures = {"real": real_pictures(data), given.name: given_pictures(given, data)}
-    return replace(judge.comparison([result], judge.baseline()), pictures=pictures)
+    comparison = replace(judge.comparison([result], judge.baseline()), pictures=pictures)
+    return took(judge, comparison, began)
 
 
 def stored_file(path: str | Path) -> Path | None:

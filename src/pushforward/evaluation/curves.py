@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 CALLS = (1, 2, 4, 8, 16)
 SCORES = ("energy", "frechet", "kid", "coverage")
-SECONDS = 120.0  # About the most that sampling for one ladder may take
+SWEEPS = 3  # Sampling for one ladder takes about as long as so many sweeps, at most
 # Samples on either side where fewer are compared than otherwise: the most of these that the time allows, or the first
 SIZES = (500, 1_000, 2_000)
 SHOWN = {False: 36, True: 200}  # Samples that are drawn beside the teacher's, by whether they are points
@@ -125,7 +125,7 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     """
     transport, run = transport_of(model), model if isinstance(model, Run) else None
     flow = inner_of(transport)
-    if not isinstance(flow, Flow) or not flow.solver.jumps:
+    if not isinstance(flow, Flow) or not flow.solver.jumps or not judge.plan.sweep:
         return None
     rungs = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
     once = None if starts(transport) is None else 1  # as the judge samples it
@@ -138,7 +138,7 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
         default = by_default(run.spec, "teacher", teacher)
     usual = None if default is None else with_inner(transport, default)
     calls = sum(rung.calls for rung in [*rungs, *taught, *(() if usual is None else (usual,))])
-    climb = _Climb(judge, *affordable(judge, None if seconds is None else SECONDS / (seconds * calls), once))
+    climb = _Climb(judge, *affordable(judge, None if seconds is None else SWEEPS * judge.plan.sweep / (seconds * calls), once))
     known: list[tuple[Transport, list[Tensor], CurvePoint]] = []
     own: list[Tensor] = []
     beside = []
@@ -272,6 +272,7 @@ def with_sweep(
         for run in shorter:
             check_model(name, run, data)
     judge = Judge(data, comparison.protocol.n or 0, comparison.settings.repeats or 1, CURVE_SCORES, spaces=features, tell=tell)
+    judge.follow(comparison.settings.plan)
     check_same([("the comparison", comparison.protocol), ("its shorter trainings", judge.comparison().protocol)])
     sweep = {}
     for name, shorter in runs.items():

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from pushforward.errors import quoted
 from pushforward.evaluation.baselines import GaussianBaseline, RowMixture, drawn_rows
 from pushforward.evaluation.features import Features, fit_features, kind_of
 from pushforward.evaluation.intervals import point_of, together
-from pushforward.evaluation.measurements import CurvePoint, Memory, Pictures, SampleTime, SamplingCost
+from pushforward.evaluation.measurements import CurvePoint, Memory, Pictures, Plan, SampleTime, SamplingCost
 from pushforward.evaluation.model_metrics import trajectory_of
 from pushforward.evaluation.models import Given, of_run, starts_warnings, unseen_warnings
 from pushforward.evaluation.pictures import latent_pictures, latent_statistics, pictures_of
@@ -65,15 +65,17 @@ SHORTEST = 0.02  # Seconds; a turn repeats calls that take less, so that a clock
 MOST_CALLS = 100  # Calls of one turn at most
 FEW_STEPS = 6  # Steps of an iterative model whose memory is measured: no more is held at once in many
 NEIGHBOURS = 5  # of precision, recall, density and coverage
+EVERYTHING = Plan()
 SCORES = ("frechet", "kid", "precision", "recall", "coverage")  # what is computed in every feature space
 CURVE_STEPS = (1, 2, 4, 8, 16, 32)
-CURVE_SECONDS = 40.0  # the most that one model's curve of quality against calls may take
 CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
 
 
 @dataclass
 class Judge:
-    """Everything that does not depend on the model: features, floors and the no-network row, computed once.
+    """Everything that does not depend on the model: features, real-data scores and the no-network row, computed once.
+
+    `follow` sets how much is measured, before anything is.
 
     Args:
         data: The data set; models are compared with its held-out split.
@@ -100,9 +102,9 @@ class Judge:
     batch: int = BATCH
     spaces: Spaces = None
     tell: Callable[[str], None] | None = None
+    plan: Plan = field(init=False, default=EVERYTHING)
     features: Features = field(init=False)
     others: tuple[Features, ...] = field(init=False)
-    floors: dict[str, Score] = field(init=False)
     unscored: dict[str, str] = field(init=False, default_factory=dict)  # why a metric that was asked for has no score, by name
 
     def __post_init__(self) -> None:
@@ -110,22 +112,35 @@ class Judge:
         self.n = compared(self.data, self.n or None, learns(self.data, self.spaces))
         extractors = named_extractors(kind_of(self.data) if self.spaces is None else self.spaces)
         check_spaces(extractors, self.data)
+        self.say("features, which are stored for the next time")
         first, *others = ({name: extractor} for name, extractor in extractors.items())
         self.features = fit_features(self.data, first)
         self.others = tuple(fit_features(self.data, other, reads=False) for other in others)
-        self.floors = floors(self.data, self.features, n=self.n, metrics=self.metrics)
-        self.floors |= self._in_others(lambda features, names: floors(self.data, features, n=self.n, metrics=names))
+
+    def follow(self, plan: Plan) -> None:
+        """Measure as much as a plan says."""
+        self.plan = plan
+        self.n = plan.n or self.n
+        self.repeats = plan.repeats or self.repeats
+
+    @cached_property
+    def floors(self) -> dict[str, Score]:
+        """What real data scores."""
+        return self._in_spaces(partial(floors, self.data, n=self.n, redraws=self.plan.redraws))
 
     def say(self, what: str) -> None:
         """Tell what is measured now."""
         if self.tell is not None:
             self.tell(f"measuring {what} ...")
 
-    def _in_others(self, scored: Callable[[Features, list[str]], dict[str, Score]]) -> dict[str, Score]:
-        """Those of `SCORES` that were asked for in further feature spaces, such as "frechet (pca)"."""
-        names = [name for _, names in chosen(self.metrics) for name in names if name in SCORES] if self.others else []
-        spaces = self.others if names else ()
-        return {f"{name} ({space.name})": result for space in spaces for name, result in scored(space, names).items()}
+    def _in_spaces(self, scored: Callable[..., dict[str, Score]]) -> dict[str, Score]:
+        """All scores, and those of `SCORES` that were asked for in further feature spaces, such as "frechet (pca)"."""
+        scores = scored(self.features, metrics=self.metrics)
+        names = [name for _, names in chosen(self.metrics) for name in names if name in SCORES]
+        for space in self.others if names else ():
+            others = scored(space, metrics=names)
+            scores |= {f"{name} ({space.name})": other for name, other in others.items()}
+        return scores
 
     def _infos(self) -> dict[str, MetricInfo]:
         """What a report must know of each score; those in further spaces have their own heading and no role in the verdict."""
@@ -152,14 +167,8 @@ class Judge:
             given = sampler if isinstance(sampler, Given) else None  # as many as they are
             n, seed = self.n if given else attacked(self.data, self.n), (repeat + 1) * REPEAT_SEEDS
             x, labels, values = self.draw(sampler, seed, n)
-            scored = partial(score, x, self.data, n=self.n)
-            row = scored(
-                self.features,
-                metrics=self.metrics,
-                values=values,
-                learned=None if given is None else given.x if given.values is None else given.values,
-            )
-            samplings.append(row | self._in_others(lambda features, names, of=scored: of(features, metrics=names)))  # type: ignore[misc]
+            learned = None if given is None else given.x if given.values is None else given.values
+            samplings.append(self.score(x, self.n, values, learned))
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
         scores = together(samplings, self.n, self.floors, self._infos())
@@ -169,6 +178,16 @@ class Judge:
             missing = {name: info.missing for name, info in metric.scores.items() if info.missing and name not in scores}
             self.unscored |= missing if table and wanted else {}
         return scores, float(np.mean(agreements)) if agreements else None
+
+    def score(
+        self,
+        x: torch.Tensor,
+        n: int,
+        values: np.ndarray | None = None,
+        learned: torch.Tensor | np.ndarray | None = None,
+    ) -> dict[str, Score]:
+        """The scores of one sampling in all feature spaces; arguments as of `pushforward.evaluation.scores.score`."""
+        return self._in_spaces(partial(score, x, self.data, n=n, values=values, learned=learned))
 
     def draw(self, sampler: Any, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
         """As many samples as are compared, or n, in data units, with their labels; the first repeat has seed `REPEAT_SEEDS`.
@@ -238,6 +257,7 @@ class Judge:
             spaces=tuple(features.name for features in (self.features, *self.others)),
             dimensions=self.features.dims(self.n),
             classifier_accuracy=self.features.accuracy,
+            plan=self.plan,
         )
         return Comparison(
             data=data,
@@ -276,7 +296,7 @@ class Judge:
         sampling = replace(sampling, refused=tally.share if tally.drawn else None)
         points: tuple[CurvePoint, ...] = ()
         trajectory = None
-        if curve:
+        if curve and self.plan.sweep:
             points = quality_curve(self, transport, scores, None if isinstance(curve, bool) else curve, name)
             if has_levels(transport):
                 self.say(f"{name}, trajectories")
@@ -305,8 +325,9 @@ class Judge:
             return result, pictures
         result = of_run(result, run)
         if curve:
-            self.say(f"{name}, the memory of training")
             pictures = replace(pictures, latent=latent_pictures(run, self.data))
+        if curve and self.plan.memory:
+            self.say(f"{name}, the memory of training")
             held = training_memory(run, self.data)
             memory = None if held is None else held / 2**20
             result = replace(result, training=replace(result.training, memory_mb=memory))
@@ -314,8 +335,13 @@ class Judge:
 
     def sampling(self, models: Mapping[str, Transport]) -> dict[str, SamplingCost]:
         """What sampling costs each model: calls, arithmetic, memory, and time, which is measured in turns over all models."""
-        self.say("the time and memory of samples")
-        return sampling_costs(models, 1000 if self.data.space.as_points else 64)
+        self.say("the time and memory of samples" if self.plan.memory else "the time of samples")
+        return sampling_costs(models, most_at_once(self.data), self.plan)
+
+
+def most_at_once(data: Dataset) -> int:
+    """How many samples are made at a time, at most, where time and memory are measured."""
+    return 1000 if data.space.as_points else 64
 
 
 def learns(dataset: Dataset, spaces: Spaces) -> bool:
@@ -351,10 +377,10 @@ def quality_curve(
             x, _, values = judge.draw(other, repeat * REPEAT_SEEDS)
             samplings.append(score(x, judge.data, judge.features, n=judge.n, metrics=CURVE_SCORES, values=values))
             took = (time.perf_counter() - began) / repeat
-            if took * (repeat + 1) > CURVE_SECONDS / len(rest):
+            if took * (repeat + 1) > judge.plan.sweep / len(rest):
                 break
         points.append(point_of(steps, other.calls, together(samplings, judge.n)))
-        if time.perf_counter() - started + 2 * took > CURVE_SECONDS:
+        if time.perf_counter() - started + 2 * took > judge.plan.sweep:
             break
     return tuple(sorted(points, key=lambda point: point.steps or 0))
 
@@ -429,30 +455,36 @@ def flops(function: Callable[..., Any], *inputs: Any) -> int:
     return int(counter.get_total_flops())
 
 
-def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns: int = TURNS) -> dict[str, SampleTime]:
+def seconds_per_sample(sample: Callable[[int], Any], most: int) -> float:
+    """Time the samples of a model that makes n of them, in batches that grow to ``most`` or a quarter of a turn."""
+    n = 1
+    sample(n)  # warms it up
+    while (seconds := _seconds(sample, n)) < TURN_SECONDS / 4 and n < most:
+        n = min(most, 8 * n)
+    return max(seconds / n, 1e-9)
+
+
+def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns: int | None = None) -> dict[str, SampleTime]:
     """Time several models in turns, so that a machine that is busy for a moment slows all of them alike.
 
-    Each model first makes a single sample twice and then a batch twice, which warms it up and finds the batch that a turn can
-    hold: ``most`` samples, fewer where they would take longer than a turn.
+    A turn makes ``most`` samples at a time, or fewer where these would take longer than a turn.
 
     Args:
         samplers: For each name, a function that makes n samples.
         most: Samples made at a time at most.
-        turns: Timed turns of each model.
+        turns: Timed turns of each model; None for `TURNS`.
 
     Returns:
         For each name, its times.
     """
-    batches, calls = dict.fromkeys(samplers, 1), {}
-    for _ in range(2):
-        passes = [{name: _seconds(sample, batches[name]) for name, sample in samplers.items()} for _ in range(2)]
-        for name in samplers:
-            single = max(min(times[name] for times in passes) / batches[name], 1e-9)
-            fits = TURN_SECONDS / single
-            batches[name] = max(batches[name], most if fits >= most else 2 ** math.floor(math.log2(max(1.0, fits))))
-            calls[name] = min(MOST_CALLS, max(1, math.ceil(SHORTEST / (single * batches[name]))))
+    batches, calls = {}, {}
+    for name, sample in samplers.items():
+        single = seconds_per_sample(sample, most)
+        fits = TURN_SECONDS / single
+        batches[name] = most if fits >= most else 2 ** math.floor(math.log2(max(1.0, fits)))
+        calls[name] = min(MOST_CALLS, max(1, math.ceil(SHORTEST / (single * batches[name]))))
     names, seconds = list(samplers), {name: list[float]() for name in samplers}
-    for turn in range(turns):
+    for turn in range(turns or TURNS):
         at = turn % len(names)
         for name in names[at:] + names[:at]:
             samples = batches[name] * calls[name]
@@ -496,8 +528,8 @@ def sampling_flops(transport: Transport) -> int:
     """
     short, long = (_in_few_steps(transport, steps) for steps in (1, 2))
     if long is transport:
-        return flops(partial(_batch, transport, 1))
-    first, second = (flops(partial(_batch, few, 1)) for few in (short, long))
+        return flops(partial(batch_of, transport, 1))
+    first, second = (flops(partial(batch_of, few, 1)) for few in (short, long))
     return second + (second - first) * (transport.calls - long.calls) // (long.calls - short.calls)
 
 
@@ -511,17 +543,20 @@ def _in_few_steps(transport: Transport, steps: int) -> Transport:
     return with_inner(transport, flow.with_solver(flow.solver, steps, grid))
 
 
-def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, SamplingCost]:
+def sampling_costs(models: Mapping[str, Transport], most: int, plan: Plan = EVERYTHING) -> dict[str, SamplingCost]:
     """What sampling costs each model.
 
     Args:
         models: By name; they are timed in turns.
         most: Samples made at a time, at most where time and exactly where memory is measured.
+        plan: Says how often each is timed, and whether memory is measured.
     """
-    timings = time_in_turns({name: partial(_batch, transport) for name, transport in models.items()}, most)
+    samplers = {name: partial(batch_of, transport) for name, transport in models.items()}
+    timings = time_in_turns(samplers, most, plan.turns)
     costs = {}
     for name, transport in models.items():
-        flow, held = inner_of(transport), sampling_memory(transport, most)
+        flow = inner_of(transport)
+        held = sampling_memory(transport, most) if plan.memory else None
         costs[name] = SamplingCost(
             solver=solver_title(flow) if has_steps(flow) else None,
             steps=flow.steps if has_steps(flow) else None,
@@ -529,12 +564,13 @@ def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, Samp
             seconds_per_sample=float(np.quantile(timings[name].values, 0.25)),  # other programs can only slow a turn down
             timing=timings[name],
             flops_per_sample=sampling_flops(transport),
-            memory=Memory(None if held is None else held / 2**20, most),
+            memory=Memory() if held is None else Memory(held / 2**20, most),
         )
     return costs
 
 
-def _batch(transport: Transport, n: int) -> torch.Tensor:
+def batch_of(transport: Transport, n: int) -> torch.Tensor:
+    """Sample a batch."""
     with unmet_kept():
         return transport.sample(n, batch=n)
 

@@ -9,6 +9,44 @@ import numpy as np
 
 from pushforward.files import Record
 from pushforward.metrics import Score
+from pushforward.numbers import count, counted
+
+
+@dataclass(frozen=True)
+class Plan(Record):
+    """What is measured of every model of a comparison, so that measuring takes no longer than it may.
+
+    Args:
+        n: Samples on either side.
+        repeats: Samplings of each model.
+        redraws: Draws of real data for the real-data scores; None for the usual number.
+        turns: Timed rounds of each model; None for the usual number.
+        memory: Whether the memory of sampling and training is measured.
+        sweep: Seconds for each model's scores over solver steps; 0 leaves them out, and trajectories.
+        most: Samples on either side that the data allows.
+        limit: Seconds that measuring may take; None without a limit.
+        estimate: Seconds that measuring was expected to take.
+        took: Seconds that measuring took.
+    """
+
+    n: int | None = None
+    repeats: int | None = None
+    redraws: int | None = None
+    turns: int | None = None
+    memory: bool = True
+    sweep: float = 40.0
+    most: int | None = None
+    limit: float | None = None
+    estimate: float | None = None
+    took: float | None = None
+
+    @property
+    def words(self) -> str:
+        """What is measured and what is left out, such as "2 samplings of 500 samples for each model, without memory use"."""
+        samples = f"{counted(self.repeats, 'sampling')} of {count(self.n)} samples for each model"
+        kept = {"sweeps over solver steps": self.sweep, "memory use": self.memory}
+        left_out = " or ".join(name for name, measured in kept.items() if not measured)
+        return f"{samples}, without {left_out}" if left_out else samples
 
 
 @dataclass(frozen=True)

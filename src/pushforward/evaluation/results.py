@@ -34,6 +34,7 @@ from pushforward.evaluation.measurements import (
     Ladder,
     LatentStatistics,
     Pictures,
+    Plan,
     SamplingCost,
     Series,
     SweepPoint,
@@ -183,6 +184,7 @@ class Settings(Record):
         classifier_accuracy: Of the classifier that reads labels, on held-out data.
         shared: Names of models whose sample grids start from the same noise, in groups; None where that is not known.
         timed: Of joined comparisons the names of models that were timed in turns with each other, in groups; None where all were.
+        plan: What was measured in which time.
     """
 
     n: int | None = None
@@ -196,6 +198,7 @@ class Settings(Record):
     classifier_accuracy: float | None = None
     shared: tuple[tuple[str, ...], ...] | None = None
     timed: tuple[tuple[str, ...], ...] | None = None
+    plan: Plan = field(default_factory=Plan)
 
 
 @dataclass(frozen=True, repr=False)

@@ -185,6 +185,7 @@ def floors(
     redraws: int | None = None,
     metrics: Sequence[str | Metric] | None = None,
     cache: Cache = None,
+    only_stored: bool = False,
 ) -> dict[str, Score]:
     """What n training examples score instead of generated ones: the value that a perfect model has.
 
@@ -199,20 +200,23 @@ def floors(
             have an attribute ``floor_redraws`` with the most of them.
         metrics: As in `score`.
         cache: A folder; None means `cache_folder`, False none.
+        only_stored: Whether nothing is computed; without stored scores there are none.
 
     Returns:
         By name: the mean over all redraws, one value for each, and as spread the standard deviation of a score of n new examples.
         Redraws share examples, so theirs is less, by the square root of 1 - n / (the examples that they are drawn from), and is
         divided by that.
     """
-    n, choice, table = compared(dataset, n), chosen(metrics), isinstance(dataset.space, TableSpace)
-    redraws = (OF_TABLES if table else REDRAWS) if redraws is None else redraws
+    n, choice = compared(dataset, n), chosen(metrics)
+    redraws = redraws or usual_redraws(dataset)
     folder, path = cache_folder(cache), None
     if folder is not None:  # the coordinates of rows, of which features know, may round them
-        rows = hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest() if table else ""
+        rows = hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest() if isinstance(dataset.space, TableSpace) else ""
         path = floor_path(folder, features.key + rows, n, redraws, choice)
         if (stored := read_cached(path)) is not None:
             return {name: Score.from_plain(row) for name, row in json.loads(stored).items()}
+    if only_stored:
+        return {}
     split, examples = dataset.train, features.halves.drawn
     if isinstance(dataset.truth, Stack):
         split, examples = Split(dataset.truth.composed(examples, 2 * n, 1)), np.arange(2 * n)
@@ -312,6 +316,11 @@ def copied(
         if threshold == 0:
             return None
     return copies
+
+
+def usual_redraws(dataset: Dataset) -> int:
+    """How often real examples are drawn for their scores."""
+    return OF_TABLES if isinstance(dataset.space, TableSpace) else REDRAWS
 
 
 def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> Path:

@@ -206,6 +206,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("Data fingerprint", data.fingerprint),
         ("Samples on either side", settings.n),
         ("Samplings of each model", settings.repeats),
+        ("Measured", settings.plan.words if settings.plan.n else None),
         ("Trainings of each recipe", settings.seeds),
         ("Budget", settings.budget),
         ("Neighbours k", settings.k),

@@ -7,6 +7,7 @@ import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,7 @@ class Trainer:
         self.training, self.device = recipe.training, torch.device(self.settings.device)
         self.precision = resolve_precision(self.training.precision, self.device)
         self.clock, self.stop = Clock(budget, self.training.batch), 0
+        self.spent: dict[str, float] = {}  # seconds outside of training steps, by what took them
         self.saver = Saver()
         described = spec.describe(recipe.method)  # sharding changes the modules' classes
         method = laid_out(recipe.method.to(self.device), data.space.memory_format).train()
@@ -399,7 +401,8 @@ class Trainer:
                         data=self.data,
                         writes=self.holding.writes,
                     )
-                    health |= measures(self._due(now, late=False), now, self.processes)
+                    with self._timed("checking samples"):
+                        health |= measures(self._due(now, late=False), now, self.processes)
                     self.journal.add(self.clock.step, self.samples, self.clock.seconds, losses, health)
                     if self.journal.full or players_in(health) or any(o.decides and o.due(now) for o in self.observers):
                         self._flush()
@@ -418,7 +421,8 @@ class Trainer:
                     if late := self._due(now, late=True):
                         self._flush()
                         self._check_weights(self.clock.step)
-                        measures(late, now)
+                        with self._timed("checking samples"):
+                            measures(late, now)
                     stopping = bool(self.stop if self.processes.count == 1 else stop)
                 if self.done or stopping:
                     self.finish()
@@ -428,6 +432,14 @@ class Trainer:
             raise
         finally:
             torch.set_num_threads(threads)
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[what] = self.spent.get(what, 0.0) + time.perf_counter() - began
 
     def _stopping(self) -> bool:
         return self.processes.agreed(bool(self.stop))
@@ -523,7 +535,7 @@ class Trainer:
             Diverged: As for `advance`; earlier checkpoints are kept.
             CheckpointError: If writing fails.
         """
-        with self.processes.phase("saving a checkpoint"):
+        with self._timed("saving"), self.processes.phase("saving a checkpoint"):
             self.holding.reopen()
             self._flush()
             self._check_weights(self.clock.step)
