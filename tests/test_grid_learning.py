@@ -10,7 +10,7 @@ import torch
 import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
-from pushforward.samples import configure
+from pushforward.sampling_options import configure
 from pushforward.solvers import DPM, Ancestral, UniPC
 from pushforward.testing import recipe_for, ring, space_data
 from pushforward.transports import Flow

@@ -10,7 +10,8 @@ import torch
 
 import pushforward as pf
 from pushforward.errors import UsageError
-from pushforward.samples import Samples, Sampling, configure, drawn_from, guidance_notes
+from pushforward.samples import Samples, drawn_from
+from pushforward.sampling_options import Sampling, configure, guidance_notes
 from pushforward.training.loop.callbacks import Silent, watcher_of
 
 

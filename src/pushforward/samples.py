@@ -1,4 +1,4 @@
-"""Samples as a person takes them: drawn by options that are chosen by name, as tensors that can be looked at, and as files.
+"""Samples as tensors that can be looked at, and as files.
 
 Files are a PNG grid, a folder of PNGs, .npz, .csv or .gif, drawn and written in parts, so that memory stays bounded. Nothing
 appears under its name before it is whole.
@@ -12,32 +12,25 @@ import itertools
 import re
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
-from warnings import warn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward import solvers
 from pushforward.arguments import whole
-from pushforward.conditions.kind import cells_of, names_of
+from pushforward.conditions.kind import cells_of
 from pushforward.data import Space, TableSpace
 from pushforward.data.tables.frames import for_parquet, write_parquet
-from pushforward.denoisers import AtScale, Autoguided, Guided, Thresholded
-from pushforward.denoisers.denoiser import Predictor, trained
-from pushforward.editing.given_data import Truncated
-from pushforward.errors import UsageError, suggestion
+from pushforward.errors import UsageError
 from pushforward.files import check_replaceable, replacing
 from pushforward.numbers import some
 from pushforward.pictures import columns_picture, grid_picture, legible, write_gif
 from pushforward.runtime import display, in_notebook
-from pushforward.solvers import Solver
-from pushforward.solvers.table import LearnedTable
-from pushforward.transports import BATCH, ConditionLike, Flow, Transport, has_steps, inner_of, with_inner
+from pushforward.transports import BATCH, ConditionLike, Transport, has_steps, inner_of
 from pushforward.transports.transport import Chunk, counted, shared_stream, warn_between, writes_samples
 
 if TYPE_CHECKING:
@@ -383,227 +376,3 @@ def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -
     else:
         picture = grid_picture(images, scale=zoom or (legible(images) if n > 1 else 1))
     picture.save(path, format="PNG")
-
-
-# From a number of steps and a solver to the N + 1 times that were learned for them; None where there are none
-Grids = Callable[[int, Solver], Sequence[float] | None]
-# From a number of steps, a solver and the options of guidance to the table that was learned for them; None where none was
-Tables = Callable[[int, Solver, Mapping[str, Any]], LearnedTable | None]
-
-
-class Sampling(TypedDict, total=False):
-    """Sampling options; a missing option or None leaves the transport unchanged.
-
-    Args:
-        steps: Number of solver steps of an iterative model.
-        solver: Solver, or its name, such as "heun", "dpm:3" or "ddim:0.5".
-        grid: Time grid: a name in `pushforward.solvers.solver.GRIDS`, "learned", or N + 1 falling
-            times. "table" also uses learned coefficients.
-        truncation: Largest absolute value of entries of a one-call model's z
-            (`pushforward.editing.Truncated`).
-        scale: Classifier-free guidance scale: 1 is the conditional model. A student distilled with
-            a range of scales supports scales in this range without additional calls.
-        interval: Noise levels sigma / alpha between which guidance acts, the lower first; None for
-            all.
-        weaker: Weaker predictor for autoguidance. `Run.sample` also takes a run or its folder.
-        weaker_scale: Autoguidance scale: 1 is the model itself; 2 by default.
-        threshold: Quantile of pixels for keeping predicted images in range
-            (`pushforward.denoisers.Thresholded`).
-    """
-
-    steps: int | None
-    solver: Solver | str | None
-    grid: str | Sequence[float] | None
-    truncation: float | None
-    scale: float | None
-    interval: tuple[float, float] | None
-    weaker: Any
-    weaker_scale: float | None
-    threshold: float | None
-
-
-GUIDANCE = ("scale", "interval", "weaker", "weaker_scale", "threshold")  # The options of guidance
-
-
-def given_options(options: Sampling, also: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the options that change something, by name.
-
-    Args:
-        options: The options of a function.
-        also: The function's other arguments, for the message.
-
-    Raises:
-        UsageError: If `Sampling` does not have an option.
-    """
-    known = (*also, *Sampling.__annotations__)
-    for name in options:
-        if name not in known:
-            hint = suggestion(name, known)
-            raise UsageError(f'Unexpected sampling option "{name}"; expected {", ".join(known)}.{hint}')
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def with_conditions(condition: ConditionLike, options: Mapping[str, Any], space: Space) -> tuple[ConditionLike, Any]:
-    """Move keyword arguments that are conditions, or columns of the data, to a condition.
-
-    Returns:
-        The condition, and the arguments that are left.
-
-    Raises:
-        UsageError: For an argument that is neither a condition nor an option of `Sampling`.
-    """
-    names = {*space.conditions, *names_of(space.conditions), *space.names, *space.columns}
-    names |= {str(getattr(kind, "target", "")) for kind in space.conditions.values()}
-    named = names & options.keys() - Sampling.__annotations__.keys()
-    for name in named:
-        value = options[name]
-        if value is not None:
-            condition = {**(condition or {}), **(value if isinstance(value, Mapping) else {name: value})}
-    sampling = {name: value for name, value in options.items() if name not in named}
-    return condition, given_options(sampling, ("n", "condition", "seed", "batch", *names_of(space.conditions)))  # type: ignore[arg-type]
-
-
-def seed_of(generator: torch.Generator, seed: int) -> int:
-    """Return the seed that a generator was made with, and warn that it is used.
-
-    Raises:
-        UsageError: For anything but one generator, or a seed as well.
-    """
-    if not isinstance(generator, torch.Generator):
-        raise UsageError(f"`generator` must be a torch.Generator, got a {type(generator).__name__}. Give `seed=0` instead.")
-    if seed:
-        raise UsageError("Give either `seed` or `generator`.")
-    seed = generator.initial_seed()
-    warn(f"Sample i depends on seed + i alone. The generator's initial seed is used, as with seed={seed}.", stacklevel=3)
-    return seed
-
-
-def configure(
-    transport: Transport,
-    *,
-    grids: Grids | None = None,
-    tables: Tables | None = None,
-    name: str = "the transport",
-    **options: Unpack[Sampling],
-) -> Transport:
-    """Return the transport with other sampling options and shared weights.
-
-    A table that was learned for the number of steps and the guidance is used where ``steps`` is given without a grid. Where there
-    is none, times that were learned for the steps are used, without guidance, which would invalidate them.
-
-    Args:
-        transport: A `Flow`, a `Map`, or a `Latent` of one of them.
-        grids: Function that looks up learned times, such as `Run.learned_grid`.
-        tables: Function that looks up learned tables, such as `Run.learned_table`.
-        name: Name of the transport in error messages.
-        options: See `Sampling`.
-
-    Raises:
-        UsageError: If this kind of transport does not support an option, or a value is out of
-            range.
-    """
-    given = given_options(options)
-    if "truncation" in given:
-        inner = inner_of(transport)
-        if has_steps(inner):
-            raise UsageError(
-                f"`truncation` supports one-call models, and {name} is an iterative model ({type(inner).__name__}). Use "
-                "guidance instead, which makes samples closer to their label and less diverse: give `scale=2` and a "
-                "`label`."
-            )
-        transport = Truncated(transport, given.pop("truncation"))
-    if not given:
-        return transport
-    flow = inner_of(transport)
-    if not has_steps(flow):
-        listed = ", ".join(f"`{option}`" for option in given)
-        raise UsageError(
-            f"{listed}: {name} samples in one call (like a VAE or a GAN), so steps, solvers, grids and guidance do "
-            "not apply. Leave these options out."
-        )
-    steps = whole("steps", given.get("steps", flow.steps), 1)
-    solver = solvers.as_solver(given["solver"]) if "solver" in given else flow.solver
-    denoiser, table = _guided(flow.denoiser, given), _learned_table(given, solver, steps, tables, name)
-    if table is not None:
-        return with_inner(transport, Flow(denoiser, solver, steps, table.grid, table))
-    return with_inner(transport, Flow(denoiser, solver, steps, _grid(flow, given, solver, steps, grids, name)))
-
-
-def guidance_notes(transport: Transport) -> tuple[str, ...]:
-    """Return a warning if a map between two times is guided without having learned guidance."""
-    flow = inner_of(transport)
-    denoiser = flow.denoiser if isinstance(flow, Flow) and flow.solver.jumps else None
-    while denoiser is not None and not isinstance(denoiser, Guided):
-        denoiser = getattr(denoiser, "denoiser", None)
-    if denoiser is None or denoiser.scale == 1:
-        return ()
-    return (
-        f"this map was distilled without guidance: scale {denoiser.scale:g} combines its jumps with and without "
-        "conditions, in two calls each, and does not match its teacher at that scale. To learn guidance, train "
-        "it with a range of guidance scales.",
-    )
-
-
-def _learned_table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | None, name: str) -> LearnedTable | None:
-    by_name = given.get("grid") == "table"
-    if not by_name and ("grid" in given or "steps" not in given):
-        return None
-    guidance = {option: given[option] for option in GUIDANCE if option in given}
-    if "weaker" not in guidance and tables is not None:
-        table = tables(steps, solver, guidance)
-        if table is not None:
-            return table
-    if not by_name:
-        return None
-    if "weaker" in guidance:
-        raise UsageError("Learned tables do not support guidance by a weaker model. Leave `weaker` out, or use another `grid`.")
-    raise _unlearned("table", name, steps, given, solver, guidance)
-
-
-def _grid(
-    flow: Flow, given: dict[str, Any], solver: Solver, steps: int, grids: Grids | None, name: str
-) -> str | Sequence[float] | None:
-    """The given grid; else the times learned for these steps; else the transport's own where it still fits."""
-    grid = given.get("grid")
-    unguided = not any(option in given for option in GUIDANCE)
-    if grid == "learned" or (grid is None and "steps" in given and unguided):
-        times = None if grids is None else grids(steps, solver)
-        if times is not None:
-            return times
-        if grid == "learned":
-            raise _unlearned("grid", name, steps, given, solver)
-    return flow.grid_for(solver, steps) if grid is None else grid
-
-
-def _unlearned(
-    what: str, name: str, steps: int, given: Mapping[str, Any], solver: Solver, guidance: Mapping[str, Any] | None = None
-) -> UsageError:
-    learn = tuning(name, steps, "dpm" if solver.stochastic else given.get("solver"), guidance)
-    return UsageError(f"{name} has no {what} learned for {steps} steps of {type(solver).__name__}. Learn it: {learn}")
-
-
-def tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None) -> str:
-    """Return the command that learns a grid or, with guidance (even an empty one), a table."""
-    chosen = solver if isinstance(solver, str) or solver is None else type(solver).__name__.lower()
-    words = [f"pushforward tune {name}", *([] if guidance is None else ["--what table"]), f"--steps {steps}"]
-    words += [] if chosen is None else [f"--solver {chosen}"]
-    for option, value in (guidance or {}).items():
-        words.append(f"--{option} {value[0]:g}:{value[1]:g}" if option == "interval" else f"--{option} {value:g}")
-    return " ".join(words)
-
-
-def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
-    if "interval" in given and "scale" not in given and "weaker" not in given:
-        raise UsageError("`interval` limits where guidance acts. Give `scale` or `weaker` as well.")
-    if "weaker_scale" in given and "weaker" not in given:
-        raise UsageError("`weaker_scale` needs a weaker run for guidance: `weaker=RUN`.")
-    interval = given.get("interval")
-    if "scale" in given:
-        inner = trained(denoiser)
-        learned = inner is not None and inner.preconditioning.guidance is not None
-        if learned and interval is not None:
-            raise UsageError("This map was distilled with guidance at all noise levels. Leave `interval` out.")
-        denoiser = AtScale(denoiser, given["scale"]) if learned else Guided(denoiser, given["scale"], interval)
-    if "weaker" in given:
-        denoiser = Autoguided(denoiser, given["weaker"], given.get("weaker_scale", 2.0), interval)
-    return Thresholded(denoiser, given["threshold"]) if "threshold" in given else denoiser

@@ -148,18 +148,20 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
     ],
     "samples.py": [
-        ("known = (*also, *Sampling.__annotations__)", "known = [*Sampling.__annotations__]", "newcomers"),
         ("if path.exists() and not overwrite", "if False", "cli"),
         ("at += len(x)", "at += 0", "cli"),
         ("conditions.setdefault(name, []).append(condition[name].cpu().numpy())", "pass", "cli"),
         ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "sampling"),
+        ("if whole else part", "if part.dim() else part", "sampling"),
+    ],
+    "sampling_options.py": [
+        ("known = (*also, *Sampling.__annotations__)", "known = [*Sampling.__annotations__]", "newcomers"),
         ("if solver.stochastic else given.get", "if False else given.get", "grid_learning"),
         ("for option in GUIDANCE if option in given}", "for option in () if option in given}", "table_learning"),
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
         ("denoiser, table = _guided(flow.denoiser, given)", "denoiser, table = flow.denoiser", "cli_editing"),
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
-        ("if whole else part", "if part.dim() else part", "sampling"),
         ("flow.solver.jumps", "False", "sampling"),
     ],
     "spec.py": [

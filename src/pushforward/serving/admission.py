@@ -15,7 +15,7 @@ from pushforward.conditions.kind import names_of
 from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import UsageError
 from pushforward.registries import SOLVERS
-from pushforward.samples import configure
+from pushforward.sampling_options import configure
 from pushforward.serving.engine import Engine, Request
 from pushforward.serving.schedule import Schedule
 from pushforward.solvers import as_solver

@@ -15,7 +15,7 @@ from typing import Any
 from pushforward import solvers, spec
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.files import read_json
-from pushforward.samples import GUIDANCE, tuning
+from pushforward.sampling_options import GUIDANCE, tuning
 from pushforward.solvers import Solver
 from pushforward.training.checkpoint.storage import write_json
 from pushforward.transports import Flow, Transport, has_steps, inner_of

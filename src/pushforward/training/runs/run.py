@@ -30,7 +30,8 @@ from pushforward.methods.method import Method
 from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.runtime import device_named, facts
-from pushforward.samples import Sampling, configure, drawn_from, given_options, guidance_notes, seed_of, with_conditions
+from pushforward.samples import drawn_from
+from pushforward.sampling_options import Sampling, configure, given_options, guidance_notes, seed_of, with_conditions
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.table import LearnedTable
 from pushforward.training.checkpoint.storage import (
@@ -366,13 +367,11 @@ class Run(Viewed):
                 ``steps=8``, ``solver="heun"``, ``scale=2.0``, ... Of a torch ``generator`` only the initial seed is used.
 
         Returns:
-            `Samples` in data units (see `pushforward.samples`); for a table, a pandas data frame if
-                pandas is installed.
+            `Samples` in data units; for a table, a pandas data frame if pandas is installed.
 
         Raises:
             UsageError: If the model does not support numbers, conditions or options.
-            Diverged: If a sample is not finite, or violates a constraint of the data after all
-                attempts.
+            Diverged: If a sample is not finite, or violates a constraint of the data.
         """
         if (generator := options.pop("generator", None)) is not None:
             seed = seed_of(generator, seed)
@@ -386,7 +385,7 @@ class Run(Viewed):
         """Return the run with other sampling options, for sampling, evaluation or comparison; weights are shared.
 
         Args:
-            options: See `pushforward.samples.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
+            options: See `pushforward.sampling_options.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
 
         Raises:
             UsageError: If the model does not support an option, a value is out of range, or a
@@ -470,7 +469,7 @@ class Run(Viewed):
         Args:
             steps: Number of steps.
             solver: Solver from which learning started.
-            guidance: Options of `pushforward.samples.Sampling`, such as ``{"scale": 2.0}``; None
+            guidance: Options of `pushforward.sampling_options.Sampling`, such as ``{"scale": 2.0}``; None
                 for no guidance.
 
         Raises:
