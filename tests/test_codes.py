@@ -305,7 +305,7 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
         lambda condition: pf.editing.vary(transport, x[0], 0.5, 2, condition=condition),
         lambda condition: pf.editing.interpolate(transport, x[0], x[1], 3, condition=condition),
     ):
-        with pytest.raises(UsageError, match="name it"):
+        with pytest.raises(UsageError, match="label as a condition"):
             edit(None)
         conditions.clear()
         edit({"label": 1})

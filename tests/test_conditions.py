@@ -70,11 +70,11 @@ def test_masks_are_named_after_their_condition():
         ({"age": "old"}, "must be a number"),
         ({"age": True}, "must be a number"),
         ({"age": [1, 2]}, "has 2 values"),
-        ({"age": 3, "given": [1, 2]}, 'holds "age"'),
+        ({"age": 3, "given": [1, 2]}, 'contains "age"'),
         ({"given": [1, 2, 3]}, r"expected \(2,\)"),
         ({"age": float("inf")}, "finite"),
-        ({"label": 3}, "run from 0 to 2"),
-        (3, "is a dict"),
+        ({"label": 3}, "between 0 and 2"),
+        (3, "must be a dict"),
     ],
 )
 def test_requests_that_cannot_be_are_refused(asked, says):

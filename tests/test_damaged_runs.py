@@ -84,7 +84,7 @@ def test_a_run_of_another_format_is_refused_by_its_number(tmp_path):
     spec = json.loads((folder / "spec.json").read_text())
     with pytest.raises(CheckpointError, match=r"no checkpoint step_000009\. Did you mean .* step_000002, step_000004"):
         pf.load(folder, checkpoint="step_000009")
-    for junk, says in (('{"a":', r"spec.json JSON: .* Restore it"), ("[1]", "format None")):
+    for junk, says in (('{"a":', r"spec.json is not valid JSON.* Restore it"), ("[1]", "format None")):
         (folder / "spec.json").write_text(junk)
         with pytest.raises(CheckpointError, match=says):
             pf.load(folder)

@@ -144,7 +144,7 @@ def test_what_cannot_be_is_refused():
         (lambda: vary(images, torch.full((2, 4, 6), 255.0), 0.5, 2), "between 0 and 1"),
         (lambda: inpaint(flow, x, mask | ~mask, 2), "neither everywhere nor nowhere"),
         (lambda: super_resolve(flow, x, 2), "images"),
-        (lambda: super_resolve(images, low[:, :, :2], 2), "whole factor"),
+        (lambda: super_resolve(images, low[:, :, :2], 2), "factor"),
     ):
         with pytest.raises(UsageError, match=says):
             refused()

@@ -255,7 +255,7 @@ def test_a_file_of_weights_is_needed_is_there_and_holds_the_right_ones(weights, 
     data = space_data((1, 8, 8), labels=False)
     with pytest.raises(UsageError, match=r"never downloaded.*`features=inception:FILE`"):
         fit_features(data, "inception", cache=False)
-    with pytest.raises(UsageError, match="does not hold the weights"):
+    with pytest.raises(UsageError, match="does not contain the weights"):
         fit_features(data, f"inception:{tmp_path / 'linear.pth'}", cache=False)
     first = fit_features(data, f"inception:{weights}", cache=tmp_path / "cache")
     moved = tmp_path / "moved.pth"
@@ -275,7 +275,7 @@ def test_a_file_of_weights_runs_no_code(tmp_path):
             return (tmp_path.joinpath("ran").touch, ())
 
     torch.save({"fc.weight": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(UsageError, match="does not hold the weights"):
+    with pytest.raises(UsageError, match="does not contain the weights"):
         Inception(tmp_path / "evil.pth").network(space_data((1, 8, 8), labels=False).space)
     assert not (tmp_path / "ran").exists()
 

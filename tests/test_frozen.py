@@ -59,7 +59,7 @@ def test_a_frozen_part_is_beside_the_modules():
     with pytest.raises(AttributeError):
         holder.pupil
     outer.freeze("teacher", nn.Linear(3, 3))
-    with pytest.raises(UsageError, match='Two frozen parts are called "teacher"'):
+    with pytest.raises(UsageError, match='Two frozen parts are named "teacher"'):
         _ = outer.parts
 
 
@@ -126,7 +126,7 @@ def test_what_is_not_averaged_is_the_methods_own(trained):
 
 def test_parts_that_do_not_fit_are_refused(teacher, tmp_path, capsys):
     data = space_data((2,), labels=False)
-    with pytest.raises(UsageError, match='The recipe ddpm has no frozen part "teacher"; it takes none'):
+    with pytest.raises(UsageError, match='The recipe ddpm has no frozen part "teacher"'):
         with_frozen("ddpm", {"teacher": teacher})
     function = pf.recipes.load_file(FILE)
     with pytest.raises(UsageError, match=r'no frozen part "techer"; it takes teacher\. Did you mean "teacher"'):

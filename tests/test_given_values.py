@@ -28,7 +28,7 @@ def transport():
 
 
 def said(known, name, value, n=1):
-    """The ends of the warnings on a value that is given."""
+    """The ends of the warnings on a value that is used."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         known.entered(known.blank(n, "cpu"), name, value, n)
@@ -44,12 +44,12 @@ def test_a_number_that_a_column_does_not_hold_is_replaced_with_a_warning():
         ("whole", 5): None,
         ("kind", "b"): None,
     }.items():
-        assert said(known, *given, 2) == ([f"{held} is given."] if held else [])
+        assert said(known, *given, 2) == ([f"{held} is used."] if held else [])
     few = Known((Number.measured("x", np.arange(0.0, 600, 10), form=Format(1)),))
-    assert [said(few, "x", x) for x in (34, 20.04)] == [["30.0 is given."], ["20.0 is given."]]
+    assert [said(few, "x", x) for x in (34, 20.04)] == [["30.0 is used."], ["20.0 is used."]]
     assert said(few, "x", np.float32(20.0)) == said(few, "x", 20 * (1 + 1e-9)) == []
     many = Known((Number.measured("x", np.arange(3000.0), "whole", Format(0)),))
-    assert said(many, "x", 7.5) == ["8 is given."]
+    assert said(many, "x", 7.5) == ["8 is used."]
     wide = Known((Number.measured("x", np.arange(3000.0), form=Format(1)),))
     assert said(wide, "x", 2999.2) == [], "the range is 0 to 2999"
 
@@ -67,10 +67,10 @@ def test_given_values_are_replaced_by_the_nearest_of_atoms_and_other_values():
     rows = known.of(np.array([[2.4, 2.4], [2.6, 2.6]]), np.ones((2, 2), dtype=np.int64)).numpy()
     assert closed.decode(rows[:, : closed.width]).tolist() == [2.0, 3.0]
     assert spread.decode(rows[:, closed.width : -2]).tolist() == [0.0, 5.0]
-    with pytest.warns(UserWarning, match="2 is given"):
+    with pytest.warns(UserWarning, match="2 is used"):
         entered = known.entered(known.blank(1, "cpu"), "qty", 2.4, 1).numpy()
     assert closed.decode(entered[:, : closed.width]).tolist() == [2.0]
-    assert [said(known, name, 2.4) for name in ("qty", "price")] == [["2 is given."], ["0.00 is given."]]
+    assert [said(known, name, 2.4) for name in ("qty", "price")] == [["2 is used."], ["0.00 is used."]]
 
 
 def test_imputation_says_once_which_cells_lie_outside_of_the_training_rows_range(transport, tmp_path):
@@ -216,4 +216,4 @@ def test_a_transformer_over_many_columns_has_smaller_batches(tmp_path):
 def test_a_date_or_a_large_integer_is_replaced_with_a_warning_however_small_its_share():
     numbers = 1_973_001.0 + 7 * np.arange(300)
     known = Known((Number.measured("x", numbers, "whole", Format(0)),))
-    assert said(known, "x", 1_973_002) == ["1973001 is given."]
+    assert said(known, "x", 1_973_002) == ["1973001 is used."]

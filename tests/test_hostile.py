@@ -154,7 +154,7 @@ def test_a_folder_starts_no_download(monkeypatch, tmp_path):
     monkeypatch.setattr(provenance, "read_data", lambda place, options: asked.append(options) or space_data((2,), labels=False))
     with pytest.raises(DataError, match="changed"):
         data_of_run(tmp_path, {"data": {"name_or_path": "mnist", "download": True, "limit": 3}, "fingerprint": ""})
-    assert asked == [{"name_or_path": "mnist", "limit": 3}]
+    assert asked == [{"name_or_path": "mnist", "limit": 3, "rare": "keep"}]
 
 
 def test_a_run_may_be_reached_through_a_link_and_hold_links_of_the_user(tmp_path):

@@ -87,7 +87,6 @@ def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resu
         "both/flow is finished, at step 4",
         "stopped and saved at step 2",
         "next: pushforward resume both/vae",
-        "interrupted; when all trainings are finished, for the report: pushforward compare both/flow both/vae --repeats 5 "
-        "--out both/report",
+        "interrupted; when all trainings are finished, for the report: pushforward compare both/flow both/vae --out both/report",
     ]
     assert [pf.load(here / "both" / name).state["step"] for name in ("flow", "vae")] == [4, 2]

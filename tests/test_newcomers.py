@@ -140,7 +140,7 @@ def test_settings_of_the_recipe_and_conditions_are_keywords(tmp_path):
     assert (run.spec["training"]["lr"], run.spec["training"]["batch"]) == (1e-4, 64)
     for options in ({"given": {"cx": 3.0}}, {"cx": 3.0}):
         assert torch.equal(run.sample(2, **options), run.sample(2, {"cx": 3.0}))
-    with pytest.raises(UsageError, match="give one of them"):
+    with pytest.raises(UsageError, match="only one of them"):
         run.sample(2, {"given": torch.zeros(2, 1)}, cx=3.0)
     with pytest.raises(CheckpointError, match=f"There is no folder {tmp_path / 'nothing'}. "):
         pf.load(tmp_path / "nothing")

@@ -157,7 +157,7 @@ FAULTS = {
         *log({"critic_accuracy": 1.0, "logit_gap": lambda step: step / 10}, {"critic_accuracy": 0.7, "logit_gap": 0.4}),
     ),
     "a collapsed posterior": (
-        "the posterior has collapsed: 0 of 16 units of the code are active",
+        "the posterior has collapsed: 0 of 16",
         *log({"active_units": 0, "units": 16}, {"active_units": 9, "units": 16}),
     ),
     "a loss that is NaN": (

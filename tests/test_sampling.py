@@ -92,7 +92,7 @@ def test_a_run_samples_with_the_same_options(runs):
     assert run.seen.names == few.seen.names == ()
     with pytest.raises(UsageError, match="one-call"):
         run.sample(1, weaker=other)
-    with pytest.raises(UsageError, match=f"`solver`: {other.folder} holds"):
+    with pytest.raises(UsageError, match=f"`solver`: {other.folder} samples in one call"):
         other.sample(1, solver="heun")
 
 

@@ -118,7 +118,7 @@ def test_a_signal_before_training_leaves_nothing(name, code, tmp_path, monkeypat
 def test_fit_saves_before_it_raises_the_keyboards_interrupt(at_step, tmp_path):
     moons = pf.data.load("moons")
     at_step(lambda: send("SIGINT"))
-    with pytest.raises(KeyboardInterrupt, match=r"saved at step 3; go on with pf.resume\('.*/run'\)"):
+    with pytest.raises(KeyboardInterrupt, match=r"saved at step 3; resume with pf.resume\('.*/run'\)"):
         pf.fit(recipe_for("vae", moons), moons, steps=5, out=tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert pf.resume(tmp_path / "run").state["step"] == 5

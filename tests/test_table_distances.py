@@ -102,7 +102,7 @@ def test_samples_of_a_model_in_other_coordinates_keep_their_values(data):
     sampler, seen = Map(Noise(), own, own.shape), Seen()
     scores = Judge(data, 20, repeats=1, metrics=[seen]).scores(sampler)[0]
     assert scores == {}
-    assert np.array_equal(seen.samples[-1].table.generated, own.values(sampler.sample(20, seed=REPEAT_SEEDS)), equal_nan=True)
+    assert np.array_equal(seen.samples[0].table.generated, own.values(sampler.sample(20, seed=REPEAT_SEEDS)), equal_nan=True)
 
 
 def test_floors_measure_distances_in_the_same_points(data):

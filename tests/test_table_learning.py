@@ -177,7 +177,7 @@ def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, t
         assert not fitting.configured(steps=3).warnings
     raw = pf.load(folder, raw=True)
     assert not uses(raw, steps=3)
-    assert "it is not used" in raw.configured(steps=3).warnings[0]
+    assert "is not used" in raw.configured(steps=3).warnings[0]
     pf.resume(folder, data=data, steps=4)
     later = pf.load(folder)
     assert not uses(later, steps=3)

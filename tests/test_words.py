@@ -220,7 +220,7 @@ def test_a_run_is_sampled_saved_shown_plotted_and_evaluated(run, tmp_path, capsy
         assert torch.equal(samples, run.sample(4, label=3, generator=torch.Generator().manual_seed(5)))
     samples.save(tmp_path / "x.npz")
     assert len(np.load(tmp_path / "x.npz")["x"]) == 4
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already"):
         samples.save(tmp_path / "x.npz")
     figure = run.plot()
     (line,) = figure.axes[0].lines

@@ -156,8 +156,7 @@ class ColumnShapes:
         each, *terms = shape_errors(samples.table)
         if not samples.errors:
             return {"column_error": Score(float(each.mean()))}
-        worst = {"worst": (samples.table.names[int(each.argmax())],), "most": float(each.max())}
-        extra = {"columns": samples.table.names, "errors": tuple(each.tolist()), **worst, **histograms(samples.table)}
+        extra = {"columns": samples.table.names, "errors": tuple(each.tolist()), **histograms(samples.table)}
         error, shared = errors(terms[0], terms[1])
         return {"column_error": Score(float(each.mean()), error=error, reference_error=shared, extra=extra)}
 
@@ -254,7 +253,7 @@ class PairTrends:
         """Compute one score, "pair_error"; none if no pair of columns varies.
 
         ``extra`` has the names of the first columns as "columns", and as "matrix" the error of each two of them, (k, k), NaN for
-        pairs that were not compared; as "worst" the names of the pair with the greatest error, which is "most".
+        pairs that were not compared.
         """
         assert samples.table is not None
         pairs, each, terms = pair_errors(samples.table)
@@ -268,6 +267,5 @@ class PairTrends:
             if second < len(names):
                 matrix[first, second] = matrix[second, first] = error
         error, shared = errors(*terms)
-        worst = tuple(samples.table.names[place] for place in pairs[int(each.argmax())])
-        extra = {"columns": names, "matrix": tuple(map(tuple, matrix.tolist())), "worst": worst, "most": float(each.max())}
+        extra = {"columns": names, "matrix": tuple(map(tuple, matrix.tolist()))}
         return {"pair_error": Score(float(each.mean()), error=error, reference_error=shared, extra=extra)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Score
 from pushforward.numbers import count, duration_unit, percent, plain, some
@@ -175,10 +177,13 @@ def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
 def _worst_columns(model: ModelResult) -> list[str]:
     """The column and the pair of columns of a table that are farthest from real data."""
     said = []
-    for metric, what in (("column_error", "column"), ("pair_error", "pair")):
+    for metric, what, errors in (("column_error", "column", "errors"), ("pair_error", "pair", "matrix")):
         extra = model.scores.get(metric, Score()).extra
-        if extra.get("worst"):
-            said.append(f"worst {what} {' and '.join(extra['worst'])} (error {percent(extra['most'])})")
+        values = np.array(extra.get(errors, ()), dtype=float)
+        if np.isfinite(values).any():
+            places = np.unravel_index(np.nanargmax(values), values.shape)
+            names = " and ".join(extra["columns"][place] for place in places)
+            said.append(f"worst {what} {names} (error {percent(values[places])})")
     return said
 
 

@@ -34,7 +34,7 @@ def sample_sets() -> list[Samples]:
     rows = [_rows(random) for _ in range(3)]
     names, kinds = ("number", "other", "category", "target"), ("number", "number", "category", "boolean")
     labels = (), (), ("low", "middle", "high"), ("no", "yes")
-    table = Table(_values(rows[0]), _values(rows[1]), names, kinds, labels, "target")
+    table = Table(_values(rows[0]), _values(rows[1]), names, kinds, labels, "target", training=_values(rows[2]))
     of_table = dataclasses.replace(_samples(rows, (7,), None), table=table)
     return [_samples(vectors, (2,), truth), _samples(images, (1, SIDE, SIDE), None), of_table]
 
