@@ -129,7 +129,7 @@ def test_parts_that_do_not_fit_are_refused(teacher, tmp_path, capsys):
     with pytest.raises(UsageError, match='The recipe ddpm has no frozen part "teacher"'):
         with_frozen("ddpm", {"teacher": teacher})
     function = pf.recipes.load_file(FILE)
-    with pytest.raises(UsageError, match=r'no frozen part "techer"; it takes teacher\. Did you mean "teacher"'):
+    with pytest.raises(UsageError, match=r'no frozen part "techer".*Did you mean "teacher"'):
         with_frozen(function, {"techer": teacher})
     with pytest.raises(UsageError, match=r"is for data of shape \(2,\)"):
         with_frozen(function, {"teacher": teacher})(space_data((17,), labels=False).space)

@@ -32,7 +32,7 @@ def said(known, name, value, n=1):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         known.entered(known.blank(n, "cpu"), name, value, n)
-    return [str(warning.message).rpartition(": ")[2] for warning in caught]
+    return [str(warning.message).rpartition(", so ")[2] for warning in caught]
 
 
 def test_a_number_that_a_column_does_not_hold_is_replaced_with_a_warning():

@@ -382,7 +382,7 @@ def test_tables_show_intervals_where_there_are_any():
     assert "**0.200 [0.172, 0.228]**" in Report(results).to_markdown().replace("\\", "")
     page = Report(results).to_html()
     assert '<span class="value">0.200</span> <span class="interval">[0.172, 0.228]</span>' in page
-    assert "flow,,,frechet,0.2,0.01,0.17" in page.replace("%2C", ","), "the CSV has both"
+    assert re.search(r"flow,,\d*,frechet,0.2,0.01,0.17", page.replace("%2C", ",")), "the CSV has both"
     assert "0.200 ± 0.010" in Report(dataclasses.replace(results, models=tuple(map(bare, results.models)))).to_markdown()
 
 

@@ -239,14 +239,16 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, began: flo
     total = time.perf_counter() - began
     spent["starting and reading data"] = total - sum(spent.values())
     words = ", ".join(f"{duration(part, 2)} {what}" for what, part in spent.items() if part >= SHORTEST)
-    say(f"training took {duration(total, 2)}: {words}")
+    if spent["in training steps"]:
+        say(f"training took {duration(total, 2)}: {words}")
     return runs
 
 
 def say_estimate(trainers: Sequence[Trainer], thorough: bool = False) -> None:
     """Print how long training takes, where budgets are in seconds, and how long measuring then takes."""
-    left = sum((trainer.budget.seconds or math.nan) - trainer.clock.seconds for trainer in trainers)
-    training = "" if math.isnan(left) else f"training takes about {duration(left, 2)}; "
+    left = [(trainer.budget.seconds or math.nan) - trainer.clock.seconds for trainer in trainers]
+    ahead = sum(seconds for seconds in left if seconds > 0)
+    training = f"training takes about {duration(ahead, 2)}; " if ahead and not any(map(math.isnan, left)) else ""
     most = "as long as it needs" if thorough else "about as long as training, or 30 s, at most"
     say(f"{training}measuring then takes {most}")
 
