@@ -117,7 +117,7 @@ def duration(x: Any, digits: int = 3) -> str:
 
 
 def aligned(values: Sequence[Any], digits: int = 3, unit: str = "") -> list[str]:
-    """Numbers of a column with the same decimals, so many that the least has its significant digits, at most three."""
+    """Numbers of a column with the same decimals, at most three, enough for the significant digits of the least."""
     known = [value for x in values if (value := finite(x)) is not None]
     decimals = min(3, max((len(plain(value, digits).partition(".")[2]) for value in known), default=0))
     return [NOTHING if finite(x) is None else f"{_fixed(float(x), decimals)}{unit}" for x in values]

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 CALLS = (1, 2, 4, 8, 16)
 SCORES = ("energy", "frechet", "kid", "coverage")
-SWEEPS = 3  # Sampling for one ladder takes about as long as so many sweeps, at most
+SWEEPS = 3  # Sampling for one ladder takes at most about as long as this many sweeps
 # Samples on either side where fewer are compared than otherwise: the most of these that the time allows, or the first
 SIZES = (500, 1_000, 2_000)
 SHOWN = {False: 36, True: 200}  # Samples that are drawn beside the teacher's, by whether they are points

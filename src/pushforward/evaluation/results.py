@@ -229,7 +229,7 @@ class ModelResult(Record):
         alarms: Of its training.
         warnings: Sentences.
         commands: Command lines that train it again.
-        extension: The command line that trains it further; empty where it is no run.
+        extension: Command line that trains it further; empty if it is not a run.
         config: The settings of its training (`pushforward.evaluation.models`).
         origin: Command, commit, versions and hashes of its run, by their names in words.
         given: Whether its samples were there already, so that what stands for several samplings are parts of them.

@@ -195,7 +195,7 @@ def named(names: Iterable[str]) -> str:
 
 
 def indistinct(scores: Sequence[Statistic]) -> list[list[str]]:
-    """Name groups of models of which none is clearly ahead of another one; each such pair is in one of them."""
+    """Name groups of models that cannot be distinguished; each such pair is in one of them."""
     groups: list[list[str]] = []
     for pair in combinations(scores, 2):
         names = {score.name for score in pair}

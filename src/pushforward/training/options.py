@@ -103,7 +103,7 @@ class FitOptions(TrainingOptions, TrainingChanges, total=False):
             replaced.
         init: A run of the same method, or its folder, from whose averaged weights training starts.
         size: tiny, small (the default) or base, for a recipe given by its name or as its function.
-        flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
+        flops: A budget in floating point operations of training steps, instead of steps, samples or seconds: as many steps as it
             allows (`pushforward.training.estimates`).
         epochs: A budget in passes over the training examples, instead of the others; 0.5 is half a pass.
         network: The network of a recipe given by its name or as its function: a name such as "unet", or for flow, ddpm and edm
@@ -164,7 +164,7 @@ def budget_in(options: BudgetOptions) -> Budget | None:
 
 
 def samples_in(epochs: float, data: Dataset) -> int:
-    """Return the number of training examples in so many passes over the data, rounded up.
+    """Return the number of training examples in this many passes over the data, rounded up.
 
     Raises:
         UsageError: For passes that are not a positive number.

@@ -304,7 +304,7 @@ class FittedTable(NamedTuple):
     Args:
         space: its columns.
         known: the values of training and held-out rows as the file holds them, (n, columns).
-        learned: the values that a model learns in place of these, (n, columns).
+        learned: Values that a model learns instead of these, (n, columns).
     """
 
     space: TableSpace
@@ -322,7 +322,7 @@ class Schema:
         integer: numbers of its whole-number columns.
         target: name of the column that became the label.
         fit: a function that fits the columns of a table to the values of its training rows, given those of the held-out rows as
-            well, float64 (n, columns) each; None for examples that are stored as they are.
+            well, float64 (n, columns) each; None for examples that are stored unchanged.
         kinds: functions that make the kind of each further condition (``given`` of the examples) from its training values, and as
             ``chosen`` of those to draw from; see `ConditionKind.measure`.
         apart: whether equal rows of a table are draws of their own, whose hashes are numbered; None for other data.

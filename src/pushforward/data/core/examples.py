@@ -95,7 +95,7 @@ def _parts_of(batch: Any) -> Sequence[Any]:
 
 
 def _fields(names: Iterable[str]) -> list[str]:
-    """Return the names of the data and of the classes, as far as they are there."""
+    """Return the names of the data and of the classes, if there are any."""
     present = set(names)
     return [next(name for name in known if name in present) for known in (DATA, LABELS) if present & set(known)]
 

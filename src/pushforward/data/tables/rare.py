@@ -26,7 +26,7 @@ def pooled(
     Args:
         findings: What the columns hold.
         splits: The values of each split, (n, columns); the training rows come first.
-        kept: The names of columns that stay as they are.
+        kept: Names of columns that are not changed.
         seed: The seed of the draws. If no text of a column occurs twice, its values become missing.
 
     Returns:

@@ -77,7 +77,7 @@ class Budget:
         return self if self.seconds is None else Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
 
     def longer(self, step: int) -> Budget:
-        """Return a budget of the same kind that is `LONGER` times as large, for a run that has taken so many steps."""
+        """Return a budget of the same kind that is `LONGER` times as large, for a run that has taken this many steps."""
         if self.seconds is not None:
             return Budget(seconds=math.ceil(LONGER * self.seconds))
         if self.samples is not None:

@@ -197,7 +197,7 @@ def sampler_of(
 
 
 class Store:
-    """The trajectories of a method, if it has any, read from the run's folder as far as they are there.
+    """The trajectories of a method, if it has any, read from the run's folder if there are any.
 
     Each part is a file that appears whole, so that a training that is killed goes on with the next one. A part that is damaged
     is computed again, with all that follow.
