@@ -18,7 +18,7 @@ from pushforward.training.runs.log import players_in
 SLACK = 1e-9  # rounding: less below a threshold is not below it
 WINDOW, LOOKS = 500, 50  # steps over which means and medians are taken, and between two looks at them
 HELD, COVERED, HOLDING = 0.75, 0.4, 200
-"""A model has collapsed below this fraction of its best, if it has held that fraction of modes or coverage for this many steps."""
+"""A model has collapsed below this fraction of its best, if it has held that fraction of modes or coverage that many steps."""
 CHANCE = 0.55  # accuracy up to which a critic has learned nothing
 RIGHT, WRONG_AGAIN = 0.99, 0.98  # mean accuracy from which the critic wins, and below which it does so no more
 WIDE, GAP = 20.0, 1e4  # logit gap that is large even where it does not rise, and the one above which a training diverges
