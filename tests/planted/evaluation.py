@@ -103,9 +103,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("points = raw.of(samples, data", "points = 2 * raw.of(samples, data", "table_distances"),
     ],
     "evaluation/plans.py": [
-        ("if limit is None or", "if False and", "plans"),
-        ("        if n not in self.known:\n            total", "        if True:\n            total", "plans"),
-        ("        if plan.memory:\n            total += self.memory\n", "", "plans"),
+        ("if seconds(plan) <= limit:", "if False:", "plans"),
+        ("if not stored(n=n):", "if True:", "plans"),
+        ("if plan.memory:", "if True:", "plans"),
+        ("return curve + ladder", "return int(curve)", "plans"),
     ],
     "evaluation/results.py": [
         ("math.inf if value is None else self.loss", "math.inf if value is None else -self.loss", "report_findings"),

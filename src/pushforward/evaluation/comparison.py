@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import statistics
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -145,11 +144,10 @@ def compare(
         raise UsageError('A model cannot be named "real", as real data is in a report: give it another name.')
     for name, model in models.items():
         check_model(name, model, data)
-    began = time.perf_counter()
     most = REPEATS if repeats is None else repeats
     further = [run for runs in (shorter or {}).values() for run in runs]
     judge = Judge(data, fitting(models.values(), data, n), most, spaces=features, tell=tell)
-    follow_plan(judge, [*models.values(), *further], (n, repeats), began, thorough, sweeps=bool(curve))
+    follow_plan(judge, [*models.values(), *further], n, repeats, thorough, curve=bool(curve))
     sampling = judge.sampling({name: transport_of(model) for name, model in models.items()})
     results, pictures = [], {"real": real_pictures(data)}
     groups: dict[tuple[int, ...], list[str]] = {}  # models whose noise has one shape: equal seeds give equal noise
@@ -177,7 +175,7 @@ def compare(
         comparison = aggregated(comparison)
     if shorter:
         comparison = with_sweep(comparison, shorter, data, features, tell)
-    return took(judge, comparison, began)
+    return took(judge, comparison)
 
 
 def evaluate(
@@ -255,15 +253,14 @@ def evaluate(
     own = ask_model(model, data, of_model, n, (seed, batch))
     if alone:
         return replace(own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),))
-    began = time.perf_counter()
     judge = Judge(data, size, most, others, seed, batch, features, tell)
-    follow_plan(judge, [model], (n, repeats), began, thorough)
+    follow_plan(judge, [model], n, repeats, thorough)
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)
     own_scores = own.models[0].scores if own.models else {}
     comparison = judge.comparison([replace(result, scores={**result.scores, **own_scores})], judge.baseline())
-    comparison = took(judge, comparison, began)
+    comparison = took(judge, comparison)
     return replace(
         comparison,
         metrics={**comparison.metrics, **own.metrics},
@@ -299,9 +296,8 @@ def _of_samples(
     n = compared(data, min(len(given), compared(data)) if size[0] is None else size[0], learns(data, features))
     if len(given) < n:
         raise UsageError(f"`n` must be at most {len(given)}, the number of given samples, got {n}.")
-    began = time.perf_counter()
     judge = Judge(data, n, max(1, min(repeats, len(given) // n)), metrics, spaces=features, tell=tell)
-    follow_plan(judge, [], size, began, thorough)
+    follow_plan(judge, [], *size, thorough)
     scores, agreement = judge.scores(given)
     told = {True: (), False: (WITHOUT_TRAINING,), None: (UNKNOWN.format(data.name),)}
     result = ModelResult(
@@ -313,7 +309,7 @@ def _of_samples(
     )
     pictures = {"real": real_pictures(data), given.name: given_pictures(given, data)}
     comparison = replace(judge.comparison([result], judge.baseline()), pictures=pictures)
-    return took(judge, comparison, began)
+    return took(judge, comparison)
 
 
 def stored_file(path: str | Path) -> Path | None:

@@ -106,8 +106,10 @@ class Judge:
     features: Features = field(init=False)
     others: tuple[Features, ...] = field(init=False)
     unscored: dict[str, str] = field(init=False, default_factory=dict)  # why a metric that was asked for has no score, by name
+    began: float = field(init=False)  # by `time.perf_counter`
 
     def __post_init__(self) -> None:
+        self.began = time.perf_counter()
         self.repeats = whole("repeats", self.repeats, 1)
         self.n = compared(self.data, self.n or None, learns(self.data, self.spaces))
         extractors = named_extractors(kind_of(self.data) if self.spaces is None else self.spaces)

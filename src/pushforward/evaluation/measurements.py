@@ -23,7 +23,6 @@ class Plan(Record):
         turns: Timed rounds of each model; None for the usual number.
         memory: Whether the memory of sampling and training is measured.
         sweep: Seconds for each model's scores over solver steps; 0 leaves them out, and trajectories.
-        most: Samples on either side that the data allows.
         limit: Seconds that measuring may take; None without a limit.
         estimate: Seconds that measuring was expected to take.
         took: Seconds that measuring took.
@@ -35,7 +34,6 @@ class Plan(Record):
     turns: int | None = None
     memory: bool = True
     sweep: float = 40.0
-    most: int | None = None
     limit: float | None = None
     estimate: float | None = None
     took: float | None = None

@@ -208,11 +208,16 @@ def floors(
         divided by that.
     """
     n, choice = compared(dataset, n), chosen(metrics)
-    redraws = redraws or usual_redraws(dataset)
-    folder, path = cache_folder(cache), None
-    if folder is not None:  # the coordinates of rows, of which features know, may round them
-        rows = hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest() if isinstance(dataset.space, TableSpace) else ""
-        path = floor_path(folder, features.key + rows, n, redraws, choice)
+    usual = usual_redraws(dataset)
+    redraws = redraws or usual
+    folder = cache_folder(cache)
+    paths: list[Path] = []
+    if folder is not None:
+        key = features.key
+        if isinstance(dataset.space, TableSpace):  # features depend on coordinates, which may round the values of rows
+            key += hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest()
+        paths = [floor_path(folder, key, n, count, choice) for count in (usual, redraws)]
+    for path in paths:
         if (stored := read_cached(path)) is not None:
             return {name: Score.from_plain(row) for name, row in json.loads(stored).items()}
     if only_stored:
@@ -228,8 +233,8 @@ def floors(
     rest = math.sqrt(1 - min(n / len(examples), 0.5))
     spreads = {name: deviation(row) / rest if len(row) > 1 else 0.0 for name, row in values.items()}
     measured = {name: Score(float(np.mean(row)), spreads[name], values=tuple(row), n=n) for name, row in values.items()}
-    if path is not None:
-        write_cached(path, json.dumps({name: score.to_plain() for name, score in measured.items()}).encode())
+    if paths:
+        write_cached(paths[-1], json.dumps({name: score.to_plain() for name, score in measured.items()}).encode())
     return measured
 
 
