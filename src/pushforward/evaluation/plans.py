@@ -106,9 +106,7 @@ def follow_plan(
         judge.tell(f"measuring takes about {estimate} in all: {judge.plan.words}")
 
 
-def estimator(
-    judge: Judge, models: Sequence[Run | Transport], curve: bool
-) -> Callable[[Plan], float]:
+def estimator(judge: Judge, models: Sequence[Run | Transport], curve: bool) -> Callable[[Plan], float]:
     """Measure how long sampling and scoring take; arguments as in `follow_plan`.
 
     Returns:
