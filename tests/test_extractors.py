@@ -187,7 +187,7 @@ class Wrong(nn.Module):
     ("kind", "says"),
     [
         ("nan", "Wrong are NaN or infinite for 1 of 3[0-9] examples"),
-        ("fewer", "gave a tensor .* for 3[0-9] examples"),
+        ("fewer", "a tensor .* for 3[0-9] examples"),
         ("mean", "gave a tensor"),
         ("tuple", "gave a tuple"),
     ],

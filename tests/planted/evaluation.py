@@ -29,7 +29,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/evaluator.py": [
         ("            x, values = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
-        ("() if baseline is None else self.further_baselines()", "()", "no_network"),
+        ("self.further_baselines() if baselines else ()", "()", "no_network"),
         ('versions |= dict.fromkeys(own, f"definition', 'dict.fromkeys(own, f"definition', "table_report"),
         ("float(np.quantile(timings[name].values, 0.25))", "max(timings[name].values)", "cost"),
         ("for what, constraints in differences.items() if constraints]", "for what, constraints in ()]", "table_samples"),

@@ -23,7 +23,7 @@ from pushforward.data.readers.reader import is_frame
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.curves import with_ladder, with_sweep
 from pushforward.evaluation.evaluator import Judge, learns
-from pushforward.evaluation.intervals import merged_p, over_trainings
+from pushforward.evaluation.intervals import mean_extra, mean_of, over_trainings
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
 from pushforward.evaluation.models import (
     Given,
@@ -132,18 +132,22 @@ def compare(
     """
     earlier, models = taken_apart(models)
     if earlier:
-        details: dict[str, Any] = {
-            "features": features,
-            "seeds": seeds,
-            "curve": curve,
-            "thorough": thorough,
-            "shorter": shorter,
-            "budget": budget,
-            "commands": commands,
-            "tell": tell,
-        }
-        n = next(iter(earlier.values())).protocol.n if n is None else n
-        every = joined({**earlier, **({"the models": compare(models, data, n=n, repeats=repeats, **details)} if models else {})})
+        if models:
+            earlier["the models"] = compare(
+                models,
+                data,
+                n=next(iter(earlier.values())).protocol.n if n is None else n,
+                repeats=repeats,
+                features=features,
+                seeds=seeds,
+                curve=curve,
+                thorough=thorough,
+                shorter=shorter,
+                budget=budget,
+                commands=commands,
+                tell=tell,
+            )
+        every = joined(earlier)
         return replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
     models = models_of(models)
     data = dataset_of(data) if data is not None else data_of(informed(models))
@@ -168,7 +172,7 @@ def compare(
         pictures[name] = drawn
         results.append(result)
         groups.setdefault(tuple(transport_of(model).noise_shape), []).append(name)
-    comparison = judge.comparison(results, judge.baseline())
+    comparison = judge.comparison(results, baselines=True)
     shared = tuple(tuple(group) for group in groups.values() if len(group) > 1)
     comparison = replace(
         comparison,
@@ -267,7 +271,7 @@ def evaluate(
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)
     own_scores = own.models[0].scores if own.models else {}
-    comparison = judge.comparison([replace(result, scores={**result.scores, **own_scores})], judge.baseline())
+    comparison = judge.comparison([replace(result, scores={**result.scores, **own_scores})], baselines=True)
     comparison = took(judge, comparison)
     return replace(
         comparison,
@@ -316,7 +320,7 @@ def _of_samples(
         warnings=(*given.notes, *told[data.trained_on]),
     )
     pictures = {"real": real_pictures(data), given.name: given_pictures(given, data)}
-    comparison = replace(judge.comparison([result], judge.baseline()), pictures=pictures)
+    comparison = replace(judge.comparison([result], baselines=True), pictures=pictures)
     return took(judge, comparison)
 
 
@@ -485,15 +489,15 @@ def _score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
     if len(values) < len(parts):
         return replace(parts[0], value=None, spread=None, values=values, ratio=None, interval=None, interval_of=None)
     sampling = statistics.fmean((part.spread or 0.0) ** 2 for part in parts) ** 0.5
-    errors: dict[str, Any] = {}
-    for name in ("error", "reference_error"):  # the root of the mean of squares; None where any is unknown
-        squares = [own**2 for part in parts if (own := getattr(part, name)) is not None]
-        errors[name] = statistics.fmean(squares) ** 0.5 if len(squares) == len(parts) else None
-    mean = replace(_mean_record(parts), **errors)
-    p_values = [p for part in parts if (p := part.extra.get("p")) is not None]
-    extra = {name: value for name, value in mean.extra.items() if name != "p"}
-    extra |= {"p": merged_p(p_values)} if len(p_values) == len(parts) else {}
-    return over_trainings(replace(mean, spread=max(statistics.stdev(values), sampling), values=values, extra=extra), info)
+    mean = replace(
+        _mean_record(parts),
+        values=values,
+        spread=max(statistics.stdev(values), sampling),
+        error=mean_of(parts, "error"),
+        reference_error=mean_of(parts, "reference_error"),
+        extra=mean_extra(parts),
+    )
+    return over_trainings(mean, info)
 
 
 def _mean_record(parts: Sequence[Any]) -> Any:

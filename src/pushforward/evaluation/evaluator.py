@@ -248,15 +248,16 @@ class Judge:
         """Score two further baselines of tables: independently drawn columns, and copies of training rows."""
         return tuple(ModelResult(name, scores=self.scores(drawn)[0]) for name, drawn in drawn_rows(self.data).items())
 
-    def comparison(self, models: Sequence[ModelResult] = (), baseline: ModelResult | None = None) -> Comparison:
+    def comparison(self, models: Sequence[ModelResult] = (), baselines: bool = False) -> Comparison:
         """Combine results of models with data, settings, machine, metrics and real-data scores.
 
         Args:
             models: Results of models.
-            baseline: Result of `baseline`; None for a comparison without baselines.
+            baselines: Whether to score baselines too.
         """
         space, known = self.data.space, self._infos()
-        rows = [*models, *([] if baseline is None else [baseline])]
+        baseline = self.baseline() if baselines else None
+        rows = [*models, baseline] if baseline else models
         names = dict.fromkeys([*self.floors, *(name for row in rows for name in row.scores)])
         data = DataInfo(
             self.data.name,
@@ -289,7 +290,7 @@ class Judge:
             unscored=self.unscored,
             models=tuple(models),
             baseline=baseline,
-            further_baselines=() if baseline is None else self.further_baselines(),
+            further_baselines=self.further_baselines() if baselines else (),
         )
 
     def judge(

@@ -76,10 +76,10 @@ def _between(score: Score, values: Sequence[float], shared: float, of: str, info
 
 def _around(score: Score, error: float, quantile: float, of: str, info: MetricInfo | None) -> Score:
     assert score.value is not None
-    least, most = (None, None) if info is None else (info.least, info.most)
-    if (least, most) == (0.0, 1.0):
+    info = info or MetricInfo()
+    if (info.least, info.most) == (0.0, 1.0):
         interval = of_share(score.value, error, quantile)
-    elif least == 0.0:
+    elif info.least == 0.0:
         interval = above(score.value, error, quantile)
     else:
         interval = score.value - quantile * error, score.value + quantile * error
@@ -215,16 +215,16 @@ def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: Metr
     summary = Score(
         value=mean,
         spread=deviation(values) if len(values) > 1 else None,
-        error=_mean_of(samplings, "error"),
+        error=mean_of(samplings, "error"),
         values=tuple(values),
         n=n,
         ratio=None if floor is None else ratio(mean, floor),
-        reference_error=_mean_of(samplings, "reference_error"),
-        bias=_mean_of(samplings, "bias"),
+        reference_error=mean_of(samplings, "reference_error"),
+        bias=mean_of(samplings, "bias"),
         growth=mean_growth(growths) if len(growths) == len(samplings) else (),
         reference_terms=tuple(np.mean(terms, axis=0).tolist()) if len({*map(len, terms)}) == 1 else (),
         sample_terms=tuple(term for each in sample_terms for term in each) if all(sample_terms) else (),
-        extra=_mean_extra(samplings),
+        extra=mean_extra(samplings),
     )
     return with_interval(summary, info)
 
@@ -235,14 +235,16 @@ def _around_value(score: Score) -> tuple[float, ...]:
     return tuple(score.number + term - centre for term in score.sample_terms)
 
 
-def _mean_of(samplings: Sequence[Score], name: str) -> float | None:
+def mean_of(samplings: Sequence[Score], name: str) -> float | None:
+    """Average a field over the scores that have it; errors by root mean square."""
     values = [value for result in samplings if (value := getattr(result, name)) is not None]
     if not values:
         return None
     return float(np.sqrt(np.mean(np.square(values)))) if name.endswith("error") else float(np.mean(values))
 
 
-def _mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
+def mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
+    """Average the ``extra`` of scores; entries that differ and cannot be averaged are omitted."""
     extra: dict[str, object] = {}
     for name, first in samplings[0].extra.items():
         values: list[Any] = [result.extra.get(name) for result in samplings]

@@ -93,46 +93,38 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
     """
     samples, raw = quantised(x, data.space), Raw(data)
     points = raw.of(samples, data.space.values(x) if isinstance(data.space, TableSpace) else None)
-    held_out = (
-        raw.at(data.held_out, slice(None))
-        if isinstance(data.space, TableSpace)
-        else data.held_out.x.reshape(len(data.held_out), -1)
-    )
-    scale = np.ones(points.shape[1], np.float32) if raw.scale is None else raw.scale
-    copies, threshold = near_copies(points, raw.training, held_out, scale)
-    examples, distances = nearest_examples(torch.from_numpy(points) / torch.from_numpy(scale), data, k, scale)
+    copies, threshold = near_copies(points, raw.training, raw.at(data.held_out, slice(None)), raw.scale)
+    examples, distances = nearest_examples(points, raw, k)
     return Nearest(samples, examples, distances, copies, threshold)
 
 
-def nearest_examples(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest training examples of each sample: found by a matrix product, measured by the difference.
+def nearest_examples(points: np.ndarray, raw: Raw, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the k nearest training examples of each sample.
 
     Args:
-        samples: (n, d), as `pushforward.evaluation.scores.Raw` has them, over ``scale``.
-        data: Its training split is searched.
-        k: How many.
-        scale: What each column is divided by, (d,).
+        points: Samples as converted by ``raw``, (n, d).
+        raw: Converter of the data set whose training split is searched.
+        k: Number of training examples per sample.
 
     Returns:
-        Their numbers and distances, (n, k), the nearest first.
+        Indices and distances, (n, k), nearest first.
     """
-    # some more candidates than asked for, since the search by a matrix product is not exact to the last digits
-    unit, candidates, raw = torch.from_numpy(scale), min(k + 4, len(data.train)), Raw(data)
+    unit = torch.ones(points.shape[1]) if raw.scale is None else torch.from_numpy(raw.scale)
+    samples, train = torch.from_numpy(points) / unit, raw.dataset.train
+    candidates = min(k + 4, len(train))  # matrix products are not exact
     squares, at = torch.empty(len(samples), 0), torch.empty(len(samples), 0, dtype=torch.int64)
-    for start in range(0, len(data.train), BLOCK):
-        examples = torch.from_numpy(raw.at(data.train, slice(start, start + BLOCK))) / unit
+    for start in range(0, len(train), BLOCK):
+        examples = torch.from_numpy(raw.at(train, slice(start, start + BLOCK))) / unit
         squares = torch.cat([squares, examples.square().sum(1) - 2 * samples @ examples.T], 1)
         at = torch.cat([at, torch.arange(start, start + len(examples)).expand(len(samples), -1)], 1)
         squares, best = squares.topk(min(candidates, squares.shape[1]), largest=False)
         at = at.gather(1, best)
     at = at.sort(1).values
-    distances = torch.stack(
-        [
-            torch.linalg.vector_norm((torch.from_numpy(raw.at(data.train, where.numpy())) / unit - sample).double(), dim=1)
-            for sample, where in zip(samples, at, strict=True)
-        ]
-    )
-    distances, order = distances.sort(dim=1, stable=True)
+    exact = []
+    for sample, where in zip(samples, at, strict=True):
+        examples = torch.from_numpy(raw.at(train, where.numpy())) / unit
+        exact.append(torch.linalg.vector_norm((examples - sample).double(), dim=1))
+    distances, order = torch.stack(exact).sort(dim=1, stable=True)
     return at.gather(1, order)[:, :k].numpy(), distances[:, :k].numpy()
 
 
@@ -262,11 +254,10 @@ def given_pictures(samples: Given, data: Dataset) -> Pictures:
 
 
 def _nearest(x: torch.Tensor, data: Dataset) -> NearestImages:
-    scale = data.space.scale
-    unit = torch.from_numpy(scale)
-    examples, distances = nearest_examples(quantised(x, data.space).flatten(1) / unit, data, 1, scale)
-    held_out = data.held_out.data_units(permutation(len(data.held_out), 0)[:JUDGED])
-    _, usual = nearest_examples(held_out.flatten(1) / unit, data, 1, scale)
+    raw = Raw(data)
+    examples, distances = nearest_examples(raw.of(quantised(x, data.space)), raw, 1)
+    held_out = raw.at(data.held_out, permutation(len(data.held_out), 0)[:JUDGED])
+    _, usual = nearest_examples(held_out, raw, 1)
     images = data.space.drawing(data.space.quantise(data.train.data_units(examples[:, 0])))
     return NearestImages(images, distances[:, 0], float(np.median(usual)))
 

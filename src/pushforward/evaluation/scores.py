@@ -255,7 +255,7 @@ def _redrawn(
     for number, (metric, _) in enumerate(choice):  # copies are counted among all training examples but the copied ones themselves
         if isinstance(metric, Memorisation) and split is dataset.train:
             compared_with = [raw.at(held_out, reference) for reference in references]
-            copies[number] = copied(raw.training, used, compared_with, raw.scale, metric.part)
+            copies[number] = copied(raw.training, used, compared_with, raw.scale)
     for redraw, (picked, reference) in enumerate(zip(picks, references, strict=True)):
         at = np.searchsorted(used, picked)
         samples = Samples(
@@ -291,7 +291,7 @@ def _in_parts(split: Split, index: np.ndarray, size: int, work: Callable[[Tensor
 
 
 def copied(
-    x: np.ndarray, used: NDArray[np.int64], references: Sequence[np.ndarray], scale: np.ndarray | None, part: float
+    x: np.ndarray, used: NDArray[np.int64], references: Sequence[np.ndarray], scale: np.ndarray | None
 ) -> NDArray[np.bool_] | None:
     """Find training examples that are near-copies of other training examples.
 
@@ -303,7 +303,6 @@ def copied(
         used: Sorted indices of the examples to examine.
         references: Held-out examples, (m, d) each, that set the threshold of a block.
         scale: Divisor of each column, (d,).
-        part: As in `near_copies`.
 
     Returns:
         Whether each example of ``used`` is a near-copy; None if a threshold is 0.
@@ -317,7 +316,7 @@ def copied(
         others[used[block_places]] = False
         examples = x[used[block_places]].astype(np.float32)
         examples = examples / np.float32(255) if x.dtype == np.uint8 else examples
-        copies[block_places], threshold = near_copies(examples, selected(x, others), reference, scale, part)
+        copies[block_places], threshold = near_copies(examples, selected(x, others), reference, scale)
         if threshold == 0:
             return None
     return copies

@@ -112,7 +112,7 @@ class Frechet:
     }
 
     def applies(self, samples: Samples) -> bool:
-        return samples.table is None and min(len(samples.generated), len(samples.reference)) > 1
+        return samples.table is None and samples.fewest > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         x, y = samples.generated_features, samples.reference_features

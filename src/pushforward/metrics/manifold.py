@@ -23,10 +23,7 @@ SOME, HALVES = 1000, 5
 
 def radii(x: np.ndarray, k: int) -> np.ndarray:
     """Compute the distance from each example of x (n, f) to its k-th nearest other example, (n,)."""
-    from sklearn.neighbors import NearestNeighbors
-
-    distances, _ = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()
-    return np.asarray(distances[:, -1])
+    return nearest(x, x, k)[0]
 
 
 def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float]:
@@ -179,7 +176,7 @@ class Manifold:
         self.k = k
 
     def applies(self, samples: Samples) -> bool:
-        return samples.table is None and samples.equal and len(samples.generated) > self.k
+        return samples.table is None and samples.equal and samples.fewest > self.k
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         x, y = samples.generated_features, samples.reference_features

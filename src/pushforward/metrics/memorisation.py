@@ -14,6 +14,7 @@ from pushforward.metrics.uncertainty import area, share_error
 
 if TYPE_CHECKING:
     from torch import Tensor
+PART = 0.25  # Largest distance of a near-copy, as a fraction of the usual distance of held-out examples
 JUDGES = 500  # Held-out examples, at most, whose distance to the training examples sets the threshold
 BLOCK = 1024  # Examples of either side that are compared at a time: few enough that their distances stay in the processor's cache
 TREE = 8  # Columns up to which a search tree beats matrix products
@@ -82,11 +83,10 @@ def near_copies(
     training: np.ndarray,
     held_out: np.ndarray,
     scale: np.ndarray | None = None,
-    part: float = 0.25,
 ) -> tuple[np.ndarray, float]:
     """Find which generated examples are near-copies, (n,) bool, and the threshold.
 
-    A near-copy is no farther from a training example than ``part`` times the median distance from
+    A near-copy is no farther from a training example than a quarter of the median distance from
     held-out to training examples. The median is 0 if more than half of the held-out examples are
     copies of training examples; then only exact copies are near-copies, and real data has many of
     them as well.
@@ -97,14 +97,13 @@ def near_copies(
         held_out: Held-out examples, (m, d), of which 500 are used, chosen by a fixed permutation,
             because examples may be sorted.
         scale: Divisor of each column, (d,).
-        part: Fraction of the median distance.
     """
-    distances, (_, threshold, _) = _copy_distances(generated, training, held_out, scale, part)
+    distances, (_, threshold, _) = _copy_distances(generated, training, held_out, scale)
     return distances <= threshold, threshold
 
 
 def _copy_distances(
-    generated: np.ndarray, training: np.ndarray, held_out: np.ndarray, scale: np.ndarray | None, part: float
+    generated: np.ndarray, training: np.ndarray, held_out: np.ndarray, scale: np.ndarray | None
 ) -> tuple[np.ndarray, tuple[float, float, float]]:
     """The distance of each generated example to its nearest training example, infinite beyond the greatest threshold.
 
@@ -115,13 +114,12 @@ def _copy_distances(
     judges = np.random.Generator(np.random.Philox(0)).permutation(len(held_out))[:JUDGES]
     usual = nearest_distance(held_out[judges], training, scale)
     step = min(1 / np.sqrt(len(usual)), 0.5)  # twice the standard error of a rank
-    low, high = (part * float(np.quantile(usual, 0.5 + side)) for side in (-step, step))
-    thresholds = low, part * float(np.median(usual)), high
+    low, threshold, high = (PART * float(np.quantile(usual, 0.5 + side)) for side in (-step, 0.0, step))
     suspects = np.flatnonzero(_suspects(generated, training, scale, high))
     distances = np.full(len(generated), np.inf)
     if len(suspects):
         distances[suspects] = nearest_distance(generated[suspects], training, scale)
-    return distances, thresholds
+    return distances, (low, threshold, high)
 
 
 def _suspects(generated: np.ndarray, training: np.ndarray, scale: np.ndarray | None, threshold: float) -> np.ndarray:
@@ -166,12 +164,7 @@ def _axes(training: np.ndarray, scale: np.ndarray | None, most: int = SKETCH) ->
 
 
 class Memorisation:
-    """Fraction of generated examples that are near-copies of training examples, by raw distance in model units.
-
-    Args:
-        part: Largest distance of a near-copy, as a fraction of the median distance from held-out to
-            training examples.
-    """
+    """Fraction of generated examples that are near-copies of training examples, by raw distance in model units."""
 
     of_training = True
 
@@ -189,16 +182,13 @@ class Memorisation:
         )
     }
 
-    def __init__(self, part: float = 0.25) -> None:
-        self.part = part
-
     def applies(self, samples: Samples) -> bool:
         return True
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Compute one score, "near_copies", unless the threshold is 0; ``extra`` has the threshold."""
         given = samples.generated, samples.training, samples.reference, samples.scale
-        distances, (low, threshold, high) = _copy_distances(*given, self.part)
+        distances, (low, threshold, high) = _copy_distances(*given)
         if threshold == 0:
             return {}
         copies = distances <= threshold

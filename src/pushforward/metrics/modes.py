@@ -306,7 +306,6 @@ def _divided(generated: np.ndarray, reference: np.ndarray, classes: int) -> list
 
 EQUAL = 1e-6  # Distance up to which two examples are equal: distances are rounded
 JUDGED = 1000  # Examples of either side, at most, among which repeats are searched: more lie nearer to each other
-ROWS = 500  # Samples whose repeats are searched at a time: all pairs of a collapsed model may not fit in memory
 
 
 def repeat_distances(x: np.ndarray, real: np.ndarray) -> tuple[float, float]:
@@ -339,18 +338,9 @@ def distinct(x: np.ndarray, reach: float) -> int:
         x: Samples, (n, f).
         reach: Largest distance between two samples that repeat each other.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-    from sklearn.neighbors import NearestNeighbors
+    from sklearn.cluster import DBSCAN
 
-    n = len(x)
-    neighbours = NearestNeighbors(radius=reach).fit(x)
-    group = np.arange(n)
-    for start in range(0, n, ROWS):
-        links = neighbours.radius_neighbors_graph(x[start : start + ROWS]).tocoo()
-        joined = coo_matrix((links.data, (group[start + links.row], group[links.col])), (n, n))
-        group = connected_components(joined, directed=False)[1][group]
-    return len(set(group))
+    return int(DBSCAN(eps=reach, min_samples=1).fit_predict(x).max()) + 1
 
 
 class Distinct:

@@ -203,6 +203,11 @@ class Samples:
         return self.generated / unit, self.reference / unit
 
     @property
+    def fewest(self) -> int:
+        """Return the smaller number of generated and reference examples."""
+        return min(len(self.generated), len(self.reference))
+
+    @property
     def equal(self) -> bool:
         """Return whether there are as many generated as reference examples, as needed for comparing models."""
         return len(self.generated) == len(self.reference)

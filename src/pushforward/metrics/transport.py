@@ -180,7 +180,7 @@ class Wasserstein:
     }
 
     def applies(self, samples: Samples) -> bool:
-        return samples.table is None and min(len(samples.generated), len(samples.reference)) > 1
+        return samples.table is None and samples.fewest > 1
 
     def left_out(self, samples: Samples) -> tuple[str, ...]:
         return ("w2",) if len(samples.shape) > 1 else ()
@@ -357,7 +357,7 @@ class Sinkhorn:
     }
 
     def applies(self, samples: Samples) -> bool:
-        return samples.table is None and min(len(samples.generated), len(samples.reference)) > 3
+        return samples.table is None and samples.fewest > 3
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Compute one score, "sinkhorn"; ``extra`` has the regularisation as "epsilon".

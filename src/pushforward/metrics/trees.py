@@ -14,10 +14,9 @@ from pushforward.metrics.subsets import by_examples, placed
 from pushforward.metrics.table import Table, rank, shuffled
 from pushforward.metrics.uncertainty import area, area_errors
 
-# Rows, and cells of a table, that trees are given at most to tell rows apart; time grows with their number
-ROWS, CELLS = 10_000, 300_000
-# The same where they predict a column: a single training on all rows, where telling rows apart takes three
-TO_PREDICT, CELLS_TO_PREDICT = 50_000, 1_500_000
+# Rows that trees are given at most to tell rows apart, and to predict a column, which takes one fit instead of three
+ROWS, TO_PREDICT = 10_000, 50_000
+FEW_COLUMNS = 30  # Tables with more columns have fewer rows, since the time grows with the number of cells
 STOPPED = 2000  # Rows from which on a tenth of them says when a predictor has learned enough; of fewer a tenth says little
 TREES, PATIENCE = 500, 10  # Trees of a predictor that is stopped, at most, and how many trees in a row do not help before it is
 CODES = 250  # Categories of a column that trees tell apart, at most; the rarest are one
@@ -45,14 +44,9 @@ def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return generated, reference
 
 
-def predictor_rows(columns: int) -> int:
-    """Return the maximum number of rows for training a predictor: 50,000, fewer above 30 columns, but at least 1,000."""
-    return max(1000, min(TO_PREDICT, CELLS_TO_PREDICT // max(1, columns)))
-
-
-def most_rows(columns: int) -> int:
-    """Return the maximum number of rows for trees: 10,000, fewer above 30 columns, but at least 1,000."""
-    return max(1000, min(ROWS, CELLS // max(1, columns)))
+def most_rows(columns: int, most: int = ROWS) -> int:
+    """Return the maximum number of rows for trees: ``most``, fewer above 30 columns, but at least 1,000."""
+    return max(1000, most * FEW_COLUMNS // max(FEW_COLUMNS, columns))
 
 
 def classifier(categorical: NDArray[np.bool_]) -> Any:
@@ -94,7 +88,6 @@ def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: b
 
 FOLDS = 3
 ASKED = 1000  # Rows of either side in a fold by which columns are told apart, at most
-RANKED = 4_000_000  # Cells that trees rank at a time where columns are shuffled, about
 TAUGHT = 1.5  # The error of an area, measured over new rows on both sides, over that for trees that are given, about
 Area = tuple[NDArray[np.float64], NDArray[np.float64]]  # As `pushforward.metrics.uncertainty.area` returns it
 
@@ -137,25 +130,16 @@ def _ranked(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> Ar
 
 
 def _falls(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """By how much the area falls where a column is shuffled, (columns,), of some of the rows.
+    """Measure the decrease of the area when a column of some of the rows is shuffled, (columns,).
 
     References:
         Breiman, Random forests, 2001, section 10.
     """
-    random = np.random.Generator(np.random.Philox(0))
-    some = np.concatenate([random.permutation(np.flatnonzero(side))[:ASKED] for side in (own, ~own)])
-    rows, own = rows[some], own[some]
-    order, falls = random.permutation(len(rows)), np.zeros(rows.shape[1])
-    whole = _ranked(trees, rows, own)[0].mean()
-    together = max(1, RANKED // rows.size)  # a call of the trees costs more than the rows of a small table
-    for start in range(0, rows.shape[1], together):
-        columns = range(start, min(start + together, rows.shape[1]))
-        mixed = np.repeat(rows[None], len(columns), axis=0)
-        for place, column in enumerate(columns):
-            mixed[place, :, column] = rows[order, column]
-        ranks = trees.decision_function(mixed.reshape(-1, rows.shape[1])).reshape(len(columns), -1)
-        falls[start : columns.stop] = [whole - area(row[own], row[~own])[0].mean() for row in ranks]
-    return falls
+    from sklearn.inspection import permutation_importance
+
+    some = np.concatenate([np.flatnonzero(side)[:ASKED] for side in (own, ~own)])  # rows are in random order
+    found = permutation_importance(trees, rows[some], own[some], scoring="roc_auc", n_repeats=1, random_state=0)
+    return np.asarray(found.importances_mean)
 
 
 class Detection:
@@ -239,7 +223,7 @@ def utility(table: Table) -> tuple[str, float, float] | None:
     )
     if len(real) < 2 or np.ptp(real) == 0 or not x.shape[1]:
         return None
-    order = shuffled(np.column_stack([x, y]), 0)[: predictor_rows(len(table.names))]
+    order = shuffled(np.column_stack([x, y]), 0)[: most_rows(len(table.names), TO_PREDICT)]
     if table.categorical[place]:
         return ("utility_auc", *_class_area(kinds, (x[order], *_classes(y[order], real)), test))
     return ("utility_rmse", *_number_error(kinds, (x[order], y[order], real), test))
