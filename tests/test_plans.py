@@ -58,6 +58,12 @@ def test_given_numbers_are_kept_in_any_time():
     assert plan.estimate > 1.0, "the estimate is honest where the limit cannot be met"
 
 
+def test_reductions_that_save_no_time_are_skipped():
+    plan = planned(lambda plan: plan.repeats * plan.n, 600.0, SIZES, SAMPLINGS)
+    assert (plan.sweep, plan.memory, plan.turns) == (Plan().sweep, True, None)
+    assert (plan.n, plan.repeats) == (500, 1)
+
+
 def test_every_reduction_saves_time(monkeypatch, tmp_path):
     """And stored scores of real data cost nothing; they are taken as often as they were drawn."""
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))

@@ -244,24 +244,22 @@ def evaluate(
     if isinstance(model, (np.ndarray, torch.Tensor, Given, str, Path)) or is_frame(model):
         if seed:
             raise UsageError(f"`seed={seed}` does not apply to existing samples. Omit it.")
-        return _of_samples(model, data, (n, repeats), (metrics, features), plugins, tell, thorough)
+        return _of_samples(model, data, n, repeats, metrics, features, thorough, plugins, tell)
     models_of({"model": model})  # refuses anything else
     data = data_of(model) if data is None else dataset_of(data)
     check_applicable(metrics, data)
     name = model.name if isinstance(model, Run) else "model"
     if isinstance(model, Run):
         check_unseen(name, model, data)
-    say = tell or (lambda line: None)
     of_model = [metric for metric in metrics or () if metric in MODEL_METRICS]
     for metric in of_model:
         MODEL_CHECKS[metric](model, data, n)
-    long = f"measuring {' and '.join(of_model)} (with many examples, this takes minutes; a smaller n is faster) ..."
     most = whole("repeats", REPEATS if repeats is None else repeats, 1)
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
     alone = others == [] and bool(of_model)
     size = 0 if alone else compared(data, fitting([model], data, n), learns(data, features))
-    if of_model:
-        say(long)
+    if of_model and tell is not None:
+        tell(f"measuring {' and '.join(of_model)} (with many examples, this takes minutes; a smaller n is faster) ...")
     own = ask_model(model, data, of_model, n, (seed, batch))
     if alone:
         return replace(own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),))
@@ -285,13 +283,14 @@ def evaluate(
 def _of_samples(
     samples: Any,
     data: DataLike,
-    size: tuple[int | None, int | None],
-    what: tuple[Sequence[str] | None, Spaces],
+    n: int | None,
+    repeats: int | None,
+    metrics: Sequence[str] | None,
+    features: Spaces,
+    thorough: bool,
     plugins: str | Path | Sequence[str | Path],
     tell: Callable[[str], None] | None,
-    thorough: bool,
 ) -> Comparison:
-    metrics, features = what
     if data is None:
         raise UsageError("Existing samples need data to be compared with. Specify `data`, such as digits.")
     is_folder = isinstance(data, (str, Path)) and (Path(data) / "spec.json").is_file()
@@ -303,13 +302,13 @@ def _of_samples(
         if metrics is not None and of_training:
             raise UsageError(f"{', '.join(of_training)} cannot be computed without the training data. Specify it with `train`.")
         metrics = [name for _, names in wanted for name in names if name not in of_training]
-    repeats = whole("repeats", REPEATS if size[1] is None else size[1], 1)
+    most = whole("repeats", REPEATS if repeats is None else repeats, 1)
     given = given_samples(samples, data)
-    n = compared(data, min(len(given), compared(data)) if size[0] is None else size[0], learns(data, features))
-    if len(given) < n:
-        raise UsageError(f"`n` must be at most {len(given)}, the number of existing samples, got {n}.")
-    judge = Judge(data, n, max(1, min(repeats, len(given) // n)), metrics, spaces=features, tell=tell)
-    follow_plan(judge, [], *size, thorough)
+    size = compared(data, min(len(given), compared(data)) if n is None else n, learns(data, features))
+    if len(given) < size:
+        raise UsageError(f"`n` must be at most {len(given)}, the number of existing samples, got {size}.")
+    judge = Judge(data, size, max(1, min(most, len(given) // size)), metrics, spaces=features, tell=tell)
+    follow_plan(judge, [], n, repeats, thorough)
     scores, agreement = judge.scores(given)
     told = {True: (), False: (WITHOUT_TRAINING,), None: (UNKNOWN.format(data.name),)}
     result = ModelResult(

@@ -73,7 +73,7 @@ CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
 
 @dataclass
 class Judge:
-    """Evaluates models on one data set; computes features, real-data scores and the baseline only once.
+    """Evaluator of models on one data set, which computes features and real-data scores only once.
 
     Call `follow` before any other method to limit how much is measured.
 
@@ -196,10 +196,7 @@ class Judge:
         return self._in_spaces(partial(score, x, self.data, n=n, values=values, learned=learned))
 
     def draw(self, sampler: Any, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
-        """Draw samples in data units; the first sampling has the seed `REPEAT_SEEDS`.
-
-        All models receive the same labels, with the class frequencies of the data, and the same noise
-        if its shape is the same.
+        """Draw samples in data units. All models receive the same labels, and the same noise if its shape is the same.
 
         Args:
             sampler: As in `scores`.
@@ -318,7 +315,7 @@ class Judge:
         points: tuple[CurvePoint, ...] = ()
         trajectory = None
         if curve and self.plan.sweep:
-            points = quality_curve(self, transport, scores, None if isinstance(curve, bool) else curve, name)
+            points = quality_curve(self, transport, scores, CURVE_STEPS if isinstance(curve, bool) else curve, name)
             if has_levels(transport):
                 self.say(f"{name}, trajectories")
             trajectory = trajectory_of(transport, self.data, self.seed, sampling.seconds_per_sample)
@@ -371,7 +368,7 @@ def learns(dataset: Dataset, spaces: Spaces) -> bool:
 
 
 def quality_curve(
-    judge: Judge, transport: Transport, scores: Mapping[str, Score], counts: Sequence[int] | None = None, name: str = "a model"
+    judge: Judge, transport: Transport, scores: Mapping[str, Score], counts: Sequence[int], name: str
 ) -> tuple[CurvePoint, ...]:
     """Measure distances and coverage over network calls, for as many numbers of steps as the time allows.
 
@@ -379,7 +376,7 @@ def quality_curve(
         judge: Evaluation with features and plan.
         transport: Model.
         scores: Scores at the model's own number of steps, which replaces numbers within a factor of 1.5.
-        counts: Numbers of steps; None for `CURVE_STEPS`.
+        counts: Numbers of steps.
         name: Name of the model in progress lines.
     """
     flow = inner_of(transport)
@@ -391,7 +388,7 @@ def quality_curve(
     own = flow.steps if flow.grid is grid else 0
     if own:
         points.append(point_of(own, transport.calls, {name: scores[name] for name in CURVE_SCORES if name in scores}))
-    rest = [steps for steps in counts or CURVE_STEPS if not own / 1.5 < steps < own * 1.5]
+    rest = [steps for steps in counts if not own / 1.5 < steps < own * 1.5]
     repeats = max((len(score.values) for score in scores.values()), default=1)
     for steps in rest:
         other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
@@ -468,10 +465,7 @@ def protocol_of(data: Dataset, features: Features, n: int, metrics: Sequence[str
 
 
 def flops(function: Callable[..., Any], *inputs: Any) -> int:
-    """Count the floating-point operations of matrix products, convolutions and attention in ``function(*inputs)``.
-
-    A multiplication and an addition count as two operations. Element-wise operations are not counted.
-    """
+    """Count the floating-point operations of matrix products, convolutions and attention in ``function(*inputs)``."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -534,10 +528,7 @@ def _seconds(sample: Callable[[int], Any], n: int, calls: int = 1) -> float:
 
 @as_drawn()
 def sampling_memory(transport: Transport, n: int) -> int | None:
-    """Measure the peak memory in bytes of sampling a batch of n, including the weights.
-
-    PyTorch's allocator counts the bytes of tensors, so other contents of the process do not matter.
-    Iterative models are sampled in at most six steps, because further steps need no more memory.
+    """Measure the peak memory of tensors while sampling a batch of n, including the weights.
 
     Returns:
         Bytes; None if memory cannot be measured.
@@ -548,10 +539,7 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
 
 @as_drawn()
 def sampling_flops(transport: Transport) -> int:
-    """Count the floating-point operations per sample, as `flops` does.
-
-    For iterative models, the number follows from solves with one and two steps.
-    """
+    """Count the floating-point operations per sample, from solves with one and two steps."""
     short, long = (_in_few_steps(transport, steps) for steps in (1, 2))
     if long is transport:
         return flops(partial(batch_of, transport, 1))

@@ -40,8 +40,8 @@ class Plan(Record):
 
     @property
     def words(self) -> str:
-        """Describe the plan, such as "2 samplings of 500 samples for each model, without memory use"."""
-        samples = f"{counted(self.repeats, 'sampling')} of {count(self.n)} samples for each model"
+        """Describe the plan, such as "2 samplings of 500 samples, without memory use"."""
+        samples = f"{counted(self.repeats, 'sampling')} of {count(self.n)} samples"
         kept = {"sweeps over solver steps": self.sweep, "memory use": self.memory}
         left_out = " or ".join(name for name, measured in kept.items() if not measured)
         return f"{samples}, without {left_out}" if left_out else samples

@@ -192,7 +192,7 @@ def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
 
 
 class Given:
-    """Existing samples, which repeated samplings divide.
+    """Existing samples of any program, which are divided into samplings.
 
     Args:
         name: Name of their file, or "samples".
@@ -446,7 +446,7 @@ def _check_headers(content: IO[bytes], space: Space) -> None:
             most = expected.get(member.filename, ())
             known = dtype == example.dtype if member.filename == "x.npy" else dtype.kind == "f"
             if len(shape) != len(most) or shape[1:] != most[1:] or not known or not 0 < shape[0] <= most[0]:
-                raise ValueError(f"{member.filename} of shape {shape} and {dtype}")
+                raise ValueError(f"unexpected array {member.filename} of shape {shape} and type {dtype}")
 
 
 def history_of(run: Run) -> list[tuple[int, np.ndarray]]:

@@ -210,13 +210,13 @@ def mesh_of(transport: Transport) -> np.ndarray | None:
     return x.reshape(2 * lines, points, 2).numpy()
 
 
-def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = None) -> Pictures:
+def pictures_of(transport: Transport, run: Run | None, data: Dataset) -> Pictures:
     """Draw samples, their formation and their nearest images, and read the samples stored during training.
 
     Args:
         transport: Model.
         run: Run with stored samples; None for a model without a run.
-        data: Data set for nearest images and for the visible part of the plane; None to omit these pictures.
+        data: Data set for nearest images and for the visible part of the plane.
     """
     space, plane = transport.space, tuple(transport.space.shape) == (2,)
     with unmet_kept():
@@ -234,8 +234,8 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = No
         formation=formation,
         paths=paths,
         training=history_of(run) if run else [],
-        nearest=_nearest(x[: FORMING[False]], data) if data is not None and space.has_pixels else None,
-        field=None if data is None or moving is None else field_of(moving, data),
+        nearest=_nearest(x[: FORMING[False]], data) if space.has_pixels else None,
+        field=None if moving is None else field_of(moving, data),
         mesh=mesh_of(transport) if plane else None,
     )
 

@@ -53,7 +53,8 @@ def planned(
 ) -> Plan:
     """Choose what to measure within a time limit.
 
-    Sweeps, memory and timed rounds are reduced first, then samplings, then samples.
+    Sweeps, memory and timed rounds are reduced first, then samplings, then samples. Reductions that save no time
+    are skipped.
 
     Args:
         seconds: Function that estimates the duration of a plan.
@@ -69,7 +70,9 @@ def planned(
     for reduction in (*REDUCTIONS, *fewer):
         if seconds(plan) <= limit:
             break
-        plan = replace(plan, **reduction)
+        reduced = replace(plan, **reduction)
+        if seconds(reduced) < seconds(plan):
+            plan = reduced
     return replace(plan, estimate=seconds(plan))
 
 
@@ -97,13 +100,14 @@ def follow_plan(
     sizes = [judge.n, *(size for size in SIZES if size < judge.n and n is None)]
     samplings = [judge.repeats] if repeats else range(judge.repeats, 0, -1)
     trained = sum(model.state["seconds"] for model in models if isinstance(model, Run))
-    limit = max(LEAST, trained)
-    limit = max(limit, features + limit / 2)  # new features, computed once, leave half of the time
+    usual = max(LEAST, trained)
+    limit = max(usual, features + usual / 2)  # new features, computed once, leave half of the time
     seconds = estimator(judge, models, curve)
     judge.follow(planned(seconds, math.inf if thorough else limit, sizes, samplings))
     if judge.tell is not None:
+        new = f" ({duration(features, 2)} for new features)" if limit > usual else ""
         estimate = duration(judge.plan.estimate, 2)
-        judge.tell(f"measuring takes about {estimate} in all: {judge.plan.words}")
+        judge.tell(f"measuring takes about {estimate} in all{new}: {judge.plan.words}")
 
 
 def estimator(judge: Judge, models: Sequence[Run | Transport], curve: bool) -> Callable[[Plan], float]:

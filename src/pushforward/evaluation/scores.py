@@ -62,7 +62,7 @@ def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> i
     most = min(held_out, drawn - 1)
     sizes = f"{dataset.name} has {held_out} held-out examples and {drawn} training examples for real-data scores"
     if most < 2:
-        raise DataError(f"{sizes}. Scores need at least 2 and 3.")
+        raise DataError(f"{sizes}. Scores need at least 2 held-out examples and 3 training examples.")
     if n is None:
         return max(2, min(held_out, (drawn + 1) // 2, MOST))
     if not 2 <= whole("n", n) <= most:
@@ -85,8 +85,10 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
     own = [name for name in names or () if isinstance(name, str) and name not in MODEL_SCORES]
     if not own or isinstance(data.truth, Stack):
         return
-    picked, raw = np.resize(np.arange(len(data.held_out)), APPLICABLE), Raw(data)
-    examples, features, rows = raw.at(data.held_out, picked), np.zeros((APPLICABLE, 2)), rows_at(data.held_out, picked)
+    picked = np.resize(np.arange(len(data.held_out)), APPLICABLE)
+    examples = Raw(data).at(data.held_out, picked)
+    features = np.zeros((APPLICABLE, 2))
+    rows = rows_at(data.held_out, picked)
     classes = None if data.held_out.labels is None else data.held_out.labels[picked]
     samples = Samples(
         generated=examples,
@@ -108,9 +110,11 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
         for name in metric.scores
         if name not in getattr(metric(), "left_out", lambda _: ())(samples)
     ]
-    choices = [(name, *chosen([name])[0]) for name in own]
-    ours = [entry for entry in choices if type(entry[1]).__module__.startswith("pushforward.")]
-    refused = [name for name, _, scores in ours if not {*scores} & {*known}]
+    refused = []
+    for name in own:
+        ((metric, scores),) = chosen([name])
+        if type(metric).__module__.startswith("pushforward.") and not set(scores) & set(known):
+            refused.append(name)
     if refused:
         raise UsageError(f"{', '.join(refused)} cannot be computed for this data. Available metrics: {', '.join(known)}.")
 
@@ -474,7 +478,7 @@ def _values(space: TableSpace, rows: Tensor | np.ndarray) -> np.ndarray:
 
 
 class Raw:
-    """Converts examples to flat arrays for distances, float32 (n, d).
+    """Converter from examples to flat arrays for distances, float32 (n, d).
 
     The arrays are in data units; for tables, they are points that depend only on values (`REPRESENTATION`).
     Numbers outside of the range of training rows are clipped.

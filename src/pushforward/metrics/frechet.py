@@ -1,4 +1,4 @@
-"""Fréchet distance: how far two clouds are apart if each is taken for a Gaussian."""
+"""Fréchet distance, which compares two clouds as if both were Gaussian."""
 
 from __future__ import annotations
 
@@ -104,8 +104,7 @@ class Frechet:
         "frechet_limit": MetricInfo(
             "Fréchet distance, extrapolated",
             "lower",
-            "The Fréchet distance expected with infinitely many samples, extrapolated from smaller numbers; about 0 "
-            "for real data, and possibly below 0.",
+            "Fréchet distance extrapolated to infinitely many samples: about 0 for real data, and possibly below 0.",
             group="Quality and diversity",
             unbiased=True,
         ),

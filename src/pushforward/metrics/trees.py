@@ -1,4 +1,4 @@
-"""Boosted trees over the columns of a table: can they tell samples from real rows, and learn from samples?"""
+"""Boosted trees that distinguish samples from real rows, and that predict a column after training on samples."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ Area = tuple[NDArray[np.float64], NDArray[np.float64]]  # As `pushforward.metric
 
 
 def detected(table: Table, importance: bool = True) -> tuple[list[Area], NDArray[np.float64], list[NDArray[np.int64]]]:
-    """Rank unseen rows by boosted trees, in a three-fold cross-validation.
+    """Distinguish generated from held-out rows by boosted trees, in a three-fold cross-validation.
 
     Args:
         table: Table with as many generated as held-out rows; otherwise trees learn the class
             frequencies.
-        importance: Whether to measure which columns tell rows apart.
+        importance: Whether to measure the importance of columns.
 
     Returns:
         Area under the ROC curve of each fold, by its terms; decrease of the area when a column of
@@ -143,15 +143,15 @@ def _falls(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> NDA
 
 
 class Detection:
-    """Failure of boosted trees to tell generated rows from real rows."""
+    """Failure of boosted trees to distinguish generated rows from real rows."""
 
     floor_redraws: ClassVar[int] = 5
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "detection": share_info(
             "Two-sample score",
             "higher",
-            "Whether boosted trees can tell samples from unseen real rows: 1 if they cannot, 0 if they always can. 1 "
-            f"- (2 max(AUC, 1/2) - 1), averaged over {FOLDS} folds.",
+            "Failure of boosted trees to distinguish samples from real rows: 1 if they cannot, 0 if they always can. It "
+            f"is 2 - 2 max(AUC, 1/2), averaged over {FOLDS} folds.",
             group="Quality and diversity",
             role="quality",
             priority=0,
@@ -191,11 +191,11 @@ class Detection:
 
 Array = NDArray[np.float64]
 CLASSES = 20  # Classes of a target that are told apart, at most
-OTHERS = "The real-data score comes from trees trained on the training rows and tested on the same held-out rows."
+OTHERS = "The real-data score comes from trees trained on training rows."
 
 
 def utility(table: Table) -> tuple[str, float, float] | None:
-    """Train on samples and test on real rows; return name, value and standard error (over new real rows) of the score.
+    """Train trees on samples and test them on real rows; return name, value and standard error of the score.
 
     "utility_auc" is the area under the ROC curve; with several classes, the one-vs-rest mean over
     the classes of real rows; 1/2 if samples have only one class. "utility_rmse" is the root mean
@@ -269,14 +269,14 @@ class Utility:
         "utility_auc": share_info(
             "AUC when trained on samples",
             "higher",
-            f"Boosted trees learn the target from samples and are tested on held-out rows: area under the ROC curve. {OTHERS}",
+            f"Area under the ROC curve of boosted trees that learn the target from samples, on held-out rows. {OTHERS}",
             group="Use",
         ),
         "utility_rmse": MetricInfo(
             "Error when trained on samples",
             "lower",
-            "Boosted trees learn the target from samples and are tested on held-out rows: root mean squared error in "
-            f"standard deviations of the target. {OTHERS}",
+            "Root mean squared error of boosted trees that learn the target from samples, on held-out rows, in standard "
+            f"deviations of the target. {OTHERS}",
             group="Use",
             least=0.0,
         ),
