@@ -410,7 +410,7 @@ def test_a_curve_has_all_samplings_and_scores_the_values_of_rows_in_other_coordi
     plan = SimpleNamespace(sweep=9.0)
     judge = SimpleNamespace(draw=lambda *parts: (None, None, values), data=None, features=None, n=3, say=str, plan=plan)
     scores = {"energy": Score(1.0, values=(1.0, 2.0, 0.0))}
-    assert [point.steps for point in evaluator.quality_curve(judge, flow, scores, (1, 2))] == [1, 2, 4]
+    assert [point.steps for point in evaluator.quality_curve(judge, flow, scores, (1, 2), "flow")] == [1, 2, 4]
     assert seen == [values] * 6
 
 
