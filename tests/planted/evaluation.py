@@ -105,7 +105,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "evaluation/plans.py": [
         ("if seconds(plan) <= limit:", "if False:", "plans"),
         ("if seconds(reduced) < seconds(plan):", "if True:", "plans"),
-        ("if not stored(n=n):", "if True:", "plans"),
+        ("if not stored(n):", "if True:", "plans"),
         ("if plan.memory:", "if True:", "plans"),
         ("return curve + ladder", "return int(curve)", "plans"),
     ],

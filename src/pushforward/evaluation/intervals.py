@@ -49,7 +49,7 @@ def over_trainings(score: Score, info: MetricInfo | None = None) -> Score:
     values = _numbers(score)
     if score.value is None or len(values) != len(score.values):
         return replace(score, interval=None, interval_of=None)
-    return _between(score, values, score.reference_error or 0.0, "trainings", info)
+    return _between(score, values, score.reference_error or 0.0, "training runs", info)
 
 
 def _numbers(score: Score) -> list[float]:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -126,8 +126,11 @@ def estimator(judge: Judge, models: Sequence[Run | Transport], curve: bool) -> C
     drawing = [seconds_per_sample(partial(batch_of, transport), most) for transport in transports]
     turn = sum(max(single, min(most * single, TURN_SECONDS)) for single in drawing)
     rows = max(1, len(models)) + (3 if data.space.names else 1)  # with the baselines
-    stored = partial(floors, data, judge.features, metrics=judge.metrics, only_stored=True)
     spent = time.perf_counter() - judge.began
+
+    @cache
+    def stored(n: int) -> bool:
+        return bool(floors(data, judge.features, n=n, metrics=judge.metrics, only_stored=True))
 
     def seconds(plan: Plan) -> float:
         n = plan.n or 0
@@ -137,7 +140,7 @@ def estimator(judge: Judge, models: Sequence[Run | Transport], curve: bool) -> C
         total += plan.sweep * sum(_sweeps(transport, curve, judge) for transport in transports)
         if plan.memory:
             total += 2 * turn + len(models)
-        if not stored(n=n):
+        if not stored(n):
             total += (plan.redraws or usual_redraws(data)) * REDRAW * n * scoring
         return MARGIN * total
 

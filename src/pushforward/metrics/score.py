@@ -86,7 +86,7 @@ class Score(Record):
         ratio: Value divided by the real-data score; None if that is too close to 0.
         interval: Ends of a 95 % interval for the mean score over new samples and, if
             ``reference_error`` is known, new reference examples; None if unknown.
-        interval_of: Source of the interval: "examples", "samplings" or "trainings".
+        interval_of: Source of the interval: "examples", "samplings" or "training runs".
         bias: Approximate difference of the mean at this n to infinitely many examples, if known.
         growth: Growth of the variance of a single sampling with the true value, if known: the
             fields of a `pushforward.metrics.growth.Growth`.
