@@ -188,7 +188,7 @@ class Wrong(nn.Module):
     [
         ("nan", "Wrong are NaN or infinite for 1 of 3[0-9] examples"),
         ("fewer", "a tensor .* for 3[0-9] examples"),
-        ("mean", "gave a tensor"),
+        ("mean", "a tensor"),
         ("tuple", "gave a tuple"),
     ],
 )
