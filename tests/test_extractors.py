@@ -189,7 +189,7 @@ class Wrong(nn.Module):
         ("nan", "Wrong are NaN or infinite for 1 of 3[0-9] examples"),
         ("fewer", "a tensor .* for 3[0-9] examples"),
         ("mean", "a tensor"),
-        ("tuple", "gave a tuple"),
+        ("tuple", "a tuple"),
     ],
 )
 def test_a_network_that_answers_wrongly_is_named(kind, says):

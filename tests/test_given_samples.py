@@ -183,7 +183,7 @@ def test_samples_of_any_program_are_scored_without_its_training_data(tmp_path, c
     content = json.loads(capsys.readouterr().out)
     scores = content["models"][0]["scores"]
     assert {"column_error", "energy"} <= scores.keys()
-    assert not [name for name in scores if content["metrics"][name]["group"] == "Memorisation"]
+    assert not [name for name in scores if content["metrics"][name]["group"] == "Privacy"]
     assert content["data"]["held_out"] == 30
     assert "--train" in page.read_text().split('type="application/json"')[0]
     assert main(["evaluate", real, synthetic, "--metrics", "near_copies"]) == 2

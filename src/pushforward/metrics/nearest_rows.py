@@ -139,6 +139,8 @@ class NearestRows:
 class UniqueTexts:
     """Fraction of samples that repeat a text of exactly one training row."""
 
+    of_training = True
+
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "unique_texts": share_info(
             "Texts of one row",
