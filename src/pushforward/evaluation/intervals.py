@@ -248,7 +248,9 @@ def mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
     extra: dict[str, object] = {}
     for name, first in samplings[0].extra.items():
         values: list[Any] = [result.extra.get(name) for result in samplings]
-        if name == "p" and None not in values:
+        if any(value is None for value in values):
+            continue
+        if name == "p":
             extra[name] = merged_p(values)
         elif all(value == first for value in values):
             extra[name] = first
