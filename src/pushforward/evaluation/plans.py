@@ -105,9 +105,12 @@ def follow_plan(
     seconds = estimator(judge, models, curve)
     judge.follow(planned(seconds, math.inf if thorough else limit, sizes, samplings))
     if judge.tell is not None:
-        new = f" ({duration(features, 2)} for new features)" if limit > usual else ""
-        estimate = duration(judge.plan.estimate, 2)
-        judge.tell(f"measuring takes about {estimate} in all{new}: {judge.plan.words}")
+        expected = f"measuring takes about {duration(judge.plan.estimate, 2)} in all"
+        if limit > usual:
+            expected += f", {duration(features, 2)} of it for new features"
+        if not thorough and (judge.plan.estimate or 0.0) > limit:
+            expected += ", which is the minimum"
+        judge.tell(f"{expected}: {judge.plan.words}")
 
 
 def estimator(judge: Judge, models: Sequence[Run | Transport], curve: bool) -> Callable[[Plan], float]:
