@@ -75,6 +75,7 @@ def test_a_comparison_times_its_models_in_turns(monkeypatch, busy):
     """Timed one after the other, the second model's whole measurement lay in the second of these moments."""
     clock, data = Simulated(busy), vectors()
     monkeypatch.setattr(cost, "time", clock)
+    monkeypatch.setattr("pushforward.evaluation.plans.time", clock)
 
     class Timed(nn.Module):
         def forward(self, z, t=None, condition=None):

@@ -187,9 +187,9 @@ class Wrong(nn.Module):
     ("kind", "says"),
     [
         ("nan", "Wrong are NaN or infinite for 1 of 3[0-9] examples"),
-        ("fewer", "gave a tensor .* for 3[0-9] examples"),
-        ("mean", "gave a tensor"),
-        ("tuple", "gave a tuple"),
+        ("fewer", "a tensor .* for 3[0-9] examples"),
+        ("mean", "a tensor"),
+        ("tuple", "a tuple"),
     ],
 )
 def test_a_network_that_answers_wrongly_is_named(kind, says):
@@ -422,7 +422,7 @@ def test_the_cache_folder_is_the_environments_and_a_full_disk_costs_only_the_cac
     assert cache_folder() == tmp_path / "here"
     (tmp_path / "file").write_text("in the way")
     assert fit_features(labelled, cache=tmp_path / "file").classifies
-    assert "cannot be written" in said.getvalue()
+    assert "cache file" in said.getvalue()
     assert (tmp_path / "file").read_text() == "in the way"
 
 

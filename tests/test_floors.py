@@ -92,12 +92,12 @@ def test_how_many_rows_are_compared(labelled, of_labelled):
     few = dataclasses.replace(labelled, train=Split(labelled.train.x[:90]))
     assert compared(few) == 23, "floors are drawn from 45 rows: half of them, so that redraws differ"
     assert compared(few, 44) == 44
-    with pytest.raises(UsageError, match=r"from 2 to 44 .*45 training examples"):
+    with pytest.raises(UsageError, match=r"between 2 and 44, .*45 training examples"):
         compared(few, 45)
     toy = dataclasses.replace(few, truth=Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2))
     assert compared(toy) == 45, "toys have no features to fit"
     for wrong in (1, 201):
-        with pytest.raises(UsageError, match="from 2 to 200"):
+        with pytest.raises(UsageError, match="between 2 and 200"):
             compared(labelled, wrong)
     with pytest.raises(DataError, match="1 held-out"):
         compared(dataclasses.replace(labelled, held_out=Split(labelled.held_out.x[:1])))

@@ -132,7 +132,7 @@ def test_the_curve_ends_at_the_plain_evaluation(cache):
     low, _, free = (point.scores for point in curve.points)
     assert low["coverage"].value < 0.5 * free["coverage"].value
     assert low["recall"].value < free["recall"].value
-    with pytest.raises(UsageError, match="too few examples"):
+    with pytest.raises(UsageError, match="too small"):
         truncation_curve(model, data, (1.0,), 5)
     picture = truncation_picture(curve)
     assert (picture.mode, picture.size) == ("RGB", (1600, 720))

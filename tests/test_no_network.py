@@ -170,7 +170,7 @@ def test_copies_are_training_rows(mixed):
 
 def test_a_judge_scores_the_baselines_of_a_table(mixed):
     judge = Judge(mixed, repeats=1, metrics=["near_copies"])
-    comparison = judge.comparison((), judge.baseline())
+    comparison = judge.comparison(baselines=True)
     assert comparison.baseline.name == "baseline (mixture of 3)"
     assert [row.name for row in comparison.further_baselines] == [INDEPENDENT_ROWS, ROW_COPIES]
     assert comparison.further_baselines[1].scores["near_copies"].value == 1

@@ -112,7 +112,7 @@ def test_a_flow_follows_what_is_given(flow):
 
 
 def test_a_report_says_that_no_score_looks_at_what_is_given(flow):
-    assert any("do not look at age" in warning for warning in unseen_warnings(flow[1], flow[0]))
+    assert any("do not use age" in warning for warning in unseen_warnings(flow[1], flow[0]))
 
 
 # A kind of one's own

@@ -3,13 +3,18 @@
 from dataclasses import replace
 
 import pushforward as pf
+from pushforward.evaluation import Judge
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.measurements import Plan
-from pushforward.evaluation.plans import Costs, planned
+from pushforward.evaluation.plans import REDUCTIONS, estimator, planned
 
 SIZES = [2000, 1000, 500]
 SAMPLINGS = [5, 4, 3, 2, 1]
-COSTS = Costs(sample=0.002, scoring=0.002, rows=3, turn=1.0, memory=6.0, sweeps=1, spent=5.0)
+
+
+def seconds_of(plan):
+    extra = plan.sweep + 6 * plan.memory + (plan.turns or 7)
+    return 5 + extra + plan.repeats * plan.n * 0.008
 
 
 def _left_out(plan, full):
@@ -24,19 +29,20 @@ def _left_out(plan, full):
 
 
 def test_without_a_limit_everything_is_measured():
-    plan = planned(COSTS, None, SIZES, SAMPLINGS)
+    plan = planned(seconds_of, float("inf"), SIZES, SAMPLINGS)
     assert (plan.n, plan.repeats, plan.memory, plan.turns) == (2000, 5, True, None)
     assert plan.sweep == Plan().sweep
+    assert plan.limit is None
     assert plan.estimate > 60
 
 
 def test_less_time_leaves_out_more_in_a_fixed_order():
-    full = planned(COSTS, None, SIZES, SAMPLINGS)
+    full = planned(seconds_of, float("inf"), SIZES, SAMPLINGS)
     order = ["sweep", "memory", "turns", "repeats", "n"]
     seen = set()
     last = full
     for limit in range(round(full.estimate) + 1, 0, -1):
-        plan = planned(COSTS, limit, SIZES, SAMPLINGS)
+        plan = planned(seconds_of, limit, SIZES, SAMPLINGS)
         missing = _left_out(plan, full)
         assert missing == order[: len(missing)], limit
         assert plan.estimate <= min(limit, last.estimate) or plan.n == SIZES[-1]
@@ -47,17 +53,44 @@ def test_less_time_leaves_out_more_in_a_fixed_order():
 
 
 def test_given_numbers_are_kept_in_any_time():
-    plan = planned(COSTS, 1.0, [2000], [4])
+    plan = planned(seconds_of, 1.0, [2000], [4])
     assert (plan.n, plan.repeats, plan.sweep, plan.memory) == (2000, 4, 0.0, False)
     assert plan.estimate > 1.0, "the estimate is honest where the limit cannot be met"
 
 
-def test_stored_scores_of_real_data_cost_nothing():
-    limit = 60.0
-    new = planned(COSTS, limit, SIZES, SAMPLINGS)
-    known = planned(replace(COSTS, known=SIZES), limit, SIZES, SAMPLINGS)
-    assert known.repeats > new.repeats
-    assert known.redraws == COSTS.redraws > new.redraws
+def test_reductions_that_save_no_time_are_skipped():
+    plan = planned(lambda plan: plan.repeats * plan.n, 600.0, SIZES, SAMPLINGS)
+    assert (plan.sweep, plan.memory, plan.turns) == (Plan().sweep, True, None)
+    assert (plan.n, plan.repeats) == (500, 1)
+
+
+def test_every_reduction_saves_time(monkeypatch, tmp_path):
+    """And stored scores of real data cost nothing, so that all of their draws are used."""
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+    run = pf.fit("flow", "ring", size="tiny", steps=1, out=tmp_path / "run", progress=False)
+    judge = Judge(pf.data.load("ring"), 100, 2, metrics=["energy"])
+    seconds = estimator(judge, [run], curve=True)
+    full = Plan(n=100, repeats=2, turns=7, redraws=10)
+    for reduction in (*REDUCTIONS, {"repeats": 1}, {"n": 50}):
+        assert seconds(replace(full, **reduction)) < seconds(full), reduction
+    stored = judge.floors
+    again = estimator(judge, [run], curve=True)
+    assert again(full) == again(replace(full, redraws=1))
+    fewer = Judge(judge.data, 100, 2, metrics=["energy"])
+    fewer.follow(replace(full, redraws=1))
+    assert fewer.floors == stored
+
+
+def test_quality_in_few_calls_costs_time_in_an_evaluation(tmp_path):
+    run = pf.fit("meanflow", "ring", size="tiny", steps=1, out=tmp_path / "run", progress=False)
+    full = Plan(n=50, repeats=1, redraws=1)
+    none = replace(full, sweep=0.0)
+    judge = Judge(pf.data.load("ring"), 50, 1)
+    seconds = estimator(judge, [run], curve=False)
+    assert seconds(full) - seconds(none) > full.sweep
+    chosen = Judge(judge.data, 50, 1, metrics=["energy"])
+    seconds = estimator(chosen, [run], curve=False)
+    assert seconds(full) == seconds(none)
 
 
 def test_models_of_one_comparison_are_measured_alike(monkeypatch, tmp_path):

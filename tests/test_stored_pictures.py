@@ -37,5 +37,5 @@ def test_files_that_hold_no_samples_of_the_data_are_refused(flow_run):
     np.savez(last, **dict(np.load(last)), limits=np.zeros(4), raw=np.zeros((9, 2)), scores=np.zeros((SIDE, SIDE + 1)))
     for content in (*damaged, array.getvalue(), last.read_bytes()):
         last.write_bytes(content)
-        with pytest.raises(CheckpointError, match="holds no samples"):
+        with pytest.raises(CheckpointError, match="valid samples"):
             history_of(flow_run)

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from pushforward.metrics.columns import ColumnShapes, PairTrends, histograms, kolmogorov_smirnov, pair_errors, shape_errors
 from pushforward.metrics.manifold import Fidelity, fidelity
 from pushforward.metrics.table import Table, embedded, shuffled
-from pushforward.metrics.trees import Detection, Utility, classifier, inputs, predictor, predictor_rows, utility
+from pushforward.metrics.trees import TO_PREDICT, Detection, Utility, classifier, inputs, most_rows, predictor, utility
 from pushforward.metrics.uncertainty import area, area_errors
 from pushforward.registries import METRICS
 from pushforward.testing import sample_sets
@@ -235,7 +235,7 @@ def test_pairs_count_a_column_that_is_constant_on_one_side_and_tell_missing_numb
 def test_trees_learn_from_all_rows_that_there_are_up_to_a_number_of_cells():
     x, y = rows(200, 28), rows(150, 29)
     assert utility(replace(table(x[::-1] * [1, 1, 1, 0], y), learned=x)) == utility(table(x, y))
-    assert [predictor_rows(columns) for columns in (2, 60, 10**4)] == [50_000, 25_000, 1000]
+    assert [most_rows(columns, TO_PREDICT) for columns in (2, 60, 10**4)] == [50_000, 25_000, 1000]
     classes = np.r_[np.arange(2000) % 2, 2.0]
     assert predictor(np.zeros(1, bool), classes[:-1], True).early_stopping
     assert not predictor(np.zeros(1, bool), classes, True).early_stopping, "a class of a single row has no part to stop by"

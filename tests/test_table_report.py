@@ -50,7 +50,7 @@ def comparison(tmp_path_factory):
         patch.setenv("PUSHFORWARD_CACHE", str(tmp_path_factory.mktemp("cache")))
         judge = Judge(DATA, repeats=1)
         models = [ModelResult(name, scores=judge.scores(Rows(moved))[0]) for name, moved in (("copy", 0.0), ("moved", 2.0))]
-        return judge.comparison(models, judge.baseline())
+        return judge.comparison(models, baselines=True)
 
 
 def test_the_coordinates_of_rows_are_what_is_compared():

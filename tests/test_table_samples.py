@@ -397,7 +397,7 @@ def test_samples_that_break_constraints_after_all_draws_are_counted():
     assert evaluator.constraint_warnings(space, space, Tally(40, 20)) == ()
     (text,) = evaluator.constraint_warnings(space, space, Tally(40, 30, 7))
     assert '"a >= 500"' in text
-    assert text.endswith(": 7.")
+    assert text.startswith("7 ")
 
 
 def test_a_curve_has_all_samplings_and_scores_the_values_of_rows_in_other_coordinates(monkeypatch):
@@ -410,7 +410,7 @@ def test_a_curve_has_all_samplings_and_scores_the_values_of_rows_in_other_coordi
     plan = SimpleNamespace(sweep=9.0)
     judge = SimpleNamespace(draw=lambda *parts: (None, None, values), data=None, features=None, n=3, say=str, plan=plan)
     scores = {"energy": Score(1.0, values=(1.0, 2.0, 0.0))}
-    assert [point.steps for point in evaluator.quality_curve(judge, flow, scores, (1, 2))] == [1, 2, 4]
+    assert [point.steps for point in evaluator.quality_curve(judge, flow, scores, (1, 2), "flow")] == [1, 2, 4]
     assert seen == [values] * 6
 
 

@@ -29,7 +29,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/evaluator.py": [
         ("            x, values = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
-        ("() if baseline is None else self.further_baselines()", "()", "no_network"),
+        ("self.further_baselines() if baselines else ()", "()", "no_network"),
         ('versions |= dict.fromkeys(own, f"definition', 'dict.fromkeys(own, f"definition', "table_report"),
         ("float(np.quantile(timings[name].values, 0.25))", "max(timings[name].values)", "cost"),
         ("for what, constraints in differences.items() if constraints]", "for what, constraints in ()]", "table_samples"),
@@ -103,9 +103,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("points = raw.of(samples, data", "points = 2 * raw.of(samples, data", "table_distances"),
     ],
     "evaluation/plans.py": [
-        ("if limit is None or", "if False and", "plans"),
-        ("        if n not in self.known:\n            total", "        if True:\n            total", "plans"),
-        ("        if plan.memory:\n            total += self.memory\n", "", "plans"),
+        ("if seconds(plan) <= limit:", "if False:", "plans"),
+        ("if seconds(reduced) < seconds(plan):", "if True:", "plans"),
+        ("if not stored(n):", "if True:", "plans"),
+        ("if plan.memory:", "if True:", "plans"),
+        ("return curve + ladder", "return int(curve)", "plans"),
     ],
     "evaluation/results.py": [
         ("math.inf if value is None else self.loss", "math.inf if value is None else -self.loss", "report_findings"),

@@ -71,8 +71,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("float(np.median(distances)) / 5)", "float(np.median(distances)))", "metrics"),
         ("np.clip(shrinkage, 1 / 3, 1)", "1.0", "metrics planted_faults"),
         ("np.clip(shrinkage, 1 / 3, 1)", "min(shrinkage, 1)", "metrics"),
-        ("group[start + links.row]", "group[links.row]", "metrics"),
-        ("joined, directed=False)[1][group]", "joined, directed=False)[1]", "metrics"),
+        ("eps=reach", "eps=reach / 2", "metrics"),
         ("            x, real = samples.points", "            pass", "metrics"),
     ],
     "metrics/nearest_rows.py": [
@@ -107,10 +106,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/trees.py": [
         ("np.concatenate([order[number::FOLDS]", "np.concatenate([np.sort(order)[number::FOLDS]", "pairs"),
         (" and not alone else", " else", "table_metrics"),
-        ("min(TO_PREDICT, CELLS_TO_PREDICT", "min(ROWS, CELLS_TO_PREDICT", "table_metrics"),
+        ("max(1000, most", "max(0, most", "table_metrics"),
         ("CODES - 1)", "CODES)", "table_metrics"),
         ("fit(rows[~out], own[~out])", "fit(rows, own)", "table_metrics"),
-        ("mixed[place, :, column] = rows[order, column]", "mixed[place, :, 0] = rows[order, 0]", "table_metrics"),
+        ("found.importances_mean", "found.importances_mean[::-1]", "table_metrics"),
         ("2 * np.maximum(means, 0.5) - 1", "np.maximum(means, 0.5)", "table_metrics"),
         ("classes[-1:] if len(classes) == 2 else classes", "classes[-1:]", "table_metrics"),
         ("(y - mean) / std", "y - mean", "table_metrics"),

@@ -1,4 +1,4 @@
-"""Evaluation: models and data in, results out. Names are imported when first used."""
+"""Evaluation of models and samples on held-out data. Names are imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models without a network: a Gaussian for each class; of tables a mixture of rows, independent columns and copies."""
+"""Baselines without a network: one Gaussian per class; for tables, a mixture, independent columns and copied rows."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pushforward.evaluation.features import strongest
 from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES
 from pushforward.transports import Transport
 
-FULL = 1024  # Columns up to which the covariance is kept whole
-RANK = 256  # Directions that are kept above; the rest of the variance is independent noise per column
+FULL = 1024  # Columns up to which the full covariance is used
+RANK = 256  # Directions that are kept for more columns; the rest of the variance is independent noise per column
 SHRINKAGE = 1e-3  # Share of each covariance that is replaced by independent noise of the same variance
 ROWS = 50_000  # Rows that a mixture is fitted to at most
 ROWS_EACH = 100  # Rows for each component, at least
@@ -32,15 +32,13 @@ BLOCK = 8192
 
 
 class GaussianBaseline(Transport):
-    """One Gaussian per class, or one in all for unlabelled data; x = mean + z_1 factor + z_2 residual.
-
-    It samples like any transport: `sample`, `stream`, examples from ``seed + i`` alone, bit for bit at every batch size.
+    """One Gaussian per class, or one in total for unlabelled data; x = mean + z_1 factor + z_2 residual.
 
     Args:
-        space: The data's shape and units.
-        means: (classes, d), model units.
-        factors: For each class (rank, d), so that factor' factor is its covariance without the residual.
-        residuals: (classes, d) standard deviations of the independent part.
+        space: Space of the data.
+        means: Means in model units, (classes, d).
+        factors: Factors of the covariances without residuals, (rank, d) for each class.
+        residuals: Standard deviations of the independent parts, (classes, d).
     """
 
     calls = 0  # type: ignore[assignment] # there is no network
@@ -57,7 +55,7 @@ class GaussianBaseline(Transport):
 
     @classmethod
     def fit(cls, dataset: Dataset) -> GaussianBaseline:
-        """Measure the Gaussians on the training split; a class without examples gets the Gaussian of all."""
+        """Fit Gaussians to the training split; a class without examples gets the Gaussian of all examples."""
         space, labels = dataset.space, dataset.train.labels
         examples = np.arange(len(dataset.train))
         groups = [examples]
@@ -69,13 +67,13 @@ class GaussianBaseline(Transport):
 
     @property
     def device(self) -> torch.device:
-        """Where the means are."""
+        """Return the device of the means."""
         return self.means.device
 
     def forward(self, z: Tensor, condition: Mapping[str, Tensor] | None = None, draws: Draws | None = None) -> Tensor:
-        """Examples in model units, (n, *shape).
+        """Generate examples in model units, (n, *shape).
 
-        Each example is computed by itself: a matrix product over a batch rounds differently at different batch sizes.
+        Examples are computed one by one, because rounding in batched matrix products depends on the batch size.
         """
         labels = condition["label"].tolist() if condition and len(self.factors) > 1 else [0] * len(z)
         out = self.means[labels] + z[:, self._rank :] * self.residuals[labels]
@@ -86,11 +84,14 @@ class GaussianBaseline(Transport):
         return out.reshape(-1, *self.space.shape)
 
     def log_prob(self, x: Tensor, labels: Tensor | None = None) -> Tensor | None:
-        """Log density of examples in data units, nats float64 (n,); None where a covariance is singular or over 1,024 wide.
+        """Compute the log density of examples in nats, float64 (n,).
 
         Args:
-            x: Data units, (n, *shape).
-            labels: int64 (n,), where there is a Gaussian for each class.
+            x: Examples in data units, (n, *shape).
+            labels: Labels, int64 (n,), if there is one Gaussian per class.
+
+        Returns:
+            Log density; None if a covariance is singular, or there are more than 1,024 dimensions.
         """
         if self.space.size > FULL:
             return None
@@ -125,16 +126,14 @@ def _gaussian(dataset: Dataset, examples: np.ndarray) -> tuple[Tensor, Tensor, T
 
 
 class RowMixture(Transport):
-    """Rows from one of k components, in each of which columns are independent: blocks categorical, scores normal.
-
-    It samples like any transport: sample i comes from ``seed + i`` alone, bit for bit at every batch size.
+    """Mixture of k components with independent columns: categorical indicators and normal scores.
 
     Args:
-        space: The table's columns.
-        weights: Of the components, (k,).
+        space: Space of the table.
+        weights: Component weights, (k,).
         logits: Log-probabilities of indicators, (k, d); 0 for scores.
-        means: Of scores, in rows that have one, (k, s).
-        deviations: Of scores, (k, s).
+        means: Means of scores over rows that have one, (k, s).
+        deviations: Standard deviations of scores, (k, s).
 
     References:
         Shallow mixtures are a strong baseline of tables, for example beside Tractable Probabilistic Circuits (TabPC, 2026).
@@ -155,12 +154,12 @@ class RowMixture(Transport):
 
     @classmethod
     def fit(cls, data: Dataset, components: int | None = None, iterations: int = ITERATIONS) -> RowMixture:
-        """Fit by expectation-maximisation to the training split, at most 50,000 of its rows.
+        """Fit the mixture by expectation-maximisation to at most 50,000 training rows.
 
         Args:
-            data: A table.
-            components: How many; None takes one for each 100 rows, at most 256.
-            iterations: At most; a gain of less than 0.001 nats a row ends the fit.
+            data: Table.
+            components: Number of components; None for one per 100 rows, at most 256.
+            iterations: Maximum number of iterations; a gain of less than 0.001 nats per row ends the fit.
         """
         space = data.space
         assert isinstance(space, TableSpace)
@@ -186,7 +185,7 @@ class RowMixture(Transport):
         return mixture
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Rows in model units, (n, d): z[0] selects the component, the rest is the noise of coordinates."""
+        """Generate rows in model units, (n, d); z[:, 0] selects the component, the rest is the noise of coordinates."""
         layout = self.layout
         which = torch.searchsorted(self.weights.double().cumsum(0), torch.special.ndtr(z[:, 0].double()))
         which, noise = which.clamp(max=len(self.weights) - 1), z[:, 1:]
@@ -197,7 +196,7 @@ class RowMixture(Transport):
 
 
 class _Rows:
-    """Rows of a table as statistics of a product of categorical and normal columns, in which both halves of a step are linear."""
+    """Sufficient statistics of rows under products of categorical and normal columns."""
 
     def __init__(self, rows: Tensor, layout: Coordinates) -> None:
         self.layout, self.counts = layout, rows.index_fill(1, layout.scores, 0.0)
@@ -206,7 +205,7 @@ class _Rows:
         self.second = self.first * rows[:, layout.scores]
 
     def joint(self, mixture: RowMixture, block: slice) -> Tensor:
-        """Log p(row, component), (n, k)."""
+        """Compute log p(row, component), (n, k)."""
         precision = mixture.deviations.square().reciprocal()
         constant = -(mixture.means.square() * precision + math.log(2 * math.pi)) / 2 - mixture.deviations.log()
         joint = self.counts[block] @ mixture.logits.T + self.gates[block] @ constant.T
@@ -214,7 +213,7 @@ class _Rows:
         return joint + mixture.weights.log()
 
     def maximised(self, shares: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Weights, logits, means and deviations for the components' shares of rows, blocks of (n, k)."""
+        """Compute weights, logits, means and standard deviations from the component probabilities of rows, blocks of (n, k)."""
 
         def summed(values: Tensor) -> Tensor:
             parts = torch.split(values, [len(part) for part in shares])
@@ -232,15 +231,12 @@ class _Rows:
 
 
 class DrawnRows(Transport):
-    """Training rows drawn with replacement: whole, or each column of a sample from a row of its own.
-
-    It samples like any transport: sample i comes from ``seed + i`` alone, bit for bit at every batch size.
+    """Training rows drawn with replacement, as whole rows or column by column.
 
     Args:
-        space: The table's columns.
+        space: Space of the table.
         rows: Training rows in data units, (n, d).
-        whole: Whether a sample is one row: a bootstrap, which is nothing but copies. False leaves each column's distribution
-            and nothing of what columns have to do with each other.
+        whole: Whether to draw whole rows, which are copies. If False, columns are drawn independently.
     """
 
     calls = 0  # type: ignore[assignment] # there is no network
@@ -254,13 +250,13 @@ class DrawnRows(Transport):
         self.noise_shape = (1 if whole else len(space.fields),)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Rows in model units, (n, d); each number of z selects a training row."""
+        """Generate rows in model units, (n, d); each column of z selects a training row."""
         places = (torch.special.ndtr(z.double()) * len(self.rows)).long().clamp(max=len(self.rows) - 1)
         return self.space.to_model(self.rows.gather(0, places[:, self.owners]))
 
 
 def drawn_rows(data: Dataset) -> dict[str, DrawnRows]:
-    """Both kinds, by the names of their rows in a report; copies only of known training rows, nothing for other data."""
+    """Create the further baselines of a table by name; copied rows only if the training rows are known."""
     space = data.space
     if not isinstance(space, TableSpace):
         return {}

@@ -1,11 +1,10 @@
-"""`compare` and `evaluate`; comparisons put together, trainings of one recipe as one; the models that a demo trains."""
+"""`compare` and `evaluate`, joined comparisons, means over training runs, and the models of the demo."""
 
 from __future__ import annotations
 
 import datetime
 import os
 import statistics
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,7 +23,7 @@ from pushforward.data.readers.reader import is_frame
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.curves import with_ladder, with_sweep
 from pushforward.evaluation.evaluator import Judge, learns
-from pushforward.evaluation.intervals import merged_p, over_trainings
+from pushforward.evaluation.intervals import mean_extra, mean_of, over_trainings
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
 from pushforward.evaluation.models import (
     Given,
@@ -58,18 +57,18 @@ from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport
 
 MOST = 64 << 20  # bytes of a file of results
-# What a reader must know of samples of another program
+# Warnings about samples of another program
 UNKNOWN = (
-    "it is unknown on which examples the model of these samples was trained. If held-out examples of {} were among them, these "
-    "scores are too good."
+    "the training examples of the model behind these samples are unknown. If they include held-out "
+    "examples of {}, these scores are too good."
 )
 WITHOUT_TRAINING = (
-    "copies and privacy have no scores, because the data that the program learned from was not "
-    "given (--train, in Python train=). If the program learned from the real data itself, the other "
-    "scores are too good."
+    "copies and privacy are not scored, because the training data of the program is unknown (--train, "
+    "in Python train=). If the program was trained on the real data itself, the other scores are too "
+    "good."
 )
 KEPT = ("name", "seed", "run", "scores", "training", "sampling", "label_agreement", "weights_step")  # of a single training
-# The models by name, in the order of the report: recipe, and where they are not its own, settings and how it trains
+# Models of the demo by name, in the order of the report: recipe, changed settings and changed training settings
 CAST: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
     "gan": ("gan", {}, {"batch": 128}),
     # Goodfellow et al. (2014), section 3, without what later work added; at this rate it loses modes within 1,500 steps
@@ -99,57 +98,67 @@ def compare(
     commands: Sequence[str] = (),
     tell: Callable[[str], None] | None = None,
 ) -> Comparison:
-    """Score models on one data set; `pushforward.Report` renders the result.
+    """Score several models on one data set.
 
     Args:
-        models: Runs, run folders or transports by the name that the report shows; or a list of runs or folders, which keep their
-            own names. Results of earlier comparisons, or their files (report.json), are joined without scoring them again.
-        data: The data set, or its name or path; runs know their own.
-        n: Samples on either side; None takes as many as earlier results have, else as the data and the time allow.
-        repeats: Samplings of each model; None takes 5, or fewer where the time does not allow more.
-        features: Feature spaces (`pushforward.evaluate`): models are ranked in the first.
-        seeds: Trainings of each recipe that ``models`` holds. From two on, runs named after their own seed (``flow-0``,
-            ``flow-1``) become one row, with the mean and the spread over trainings; any other model stays a row of its own.
-        curve: Whether to measure quality against network calls, of a map between two times beside its teacher, trajectories and
-            the memory of training; or the numbers of steps in which quality is measured, beside each model's own.
-        thorough: Whether everything is measured. Otherwise measuring takes about as long as training the models took, or 30 s if
-            that is longer: sweeps, memory and timed rounds are left out first, then samplings, then samples.
-        shorter: Shorter training runs by the name of the model, for scores over training time.
-        budget: What each model was trained with, in words.
-        commands: Command lines that repeat the comparison.
-        tell: Called with a line before each sampling of a model, such as ``print``, which shows what is measured; silent by
-            default.
+        models: Runs, run folders or transports by name, or a list of runs or folders, which keep their
+            names. Earlier comparisons and their files (report.json) are included without scoring
+            their models again.
+        data: Data set, name or path; None for the data of the runs.
+        n: Number of samples per side; None for the n of earlier comparisons, or as many as data and time
+            allow.
+        repeats: Number of samplings per model; None for 5, or fewer if time is short.
+        features: Feature spaces (`pushforward.evaluate`); models are ranked in the first.
+        seeds: Number of training runs per recipe in ``models``. If there are several, runs whose names end
+            in their seed (``flow-0``, ``flow-1``) become one row with the mean and the standard deviation
+            over runs.
+        curve: Whether to measure scores over network calls, flow maps and their teachers, trajectories and
+            training memory; or the numbers of steps to measure, besides each model's own.
+        thorough: Whether to measure everything. By default, measuring takes at most about as long as training
+            the models, or 30 s if that is longer: sweeps, memory and timed rounds are reduced first, then
+            samplings, then samples.
+        shorter: Shorter training runs by name of the model, for scores over training time.
+        budget: Training budget, such as "--budget 60s", for the report.
+        commands: Commands that repeat the comparison, for the report.
+        tell: Function called with a line of text before each long step, such as ``print``; None to print
+            nothing.
+
+    Returns:
+        Comparison, which `pushforward.Report` renders.
 
     Raises:
-        UsageError: If there is nothing to compare, the models were made for other data, or earlier results were measured by
-            another protocol; the message names what differs.
+        UsageError: If there are no models, models were trained on other data, or earlier comparisons have
+            another protocol.
     """
     earlier, models = taken_apart(models)
     if earlier:
-        details: dict[str, Any] = {
-            "features": features,
-            "seeds": seeds,
-            "curve": curve,
-            "thorough": thorough,
-            "shorter": shorter,
-            "budget": budget,
-            "commands": commands,
-            "tell": tell,
-        }
-        n = next(iter(earlier.values())).protocol.n if n is None else n
-        every = joined({**earlier, **({"the models": compare(models, data, n=n, repeats=repeats, **details)} if models else {})})
+        if models:
+            earlier["the models"] = compare(
+                models,
+                data,
+                n=next(iter(earlier.values())).protocol.n if n is None else n,
+                repeats=repeats,
+                features=features,
+                seeds=seeds,
+                curve=curve,
+                thorough=thorough,
+                shorter=shorter,
+                budget=budget,
+                commands=commands,
+                tell=tell,
+            )
+        every = joined(earlier)
         return replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
     models = models_of(models)
     data = dataset_of(data) if data is not None else data_of(informed(models))
     if "real" in models:
-        raise UsageError('A model cannot be named "real", as real data is in a report: give it another name.')
+        raise UsageError('The name "real" is reserved for real data. Rename the model.')
     for name, model in models.items():
         check_model(name, model, data)
-    began = time.perf_counter()
     most = REPEATS if repeats is None else repeats
     further = [run for runs in (shorter or {}).values() for run in runs]
     judge = Judge(data, fitting(models.values(), data, n), most, spaces=features, tell=tell)
-    follow_plan(judge, [*models.values(), *further], (n, repeats), began, thorough, sweeps=bool(curve))
+    follow_plan(judge, [*models.values(), *further], n, repeats, thorough, curve=bool(curve))
     sampling = judge.sampling({name: transport_of(model) for name, model in models.items()})
     results, pictures = [], {"real": real_pictures(data)}
     groups: dict[tuple[int, ...], list[str]] = {}  # models whose noise has one shape: equal seeds give equal noise
@@ -163,7 +172,7 @@ def compare(
         pictures[name] = drawn
         results.append(result)
         groups.setdefault(tuple(transport_of(model).noise_shape), []).append(name)
-    comparison = judge.comparison(results, judge.baseline())
+    comparison = judge.comparison(results, baselines=True)
     shared = tuple(tuple(group) for group in groups.values() if len(group) > 1)
     comparison = replace(
         comparison,
@@ -177,7 +186,7 @@ def compare(
         comparison = aggregated(comparison)
     if shorter:
         comparison = with_sweep(comparison, shorter, data, features, tell)
-    return took(judge, comparison, began)
+    return took(judge, comparison)
 
 
 def evaluate(
@@ -194,35 +203,36 @@ def evaluate(
     batch: int = BATCH,
     tell: Callable[[str], None] | None = None,
 ) -> Comparison:
-    """Score one model, or samples that are there already, against held-out data.
+    """Score one model, or existing samples, on held-out data.
 
     Args:
-        model: A run, its folder, or a transport; or samples: a file (.npz, .npy, .csv), a folder of images, an array or tensor
-            (n, *shape) in data units, a data frame, or what `pushforward.evaluation.models.given_samples` returned.
-        data: The data set, its name or path, a data frame, or other data as for `pushforward.fit`; a run knows its own.
-        n: Samples on either side; None takes as many as the held-out split and the time allow, and no more than a flow from a
-            data set has different examples to start from.
-        repeats: Samplings; None takes 5, or fewer where the time does not allow more. A flow from a data set is sampled once, and
-            its scores have no spread. Samples that are there already are divided into as many sets of n, or fewer.
-        metrics: Names of metrics (`pushforward.metrics.registry`), "bpd" for bits per dimension, "cas" for the classification
-            accuracy score; None means all that apply but these two, and of a map between two times its quality in 1 to 16
-            calls beside its teacher's.
-        features: Feature spaces (`pushforward.extractors.registry`): names, extractors, or networks that take examples in data
-            units and return (n, features). Models are ranked in the first; a few scores in further ones stand beside its scores,
-            with the space's name in brackets. None takes what suits the data.
-        thorough: Whether everything is measured, however long it takes (`pushforward.compare`).
-        plugins: Python files, or a single one, that the run needs, or that define further metrics or features.
-        seed: Added to the seed of every sampling.
-        batch: Samples generated at a time.
-        tell: Called with a line before each sampling and whatever else takes long, such as ``print``; silent by default.
+        model: Run, run folder or transport; or samples: a file (.npz, .npy, .csv), a folder of images, an
+            array or tensor (n, *shape) in data units, a data frame, or the result of
+            `pushforward.evaluation.models.given_samples`.
+        data: Data set, name, path, data frame, or other data as for `pushforward.fit`; None for the data of
+            the run.
+        n: Number of samples per side; None for as many as data and time allow.
+        repeats: Number of samplings; None for 5, or fewer if time is short. A flow from a data set is sampled
+            once. Existing samples are divided into this number of sets of n samples, or fewer.
+        metrics: Names of metrics (`pushforward.metrics.registry`), "bpd" for bits per dimension, or "cas" for
+            the classification accuracy score; None for all that apply except these two.
+        features: Feature spaces (`pushforward.extractors.registry`): names, extractors, or networks that
+            convert examples in data units to (n, features). Models are ranked in the first space; a few
+            scores are also computed in the others. None for the space that suits the data.
+        thorough: Whether to measure everything (`pushforward.compare`).
+        plugins: Python file or files that the run needs, or that define further metrics or features.
+        seed: Number added to the seed of every sampling.
+        batch: Number of samples generated at a time.
+        tell: Function called with a line of text before each long step, such as ``print``; None to print
+            nothing.
 
     Returns:
-        A comparison of one model, with floors, the no-network row, cost and settings.
+        Comparison of one model with real data and a baseline.
 
     Raises:
-        UsageError: If a named metric is not computed for such data, n is larger than the held-out split or the number of
-            given samples, a transport comes without data, or the run was trained on held-out examples of the data.
-        DataError: If the run's data has changed since.
+        UsageError: If a metric does not apply to the data, n exceeds the number of held-out examples or
+            existing samples, a transport is given without data, or the run was trained on held-out examples.
+        DataError: If the data of the run has changed.
     """
     metrics = [metrics] if isinstance(metrics, str) else metrics
     for path in files_of(plugins):
@@ -233,37 +243,34 @@ def evaluate(
         model = load(model, plugins=plugins)
     if isinstance(model, (np.ndarray, torch.Tensor, Given, str, Path)) or is_frame(model):
         if seed:
-            raise UsageError(f"Samples that are there already have no seed to add to: leave `seed={seed}` out.")
-        return _of_samples(model, data, (n, repeats), (metrics, features), plugins, tell, thorough)
+            raise UsageError(f"`seed={seed}` does not apply to existing samples. Omit it.")
+        return _of_samples(model, data, n, repeats, metrics, features, thorough, plugins, tell)
     models_of({"model": model})  # refuses anything else
     data = data_of(model) if data is None else dataset_of(data)
     check_applicable(metrics, data)
     name = model.name if isinstance(model, Run) else "model"
     if isinstance(model, Run):
         check_unseen(name, model, data)
-    say = tell or (lambda line: None)
     of_model = [metric for metric in metrics or () if metric in MODEL_METRICS]
     for metric in of_model:
         MODEL_CHECKS[metric](model, data, n)
-    long = f"measuring {' and '.join(of_model)}; with many examples this takes minutes (a smaller `n` takes less) ..."
     most = whole("repeats", REPEATS if repeats is None else repeats, 1)
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
     alone = others == [] and bool(of_model)
     size = 0 if alone else compared(data, fitting([model], data, n), learns(data, features))
-    if of_model:
-        say(long)
+    if of_model and tell is not None:
+        tell(f"measuring {' and '.join(of_model)} (with many examples, this takes minutes; a smaller n is faster) ...")
     own = ask_model(model, data, of_model, n, (seed, batch))
     if alone:
         return replace(own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),))
-    began = time.perf_counter()
     judge = Judge(data, size, most, others, seed, batch, features, tell)
-    follow_plan(judge, [model], (n, repeats), began, thorough)
+    follow_plan(judge, [model], n, repeats, thorough)
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)
     own_scores = own.models[0].scores if own.models else {}
-    comparison = judge.comparison([replace(result, scores={**result.scores, **own_scores})], judge.baseline())
-    comparison = took(judge, comparison, began)
+    comparison = judge.comparison([replace(result, scores={**result.scores, **own_scores})], baselines=True)
+    comparison = took(judge, comparison)
     return replace(
         comparison,
         metrics={**comparison.metrics, **own.metrics},
@@ -276,15 +283,16 @@ def evaluate(
 def _of_samples(
     samples: Any,
     data: DataLike,
-    size: tuple[int | None, int | None],
-    what: tuple[Sequence[str] | None, Spaces],
+    n: int | None,
+    repeats: int | None,
+    metrics: Sequence[str] | None,
+    features: Spaces,
+    thorough: bool,
     plugins: str | Path | Sequence[str | Path],
     tell: Callable[[str], None] | None,
-    thorough: bool,
 ) -> Comparison:
-    metrics, features = what
     if data is None:
-        raise UsageError("Samples do not say what they are to be compared with: name the `data`, such as digits.")
+        raise UsageError("Existing samples need data to be compared with. Specify `data`, such as digits.")
     is_folder = isinstance(data, (str, Path)) and (Path(data) / "spec.json").is_file()
     data = data_of(load(data, plugins=plugins)) if is_folder and not isinstance(data, Dataset) else dataset_of(data, rare="keep")
     check_applicable(metrics, data)
@@ -292,16 +300,15 @@ def _of_samples(
     if data.trained_on is False:
         of_training = [name for metric, names in wanted for name in names if getattr(metric, "of_training", False)]
         if metrics is not None and of_training:
-            raise UsageError(f"{', '.join(of_training)}: not computed without the training data. Name the data with `train`.")
+            raise UsageError(f"{', '.join(of_training)} cannot be computed without the training data. Specify it with `train`.")
         metrics = [name for _, names in wanted for name in names if name not in of_training]
-    repeats = whole("repeats", REPEATS if size[1] is None else size[1], 1)
+    most = whole("repeats", REPEATS if repeats is None else repeats, 1)
     given = given_samples(samples, data)
-    n = compared(data, min(len(given), compared(data)) if size[0] is None else size[0], learns(data, features))
-    if len(given) < n:
-        raise UsageError(f"`n` must be at most {len(given)}, the number of given samples, got {n}.")
-    began = time.perf_counter()
-    judge = Judge(data, n, max(1, min(repeats, len(given) // n)), metrics, spaces=features, tell=tell)
-    follow_plan(judge, [], size, began, thorough)
+    size = compared(data, min(len(given), compared(data)) if n is None else n, learns(data, features))
+    if len(given) < size:
+        raise UsageError(f"`n` must be at most {len(given)}, the number of existing samples, got {size}.")
+    judge = Judge(data, size, max(1, min(most, len(given) // size)), metrics, spaces=features, tell=tell)
+    follow_plan(judge, [], n, repeats, thorough)
     scores, agreement = judge.scores(given)
     told = {True: (), False: (WITHOUT_TRAINING,), None: (UNKNOWN.format(data.name),)}
     result = ModelResult(
@@ -312,12 +319,12 @@ def _of_samples(
         warnings=(*given.notes, *told[data.trained_on]),
     )
     pictures = {"real": real_pictures(data), given.name: given_pictures(given, data)}
-    comparison = replace(judge.comparison([result], judge.baseline()), pictures=pictures)
-    return took(judge, comparison, began)
+    comparison = replace(judge.comparison([result], baselines=True), pictures=pictures)
+    return took(judge, comparison)
 
 
 def stored_file(path: str | Path) -> Path | None:
-    """The file of stored results that a path means: a .json file, or report.json in a folder that is no run; else None."""
+    """Return the file of stored results at a path: a .json file, or report.json in a folder other than a run; else None."""
     place = Path(path)
     if place.is_dir():
         inside = place / "report.json"
@@ -326,19 +333,19 @@ def stored_file(path: str | Path) -> Path | None:
 
 
 def stored(path: str | Path) -> Comparison:
-    """Results from a file that `pushforward.Report.save` or ``--json`` wrote; it holds no pictures.
+    """Load results from a file of `pushforward.Report.save` or ``--json``, without pictures.
 
     Raises:
-        CheckpointError: If it cannot be read, or holds something else.
+        CheckpointError: If the file cannot be read, or does not contain results.
     """
     try:
         return Comparison.from_json(read_whole(Path(os.path.realpath(path)), MOST))
     except (OSError, CheckpointError) as error:
-        raise CheckpointError(f"{path}: {error} Make it anew: pushforward compare RUN RUN.") from error
+        raise CheckpointError(f"{path}: {error} Recreate it: pushforward compare RUN RUN.") from error
 
 
 def taken_apart(models: Any) -> tuple[dict[str, Comparison], Any]:
-    """The stored results among what is to be compared, by name, and the other models, as they were given."""
+    """Separate stored results, by name, from the other models to compare."""
     if isinstance(models, str) or not isinstance(models, (Mapping, Sequence)):
         return {}, models
     named = isinstance(models, Mapping)
@@ -355,16 +362,16 @@ def taken_apart(models: Any) -> tuple[dict[str, Comparison], Any]:
 
 
 def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
-    """One comparison of all models of several, where all scores share a protocol.
+    """Join the models of several comparisons with the same protocol.
 
-    Models keep their scores. Models of one name are told apart by where they come from. Pictures, floors and the no-network row
-    are those of the first comparison that has them.
+    Models keep their scores. Models with the same name get the name of their comparison in brackets.
+    Pictures, real-data scores and baselines come from the first comparison that has them.
 
     Args:
-        comparisons: By the name that messages use, such as their file.
+        comparisons: Comparisons by name, such as their file.
 
     Raises:
-        UsageError: If protocols differ, naming the fields and both values.
+        UsageError: If protocols differ; the message lists the fields with both values.
     """
     parts = list(comparisons.values())
     check_same([(name, part.protocol) for name, part in comparisons.items()], [part.data.name for part in parts])
@@ -422,12 +429,12 @@ def _settings(parts: Sequence[Comparison], names: Mapping[tuple[int, str], str])
 
 
 def aggregated(comparison: Comparison) -> Comparison:
-    """A comparison in which all trainings of a recipe are one row.
+    """Combine all training runs of a recipe in one row.
 
-    Trainings belong together where names differ only in their own seed at the end (``flow-0``, ``flow-1``), and family,
-    method and size are the same. Scores become means over trainings; their spread is that over trainings, or that over
-    samplings where it is greater, since a few trainings can agree by luck. Curves are means as well. Pictures, losses and
-    health are those of the first training, alarms those of all. Models of a single training are unchanged.
+    Runs belong together if their names differ only in the seed at the end (``flow-0``, ``flow-1``), and
+    family, method and size are the same. Scores and curves become means over runs; the spread is the larger of
+    the standard deviations over runs and over samplings, because a few runs can agree by chance. Pictures,
+    losses and health come from the first run, alarms from all runs. Single runs are unchanged.
     """
     groups: dict[Any, list[ModelResult]] = {}
     for number, model in enumerate(comparison.models):  # a name that does not end in its seed stands alone
@@ -440,7 +447,7 @@ def aggregated(comparison: Comparison) -> Comparison:
     names: dict[str, str] = {}
     models = []
     for (stem, *_), group in groups.items():
-        name = group[0].name if len(group) == 1 else f"{stem} ({len(group)} trainings)" if stem in single else stem
+        name = group[0].name if len(group) == 1 else f"{stem} ({len(group)} runs)" if stem in single else stem
         names |= {model.name: name for model in group}
         models.append(group[0] if len(group) == 1 else _together(name, group, comparison.metrics))
     settings, pictures = comparison.settings, comparison.pictures
@@ -481,15 +488,15 @@ def _score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
     if len(values) < len(parts):
         return replace(parts[0], value=None, spread=None, values=values, ratio=None, interval=None, interval_of=None)
     sampling = statistics.fmean((part.spread or 0.0) ** 2 for part in parts) ** 0.5
-    errors: dict[str, Any] = {}
-    for name in ("error", "reference_error"):  # the root of the mean of squares; None where any is unknown
-        squares = [own**2 for part in parts if (own := getattr(part, name)) is not None]
-        errors[name] = statistics.fmean(squares) ** 0.5 if len(squares) == len(parts) else None
-    mean = replace(_mean_record(parts), **errors)
-    p_values = [p for part in parts if (p := part.extra.get("p")) is not None]
-    extra = {name: value for name, value in mean.extra.items() if name != "p"}
-    extra |= {"p": merged_p(p_values)} if len(p_values) == len(parts) else {}
-    return over_trainings(replace(mean, spread=max(statistics.stdev(values), sampling), values=values, extra=extra), info)
+    mean = replace(
+        _mean_record(parts),
+        values=values,
+        spread=max(statistics.stdev(values), sampling),
+        error=mean_of(parts, "error"),
+        reference_error=mean_of(parts, "reference_error"),
+        extra=mean_extra(parts),
+    )
+    return over_trainings(mean, info)
 
 
 def _mean_record(parts: Sequence[Any]) -> Any:
@@ -509,15 +516,15 @@ def _mean(parts: Sequence[Any]) -> Any:
 
 
 def story_trainers(folder: Path, seconds: float, *, seed: int = 0, progress: Watcher | None = None) -> list[Trainer]:
-    """A trainer for each model of the `CAST`, tiny networks on the ring.
+    """Create a trainer for each model of the demo, with tiny networks on the ring.
 
     Args:
-        folder: Holds the runs; those that are there already go on where they stopped.
-        seconds: The budget of each training.
-        seed: Of weights and training.
-        progress: Receives where each stands; None is silent.
+        folder: Folder of the runs; existing runs are continued.
+        seconds: Training budget per model in seconds.
+        seed: Seed of weights and training.
+        progress: Receives training progress; None for no output.
     """
-    data = named_sets.load("ring")  # eight narrow Gaussians on a circle: a model that loses some of them is seen to
+    data = named_sets.load("ring")  # eight narrow Gaussians on a circle, so that lost modes are visible
     trainers = []
     for name, (kind, settings, training) in CAST.items():
         recipe = seeded(partial(recipes.named(kind), data.space, "tiny", **settings), seed)

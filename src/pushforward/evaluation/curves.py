@@ -1,4 +1,4 @@
-"""Scores over the calls of a map between two times, beside its teacher; over seconds of training; and over truncation."""
+"""Scores of flow maps over network calls, of models over training time, and of one-call models over truncation."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ class _Climb:
 
 
 def teacher_of(model: Run | Transport) -> Flow | None:
-    """The teacher that a run of a map between two times holds, where both start from the same noise; at the map's guidance.
+    """Return the teacher of a flow map if both start from the same noise, at the map's guidance scale; else None.
 
-    A teacher that is a map itself, as that of a finish, jumps as often as the run does.
+    A teacher that is itself a flow map, as in `finish`, takes as many steps as the run.
     """
     teacher = model.method.parts.get("teacher") if isinstance(model, Run) else None
     inner = inner_of(transport_of(model))
@@ -107,21 +107,21 @@ def teacher_of(model: Run | Transport) -> Flow | None:
 
 
 def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None, name: str = "a map") -> Ladder | None:
-    """Scores of a map between two times in 1, 2, 4, 8 and 16 calls, and of its teacher from the same noise.
+    """Score a flow map with 1, 2, 4, 8 and 16 calls, and its teacher from the same noise.
 
-    The teacher takes the solver with which the run holds it, in the most steps that need no more calls, and in the run's steps;
-    and the solver, steps and grid by which its own run samples, where the map's run names them. Distance is from a finished
-    map's teacher in as many calls, else from the teacher by the solver of the map's training.
+    The teacher is sampled with the solver stored in the run, at the largest number of steps that needs no
+    more calls and at the stored number of steps, and with the solver, steps and grid of its own run if they
+    are known. Distances are measured to the teacher of a finished map with as many calls, otherwise to
+    the teacher with the solver used in training.
 
     Args:
-        judge: Data and features.
-        model: A run or a transport; a transport has no teacher.
-        seconds: The time of one call for one sample, from which follows how many samples are affordable; None takes as many
-            as the judge compares, at most the last of `SIZES`.
-        name: What progress calls the model.
+        judge: Evaluation with data and features.
+        model: Run or transport; a transport has no teacher.
+        seconds: Seconds per call and sample, which limit the number of samples; None for no limit.
+        name: Name of the model in progress lines.
 
     Returns:
-        None for any other model.
+        Ladder; None for other models.
     """
     transport, run = transport_of(model), model if isinstance(model, Run) else None
     flow = inner_of(transport)
@@ -154,7 +154,9 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     points = [climb.point(rung, climb.samples(rung, name), same_calls.get(rung.calls, [] if finished else own)) for rung in rungs]
     by_run = None if usual is None or not _alike(taught[0], usual) else beside[0][2]
     if usual is not None and by_run is None:
-        by_run = climb.point(usual, climb.samples(usual, f"the teacher of {name} by its run's sampler"), [] if finished else own)
+        by_run = climb.point(
+            usual, climb.samples(usual, f"the teacher of {name} with the sampler of its run"), [] if finished else own
+        )
     same_floors = climb.n == judge.n and set(SCORES) <= judge.floors.keys()
     real = judge.floors if same_floors else floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
     asked = ((run.spec.get("asked") or {}).get("frozen") or ()) if run is not None else ()
@@ -176,7 +178,13 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
 
 
 def affordable(judge: Judge, samples: float | None, repeats: int | None = None) -> tuple[int, int]:
-    """Samples of each point, and how often, of so many affordable ones (None: any number); at most ``repeats`` times."""
+    """Choose the number of samples and samplings per point.
+
+    Args:
+        judge: Evaluation, which sets the upper limits.
+        samples: Number of samples that the time allows; None for no limit.
+        repeats: Maximum number of samplings; None for the number of the evaluation.
+    """
     most, repeats = min(judge.n, SIZES[-1]), repeats or judge.repeats
     if samples is None:
         return most, repeats
@@ -205,7 +213,7 @@ def _alike(first: Transport, other: Transport) -> bool:
 
 
 def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
-    """Samples of a map in one call and of its teacher from the same noise, as arrays to be drawn; None without a teacher."""
+    """Draw samples of a flow map with one call and of its teacher from the same noise; None without a teacher."""
     transport, teacher = transport_of(model), teacher_of(model)
     flow = inner_of(transport)
     if teacher is None or not isinstance(flow, Flow) or not flow.solver.jumps:
@@ -219,7 +227,7 @@ def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def with_ladder(judge: Judge, model: Run | Transport, result: ModelResult, pictures: Pictures) -> tuple[ModelResult, Pictures]:
-    """A model's result with its ladder and the pictures beside its teacher's, where it is a map between two times."""
+    """Add the ladder and the pictures of its teacher to the result of a flow map; other results are unchanged."""
     seconds, calls = result.sampling.seconds_per_sample, result.sampling.calls
     ladder = ladder_of(judge, model, seconds / calls if seconds and calls else None, result.name)
     if ladder is None:
@@ -228,14 +236,14 @@ def with_ladder(judge: Judge, model: Run | Transport, result: ModelResult, pictu
 
 
 def training_distance(transport: Transport, data: Dataset) -> Callable[[Flow], float]:
-    """A measure by which samplers are chosen: how far a flow's samples lie from training examples, with the same starts for all.
+    """Build a function that measures the distance between samples of a flow and training examples, to choose a sampler.
 
-    Of points and rows it is the energy distance. Of others it is the Fréchet distance in the features of the data, to training
-    examples on which these were not fitted.
+    The function uses the energy distance for points and rows, and otherwise the Fréchet distance to training
+    examples that the features were not fitted on. All flows start from the same noise.
 
     Args:
-        transport: The model's, which decodes the codes where its flow samples codes.
-        data: What the model was trained on.
+        transport: Transport of the model, which decodes the latents of a latent flow.
+        data: Training data of the model.
     """
     features, name = fit_features(data), "energy" if len(data.space.shape) == 1 else "frechet"
     known = replace(data, held_out=data.train if data.truth else data.train.take(features.halves.drawn))
@@ -255,25 +263,25 @@ def with_sweep(
     features: Spaces = None,
     tell: Callable[[str], None] | None = None,
 ) -> Comparison:
-    """A comparison with the scores of shorter trainings of its models, by the same protocol.
+    """Add the scores of shorter training runs to a comparison, with the same protocol.
 
     Args:
-        comparison: Of the longest trainings, which become the last point of each sweep; of several trainings the first, since
-            the shorter ones are trained once.
-        runs: Shorter trainings by the name of the model.
-        data: The data of the comparison.
-        features: Its feature spaces.
-        tell: Called with a line before each sampling; silent by default.
+        comparison: Comparison of the longest training runs, which become the last points; of several runs of
+            a recipe, the first.
+        runs: Shorter training runs by name of the model.
+        data: Data of the comparison.
+        features: Feature spaces of the comparison.
+        tell: Function called with a line of text before each sampling; None to print nothing.
 
     Raises:
-        UsageError: For a run of other data, or where these scores would be of another protocol than the comparison's.
+        UsageError: If a run has other data, or the protocol of these scores would differ.
     """
     for name, shorter in runs.items():
         for run in shorter:
             check_model(name, run, data)
     judge = Judge(data, comparison.protocol.n or 0, comparison.settings.repeats or 1, CURVE_SCORES, spaces=features, tell=tell)
     judge.follow(comparison.settings.plan)
-    check_same([("the comparison", comparison.protocol), ("its shorter trainings", judge.comparison().protocol)])
+    check_same([("the comparison", comparison.protocol), ("its shorter training runs", judge.comparison().protocol)])
     sweep = {}
     for name, shorter in runs.items():
         points = []
@@ -292,7 +300,13 @@ def with_sweep(
 
 @dataclass(frozen=True)
 class TruncationPoint(Record):
-    """The scores at one limit; None is the model without a limit."""
+    """Scores at one truncation limit.
+
+    Args:
+        limit: Truncation limit; None for no truncation.
+        scores: Scores by name.
+        label_agreement: Fraction of samples recognised as the requested class.
+    """
 
     limit: float | None = None
     scores: Mapping[str, Score] = field(default_factory=dict)
@@ -301,7 +315,16 @@ class TruncationPoint(Record):
 
 @dataclass(frozen=True)
 class TruncationCurve(Record):
-    """Scores by rising limit, the last without one, beside the floors; fields as in `pushforward.evaluation.Comparison`."""
+    """Scores by truncation limit, with the fields of `pushforward.evaluation.Comparison`.
+
+    Args:
+        data: Data set.
+        settings: Settings of the evaluation.
+        machine: Properties of the machine by name.
+        metrics: Descriptions of scores by name.
+        floors: Real-data scores by name.
+        points: Scores in ascending order of the limit; the last point has no limit.
+    """
 
     data: DataInfo = field(default_factory=DataInfo)
     settings: Settings = field(default_factory=Settings)
@@ -322,50 +345,50 @@ def truncation_curve(
     batch: int = BATCH,
     tell: Callable[[str], None] | None = None,
 ) -> TruncationCurve:
-    """Score a one-call model with its z truncated (`pushforward.editing.Truncated`) to several limits, and without a limit.
+    """Score a one-call model at several truncation limits of z, and without truncation.
 
-    All limits have the same seeds, so the points differ by truncation alone.
+    All limits use the same seeds, so the points differ only in truncation (`pushforward.editing.Truncated`).
 
     Args:
-        transport: A one-call model.
-        data: The data set; its held-out split is the reference.
-        limits: Above 0, in any order.
-        n: Samples on either side; None takes as many as the held-out split allows, at most 10,000.
-        repeats: Samplings at each limit.
-        seed: Added to the seeds of all samplings.
-        batch: Examples sampled at a time.
-        tell: Called with a line before each sampling; silent by default.
+        transport: One-call model.
+        data: Data set; its held-out split is the reference.
+        limits: Truncation limits, above 0.
+        n: Number of samples per side; None for as many as the held-out split allows, at most 10,000.
+        repeats: Number of samplings per limit.
+        seed: Number added to the seed of every sampling.
+        batch: Number of samples generated at a time.
+        tell: Function called with a line of text before each sampling; None to print nothing.
 
     Returns:
         Precision, recall, density, coverage and Fréchet distance at each limit.
 
     Raises:
-        UsageError: For an iterative model, no limits or ones that are not above 0, or a number n that cannot be or
-            is too small for density and coverage.
+        UsageError: If the model is iterative, a limit is not above 0, or n is not allowed or too small for
+            density and coverage.
     """
     wanted = sorted({float(limit) for limit in limits})
     if not wanted or not all(limit > 0 and math.isfinite(limit) for limit in wanted):
-        raise UsageError(f"Limits are numbers above 0, at least one of them; got {list(limits)}.")
+        raise UsageError(f"`limits` must be one or more numbers above 0, got {list(limits)}.")
     models = [(limit, Truncated(transport, limit)) for limit in wanted]
     judge = Judge(data, n or 0, repeats, ("manifold", "frechet"), seed, batch, tell=tell)
     if "density" not in judge.floors:
-        raise UsageError(f"There is no curve: n = {judge.n} is too few examples for density and coverage. Take data with more.")
+        raise UsageError(f"n = {judge.n} is too small for density and coverage. Use data with more held-out examples.")
     points = []
     for limit, model in (*models, (None, transport)):
-        name = "z as it is" if limit is None else f"z truncated to {limit:g}"
+        name = "z without truncation" if limit is None else f"z truncated to {limit:g}"
         points.append(TruncationPoint(limit, *judge.scores(model, name)))
     setting = judge.comparison()
     return TruncationCurve(setting.data, setting.settings, setting.machine, setting.metrics, setting.floors, tuple(points))
 
 
 def truncation_picture(curve: TruncationCurve) -> Image.Image:
-    """Density against coverage and precision against recall, each limit a point, beside real data's.
+    """Plot density over coverage and precision over recall, with one point per limit and real data.
 
     Args:
-        curve: From `truncation_curve`.
+        curve: Result of `truncation_curve`.
 
     Returns:
-        RGB, 1600 x 720.
+        RGB image, 1600 x 720.
     """
     from matplotlib.figure import Figure
 

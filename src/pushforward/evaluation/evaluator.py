@@ -1,4 +1,4 @@
-"""One model against held-out data: scores beside their floors, cost, curves and pictures."""
+"""Scores of one model on held-out data, with real-data scores, costs, curves and pictures."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ from pushforward.transports.transport import (
     warn_broken,
 )
 
-TURNS = 7  # How often each model is timed
-TURN_SECONDS = 1.0  # About the most that one model's turn may take; where a single sample takes longer, a turn is one sample
-SHORTEST = 0.02  # Seconds; a turn repeats calls that take less, so that a clock can time it
-MOST_CALLS = 100  # Calls of one turn at most
+TURNS = 7  # Timed rounds
+TURN_SECONDS = 1.0  # Approximate limit for one model in one round, which has at least one sample
+SHORTEST = 0.02  # Seconds; shorter calls are repeated, so that a clock can time them
+MOST_CALLS = 100  # Largest number of repeated calls
 FEW_STEPS = 6  # Steps of an iterative model whose memory is measured: no more is held at once in many
 NEIGHBOURS = 5  # of precision, recall, density and coverage
 EVERYTHING = Plan()
@@ -73,25 +73,25 @@ CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
 
 @dataclass
 class Judge:
-    """Everything that does not depend on the model: features, real-data scores and the no-network row, computed once.
+    """Evaluator of models on one data set, which computes features and real-data scores only once.
 
-    `follow` sets how much is measured, before anything is.
+    Call `follow` before any other method to limit how much is measured.
 
     Args:
-        data: The data set; models are compared with its held-out split.
-        n: Samples on either side; 0 takes as many as the held-out split allows, at most 10,000.
-        repeats: Samplings of each model.
-        metrics: Names of metrics; None means all that apply.
-        seed: Added to the seed of every sampling.
-        batch: Samples generated at a time.
-        spaces: Feature spaces (`pushforward.extractors`); models are ranked in the first, and scores in further ones stand beside
-            its scores. None takes the one that suits the data.
-        tell: Called with a line before each sampling of a model, and before whatever else takes long; None is silent.
+        data: Data set; models are compared with its held-out split.
+        n: Number of samples per side; 0 for as many as the held-out split allows, at most 10,000.
+        repeats: Number of samplings per model.
+        metrics: Names of metrics; None for all that apply.
+        seed: Number added to the seed of every sampling.
+        batch: Number of samples generated at a time.
+        spaces: Feature spaces (`pushforward.extractors`). Models are ranked in the first space; a few
+            scores are also computed in the others. None for the space that suits the data.
+        tell: Function called with a line of text before each long step; None to print nothing.
 
     Raises:
-        UsageError: For an unknown feature space, or one that comes twice.
+        UsageError: If a feature space is unknown or is named twice.
         DataError: If an extractor cannot read the data.
-        MissingExtra: Without a package that an extractor needs.
+        MissingExtra: If a package that an extractor needs is not installed.
     """
 
     data: Dataset
@@ -105,36 +105,38 @@ class Judge:
     plan: Plan = field(init=False, default=EVERYTHING)
     features: Features = field(init=False)
     others: tuple[Features, ...] = field(init=False)
-    unscored: dict[str, str] = field(init=False, default_factory=dict)  # why a metric that was asked for has no score, by name
+    unscored: dict[str, str] = field(init=False, default_factory=dict)  # Why a requested score is missing, by name
+    began: float = field(init=False)  # Start of measuring, by `time.perf_counter`
 
     def __post_init__(self) -> None:
+        self.began = time.perf_counter()
         self.repeats = whole("repeats", self.repeats, 1)
         self.n = compared(self.data, self.n or None, learns(self.data, self.spaces))
         extractors = named_extractors(kind_of(self.data) if self.spaces is None else self.spaces)
         check_spaces(extractors, self.data)
-        self.say("features, which are stored for the next time")
+        self.say("features, which are cached for the next evaluation")
         first, *others = ({name: extractor} for name, extractor in extractors.items())
         self.features = fit_features(self.data, first)
         self.others = tuple(fit_features(self.data, other, reads=False) for other in others)
 
     def follow(self, plan: Plan) -> None:
-        """Measure as much as a plan says."""
+        """Set how much is measured."""
         self.plan = plan
         self.n = plan.n or self.n
         self.repeats = plan.repeats or self.repeats
 
     @cached_property
     def floors(self) -> dict[str, Score]:
-        """What real data scores."""
+        """Return the real-data scores."""
         return self._in_spaces(partial(floors, self.data, n=self.n, redraws=self.plan.redraws))
 
     def say(self, what: str) -> None:
-        """Tell what is measured now."""
+        """Print what is measured next."""
         if self.tell is not None:
             self.tell(f"measuring {what} ...")
 
     def _in_spaces(self, scored: Callable[..., dict[str, Score]]) -> dict[str, Score]:
-        """All scores, and those of `SCORES` that were asked for in further feature spaces, such as "frechet (pca)"."""
+        """Compute all scores, and the requested ones of `SCORES` in further feature spaces, such as "frechet (pca)"."""
         scores = scored(self.features, metrics=self.metrics)
         names = [name for _, names in chosen(self.metrics) for name in names if name in SCORES]
         for space in self.others if names else ():
@@ -143,19 +145,23 @@ class Judge:
         return scores
 
     def _infos(self) -> dict[str, MetricInfo]:
-        """What a report must know of each score; those in further spaces have their own heading and no role in the verdict."""
+        """Describe each score; scores in further spaces have their own heading and never rank models."""
         known = describe()
         for space in self.others:
-            what, group = f" Here in other features: {space.describe(self.n)}.", f"In other features: {space.name}"
+            what, group = f" Computed in other features: {space.describe(self.n)}.", f"In other features: {space.name}"
             for info, name in ((known[name], f"{name} ({space.name})") for name in SCORES):
                 label = f"{info.label} ({space.name})"
                 known[name] = replace(info, label=label, what=info.what + what, group=group, role=None)
         return known
 
     def scores(self, sampler: Any, name: str = "") -> tuple[dict[str, Score], float | None]:
-        """The scores of anything with ``stream(n, seed=..., batch=...)`` over all repeats, and its label agreement.
+        """Compute the scores over all samplings, and the fraction of samples recognised as the requested class.
 
-        A flow from a data set is sampled once: its samplings start from the same examples and would be no repeats.
+        A flow from a data set is sampled once, because all its samplings start from the same examples.
+
+        Args:
+            sampler: Transport, given samples, or any object with ``stream(n, seed=..., batch=...)``.
+            name: Name in progress lines; empty to print none.
         """
         samplings: list[dict[str, Score]] = []
         agreements = []
@@ -186,14 +192,20 @@ class Judge:
         values: np.ndarray | None = None,
         learned: torch.Tensor | np.ndarray | None = None,
     ) -> dict[str, Score]:
-        """The scores of one sampling in all feature spaces; arguments as of `pushforward.evaluation.scores.score`."""
+        """Score one sampling in all feature spaces; arguments as in `pushforward.evaluation.scores.score`."""
         return self._in_spaces(partial(score, x, self.data, n=n, values=values, learned=learned))
 
     def draw(self, sampler: Any, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
-        """As many samples as are compared, or n, in data units, with their labels; the first repeat has seed `REPEAT_SEEDS`.
+        """Draw samples in data units. All models receive the same labels, and the same noise if its shape is the same.
 
-        All models have the same labels, in proportion to the data's, and the same noise where it has one shape. With them come
-        the values of rows of a table whose model has other coordinates than the data; else None.
+        Args:
+            sampler: As in `scores`.
+            seed: Seed of the sampling.
+            n: Number of samples; None for the number that is compared.
+
+        Returns:
+            Samples, their labels or None, and the values of table rows if the coordinates of the model
+            differ from the data's, or None.
         """
         n, seed = n or self.n, self.seed + seed
         if isinstance(sampler, Given):
@@ -214,7 +226,7 @@ class Judge:
         return x, labels, values
 
     def baseline(self) -> ModelResult:
-        """The no-network row: a Gaussian for each class, or one in all; of a table a mixture of rows."""
+        """Score the baseline: one Gaussian per class, or one in total; for tables, a mixture of products of columns."""
         self.say("the baseline")
         if isinstance(self.data.space, TableSpace):
             mixture = RowMixture.fit(self.data)
@@ -230,13 +242,19 @@ class Judge:
         return tuple(self.seed + (repeat + 1) * REPEAT_SEEDS for repeat in range(samplings))
 
     def further_baselines(self) -> tuple[ModelResult, ...]:
-        """Of a table its columns drawn independently, and copies of its training rows; none of other data."""
+        """Score two further baselines of tables: independently drawn columns, and copies of training rows."""
         return tuple(ModelResult(name, scores=self.scores(drawn)[0]) for name, drawn in drawn_rows(self.data).items())
 
-    def comparison(self, models: Sequence[ModelResult] = (), baseline: ModelResult | None = None) -> Comparison:
-        """Results of models with data, settings, machine, metrics and floors; with a baseline the further ones of a table."""
+    def comparison(self, models: Sequence[ModelResult] = (), baselines: bool = False) -> Comparison:
+        """Combine results of models with data, settings, machine, metrics and real-data scores.
+
+        Args:
+            models: Results of models.
+            baselines: Whether to score baselines too.
+        """
         space, known = self.data.space, self._infos()
-        rows = [*models, *([] if baseline is None else [baseline])]
+        baseline = self.baseline() if baselines else None
+        rows = [*models, baseline] if baseline else models
         names = dict.fromkeys([*self.floors, *(name for row in rows for name in row.scores)])
         data = DataInfo(
             self.data.name,
@@ -269,7 +287,7 @@ class Judge:
             unscored=self.unscored,
             models=tuple(models),
             baseline=baseline,
-            further_baselines=() if baseline is None else self.further_baselines(),
+            further_baselines=self.further_baselines() if baselines else (),
         )
 
     def judge(
@@ -280,14 +298,14 @@ class Judge:
         curve: bool | Sequence[int] = True,
         sampling: SamplingCost | None = None,
     ) -> tuple[ModelResult, Pictures]:
-        """Everything that is measured of one model, and its pictures.
+        """Measure one model, and make its pictures.
 
         Args:
-            name: As the report shows it.
-            model: A run or a transport.
-            curve: Whether to measure quality against network calls, trajectories and the memory of training; or in which numbers
-                of steps, beside its own, the first.
-            sampling: The model's part of `sampling`; None measures it here, alone.
+            name: Name of the model in the report.
+            model: Run or transport.
+            curve: Whether to measure scores over network calls, trajectories and training memory; or the
+                numbers of steps to measure, besides the model's own.
+            sampling: Sampling cost from `sampling`; None to measure it for this model alone.
         """
         transport, run = transport_of(model), model if isinstance(model, Run) else None
         with counted() as tally:
@@ -297,7 +315,7 @@ class Judge:
         points: tuple[CurvePoint, ...] = ()
         trajectory = None
         if curve and self.plan.sweep:
-            points = quality_curve(self, transport, scores, None if isinstance(curve, bool) else curve, name)
+            points = quality_curve(self, transport, scores, CURVE_STEPS if isinstance(curve, bool) else curve, name)
             if has_levels(transport):
                 self.say(f"{name}, trajectories")
             trajectory = trajectory_of(transport, self.data, self.seed, sampling.seconds_per_sample)
@@ -327,36 +345,39 @@ class Judge:
         if curve:
             pictures = replace(pictures, latent=latent_pictures(run, self.data))
         if curve and self.plan.memory:
-            self.say(f"{name}, the memory of training")
+            self.say(f"{name}, training memory")
             held = training_memory(run, self.data)
             memory = None if held is None else held / 2**20
             result = replace(result, training=replace(result.training, memory_mb=memory))
         return result, pictures
 
     def sampling(self, models: Mapping[str, Transport]) -> dict[str, SamplingCost]:
-        """What sampling costs each model: calls, arithmetic, memory, and time, which is measured in turns over all models."""
-        self.say("the time and memory of samples" if self.plan.memory else "the time of samples")
+        """Measure the sampling cost of each model: calls, operations, memory, and time in alternating rounds."""
+        self.say("sampling time and memory" if self.plan.memory else "sampling time")
         return sampling_costs(models, most_at_once(self.data), self.plan)
 
 
 def most_at_once(data: Dataset) -> int:
-    """How many samples are made at a time, at most, where time and memory are measured."""
+    """Return the largest batch size for measuring sampling time and memory."""
     return 1000 if data.space.as_points else 64
 
 
 def learns(dataset: Dataset, spaces: Spaces) -> bool:
-    """Whether any feature space is learned, so that floors come from one half of the training examples of a toy as well."""
+    """Return whether any feature space is learned, so that real-data scores use only half of the training examples."""
     return any(extractor.learns for extractor in named_extractors(kind_of(dataset) if spaces is None else spaces).values())
 
 
 def quality_curve(
-    judge: Judge, transport: Transport, scores: Mapping[str, Score], counts: Sequence[int] | None = None, name: str = "a model"
+    judge: Judge, transport: Transport, scores: Mapping[str, Score], counts: Sequence[int], name: str
 ) -> tuple[CurvePoint, ...]:
-    """Distances and coverage against network calls, for as many steps as the time allows.
+    """Measure distances and coverage over network calls, for as many numbers of steps as the time allows.
 
-    The point of the model's own number of steps is what ``scores`` holds. It takes the place of one of the ``counts`` (None:
-    `CURVE_STEPS`) within a factor of 1.5. The others are means over as many samplings, or over fewer, as the time allows: one
-    value for each is stored. ``name`` is what progress calls the model.
+    Args:
+        judge: Evaluation with features and plan.
+        transport: Model.
+        scores: Scores at the model's own number of steps, which replaces numbers within a factor of 1.5.
+        counts: Numbers of steps.
+        name: Name of the model in progress lines.
     """
     flow = inner_of(transport)
     if not has_steps(flow) or flow.solver.adaptive:
@@ -367,11 +388,11 @@ def quality_curve(
     own = flow.steps if flow.grid is grid else 0
     if own:
         points.append(point_of(own, transport.calls, {name: scores[name] for name in CURVE_SCORES if name in scores}))
-    rest = [steps for steps in counts or CURVE_STEPS if not own / 1.5 < steps < own * 1.5]
+    rest = [steps for steps in counts if not own / 1.5 < steps < own * 1.5]
     repeats = max((len(score.values) for score in scores.values()), default=1)
     for steps in rest:
         other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
-        judge.say(f"{name}, steps: {steps}")
+        judge.say(f"{name}, number of steps: {steps}")
         began, samplings = time.perf_counter(), []
         for repeat in range(1, repeats + 1):
             x, _, values = judge.draw(other, repeat * REPEAT_SEEDS)
@@ -386,34 +407,34 @@ def quality_curve(
 
 
 def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...]:
-    """Sentences on a model of a table whose constraints are not those of the data, or that hardly meets its own.
+    """Write warnings if the constraints of a table model differ from the data's, or if samples break them.
 
     Args:
-        own: The model's space.
-        data: That of the data with which it is compared.
-        tally: The draws of the samples that were scored.
+        own: Space of the model.
+        data: Space of the data.
+        tally: Counts of the draws of the scored samples.
     """
     if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
         return ()
     texts, others = (dict.fromkeys(quoted(each.text) for each in space.constraints) for space in (own, data))
     differences = {
-        "it was trained without constraints that other models meet": [text for text in others if text not in texts],
-        "its samples meet constraints that the data of this comparison lacks": [text for text in texts if text not in others],
+        "it was trained without these constraints of the data": [text for text in others if text not in texts],
+        "it was trained with constraints that the data of this comparison lacks": [text for text in texts if text not in others],
     }
-    unmet = f"samples that break {named_constraints(own)} after {MEASURED} further draws, scored as they are: {tally.unmet:,}."
+    unmet = f"{tally.unmet:,} scored samples still break {named_constraints(own)} after {MEASURED} further draws."
     sentences = [f"{what}: {', '.join(constraints)}." for what, constraints in differences.items() if constraints]
     return (*sentences, *[unmet] * bool(tally.unmet))
 
 
 def protocol_of(data: Dataset, features: Features, n: int, metrics: Sequence[str], others: Sequence[Features] = ()) -> Protocol:
-    """The protocol of scores of n samples.
+    """Describe how scores are computed, so that reports can be compared.
 
     Args:
-        data: The data set, whose held-out examples are the reference.
-        features: In which scores are computed.
-        n: Samples on either side.
+        data: Data set; its held-out examples are the reference.
+        features: Features of the scores.
+        n: Number of samples per side.
         metrics: Names of the scores.
-        others: Further features that scores stand in beside.
+        others: Further features in which a few scores are computed.
     """
     space = data.space
     examples = data.held_out.data_units(reference_examples(len(data.held_out), n)).numpy()
@@ -444,10 +465,7 @@ def protocol_of(data: Dataset, features: Features, n: int, metrics: Sequence[str
 
 
 def flops(function: Callable[..., Any], *inputs: Any) -> int:
-    """Floating point operations of matrix products, convolutions and attention in ``function(*inputs)``.
-
-    A multiplication and an addition count as two. Element-wise work is not counted.
-    """
+    """Count the floating-point operations of matrix products, convolutions and attention in ``function(*inputs)``."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -456,7 +474,12 @@ def flops(function: Callable[..., Any], *inputs: Any) -> int:
 
 
 def seconds_per_sample(sample: Callable[[int], Any], most: int) -> float:
-    """Time the samples of a model that makes n of them, in batches that grow to ``most`` or a quarter of a turn."""
+    """Measure the seconds per sample, with batches that grow to ``most`` samples or a quarter of a timed round.
+
+    Args:
+        sample: Function that draws n samples.
+        most: Largest batch size.
+    """
     n = 1
     sample(n)  # warms it up
     while (seconds := _seconds(sample, n)) < TURN_SECONDS / 4 and n < most:
@@ -465,17 +488,15 @@ def seconds_per_sample(sample: Callable[[int], Any], most: int) -> float:
 
 
 def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns: int | None = None) -> dict[str, SampleTime]:
-    """Time several models in turns, so that a machine that is busy for a moment slows all of them alike.
-
-    A turn makes ``most`` samples at a time, or fewer where these would take longer than a turn.
+    """Time several models in alternating rounds, so that other load on the machine slows all of them alike.
 
     Args:
-        samplers: For each name, a function that makes n samples.
-        most: Samples made at a time at most.
-        turns: Timed turns of each model; None for `TURNS`.
+        samplers: Functions that draw n samples, by name.
+        most: Largest batch size; smaller if a batch would take longer than `TURN_SECONDS`.
+        turns: Number of timed rounds; None for `TURNS`.
 
     Returns:
-        For each name, its times.
+        Times by name.
     """
     batches, calls = {}, {}
     for name, sample in samplers.items():
@@ -507,14 +528,10 @@ def _seconds(sample: Callable[[int], Any], n: int, calls: int = 1) -> float:
 
 @as_drawn()
 def sampling_memory(transport: Transport, n: int) -> int | None:
-    """Bytes in tensors that sampling a batch of n holds at most, the weights included.
-
-    PyTorch's allocator counts them (`training.loop.memory.added_peak`), so neither the library nor other models and data
-    in the process matter, and the same model gives the same number every time. Iterative models are sampled in at most
-    six steps, since steps follow one another and hold no more in many.
+    """Measure the peak memory of tensors while sampling a batch of n, including the weights.
 
     Returns:
-        Bytes; None where nothing can be measured.
+        Bytes; None if memory cannot be measured.
     """
     added = added_peak(lambda: _in_few_steps(transport, FEW_STEPS).sample(n, batch=n), transport.device)
     return None if added is None else held_bytes(transport) + added
@@ -522,10 +539,7 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
 
 @as_drawn()
 def sampling_flops(transport: Transport) -> int:
-    """Floating point operations of a sample, as `flops` counts them.
-
-    Every network call takes the same, so those of an iterative model follow from solves of one step and of two.
-    """
+    """Count the floating-point operations per sample, from solves with one and two steps."""
     short, long = (_in_few_steps(transport, steps) for steps in (1, 2))
     if long is transport:
         return flops(partial(batch_of, transport, 1))
@@ -544,12 +558,12 @@ def _in_few_steps(transport: Transport, steps: int) -> Transport:
 
 
 def sampling_costs(models: Mapping[str, Transport], most: int, plan: Plan = EVERYTHING) -> dict[str, SamplingCost]:
-    """What sampling costs each model.
+    """Measure the sampling cost of each model.
 
     Args:
-        models: By name; they are timed in turns.
-        most: Samples made at a time, at most where time and exactly where memory is measured.
-        plan: Says how often each is timed, and whether memory is measured.
+        models: Models by name.
+        most: Batch size for memory, and largest batch size for time.
+        plan: Number of timed rounds, and whether memory is measured.
     """
     samplers = {name: partial(batch_of, transport) for name, transport in models.items()}
     timings = time_in_turns(samplers, most, plan.turns)
@@ -561,7 +575,7 @@ def sampling_costs(models: Mapping[str, Transport], most: int, plan: Plan = EVER
             solver=solver_title(flow) if has_steps(flow) else None,
             steps=flow.steps if has_steps(flow) else None,
             calls=transport.calls,
-            seconds_per_sample=float(np.quantile(timings[name].values, 0.25)),  # other programs can only slow a turn down
+            seconds_per_sample=float(np.quantile(timings[name].values, 0.25)),  # other programs can only slow a round down
             timing=timings[name],
             flops_per_sample=sampling_flops(transport),
             memory=Memory() if held is None else Memory(held / 2**20, most),
@@ -576,8 +590,10 @@ def batch_of(transport: Transport, n: int) -> torch.Tensor:
 
 
 def solver_title(transport: Flow) -> str:
-    """A flow's solver and grid in words."""
+    """Name the solver and time grid of a flow, such as "Heun on the shifted:0.3 grid"."""
     name, grid = type(transport.solver).__name__, transport.grid
     if getattr(transport, "learned", None) is not None:
-        return f"{name} by a learned table"
-    return name if grid is None else f"{name} on the {grid} grid" if isinstance(grid, str) else f"{name} on times of its own"
+        return f"{name} with a learned table"
+    if grid is None:
+        return name
+    return f"{name} on the {grid} grid" if isinstance(grid, str) else f"{name} on its own time grid"

@@ -1,12 +1,12 @@
-"""Features: the space in which generated and real examples are compared, fitted to a data set.
+"""Features in which generated and real examples are compared, fitted to a data set.
 
-An extractor (`pushforward.extractors`) turns examples into numbers. These are centred and scaled to unit total variance; all but
-raw ones are turned onto principal axes, of which min(64, n / 10) are kept. Unless others are asked for, labelled data has the
-last hidden layer of a small classifier, unlabelled data its principal components, and toys (at most three columns, or a known
-truth) are compared as they are. The classes in the channels of stacked images are read by the classifier of the images stacked.
+An extractor (`pushforward.extractors`) converts examples to numbers, which are centred and scaled to unit total variance.
+All features except raw ones are projected onto min(64, n / 10) principal components. By default, labelled data uses the last
+hidden layer of a small classifier, unlabelled data its principal components, and toys (at most three columns, or a known truth)
+their raw columns. The classes in the channels of stacked images are recognised by the classifier of single images.
 
-Network, centre, scale and axes are fitted once, on one half of the training examples (`halves`); floors are drawn from the
-other, so that real data is as new to the features as samples of a model are.
+Network, centre, scale and components are fitted once, on one half of the training examples (`halves`). Real-data scores use
+the other half, so that real examples are as new to the features as samples of a model.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ STATISTICS = 20_000  # Examples from which mean, variance and axes are measured 
 
 
 def cache_folder(cache: Cache = None) -> Path | None:
-    """The folder given, else ``PUSHFORWARD_CACHE`` or ``~/.cache/pushforward``; None for no cache, and without a home."""
+    """Return the cache folder: the argument, ``PUSHFORWARD_CACHE`` or ``~/.cache/pushforward``; None for no cache."""
     given = os.path.expanduser(cache or os.environ.get("PUSHFORWARD_CACHE") or "~/.cache/pushforward")
     return None if cache is False or given.startswith("~") else Path(given)
 
 
 def write_cached(path: Path, content: bytes) -> None:
-    """Write a cache file with its sha256 in front; a disk that refuses costs only the cache."""
+    """Write a cache file with its SHA-256; if this fails, log a warning."""
     try:
         with replacing(path) as temporary:
             temporary.write_bytes(hashlib.sha256(content).digest() + content)
     except CheckpointError as error:
-        _log.warning("The cache %s cannot be written (%s); the next evaluation computes it again.", path, error.__cause__)
+        _log.warning("Could not write the cache file %s (%s). The next evaluation computes it again.", path, error.__cause__)
 
 
 def read_cached(path: Path | None) -> bytes | None:
-    """What `write_cached` wrote, or None where there is nothing or it is damaged."""
+    """Read a file of `write_cached`; None if it is missing or damaged."""
     if path is None or not path.is_file():
         return None
     content = path.read_bytes()
@@ -76,15 +76,15 @@ def read_cached(path: Path | None) -> bytes | None:
 
 
 def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
-    """Examples as a file would give them back: images rounded to 256 levels, whole columns to whole numbers; float32.
+    """Round examples as a file would: images to 256 levels, integer columns to integers; returns float32.
 
     Args:
-        x: (n, *shape), data units; or uint8 images.
-        space: The data's shape and units.
+        x: Examples in data units, (n, *shape), or uint8 images.
+        space: Space of the data.
 
     Raises:
-        Diverged: If examples hold NaN or infinity.
-        DataError: If their shape is not the data's.
+        Diverged: If examples contain NaN or infinity.
+        DataError: If examples have another shape than the data.
     """
     examples = torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x.detach().cpu()
     if tuple(examples.shape[1:]) != tuple(space.shape) or len(examples) == 0:
@@ -97,7 +97,7 @@ def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
 
 
 def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: str) -> np.ndarray:
-    """Features before centre, scale and axes, float64 (m, f)."""
+    """Compute features without centring, scaling and projection, float64 (m, f)."""
     examples = quantised(x, space)
     device = next(network.parameters(), examples).device
     with torch.no_grad():
@@ -105,24 +105,24 @@ def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: st
     if not isinstance(out, Tensor) or out.dim() < 2 or len(out) != len(examples):
         what = f"a tensor {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
         raise UsageError(
-            f"The features {name} gave {what} for {len(examples)} examples: expected a tensor ({len(examples)}, features)."
+            f"The features {name} returned {what} for {len(examples)} examples; expected a tensor ({len(examples)}, features)."
         )
     features: np.ndarray = out.flatten(1).double().cpu().numpy()
     wrong = int((~np.isfinite(features)).any(1).sum())
     if wrong:
-        raise UsageError(
-            f"The features {name} are NaN or infinite for {wrong} of {len(examples)} examples, whose values are finite."
-        )
+        raise UsageError(f"The features {name} are NaN or infinite for {wrong} of {len(examples)} examples with finite values.")
     return features
 
 
 @dataclass(frozen=True)
 class Halves:
-    """Examples of a training split, by number; of stacked images, examples of the images that are stacked.
+    """Indices of the training examples used for features and for real-data scores.
+
+    For stacked images, they are indices of single images.
 
     Args:
-        fitted: What features are fitted on, int64, sorted.
-        drawn: What floors are drawn from, int64, sorted; it shares no example with ``fitted``, except where ``halves`` says so.
+        fitted: Sorted indices of the examples that features are fitted on, int64.
+        drawn: Sorted indices of the examples that real-data scores are drawn from, int64.
     """
 
     fitted: NDArray[np.int64]
@@ -130,14 +130,14 @@ class Halves:
 
 
 def halves(dataset: Dataset, learned: bool = False) -> Halves:
-    """Split the training examples in two halves by a hash of their content; copies that are kept together fall on one side.
+    """Split the training examples into two halves by a hash of their content, so that copies stay together.
 
-    The half for the features holds at least one example of each class, as far as there is room. Raw features (toys) have nothing
-    to overfit: only their centre and one scale are measured. There both parts are all examples.
+    The half for features contains an example of each class, if possible. For raw features, which cannot overfit,
+    both parts contain all examples.
 
     Args:
-        dataset: The data.
-        learned: Whether features are learned that suit it less than raw ones would: a toy is then split as well.
+        dataset: Data set.
+        learned: Whether features are learned for data that would have raw features, so that it is split too.
     """
     if kind_of(dataset) == "raw" and not learned:
         examples = np.arange(len(dataset.train))
@@ -146,12 +146,12 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
     keys = mix(_KEY, split.hashes)
     order = np.argsort(keys, kind="stable")
     count, ordered = max(1, len(split) // 2), keys[order]
-    if count < len(keys):  # the place next to the middle that lies between copies of two examples, unless an eighth away
+    if count < len(keys):  # the boundary between copies nearest to the middle, at most an eighth away
         ends = (int(np.searchsorted(ordered, ordered[count], side)) for side in ("left", "right"))
         near = min((end for end in ends if 0 < end < len(keys)), key=lambda end: abs(end - count), default=count)
         count = near if abs(near - count) <= len(keys) // 8 else count
     first, rest = order[:count], order[count:]
-    if split.labels is not None:  # some give way to one example of each class that only the rest has, and to its copies
+    if split.labels is not None:  # swap in an example of each class that only the rest has, with its copies
         labels = split.labels
         classes, at = np.unique(labels[rest], return_index=True)
         lost = rest[at[~np.isin(classes, labels[first])]]
@@ -164,7 +164,7 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
 
 
 def kind_of(dataset: Dataset) -> str:
-    """Which features a data set has: "raw" for toys and tables, "classifier" where there are labels, "pca" for the rest."""
+    """Return the default features of a data set: "raw" for toys and tables, "classifier" for labelled data, else "pca"."""
     space = dataset.space
     if isinstance(space, TableSpace):
         return "raw" if space.size <= COLUMNS else "pca"
@@ -174,7 +174,7 @@ def kind_of(dataset: Dataset) -> str:
 
 
 def principal(centred: np.ndarray, most: int) -> np.ndarray:
-    """The principal axes (d, at most ``most``) of centred examples, by falling variance; approximate above 1024 columns."""
+    """Compute up to ``most`` principal axes of centred examples, (d, k), in descending order; approximate above 1,024 columns."""
     n, d = centred.shape
     if d <= 1024:
         _, vectors = np.linalg.eigh(centred.T @ centred / n)
@@ -186,14 +186,15 @@ def principal(centred: np.ndarray, most: int) -> np.ndarray:
 
 
 def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """The strongest directions of many columns, by four rounds of subspace iteration from a fixed start.
+    """Approximate the leading singular vectors by four rounds of subspace iteration from a fixed start.
 
     Args:
-        centred: (n, d), float; the directions come in its precision.
-        most: How many; fewer where there are fewer examples.
+        centred: Centred examples, float (n, d).
+        most: Number of directions; the result has fewer if there are fewer examples.
 
     Returns:
-        Falling singular values (k,) and orthonormal axes (d, k). The last ones are rough: ask for some more than needed.
+        Singular values (k,) in descending order and orthonormal axes (d, k). The last ones are inaccurate, so
+        request more than needed.
     """
     n, d = centred.shape
     axes = np.random.Generator(np.random.Philox(0)).standard_normal((d, min(most, n, d)), dtype=centred.dtype.type)
@@ -204,18 +205,18 @@ def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Features:
-    """From examples in data units to the numbers that metrics compare. Made by `fit_features`.
+    """Map from examples in data units to the numbers that metrics compare; created by `fit_features`.
 
     Attributes:
-        name: Of the extractor, such as "classifier", "pca" or "raw".
-        extractor: What computes them.
-        halves: The training examples on which they are fitted, and those from which floors are drawn.
-        accuracy: The classifier's accuracy on the held-out split, or None without labels.
-        key: Names data, extractor, seed and version; equal keys give equal features.
-        folder: The cache of features of real data, for slow extractors; None for none.
-        determined: The hash of what determines them, or nothing where that is unknown (`identity`).
-        classifies: Whether there is a classifier: labelled data with two classes or more.
-        channels: For stacked images, the features of the images stacked, whose classifier reads one channel; else None.
+        name: Name of the extractor, such as "classifier", "pca" or "raw".
+        extractor: Extractor.
+        halves: Indices of training examples for fitting and for real-data scores.
+        accuracy: Held-out accuracy of the classifier; None without labels.
+        key: Hash of data, extractor, seed and version; equal keys give equal features.
+        folder: Cache folder for features of real data; None for no cache.
+        determined: Hash of everything that determines the features; empty if unknown (`identity`).
+        classifies: Whether there is a classifier, for data with two or more classes.
+        channels: Features of single images, for stacked images; else None.
     """
 
     determined: str = ""
@@ -252,46 +253,46 @@ class Features:
 
     @property
     def preprocessing(self) -> str:
-        """What happens to an example before the network, in words: levels, channels, size, filter and range."""
+        """Describe the preprocessing of examples: levels, channels, size, filter and range."""
         levels = "" if self.space.levels is None else f"rounded to {self.space.levels} levels, "
         return levels + self.extractor.preprocessing(self.space)
 
     @property
     def identity(self) -> str:
-        """16 hexadecimal digits that change with what determines the features.
+        """Return a hash of everything that determines the features, 16 hexadecimal digits.
 
-        That is the data, the extractor with its source and settings, the seed, the preprocessing, torch's version, and the
-        weights of a network that is not trained here. Weights that are do not count: another processor rounds otherwise, and
-        its features are as good. Where the extractor's source is unknown, `weights` stands for all.
+        It includes data, extractor, seed, preprocessing, the version of torch and pretrained weights. It does
+        not include trained weights, whose last digits depend on the processor. If the source of the
+        extractor is unknown, it is `weights`.
         """
         return self.determined or self.weights
 
     @cached_property
     def weights(self) -> str:
-        """16 hexadecimal digits of the extractor, its settings, weights, preprocessing, centre, scale and axes as they are."""
+        """Return a hash of extractor, settings, weights, preprocessing, centre, scale and axes, 16 hexadecimal digits."""
         state = state_hash(self._network, {name: self.tensors[name] for name in ("mean", "axes")})
         own = type(self.extractor).__qualname__, json.dumps(self.extractor.settings(), sort_keys=True)
         return hashlib.sha256(repr((own, self.preprocessing, state)).encode()).hexdigest()[:16]
 
     def dims(self, n: int) -> int:
-        """Dimensions at n compared examples: min(64, n / 10), at least 1; all columns where the extractor does not reduce."""
+        """Return the number of dimensions for n compared examples: min(64, n / 10), or all columns of raw features."""
         most = int(self._axes.shape[1])
         return max(1, min(MOST, n // 10, most)) if self.extractor.reduces else most
 
     def __call__(self, x: Tensor | np.ndarray, n: int, real: bool = False) -> np.ndarray:
-        """Features of examples.
+        """Compute features of examples.
 
         Args:
-            x: (m, *shape) in data units; images may be uint8. They are rounded as `quantised` does.
-            n: How many examples either side of the comparison has; it sets the number of dimensions.
-            real: Whether these are examples of the data, whose features a slow extractor keeps on disk.
+            x: Examples in data units, (m, *shape), which are rounded by `quantised`; images may be uint8.
+            n: Number of examples per side, which sets the number of dimensions.
+            real: Whether these are examples of the data, whose features a slow extractor caches.
 
         Returns:
-            float64, (m, dims(n)), with unit total variance over the examples of the fit before the reduction.
+            Features, float64 (m, dims(n)).
 
         Raises:
-            Diverged: If examples hold NaN or infinity.
-            UsageError: If the extractor fails, or gives NaN or another number of examples.
+            Diverged: If examples contain NaN or infinity.
+            UsageError: If the extractor fails, or returns NaN or another number of examples.
         """
         if not self.extractor.slow:
             return self._projected(x, self._axes[:, : self.dims(n)])
@@ -311,9 +312,9 @@ class Features:
         return np.concatenate([(extracted(part, self.space, self._network, self.name) - self._mean) @ axes for part in parts])
 
     def classify(self, x: Tensor | np.ndarray) -> np.ndarray:
-        """The class of each example, int64 (m,), by the classifier.
+        """Classify examples, int64 (m,).
 
-        Of stacked images it is the mode, the classes of the channels read as the digits of a number.
+        The class of a stacked image is its mode: a number whose digits are the classes of the channels.
         """
         if self.channels is not None:
             parts = [self.channels.classify(x[:, channel : channel + 1]) for channel in range(self.space.shape[0])]
@@ -327,31 +328,31 @@ class Features:
         return np.concatenate(labels)
 
     def describe(self, n: int) -> str:
-        """The features in words, for a report."""
+        """Describe the features for a report."""
         sure, *read = (
             "" if each is None or each.accuracy is None else f" (held-out accuracy {each.accuracy:.1%})"
             for each in (self, self.channels)
         )
-        channels = "" if self.channels is None else f"; channels read by a classifier{read[0]}"
+        channels = "" if self.channels is None else f"; channels recognised by a classifier{read[0]}"
         return f"{self.extractor.describe(sure)}, {counted(self.dims(n), 'dimension')}{channels}"
 
 
 def fit_features(
     dataset: Dataset, extractor: Spaces = None, *, seed: int = 0, cache: Cache = None, reads: bool = True
 ) -> Features:
-    """Features for a data set, from the cache where they were fitted before.
+    """Fit features to a data set, or load them from the cache.
 
     Args:
-        dataset: Only one half of its training split is used (`halves`), save for the accuracy, which is of held-out examples.
-        extractor: A name, an extractor or a network; None takes what suits the data.
-        seed: Of what is trained.
-        cache: A folder; None means `cache_folder`, False none. A damaged entry is made again.
-        reads: Whether labelled data, or the channels of stacked images, get a classifier, whatever the features are.
+        dataset: Data set; features are fitted on half of its training split (`halves`).
+        extractor: Name, extractor or network; None for the default of the data.
+        seed: Seed of training.
+        cache: Folder; None for `cache_folder`, False for no cache.
+        reads: Whether to train a classifier for labelled data or the channels of stacked images.
 
     Raises:
         DataError: If the extractor cannot read the data.
-        UsageError: If it is unknown or fails.
-        MissingExtra: Without a package that it needs.
+        UsageError: If the extractor is unknown or fails.
+        MissingExtra: If a package that the extractor needs is not installed.
     """
     ((name, chosen),) = named_extractors(kind_of(dataset) if extractor is None else extractor).items()
     chosen.check(dataset)
@@ -393,7 +394,7 @@ def _key(words: Any) -> str:
 
 
 def fit_on(dataset: Dataset, halved: Halves, extractor: tuple[str, Extractor], seed: int = 0, reads: bool = True) -> Features:
-    """Features of given examples, without a cache and without a key: see `fit_features`."""
+    """Fit features to some of the training examples, without a cache and without a key (see `fit_features`)."""
     (name, chosen), space, index = extractor, dataset.space, halved.fitted
     data, tensors = dataset, {}
     if isinstance(dataset.truth, Stack):  # stacked again

@@ -1,8 +1,8 @@
-"""95 % intervals of scores: over the examples where a metric knows its error, else over samplings or trainings.
+"""95 % intervals of scores: over examples if the metric provides its error, otherwise over samplings or training runs.
 
-An interval is of the score's mean over new samples of the model. Where the metric knows its ``reference_error`` that mean is over
-new held-out examples too; else it is that against these held-out examples. For a score whose mean depends on the number of
-examples (`MetricInfo.unbiased` is False) it is the mean at this number. It stays within the score's range (`MetricInfo`).
+An interval covers the mean score over new samples of the model and, if ``reference_error`` is known, over new held-out examples.
+If the mean depends on the number of examples (`MetricInfo.unbiased` is False), it is the mean at this number. Intervals stay
+within the range of the score (`MetricInfo`).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pushforward.metrics.growth import Growth, mean_growth, score_interval
 from pushforward.metrics.uncertainty import share_error
 
 NORMAL = 1.96
-LEVEL = 0.05  # how often any two of equal models may be told apart in one comparison
-LARGE = 1e6  # degrees of freedom of what is known
+LEVEL = 0.05  # Probability of a significant difference between any two of equal models
+LARGE = 1e6  # Degrees of freedom of a known variance
 
 
 def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
-    """A score of one or more samplings of a model with its interval, or without where nothing says how it varies.
+    """Add the 95 % interval to a score of one or more samplings, if its variation is known.
 
     Args:
-        score: With its values.
-        info: What is known of it, for its range; None for any number.
+        score: Score with its values.
+        info: Description with the range of the score; None for no limits.
     """
     values, shared = _numbers(score), score.reference_error or 0.0
     if score.value is None or len(values) != max(1, len(score.values)):
@@ -45,11 +45,11 @@ def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
 
 
 def over_trainings(score: Score, info: MetricInfo | None = None) -> Score:
-    """A score that is the mean over trainings (``values``) with its interval over new trainings; arguments as `with_interval`."""
+    """Add the 95 % interval over new training runs to a mean over runs (``values``); arguments as in `with_interval`."""
     values = _numbers(score)
     if score.value is None or len(values) != len(score.values):
         return replace(score, interval=None, interval_of=None)
-    return _between(score, values, score.reference_error or 0.0, "trainings", info)
+    return _between(score, values, score.reference_error or 0.0, "training runs", info)
 
 
 def _numbers(score: Score) -> list[float]:
@@ -76,10 +76,10 @@ def _between(score: Score, values: Sequence[float], shared: float, of: str, info
 
 def _around(score: Score, error: float, quantile: float, of: str, info: MetricInfo | None) -> Score:
     assert score.value is not None
-    least, most = (None, None) if info is None else (info.least, info.most)
-    if (least, most) == (0.0, 1.0):
+    info = info or MetricInfo()
+    if (info.least, info.most) == (0.0, 1.0):
         interval = of_share(score.value, error, quantile)
-    elif least == 0.0:
+    elif info.least == 0.0:
         interval = above(score.value, error, quantile)
     else:
         interval = score.value - quantile * error, score.value + quantile * error
@@ -96,15 +96,14 @@ def _stated(score: Score, interval: tuple[float, float], of: str, info: MetricIn
 
 
 def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:
-    """Wilson's interval of a share, which ends at 0 and 1.
+    """Compute Wilson's interval of a fraction, which stays between 0 and 1.
 
-    It is that of as many independent examples as have this standard error, so that for a share of independent examples it is
-    Wilson's own, and for others it widens with their error.
+    The interval is that of as many independent examples as have this standard error.
 
     Args:
-        value: From 0 to 1.
-        error: Its standard error, as `share_error` gives it for independent examples.
-        quantile: How many standard errors.
+        value: Fraction, from 0 to 1.
+        error: Standard error; for independent examples, the result of `share_error`.
+        quantile: Number of standard errors.
 
     References:
         Wilson, Probable inference, the law of succession, and statistical inference, 1927.
@@ -119,15 +118,15 @@ def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[floa
 
 
 def above(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:
-    """An interval of a score that is never below 0: symmetric for its square root where that is narrow, and cut at 0.
+    """Compute an interval of a score that is never below 0.
 
-    Where the error is large against the value, the width of the root's interval is bounded: the upper end is at most twice the
-    usual half-width above 0, or the usual end, and rises with the value.
+    The interval is symmetric for the square root of the score and cut at 0. If the error is large compared with the
+    value, the width is bounded.
 
     Args:
-        value: From 0.
-        error: Its standard error.
-        quantile: How many standard errors.
+        value: Score, at least 0.
+        error: Standard error.
+        quantile: Number of standard errors.
     """
     wide, root = quantile * error, math.sqrt(max(0.0, value))
     half = math.sqrt(wide / 2) if value <= wide / 2 else wide / (2 * root)
@@ -135,13 +134,13 @@ def above(value: float, error: float, quantile: float = NORMAL) -> tuple[float, 
 
 
 def merged_p(values: Sequence[float]) -> float:
-    """Twice the mean of p-values, at most 1; a single p-value is returned as it is.
+    """Combine p-values by twice their mean, at most 1; a single p-value is unchanged.
 
-    Under the hypothesis it is at most alpha with probability alpha at most, however the p-values depend on each other, as
-    those of samplings that share their reference do. Their mean alone is not: it can be up to twice as likely.
+    The result is a valid p-value for any dependence between the p-values, such as of samplings that share
+    their reference.
 
     Args:
-        values: P-values, each in [0, 1], at least one of them.
+        values: One or more p-values in [0, 1].
 
     References:
         Rüschendorf, Random variables with maximum sums, 1982. Vovk and Wang, Combining p-values via averaging, 2020,
@@ -151,12 +150,12 @@ def merged_p(values: Sequence[float]) -> float:
 
 
 def deviation(values: Sequence[float]) -> float:
-    """The standard deviation of a sample, by n - 1; exactly 0 for equal values, whose mean rounding would set apart."""
+    """Compute the sample standard deviation; exactly 0 for equal values, despite rounding."""
     return 0.0 if np.ptp(values) == 0 else float(np.std(values, ddof=1))
 
 
 def ratio(value: float, floor: Score) -> float | None:
-    """A score over its floor; None where the floor is below 0 or within two of its spreads, so that a ratio means nothing."""
+    """Divide a score by the real-data score; None if that is within two standard deviations of 0 or below."""
     if floor.value is None or floor.value <= 2 * (floor.spread or 0.0):
         return None
     return value / floor.value
@@ -168,7 +167,14 @@ def together(
     floors: Mapping[str, Score] | None = None,
     infos: Mapping[str, MetricInfo] | None = None,
 ) -> dict[str, Score]:
-    """The scores of several samplings, each with all scores by name, as one score of each name."""
+    """Combine the scores of several samplings.
+
+    Args:
+        samplings: Scores by name, for each sampling.
+        n: Number of examples per side.
+        floors: Real-data scores by name, for ratios.
+        infos: Descriptions by name, for ranges.
+    """
     rows: dict[str, list[Score]] = {}
     for name, score in (item for sampling in samplings for item in sampling.items()):
         rows.setdefault(name, []).append(score)
@@ -176,7 +182,7 @@ def together(
 
 
 def point_of(steps: int, calls: float, scores: Mapping[str, Score]) -> CurvePoint:
-    """Scores over samplings as a point of a curve."""
+    """Convert scores over samplings to a point of a curve."""
     return CurvePoint(
         steps,
         calls,
@@ -195,23 +201,30 @@ def _over_samplings(score: Score) -> tuple[float, ...]:
 
 
 def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: MetricInfo | None = None) -> Score:
-    """Several samplings of n examples as one score, with its interval in the range of ``info``, and its ratio to the floor."""
+    """Combine the scores of several samplings to one score, with its interval and its ratio to the real-data score.
+
+    Args:
+        samplings: Score of each sampling.
+        n: Number of examples per side.
+        floor: Real-data score; None for no ratio.
+        info: Description with the range of the score; None for no limits.
+    """
     values, terms = [result.number for result in samplings], [result.reference_terms for result in samplings]
     sample_terms = [_around_value(result) for result in samplings]
     mean, growths = float(np.mean(values)), [Growth(*result.growth) for result in samplings if result.growth]
     summary = Score(
         value=mean,
         spread=deviation(values) if len(values) > 1 else None,
-        error=_mean_of(samplings, "error"),
+        error=mean_of(samplings, "error"),
         values=tuple(values),
         n=n,
         ratio=None if floor is None else ratio(mean, floor),
-        reference_error=_mean_of(samplings, "reference_error"),
-        bias=_mean_of(samplings, "bias"),
+        reference_error=mean_of(samplings, "reference_error"),
+        bias=mean_of(samplings, "bias"),
         growth=mean_growth(growths) if len(growths) == len(samplings) else (),
         reference_terms=tuple(np.mean(terms, axis=0).tolist()) if len({*map(len, terms)}) == 1 else (),
         sample_terms=tuple(term for each in sample_terms for term in each) if all(sample_terms) else (),
-        extra=_mean_extra(samplings),
+        extra=mean_extra(samplings),
     )
     return with_interval(summary, info)
 
@@ -222,18 +235,22 @@ def _around_value(score: Score) -> tuple[float, ...]:
     return tuple(score.number + term - centre for term in score.sample_terms)
 
 
-def _mean_of(samplings: Sequence[Score], name: str) -> float | None:
+def mean_of(samplings: Sequence[Score], name: str) -> float | None:
+    """Average a field over the scores that have it; errors by root mean square."""
     values = [value for result in samplings if (value := getattr(result, name)) is not None]
     if not values:
         return None
     return float(np.sqrt(np.mean(np.square(values)))) if name.endswith("error") else float(np.mean(values))
 
 
-def _mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
+def mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
+    """Average the ``extra`` of scores; entries that differ and cannot be averaged are omitted."""
     extra: dict[str, object] = {}
     for name, first in samplings[0].extra.items():
         values: list[Any] = [result.extra.get(name) for result in samplings]
-        if name == "p" and None not in values:
+        if any(value is None for value in values):
+            continue
+        if name == "p":
             extra[name] = merged_p(values)
         elif all(value == first for value in values):
             extra[name] = first
@@ -246,12 +263,12 @@ def _mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Variation:
-    """How much a score varies with the examples of one side, generated or held-out.
+    """Variation of a score with the examples of one side, generated or held-out.
 
     Args:
-        variance: The variance of the mean over all samplings.
-        freedom: The degrees of freedom of ``variance``.
-        terms: What groups of examples add, for a comparison with another score on the same examples.
+        variance: Variance of the mean over all samplings.
+        freedom: Degrees of freedom of ``variance``.
+        terms: Contributions of groups of examples, for comparisons with another score on the same examples.
     """
 
     variance: float = 0.0
@@ -260,11 +277,11 @@ class Variation:
 
     @classmethod
     def of_terms(cls, terms: Sequence[float]) -> Self:
-        """Variation of the mean of independent terms, two at least."""
+        """Compute the variation of the mean of two or more independent terms."""
         return cls(float(np.var(terms, ddof=1)) / len(terms), len(terms) - 1, tuple(terms))
 
     def of_difference(self, other: Variation) -> Variation:
-        """Variation of the difference of two scores: of the differences of their terms, else as of independent scores.
+        """Compute the variation of the difference of two scores, from the differences of their terms if possible.
 
         References:
             Welch, The generalization of "Student's" problem when several different population variances are involved, 1947.
@@ -278,30 +295,29 @@ class Variation:
         return Variation(total, freedom)
 
     def times(self, factor: float) -> Variation:
-        """Variation of this multiple of the score."""
+        """Compute the variation of a multiple of the score."""
         return Variation(self.variance * factor**2, self.freedom, tuple(factor * term for term in self.terms))
 
     def half_width(self, comparisons: int) -> float:
-        """Half of Student's interval of a mean of this variation, at `LEVEL` over the number of comparisons."""
+        """Compute half of Student's interval at the level `LEVEL` divided by the number of comparisons."""
         from scipy.special import stdtrit
 
         return float(stdtrit(self.freedom, 1 - LEVEL / 2 / comparisons)) * math.sqrt(self.variance)
 
 
 def over_references(score: Score) -> Variation:
-    """Variation of a score over new held-out examples."""
+    """Compute the variation of a score over new held-out examples."""
     if len(score.reference_terms) > 1:
         return Variation.of_terms(score.reference_terms)
     return Variation((score.reference_error or 0.0) ** 2)
 
 
 def over_samples(score: Score, pooled: Variation) -> Variation:
-    """Variation of a score of one training run over new samples.
+    """Compute the variation of a score of one training run over new samples.
 
     Args:
-        score: The score, from one or more samplings.
-        pooled: Of a single sampling, for scores whose error is unknown or leaves out new samples. Of scores that do not know
-            what held-out examples add to their error, it stands for both.
+        score: Score of one or more samplings.
+        pooled: Variation of a single sampling, for scores whose error over new samples is unknown.
     """
     if len(score.sample_terms) > 1:
         return Variation.of_terms(score.sample_terms)
@@ -316,18 +332,18 @@ def over_samples(score: Score, pooled: Variation) -> Variation:
 
 
 def over_training_runs(score: Score) -> Variation:
-    """Variation of a score that is the mean over training runs (``values``)."""
+    """Compute the variation of a mean over training runs (``values``)."""
     runs = len(score.values)
     own = float(np.var(_numbers(score), ddof=1)) or (score.spread or 0.0) ** 2
     return Variation(own / runs, runs - 1)
 
 
 def pooled_variation(scores: Sequence[Score], least: float) -> Variation:
-    """Variance between samplings, pooled over the models of a comparison.
+    """Pool the variance between samplings over the models of a comparison.
 
     Args:
-        scores: Scores from one training run each.
-        least: The standard deviation where no score has two samplings, or all are equal; 0 where that is unknown too.
+        scores: Scores of one training run each.
+        least: Standard deviation to use if no score has several different samplings; 0 if unknown.
     """
     known = [(score.spread, len(score.values) - 1) for score in scores if score.spread and len(score.values) > 1]
     freedom = sum(own for _, own in known)
@@ -341,10 +357,13 @@ NONE = Variation()
 
 @dataclass(frozen=True)
 class Variations:
-    """How much a score varies: over new samples, over held-out examples, and, where there are several, new training runs.
+    """Variation of a score from all sources.
 
     Args:
-        root: The score, where it is the root of a mean; 0 for all others.
+        samples: Variation over new samples.
+        references: Variation over new held-out examples.
+        runs: Variation over new training runs, if there are several.
+        root: Value of the score if it is the root of a mean; 0 for other scores.
     """
 
     samples: Variation = NONE
@@ -353,15 +372,15 @@ class Variations:
     root: float = 0.0
 
     def margin(self, other: Variations, comparisons: int = 1) -> float:
-        """By how much this score and another one must differ so that one is clearly ahead.
+        """Compute the smallest significant difference (95 %) between this score and another one.
 
-        It is half of the 95 % interval of their difference: the root of the sum of squares of the half-widths of all parts. Each
-        part has a quantile of its own: one quantile for their sum, by Welch's degrees of freedom, told equal models apart in 4 %
-        of comparisons where 2.5 % were meant.
+        It is half of the 95 % interval of their difference: the root of the sum of squares of the half-widths of
+        all sources. Each source has its own quantile, because a single quantile with Welch's degrees of freedom
+        finds too many differences between equal models (4 % instead of 2.5 %).
 
         Args:
-            other: The variations of the other score.
-            comparisons: The number of differences that are judged at once, such as those of all pairs of models.
+            other: Variations of the other score.
+            comparisons: Number of differences that are tested at once, such as of all pairs of models.
         """
         own, others = 1.0, 1.0
         if self.root and other.root:

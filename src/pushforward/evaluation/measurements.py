@@ -1,4 +1,4 @@
-"""What is measured of a model besides its scores: cost, curves, trajectories, the course of training, the latent space."""
+"""Measurements of a model other than scores: costs, curves, trajectories, training health and the latent space."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from pushforward.numbers import count, counted
 
 @dataclass(frozen=True)
 class Plan(Record):
-    """What is measured of every model of a comparison, so that measuring takes no longer than it may.
+    """How much is measured of every model of a comparison.
 
     Args:
-        n: Samples on either side.
-        repeats: Samplings of each model.
-        redraws: Draws of real data for the real-data scores; None for the usual number.
-        turns: Timed rounds of each model; None for the usual number.
+        n: Number of samples per side.
+        repeats: Number of samplings per model.
+        redraws: Number of draws of real data for the real-data scores; None for the usual number.
+        turns: Number of timed rounds; None for the usual number.
         memory: Whether the memory of sampling and training is measured.
-        sweep: Seconds for each model's scores over solver steps; 0 leaves them out, and trajectories.
-        most: Samples on either side that the data allows.
-        limit: Seconds that measuring may take; None without a limit.
-        estimate: Seconds that measuring was expected to take.
-        took: Seconds that measuring took.
+        sweep: Seconds for the scores of one model over solver steps; 0 to omit these scores and trajectories.
+        limit: Time limit of measuring in seconds; None for no limit.
+        estimate: Estimated duration of measuring in seconds.
+        took: Duration of measuring in seconds.
     """
 
     n: int | None = None
@@ -35,15 +34,14 @@ class Plan(Record):
     turns: int | None = None
     memory: bool = True
     sweep: float = 40.0
-    most: int | None = None
     limit: float | None = None
     estimate: float | None = None
     took: float | None = None
 
     @property
     def words(self) -> str:
-        """What is measured and what is left out, such as "2 samplings of 500 samples for each model, without memory use"."""
-        samples = f"{counted(self.repeats, 'sampling')} of {count(self.n)} samples for each model"
+        """Describe the plan, such as "2 samplings of 500 samples, without memory use"."""
+        samples = f"{counted(self.repeats, 'sampling')} of {count(self.n)} samples"
         kept = {"sweeps over solver steps": self.sweep, "memory use": self.memory}
         left_out = " or ".join(name for name, measured in kept.items() if not measured)
         return f"{samples}, without {left_out}" if left_out else samples
@@ -51,18 +49,20 @@ class Plan(Record):
 
 @dataclass(frozen=True)
 class TrainingCost(Record):
-    """What training took; means where several trainings are one model.
+    """Cost of training; the mean if several training runs form one model.
 
     Args:
-        seconds: Time inside training steps.
-        steps: Training steps.
-        samples: Examples drawn.
-        precision: Of network calls.
-        batch: Examples of a step.
-        samples_per_second: Examples drawn in a second.
-        memory_mb: The most that a step holds in tensors, MiB, weights, their average and optimiser's too; None where unknown.
-        trajectory_seconds, ancestor_seconds: Time beside ``seconds``, of a teacher's trajectories, and of all trainings of the
-            models that it builds on (teacher, autoencoder, start), as far as they say; None without any.
+        seconds: Seconds inside training steps.
+        steps: Number of training steps.
+        samples: Number of training examples seen.
+        precision: Precision of network calls.
+        batch: Batch size.
+        samples_per_second: Training examples per second.
+        memory_mb: Peak memory of a training step in MiB, including weights, averaged weights and
+            optimizer state; None if unknown.
+        trajectory_seconds: Additional seconds for the trajectories of a teacher; None if there are none.
+        ancestor_seconds: Training seconds of the models that this model builds on (teacher, autoencoder,
+            initial weights), as far as they are known; None if there are none.
     """
 
     seconds: float | None = None
@@ -78,12 +78,13 @@ class TrainingCost(Record):
 
 @dataclass(frozen=True)
 class SampleTime(Record):
-    """Seconds for one sample, timed in turns of ``batch`` samples.
+    """Seconds per sample, timed in rounds.
 
     Args:
-        low: The fastest turn. From it to the median is what the measurement supports.
-        high: The median turn.
-        values: Each turn.
+        batch: Batch size.
+        low: Seconds per sample in the fastest round.
+        high: Median over rounds.
+        values: Seconds per sample in each round.
     """
 
     batch: float | None = None
@@ -94,7 +95,12 @@ class SampleTime(Record):
 
 @dataclass(frozen=True)
 class Memory(Record):
-    """The most held in tensors, MiB, weights included, when ``batch`` samples are generated at a time."""
+    """Peak memory of sampling.
+
+    Args:
+        mb: Peak memory in MiB, including the weights.
+        batch: Batch size.
+    """
 
     mb: float | None = None
     batch: float | None = None
@@ -102,17 +108,18 @@ class Memory(Record):
 
 @dataclass(frozen=True)
 class SamplingCost(Record):
-    """What a sample costs.
+    """Cost of one sample.
 
     Args:
-        solver: Its name and grid; None for models of one call.
-        steps: Of the solver.
-        calls: Network evaluations for one sample.
-        seconds_per_sample: The lower quartile over the turns of ``timing``.
-        timing: All turns.
-        flops_per_sample: Floating point operations.
-        memory: The most that is held.
-        refused: The share of draws that broke a constraint of a table and were drawn again; None without constraints.
+        solver: Solver and time grid; None for one-call models.
+        steps: Number of solver steps.
+        calls: Number of network calls per sample.
+        seconds_per_sample: Lower quartile of the seconds per sample in ``timing``.
+        timing: Seconds per sample in each round.
+        flops_per_sample: Number of floating-point operations per sample.
+        memory: Peak memory of sampling.
+        refused: Fraction of draws that broke a constraint of a table and were drawn again; None if the
+            model has no constraints.
     """
 
     solver: str | None = None
@@ -127,16 +134,18 @@ class SamplingCost(Record):
 
 @dataclass(frozen=True)
 class CurvePoint(Record):
-    """Scores at one number of steps, by score: a single sampling, or means over several.
+    """Scores at one number of solver steps, averaged over samplings.
 
     Args:
-        steps: Of the solver.
-        calls: Network evaluations for one sample.
+        steps: Number of solver steps.
+        calls: Number of network calls per sample.
         scores: Values by name.
-        values: One for each sampling, by name; samplings of two points of a ladder have the same noise.
-        distance: How far samples are from the teacher's of the same noise: root mean square, in standard deviations of data.
-        intervals: The ends of 95 % intervals as those of `Score`, by name, of the points of a ladder.
-        sample_terms, reference_terms: Those of `Score`, by name, the first as means over samplings.
+        values: Value of each sampling, by name; samplings of two points of a ladder have the same noise.
+        distance: Root mean square distance between samples of the model and of its teacher from the same
+            noise, in standard deviations of the data.
+        intervals: 95 % intervals by name, as in `Score`, for the points of a ladder.
+        sample_terms: Terms of `Score` by name, averaged over samplings.
+        reference_terms: Terms of `Score` by name.
     """
 
     steps: float | None = None
@@ -151,18 +160,22 @@ class CurvePoint(Record):
 
 @dataclass(frozen=True)
 class Ladder(Record):
-    """Quality of a map between two times in few calls, and of its teacher from the same noise.
+    """Quality of a flow map in few calls, and of its teacher from the same noise.
 
     Args:
-        n, repeats: Samples on either side, and samplings of each point.
-        floors: What real data scores at this n, by score.
-        points: Of the map, in 1, 2, 4, 8 and 16 calls.
-        teacher: Of the teacher by its own solver, each in at most as many calls; empty where there is none.
-        own, solver: The teacher by the solver and in the steps of the map's training; and that solver, in words.
-        default, default_solver: The same in the steps of the teacher's own run; None where the map's run does not name them.
-        teacher_run: The folder of the teacher's run, as the map's run names it; None where it names none.
-        finished: Whether the teacher is the map that was finished, at which this one starts.
-        learned: What of the teacher the map's training learns (`pushforward.methods.Method.learns`); None where unknown.
+        n: Number of samples per side.
+        repeats: Number of samplings per point.
+        floors: Real-data scores at this n, by name.
+        points: Scores of the flow map with 1, 2, 4, 8 and 16 calls.
+        teacher: Scores of the teacher with at most as many calls; empty if there is no teacher.
+        own: Scores of the teacher with the solver and steps used in training.
+        solver: Name of this solver.
+        default: Scores of the teacher with the solver and steps of its own run; None if unknown.
+        default_solver: Name of the solver of the teacher's run; None if unknown.
+        teacher_run: Folder of the teacher's run; None if unknown.
+        finished: Whether the teacher is the flow map from which `finish` started.
+        learned: What the flow map learns from the teacher (`pushforward.methods.Method.learns`); None if
+            unknown.
     """
 
     n: int | None = None
@@ -181,7 +194,13 @@ class Ladder(Record):
 
 @dataclass(frozen=True)
 class LevelError(Record):
-    """The mean squared error in v at one noise level, and its standard error."""
+    """Mean squared error of the prediction of v at one noise level.
+
+    Args:
+        log_snr: Noise level as log-SNR.
+        error: Mean squared error.
+        spread: Standard error of ``error``.
+    """
 
     log_snr: float | None = None
     error: float | None = None
@@ -190,13 +209,13 @@ class LevelError(Record):
 
 @dataclass(frozen=True)
 class Trajectory(Record):
-    """How an iterative model moves noise to data (`pushforward.evaluation.model_metrics`).
+    """Trajectories of an iterative model from noise to data (`pushforward.evaluation.model_metrics`).
 
     Args:
-        n: How many trajectories were measured.
-        straightness: 0 for straight lines at constant speed.
-        npe: The normalised path energy; None for images and vectors of many columns.
-        loss_by_level: From data to noise.
+        n: Number of trajectories.
+        straightness: Deviation from straight lines at constant speed, which have 0.
+        npe: Normalised path energy; None for images and vectors with many columns.
+        loss_by_level: Errors by noise level, from data to noise.
     """
 
     n: float | None = None
@@ -207,7 +226,13 @@ class Trajectory(Record):
 
 @dataclass(frozen=True)
 class Series(Record):
-    """Values over training steps; ``seconds`` are those inside the steps so far, where they are stored."""
+    """Values over training steps.
+
+    Args:
+        step: Training steps.
+        value: Value at each step.
+        seconds: Training seconds at each step; empty if they are not stored.
+    """
 
     step: tuple[float | None, ...] = ()
     value: tuple[float | None, ...] = ()
@@ -216,13 +241,13 @@ class Series(Record):
 
 @dataclass(frozen=True)
 class Health(Record):
-    """What was measured while a model was trained.
+    """Measurements made during training.
 
     Args:
-        modes: How many modes the data has; None where that is not known.
-        series: By measure: modes_held, bridges, spread, coverage, frechet, critic_accuracy, logit_gap and others.
-        skipped: How many steps were skipped, in words; empty where none was.
-        best: Of a map between two times which step was the best, in words.
+        modes: Number of modes of the data; None if unknown.
+        series: Measurements by name, such as "modes_held", "coverage" or "critic_accuracy".
+        skipped: Sentence on skipped steps; empty if there are none.
+        best: Sentence on the best step of a flow map.
     """
 
     modes: float | None = None
@@ -233,15 +258,15 @@ class Health(Record):
 
 @dataclass(frozen=True)
 class SweepPoint(Record):
-    """Scores after one training of a recipe for a budget of its own.
+    """Scores of a training run with one of several budgets.
 
     Args:
-        seconds: Time inside training steps.
-        steps: Training steps.
-        seed: Of the training, or of several.
-        scores: By name.
-        budget: Seconds for which it was to train; None where that is not known.
-        commands: Command lines that train it again; empty for the longest training, which is the model itself.
+        seconds: Seconds inside training steps.
+        steps: Number of training steps.
+        seed: Seed of the training run, or seeds of several.
+        scores: Scores by name.
+        budget: Budget in seconds; None if unknown.
+        commands: Commands that repeat the training run; empty for the longest one, which is the model itself.
     """
 
     seconds: float | None = None
@@ -254,17 +279,17 @@ class SweepPoint(Record):
 
 @dataclass(frozen=True)
 class Alarm(Record):
-    """The begin of an alarm of training, or with ``over`` its end.
+    """Start or end of an alarm during training.
 
     Args:
-        kind: Such as "collapse".
-        step: At which it was raised, or was over.
-        value: The measured value.
-        threshold: The value from which it is raised.
-        sentence: What happened.
-        advice: What to do.
-        over: Whether this is the end.
-        training: The name of the training, where several are one model.
+        kind: Kind of alarm, such as "collapse".
+        step: Training step.
+        value: Measured value.
+        threshold: Threshold of the alarm.
+        sentence: Description of the problem.
+        advice: Suggested remedy.
+        over: Whether this is the end of the alarm.
+        training: Name of the training run, if several form one model.
     """
 
     kind: str = ""
@@ -279,14 +304,14 @@ class Alarm(Record):
 
 @dataclass(frozen=True)
 class Reconstruction(Record):
-    """How near reconstructions of held-out examples are to them.
+    """Quality of the reconstructions of held-out examples.
 
     Args:
-        n: How many examples.
-        explained: The share of the variance about the mean example that they explain; 1 is all.
-        feature_distance: Mean squared distance in the features of the scores, in which data has unit variance.
-        psnr: Decibels, for images.
-        ssim: Structural similarity, for images; 1 is equal.
+        n: Number of examples.
+        explained: Explained fraction of the variance.
+        feature_distance: Mean squared distance in feature space, in which data has unit variance.
+        psnr: Peak signal-to-noise ratio of images in decibels.
+        ssim: Structural similarity of images; 1 for equal images.
     """
 
     n: float | None = None
@@ -298,15 +323,16 @@ class Reconstruction(Record):
 
 @dataclass(frozen=True)
 class CodeStatistics(Record):
-    """What the latent codes of held-out examples carry.
+    """Statistics of the latents of held-out examples.
 
     Args:
-        n: How many examples.
-        units: Numbers of a code.
-        active: Those whose mean varies over the data.
-        kl: The KL term, nats an example; None where the prior is not N(0, 1).
-        mismatch: KL of all codes together, as a Gaussian, to the prior, nats; None where there are too few examples.
-        by_unit: The KL term of each unit, nats, falling, at most 64.
+        n: Number of examples.
+        units: Number of latent dimensions.
+        active: Number of active dimensions, whose mean varies over the data.
+        kl: KL term in nats per example; None if the prior is not N(0, 1).
+        mismatch: KL divergence of all latents, as one Gaussian, from the prior in nats; None if there are
+            too few examples.
+        by_unit: KL term of each dimension in nats, in descending order, at most 64.
     """
 
     n: float | None = None
@@ -319,7 +345,12 @@ class CodeStatistics(Record):
 
 @dataclass(frozen=True)
 class LatentStatistics(Record):
-    """A model's latent space: reconstructions, and codes; the latter None for codes without variances."""
+    """Measurements of a latent space.
+
+    Args:
+        reconstruction: Quality of reconstructions.
+        code: Statistics of latents; None for latents without variances.
+    """
 
     reconstruction: Reconstruction = field(default_factory=Reconstruction)
     code: CodeStatistics | None = None
@@ -327,12 +358,12 @@ class LatentStatistics(Record):
 
 @dataclass(frozen=True)
 class Map2D:
-    """Latent codes as points in the plane.
+    """Latents as points in the plane.
 
     Args:
-        points: (n, 2): the codes themselves where they have two numbers, else their first two principal axes.
-        labels: int64 (n,), or None.
-        share: The share of the codes' variance that the plane holds.
+        points: Latents with two dimensions, or their first two principal components, (n, 2).
+        labels: Labels, int64 (n,), or None.
+        share: Fraction of the variance of the latents in this plane.
     """
 
     points: np.ndarray
@@ -342,12 +373,12 @@ class Map2D:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Images of one class moved towards another.
+    """Sequences of images that move from one class to another.
 
     Args:
-        groups: The two class names.
-        frames: Images of each sequence.
-        x: uint8 (sequences * frames, height, width, channels).
+        groups: Names of the two classes.
+        frames: Number of images per sequence.
+        x: Images, uint8 (sequences * frames, height, width, channels).
     """
 
     groups: tuple[str, str]
@@ -357,13 +388,16 @@ class Arithmetic:
 
 @dataclass(frozen=True)
 class LatentPictures:
-    """A model's latent space.
+    """Pictures of a latent space.
 
     Args:
-        map: Codes of held-out examples; None for codes of one number.
-        strip: Held-out images, then as many reconstructions, uint8 (2 n, height, width, channels); None for vectors.
-        walks: Images between two codes, by interpolation; under "classes" one code decoded as each class.
-        arithmetic: None where the autoencoder is given labels, or there are no two classes.
+        map: Latents of held-out examples; None for latents with one dimension.
+        strip: Held-out images followed by their reconstructions, uint8 (2 n, height, width, channels); None
+            for vectors.
+        walks: Images between two latents, by name of the interpolation; "classes" has one latent decoded as
+            each class.
+        arithmetic: Images moved between classes; None if the autoencoder receives labels, or the data has
+            fewer than two classes.
     """
 
     map: Map2D | None = None
@@ -374,12 +408,12 @@ class LatentPictures:
 
 @dataclass(frozen=True)
 class NearestImages:
-    """The training images nearest to the first samples of a grid.
+    """Nearest training images of the first samples of a grid.
 
     Args:
-        x: uint8 (n, height, width, channels).
-        distances: (n,): Euclidean, over all pixels, in standard deviations of the data.
-        usual: The median distance from held-out images to their nearest training images.
+        x: Training images, uint8 (n, height, width, channels).
+        distances: Euclidean distances over all pixels, in standard deviations of the data, (n,).
+        usual: Median distance from held-out images to their nearest training images.
     """
 
     x: np.ndarray
@@ -389,16 +423,16 @@ class NearestImages:
 
 @dataclass(frozen=True)
 class Field2D:
-    """How an iterative model moves the plane, on the straight path x_t = (1 - t) x + t z, in data units.
+    """Velocities and trajectories of an iterative model in the plane, on the straight path x_t = (1 - t) x + t z.
 
     Args:
-        limits: The square that both grids span: least x, greatest x, least y, greatest y.
-        times: (T,), falling, of the velocities.
-        velocities: (classes, T, rows, columns, 2): how far a point moves towards data in a unit of time, at the middles of the
-            cells; rows from the least to the greatest y.
-        way_times: (steps + 1,), falling, of the trajectories.
-        ways: (classes, rows, columns, steps + 1, 2): trajectories from noise at the middles of the cells.
-        classes: Names, one for each entry of the first axis; a single empty one for a model without labels.
+        limits: Square spanned by both grids in data units: (min x, max x, min y, max y).
+        times: Times of the velocities, (T,), in descending order.
+        velocities: Velocities towards data at the centres of grid cells, (classes, T, rows, columns, 2); rows
+            in ascending order of y.
+        way_times: Times of the trajectories, (steps + 1,), in descending order.
+        ways: Trajectories that start at the centres of grid cells, (classes, rows, columns, steps + 1, 2).
+        classes: Class names of the first axis; one empty name for a model without labels.
     """
 
     limits: tuple[float, float, float, float]
@@ -411,19 +445,20 @@ class Field2D:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a report draws of one model, or of real data.
+    """Arrays that a report draws for one model or for real data.
 
     Args:
         grid: Samples, uint8 (n, height, width, channels) or float (n, d).
-        formation: (t, samples) from noise to data; None for models of one call.
-        training: (step, samples), of the same noise.
-        paths: Trajectories of points in the plane, float (n, steps + 1, 2) from noise to data, in data units; None for others.
-        landscapes: (step, the arrays of `pushforward.training.monitor.standard_callbacks`: scores, limits, raw).
-        latent: For models with an encoder.
-        nearest: Of images.
-        field: Of an iterative model of points in the plane.
-        mesh: (rows, columns, 2), data units: a grid of noise, as a model of one call of points in the plane maps it.
-        pair: Of a map between two times with a teacher: its samples in one call and the teacher's from the same noise.
+        formation: Pairs (t, samples) from noise to data; None for one-call models.
+        training: Pairs (training step, samples), all from the same noise.
+        paths: Trajectories of points in the plane from noise to data, float (n, steps + 1, 2), in data units;
+            None for other data.
+        landscapes: Pairs (training step, arrays) from `pushforward.training.monitor.standard_callbacks`.
+        latent: Pictures of the latent space of a model with an encoder.
+        nearest: Nearest training images.
+        field: Velocities and trajectories of an iterative model in the plane.
+        mesh: Image of a grid of noise under a one-call model in the plane, (rows, columns, 2), in data units.
+        pair: Samples of a flow map with one call, and of its teacher from the same noise.
     """
 
     grid: np.ndarray | None = None

@@ -1,7 +1,7 @@
-"""Metrics of the model itself: bits per dimension, what samples teach a classifier, and how an iterative model moves.
+"""Metrics of the model itself: bits per dimension, classification accuracy score and trajectories.
 
-Flows of different paths move differently through time although they can end alike. They are compared on the straight path
-x_t = (1 - t) x + t z, on which any denoiser can be read (`pushforward.denoisers.Repathed`), in model units.
+Flows with different paths move differently through time even if their samples are the same. They are compared on the straight
+path x_t = (1 - t) x + t z, to which any denoiser can be converted (`pushforward.denoisers.Repathed`), in model units.
 
 References:
     Liu et al., Flow Straight and Fast: Rectified Flow (2023), section 2.2, for the straightness S.
@@ -49,16 +49,16 @@ from pushforward.transports import BATCH, Flow, Latent, Transport, has_levels, h
 from pushforward.transports.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 from pushforward.transports.transport import shared_stream
 
-# Examples and steps of the trajectories that are measured, by whether samples are points
+# Numbers of trajectories and steps, by whether samples are points
 TRACED = {False: (256, 32), True: (1000, 64)}
-TRACED_SECONDS = 4.0  # about the most that one model's trajectories, and as much again its losses by noise level, may take
+TRACED_SECONDS = 4.0  # Approximate limit for the trajectories of a model, and for its losses by noise level
 LEVELS = 13
-FEW_COLUMNS = 16  # vectors of more columns have no transport cost: the least cost cannot be estimated from so few examples
+FEW_COLUMNS = 16  # With more columns, the minimal transport cost cannot be estimated from so few examples
 FURTHEST = 9.0  # The largest |log-SNR| at which losses are measured: beyond, x_t is noise or data to one part in a hundred
 TIMES = 16
 BLOCK = 1024  # examples that are read at a time
 FITTED = 64  # Training examples on which the bound's decoder is fitted
-CODES = 500  # Codes for each example, where latents estimate the likelihood
+CODES = 500  # Latents per example for importance sampling
 # Examples whose likelihood is estimated from latents at most unless more are asked for: an example costs hundreds of decodings
 # where an iterative model's costs 16 network calls, and beyond these the standard error is small
 EXAMPLES = 1_000
@@ -70,23 +70,24 @@ PARTS, FEWEST = 5, 10
 
 
 def trace(flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Condition = None) -> tuple[Tensor, Tensor]:
-    """The trajectories of a flow's ODE on the straight path, from the noise that `Transport.sample` draws.
+    """Compute trajectories of a flow's ODE on the straight path, from the noise of `Transport.sample`.
 
-    The flow's own solver and grid play no part: its denoiser is read on the straight path and solved by DPM-Solver++(2M) at
-    equal steps in log-SNR, so that trajectories of all models are measured alike.
+    The solver and time grid of the flow are not used. All models are solved with DPM-Solver++(2M) at equal
+    steps in log-SNR, so that their trajectories are comparable.
 
     Args:
-        flow: What moves.
-        n: How many trajectories, at least 1.
-        seed: Example i starts from the noise of ``seed + i``.
-        steps: How many steps, at least 1; one network call each.
-        condition: A tensor of n examples by name; None draws labels as `Transport.sample` does.
+        flow: Flow.
+        n: Number of trajectories, at least 1.
+        seed: Seed; example i starts from the noise of ``seed + i``.
+        steps: Number of steps, at least 1, with one network call each.
+        condition: Tensors with n entries by name; None to draw labels as `Transport.sample` does.
 
     Returns:
-        Times (steps + 1,), float64, falling from t_max to 0, and states (steps + 1, n, *shape), model units, on the CPU.
+        Times (steps + 1,), float64, in descending order from t_max to 0, and states (steps + 1, n, *shape) in
+        model units, on the CPU.
 
     Raises:
-        UsageError: For a condition that cannot be.
+        UsageError: If the condition is not valid.
     """
     given = flow.conditions(n, condition, seed)
     parts = []
@@ -99,7 +100,7 @@ def trace(flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Conditi
 
 
 def trace_from(flow: Flow, z: Tensor, steps: int = 64, condition: Condition = None) -> tuple[Tensor, Tensor]:
-    """The trajectories of `trace` from given noise (n, *shape), with the conditions of its examples."""
+    """Compute the trajectories of `trace` from given noise (n, *shape) and conditions."""
     straight = Flow(Repathed(flow.denoiser, Linear()), DPM(order=2), steps, "log_snr")
     with torch.no_grad():
         x = z.to(flow.device) * float(straight.times[0])
@@ -108,22 +109,22 @@ def trace_from(flow: Flow, z: Tensor, steps: int = 64, condition: Condition = No
 
 
 def straightness(flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64) -> float:
-    """How far the trajectories of a flow are from straight lines at constant speed.
+    """Measure the deviation of a flow's trajectories from straight lines at constant speed.
 
         S = E int_0^1 |(z - x) - v(x_t, t)|^2 dt  /  E |z - x|^2
 
-    along the flow's own trajectories on the straight path, from z at t = 1 to x at t = 0. A flow with S = 0 needs one step
-    of Euler. Since int v dt = z - x, S is also the path energy over E |z - x|^2, less 1.
+    along trajectories on the straight path, from z at t = 1 to x at t = 0. A flow with S = 0 needs one Euler
+    step. Because int v dt = z - x, S is also the path energy divided by E |z - x|^2, minus 1.
 
     Args:
-        flow: What moves.
-        n: Trajectories, drawn from ``seed`` on.
-        seed: The seed of the first one.
-        steps: Steps of the solve. Within a step v is the step's displacement over its time, and from t_max to 1 that of the
-            first step. For Gaussian data 64 steps give the value to within .004, 24 to within .03.
+        flow: Flow.
+        n: Number of trajectories.
+        seed: Seed of the first trajectory.
+        steps: Number of solver steps. For Gaussian data, the error of S is below 0.004 with 64 steps and below
+            0.03 with 24.
 
     Returns:
-        A number from 0, the same for all units.
+        Straightness, at least 0, independent of units.
     """
     velocity, shares = _velocities(*trace(flow, n, seed, steps))
     moved = torch.einsum("t,tnd->nd", shares, velocity)
@@ -132,20 +133,20 @@ def straightness(flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64) -> 
 
 
 def path_energy(flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64, condition: Condition = None) -> float:
-    """The mean energy of a flow's trajectories on the straight path, E int_0^1 |v(x_t, t)|^2 dt.
+    """Compute the mean energy of a flow's trajectories on the straight path, E int_0^1 |v(x_t, t)|^2 dt.
 
-    No flow that moves the noise onto the data has less than W2^2, the squared Wasserstein distance between the two
-    (Benamou and Brenier), and only straight trajectories of an optimal plan have as little.
+    The minimum is W2^2, the squared Wasserstein distance between noise and data (Benamou and Brenier). Only
+    straight trajectories of an optimal plan reach it.
 
     Args:
-        flow: What moves.
-        n: Trajectories, drawn from ``seed`` on.
-        seed: The seed of the first one.
-        steps: Steps of the solve, as in `straightness`.
+        flow: Flow.
+        n: Number of trajectories.
+        seed: Seed of the first trajectory.
+        steps: Number of solver steps, as in `straightness`.
         condition: As in `trace`.
 
     Returns:
-        Squared model units, summed over an example's entries.
+        Energy in squared model units, summed over the entries of an example.
 
     References:
         Tong et al. (2024), the path energy PE; Benamou and Brenier, A Computational Fluid Mechanics Solution to the
@@ -164,24 +165,25 @@ def _velocities(times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def transport_cost(flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, steps: int = 64) -> float:
-    """The normalised path energy: how much more a flow moves than it has to.
+    """Compute the normalised path energy: the excess of the path energy over its minimum.
 
         NPE = | E int_0^1 |v(x_t, t)|^2 dt - W2^2 | / W2^2
 
-    W2^2 is the least mean squared distance between n examples of noise, those that the trajectories start from, and as many
-    held-out examples, by exact assignment; within classes where the model is given labels, since no trajectory leaves its class.
-    From finitely many examples W2^2 comes out too large, the more so the fewer they are and the more columns there are, and NPE
-    of a good flow too small: compare values of equal n only, and of few columns only.
+    W2^2 is the smallest mean squared distance between the n noise examples at which trajectories start and n
+    held-out examples, by exact assignment; within classes for models with labels. W2^2 is overestimated, and the
+    NPE of a good flow underestimated, for few examples and many columns, so compare only at equal n and with few
+    columns.
 
     Args:
-        flow: What moves.
-        data: Its held-out split is the target.
-        n: Examples on either side, no more than the held-out split has. The time of an assignment grows with their third power.
-        seed: The seed of the first trajectory.
-        steps: Steps of the solve, as in `straightness`.
+        flow: Flow.
+        data: Data set; its held-out split is the target.
+        n: Number of examples per side, at most the number of held-out examples. The time of the assignment
+            grows with n^3.
+        seed: Seed of the first trajectory.
+        steps: Number of solver steps, as in `straightness`.
 
     Returns:
-        A number from 0, the same for all units.
+        Normalised path energy, at least 0, independent of units.
 
     References:
         Tong et al. (2024), the normalised path energy NPE.
@@ -198,24 +200,24 @@ def transport_cost(flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, ste
 
 
 def loss_by_level(denoiser: Predictor, data: Dataset, levels: int = 13, examples: int = 1_000) -> list[dict[str, float]]:
-    """The error of a denoiser on held-out examples at each of several noise levels.
+    """Measure the error of a denoiser on held-out examples at several noise levels.
 
         error(l) = E |v_model(x_t, t) - (alpha z - sigma x) / r|^2 / d    at  log(alpha^2 / sigma^2) = l,  r^2 = alpha^2 + sigma^2
 
-    v is a mixture of noise and data of unit length and depends on the path only through the log-SNR, so errors of models on
-    different paths compare. Part of the error no model can avoid: which noise and which data made x_t cannot be known. Examples
-    and noise at a level are the same for every model.
+    v depends on the path only through the log-SNR, so errors of models with different paths are comparable.
+    Part of the error is unavoidable, because x_t does not determine its noise and data. All models use the same
+    examples and noise.
 
     Args:
-        denoiser: Read as v; a model of labels is given those of the data.
-        data: Where held-out examples come from.
-        levels: How many equally spaced log-SNRs from 9 to -9, at least 2; those that the denoiser's path does not reach are
-            left out.
-        examples: Held-out examples, at least 2; no more than there are are taken.
+        denoiser: Denoiser, evaluated as a prediction of v with the labels of the data.
+        data: Data set with held-out examples.
+        levels: Number of equally spaced log-SNRs from 9 to -9, at least 2; those outside of the denoiser's
+            path are omitted.
+        examples: Maximum number of held-out examples, at least 2.
 
     Returns:
-        By falling log-SNR, from data to noise: ``log_snr``; ``error``, the mean square of an entry's error, squared model
-        units; ``spread``, its standard error over examples.
+        Dicts in descending order of log-SNR with ``log_snr``; ``error``, the mean squared error per entry in
+        squared model units; and ``spread``, its standard error over examples.
     """
     path, (high, low) = denoiser.path, denoiser.path.log_snr_ends()
     held = denoiser.parameters() if isinstance(denoiser, nn.Module) else iter(())
@@ -246,10 +248,16 @@ def _held_out(denoiser: Predictor, data: Dataset, examples: int, device: torch.d
 
 
 def trajectory_of(transport: Transport, data: Dataset, seed: int, seconds: float | None) -> Trajectory | None:
-    """How an iterative model moves, on as many examples as the time allows; ``seconds`` is that of one sample.
+    """Measure trajectories of an iterative model on as many examples as the time allows.
 
-    None for one-call models, for flows from another source than noise, which have no noise levels, and for models in a
-    latent space, which move codes.
+    Args:
+        transport: Model.
+        data: Data set with held-out examples.
+        seed: Seed of the first trajectory.
+        seconds: Seconds per sample; None if unknown.
+
+    Returns:
+        Trajectory; None for one-call models, latent models and flows that do not start from noise.
     """
     if not has_levels(transport) or not seconds:
         return None
@@ -270,23 +278,22 @@ def trajectory_of(transport: Transport, data: Dataset, seed: int, seconds: float
 def bits(
     transport: Transport, data: Dataset, n: int | None = None, *, times: int = TIMES, seed: int = 0, batch: int = 256
 ) -> Score:
-    """Bits per dimension of held-out examples, with their standard error over examples.
+    """Compute bits per dimension of held-out examples with an iterative model.
 
-    Images: the variational bound (`pushforward.likelihood.elbo`), whose decoder is fitted on training examples. Vectors: minus
-    the log density by the instantaneous change of variables (`log_prob`). A model of labels is asked for examples given their
-    labels.
+    For images, this is the variational bound (`pushforward.likelihood.elbo`), whose decoder is fitted on
+    training examples. For vectors, it is minus the log density by the instantaneous change of variables
+    (`log_prob`). Models with labels are conditioned on them.
 
     Args:
-        transport: An iterative model.
-        data: The data set; its held-out examples are used.
-        n: How many of them; None is all, at most 10,000.
-        times: Network calls an example for the bound.
-        seed: Of the draws.
-        batch: Examples computed at a time.
+        transport: Iterative model.
+        data: Data set with held-out examples.
+        n: Number of held-out examples; None for all, at most 10,000.
+        times: Number of network calls per example for the bound.
+        seed: Seed of random numbers.
+        batch: Number of examples computed at a time.
 
     Returns:
-        The mean with its standard error over examples, and in ``extra`` nats (mean an example) and how it was computed, in words.
-
+        Mean with its standard error over examples; ``extra`` has mean nats per example and the method.
     """
     held_out, conditions, discrete = data.held_out, transport.space.conditions, data.space.levels is not None
     assert has_steps(transport)
@@ -307,7 +314,7 @@ def bits(
             parts.append(-bound / (data.space.size * math.log(2)))
         else:
             parts.append(bits_per_dim(log_prob(transport, x, condition, seed=seed + start), data.space))
-    how = f"variational bound, {times} noise levels an example" if discrete else "density of the probability-flow ODE"
+    how = f"variational bound, {times} noise levels per example" if discrete else "density of the probability-flow ODE"
     return _score(torch.cat(parts), data, how, conditions)
 
 
@@ -323,24 +330,24 @@ def _score(bits: Tensor, data: Dataset, how: str, conditions: Mapping[str, Condi
 def coded_bits(
     method: Method, data: Dataset, n: int | None = None, *, codes: int = CODES, seed: int = 0, batch: int = 32
 ) -> Score:
-    """Bits per dimension of held-out examples by importance sampling, log mean_k p(x, z_k) / q(z_k | x); more codes tighten it.
+    """Estimate bits per dimension of held-out examples by importance sampling, log mean_k p(x, z_k) / q(z_k | x).
 
-    Zeros and ones, and levels under a mixture of logistics, have probabilities. Under a Gaussian, images are moved uniformly
-    within their levels, so that the density bounds the probability of the levels, and vectors have a density in their own units.
+    More latents give a tighter bound. Binary values, and levels under a mixture of logistics, have probabilities.
+    Under a Gaussian, images are dequantised uniformly, so that the density bounds the probability of levels.
 
     Args:
-        method: One that is `HasImportanceWeights`.
-        data: The data set; its held-out examples are used.
-        n: How many of them; None is all, at most 1,000.
-        codes: Codes for each example.
-        seed: Example i draws from ``seed + i``.
-        batch: Examples that are coded at a time, and with it how many codes of each are drawn at a time.
+        method: Method with importance weights (`HasImportanceWeights`).
+        data: Data set with held-out examples.
+        n: Number of held-out examples; None for all, at most 1,000.
+        codes: Number of latents per example.
+        seed: Seed; example i uses ``seed + i``.
+        batch: Number of examples encoded at a time.
 
     Returns:
         As `bits`.
 
     References:
-        Burda et al., Importance Weighted Autoencoders (2016), section 5: 5,000 codes an example.
+        Burda et al., Importance Weighted Autoencoders (2016), section 5: 5,000 latents per example.
     """
     assert isinstance(method, HasImportanceWeights)
     count, space, conditions = min(len(data.held_out), EXAMPLES) if n is None else n, method.space, method.space.conditions
@@ -359,19 +366,19 @@ def coded_bits(
             left -= few
         nats = importance_bound(torch.cat(weights, 1))
         parts.append(-nats / (space.size * math.log(2)) if method.discrete else bits_per_dim(nats + space.log_det, space))
-    return _score(torch.cat(parts), data, f"importance sampling, {codes:,} codes an example", conditions)
+    return _score(torch.cat(parts), data, f"importance sampling, {codes:,} latents per example", conditions)
 
 
 def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> float:
-    """The accuracy on held-out examples of a classifier that is trained on samples alone.
+    """Compute the accuracy on held-out examples of a classifier trained only on samples.
 
     Args:
-        x: Samples in data units, (n, *shape); images are rounded as files hold them.
-        labels: The class that each was asked to be, int64 (n,).
-        data: Its held-out examples are the test, and its classes those of the labels.
+        x: Samples in data units, (n, *shape); images are rounded.
+        labels: Requested class of each sample, int64 (n,).
+        data: Data set with labelled held-out examples for testing.
 
     Raises:
-        DataError: If the data has no labels, or held-out ones without any.
+        DataError: If the data has no labels.
         Diverged: If samples are not finite.
 
     References:
@@ -389,20 +396,21 @@ def _taught(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> Datase
 
 
 def accuracy_errors(value: float, x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> Errors | None:
-    """The standard error of a classification accuracy score over new samples and held-out examples, and over the latter alone.
+    """Compute the standard error of a classification accuracy score.
 
-    Held-out examples are independent given the classifier, so theirs is that of a share. That of the samples comes from
-    classifiers that fifths of them train: the variance of their accuracies, less what these few held-out examples add to it, is
-    that of a fifth of the samples; that of all is a fifth of it, or less, as it falls at least like 1/n.
+    Held-out examples are independent given the classifier, so their part is the error of a fraction. The part of
+    the samples comes from five classifiers, each trained on a fifth of the samples: the variance of their
+    accuracies, minus the contribution of held-out examples, divided by five.
 
     Args:
-        value: The accuracy.
-        x: As for `classification_accuracy`.
-        labels: Likewise.
-        data: Likewise.
+        value: Accuracy.
+        x: Samples, as in `classification_accuracy`.
+        labels: Labels, as in `classification_accuracy`.
+        data: Data set, as in `classification_accuracy`.
 
     Returns:
-        None for fewer than 50 samples.
+        Standard errors over new samples and held-out examples, and over new held-out examples only; None for
+        fewer than 50 samples.
 
     References:
         Scheffé, The Analysis of Variance, 1959, chapter 7: two ways, of which both are drawn.
@@ -422,79 +430,79 @@ def accuracy_errors(value: float, x: Tensor | np.ndarray, labels: np.ndarray, da
 
 
 def real_accuracy(data: Dataset, n: int) -> float:
-    """The same of a classifier that n real training examples train: what perfect samples reach.
+    """Compute the accuracy of a classifier trained on n real examples, which perfect samples would reach.
 
     Args:
-        data: With labels.
-        n: How many of the training examples, from 2; they are drawn by a fixed permutation.
+        data: Labelled data set.
+        n: Number of training examples, at least 2, drawn by a fixed permutation.
     """
     return accuracy(train_classifier(data, permutation(len(data.train), 0)[:n]), data.space, data.held_out)
 
 
 def check_labelled(data: Dataset) -> None:
-    """Refuse data in which there is nothing to classify.
+    """Raise an error if the data has fewer than two classes.
 
     Raises:
-        DataError: Saying so.
+        DataError: If the data has fewer than two classes.
     """
     if not labelled(data) or data.held_out.labels is None:
-        raise DataError(f"cas: {data.name} has no labels of two classes or more, which a classification accuracy score needs.")
+        raise DataError(f"cas needs labels of two or more classes, which {data.name} does not have.")
 
 
 def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
-    """Refuse bits per dimension of a model without a likelihood of such data, and of more examples than there are.
+    """Raise an error if bits per dimension cannot be computed for a model and data.
 
     Raises:
-        UsageError: Saying what to take.
+        UsageError: If the model has no likelihood for such data, or n is not valid.
     """
     transport = transport_of(model)
     if isinstance(transport.space, TableSpace):
         raise UsageError(
-            "bpd: rows of a table have no density: categories, missing values and frequent numbers have probabilities. Take "
-            "metrics of tables: detection, fidelity, column_shapes, pair_trends or utility."
+            "bpd does not support tables: categories, missing values and frequent numbers have no density. Use metrics "
+            "of tables: detection, fidelity, column_shapes, pair_trends or utility."
         )
     if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
         if isinstance(model.method, VAE) and model.method.bound.beta == 0:
-            raise UsageError("bpd: trained with beta 0 this is a plain autoencoder, whose codes have no distribution.")
+            raise UsageError("bpd does not support a vae trained with beta 0, whose latents have no distribution.")
         wanted, there = model.method.space.conditions, data.space.conditions
         if not met(wanted, there):
             raise UsageError(
-                f"bpd: this model learned p(x | condition) with {described(wanted)}; {data.name} has {described(there)}. Take "
-                "data with its labels, or a model trained without them."
+                f"bpd: this model was trained with {described(wanted)}, but {data.name} has {described(there)}. Use data with "
+                "the conditions of the model, or a model trained without them."
             )
     elif isinstance(transport, Latent) or not has_steps(transport):
         raise UsageError(
-            f"bpd: a {type(transport).__name__} gives no likelihood of data. Take an iterative model of the data itself (flow, "
-            "ddpm, edm, vdm), a vae or hvae, or other metrics."
+            f"bpd does not support {type(transport).__name__}, which has no likelihood. Use an iterative model of the data "
+            "itself (flow, ddpm, edm, vdm), a vae or hvae, or other metrics."
         )
     if n is not None and not 1 <= whole("n", n) <= len(data.held_out):
-        raise UsageError(f"bpd: `n` must be from 1 to {len(data.held_out)}, the number of held-out examples; got {n}.")
+        raise UsageError(f"bpd: `n` must be between 1 and {len(data.held_out)}, the number of held-out examples, got {n}.")
 
 
 def bits_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
-    """Bits per dimension of an iterative model, a vae or an hvae, only where asked for."""
+    """Compute bits per dimension of an iterative model, a vae or an hvae."""
     if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
         return coded_bits(model.method, data, n, seed=seed)
     return bits(transport_of(model), data, n, seed=seed, batch=batch)
 
 
 def check_accuracy(model: Run | Transport, data: Dataset, n: int | None) -> int:
-    """How many samples train the classifier of a classification accuracy score; data and models without labels are refused.
+    """Choose the number of samples for the classifier of a classification accuracy score.
 
     Raises:
-        DataError: Where there is nothing to classify.
-        UsageError: For a model without labels, and for an n that the data does not allow.
+        DataError: If the data has fewer than two classes.
+        UsageError: If the model has no labels, or the data does not allow n.
     """
     check_labelled(data)
     if "label" not in transport_of(model).space.conditions:
-        raise UsageError("A classification accuracy score needs a model that is given class labels; this one is not.")
+        raise UsageError("cas needs a model trained with class labels, which this model is not.")
     return compared(data, n)
 
 
 def accuracy_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
-    """Classification accuracy score of a model that is given labels, only where asked for.
+    """Compute the classification accuracy score of a model with labels.
 
-    ``extra`` has the accuracy of as many real examples as "real".
+    ``extra`` has the accuracy with equally many real examples as "real".
     """
     transport, n = transport_of(model), check_accuracy(model, data, n)
     parts = list(shared_stream(transport, n, seed=seed + REPEAT_SEEDS, batch=batch))
@@ -506,15 +514,15 @@ def accuracy_score(model: Run | Transport, data: Dataset, n: int | None, seed: i
     return Score(value, None, error, (value,), n, ratio, reference_error=shared, extra={"real": real})
 
 
-# Scores of a model on n held-out examples (None: as many as the metric takes), with a seed, so many examples at a time. They
-# take time, so that each is computed only where it is asked for.
+# Functions from model, data, n (None for the default), seed and batch size to a score. They take long, so they are computed only
+# on request.
 MODEL_METRICS: Mapping[str, Callable[[Run | Transport, Dataset, int | None, int, int], Score]] = {
     "bpd": bits_score,
     "cas": accuracy_score,
 }
 
 
-# What refuses a model or data for which a metric has no meaning, or a wrong n, before anything is computed
+# Checks of model, data and n, before anything is computed
 MODEL_CHECKS: Mapping[str, Callable[[Run | Transport, Dataset, int | None], object]] = {
     "bpd": check_bits,
     "cas": check_accuracy,
@@ -524,7 +532,7 @@ MODEL_CHECKS: Mapping[str, Callable[[Run | Transport, Dataset, int | None], obje
 def ask_model(
     model: Run | Transport, data: Dataset, metrics: Sequence[str], n: int | None, seed_and_batch: tuple[int, int]
 ) -> Comparison:
-    """The scores that ask the model itself, which need no samples; a comparison without a model where no such score is wanted."""
+    """Compute scores of the model itself; an empty comparison if none is requested."""
     if not metrics:
         return Comparison()
     scores = {name: with_interval(MODEL_METRICS[name](model, data, n, *seed_and_batch), MODEL_SCORES[name]) for name in metrics}
@@ -546,18 +554,17 @@ def ask_model(
 
 
 def guess(data: Dataset, n: int, *, discrete: bool = False, conditions: Collection[str] = ()) -> ModelResult | None:
-    """What held-out examples cost without a model, which a model has to beat.
+    """Compute bits per dimension of a baseline: a uniform guess for images, one Gaussian per class for vectors.
 
     Args:
-        data: The data set.
-        n: Its first n held-out examples are those that the model was measured on.
-        discrete: Whether the model gives probabilities to values that are no images, as a decoder of zeros and ones does.
-        conditions: Names of what the model is given.
+        data: Data set.
+        n: Number of held-out examples; the first n are used.
+        discrete: Whether the model has probabilities for values other than images, such as binary values.
+        conditions: Names of the model's conditions.
 
     Returns:
-        A name and the score "bpd", bits per dimension with its standard error over examples (None for a uniform guess, which is
-        the same for all examples); None for vectors whose covariance is singular, for tables, and where the model is given
-        more than labels, which the Gaussian is not.
+        Baseline with the score "bpd"; None for tables, vectors with a singular covariance, and models with
+        conditions other than labels.
     """
     if isinstance(data.space, TableSpace):
         return None
@@ -580,7 +587,7 @@ def guess(data: Dataset, n: int, *, discrete: bool = False, conditions: Collecti
 
 
 def levels_of(data: Dataset) -> int:
-    """How many values a number takes: as many as in training examples, or all 256 where held-out examples have others."""
+    """Return the number of levels of image values: those in training examples, or 256 if held-out examples have others."""
     if data.space.binary:
         return 2
     used, held = np.zeros(256, dtype=bool), np.zeros(256, dtype=bool)

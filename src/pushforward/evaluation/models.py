@@ -1,4 +1,4 @@
-"""What can be evaluated: runs, transports, given samples; whether they fit the data, and what the folder of a run says of it."""
+"""Inputs of an evaluation: runs, transports and existing samples, their checks, and the contents of run folders."""
 
 from __future__ import annotations
 
@@ -53,101 +53,100 @@ MOST = 1000  # samples of one moment that are read at most; a run stores no more
 POINTS, LOSSES = 300, 400  # points that are stored at most: of a health series, means of neighbours; about, of a loss curve
 FAULTS = (OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 SETTINGS = ("recipe", "training", "data", "budget", "augment", "asked", "init", "method")  # of a spec: how a run was trained
-LEAST, SLACK = 2, 1e-3  # the fewest samples, and how far outside of [0, 1] images may lie
+LEAST, SLACK = 2, 1e-3  # Fewest samples, and tolerance for images outside of [0, 1]
 HELD = 1024  # held-out examples that are read at a time
 
 
 def models_of(models: Any) -> dict[str, Run | Transport]:
-    """Models by name, from what `pushforward.compare` accepts; runs and folders of a list by their folder's name.
+    """Convert the ``models`` of `pushforward.compare` to runs and transports by name.
 
     Raises:
-        UsageError: For anything else, or where there is nothing to compare.
+        UsageError: If there are no models, or one of them has another type.
         CheckpointError: If a run cannot be read.
     """
     if isinstance(models, (str, Path)) or not isinstance(models, (Mapping, Sequence)):
         kind = type(models).__name__
-        raise UsageError(f'Expected models by name, such as {{"flow": run}}, or a list of runs or folders; got a {kind}.')
+        raise UsageError(f'`models` must be a dict such as {{"flow": run}} or a list of runs or folders, got {kind}.')
     if not models:
-        raise UsageError("There is nothing to compare; name at least one recipe or run.")
+        raise UsageError("There are no models to compare. Name at least one recipe or run.")
     named: dict[str, Any] = dict(models) if isinstance(models, Mapping) else {}
     for model in () if named else models:
         folder = model.folder if isinstance(model, Run) else Path(model)
         named[str(folder) if folder.name in named else folder.name] = model
     for name, model in named.items():
         if isinstance(model, str) and model in RECIPES and not Path(model).is_dir():
-            raise UsageError(f'"{model}" is a recipe, and trained runs are compared: train it first, pf.fit("{model}", data).')
+            raise UsageError(f'"{model}" is a recipe. Train it first: pf.fit("{model}", data).')
         named[name] = load(model) if isinstance(model, (str, Path)) else model
         if not isinstance(named[name], (Run, Transport)):
-            raise UsageError(f"Expected a run (pf.load), its folder, or a transport; got a {type(model).__name__}.")
+            raise UsageError(f"Expected a run (pf.load), a run folder or a transport, got {type(model).__name__}.")
     return {str(name): model for name, model in named.items()}
 
 
 def informed(models: Mapping[str, Run | Transport]) -> Run | Transport:
-    """The model whose data says most: the first run with labels or other conditions, else the first model."""
+    """Return the first run with labels or other conditions, or the first model if there is none."""
     conditioned = [model for model in models.values() if isinstance(model, Run) and model.space.conditions]
     return conditioned[0] if conditioned else next(iter(models.values()))
 
 
 def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
-    """Refuse a model that was made for other data, or trained on held-out examples.
+    """Raise an error if a model was trained on other data, or on held-out examples.
 
     Raises:
-        UsageError: Saying what it was made for.
+        UsageError: With the difference.
     """
     space, other = transport_of(model).space, data.space
     if (tuple(space.shape), space.names) != (tuple(other.shape), other.names):
         if isinstance(space, TableSpace) and isinstance(other, TableSpace):
             here, there = ({field.name: field.width for field in each.fields}.items() for each in (space, other))
             differ = some(map(quoted, sorted({column for column, _ in here ^ there}))) or "their order"
-            raise UsageError(f"{name} makes rows of another table than {data.name}; columns or categories differ: {differ}.")
-        raise UsageError(f"{name} makes examples of shape {tuple(space.shape)}; {data.name} has {tuple(other.shape)}.")
+            raise UsageError(f"{name} was trained on another table than {data.name}. Columns or categories differ: {differ}.")
+        raise UsageError(
+            f"{name} generates examples of shape {tuple(space.shape)}, but {data.name} has shape {tuple(other.shape)}."
+        )
     if isinstance(model, Run):
         check_unseen(name, model, data)
         if model.spec["examples_fingerprint"] != data.examples_fingerprint:
-            raise UsageError(f"{name} was trained on other data than {data.name}; compare runs of the same data.")
+            raise UsageError(f"{name} was not trained on {data.name}. Compare runs with the same data.")
 
 
 def data_of(model: Run | Transport) -> Dataset:
-    """The data set that a run was trained on.
+    """Return the data set that a run was trained on.
 
     Raises:
-        UsageError: If the model does not say what that was.
-        DataError: If it has changed since.
+        UsageError: If the model is not a run.
+        DataError: If the data has changed.
     """
     if not isinstance(model, Run):
-        raise UsageError("Hand over the data set: this model does not say where its data came from.")
+        raise UsageError("This model does not record its data. Pass the data set as `data`.")
     return data_of_run(model.folder, model.spec)
 
 
-# Whether held-out examples are new to a model, and how many different samples it can make.
+# Checks that held-out examples are new to a model, and the number of its different samples.
 
 
 def check_unseen(name: str, run: Run, data: Dataset) -> None:
-    """Refuse a run that was trained on held-out examples of the data.
+    """Raise an error if a run was trained on held-out examples of the data.
 
     Raises:
-        UsageError: Saying how many.
-        CheckpointError: If the run's record of its training examples is damaged.
+        UsageError: With their number.
+        CheckpointError: If the record of training examples in the run is damaged.
     """
     own, _ = run.seen.overlaps(data)
     if None not in (run.seen.apart, data.apart) and run.seen.apart != data.apart:
         rule = "apart" if run.seen.apart else "together"
         raise UsageError(
-            f"{name} was trained on data whose equal rows are split {rule}, so that held-out rows of {data.name} may be its "
-            f'training rows: read it with copies="{rule}".'
+            f'{name} was trained with copies="{rule}", so held-out rows of {data.name} may be among its training '
+            f'rows. Load the data with copies="{rule}".'
         )
     if own:
         raise UsageError(
-            f"{name} was trained on {own:,} of the {len(data.held_out):,} held-out examples of {data.name}, so its scores there "
-            "would mean nothing. Judge it on the data that it was trained on, or on other examples, or train a new run."
+            f"{name} was trained on {own:,} of the {len(data.held_out):,} held-out examples of {data.name}, so its "
+            "scores would be meaningless. Evaluate it on its own data or on other examples, or train a new run."
         )
 
 
 def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
-    """What a report must say of a model that may have seen held-out examples: from ancestors, or because the data repeats them.
-
-    A transport does not know its training examples; those of a `GaussianBaseline` are taken to be the data's.
-    """
+    """Write warnings if a model may have been trained on held-out examples, or if scores ignore its conditions."""
     if isinstance(model, GaussianBaseline):
         return ()
     warnings = leaks(model.seen, data) if isinstance(model, Run) else ()
@@ -156,21 +155,21 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
         not known and (model.seen.own is None or (model.seen.apart is None) != (data.apart is None))
     ):
         warnings += (
-            f"it is unknown on which examples it was trained. If held-out examples of {data.name} were among them, these scores "
-            "are too good." + ("" if isinstance(model, Run) else " Pass the run instead of its transport: it holds a record."),
+            f"its training examples are unknown. If they include held-out examples of {data.name}, these scores are too "
+            "good." + ("" if isinstance(model, Run) else " Pass the run instead of its transport, because the run records them."),
         )
     others = [(name, kind) for name, kind in model.space.conditions.items() if name != "label" and not kind.learned]
     entries = [entry for name, kind in others for entry in kind.entries or (name,)]
-    unscored = (f"scores do not look at {', '.join(entries)}: they do not find out a model that ignores what it is given.",)
+    unscored = (f"scores do not use {', '.join(entries)}, so they cannot detect a model that ignores its conditions.",)
     return warnings + shared_examples(data) + (unscored if entries else ())
 
 
 def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> int:
-    """How many samples are compared: ``n`` where given, else as many as the data allows and every model can make.
+    """Choose the number of samples per side: ``n``, or as many as the data and every model allow.
 
     Raises:
-        UsageError: If the data does not allow ``n``; see `compared`.
-        DataError: If the data set is too small for any comparison.
+        UsageError: If the data does not allow ``n`` (see `compared`).
+        DataError: If the data set is too small for a comparison.
     """
     if n is not None:
         return compared(data, n)
@@ -179,28 +178,28 @@ def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> 
 
 
 def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
-    """What a report must say of a model that starts from other data than noise, also where fewer than ``n`` samples differ."""
+    """Write warnings about a model that starts from data instead of noise."""
     known = starts(transport_of(model))
     if known is None:
         return ()
     source, count = known
-    moved = f"it does not start from noise: its samples are held-out examples of {source.data}, moved. So it is sampled once."
-    repeats = f"it starts from {count:,} different examples, so its {n:,} samples repeat. Compare at most {count:,}: n={count}."
+    moved = f"it transforms held-out examples of {source.data} instead of noise, so it is sampled only once."
+    repeats = f"it has {count:,} different examples to start from, so its {n:,} samples repeat. Use n={count} or less."
     return (moved, repeats) if count < n else (moved,)
 
 
-# Samples that are given.
+# Existing samples.
 
 
 class Given:
-    """Samples in data units. Repeated samplings take different ones, as long as there are enough.
+    """Existing samples of any program, which are divided into samplings.
 
     Args:
-        name: Of their file, or "samples".
-        x: (n, *shape), float32.
-        labels: The class of each as a number of the data's classes (n,), int64; None where unknown.
-        notes: What a reader of their scores must know.
-        values: The rows of a table as their file holds them, (n, columns), float64; None where there are only coordinates.
+        name: Name of their file, or "samples".
+        x: Samples in data units, float32 (n, *shape).
+        labels: Class numbers, int64 (n,); None if unknown.
+        notes: Warnings about the samples.
+        values: Values of table rows, float64 (n, columns); None if only coordinates are known.
     """
 
     def __init__(self, name: str, x: Tensor, labels: np.ndarray | None, notes: Sequence[str], values: np.ndarray | None) -> None:
@@ -213,7 +212,7 @@ class Given:
         return len(self.x)
 
     def part(self, n: int, seed: int) -> tuple[Tensor, np.ndarray | None, np.ndarray | None]:
-        """The r-th n samples, labels and values, for the seed of repeat r (`pushforward.evaluation.results.REPEAT_SEEDS`)."""
+        """Return n samples with labels and values, for the seed of a sampling (`pushforward.evaluation.results.REPEAT_SEEDS`)."""
         first = max(0, seed // REPEAT_SEEDS - 1) * n
         x, labels, values = (None if rows is None else rows[first : first + n] for rows in (self.x, self.labels, self.values))
         assert isinstance(x, Tensor)
@@ -221,16 +220,17 @@ class Given:
 
 
 def given_samples(samples: Any, data: Dataset) -> Given:
-    """Return samples of a file, a folder of images, a data frame or an array, checked against the data.
+    """Read existing samples and check that they fit the data.
 
     Args:
-        samples: A path (.npz, .npy, .csv, another table, or a folder of images; of an .npz ``x`` and ``label`` or ``y`` are
-            read), a data frame with the data's columns, or (n, *shape) in data units; images may be uint8.
-        data: What they are to be compared with.
+        samples: File (.npz, .npy, .csv or another table) or folder of images, data frame with the columns of
+            the data, or array (n, *shape) in data units; images may be uint8. In an .npz file, ``x`` and
+            ``label`` or ``y`` are read.
+        data: Data set to compare with.
 
     Raises:
-        DataError: For files that cannot be read, examples of another shape, fewer than two, or values that are not finite.
-        UsageError: For samples of another type.
+        DataError: If the samples cannot be read, have another shape, are fewer than two, or are not finite.
+        UsageError: If the samples have an unsupported type.
     """
     if isinstance(samples, Given):
         return samples
@@ -249,7 +249,7 @@ def given_samples(samples: Any, data: Dataset) -> Given:
         x = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
     else:
         raise UsageError(
-            "Expected samples as a path, an array, a tensor, or a data frame with the columns of the data; got a "
+            "Samples must be a path, an array, a tensor, or a data frame with the columns of the data, got "
             f"{type(samples).__name__}."
         )
     _check_samples(name, x, data)
@@ -257,11 +257,11 @@ def given_samples(samples: Any, data: Dataset) -> Given:
     if labels is not None:
         places = [space.classes.index(each) if each in space.classes else -1 for each in classes]
         labels = np.array(places, np.int64)[labels] if min(places, default=0) >= 0 else None
-        notes += [f"their labels are no classes of {data.name}, so they are not scored."] if labels is None else []
+        notes += [f"their labels are not classes of {data.name}, so labels are not scored."] if labels is None else []
     copies = 0 if isinstance(space, TableSpace) else _held_out_copies(examples, data)  # rows of few values repeat by chance
     if copies:
         notes.append(
-            f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}: scores against them mean little."
+            f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}, so scores are not meaningful."
         )
     return Given(name, examples, labels, notes, values)
 
@@ -269,20 +269,18 @@ def given_samples(samples: Any, data: Dataset) -> Given:
 def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
     shape, floats = tuple(data.space.shape), x.dtype.kind == "f"
     if tuple(x.shape[1:]) != shape:
-        hint = " Convert both with `resize=N`, and with `channels=rgb` or `channels=grey`." if data.space.has_pixels else ""
-        raise DataError(
-            f"{name} holds samples of shape {tuple(x.shape[1:])}, and {data.name} has examples of shape {shape}.{hint}"
-        )
+        hint = " Convert both with `resize=N` and `channels=rgb` or `channels=grey`." if data.space.has_pixels else ""
+        raise DataError(f"{name} contains samples of shape {tuple(x.shape[1:])}, but {data.name} has shape {shape}.{hint}")
     if len(x) < LEAST:
-        raise DataError(f"{name} holds too few samples, {len(x)}: scores need at least {LEAST}.")
+        raise DataError(f"{name} contains too few samples: scores need at least {LEAST}, got {len(x)}.")
     wrong = int((~np.isfinite(x.reshape(len(x), -1))).any(1).sum()) if floats else 0
     if wrong:
-        raise DataError(f"{name}: {wrong} of {len(x)} samples hold NaN or infinite values: remove them.")
+        raise DataError(f"{wrong} of {len(x)} samples in {name} contain NaN or infinite values. Remove them.")
     fits = x.min() >= -SLACK and x.max() <= 1 + SLACK if floats else x.dtype == np.uint8
     if data.space.levels is not None and not fits:
         raise DataError(
-            f"{name} holds images of type {x.dtype} from {x.min():g} to {x.max():g}: expected uint8 from 0 to 255, or floats "
-            "from 0 to 1."
+            f"{name} contains images of type {x.dtype} with values from {x.min():g} to {x.max():g}; expected uint8 from 0 "
+            "to 255, or floats from 0 to 1."
         )
 
 
@@ -307,7 +305,7 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     split, classes, columns = examples_in(path, reading)
     keep = [name for name in columns if name not in given]  # what the model received is not compared
     if own and columns and set(keep) != set(own):
-        raise DataError(f"{path} has the columns {', '.join(keep)}, and {data.name} has {', '.join(own)}: expected the same.")
+        raise DataError(f"{path} has the columns {', '.join(keep)}; expected the columns of {data.name}: {', '.join(own)}.")
     wanted = own if own and columns else keep
     if list(wanted) != list(columns):
         split = replace(split, x=split.x[:, [columns.index(name) for name in wanted]])
@@ -324,7 +322,7 @@ def _held_out_copies(examples: Tensor, data: Dataset) -> int:
 
 
 def of_run(result: ModelResult, run: Run) -> ModelResult:
-    """A model's result with what its run knows: family, method, training, losses and commands."""
+    """Add family, method, training cost, losses and commands of a run to the result of a model."""
     state, seconds, rows = run.state, run.state["seconds"], run.losses()
     losses: dict[str, list[tuple[float, float]]] = {}
     for row in rows[:: max(1, len(rows) // LOSSES)]:
@@ -357,7 +355,7 @@ def of_run(result: ModelResult, run: Run) -> ModelResult:
 
 
 def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
-    """What was measured while a run was trained, None where nothing was, and its alarms."""
+    """Return the measurements made during training, or None if there are none, and the alarms."""
     rows = run.losses()
     series: dict[str, list[tuple[float, ...]]] = {}
     modes = None
@@ -390,10 +388,7 @@ def _without_space(value: Any) -> Any:
 
 
 def origin_of(run: Run) -> dict[str, str]:
-    """Command, commit, versions and machine of a training, hashes of its data and weights, and whether it samples as trained.
-
-    Weights are those that the run was read with, the averaged ones by default. What a folder does not say is left out.
-    """
+    """Return command, commit, versions, machine and hashes of a training run by label; unknown entries are omitted."""
     manifest = read_object(run.folder / "manifest.json")
     newest = read_object(run.folder / "checkpoints/latest.json").values()
     checkpoint = next((value for value in newest if isinstance(value, str)), "")
@@ -407,21 +402,22 @@ def origin_of(run: Run) -> dict[str, str]:
         "Machine": ", ".join(str(machine[name]) for name in ("processor", "accelerator") if machine.get(name)),
         "Data sha256": run.spec.get("fingerprint"),
         "Weights sha256": run.weights or weights_hash(weights),
-        "Sampling": None if trained else "with other options than the run's own",
+        "Sampling": None if trained else "with options that differ from the run",
     }
     return {name: str(value) for name, value in known.items() if value}
 
 
-# What a run stored of its samples.
+# Samples stored in a run.
 
 
 def moments_of(run: Run) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Step and arrays of every ``samples/step_NNNNNN.npz`` of a run up to its own step, in the order of steps.
+    """Read the stored samples of a run (``samples/step_NNNNNN.npz``) up to its current step.
 
-    A file is read only where its headers are those of samples.
+    Yields:
+        Training step, and arrays by name.
 
     Raises:
-        CheckpointError: If a file holds other arrays than those of samples, or cannot be read.
+        CheckpointError: If a file cannot be read, or contains unexpected arrays.
     """
     for path in sorted((run.folder / "samples").glob("step_*.npz")):
         number = path.stem.removeprefix("step_")
@@ -434,7 +430,9 @@ def moments_of(run: Run) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
                 with np.load(file, allow_pickle=False) as stored:
                     yield int(number), {name: stored[name] for name in stored.files}
         except FAULTS as error:
-            raise CheckpointError(f"{path} holds no samples: {error}. Delete the file; a training writes it again.") from error
+            raise CheckpointError(
+                f"{path} does not contain valid samples: {error}. Delete the file; training writes it again."
+            ) from error
 
 
 def _check_headers(content: IO[bytes], space: Space) -> None:
@@ -448,27 +446,27 @@ def _check_headers(content: IO[bytes], space: Space) -> None:
             most = expected.get(member.filename, ())
             known = dtype == example.dtype if member.filename == "x.npy" else dtype.kind == "f"
             if len(shape) != len(most) or shape[1:] != most[1:] or not known or not 0 < shape[0] <= most[0]:
-                raise ValueError(f"{member.filename} of shape {shape} and {dtype}")
+                raise ValueError(f"unexpected array {member.filename} of shape {shape} and type {dtype}")
 
 
 def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
-    """The samples that a run stored while it was trained, up to its own step, from the same noise: step and samples.
+    """Return training steps and the samples stored at them, all from the same noise.
 
     Raises:
-        CheckpointError: If a file holds other arrays than those of samples.
+        CheckpointError: If a file contains unexpected arrays.
     """
     most = SHOWN[run.space.as_points]
     return [(step, run.space.drawing(arrays["x"][:most])) for step, arrays in moments_of(run) if "x" in arrays]
 
 
 def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
-    """Step, and scores, limits and raw samples (`training.monitor.critic_landscape`), for each moment up to a run's step."""
+    """Return training steps and the arrays of the critic landscape stored at them (`training.monitor.critic_landscape`)."""
     names = ("scores", "limits", "raw")
     return [(step, {name: arrays[name] for name in names}) for step, arrays in moments_of(run) if {*names} <= arrays.keys()]
 
 
 def commands(run: Run) -> list[str]:
-    """The command that trained a run, and one for each extension of its budget; a comment where it was trained from Python."""
+    """Return the commands that trained and resumed a run; a comment for runs trained from Python."""
     _, *longer = [*(extension["budget"] for extension in run.spec.get("extended", [])), run.spec["budget"]]
     trained_by = str(read_object(run.folder / "manifest.json").get("command"))
     if not trained_by.startswith("pushforward "):

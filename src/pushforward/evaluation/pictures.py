@@ -1,4 +1,4 @@
-"""Pictures of models as arrays: samples and their nearest examples, movement in the plane, latent spaces and their statistics."""
+"""Arrays for pictures of models: samples, nearest examples, trajectories in the plane and latent spaces."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ARROWS = 15  # Velocities along each side
 MOMENTS = 13  # Times at which velocities are taken
 NOISE = 2.2  # Standard deviations of noise that are shown on either side
 MESH = (17, 65)  # Lines of a grid of noise along each axis, and points on a line
-EDGE = 2.0  # How far a grid of noise reaches, in standard deviations
+EDGE = 2.0  # Extent of a grid of noise, in standard deviations
 FORMING = {False: 25, True: 600}  # Samples whose formation is drawn, and of images those whose nearest training image is
 JUDGED = 200  # Held-out images that say how far from the training images an image usually is
 EXAMPLES = 1000  # Held-out examples that are coded at most
@@ -65,12 +65,12 @@ class Nearest:
     """Samples and their nearest training examples.
 
     Args:
-        x: The samples, (n, *shape), data units, rounded as files hold them.
-        examples: Numbers of the nearest training examples, int64 (n, k), the nearest first.
-        distances: Theirs, float64 (n, k): Euclidean, in standard deviations of the data.
-        copies: Which samples are near-copies, bool (n,): no farther from a training example than the threshold.
-        threshold: A quarter of the median distance from held-out examples to their nearest training examples; 0 where more than
-            half of them are copies of training examples.
+        x: Rounded samples in data units, (n, *shape).
+        examples: Indices of the nearest training examples, int64 (n, k), nearest first.
+        distances: Euclidean distances in standard deviations of the data, float64 (n, k).
+        copies: Whether each sample is a near-copy, whose distance is at most the threshold, bool (n,).
+        threshold: A quarter of the median distance from held-out examples to their nearest training examples;
+            0 if more than half of them are copies of training examples.
     """
 
     x: Tensor
@@ -81,74 +81,63 @@ class Nearest:
 
 
 def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
-    """Find the training examples nearest to samples, by the distance with which an evaluation counts near-copies.
+    """Find the nearest training examples of samples, with the distance that evaluations use for near-copies.
 
     Args:
         x: Samples in data units, (n, *shape), n at least 1.
-        data: The data set that the model was trained on.
-        k: How many examples for each sample; equally near ones come in their order in the data.
-
-    Returns:
-        Numbers, distances and near-copies.
+        data: Data set that the model was trained on.
+        k: Number of training examples per sample; equally near ones are in the order of the data.
 
     Raises:
         Diverged: If samples are not finite.
     """
     samples, raw = quantised(x, data.space), Raw(data)
     points = raw.of(samples, data.space.values(x) if isinstance(data.space, TableSpace) else None)
-    held_out = (
-        raw.at(data.held_out, slice(None))
-        if isinstance(data.space, TableSpace)
-        else data.held_out.x.reshape(len(data.held_out), -1)
-    )
-    scale = np.ones(points.shape[1], np.float32) if raw.scale is None else raw.scale
-    copies, threshold = near_copies(points, raw.training, held_out, scale)
-    examples, distances = nearest_examples(torch.from_numpy(points) / torch.from_numpy(scale), data, k, scale)
+    copies, threshold = near_copies(points, raw.training, raw.at(data.held_out, slice(None)), raw.scale)
+    examples, distances = nearest_examples(points, raw, k)
     return Nearest(samples, examples, distances, copies, threshold)
 
 
-def nearest_examples(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest training examples of each sample: found by a matrix product, measured by the difference.
+def nearest_examples(points: np.ndarray, raw: Raw, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the k nearest training examples of each sample.
 
     Args:
-        samples: (n, d), as `pushforward.evaluation.scores.Raw` has them, over ``scale``.
-        data: Its training split is searched.
-        k: How many.
-        scale: What each column is divided by, (d,).
+        points: Samples as converted by ``raw``, (n, d).
+        raw: Converter of the data set whose training split is searched.
+        k: Number of training examples per sample.
 
     Returns:
-        Their numbers and distances, (n, k), the nearest first.
+        Indices and distances, (n, k), nearest first.
     """
-    # some more candidates than asked for, since the search by a matrix product is not exact to the last digits
-    unit, candidates, raw = torch.from_numpy(scale), min(k + 4, len(data.train)), Raw(data)
+    unit = torch.ones(points.shape[1]) if raw.scale is None else torch.from_numpy(raw.scale)
+    samples, train = torch.from_numpy(points) / unit, raw.dataset.train
+    candidates = min(k + 4, len(train))  # matrix products are not exact
     squares, at = torch.empty(len(samples), 0), torch.empty(len(samples), 0, dtype=torch.int64)
-    for start in range(0, len(data.train), BLOCK):
-        examples = torch.from_numpy(raw.at(data.train, slice(start, start + BLOCK))) / unit
+    for start in range(0, len(train), BLOCK):
+        examples = torch.from_numpy(raw.at(train, slice(start, start + BLOCK))) / unit
         squares = torch.cat([squares, examples.square().sum(1) - 2 * samples @ examples.T], 1)
         at = torch.cat([at, torch.arange(start, start + len(examples)).expand(len(samples), -1)], 1)
         squares, best = squares.topk(min(candidates, squares.shape[1]), largest=False)
         at = at.gather(1, best)
     at = at.sort(1).values
-    distances = torch.stack(
-        [
-            torch.linalg.vector_norm((torch.from_numpy(raw.at(data.train, where.numpy())) / unit - sample).double(), dim=1)
-            for sample, where in zip(samples, at, strict=True)
-        ]
-    )
-    distances, order = distances.sort(dim=1, stable=True)
+    exact = []
+    for sample, where in zip(samples, at, strict=True):
+        examples = torch.from_numpy(raw.at(train, where.numpy())) / unit
+        exact.append(torch.linalg.vector_norm((examples - sample).double(), dim=1))
+    distances, order = torch.stack(exact).sort(dim=1, stable=True)
     return at.gather(1, order)[:, :k].numpy(), distances[:, :k].numpy()
 
 
 def formation_of(flow: Flow, samples: Tensor, n: int) -> list[tuple[float, np.ndarray]]:
-    """Points at evenly spaced times on the straight path, the same times for every model, and at t = 0 the samples themselves.
+    """Compute points at evenly spaced times on the straight path, which end with the samples at t = 0.
 
     Args:
-        flow: Of points in the plane.
-        samples: What `Transport.sample` draws from seed 0, (at least n, 2), data units.
-        n: How many points.
+        flow: Flow of points in the plane.
+        samples: Samples of `Transport.sample` from seed 0 in data units, (at least n, 2).
+        n: Number of points.
 
     Returns:
-        (t, points (n, 2) in data units), from noise to data.
+        Pairs of t and points (n, 2) in data units, from noise to data.
     """
     times, states = trace(flow, n, steps=STEPS)
     frames = []
@@ -161,9 +150,9 @@ def formation_of(flow: Flow, samples: Tensor, n: int) -> list[tuple[float, np.nd
 
 
 def field_of(flow: Flow, data: Dataset) -> Field2D:
-    """Velocities and trajectories on grids over the plane, for each class of a model with labels, the first three at most.
+    """Compute velocities and trajectories on grids in the plane, for at most three classes.
 
-    The square holds nearly all data, and noise of `NOISE` standard deviations.
+    The grids cover nearly all data, and noise up to `NOISE` standard deviations.
     """
     space, (left, right, low, high) = flow.space, limits_of(data.held_out.data_units(slice(0, 2000)).numpy())
     corners = data.space.to_data(torch.tensor([[-NOISE, -NOISE], [NOISE, NOISE]])).numpy().astype(float)
@@ -200,13 +189,14 @@ def _given(transport: Transport, n: int, label: int | None) -> Condition:
 
 
 def mesh_of(transport: Transport) -> np.ndarray | None:
-    """Straight lines through the noise of a model of one call, as it maps them: (lines, points, 2), data units.
+    """Map a grid of noise with a one-call model.
 
-    The lines lie in the plane of the noise's first two numbers, where the others are 0, and of labels they have the first. Half
-    of them run along either axis.
+    The grid lies in the plane of the first two noise dimensions; the other dimensions are 0, and the label is
+    the first one.
 
     Returns:
-        None for models in steps and models whose noise is a single number or no vector.
+        Grid lines in data units, (lines, points, 2), half of them along each axis; None for iterative models
+        and for noise with one dimension or that is not a vector.
     """
     if not isinstance(transport, Map) or len(transport.noise_shape) != 1 or transport.noise_shape[0] < 2:
         return None
@@ -220,13 +210,13 @@ def mesh_of(transport: Transport) -> np.ndarray | None:
     return x.reshape(2 * lines, points, 2).numpy()
 
 
-def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = None) -> Pictures:
-    """Samples of a transport, how they form, and those that its run stored while it was trained.
+def pictures_of(transport: Transport, run: Run | None, data: Dataset) -> Pictures:
+    """Draw samples, their formation and their nearest images, and read the samples stored during training.
 
     Args:
-        transport: What is drawn.
-        run: Where samples of earlier moments lie; None where there are none.
-        data: In which the images nearest to samples are looked for, and which says what part of the plane is shown.
+        transport: Model.
+        run: Run with stored samples; None for a model without a run.
+        data: Data set for nearest images and for the visible part of the plane.
     """
     space, plane = transport.space, tuple(transport.space.shape) == (2,)
     with unmet_kept():
@@ -244,55 +234,54 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = No
         formation=formation,
         paths=paths,
         training=history_of(run) if run else [],
-        nearest=_nearest(x[: FORMING[False]], data) if data is not None and space.has_pixels else None,
-        field=None if data is None or moving is None else field_of(moving, data),
+        nearest=_nearest(x[: FORMING[False]], data) if space.has_pixels else None,
+        field=None if moving is None else field_of(moving, data),
         mesh=mesh_of(transport) if plane else None,
     )
 
 
 def real_pictures(data: Dataset) -> Pictures:
-    """Held-out examples, as many as samples are drawn."""
+    """Choose as many held-out examples as samples are drawn."""
     picked = permutation(len(data.held_out), 0)[: SHOWN[data.space.as_points]]
     return Pictures(data.space.drawing(data.space.quantise(data.held_out.data_units(picked))))
 
 
 def given_pictures(samples: Given, data: Dataset) -> Pictures:
-    """Draw samples of another program, as many as of a model; of images also the nearest training examples, if known."""
+    """Choose as many existing samples as samples of a model are drawn, and find the nearest training images if known."""
     x = samples.x[: SHOWN[data.space.as_points]]
     nearest = _nearest(x[: FORMING[False]], data) if data.space.has_pixels and data.trained_on is not False else None
     return Pictures(data.space.drawing(data.space.quantise(x)), nearest=nearest)
 
 
 def _nearest(x: torch.Tensor, data: Dataset) -> NearestImages:
-    scale = data.space.scale
-    unit = torch.from_numpy(scale)
-    examples, distances = nearest_examples(quantised(x, data.space).flatten(1) / unit, data, 1, scale)
-    held_out = data.held_out.data_units(permutation(len(data.held_out), 0)[:JUDGED])
-    _, usual = nearest_examples(held_out.flatten(1) / unit, data, 1, scale)
+    raw = Raw(data)
+    examples, distances = nearest_examples(raw.of(quantised(x, data.space)), raw, 1)
+    held_out = raw.at(data.held_out, permutation(len(data.held_out), 0)[:JUDGED])
+    _, usual = nearest_examples(held_out, raw, 1)
     images = data.space.drawing(data.space.quantise(data.train.data_units(examples[:, 0])))
     return NearestImages(images, distances[:, 0], float(np.median(usual)))
 
 
 def chosen(split: Split, n: int, names: Iterable[str]) -> tuple[Tensor, Condition]:
-    """At most n examples of a split in data units, always the same ones, with the conditions of these names."""
+    """Choose at most n examples of a split in data units, always the same ones, with their conditions."""
     examples = permutation(len(split), 0)[:n]
     return split.data_units(examples), split.condition(names, examples)
 
 
 def moments(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
-    """Means and log-variances of the codes of examples in data units, float64 on the CPU, (n, c, ...)."""
+    """Compute means and log-variances of the latents of examples in data units, float64 on the CPU, (n, c, ...)."""
     coded = _in_parts(autoencoder, x, condition, lambda examples, given: autoencoder.moments(examples, given).double())
     mean, log_variance = coded.chunk(2, dim=1)
     return mean, log_variance
 
 
 def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> Tensor:
-    """Examples coded by their mean codes and decoded, data units, on the CPU.
+    """Reconstruct examples from their mean latents, in data units, on the CPU.
 
     Args:
-        autoencoder: Any.
-        x: Data units, (n, *shape).
-        condition: None or a dict of tensors with n examples.
+        autoencoder: Autoencoder.
+        x: Examples in data units, (n, *shape).
+        condition: Dict of tensors with n entries, or None.
     """
 
     def decoded(examples: Tensor, given: Condition) -> Tensor:
@@ -312,16 +301,16 @@ def _in_parts(autoencoder: Autoencoder, x: Tensor, condition: Condition, work: C
 
 
 def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, n: int = EXAMPLES) -> Reconstruction:
-    """How near reconstructions of held-out examples are to them.
+    """Measure the quality of the reconstructions of held-out examples.
 
     Args:
-        autoencoder: On the CPU or a device.
-        data: Its held-out examples are used.
-        features: In which examples are compared as well.
-        n: How many at most.
+        autoencoder: Autoencoder on any device.
+        data: Data set with held-out examples.
+        features: Features for the distance in feature space.
+        n: Maximum number of examples.
 
     Returns:
-        Means over examples; ``psnr`` and ``ssim`` for images.
+        Means over examples; ``psnr`` and ``ssim`` only for images.
     """
     x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
     decoded = reconstructed(autoencoder, x, condition)
@@ -337,20 +326,19 @@ def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, 
 
 
 def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = EXAMPLES) -> CodeStatistics | None:
-    """Statistics of the codes of held-out examples: active units, the KL term by number, the distance from the prior.
+    """Measure active dimensions, KL terms and the mismatch with the prior of the latents of held-out examples.
 
-    The mismatch is KL(N(m, C) | N(0, 1)) with m and C the mean and covariance of codes drawn for all examples together: what a
-    Gaussian sees of the gap between the codes of data and the prior from which samples are drawn. (Estimates of the gap itself
-    need more examples than e to the KL term.)
+    The mismatch is KL(N(m, C) | N(0, 1)) with the mean m and the covariance C of latents drawn for all
+    examples: the Gaussian part of the difference between the latents of data and the prior.
 
     Args:
-        autoencoder: Any.
-        data: Its held-out examples are used.
-        n: How many at most.
+        autoencoder: Autoencoder.
+        data: Data set with held-out examples.
+        n: Maximum number of examples.
 
     Returns:
-        None for codes without variances. Where N(0, 1) is not their prior, as for an hvae or an autoencoder for latents, ``kl``
-        and ``mismatch`` are None and ``by_unit`` is empty; ``mismatch`` is None as well for fewer than four examples a unit.
+        Statistics; None for latents without variances. If the prior is not N(0, 1), ``kl`` and ``mismatch`` are
+        None and ``by_unit`` is empty. ``mismatch`` is also None for fewer than four examples per dimension.
 
     References:
         Burda et al. (2016), section 5.2, for active units; Hoffman and Johnson, ELBO Surgery (2016), for the gap.
@@ -374,7 +362,7 @@ def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = EXAMPLES) 
 
 
 def latent_statistics(run: Run, data: Dataset, features: Features) -> LatentStatistics | None:
-    """Reconstructions and codes of a run; None without an encoder, and where it needs labels which the data lacks."""
+    """Measure the latent space of a run; None without an encoder, or if the data lacks its conditions."""
     pair = autoencoder_of(run, data)
     if pair is None:
         return None
@@ -383,7 +371,7 @@ def latent_statistics(run: Run, data: Dataset, features: Features) -> LatentStat
 
 
 def autoencoder_of(run: Run, data: Dataset) -> tuple[Autoencoder, Dataset] | None:
-    """A run's autoencoder, and the data with labels where it needs some; None without an encoder or its conditions."""
+    """Return the autoencoder of a run and the data, with labels if needed; None without an encoder or its conditions."""
     if not isinstance(run.method, HasAutoencoder):
         return None
     autoencoder = run.method.autoencoder().eval()
@@ -392,7 +380,7 @@ def autoencoder_of(run: Run, data: Dataset) -> tuple[Autoencoder, Dataset] | Non
 
 
 def labelled(data: Dataset) -> Dataset:
-    """The data with the labels that its source has, where they were left out of training."""
+    """Return the data with the labels of its source, if training omitted them."""
     origin = data.origin or {}
     if data.space.classes or origin.get("labelled") is not False:
         return data
@@ -401,40 +389,37 @@ def labelled(data: Dataset) -> Dataset:
 
 
 def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10) -> Tensor:
-    """Held-out examples, and below them their reconstructions.
-
-    Returns:
-        Data units, float32 (2, n, *shape).
-    """
+    """Return held-out examples and their reconstructions in data units, float32 (2, n, *shape)."""
     x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
     return torch.stack([x, reconstructed(autoencoder, x, condition)])
 
 
 def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples: int = 6, frames: int = 7) -> Tensor:
-    """Examples of one group moved towards another: code + s (mean code of b - mean code of a), s from 0 to 1.5.
+    """Move held-out examples of one class towards another in latent space.
 
-    The means are of training examples, the examples held out.
+    The latents are latent + s (mean latent of b - mean latent of a), with s from 0 to 1.5 and means over
+    training examples.
 
     Args:
-        autoencoder: One without labels: with them, what tells the groups apart is not in the code.
-        data: Labelled.
-        a: The label of the examples.
-        b: The label that they are moved towards.
-        examples: How many.
-        frames: Steps of each.
+        autoencoder: Autoencoder without labels; with labels, latents need not contain the class.
+        data: Labelled data set.
+        a: Label of the examples.
+        b: Label to move towards.
+        examples: Number of examples.
+        frames: Number of images per example.
 
     Returns:
-        Data units, float32 (examples, frames, *shape).
+        Images in data units, float32 (examples, frames, *shape).
 
     Raises:
-        UsageError: For data without labels, or an autoencoder that receives them.
+        UsageError: If the data has no labels, or the autoencoder receives them.
     """
     if data.held_out.labels is None or data.train.labels is None:
-        raise UsageError(f"{data.name} has no labels, so there are no groups to tell apart.")
+        raise UsageError(f"{data.name} has no labels, which latent arithmetic needs.")
     if autoencoder.space.conditions:
         raise UsageError(
-            "This autoencoder receives the labels, so its codes need not hold what tells the groups apart. Train one without "
-            "labels: `labelled=False`."
+            "This autoencoder receives the labels, so its latents need not contain the class. Train one without labels: "
+            "`labelled=False`."
         )
     space, where = autoencoder.space, autoencoder.device
     means = []
@@ -452,7 +437,7 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples
 
 
 def code_map(autoencoder: Autoencoder, data: Dataset) -> Map2D | None:
-    """Where held-out examples lie in the latent space; None for codes of a single number, which span no plane."""
+    """Project the latents of held-out examples onto a plane; None for latents with one dimension."""
     x, condition = chosen(data.held_out, 2000, data.space.conditions)
     codes = moments(autoencoder, x, condition)[0].flatten(1).numpy()
     if codes.shape[1] < 2:
@@ -468,7 +453,7 @@ def code_map(autoencoder: Autoencoder, data: Dataset) -> Map2D | None:
 
 
 def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
-    """Arrays for a report's pictures of a latent space; None where `latent_statistics` is None."""
+    """Make the pictures of a latent space; None if `latent_statistics` returns None."""
     pair = autoencoder_of(run, data)
     if pair is None:
         return None

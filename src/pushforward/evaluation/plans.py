@@ -1,15 +1,17 @@
-"""How much is measured: what fits in the time for which the models were trained, by a few measured seconds."""
+"""How much is measured: as much as fits in the time for which the models were trained."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
+from pushforward.evaluation.curves import SWEEPS
 from pushforward.evaluation.evaluator import (
     TURN_SECONDS,
     TURNS,
@@ -19,7 +21,7 @@ from pushforward.evaluation.evaluator import (
     seconds_per_sample,
 )
 from pushforward.evaluation.measurements import Plan
-from pushforward.evaluation.results import REPEATS, Comparison
+from pushforward.evaluation.results import Comparison
 from pushforward.evaluation.scores import attacked, floors, usual_redraws
 from pushforward.numbers import duration
 from pushforward.runtime import launched
@@ -29,118 +31,94 @@ from pushforward.transports import Transport, has_steps, inner_of
 
 LEAST = 30.0  # Seconds that measuring may always take
 SIZES = (10_000, 5_000, 2_000, 1_000, 500)
-SWEEPS = (20.0, 10.0, 0.0)  # Seconds for the sweep of one model that are tried below the usual number
-FEW_TURNS = 3
+# What is reduced first, in this order; then samplings, then samples
+REDUCTIONS: Sequence[Mapping[str, Any]] = (
+    {"sweep": 20.0},
+    {"sweep": 10.0},
+    {"sweep": 0.0},
+    {"memory": False},
+    {"turns": 3, "redraws": 5},
+)
 WARMING = 2  # Models are warmed up for as long as this many timed rounds take
 MARGIN = 1.1  # For what is not estimated: pictures, reading and writing
-REDRAW = 0.5  # Scoring a draw of real data over scoring a sampling, in seconds
-FEWEST, PROBED = 50, 500  # Samples that are scored to see how long that takes: few as a warm-up, then more
+REDRAW = 0.5  # Scoring a draw of real data takes this fraction of the time of scoring a sampling
+FEWEST, PROBED = 50, 500  # Samples whose scoring is timed: few as a warm-up, then more
 
 
-@dataclass(frozen=True)
-class Costs:
-    """Measured seconds, from which it follows how long a plan takes.
+def planned(
+    seconds: Callable[[Plan], float],
+    limit: float,
+    sizes: Sequence[int],
+    samplings: Sequence[int],
+) -> Plan:
+    """Choose what to measure within a time limit.
 
-    Args:
-        sample: Seconds of a sample of each model, summed over the models.
-        scoring: Seconds of scoring a sampling, divided by its samples.
-        rows: Number of models, baselines included.
-        turn: Seconds of a timed round of all models.
-        memory: Seconds of measuring memory.
-        sweeps: Number of models with a sweep over solver steps.
-        spent: Seconds that every plan takes.
-        redraws: Usual number of draws of real data for the real-data scores.
-        known: Numbers of samples for which real-data scores are stored.
-        drawn: Least number of samples in a sampling.
-    """
-
-    sample: float
-    scoring: float
-    rows: int = 2
-    turn: float = 0.0
-    memory: float = 0.0
-    sweeps: int = 0
-    spent: float = 0.0
-    redraws: int = 20
-    known: Collection[int] = ()
-    drawn: int = 0
-
-    def priced(self, plan: Plan) -> Plan:
-        """Add the estimate to a plan, and fewer draws of real data where there are fewer samplings and they are not stored."""
-        n, repeats, redraws = plan.n or 0, plan.repeats or 0, self.redraws
-        if plan.turns and n not in self.known:
-            redraws = min(redraws, math.ceil(redraws * repeats / REPEATS))
-        scoring = n * self.scoring
-        total = self.spent + repeats * (max(n, self.drawn) * self.sample + self.rows * scoring)
-        total += (WARMING + (plan.turns or TURNS)) * self.turn + self.sweeps * plan.sweep
-        if n not in self.known:
-            total += redraws * REDRAW * scoring
-        if plan.memory:
-            total += self.memory
-        return replace(plan, redraws=redraws, estimate=MARGIN * total)
-
-
-def planned(costs: Costs, limit: float | None, sizes: Sequence[int], samplings: Sequence[int]) -> Plan:
-    """Choose what is measured within a limit.
-
-    Sweeps are shortened and left out first, then memory and timed rounds, then samplings, then samples.
+    Sweeps, memory and timed rounds are reduced first, then samplings, then samples. Reductions that save no time
+    are skipped.
 
     Args:
-        costs: What everything takes.
-        limit: Seconds; None measures everything.
-        sizes: Numbers of samples on either side, falling; a single one is fixed.
-        samplings: Numbers of samplings of each model, falling; a single one is fixed.
+        seconds: Function that estimates the duration of a plan.
+        limit: Limit in seconds; infinity to measure everything.
+        sizes: Numbers of samples per side to choose from, in descending order.
+        samplings: Numbers of samplings per model to choose from, in descending order.
 
     Returns:
-        The first plan within the limit, else the last one.
+        The first plan within the limit, or the last plan.
     """
-    plans = [Plan(n=sizes[0], repeats=samplings[0], most=sizes[0], limit=limit)]
-    plans += [replace(plans[0], sweep=seconds) for seconds in SWEEPS]
-    plans.append(replace(plans[-1], memory=False))
-    plans.append(replace(plans[-1], turns=FEW_TURNS))
-    plans += [replace(plans[-1], repeats=fewer) for fewer in samplings[1:]]
-    plans += [replace(plans[-1], n=fewer) for fewer in sizes[1:]]
-    for plan in map(costs.priced, plans):
-        if limit is None or (plan.estimate or 0.0) <= limit:
+    plan = Plan(n=sizes[0], repeats=samplings[0], limit=limit)
+    fewer = [*({"repeats": count} for count in samplings[1:]), *({"n": n} for n in sizes[1:])]
+    for reduction in (*REDUCTIONS, *fewer):
+        if seconds(plan) <= limit:
             break
-    return plan
+        reduced = replace(plan, **reduction)
+        if seconds(reduced) < seconds(plan):
+            plan = reduced
+    return replace(plan, estimate=seconds(plan))
 
 
 def follow_plan(
     judge: Judge,
     models: Sequence[Run | Transport],
-    fixed: tuple[int | None, int | None],
-    began: float,
+    n: int | None,
+    repeats: int | None,
     thorough: bool,
-    sweeps: bool = False,
+    curve: bool = False,
 ) -> None:
-    """Plan what a judge measures, and tell it. Several processes measure everything.
+    """Plan what an evaluation measures, and print the plan. Several processes measure everything.
 
     Args:
-        judge: Holds the most samples and samplings.
-        models: What is scored; none for given samples.
-        fixed: Samples on either side and samplings of each model; None where they are free.
-        began: When measuring began, by `time.perf_counter`; since then features were computed.
-        thorough: Whether everything is measured.
-        sweeps: Whether there is a sweep over solver steps.
+        judge: Evaluation with the largest possible n and number of samplings.
+        models: Models to score; empty for samples of another program.
+        n: Number of samples chosen by the user; None if it may be reduced.
+        repeats: Number of samplings chosen by the user; None if it may be reduced.
+        thorough: Whether to measure everything.
+        curve: Whether to measure scores over solver steps.
     """
-    if (thorough and judge.tell is None) or launched().count > 1:
+    if launched().count > 1:
         return
-    features = time.perf_counter() - began
-    n, repeats = fixed
+    features = time.perf_counter() - judge.began
     sizes = [judge.n, *(size for size in SIZES if size < judge.n and n is None)]
     samplings = [judge.repeats] if repeats else range(judge.repeats, 0, -1)
     trained = sum(model.state["seconds"] for model in models if isinstance(model, Run))
-    limit = max(LEAST, trained)
-    limit = max(limit, features + limit / 2)  # features of new data, which are computed once, leave half of it
-    costs = costs_of(judge, models, sizes, began, sweeps)
-    judge.follow(planned(costs, None if thorough else limit, sizes, samplings))
+    usual = max(LEAST, trained)
+    limit = max(usual, features + usual / 2)  # new features, computed once, leave half of the time
+    seconds = estimator(judge, models, curve)
+    judge.follow(planned(seconds, math.inf if thorough else limit, sizes, samplings))
     if judge.tell is not None:
-        judge.tell(f"measuring takes about {duration(judge.plan.estimate, 2)} in all: {judge.plan.words}")
+        expected = f"measuring takes about {duration(judge.plan.estimate, 2)} in all"
+        if limit > usual:
+            expected += f", {duration(features, 2)} of it for new features"
+        if not thorough and (judge.plan.estimate or 0.0) > limit:
+            expected += ", which is the minimum"
+        judge.tell(f"{expected}: {judge.plan.words}")
 
 
-def costs_of(judge: Judge, models: Sequence[Run | Transport], sizes: Sequence[int], began: float, sweeps: bool) -> Costs:
-    """Measure how long samples and scores take; arguments as of `follow_plan`."""
+def estimator(judge: Judge, models: Sequence[Run | Transport], curve: bool) -> Callable[[Plan], float]:
+    """Measure how long sampling and scoring take; arguments as in `follow_plan`.
+
+    Returns:
+        Function that estimates the seconds of a plan.
+    """
     data = judge.data
     for n in (min(judge.n, FEWEST), min(judge.n, PROBED)):  # the first call imports libraries
         started = time.perf_counter()
@@ -148,26 +126,41 @@ def costs_of(judge: Judge, models: Sequence[Run | Transport], sizes: Sequence[in
     scoring = (time.perf_counter() - started) / n
     transports = [transport_of(model) for model in models]
     most = most_at_once(data)
-    samples = [seconds_per_sample(partial(batch_of, transport), most) for transport in transports]
-    turn = sum(max(sample, min(most * sample, TURN_SECONDS)) for sample in samples)
-    stored = partial(floors, data, judge.features, metrics=judge.metrics, only_stored=True)
-    return Costs(
-        sample=sum(samples),
-        scoring=scoring,
-        rows=max(1, len(models)) + (3 if data.space.names else 1),
-        turn=turn,
-        memory=2 * turn + len(models),
-        sweeps=sum(has_steps(inner_of(transport)) for transport in transports) if sweeps else 0,
-        spent=time.perf_counter() - began,
-        redraws=usual_redraws(data),
-        known=[size for size in sizes if stored(n=size)],
-        drawn=attacked(data, 0),
-    )
+    drawing = [seconds_per_sample(partial(batch_of, transport), most) for transport in transports]
+    turn = sum(max(single, min(most * single, TURN_SECONDS)) for single in drawing)
+    rows = max(1, len(models)) + (3 if data.space.names else 1)  # with the baselines
+    spent = time.perf_counter() - judge.began
+
+    @cache
+    def stored(n: int) -> bool:
+        return bool(floors(data, judge.features, n=n, metrics=judge.metrics, only_stored=True))
+
+    def seconds(plan: Plan) -> float:
+        n = plan.n or 0
+        sampling = attacked(data, n) * sum(drawing) + rows * n * scoring
+        total = spent + (plan.repeats or 0) * sampling
+        total += (WARMING + (plan.turns or TURNS)) * turn
+        total += plan.sweep * sum(_sweeps(transport, curve, judge) for transport in transports)
+        if plan.memory:
+            total += 2 * turn + len(models)
+        if not stored(n):
+            total += (plan.redraws or usual_redraws(data)) * REDRAW * n * scoring
+        return MARGIN * total
+
+    return seconds
 
 
-def took(judge: Judge, comparison: Comparison, began: float) -> Comparison:
-    """Add to a comparison how long measuring took, and tell it."""
-    seconds = time.perf_counter() - began
+def _sweeps(transport: Transport, curve: bool, judge: Judge) -> int:
+    flow = inner_of(transport)
+    if not has_steps(flow):
+        return 0
+    ladder = SWEEPS if flow.solver.jumps and judge.metrics is None else 0
+    return curve + ladder
+
+
+def took(judge: Judge, comparison: Comparison) -> Comparison:
+    """Add the duration of measuring to a comparison, and print it."""
+    seconds = time.perf_counter() - judge.began
     if judge.tell is not None:
         judge.tell(f"measuring took {duration(seconds, 2)}")
     settings = comparison.settings

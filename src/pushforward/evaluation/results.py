@@ -1,11 +1,11 @@
-"""Results as objects: a comparison of models, which is what ``report.json`` holds.
+"""Results of evaluations: a `Comparison` has the contents of ``report.json``.
 
     comparison = pf.compare({"flow": run, "gan": other}, data)
     comparison["flow"].scores["frechet"].value
     comparison == pf.Comparison.from_json(comparison.to_json())
 
-Every field may be missing from the JSON, or null; it then has its default, and a report leaves out what it cannot say.
-Numbers that are not finite are None.
+Fields that are missing from the JSON, or null, have their defaults, and reports omit what depends on them.
+Numbers that are not finite become None.
 """
 
 from __future__ import annotations
@@ -45,34 +45,34 @@ from pushforward.files import Record
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.score import Role
 
-FORMAT = 2  # Of the JSON; other formats are refused
+FORMAT = 2  # Format of the JSON; other formats are refused
 INDEPENDENT_ROWS = "independent columns"
-# The names of a table's rows without a network: columns drawn independently, and training rows drawn with replacement
+# Names of the further baselines of tables: independently drawn columns, and training rows drawn with replacement
 ROW_COPIES = "copied rows"
-REPEATS = 5  # Samplings of each model unless another number is asked for: Student's interval of three is 1.5 times as wide
+REPEATS = 5  # Default number of samplings per model; Student's interval of three is 1.5 times as wide
 REPEAT_SEEDS = 1_000_000  # Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample
 
 
 @dataclass(frozen=True)
 class Protocol(Record):
-    """Everything that all scores of a comparison share, and without which they cannot be compared with others.
+    """How the scores of a comparison were computed. Scores are comparable only if their protocols are equal.
 
     Args:
-        data: sha256 of all examples of the data set, hexadecimal.
-        reference: sha256 of the held-out examples that samples are compared with, after quantisation, hexadecimal.
-        n: Samples on either side.
-        k: Neighbours of precision, recall, density and coverage.
-        extractor: What identifies the feature extractor: what determines its weights, where they are trained on the data.
-        dimensions: Of the features.
-        preprocessing: What happens to an example before the extractor.
-        quantisation: How samples are rounded before they are compared.
-        representation: What distances between rows of a table are measured in; empty for other data.
-        labels: How the classes of samples and of floors are drawn; empty for data without classes.
-        versions: Of this package, and by score the number of its definition, where it was changed, or a hash of the file of the
-            user's own that defines it.
-        spaces: What identifies the extractor of each further feature space, by its name.
-        weights: A hash of the extractor's weights as they are in each space, by its name. It is not compared: processors round
-            otherwise, so that weights of one origin may differ in their last digits.
+        data: SHA-256 of all examples of the data set, hexadecimal.
+        reference: SHA-256 of the quantised held-out examples that samples are compared with, hexadecimal.
+        n: Number of samples per side.
+        k: Number of neighbours for precision, recall, density and coverage.
+        extractor: Identifier of the feature extractor.
+        dimensions: Number of feature dimensions.
+        preprocessing: Preprocessing before the extractor.
+        quantisation: Rounding of samples.
+        representation: Representation of table rows for distances; empty for other data.
+        labels: How classes are drawn; empty for data without classes.
+        versions: Version of this package and, by score, the number of a changed definition, or a hash of the
+            user's file that defines the score.
+        spaces: Identifiers of further feature extractors by name.
+        weights: Hash of the extractor weights by name. Hashes are not compared, because weights may differ in
+            their last digits between processors.
     """
 
     data: str = ""
@@ -92,7 +92,7 @@ class Protocol(Record):
 
 NAMES = {
     "data": "the data",
-    "reference": "the sha256 of the reference examples",
+    "reference": "the SHA-256 of the reference examples",
     "n": "n",
     "k": "k",
     "extractor": "the feature extractor",
@@ -100,29 +100,29 @@ NAMES = {
     "preprocessing": "the preprocessing",
     "quantisation": "the quantisation",
     "representation": "the representation of rows",
-    "labels": "how classes are drawn",
+    "labels": "the way in which classes are drawn",
     "versions": "the version of",
     "spaces": "the extractor of the feature space",
-}  # what must be equal, in words; of versions and spaces only what both protocols hold
+}  # Fields that must be equal; of versions and spaces, only entries of both protocols
 
 
 def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = ()) -> None:
-    """Refuse scores that do not share a protocol.
+    """Raise an error if protocols differ.
 
     Args:
-        protocols: Each with the name of where its scores come from.
-        data: The names of the data that they are about, where they are known.
+        protocols: Pairs of a name, such as the file of the scores, and a protocol.
+        data: Names of the data sets, if they are known.
 
     Raises:
-        UsageError: Naming each field that differs, one a line, and both values; or both data sets where these differ.
+        UsageError: If protocols differ; the message lists each field with both values.
     """
     for at, (name, other) in enumerate(protocols):
         first, known = protocols[0]
         if other == Protocol():
-            raise UsageError(f"{name} does not say by which protocol its scores were measured: score its runs again.")
+            raise UsageError(f"{name} does not contain the protocol of its scores. Score its runs again.")
         if known.data != other.data:
             names = f" ({data[0]} and {data[at]})" if data else ""
-            raise UsageError(f"{first} and {name} are about different data{names}, so their scores cannot be compared.")
+            raise UsageError(f"{first} and {name} were scored on different data{names}, so their scores cannot be compared.")
         what = ""
         for field_name, words in NAMES.items():
             here, there = getattr(known, field_name), getattr(other, field_name)
@@ -133,28 +133,29 @@ def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = 
                 what += f"\n- {words}{key} is {_short(a)} in {first} and {_short(b)} in {name}" if a != b else ""
         if what:
             raise UsageError(
-                f"Scores of unlike protocols cannot be compared:{what}\nScore the runs again together: "
-                "pushforward compare RUN RUN."
+                f"These scores were computed in different ways and cannot be compared:{what}\nScore the runs "
+                "together: pushforward compare RUN RUN."
             )
 
 
 def _short(value: Any) -> str:
-    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1", "not known" if value in (None, "") else str(value))
+    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1", "unknown" if value in (None, "") else str(value))
 
 
 @dataclass(frozen=True)
 class DataInfo(Record):
-    """The data set that models were scored on.
+    """Data set of a comparison.
 
     Args:
-        name: Of the data set.
-        shape: Of one example.
-        kind: What one example is, in a word: "image", "vector" or the word of a plug-in's space.
-        classes: Names of the classes.
-        columns: Names of a vector's columns.
-        train: Training examples.
-        held_out: Held-out examples.
-        fingerprint: sha256 of all examples, hexadecimal.
+        name: Name of the data set.
+        shape: Shape of one example.
+        kind: Kind of example: "image", "vector", or the noun of a plug-in's space.
+        classes: Class names.
+        columns: Column names of vectors and tables.
+        train: Number of training examples; None if they are unknown.
+        held_out: Number of held-out examples.
+        fingerprint: SHA-256 of all examples, hexadecimal.
+        given: Names of the conditions.
     """
 
     name: str = ""
@@ -170,21 +171,21 @@ class DataInfo(Record):
 
 @dataclass(frozen=True)
 class Settings(Record):
-    """How models were compared.
+    """Settings of a comparison.
 
     Args:
-        n: Samples on either side.
-        repeats: Samplings of each model.
-        seeds: Trainings of each recipe.
-        budget: What each model was trained with, in words.
-        k: Neighbours of precision, recall, density and coverage.
-        features: In which models are ranked, in words.
-        spaces: Names of the feature spaces, that of ``features`` first.
-        dimensions: Of the features.
-        classifier_accuracy: Of the classifier that reads labels, on held-out data.
-        shared: Names of models whose sample grids start from the same noise, in groups; None where that is not known.
-        timed: Of joined comparisons the names of models that were timed in turns with each other, in groups; None where all were.
-        plan: What was measured in which time.
+        n: Number of samples per side.
+        repeats: Number of samplings per model.
+        seeds: Number of training runs per recipe.
+        budget: Training budget, such as "--budget 60s".
+        k: Number of neighbours for precision, recall, density and coverage.
+        features: Description of the features in which models are ranked.
+        spaces: Names of the feature spaces, starting with the one that ranks models.
+        dimensions: Number of feature dimensions.
+        classifier_accuracy: Held-out accuracy of the classifier that recognises labels.
+        shared: Groups of models whose sample grids start from the same noise; None if unknown.
+        timed: Groups of models that were timed together, for joined comparisons; None if all were.
+        plan: How much was measured, and how long it took.
     """
 
     n: int | None = None
@@ -203,38 +204,39 @@ class Settings(Record):
 
 @dataclass(frozen=True, repr=False)
 class ModelResult(Record):
-    """Everything measured of one model.
+    """Results of one model.
 
     Args:
-        name: Unique within a comparison.
-        family: In words; chooses the caption of the losses.
-        method: The class of its method.
-        conditioned: What it is given, sorted: "label", columns and other conditions; empty for nothing, None where unknown.
-        run: Its folder.
-        seed: Of its training, or of its trainings.
-        sampling_seeds: Of its samplings: sample i of a sampling comes from its seed + i alone.
-        parameters: Of what samples.
-        other_parameters: Of networks that only training needs, by name.
-        training: What training took; None for a model that is no run.
-        weights_step: The step of the weights that sample, where training has ended with those of an earlier step than its last.
-        sampling: What a sample costs.
-        scores: By name.
-        label_agreement: The share of samples that a classifier recognises as the class they were asked to be.
-        curve: Scores against network calls, of an iterative model.
-        ladder: Scores in few calls beside the teacher's, of a map between two times.
-        trajectory: Of an iterative model.
-        latent: Of a model with an encoder.
-        losses: By player.
-        health: What was measured while it was trained.
-        alarms: Of its training.
-        warnings: Sentences.
-        commands: Command lines that train it again.
-        extension: Command line that trains it further; empty if it is not a run.
-        config: The settings of its training (`pushforward.evaluation.models`).
-        origin: Command, commit, versions and hashes of its run, by their names in words.
-        given: Whether its samples were there already, so that what stands for several samplings are parts of them.
-        trainings: The single trainings, where several are one model (`pushforward.evaluation.comparison`): scores and costs are
-            then means over them, spread is that over trainings or over samplings, the greater.
+        name: Unique name in a comparison.
+        family: Model family, such as "flow"; selects the caption of the losses.
+        method: Name of the method class.
+        conditioned: Sorted names of the conditions: "label", columns and others; None if unknown.
+        run: Run folder.
+        seed: Seed of the training run, or seeds of several.
+        sampling_seeds: Seeds of the samplings; sample i of a sampling depends only on its seed + i.
+        parameters: Number of parameters used for sampling.
+        other_parameters: Number of parameters of other networks used in training, by name.
+        training: Cost of training.
+        weights_step: Training step of the weights, if training kept an earlier step than the last one.
+        sampling: Cost of sampling.
+        scores: Scores by name.
+        label_agreement: Fraction of samples that a classifier recognises as the requested class.
+        curve: Scores over network calls of an iterative model.
+        ladder: Scores of a flow map and its teacher with few calls.
+        trajectory: Trajectories of an iterative model.
+        latent: Latent space of a model with an encoder.
+        losses: Losses by network.
+        health: Measurements made during training.
+        alarms: Alarms of training.
+        warnings: Warnings as sentences.
+        commands: Commands that repeat the training run.
+        extension: Command that continues training; empty if the model is not a run.
+        config: Settings of training (`pushforward.evaluation.models`).
+        origin: Command, commit, versions and hashes of the run, by their labels.
+        given: Whether the samples come from a file or an array, so that samplings are parts of them.
+        trainings: Single training runs, if several form one model (`pushforward.evaluation.comparison`).
+            Scores and costs are then means over runs, and spread is the larger of the standard deviations
+            over training runs and over samplings.
     """
 
     name: str = "unnamed"
@@ -272,25 +274,27 @@ class ModelResult(Record):
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Record):
-    """Models scored on one data set; `pushforward.Report` renders it.
+    """Results of models on one data set; `pushforward.Report` renders them.
 
     Args:
         title: Heading of a report.
         created: ISO date.
-        data: What models were scored on.
-        settings: How.
-        protocol: What all scores share; models of another protocol cannot be compared with these.
-        machine: Names and values.
-        metrics: What each score means, by its name, in the order of a report.
-        floors: What real data scores against real data, by score.
-        unscored: By score, the sentence that says why no model has it.
-        models: In the order of a report.
-        sweep: By model its recipe's trainings for several budgets, rising, the longest of which is the model.
-        baseline: The no-network row.
-        further_baselines: Rows that stand beside it and are never ranked (`pushforward.evaluation.baselines`).
-        guesses: Rows that belong to one score, such as the uniform guess of bits per dimension.
-        commands: Command lines that repeat the comparison.
-        pictures: Arrays by model, and under "real"; not part of the JSON, and ignored where comparisons are compared.
+        data: Data set.
+        settings: Settings of the comparison.
+        protocol: How scores were computed.
+        machine: Properties of the machine by name.
+        metrics: Descriptions of scores by name, in the order of a report.
+        floors: Real-data scores by name.
+        unscored: Sentences that explain missing scores, by name of the score.
+        models: Results of models, in the order of a report.
+        sweep: Scores of training runs with several budgets, by model, in ascending order; the longest run is
+            the model itself.
+        baseline: Results of the baseline.
+        further_baselines: Results of further baselines, which are never ranked
+            (`pushforward.evaluation.baselines`).
+        guesses: Baselines of a single score, such as the uniform guess for bits per dimension.
+        commands: Commands that repeat the comparison.
+        pictures: Arrays by model, and for "real"; not stored in the JSON, and ignored by ``==``.
     """
 
     title: str = ""
@@ -314,12 +318,12 @@ class Comparison(Record):
         return {model.name: model for model in self.models}[name]
 
     def info(self, metric: str) -> MetricInfo:
-        """What is known of a score; its name as the label where nothing is."""
+        """Return the description of a score, with its name as the label if it has none."""
         info = self.metrics.get(metric) or MetricInfo()
         return info if info.label else replace(info, label=metric)
 
     def ranking_metric(self, role: Role) -> str | None:
-        """Return the score that ranks models in quality or diversity: of those that any model has, the one of first priority."""
+        """Return the name of the score that ranks models in quality or diversity, or None if no model has one."""
         known = [name for name, info in self.metrics.items() if info.role == role]
         known.sort(key=lambda name: self.metrics[name].priority)
         return next((name for name in known if any(self._value(model, name) is not None for model in self.models)), None)
@@ -339,12 +343,12 @@ class Comparison(Record):
         return model.scores.get(metric, Score()).value
 
     def target(self, metric: str) -> float | None:
-        """The right value of a score whose ``better`` is "target": what its metric declares, else what real data scores."""
+        """Return the ideal value of a score: the declared target, or the real-data score."""
         declared = self.info(metric).target
         return declared if declared is not None else self.floors.get(metric, Score()).value
 
     def loss(self, metric: str, value: float) -> float:
-        """A value of a score, turned so that less is better: of a "target" the distance from it."""
+        """Convert a value of a score so that lower is better; for a "target", to the distance from it."""
         better = self.info(metric).better
         target = self.target(metric)
         if better == "target" and target is not None:
@@ -352,7 +356,12 @@ class Comparison(Record):
         return -value if better == "higher" else value
 
     def variations(self, metric: str, row: ModelResult) -> Variations:
-        """How much the score of a model or of the no-network row varies; the score must be there."""
+        """Return how much a score of a model or of the baseline varies.
+
+        Args:
+            metric: Name of the score.
+            row: Model or baseline with this score.
+        """
         score = row.scores[metric]
         rows = [training for other in self._scored(metric) for training in (other.trainings or [other])]
         of_real = self.floors.get(metric, Score()).spread or 0.0
@@ -375,17 +384,17 @@ class Comparison(Record):
         return Variation(max(each, default=0.0))
 
     def comparisons(self, metric: str) -> int:
-        """How many differences of a score are judged at once: all pairs of models, or each model and the no-network row."""
+        """Return the number of differences of a score that are tested at once: all pairs of models, or models and baseline."""
         models = sum(metric in model.scores for model in self.models)
         return max(models, models * (models - 1) // 2)
 
     def differences(self) -> dict[str, list[dict[str, Any]]]:
-        """Compare all models, and the no-network row, in all scores.
+        """Compare all models and the baseline in all scores.
 
         Returns:
-            By score a list of pairs: the names "first" and "other", the "difference" of their values (of a "target" that of
-            their distances from it), the "margin" that it must exceed so that one is clearly ahead (None where that is unknown),
-            and the name of the one that is "ahead" (None where they are not clearly apart).
+            List of pairs by score, with the names "first" and "other"; the "difference" of their values (for
+            a "target", of their distances from it); the "margin" that the difference must exceed (None if
+            unknown); and the name of the model that is "ahead" (None if the difference is not significant).
         """
         return {metric: pairs for metric in self.metrics if (pairs := self._pairs(metric))}
 
@@ -414,26 +423,26 @@ class Comparison(Record):
         return pairs
 
     def to_plain(self) -> dict[str, Any]:
-        """Nested dicts and lists with the format number, and the `differences`, which follow from the scores."""
+        """Convert to nested dicts and lists, with the format number and the `differences`."""
         return {"format_version": FORMAT, **super().to_plain(), "differences": self.differences()}
 
     @classmethod
     def from_plain(cls, data: object, where: str = "") -> Self:
-        """Read what `to_plain` returned.
+        """Rebuild a comparison from the result of `to_plain`.
 
         Raises:
-            CheckpointError: For another format, or a field that has another type than its declaration.
+            CheckpointError: If the format is not supported, or a field has the wrong type.
         """
         version = data.get("format_version") if isinstance(data, Mapping) else None
         if version != FORMAT:
-            raise CheckpointError(f"This report has format {version}, and format {FORMAT} is read: compare its runs again.")
+            raise CheckpointError(f"This report has format {version}; expected format {FORMAT}. Compare its runs again.")
         return super().from_plain(data, where)
 
     def __repr__(self) -> str:
         return f'Comparison("{self.title}", models: {len(self.models)}, scores: {len(self.metrics)}, n = {self.settings.n})'
 
     def __str__(self) -> str:
-        """A table of plain text: a heading, then models, rows without a network and real data; a column for each score."""
+        """Return a plain-text table with models, baselines and real data as rows and scores as columns."""
         models = self.best_first().models
         rows = [*models, *([self.baseline] if self.baseline else []), *self.further_baselines, *self.guesses]
         rows += [ModelResult("real data", scores=self.floors)] if self.floors else []

@@ -1,4 +1,4 @@
-"""Scores of generated examples, and their floors: what real data scores against real data."""
+"""Scores of generated examples, and real-data scores, which compare real examples with real examples."""
 
 from __future__ import annotations
 
@@ -41,52 +41,54 @@ REDRAWS, OF_TABLES = 20, 10  # how often a floor's examples are drawn again; tho
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it modulo 1 fill the unit interval evenly, and so does any stretch of them
 APPLICABLE = 100  # more examples than any metric needs to apply, so that few held-out examples are no reason to refuse one
 BLOCK = 65_536  # how many rows are turned into points at a time
-# what distances between rows of a table are measured in; another one needs other words, so that scores are not compared
+# Description of the points of table rows; change it with the points, so that scores are not compared
 REPRESENTATION = "values of the file: numbers in standard deviations of the training rows, indicators of categories and gaps"
 
 
 def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
-    """How many examples either side of a comparison has.
+    """Choose the number of examples per side.
 
     Args:
-        dataset: Its held-out split is the reference.
-        n: The wish; None takes min(held-out examples, half of the training examples that floors are drawn from, 10,000).
+        dataset: Data set; its held-out split is the reference.
+        n: Requested number; None for as many as possible, at most 10,000.
         learned: As in `halves`.
 
     Raises:
-        UsageError: If n is more than the held-out examples or all but one of those that floors are drawn from, or less than 2.
-        DataError: If the data set is too small for any comparison.
+        UsageError: If n is less than 2 or exceeds the number of available examples.
+        DataError: If the data set is too small for a comparison.
     """
     held_out, train = len(dataset.held_out), len(dataset.train)
     drawn = train if isinstance(dataset.truth, Stack) else len(halves(dataset, learned).drawn)
     most = min(held_out, drawn - 1)
-    sizes = f"{dataset.name} has {held_out} held-out examples, and {drawn} training examples for the scores of real data"
+    sizes = f"{dataset.name} has {held_out} held-out examples and {drawn} training examples for real-data scores"
     if most < 2:
-        raise DataError(f"{sizes}; scores need at least 2 and 3.")
+        raise DataError(f"{sizes}. Scores need at least 2 held-out examples and 3 training examples.")
     if n is None:
         return max(2, min(held_out, (drawn + 1) // 2, MOST))
     if not 2 <= whole("n", n) <= most:
-        raise UsageError(f"`n` must be from 2 to {most} ({sizes}), got {n}.")
+        raise UsageError(f"`n` must be between 2 and {most}, got {n}: {sizes}.")
     return whole("n", n)
 
 
 def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
-    """Refuse metrics that have no meaning for the data, whatever the model.
+    """Raise an error if metrics do not apply to the data.
 
-    Metrics of plug-ins, and those of stacked images, are not judged in advance.
+    Metrics of plug-ins and of stacked images are not checked.
 
     Args:
-        names: As `pushforward.evaluate` takes them; None means all that apply.
-        data: With what samples are compared.
+        names: Names of metrics; None for all that apply.
+        data: Data set.
 
     Raises:
-        UsageError: Naming those that are computed for such data.
+        UsageError: With the metrics that apply.
     """
     own = [name for name in names or () if isinstance(name, str) and name not in MODEL_SCORES]
     if not own or isinstance(data.truth, Stack):
         return
-    picked, raw = np.resize(np.arange(len(data.held_out)), APPLICABLE), Raw(data)
-    examples, features, rows = raw.at(data.held_out, picked), np.zeros((APPLICABLE, 2)), rows_at(data.held_out, picked)
+    picked = np.resize(np.arange(len(data.held_out)), APPLICABLE)
+    examples = Raw(data).at(data.held_out, picked)
+    features = np.zeros((APPLICABLE, 2))
+    rows = rows_at(data.held_out, picked)
     classes = None if data.held_out.labels is None else data.held_out.labels[picked]
     samples = Samples(
         generated=examples,
@@ -108,11 +110,13 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
         for name in metric.scores
         if name not in getattr(metric(), "left_out", lambda _: ())(samples)
     ]
-    choices = [(name, *chosen([name])[0]) for name in own]
-    ours = [entry for entry in choices if type(entry[1]).__module__.startswith("pushforward.")]
-    refused = [name for name, _, scores in ours if not {*scores} & {*known}]
+    refused = []
+    for name in own:
+        ((metric, scores),) = chosen([name])
+        if type(metric).__module__.startswith("pushforward.") and not set(scores) & set(known):
+            refused.append(name)
     if refused:
-        raise UsageError(f"Not computed for such data: {', '.join(refused)}. Computed are: {', '.join(known)}.")
+        raise UsageError(f"{', '.join(refused)} cannot be computed for this data. Available metrics: {', '.join(known)}.")
 
 
 def score(
@@ -126,30 +130,31 @@ def score(
     values: np.ndarray | None = None,
     learned: Tensor | np.ndarray | None = None,
 ) -> dict[str, Score]:
-    """Score generated examples against held-out ones, equally many on either side.
+    """Score generated examples on equally many held-out examples.
 
     Args:
-        generated: (n or more, *shape) in data units; the first n are used, and of tables all for attacks.
-        dataset: The data.
-        features: From `fit_features`.
-        n: Examples on either side; None means `compared`.
-        metrics: Names of metrics or of single scores, or metrics themselves; None means all that apply.
-        redraw_seed: Which n of the held-out examples are the reference, where there are more.
-        values: The values of the generated rows of a table, float64 (n or more, columns), where these are known beside their
-            coordinates, which may round them.
-        learned: The rows of a table that a predictor of the target learns from, coordinates or values, at most as many as there
-            are training rows; None takes those generated.
+        generated: Generated examples in data units, (n or more, *shape). The first n are compared; attacks on
+            tables use all.
+        dataset: Data set.
+        features: Features from `fit_features`.
+        n: Number of examples per side; None for the result of `compared`.
+        metrics: Metrics, or names of metrics or scores; None for all that apply.
+        redraw_seed: Seed that selects n held-out examples if there are more.
+        values: Values of generated table rows, float64 (n or more, columns); None to derive them from
+            coordinates, which may be rounded.
+        learned: Table rows for training a predictor of the target, as coordinates or values; None for the
+            generated rows.
 
     Returns:
         Scores by name, in a fixed order.
 
     Raises:
         UsageError: If there are fewer generated examples than n, or a name is unknown.
-        Diverged: If generated examples hold NaN or infinity; the message says how many.
+        Diverged: If generated examples contain NaN or infinity.
     """
     n = compared(dataset, n)
     if len(generated) < n:
-        raise UsageError(f"{len(generated)} examples were generated and {n} are compared; generate more, or lower n.")
+        raise UsageError(f"There are {len(generated)} generated examples; expected at least n = {n}. Generate more, or lower n.")
     space, choice, raw, table = dataset.space, chosen(metrics), Raw(dataset), isinstance(dataset.space, TableSpace)
     every = quantised(generated if table else generated[:n], space)
     examples = every[:n]
@@ -187,32 +192,37 @@ def floors(
     cache: Cache = None,
     only_stored: bool = False,
 ) -> dict[str, Score]:
-    """What n training examples score instead of generated ones: the value that a perfect model has.
+    """Compute real-data scores: the scores of n training examples, which a perfect model would have.
 
-    They are drawn from those that the features were not fitted on (``features.halves``), classes in proportion, for stacked
-    images stacked again from such images. Metrics are given the other training examples as the training set.
+    The examples are drawn with class frequencies of the data from those that features were not fitted on
+    (``features.halves``). The other training examples serve as the training set of metrics.
 
     Args:
-        dataset: The data.
-        features: From `fit_features`.
-        n: Examples on either side; None means `compared`.
-        redraws: How often the examples are drawn again; None means `REDRAWS`, of tables `OF_TABLES`. Metrics that take long
-            have an attribute ``floor_redraws`` with the most of them.
+        dataset: Data set.
+        features: Features from `fit_features`.
+        n: Number of examples per side; None for the result of `compared`.
+        redraws: Number of draws; None for `REDRAWS`, or `OF_TABLES` for tables. Stored scores with this usual
+            number are preferred. Expensive metrics limit the number by their attribute ``floor_redraws``.
         metrics: As in `score`.
-        cache: A folder; None means `cache_folder`, False none.
-        only_stored: Whether nothing is computed; without stored scores there are none.
+        cache: Folder; None for `cache_folder`, False for no cache.
+        only_stored: Whether to return only stored scores, and none if there are none.
 
     Returns:
-        By name: the mean over all redraws, one value for each, and as spread the standard deviation of a score of n new examples.
-        Redraws share examples, so theirs is less, by the square root of 1 - n / (the examples that they are drawn from), and is
-        divided by that.
+        Scores by name: mean over draws, value of each draw, and the standard deviation for n new examples as
+        spread. Draws share examples, so their standard deviation is divided by the square root of 1 - n / m,
+        with m the number of examples that they are drawn from.
     """
     n, choice = compared(dataset, n), chosen(metrics)
-    redraws = redraws or usual_redraws(dataset)
-    folder, path = cache_folder(cache), None
-    if folder is not None:  # the coordinates of rows, of which features know, may round them
-        rows = hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest() if isinstance(dataset.space, TableSpace) else ""
-        path = floor_path(folder, features.key + rows, n, redraws, choice)
+    usual = usual_redraws(dataset)
+    redraws = redraws or usual
+    folder = cache_folder(cache)
+    paths: list[Path] = []
+    if folder is not None:
+        key = features.key
+        if isinstance(dataset.space, TableSpace):  # features depend on coordinates, which may round the values of rows
+            key += hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest()
+        paths = [floor_path(folder, key, n, count, choice) for count in (usual, redraws)]
+    for path in paths:
         if (stored := read_cached(path)) is not None:
             return {name: Score.from_plain(row) for name, row in json.loads(stored).items()}
     if only_stored:
@@ -228,8 +238,8 @@ def floors(
     rest = math.sqrt(1 - min(n / len(examples), 0.5))
     spreads = {name: deviation(row) / rest if len(row) > 1 else 0.0 for name, row in values.items()}
     measured = {name: Score(float(np.mean(row)), spreads[name], values=tuple(row), n=n) for name, row in values.items()}
-    if path is not None:
-        write_cached(path, json.dumps({name: score.to_plain() for name, score in measured.items()}).encode())
+    if paths:
+        write_cached(paths[-1], json.dumps({name: score.to_plain() for name, score in measured.items()}).encode())
     return measured
 
 
@@ -249,7 +259,7 @@ def _redrawn(
     for number, (metric, _) in enumerate(choice):  # copies are counted among all training examples but the copied ones themselves
         if isinstance(metric, Memorisation) and split is dataset.train:
             compared_with = [raw.at(held_out, reference) for reference in references]
-            copies[number] = copied(raw.training, used, compared_with, raw.scale, metric.part)
+            copies[number] = copied(raw.training, used, compared_with, raw.scale)
     for redraw, (picked, reference) in enumerate(zip(picks, references, strict=True)):
         at = np.searchsorted(used, picked)
         samples = Samples(
@@ -285,23 +295,21 @@ def _in_parts(split: Split, index: np.ndarray, size: int, work: Callable[[Tensor
 
 
 def copied(
-    x: np.ndarray, used: NDArray[np.int64], references: Sequence[np.ndarray], scale: np.ndarray | None, part: float
+    x: np.ndarray, used: NDArray[np.int64], references: Sequence[np.ndarray], scale: np.ndarray | None
 ) -> NDArray[np.bool_] | None:
-    """Which examples are near-copies of the other examples of a set, as samples of a model are of all training examples.
+    """Find training examples that are near-copies of other training examples.
 
-    A model's samples are compared with the whole training set. Comparing the examples of one redraw with what the redraw leaves
-    of it would miss the twins that it takes away. So the examples are judged in as many blocks as there are references, each
-    against all examples outside of its block.
+    Examples are compared in blocks, one per reference, with all examples outside of their block. Comparing
+    one draw only with the examples that it omits would miss copies within the draw.
 
     Args:
-        x: (k, d) training examples; float32, or uint8 where 255 stands for 1.
-        used: Numbers of the examples that are judged, sorted.
-        references: Held-out examples (m, d) that set a block's threshold.
-        scale: What each column is divided by, (d,).
-        part: As `near_copies` has it.
+        x: Training examples, (k, d), float32, or uint8 with 255 for 1.
+        used: Sorted indices of the examples to examine.
+        references: Held-out examples, (m, d) each, that set the threshold of a block.
+        scale: Divisor of each column, (d,).
 
     Returns:
-        For each of ``used``; None where a threshold is 0, so that nothing can be said.
+        Whether each example of ``used`` is a near-copy; None if a threshold is 0.
     """
     copies = np.zeros(len(used), bool)
     for block, reference in enumerate(references):
@@ -312,26 +320,26 @@ def copied(
         others[used[block_places]] = False
         examples = x[used[block_places]].astype(np.float32)
         examples = examples / np.float32(255) if x.dtype == np.uint8 else examples
-        copies[block_places], threshold = near_copies(examples, selected(x, others), reference, scale, part)
+        copies[block_places], threshold = near_copies(examples, selected(x, others), reference, scale)
         if threshold == 0:
             return None
     return copies
 
 
 def usual_redraws(dataset: Dataset) -> int:
-    """How often real examples are drawn for their scores."""
+    """Return the usual number of draws for real-data scores."""
     return OF_TABLES if isinstance(dataset.space, TableSpace) else REDRAWS
 
 
 def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> Path:
-    """The floors' file; its name hashes everything that they depend on, source included.
+    """Return the cache file of real-data scores; its name is a hash of all inputs and the source code.
 
     Args:
-        folder: The cache.
-        key: Of the features.
-        n: Examples on either side.
-        redraws: How often they are drawn.
-        choice: The metrics.
+        folder: Cache folder.
+        key: Key of the features.
+        n: Number of examples per side.
+        redraws: Number of draws.
+        choice: Metrics.
     """
     named = [(type(metric).__qualname__, sorted(vars(metric).items()), scores) for metric, scores in choice]
     words = hashlib.sha256(repr((key, n, redraws, named)).encode())
@@ -343,7 +351,7 @@ def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> 
 
 
 def reference_examples(count: int, n: int, seed: int = 0) -> np.ndarray:
-    """Choose n of the held-out examples, in their order: all of them, or a draw that depends on the seed alone."""
+    """Choose the sorted indices of n held-out examples, depending only on the seed."""
     return np.arange(count) if n == count else np.sort(_random(seed).permutation(count)[:n])
 
 
@@ -370,9 +378,9 @@ def _known(raw: Raw, features: Features, classes: np.ndarray | None, reference: 
 
 
 def labels_for(transport: Transport, data: Dataset, n: int, seed: int) -> Condition:
-    """Labels of n samples in proportion to the training examples', within about two of each class; None without labels.
+    """Draw labels of n samples with the class frequencies of the training examples; None without labels.
 
-    They are the same for every model, and the label of sample i comes from ``seed + i`` alone.
+    All models receive the same labels. The label of sample i depends only on ``seed + i``.
     """
     own, label = transport.space.label, data.space.label
     if own is None or label is None or not label.frequencies or own.channels != label.channels:
@@ -384,7 +392,7 @@ def labels_for(transport: Transport, data: Dataset, n: int, seed: int) -> Condit
 def in_proportion(
     examples: NDArray[np.int64], split: Split, label: Label | None, random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Numbers of a split's examples in an order by chance, of which the first n have classes in proportion, whatever n is."""
+    """Shuffle indices of examples so that, for every n, the first n have the class frequencies of the data."""
     order = random.permutation(examples)
     if label is None or split.labels is None or not label.frequencies:
         return order
@@ -397,10 +405,10 @@ def in_proportion(
 
 
 def attacked(dataset: Dataset, n: int) -> int:
-    """How many samples of a model are drawn where n are compared: of tables twice the training rows, at most 10,000.
+    """Return the number of samples to draw if n are compared: for tables, twice the training rows, at most 10,000.
 
-    A model that repeats rows is told by the rows that it has repeated, so that few samples hide it from an attack. With a target
-    there are as many samples as training rows, at most 50,000, as a predictor learns more from more rows.
+    Attacks on tables need many samples to find a model that repeats rows. With a target, there are as many
+    samples as training rows, at most 50,000, for training a predictor.
     """
     space, train = dataset.space, len(dataset.train)
     learned = min(train, TO_LEARN) if isinstance(space, TableSpace) and space.target else 0
@@ -408,7 +416,7 @@ def attacked(dataset: Dataset, n: int) -> int:
 
 
 def rows_at(split: Split, index: Any) -> Tensor | np.ndarray:
-    """Rows as their file holds them, float64 (n, columns), where that is known; else coordinates in data units, (n, d)."""
+    """Return rows as values, float64 (n, columns), if they are known; else as coordinates in data units, (n, d)."""
     return split.data_units(index) if split.table_values is None else split.table_values[index]
 
 
@@ -419,14 +427,14 @@ def table_of(
     learned: Tensor | np.ndarray | None = None,
     training: Tensor | np.ndarray | None = None,
 ) -> Table | None:
-    """The values of generated and held-out rows; None for data that is no table of mixed types.
+    """Build the table of generated and held-out rows for metrics; None for other data.
 
     Args:
-        space: Of the data.
-        generated: (n, d) coordinates in data units, or (n, columns) values, float64, which may be none that the columns hold.
-        reference: (m, d) or (m, columns).
-        learned: (k, d) or (k, columns): the rows that a predictor of the target learns from; None for those generated.
-        training: (k, d) or (k, columns): the training rows; None if no metric needs them.
+        space: Space of the data.
+        generated: Generated rows, as coordinates in data units (n, d), or values (n, columns), float64.
+        reference: Held-out rows, (m, d) or (m, columns).
+        learned: Rows for training a predictor of the target, (k, d) or (k, columns); None for ``generated``.
+        training: Training rows, (k, d) or (k, columns); None if no metric needs them.
     """
     if not isinstance(space, TableSpace):
         return None
@@ -444,18 +452,18 @@ def table_of(
 
 
 def recoded(x: Tensor, own: Space, space: Space) -> tuple[Tensor, np.ndarray | None]:
-    """Samples of a model in the coordinates of the data: rows of a table whose coordinates are others keep their values.
+    """Convert samples of a model to the coordinates of the data.
 
     Args:
-        x: (n, *shape) in data units of ``own``.
-        own: The model's space.
-        space: The data's.
+        x: Samples in data units of ``own``, (n, *shape).
+        own: Space of the model.
+        space: Space of the data.
 
     Returns:
-        The samples, and of rows in other coordinates their values, float64 (n, columns), which those of the data may round.
+        Samples, and the values of table rows whose coordinates changed, float64 (n, columns), or None.
 
     Raises:
-        DataError: For categories that the data does not have.
+        DataError: If samples have categories that the data does not have.
     """
     if not (isinstance(own, TableSpace) and isinstance(space, TableSpace) and own.names == space.names):
         return x, None
@@ -470,26 +478,26 @@ def _values(space: TableSpace, rows: Tensor | np.ndarray) -> np.ndarray:
 
 
 class Raw:
-    """Examples as metrics of distances receive them, flat float32 (n, d): data units, or of tables points of their values.
+    """Converter from examples to flat arrays for distances, float32 (n, d).
 
-    The points of a table (`REPRESENTATION`) depend on its data alone, and on no model and no coordinates. Numbers beyond the
-    training rows' range count as its ends.
+    The arrays are in data units; for tables, they are points that depend only on values (`REPRESENTATION`).
+    Numbers outside of the range of training rows are clipped.
 
     Args:
-        dataset: The data.
+        dataset: Data set.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset, self.space = dataset, dataset.space
-        # what each number is divided by for distances, (d,); None for points, which are standardised
+        # Divisor of each column for distances, (d,); None for points, which are standardised
         self.scale: np.ndarray | None = None if isinstance(self.space, TableSpace) else self.space.scale
 
     def of(self, x: Tensor, values: np.ndarray | None = None) -> np.ndarray:
-        """Examples in data units, or rows of a table with these values.
+        """Convert examples.
 
         Args:
-            x: (n, *shape).
-            values: float64 (n, columns); None for those of ``x``.
+            x: Examples in data units, (n, *shape).
+            values: Values of table rows, float64 (n, columns); None to derive them from ``x``.
         """
         if not isinstance(self.space, TableSpace):
             return x.flatten(1).numpy()
@@ -501,20 +509,20 @@ class Raw:
         return np.concatenate([points(block).astype(np.float32) for block in blocks])
 
     def at(self, split: Split, index: Any) -> np.ndarray:
-        """Some examples of a split."""
+        """Convert the examples of a split at some indices."""
         if not isinstance(self.space, TableSpace):
             return self.of(split.data_units(index))
         return self._points(_values(self.space, rows_at(split, index)))
 
     @cached_property
     def training(self) -> np.ndarray:
-        """All training examples; images as they are stored, uint8."""
+        """Return all training examples; images as stored, in uint8."""
         train = self.dataset.train
         return self.at(train, slice(None)) if isinstance(self.space, TableSpace) else train.x.reshape(len(train), -1)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one example."""
+        """Return the shape of one example."""
         return self.training.shape[1:] if isinstance(self.space, TableSpace) else tuple(self.space.shape)
 
     @cached_property

@@ -1,7 +1,7 @@
-"""Metrics: arrays in, scores out; they know nothing of models, networks or data sets.
+"""Metrics, which compute scores from arrays and do not depend on models, networks or data sets.
 
-A module holds the metrics of one idea. A metric declares the name, the direction and the place in the report of each of its
-scores (`MetricInfo`). A metric of one's own is added by `register`.
+A metric declares the name, direction and report section of each of its scores (`MetricInfo`). Add your own metric with
+`register`.
 """
 
 from pushforward.metrics.names import describe, register

@@ -1,4 +1,4 @@
-"""Fréchet distance: how far two clouds are apart if each is taken for a Gaussian."""
+"""Fréchet distance, which compares two clouds as if both were Gaussian."""
 
 from __future__ import annotations
 
@@ -104,15 +104,14 @@ class Frechet:
         "frechet_limit": MetricInfo(
             "Fréchet distance, extrapolated",
             "lower",
-            "The Fréchet distance expected with infinitely many samples, extrapolated from smaller numbers; about 0 "
-            "for real data, and possibly below 0.",
+            "Fréchet distance extrapolated to infinitely many samples: about 0 for real data, and possibly below 0.",
             group="Quality and diversity",
             unbiased=True,
         ),
     }
 
     def applies(self, samples: Samples) -> bool:
-        return samples.table is None and min(len(samples.generated), len(samples.reference)) > 1
+        return samples.table is None and samples.fewest > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         x, y = samples.generated_features, samples.reference_features

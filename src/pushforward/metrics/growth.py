@@ -76,7 +76,7 @@ def growth_of(generated: Array, reference: Array, second: float, distance: float
 
 
 def divergence_growth(counts: NDArray[np.int64], weights: Array) -> Growth:
-    """Compute the growth of the variance of the reverse KL divergence of counts to true fractions, a quadratic form near 0.
+    """Compute the growth of the variance of the reverse KL divergence between counts and true fractions.
 
     Mean and variance under the true fractions are simulated with `DRAWS` draws: if few examples are
     expected in a mode, they differ from a chi-squared distribution.
@@ -93,7 +93,7 @@ def divergence_growth(counts: NDArray[np.int64], weights: Array) -> Growth:
 
 
 def divergence(share: Array, weights: Array) -> tuple[float, float]:
-    """Compute the reverse KL divergence of fractions to true fractions, both (k,), in nats, and the variance of its terms."""
+    """Compute the reverse KL divergence between fractions and true fractions in nats, and the variance of its terms."""
     some = share > 0
     share = share[some]
     terms = np.log(share / weights[some])
@@ -102,12 +102,11 @@ def divergence(share: Array, weights: Array) -> tuple[float, float]:
 
 
 def mean_growth(parts: Sequence[Growth], independent: int = 1) -> Growth:
-    """Average several measurements of one growth; errors by root mean square.
+    """Average several measurements of a growth; errors by root mean square.
 
     Args:
         parts: Measurements, at least one.
-        independent: Number of independent distances, each with such a growth, of which the score is
-            the mean.
+        independent: Number of independent distances whose mean is the score.
     """
     rows = np.array(parts, dtype=np.float64)
     rows[:, :2] **= 2
@@ -117,7 +116,7 @@ def mean_growth(parts: Sequence[Growth], independent: int = 1) -> Growth:
 
 
 def score_interval(value: float, growth: Growth, samplings: int, quantile: float) -> tuple[float, float]:
-    """Return the interval of means from which the value is at most ``quantile`` standard errors away, each with its own error.
+    """Compute the interval of means within ``quantile`` of their own standard errors from the value.
 
     Args:
         value: Mean over samplings, which share their reference.
@@ -174,12 +173,12 @@ Division = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def rounds(n: int) -> int:
-    """Choose the number of divisions of n examples per side that is worth its time."""
+    """Choose the number of divisions for n examples per side."""
     return int(np.clip(WORK // max(n, 1), LEAST, MOST))
 
 
 def divisions(n: int, m: int, count: int) -> Iterator[Division]:
-    """Draw balanced random divisions of n + m examples into n and m: clouds of one distribution, whatever the given clouds are.
+    """Draw balanced random divisions of n + m examples into two clouds of one distribution.
 
     A distance that is a norm of the difference of two distributions (W2, total variation) has no
     derivative if they are equal, so there is no formula for its variance. But then the sides of

@@ -1,4 +1,4 @@
-"""Quality of images: sharpness of samples, and how near reconstructions are to their images (PSNR, SSIM)."""
+"""Sharpness of images, and similarity of reconstructions (PSNR, SSIM)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ EXAMPLES = 1000
 
 
 def high_frequency_powers(x: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Compute the power of each image at radial frequencies above 0.25 cycles per pixel (half the Nyquist frequency), (n,).
+    """Compute the power of each image above half the Nyquist frequency (0.25 cycles per pixel), (n,).
 
     Args:
         x: Flattened images (n, channels * height * width).
-        shape: (channels, height, width).
+        shape: Shape of an image, (channels, height, width).
     """
     _, height, width = shape
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
@@ -32,13 +32,13 @@ def high_frequency_powers(x: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 
 class Sharpness:
-    """Power of high frequencies in generated images relative to real images: below 1 for blur, above 1 for noise."""
+    """Power of high frequencies in generated images relative to real images."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "sharpness": MetricInfo(
             "Sharpness",
             "target",
-            "Amount of fine detail relative to real images: below 1 is blurred, above 1 is noisy.",
+            "Fine detail relative to real images. Below 1, samples are blurred; above 1, they are noisy.",
             target=1.0,
             least=0.0,
         )
@@ -73,7 +73,7 @@ def psnr(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64
 
 
 def ssim(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Compute the structural similarity of each example, averaged over pixels and channels: 1 if equal, 0 if unrelated.
+    """Compute the structural similarity of each example, averaged over pixels and channels.
 
     Args:
         x: Images in [0, 1], (n, C, H, W).

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage of clouds; alpha-precision and beta-recall of rows of tables."""
+"""Precision, recall, density and coverage of clouds; alpha-precision and beta-recall of table rows."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ SOME, HALVES = 1000, 5
 
 def radii(x: np.ndarray, k: int) -> np.ndarray:
     """Compute the distance from each example of x (n, f) to its k-th nearest other example, (n,)."""
-    from sklearn.neighbors import NearestNeighbors
-
-    distances, _ = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()
-    return np.asarray(distances[:, -1])
+    return nearest(x, x, k)[0]
 
 
 def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float]:
@@ -61,7 +58,7 @@ def _means(within: np.ndarray, recalled: np.ndarray, covered: np.ndarray, k: int
 
 
 def reached(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, np.ndarray]:
-    """Find which real examples are covered and recalled: the terms whose means are coverage and recall of `prdc`.
+    """Find the real examples that are covered and recalled in the sense of `prdc`.
 
     Args:
         generated: Generated examples, (n, f).
@@ -93,7 +90,7 @@ def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[np.ndarray,
 
 
 def coverage_terms(generated: np.ndarray, real: np.ndarray, k: int) -> np.ndarray:
-    """Measure the contributions of groups of generated examples to coverage: pseudo-values of a leave-one-group-out jackknife.
+    """Measure the contributions of groups of generated examples to coverage by a leave-one-group-out jackknife.
 
     Args:
         generated: Generated examples, (n, f).
@@ -147,13 +144,13 @@ class Manifold:
         "precision": share_info(
             "Precision",
             "higher",
-            "Fraction of generated samples that lie among real ones. Compare with the real-data score, not with 1.",
+            "Fraction of samples that lie among real examples. Compare it with the real-data score, not with 1.",
             group="Quality and diversity",
         ),
         "recall": share_info(
             "Recall",
             "higher",
-            "Fraction of real examples that lie among generated ones. Noisy samples raise this score, so prefer coverage.",
+            "Fraction of real examples that lie among samples. Noisy samples increase it, so prefer coverage.",
             group="Quality and diversity",
             role="diversity",
             priority=2,
@@ -161,15 +158,15 @@ class Manifold:
         "density": MetricInfo(
             "Density",
             "target",
-            "How densely real examples surround generated ones: below the real-data score, samples lie off the data; "
-            "above, they are only typical examples.",
+            "Density of real examples around samples. Below the real-data score, samples lie off the data; above it, "
+            "samples are restricted to typical examples.",
             group="Quality and diversity",
             least=0.0,
         ),
         "coverage": share_info(
             "Coverage",
             "higher",
-            "Fraction of real examples with a generated one nearby: measures diversity and quality together.",
+            "Fraction of real examples with a sample nearby, which measures both diversity and quality.",
             group="Quality and diversity",
             role="diversity",
         ),
@@ -179,7 +176,7 @@ class Manifold:
         self.k = k
 
     def applies(self, samples: Samples) -> bool:
-        return samples.table is None and samples.equal and len(samples.generated) > self.k
+        return samples.table is None and samples.equal and samples.fewest > self.k
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         x, y = samples.generated_features, samples.reference_features
@@ -299,7 +296,7 @@ WHERE = "with numbers in units of their range and categories as indicators"
 
 
 def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple[float, float]:
-    """Compute alpha-precision and beta-recall, integrated over all levels, in the space of the given points.
+    """Compute alpha-precision and beta-recall, integrated over all levels.
 
     The alpha-support of real data is the ball around its mean that holds a fraction alpha of the
     data. P(alpha) is the fraction of samples in this ball. R(beta) is the fraction of real points
@@ -309,8 +306,7 @@ def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple
 
     Args:
         generated: Generated examples, (n, f).
-        real: Real examples, (n, f), as many as generated, n at least 2; otherwise R has another
-            meaning.
+        real: Real examples, (n, f), n at least 2.
 
     Returns:
         Alpha-precision, 1 for perfect samples, and beta-recall, about a half for perfect samples,
@@ -342,13 +338,13 @@ class Fidelity:
         "alpha_precision": share_info(
             "Alpha-precision",
             "higher",
-            f"Whether samples lie as far from the centre of the data as real rows do, {WHERE}: 1 if they do.",
+            f"Agreement of samples and real rows in the distance from the centre of the data, {WHERE}; at most 1.",
             group="Quality and diversity",
         ),
         "beta_recall": share_info(
             "Beta-recall",
             "higher",
-            f"Fraction of real rows that are closer to a sample than to any other real row, {WHERE}: about a half for real data.",
+            f"Fraction of real rows that are closer to a sample than to any other real row, {WHERE}; about 0.5 for real data.",
             group="Quality and diversity",
             role="diversity",
         ),

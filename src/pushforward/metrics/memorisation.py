@@ -1,4 +1,4 @@
-"""Memorisation: near-copies of training examples, and tests by distances to nearest examples."""
+"""Near-copies of training examples, and tests for memorisation by nearest neighbours."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pushforward.metrics.uncertainty import area, share_error
 
 if TYPE_CHECKING:
     from torch import Tensor
+PART = 0.25  # Largest distance of a near-copy, as a fraction of the usual distance of held-out examples
 JUDGES = 500  # Held-out examples, at most, whose distance to the training examples sets the threshold
 BLOCK = 1024  # Examples of either side that are compared at a time: few enough that their distances stay in the processor's cache
 TREE = 8  # Columns up to which a search tree beats matrix products
@@ -57,7 +58,7 @@ def _closest(examples: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor
 
 
 def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
-    """Compute the distance from each example of x (n, d) to its nearest training example, (n,) float64, in units of ``scale``.
+    """Compute the distance of each example to its nearest training example in units of ``scale``, float64 (n,).
 
     A search tree (few columns) or a matrix product finds the neighbour; after a product the distance is computed from
     the difference, so that an exact copy is at exactly 0.
@@ -82,11 +83,10 @@ def near_copies(
     training: np.ndarray,
     held_out: np.ndarray,
     scale: np.ndarray | None = None,
-    part: float = 0.25,
 ) -> tuple[np.ndarray, float]:
-    """Find which generated examples are near-copies, (n,) bool, and the threshold.
+    """Find the generated examples that are near-copies, bool (n,), and the distance threshold.
 
-    A near-copy is no farther from a training example than ``part`` times the median distance from
+    A near-copy is no farther from a training example than a quarter of the median distance from
     held-out to training examples. The median is 0 if more than half of the held-out examples are
     copies of training examples; then only exact copies are near-copies, and real data has many of
     them as well.
@@ -97,14 +97,13 @@ def near_copies(
         held_out: Held-out examples, (m, d), of which 500 are used, chosen by a fixed permutation,
             because examples may be sorted.
         scale: Divisor of each column, (d,).
-        part: Fraction of the median distance.
     """
-    distances, (_, threshold, _) = _copy_distances(generated, training, held_out, scale, part)
+    distances, (_, threshold, _) = _copy_distances(generated, training, held_out, scale)
     return distances <= threshold, threshold
 
 
 def _copy_distances(
-    generated: np.ndarray, training: np.ndarray, held_out: np.ndarray, scale: np.ndarray | None, part: float
+    generated: np.ndarray, training: np.ndarray, held_out: np.ndarray, scale: np.ndarray | None
 ) -> tuple[np.ndarray, tuple[float, float, float]]:
     """The distance of each generated example to its nearest training example, infinite beyond the greatest threshold.
 
@@ -115,13 +114,12 @@ def _copy_distances(
     judges = np.random.Generator(np.random.Philox(0)).permutation(len(held_out))[:JUDGES]
     usual = nearest_distance(held_out[judges], training, scale)
     step = min(1 / np.sqrt(len(usual)), 0.5)  # twice the standard error of a rank
-    low, high = (part * float(np.quantile(usual, 0.5 + side)) for side in (-step, step))
-    thresholds = low, part * float(np.median(usual)), high
+    low, threshold, high = (PART * float(np.quantile(usual, 0.5 + side)) for side in (-step, 0.0, step))
     suspects = np.flatnonzero(_suspects(generated, training, scale, high))
     distances = np.full(len(generated), np.inf)
     if len(suspects):
         distances[suspects] = nearest_distance(generated[suspects], training, scale)
-    return distances, thresholds
+    return distances, (low, threshold, high)
 
 
 def _suspects(generated: np.ndarray, training: np.ndarray, scale: np.ndarray | None, threshold: float) -> np.ndarray:
@@ -136,7 +134,7 @@ def _suspects(generated: np.ndarray, training: np.ndarray, scale: np.ndarray | N
 
 
 def strong_columns(training: np.ndarray, scale: np.ndarray | None, *parts: np.ndarray) -> list[np.ndarray]:
-    """Convert examples to units of ``scale``, projected onto the 64 directions of largest variance if there are more columns.
+    """Convert examples to units of ``scale``, and project them onto the 64 directions of largest variance.
 
     Args:
         training: Training examples, (k, d), k at least 1, float32, or uint8 with 255 for 1.
@@ -166,12 +164,7 @@ def _axes(training: np.ndarray, scale: np.ndarray | None, most: int = SKETCH) ->
 
 
 class Memorisation:
-    """Fraction of generated examples that are near-copies of training examples, by raw distance in model units.
-
-    Args:
-        part: Largest distance of a near-copy, as a fraction of the median distance from held-out to
-            training examples.
-    """
+    """Fraction of generated examples that are near-copies of training examples, by raw distance in model units."""
 
     of_training = True
 
@@ -179,18 +172,15 @@ class Memorisation:
         "near_copies": share_info(
             "Near-copies",
             "target",
-            "Fraction of samples closer to a training example than a quarter of the usual distance of new data. More "
-            "than in real data suggests copying. A low value alone proves nothing: samples that lie off the data "
-            "also have few.",
-            missing="Near-copies are not scored: more than half of the held-out examples are copies of training examples.",
+            "Fraction of samples that are closer to a training example than a quarter of the usual distance of new "
+            "data. A higher fraction than for real data suggests copying. A low fraction does not rule it out, because "
+            "samples off the data are never near-copies.",
+            missing="Near-copies are not scored, because most held-out examples are copies of training examples.",
             unit="%",
             unbiased=True,
             group="Privacy",
         )
     }
-
-    def __init__(self, part: float = 0.25) -> None:
-        self.part = part
 
     def applies(self, samples: Samples) -> bool:
         return True
@@ -198,7 +188,7 @@ class Memorisation:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Compute one score, "near_copies", unless the threshold is 0; ``extra`` has the threshold."""
         given = samples.generated, samples.training, samples.reference, samples.scale
-        distances, (low, threshold, high) = _copy_distances(*given, self.part)
+        distances, (low, threshold, high) = _copy_distances(*given)
         if threshold == 0:
             return {}
         copies = distances <= threshold
@@ -307,7 +297,7 @@ class _Reached:
 
 
 def ratio_errors(reached: _Reached, m: int, k: int) -> tuple[float, float]:
-    """Compute the standard error of the held-out fraction of the real examples nearest to samples, and its part from these.
+    """Compute the standard error of the fraction of held-out examples among the real examples nearest to samples.
 
     The fraction is a ratio of two correlated sums over the cells of held-out examples. Its variance
     comes from the terms of the cells, by the delta method. It is at least the variance if each
@@ -316,7 +306,7 @@ def ratio_errors(reached: _Reached, m: int, k: int) -> tuple[float, float]:
     by leaving out a fifth of them at a time (jackknife); the rest comes from the real examples.
 
     Args:
-        reached: Real examples reached, by sample.
+        reached: Real examples nearest to each sample.
         m: Number of held-out examples.
         k: Number of training examples.
 
@@ -338,7 +328,7 @@ def ratio_errors(reached: _Reached, m: int, k: int) -> tuple[float, float]:
 def cell_tests(
     x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y: np.ndarray
 ) -> Iterator[tuple[float, int, float, float]]:
-    """Perform a Mann-Whitney test in each cell with at least 10 values of each side.
+    """Perform a Mann-Whitney test in each cell with at least 10 values per side.
 
     Args:
         x: First values, (n,).
@@ -375,7 +365,7 @@ def _cells(training: np.ndarray, cells: int) -> np.ndarray:
 
 
 class Copying:
-    """Authenticity, the copying test C_T, and the frequency of held-out examples as nearest real examples.
+    """Authenticity, the copying test C_T, and the fraction of held-out examples among nearest real examples.
 
     Uses raw distances in model units; for images, in the 64 directions of largest variance of
     training examples.
@@ -387,24 +377,25 @@ class Copying:
         "authenticity": share_info(
             "Authenticity",
             "target",
-            f"Fraction of samples (of {MOST:,}) that are farther from their nearest training example than that "
-            "example is from its own nearest one. Lower than for real data suggests copies; higher, samples off the "
-            "data.",
+            f"Fraction of samples (of {MOST:,}) that are farther from their nearest training example than that example "
+            "is from its nearest neighbour. A lower value than for real data suggests copies; a higher value, samples "
+            "off the data.",
             unit="%",
             group="Privacy",
         ),
         "copying_test": MetricInfo(
             "Copying test C_T",
             "target",
-            "How much farther samples are from training examples than held-out examples are, in standard errors: far "
-            "below 0, samples are copies or blurred; far above, they lie off the data.",
+            "Difference between the distances of samples and of held-out examples to training examples, in standard "
+            "errors. Far below 0, samples are copies or blurred; far above 0, they lie off the data.",
             group="Privacy",
         ),
         "held_out_ratio": MetricInfo(
             "Held-out neighbours",
             "target",
-            "Fraction of held-out examples among the real examples nearest to samples, relative to chance. Lower "
-            "than for real data: the model repeats training examples. Higher: the model has seen held-out examples.",
+            "Fraction of held-out examples among the real examples nearest to samples, relative to chance. A lower "
+            "value than for real data suggests that the model repeats training examples; a higher value suggests that "
+            "it was trained on held-out examples.",
             unit="× chance",
             group="Privacy",
             least=0.0,

@@ -1,4 +1,4 @@
-"""Modes, classes and distinct samples: which ones samples hold, how evenly, what lies between them, and what repeats."""
+"""Modes, classes and distinct samples."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _divergence(counts: np.ndarray, weights: np.ndarray) -> float:
 
 
 class Modes:
-    """Modes held and found, their mass and width, and bridges between them; only for data with known centres."""
+    """Number, mass and width of the modes in samples, and bridges between modes, for data with known centres."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "modes_held": MetricInfo(
@@ -127,7 +127,7 @@ class Modes:
         "high_quality": share_info(
             "Near a mode",
             "target",
-            "Fraction of samples within 3 standard deviations of a mode. Higher than for real data: modes are too narrow.",
+            "Fraction of samples within 3 standard deviations of a mode. If it exceeds that of real data, modes are too narrow.",
             group="Modes",
             unbiased=True,
         ),
@@ -140,9 +140,9 @@ class Modes:
             unbiased=True,
         ),
         "spread": MetricInfo(
-            "Spread",
+            "Mode width",
             "target",
-            "Width of the modes relative to their true width; 1 is ideal.",
+            "Width of the modes relative to their true width.",
             target=1.0,
             group="Modes",
             unbiased=True,
@@ -151,7 +151,7 @@ class Modes:
         "mode_kl": MetricInfo(
             "Mode KL",
             "lower",
-            "Difference between generated and true mass of the modes: reverse KL divergence in nats.",
+            "Reverse KL divergence between the generated and the true mass of the modes.",
             unit="nats",
             group="Modes",
             least=0.0,
@@ -202,7 +202,7 @@ def _share_within(radius: float, d: int) -> float:
 
 @runtime_checkable
 class Legible(Protocol):
-    """Equally frequent modes, one of which a classifier recognises in every example."""
+    """Equally frequent modes that a classifier recognises."""
 
     modes: int
 
@@ -211,7 +211,7 @@ class Legible(Protocol):
 
 
 class Stacked:
-    """Modes of stacked images that samples reach, and how evenly, as recognised by a classifier of single images.
+    """Number and balance of the modes of stacked images, recognised by a classifier of single images.
 
     n examples of a perfect model have a divergence of about (modes - 1) / (2 n), so compare only at
     equal n.
@@ -224,14 +224,14 @@ class Stacked:
         "stacked_modes": MetricInfo(
             "Stacked modes",
             "higher",
-            "Number of modes with at least one sample, as a classifier recognises the channels (three digits: of 1000).",
+            "Number of modes with at least one sample according to a classifier of the channels (of 1,000 for three digits).",
             group="Modes",
             least=0.0,
         ),
         "stacked_kl": MetricInfo(
             "Stacked KL",
             "lower",
-            "How unevenly samples are distributed over these modes: reverse KL divergence to the uniform distribution in nats.",
+            "Reverse KL divergence between the mode frequencies of samples and the uniform distribution.",
             unit="nats",
             group="Modes",
             least=0.0,
@@ -268,8 +268,8 @@ class Classes:
         "class_distance": share_info(
             "Class histogram",
             "lower",
-            "Fraction of samples that would need another class to match the class frequencies of real data, as "
-            "recognised by a classifier (total variation).",
+            "Total variation between the class frequencies of samples and of real data: the fraction of samples that "
+            "would need another class, according to a classifier.",
             unit="%",
             group="Classes",
         )
@@ -306,11 +306,10 @@ def _divided(generated: np.ndarray, reference: np.ndarray, classes: int) -> list
 
 EQUAL = 1e-6  # Distance up to which two examples are equal: distances are rounded
 JUDGED = 1000  # Examples of either side, at most, among which repeats are searched: more lie nearer to each other
-ROWS = 500  # Samples whose repeats are searched at a time: all pairs of a collapsed model may not fit in memory
 
 
 def repeat_distances(x: np.ndarray, real: np.ndarray) -> tuple[float, float]:
-    """Return two distances up to which samples may repeat each other, because hardly any real examples are that close.
+    """Return two distances below which samples count as repeated, because few real examples are that close.
 
     The first is the 1 % quantile of the distances from real examples to their nearest others. In
     many dimensions these distances hardly vary, so it also joins samples that are merely blurred.
@@ -333,36 +332,27 @@ def repeat_distances(x: np.ndarray, real: np.ndarray) -> tuple[float, float]:
 
 
 def distinct(x: np.ndarray, reach: float) -> int:
-    """Count groups of samples that are linked by distances up to ``reach`` (single linkage).
+    """Count the groups of samples linked by distances up to ``reach`` (single linkage).
 
     Args:
         x: Samples, (n, f).
         reach: Largest distance between two samples that repeat each other.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-    from sklearn.neighbors import NearestNeighbors
+    from sklearn.cluster import DBSCAN
 
-    n = len(x)
-    neighbours = NearestNeighbors(radius=reach).fit(x)
-    group = np.arange(n)
-    for start in range(0, n, ROWS):
-        links = neighbours.radius_neighbors_graph(x[start : start + ROWS]).tocoo()
-        joined = coo_matrix((links.data, (group[start + links.row], group[links.col])), (n, n))
-        group = connected_components(joined, directed=False)[1][group]
-    return len(set(group))
+    return int(DBSCAN(eps=reach, min_samples=1).fit_predict(x).max()) + 1
 
 
 class Distinct:
-    """Number of distinct samples in feature space; for tables, by standardised values."""
+    """Number of distinct samples in feature space, or in standardised values for tables."""
 
     floor_redraws = 5
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "distinct_samples": MetricInfo(
             "Distinct samples",
             "target",
-            "Number of different samples: samples closer to each other than 99 % of real examples count once. Far "
-            "fewer than in real data: the model has collapsed.",
+            "Number of different samples, where samples that are much closer to each other than real examples count "
+            "once. If it is far lower than for real data, the model has collapsed.",
             group="Quality and diversity",
         )
     }

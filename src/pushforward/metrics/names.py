@@ -1,4 +1,4 @@
-"""Metrics by name, the choice among them, and the scores that come from the model itself."""
+"""Selection of metrics by name, and descriptions of the scores of the model itself."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def register(name: str, metric: type[Metric]) -> None:
 def check_metric(name: str, metric: Any) -> None:
     """Raise an error if the class is not a metric, or the name of a score belongs to another metric."""
     if not is_metric(metric):
-        raise UsageError(f'{metric!r} is not a metric: its class needs an attribute "scores", a dict from names to MetricInfo.')
+        raise UsageError(f'{metric!r} is not a metric: the class needs an attribute "scores", a dict from names to MetricInfo.')
     taken = {score for owner, other in METRICS.items() if owner != name for score in other.scores}
     if both := [score for score in metric.scores if score in taken]:
-        raise UsageError(f"The name {both[0]} belongs to another metric. Choose another name.")
+        raise UsageError(f"Another metric already has a score named {both[0]}. Choose another name.")
 
 
 def describe() -> dict[str, MetricInfo]:
@@ -42,16 +42,16 @@ MODEL_SCORES: Mapping[str, MetricInfo] = {
     "bpd": MetricInfo(
         "bits per dimension",
         "lower",
-        "Number of bits the model needs per dimension of a held-out example: for images an upper bound for their "
-        "256 levels, for vectors minus the log density in the data's units, which may be negative.",
+        "Bits that the model needs per dimension of a held-out example. For images, this is an upper bound for 256 "
+        "levels; for vectors, minus the log density in the units of the data, which can be negative.",
         unit="bits",
         unbiased=True,
     ),
     "cas": share_info(
         "Classification accuracy score",
         "higher",
-        "Accuracy on held-out examples of a classifier trained only on samples, compared with a classifier "
-        "trained on equally many real examples.",
+        "Accuracy on held-out examples of a classifier trained only on samples. The real-data score is that of a "
+        "classifier trained on equally many real examples.",
         unit="%",
         group="Classes",
     ),
@@ -60,16 +60,16 @@ Choice = list[tuple[Metric, tuple[str, ...]]]  # Metrics, each with the names of
 
 
 def check_metrics(names: Sequence[str | Metric] | None) -> None:
-    """Raise an error for unknown metric names, before anything is computed.
+    """Raise an error if a metric name is unknown.
 
     Raises:
-        UsageError: With a suggestion and all known metrics.
+        UsageError: If a name is unknown, with all known metrics.
     """
     known = [*METRICS, *MODEL_SCORES, *(name for metric in METRICS.values() for name in metric.scores)]
     for name in [names] if isinstance(names, str) else names or ():
         if isinstance(name, str) and name not in known:
             every = sorted(set(known))
-            raise UsageError(f'Unknown metric "{name}"; known: {", ".join(every)}.{suggestion(name, every)}')
+            raise UsageError(f'Unknown metric "{name}". Available metrics: {", ".join(every)}.{suggestion(name, every)}')
 
 
 def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
@@ -89,7 +89,7 @@ def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
         metric = METRICS.get(choice) or owners.get(choice)
         if metric is None:
             check_metrics([choice])
-            raise UsageError(f"{choice} needs the model, not only samples: pf.evaluate computes this score for a run.")
+            raise UsageError(f"{choice} needs the model, not only samples. Compute it for a run with pf.evaluate.")
         by_metric.setdefault(metric, (metric(), []))[1].extend(metric.scores if choice in METRICS else (choice,))
     return [(metric, tuple(dict.fromkeys(scores))) for metric, scores in by_metric.values()]
 

@@ -1,4 +1,4 @@
-"""Privacy of tables: nearest training rows, and membership attacks of somebody who has samples alone."""
+"""Privacy of tables: nearest training rows, repeated texts and membership attacks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def repeating(rows: NDArray[np.float32]) -> float:
 
 
 def distance_ratio(generated: NDArray[np.float64], held_out: NDArray[np.float64]) -> tuple[float, Errors]:
-    """Compute the mean distance to the nearest training row, samples relative to held-out rows, and its standard errors.
+    """Compute the ratio of mean distances to the nearest training row, samples to held-out rows, and its standard errors.
 
     Args:
         generated: Distances of samples, (n,).
@@ -45,7 +45,7 @@ def nearer(first: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np
 
 
 def cell_variance(first: NDArray[Any], other: NDArray[Any], rows: int) -> float:
-    """Compute the variance of a fraction of samples over new real rows, from the number of samples nearest to each row.
+    """Compute the variance of a fraction of samples over new real rows.
 
     The cell of a row is its fraction of all samples. With sums a and b over the cells of both
     kinds, a fraction a / (a + b) has the variance (b^2 var a + a^2 var b) / (a + b)^4. The
@@ -62,7 +62,7 @@ def cell_variance(first: NDArray[Any], other: NDArray[Any], rows: int) -> float:
 
 
 def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
-    """Select at most a number of rows of x (n, d), by values and seed; above 100,000 rows, also by position."""
+    """Select at most ``most`` rows, depending on values and seed; above 100,000 rows, also on positions."""
     if len(x) > KNOWN:
         x = x[np.sort(np.random.Generator(np.random.Philox(seed)).permutation(len(x))[:KNOWN])]
     return x[shuffled(x.astype(np.float64), seed)[:most]] if most < KNOWN else x
@@ -90,19 +90,19 @@ class NearestRows:
         "nearest_ratio": MetricInfo(
             "Distance to training rows",
             "target",
-            f"Mean distance of samples (of {MOST:,}) to their nearest training row, relative to held-out rows: lower "
-            "than for real data means closer to training rows than new data. A good value does not rule out copies. "
-            f"{_UNIQUE}",
-            missing=f"Distances to training rows are not scored: {_WHY}",
+            f"Mean distance of samples (of {MOST:,}) to their nearest training row, relative to held-out rows. If it is "
+            "lower than for real data, samples are closer to training rows than new data. A good value does not rule "
+            f"out copies. {_UNIQUE}",
+            missing=f"Distances to training rows are not scored, because {_WHY}",
             group="Privacy",
             least=0.0,
         ),
         "nearer_training": share_info(
             "Nearest is training",
             "target",
-            "Fraction of samples whose nearest real row is a training row, with equally many training and held-out "
-            f"rows: 50 % for new data. A good value does not rule out copies. {_UNIQUE}",
-            missing=f"The frequency of training rows as nearest rows is not scored: {_WHY}",
+            "Fraction of samples whose nearest real row is a training row, among equally many training and held-out "
+            f"rows; 50 % for new data. A good value does not rule out copies. {_UNIQUE}",
+            missing=f"The fraction of training rows among nearest rows is not scored, because {_WHY}",
             unit="%",
             group="Privacy",
             target=0.5,
@@ -137,14 +137,16 @@ class NearestRows:
 
 
 class UniqueTexts:
-    """How many samples repeat a text that belongs to one training row alone."""
+    """Fraction of samples that repeat a text of exactly one training row."""
+
+    of_training = True
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "unique_texts": share_info(
             "Texts of one row",
             "lower",
-            "Fraction of samples with a text, in any column of texts, that exactly one training row has. Real data has the "
-            "fraction of new rows that share a text with exactly one training row.",
+            "Fraction of samples with a text, in any text column, that exactly one training row has. The real-data score "
+            "is the fraction of new rows with such a text.",
             unit="%",
             group="Privacy",
             unbiased=True,
@@ -168,7 +170,7 @@ class UniqueTexts:
 
 
 TINY = 1e-6  # What is added to distances before their logarithm; exact copies are at distance 0
-ATTACKS = "An attacker who only has samples tells training rows from held-out rows, equally many"
+ATTACKS = "Success of an attacker who has samples and identifies training rows among equally many held-out rows"
 
 
 def attack(
@@ -178,7 +180,7 @@ def attack(
     known: NDArray[np.float32] | None = None,
     scale: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rank members above others by the distance of a row to its nearest sample: nearer rows rank higher.
+    """Attack training rows: rank rows by the distance to their nearest sample.
 
     With known real rows, rows are ranked by the distance to them divided by the distance to a
     sample, which estimates the ratio of the two densities.
@@ -207,7 +209,7 @@ def attack(
 
 
 class Membership:
-    """Areas under the ROC curves of two attacks, in the standardised values of the table."""
+    """Area under the ROC curve of two membership attacks, in standardised values of the table."""
 
     of_training = True
 
@@ -215,15 +217,15 @@ class Membership:
         "membership": share_info(
             "Membership attack, AUC",
             "target",
-            f"{ATTACKS}, by the distance to the nearest sample: 0.5 is chance, 1 identifies every training row. Other "
-            "attacks may be stronger.",
+            f"{ATTACKS} by the distance to the nearest sample: 0.5 for chance, 1 if every training row is identified. "
+            "Other attacks may be stronger.",
             group="Privacy",
             target=0.5,
         ),
         "membership_ratio": share_info(
             "Membership attack with known rows, AUC",
             "target",
-            f"{ATTACKS}, by how much closer a row is to a sample than to a real row that the attacker knows: 0.5 is chance.",
+            f"{ATTACKS} by the ratio of the distances to known real rows and to samples: 0.5 for chance.",
             group="Privacy",
             target=0.5,
         ),

@@ -1,4 +1,4 @@
-"""What a metric receives, what it declares and what it returns."""
+"""Inputs, descriptions and results of metrics."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ FURTHER = "Further checks"  # The group of scores that name no other; it is the 
 
 @dataclass(frozen=True)
 class MetricInfo(Record):
-    """Description of a score for readers and reports, which a metric declares once.
+    """Description of a score for reports.
 
     Args:
-        label: Name in words.
+        label: Name in reports.
         better: Better direction: "lower", "higher", or "target" for values that should be close to
             ``target``.
-        what: Meaning, in one sentence.
+        what: Meaning of the score.
         unit: Unit, such as "nats"; "%" for a fraction between 0 and 1 that is shown as a
             percentage; empty for plain numbers.
         group: Heading under which a report lists the score; a new heading starts a new table.
@@ -71,7 +71,7 @@ share_info = partial(MetricInfo, least=0.0, most=1.0)  # Declares a score from 0
 
 @dataclass(frozen=True, repr=False)
 class Score(Record):
-    """Result of a metric for one model; its name is the key under which it is stored.
+    """Value of a score for one model, with its variation.
 
     Args:
         value: Mean over ``values``; None if not finite.
@@ -86,7 +86,7 @@ class Score(Record):
         ratio: Value divided by the real-data score; None if that is too close to 0.
         interval: Ends of a 95 % interval for the mean score over new samples and, if
             ``reference_error`` is known, new reference examples; None if unknown.
-        interval_of: Source of the interval: "examples", "samplings" or "trainings".
+        interval_of: Source of the interval: "examples", "samplings" or "training runs".
         bias: Approximate difference of the mean at this n to infinitely many examples, if known.
         growth: Growth of the variance of a single sampling with the true value, if known: the
             fields of a `pushforward.metrics.growth.Growth`.
@@ -140,7 +140,7 @@ class Score(Record):
 
 @dataclass(frozen=True)
 class Samples:
-    """Generated, reference (held-out) and training examples: the input of every metric.
+    """Generated, reference (held-out) and training examples, which are the input of every metric.
 
     Raw examples are in data units, flattened to (n, d), float32; for tables, they are points
     computed from the values of rows, independently of models. To save memory, ``training`` may be
@@ -158,14 +158,14 @@ class Samples:
         truth: Known facts about the distribution, or None. Mode metrics read ``truth.centres`` (k,
             d), ``truth.std`` and ``truth.weights`` (k,); the metric of stacked images
             ``truth.modes`` and ``truth.read(examples)``.
-        generated_classes: Class of each generated example as recognised by a classifier, integers
-            (n,); None if the data has no classes, or no metric has ``reads_classes``.
+        generated_classes: Class of each generated example according to a classifier, integers (n,);
+            None if the data has no classes, or no metric has ``reads_classes``.
         reference_classes: Class of each held-out example by its label, (m,), or None.
         classes: Number of classes; 0 for data without classes.
         table: Rows with the original values of the table; None for data other than mixed-type
             tables.
-        generated_more: All samples of the model, (k, d), including ``generated``, for attacks,
-            which may use more samples; None if there are no others.
+        generated_more: All samples of the model for attacks, including ``generated``, (k, d); None
+            if there are no others.
         apart: Whether equal rows may be on both sides of the split, as independent draws.
         errors: Whether to compute standard errors; if not, a metric may omit expensive ones.
 
@@ -203,8 +203,13 @@ class Samples:
         return self.generated / unit, self.reference / unit
 
     @property
+    def fewest(self) -> int:
+        """Return the smaller number of generated and reference examples."""
+        return min(len(self.generated), len(self.reference))
+
+    @property
     def equal(self) -> bool:
-        """Return whether there are as many generated as reference examples, as needed for comparing models."""
+        """Return whether there are as many generated as reference examples."""
         return len(self.generated) == len(self.reference)
 
 
@@ -232,7 +237,7 @@ def is_metric(part: type[Any]) -> TypeGuard[type[Metric]]:
 
 
 def check_finite(name: str, examples: np.ndarray) -> None:
-    """Raise an error with the number of examples that contain NaN or infinity, if any.
+    """Raise an error if examples contain NaN or infinity.
 
     Raises:
         Diverged: If generated examples are not finite.

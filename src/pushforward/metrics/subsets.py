@@ -1,4 +1,4 @@
-"""Some of many examples, chosen by their values: the order in which they come does not matter."""
+"""Random subsets of examples that do not depend on the order of the examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPLITS, LEFT_OUT = 30, 5  # How often some examples are left out to measure a va
 
 
 def groups_of(n: int) -> np.ndarray:
-    """Assign n examples to `GROUPS` random groups of equal size, by their index alone: the same groups for all models."""
+    """Assign n examples to `GROUPS` random groups of equal size; the groups are the same for all models."""
     number = np.empty(n, dtype=np.int64)
     number[np.random.Generator(np.random.Philox(0)).permutation(n)] = np.arange(n) % min(GROUPS, n)
     return number
@@ -59,7 +59,7 @@ def drawn_at(x: np.ndarray, n: int, seed: int) -> np.ndarray:
 
 
 def rising_order(x: np.ndarray) -> np.ndarray:
-    """Sort the examples x (m, d) by their first column, ties by the next, up to 8 columns, and return their indices."""
+    """Return the indices that sort examples (m, d) by their first columns, at most 8."""
     return np.lexsort(x[:, :COLUMNS].T[::-1])
 
 
@@ -69,7 +69,7 @@ def ordered(x: np.ndarray) -> np.ndarray:
 
 
 def random_for(examples: np.ndarray, seed: int) -> np.random.Generator:
-    """Create random numbers from a seed and the examples: with only a seed, ordered examples always lose the same ranks."""
+    """Create a random number generator from a seed and the values of the examples."""
     return np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(examples).tobytes())])
 
 
@@ -79,13 +79,13 @@ def orders(n: int, count: int) -> list[np.ndarray]:
 
 
 def left_out(score: Callable[[np.ndarray], float], n: int) -> float:
-    """Compute the variance of a score of at least 2 examples by a jackknife that leaves out a fifth at a time."""
+    """Compute the variance of a score by a jackknife that omits a fifth of the examples at a time."""
     few = max(1, n // LEFT_OUT)
     return float(np.var([score(order[few:]) for order in orders(n, SPLITS)], ddof=1)) * (n - few) / few
 
 
 def nearest(x: np.ndarray, others: np.ndarray, skipped: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Find distance (n,) and index (n,) of each example's nearest other example, after the ``skipped`` nearest."""
+    """Find the distance and index of the nearest other example, each (n,), after skipping the ``skipped`` nearest ones."""
     from sklearn import config_context
     from sklearn.neighbors import NearestNeighbors
 

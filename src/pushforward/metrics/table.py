@@ -1,4 +1,4 @@
-"""Rows of a table as metrics receive them: plain arrays, with the kinds and names of the columns."""
+"""Table rows as arrays for metrics, with the kinds and names of the columns."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def variation(of_x: NDArray[np.int64], of_y: NDArray[np.int64], count: int) -> P
 
 
 def shuffled(rows: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
-    """Shuffle rows (n, d), depending only on their values and the seed; columns may hold few different values."""
+    """Return a random order of rows (n, d) that depends only on their values and the seed."""
     rising = np.lexsort(rows.T[::-1])
     return np.asarray(rising[random_for(rows[rising], seed).permutation(len(rows))])
 
 
 def embedded(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Embed generated rows (n, f) and held-out rows (m, f) as points, by the `embedding` of held-out rows and their ranges."""
+    """Embed generated rows, (n, f), and held-out rows, (m, f), in units of the ranges of held-out columns."""
     missing = np.isnan(table.generated).any(0), np.isnan(table.reference).any(0)
     gaps = [bool(gap) for gap in np.any(missing, axis=0)]
     points = embedding(table.reference, table.categorical.tolist(), [len(names) for names in table.labels], gaps, np.ptp)
@@ -93,9 +93,9 @@ def embedding(
 
     Args:
         known: Rows in the format of `Table`, float64 (m, columns).
-        categorical: Which columns hold categories.
+        categorical: Whether each column holds categories.
         counts: Number of categories of each column.
-        gaps: Which columns of numbers have an indicator of missing values.
+        gaps: Whether each column of numbers has an indicator of missing values.
         unit: Unit of a column's known numbers: standard deviation or range.
     """
     parts: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]] = [

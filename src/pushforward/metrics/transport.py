@@ -1,4 +1,4 @@
-"""Optimal transport: Wasserstein distances, exact and sliced, and the Sinkhorn divergence."""
+"""Exact and sliced Wasserstein distances, and the Sinkhorn divergence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def transport_distance(x: np.ndarray, y: np.ndarray) -> float:
     from scipy.spatial.distance import cdist
 
     if len(x) != len(y):
-        raise UsageError(f"An exact matching needs equally many points on both sides, got {len(x)} and {len(y)}.")
+        raise UsageError(f"`x` and `y` must have the same number of points, got {len(x)} and {len(y)}.")
     costs = cdist(np.asarray(x, np.float64), np.asarray(y, np.float64), "sqeuclidean")
     return float(np.sqrt(costs[linear_sum_assignment(costs)].mean()))
 
@@ -54,8 +54,8 @@ def matchings(x: np.ndarray, y: np.ndarray, *, block: int = BLOCK, blocks: int =
     """Compute exact matchings of disjoint blocks of two clouds, (n, d) and (m, d), of any size and in any order.
 
     Args:
-        x: Examples.
-        y: Examples.
+        x: First cloud, (n, d).
+        y: Second cloud, (m, d).
         block: Number of points per block.
         blocks: Maximum number of blocks.
     """
@@ -86,7 +86,7 @@ def _blocks(x: np.ndarray, y: np.ndarray, block: int = BLOCK, blocks: int = BLOC
 
 
 def transport_growth(x: np.ndarray, y: np.ndarray, first_order: Errors) -> Growth:
-    """Compute how the variance of `transport_score` grows with its mean; ``first_order`` holds the errors from example terms."""
+    """Compute the growth of the variance of `transport_score`; ``first_order`` has the errors from example terms."""
     blocks = _blocks(x, y)
     size, distances = len(blocks[0][0]), []
     for at, (first, second) in enumerate(divisions(size, size, rounds(size))):
@@ -139,7 +139,7 @@ def _projected(x: np.ndarray, y: np.ndarray, directions: int) -> list[np.ndarray
 
 
 def sliced_distance(x: np.ndarray, y: np.ndarray, directions: int = DIRECTIONS) -> float:
-    """Compute the sliced 2-Wasserstein distance: the root mean square of exact distances along fixed random directions.
+    """Compute the sliced 2-Wasserstein distance, with fixed random directions.
 
     Args:
         x: First cloud, (n, f).
@@ -163,8 +163,8 @@ class Wasserstein:
         "w2": MetricInfo(
             "Wasserstein distance W2",
             "lower",
-            "Exact optimal transport distance from samples to real data (root mean square), in standard deviations "
-            "of the columns.",
+            "Root mean square distance of the optimal matching of samples and real examples, in standard deviations of "
+            "the columns.",
             group="Two-sample comparisons",
             least=0.0,
             root=True,
@@ -172,7 +172,7 @@ class Wasserstein:
         "sliced_w2": MetricInfo(
             "Sliced W2",
             "lower",
-            f"Root mean square distance between samples and real data along {DIRECTIONS} fixed directions of their features.",
+            f"Root mean square transport distance between samples and real data along {DIRECTIONS} directions of features.",
             group="Two-sample comparisons",
             least=0.0,
             root=True,
@@ -180,7 +180,7 @@ class Wasserstein:
     }
 
     def applies(self, samples: Samples) -> bool:
-        return samples.table is None and min(len(samples.generated), len(samples.reference)) > 1
+        return samples.table is None and samples.fewest > 1
 
     def left_out(self, samples: Samples) -> tuple[str, ...]:
         return ("w2",) if len(samples.shape) > 1 else ()
@@ -247,7 +247,7 @@ def divergence_terms(x: np.ndarray, y: np.ndarray, epsilon: float) -> tuple[np.n
     from scipy.spatial.distance import cdist
 
     if not epsilon > 0:
-        raise UsageError(f"The regularisation of a Sinkhorn divergence must be above 0, got {epsilon}.")
+        raise UsageError(f"`epsilon` must be above 0, got {epsilon}.")
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     of_x, of_y = potentials(cdist(x, y, "sqeuclidean"), epsilon)
     own_x, own_y = (_own_potential(cdist(examples, examples, "sqeuclidean"), epsilon) for examples in (x, y))
@@ -255,7 +255,7 @@ def divergence_terms(x: np.ndarray, y: np.ndarray, epsilon: float) -> tuple[np.n
 
 
 def potentials(costs: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the dual potentials of rows and columns; their means add up to the minimal cost of a plan with uniform marginals.
+    """Compute the dual potentials of an entropic transport plan with uniform marginals.
 
     The cost is the expected cost plus epsilon times the KL divergence of the plan from
     independence. Sinkhorn's scalings, in the log domain while epsilon falls from the largest cost
@@ -312,9 +312,7 @@ def _own_potential(costs: np.ndarray, epsilon: float) -> np.ndarray:
 
 
 def _unsolved(error: float) -> Diverged:
-    return Diverged(
-        f"The Sinkhorn scalings did not reach their marginals (relative error {error:.1e}): raise the regularisation."
-    )
+    return Diverged(f"The Sinkhorn iterations did not converge (relative error {error:.1e}). Increase the regularisation.")
 
 
 def _levels(start: float, end: float) -> Iterator[float]:
@@ -349,15 +347,15 @@ class Sinkhorn:
         "sinkhorn": MetricInfo(
             "Sinkhorn divergence",
             "lower",
-            "Squared transport distance with entropic smoothing between the features of samples and real data, from "
-            f"at most {MOST:,} of each. Above 0 even for real data, especially with few examples.",
+            "Squared transport distance with entropic regularisation between the features of samples and real data, "
+            f"from at most {MOST:,} of each. It is above 0 even for real data, especially with few examples.",
             group="Two-sample comparisons",
             least=0.0,
         )
     }
 
     def applies(self, samples: Samples) -> bool:
-        return samples.table is None and min(len(samples.generated), len(samples.reference)) > 3
+        return samples.table is None and samples.fewest > 3
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Compute one score, "sinkhorn"; ``extra`` has the regularisation as "epsilon".

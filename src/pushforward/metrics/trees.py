@@ -1,4 +1,4 @@
-"""Boosted trees over the columns of a table: can they tell samples from real rows, and learn from samples?"""
+"""Boosted trees that distinguish samples from real rows, and that predict a column after training on samples."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from pushforward.metrics.subsets import by_examples, placed
 from pushforward.metrics.table import Table, rank, shuffled
 from pushforward.metrics.uncertainty import area, area_errors
 
-# Rows, and cells of a table, that trees are given at most to tell rows apart; time grows with their number
-ROWS, CELLS = 10_000, 300_000
-# The same where they predict a column: a single training on all rows, where telling rows apart takes three
-TO_PREDICT, CELLS_TO_PREDICT = 50_000, 1_500_000
+# Rows that trees are given at most to tell rows apart, and to predict a column, which takes one fit instead of three
+ROWS, TO_PREDICT = 10_000, 50_000
+FEW_COLUMNS = 30  # Tables with more columns have fewer rows, since the time grows with the number of cells
 STOPPED = 2000  # Rows from which on a tenth of them says when a predictor has learned enough; of fewer a tenth says little
 TREES, PATIENCE = 500, 10  # Trees of a predictor that is stopped, at most, and how many trees in a row do not help before it is
 CODES = 250  # Categories of a column that trees tell apart, at most; the rarest are one
@@ -45,14 +44,9 @@ def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return generated, reference
 
 
-def predictor_rows(columns: int) -> int:
-    """Return the maximum number of rows for training a predictor: 50,000, fewer above 30 columns, but at least 1,000."""
-    return max(1000, min(TO_PREDICT, CELLS_TO_PREDICT // max(1, columns)))
-
-
-def most_rows(columns: int) -> int:
-    """Return the maximum number of rows for trees: 10,000, fewer above 30 columns, but at least 1,000."""
-    return max(1000, min(ROWS, CELLS // max(1, columns)))
+def most_rows(columns: int, most: int = ROWS) -> int:
+    """Return the maximum number of rows for trees: ``most``, fewer above 30 columns, but at least 1,000."""
+    return max(1000, most * FEW_COLUMNS // max(FEW_COLUMNS, columns))
 
 
 def classifier(categorical: NDArray[np.bool_]) -> Any:
@@ -94,18 +88,17 @@ def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: b
 
 FOLDS = 3
 ASKED = 1000  # Rows of either side in a fold by which columns are told apart, at most
-RANKED = 4_000_000  # Cells that trees rank at a time where columns are shuffled, about
 TAUGHT = 1.5  # The error of an area, measured over new rows on both sides, over that for trees that are given, about
 Area = tuple[NDArray[np.float64], NDArray[np.float64]]  # As `pushforward.metrics.uncertainty.area` returns it
 
 
 def detected(table: Table, importance: bool = True) -> tuple[list[Area], NDArray[np.float64], list[NDArray[np.int64]]]:
-    """Rank unseen rows by boosted trees, in a three-fold cross-validation.
+    """Distinguish generated from held-out rows by boosted trees, in a three-fold cross-validation.
 
     Args:
         table: Table with as many generated as held-out rows; otherwise trees learn the class
             frequencies.
-        importance: Whether to measure which columns tell rows apart.
+        importance: Whether to measure the importance of columns.
 
     Returns:
         Area under the ROC curve of each fold, by its terms; decrease of the area when a column of
@@ -137,37 +130,28 @@ def _ranked(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> Ar
 
 
 def _falls(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """By how much the area falls where a column is shuffled, (columns,), of some of the rows.
+    """Measure the decrease of the area when a column of some of the rows is shuffled, (columns,).
 
     References:
         Breiman, Random forests, 2001, section 10.
     """
-    random = np.random.Generator(np.random.Philox(0))
-    some = np.concatenate([random.permutation(np.flatnonzero(side))[:ASKED] for side in (own, ~own)])
-    rows, own = rows[some], own[some]
-    order, falls = random.permutation(len(rows)), np.zeros(rows.shape[1])
-    whole = _ranked(trees, rows, own)[0].mean()
-    together = max(1, RANKED // rows.size)  # a call of the trees costs more than the rows of a small table
-    for start in range(0, rows.shape[1], together):
-        columns = range(start, min(start + together, rows.shape[1]))
-        mixed = np.repeat(rows[None], len(columns), axis=0)
-        for place, column in enumerate(columns):
-            mixed[place, :, column] = rows[order, column]
-        ranks = trees.decision_function(mixed.reshape(-1, rows.shape[1])).reshape(len(columns), -1)
-        falls[start : columns.stop] = [whole - area(row[own], row[~own])[0].mean() for row in ranks]
-    return falls
+    from sklearn.inspection import permutation_importance
+
+    some = np.concatenate([np.flatnonzero(side)[:ASKED] for side in (own, ~own)])  # rows are in random order
+    found = permutation_importance(trees, rows[some], own[some], scoring="roc_auc", n_repeats=1, random_state=0)
+    return np.asarray(found.importances_mean)
 
 
 class Detection:
-    """Failure of boosted trees to tell generated rows from real rows."""
+    """Failure of boosted trees to distinguish generated rows from real rows."""
 
     floor_redraws: ClassVar[int] = 5
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "detection": share_info(
             "Two-sample score",
             "higher",
-            "Whether boosted trees can tell samples from unseen real rows: 1 if they cannot, 0 if they always can. 1 "
-            f"- (2 max(AUC, 1/2) - 1), averaged over {FOLDS} folds.",
+            "Failure of boosted trees to distinguish samples from real rows: 1 if they cannot, 0 if they always can. It "
+            f"is 2 - 2 max(AUC, 1/2), averaged over {FOLDS} folds.",
             group="Quality and diversity",
             role="quality",
             priority=0,
@@ -207,11 +191,11 @@ class Detection:
 
 Array = NDArray[np.float64]
 CLASSES = 20  # Classes of a target that are told apart, at most
-OTHERS = "The real-data score comes from trees trained on the training rows and tested on the same held-out rows."
+OTHERS = "The real-data score comes from trees trained on training rows."
 
 
 def utility(table: Table) -> tuple[str, float, float] | None:
-    """Train on samples and test on real rows; return name, value and standard error (over new real rows) of the score.
+    """Train trees on samples and test them on real rows; return name, value and standard error of the score.
 
     "utility_auc" is the area under the ROC curve; with several classes, the one-vs-rest mean over
     the classes of real rows; 1/2 if samples have only one class. "utility_rmse" is the root mean
@@ -239,7 +223,7 @@ def utility(table: Table) -> tuple[str, float, float] | None:
     )
     if len(real) < 2 or np.ptp(real) == 0 or not x.shape[1]:
         return None
-    order = shuffled(np.column_stack([x, y]), 0)[: predictor_rows(len(table.names))]
+    order = shuffled(np.column_stack([x, y]), 0)[: most_rows(len(table.names), TO_PREDICT)]
     if table.categorical[place]:
         return ("utility_auc", *_class_area(kinds, (x[order], *_classes(y[order], real)), test))
     return ("utility_rmse", *_number_error(kinds, (x[order], y[order], real), test))
@@ -285,14 +269,14 @@ class Utility:
         "utility_auc": share_info(
             "AUC when trained on samples",
             "higher",
-            f"Boosted trees learn the target from samples and are tested on held-out rows: area under the ROC curve. {OTHERS}",
+            f"Area under the ROC curve of boosted trees that learn the target from samples, on held-out rows. {OTHERS}",
             group="Use",
         ),
         "utility_rmse": MetricInfo(
             "Error when trained on samples",
             "lower",
-            "Boosted trees learn the target from samples and are tested on held-out rows: root mean squared error in "
-            f"standard deviations of the target. {OTHERS}",
+            "Root mean squared error of boosted trees that learn the target from samples, on held-out rows, in standard "
+            f"deviations of the target. {OTHERS}",
             group="Use",
             least=0.0,
         ),

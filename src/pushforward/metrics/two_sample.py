@@ -1,4 +1,4 @@
-"""Two-sample tests: kernel distance (KID), energy distance, nearest neighbours and a classifier."""
+"""Two-sample tests by kernel distance (KID), energy distance, nearest neighbours and a classifier."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class KernelDistance(NamedTuple):
 
 
 def squared_mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> KernelDistance:
-    """Compute the unbiased squared MMD of two clouds of equal size with the kernel (x.y / f + 1)^3, and its standard error.
+    """Compute the unbiased squared MMD with the kernel (x.y / f + 1)^3, and its standard error.
 
     The mean over pairs i != j of k(x_i, x_j), plus that of k(y_i, y_j), minus twice the mean of all k(x_i, y_j). It is
     not cut off at 0: an unbiased estimate of zero is negative half of the time. The error is a jackknife over examples.
@@ -71,8 +71,8 @@ def kernel_distance(
         y: Second cloud, (m, f); the larger cloud is reduced to the size of the smaller one.
         every_pair: Maximum number of examples for comparing all pairs.
         block: Block size above that number.
-        grows: Whether to compute the growth of the variance (for blocks, the growth of one block
-            divided by their number) and the terms, NaN for examples outside of blocks.
+        grows: Whether to compute the growth of the variance and the terms, which are NaN for
+            examples outside of blocks.
     """
     n = min(len(x), len(y))
     random = np.random.Generator(np.random.Philox(0))
@@ -106,7 +106,7 @@ class Kernel:
         "kid": MetricInfo(
             "KID",
             "lower",
-            "Unbiased kernel distance between features: about 0 for real data, and possibly below 0.",
+            "Unbiased kernel distance between features; about 0 for real data, and possibly below 0.",
             group="Quality and diversity",
             role="quality",
             priority=3,
@@ -115,7 +115,7 @@ class Kernel:
     }
 
     def applies(self, samples: Samples) -> bool:
-        return samples.table is None and min(len(samples.generated), len(samples.reference)) > 2
+        return samples.table is None and samples.fewest > 2
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         x, y = samples.generated_features, samples.reference_features
@@ -156,13 +156,13 @@ def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def energy_errors(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth, Terms]:
-    """Return the errors of `energy_distance`, how its variance grows, and its terms, as `kernel_errors` does."""
+    """Compute the errors, the growth of the variance and the terms of `energy_distance`."""
     from scipy.spatial.distance import cdist
 
     return kernel_errors(-cdist(x, x), -cdist(y, y), -cdist(x, y))
 
 
-def energy_test(x: np.ndarray, y: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0) -> tuple[float, float]:
+def energy_test(x: np.ndarray, y: np.ndarray, permutations: int = PERMUTATIONS) -> tuple[float, float]:
     """Compute the unbiased energy distance of two clouds, and the p-value of the hypothesis of equal distributions.
 
     2 E|x - y| - E|x - x'| - E|y - y'| over pairs of different examples; it may be below 0. The
@@ -173,7 +173,6 @@ def energy_test(x: np.ndarray, y: np.ndarray, permutations: int = PERMUTATIONS, 
         x: First cloud, (n, d), n at least 2.
         y: Second cloud, (m, d), m at least 2.
         permutations: Number of random divisions.
-        seed: Seed of the divisions.
 
     Returns:
         Distance and p-value, in (0, 1].
@@ -186,7 +185,7 @@ def energy_test(x: np.ndarray, y: np.ndarray, permutations: int = PERMUTATIONS, 
     n, m = len(x), len(y)
     pooled = np.concatenate([x, y]).astype(np.float64)
     distances = cdist(pooled, pooled)
-    random = np.random.Generator(np.random.Philox(seed))
+    random = np.random.Generator(np.random.Philox(0))
     first = np.zeros((permutations + 1, n + m))
     first[0, :n] = 1
     for row in first[1:]:
@@ -201,9 +200,9 @@ def energy_test(x: np.ndarray, y: np.ndarray, permutations: int = PERMUTATIONS, 
 
 
 def neighbour_accuracy(x: np.ndarray, y: np.ndarray) -> float:
-    """Compute how often the nearest other example is in the same cloud: 0.5 for equal distributions, 1 for separate clouds.
+    """Compute the fraction of examples whose nearest other example is in the same cloud.
 
-    Below 0.5, generated examples are close to real ones, like copies.
+    The fraction is 0.5 for equal distributions, 1 for separate clouds, and below 0.5 for copies.
 
     Args:
         x: First cloud, (n, f).
@@ -264,14 +263,14 @@ def _standardised(x: np.ndarray) -> np.ndarray:
 
 
 class TwoSample:
-    """Energy distance of points, and classifiers that tell samples from real data."""
+    """Energy distance of points, and classifiers that distinguish samples from real data."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "energy": MetricInfo(
             "Energy distance",
             "lower",
-            f"Unbiased distance between the distributions of points, from at most {ENERGY:,} of each, in standard "
-            "deviations of the columns: about 0 for real data, and possibly below 0.",
+            f"Unbiased energy distance between samples and real data, from at most {ENERGY:,} of each, in standard "
+            "deviations of the columns; about 0 for real data, and possibly below 0.",
             group="Quality and diversity",
             role="quality",
             unbiased=True,
@@ -279,8 +278,8 @@ class TwoSample:
         "neighbour_test": share_info(
             "Nearest-neighbour test",
             "target",
-            "How often the nearest other example comes from the same side: 50 % if samples cannot be told from real "
-            "data, more if they can, less if they copy real data.",
+            "Fraction of examples whose nearest other example is on the same side: 50 % if samples cannot be "
+            "distinguished from real data, more if they can, less if they are copies of real data.",
             unit="%",
             group="Two-sample comparisons",
             target=0.5,
@@ -288,7 +287,7 @@ class TwoSample:
         "classifier_test": share_info(
             "Classifier test",
             "target",
-            "Accuracy on new examples of a classifier trained to tell samples from real data: 50 % if they cannot be told apart.",
+            "Accuracy on new examples of a classifier that distinguishes samples from real data; 50 % if it cannot.",
             unit="%",
             group="Two-sample comparisons",
             target=0.5,

@@ -52,7 +52,7 @@ def root_errors(value: float, of_square: Errors) -> Errors:
 
 
 def share_error(count: float, n: float) -> float:
-    """Compute the standard error of a fraction count / n with two successes and two failures added, so it is not 0 for 0 of n.
+    """Compute the standard error of a fraction count / n, with two successes and two failures added.
 
     References:
         Agresti and Coull, Approximate is better than "exact" for interval estimation of binomial proportions, 1998.
@@ -62,7 +62,7 @@ def share_error(count: float, n: float) -> float:
 
 
 def area(x: Array, y: Array) -> tuple[Array, Array]:
-    """Compute the terms of the area under the ROC curve: how often values of x are above values of y, with ties counting half.
+    """Compute the terms of the area under the ROC curve, the frequency of values of x above values of y.
 
     The area is the mean of the terms of either side. Its variance is the sum over both sides of
     variance divided by number.
@@ -94,7 +94,7 @@ def area_errors(above: Array, below: Array) -> Errors:
 
 
 def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
-    """Compute the standard error of the reverse KL divergence of counts to true fractions, about its mean at this number.
+    """Compute the standard error of the reverse KL divergence between counts and true fractions.
 
     Args:
         counts: Counts, (k,).
@@ -109,7 +109,7 @@ def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
 
 
 def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, Terms]:
-    """Return the errors of mean xx + mean yy - 2 mean xy over different pairs, the growth of its variance, and its terms.
+    """Compute the errors, the growth of the variance and the terms of a kernel distance over different pairs.
 
     Args:
         xx: Kernel between generated examples, (n, n); the diagonal is used only for the growth.
@@ -142,7 +142,7 @@ def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> flo
 
 
 def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, Growth, Terms]:
-    """Return the errors of the Fréchet distance about its mean at this n, the growth of its variance, and its terms.
+    """Compute the errors, the growth of the variance and the terms of the Fréchet distance.
 
     Args:
         x: First cloud, (n, f).
@@ -204,7 +204,7 @@ def frechet_bias(y: Array, n: int) -> float:
 
 
 def sliced_terms(first: Array, second: Array) -> Terms:
-    """Return the terms of the mean squared distance between sorted columns of equal length: the sliced W2, squared.
+    """Compute the terms of the squared sliced W2 of clouds with equal size.
 
     Args:
         first: Projections of generated examples, (n, directions).
@@ -228,7 +228,9 @@ def sliced_terms(first: Array, second: Array) -> Terms:
 
 
 def matching_potentials(costs: Array, columns: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Compute dual potentials (u, v) of an optimal matching: u_i + v_j <= c_ij, equal if i is matched with j = columns[i].
+    """Compute the dual potentials (u, v) of an optimal matching.
+
+    They satisfy u_i + v_j <= c_ij, with equality if i is matched with j = columns[i].
 
     Args:
         costs: Cost matrix, (n, n).
@@ -249,7 +251,7 @@ def matching_potentials(costs: Array, columns: NDArray[np.int64]) -> tuple[Array
 
 
 def by_blocks(scores: Callable[[Array, Array], Array], x: Array, y: Array, least: int) -> Array | None:
-    """Compute standard errors of scores from disjoint blocks of both clouds, for scores whose variance falls like 1/n.
+    """Compute standard errors of scores from disjoint blocks of both clouds.
 
     At least four blocks of at most `BLOCK` examples are used, each block of one cloud against two
     of the other. Because so few blocks are uncertain, the result is widened so that twice the error
