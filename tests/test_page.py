@@ -243,9 +243,11 @@ def pages(tmp_path_factory):
         "two": [images(HOSTILE), images("second")],
         "mixed": [images(), points()],
         "rows": [rows()[:2]],
+        "many": [images("flow"), images("ddpm"), ({**images("broken")[0], "number": 5}, b"not a model"), images("vae")],
     }
     for name, models in made.items():
-        write(folder / f"{name}.html", models, HOSTILE)
+        beside = ("report.html", [f"gan: {HOSTILE}"]) if name == "many" else ()
+        write(folder / f"{name}.html", models, HOSTILE, *beside)
     return {name: folder / f"{name}.html" for name in made}
 
 
@@ -276,7 +278,7 @@ def test_every_control_changes_the_picture_and_changes_it_back(either, pages):
     page.set(view="walk")
     controls = {"seed": (0, 9), "toward": (1, 9), "share": (50, 90), "given_0": ("", "3"), "solver_0": ("dpm", "ancestral")}
     controls |= {"steps_0": (1, 2), "scale_0": (1, 8), "reached": (100, 0), "view": ("walk", "grid")}
-    named = set(either.run("[...document.querySelectorAll('.stage input, .settings :is(input, select)')].map((one) => one.id)"))
+    named = set(either.run("[...document.querySelectorAll('main :is(input, select)')].map((one) => one.id)"))
     assert named - {""} == {name.replace("_", "-") for name in controls} - {"view"}
     first = page.pixels()
     for name, (usual, other) in controls.items():
@@ -297,8 +299,18 @@ def test_the_way_leads_from_noise_to_data_for_the_model_that_has_one(either, pag
 
 def test_a_way_plays_to_its_end(chromium, pages):
     page = Page(chromium, pages["one"])
+    chromium.resize(768, 900, motion=True)
+    seen = watched(page)
+    assert len(seen) > 5
+    assert seen == sorted(seen)
+    assert (seen[0] < 50, seen[-1]) == (True, 100)
+    assert near(page.tiles(), expected(range(16), None, 1.0, "dpm", 2)[-1])
+
+
+def watched(page):
+    """The places of the way while it plays to its end."""
     page.run("(() => { document.getElementById('play').click(); })()")
-    seen = page.run("""new Promise((done) => {
+    return page.run("""new Promise((done) => {
       const seen = [], slider = document.getElementById("reached");
       const look = () => {
         seen.push(slider.valueAsNumber);
@@ -306,10 +318,6 @@ def test_a_way_plays_to_its_end(chromium, pages):
       };
       setTimeout(look, 50);
     })""")
-    assert len(seen) > 5
-    assert seen == sorted(seen)
-    assert (seen[0] < 50, seen[-1]) == (True, 100)
-    assert near(page.tiles(), expected(range(16), None, 1.0, "dpm", 2)[-1])
 
 
 def test_a_walk_turns_from_one_seed_to_the_other(either, pages):
@@ -349,6 +357,52 @@ def test_two_models_stand_side_by_side_with_their_times(chromium, pages):
     times = chromium.run("[...document.querySelectorAll('.panel')].map((one) => Number(one.dataset.milliseconds))")
     assert min(times) > 0
     assert chromium.run("document.querySelectorAll('[id^=given]').length") == 1  # one class for both
+
+
+def test_many_models_share_a_page_and_one_that_fails_does_not_stop_the_others(chromium, pages):
+    page = Page(chromium, pages["many"])
+    page.set(steps_1=0, seed=7, steps_3=2)
+    for panel, steps in ((0, 2), (1, 1), (3, 4)):
+        assert near(page.tiles(panel), expected(range(7, 23), None, 1.0, "dpm", steps)[-1])
+    captions = chromium.run("[...document.querySelectorAll('figcaption')].map((one) => one.textContent)")
+    assert ["samples" in caption for caption in captions] == [True, True, False, True]
+    colours = chromium.run("[...document.querySelectorAll('.panel')].map((one) => one.classList[1])")
+    assert colours == ["e0", "e1", "e5", "e3"]
+    assert chromium.run("[...document.querySelectorAll('p')].filter((one) => one.textContent.startsWith('gan: ')).length") == 1
+
+
+def test_cards_stand_in_one_two_or_four_columns(chromium, pages):
+    Page(chromium, pages["many"])
+    for width, columns in ((390, 1), (768, 2), (1440, 4)):
+        chromium.resize(width, 900)
+        lefts = chromium.run("[...document.querySelectorAll('.panel')].map((one) => one.getBoundingClientRect().left)")
+        assert len(set(lefts)) == columns
+        assert chromium.run("document.documentElement.scrollWidth") == width
+
+
+def test_each_control_has_one_sentence_and_a_page_beside_a_report_links_to_it(chromium, pages):
+    links = {}
+    for name, view in (("one", "walk"), ("mixed", "walk"), ("rows", "grid"), ("many", "grid")):
+        page = Page(chromium, pages[name])
+        page.set(view=view)
+        shown = "filter((one) => one.checkVisibility()).map((one) => one.textContent)"
+        labels = chromium.run(f"[...document.querySelectorAll('main :is(label, button)')].{shown}")
+        terms, sentences = (chromium.run(f"[...document.querySelectorAll('{kind}')].{shown}") for kind in ("dt", "dd"))
+        named = [word for term in terms for word in term.split(", ")]
+        assert len(named) == len({*named})
+        assert {label.removesuffix(" to data") for label in labels} - {""} == {*named} - {"Data"}
+        assert len(sentences) == len(terms)
+        assert all(sentence.endswith(".") and ". " not in sentence for sentence in sentences)
+        links[name] = chromium.run("[...document.querySelectorAll('a')].map((one) => one.getAttribute('href'))")
+    assert links == {"one": ["#guide"], "mixed": ["#guide"], "rows": ["#guide"], "many": ["report.html", "#guide"]}
+
+
+def test_a_way_moves_in_quarters_where_motion_is_reduced(chromium, pages):
+    page = Page(chromium, pages["one"])
+    chromium.resize(768, 900, motion=False)
+    seen = watched(page)
+    assert {*seen} <= {0, 25, 50, 75, 100}
+    assert seen[-1] == 100
 
 
 def test_names_are_text(chromium, pages):
@@ -515,10 +569,10 @@ def real(tmp_path_factory):
     return path, flow, gan
 
 
-def test_a_page_is_made_of_one_or_two_models_that_start_from_noise(tmp_path):
+def test_a_page_is_made_of_models_that_start_from_noise(tmp_path):
     model = points()
     assert build([model], "a page") == build([model], "a page")
-    for models in ([], [model] * 3, [({**model[0], "source": "digits"}, model[1])]):
+    for models in ([], [({**model[0], "source": "digits"}, model[1])]):
         with pytest.raises(UsageError):
             write(tmp_path / "page.html", models, "a page")
     assert list(tmp_path.iterdir()) == []
@@ -527,16 +581,20 @@ def test_a_page_is_made_of_one_or_two_models_that_start_from_noise(tmp_path):
 @pytest.mark.parametrize(
     ("names", "shown"),
     [
-        (["flow", "ddpm", "gan", "vae"], ["flow", "gan"]),
-        (["gan", "vae"], ["gan", "vae"]),
+        (["flow", "ddpm", "gan", "vae"], ["flow", "ddpm", "gan", "vae"]),
         (["gan from data", "ddpm unlike", "vae", "flow"], ["vae", "flow"]),
         (["flow untraceable", "gan"], ["gan"]),
+        (["flow", "flow larger", "gan"], ["flow", "gan"]),
         (["gan unlike"], []),
     ],
 )
-def test_the_best_model_of_each_kind_is_shown_that_can_be(names, shown, monkeypatch):
+def test_every_model_is_shown_that_can_be(names, shown, monkeypatch):
     flow, gan = (recipe(PLANE, "tiny").method.transport() for recipe in (pf.recipes.flow, pf.recipes.gan))
     models = {name: flow if name.split()[0] in ("flow", "ddpm") else gan for name in names}
+    if "flow larger" in names:
+        most = sum(weight.numel() for model in (flow, gan) for weight in model.parameters())
+        monkeypatch.setattr("pushforward.export.files.LIVE_WEIGHTS", most)
+        models["flow larger"] = torch.nn.Linear(most, 1)
 
     def graph(transport, *_, name, **__):
         if "untraceable" in name:
@@ -552,7 +610,7 @@ def test_the_best_model_of_each_kind_is_shown_that_can_be(names, shown, monkeypa
     monkeypatch.setattr("pushforward.export.files.checked", checked)
     told = []
     assert [about["name"] for about, _ in showable(models, told.append)] == shown
-    assert [" is not on the live page: " in line and "\n" not in line for line in told] == [True] * len(told)
+    assert [" is not on the page: " in line and "\n" not in line for line in told] == [True] * len(told)
     assert len(told) == sum(" " in name for name in names)
 
 
