@@ -29,7 +29,7 @@ FAULTS = {
     "export/files.py": [
         ("    away = checked(onnx_graph)\n", "    away = ()\n", "export"),
         ("flow.grid, flow.learned)", "None)", "export"),
-        ("has_steps(inner_of(left[name])) in kinds", "False", "page"),
+        ("        free -= weights\n", "", "page"),
         ("    checked(onnx_graph)\n", "", "page"),
         ("own.grid if isinstance(own.grid, str) else None)", "None)", "export"),
         ("        if solver.adaptive:", "        if False:", "export"),

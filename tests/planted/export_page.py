@@ -5,6 +5,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("default-src 'none'", "default-src *", "page"),
         ('.replace("<", "\\\\u003c")', "", "page"),
         ("autoescape=True", "autoescape=False", "page"),
+        ('"report": report', '"report": None', "page"),
         ("if known in asked else len(asked)", "if False else len(asked)", "page"),
     ],
     "export/templates/worker.js": [
@@ -30,6 +31,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "export/templates/page.js": [
         ("at = (k) => (k * n + i) * numbers", "at = (k) => (i * frames + k) * numbers", "page"),
         ("panel.key === key ||", "panel.key ||", "page"),
+        (".catch(failed(panel))", "", "page"),
         ("const part = seeds.slice(at, at + size)", "const part = seeds.slice(0, size)", "page"),
     ],
     "export/templates/page.html": [

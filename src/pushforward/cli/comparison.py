@@ -119,7 +119,7 @@ def compare(
         seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
         seed: The first seed; default 0.
         out: The folder for the report and the new runs; default runs/compare-DATA-report.
-        live: Write live.html beside the report, a page that runs one or two of the models in a browser.
+        live: Write live.html beside the report, a page that runs the models in a browser.
     """
     models = tuple(map(own_name, models))
     _check_models(models, plugin)
@@ -391,19 +391,34 @@ LIVE = "live.html"  # Beside a report
 
 
 def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
-    """Write a page that runs the best of these runs beside a report that is saved, and link it there."""
+    """Write a page that runs these runs beside a report that is saved, and link each to the other."""
     from pushforward.export.files import showable
     from pushforward.export.page import write
     from pushforward.report import Report
     from pushforward.report.page import numbers
+    from pushforward.report.statistics import named
 
-    say("making a page that runs models in a browser")
-    training = {model.name: (model.trainings or (model,))[0].name for model in report.comparison.models}
-    if models := showable({name: runs[own].transport for name, own in training.items() if own in runs}, say):
+    say("making a page that runs the models in a browser")
+    transports = {}
+    left_out: list[str] = []
+
+    def leave_out(line: str) -> None:
+        say(line)
+        left_out.append(line)
+
+    for model in report.comparison.models:
+        own = (model.trainings or (model,))[0].name
+        if own in runs:
+            transports[model.name] = runs[own].transport
+        else:
+            leave_out(f"{model.name} is not on the page: reports do not contain models. Name its run folder.")
+    if models := showable(transports, leave_out):
         known = numbers(report.comparison, report.opening)
         for about, _ in models:
             about["number"] = known[about["name"]]
-        write(folder / LIVE, models, f"{' and '.join(about['name'] for about, _ in models)} on {report.comparison.data.name}")
+        names = named(about["name"] for about, _ in models)
+        title = f"{names} on {report.comparison.data.name}"
+        write(folder / LIVE, models, title, "report.html", left_out)
         Report(report.comparison, report.opening, LIVE).save(folder / "report.html")
         say(f"{folder}/{LIVE}")
 
@@ -414,7 +429,6 @@ STORY_N = 500  # Samples on either side: enough for pictures and for the modes
 # Less than elsewhere, so that the demo is short: the steps of quality against calls, and the examples that the classifier is
 # trained on, whose accuracy on mnist-5k is 97.7 % then
 STEPS, SEEN = (1, 4, 8), 40_000
-SHOWN = ("flow", "gan")  # Of the families, on the live page
 FILE = "demo.json"  # The options of a demo, in its folder from its start
 
 
@@ -473,7 +487,7 @@ def demo(
     except MissingExtra:
         say("for a page that runs the models in a browser: pip install 'pushforward[onnx]'")
     else:
-        _live(report, folder, {run.name: run for run in runs if run.name in SHOWN})
+        _live(report, folder, {run.name: run for run in runs})
     say("open the report in a browser; next: pushforward train flow --data ./your-images --resize 32")
 
 

@@ -48,8 +48,8 @@ def serve(
     Args:
         host: The address to listen on; the default reaches this machine alone.
         port: The port; 0 takes a free one.
-        page: Whether / is a page that runs one or two of the runs in a browser, with the extra [onnx]; it takes some seconds
-            to make at start.
+        page: Whether / is a page that runs the models in a browser, with the extra [onnx]; building it takes some seconds for
+            each model at start.
         api_key: What clients must send; rather than here, where others can read it, set it as PUSHFORWARD_API_KEY.
         allow_origin: A web application that may call the server, such as https://app.example; may be repeated. * allows all.
         allow_host: A host name under which the server answers without a key, besides localhost, --host and IP addresses; may

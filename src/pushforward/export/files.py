@@ -40,7 +40,8 @@ SOLVERS = ("dpm", "heun", "euler")  # Beside the model's own
 MOST_STEPS = 50
 DIGITS = 7  # Decimals of a score in the metadata, float32's
 LIVE_STEPS = 30, 50  # The most steps on the page of a report or a server: the model's own within these bounds
-LIVE_WEIGHTS = 25_000_000  # Of a model on such a page, which has 5 bytes for each
+LIVE_WEIGHTS = 50_000_000  # Of all models on such a page
+LIVE_BYTES = 5  # Of such a page for each weight
 
 
 class Unlike(PushforwardError):
@@ -229,39 +230,39 @@ def close_enough(measured: Iterable[Distance]) -> tuple[Distance, ...]:
 
 
 def showable(models: Mapping[str, Transport], tell: Callable[[str], None] | None = None) -> list[tuple[dict[str, Any], bytes]]:
-    """Select the first two models that a page (`pushforward.export.page`) can show.
+    """Export the models that a page (`pushforward.export.page`) can show.
 
     Args:
-        models: Models by name, most important first; a one-call model and an iterative model are
-            preferred to two of a kind.
+        models: Models by name, most important first.
         tell: Callback with a line for each model that is left out; silent by default.
 
     Returns:
         Description and ONNX file of each model; none if no model can be shown.
     """
-    from pushforward.export.page import MOST
-
-    left, graphs = dict(models), list[Graph]()
-    while left and len(graphs) < MOST:
-        kinds = [bool(each.flows) for each in graphs]
-        name = min(left, key=lambda name: has_steps(inner_of(left[name])) in kinds)
+    shown = []
+    free = LIVE_WEIGHTS
+    for name, transport in models.items():
+        weights = sum(weight.numel() for weight in transport.parameters())
         try:
-            graphs.append(_live(name, left.pop(name)))
+            if weights > free:
+                most = LIVE_BYTES * LIVE_WEIGHTS // 10**6
+                raise UsageError(
+                    f"Its {weights:,} weights would make the page larger than {most} MB. Export its own page with --format html."
+                )
+            made = _live(name, transport)
         except (PushforwardError, RuntimeError) as error:  # the latter torch's, of a network that it cannot trace
             if tell is not None:
                 first, _, _ = str(error).partition("\n")
-                tell(f"{name} is not on the live page: {first}")
-    return [(each.description, each.model.SerializeToString()) for each in graphs]
+                tell(f"{name} is not on the page: {first}")
+            continue
+        free -= weights
+        shown.append((made.description, made.model.SerializeToString()))
+    return shown
 
 
 def _live(name: str, transport: Transport) -> Graph:
     from pushforward.export.page import check
 
-    weights = sum(weight.numel() for weight in transport.parameters())
-    if weights > LIVE_WEIGHTS:
-        raise UsageError(
-            f"It has {weights:,} weights, more than the limit of {LIVE_WEIGHTS:,}: export a page for it with --format html."
-        )
     inner = inner_of(transport)
     steps = None
     if isinstance(inner, Flow):

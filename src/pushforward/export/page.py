@@ -1,4 +1,4 @@
-"""One HTML file that opens from disk and runs one or two exported models, offline: all that it needs is inside."""
+"""One HTML file that opens from disk and runs exported models offline: all that it needs is inside."""
 
 from __future__ import annotations
 
@@ -21,44 +21,47 @@ from pushforward.pictures import PALETTE, colour, sign
 
 Models = Sequence[tuple[Mapping[str, Any], bytes]]  # Each its description and its ONNX file
 
-MOST = 2  # Models of a page
 SHOWN = {"images": 16, "points": 400, "rows": 8}  # Samples that are seen together, by how they are drawn
 RUNTIME, BINARY = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 _EXPORTS = re.compile(r"export\s*\{([^}]*)\};?\s*(//#.*)?\s*$")
 
 
-def write(path: Path, models: Models, title: str) -> None:
+def write(path: Path, models: Models, title: str, report: str | None = None, left_out: Sequence[str] = ()) -> None:
     """Write a page, whole or not at all.
 
     Args:
         path: Output file.
         models: Models, as for `build`.
         title: Title of the page.
+        report: Address of a report, as for `build`.
+        left_out: Lines about missing models, as for `build`.
 
     Raises:
         UsageError: As for `build`.
         CheckpointError: If writing fails.
     """
-    text = build(models, title)
+    text = build(models, title, report, left_out)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def build(models: Models, title: str) -> str:
+def build(models: Models, title: str, report: str | None = None, left_out: Sequence[str] = ()) -> str:
     """Build a page as text.
 
     Args:
-        models: One, or two side by side: the description (`pushforward.export.description.describe`) and the bytes of the ONNX
-            file of each. Files with the input ``way`` also show how noise becomes data. A ``number`` in the description sets the
-            colour and sign of a model, by default its place.
+        models: Models in the order of the page: the description
+            (`pushforward.export.description.describe`) and the bytes of the ONNX file of each.
+            Files with the input ``way`` also show how noise becomes data. A ``number`` in the
+            description sets the colour and sign of a model, by default its place.
         title: Title of the page.
+        report: Address of the report that the page links to; None for no link.
+        left_out: Lines about models that the page does not contain.
 
     Raises:
-        UsageError: If there are not one or two models, or a model starts from data instead of
-            noise.
+        UsageError: If there is no model, or a model starts from data instead of noise.
     """
-    if not 1 <= len(models) <= MOST:
-        raise UsageError(f"A page shows one model, or two side by side; got {len(models)}.")
+    if not models:
+        raise UsageError("A page requires at least one model; got none.")
     for about, _ in models:
         check(about)
     abouts = []
@@ -69,6 +72,8 @@ def build(models: Models, title: str) -> str:
     values = {
         "title": title,
         "models": abouts,
+        "report": report,
+        "left_out": left_out,
         "colour": colour,
         "sign": sign,
         "asked": _asked(abouts),

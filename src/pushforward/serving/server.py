@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pushforward.errors import UsageError, imported
+from pushforward.numbers import some
 
 if TYPE_CHECKING:
     from pushforward.serving.connections import Connections
@@ -65,8 +66,8 @@ def serve(
             "https://app.example"; "*" for all.
         hosts: Further host names under which the server answers without a key.
         connections: Limits of connections; None for `Connections()`.
-        page: Whether ``/`` runs one or two of the runs in a browser, if the extra ``onnx`` is
-            installed and the runs are supported; building the page takes some seconds.
+        page: Whether ``/`` runs the models in a browser, if the extra ``onnx`` is installed and
+            the models are supported; building the page takes some seconds for each.
         precision: Precision of network calls.
         ready: Callback with the address once the server listens.
         tell: Callback with lines about the page; silent by default.
@@ -93,7 +94,8 @@ def serve(
     with bound(host, port) as listening:
         models = [Model(run, name) for name, run in runs.items()]
         page_models = showable({name: run.transport for name, run in runs.items()}, tell) if page else []
-        home = build(page_models, " and ".join(about["name"] for about, _ in page_models)) if page_models else None
+        title = some(about["name"] for about, _ in page_models)
+        home = build(page_models, title) if page_models else None
         app = application(models, key=key, origins=origins, hosts=[host, *hosts], page=home, precision=precision)
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listening.getsockname()[1]}")

@@ -31,7 +31,7 @@ let worker, questions = 0;
 const waiting = new Map();
 
 async function start() {
-  const [code, wasm, ...files] = await Promise.all(["worker", "wasm", ...abouts.map((_, i) => `model-${i}`)].map(unpacked));
+  const [code, wasm] = await Promise.all(["worker", "wasm"].map(unpacked));
   worker = new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
   worker.onerror = (event) => say(`The worker failed: ${event.message}`);
   worker.onmessage = ({ data }) => {
@@ -40,7 +40,15 @@ async function start() {
     if (data.error) failed(new Error(data.error));
     else done(data);
   };
-  await answer("load", { wasm, files: files.map((bytes, i) => ({ about: abouts[i], bytes })) }, [wasm, ...files]);
+  await answer("start", { wasm }, [wasm]);
+}
+
+// Unpacks a model when its samples are first asked for, so that the others' samples do not wait for it.
+async function load({ model, about, root }) {
+  if (!byId(`model-${model}`)) return;
+  root.querySelector("figcaption").textContent = "loading …";
+  const bytes = await unpacked(`model-${model}`);
+  await answer("load", { model, about, bytes }, [bytes]);
 }
 
 function answer(question, given, moved = []) {
@@ -113,6 +121,8 @@ const panels = abouts.map((about, model) => ({
   key: "", // the settings that the samples are of
   samples: [], // {frames, label}: the states on the way, if they were asked for, and the sample
   milliseconds: 0,
+  each: 0, // milliseconds of a sample in the latest part: a model's first ones take longer
+  error: "",
 }));
 
 let turn = 0, running = null;
@@ -137,29 +147,39 @@ async function compute(changed) {
   for (const panel of panels) {
     const settings = { ...asked(panel.model), way: reached() < 1 && moves(panel.model) }, key = keyOf(settings);
     if (panel.key === key || panel.key === keyOf({ ...settings, way: true })) paint(panel);
-    else tasks.push(parts(panel, settings, key, changed));
+    else tasks.push([panel, parts(panel, settings, key, changed)]);
   }
   if (tasks.length) say("Computing …");
   for (let left = tasks; left.length && !changed();) {
     const unfinished = [];
-    for (const task of left) if (!changed() && !(await task.next()).done) unfinished.push(task);
+    for (const [panel, part] of left) if (!changed() && !(await part.next().catch(failed(panel))).done) unfinished.push([panel, part]);
     left = unfinished;
   }
   if (!changed()) say(panels.map((panel) => `${panel.about.name}: ${caption(panel)}`).join(". "), true);
 }
+
+// A model that cannot run here says so in its own panel; the others go on.
+const failed = (panel) => ({ message }) => {
+  panel.error = `This browser cannot run the model: ${message}`;
+  panel.root.querySelector("figcaption").textContent = panel.error;
+  return { done: true };
+};
 
 // Samples of one panel in parts of about QUICK milliseconds, so that other settings soon take over.
 async function* parts(panel, settings, key, changed) {
   const { seeds } = settings;
   panel.key = "";
   panel.milliseconds = 0;
+  panel.error = "";
   if (panel.samples.length !== seeds.length) panel.samples = [];
+  await load(panel);
   for (let at = 0, size = 1; at < seeds.length;) {
     const part = seeds.slice(at, at + size), { milliseconds, ...drawn } = await answer("sample", { ...settings, seeds: part });
     part.forEach((_, i) => { panel.samples[at + i] = one(drawn, i, part.length); });
     at += part.length;
     size = Math.max(1, Math.floor((QUICK * part.length) / Math.max(1, milliseconds)));
     panel.milliseconds += milliseconds;
+    panel.each = milliseconds / part.length;
     paint(panel);
     if (!performance.getEntriesByName("first picture").length) performance.mark("first picture");
     if (changed()) return;
@@ -192,11 +212,12 @@ function paint(panel) {
   canvas?.setAttribute("aria-label", `${about.name}: ${text}`);
 }
 
-function caption({ about, samples, milliseconds, key }) {
+function caption({ about, samples, each, key, error }) {
+  if (error) return error;
   const n = samples.length, label = about.conditions.find((kind) => kind.name === "label");
   const time = (value) => (value < 1000 ? `${brief(value, 2)} ms` : `${brief(value / 1000, 2)} s`);
   const what = n > 1 ? `${n} samples` : label ? `class ${label.names[samples[0].label]}` : "one sample";
-  return `${what}, ${time(milliseconds)}${n > 1 ? `, ${time(milliseconds / n)} each` : ""}${key ? "" : " …"}`;
+  return `${what}, ${time(each)}${n > 1 ? " each" : ""}${key ? "" : " …"}`;
 }
 
 const columnsOf = (n) => Math.ceil(Math.sqrt(n));
@@ -282,18 +303,18 @@ function rows(table, shown, about) {
 
 // Controls -----------------------------------------------------------------------------------------------------
 
-function enlarge(event) {
-  const canvas = event.currentTarget, box = canvas.getBoundingClientRect(), n = panels[0].samples.length;
+function enlarge({ currentTarget, clientX, clientY }, n) {
+  const box = currentTarget.getBoundingClientRect(), across = columnsOf(n), down = Math.ceil(n / across);
   if (view() !== "grid") return;
-  const across = columnsOf(n), [height, width] = abouts[0].shape.slice(1), down = Math.ceil(n / across);
-  const column = Math.floor(((event.clientX - box.left) / box.width) * across);
-  const at = across * Math.floor(((event.clientY - box.top) / box.height) * down) + column;
+  const column = Math.floor(((clientX - box.left) / box.width) * across);
+  const at = across * Math.floor(((clientY - box.top) / box.height) * down) + column;
   if (at >= n) return;
   byId("seed").value = whole("seed") + at;
   document.querySelector("[name=view][value=one]").checked = true;
   refresh();
 }
 
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 let player = 0;
 
 async function play() {
@@ -305,7 +326,8 @@ async function play() {
   const from = slider.valueAsNumber, began = performance.now();
   const move = (now) => {
     if (started !== player) return;
-    slider.value = Math.min(100, from + Math.max(0, now - began) / (10 * SECONDS));
+    const way = Math.min(100, from + Math.max(0, now - began) / (10 * SECONDS));
+    slider.value = still.matches ? Math.max(from, 25 * Math.floor(way / 25)) : way;
     refresh();
     if (slider.valueAsNumber < 100) requestAnimationFrame(move);
     else play();
@@ -318,7 +340,7 @@ function listen() {
     if (moves(panel.model)) fitSteps(panel.model, panel.about.default.steps);
     const fit = () => fitSteps(panel.model, byId(`steps-${panel.model}`).dataset.steps);
     byId(`solver-${panel.model}`)?.addEventListener("input", fit);
-    if (panel.about.drawn === "images") panel.root.querySelector("canvas").addEventListener("click", enlarge);
+    if (panel.about.drawn === "images") panel.root.querySelector("canvas").addEventListener("click", (event) => enlarge(event, panel.samples.length));
   }
   document.addEventListener("input", ({ target }) => {
     if (target.id.startsWith("steps")) target.dataset.steps = steps(target.id.split("-")[1]);
@@ -336,4 +358,4 @@ function listen() {
 }
 
 listen();
-start().then(refresh).catch((error) => say(`This browser cannot run the model: ${error.message}`));
+start().then(refresh).catch((error) => say(`This browser cannot run the ${abouts.length > 1 ? "models" : "model"}: ${error.message}`));

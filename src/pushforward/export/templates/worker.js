@@ -108,11 +108,15 @@ const ARRAYS = {
 
 const models = [];
 
-function load({ wasm, files }) {
+function start({ wasm }) {
   ort.env.wasm.wasmBinary = wasm;
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = "error";
-  models.push(...files.map(({ about, bytes }) => ({ about, bytes })));
+  return {};
+}
+
+function load({ model, about, bytes }) {
+  models[model] = { about, bytes };
   return {};
 }
 
@@ -163,7 +167,7 @@ async function sample({ model, seeds, conditions, solver, steps, scale, toward, 
   return { x: x.data, frames: "way" in type ? x.dims[0] : 1, drawn, milliseconds: performance.now() - began };
 }
 
-const answers = { load, sample };
+const answers = { start, load, sample };
 let last = Promise.resolve();
 
 onmessage = ({ data: { id, question, ...given } }) => {
