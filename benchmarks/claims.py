@@ -38,14 +38,16 @@ COMMANDS = {
     **{f"claim_{name}": f"claims.py --measure {name}" for name in MEASUREMENTS},
 }
 """What makes each result that a claim reads."""
-INTRODUCTION = """# The claims of the field, measured
+INTRODUCTION = """# Common claims, tested
 
-Sentences that texts on generative models repeat, put to the test with this package. A verdict follows from a rule in the code;
-figures are read from `benchmarks/results/`. Intervals are 95 % intervals over seeds (Student's t), of shares Wilson's, of
-differences of shares Newcombe's. A claim is not decided where an interval has its bar inside and the verdict turns on that. The
-data is small: a verdict on images of 8 x 8 or 28 x 28, or on points in a plane, need not hold for large models. Rules, limits,
-dates and commands of each claim are in [the results](../benchmarks/results/claims.md); `python benchmarks/claims.py` writes
-both pages, and runs what is missing."""
+This page tests fifteen common claims about generative models. Each verdict follows from a rule in
+the code, applied to results in `benchmarks/results/`. A claim is not decided if the verdict depends
+on whether a value is above or below a threshold that lies inside the interval of the value.
+Intervals are 95 % intervals: Student's t over seeds, Wilson's for fractions, Newcombe's for
+differences between fractions. The data sets are small images and points in a plane, so verdicts may
+not apply to large models. [The results](../benchmarks/results/claims.md) give the rule, limits,
+date and command of each claim. `python benchmarks/claims.py` runs missing benchmarks and writes
+both pages."""
 
 
 @benchmark
@@ -63,7 +65,7 @@ def main(words: list[str]) -> None:
     known = stored(source for claim in CLAIMS for source in claim.sources)
     rows = judged(known)
     (results() / f"page-{PAGE.name}" if given.smoke else PAGE).write_text(page(rows))
-    write("claims", "The claims of the field", details(rows), rows)
+    write("claims", "Common claims", details(rows), rows)
 
 
 def _measured(name: str) -> None:
@@ -90,7 +92,7 @@ def blank(claim: Claim) -> dict[str, Any]:
         "rule": claim.condition,
         "figures": {},
         **words,
-        "measured": "Its results are not all there; `python benchmarks/claims.py` runs what is missing.",
+        "measured": "Results are missing; `python benchmarks/claims.py` runs the missing benchmarks.",
         "commands": commands(claim),
         "sources": {},
     }
@@ -125,7 +127,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
         [str(number), row["claim"].replace("|", "\\|"), f"**{row['verdict']}**", row["shown"], row["floor"]]
         for number, row in enumerate(rows, start=1)
     ]
-    return table(["", "claim", "verdict", "figure", "floor"], body)
+    return table(["", "claim", "verdict", "measured", "reference"], body)
 
 
 def page(rows: list[dict[str, Any]]) -> str:
