@@ -67,9 +67,9 @@ def report(rows: list[dict[str, Any]], base: ModelResult, judge: Judge, given: a
         cells = [name, steps, mean_and_spread(ratio), str(bar), *values, mean_and_spread(agreement), str(labels or "-")]
         body.append([*cells, "yes" if ok else "no"])
     floor = floors(judge, NAMES)
-    body.append(["real data (floor)", "", "1", "", *(floor.get(metric, "") for metric in NAMES), "", "", ""])
+    body.append(["real data", "", "1", "", *(floor.get(metric, "") for metric in NAMES), "", "", ""])
     none = [f"{base.scores[metric].value:.4g}" for metric in NAMES]
-    body.append(["no network", "", f"{base.scores['coverage'].ratio:.4g}", "", *none, f"{base.label_agreement:.4g}", "", ""])
+    body.append(["baseline", "", f"{base.scores['coverage'].ratio:.4g}", "", *none, f"{base.label_agreement:.4g}", "", ""])
     text = table(head, body)
     text += "\n\n"
     text += f"Means ± standard deviation over {given.seeds} trainings with the steps that {given.seconds:g} s of processor time "

@@ -48,7 +48,7 @@ def measure(small: bool = False) -> None:
         ]
     )
     floor = floors_of(judge, NAMES)
-    body.append(["real data (floor)", "", *(f"{floor[name]['value']:.4g} ± {floor[name]['spread'] or 0:.2g}" for name in NAMES)])
+    body.append(["real data", "", *(f"{floor[name]['value']:.4g} ± {floor[name]['spread'] or 0:.2g}" for name in NAMES)])
     text = table(["digits", "classifier: accuracy", "flow: coverage", "flow: Fréchet distance"], body)
     text += f"\n\nLogistic regression; a tiny flow, {steps} steps of 128; {seeds} seeds, judged on {judge.n} held-out digits."
     write("claim_labels", "Examples needed", text, rows, steps=steps, seeds=seeds, n=judge.n, floor=floor)
