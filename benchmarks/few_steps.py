@@ -165,10 +165,11 @@ def report(rows: list[dict[str, Any]], judge: Judge, real: float, given: argpars
     text = table([*head, "classifier trained on samples", "ratio of Fréchet distances", "target"], body)
     runs = {row["model"]: row for row in rows}
     taken = "; ".join(f"{name} {row['step']:,} steps, {row['seconds']:,.0f} s" for name, row in runs.items())
-    text += f"\n\nOne training run each: {taken}. {given.n:,} samples, {given.repeats} sampling(s). Ratios are relative to the "
-    text += f"teacher in {given.long} calls. Targets: Fréchet distance at most {', '.join(f'{v} ({n}, {c})' for (n, c), v in BARS.items())} "
-    text += f"times the teacher's; in one call also coverage {COVERAGE} of the teacher's, classifier accuracy within {CLASSIFIER:.1%}, "
-    text += f"and recall {RECALL} for the fine-tuned student (finished)."
+    bars = ", ".join(f"{value} ({name}, {calls})" for (name, calls), value in BARS.items())
+    text += f"\n\nOne training run each: {taken}. {given.n:,} samples, {given.repeats} sampling(s). "
+    text += f"Ratios are relative to the teacher in {given.long} calls. "
+    text += f"Targets: Fréchet distance at most {bars} times the teacher's; in one call also coverage {COVERAGE} of the "
+    text += f"teacher's, classifier accuracy within {CLASSIFIER:.1%}, and recall {RECALL} for the fine-tuned student (finished)."
     values = [float(np.mean(row["values"]["frechet"])) for row in rows if row["model"] == "student"]
     rise = max((b - a for a, b in itertools.pairwise(values)), default=0.0)
     text += f"\n\nLargest increase of the student's Fréchet distance with the number of calls: {rise:.2g}."
