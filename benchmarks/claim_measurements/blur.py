@@ -54,8 +54,8 @@ def measure(small: bool = False) -> None:
     floor = floors_of(judge, NAMES)
     body.append(["real data", *(f"{floor[m]['value']:.4g} ± {floor[m]['spread'] or 0:.2g}" for m in NAMES)])
     text = table(["loss", "sharpness", "Fréchet distance", "coverage"], body)
-    text += f"\n\n{steps:,} steps of 128, {seeds} seeds, judged on {judge.n} held-out digits."
-    write("claim_blur", "Losses written by hand", text, rows, steps=steps, seeds=seeds, n=judge.n, floor=floor)
+    text += f"\n\n{steps:,} steps with batch size 128, {seeds} seeds, evaluated on {judge.n} held-out digits."
+    write("claim_blur", "Hand-written losses", text, rows, steps=steps, seeds=seeds, n=judge.n, floor=floor)
 
 
 def by_energy(data: Any, seed: int, steps: int) -> Map:

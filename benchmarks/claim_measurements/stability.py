@@ -55,7 +55,7 @@ def measure(small: bool = False) -> None:
     body.append(["real data", "", f"{floor['frechet']['value']:.4g} ± {floor['frechet']['spread'] or 0:.2g}", ""])
     text = table(["family", "rate over the recipe's", "Fréchet distance", "failed"], body)
     text += f"\n\n{steps} steps, {seeds} seeds, batches of 64, tiny networks."
-    write("claim_stability", "Trainings that fail", text, rows, steps=steps, seeds=seeds, n=judge.n, floor=floor)
+    write("claim_stability", "Failed training runs", text, rows, steps=steps, seeds=seeds, n=judge.n, floor=floor)
 
 
 def case(judge: Judge, family: str, rate: float, seed: int, steps: int) -> dict[str, Any]:
