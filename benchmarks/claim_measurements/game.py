@@ -40,7 +40,8 @@ def measure(small: bool = False) -> None:
         print(rows[-1], flush=True)
     body = [[name, mean_and_spread([row[name] for row in rows])] for name in ("game", "control")]
     text = table(["", "cosine of the directions"], body)
-    text += f"\n\n{POINTS} points, {steps} steps, tiny networks, {seeds} seeds from {FIRST}; the generator of the control does not learn."
+    text += f"\n\n{POINTS} points, {steps} steps, tiny networks, {seeds} seeds from {FIRST}; "
+    text += "the generator of the control does not learn."
     write("claim_game", "Is the target of a GAN fixed?", text, rows, steps=steps, seeds=seeds, points=POINTS)
 
 
