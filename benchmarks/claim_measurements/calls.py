@@ -58,7 +58,7 @@ def measure(small: bool = False) -> None:
     body.append(["truth", "1", f"{INSIDE:.4g}", ""])
     text = table(["sampler", "spread by calls", "within three standard deviations", "calls needed"], body)
     gaps = [mean_and_spread([row[f"apart_{kind}"] for row in rows]) for kind in ("float32", "float64")]
-    text += f"\n\nLargest difference between DDIM and Euler on the straight path: "
+    text += "\n\nLargest difference between DDIM and Euler on the straight path: "
     text += f"{gaps[0]} (float32), {gaps[1]} (float64) in model units."
     text += f"\n\n{seeds} samplings of {n:,} samples; DDPM on digits: {steps} steps, tiny network, {seeds} seeds."
     write(
