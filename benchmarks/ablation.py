@@ -124,7 +124,7 @@ def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace, jud
         floor_values = [mean_and_spread([row[m] for row in real]) for m in NAMES[data]]
     else:
         floor_values = list(floors(judge, NAMES[data]).values())
-    body.append(["real data (floor)", "", "", *(value for each_value in floor_values for value in (each_value, "")), ""])
+    body.append(["real data", "", "", *(value for each_value in floor_values for value in (each_value, "")), ""])
     columns = [f"{m.removeprefix('stacked_')}, {weights}" for m in NAMES[data] for weights in WEIGHTS]
     text = table(["row", "seconds", "steps", *columns, "with alarms"], body)
     text += f"\n\n{given.seconds:g} s of training on one thread each, {given.seeds} seeds; mean and standard deviation over them."

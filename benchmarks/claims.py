@@ -1,11 +1,11 @@
-"""The claims of the field, measured: docs/claims.md, from the results of the other benchmarks and of small measurements.
+"""Test common claims about generative models with the results of the benchmarks, and write docs/claims.md.
 
-    python benchmarks/claims.py                          # runs what is missing, writes docs/claims.md and results/claims.json
+    python benchmarks/claims.py                          # runs missing benchmarks; writes docs/claims.md and results/claims.*
     python benchmarks/claims.py --measure stability      # repeats one small measurement first
     python benchmarks/claims.py --smoke
 
-A verdict comes from a rule on the figures (claim_measurements/*rules.py), a figure from results/*.json. The small measurements
-take seconds a training and three seeds; the other benchmarks, where their results are missing, as long as their table says.
+Each verdict follows from a rule (claim_measurements/*rules.py) on figures from results/*.json. The small measurements take
+seconds per training run, with three seeds. Missing benchmarks take as long as the table in README.md says.
 """
 
 from __future__ import annotations
@@ -37,21 +37,22 @@ COMMANDS = {
     "stacked_digits": "stacked.py --models gan flow ddpm --seconds 200",
     **{f"claim_{name}": f"claims.py --measure {name}" for name in MEASUREMENTS},
 }
-"""What makes each result that a claim reads."""
-INTRODUCTION = """# The claims of the field, measured
+"""The command that writes each result."""
+INTRODUCTION = """# Common claims, tested
 
-Sentences that texts on generative models repeat, put to the test with this package. A verdict follows from a rule in the code;
-figures are read from `benchmarks/results/`. Intervals are 95 % intervals over seeds (Student's t), of shares Wilson's, of
-differences of shares Newcombe's. A claim is not decided where an interval has its bar inside and the verdict turns on that. The
-data is small: a verdict on images of 8 x 8 or 28 x 28, or on points in a plane, need not hold for large models. Rules, limits,
-dates and commands of each claim are in [the results](../benchmarks/results/claims.md); `python benchmarks/claims.py` writes
-both pages, and runs what is missing."""
+This page tests fifteen common claims about generative models. Each verdict follows from a rule in
+the code, applied to results in `benchmarks/results/`. A claim is not decided if its verdict depends
+on a threshold that lies inside the interval of a value. Intervals are 95 % intervals: Student's t
+over seeds, Wilson's for fractions, Newcombe's for differences between fractions. The data sets are
+small images and points in a plane, so verdicts may not apply to large models. [The
+results](../benchmarks/results/claims.md) give the rule, limits, date and command of each claim.
+`python benchmarks/claims.py` runs missing benchmarks and writes both pages."""
 
 
 @benchmark
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--measure", nargs="*", default=[], choices=MEASUREMENTS, help="measurements that are repeated first")
+    parser.add_argument("--measure", nargs="*", default=[], choices=MEASUREMENTS, help="measurements to repeat first")
     given = parsed(parser, words, measure=list(MEASUREMENTS))
     torch.set_num_threads(1)
     for name in given.measure:
@@ -63,7 +64,7 @@ def main(words: list[str]) -> None:
     known = stored(source for claim in CLAIMS for source in claim.sources)
     rows = judged(known)
     (results() / f"page-{PAGE.name}" if given.smoke else PAGE).write_text(page(rows))
-    write("claims", "The claims of the field", details(rows), rows)
+    write("claims", "Common claims", details(rows), rows)
 
 
 def _measured(name: str) -> None:
@@ -71,18 +72,18 @@ def _measured(name: str) -> None:
 
 
 def stored(names: Iterable[str]) -> dict[str, Any]:
-    """The results of these names that there are."""
+    """Read the existing results with these names."""
     paths = {name: RESULTS / f"{name}.json" for name in names}
     return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
 
 
 def judged(known: Results) -> list[dict[str, Any]]:
-    """A row for each claim: figures, verdict, words, commands, and where and when it was measured; without results, commands."""
+    """Return a row for each claim, with figures, verdict, texts, commands, and when and where it was measured."""
     return [row_of(claim, known) if set(claim.sources) <= set(known) else blank(claim) for claim in CLAIMS]
 
 
 def blank(claim: Claim) -> dict[str, Any]:
-    """The row of a claim whose results are not all there."""
+    """Return the row of a claim whose results are incomplete."""
     words = dict.fromkeys(("shown", "floor", "limits"), "")
     return {
         "claim": claim.text,
@@ -90,14 +91,14 @@ def blank(claim: Claim) -> dict[str, Any]:
         "rule": claim.condition,
         "figures": {},
         **words,
-        "measured": "Its results are not all there; `python benchmarks/claims.py` runs what is missing.",
+        "measured": "Results are missing; `python benchmarks/claims.py` runs the missing benchmarks.",
         "commands": commands(claim),
         "sources": {},
     }
 
 
 def commands(claim: Claim) -> list[str]:
-    """What makes the results of a claim."""
+    """Return the commands that write the results of a claim."""
     return [f"python benchmarks/{COMMANDS[name]}" for name in claim.sources]
 
 
@@ -120,21 +121,21 @@ def row_of(claim: Claim, known: Results) -> dict[str, Any]:
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
-    """The table: a line for each claim."""
+    """Write the table, with a row for each claim."""
     body = [
         [str(number), row["claim"].replace("|", "\\|"), f"**{row['verdict']}**", row["shown"], row["floor"]]
         for number, row in enumerate(rows, start=1)
     ]
-    return table(["", "claim", "verdict", "figure", "floor"], body)
+    return table(["", "claim", "verdict", "measured", "reference"], body)
 
 
 def page(rows: list[dict[str, Any]]) -> str:
-    """docs/claims.md."""
+    """Write the text of docs/claims.md."""
     return f"{INTRODUCTION}\n\n{summary(rows)}\n"
 
 
 def details(rows: list[dict[str, Any]]) -> str:
-    """The table, and for each claim what was measured, its limits, its rule, and the commands."""
+    """Write the table and, for each claim, the measurement, limits, rule and commands."""
     parts = [summary(rows)]
     for number, row in enumerate(rows, start=1):
         parts.append(f"## {number}. {row['claim']}")
@@ -145,7 +146,7 @@ def details(rows: list[dict[str, Any]]) -> str:
 
 
 def when(sources: dict[str, Any]) -> str:
-    """Date, commit and processor of each result, each date once where all else is the same."""
+    """Write date, commit and processor of each result, without repetitions."""
     seen = dict.fromkeys(f"{each['date']} at {each['commit']} ({each['machine']['processor']})" for each in sources.values())
     return ", ".join(seen)
 

@@ -130,7 +130,7 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
             words = ", ".join(f"{name} {'reached' if ok else 'missed'}" for name, ok in bars.items())
             verdicts.append(f"- {row['space']}, one call: {words}")
     floor = floors(judge, scored)
-    body.append(["real data (floor)", "", "", *(floor.get(metric, "") for metric in scored), ""])
+    body.append(["real data", "", "", *(floor.get(metric, "") for metric in scored), ""])
     text = table(["space", "model", "calls", *scored, "ms / sample"], body) + "\n\n" + "\n".join(verdicts)
     trained = [row for row in rows if row["calls"] == (given.long if row["model"] == "teacher" else given.calls[0])]
     taken = "; ".join(f"{row['space']} {row['model']} {row['step']:,} steps, {row['seconds']:,.0f} s" for row in trained)

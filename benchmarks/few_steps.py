@@ -160,18 +160,19 @@ def report(rows: list[dict[str, Any]], judge: Judge, real: float, given: argpars
             [row["model"], str(row["calls"]), *cells, f"{row['agreement']:.2%}", cas, f"{ratio:.2f}", passes(row, ratio, rows[0])]
         )
     floor = floors(judge, NAMES)
-    body.append(["real data (floor)", "", *(floor.get(metric, "") for metric in scored), "", f"{real:.2%}", "", ""])
+    body.append(["real data", "", *(floor.get(metric, "") for metric in scored), "", f"{real:.2%}", "", ""])
     head = ["model", "calls", *scored, "label agreement"]
-    text = table([*head, "classifier trained on samples", "ratio of Fréchet distances", "bar"], body)
+    text = table([*head, "classifier trained on samples", "ratio of Fréchet distances", "target"], body)
     runs = {row["model"]: row for row in rows}
     taken = "; ".join(f"{name} {row['step']:,} steps, {row['seconds']:,.0f} s" for name, row in runs.items())
-    text += f"\n\nOne training each: {taken}. {given.n:,} samples, {given.repeats} sampling(s). Ratios are to the teacher in "
-    text += f"{given.long} calls. Bars: Fréchet distance at most {', '.join(f'{v} ({n}, {c})' for (n, c), v in BARS.items())} "
-    text += f"times the teacher's; in one call also coverage {COVERAGE} of the teacher's, a classifier within {CLASSIFIER:.1%}, "
-    text += f"and of the finished student recall {RECALL}."
+    bars = ", ".join(f"{value} ({name}, {calls})" for (name, calls), value in BARS.items())
+    text += f"\n\nOne training run each: {taken}. {given.n:,} samples, {given.repeats} sampling(s). "
+    text += f"Ratios are relative to the teacher in {given.long} calls. "
+    text += f"Targets: Fréchet distance at most {bars} times the teacher's; in one call also coverage {COVERAGE} of the "
+    text += f"teacher's, classifier accuracy within {CLASSIFIER:.1%}, and recall {RECALL} for the fine-tuned student (finished)."
     values = [float(np.mean(row["values"]["frechet"])) for row in rows if row["model"] == "student"]
     rise = max((b - a for a, b in itertools.pairwise(values)), default=0.0)
-    text += f"\n\nLargest rise of the student's Fréchet distance from one number of calls to the next: {rise:.2g}."
+    text += f"\n\nLargest increase of the student's Fréchet distance with the number of calls: {rise:.2g}."
     name = f"few_steps_{given.data}" if given.seed == 0 else f"few_steps_{given.data}_{given.seed}"
     write(name, f"{given.data}: few network calls", text, rows, **{k: v for k, v in vars(given).items() if k != "runs"})
 

@@ -132,18 +132,20 @@ def report(rows: list[dict[str, Any]], cases: list[str]) -> None:
             body.append(cells)
             spreads += _ratios(mine["after"], name)
     text = table(head, body)
-    text += '\n\nMeans ± standard deviations over splits. "Off by" is the mean of floor minus unseen over its standard error, '
-    text += "paired by split; ! where it is more than two, which with so few splits happens by chance in 8 to 18 % of the rows. "
-    text += "Near-copies are counted by the new rule in both. A first look had 6, 8 and 4 splits of digits, mixture-2000 "
-    text += "and mixture-8000; after it, of 36 scores 2 were off by more than two (Fréchet distance and KID of the latter, -2.4 "
-    text += "and -3.0), and splits were added.\n"
+    text += "\n\nMeans ± standard deviations over splits. A floor is a real-data score. "
+    text += '"Off by" is the mean difference between floor and unseen examples divided by its standard error, paired by split. '
+    text += "Values above two are marked with !; with so few splits, they occur by chance in 8 to 18 % of the rows. "
+    text += "Near-copies are counted by the new rule in both cases. After a first measurement with 6, 8 and 4 splits of digits, "
+    text += "mixture-2000 and mixture-8000, in which 2 of 36 scores were off by more than two (Fréchet distance and KID of "
+    text += "mixture-8000, -2.4 and -3.0), splits were added.\n"
     for rule, (total, errors, wide) in counts.items():
         text += f"\n- {rule}: {errors} of {total} scores are off by more than two standard errors of the mean difference, "
-        text += f"{wide} by more than two spreads of the difference in one split."
-    text += f"\n- The spread that a floor states, over that of unseen examples over splits: median {np.median(spreads):.2f}."
+        text += f"{wide} by more than two standard deviations of the difference in one split."
+    text += "\n- Stated standard deviation of a floor relative to that of unseen examples over splits: median "
+    text += f"{np.median(spreads):.2f}."
     write(
         "floors",
-        "Floors beside unseen real examples",
+        "Real-data scores compared with unseen real examples",
         text,
         rows,
         splits={case: sum(row["case"] == case for row in rows) // 2 for case in cases},

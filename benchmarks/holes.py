@@ -111,7 +111,7 @@ def decoded(coder: Any, codes: Tensor) -> Tensor:
 def report(judge: Judge, rows: list[dict[str, Any]], models: dict[str, Any], data: Any, given: argparse.Namespace) -> None:
     body = [[row["rows"], *(value(row[m]) for m in NAMES)] for row in rows]
     floor = floors(judge, NAMES)
-    body.append(["real data (floor)", *(floor.get(m, "") for m in NAMES)])
+    body.append(["real data", *(floor.get(m, "") for m in NAMES)])
     text = table(["rows", *NAMES], body)
     mean = {row["rows"]: {m: row[m]["value"] for m in NAMES} for row in rows}
     own = mean["VAE: N(0, 1) decoded"]["coverage"]

@@ -156,8 +156,10 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         lines.append([name, *good, slowest])
     head = ["signal", "exit code", "saved where it stood", "resumed bit for bit", "longest time to end, s"]
     bad = [row for row in rows if not (ends(row) and same(row) and row["seconds"] <= LONGEST and (row["second"] or saved(row)))]
-    text = f"{table(head, lines)}\n\nBars missed in {len(bad)} of {len(rows)} trials."
-    write("interruptions", "Trainings that a signal stops", text, rows, trials=given.trials, steps=given.steps, seed=given.seed)
+    text = f"{table(head, lines)}\n\nTargets missed in {len(bad)} of {len(rows)} trials."
+    write(
+        "interruptions", "Training runs stopped by a signal", text, rows, trials=given.trials, steps=given.steps, seed=given.seed
+    )
 
 
 def ends(row: dict[str, Any]) -> bool:

@@ -256,7 +256,7 @@ def report(results: dict[str, Any], judge: Judge, encoding: float, quality: dict
         numbers += [f"{flow['kept_per_training_sample_mb']:.2g}", f"{flow['peak_memory_mb']:.0f}", f"{flow['parameters']:,}"]
         body.append([name, *scores, *numbers])
     floor = floors(judge, NAMES)
-    body.append(["real data (floor)", *(floor.get(m, "") for m in NAMES), *[""] * 7])
+    body.append(["real data", *(floor.get(m, "") for m in NAMES), *[""] * 7])
     head = [
         "flow",
         *NAMES,

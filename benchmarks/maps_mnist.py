@@ -102,7 +102,7 @@ def report(
         body.append([method, *cells, f"{ratio:.1f}", f"{np.mean([row['step'] for row in own]):,.0f}", f"{speed:,.0f}"])
     body.append(["teacher", *(f"{best[str(c)][m]:.4g}" for c in CALLS for m in NAMES), "", "", ""])
     body.append([f"teacher, {given.long} calls", *(f"{best[str(given.long)][m]:.4g}" for m in NAMES), "", "", "", "1", "", ""])
-    body.append(["real data (floor)", *(floor[m] for m in NAMES), "", "", "", "", "", ""])
+    body.append(["real data", *(floor[m] for m in NAMES), "", "", "", "", "", ""])
     columns = [f"{metric}, {calls} call{'s' * (calls > 1)}" for calls in CALLS for metric in NAMES]
     text = table(["method", *columns, "Fréchet ratio, 1 call", "steps", "images/s"], body)
     text += (

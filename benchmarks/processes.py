@@ -294,7 +294,7 @@ def main(words: list[str]) -> None:
     facts = {"steps": given.steps, "kills": known.get("kills", []), "examples_per_second": known.get("speeds", {})}
     facts |= {part: known.get(part, {}) for part in ("seeds", "pauses")}
     rows = [*known.get("recipes", []), *known.get("roundings", [])]
-    write("processes", "Several processes and one", text, rows, commits=known["commits"], **facts)
+    write("processes", "Several processes compared with one", text, rows, commits=known["commits"], **facts)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def main(words: list[str]) -> None:
     for part in given.parts.split(","):
         rows += [{**row, "date": datetime.date.today().isoformat(), "commit": commit()} for row in work[part]()]
     rows = joined(rows)
-    write("reliability", "Trainings that are killed, repeated and contested", text_of(rows, given), rows, **vars(given))
+    write("reliability", "Training runs that are killed, repeated and contested", text_of(rows, given), rows, **vars(given))
 
 
 if __name__ == "__main__":

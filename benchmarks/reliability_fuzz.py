@@ -78,10 +78,10 @@ def page(parts: dict[str, Fuzz], minutes: float, seeds: tuple[int, int]) -> str:
     ]
     failures = [f"- {line}" for part in parts.values() for line in part.failures]
     return (
-        "Each copy of a small run was damaged, then loaded, sampled from, resumed and read as results: the corpus of hostile "
-        f"runs, and {minutes:g} minutes of random damage, seeds {seeds[0]} to {seeds[1]}. A failure is an exception that is none "
-        "of pushforward's own, a file outside of the run's folder (the canary of executed code among them), or a case of the "
-        "corpus that was accepted. Seconds are those of one copy, its damage included; memory is beyond that of before.\n\n"
+        "Copies of a small run were damaged, then loaded, sampled, resumed and read as results: with a collection of malicious "
+        f"changes, and with {minutes:g} minutes of random damage, seeds {seeds[0]} to {seeds[1]}. A failure is an exception of "
+        "another library, a file outside the run folder (which executed code would also write), or a malicious run that was "
+        "accepted. Seconds are per copy, including the damage; memory is the increase.\n\n"
         + table(head, lines)
         + "\n\n"
         + ("\n".join(["Failures:", "", *failures]) if failures else "No failure.")
@@ -114,7 +114,7 @@ def main(words: list[str]) -> None:
     parts = {"corpus": corpus, "fuzzing": fuzz}
     rows = [{"part": name, **part.facts()} for name, part in parts.items()]
     text = page(parts, given.minutes, (given.seed, seed - 1))
-    write("reliability_fuzz", "Hostile runs, and fuzzing of their readers", text, rows, minutes=given.minutes, seed=given.seed)
+    write("reliability_fuzz", "Malicious runs and random damage", text, rows, minutes=given.minutes, seed=given.seed)
     if corpus.failures or fuzz.failures:
         raise SystemExit(f"{len(corpus.failures) + len(fuzz.failures)} failures")
 

@@ -35,8 +35,8 @@ PUBLISHED = {
 }
 BARS = {"ring": 0.005, "grid": 0.015}
 WARNING = (
-    "High quality is the share within 3 standard deviations of a mode. A perfect model has 98.89 %; more means modes too narrow, "
-    "and bridges and narrow modes cancel each other in it, so it ranks nothing alone."
+    "High quality is the fraction of samples within 3 standard deviations of a mode. A perfect model has 98.89 %; larger values "
+    "mean that modes are too narrow. Narrow modes and samples between modes cancel, so this score alone cannot rank models."
 )
 
 
@@ -161,14 +161,16 @@ def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace) -> 
             alarmed = str(sum(bool(row["alarms"]) for row in mine))
             body.append([f"{name}, {weights}", steps, each_kept, *values, passes(data, mine, modes), alarmed])
     real = floor(truth, given.n)
-    body.append(["real data (floor)", "", str(modes), *(mean_and_spread([row[m] for row in real]) for m in NAMES), "", ""])
+    body.append(["real data", "", str(modes), *(mean_and_spread([row[m] for row in real]) for m in NAMES), "", ""])
     for name, held, kl, quality in PUBLISHED[data]:
         body.append([f"{name}, published", "", f"{held} found", "", "", kl, quality, "", ""])
-    columns = ["model, weights", "steps", f"modes kept of {modes}, each seed", *NAMES, "meet all bars", "with alarms"]
+    columns = ["model, weights", "steps", f"modes kept of {modes}, each seed", *NAMES, "meet all targets", "with alarms"]
     text = table(columns, body)
     text += f"\n\n{given.seconds:g} s of training on one thread each, {given.n:,} samples; means and "
-    text += "standard deviations over seeds. A mode is kept with 50 to 150 % of its mass. Bars: all modes kept, bridges at "
-    text += "most 0.01, spread 0.9 to 1.1, "
+    text += (
+        "standard deviations over seeds. A mode is kept if it has 50 to 150 % of its mass. Bridges are samples between modes, "
+    )
+    text += "spread is the width of the modes. Targets: all modes kept, bridges at most 0.01, spread 0.9 to 1.1, "
     text += f"KL at most {BARS[data]:g}. {WARNING}"
     title = "Ring of eight modes" if data == "ring" else "Grid of 25 modes"
     write(

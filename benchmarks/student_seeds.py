@@ -81,7 +81,7 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
     body = [["teacher", *(f"{teacher[metric]:.4g}" for metric in NAMES)]]
     body.append([f"{len(students)} students", *(mean_and_spread([row[metric] for row in students]) for metric in NAMES)])
     floor = floors(judge, NAMES)
-    body.append(["real data (floor)", *(floor.get(metric, "") for metric in NAMES)])
+    body.append(["real data", *(floor.get(metric, "") for metric in NAMES)])
     distances = np.array([row["frechet"] for row in students])
     worst, ratio = distances.max() / np.median(distances), distances.mean() / teacher["frechet"]
     share = np.mean([row["coverage"] for row in students]) / judge.floors["coverage"].value

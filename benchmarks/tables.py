@@ -55,11 +55,11 @@ PUBLISHED = {
 }
 """`as_published` of `FILES`, five trainings each, as the authors of TabPC measured it (arXiv:2603.23016, results of its code)."""
 JUDGE = """\
-`as_published` is the two-sample score of sdmetrics' classifier detection with XGBoost's trees: all training rows against as many
-samples (of real rows, one half of the training rows against the other), three folds. What is marked as published was measured by
-TabPC's authors with this judge, on five trainings each. They train on the same tables, but on all 32,561 rows of adult.data, of
-which a tenth is held out here. `detection` is by other trees, against the held-out rows, which are fewer: no published score is
-its like."""
+`as_published` is the two-sample score of sdmetrics' classifier detection with XGBoost in three folds: all training rows are
+compared with as many samples, and one half of the training rows with the other half for real rows. Published values were measured
+by the authors of TabPC with this evaluator on five training runs each. They train on the same tables, but on all 32,561 rows of
+adult.data, of which a tenth is held out here. `detection` uses other trees and the held-out rows, which are fewer, so it is not
+comparable to published scores."""
 SCORES = (
     "detection",
     "as_published",
@@ -213,8 +213,8 @@ def page(rows: list[dict[str, Any]]) -> str:
             lines.append([model, str(len(same)), f"{np.mean(taken):.0f}" if taken else "", *means])
         for model, values in PUBLISHED.items():
             value = values[list(FILES).index(name)]
-            lines.append([f"{model}, as published", "5", "", *(value if score == "as_published" else "" for score in names)])
-        parts.append(f"**{name}**\n\n{table(['model', 'trainings', 'seconds', *names], lines)}")
+            lines.append([f"{model}, published", "5", "", *(value if score == "as_published" else "" for score in names)])
+        parts.append(f"**{name}**\n\n{table(['model', 'training runs', 'seconds', *names], lines)}")
     return "\n\n".join([*parts, JUDGE])
 
 

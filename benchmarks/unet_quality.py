@@ -71,7 +71,7 @@ def main(words: list[str]) -> None:
         rows.append({"network": name, **run.state, **{m: scores[m].value for m in NAMES}})
         body.append([name, f"{run.state['step']:,}", *(f"{scores[m].value:.4g}" for m in NAMES)])
     floor = floors(judge, NAMES)
-    body.append(["real data (floor)", "", *(floor[m] for m in NAMES)])
+    body.append(["real data", "", *(floor[m] for m in NAMES)])
     base = judge.baseline().scores
     body.append(["no network", "", *(f"{base[m].value:.4g}" for m in NAMES)])
     text = table(["network", "steps", *NAMES], body)

@@ -52,10 +52,10 @@ def measure(small: bool = False) -> None:
             rows.append({"loss": name, "seed": seed, **{metric: scores[metric].value for metric in NAMES}})
     body = [[name, *(mean_and_spread([row[m] for row in rows if row["loss"] == name]) for m in NAMES)] for name in models]
     floor = floors_of(judge, NAMES)
-    body.append(["real data (floor)", *(f"{floor[m]['value']:.4g} ± {floor[m]['spread'] or 0:.2g}" for m in NAMES)])
+    body.append(["real data", *(f"{floor[m]['value']:.4g} ± {floor[m]['spread'] or 0:.2g}" for m in NAMES)])
     text = table(["loss", "sharpness", "Fréchet distance", "coverage"], body)
-    text += f"\n\n{steps:,} steps of 128, {seeds} seeds, judged on {judge.n} held-out digits."
-    write("claim_blur", "Losses written by hand", text, rows, steps=steps, seeds=seeds, n=judge.n, floor=floor)
+    text += f"\n\n{steps:,} steps with batch size 128, {seeds} seeds, evaluated on {judge.n} held-out digits."
+    write("claim_blur", "Hand-written losses", text, rows, steps=steps, seeds=seeds, n=judge.n, floor=floor)
 
 
 def by_energy(data: Any, seed: int, steps: int) -> Map:

@@ -58,10 +58,9 @@ def measure(small: bool = False) -> None:
     body.append(["truth", "1", f"{INSIDE:.4g}", ""])
     text = table(["sampler", "spread by calls", "within three standard deviations", "calls needed"], body)
     gaps = [mean_and_spread([row[f"apart_{kind}"] for row in rows]) for kind in ("float32", "float64")]
-    text += (
-        f"\n\nDDIM against Euler on the straight path, largest difference: {gaps[0]} (float32), {gaps[1]} (float64), model units."
-    )
-    text += f"\n\n{n:,} samples of a sampling, {seeds} samplings; DDPM of digits: {steps} steps, tiny network, {seeds} seeds."
+    text += "\n\nLargest difference between DDIM and Euler on the straight path: "
+    text += f"{gaps[0]} (float32), {gaps[1]} (float64) in model units."
+    text += f"\n\n{seeds} samplings of {n:,} samples; DDPM on digits: {steps} steps, tiny network, {seeds} seeds."
     write(
         "claim_calls", "Calls of diffusion, and its weights as a flow", text, rows, steps=steps, seeds=seeds, n=n, within=WITHIN
     )

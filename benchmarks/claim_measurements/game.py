@@ -40,10 +40,9 @@ def measure(small: bool = False) -> None:
         print(rows[-1], flush=True)
     body = [[name, mean_and_spread([row[name] for row in rows])] for name in ("game", "control")]
     text = table(["", "cosine of the directions"], body)
-    text += (
-        f"\n\n{POINTS} points, {steps} steps, tiny networks, {seeds} seeds from {FIRST}; the control's generator does not learn."
-    )
-    write("claim_game", "Does what a critic teaches stay?", text, rows, steps=steps, seeds=seeds, points=POINTS)
+    text += f"\n\n{POINTS} points, {steps} steps, tiny networks, {seeds} seeds from {FIRST}; "
+    text += "the generator of the control does not learn."
+    write("claim_game", "Is the target of a GAN fixed?", text, rows, steps=steps, seeds=seeds, points=POINTS)
 
 
 def critics(data: Any, x: Tensor, seed: int, steps: int, name: str) -> float:

@@ -36,7 +36,7 @@ def measure(small: bool = False) -> None:
         ["VAE: score function with a baseline, standard deviation over the gradient's norm", column("noise_score")],
     ]
     text = table(["", "mean ± standard deviation over seeds"], body)
-    text += f"\n\nClosed form: 8 numbers, {draws:,} draws. VAE: tiny, {steps} steps on digits, one draw a gradient."
+    text += f"\n\nClosed form: 8 dimensions, {draws:,} samples. VAE: tiny, {steps} steps on digits, one sample per gradient."
     write("claim_gradients", "Variance of gradients", text, rows, steps=steps, seeds=seeds, draws=draws)
 
 

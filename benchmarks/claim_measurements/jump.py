@@ -32,8 +32,8 @@ def measure(small: bool = False) -> None:
         cells = [mean_and_spread([row[name] for row in level_rows]) for name in ("apart", "by_chance", "speedup")]
         body.append([str(level), *cells])
     text = table(["level", "largest difference, standard errors", "of two sets of jumps", "chain's time over the jump's"], body)
-    text += f"\n\n{n:,} points of 8gaussians, eight moments a level, {seeds} seeds; mean ± standard deviation over seeds."
-    write("claim_jump", "One jump against a chain", text, rows, seeds=seeds, n=n)
+    text += f"\n\n{n:,} points of 8gaussians, eight moments per noise level, {seeds} seeds; mean ± standard deviation over seeds."
+    write("claim_jump", "One jump and a chain of steps", text, rows, seeds=seeds, n=n)
 
 
 def compared(seed: int, n: int) -> list[dict[str, float]]:

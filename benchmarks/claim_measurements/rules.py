@@ -75,9 +75,9 @@ def collapse(results: Results) -> dict[str, Figure]:
 
 
 def collapse_rule(figures: Figures) -> str:
-    """Holds if a GAN takes one call and the original game's interval lies below all modes.
+    """Holds if a GAN takes one call and the interval of the original GAN lies below all modes.
 
-    Holds in part if only either is so.
+    Holds in part if only one of these is true.
     """
     conditions = [at_most(figures["calls"], 1), below(figures["original"], MODES)]
     return verdict(conditions, met(conditions, 1))
@@ -97,9 +97,9 @@ def blur(results: Results) -> dict[str, Figure]:
 
 
 def blur_rule(figures: Figures) -> str:
-    """Holds if class means, the energy distance and a VAE's bound are less sharp than the critic.
+    """Holds if class means, the energy distance and the VAE are less sharp than the GAN.
 
-    Holds in part if some are.
+    Holds in part if some of them are.
     """
     conditions = [below(figures[name], figures["critic"]) for name in ("means", "energy", "bound")]
     return verdict(conditions, met(conditions, 1))
@@ -123,7 +123,7 @@ def holes(results: Results) -> dict[str, Figure]:
 
 
 def holes_rule(figures: Figures) -> str:
-    """Holds if draws from N(0, 1) cover less than .5 of real data's coverage by the plain decoder and at least .9 by the VAE's.
+    """Holds if decoded N(0, 1) has less than .5 of real data's coverage for the plain decoder, and at least .9 for the VAE.
 
     Holds in part if the plain autoencoder covers less than the VAE.
     """
@@ -143,9 +143,9 @@ def vaes(results: Results) -> dict[str, Figure]:
 
 
 def vaes_rule(figures: Figures) -> str:
-    """Holds if at most a tenth of the trainings fail and sharpness is below .9 of real data's.
+    """Holds if at most a tenth of the training runs fail and sharpness is below .9 of real data's.
 
-    Holds in part if only either is so.
+    Holds in part if only one of these is true.
     """
     conditions = [at_most(figures["failed"], MOST), below(figures["sharpness"], figures["floor"].times(0.9))]
     return verdict(conditions, met(conditions, 1))
@@ -159,9 +159,9 @@ def gradients(results: Results) -> dict[str, Figure]:
 
 
 def gradients_rule(figures: Figures) -> str:
-    """Holds if the score function's variance, with a baseline, is over 10 times the other.
+    """Holds if the variance of the score-function gradient with a baseline is more than 10 times the other.
 
-    Holds in part if it is over 1 times.
+    Holds in part if it is larger.
     """
     return verdict([above(figures["ratio_baseline"], 10)], above(figures["ratio_baseline"], 1))
 
@@ -178,7 +178,7 @@ def jump(results: Results) -> dict[str, Figure]:
 def jump_rule(figures: Figures) -> str:
     """Holds if no moment differs by more than 4 standard errors and the jump is faster.
 
-    Holds in part if only the first is so.
+    Holds in part if only the first is true.
     """
     same = at_most(figures["apart"], 4)
     return verdict([same, above(figures["speedup"], 1)], same)
@@ -194,9 +194,9 @@ def noise(results: Results) -> dict[str, Figure]:
 
 
 def noise_rule(figures: Figures) -> str:
-    """Holds if at most a tenth of the trainings of `ddpm` fail and the original GAN's share is higher.
+    """Holds if at most a tenth of the training runs of `ddpm` fail and a larger fraction of the original GANs does.
 
-    Holds in part if only either is so.
+    Holds in part if only one of these is true.
     """
     conditions = [at_most(figures["ddpm"], MOST), below(figures["ddpm"], figures["original"])]
     return verdict(conditions, met(conditions, 1))
@@ -212,9 +212,9 @@ def many(results: Results) -> dict[str, Figure]:
 
 
 def many_rule(figures: Figures) -> str:
-    """Holds if fewer trainings of the families of many steps fail than of every family of one.
+    """Holds if families with many steps fail less often than every family with one step.
 
-    Intervals are those of the differences (Newcombe's). Holds in part if fewer than of the original GAN.
+    Uses intervals of the differences (Newcombe). Holds in part if they fail less often than the original GAN.
     """
     lower = {name: above(figures[f"less_than_{name}"], 0) for name in ("gan", "original", "vae")}
     return verdict(list(lower.values()), lower["original"])
@@ -227,7 +227,7 @@ def labels(results: Results) -> dict[str, Figure]:
 
 
 def labels_rule(figures: Figures) -> str:
-    """Holds if the generator needs more examples than the classifier by the ratio."""
+    """Holds if the ratio of the examples that generator and classifier need is above 1."""
     return verdict([above(figures["ratio"], 1)])
 
 
@@ -241,9 +241,9 @@ def regression(results: Results) -> dict[str, Figure]:
 
 
 def regression_rule(figures: Figures) -> str:
-    """Holds if all but the GAN end within .1 of conditional means, and the game's mean cosine is below its control's.
+    """Holds if all models but the GAN end within .1 of conditional means, and the GAN's mean cosine is below its control's.
 
-    In the control the generator does not learn; the ratio is taken seed by seed. Holds in part if at least two of the four do so.
+    The ratio of the cosines is computed for each seed. Holds in part if at least two of the four conditions are met.
     """
     conditions = [at_most(figures[name], 0.1) for name in ("flow", "ddpm", "vae")]
     conditions.append(below(figures["game_over_control"], 1))

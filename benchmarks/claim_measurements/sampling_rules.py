@@ -41,7 +41,7 @@ def calls(results: Results) -> dict[str, Figure]:
 def calls_rule(figures: Figures) -> str:
     """Holds if the ancestral sampler needs at least 100 calls and DPM-Solver++ at most 25.
 
-    Holds in part if DPM-Solver++ needs fewer than the ancestral sampler.
+    Holds in part if DPM-Solver++ needs fewer calls than the ancestral sampler.
     """
     ancestral, fast = figures["ancestral"], figures["fast"]
     return verdict([at_least(ancestral, 100), at_most(fast, 25)], below(fast, ancestral))
@@ -57,9 +57,9 @@ def latent(results: Results) -> dict[str, Figure]:
 
 
 def latent_rule(figures: Figures) -> str:
-    """Holds if every saving is at least 100 times.
+    """Holds if every saving is at least a factor of 100.
 
-    Holds in part if every saving is more than 2 times.
+    Holds in part if every saving is more than a factor of 2.
     """
     least = [above(figure, 2) for figure in figures.values()]
     return verdict([at_least(figure, 100) for figure in figures.values()], met(least, len(least)))
@@ -79,9 +79,9 @@ def straight(results: Results) -> dict[str, Figure]:
 
 
 def straight_rule(figures: Figures) -> str:
-    """Holds if 8 steps of Euler leave more error on the curved path than on the straight one, and there more than on its reflow.
+    """Holds if 8 Euler steps have a larger error on the curved path than on the straight one, and there than on its reflow.
 
-    Intervals are those of the ratios. Holds in part if only either is so.
+    Uses intervals of the ratios. Holds in part if only one of these is true.
     """
     conditions = [above(figures[name], 1) for name in ("curved_over", "reflow_saves")]
     return verdict(conditions, met(conditions, 1))
@@ -94,9 +94,9 @@ def transport(results: Results) -> dict[str, Figure]:
 
 
 def transport_rule(figures: Figures) -> str:
-    """Holds if independent noise gives at least 2 times the deviation from straight lines.
+    """Holds if independent noise gives at least twice the deviation from straight lines.
 
-    Holds in part if it gives more.
+    Holds in part if it gives a larger one.
     """
     return verdict([at_least(figures["ratio"], 2)], above(figures["ratio"], 1))
 
@@ -110,7 +110,7 @@ def same(results: Results) -> dict[str, Figure]:
 def same_rule(figures: Figures) -> str:
     """Holds if no number of any sample differs by more than 1e-9 in float64 and 1e-3 in float32.
 
-    Holds in part if by at most .05.
+    Holds in part if the differences are at most .05.
     """
     both = figures["float64"], figures["float32"]
     near = met([at_most(figure, 0.05) for figure in both], 2)

@@ -52,10 +52,10 @@ def measure(small: bool = False) -> None:
         cell = mean_and_spread(values) if values else "diverged"
         body.append([family, f"{rate:g}", cell, f"{sum(row['failed'] for row in trainings)} of {len(trainings)}"])
     floor = floors_of(judge, NAMES)
-    body.append(["real data (floor)", "", f"{floor['frechet']['value']:.4g} ± {floor['frechet']['spread'] or 0:.2g}", ""])
+    body.append(["real data", "", f"{floor['frechet']['value']:.4g} ± {floor['frechet']['spread'] or 0:.2g}", ""])
     text = table(["family", "rate over the recipe's", "Fréchet distance", "failed"], body)
     text += f"\n\n{steps} steps, {seeds} seeds, batches of 64, tiny networks."
-    write("claim_stability", "Trainings that fail", text, rows, steps=steps, seeds=seeds, n=judge.n, floor=floor)
+    write("claim_stability", "Failed training runs", text, rows, steps=steps, seeds=seeds, n=judge.n, floor=floor)
 
 
 def case(judge: Judge, family: str, rate: float, seed: int, steps: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A kind of data in one file: short clips, how they are drawn, a network of three-dimensional convolutions, a recipe."""
+"""A kind of data in one file: short video clips, with a three-dimensional convolutional network and a recipe."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def clips(space: Space, size: str = "small", *, width: int = 16) -> Recipe:
 
 
 def moving_squares(n: int, frames: int = 4, side: int = 8) -> np.ndarray:
-    """Clips of a square that moves to the right or down, uint8 (n, frames, 1, side, side)."""
+    """Make clips of a square that moves to the right or down, uint8 (n, frames, 1, side, side)."""
     random = np.random.default_rng(0)
     x = np.zeros((n, frames, 1, side, side), dtype=np.uint8)
     for clip, (top, left), down in zip(x, random.integers(0, side - 2, (n, 2)), random.integers(0, 2, n), strict=True):

@@ -1,4 +1,4 @@
-"""A generator trained by the energy distance: no critic, no encoder, one network call per sample.
+"""A generator trained with the energy distance, without a discriminator; one network call per sample.
 
 Reference: Szekely and Rizzo, Energy statistics (2013); Bellemare et al., The Cramer Distance (2017).
 """
@@ -41,18 +41,18 @@ class Energy(Method):
 
 
 def energy(x: Tensor, g: Tensor) -> Tensor:
-    """The energy distance of two samples, without its constant term."""
+    """Compute the energy distance of two samples, without its constant term."""
     near = torch.cdist(g, g).sum() / max(1, len(g) * (len(g) - 1))
     return 2 * torch.cdist(x, g).mean() - near
 
 
 def mine(space: Space, size: str = "small", *, latent_size: int = 16) -> Recipe:
-    """A generator trained by the energy distance.
+    """A generator trained with the energy distance.
 
     Args:
-        space: The data's shape, units and classes.
+        space: Shape, units and classes of the data.
         size: tiny, small or base.
-        latent_size: Length of the noise of one sample.
+        latent_size: Dimension of the noise.
     """
     network = MLP.sized(size, shape=(latent_size,), outputs=space.size, conditions=space.conditions, times=0)
     return Recipe(
