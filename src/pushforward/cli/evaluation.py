@@ -331,7 +331,7 @@ def _write(path: Path, data: Dataset, near: Nearest, samples: list[dict[str, Any
 
 def _in_words(result: dict[str, Any]) -> str:
     listed = _rows(result["columns"], result["samples"]) if "columns" in result else _numbers(result["samples"])
-    copies = f"{result['near_copies']} of {result['n']} samples are near-copies: within {result['threshold']:.3f} of training data"
+    copies = f"{result['near_copies']} of {result['n']} samples are near-copies: within {result['threshold']:.3f} of an example"
     scale = "a quarter of the median distance of held-out examples, in standard deviations of the data"
     return f"{listed}\n\n{copies},\n{scale}\nwritten to {result['out']}"
 

@@ -136,8 +136,8 @@ Checkpoint = Annotated[
     str | None,
     Parameter(
         group=COMPUTE,
-        help="Checkpoint name, such as step_000500. Default: the newest. For a flow map, best is the checkpoint with the best "
-        "samples in 1, 2 and 4 network calls.",
+        help="Checkpoint name, such as step_000500. Default: the newest. Flow maps also have best, the checkpoint "
+        "with the best samples in 1, 2 and 4 network calls.",
     ),
 ]
 Json = Annotated[Flag, Parameter(group=OUTPUT, help="Print the result as JSON.")]
