@@ -255,7 +255,7 @@ def test_a_box_with_wrong_names_is_refused(run, tmp_path, capsys):
     Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(tmp_path / "zero.png")
     for box in ("left=0,top=2,right=8", "left=0,top=2,right=8,bottom=5,left=1", "x=0,y=2,w=8,h=5"):
         assert main(["inpaint", str(run.folder), str(tmp_path / "zero.png"), "--box", box]) == 2
-        assert "top, left, bottom, right, each once" in capsys.readouterr().err
+        assert "top, left, bottom, right" in capsys.readouterr().err
 
 
 class Rows:

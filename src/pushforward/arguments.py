@@ -1,4 +1,4 @@
-"""Checks of arguments: whole numbers, numbers and names of options, with errors that name the argument."""
+"""Checks of integers, numbers and names, with errors that name the argument."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plug-ins: Python files of the user's own, whose recipes, solvers, metrics, data sets and other parts are found by name.
+"""Plug-ins: Python files of users that define recipes, solvers, metrics, data sets and other parts.
 
 A file is run where the user names it, and nowhere else: a run stores the path and the sha256 of its plug-ins, and is read only
 after the same files have been named again (`pushforward.training.runs.run.read_spec`).
@@ -89,7 +89,7 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
 
     Args:
         needed: Plug-ins stored in the run: ``file`` and ``sha256`` of each.
-        files: The files that are named, or a single one. None of them is run before all that are needed are there.
+        files: Named files, or a single one. None is run before all required files are found.
 
     Raises:
         RunUsageError: If a plug-in is needed and none is named.

@@ -65,12 +65,6 @@ OutputOption = Annotated[T, Parameter(group=OUTPUT)]
 ComputeOption = Annotated[T, Parameter(group=COMPUTE)]
 
 
-def _files(kind: Any, paths: tuple[str, ...]) -> None:
-    for path in paths:
-        if not Path(path).is_file():
-            raise ValueError(f"{path} does not exist; expected a Python file that defines your own parts.")
-
-
 Track = Annotated[
     str | None,
     Parameter(group=OUTPUT, help="Also log to tensorboard, wandb or mlflow. Separate several by commas."),
@@ -86,7 +80,6 @@ Plugins = Annotated[
         negative_iterable=(),
         consume_multiple=False,
         show_default=False,
-        validator=_files,
         help="Python file that defines your own parts, or that the run was trained with. Can be repeated.",
     ),
 ]
@@ -419,8 +412,8 @@ def _unknown_command(word: str, known: Iterable[str]) -> str:
     hint = suggestion(word, verbs)
     recipe = word if word in RECIPES else synonyms.name_for(word, RECIPES)
     if recipe is not None and "Did you mean" not in hint:
-        return f"{word} is a recipe, not a command. Use: pushforward train {recipe}"
-    return f'Unknown command "{word}".{as_options(hint)} Commands: {", ".join(verbs)}.'
+        return f"{word} is a recipe, not a command. See: pushforward train {recipe} --help"
+    return f'Unknown command "{word}".{as_options(hint)} See: pushforward --help'
 
 
 def _error(error: CycloptsError) -> str:
@@ -432,7 +425,7 @@ def _error(error: CycloptsError) -> str:
         return f"error: {_unknown_command(error.unused_tokens[0], error.app)}"
     if isinstance(error, UnusedCliTokensError):
         unused = shlex.join(error.unused_tokens or ())
-        return f"error: unexpected argument: {unused}. See: pushforward {verb} --help"
+        return f"error: unexpected argument: {unused}. Write options by name, such as --data. See: pushforward {verb} --help"
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         if error.argument.name == "--[KEYWORD]":  # the verb itself reports settings without a value
             words = error.root_input_tokens or ()

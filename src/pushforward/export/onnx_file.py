@@ -61,13 +61,13 @@ def stepped(
     """Build the graph of a flow, possibly in a latent space, as a ModelProto.
 
     Args:
-        transport: The model; its flow has the denoiser of the others.
+        transport: Model; its flow has the denoiser of all flows.
         flows: Flows by solver and number of steps, chosen by the inputs ``solver``, an index, and
             ``steps``.
-        scale: Whether there is an input for scales of guidance.
-        way: Whether an input ``way`` of 1 makes x the states at which the network is called and then the samples, (calls + 1, n,
-            *shape); with 0 it is (1, n, *shape).
-        half: Whether weights that float16 holds exactly are stored so; they are computed with in float32.
+        scale: Whether there is an input for guidance scales.
+        way: Whether there is an input ``way``: with 1, x also contains the state at each network
+            call, (calls + 1, n, *shape); with 0, it is (1, n, *shape).
+        half: Whether to store weights as float16 if that is exact; computations use float32.
 
     Raises:
         UsageError: If a solver has no table, or solvers call the network in two ways.

@@ -1,4 +1,4 @@
-"""The process of a server: runs are read, a socket is bound, and requests are answered until it is told to end."""
+"""Server process: bind a socket, and answer requests until the server is told to stop."""
 
 from __future__ import annotations
 
