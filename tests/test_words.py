@@ -196,6 +196,10 @@ def test_fit_takes_budgets_in_words_and_passes_and_a_network(tmp_path):
     assert main(["train", "flow", "--data", "digits", *options]) == 0
     digits = pf.data.load("digits")
     assert pf.load(tmp_path / "d").spec["budget"]["samples"] == -(-len(digits.train) // 2)
+    assert main(["resume", str(tmp_path / "d"), "--epochs", "1"]) == 0
+    assert pf.load(tmp_path / "d").spec["budget"]["samples"] == len(digits.train)
+    with pytest.raises(pf.UsageError, match="one budget"):
+        pf.resume(tmp_path / "d", epochs=2, steps=5)
 
 
 def test_a_frame_is_trained_on_and_evaluated_as_its_file_is(tmp_path):

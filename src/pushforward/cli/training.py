@@ -258,6 +258,7 @@ def resume(
     run: RunFolder,
     *,
     budgeting: Budgeting = NO_BUDGET,
+    epochs: Epochs = None,
     start: Annotated[str | None, Parameter(name="--from", group=MODEL)] = None,
     fallback: ModelOption[Flag] = False,
     plugin: ModelOption[Plugins] = (),
@@ -277,7 +278,7 @@ def resume(
     """
     from pushforward.training.runs.folder import check_run
 
-    ends = amounts(budgeting)
+    ends = amounts(budgeting, epochs=epochs)
     check_run(run)
     from pushforward.training import Progress
     from pushforward.training.api import reopen
@@ -309,6 +310,7 @@ def distil(
     data: DataOption[str | None] = None,
     plugin: ModelOption[Plugins] = (),
     budgeting: Budgeting = NO_BUDGET,
+    epochs: Epochs = None,
     finish: BudgetOption[str | None] = None,
     changes: Changes = NO_CHANGES,
     seed: TrainingOption[int] = 0,
@@ -340,7 +342,7 @@ def distil(
     from pushforward.training.api import check_finish, finisher, student
 
     load_plugins(plugin, [run])
-    options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
+    options: dict[str, Any] = {**amounts(budgeting, epochs=epochs), "seed": seed, "plugins": plugin, "overwrite": overwrite}
     options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
     options |= {"trackers": track, **of_processes(sharing)}
     check_free(out if out and not overwrite and not launched().rank else None)
