@@ -55,13 +55,13 @@ def test_an_option_of_another_library_leads_to_ours(verb, option, capsys):
         (["fit", "x"], 'Did you mean "train"?'),
         (["eval", "x"], 'Did you mean "evaluate"?'),
         (["scheduler"], "pushforward list solvers"),
-        (["from_pretrained", "x"], "named by its folder"),
+        (["from_pretrained", "x"], "by its folder"),
         (["diffusion"], "pushforward train ddpm --help"),
         (["train", "wgan"], 'Did you mean "gan"?'),
         (["train", "tabddpm"], 'Did you mean "ddpm"?'),
         (["train", "rectified-flow"], 'Did you mean "flow"?'),
         (["train", "ldm"], "pushforward train ddpm --latent RUN"),
-        (["train", "flow", "--epsilon", "1"], "Differential privacy is not offered."),
+        (["train", "flow", "--epsilon", "1"], "Differential privacy"),
         (["evaluate", "x", "--metrics", "FID"], 'Did you mean "frechet"?'),
     ],
 )
@@ -91,7 +91,7 @@ def test_names_of_diffusers_and_papers_lead_to_ours(run):
             call()
     for owner, name, says in (
         (pf, "from_pretrained", 'Did you mean "load"'),
-        (run, "save_pretrained", "copy the folder"),
+        (run, "save_pretrained", "pf.load"),
         (run, "generate", 'Did you mean "sample"'),
     ):
         with pytest.raises(AttributeError, match=says):
@@ -198,7 +198,7 @@ def test_fit_takes_budgets_in_words_and_passes_and_a_network(tmp_path):
     assert pf.load(tmp_path / "d").spec["budget"]["samples"] == -(-len(digits.train) // 2)
     assert main(["resume", str(tmp_path / "d"), "--epochs", "1"]) == 0
     assert pf.load(tmp_path / "d").spec["budget"]["samples"] == len(digits.train)
-    with pytest.raises(pf.UsageError, match="one budget"):
+    with pytest.raises(UsageError, match="one budget"):
         pf.resume(tmp_path / "d", epochs=2, steps=5)
 
 
