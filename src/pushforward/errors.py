@@ -104,7 +104,7 @@ def imported(module: str, needed: str, extra: str) -> Any:
 
     Args:
         module: Name of the module.
-        needed: Beginning of the message, such as "This needs diffusers, which".
+        needed: First sentence of the message, such as "This needs diffusers".
         extra: Extra of this package that installs the module.
 
     Raises:
@@ -113,7 +113,7 @@ def imported(module: str, needed: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(f"{needed} cannot be imported ({error}). Install it: pip install 'pushforward[{extra}]'") from error
+        raise MissingExtra(f"{needed} ({error}). To install it: pip install 'pushforward[{extra}]'") from error
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:

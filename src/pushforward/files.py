@@ -4,7 +4,7 @@ A run folder, a checkpoint or a report may have been sent by anybody. Only regul
 without waiting (a pipe or a device would never end), and only as much is read as such a file can hold. JSON is parsed strictly
 and within limits; the header of a file of tensors is checked by safetensors.
 
-A `Record` holds results: a frozen dataclass that is written to JSON and read back equal.
+A `Record` contains results: a frozen dataclass that can be written to JSON and read again.
 """
 
 from __future__ import annotations

@@ -156,7 +156,8 @@ def concrete(parts: Mapping[str, type], kind: type) -> dict[str, Any]:
 def objects_of(module: ModuleType, kind: type) -> list[Any]:
     """Return the objects of a kind in the variables of a module, including tuples and lists, each once and in order.
 
-    Where a module has ``__all__``, only its names count, so that a file can use the parts of another one.
+    If a module has ``__all__``, only its names count, so that a file can use the parts of another
+    one.
     """
     public = getattr(module, "__all__", None)
     values = [value for name, value in vars(module).items() if public is None or name in public]

@@ -45,7 +45,7 @@ class Launch:
 def launched(environment: Mapping[str, str] | None = None) -> Launch:
     """Read the variables of the launcher: torchrun, a program with the same variables (Ray), or Slurm with ``MASTER_ADDR``.
 
-    A ``MASTER_ADDR`` that is the whole path of a file is that of processes on one machine, which meet there and talk by loopback.
+    A ``MASTER_ADDR`` that is an absolute path names a file by which processes of one machine meet.
     A batch step of Slurm without ``MASTER_ADDR`` is one process: a program that it starts without ``srun`` has the variables too.
 
     Raises:

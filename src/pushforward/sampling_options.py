@@ -200,7 +200,7 @@ def _learned_table(given: dict[str, Any], solver: Solver, steps: int, tables: Ta
 def _grid(
     flow: Flow, given: dict[str, Any], solver: Solver, steps: int, grids: Grids | None, name: str
 ) -> str | Sequence[float] | None:
-    """The given grid; else the times learned for these steps; else the transport's own where it still fits."""
+    """Return the given grid, otherwise the times learned for these steps, otherwise the transport's own grid if it fits."""
     grid = given.get("grid")
     unguided = not any(option in given for option in GUIDANCE)
     if grid == "learned" or (grid is None and "steps" in given and unguided):

@@ -47,8 +47,8 @@ def plugins(kind: type) -> list[type]:
 def describe(value: Any) -> Any:
     """Describe a part as plain JSON data; numbers, strings, lists and dicts are unchanged.
 
-    A foreign object that does not keep its arguments is described by its class name alone; it cannot be rebuilt and
-    `build` says so.
+    An object that does not keep its arguments is described only by its class name, so `build`
+    cannot rebuild it.
     """
     if isinstance(value, _PLAIN):
         return value

@@ -37,7 +37,7 @@ def library() -> Any:
         MissingExtra: If onnx, onnxscript or onnxruntime is not installed.
     """
     names = ("onnxscript", "onnxruntime", "onnx.inliner", "onnx.parser", "onnx")
-    return [imported(name, "ONNX files need onnx, onnxscript and onnxruntime, of which one", "onnx") for name in names][-1]
+    return [imported(name, "ONNX files need onnx, onnxscript and onnxruntime", "onnx") for name in names][-1]
 
 
 def one_call(transport: Transport, *, half: bool = False) -> Any:
@@ -242,7 +242,7 @@ def _converted(
 
 def _searchsorted(edges: Any, values: Any, right: bool = False) -> Any:
     """How many of the edges lie below each value."""
-    op = imported("onnxscript", "ONNX files need onnxscript, which", "onnx").opset20
+    op = imported("onnxscript", "ONNX files need onnxscript", "onnx").opset20
     before_last = op.Constant(value_ints=[-2])
     last = op.Constant(value_ints=[len(values.shape)])  # onnxruntime 1.22 adds up no edges wrongly along axis -1
     below = (op.LessOrEqual if right else op.Less)(op.Unsqueeze(edges, before_last), op.Unsqueeze(values, last))

@@ -28,7 +28,7 @@ def library() -> Any:
     Raises:
         MissingExtra: If diffusers is not installed.
     """
-    return imported("diffusers", "This needs diffusers, which", "diffusers")
+    return imported("diffusers", "This needs diffusers", "diffusers")
 
 
 def from_config(name: str, config: Mapping[str, Any]) -> Any:

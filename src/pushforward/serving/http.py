@@ -118,7 +118,7 @@ def application(
         if name is None:
             raise UsageError(f"Choose a `model`: {', '.join(served)}.")
         if name not in served:
-            raise HTTPException(404, f'There is no model "{name}"; available: {", ".join(served)}.')
+            raise HTTPException(404, f'Unknown model "{name}"; available: {", ".join(served)}.')
         return served[name]
 
     places, turn = asyncio.Semaphore(COMPUTED), asyncio.Lock()

@@ -23,7 +23,7 @@ def check_installed() -> None:
         MissingExtra: With the command that installs them.
     """
     for module in NEEDED:
-        imported(module, "A server needs fastapi, uvicorn, pydantic and prometheus-client, of which one", "serve")
+        imported(module, "A server needs fastapi, uvicorn, pydantic and prometheus-client", "serve")
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -84,7 +84,7 @@ def imported(module: str, extra: str) -> Any:
     Raises:
         MissingExtra: If it is not installed, with the install command.
     """
-    return errors.imported(module, f"The tracker {extra} needs a library that", extra)
+    return errors.imported(module, f"The tracker {extra} needs a package that is not installed", extra)
 
 
 def trackers_of(given: str | Tracker | Iterable[str | Tracker] | None) -> tuple[Tracker, ...]:
