@@ -48,7 +48,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            if trainer.done:", "            if False:", "named_runs"),
         ("show_default=default is not None", "show_default=True", "help"),
         ("sort_key=11 + place", "sort_key=11", "help"),
-        ('if _start(run) and run.state.get("weights_step") == 0 else folder', "if False else folder", "best_checkpoint"),
+        ("better = _start(run) or str(run.folder)", "better = str(run.folder)", "best_checkpoint"),
         ("if size < 2**20", "if False", "planning"),
         ("if overwrite or dry_run or launched", "if overwrite or launched", "planning"),
     ],

@@ -41,7 +41,6 @@ from pushforward.cli.options import (
     Conditioned,
     DataOption,
     Device,
-    Epochs,
     Features,
     Flag,
     Flops,
@@ -85,7 +84,6 @@ def compare(
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
     budgeting: Budgeting = NO_BUDGET,
-    epochs: Epochs = None,
     flops: Flops = None,
     changes: Changes = NO_CHANGES,
     seeds: Annotated[int | None, Parameter(group=TRAINING, validator=AT_LEAST_1)] = None,
@@ -130,14 +128,8 @@ def compare(
     load_plugins(plugin, [name for name in models if name not in RECIPES], python_files(*models, data or ""))
     data, files = (None, plugin) if data is None else data_file(data, plugin)
     fresh, finished, reports = _sorted(models)
-    own = {
-        **typed_options(budgeting),
-        **typed_options(changes),
-        "--epochs": epochs,
-        "--flops": flops,
-        "--size": size,
-        "--seeds": seeds,
-    }
+    budgets = {**typed_options(budgeting), "--flops": flops}
+    own = {**budgets, **typed_options(changes), "--size": size, "--seeds": seeds}
     if not fresh:
         _refuse({**own, "--seed": seed, "--track": track}, "all models are already trained")
     if data is None and finished:
@@ -154,7 +146,7 @@ def compare(
     if out is not None:
         _report_folder(out)
     longest, shorter = _sweep(budgeting)
-    ends = amounts(longest, default="60s", flops=flops, epochs=epochs)
+    ends = amounts(longest, default="60s", flops=flops)
     runs = [(name, load(name, plugins=files)) for name in finished]
     loaded = _shared_data(runs, data, reading, condition)
     _check_protocol(reports, loaded, n, features)
@@ -174,11 +166,7 @@ def compare(
         for part in planned:
             if "seconds" in part:
                 points.setdefault(part["recipe"].name, []).append(trained.pop(part["out"]))
-        given = [(f"--{name}", getattr(budgeting, name)) for name in ("budget", "steps", "samples")] + [
-            ("--epochs", epochs),
-            ("--flops", flops),
-        ]
-        budget = next((f"{option} {value}" for option, value in given if value), "--budget 60s") if fresh else None
+        budget = next((f"{option} {value}" for option, value in budgets.items() if value), "--budget 60s") if fresh else None
         details: dict[str, Any] = {"n": n, "repeats": repeats, "features": features, "seeds": len(chosen), "budget": budget}
         details |= {"thorough": thorough, "shorter": points}
         _report({**reports, **compared, **trained}, loaded, folder, json, full, details, live)
@@ -191,7 +179,11 @@ def _check_models(models: Sequence[str], plugins: Sequence[str]) -> None:
             hint = suggestion(name, RECIPES) or " Write budgets without spaces, such as --budget 15s,30s." * (
                 name[:1] in "0123456789,"
             )
-            raise UsageError(f'"{name}" is not a recipe ({", ".join(RECIPES)}), a run folder or a report.{hint}')
+            raise _unknown_model(name, hint)
+
+
+def _unknown_model(name: str, hint: str = "") -> UsageError:
+    return UsageError(f'"{name}" is not a recipe ({", ".join(RECIPES)}), a run folder or a report.{hint}')
 
 
 def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comparison]]:
@@ -203,7 +195,7 @@ def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comp
     finished = [name for name in models if name not in fresh and name not in reports]
     for name in finished:
         if not Path(name).is_dir():
-            raise UsageError(f'"{name}" is not a recipe ({", ".join(RECIPES)}), a run folder or a report.')
+            raise _unknown_model(name)
     places = [name if name in RECIPES else str((reports.get(name) or Path(name)).resolve()) for name in models]
     if again := [name for i, name in enumerate(models) if places[i] in places[:i]]:
         raise UsageError(f'"{again[0]}" is given twice. Give each model once; to train a recipe several times, use --seeds N.')

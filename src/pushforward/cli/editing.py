@@ -57,6 +57,7 @@ from pushforward.cli.sampling import (
     target_of,
 )
 from pushforward.errors import UsageError
+from pushforward.numbers import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,15 +135,15 @@ def interpolate(
         return _show_latent_space(loaded, show_, groups, frames, out, placing, json)
     stem = f"seeds{first}-{last}" if start is None or end is None else f"{Path(start).stem}-{Path(end).stem}"
     target = target_of(loaded, out, f"interpolate-{stem}", frames, placing)
-    condition = condition_of(loaded, label, given)
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
     transport, result = loaded.transport, {"out": str(target), "frames": frames, "calls_per_sample": loaded.transport.calls}
     with precision_of(loading):
         if start is None or end is None:
+            condition = condition_of(loaded, label, given)
             x, result["seeds"] = editing.interpolate_seeds(transport, first, last, frames, condition, **options), [first, last]
         else:
             check_images(loaded)
-            _check_guided(label, given, guiding)
+            condition = _condition(loaded, label, given, guiding)
             ends = image_of(loaded.space, start, resize), image_of(loaded.space, end, resize)
             x = editing.between(
                 transport,
@@ -235,8 +236,7 @@ def vary(
     loaded = configured_run(run, loading, solving, guiding)
     check_images(loaded)
     target = _edit_target(loaded, out, "vary", image, seed, n, placing)
-    _check_guided(label, given, guiding)
-    condition, x = condition_of(loaded, label, given), image_of(loaded.space, image, resize)
+    condition, x = _condition(loaded, label, given, guiding), image_of(loaded.space, image, resize)
     with precision_of(loading):
         varied, used = variations(
             loaded.transport, x, strength, condition, batch=loading.batch, events=lambda line: say(as_options(line))
@@ -245,9 +245,10 @@ def vary(
     show(result | {"strength": strength}, json, written)
 
 
-def _check_guided(label: str | None, given: str | None, guiding: Guiding) -> None:
+def _condition(run: Run, label: str | None, given: str | None, guiding: Guiding) -> dict[str, Any] | None:
     if label is None and given is None and guiding.scale is not None:
         raise UsageError("--scale needs --label or --given to guide towards.")
+    return condition_of(run, label, given)
 
 
 def _edit_target(run: Run, out: str | None, verb: str, image: str, seed: int, n: int, placing: Placing) -> Path:
@@ -301,8 +302,7 @@ def inpaint(
     loaded = configured_run(run, loading, solving, guiding)
     options = _choices(loaded, solving, rounds)
     target = _edit_target(loaded, out, "inpaint", image, seed, n, placing)
-    _check_guided(label, given, guiding)
-    condition = edited_condition(loaded.transport, condition_of(loaded, label, given))
+    condition = edited_condition(loaded.transport, _condition(loaded, label, given, guiding))
     x = image_of(loaded.space, image, resize)
     if box is not None:
         holes = _box(loaded.space, box)
@@ -376,8 +376,7 @@ def upscale(
     loaded = configured_run(run, loading, solving, guiding)
     options = _choices(loaded, solving, rounds)
     target = _edit_target(loaded, out, "upscale", image, seed, n, placing)
-    _check_guided(label, given, guiding)
-    condition = edited_condition(loaded.transport, condition_of(loaded, label, given))
+    condition = edited_condition(loaded.transport, _condition(loaded, label, given, guiding))
     channels, height, width = loaded.space.shape
     pixels = read_image(Path(image), channels)
     factor = height // pixels.shape[1]
@@ -541,5 +540,6 @@ def _curve_table(curve: TruncationCurve, out: str | None) -> str:
         ends = ["" if spread is None else f" ± {spread:.2g}" for spread in spreads]
         rows.append([title, *(f"{scores[name].number:.3f}{end}" for name, end in zip(names, ends, strict=True))])
     settings = curve.settings
-    footing = f"n = {settings.n} samples and as many held-out examples, {settings.repeats} times; features: {settings.features}"
+    sampled = counted(settings.repeats, "sampling")
+    footing = f"n = {settings.n} samples and as many held-out examples; {sampled}; features: {settings.features}"
     return "\n".join([columns(rows), "", footing, *([out] if out else [])])

@@ -184,16 +184,14 @@ def recipe_of(
     return replace(recipe, training=recipe.training.changed(**changes.of_training()))
 
 
-def amounts(
-    budgeting: Budgeting, default: str | None = None, flops: float | None = None, epochs: float | None = None
-) -> dict[str, Any]:
+def amounts(budgeting: Budgeting, default: str | None = None, flops: float | None = None) -> dict[str, Any]:
     """Return the budget as arguments of `pushforward.fit`; at most one may be given."""
     from pushforward.training import Budget
 
     read = {"steps": Budget.count, "samples": Budget.count, "seconds": Budget.duration}
     texts = {"steps": budgeting.steps, "samples": budgeting.samples, "seconds": budgeting.budget}
     given: dict[str, Any] = {name: read[name](text) for name, text in texts.items() if text is not None}
-    further = {"flops": flops, "epochs": epochs}
+    further = {"flops": flops, "epochs": budgeting.epochs}
     given |= {name: amount for name, amount in further.items() if amount is not None}
     if len(given) > 1:
         raise UsageError("Give only one budget: --steps, --samples, --epochs, --budget or --flops.")

@@ -215,6 +215,8 @@ def data_check(
         say(f"{write_schema} contains the kind of each column. To use it after editing: --schema {shlex.quote(write_schema)}")
     changes = [f"{what}: {len(names):,}" for what, names in (report["changes"] or {}).items() if names]
     changes += ["the data differs"] * report["differs"]
+    if against is not None and not changes:
+        say(f"{data} has not changed since {against} was written")
     if changes:
         raise DataError(
             f"{data} has changed since {against} was written ({', '.join(changes)}). Restore it, or write a new file with `out`."

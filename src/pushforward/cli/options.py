@@ -72,14 +72,14 @@ Track = Annotated[
 Precision = Literal["auto", "float32", "bfloat16"]
 Header = Literal["yes", "no"]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+Positive = Annotated[int, Parameter(validator=AT_LEAST_1)]
+Unlisted = Annotated[T, Parameter(show_choices=False)]  # The help names the choices
+Repeated = Annotated[tuple[str, ...], Parameter(negative_iterable=(), consume_multiple=False, show_default=False)]
 Plugins = Annotated[
-    tuple[str, ...],
+    Repeated,
     Parameter(
         name="--plugin",
         group=COMPUTE,
-        negative_iterable=(),
-        consume_multiple=False,
-        show_default=False,
         help="Python file that defines your own parts, or that the run was trained with. Can be repeated.",
     ),
 ]
@@ -91,25 +91,16 @@ Features = Annotated[
         "inception:FILE loads Inception weights from a file. Default: chosen by the kind of data.",
     ),
 ]
-Frozen = Annotated[
-    tuple[str, ...],
-    Parameter(name="--frozen", group=STARTING, negative_iterable=(), consume_multiple=False, show_default=False),
-]
 Flops = Annotated[
     float | None,
     Parameter(group=BUDGET, validator=Number(gt=0), help="Budget in floating-point operations, such as 1e15."),
 ]
-Epochs = Annotated[
-    float | None,
-    Parameter(group=BUDGET, validator=Number(gt=0), help="Budget in passes over the training examples, such as 20 or 0.5."),
-]
 Settings = Annotated[str, Parameter(show=False)]  # A recipe's own settings
 RunFolder = Annotated[str, Parameter(group=MODEL, help="Run folder.")]
 Conditioned = Annotated[
-    Literal["label", "none"] | None,
+    Unlisted[Literal["label", "none"] | None],
     Parameter(
         group=DATA,
-        show_choices=False,
         help="label: train with labels; none: train without. Default: label if the data has labels. Columns of --given are "
         "used in either case.",
     ),
@@ -135,7 +126,7 @@ Checkpoint = Annotated[
 ]
 Json = Annotated[Flag, Parameter(group=OUTPUT, help="Print the result as JSON.")]
 Full = Annotated[Flag, Parameter(group=OUTPUT, help="Print all findings and scores.")]
-N = Annotated[int, Parameter(group=SAMPLES, validator=AT_LEAST_1, help="Number of samples.")]
+N = Annotated[Positive, Parameter(group=SAMPLES, help="Number of samples.")]
 Compared = Annotated[
     int | None,
     Parameter(
@@ -200,9 +191,9 @@ class Reading:
 
     target: str | None = None
     given: str | None = None
-    header: Annotated[Header | None, Parameter(show_choices=False)] = None
+    header: Unlisted[Header | None] = None
     resize: str | None = None
-    channels: Annotated[Literal["rgb", "grey"] | None, Parameter(show_choices=False)] = None
+    channels: Unlisted[Literal["rgb", "grey"] | None] = None
     background: str | None = None
     limit: int | None = None
     download: Flag = False
@@ -212,10 +203,10 @@ class Reading:
     drop: str | None = None
     missing: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     schema: str | None = None
-    constraint: Annotated[tuple[str, ...], Parameter(negative_iterable=(), consume_multiple=False, show_default=False)] = ()
-    table: Annotated[Header | None, Parameter(show_choices=False)] = None
-    copies: Annotated[Literal["together", "apart"] | None, Parameter(show_choices=False)] = None
-    rare: Annotated[Literal["replace", "keep"] | None, Parameter(show_choices=False)] = None
+    constraint: Repeated = ()
+    table: Unlisted[Header | None] = None
+    copies: Unlisted[Literal["together", "apart"] | None] = None
+    rare: Unlisted[Literal["replace", "keep"] | None] = None
 
 
 @Parameter(name="*", group=BUDGET)
@@ -227,11 +218,13 @@ class Budgeting:
         steps: Budget in training steps, such as 5000, 20k or 2M.
         budget: Budget in training time, such as 60s, 10m or 1.5h.
         samples: Budget in training examples drawn, such as 5000, 20k or 2M.
+        epochs: Budget in passes over the training examples, such as 20 or 0.5.
     """
 
     steps: str | None = None
     budget: str | None = None
     samples: str | None = None
+    epochs: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
 
 
 @Parameter(name="*", group=TRAINING)

@@ -7,17 +7,13 @@ import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.inputs import column_names, condition_of, device_of, numbers, pairs_of
 from pushforward.cli.options import (
     AS_IT_IS,
-    AT_LEAST_1,
     NEWEST,
     PLACED,
-    SAMPLES,
     UNGUIDED,
     USE,
     DataOption,
@@ -32,6 +28,7 @@ from pushforward.cli.options import (
     OutputOption,
     Overwrite,
     Placing,
+    Positive,
     RunFolder,
     SampleOption,
     Seed,
@@ -231,7 +228,7 @@ def impute(
     *,
     out: OutputOption[str],
     only: DataOption[str | None] = None,
-    draws: Annotated[int, Parameter(group=SAMPLES, validator=AT_LEAST_1)] = 1,
+    draws: SampleOption[Positive] = 1,
     seed: Seed = 0,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
@@ -277,10 +274,11 @@ def _imputed(imputed: Imputed) -> dict[str, Any]:
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
     columns = {f.name: int(n) for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True) if n}
-    say(
-        f"filled cells: {cells:,} in {rows:,} of {len(imputed.missing):,} rows; "
-        + some(f"{n:,} of {f}" for f, n in columns.items())
-    )
+    if cells:
+        each = some(f"{n:,} of {f}" for f, n in columns.items())
+        say(f"filled cells: {cells:,} in {rows:,} of {len(imputed.missing):,} rows; {each}")
+    else:
+        say(f"no cells are missing in {len(imputed.missing):,} rows, so nothing was filled")
     if imputed.absent:
         say(f"note: these columns of the model are not in the table and are not written: {some(imputed.absent)}")
     report: dict[str, Any] = {"cells": cells, "rows": rows, "columns": columns}

@@ -10,7 +10,6 @@ from cyclopts import Parameter
 
 from pushforward.cli.inputs import device_of
 from pushforward.cli.options import (
-    AT_LEAST_1,
     MODEL,
     OUTPUT,
     USE,
@@ -19,16 +18,16 @@ from pushforward.cli.options import (
     Loading,
     OutputOption,
     Plugins,
+    Positive,
     Precision,
     Raw,
+    Repeated,
     app,
     say,
 )
 from pushforward.errors import UsageError
 
 KEY = "PUSHFORWARD_API_KEY"
-Listed = Annotated[tuple[str, ...], Parameter(group=OUTPUT, negative_iterable=(), consume_multiple=False, show_default=False)]
-Count = Annotated[int, Parameter(group=OUTPUT, validator=AT_LEAST_1)]
 
 
 @app.command(group=USE, sort_key=8)
@@ -42,11 +41,11 @@ def serve(
     port: OutputOption[int] = 8000,
     page: Annotated[bool, Parameter(group=OUTPUT, show_default=False)] = True,
     api_key: Annotated[str | None, Parameter(group=OUTPUT, env_var=KEY, show_env_var=False)] = None,
-    allow_origin: Listed = (),
-    allow_host: Listed = (),
-    max_connections: Count = 1000,
-    request_timeout: Count = 30,
-    shutdown_timeout: Count = 30,
+    allow_origin: OutputOption[Repeated] = (),
+    allow_host: OutputOption[Repeated] = (),
+    max_connections: OutputOption[Positive] = 1000,
+    request_timeout: OutputOption[Positive] = 30,
+    shutdown_timeout: OutputOption[Positive] = 30,
     raw: Raw = False,
     plugin: Plugins = (),
     device: Device = "auto",

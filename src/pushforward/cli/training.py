@@ -47,16 +47,15 @@ from pushforward.cli.options import (
     Conditioned,
     DataOption,
     Device,
-    Epochs,
     Flag,
     Flops,
-    Frozen,
     Json,
     ModelOption,
     Out,
     Overwrite,
     Plugins,
     Reading,
+    Repeated,
     RunFolder,
     Settings,
     Sharing,
@@ -106,13 +105,12 @@ def train(
     init: StartingOption[str | None] = None,
     latent: StartingOption[str | None] = None,
     teacher: StartingOption[str | None] = None,
-    frozen: Frozen = (),
+    frozen: StartingOption[Repeated] = (),
     plugin: StartingOption[Plugins] = (),
     data: DataOption[str | None] = None,
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
     budgeting: Budgeting = NO_BUDGET,
-    epochs: Epochs = None,
     flops: Flops = None,
     changes: Changes = NO_CHANGES,
     seed: TrainingOption[int] = 0,
@@ -144,7 +142,7 @@ def train(
         out: Output folder. Default: runs/DATA-RECIPE.
         dry_run: Print the steps and memory that training needs, without training.
     """
-    ends = amounts(budgeting, flops=flops, epochs=epochs)
+    ends = amounts(budgeting, flops=flops)
     recipe = own_name(recipe)
     check_names(plugin, recipe=recipe, data=None if settings else data)  # wrong options are named first
     from pushforward.training import Progress, load
@@ -258,7 +256,6 @@ def resume(
     run: RunFolder,
     *,
     budgeting: Budgeting = NO_BUDGET,
-    epochs: Epochs = None,
     start: Annotated[str | None, Parameter(name="--from", group=MODEL)] = None,
     fallback: ModelOption[Flag] = False,
     plugin: ModelOption[Plugins] = (),
@@ -278,7 +275,7 @@ def resume(
     """
     from pushforward.training.runs.folder import check_run
 
-    ends = amounts(budgeting, epochs=epochs)
+    ends = amounts(budgeting)
     check_run(run)
     from pushforward.training import Progress
     from pushforward.training.api import reopen
@@ -310,7 +307,6 @@ def distil(
     data: DataOption[str | None] = None,
     plugin: ModelOption[Plugins] = (),
     budgeting: Budgeting = NO_BUDGET,
-    epochs: Epochs = None,
     finish: BudgetOption[str | None] = None,
     changes: Changes = NO_CHANGES,
     seed: TrainingOption[int] = 0,
@@ -342,7 +338,7 @@ def distil(
     from pushforward.training.api import check_finish, finisher, student
 
     load_plugins(plugin, [run])
-    options: dict[str, Any] = {**amounts(budgeting, epochs=epochs), "seed": seed, "plugins": plugin, "overwrite": overwrite}
+    options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
     options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
     options |= {"trackers": track, **of_processes(sharing)}
     check_free(out if out and not overwrite and not launched().rank else None)
@@ -477,7 +473,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
     best = best_of(rows)
     if best is not None and best.step != best.last and best.quality <= BETTER * best.last_quality:
         notes.append(f"{best.sentence}. To use it: --checkpoint best")
-    if alarm and start and run.state.get("weights_step") == 0:
+    if alarm and start:
         notes.append(f"this run gives the same samples as {start}. Use {start} instead")
     elif alarm:
         notes.append(alarm.rpartition("; ")[2])
@@ -485,7 +481,9 @@ def closing_notes(run: Run, examples: int) -> list[str]:
 
 
 def _start(run: Run) -> str:
-    """Return the folder of the run that `finish` started from; empty if it is unknown."""
+    """Return the folder of the run that `finish` started from if its weights are unchanged; otherwise empty."""
+    if run.state.get("weights_step") != 0:
+        return ""
     named = (run.spec.get("asked") or {}).get("frozen") or ()
     return next((word.partition("=")[2] for word in named if word.startswith("teacher=")), "")
 
@@ -526,11 +524,10 @@ def _next(run: Run) -> str:
     from pushforward.methods.autoencoders import PerceptualAutoencoder
     from pushforward.samples import usual_ending
 
-    folder, start = shlex.quote(str(run.folder)), shlex.quote(_start(run))
     if isinstance(run.method, PerceptualAutoencoder):
-        return f"train flow --latent {folder}"
-    better = start if _start(run) and run.state.get("weights_step") == 0 else folder
-    return f"sample {better} --n 64 --out samples{usual_ending(run.space)}"
+        return f"train flow --latent {shlex.quote(str(run.folder))}"
+    better = _start(run) or str(run.folder)
+    return f"sample {shlex.quote(better)} --n 64 --out samples{usual_ending(run.space)}"
 
 
 def report_needs(recipe: Recipe, data: Dataset, ends: Mapping[str, Any], sharing: Sharing, json: bool) -> None:
@@ -555,7 +552,7 @@ def _needed(recipe: Recipe, data: Dataset, needs: Any) -> str:
         ["processes", f"{needs.processes}{', each with a part of the weights' if needs.sharded else ''}"],
         ["parameters", f"{needs.parameters:,}"],
         ["batch size", f"{needs.batch:,}; {needs.share:,} per process, {needs.part:,} per micro-batch; {needs.precision}"],
-        ["steps", f"{'limited by time' if needs.steps is None else needs.steps}; {needs.steps_per_epoch:,.1f} per epoch"],
+        ["steps", f"{'limited by time' if needs.steps is None else f'{needs.steps:,}'}; {needs.steps_per_epoch:,.1f} per epoch"],
         ["checkpoint", _size(needs.checkpoint)],
         ["memory per process", _size(needs.memory.total)],
     ]
