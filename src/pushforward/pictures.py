@@ -121,8 +121,8 @@ def scatter_picture(
     """Draw points as translucent dots over real data as grey rings, distinguishable by shape.
 
     Args:
-        points: (n, d), d >= 2; the first two columns are drawn. Rows that are not finite are left out.
-        real: (m, d) of real data, or None.
+        points: Points, (n, d), d >= 2; the first two columns are drawn. Rows that are not finite are left out.
+        real: Real data, (m, d), or None.
         limits: Limits of the plot; None to fit them to the real data, or to the points without real
             data.
         size: Pixels along a side.
@@ -171,8 +171,8 @@ def landscape_picture(
         heights: Values (rows, columns) on a regular grid that spans the limits, with ascending y
             (rows) and x (columns).
         limits: Limits of the grid.
-        points: (n, 2), or None.
-        real: (m, 2) of real data, or None.
+        points: Points, (n, 2), or None.
+        real: Real data, (m, 2), or None.
         size: Pixels along a side.
         ink: Colour of the dots.
     """

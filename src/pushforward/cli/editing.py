@@ -241,7 +241,7 @@ def vary(
         varied, used = variations(
             loaded.transport, x, strength, condition, batch=loading.batch, events=lambda line: say(as_options(line))
         )
-        result = _drawn(varied, used, n, seed, loading.batch, target, placing)
+    result = _drawn(varied, used, n, seed, target, placing, loading)
     show(result | {"strength": strength}, json, written)
 
 
@@ -256,10 +256,22 @@ def _edit_target(run: Run, out: str | None, verb: str, image: str, seed: int, n:
     return target_of(run, out, stem, n, placing, (".png", ".npz", ""))
 
 
-def _drawn(edited: Transport, condition: Any, n: int, seed: int, batch: int, target: Path, placing: Placing) -> dict[str, Any]:
+def _drawn(
+    edited: Transport, condition: Any, n: int, seed: int, target: Path, placing: Placing, loading: Loading
+) -> dict[str, Any]:
     from pushforward.samples import draw_to
 
-    draw_to(target, edited, n, condition, seed=seed, batch=batch, overwrite=placing.overwrite, zoom=placing.zoom)
+    with precision_of(loading):
+        draw_to(
+            target,
+            edited,
+            n,
+            condition,
+            seed=seed,
+            batch=loading.batch,
+            overwrite=placing.overwrite,
+            zoom=placing.zoom,
+        )
     return {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls}
 
 
@@ -309,8 +321,7 @@ def inpaint(
     else:
         holes = image_of(loaded.space, str(mask), resize, 1)[0] * 255 >= _FILLED_FROM - 0.5
     filling = inpainting(loaded.transport, x, holes, **options)
-    with precision_of(loading):
-        result = _drawn(filling, condition, n, seed, loading.batch, target, placing)
+    result = _drawn(filling, condition, n, seed, target, placing, loading)
     show(result | {"filled": int(holes.sum())}, json, written)
 
 
@@ -387,8 +398,7 @@ def upscale(
             f"and can only enlarge by an integer factor: expected {' or '.join(sizes[:4])}."
         )
     enlarging = super_resolution(loaded.transport, torch.from_numpy(pixels).float() / 255, **options)
-    with precision_of(loading):
-        result = _drawn(enlarging, condition, n, seed, loading.batch, target, placing)
+    result = _drawn(enlarging, condition, n, seed, target, placing, loading)
     show(result | {"factor": factor}, json, written)
 
 

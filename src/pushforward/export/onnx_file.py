@@ -74,7 +74,7 @@ def stepped(
     """
     arrays = {(name, steps): dense(flow.table) for name, several in flows.items() for steps, flow in several.items()}
     if len({table.kind == "jump" for table in arrays.values()}) > 1:
-        raise UsageError(f"{', '.join(flows)} call a map between two times in two ways. Export jump separately.")
+        raise UsageError(f"The solvers {', '.join(flows)} call a flow map in two ways. Export jump separately.")
     layout, example, flow = RowLayout.of(arrays.values()), next(iter(arrays.values())), inner_of(transport)
     assert isinstance(flow, Flow)
     inputs = inputs_of(transport, noises=layout.noises, scale=scale)

@@ -99,10 +99,10 @@ class TableRow(nn.Module):
         """Compute the slots after the row, and the input state of the denoiser.
 
         Args:
-            slots: (W, n, *shape).
-            row: (K,).
+            slots: Slots, (W, n, *shape).
+            row: Row of the table, (K,).
             condition: Values by name.
-            noise: (M, n, *shape).
+            noise: Noise, (M, n, *shape).
         """
         columns, point, keep, fresh, spread = self.layout.unpacked(row)
         state = _mixed(point[None], slots)[0]
