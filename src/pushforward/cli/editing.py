@@ -33,7 +33,7 @@ from pushforward.cli.options import (
     Out,
     Overwrite,
     Placing,
-    Repeats,
+    Positive,
     Resize,
     RunFolder,
     SampleOption,
@@ -503,7 +503,7 @@ def truncation(
     *,
     limits: EvaluationOption[str] = "0.25,0.5,0.75,1,1.5,2",
     n: Compared = None,
-    repeats: Repeats = 3,
+    repeats: EvaluationOption[Positive] = 3,
     seed: EvaluationOption[int] = 0,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -518,6 +518,7 @@ def truncation(
 
     Args:
         limits: Truncation limits, separated by commas.
+        repeats: Number of times to sample and score at each limit.
         seed: Number that is added to the seeds of all samples.
         out: Plot the curve to this .png file. Default: no plot.
     """

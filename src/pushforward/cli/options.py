@@ -154,8 +154,7 @@ Given = Annotated[
     str | None,
     Parameter(
         group=SAMPLES,
-        help="Values of conditioning columns, such as age=40,income=2. The other conditioning columns are drawn together "
-        "from the training examples, independently of these values.",
+        help="Values of conditioning columns, such as age=40,income=2.",
     ),
 ]
 Resize = Annotated[Flag, Parameter(group=MODEL, help="Scale and crop images to the model's size.")]

@@ -18,7 +18,6 @@ from pushforward.cli.options import (
     USE,
     DataOption,
     Devices,
-    Given,
     Guiding,
     Json,
     Label,
@@ -58,7 +57,7 @@ def sample(
     n: N = 64,
     seed: Seed = 0,
     label: Label = None,
-    given: Given = None,
+    given: SampleOption[str | None] = None,
     fill: SampleOption[str | None] = None,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
@@ -75,6 +74,8 @@ def sample(
 
     Args:
         label: Class, by number or name. Default: random, with the frequencies of the training data.
+        given: Values of conditioning columns, such as age=40,income=2. The other conditioning columns are drawn together from
+            the training examples, independently of these values.
         fill: Values for columns that were left out of training: id=sequence writes 1, 2, 3, ...; any other text fills all rows.
         out: Output file: .png (grid), .npz, .gif (from noise to data), .csv (vectors and tables), .tsv or .parquet (tables), or
             a folder of PNGs if there is no extension. Default: a new file in RUN/samples.
