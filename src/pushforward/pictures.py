@@ -256,7 +256,7 @@ def columns_picture(points: np.ndarray, space: Space, labels: np.ndarray | None 
     The axes span the data's range, by its mean and standard deviation, and nearly all of the points.
 
     Args:
-        points: (n, 2) in data units. Points that are not finite are left out.
+        points: Points, (n, 2) in data units. Points that are not finite are left out.
         space: Space of the data, with names of columns and classes, mean and standard deviation.
         labels: The class of each point, int (n,), or None.
 
@@ -284,7 +284,7 @@ def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequenc
     """Draw points in the plane coloured by group, with group names at the centres, as RGB.
 
     Args:
-        points: (n, 2). Rows that are not finite are left out.
+        points: Points, (n, 2). Rows that are not finite are left out.
         labels: The group of each point, int (n,), or None for a single one.
         names: Names of the groups.
         size: Pixels along a side.

@@ -53,9 +53,11 @@ def list_recipes(*, plugin: Listed = (), json: Json = False) -> None:
 def list_features(*, plugin: Listed = (), json: Json = False) -> None:
     """List the feature extractors."""
     load_plugins(plugin)
-    arguments = {name: next(iter(inspect.signature(part).parameters), None) for name, part in EXTRACTORS.items()}
-    parts = EXTRACTORS.items()
-    show({n: {"what": first_line(p), "learns": p.learns, "argument": arguments[n]} for n, p in parts}, json, _named)
+    rows = {}
+    for name, part in EXTRACTORS.items():
+        argument = next(iter(inspect.signature(part).parameters), None)
+        rows[name] = {"what": first_line(part), "learns": part.learns, "argument": argument}
+    show(rows, json, _named)
 
 
 @list_app.command(name="solvers")

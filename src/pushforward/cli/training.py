@@ -247,8 +247,8 @@ def say_estimate(trainers: Sequence[Trainer], thorough: bool = False) -> None:
     left = [(trainer.budget.seconds or math.nan) - trainer.clock.seconds for trainer in trainers]
     ahead = sum(seconds for seconds in left if seconds > 0)
     training = f"training takes about {duration(ahead, 2)}; " if ahead and not any(map(math.isnan, left)) else ""
-    measuring = "measuring everything takes longer" if thorough else "measuring takes at most as long as training, or 30 s"
-    say(f"{training}{measuring}")
+    limit = "as long as it needs" if thorough else "at most as long as training, or 30 s if that is longer"
+    say(f"{training}measuring takes {limit}")
 
 
 @app.command(group=TRAIN, sort_key=2)

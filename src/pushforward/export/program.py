@@ -24,7 +24,7 @@ BATCH = 3  # Examples that a program is traced with; it takes any number
 
 
 class GivenNoise(Draws):
-    """Draws given as tensors: call k returns the k-th part.
+    """Source of random numbers that returns given tensors: call k returns the k-th part.
 
     Args:
         noise: (calls, n, *shape).
