@@ -369,11 +369,7 @@ def _report(
     from pushforward.report import Report
     from pushforward.training import Run
 
-    options = options or {}
-    if data is not None:
-        options = options | {"tell": tell}
-    comparison = judge(models, data, commands=[command()], **options)
-    report = Report(comparison)
+    report = Report(judge(models, data, commands=[command()], tell=tell, **(options or {})))
     show_report(report, folder, json, full)
     if live:
         _live(report, folder, {name: model for name, model in models.items() if isinstance(model, Run)})

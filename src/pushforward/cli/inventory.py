@@ -122,15 +122,18 @@ def _run(path: Path) -> dict[str, Any]:
     from pushforward.training.checkpoint.storage import latest, unfinished
     from pushforward.training.runs.folder import check_run
 
-    run = str(path.parent)
+    row: dict[str, Any] = dict.fromkeys(("run", "recipe", "data", "checkpoint", "unfinished"))
+    row |= {"run": str(path.parent), "recipe": "cannot be read"}
     try:
         check_run(path.parent)
-        content, newest = read_json(path), latest(path.parent / "checkpoints")
-        recipe, source = content["recipe"], (content.get("data") or {}).get("name_or_path")
+        content = read_json(path)
+        newest = latest(path.parent / "checkpoints")
+        row |= {"recipe": content["recipe"], "data": (content.get("data") or {}).get("name_or_path")}
     except (CheckpointError, OSError, AttributeError, KeyError, TypeError):
-        return {"run": run, "recipe": "cannot be read", "data": None, "checkpoint": None, "unfinished": None}
-    progress = None if newest is None else unfinished(newest, content.get("budget") or {})
-    return {"run": run, "recipe": recipe, "data": source, "checkpoint": newest.name if newest else None, "unfinished": progress}
+        return row
+    if newest is not None:
+        row |= {"checkpoint": newest.name, "unfinished": unfinished(newest, content.get("budget") or {})}
+    return row
 
 
 @app.command(group=INSPECT, sort_key=9)
