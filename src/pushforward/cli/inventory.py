@@ -219,7 +219,7 @@ def data_check(
     if write_schema is not None:
         say(f"{write_schema} contains the kind of each column. To use it after editing: --schema {shlex.quote(write_schema)}")
     changes = [f"{what}: {len(names):,}" for what, names in (report["changes"] or {}).items() if names]
-    changes += ["the data differs"] * report["differs"]
+    changes += ["different fingerprint"] * report["differs"]
     if against is not None and not changes:
         say(f"{data} has not changed since {against} was written")
     if changes:
