@@ -9,7 +9,7 @@ LOWEST := .venv-lowest
 .PHONY: demo test test-lowest lint clean
 
 demo: $(VENV)/.demo
-	$(BIN)/pushforward demo
+	$(BIN)/pushforward demo $(ARGS)
 
 test: $(VENV)/.test lint
 	env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)

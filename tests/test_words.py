@@ -55,13 +55,13 @@ def test_an_option_of_another_library_leads_to_ours(verb, option, capsys):
         (["fit", "x"], 'Did you mean "train"?'),
         (["eval", "x"], 'Did you mean "evaluate"?'),
         (["scheduler"], "pushforward list solvers"),
-        (["from_pretrained", "x"], "named by its folder"),
+        (["from_pretrained", "x"], "by its folder"),
         (["diffusion"], "pushforward train ddpm --help"),
         (["train", "wgan"], 'Did you mean "gan"?'),
         (["train", "tabddpm"], 'Did you mean "ddpm"?'),
         (["train", "rectified-flow"], 'Did you mean "flow"?'),
         (["train", "ldm"], "pushforward train ddpm --latent RUN"),
-        (["train", "flow", "--epsilon", "1"], "Differential privacy is not offered."),
+        (["train", "flow", "--epsilon", "1"], "Differential privacy"),
         (["evaluate", "x", "--metrics", "FID"], 'Did you mean "frechet"?'),
     ],
 )
@@ -91,7 +91,7 @@ def test_names_of_diffusers_and_papers_lead_to_ours(run):
             call()
     for owner, name, says in (
         (pf, "from_pretrained", 'Did you mean "load"'),
-        (run, "save_pretrained", "copy the folder"),
+        (run, "save_pretrained", "pf.load"),
         (run, "generate", 'Did you mean "sample"'),
     ):
         with pytest.raises(AttributeError, match=says):
@@ -196,6 +196,10 @@ def test_fit_takes_budgets_in_words_and_passes_and_a_network(tmp_path):
     assert main(["train", "flow", "--data", "digits", *options]) == 0
     digits = pf.data.load("digits")
     assert pf.load(tmp_path / "d").spec["budget"]["samples"] == -(-len(digits.train) // 2)
+    assert main(["resume", str(tmp_path / "d"), "--epochs", "1"]) == 0
+    assert pf.load(tmp_path / "d").spec["budget"]["samples"] == len(digits.train)
+    with pytest.raises(UsageError, match="one budget"):
+        pf.resume(tmp_path / "d", epochs=2, steps=5)
 
 
 def test_a_frame_is_trained_on_and_evaluated_as_its_file_is(tmp_path):
@@ -255,7 +259,7 @@ def test_a_box_with_wrong_names_is_refused(run, tmp_path, capsys):
     Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(tmp_path / "zero.png")
     for box in ("left=0,top=2,right=8", "left=0,top=2,right=8,bottom=5,left=1", "x=0,y=2,w=8,h=5"):
         assert main(["inpaint", str(run.folder), str(tmp_path / "zero.png"), "--box", box]) == 2
-        assert "top, left, bottom, right, each once" in capsys.readouterr().err
+        assert "top, left, bottom, right" in capsys.readouterr().err
 
 
 class Rows:

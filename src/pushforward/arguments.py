@@ -1,4 +1,4 @@
-"""Checks of arguments: whole numbers, numbers and names of options, with errors that name the argument."""
+"""Checks of integers, numbers and names, with errors that name the argument."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
         least: Smallest allowed number; None for no limit.
 
     Raises:
-        UsageError: If it is anything else, such as text or 4.0.
+        UsageError: If the value is not an integer, such as text or 4.0.
     """
     try:
         result = operator.index(value)
@@ -39,7 +39,7 @@ def number(name: str, value: Any) -> float:
         value: Given value.
 
     Raises:
-        UsageError: If it is anything else, such as text.
+        UsageError: If the value is not a number, such as text.
     """
     if not isinstance(value, numbers.Real):
         raise UsageError(f"`{name}` must be a number, got {value!r}.")
@@ -54,7 +54,7 @@ def weight(name: str, value: float) -> float:
         value: Given value.
 
     Raises:
-        UsageError: If it is below 0, or not finite.
+        UsageError: If the weight is below 0, or not finite.
     """
     if not 0 <= number(name, value) < math.inf:
         raise UsageError(f"`{name}` must be finite and at least 0, got {value}.")
@@ -70,7 +70,7 @@ def share(name: str, value: float, of: str = "") -> float:
         of: Whole of the fraction, for the message, such as " of training".
 
     Raises:
-        UsageError: If it is outside of [0, 1].
+        UsageError: If the fraction is outside of [0, 1].
     """
     if not 0 <= value <= 1:
         raise UsageError(f"{name} must be a fraction{of} between 0 and 1, got {value}.")

@@ -1,4 +1,4 @@
-"""Errors of the user's side, each with its exit code of the command line."""
+"""Errors that a user can fix, each with its exit code on the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SURE = 0.75  # The least similarity, from 0 to 1, at which a name of this librar
 
 
 class PushforwardError(ValueError):
-    """Wrong input or a failed run; the message says what happened, what was expected and how to fix it."""
+    """Base class of errors that a user can fix. The message says what happened, what was expected and how to fix it."""
 
     exit_code = 2
 
@@ -66,8 +66,8 @@ class _Failed(PushforwardError):
 
     Args:
         message: Error message.
-        step: The step; None where going back does not help.
-        what: What happened, without what follows from it.
+        step: Training step; None if an earlier checkpoint does not help.
+        what: Failure, without its consequences.
     """
 
     def __init__(self, message: str, step: int | None = None, what: str | None = None) -> None:
@@ -104,7 +104,7 @@ def imported(module: str, needed: str, extra: str) -> Any:
 
     Args:
         module: Name of the module.
-        needed: Beginning of the message, such as "This needs diffusers, which".
+        needed: First sentence of the message, such as "This needs diffusers".
         extra: Extra of this package that installs the module.
 
     Raises:
@@ -113,7 +113,7 @@ def imported(module: str, needed: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(f"{needed} cannot be imported ({error}). Install it: pip install 'pushforward[{extra}]'") from error
+        raise MissingExtra(f"{needed} ({error}). To install it: pip install 'pushforward[{extra}]'") from error
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
@@ -123,12 +123,12 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
 
 
 def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """Suggest a name of this library for a word that it does not know.
+    """Suggest a name of this library for an unknown word.
 
     Args:
-        word: The word, such as "guidance_scale".
-        known: The names that can be used in its place.
-        prefix: Written before a name, such as the dashes of an option.
+        word: Unknown word, such as "guidance_scale".
+        known: Known names.
+        prefix: Prefix of the suggested name, such as the dashes of an option.
 
     Returns:
         A sentence after a space, such as ``' Did you mean "scale"?'``, or an empty string. Words of other libraries are
@@ -150,8 +150,8 @@ def did_you_mean(word: str, known: Iterable[str], least: float = 0.6) -> str:
 def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
     """Return the known name closest to a word; None if none is close.
 
-    Capital letters do not count. Where no name is close it is the first one that holds the word. ``least`` is the least
-    similarity of a close name, from 0 to 1.
+    Case is ignored. If no name is close, the first name that contains the word is returned.
+    ``least`` is the minimum similarity, from 0 to 1.
     """
     names = {name.lower(): name for name in reversed(list(known))}
     lower = word.lower()

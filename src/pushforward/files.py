@@ -1,10 +1,10 @@
-"""Files that may come from somebody else, and files and folders that appear under their name only when they are whole.
+"""Safe reading of files from anybody, and atomic writing of files and folders.
 
 A run folder, a checkpoint or a report may have been sent by anybody. Only regular files are opened, without following a link and
 without waiting (a pipe or a device would never end), and only as much is read as such a file can hold. JSON is parsed strictly
 and within limits; the header of a file of tensors is checked by safetensors.
 
-A `Record` holds results: a frozen dataclass that is written to JSON and read back equal.
+A `Record` contains results: a frozen dataclass that can be written to JSON and read again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def parse_json(content: str | bytes, infinite: bool = False) -> Any:
 
     Args:
         content: JSON text.
-        infinite: Whether NaN and Infinity are numbers, as other libraries write them.
+        infinite: Whether to accept NaN and Infinity, as written by other libraries.
 
     Raises:
         ValueError: If this is not strict JSON in UTF-8 (without byte order mark, NaN, infinite or
@@ -106,7 +106,7 @@ def opened(path: Path) -> BufferedReader:
     except FileNotFoundError:
         raise
     except PermissionError as error:
-        raise CheckpointError(f"{path} cannot be read: permission denied. Ask its owner.") from error
+        raise CheckpointError(f"{path} cannot be read: permission denied. Change its permissions, or ask its owner.") from error
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and stat.S_ISREG(os.lstat(path).st_mode):
             raise
@@ -178,7 +178,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def check_tensors(path: Path) -> None:
-    """Check the header of a file of tensors (safetensors): types and shapes are known, and the tensors fill the file one by one.
+    """Check the header of a safetensors file: types and shapes are known, and tensors fill the file without gaps.
 
     Raises:
         FileNotFoundError: If there is no file.
@@ -250,7 +250,7 @@ def disk(what: Path) -> Iterator[None]:
 def private(parent: Path) -> Iterator[Path]:
     """Create a temporary folder in ``parent`` that nobody else can prepare or write to.
 
-    It is removed at the end with all that is left in it; `sweep` removes those of processes that were killed.
+    It is removed at the end with its content; `sweep` removes the folders of killed processes.
     """
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent))
     try:
@@ -270,7 +270,7 @@ def sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path of the same name, which takes the place of ``path`` if all goes well and vanishes if not."""
+    """Context that yields a temporary path, which replaces ``path`` on success and is removed on an error."""
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with private(path.parent) as folder:
@@ -284,10 +284,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_files(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder whose files move into ``folder`` together if all goes well; other files there stay.
+    """Context that yields a temporary folder, whose files move into ``folder`` together on success; other files there stay.
 
     Raises:
-        CheckpointError: If the disk refuses, or a folder has the name of one of the files; nothing is replaced.
+        CheckpointError: If writing fails, or a folder has the name of a file; nothing is replaced.
     """
     with disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -366,9 +366,10 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Record:
-    """Base of result classes: every field has a default and is stored, unless its metadata holds ``stored=False``.
+    """Base class of results. Every field has a default and is stored, unless its metadata contains ``stored=False``.
 
-    Field values are made plain on construction, so that a record read back from JSON equals the one written.
+    Values are converted to plain data on construction, so that a record read from JSON equals the
+    original.
     """
 
     def __post_init__(self) -> None:

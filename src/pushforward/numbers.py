@@ -1,4 +1,4 @@
-"""Numbers as a person reads them."""
+"""Formatting of numbers for people."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ def plain(x: Any, digits: int = 3) -> str:
 
 
 def decimals_of(mean: Any, spread: Any = None) -> int:
-    """Return how many decimals a mean has beside its spread; 0 for what is not finite.
+    """Return the number of decimals for a mean and its standard deviation; 0 if not finite.
 
-    The spread sets them: two of its digits where the first is a 1 or a 2, else one. Without one the mean has three digits.
+    The standard deviation gets one digit, or two if the first is 1 or 2. Without it, the mean gets
+    three digits.
     """
     value, wide = finite(mean), finite(spread)
     if value is None or not wide or wide < ROUNDING * abs(value):
@@ -57,7 +58,7 @@ def decimals_of(mean: Any, spread: Any = None) -> int:
 
 
 def measured(mean: Any, spread: Any = None, decimals: int | None = None) -> tuple[str, str]:
-    """A mean and its spread with the same decimals, by default those of `decimals_of`; no spread is empty."""
+    """Format a mean and its standard deviation with the same decimals, by default `decimals_of`; a missing one is empty."""
     value, wide = finite(mean), finite(spread)
     if value is None:
         return NOTHING, ""
@@ -71,7 +72,7 @@ def _fixed(x: float, decimals: int) -> str:
 
 
 def bounded(mean: Any, interval: Sequence[float], decimals: int | None = None) -> tuple[str, str]:
-    """A mean and its interval, such as ``[0.112, 0.148]``, with the same decimals, which by default half of its width sets."""
+    """Format a mean and its interval, such as ``[0.112, 0.148]``, with the same decimals (by default, for half its width)."""
     if decimals is None:
         decimals = decimals_of(mean, abs(interval[1] - interval[0]) / 2)
     low, high = (_fixed(end, decimals) for end in interval)
@@ -117,20 +118,20 @@ def duration(x: Any, digits: int = 3) -> str:
 
 
 def aligned(values: Sequence[Any], digits: int = 3, unit: str = "") -> list[str]:
-    """Numbers of a column with the same decimals, at most three, enough for the significant digits of the least."""
+    """Format the numbers of a column with the same decimals: enough for the smallest number, at most three."""
     known = [value for x in values if (value := finite(x)) is not None]
     decimals = min(3, max((len(plain(value, digits).partition(".")[2]) for value in known), default=0))
     return [NOTHING if finite(x) is None else f"{_fixed(float(x), decimals)}{unit}" for x in values]
 
 
 def durations(values: Sequence[Any], digits: int = 3) -> list[str]:
-    """Seconds of a column in one unit, that of the longest, with the same decimals."""
+    """Format the seconds of a column in the unit of the longest, with the same decimals."""
     size, unit = duration_unit(max(finite_all(values), default=0.0))
     return aligned([None if x is None else x / size for x in values], digits, f" {unit}")
 
 
 def counts(values: Iterable[Any]) -> list[str]:
-    """Whole numbers of a column with thousands separators."""
+    """Format the integers of a column with thousands separators."""
     return [count(value) for value in values]
 
 

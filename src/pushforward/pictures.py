@@ -73,7 +73,7 @@ def grid_picture(
         images: (n, height, width, channels) uint8, n >= 1.
         columns: Number of images per row; None for an approximately square grid.
         gap: Pixels between tiles; None takes 1 for small and 2 for larger tiles.
-        scale: Whole factor by which every pixel is enlarged.
+        scale: Integer factor for enlarging pixels.
         paper: Gray value of the gaps and of missing tiles, 0 to 255; None leaves them transparent.
     """
     count = len(images)
@@ -121,8 +121,8 @@ def scatter_picture(
     """Draw points as translucent dots over real data as grey rings, distinguishable by shape.
 
     Args:
-        points: (n, d), d >= 2; the first two columns are drawn. Rows that are not finite are left out.
-        real: (m, d) of real data, or None.
+        points: Points, (n, d), d >= 2; the first two columns are drawn. Rows that are not finite are left out.
+        real: Real data, (m, d), or None.
         limits: Limits of the plot; None to fit them to the real data, or to the points without real
             data.
         size: Pixels along a side.
@@ -168,11 +168,11 @@ def landscape_picture(
     The lowest and the highest 1 % of the values share the first and the last shade.
 
     Args:
-        heights: (rows, columns) values on a regular grid whose outermost points lie on the limits: rows from the least to the
-            greatest y, columns from the least to the greatest x.
+        heights: Values (rows, columns) on a regular grid that spans the limits, with ascending y
+            (rows) and x (columns).
         limits: Limits of the grid.
-        points: (n, 2), or None.
-        real: (m, 2) of real data, or None.
+        points: Points, (n, 2), or None.
+        real: Real data, (m, 2), or None.
         size: Pixels along a side.
         ink: Colour of the dots.
     """
@@ -226,7 +226,7 @@ def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: in
         path: Output file, with any name.
         frames: uint8 image batches (n, height, width, channels), or points (n, d) with d >= 2; at least one frame.
         ms: Milliseconds per frame.
-        scale: Whole factor by which every pixel of an image is enlarged; None makes small images `legible`.
+        scale: Integer factor for enlarging pixels; None enlarges small images (`legible`).
     """
     if frames[0].ndim == 4:
         pictures = [grid_picture(frame, scale=scale or legible(frames[0])) for frame in frames]
@@ -256,7 +256,7 @@ def columns_picture(points: np.ndarray, space: Space, labels: np.ndarray | None 
     The axes span the data's range, by its mean and standard deviation, and nearly all of the points.
 
     Args:
-        points: (n, 2) in data units. Points that are not finite are left out.
+        points: Points, (n, 2) in data units. Points that are not finite are left out.
         space: Space of the data, with names of columns and classes, mean and standard deviation.
         labels: The class of each point, int (n,), or None.
 
@@ -284,7 +284,7 @@ def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequenc
     """Draw points in the plane coloured by group, with group names at the centres, as RGB.
 
     Args:
-        points: (n, 2). Rows that are not finite are left out.
+        points: Points, (n, 2). Rows that are not finite are left out.
         labels: The group of each point, int (n,), or None for a single one.
         names: Names of the groups.
         size: Pixels along a side.
@@ -339,7 +339,7 @@ def _range(values: np.ndarray, mean: float, std: float) -> tuple[float, float]:
 
 
 def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
-    """Draw the sign of a model at a point."""
+    """Draw the marker of a model at a point."""
     corners = SHAPES[(index + index // len(COLOURS)) % len(SHAPES)]
     if not corners:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>'
@@ -347,7 +347,7 @@ def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
 
 
 def sign(index: int | None) -> Markup:
-    """Draw the sign of a model in text, also on a page without a style sheet; nothing for None."""
+    """Draw the marker of a model for use in text, also without a style sheet; empty for None."""
     if index is None:
         return Markup()
     size = f'width="12" height="12" fill="{COLOURS[index % len(COLOURS)]}"'  # without a style sheet
@@ -357,5 +357,5 @@ def sign(index: int | None) -> Markup:
 
 
 def colour(index: int | None) -> str:
-    """Return the style of a model's colour; gray for None."""
+    """Return the CSS class of a model's colour; gray for None."""
     return "base" if index is None else f"e{index % len(COLOURS)}"

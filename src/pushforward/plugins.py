@@ -1,4 +1,4 @@
-"""Plug-ins: Python files of the user's own, whose recipes, solvers, metrics, data sets and other parts are found by name.
+"""Plug-ins: Python files of users that define recipes, solvers, metrics, data sets and other parts.
 
 A file is run where the user names it, and nowhere else: a run stores the path and the sha256 of its plug-ins, and is read only
 after the same files have been named again (`pushforward.training.runs.run.read_spec`).
@@ -46,9 +46,7 @@ def load(path: str | Path) -> Plugin:
     Raises:
         UsageError: If the file is missing, fails, defines no part, or the name of a part is taken.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise UsageError(f"The file {path} does not exist; expected a Python file that defines your own parts.")
+    file = _existing(path)
     content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     module = _run(file, content, f"{_PREFIX}{sha256[:12]}")
@@ -68,7 +66,7 @@ def only(path: str | Path, kind: str, hint: str) -> str:
     Args:
         path: Python file.
         kind: Key in `pushforward.registries.KINDS`.
-        hint: How to write such a part, and where to read more.
+        hint: Description of such a part, for the message.
 
     Raises:
         UsageError: If the file has no or several such parts, or cannot be loaded.
@@ -89,7 +87,7 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
 
     Args:
         needed: Plug-ins stored in the run: ``file`` and ``sha256`` of each.
-        files: The files that are named, or a single one. None of them is run before all that are needed are there.
+        files: Named files, or a single one. None is run before all required files are found.
 
     Raises:
         RunUsageError: If a plug-in is needed and none is named.
@@ -97,17 +95,24 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
         UsageError: If a named file does not exist, or cannot be loaded.
     """
     files = files_of(files)
-    named = {file_hash(path) for path in files if Path(path).expanduser().is_file()}
+    named = {file_hash(_existing(path)) for path in files}
     for plugin in needed:
         if plugin["sha256"] not in named:
             file = plugin["file"]
-            changed = " None of the named files has this content: the file has changed since." if named else ""
+            changed = " None of the named files has this content, so the file has changed since." if named else ""
             raise (CheckpointError if named else RunUsageError)(
                 f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is only run if you name it: "
                 f"`plugins=[{file}]`.{changed}"
             )
     for path in files:
         load(path)
+
+
+def _existing(path: str | Path) -> Path:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UsageError(f"The file {path} does not exist; expected a Python file that defines your own parts.")
+    return file
 
 
 def file_hash(path: str | Path) -> str:

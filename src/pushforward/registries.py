@@ -1,4 +1,4 @@
-"""Parts that are found by name: the package's own in tables, and further ones that plug-ins and programs add.
+"""Parts by name: those of the package, in tables, and those that plug-ins and programs add.
 
 A table says where each part is defined. A part is imported when it is first asked for, so names cost no imports; so are the
 public names of packages (`exports`).
@@ -26,7 +26,8 @@ class Registry(Mapping[str, Any]):
         homes: Definition of each part of the package, by name: "module:object", relative to the
             package.
         defined: Function that finds the parts of this kind in a module, by name.
-        refuse: The home of a function that refuses a further part, ``refuse(name, part)``; None for none.
+        refuse: Location of a function that checks a new part, ``refuse(name, part)``; None for no
+            check.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Registry(Mapping[str, Any]):
         self.added[name] = part
 
     def adopt(self, module: ModuleType) -> list[str]:
-        """Add the parts that a plug-in defines, and return their names; a file that has changed loses those that it had.
+        """Add the parts of a plug-in, and return their names. Parts of an earlier version of the file are removed.
 
         Raises:
             UsageError: If a name belongs to another file, because a run would silently use the
@@ -155,7 +156,8 @@ def concrete(parts: Mapping[str, type], kind: type) -> dict[str, Any]:
 def objects_of(module: ModuleType, kind: type) -> list[Any]:
     """Return the objects of a kind in the variables of a module, including tuples and lists, each once and in order.
 
-    Where a module has ``__all__``, only its names count, so that a file can use the parts of another one.
+    If a module has ``__all__``, only its names count, so that a file can use the parts of another
+    one.
     """
     public = getattr(module, "__all__", None)
     values = [value for name, value in vars(module).items() if public is None or name in public]
@@ -387,8 +389,8 @@ def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str],
     """Return the module-level ``__getattr__`` of a package, and give the package a ``__dir__`` that lists its ``__all__``.
 
     Args:
-        package: The package's full name.
-        homes: The public names by the module of the package that defines them. Other modules of the package are found by name.
+        package: Full name of the package.
+        homes: Public names by the module of the package that defines them.
     """
     home = {name: module for module, names in homes.items() for name in names}
 

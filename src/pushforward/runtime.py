@@ -1,8 +1,8 @@
-"""What the program runs on: its place among processes, threads that wait, devices, notebooks.
+"""The environment of the program: processes, threads, devices and notebooks.
 
-No torch is needed to import this. How OpenMP's threads wait is chosen when pushforward is imported, which must come before torch:
-between two parallel parts of a computation GNU OpenMP's threads spin, by default for some milliseconds, so that the next part
-starts at once. Where other processes want the same cores, threads that spin hold the cores for which other threads wait.
+Importing this module does not import torch. How OpenMP threads wait is chosen when pushforward is
+imported, which must happen before torch: by default, GNU OpenMP threads spin for some milliseconds
+after a parallel part, and block cores that other processes need.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Launch:
 def launched(environment: Mapping[str, str] | None = None) -> Launch:
     """Read the variables of the launcher: torchrun, a program with the same variables (Ray), or Slurm with ``MASTER_ADDR``.
 
-    A ``MASTER_ADDR`` that is the whole path of a file is that of processes on one machine, which meet there and talk by loopback.
+    A ``MASTER_ADDR`` that is an absolute path names a file by which processes of one machine meet.
     A batch step of Slurm without ``MASTER_ADDR`` is one process: a program that it starts without ``srun`` has the variables too.
 
     Raises:
@@ -128,8 +128,8 @@ def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:
     `torch.nn.Module.to` refuses channels_last for a module that has kernels of a three-dimensional convolution as well.
 
     Args:
-        module: Changed in place.
-        memory_format: ``torch.contiguous_format`` changes nothing.
+        module: Module to change in place.
+        memory_format: Memory format; ``torch.contiguous_format`` changes nothing.
     """
     import torch
 
@@ -147,10 +147,10 @@ def in_notebook() -> bool:
 
 
 def display(value: Any, *, raw: bool = False) -> Any:
-    """Show a value below the running cell; returns a handle whose ``update`` replaces it.
+    """Show a value below the running cell, and return a handle whose ``update`` replaces it.
 
     Args:
-        value: Anything that a notebook can show.
+        value: Value that a notebook can show.
         raw: Whether the value is a dict from MIME types to texts.
     """
     from IPython.display import display as show

@@ -1,7 +1,7 @@
-"""Samples as tensors that can be looked at, and as files.
+"""Samples as tensors that can be shown, and as files.
 
-Files are a PNG grid, a folder of PNGs, .npz, .csv or .gif, drawn and written in parts, so that memory stays bounded. Nothing
-appears under its name before it is whole.
+Samples are drawn and written in batches, so that memory stays bounded. A file only appears once it
+is complete.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Samples(Tensor):
         return Samples.of(part, self.space) if whole else part
 
     def to_pil(self, columns: int | None = None, *, zoom: int | None = None) -> Image.Image:
-        """Draw a picture: a grid of images, or a scatter plot of vectors of two numbers, with axes.
+        """Draw a picture: a grid of images, or a scatter plot of 2-dimensional vectors.
 
         Args:
             columns: Number of images per row; None for an approximately square grid.
@@ -68,7 +68,7 @@ class Samples(Tensor):
                 pixels.
 
         Raises:
-            UsageError: If there are no samples, or they are vectors of another length.
+            UsageError: If there are no samples, or vectors do not have 2 dimensions.
         """
         if not len(self):
             raise UsageError("There are no samples to plot: n is 0.")
@@ -78,7 +78,7 @@ class Samples(Tensor):
             return grid_picture(pictures, columns, scale=zoom or legible(pictures))
         if tuple(self.space.shape) != (2,):
             raise UsageError(
-                f"Vectors of {self.space.shape[0]} numbers cannot be plotted; only images and vectors of 2 numbers can."
+                f"Cannot plot vectors with {self.space.shape[0]} dimensions; expected images or 2-dimensional vectors."
             )
         return columns_picture(self.numpy(), self.space)
 
@@ -86,12 +86,13 @@ class Samples(Tensor):
         """Write the samples to a file.
 
         Args:
-            path: A .png (one picture), .npz, or .csv (vectors) file, or a new folder of images, as `write_samples` takes it.
+            path: Output file: .png (one picture), .npz or .csv (vectors and tables), or a new
+                folder of images.
             overwrite: Replace an existing file.
-            zoom: How many times every pixel of a picture is enlarged.
+            zoom: Integer factor for enlarging pixels of a picture.
 
         Raises:
-            UsageError: For an existing file, or an ending that does not suit the data.
+            UsageError: If the file exists, or the extension does not suit the data.
         """
         write_samples(Path(path), self.space, len(self), [(self.as_subclass(Tensor), None)], overwrite, zoom)
 
@@ -166,10 +167,7 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
     if path.is_dir():
         check_replaceable(path)
     if ending not in known:
-        raise UsageError(
-            f'Cannot write {space.noun}s to "{path}". Use one of the extensions {", ".join(known.values())}. Only '
-            "images and data with 2 columns can be drawn."
-        )
+        raise UsageError(f'Cannot write {space.noun}s to "{path}". Use one of these extensions: {", ".join(known.values())}.')
     if ending == ".parquet":
         for_parquet(path)
     if ending in PICTURES and n > MOST_DRAWN:
@@ -240,8 +238,8 @@ def draw_to(
 def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None) -> None:
     """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`.
 
-    An animation of images goes there and back; points appear one after another. Rows of a table that break a constraint are
-    written, with a warning.
+    An animation of images runs forward and back; points appear one after another. Table rows that
+    violate a constraint are written, with a warning.
     """
     path = Path(path)
     warn_between(space, x)
@@ -277,10 +275,10 @@ def write_samples(
         n: Total number of samples in all parts.
         parts: Pairs (samples in data units, condition), as yielded by `Transport.stream`.
         overwrite: Whether to replace an existing file.
-        zoom: Whole factor by which images are enlarged in a .png or a folder. None makes the small images of a grid `legible`; a
-            single image and the files of a folder, which may be read again as data, keep their size.
-        fill: Values of a table's columns that the model does not learn, by name: "sequence" for 1, 2, 3, ..., or a text that is
-            written in every row of a .csv or .tsv file.
+        zoom: Integer factor for enlarging images in a .png file or folder. None enlarges the small
+            images of a grid (`legible`), but not a single image or the files of a folder.
+        fill: Values of columns that the model does not learn, by name: "sequence" for 1, 2, 3, ...,
+            or a text for all rows of a .csv or .tsv file.
 
     Raises:
         UsageError: As for `check_target`, and for a column that cannot be filled.
@@ -322,7 +320,7 @@ def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
 
 
 def check_fill(path: Path, space: Space, fill: Mapping[str, str]) -> None:
-    """Refuse columns that are not left out of a table, and files that cannot hold them.
+    """Check that the columns to fill were left out of training, and that the file supports them.
 
     Raises:
         UsageError: Naming the columns that can be filled.
@@ -332,8 +330,8 @@ def check_fill(path: Path, space: Space, fill: Mapping[str, str]) -> None:
     for name in fill:
         if name not in known:
             raise UsageError(
-                f'`fill`: "{name}" cannot be written into {path}. The columns that the model leaves out '
-                f"({some(known) or 'none here'}) are written into .csv and .tsv files."
+                f'`fill` does not support the column "{name}" in {path}. It supports columns that were left out of training '
+                f"({some(known) or 'none'}), in .csv and .tsv files."
             )
 
 

@@ -1,4 +1,4 @@
-"""Sampling options: a transport with the solver, guidance and conditions that a call asks for."""
+"""Sampling options: solver, guidance and conditions of a call."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ def with_conditions(condition: ConditionLike, options: Mapping[str, Any], space:
 
 
 def seed_of(generator: torch.Generator, seed: int) -> int:
-    """Return the seed that a generator was made with, and warn that it is used.
+    """Return the initial seed of a generator, with a warning.
 
     Raises:
-        UsageError: For anything but one generator, or a seed as well.
+        UsageError: If this is not a generator, or a seed is given too.
     """
     if not isinstance(generator, torch.Generator):
         raise UsageError(f"`generator` must be a torch.Generator, got a {type(generator).__name__}. Give `seed=0` instead.")
@@ -126,8 +126,8 @@ def configure(
 ) -> Transport:
     """Return the transport with other sampling options and shared weights.
 
-    A table that was learned for the number of steps and the guidance is used where ``steps`` is given without a grid. Where there
-    is none, times that were learned for the steps are used, without guidance, which would invalidate them.
+    If ``steps`` is given without a grid, a table learned for these steps and guidance is used.
+    Otherwise, without guidance, learned times are used.
 
     Args:
         transport: A `Flow`, a `Map`, or a `Latent` of one of them.
@@ -145,9 +145,8 @@ def configure(
         inner = inner_of(transport)
         if has_steps(inner):
             raise UsageError(
-                f"`truncation` supports one-call models, and {name} is an iterative model ({type(inner).__name__}). Use "
-                "guidance instead, which makes samples closer to their label and less diverse: give `scale=2` and a "
-                "`label`."
+                f"Truncation only supports one-call models; {name} is an iterative model ({type(inner).__name__}). For samples "
+                "that are closer to their label, use guidance: `scale=2` with a `label`."
             )
         transport = Truncated(transport, given.pop("truncation"))
     if not given:
@@ -156,8 +155,8 @@ def configure(
     if not has_steps(flow):
         listed = ", ".join(f"`{option}`" for option in given)
         raise UsageError(
-            f"{listed}: {name} samples in one call (like a VAE or a GAN), so steps, solvers, grids and guidance do "
-            "not apply. Leave these options out."
+            f"{name} samples in one call (like a VAE or GAN) and does not support steps, solvers, grids or guidance. "
+            f"Leave out {listed}."
         )
     steps = whole("steps", given.get("steps", flow.steps), 1)
     solver = solvers.as_solver(given["solver"]) if "solver" in given else flow.solver
@@ -201,7 +200,7 @@ def _learned_table(given: dict[str, Any], solver: Solver, steps: int, tables: Ta
 def _grid(
     flow: Flow, given: dict[str, Any], solver: Solver, steps: int, grids: Grids | None, name: str
 ) -> str | Sequence[float] | None:
-    """The given grid; else the times learned for these steps; else the transport's own where it still fits."""
+    """Return the given grid, otherwise the times learned for these steps, otherwise the transport's own grid if it fits."""
     grid = given.get("grid")
     unguided = not any(option in given for option in GUIDANCE)
     if grid == "learned" or (grid is None and "steps" in given and unguided):
@@ -217,7 +216,7 @@ def _unlearned(
     what: str, name: str, steps: int, given: Mapping[str, Any], solver: Solver, guidance: Mapping[str, Any] | None = None
 ) -> UsageError:
     learn = tuning(name, steps, "dpm" if solver.stochastic else given.get("solver"), guidance)
-    return UsageError(f"{name} has no {what} learned for {steps} steps of {type(solver).__name__}. Learn it: {learn}")
+    return UsageError(f"{name} has no {what} learned for {steps} steps of {type(solver).__name__}. To learn one: {learn}")
 
 
 def tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None) -> str:

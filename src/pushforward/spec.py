@@ -33,7 +33,7 @@ def register(*parts: type) -> None:
         parts: Classes whose attributes keep their constructor arguments' names.
 
     Raises:
-        UsageError: If a class bears the name of one of the package's own.
+        UsageError: If a class has the name of a class of the package.
     """
     for part in parts:
         PARTS.add(part.__name__, part)
@@ -47,8 +47,8 @@ def plugins(kind: type) -> list[type]:
 def describe(value: Any) -> Any:
     """Describe a part as plain JSON data; numbers, strings, lists and dicts are unchanged.
 
-    A foreign object that does not keep its arguments is described by its class name alone; it cannot be rebuilt and
-    `build` says so.
+    An object that does not keep its arguments is described only by its class name, so `build`
+    cannot rebuild it.
     """
     if isinstance(value, _PLAIN):
         return value
@@ -75,7 +75,7 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
 
     Args:
         spec: The description.
-        check: Only look whether its values and classes can be built, and build nothing.
+        check: Whether to only check that all values and classes can be built.
         place: Location of the description, for messages.
 
     Raises:
@@ -117,7 +117,7 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
 
 
 def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
-    """Return a run's spec in which copies of a network stand for the network's own description; unchanged for None.
+    """Return a run's spec with copies of a network instead of its description; unchanged for None.
 
     Raises:
         UsageError: If the spec does not describe a network of this class and these arguments.

@@ -1,6 +1,7 @@
-"""Words of other libraries and papers, and what this one calls them: options, verbs, recipes, solvers, metrics and functions.
+"""Words of other libraries and papers, with the names of this library for options, verbs, recipes, solvers and metrics.
 
-Errors look a word up here before they compare spellings. A word that is listed gets a suggestion from this table or none.
+Errors look up a word here before comparing spellings. A listed word gets a suggestion from this
+table, or none.
 """
 
 from __future__ import annotations
@@ -115,25 +116,25 @@ wasserstein       emd earth_mover
 # Said of a word for which there is no name in the place of the mistake
 _NOTES = {
     "beta_schedule noise_schedule": "The noise schedule is a path: pf.VP(), pf.Cosine() or pf.Linear().",
-    "callback callbacks": "In Python, progress= takes an object with the methods of pushforward.training.Watcher.",
-    "compile torch_compile": "Networks are not compiled.",
-    "cpu cuda to": 'Choose the device when reading the run: pf.load(RUN, device="cuda").',
-    "delta differential_privacy dp epsilon": "Differential privacy is not offered.",
-    "dtype torch_dtype": "Samples are float32 tensors: convert the result, such as with samples.half().",
+    "callback callbacks": "In Python, pass a pushforward.training.Watcher as progress=.",
+    "compile torch_compile": "pushforward does not compile networks.",
+    "cpu cuda to": 'Choose the device when loading the run: pf.load(RUN, device="cuda").',
+    "delta differential_privacy dp epsilon": "Differential privacy is not supported.",
+    "dtype torch_dtype": "Samples are float32 tensors. Convert them, for example with samples.half().",
     "fid frechet": 'Scores are metrics: pf.evaluate(run, metrics=["frechet"]), or pushforward evaluate RUN.',
     "fine_tune finetune": "Start from the weights of a run: pushforward train RECIPE --init RUN.",
-    "from_pretrained": "A run is named by its folder, such as runs/digits-flow.",
-    "generate sample": "Samples are drawn from a run: run.sample(64), or pushforward sample RUN.",
+    "from_pretrained": "A run is identified by its folder, such as runs/digits-flow.",
+    "generate sample": "To draw samples, use run.sample(64) or pushforward sample RUN.",
     "latent_diffusion ldm stable_diffusion": "Train an autoencoder first, then ddpm in its latent space: "
     "pushforward train ddpm --latent RUN.",
-    "metadata": "Columns are recognised by their cells: pf.data.load(frame, schema=...) changes that.",
-    "objective parameterization prediction_type": 'It is an argument of the denoiser: pf.Denoiser(network, path, "noise").',
-    "prompt prompts text": "Models take labels and columns as conditions, not text.",
-    "push_to_hub save save_model save_pretrained": "A run is saved in its folder while it is trained: "
-    "copy the folder, and read it with pf.load.",
-    "scheduler": "A scheduler of diffusers is called a solver here: pushforward list solvers.",
-    "state_dict": "Weights are those of the method: run.method.state_dict().",
-    "train": "A run is trained further by pf.resume(run, steps=...).",
+    "metadata": "Column kinds are detected. To change them, use pf.data.load(frame, schema=...).",
+    "objective parameterization prediction_type": 'Pass it to the denoiser: pf.Denoiser(network, path, "noise").',
+    "prompt prompts text": "Models can be conditioned on labels and columns, but not on text.",
+    "push_to_hub save save_model save_pretrained": "Runs are saved in their folder during training. "
+    "Copy the folder, and load it with pf.load.",
+    "scheduler": "Schedulers are called solvers here. To list them: pushforward list solvers.",
+    "state_dict": "Get the weights with run.method.state_dict().",
+    "train": "To continue training, use pf.resume(run, steps=...).",
 }
 
 
@@ -149,7 +150,7 @@ def _plain(word: str) -> str:
 
 
 def is_listed(word: str) -> bool:
-    """Whether a word is in the table, so that its spelling says nothing about what was meant."""
+    """Return whether a word is in the table, so that its spelling is not compared."""
     return _plain(word) in _NAMES or note_on(word) != ""
 
 
@@ -157,8 +158,8 @@ def name_for(word: str, known: Iterable[str]) -> str | None:
     """Find the known name that a word stands for.
 
     Args:
-        word: A name, an argument or an option, such as "--guidance-scale".
-        known: The names that can be used in its place, as they are written there.
+        word: Name, argument or option, such as "--guidance-scale".
+        known: Known names.
 
     Returns:
         One of ``known``, or None if the table has none.
@@ -168,7 +169,7 @@ def name_for(word: str, known: Iterable[str]) -> str | None:
 
 
 def note_on(word: str) -> str:
-    """Return a sentence on a word that has no counterpart, after a space, or an empty string."""
+    """Return a sentence about a word without a counterpart, after a space, or an empty string."""
     plain = _plain(word)
     note = _NOTE_OF.get("scheduler" if plain.endswith("scheduler") else plain)
     return f" {note}" if note else ""

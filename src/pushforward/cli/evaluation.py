@@ -1,4 +1,4 @@
-"""The verbs that look at a single run: evaluate, report, nearest."""
+"""The verbs that examine one run: evaluate, report and nearest."""
 
 from __future__ import annotations
 
@@ -24,12 +24,10 @@ from pushforward.cli.inputs import (
 from pushforward.cli.options import (
     ALL_DATA,
     AS_IT_IS,
-    AT_LEAST_1,
     EVALUATION,
     INSPECT,
     NEWEST,
     PLACED,
-    SAMPLES,
     UNGUIDED,
     Compared,
     DataOption,
@@ -47,9 +45,11 @@ from pushforward.cli.options import (
     Out,
     Placing,
     Plugins,
+    Positive,
     Reading,
     Repeats,
     RunFolder,
+    SampleOption,
     Seed,
     Solving,
     Thorough,
@@ -100,22 +100,20 @@ def evaluate(
 ) -> None:
     """Score a run, or samples of any program, against real data.
 
-    Each score stands beside that of real data, and of a Gaussian in place of a model. Options of solver, guidance and weights,
-    such as --steps, --scale and --checkpoint, do not apply to files of samples. Examples:
+    Each score is shown with the scores of real data and of a simple baseline. Examples:
     `pushforward evaluate runs/digits-flow --metrics frechet,kid`,
     `pushforward evaluate real.csv synthetic.csv --train train.csv --out quality.html`
 
     Args:
-        run: The run's folder; real data if SAMPLES follow; or samples of any program, with --data.
-        samples: Samples of any program: a table, an .npz or .npy file, or a folder of images. RUN is then real data of the same
-            kind.
-        train: The data that the program of SAMPLES learned from. Without it, copy and privacy scores are left out.
-        data: For samples: what they are compared with, a name, a path, or a run, whose data is taken. A run knows its own.
-        repeats: Number of samplings to score; default 5, or fewer if the time is short. A file of samples is divided into as
-            many sets of n.
-        metrics: Some of `pushforward list metrics`, separated by commas; default all but bpd and cas. Without
-            this option a map from distil, finish, meanflow or dmd is also scored in 1 to 16 network calls beside its teacher.
-        seed: Added to the seeds of all samplings.
+        run: Run folder. Before SAMPLES: real data. With --data: samples of any program.
+        samples: Samples of any program: a table, an .npz or .npy file, or a folder of images.
+        train: Data that the program of SAMPLES was trained on. Without it, copy and privacy scores are left out.
+        data: Data to compare samples with: a name, a path, or a run, whose data is used. Only for samples of another program.
+        repeats: Number of times to sample and score. Default: 5, or fewer to save time. Samples in a file are split into this
+            many sets.
+        metrics: Metrics, separated by commas (`pushforward list metrics`). Default: all but bpd and cas; students from distil,
+            finish, meanflow and dmd are then also scored in 1 to 16 network calls, next to their teacher.
+        seed: Number that is added to the seeds of all samples.
         out: Write the report to this .html, .md or .json file.
     """
     if out is not None:
@@ -125,17 +123,19 @@ def evaluate(
 
     model: Any = run
     if samples is None and train is not None:
-        raise UsageError("--train needs real data and samples: pushforward evaluate real.csv synthetic.csv --train train.csv.")
+        raise UsageError(
+            "--train needs real data and samples, as in: pushforward evaluate real.csv synthetic.csv --train train.csv"
+        )
     if samples is not None:
         model, data = _beside_real_data(run, samples, data, train, reading, loading)
     elif not is_run(run):
         if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.checkpoint or loading.raw:
-            raise UsageError(f"{run} holds samples already: leave out the options of solver, guidance and weights.")
+            raise UsageError(f"{run} contains samples, so options for solver, guidance and weights do not apply. Leave them out.")
         model, data = _samples(run, data, reading, loading)
     elif data is not None and not Path(run).exists():
-        raise DataError(f"There is no file or folder {run}: expected samples in .npz, .npy or .csv, or a folder of images.")
+        raise DataError(f"{run} does not exist; expected samples in an .npz, .npy or .csv file, or a folder of images.")
     elif data is not None or typed_options(reading):
-        raise UsageError(f"{run} is a run, which knows its own data: leave out --data and the options of reading it.")
+        raise UsageError(f"{run} is a run, which is scored on its own data. Leave out --data and the options for reading data.")
     else:
         model = configured_run(run, loading, solving, guiding)
     from pushforward.evaluation.comparison import evaluate as judge
@@ -158,7 +158,7 @@ def evaluate(
 def _beside_real_data(
     real: str, samples: str, data: str | None, train: str | None, reading: Reading, loading: Loading
 ) -> tuple[Given, Any]:
-    """Samples of another program and the real data that they are compared with, read.
+    """Read samples of another program, and real data to compare them with.
 
     Raises:
         UsageError: If --data is given as well.
@@ -166,18 +166,20 @@ def _beside_real_data(
     from pushforward.evaluation.models import given_samples
 
     if data is not None:
-        raise UsageError(f"{real} is the real data: leave out --data. The data that the samples were learned from is --train.")
+        raise UsageError(
+            f"--data cannot be used here: {real} is the real data. Give the training data of the samples with --train."
+        )
     load_plugins(loading.plugin)
     loaded = real_source(real, train, reading)
     return given_samples(samples, loaded), loaded
 
 
 def _samples(path: str, data: str | None, reading: Reading, loading: Loading) -> tuple[Given | str, Any]:
-    """Samples and the data that they are compared with, read; of a run that is named as data its folder, which is read later.
+    """Read samples, and data to compare them with; for a run as data, return its folder.
 
     Raises:
-        UsageError: Without data.
-        RunUsageError: For a folder of several runs, which names them.
+        UsageError: If no data is given.
+        RunUsageError: If the folder contains several runs, with their names.
     """
     from pushforward.evaluation.models import given_samples
     from pushforward.training.runs.folder import check_run, runs_inside
@@ -185,7 +187,9 @@ def _samples(path: str, data: str | None, reading: Reading, loading: Loading) ->
     if runs_inside(Path(path)):
         check_run(path)
     if data is None:
-        raise UsageError(f"{path} is no run, but may hold samples: name what they are compared with, such as --data digits.")
+        raise UsageError(
+            f"{path} is not a run folder. If it contains samples, name the data to compare them with, such as --data digits."
+        )
     load_plugins(loading.plugin, [data])
     if (Path(data) / "spec.json").is_file():
         return path, data
@@ -207,12 +211,12 @@ def report(
     plugin: ModelOption[Plugins] = (),
     device: Device = "auto",
 ) -> None:
-    """Write the report of one run: an HTML page, Markdown and JSON.
+    """Write a report on one run, as HTML, Markdown and JSON.
 
-    It shows what `compare` shows, for a single model. Example: `pushforward report runs/digits-flow`
+    Example: `pushforward report runs/digits-flow`
 
     Args:
-        out: The folder for the report; default that of the run with "-report" at its end.
+        out: Output folder. Default: RUN-report.
     """
     from pushforward.training.runs.folder import check_run, free_folder
 
@@ -235,7 +239,7 @@ def nearest(
     run: RunFolder,
     *,
     n: N = 16,
-    k: Annotated[int, Parameter(group=SAMPLES, validator=AT_LEAST_1)] = 3,
+    k: SampleOption[Positive] = 3,
     seed: Seed = 0,
     label: Label = None,
     solving: Solving = AS_IT_IS,
@@ -245,17 +249,17 @@ def nearest(
     json: Json = False,
     loading: Loading = NEWEST,
 ) -> None:
-    """Show samples beside the nearest training data.
+    """Show samples with the nearest training examples.
 
-    A sample no farther from a training example than a quarter of the usual distance of new data is called a near-copy. Examples
-    are numbered from 0 within the training split, so not as in a file, of which some examples are held out. Example:
+    A near-copy is a sample that is closer to a training example than a quarter of the median distance for held-out data. Examples
+    are numbered from 0 in the training split, not as in the file. Example:
     `pushforward nearest runs/digits-gan --n 16 --out nearest.png`
 
     Args:
-        k: Training examples beside each sample.
-        label: A class by number or name; default: drawn as often as in the training data.
-        out: .png (each sample on the left, the nearest to its right), or .csv for vectors and tables; of tables each sample as
-            the file writes it, of rank 0, and below it its training rows. Default: a new file in RUN/samples.
+        k: Number of training examples per sample.
+        label: Class, by number or name. Default: random, with the frequencies of the training data.
+        out: Output file: .png (each sample with the nearest examples to its right), or .csv for vectors and tables, in which rank
+            0 marks the samples of a table. Default: a new file in RUN/samples.
     """
     from pushforward.evaluation.models import data_of
     from pushforward.evaluation.pictures import nearest as search
@@ -281,7 +285,7 @@ def nearest(
 
 
 def _samples_beside(data: Dataset, near: Nearest, seed: int) -> list[dict[str, Any]]:
-    """Each sample with its training examples; of a table with their cells, as the table's file writes them."""
+    """List each sample with its nearest training examples; for tables, with their cells."""
     space: Any = data.space
     neighbours = zip(near.examples.tolist(), near.distances.tolist(), near.copies.tolist(), strict=True)
     samples: list[dict[str, Any]] = [
@@ -308,7 +312,7 @@ def _picture(data: Dataset, near: Nearest, zoom: int | None) -> Image.Image:
 
 
 def _write(path: Path, data: Dataset, near: Nearest, samples: list[dict[str, Any]]) -> None:
-    """Vectors: a line for each sample and each of its neighbours. Tables: each sample, of rank 0, above its training rows."""
+    """Write one line per pair of sample and neighbour; for tables, each sample with rank 0, then its neighbours."""
     space: Any = data.space
     names = list(space.names or space.columns) or [f"x{i}" for i in range(space.shape[0])]
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -326,11 +330,10 @@ def _write(path: Path, data: Dataset, near: Nearest, samples: list[dict[str, Any
 
 
 def _in_words(result: dict[str, Any]) -> str:
-    summary = (
-        f"{result['near_copies']} of {result['n']} are near-copies: within {result['threshold']:.3f}, a quarter of the median"
-    )
     listed = _rows(result["columns"], result["samples"]) if "columns" in result else _numbers(result["samples"])
-    return f"{listed}\n\n{summary} distance of held-out examples, in standard deviations of the data\nwritten to {result['out']}"
+    copies = f"{result['near_copies']} of {result['n']} samples are near-copies: within {result['threshold']:.3f} of an example"
+    scale = "a quarter of the median distance of held-out examples, in standard deviations of the data"
+    return f"{listed}\n\n{copies},\n{scale}\nwritten to {result['out']}"
 
 
 def _numbers(samples: list[dict[str, Any]]) -> str:
@@ -350,5 +353,5 @@ def _rows(names: list[str], samples: list[dict[str, Any]]) -> str:
             rows.append(["", "training", f"{distance:.3f}", *(clipped(cell, CELL) for cell in row)])
     widths, room = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)], shutil.get_terminal_size((120, 24)).columns
     fitting = max(4, sum(sum(widths[: i + 1]) - 2 <= room for i in range(len(widths))))
-    more = "\n... all samples and columns are in the file" if fitting < len(widths) or len(samples) > LISTED else ""
+    more = "\n... the file contains all samples and columns" if fitting < len(widths) or len(samples) > LISTED else ""
     return f"{columns([row[:fitting] for row in rows])}{more}"

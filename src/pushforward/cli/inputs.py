@@ -1,4 +1,4 @@
-"""From words on the command line to data, conditions, budgets, devices and recipes."""
+"""Convert command-line arguments to data, conditions, budgets, devices and recipes."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ _SHOWN = 10
 
 
 def typed_options(group: Any) -> dict[str, Any]:
-    """The options of a group that were given, as they are typed, with their values."""
+    """Return the given options of a group with their values, named as on the command line."""
     return {f"--{name.replace('_', '-')}": value for name, value in asdict(group).items() if value not in (None, "", False, ())}
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The words between commas."""
+    """Split a text at commas, without spaces."""
     return tuple(word for word in text.replace(" ", "").split(",") if word)
 
 
 def numbers(option: str, text: str, count: int, kind: type = int, separator: str = ",") -> Any:
-    """So many numbers of an option.
+    """Parse the numbers of an option.
 
     Raises:
-        UsageError: For anything else.
+        UsageError: If the text does not contain this many numbers.
     """
     try:
         values = [kind(word) for word in text.split(separator)]
     except ValueError:
         values = []
     if len(values) != count:
-        raise UsageError(f'{option} takes {count} numbers with "{separator}" between them, got "{text}".')
+        raise UsageError(f'{option} takes {count} numbers separated by "{separator}", got "{text}".')
     return tuple(values)
 
 
 def options_of(verb: str) -> set[str]:
-    """The names of a verb's options as Python arguments: --latent-size is latent_size."""
+    """Return the names of a verb's options as Python arguments, such as latent_size for --latent-size."""
     names = (name for argument in app[verb].assemble_argument_collection() for name in argument.names)
     return {name.lstrip("-").replace("-", "_") for name in names}
 
@@ -62,13 +62,13 @@ def check_names(
     metrics: Sequence[str] = (),
     features: str | None = None,
 ) -> None:
-    """Refuse names that nothing has before torch is imported, which takes seconds; the library checks them again.
+    """Check names before torch is imported, which takes seconds.
 
-    Where Python files of the user's own are named, which may add parts, only it does.
+    With plug-ins, which may add names, only the library checks them later.
 
     Raises:
-        UsageError: With the known names.
-        DataError: For a path where no data is.
+        UsageError: If a name is unknown, with the known names.
+        DataError: If the data does not exist.
     """
     if plugins:
         return
@@ -87,7 +87,7 @@ def check_names(
 
 
 def python_files(*names: str) -> list[str]:
-    """The names that stand for Python files."""
+    """Select the names of Python files."""
     return [name for name in names if name.endswith(".py")]
 
 
@@ -95,9 +95,9 @@ def load_plugins(files: Sequence[str], runs: Iterable[str | None] = (), others: 
     """Register the parts that plug-ins define.
 
     Args:
-        files: The plug-ins. None is run before the runs are known to be read with them.
-        runs: Folders of runs that are to be read; None and what is no run are passed over.
-        others: Further Python files that are named, such as that of the recipe, which runs may need.
+        files: Plug-ins. None is executed before all runs can be read with them.
+        runs: Run folders to read; None and other folders are ignored.
+        others: Further Python files that runs may need, such as the file of the recipe.
     """
     from pushforward import plugins
 
@@ -111,7 +111,7 @@ def load_plugins(files: Sequence[str], runs: Iterable[str | None] = (), others: 
 
 
 def data_file(data: str, files: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """The name of the data, and the plug-ins: a Python file that defines one data set stands for it."""
+    """Return the name of the data and the plug-ins; a Python file stands for the data set that it defines."""
     from pushforward import plugins
 
     if not data.endswith(".py") or not Path(data).is_file():
@@ -121,7 +121,7 @@ def data_file(data: str, files: Sequence[str]) -> tuple[str, tuple[str, ...]]:
 
 
 def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()) -> dict[str, Any]:
-    """A recipe's own settings from the command line, checked by name and type before any data is read."""
+    """Convert a recipe's own settings, checking names and types before any data is read."""
     from pushforward import recipes
 
     known, values = recipes.settings(recipes.named(name)), {}
@@ -149,17 +149,17 @@ def recipe_of(
     runs: Mapping[str, str] | None = None,
     **latent: Any,
 ) -> Any:
-    """The recipe with its own settings (`settings_of`), frozen parts, training changes, and the latent space of a run.
+    """Build a recipe with its own settings, frozen networks, training settings and latent space.
 
     Args:
-        name: Its name.
-        data: Of the training.
-        size: Of the networks.
-        values: Its own settings; one that names a source is read as the data is.
-        changes: To how it trains.
-        seed: Of its networks' weights.
-        runs: The runs that become frozen parts, by the name of the part; "latent" is that of the latent space.
-        **latent: ``device``, where codes are computed, and ``plugins``, the Python files that the runs need.
+        name: Name of the recipe.
+        data: Training data.
+        size: Network size.
+        values: The recipe's own settings (`settings_of`); a source is read like the data.
+        changes: Training settings.
+        seed: Seed of the initial weights.
+        runs: Runs that become frozen networks, by name; "latent" is the run of the latent space.
+        **latent: ``device`` for computing latents, and ``plugins``, the Python files that the runs need.
     """
     from pushforward import recipes
     from pushforward.paths import Source
@@ -170,7 +170,7 @@ def recipe_of(
     coder = parts.pop("latent", None)
     if missing := recipes.missing_parts(function, parts):
         how = f"train {name} {'--teacher RUN' if missing[0] == 'teacher' else f'--frozen {missing[0]}=RUN'}"
-        raise UsageError(f"The recipe {function.__name__} learns from a run: pushforward {how}. compare takes the trained run.")
+        raise UsageError(f"The recipe {function.__name__} needs a trained run: pushforward {how}. Then pass its run to compare.")
     if parts:
         function = with_frozen(name, parts, latent.get("plugins", ()))
     if values.get("source") is not None and Source in recipes.settings(function)["source"].types:
@@ -184,16 +184,14 @@ def recipe_of(
     return replace(recipe, training=recipe.training.changed(**changes.of_training()))
 
 
-def amounts(
-    budgeting: Budgeting, default: str | None = None, flops: float | None = None, epochs: float | None = None
-) -> dict[str, Any]:
+def amounts(budgeting: Budgeting, default: str | None = None, flops: float | None = None) -> dict[str, Any]:
     """Return the budget as arguments of `pushforward.fit`; at most one may be given."""
     from pushforward.training import Budget
 
     read = {"steps": Budget.count, "samples": Budget.count, "seconds": Budget.duration}
     texts = {"steps": budgeting.steps, "samples": budgeting.samples, "seconds": budgeting.budget}
     given: dict[str, Any] = {name: read[name](text) for name, text in texts.items() if text is not None}
-    further = {"flops": flops, "epochs": epochs}
+    further = {"flops": flops, "epochs": budgeting.epochs}
     given |= {name: amount for name, amount in further.items() if amount is not None}
     if len(given) > 1:
         raise UsageError("Give only one budget: --steps, --samples, --epochs, --budget or --flops.")
@@ -201,7 +199,7 @@ def amounts(
 
 
 def check_free(out: str | None) -> None:
-    """Refuse a folder that is taken before any data is read; None and "" are free."""
+    """Raise an error if a folder exists, before any data is read; None and "" are accepted."""
     from pushforward.training.runs.folder import free_folder
 
     if out:
@@ -209,14 +207,14 @@ def check_free(out: str | None) -> None:
 
 
 def device_of(name: str) -> str:
-    """A device's full name, checked."""
+    """Return the full name of an available device."""
     from pushforward.runtime import device_named
 
     return str(device_named(name))
 
 
 def asked_for(size: str, changes: Changes, values: dict[str, Any]) -> dict[str, Any]:
-    """What was asked for beside the data, by option."""
+    """Return the given options by name, except those for the data."""
     given = {**changes.of_training(), **values}
     return {"size": size, **{name.replace("_", "-"): value for name, value in given.items()}}
 
@@ -224,13 +222,13 @@ def asked_for(size: str, changes: Changes, values: dict[str, Any]) -> dict[str, 
 def source(
     data: str, reading: Reading = ALL_DATA, condition: str | None = None, recorded: Mapping[str, Any] | None = None
 ) -> Dataset:
-    """Load the data that was named, and say what was skipped or converted.
+    """Load data, and print what was skipped or converted.
 
     Args:
-        data: Its name or path.
-        reading: How it is read.
-        condition: The name of its condition, or None.
-        recorded: Options of `pushforward.data.load` where the reading names no others.
+        data: Name or path.
+        reading: Options for reading.
+        condition: Name of the condition, or None.
+        recorded: Default options of `pushforward.data.load`.
     """
     from pushforward.data.core.load import read
 
@@ -244,12 +242,12 @@ def source(
 
 
 def real_source(real: str, train: str | None, reading: Reading) -> Dataset:
-    """Load real data that samples of another program are compared with, and say what was skipped or converted.
+    """Load real data for a comparison with another program's samples, and print what was skipped or converted.
 
     Args:
-        real: The path of the data.
-        train: The path of the program's training data, or None.
-        reading: How both are read.
+        real: Path of the data.
+        train: Path of the program's training data, or None.
+        reading: Options for reading both.
     """
     from pushforward.data import real_data
 
@@ -263,20 +261,20 @@ def real_source(real: str, train: str | None, reading: Reading) -> Dataset:
 def _tell(data: str, loaded: Dataset, reading: Reading) -> None:
     notes = [loaded.read_as] if loaded.read_as else []
     if loaded.header is False and reading.header is None:
-        notes.append("the first line is taken as data, and columns are called x0, x1, ... (`header=True`: it holds their names)")
+        notes.append("no header found, so columns are named x0, x1, ... If the first line contains names, use `header=True`")
     notes += [f"skipped {name}: {why}" for name, why in loaded.skipped]
     notes += [] if loaded.table is None else loaded.table.sentences
     if loaded.removed:
-        notes.append(f"left out {loaded.removed:,} training examples that are also held-out examples")
+        notes.append(f"left out {loaded.removed:,} training examples that equal held-out examples")
     notes += [f"converted {name}: {what}" for name, what in loaded.converted]
     for note in notes[:_SHOWN]:
         say(f"{data}: {as_options(note)}")
     if len(notes) > _SHOWN:
-        say(f"... and {len(notes) - _SHOWN} more; see: pushforward data check {data}")
+        say(f"... and {len(notes) - _SHOWN} more. See: pushforward data check {data} --full")
 
 
 def options_of_reading(reading: Reading) -> dict[str, Any]:
-    """The options of `pushforward.data.load` that were given."""
+    """Return the given options as arguments of `pushforward.data.load`."""
     options = {**asdict(reading), "given": column_names(reading.given) or None, "stream": reading.stream or None}
     options["constraints"] = options.pop("constraint") or None
     options |= {name: None if options[name] is None else options[name] == "yes" for name in ("header", "table")}
@@ -285,7 +283,7 @@ def options_of_reading(reading: Reading) -> dict[str, Any]:
 
 @contextmanager
 def counting(name: str) -> Iterator[Callable[[int, int], None]]:
-    """What is called with the number of files or lines that were read, and that of all; a long reading is shown on stderr."""
+    """Yield a progress callback for reading, which takes the number of files or lines that were read, and the total."""
     from pushforward.training.loop.callbacks import Progress, duration
 
     progress, since = Progress(), time.monotonic()
@@ -300,30 +298,30 @@ def counting(name: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def column_names(given: str | None, option: str = "--given") -> tuple[str, ...]:
-    """The columns of an option, between commas. Their names may hold spaces."""
+    """Split the column names of an option at commas; names may contain spaces."""
     names = tuple(name.strip() for name in (given or "").split(",") if name.strip())
     if given is not None and not names:
-        raise UsageError(f"{option} names no column: write {option} age,income, or leave it out.")
+        raise UsageError(f"{option} is empty. Name columns, such as {option} age,income, or leave it out.")
     return names
 
 
 def examples(
     data: str | None, runs: Mapping[str, str], reading: Reading, condition: str | None = None, plugins: Sequence[str] = ()
 ) -> Dataset:
-    """The data that was named; else that of a run that is learned from, as it read it; digits where there is none.
+    """Load the named data, by default the data of a given run, or digits without runs.
 
-    Of several runs it is the teacher's, or the first one's; that of the autoencoder of a latent space comes last.
+    Of several runs, the teacher's data is used, then the first run's; the autoencoder's data comes last.
 
     Args:
-        data: What ``--data`` names, or None.
-        runs: Folders of runs by the parts that they become; a folder that is no run is passed over.
-        reading: How data is read: options that are given replace the run's own.
-        condition: The name of its condition, or None.
-        plugins: The Python files that the runs need.
+        data: Value of ``--data``, or None.
+        runs: Run folders by the name of the frozen network; other folders are ignored.
+        reading: Options for reading, which replace the run's own.
+        condition: Name of the condition, or None.
+        plugins: Python files that the runs need.
 
     Raises:
-        UsageError: If the data of a run came from Python.
-        DataError: If it cannot be read, or has changed.
+        UsageError: If a run's data was passed from Python.
+        DataError: If the data cannot be read, or has changed.
     """
     from pushforward.training.runs.provenance import data_of_run
     from pushforward.training.runs.run import read_spec
@@ -341,50 +339,49 @@ def examples(
 
 
 def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[str, Any] | None:
-    """A label by number or name, and columns by name such as age=40,income=2, as a condition.
+    """Parse a condition: a label by number or name, and columns such as age=40,income=2.
 
-    Columns of tables are given as texts, which stand in quotes where they hold commas. Numbers outside of the range of the
-    training examples are noted.
+    Values of table columns are texts, in quotes if they contain commas. Prints a note on numbers outside the training range.
 
     Raises:
-        UsageError: For classes that the model does not know, several classes, or a column without a value.
+        UsageError: If a class is unknown, several classes are given, or a column has no value.
     """
     from pushforward.conditions import Numbers
     from pushforward.data.spaces import TableSpace
 
     if label is not None and "," in label and run.space.classes and label not in run.space.classes:
-        raise UsageError(f'--label takes one class at a time, got "{label}": run the command once for each class.')
+        raise UsageError(f'--label takes one class, got "{label}". Run the command once per class.')
     requested: dict[str, Any] = {} if label is None else {"label": run.space.label_index(label)}
     fields = {field.name: field for kind in run.space.conditions.values() for field in getattr(kind, "fields", ())}
     absent = dict(zip(fields, run.space.layout.missing, strict=False)) if isinstance(run.space, TableSpace) else {}
     for name, value in pairs_of("--given", given).items():
         requested[name] = value
         if not fields:
-            with suppress(ValueError):  # what is no number is refused where it is drawn
+            with suppress(ValueError):  # other texts are reported when sampling
                 requested[name] = float(value)
         if name in fields and value == absent.get(name) and value not in getattr(fields[name], "names", ()):
-            requested[name] = ""  # the column's text of missing values
+            requested[name] = ""  # the text for a missing value
     for kind in run.space.conditions.values():
         if isinstance(kind, Numbers) and kind.examples:
             for name, column in zip(kind.columns, zip(*kind.examples, strict=True), strict=True):
                 number = requested.get(name)
                 if isinstance(number, float) and not min(column) <= number <= max(column):
                     ends = f"{min(column):g} to {max(column):g}"
-                    say(f"note: {name}={number:g} lies outside the {ends} of the training data")
+                    say(f"note: {name}={number:g} is outside the range of the training data, {ends}")
     return requested or None
 
 
 def pairs_of(option: str, text: str | None) -> dict[str, str]:
-    """The values of columns by name, such as age=40,income=2; a value with commas stands in quotes.
+    """Parse values of columns, such as age=40,income=2; values with commas need quotes.
 
     Raises:
-        UsageError: For a column without a value, or with two.
+        UsageError: If a column has no value, or several.
     """
     pairs: dict[str, str] = {}
     for word in _between_commas(option, text or ""):
         name, equals, value = (part.strip() for part in word.partition("="))
         if not equals or name in pairs:
-            raise UsageError(f'{option} takes one value for each column, such as age=40,income=2; got "{word}" in "{text}".')
+            raise UsageError(f'{option} takes one value per column, such as age=40,income=2; got "{word}" in "{text}".')
         pairs[name] = value
     return pairs
 
@@ -395,15 +392,15 @@ def _between_commas(option: str, text: str) -> list[str]:
     try:
         return list(lexer)
     except ValueError:
-        raise UsageError(f"{option} {text}: a quotation mark is not closed.") from None
+        raise UsageError(f"{option} {text}: a closing quotation mark is missing.") from None
 
 
 def of_processes(sharing: Sharing) -> dict[str, Any]:
-    """The arguments of `pushforward.fit` for several processes.
+    """Return the arguments of `pushforward.fit` for several processes.
 
     Raises:
-        UsageError: For weights that are divided among a single process.
+        UsageError: If weights are split but there is only one process.
     """
     if sharing.shard and sharing.devices in (None, 1) and launched().count == 1:
-        raise UsageError("--shard divides the weights among several processes: give --devices 2 or more, or use torchrun.")
+        raise UsageError("--shard needs several processes. Add --devices 2 or more, or use torchrun.")
     return {"shard": sharing.shard, "devices": sharing.devices}

@@ -1,4 +1,4 @@
-"""The verbs that look at what there is: list, doctor, and data list, check and pack."""
+"""The verbs list, doctor, data list, data check and data pack."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.numbers import clipped, percent, shortened, some
 from pushforward.registries import EXTRACTORS, METRICS, RECIPES, SOLVERS
 
-Listed = DataOption[Plugins]  # Plug-ins whose parts are listed as well
-EVERYTHING = 1000  # times as much is shown in full
-# Items of a fact, categories of a column, and characters of a cell, a column's name and a category
+Listed = DataOption[Plugins]  # Plug-ins whose parts are listed too
+EVERYTHING = 1000  # Factor for all limits with --full
+# Limits: items of a fact, categories of a column, and characters of a cell, a column's name and a category
 _SHOWN, _CATEGORIES, _WIDE, _NAME, _TEXT = 12, 4, 44, 28, 16
 
 
 @list_app.command(name="recipes")
 def list_recipes(*, plugin: Listed = (), json: Json = False) -> None:
-    """Name the recipes and their settings."""
+    """List the recipes."""
     from pushforward import recipes
 
     load_plugins(plugin)
@@ -51,16 +51,18 @@ def list_recipes(*, plugin: Listed = (), json: Json = False) -> None:
 
 @list_app.command(name="features")
 def list_features(*, plugin: Listed = (), json: Json = False) -> None:
-    """Name the feature extractors, and say what each compares examples in."""
+    """List the feature extractors."""
     load_plugins(plugin)
-    arguments = {name: next(iter(inspect.signature(part).parameters), None) for name, part in EXTRACTORS.items()}
-    parts = EXTRACTORS.items()
-    show({n: {"what": first_line(p), "learns": p.learns, "argument": arguments[n]} for n, p in parts}, json, _named)
+    rows = {}
+    for name, part in EXTRACTORS.items():
+        argument = next(iter(inspect.signature(part).parameters), None)
+        rows[name] = {"what": first_line(part), "learns": part.learns, "argument": argument}
+    show(rows, json, _named)
 
 
 @list_app.command(name="solvers")
 def list_solvers(*, plugin: Listed = (), json: Json = False) -> None:
-    """Name the solvers with their order, calls per step and the number that a name can be given, as in dpm:3."""
+    """List the solvers with their parameter (as in dpm:3), order, calls per step and default grid."""
     load_plugins(plugin)
     rows = {}
     for name, part in SOLVERS.items():
@@ -78,13 +80,13 @@ def list_solvers(*, plugin: Listed = (), json: Json = False) -> None:
 
 def _solver(name: str, row: dict[str, Any]) -> list[str]:
     number = "" if row["number"] is None else "[:{}={:g}]".format(*next(iter(row["number"].items())))
-    calls = f"calls a step: {row['calls_per_step'] or 'as needed'}"
+    calls = f"calls per step: {row['calls_per_step'] or 'adaptive'}"
     return [f"{name}{number}", f"order {row['order']}", calls, f"grid {row['grid']}", row["what"]]
 
 
 @list_app.command(name="metrics")
 def list_metrics(*, plugin: Listed = (), json: Json = False) -> None:
-    """Name the metrics."""
+    """List the metrics with their scores."""
     from pushforward.evaluation.model_metrics import MODEL_METRICS
 
     load_plugins(plugin)
@@ -99,19 +101,19 @@ def _named(rows: dict[str, Any]) -> str:
 
 @list_app.command(name="runs")
 def list_runs(folder: str = "runs", *, json: Json = False) -> None:
-    """Name the runs below a folder.
+    """List the runs in a folder and its subfolders.
 
     Args:
-        folder: Where to look.
+        folder: Folder to search.
 
     Raises:
-        UsageError: For a folder that does not exist, other than the default.
+        UsageError: If the folder does not exist, unless it is the default.
     """
     if not Path(folder).is_dir() and folder != "runs":
-        raise UsageError(f"There is no folder {folder}: name the one that holds runs.")
+        raise UsageError(f"{folder} is not a folder. Name a folder that contains runs.")
     rows = [_run(path) for path in sorted(Path(folder).glob("**/spec.json"))]
     head, cells = [list(row) for row in rows[:1]], [[str(value or "-") for value in row.values()] for row in rows]
-    empty = f"no runs in {folder}; train one: pushforward train flow --data digits --budget 60s"
+    empty = f"no runs in {folder}. To train one: pushforward train flow --data digits --budget 60s"
     show(rows, json, lambda _: columns([*head, *cells]) or empty)
 
 
@@ -120,20 +122,23 @@ def _run(path: Path) -> dict[str, Any]:
     from pushforward.training.checkpoint.storage import latest, unfinished
     from pushforward.training.runs.folder import check_run
 
-    run = str(path.parent)
+    row: dict[str, Any] = dict.fromkeys(("run", "recipe", "data", "checkpoint", "unfinished"))
+    row |= {"run": str(path.parent), "recipe": "cannot be read"}
     try:
         check_run(path.parent)
-        content, newest = read_json(path), latest(path.parent / "checkpoints")
-        recipe, source = content["recipe"], (content.get("data") or {}).get("name_or_path")
+        content = read_json(path)
+        newest = latest(path.parent / "checkpoints")
+        row |= {"recipe": content["recipe"], "data": (content.get("data") or {}).get("name_or_path")}
     except (CheckpointError, OSError, AttributeError, KeyError, TypeError):
-        return {"run": run, "recipe": "cannot be read", "data": None, "checkpoint": None, "unfinished": None}
-    progress = None if newest is None else unfinished(newest, content.get("budget") or {})
-    return {"run": run, "recipe": recipe, "data": source, "checkpoint": newest.name if newest else None, "unfinished": progress}
+        return row
+    if newest is not None:
+        row |= {"checkpoint": newest.name, "unfinished": unfinished(newest, content.get("budget") or {})}
+    return row
 
 
 @app.command(group=INSPECT, sort_key=9)
 def doctor(*, json: Json = False) -> None:
-    """Print devices, versions of packages, and missing extras."""
+    """Print devices, package versions and missing extras."""
     from importlib import metadata
 
     import torch
@@ -162,7 +167,7 @@ def doctor(*, json: Json = False) -> None:
 
 @data_app.command(name="list")
 def data_list(*, plugin: Listed = (), json: Json = False) -> None:
-    """Name the data sets that are built in, and those of plug-ins."""
+    """List the built-in data sets, and those of plug-ins."""
     from pushforward.data import listing
 
     load_plugins(plugin)
@@ -181,19 +186,19 @@ def data_check(
     json: Json = False,
     full: OutputOption[Flag] = False,
 ) -> None:
-    """Read a data source as training would and say what is in it.
+    """Check data before training: read it, and print its contents and problems.
 
-    Of image files it lists every one that cannot be used, with the reason. The exit code is 3 where training would refuse the
-    data, and where files have changed since an earlier check.
+    Lists every unusable image file with the reason. The exit code is 3 if the data cannot be used for training, or has changed
+    since an earlier check.
 
     Args:
-        data: A name (`pushforward data list`), a folder of images or tars, a .tar, .npz, .npy or .csv file or another table, or
-            a Python file that defines data. A .npz holds x, and where there are any label (or y), given and its columns'
-            given_names, x_test, label_test and given_test.
-        out: Write size and sha256 of each file to this new .json file, with the fingerprint of the data.
-        against: Name the files that were added, removed or changed since an earlier check wrote this file, and other differences.
+        data: Data set: a name (`pushforward data list`), a folder of images or tars, a .tar, .npz, .npy or .csv file or another
+            table, or a Python file that defines data. An .npz file contains x, and optionally label (or y), given, given_names,
+            x_test, label_test and given_test.
+        out: Write the data's fingerprint, and the size and sha256 of each file, to this new .json file.
+        against: Compare the data with an earlier check, stored in this file by --out.
         full: Print all values, files and examples.
-        write_schema: Write what was decided of each column of a table to this new .json file, to be edited and read: --schema.
+        write_schema: Write the kind of each column of a table to this new .json file, for editing and use with --schema.
     """
     load_plugins(plugin)
     data, _ = data_file(data, plugin)
@@ -212,11 +217,15 @@ def data_check(
     if refused:
         raise DataError(report["refused"].replace("; `pushforward data check` lists them all", ""))
     if write_schema is not None:
-        say(f"{write_schema} says what each column holds: edit it, and read it with --schema {shlex.quote(write_schema)}")
+        say(f"{write_schema} contains the kind of each column. To use it after editing: --schema {shlex.quote(write_schema)}")
     changes = [f"{what}: {len(names):,}" for what, names in (report["changes"] or {}).items() if names]
-    changes += ["another fingerprint"] * report["differs"]
+    changes += ["different fingerprint"] * report["differs"]
+    if against is not None and not changes:
+        say(f"{data} has not changed since {against} was written")
     if changes:
-        raise DataError(f"{data} is not what {against} says; {', '.join(changes)}. Restore it, or write a new file: `out`.")
+        raise DataError(
+            f"{data} has changed since {against} was written ({', '.join(changes)}). Restore it, or write a new file with `out`."
+        )
 
 
 def _checked(report: dict[str, Any], full: bool) -> str:
@@ -225,16 +234,16 @@ def _checked(report: dict[str, Any], full: bool) -> str:
     hidden = ("error", "refused", "table", *(("columns", "shape") if table else ()))
     facts = {name: value for name, value in report.items() if name not in hidden and value not in ([], {}, None, False)}
     if report.get("header") is not None:
-        facts["header"] = "the first line" if report["header"] else "none"
+        facts["header"] = "first line" if report["header"] else "none"
     facts |= {f"files {what}": names for what, names in (facts.pop("changes", None) or {}).items() if names}
     text = columns([[name.replace("_", " "), as_options(_words(value, most * _SHOWN))] for name, value in facts.items()])
     text = f"{text}\n{_table(table, most)}" if table else text
     shortened = not full and ("…" in text or " more" in text)
-    return f"{text}\n\n--full shows what is left out" if shortened else text
+    return f"{text}\n\nTo see everything, add --full" if shortened else text
 
 
 def _words(value: Any, most: int) -> str:
-    """A fact as a person reads it: numbers short, counts as "a 12, b 7", rows of several facts on lines of their own."""
+    """Format a fact: short numbers, counts such as "a 12, b 7", and one line per row of a list."""
     if isinstance(value, dict):
         return some((f"{name} {_words(inner, most)}" for name, inner in value.items()), most)
     if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -245,16 +254,16 @@ def _words(value: Any, most: int) -> str:
 
 
 def _table(table: dict[str, Any], most: int) -> str:
-    """How a table was read, then each column with kind, content, missing share, examples, and why.
+    """Format how a table was read, and each column's kind, content, missing fraction, examples and reason.
 
-    The content is that of the training rows, as the model is given it; the missing share is that of all rows.
+    The content is that of the training rows, as the model gets it; the missing fraction is that of all rows.
     """
     missing = ", ".join(f'"{text}"' for text in table["missing_texts"])
     facts = [["separator", table["separator"]], ["missing values", missing], ["target", table["target"]]]
     facts += [["constraint", text] for text in table["constraints"]] + [["note", as_options(text)] for text in table["notes"]]
     names = shortened([field["name"] for field in table["fields"]], most * _NAME)
     wide = most * _WIDE
-    rows = [["column", "kind", "training rows: values (share) or range", "all rows: missing", "examples", "why"]]
+    rows = [["column", "kind", "training rows: values (fraction) or range", "all rows: missing", "examples", "reason"]]
     for name, field in zip(names, table["fields"], strict=True):
         share = percent(field["missing"]) if field["missing"] else ""
         examples = clipped(", ".join(field["examples"]), wide)
@@ -284,18 +293,18 @@ def data_pack(
     plugin: Listed = (),
     json: Json = False,
 ) -> None:
-    """Pack images into uncompressed tars, which are read at random and train the same model, bit for bit.
+    """Pack images into tar files for faster reading.
 
-    The tars are in WebDataset's layout, so that other tools read them. Train on them with --data FOLDER.
+    The tars have WebDataset's layout. Training on them (--data FOLDER) gives the same model as training on the images.
 
     Args:
-        data: A name, a folder of images, a .tar, .npz or .npy file, or a Python file that defines data.
-        out: The new folder; it appears when it is whole.
-        encoding: png is small; npy, plain pixels, takes more space and is read faster.
-        per_tar: Images in each tar.
-        resize: Scale and crop images: 64, or 48x64 (height x width).
-        download: Fetch a named data set that is not there yet.
-        stream: Leave images on disk while they are packed, as is usual for more than 4 GB of pixels.
+        data: Data set: a name, a folder of images, a .tar, .npz or .npy file, or a Python file that defines data.
+        out: New output folder.
+        encoding: Format of the images: png is smaller, npy (plain pixels) is faster to read.
+        per_tar: Number of images per tar.
+        resize: Scale and crop images to this size: 64, or 48x64 (height x width).
+        download: Download a built-in data set if it is missing.
+        stream: Read images from disk one by one instead of all at once. Default for more than 4 GB of pixels.
     """
     load_plugins(plugin)
     data, _ = data_file(data, plugin)
@@ -310,5 +319,5 @@ def data_pack(
 def _packed(out: str, manifest: dict[str, Any], data: str) -> str:
     size, skipped = sum(shard["bytes"] for shard in manifest["shards"]) / 2**20, manifest["skipped"]
     images = f"{manifest['train']:,} training and {manifest['held_out']:,} held-out images"
-    hint = f". Left out: {skipped:,} image files, see pushforward data check {shlex.quote(data)}" if skipped else ""
-    return f"{out}: {images} in {len(manifest['shards'])} tars, {size:,.1f} MB. Train on them: --data {out}{hint}"
+    hint = f". {skipped:,} image files were left out; see pushforward data check {shlex.quote(data)}" if skipped else ""
+    return f"{out}: {images} in {len(manifest['shards'])} tars, {size:,.1f} MB. To train on them: --data {out}{hint}"

@@ -1,4 +1,4 @@
-"""The application, options that verbs share as typed groups (each a panel of a verb's help), and how results are printed."""
+"""The application, the options that verbs share (each group is a panel of a verb's help), and printing of results."""
 
 from __future__ import annotations
 
@@ -65,136 +65,134 @@ OutputOption = Annotated[T, Parameter(group=OUTPUT)]
 ComputeOption = Annotated[T, Parameter(group=COMPUTE)]
 
 
-def _files(kind: Any, paths: tuple[str, ...]) -> None:
-    for path in paths:
-        if not Path(path).is_file():
-            raise ValueError(f"There is no file {path}; expected a Python file with parts of your own, or one that a run needs.")
-
-
-Track = Annotated[str | None, Parameter(group=OUTPUT, help="Log to tensorboard, wandb or mlflow too, or several: a,b.")]
+Track = Annotated[
+    str | None,
+    Parameter(group=OUTPUT, help="Also log to tensorboard, wandb or mlflow. Separate several by commas."),
+]
 Precision = Literal["auto", "float32", "bfloat16"]
 Header = Literal["yes", "no"]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+Positive = Annotated[int, Parameter(validator=AT_LEAST_1)]
+Unlisted = Annotated[T, Parameter(show_choices=False)]  # The help names the choices
+Repeated = Annotated[tuple[str, ...], Parameter(negative_iterable=(), consume_multiple=False, show_default=False)]
 Plugins = Annotated[
-    tuple[str, ...],
+    Repeated,
     Parameter(
         name="--plugin",
         group=COMPUTE,
-        negative_iterable=(),
-        consume_multiple=False,
-        show_default=False,
-        validator=_files,
-        help="A Python file with parts of your own, or one that a run was trained with; may be repeated.",
+        help="Python file that defines your own parts, or that the run was trained with. Can be repeated.",
     ),
 ]
 Features = Annotated[
     str | None,
     Parameter(
         group=EVALUATION,
-        help="Some of `pushforward list features`, separated by commas: models are ranked by the first, and scores of the others "
-        "stand beside. inception:FILE names a file of weights. Default: what suits the data.",
+        help="Feature extractors, separated by commas; see `pushforward list features`. Models are ranked by the first. "
+        "inception:FILE loads Inception weights from a file. Default: chosen by the kind of data.",
     ),
-]
-Frozen = Annotated[
-    tuple[str, ...],
-    Parameter(name="--frozen", group=STARTING, negative_iterable=(), consume_multiple=False, show_default=False),
 ]
 Flops = Annotated[
     float | None,
-    Parameter(group=BUDGET, validator=Number(gt=0), help="Budget in floating point operations of training steps: 1e15."),
+    Parameter(group=BUDGET, validator=Number(gt=0), help="Budget in floating-point operations, such as 1e15."),
 ]
-Epochs = Annotated[
-    float | None,
-    Parameter(group=BUDGET, validator=Number(gt=0), help="Budget in passes over the training examples: 20 or 0.5."),
-]
-Settings = Annotated[str, Parameter(show=False)]  # A recipe's own settings, as any other options
-RunFolder = Annotated[str, Parameter(group=MODEL, help="The run's folder.")]
+Settings = Annotated[str, Parameter(show=False)]  # A recipe's own settings
+RunFolder = Annotated[str, Parameter(group=MODEL, help="Run folder.")]
 Conditioned = Annotated[
-    Literal["label", "none"] | None,
+    Unlisted[Literal["label", "none"] | None],
     Parameter(
         group=DATA,
-        show_choices=False,
-        help="label: with labels, as is usual where there are any; none: without. Columns of --given are used either way.",
+        help="label: train with labels; none: train without. Default: label if the data has labels. Columns of --given are "
+        "used in either case.",
     ),
 ]
-Image = Annotated[str, Parameter(group=MODEL, help="The image file.")]
-Device = Annotated[str, Parameter(group=COMPUTE, help="auto, cpu, cuda or cuda:1.")]
+Image = Annotated[str, Parameter(group=MODEL, help="Image file.")]
+Device = Annotated[str, Parameter(group=COMPUTE, help="Device: auto, cpu, cuda or cuda:1.")]
 Devices = Annotated[
     int | None,
     Parameter(
         group=PROCESSES,
         validator=AT_LEAST_1,
-        help="Start this many processes here, each with a CUDA device of its own or a share of the cores.",
+        help="Number of processes on this machine, each with its own CUDA device or part of the CPU cores.",
+    ),
+]
+Raw = Annotated[Flag, Parameter(group=COMPUTE, help="Use the latest weights instead of their average.")]
+Checkpoint = Annotated[
+    str | None,
+    Parameter(
+        group=COMPUTE,
+        help="Checkpoint name, such as step_000500. Default: the newest. Flow maps also have best, the checkpoint "
+        "with the best samples in 1, 2 and 4 network calls.",
     ),
 ]
 Json = Annotated[Flag, Parameter(group=OUTPUT, help="Print the result as JSON.")]
 Full = Annotated[Flag, Parameter(group=OUTPUT, help="Print all findings and scores.")]
-N = Annotated[int, Parameter(group=SAMPLES, validator=AT_LEAST_1, help="Number of samples.")]
+N = Annotated[Positive, Parameter(group=SAMPLES, help="Number of samples.")]
 Compared = Annotated[
     int | None,
     Parameter(
         group=EVALUATION,
         validator=Number(gte=2),
-        help="Number of samples to compare with as many held-out examples; default as many as the data and the time allow.",
+        help="Number of samples, compared with as many held-out examples. Default: as many as data and time allow.",
     ),
 ]
 Repeats = Annotated[
     int | None,
-    Parameter(group=EVALUATION, validator=AT_LEAST_1, help="Number of samplings to score; default 5, or fewer to save time."),
+    Parameter(
+        group=EVALUATION, validator=AT_LEAST_1, help="Number of times to sample and score. Default: 5, or fewer to save time."
+    ),
 ]
 Thorough = Annotated[
     Flag,
     Parameter(
         group=EVALUATION,
-        help="Measure everything. By default measuring takes about as long as training, or 30 s if that is longer.",
+        help="Measure everything. By default, measuring takes at most as long as training, or 30 s if that is longer.",
     ),
 ]
-Seed = Annotated[int, Parameter(group=SAMPLES, help="Sample i comes from seed + i alone.")]
+Seed = Annotated[int, Parameter(group=SAMPLES, help="Random seed. Sample i depends only on seed + i.")]
 Label = SampleOption[str | None]
 Given = Annotated[
     str | None,
     Parameter(
         group=SAMPLES,
-        help="Values of columns that the model is conditioned on: age=40,income=2. Columns that are not named are drawn "
-        "together from the training examples, whatever is asked of the others.",
+        help="Values of conditioning columns, such as age=40,income=2.",
     ),
 ]
-Resize = Annotated[Flag, Parameter(group=MODEL, help="Scale and crop images of another size than the model's.")]
+Resize = Annotated[Flag, Parameter(group=MODEL, help="Scale and crop images to the model's size.")]
 Out = OutputOption[str | None]
-Overwrite = Annotated[Flag, Parameter(group=OUTPUT, help="Replace what is there.")]
+Overwrite = Annotated[Flag, Parameter(group=OUTPUT, help="Replace existing output.")]
 
 
 @Parameter(name="*", group=DATA)
 @dataclass(frozen=True)
 class Reading:
-    """How a data source is read.
+    """Options for reading data.
 
     Args:
-        target: A table's column to predict, or vectors' label.
-        given: Columns of numbers that are given, not generated: age,income. NAME:KIND names a kind of condition.
-        header: The first line of a table holds names: yes or no.
-        resize: Scale and crop images: 64, or 48x64 (height x width).
-        channels: Convert images: rgb or grey.
-        background: The colour below transparent pixels: white or #808080.
-        limit: Use at most this many training examples.
-        download: Fetch a named data set that is not there yet.
-        stream: Read images from disk as they are needed.
-        workers: Threads that read batches from disk ahead; default 1.
-        columns: Columns of a table to keep: age,sex; or names for all.
-        drop: Columns of a table to leave out: id,note.
-        missing: Cells without a value, in place of the usual: "?,NA".
-        schema: A table's kinds: data check --write-schema FILE.
-        constraint: Rows meet it: "end >= start", 'sex != "X"'. Repeatable.
-        table: A .csv of plain numbers is a table: yes or no.
-        copies: Equal rows of a table are split together or apart.
-        rare: Texts that only one row has: replace (default) or keep.
+        target: Column to predict (tables) or label column (vectors).
+        given: Numeric columns to condition on, such as age,income. NAME:KIND also sets the kind of condition.
+        header: Whether the first line of a table contains column names: yes or no. Default: detected.
+        resize: Scale and crop images to this size: 64, or 48x64 (height x width).
+        channels: Convert images to rgb or grey.
+        background: Colour behind transparent pixels, such as white or #808080.
+        limit: Maximum number of training examples.
+        download: Download a built-in data set if it is missing.
+        stream: Read images from disk during training instead of keeping them in memory.
+        workers: Number of threads that prefetch images from disk. Default: 1.
+        columns: Columns of a table to keep, such as age,sex; for a table without a header, names of all columns.
+        drop: Columns of a table to leave out, such as id,note.
+        missing: Texts that mark missing values, such as "?,NA". They replace the default list.
+        schema: Schema of a table: a file written by data check --write-schema.
+        constraint: Constraint on rows, such as "end >= start" or 'sex != "X"'. Can be repeated.
+        table: Whether to read a .csv of plain numbers as a table (yes) or as vectors (no).
+        copies: Keep equal rows of a table in the same split (together), or split each row by itself (apart).
+        rare: Whether to replace (default) or keep texts that occur in only one row.
     """
 
     target: str | None = None
     given: str | None = None
-    header: Annotated[Header | None, Parameter(show_choices=False)] = None
+    header: Unlisted[Header | None] = None
     resize: str | None = None
-    channels: Annotated[Literal["rgb", "grey"] | None, Parameter(show_choices=False)] = None
+    channels: Unlisted[Literal["rgb", "grey"] | None] = None
     background: str | None = None
     limit: int | None = None
     download: Flag = False
@@ -204,41 +202,43 @@ class Reading:
     drop: str | None = None
     missing: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     schema: str | None = None
-    constraint: Annotated[tuple[str, ...], Parameter(negative_iterable=(), consume_multiple=False, show_default=False)] = ()
-    table: Annotated[Header | None, Parameter(show_choices=False)] = None
-    copies: Annotated[Literal["together", "apart"] | None, Parameter(show_choices=False)] = None
-    rare: Annotated[Literal["replace", "keep"] | None, Parameter(show_choices=False)] = None
+    constraint: Repeated = ()
+    table: Unlisted[Header | None] = None
+    copies: Unlisted[Literal["together", "apart"] | None] = None
+    rare: Unlisted[Literal["replace", "keep"] | None] = None
 
 
 @Parameter(name="*", group=BUDGET)
 @dataclass(frozen=True)
 class Budgeting:
-    """When training ends; at most one of the three.
+    """Training budget; at most one option may be given.
 
     Args:
-        steps: Budget in steps, in all: 5000, 20k or 2M.
-        budget: Budget in seconds of training, in all: 60s, 10m or 1.5h.
-        samples: Budget in training examples drawn, in all: 5000, 20k or 2M.
+        steps: Budget in training steps, such as 5000, 20k or 2M.
+        budget: Budget in training time, such as 60s, 10m or 1.5h.
+        samples: Budget in training examples drawn, such as 5000, 20k or 2M.
+        epochs: Budget in passes over the training examples, such as 20 or 0.5.
     """
 
     steps: str | None = None
     budget: str | None = None
     samples: str | None = None
+    epochs: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
 
 
 @Parameter(name="*", group=TRAINING)
 @dataclass(frozen=True)
 class Changes:
-    """Changes to how a recipe trains; None leaves the recipe's value.
+    """Training settings that replace those of the recipe; None keeps the recipe's value.
 
     Args:
-        batch: Examples of a step in all; 64 N in each process.
-        accumulate: Parts into which a batch is split to save memory.
+        batch: Batch size in total; with several processes, a multiple of 64 for each.
+        accumulate: Number of micro-batches that a batch is split into to save memory.
         lr: Learning rate.
-        optimizer: adamw, or muon, which moves kernels of convolutions as matrices.
-        ema: Half-life of averaged weights, in training examples.
-        precision: Precision of the network calls.
-        augment: flip, shift, dequantise, or several: flip,shift.
+        optimizer: Optimiser; muon treats convolution kernels as matrices.
+        ema: Half-life of the averaged weights, in training examples.
+        precision: Precision of network calls.
+        augment: Augmentations, separated by commas: flip, shift, dequantise.
     """
 
     batch: int | None = None
@@ -250,21 +250,21 @@ class Changes:
     augment: Annotated[str, Parameter(show_default=False)] = ""
 
     def of_training(self) -> dict[str, Any]:
-        """The settings of `pushforward.Training` that were given."""
+        """Return the settings of `pushforward.Training` that were given."""
         return {name: value for name, value in asdict(self).items() if name != "augment" and value is not None}
 
 
 @Parameter(name="*", group=SOLVER)
 @dataclass(frozen=True)
 class Solving:
-    """How z becomes a sample: the solver of an iterative model, the truncation of a one-call one. None leaves it unchanged.
+    """Solver of an iterative model, or truncation of a one-call model; None leaves a setting unchanged.
 
     Args:
-        steps: Solver steps of an iterative model (diffusion, flow matching).
-        solver: One of `pushforward list solvers`; dpm:3 and ddim:0.5 set its number.
-        grid: The times of the steps: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`);
-            table takes the coefficients as well that `pushforward tune --what table` learned.
-        truncation: Limit of the size of every number of the noise of a one-call model (GAN, VAE), such as 1.5; see
+        steps: Number of solver steps of an iterative model (diffusion, flow matching).
+        solver: Solver name (`pushforward list solvers`); dpm:3 and ddim:0.5 also set its parameter.
+        grid: Time grid of the steps: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`);
+            table also uses the coefficients from `pushforward tune --what table`.
+        truncation: Largest absolute value of the noise of a one-call model (GAN, VAE), such as 1.5; see
             `pushforward truncation`.
     """
 
@@ -277,13 +277,13 @@ class Solving:
 @Parameter(name="*", group=GUIDANCE)
 @dataclass(frozen=True)
 class Guiding:
-    """How an iterative model is guided; None is not at all.
+    """Guidance of an iterative model; None means no guidance.
 
     Args:
-        scale: Guidance scale: 1 is the conditional model, larger is closer to the label and less varied.
-        interval: Noise levels sigma/alpha between which guidance acts, such as 0.2:5; default everywhere.
-        weaker: A run that autoguidance leads away from, such as runs/earlier or runs/earlier@step_000500.
-        weaker_scale: Scale of autoguidance: 1 is no guidance; default 2.
+        scale: Guidance scale: 1 is the conditional model; larger values follow the label more closely, with less diversity.
+        interval: Range of noise levels sigma/alpha in which guidance acts, such as 0.2:5. Default: all.
+        weaker: Weaker run for autoguidance, such as runs/earlier or runs/earlier@step_000500.
+        weaker_scale: Autoguidance scale; 1 is no guidance. Default: 2.
         threshold: Clip predicted images at this quantile of their pixels (dynamic thresholding), such as 0.995.
     """
 
@@ -297,18 +297,15 @@ class Guiding:
 @Parameter(name="*", group=COMPUTE)
 @dataclass(frozen=True)
 class Loading:
-    """Which weights of a run are used, and how they are computed with.
+    """Weights of a run, and how they are used.
 
     Args:
-        raw: Use the last weights in place of their average.
-        checkpoint: A checkpoint's name; default the newest. best is that with the best samples of a flow map in 1, 2 and 4
-            network calls.
-        batch: Samples computed at a time.
-        precision: Precision of the network calls.
+        batch: Number of samples to compute at a time.
+        precision: Precision of network calls.
     """
 
-    raw: Flag = False
-    checkpoint: str | None = None
+    raw: Raw = False
+    checkpoint: Checkpoint = None
     plugin: Plugins = ()
     batch: int = 256
     device: Device = "auto"
@@ -318,10 +315,10 @@ class Loading:
 @Parameter(name="*", group=OUTPUT)
 @dataclass(frozen=True)
 class Placing:
-    """How a result is written.
+    """How to write a result.
 
     Args:
-        zoom: Enlarge every pixel this many times; by default small images of a grid become about 64 pixels wide, others stay.
+        zoom: Integer factor for enlarging pixels. Default: small images in a grid are enlarged to about 64 pixels.
     """
 
     zoom: int | None = None
@@ -331,10 +328,10 @@ class Placing:
 @Parameter(name="*", group=PROCESSES)
 @dataclass(frozen=True)
 class Sharing:
-    """Several processes that train one model together. Under torchrun, Slurm or Ray they find each other without an option.
+    """Training of one model by several processes. Under torchrun, Slurm or Ray, no option is needed.
 
     Args:
-        shard: Each process holds a share of weights and optimisers.
+        shard: Split weights and optimiser states across the processes.
     """
 
     devices: Devices = None
@@ -346,9 +343,9 @@ AS_IT_IS, UNGUIDED, NEWEST, PLACED = Solving(), Guiding(), Loading(), Placing()
 
 
 _ARGUMENT = re.compile(r"`([a-z][a-z_]*)(?:=([^`\n]*))?`")
-# Options that are called otherwise than their arguments
+# Options with another name than their argument
 _NAMES = {"seconds": "--budget", "plugins": "--plugin", "trackers": "--track", "constraints": "--constraint"}
-# Options whose value is said in other words, or not at all
+# Options whose value has another form on the command line
 _WHOLE = {
     **{f"{name}=True": f"--{name}" for name in ("download", "fallback", "full", "overwrite", "shard", "stream", "thorough")},
     **{
@@ -363,15 +360,15 @@ _WHOLE = {
 
 
 def command() -> str:
-    """The command line that is running, quoted so that a shell reads it as it was typed."""
+    """Return the running command line, quoted for a shell."""
     return shlex.join(["pushforward", *sys.argv[1:]])
 
 
 def as_options(message: str) -> str:
-    """A message with options instead of the arguments that stand between backticks; verbs and commands stay.
+    """Replace arguments between backticks by command-line options; verbs and commands stay unchanged.
 
     Args:
-        message: Such as "Choose another `out`, or add `overwrite=True`.".
+        message: Message, such as "Choose another `out`, or add `overwrite=True`.".
     """
 
     def option(match: re.Match[str]) -> str:
@@ -387,15 +384,17 @@ def as_options(message: str) -> str:
 
 
 def unknown_option(option: str, known: Iterable[str], verb: str) -> str:
-    """Say that a verb does not have an option, and which one was meant.
+    """Build the error message for an unknown option, with a suggestion if possible.
 
     Args:
-        option: The option as it was typed, with or without its dashes.
-        known: The names of the verb's options; dashes and underscores may differ.
-        verb: Such as "train flow".
+        option: Option as typed, with or without dashes.
+        known: Names of the verb's options, with dashes or underscores.
+        verb: Verb, such as "train flow".
     """
     typed = option.partition("=")[0].lstrip("-")
-    options = [name.lstrip("-").replace("_", "-") for name in known if name[-1].isalnum()]  # others are groups of options
+    options = [
+        name.lstrip("-").replace("_", "-") for name in known if name[-1].isalnum()
+    ]  # the other names are groups of options
     hint = suggestion(typed, options, "--")
     return f"Unknown option --{typed}.{as_options(hint)} See: pushforward {verb} --help"
 
@@ -406,7 +405,7 @@ def _unknown_command(word: str, known: Iterable[str]) -> str:
     recipe = word if word in RECIPES else synonyms.name_for(word, RECIPES)
     if recipe is not None and "Did you mean" not in hint:
         return f"{word} is a recipe, not a command. See: pushforward train {recipe} --help"
-    return f'Unknown command "{word}".{as_options(hint)} Commands: {", ".join(verbs)}.'
+    return f'Unknown command "{word}".{as_options(hint)} See: pushforward --help'
 
 
 def _error(error: CycloptsError) -> str:
@@ -418,21 +417,21 @@ def _error(error: CycloptsError) -> str:
         return f"error: {_unknown_command(error.unused_tokens[0], error.app)}"
     if isinstance(error, UnusedCliTokensError):
         unused = shlex.join(error.unused_tokens or ())
-        return f"error: {verb}: unexpected argument: {unused}. Everything but the first word is an option, such as --data digits."
+        return f"error: unexpected argument: {unused}. Write options by name, such as --data. See: pushforward {verb} --help"
     if isinstance(error, MissingArgumentError) and error.argument is not None:
-        if error.argument.name == "--[KEYWORD]":  # the verb itself refuses settings without a value
+        if error.argument.name == "--[KEYWORD]":  # the verb itself reports settings without a value
             words = error.root_input_tokens or ()
             call([f"{word}=" if word == error.keyword else word for word in words])
-        return f"error: {verb} needs {error.argument.name.lstrip('-').upper()}. See: pushforward {verb} --help"
+        return f"error: missing argument {error.argument.name.lstrip('-').upper()}. See: pushforward {verb} --help"
     return f"error: {error}"
 
 
 app = App(
     name="pushforward",
-    help="Train, sample and compare GANs, VAEs, diffusion models and flows behind one interface.",
+    help="Train, sample, compare and export generative models: GANs, VAEs, diffusion models and flows.",
     help_format="markdown",
-    help_epilogue="Exit codes: 0 done, 1 a bug or a lost process, 2 usage, 3 data, 4 checkpoint or disk, 5 diverged, "
-    "6 out of memory, 7 a missing extra, 75 stopped after saving, 130 Ctrl-C. What to do then: docs/exit-codes.md.",
+    help_epilogue="Exit codes: 0 success, 1 bug or lost process, 2 wrong usage, 3 unusable data, 4 checkpoint or disk error, "
+    "5 training diverged, 6 out of memory, 7 missing extra, 75 stopped after saving, 130 Ctrl-C. See docs/exit-codes.md.",
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
     result_action="return_value",
@@ -441,10 +440,10 @@ app["--help"].group = app["--version"].group = ("Other",)
 
 
 def call(words: Sequence[str]) -> None:
-    """Run the verb that the words of a command name.
+    """Run a command.
 
     Raises:
-        SystemExit: With exit code 2, after the error has been printed, if a word is wrong.
+        SystemExit: With exit code 2, after printing the error, if an argument is invalid.
     """
     try:
         app(list(words), exit_on_error=False, print_error=False)
@@ -453,18 +452,18 @@ def call(words: Sequence[str]) -> None:
         raise SystemExit(2) from None
 
 
-data_app = App(name="data", help="List data sources, or check one before training.", group=INSPECT, sort_key=4)
+data_app = App(name="data", help="List, check or pack data sets.", group=INSPECT, sort_key=4)
 list_app = App(name="list", help="List recipes, solvers, metrics, features or runs.", group=INSPECT, sort_key=5)
 app.command(data_app)
 app.command(list_app)
 
 
 class Lasting:
-    """A stream of text; after an error of one kind what is printed goes nowhere, and the work goes on.
+    """Text stream that discards all output after an error, so that work continues without a reader.
 
     Args:
-        stream: The stream that is written to.
-        ends: That kind.
+        stream: Wrapped stream.
+        ends: Type of error after which output is discarded.
     """
 
     def __init__(self, stream: Any, ends: type[OSError]) -> None:
@@ -486,42 +485,42 @@ def say(line: str = "") -> None:
 
 
 def tell(line: str) -> None:
-    """Print an event of the library to stderr, with options instead of arguments."""
+    """Print an event of the library to stderr, with options instead of Python arguments."""
     say(as_options(line))
 
 
 def show(value: Any, as_json: bool, text: Callable[[Any], str]) -> None:
     """Print a result to stdout, as JSON or as text."""
     words = json.dumps(value, indent=1, default=str) if as_json else text(value)
-    print(words.encode(errors="backslashreplace").decode())  # names of files may be no text
+    print(words.encode(errors="backslashreplace").decode())  # file names may contain undecodable bytes
 
 
-written = itemgetter("out")  # All that most verbs print that write a file
+written = itemgetter("out")  # The output of most verbs that write a file
 
 
 def check_report(out: str) -> None:
-    """Refuse the name of a report's file before anything is measured.
+    """Check the file name of a report before anything is measured.
 
     Raises:
-        UsageError: For an ending that no report has.
+        UsageError: If the extension is not supported.
     """
     if Path(out).suffix.lower() not in (".html", ".md", ".json"):
-        raise UsageError(f"--out {out}: a report is a file that ends in .html, .md or .json, such as quality.html.")
+        raise UsageError(f"Cannot write a report to {out}. Use the extension .html, .md or .json.")
 
 
 def show_report(report: Report, folder: Path, as_json: bool, full: bool) -> None:
-    """Save a report and print it, as JSON or as text."""
+    """Save a report, and print it as JSON or text."""
     report.save_all(folder)
     result = report.comparison.to_plain() if as_json else None
     show(result, as_json, lambda _: f"{as_options(report.to_text(full))}\n\n{folder}/report.html")
 
 
 def first_line(part: Any) -> str:
-    """The first line of a docstring."""
+    """Return the first line of a docstring."""
     return (part.__doc__ or "").strip().split("\n")[0]
 
 
 def columns(rows: list[list[str]]) -> str:
-    """Rows of text with their columns aligned."""
+    """Align rows of text in columns."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)] if rows else []
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)

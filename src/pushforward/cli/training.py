@@ -1,4 +1,4 @@
-"""The verbs that train one model: train, resume and distil; the loop around every training, and what is said of it."""
+"""The verbs that train one model: train, resume and distil; also training loops and summaries for other verbs."""
 
 from __future__ import annotations
 
@@ -47,16 +47,15 @@ from pushforward.cli.options import (
     Conditioned,
     DataOption,
     Device,
-    Epochs,
     Flag,
     Flops,
-    Frozen,
     Json,
     ModelOption,
     Out,
     Overwrite,
     Plugins,
     Reading,
+    Repeated,
     RunFolder,
     Settings,
     Sharing,
@@ -80,21 +79,21 @@ if TYPE_CHECKING:
     from pushforward.recipes import Recipe
     from pushforward.training import Run, Trainer
 
-SHORTEST = 0.1  # Seconds of a part of training that is worth a word
-PLANNED = 5000  # The steps of a training that is given no budget
+SHORTEST = 0.1  # Seconds below which a part of training is not reported
+PLANNED = 5000  # Training steps without a budget
 _MEMORY = {
     "weights": "weights",
     "gradients": "gradients",
     "optimizers": "optimisers",
     "average": "averaged weights",
-    "frozen": "frozen parts",
-    "gathered": "whole weights and gradients while they are used",
-    "activations": "activations of a part",
+    "frozen": "frozen networks",
+    "gathered": "weights and gradients gathered for use",
+    "activations": "activations of a micro-batch",
     "data": "training examples",
 }
 Every = Annotated[
     int | None,
-    Parameter(group=TRAINING, help="Steps between checkpoints; default every two minutes, or every quarter of a short budget."),
+    Parameter(group=TRAINING, help="Steps between checkpoints. Default: two minutes, or a quarter of a short budget."),
 ]
 
 
@@ -106,13 +105,12 @@ def train(
     init: StartingOption[str | None] = None,
     latent: StartingOption[str | None] = None,
     teacher: StartingOption[str | None] = None,
-    frozen: Frozen = (),
+    frozen: StartingOption[Repeated] = (),
     plugin: StartingOption[Plugins] = (),
     data: DataOption[str | None] = None,
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
     budgeting: Budgeting = NO_BUDGET,
-    epochs: Epochs = None,
     flops: Flops = None,
     changes: Changes = NO_CHANGES,
     seed: TrainingOption[int] = 0,
@@ -128,23 +126,23 @@ def train(
 ) -> None:
     """Train a model.
 
-    `train RECIPE --help` adds the recipe's own options. Without a budget training takes 5000 steps. Example:
+    Without a budget, training takes 5000 steps. `train RECIPE --help` also lists the recipe's own options. Example:
     `pushforward train flow --data digits --budget 60s`
 
     Args:
-        recipe: A name (`pushforward list recipes`), or a Python file that holds a recipe.
-        size: Size of the networks: tiny, small or base; finish applies it to its critic alone.
-        init: A run whose weights to start from.
-        latent: Train in the latent space of this run of autoencoder, vae, hvae or vqvae, or folder of diffusers' AutoencoderKL.
-        teacher: A run to learn from: short for --frozen teacher=RUN.
-        frozen: NAME=RUN: a run for the frozen part of that name that the recipe takes. --frozen latent=RUN is --latent RUN.
-        data: A name, a folder, a .tar, .npy, .npz, .csv or Python file: see `pushforward data check --help`. Default: that of
-            --teacher, --frozen or --latent, else digits.
-        seed: The seed of all random numbers.
-        out: The run's folder; default runs/DATA-RECIPE.
-        dry_run: Say what training will need in --devices, then end.
+        recipe: Recipe name (`pushforward list recipes`), or a Python file that defines a recipe.
+        size: Network size: tiny, small or base. The recipe finish applies it only to its critic.
+        init: Run whose weights training starts from.
+        latent: Train in the latent space of this run (autoencoder, vae, hvae or vqvae) or diffusers AutoencoderKL folder.
+        teacher: Run to learn from; short for --frozen teacher=RUN.
+        frozen: NAME=RUN: use a run as the recipe's frozen network NAME. Can be repeated.
+        data: Data set: a name (`pushforward data list`), a folder, or a .tar, .npy, .npz, .csv or Python file. Default: the data
+            of --teacher, --frozen or --latent, otherwise digits.
+        seed: Seed of all random numbers.
+        out: Output folder. Default: runs/DATA-RECIPE.
+        dry_run: Print the steps and memory that training needs, without training.
     """
-    ends = amounts(budgeting, flops=flops, epochs=epochs)
+    ends = amounts(budgeting, flops=flops)
     recipe = own_name(recipe)
     check_names(plugin, recipe=recipe, data=None if settings else data)  # wrong options are named first
     from pushforward.training import Progress, load
@@ -178,11 +176,11 @@ def train(
 
 
 def steps_for(flops: float, recipe: Recipe, data: Dataset) -> dict[str, int]:
-    """The steps that so many floating point operations allow, which are said, as an option of `prepare`."""
+    """Convert a budget of floating-point operations to steps, as an option of `prepare`, and print it."""
     from pushforward.training.estimates import steps_within
 
     steps, each = steps_within(flops, recipe, data)
-    say(f"{recipe.name}: a step takes {each:.3g} floating point operations, so {flops:g} allow {steps:,} steps")
+    say(f"{recipe.name}: {each:.3g} floating-point operations per step; the budget of {flops:g} allows {steps:,} steps")
     return {"steps": steps}
 
 
@@ -194,18 +192,18 @@ def _begun(trainer: Trainer, advice: str = "Start again with --overwrite", began
     except KeyboardInterrupt:
         if trainer.clock.step:
             raise
-        raise KeyboardInterrupt(f"no step of {trainer.folder} was done. {advice}") from None
+        raise KeyboardInterrupt(f"{trainer.folder} has not been trained yet. {advice}") from None
 
 
 def train_all(trainers: Sequence[Trainer], turn: float | None = None, began: float = STARTED) -> list[Run]:
-    """Train until done or interrupted, one after the other or in turns; a signal to end saves and exits 130 or 75.
+    """Train models one after the other or in turns, and print what the time was spent on.
 
-    Prints what the time was spent on.
+    A signal saves all models and exits with 130 or 75.
 
     Args:
-        trainers: One for each model.
-        turn: Seconds of a turn; None trains one after the other.
-        began: When this part of the command began, by `time.perf_counter`.
+        trainers: One trainer per model.
+        turn: Duration of a turn in seconds; None trains one model after the other.
+        began: Start of this part of the command, as by `time.perf_counter`.
     """
     before = sum(trainer.clock.seconds for trainer in trainers)
     from pushforward.training.api import train_in_turns
@@ -217,17 +215,17 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, began: flo
             stack.callback(trainer.progress.close)
         if turn:
             if (count := sum(not trainer.done for trainer in trainers)) > 1:
-                say(f"{count} models train in turns of {turn:g} s; the time left of each is that of its own training")
+                say(f"training {count} models in turns of {turn:g} s; the time left is shown for each model separately")
             runs = train_in_turns(trainers, turn)
         else:
             for trainer in trainers:
                 trainer.advance()
             runs = [finished(trainer) for trainer in trainers]
-    # of several processes one was given the signal, and all have stopped
+    # one of several processes got the signal, and all have stopped
     if (number := max((trainer.stop for trainer in trainers), default=0)) and not all(trainer.done for trainer in trainers):
         for trainer in trainers:
             if trainer.done:
-                say(f"{trainer.folder} is finished, at step {trainer.clock.step:,}")
+                say(f"{trainer.folder} is finished at step {trainer.clock.step:,}")
                 continue
             again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
             say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
@@ -245,12 +243,12 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, began: flo
 
 
 def say_estimate(trainers: Sequence[Trainer], thorough: bool = False) -> None:
-    """Print how long training takes, where budgets are in seconds, and how long measuring then takes."""
+    """Print estimates for the duration of training, if budgets are in seconds, and of measuring."""
     left = [(trainer.budget.seconds or math.nan) - trainer.clock.seconds for trainer in trainers]
     ahead = sum(seconds for seconds in left if seconds > 0)
     training = f"training takes about {duration(ahead, 2)}; " if ahead and not any(map(math.isnan, left)) else ""
-    most = "as long as it needs" if thorough else "about as long as training, or 30 s, at most"
-    say(f"{training}measuring then takes {most}")
+    limit = "as long as it needs" if thorough else "at most as long as training, or 30 s if that is longer"
+    say(f"{training}measuring takes {limit}")
 
 
 @app.command(group=TRAIN, sort_key=2)
@@ -268,11 +266,12 @@ def resume(
 ) -> None:
     """Continue a run, or extend a finished one.
 
-    An interrupted run continues exactly where it was. A new budget counts from the run's first step.
+    An interrupted run continues exactly where it stopped. A new budget includes the steps already done. Example:
+    `pushforward resume runs/digits-flow --budget 5m`
 
     Args:
-        start: A checkpoint's name, such as step_000500; default the newest.
-        fallback: Where the newest checkpoint is damaged, go on from the newest whole one.
+        start: Checkpoint name, such as step_000500. Default: the newest.
+        fallback: If the newest checkpoint is damaged, continue from the newest intact one.
     """
     from pushforward.training.runs.folder import check_run
 
@@ -291,11 +290,11 @@ def resume(
 def _standing(run: str, trainer: Trainer) -> str:
     step, total = f"step {trainer.clock.step:,}", trainer.clock.total
     if trainer.ended is not None:
-        return f"{run} has ended by itself at {step}: {trainer.ended}"
+        return f"{run} ended at {step}: {trainer.ended}"
     if trainer.done:
-        return f"{run} is finished at {step} ({trainer.budget}); extend it with a larger {str(trainer.budget).split()[0]}"
+        return f"{run} is finished at {step} ({trainer.budget}). To train longer, give a larger {str(trainer.budget).split()[0]}"
     if not trainer.saved:
-        return f"{run} was never saved: starting it from its first step"
+        return f"{run} has no checkpoint: training starts from the first step"
     facts = [f"resuming {run} at {step}{f' of {total:,}' if total else ''}", "checkpoint verified", trainer.processes.words]
     return "; ".join(filter(None, facts))
 
@@ -322,18 +321,17 @@ def distil(
 ) -> None:
     """Distil a run into one that samples in few network calls.
 
-    The teacher is a flow, ddpm or edm, also a latent one; the student is a run of its own and can be sampled in any number of
-    steps. Without a budget it takes as many training steps as its teacher. The settings
-    of `train distil --help` are taken here as well; with --finish, also those of `train finish --help`. Example:
-    `pushforward distil runs/digits-flow --budget 60s`
+    The teacher is a run of flow, ddpm or edm, also in a latent space. The student is a new run, which can be sampled in any
+    number of steps. Without a budget, it trains for as many steps as the teacher. The options of `train distil --help` also
+    apply here, and with --finish those of `train finish --help`. Example: `pushforward distil runs/digits-flow --budget 60s`
 
     Args:
-        run: The teacher's folder.
-        calls: Network calls for each sample, where sampling names no other number.
-        data: Where the teacher's data is now, if it has moved; default where the teacher read it.
-        finish: Then train it against a critic for so long, such as 10m, in a second run.
-        seed: The seed of all random numbers.
-        out: The student's folder; default runs/DATA-distil. The finished student's ends in -finished.
+        run: Folder of the teacher run.
+        calls: Default number of network calls per sample.
+        data: New location of the teacher's data, if it has moved.
+        finish: Afterwards, train the student against a critic for this long, such as 10m, in a second run.
+        seed: Seed of all random numbers.
+        out: Output folder of the student. Default: runs/DATA-distil. The second run's folder ends in -finished.
     """
     from pushforward import recipes
     from pushforward.training import Budget, Progress, load
@@ -367,24 +365,24 @@ def distil(
     except SystemExit:
         say(f"then: {then}")
         raise
-    say(f"{result.folder}: {result.state['step']:,} steps; now against a critic ...")
+    say(f"{result.folder}: {result.state['step']:,} steps; now training against a critic ...")
     try:
         began = time.perf_counter()
         second = finisher(result, trainer.data, seconds, of_finish, **options)
-        result = _begun(second, f"Its student is saved. To finish it: {then} --overwrite", began)
+        result = _begun(second, f"The student is saved. To finish it: {then} --overwrite", began)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(*stop.args or [f"the student is saved. To finish it: {then}"]) from None
     report_run(result, json, len(trainer.data.train))
 
 
 def print_recipe_help(name: str) -> None:
-    """Print the help of `train` with a recipe's own options as panels of their own.
+    """Print the help of `train` with panels for a recipe's own options.
 
     Args:
-        name: A recipe, or a Python file that holds one.
+        name: Recipe name, or a Python file that defines a recipe.
 
     Raises:
-        UsageError: For an unknown recipe.
+        UsageError: If the recipe is unknown.
     """
     from pushforward import recipes
     from pushforward.recipes.recipe import GROUPS
@@ -416,7 +414,7 @@ def print_recipe_help(name: str) -> None:
 
 @contextmanager
 def nothing_left(folder: Path) -> Iterator[None]:
-    """Remove a folder that the caller has just made, and the runs in it, if that fails before anything was saved."""
+    """Remove a new folder with its runs if an error occurs before anything is saved."""
     from pushforward.training.runs.folder import LOCK, remove
 
     try:
@@ -429,7 +427,7 @@ def nothing_left(folder: Path) -> Iterator[None]:
 
 
 def announce(trainer: Trainer) -> None:
-    """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
+    """Print what is trained: recipe, data, parameters and precision; also warnings about the data."""
     from pushforward.data.core.dataset import rare_classes, seen_in_training, shared_examples
     from pushforward.methods.method import parameters, training_only
     from pushforward.training.runs.provenance import leaks, sources_of
@@ -441,7 +439,7 @@ def announce(trainer: Trainer) -> None:
         *(kind.describe() for kind in method.space.conditions.values()),
         ", ".join(f"{name} {count:,}" for name, count in sizes.items() if count),
         *(part.replace("=", ": ", 1) for part in (content["asked"] or {}).get("frozen") or ()),
-        *(f"from {name}, not noise" for name in sorted(sources_of(method))),
+        *(f"starts from {name} instead of noise" for name in sorted(sources_of(method))),
         trainer.precision,
         trainer.processes.words,
     ]
@@ -454,11 +452,11 @@ def announce(trainer: Trainer) -> None:
 
 
 def closing_notes(run: Run, examples: int) -> list[str]:
-    """Sentences, each with what helps; none for a training of a sensible length.
+    """Return notes on problems of a finished run, each with a remedy.
 
     Args:
-        run: The finished run.
-        examples: How many training examples its data has.
+        run: Finished run.
+        examples: Number of training examples.
     """
     from pushforward.training.loop.budget import PASSES, STEPS
     from pushforward.training.monitor.alarms import lost
@@ -467,29 +465,31 @@ def closing_notes(run: Run, examples: int) -> list[str]:
     rows, notes, start = run.losses(), [], _start(run)
     alarm, guarded = lost(rows), any("coverage_ratio" in (row.get("health") or {}) for row in rows)
     if skipped := in_words(rows):
-        notes.append(f"{skipped}. Where they are many, train with a lower --lr or --precision float32.")
+        notes.append(f"{skipped}. If there are many, use a lower --lr or --precision float32.")
     step, passes = run.state["step"], run.state["samples"] / max(1, examples)
     if not alarm and not guarded and (step < STEPS or passes < PASSES):
-        few = f"{step:,} steps, {plain(passes, 2)} passes over the data: few, so samples will be poor"
-        notes.append(f"{few}. Go on with: {extension(run)}")
+        few = f"{step:,} steps, {plain(passes, 2)} passes over the data: training was short, so samples will be poor"
+        notes.append(f"{few}. To continue: {extension(run)}")
     best = best_of(rows)
     if best is not None and best.step != best.last and best.quality <= BETTER * best.last_quality:
-        notes.append(f"{best.sentence}: take it with --checkpoint best")
-    if alarm and start and run.state.get("weights_step") == 0:
-        notes.append(f"it samples as {start} does. Use {start} instead")
+        notes.append(f"{best.sentence}. To use it: --checkpoint best")
+    if alarm and start:
+        notes.append(f"this run gives the same samples as {start}. Use {start} instead")
     elif alarm:
         notes.append(alarm.rpartition("; ")[2])
     return notes
 
 
 def _start(run: Run) -> str:
-    """The folder of the run that a finish started from, as it was named; empty where that is unknown."""
+    """Return the folder of the run that `finish` started from if its weights are unchanged; otherwise empty."""
+    if run.state.get("weights_step") != 0:
+        return ""
     named = (run.spec.get("asked") or {}).get("frozen") or ()
     return next((word.partition("=")[2] for word in named if word.startswith("teacher=")), "")
 
 
 def extension(run: Run) -> str:
-    """The command that continues a run with a larger budget of the kind that it has."""
+    """Return the command that continues a run with a larger budget of the same kind."""
     from pushforward.training import Budget
 
     budget = Budget(**run.spec["budget"]).longer(run.state["step"])
@@ -497,7 +497,7 @@ def extension(run: Run) -> str:
 
 
 def report_run(run: Run, as_json: bool, examples: int) -> None:
-    """Print what a training has done, and what to do with its run; ``examples`` is the number of training examples."""
+    """Print the summary of a training run and the next command; ``examples`` is the number of training examples."""
     state = run.state
     summary = {
         "run": str(run.folder),
@@ -508,7 +508,7 @@ def report_run(run: Run, as_json: bool, examples: int) -> None:
         "trajectory_seconds": state.get("store_seconds") or 0.0,
         "checkpoint": f"{run.folder}/checkpoints/step_{state['step']:06d}",
     }
-    stored = f" and {summary['trajectory_seconds']:.1f} s of trajectories" if summary["trajectory_seconds"] else ""
+    stored = f" and {summary['trajectory_seconds']:.1f} s for trajectories" if summary["trajectory_seconds"] else ""
     show(
         summary,
         as_json,
@@ -520,26 +520,25 @@ def report_run(run: Run, as_json: bool, examples: int) -> None:
 
 
 def _next(run: Run) -> str:
-    """What a run is for: a model to sample from, or an autoencoder in whose latent space a model is trained."""
+    """Return the next command: sample a model, or train one in the latent space of an autoencoder."""
     from pushforward.methods.autoencoders import PerceptualAutoencoder
     from pushforward.samples import usual_ending
 
-    folder, start = shlex.quote(str(run.folder)), shlex.quote(_start(run))
     if isinstance(run.method, PerceptualAutoencoder):
-        return f"train flow --latent {folder}"
-    better = start if _start(run) and run.state.get("weights_step") == 0 else folder
-    return f"sample {better} --n 64 --out samples{usual_ending(run.space)}"
+        return f"train flow --latent {shlex.quote(str(run.folder))}"
+    better = _start(run) or str(run.folder)
+    return f"sample {shlex.quote(better)} --n 64 --out samples{usual_ending(run.space)}"
 
 
 def report_needs(recipe: Recipe, data: Dataset, ends: Mapping[str, Any], sharing: Sharing, json: bool) -> None:
-    """Print what a training would need: a dry run.
+    """Print what training would need (a dry run).
 
     Args:
-        recipe: The recipe.
-        data: Of the training.
-        ends: Its budget, as arguments of `pushforward.fit`.
-        sharing: The processes that would train it.
-        json: Whether as JSON.
+        recipe: Recipe.
+        data: Training data.
+        ends: Budget, as arguments of `pushforward.fit`.
+        sharing: Options for several processes.
+        json: Whether to print JSON.
     """
     from pushforward.training import Budget
     from pushforward.training.estimates import plan
@@ -550,16 +549,16 @@ def report_needs(recipe: Recipe, data: Dataset, ends: Mapping[str, Any], sharing
 
 def _needed(recipe: Recipe, data: Dataset, needs: Any) -> str:
     rows = [
-        ["processes", f"{needs.processes}{', each with a share of the weights' if needs.sharded else ''}"],
+        ["processes", f"{needs.processes}{', each with a part of the weights' if needs.sharded else ''}"],
         ["parameters", f"{needs.parameters:,}"],
-        ["batch", f"{needs.batch:,} examples; {needs.share:,} in each process, {needs.part:,} at a time; {needs.precision}"],
-        ["steps", f"{'by the seconds' if needs.steps is None else needs.steps}; an epoch takes {needs.steps_per_epoch:,.1f}"],
+        ["batch size", f"{needs.batch:,}; {needs.share:,} per process, {needs.part:,} per micro-batch; {needs.precision}"],
+        ["steps", f"{'limited by time' if needs.steps is None else f'{needs.steps:,}'}; {needs.steps_per_epoch:,.1f} per epoch"],
         ["checkpoint", _size(needs.checkpoint)],
-        ["memory of a process", _size(needs.memory.total)],
+        ["memory per process", _size(needs.memory.total)],
     ]
     memory = {name: getattr(needs.memory, name) for name in _MEMORY}
     rows += [[f"  {_MEMORY[name]}", "unknown" if value is None else _size(value)] for name, value in memory.items() if value != 0]
-    head = f"{recipe.name} on {data.name}: nothing was started or written"
+    head = f"{recipe.name} on {data.name}: dry run, nothing was trained or written"
     return f"{head}\n\n{columns(rows)}"
 
 

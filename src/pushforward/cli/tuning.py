@@ -1,4 +1,4 @@
-"""The verb that learns the times, or all coefficients, of a few solver steps: tune."""
+"""The verb tune, which learns the times or all coefficients of a few solver steps."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from pushforward.cli.options import (
     TRAIN,
     TRAINING,
     UNGUIDED,
+    Checkpoint,
     ComputeOption,
     Device,
-    Flag,
     Guiding,
     Json,
     Loading,
     Plugins,
     Precision,
+    Raw,
     RunFolder,
     SolverOption,
     app,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from pushforward import Flow, Run
 
 Amount = Annotated[int | None, Parameter(group=TRAINING, validator=AT_LEAST_1)]
-INSTEAD = "dpm"  # The solver that is tuned where the run's own is stochastic
+INSTEAD = "dpm"  # The solver to tune if the run's own is stochastic
 
 
 @app.command(group=TRAIN, sort_key=5)
@@ -50,37 +51,34 @@ def tune(
     examples: Amount = None,
     rounds: Amount = None,
     json: Json = False,
-    raw: ComputeOption[Flag] = False,
-    checkpoint: ComputeOption[str | None] = None,
+    raw: Raw = False,
+    checkpoint: Checkpoint = None,
     plugin: Plugins = (),
     device: Device = "auto",
     precision: ComputeOption[Precision] = "auto",
 ) -> None:
-    """Learn the times of a few solver steps, or all their coefficients.
+    """Tune the solver for sampling in few steps.
 
-    The network stays unchanged. What is learned is kept with the run; `sample` and `evaluate` use it for as many steps of the
-    same solver and for the same weights: after more training, learn it again. A table of coefficients costs as many network
-    calls and is refused where it is no better than the best times, on noise that it was not learned on, or where its samples are
-    farther from the training examples. Examples:
+    The network stays unchanged. The result is stored in the run, and `sample` and `evaluate` use it for the same solver, number
+    of steps and weights. After more training, tune again. A table is only stored if it is better than the best times on new
+    noise, without moving samples away from the training examples. Examples:
     `pushforward tune runs/digits-flow --steps 8`,
     `pushforward tune runs/digits-flow --what table --steps 4 --solver unipc`
 
     Args:
-        what: times: those of the steps. table: all coefficients of the solver as well, for the guidance that is given.
-        steps: Solver steps to learn.
-        solver: A deterministic one of `pushforward list solvers`, such as unipc or dpm:3; default the run's own, or dpm where
-            that is stochastic, as for tables.
-        examples: Examples of noise to learn on, none of which sampling uses; default 128, for a table 256.
-        rounds: Updates; default 40, for a table 200.
-        raw: Use the last weights in place of their average.
-        checkpoint: A checkpoint's name; default the newest.
-        precision: Precision of the network calls.
+        what: times learns the times of the steps; table learns all coefficients, for the given guidance.
+        steps: Number of solver steps.
+        solver: Deterministic solver, such as unipc or dpm:3 (`pushforward list solvers`). Default: the run's own, or dpm if
+            that is stochastic.
+        examples: Number of noise examples to learn from. Default: 128 for times, 256 for a table.
+        rounds: Number of updates. Default: 40 for times, 200 for a table.
+        precision: Precision of network calls.
     """
     guidance = {name: value for name, value in guidance_of(guiding).items() if value is not None}
     if guidance and what == "times":
-        raise UsageError("Times are learned without guidance. Learn a table for it: --what table.")
+        raise UsageError("Times are learned without guidance. To tune with guidance, use --what table.")
     if guiding.weaker is not None:
-        raise UsageError("A table cannot be kept for guidance by another run: leave out --weaker.")
+        raise UsageError("Tables do not support guidance by another run. Leave out --weaker.")
     loading = Loading(raw, checkpoint, plugin, device=device, precision=precision)
     loaded = configured_run(run, loading, guiding=guiding)
     flow = _flow(loaded, solver, steps)
@@ -95,26 +93,28 @@ def tune(
 
 
 def _flow(run: Run, solver: str | None, steps: int) -> Flow:
-    """The run's flow with the solver and the steps that are tuned; a stochastic solver of the run gives way to `INSTEAD`."""
+    """Return the run's flow with the solver and steps to tune; `INSTEAD` replaces a stochastic solver of the run."""
     from pushforward import solvers
     from pushforward.transports import has_steps, inner_of
 
     flow = inner_of(run.transport)
     if not has_steps(flow):
-        raise UsageError(f"{run.folder} holds a one-call model ({run.spec['family']}), which has no steps to tune.")
+        raise UsageError(
+            f"{run.folder} is a one-call model ({run.spec['family']}) without steps to tune. Use a diffusion or flow model."
+        )
     if solver is None and flow.solver.stochastic:
         solver, own = INSTEAD, type(flow.solver).__name__
-        say(f"{own} is stochastic and cannot be tuned: learning for {solver}. Sample with --solver {solver} --steps {steps}")
+        say(f"{own} is stochastic and cannot be tuned, so {solver} is tuned. Sample with --solver {solver} --steps {steps}")
     return flow.with_solver(solvers.named(solver) if solver else flow.solver, steps, None if solver else flow.grid)
 
 
 @contextmanager
 def _watched(run: Run, flow: Flow, amounts: dict[str, int]) -> Iterator[Callable[[int, float], None]]:
-    """What shows each round as training shows its steps; the time left is that of rounds like those since the first."""
+    """Yield a callback that shows the progress of each round, with an estimate of the time left."""
     from pushforward.training.loop.callbacks import Progress, duration
 
     rounds, progress, since = amounts["rounds"], Progress(), []
-    say(f"learning {flow.steps} steps of {type(flow.solver).__name__} on {amounts['n']:,} examples of noise ...")
+    say(f"tuning {flow.steps} steps of {type(flow.solver).__name__} on {amounts['n']:,} noise examples ...")
 
     def watch(number: int, error: float) -> None:
         since.append(time.monotonic())
@@ -152,7 +152,7 @@ def _learned_table(run: Run, flow: Flow, guidance: dict[str, Any], options: dict
 
 def _text(r: dict[str, Any]) -> str:
     if "summary" in r:
-        return f"{r['summary']}\n" + (f"kept in {r['run']}/tables.json" if r["stored"] else "nothing is kept")
-    gain = f"{r['before']:.4f} -> {r['after']:.4f}" if r["after"] < r["before"] else f"{r['before']:.4f}, not bettered"
+        return f"{r['summary']}\n" + (f"stored in {r['run']}/tables.json" if r["stored"] else "nothing was stored")
+    gain = f"{r['before']:.4f} -> {r['after']:.4f}" if r["after"] < r["before"] else f"{r['before']:.4f}, not improved"
     times = " ".join(f"{t:.4g}" for t in r["times"])
-    return f"distance to the many-step samples (RMS, standard deviations): {gain}\ntimes: {times}\nkept in {r['run']}/grids.json"
+    return f"distance to many-step samples (RMS, standard deviations): {gain}\ntimes: {times}\nstored in {r['run']}/grids.json"

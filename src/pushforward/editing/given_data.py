@@ -1,4 +1,4 @@
-"""Samples that follow given data or a part of a model's noise: variations, inpainting, super-resolution, truncation."""
+"""Samples from given data or restricted noise: variations, inpainting, super-resolution and truncation."""
 
 from __future__ import annotations
 
@@ -162,11 +162,11 @@ class Restored(ChangesData):
 class Resampled(Solver):
     """Solver that repeats every step: forward, back by adding noise, and forward again.
 
-    Under `Restored` the first noise is independent of the observation; each round brings observed and unobserved parts closer to
-    each other, at the cost of another step. For two normal numbers of correlation 0.8, one of them observed, the mean of the
-    other
-    comes to this share of its conditional mean in 25 ancestral steps: 1 round .60, 2 .76, 5 .89, 10 .95 (100 steps in 1 round:
-    .62; a deterministic solver in any number of steps: .43).
+    With `Restored`, the first noise is independent of the observation, and each round brings
+    observed and unobserved parts closer together, for the cost of another step. For two normal
+    numbers with correlation 0.8, of which one is observed, the mean of the other reaches this
+    fraction of its conditional mean in 25 ancestral steps: 1 round .60, 2 .76, 5 .89, 10 .95 (100
+    steps in 1 round: .62; a deterministic solver: .43).
 
     Args:
         solver: Solver for the steps.

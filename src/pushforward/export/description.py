@@ -1,4 +1,4 @@
-"""What a user of an exported sampler must know beside the graph: its inputs, its noise, and how coordinates of rows are read."""
+"""Description of an exported sampler: its inputs, its noise, and how to convert coordinates to rows."""
 
 from __future__ import annotations
 

@@ -303,7 +303,7 @@ def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tune
 
 
 def _short(column: dict[str, Any]) -> dict[str, Any]:
-    """Return a column for the metadata, where digits cost most: ``space.json`` and pages have its scores in full."""
+    """Shorten a column for the metadata; ``space.json`` and pages have all digits of its scores."""
     if "edges" in column:
         return column | {"edges": np.round(column["edges"], DIGITS).tolist()}
     return column

@@ -37,7 +37,7 @@ def library() -> Any:
         MissingExtra: If onnx, onnxscript or onnxruntime is not installed.
     """
     names = ("onnxscript", "onnxruntime", "onnx.inliner", "onnx.parser", "onnx")
-    return [imported(name, "ONNX files need onnx, onnxscript and onnxruntime, of which one", "onnx") for name in names][-1]
+    return [imported(name, "ONNX files need onnx, onnxscript and onnxruntime", "onnx") for name in names][-1]
 
 
 def one_call(transport: Transport, *, half: bool = False) -> Any:
@@ -61,20 +61,20 @@ def stepped(
     """Build the graph of a flow, possibly in a latent space, as a ModelProto.
 
     Args:
-        transport: The model; its flow has the denoiser of the others.
+        transport: Model; its flow has the denoiser of all flows.
         flows: Flows by solver and number of steps, chosen by the inputs ``solver``, an index, and
             ``steps``.
-        scale: Whether there is an input for scales of guidance.
-        way: Whether an input ``way`` of 1 makes x the states at which the network is called and then the samples, (calls + 1, n,
-            *shape); with 0 it is (1, n, *shape).
-        half: Whether weights that float16 holds exactly are stored so; they are computed with in float32.
+        scale: Whether there is an input for guidance scales.
+        way: Whether there is an input ``way``: with 1, x also contains the state at each network
+            call, (calls + 1, n, *shape); with 0, it is (1, n, *shape).
+        half: Whether to store weights as float16 if that is exact; computations use float32.
 
     Raises:
         UsageError: If a solver has no table, or solvers call the network in two ways.
     """
     arrays = {(name, steps): dense(flow.table) for name, several in flows.items() for steps, flow in several.items()}
     if len({table.kind == "jump" for table in arrays.values()}) > 1:
-        raise UsageError(f"{', '.join(flows)} call a map between two times in two ways. Export jump separately.")
+        raise UsageError(f"The solvers {', '.join(flows)} call a flow map in two ways. Export jump separately.")
     layout, example, flow = RowLayout.of(arrays.values()), next(iter(arrays.values())), inner_of(transport)
     assert isinstance(flow, Flow)
     inputs = inputs_of(transport, noises=layout.noises, scale=scale)
@@ -242,7 +242,7 @@ def _converted(
 
 def _searchsorted(edges: Any, values: Any, right: bool = False) -> Any:
     """How many of the edges lie below each value."""
-    op = imported("onnxscript", "ONNX files need onnxscript, which", "onnx").opset20
+    op = imported("onnxscript", "ONNX files need onnxscript", "onnx").opset20
     before_last = op.Constant(value_ints=[-2])
     last = op.Constant(value_ints=[len(values.shape)])  # onnxruntime 1.22 adds up no edges wrongly along axis -1
     below = (op.LessOrEqual if right else op.Less)(op.Unsqueeze(edges, before_last), op.Unsqueeze(values, last))

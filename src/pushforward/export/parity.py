@@ -1,4 +1,4 @@
-"""How far a graph is from the sampler that it was made of, in model units."""
+"""Differences between an exported graph and its sampler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samplers as programs of `torch.export`: the whole of one, and its parts, of which an ONNX file is built.
+"""Samplers as `torch.export` programs: whole samplers, and the parts of an ONNX file.
 
 A flow's parts are one row of its table, which a loop repeats, and its end, from the last state to data units. Every program takes
 any number of examples.
@@ -24,7 +24,7 @@ BATCH = 3  # Examples that a program is traced with; it takes any number
 
 
 class GivenNoise(Draws):
-    """Draws given as tensors: call k returns the k-th part.
+    """Source of random numbers that returns given tensors: call k returns the k-th part.
 
     Args:
         noise: (calls, n, *shape).
@@ -52,7 +52,7 @@ class Sampler(nn.Module):
     """A transport as a function of tensors.
 
     Args:
-        transport: Any; its flows' solvers have tables.
+        transport: Transport; solvers of its flows must have tables.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -68,11 +68,12 @@ class Sampler(nn.Module):
         """Compute samples (n, *shape) in data units.
 
         Args:
-            z: (n, *noise_shape), standard normal; of a flow from a source, examples of it in model units.
+            z: (n, *noise_shape), standard normal; for a flow from a source, its examples in model
+                units.
             condition: Values by name, n values each, such as {"label": int64 (n,)}; None for a model without conditions.
             noise: (`noise_count`, n, *shape), standard normal, for a stochastic solver, or for a model whose samples are drawn
                 around its means (a VAE of vectors).
-            decoder_noise: (n, *shape), standard normal, for codes whose decoder has a likelihood.
+            decoder_noise: (n, *shape), standard normal, for latents whose decoder has a likelihood.
         """
         drawn = noise is not None or decoder_noise is not None
         x = self.transport(z, condition, GivenNoise(noise, decoder_noise) if drawn else None)
@@ -98,10 +99,10 @@ class TableRow(nn.Module):
         """Compute the slots after the row, and the input state of the denoiser.
 
         Args:
-            slots: (W, n, *shape).
-            row: (K,).
+            slots: Slots, (W, n, *shape).
+            row: Row of the table, (K,).
             condition: Values by name.
-            noise: (M, n, *shape).
+            noise: Noise, (M, n, *shape).
         """
         columns, point, keep, fresh, spread = self.layout.unpacked(row)
         state = _mixed(point[None], slots)[0]
@@ -170,7 +171,7 @@ def inputs_of(transport: Transport, n: int = BATCH, noises: int | None = None, s
         transport: Model.
         n: Number of examples.
         noises: Number of noises; None for `noise_count`.
-        scale: Whether the condition holds a scale of guidance for each example.
+        scale: Whether the condition contains a guidance scale for each example.
     """
     inner, device = inner_of(transport), transport.device
     count = noise_count(transport) if noises is None else noises
@@ -212,7 +213,7 @@ def exported(transport: Transport) -> ExportedProgram:
     """Export a whole sampler, from noise to data, as one program with unrolled steps; see `Sampler` for its inputs.
 
     Args:
-        transport: Any; a flow under a solver that has a table.
+        transport: Transport; the solver of a flow must have a table.
 
     Returns:
         ``program.module()(z=, condition=, noise=, decoder_noise=)``, with None for inputs that the model does not take.

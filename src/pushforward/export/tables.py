@@ -1,4 +1,4 @@
-"""The tables of solvers as arrays of numbers, in one form for all solvers and counts of steps, so that a file can hold them.
+"""Solver tables as arrays, in a common form that a file can store.
 
 Registers that are needed after a call lie in slots, tensors of the shape of the state. A row of a dense table is then
 

@@ -1,6 +1,6 @@
-"""Models to and from the folders of diffusers: pipelines of a UNet2DModel, and the AutoencoderKL.
+"""Conversion of models from and to diffusers folders: UNet2DModel pipelines and AutoencoderKL.
 
-Weights are read from safetensors only, and no class that a folder names is ever imported.
+Only safetensors weights are read, and no class that a folder names is imported.
 """
 
 from pushforward.interop.diffusers import (

@@ -1,4 +1,4 @@
-"""Folders of diffusers: denoisers and autoencoders, read without running anything, and written."""
+"""Read and write diffusers folders of denoisers and autoencoders, without running their code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def library() -> Any:
     Raises:
         MissingExtra: If diffusers is not installed.
     """
-    return imported("diffusers", "This needs diffusers, which", "diffusers")
+    return imported("diffusers", "This needs diffusers", "diffusers")
 
 
 def from_config(name: str, config: Mapping[str, Any]) -> Any:
@@ -181,8 +181,9 @@ class DiffusersUNet(nn.Module):
 
     It calls its UNet2DModel with the timestep ``levels * t - offset``, not rounded, and the label as the class.
 
-    It can be trained here as any network, on data in diffusers' units: ``pf.recipes.ddpm(space, network=DiffusersUNet(unet))``
-    trains one from weights drawn by `pushforward.fit`; a `Denoising` around what `from_diffusers` read goes on from its weights.
+    Train it like any network, on data in diffusers' units: ``pf.recipes.ddpm(space,
+    network=DiffusersUNet(unet))`` starts from new weights. To continue from trained weights, use
+    `Denoising` with the denoiser from `from_diffusers`.
 
     Args:
         config: UNet2DModel, used unchanged, or its configuration, from which one is built with new
@@ -285,8 +286,8 @@ def from_diffusers(folder: str | Path, *, space: Space | None = None) -> Denoise
             unconditional; otherwise there is no unconditional branch, and `Guided` cannot be used.
 
     Returns:
-        A denoiser in evaluation mode, its weights in float32 and laid out channels_last. Its model units are images in [-1, 1],
-        which have not unit variance.
+        A denoiser in evaluation mode, with float32 weights in channels_last format. Its model units
+        are images in [-1, 1], whose variance is not 1.
 
     Raises:
         CheckpointError: If a file is missing or damaged.
@@ -354,8 +355,9 @@ def _check_units(space: Space) -> None:
 def to_diffusers(model: Any, folder: str | Path) -> None:
     """Save a model with a `DiffusersUNet` as a folder for ``DDPMPipeline.from_pretrained``.
 
-    The sampler is DDPMScheduler for a discrete schedule, its betas by name where they are a named schedule to the rounding of
-    float32, else one by one; and FlowMatchEulerDiscreteScheduler for flow matching. The folder appears whole or not at all.
+    The sampler is a DDPMScheduler for a discrete schedule, with its name if diffusers has one and
+    with all betas otherwise, or a FlowMatchEulerDiscreteScheduler for flow matching. On an error,
+    no folder is left behind.
 
     Args:
         model: `Denoiser`, or a run or flow (without guidance) that has one.
@@ -473,8 +475,8 @@ class DiffusersDecoder(nn.Module):
 def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
     """Load an AutoencoderKL (``config.json`` and weights as safetensors), as written by ``save_pretrained``.
 
-    Its configured scaling (``scaling_factor``, ``shift_factor``) is not used: here the codes' units are measured
-    on the data.
+    Its scaling (``scaling_factor``, ``shift_factor``) is not used: the scale of the latents is
+    measured on the data.
 
     Args:
         folder: Folder of the AutoencoderKL itself (``vae/`` in a pipeline folder).

@@ -1,4 +1,4 @@
-"""Who is admitted: what a served model takes, within which limits, and the request that an engine makes of it."""
+"""Checks and limits of requests to a served model, and their conversion for the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections of a server: how many it holds, and how long a client may keep it waiting."""
+"""Limits of a server's connections and of slow clients."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ class Connections:
 
     Args:
         most: The largest number of open connections; fewer if the system allows fewer descriptors.
-        patience: Seconds in which a request must arrive, headers and body, and in which 64 kB of an answer must be read.
-        ending: Seconds that requests have left once the server is told to end.
+        patience: Seconds within which a request must arrive, and within which 64 kB of an answer
+            must be read.
+        ending: Seconds for finishing requests after the server is told to stop.
 
     Attributes:
         waiting: When each wait began, the longest wait first.

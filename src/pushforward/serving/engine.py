@@ -48,8 +48,8 @@ class Request:
         warnings: Sentences for the client.
 
     Attributes:
-        answer: Takes the samples (n, *shape) in data units, or the error that ended the request.
-        gone: Whether nobody waits for it any more.
+        answer: Future of the samples (n, *shape) in data units, or of the error.
+        gone: Whether the client is gone.
     """
 
     def __init__(

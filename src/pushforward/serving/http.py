@@ -1,4 +1,4 @@
-"""The server's HTTP: images as OpenAI's clients ask for them, rows, and what operators ask."""
+"""HTTP interface of the server: images (as for OpenAI), rows, health and metrics."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def application(
         if name is None:
             raise UsageError(f"Choose a `model`: {', '.join(served)}.")
         if name not in served:
-            raise HTTPException(404, f'There is no model "{name}"; available: {", ".join(served)}.')
+            raise HTTPException(404, f'Unknown model "{name}"; available: {", ".join(served)}.')
         return served[name]
 
     places, turn = asyncio.Semaphore(COMPUTED), asyncio.Lock()
@@ -129,8 +129,8 @@ def application(
         if request.schedule and not request.schedule.ready:
             if places.locked():
                 raise Busy(
-                    f"{COMPUTED} requests are already waiting for new step tables. Try again later, or use common steps and "
-                    "solvers."
+                    f"{COMPUTED} requests with a new solver or number of steps are already waiting. Try again later, or use "
+                    "common values."
                 )
             async with places, turn:  # one table at a time is computed, so that the engine goes on
                 await run_in_threadpool(request.schedule.compute)

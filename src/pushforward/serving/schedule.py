@@ -1,4 +1,4 @@
-"""The network calls that make one sample: the table of its solver, packed beside those of other requests."""
+"""Network calls of one sample: the table of its solver, packed with those of other requests."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pushforward.transports import Flow
 
 
 class Schedule:
-    """The calls of a flow's solve; `compute` makes their table, which may take half a second.
+    """Network calls of a flow's solver; `compute` builds their table, which may take half a second.
 
     Args:
-        flow: The arguments of a `Flow` under a solver that has a table.
+        flow: Arguments of a `Flow` whose solver has a table.
 
     Attributes:
         ready: Whether the table is computed; the other attributes are there once it is.

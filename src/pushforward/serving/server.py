@@ -1,4 +1,4 @@
-"""The process of a server: runs are read, a socket is bound, and requests are answered until it is told to end."""
+"""Server process: bind a socket, and answer requests until the server is told to stop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_installed() -> None:
         MissingExtra: With the command that installs them.
     """
     for module in NEEDED:
-        imported(module, "A server needs fastapi, uvicorn, pydantic and prometheus-client, of which one", "serve")
+        imported(module, "A server needs fastapi, uvicorn, pydantic and prometheus-client", "serve")
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Trackers: what a training measures, also written for other programs."""
+"""Trackers, which log training to other programs."""
 
 from pushforward.trackers.tracker import FOLDER, Tracker, trackers_of
 

@@ -1,4 +1,4 @@
-"""MLflow: files in the run's folder, unless ``MLFLOW_TRACKING_URI`` names another store."""
+"""MLflow files in the run folder, unless ``MLFLOW_TRACKING_URI`` names another store."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
 class MLflow(Tracker):
-    """A run of the experiment "pushforward", named after the run folder, in ``trackers/mlruns`` of that folder.
+    """Log to a run of the experiment "pushforward", in ``trackers/mlruns`` in the run folder.
 
-    Metrics have the usual names, settings are parameters such as training.lr, and ``spec.json`` and samples are artifacts.
+    Settings are parameters such as training.lr; ``spec.json`` and samples are artifacts.
     """
 
     library = "mlflow"

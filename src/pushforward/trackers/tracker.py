@@ -28,7 +28,7 @@ class Tracker(ABC):
         return type(self).__name__.lower()
 
     def check(self) -> None:
-        """Called before training begins.
+        """Check that the tracker can be used; called before training begins.
 
         Raises:
             MissingExtra: If the library of the tracker is not installed.
@@ -38,7 +38,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
-        """Called before anything is logged, and again if training continues after `finish`.
+        """Start logging; called first, and again if training continues after `finish`.
 
         Args:
             folder: Run folder.
@@ -52,16 +52,16 @@ class Tracker(ABC):
 
     @abstractmethod
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Called once per training step, in order.
+        """Log a training step; called once per step, in order.
 
         Args:
             step: Training step, from 1.
-            numbers: Numbers by name: loss/PLAYER, lr/PLAYER, health/MEASURE, and progress/samples,
+            numbers: Numbers by name: loss/NETWORK, lr/NETWORK, health/MEASURE, progress/samples,
                 progress/seconds and progress/samples_per_second.
         """
 
     def pictures(self, step: int, paths: Sequence[Path]) -> None:
-        """Called when samples of fixed noise were drawn.
+        """Log pictures of samples from fixed noise.
 
         Args:
             step: Training step.
@@ -71,7 +71,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def finish(self, status: str) -> None:
-        """Called when training ends.
+        """Finish logging; called when training ends.
 
         Args:
             status: "finished", "stopped" (training can be resumed) or "failed".
@@ -84,7 +84,7 @@ def imported(module: str, extra: str) -> Any:
     Raises:
         MissingExtra: If it is not installed, with the install command.
     """
-    return errors.imported(module, f"The tracker {extra} needs a library that", extra)
+    return errors.imported(module, f"The tracker {extra} needs a package that is not installed", extra)
 
 
 def trackers_of(given: str | Tracker | Iterable[str | Tracker] | None) -> tuple[Tracker, ...]:

@@ -1,4 +1,4 @@
-"""Weights & Biases: offline, in the run's folder, unless ``WANDB_MODE`` says otherwise."""
+"""Weights & Biases files in the run folder, offline unless ``WANDB_MODE`` is set."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pushforward.trackers.tracker import FOLDER, Tracker, imported
 
 
 class WandB(Tracker):
-    """A run of the project "pushforward", named after the run folder, in ``trackers/wandb`` of that folder.
+    """Log to a run of the project "pushforward", in ``trackers/wandb`` in the run folder.
 
-    What was written offline is sent by ``wandb sync``. ``WANDB_MODE=online`` sends it while training; ``WANDB_PROJECT`` and the
-    other variables of Weights & Biases count as well.
+    To upload the files, use ``wandb sync``, or ``WANDB_MODE=online`` during training.
+    ``WANDB_PROJECT`` and other variables of Weights & Biases also apply.
     """
 
     library = "wandb"

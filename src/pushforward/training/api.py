@@ -208,6 +208,13 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
         if checkpoint is not None and options.get("fallback"):
             raise UsageError("Give either `checkpoint`, or `fallback=True`, which resumes from the newest undamaged checkpoint.")
         content = read_spec(folder, plugins)
+        epochs = options.get("epochs")
+        if epochs is not None:
+            if given is not None:
+                raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds`, `budget` or `epochs`.")
+            known = data_of_run(folder, content, options.get("data"))
+            given = Budget(samples=samples_in(epochs, known))
+            options["data"] = known
         budget, trackers = given or budget_of(content), trackers_of(options.get("trackers"))
         lock = hold(folder) if writes else None
         try:
@@ -280,8 +287,8 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
 
     Args:
         folder: Run folder, or run.
-        options: See `pushforward.training.options.ResumeOptions`: a new budget, which is ``steps``, ``samples``,
-            ``seconds`` or ``budget`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``network``,
+        options: See `pushforward.training.options.ResumeOptions`: a new budget in total, which is ``steps``, ``samples``,
+            ``seconds``, ``budget`` or ``epochs``; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``network``,
             ``device``, ``progress``, ``trackers``, ``shard``, ``devices``.
 
     Returns:

@@ -132,6 +132,7 @@ class ResumeOptions(TrainingOptions, total=False):
         data: The data set, where it was given as arrays in Python.
         method: A method of the run's structure, where it cannot be rebuilt from the spec.
         network: The run's network, as for `pushforward.load`, where it cannot be rebuilt from the spec.
+        epochs: New budget in passes over the training examples.
     """
 
     checkpoint: str | None
@@ -139,6 +140,7 @@ class ResumeOptions(TrainingOptions, total=False):
     data: DataLike
     method: Method | None
     network: nn.Module | None
+    epochs: float | None
 
 
 BUDGETS = (*BudgetOptions.__annotations__, "epochs", "flops")  # The options of `fit` that say how long to train

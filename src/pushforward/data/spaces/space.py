@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # The files that samples which are pictures are written to.
 PICTURE_FILES = {
     ".png": ".png (a grid)",
-    "": "no ending (a folder of PNGs)",
+    "": "none (a folder of PNGs)",
     ".npz": ".npz",
     ".gif": ".gif (noise to data)",
 }

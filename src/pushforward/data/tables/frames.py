@@ -242,6 +242,6 @@ def for_parquet(path: Path) -> Any:
     Raises:
         MissingExtra: Where one of them is not installed.
     """
-    needed = f"{path} needs a library that"
+    needed = f"{path} needs pyarrow and pandas"
     imported("pyarrow", needed, "tables")
     return imported("pandas", needed, "tables")
