@@ -16,7 +16,7 @@ from pushforward.evaluation.intervals import Variation, Variations
 from pushforward.evaluation.measurements import Alarm, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import FURTHER, ROLES, Score
-from pushforward.numbers import bounded, decimals_of, listing, measured, plain, some
+from pushforward.numbers import bounded, count, decimals_of, listing, measured, plain, some
 
 DIFFER = 2.0  # From how many standard deviations of its difference a score differs from a bound
 
@@ -358,3 +358,11 @@ def alarm_periods(model: ModelResult) -> list[tuple[Alarm, Alarm | None]]:
             at = begun.pop(key)
             periods[at] = periods[at][0], alarm
     return periods
+
+
+def alarm_text(model: ModelResult, begin: Alarm, end: Alarm | None) -> str:
+    """Describe an alarm: what went wrong, for how long, and the advice."""
+    until = "until the end of training" if end is None else f"to step {count(end.step)}"
+    advice = f" Advice: {begin.advice}." if begin.advice else ""
+    what = begin.sentence or "an alarm was raised"
+    return f"In {begin.training or model.name}, {what} (from step {count(begin.step)} {until}).{advice}"
