@@ -74,6 +74,7 @@ THRESHOLDS: dict[str, float] = {
 TEACHERS = frozenset({"ProjectedCritic", "PretrainedFeatures"})
 JUDGES = ("efficientnet", "inception")
 
+BESIDE = ", compared with "  # What separates a value from that of real data
 Values = dict[str, Any]  # By the names in a template; "models" and "some" map names to details
 Condition = Callable[[Comparison], Iterator[Values]]
 Sentence = Callable[[Comparison, ModelResult], str]  # Details about one model; empty if the condition does not hold
@@ -167,7 +168,7 @@ def few_calls(comparison: Comparison) -> Iterator[Values]:
 
 
 def enough_steps(comparison: Comparison, model: ModelResult) -> str:
-    """Return how many sampling steps are enough, if they differ much from those of the model.
+    """Return a sentence about how many sampling steps are enough, if they differ much from those of the model.
 
     From these steps on, no point of the model's curve is significantly worse than the best one.
     """
@@ -185,7 +186,7 @@ def enough_steps(comparison: Comparison, model: ModelResult) -> str:
     if steps is None or own / 2 < steps <= own:
         return ""
     better = "better than" if steps > own or first == len(rungs) else "as good as"
-    return f"samples with --steps {count(steps)} are {better} those with {count(own)}"
+    return f"Samples of {{names}} with --steps {count(steps)} are {better} those with {count(own)}."
 
 
 def nothing_gained(comparison: Comparison) -> Iterator[Values]:
@@ -363,7 +364,7 @@ def _distinct(comparison: Comparison, model: ModelResult) -> str:
 
 
 def _beside_real(value: str, real: str) -> str:
-    return f"{value}, compared with {real} for real data" if real else value
+    return f"{value}{BESIDE}{real} for real data" if real else value
 
 
 def memorised(comparison: Comparison, model: ModelResult) -> str:

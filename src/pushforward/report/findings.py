@@ -191,7 +191,7 @@ RULES: tuple[Rule, ...] = (
     _models(
         "Samples of {models} are too rarely recognised as the requested class.",
         when.misread,
-        "too few samples recognised as the requested class ({said})",
+        "only {said} of samples in the requested class",
     ),
     Rule(
         "warning",

@@ -173,19 +173,12 @@ def statistics(comparison: Comparison, metric: str) -> list[Statistic]:
     return sorted((score for score in scored if score is not None), key=lambda score: score.loss)
 
 
-def split(best: Statistic, others: Sequence[Statistic]) -> tuple[list[Statistic], list[Statistic]]:
-    """Of other scores those that the best is clearly ahead of, and those that are not clearly apart from it."""
-    behind = [other for other in others if best.better_than(other)]
-    level = [other for other in others if not best.better_than(other)]
-    return behind, level
-
-
 def lead_text(best: Statistic, others: Sequence[Statistic]) -> str:
-    """How the best score stands to the others, such as ``ahead of gan and vae (95 %)``."""
-    behind, level = split(best, others)
-    if not level:
-        return "ahead of every other model (95 %)"
-    return f"{'' if behind else 'not '}ahead of {named(score.name for score in behind) or 'any other model'} (95 %)"
+    """Return how the best score compares with the others, such as ``ahead of gan and vae (95 %)``."""
+    behind = [other.name for other in others if best.better_than(other)]
+    if not behind:
+        return "not ahead of any other model (95 %)"
+    return f"ahead of {'every other model' if len(behind) == len(others) else named(behind)} (95 %)"
 
 
 def named(names: Iterable[str]) -> str:
@@ -214,23 +207,28 @@ def _apart(first: Statistic, other: Statistic) -> bool:
 
 
 def standing(comparison: Comparison, metric: str) -> str:
-    """Which models are clearly ahead in a score, which cannot be distinguished, and which are not ahead of the baseline."""
+    """Return which models are ahead in a score, which cannot be distinguished, and which are not ahead of the baseline."""
     best, *others = scores = statistics(comparison, metric)
-    parts = [f"{best.name} is {lead_text(best, others)}"] if others else []
-    groups = [named(group) for group in indistinct(scores)]
-    parts += [f"{group} cannot be distinguished" for group in groups[:NAMED]]
+    parts = [f"{best.name} is {lead_text(best, others)}."] if others else []
+    groups = [named(group) for group in indistinct(scores)[:NAMED]]
+    if groups:
+        parts.append(f"{', nor can '.join([f'{groups[0]} cannot be distinguished', *groups[1:]])}.")
     short = unproven(comparison, metric)
     if short:
         value = value_text(comparison, metric, statistic(comparison, comparison.baseline, metric))
-        names = "no model is" if len(short) == len(scores) else f"{named(short)} {'is' if len(short) == 1 else 'are'} not"
-        parts.append(f"{names} ahead of the baseline ({baseline_name(comparison)}, {value})")
-    return "; ".join(parts)
+        if len(short) == 1:
+            who = f"{short[0]} is not"
+        else:
+            who = "No model is" if len(short) == len(scores) else f"{named(short)} are not"
+        parts.append(f"{who} ahead of {baseline_name(comparison)}, which scores {value}.")
+    return " ".join(parts)
 
 
 def baseline_name(comparison: Comparison) -> str:
-    """What the baseline is, such as ``one Gaussian per class``."""
+    """Return what the baseline is, such as ``the baseline (one Gaussian per class)``."""
     name = "" if comparison.baseline is None else comparison.baseline.name
-    return name.partition("(")[2].removesuffix(")") or "baseline"
+    _, bracket, fitted = name.partition("(")
+    return f"the baseline {bracket}{fitted}".rstrip()
 
 
 def at_floor(comparison: Comparison, metric: str, score: Statistic) -> bool:
