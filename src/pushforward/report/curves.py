@@ -11,6 +11,7 @@ from markupsafe import Markup
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count
 from pushforward.report.charts import Interval, Plot, Series, Span, far_apart, interval_chart, line_chart, path_chart, smooth
+from pushforward.report.ladders import ladder_metric, rung_of, rungs_of
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import (
     DIFFER,
@@ -23,7 +24,7 @@ from pushforward.report.statistics import (
     statistics,
     sweep_score,
 )
-from pushforward.report.tables import ladder_metric, level_points, rung_of, rungs_of, score_column, sweep_metric
+from pushforward.report.tables import level_points, score_column, sweep_metric
 
 BEHIND = 400  # Examples of real data behind trajectories
 

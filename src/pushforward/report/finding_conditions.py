@@ -12,6 +12,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.names import MODEL_SCORES
 from pushforward.metrics.score import Role, Score
 from pushforward.numbers import count, counted, duration, finite_all, listing, percent, plain
+from pushforward.report.ladders import above, ladder_metric, ratio_text, rung_of, rungs_of
 from pushforward.report.statistics import (
     Statistic,
     alarm_periods,
@@ -34,7 +35,7 @@ from pushforward.report.statistics import (
     unproven,
     value_text,
 )
-from pushforward.report.tables import above, budget_of, ladder_metric, ratio_text, rung_of, rungs_of, sweep_metric
+from pushforward.report.tables import budget_of, sweep_metric
 
 THRESHOLDS: dict[str, float] = {
     "near_copies": 0.01,  # fraction of near-copies above that of real data
@@ -114,10 +115,10 @@ def sweep(comparison: Comparison) -> Iterator[Values]:
     stages = []
     for points in zip(*rows, strict=True):
         scores = [sweep_score(comparison, name, point, metric) for name, point in zip(names, points, strict=True)]
-        best, *others = sorted(filter(None, scores), key=lambda score: score.loss) or [None]
-        if best is not None and len(others) + 1 == len(points):
-            lead = lead_text(best, others)
-            stages.append(f"After {budget_of(points[0])} of training, {best.name} has the best {label}, {lead}.")
+        ranked = sorted(filter(None, scores), key=lambda score: score.loss)
+        if len(ranked) == len(points):
+            lead = lead_text(ranked[0], ranked[1:])
+            stages.append(f"After {budget_of(points[0])} of training, {ranked[0].name} has the best {label}, {lead}.")
     if len(stages) > 1:
         yield {"stages": " ".join(stages)}
 

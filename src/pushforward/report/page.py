@@ -16,7 +16,7 @@ from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import counted, duration, plain, shortened
 from pushforward.pictures import PALETTE, colour, sign
-from pushforward.report import curves, distributions, samples, tables
+from pushforward.report import curves, distributions, ladders, samples, tables
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings
 from pushforward.report.papers import csv_text
@@ -41,7 +41,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"sign": sign, "colour": colour, "curves": curves, "tables": tables}
+    made.globals |= {"sign": sign, "colour": colour, "curves": curves, "ladders": ladders, "tables": tables}
     made.globals |= {"counted": counted, "plain": plain, "duration": duration, "shortened": shortened}
     return made
 

@@ -12,7 +12,7 @@ from itertools import combinations
 from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count, counted, plain, shortened
-from pushforward.report import tables
+from pushforward.report import ladders, tables
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings
 from pushforward.report.statistics import inside, main_metrics, margin, sampled, sessions, statistics
@@ -72,7 +72,7 @@ def _sections(comparison: Comparison) -> Iterator[tuple[str, Table | list[str]]]
     single = len(comparison.models) == 1
     titled = {"Quality against the time of training": tables.sweep_table(comparison)}
     titled |= {f"Scores: {heading.lower()}": tables.turned(card).filled if single else card for heading, card in cards}
-    titled |= {f"Few calls: {model.name}": tables.ladder_table(comparison, model) for model in comparison.models}
+    titled |= {f"Few calls: {model.name}": ladders.ladder_table(comparison, model) for model in comparison.models}
     titled |= {"Codes": tables.codes(comparison), "Trajectories": tables.trajectories(comparison)}
     titled |= {f"Cost: {heading.lower()}": table for heading, table in tables.costs(comparison)}
     yield from ((heading, table) for heading, table in titled.items() if table is not None)

@@ -258,9 +258,16 @@ def curve_metric(comparison: Comparison) -> str:
 
 def decimals_in(comparison: Comparison, metric: str) -> int | None:
     """How many decimals a score has in its column: as many as its most certain value needs; None where no model has it."""
-    factor = factor_of(comparison, metric)
-    known = [(score.value, score.bar) for score in statistics(comparison, metric)]
-    return max((decimals_of(factor * value, bar and factor * (bar[1] - bar[0]) / 2) for value, bar in known), default=None)
+    return decimals_for(statistics(comparison, metric), factor_of(comparison, metric))
+
+
+def decimals_for(scores: Sequence[Any], factor: float = 1) -> int | None:
+    """Return how many decimals a column of scores needs for its most certain value; None for an empty column."""
+    needed = []
+    for score in scores:
+        low, high = score.interval or (0.0, 2 * (score.spread or 0.0))
+        needed.append(decimals_of(factor * score.value, factor * (high - low) / 2))
+    return max(needed, default=None)
 
 
 def factor_of(comparison: Comparison, metric: str) -> int:
