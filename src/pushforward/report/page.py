@@ -107,14 +107,13 @@ def _page(comparison: Comparison, opening: Comparison | None, live: str | None, 
         "classes": distributions.class_chart(comparison),
         "sweep": curves.sweep(comparison),
         "sweep_table": tables.sweep_table(comparison),
-        "calls": curves.against(comparison, curves.by_calls, "network calls for one sample"),
-        "seconds": curves.against(comparison, curves.by_seconds, "seconds for one sample of a batch"),
+        "calls": curves.against(comparison, curves.by_calls, "network calls per sample"),
+        "seconds": curves.against(comparison, curves.by_seconds, "seconds per sample"),
         "trajectories": tables.trajectories(comparison),
         "paths": curves.trajectories(comparison, look),
         "losses": curves.losses(comparison),
         "levels": curves.levels(comparison),
         "codes": tables.codes(comparison),
-        "units": curves.units(comparison),
         "latent": [
             (i, model, drawn)
             for i, model in enumerate(comparison.models)
