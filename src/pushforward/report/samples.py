@@ -44,9 +44,8 @@ SIZE = 400
 def player(comparison: Comparison, look: Look, rules: list[str]) -> dict[str, Any]:
     """Return the values of the template of samples, and add the styles of frames to ``rules``."""
     panels = [panel for number, model in look.numbered(comparison.models) if (panel := _panel(number, model, look, rules))]
-    moving = {
-        kind: [sprite for p in panels for layer, _, sprite in p["layers"] if layer == kind] for kind in (TRAINING, SAMPLING)
-    }
+    layers = [layer for panel in panels for layer in panel["layers"]]
+    moving = {kind: [sprite for layer, _, sprite in layers if layer == kind] for kind in (TRAINING, SAMPLING)}
     fields = _fields(look)
     packed = {str(panel["index"]): _packed(fields[panel["name"]], look) for panel in panels if panel["name"] in fields}
     return {
