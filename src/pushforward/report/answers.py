@@ -9,7 +9,7 @@ import numpy as np
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Score
-from pushforward.numbers import count, duration_unit, listing, percent, plain
+from pushforward.numbers import count, duration_unit, listing, percent, plain, some
 from pushforward.report.finding_conditions import BESIDE, THRESHOLDS, collapsed, enough_steps
 from pushforward.report.findings import Finding, findings
 from pushforward.report.statistics import (
@@ -155,7 +155,7 @@ def _speed(comparison: Comparison) -> str:
     if len(comparison.models) == 1:
         return f"One sample takes {parts[0].partition(' for ')[0]}."
     note = " The times cannot be compared, because they were measured in different sessions." if apart else ""
-    return f"One sample takes {named(parts)}.{note}"
+    return f"One sample takes {some(parts)}.{note}"
 
 
 def _equally_fast(fast: ModelResult, slow: ModelResult) -> bool:
