@@ -211,7 +211,9 @@ def claims_of(comparison):
     return [finding.text for finding in findings(comparison) if "student" in finding.models and finding.kind == "verdict"]
 
 
-@pytest.mark.parametrize(("values", "than"), [((0.015, 0.02), "No difference"), ((0.015, 0.026, 0.026), "worse with 2 calls and 4")])
+@pytest.mark.parametrize(
+    ("values", "than"), [((0.015, 0.02), "No difference"), ((0.015, 0.026, 0.026), "worse with 2 calls and 4")]
+)
 def test_a_finished_map_is_compared_in_as_many_calls(values, than):
     """A difference must exceed 2.5 times .0018, as three points are compared."""
     (claim,) = claims_of(content(points(0.02)[0], rungs=points(*values)))

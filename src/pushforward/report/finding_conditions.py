@@ -515,14 +515,20 @@ def missing_classes(comparison: Comparison, model: ModelResult) -> str:
     )
 
 
-def misread(comparison: Comparison, model: ModelResult) -> str:
-    """Return the fraction of samples recognised as their class, if it is significantly lower than for real data."""
-    agreement, n = model.label_agreement, comparison.settings.n
+def misread_classes(comparison: Comparison) -> Iterator[Values]:
+    """Yield models whose samples are recognised as their class significantly less often than real data."""
+    n = comparison.settings.n
     real = 1.0 if comparison.settings.classifier_accuracy is None else comparison.settings.classifier_accuracy
-    if agreement is None or agreement >= THRESHOLDS["agreement"] * real:
-        return ""
-    errors = [math.sqrt(max(share * (1 - share), 0.0) / n) if n else 0.0 for share in (agreement, real)]
-    return _beside_real(percent(agreement), percent(real)) if differ(real - agreement, *errors) else ""
+    models = {}
+    for model in comparison.models:
+        agreement = model.label_agreement
+        if agreement is None or agreement >= THRESHOLDS["agreement"] * real:
+            continue
+        errors = [math.sqrt(max(share * (1 - share), 0.0) / n) if n else 0.0 for share in (agreement, real)]
+        if differ(real - agreement, *errors):
+            models[model.name] = percent(agreement)
+    if models:
+        yield {"models": models, "real": percent(real)}
 
 
 def unlike_conditions(comparison: Comparison) -> Iterator[Values]:

@@ -122,7 +122,7 @@ RULES: tuple[Rule, ...] = (
         "too little diversity",
     ),
     _models(
-        "The recall of {models} is low, and high precision does not prove that the samples look realistic.",
+        "Recall is low, and high precision does not prove that samples look realistic, for {models}.",
         partial(when.varied, "few"),
         "low recall",
     ),
@@ -188,9 +188,10 @@ RULES: tuple[Rule, ...] = (
         when.beyond("sharpness", "grainy", 1, True),
         "grainy samples",
     ),
-    _models(
-        "Samples of {models} are too rarely recognised as the requested class.",
-        when.misread,
+    Rule(
+        "warning",
+        "Samples of {models} are too rarely recognised as the requested class, compared with {real} for real data.",
+        when.misread_classes,
         "only {said} of samples in the requested class",
     ),
     Rule(

@@ -208,7 +208,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     rows: list[tuple[str, object]] = [
         ("Date", comparison.created),
         ("Data", data.name),
-        ("Classes", f"{len(data.classes)}: {some(data.classes, 12)}" if data.classes else None),
+        ("Classes", f"{len(data.classes)} ({some(data.classes, 12)})" if data.classes else None),
         ("Conditions", ", ".join(data.given)),
         ("Data fingerprint", data.fingerprint),
         ("Samples per model", settings.n),
@@ -239,7 +239,7 @@ def limits(comparison: Comparison) -> list[str]:
         sentences.append("Standard deviations over a few training runs are imprecise.")
         sentences.append("Pictures and losses come from the first training run.")
     if comparison.settings.features:
-        sentences.append(f"Scores depend on the features ({comparison.settings.features}) and differ from published ones.")
+        sentences.append("Scores depend on the features named below and are not comparable with published scores.")
     apart = " They were measured in different sessions." if len(sessions(comparison)) > 1 else ""
     sentences.append(f"Times depend on the machine listed below.{apart}")
     for model in comparison.models:

@@ -117,9 +117,7 @@ class Report:
         }
         render = renderers.get(target.suffix.lower())
         if render is None:
-            raise UsageError(
-                f'Cannot write a report to "{target.name}". Use .html, .json, .md, .csv or .tex.'
-            )
+            raise UsageError(f'Cannot write a report to "{target.name}". Use .html, .json, .md, .csv or .tex.')
         _write({target: render()})
         return target
 
