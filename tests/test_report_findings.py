@@ -331,7 +331,7 @@ def test_a_collapsed_model_is_named_first_and_no_weaker_words_stand_beside(conte
     for metric, value in collapse.items():
         put(content, "gan", metric, value)
     before = [finding for finding in findings(comparison(content)) if "gan" in finding.models and finding.kind == "warning"]
-    assert {"blurred", "low recall"} <= {finding.short for finding in before}
+    assert {"blurred samples", "low recall"} <= {finding.short for finding in before}
     content["floors"]["distinct_samples"] = {"value": 987.0}
     for row in content["models"]:
         row["scores"]["distinct_samples"] = {"value": 980.0, "ratio": 980 / 987, "extra": {"of": 1000}}

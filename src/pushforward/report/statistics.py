@@ -21,6 +21,7 @@ from pushforward.numbers import bounded, count, counted, decimals_of, listing, m
 DIFFER = 2.0  # Standard deviations of a difference from which a score differs from a bound
 
 NAMED = 5  # Maximum number of names in a sentence
+FIRST = 3  # Names in a sentence if there are more
 FASTER = 1.2  # Ratio from which two times differ
 
 
@@ -184,7 +185,7 @@ def lead_text(best: Statistic, others: Sequence[Statistic]) -> str:
 def named(names: Iterable[str]) -> str:
     """Join names for a sentence; of many names the first ones, and the number of the others."""
     known = list(names)
-    return listing(known) if len(known) <= NAMED else some(known, NAMED)
+    return listing(known) if len(known) <= NAMED else some(known, FIRST)
 
 
 def indistinct(scores: Sequence[Statistic]) -> list[list[str]]:
@@ -210,7 +211,7 @@ def standing(comparison: Comparison, metric: str) -> str:
     """Return which models are ahead in a score, which cannot be distinguished, and which are not ahead of the baseline."""
     best, *others = scores = statistics(comparison, metric)
     parts = [f"{best.name} is {lead_text(best, others)}."] if others else []
-    groups = [named(group) for group in indistinct(scores)[:NAMED]]
+    groups = [named(group) for group in indistinct(scores)[:FIRST]]
     if groups:
         parts.append(f"{', nor can '.join([f'{groups[0]} cannot be distinguished', *groups[1:]])}.")
     short = unproven(comparison, metric)
