@@ -273,7 +273,7 @@ def line_chart(
     parts += [_shaded(span, x, y) for span in spans]
     parts += _frame(x, y, x_label + ", log scale" * x.log, y_label + y.note, plot.height)
     parts += [part for drawn in series for part in _drawn(drawn, x, y)]
-    return svg(plot.width, plot.height, f"{y_label} against {x_label}", parts, "small" if small else "")
+    return svg(plot.width, plot.height, f"{y_label} over {x_label}", parts, "small" if small else "")
 
 
 def _vertical(

@@ -144,13 +144,17 @@ def _listed(lines: Iterable[str]) -> str:
 
 def _spans(answer: str) -> str:
     """Escape an answer for Markdown, except commands between backticks."""
-    parts = answer.split("`")
-    return "".join(f"`{part}`" if number % 2 else escape(part) for number, part in enumerate(parts))
+    parts = " ".join(answer.split()).split("`")
+    return "".join(f"`{part}`" if number % 2 else _escaped(part) for number, part in enumerate(parts))
 
 
 def escape(text: str) -> str:
     """Escape text for Markdown and HTML, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(text).split())).replace("&", "&amp;")
+    return _escaped(" ".join(str(text).split()))
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", text).replace("&", "&amp;")
 
 
 def _rows(table: Table) -> str:
