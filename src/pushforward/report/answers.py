@@ -122,11 +122,11 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
     most = max(score.value for score in scores)
     floor, _ = floor_of(comparison, "near_copies")
     if most == 0:
-        text = f"None found. No sample is a near-copy of a training {noun}."
+        text = f"No sample is a near-copy of a training {noun}."
     else:
         at_most = "At most " if len(scores) > 1 else ""
         real = "" if floor is None else f"{BESIDE}{percent(floor)} of real data"
-        text = f"None found. {at_most}{percent(most)} of samples are near-copies of a training {noun}{real}."
+        text = f"There is no evidence of copying. {at_most}{percent(most)} of samples are near-copies of a training {noun}{real}."
     attacks = statistics(comparison, "membership")
     if attacks:
         auc = max(score.value for score in attacks)
@@ -175,7 +175,7 @@ def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
         if problems:
             grouped.setdefault(listing(problems), []).append(model.name)
     said = [f"{named(names)} {'has' if len(names) == 1 else 'have'} {problems}." for problems, names in grouped.items()]
-    return " ".join([*general, *said[:NAMED]]) or "None found."
+    return " ".join([*general, *said[:NAMED]]) or "No problems were found."
 
 
 def _problem(finding: Finding, model: ModelResult) -> str:
