@@ -131,7 +131,7 @@ FAULTS = {
     "two of eight modes dropped": (r"\(6 of 8 modes\)", *samples("ring", without_two_modes)),
     "modes of half the variance": (r"\(0\.7\d*×\) .*narrower", *samples("ring", narrow)),
     "one class missing": (
-        r"\(class 7 at ",
+        r"\(class 7\)",
         *samples("digits", lambda world: world.x[world.fresh.labels != 7]),
     ),
     "samples blurred": ("blurred", *samples("digits", blurred)),

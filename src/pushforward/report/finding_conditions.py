@@ -27,6 +27,7 @@ from pushforward.report.statistics import (
     inside,
     lead_text,
     main_metrics,
+    named,
     ratio_of,
     standing,
     statistic,
@@ -508,11 +509,13 @@ def missing_classes(comparison: Comparison, model: ModelResult) -> str:
     if (comparison.settings.classifier_accuracy or 0.0) < THRESHOLDS["class_read"]:
         return ""
     real, share = (finite_all(extra.get(side)) for side in ("real", "share"))
-    return listing(
-        f"class {name} at {percent(part)} instead of {percent(wanted)}"
+    rare = [
+        name
         for name, part, wanted in zip(comparison.data.classes, share, real, strict=False)
         if n * wanted >= THRESHOLDS["class_expected"] and part < THRESHOLDS["class_held"] * wanted
-    )
+    ]
+    noun = "class" if len(rare) == 1 else "classes"
+    return f"{noun} {named(rare)}" if rare else ""
 
 
 def misread_classes(comparison: Comparison) -> Iterator[Values]:

@@ -115,7 +115,7 @@ RULES: tuple[Rule, ...] = (
         "scores no better than a guess",
     ),
     _models("Samples of {models} include near-copies of training data.", when.memorised, kind="copies"),
-    _models("Samples of {models} miss some modes of the data.", when.lost_modes, "missing modes ({said})"),
+    _models("Samples of {models} miss some modes of the data.", when.lost_modes, "only {said}"),
     _models(
         "Samples of {models} look realistic but lack diversity, compared with real data.",
         partial(when.varied, "repeat"),

@@ -87,7 +87,8 @@ def _sections(comparison: Comparison) -> Iterator[tuple[str, Table | list[str]]]
 
 
 def _bullets(sentences: Iterable[str], width: int) -> str:
-    return "\n".join(textwrap.fill(text, width, initial_indent="- ", subsequent_indent="  ") for text in sentences)
+    glued = (re.sub("(?<=[0-9]) (?=%)", GLUE, sentence) for sentence in sentences)
+    return "\n".join(textwrap.fill(text, width, initial_indent="- ", subsequent_indent="  ") for text in glued).replace(GLUE, " ")
 
 
 def _table(table: Table, width: int, wrap: bool = True) -> str:
