@@ -140,7 +140,7 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
     assert pictures.arithmetic.x.shape[1:] == (8, 8, 1)
     assert set(pictures.walks) == {"linear", "spherical"}
     page = Report(pf.compare({"vae": run}, pf.data.load("digits", limit=200), repeats=1)).to_html()
-    assert "Map of the codes" in page
+    assert "Map of the latents" in page
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 
 import numpy as np
 import pytest
@@ -127,29 +128,29 @@ def log(fault, twin):
 
 
 FAULTS = {
-    "two of eight modes dropped": ("Modes are lost: samples (holds 6 of 8).", *samples("ring", without_two_modes)),
-    "modes of half the variance": ("Modes are narrower than the true ones: samples (0.7", *samples("ring", narrow)),
+    "two of eight modes dropped": (r"\(6 of 8 modes\)", *samples("ring", without_two_modes)),
+    "modes of half the variance": (r"\(0\.7\d*×\) .*narrower", *samples("ring", narrow)),
     "one class missing": (
-        "Classes are missing: samples (7: ",
+        r"\(class 7\)",
         *samples("digits", lambda world: world.x[world.fresh.labels != 7]),
     ),
-    "samples blurred": ("Blurred, by fine detail: samples (", *samples("digits", blurred)),
-    "too alike": ("Recall is low, and high precision", *samples("digits", alike)),
-    "one picture per class": ("Collapsed, samples repeat: samples (10 ", *samples("digits", one_picture_per_class)),
-    "one picture with noise": ("Collapsed, samples repeat: samples (1 ", *samples("digits", one_noisy_picture)),
-    "three points": ("Collapsed, samples repeat: samples (3 distinct", *samples("ring", three_points)),
-    "half of the images alike": ("Collapsed, samples repeat: samples (12", *samples("digits", half_alike)),
-    "half of the points alike": ("Collapsed, samples repeat: samples (12", *samples("ring", half_alike)),
+    "samples blurred": ("blurred", *samples("digits", blurred)),
+    "too alike": ("Recall is low", *samples("digits", alike)),
+    "one picture per class": (r"\(10 distinct .*collapse", *samples("digits", one_picture_per_class)),
+    "one picture with noise": (r"\(1 distinct .*collapse", *samples("digits", one_noisy_picture)),
+    "three points": (r"\(3 distinct .*collapse", *samples("ring", three_points)),
+    "half of the images alike": (r"\(12\d* distinct .*collapse", *samples("digits", half_alike)),
+    "half of the points alike": (r"\(12\d* distinct .*collapse", *samples("ring", half_alike)),
     "32 images memorised": (
-        "Samples nearly repeat training data: samples (100",
+        r"\(100.*near-copies",
         *samples("digits", memorised),
     ),
     "training examples with noise": (
-        "held-out ones are: samples (C_T −",
+        r"\(C_T = −",
         *samples("digits", lambda world: noisy(world.data.train.data_units(slice(300)).numpy(), 4)),
     ),
     "trained on held-out examples": (
-        "times as near as by chance: samples (",
+        "held-out neighbours",
         *samples("digits", lambda world: noisy(world.data.held_out.data_units().numpy(), 2)),
     ),
     "a saturated critic": (
@@ -172,6 +173,6 @@ FAULTS = {
 def test_a_planted_fault_is_named_and_its_healthy_twin_is_not(fault, worlds):
     words, planted, twin = FAULTS[fault]
     texts = planted(worlds)
-    assert any(words in text for text in texts), texts
-    wrong = [text for text in twin(worlds) if any(other in text for other, _, _ in FAULTS.values())]
+    assert any(re.search(words, text) for text in texts), texts
+    wrong = [text for text in twin(worlds) if any(re.search(other, text) for other, _, _ in FAULTS.values())]
     assert wrong == []

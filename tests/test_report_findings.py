@@ -46,26 +46,41 @@ def test_a_sound_comparison_answers_every_question(content):
         entry["extension"] = f"pushforward resume runs/{number}"
         entry["curve"] = []
     assert said(content, "warning") == said(content, "measure") == said(content, "copies") == []
-    assert answered(content) == {
-        "Best": "flow: Fréchet distance 0.130, 1.3 times that of real data. ddpm 2.1, gan 4.4, vae 9.2 times.",
-        "Clear?": "flow is ahead of every other model (95 %).",
-        "Copies": "none found: at most 0.4 % of samples nearly repeat a training image (real data 0.4 %).",
-        "Speed": "gan and vae 0.21 ms a sample, flow and ddpm 4.0 to 4.2.",
-        "Problems": "none found.",
-        "Next": "flow: nothing left to gain by Fréchet distance, which cannot distinguish samples from real data at n = 360; "
-        "ddpm, gan and vae: not yet as good as real data, train longer: `pushforward resume runs/2`",
-    }
+    lines = answered(content)
+    assert list(lines) == ["Best", "Clear?", "Copies", "Speed", "Problems", "Next"]
+    assert re.findall(r"flow|ddpm|gan|vae|[\d.]*\d", lines["Best"]) == [
+        "flow",
+        "0.130",
+        "1.3",
+        "ddpm",
+        "2.1",
+        "gan",
+        "4.4",
+        "vae",
+        "9.2",
+    ]
+    assert lines["Clear?"] == "flow is ahead of every other model (95 %)."
+    assert re.findall(r"[\d.]+ %", lines["Copies"]) == ["0.4 %"] * 2
+    assert re.findall(r"flow|ddpm|gan|vae|[\d.]*\d", lines["Speed"]) == ["0.21", "gan", "vae", "4.0", "4.2", "flow", "ddpm"]
+    assert not re.search("flow|ddpm|gan|vae", lines["Problems"])
+    reached, further = re.split(r"(?<=\.) (?=ddpm)", lines["Next"])
+    assert re.match(r"flow .*real data at n = 360", reached)
+    assert re.match(r"ddpm, gan and vae .*`pushforward resume runs/2`", further)
     assert best_cells(content) == [("flow", 0)]
-    (coverage,) = (text for text in said(content) if text.startswith("Coverage"))
-    assert "flow is ahead of gan and vae (95 %); flow and ddpm cannot be distinguished" in coverage
+    (coverage,) = (text for text in said(content) if "In coverage" in text)
+    assert "flow is ahead of gan and vae (95 %). flow and ddpm cannot be distinguished." in coverage
 
 
 PLACES = [
     ({"a": 0.2, "b": 0.5}, 2.0, "a is ahead of every other model (95 %)."),
-    ({"a": 0.2, "b": 0.2}, 2.0, "a is not ahead of any other model (95 %); a and b cannot be distinguished."),
-    ({"a": 0.2, "b": 0.21, "c": 0.9}, 2.0, "a is ahead of c (95 %); a and b cannot be distinguished."),
-    ({"a": 1.99, "b": 3.0}, 2.0, "a is ahead of every other model (95 %); no model is ahead of the baseline (baseline, 2.000)."),
-    ({"a": 1.5, "b": 3.0}, 2.0, "a is ahead of every other model (95 %); b is not ahead of the baseline (baseline, 2.000)."),
+    ({"a": 0.2, "b": 0.2}, 2.0, "a is not ahead of any other model (95 %). a and b cannot be distinguished."),
+    ({"a": 0.2, "b": 0.21, "c": 0.9}, 2.0, "a is ahead of c (95 %). a and b cannot be distinguished."),
+    (
+        {"a": 1.99, "b": 3.0},
+        2.0,
+        "a is ahead of every other model (95 %). No model is ahead of the baseline, which scores 2.000.",
+    ),
+    ({"a": 1.5, "b": 3.0}, 2.0, "a is ahead of every other model (95 %). b is not ahead of the baseline, which scores 2.000."),
 ]
 
 
@@ -75,19 +90,14 @@ def test_one_line_says_who_is_ahead_and_who_cannot_be_distinguished(distances, b
 
 
 @pytest.mark.parametrize(
-    ("distance", "quality", "baseline"),
-    [
-        (0.2, "clearly worse than real data", "it is clearly better"),
-        (0.11, "not clearly worse than real data", "it is clearly better"),
-        (2.02, "clearly worse than real data", "the difference is not clear at n = 360"),
-        (3.0, "clearly worse than real data", "it is clearly worse"),
-    ],
+    ("distance", "real", "baseline"),
+    [(0.2, "is significant", "better"), (0.11, "not significant", "better"), (2.02, "is", "not"), (3.0, "is", "worse")],
 )
-def test_a_single_model_stands_beside_real_data_and_the_baseline(distance, quality, baseline):
+def test_a_single_model_stands_beside_real_data_and_the_baseline(distance, real, baseline):
     said_of = answered(compared({"it": (distance, 0.9, 0.1)}))
     assert list(said_of)[:2] == ["Quality", "Baseline"]
-    assert f": {quality} (95 %)" in said_of["Quality"]
-    assert baseline in said_of["Baseline"]
+    assert real in said_of["Quality"].split(".")[-2]
+    assert baseline in said_of["Baseline"].split(".")[-2]
 
 
 def test_a_later_model_with_a_wider_interval_keeps_its_place(content):
@@ -95,11 +105,10 @@ def test_a_later_model_with_a_wider_interval_keeps_its_place(content):
     for entry, value, error in zip(content["models"], (0.12, 0.2, 0.25), (0.01, 0.01, 0.1), strict=True):
         entry["scores"]["frechet"] = {"value": value, "error": error}
     lines = answered(content)
-    assert lines["Best"] == "flow: Fréchet distance 0.120, real data 0.100. ddpm 0.200, gan 0.250."
-    assert (
-        lines["Clear?"]
-        == "flow is ahead of ddpm (95 %); flow and gan cannot be distinguished; ddpm and gan cannot be distinguished."
-    )
+    assert re.findall(r"flow|ddpm|gan|[\d.]*\d", lines["Best"]) == ["flow", "0.120", "0.100", "ddpm", "0.200", "gan", "0.250"]
+    ahead, level = re.split(r"(?<=\)\.) ", lines["Clear?"])
+    assert ahead == "flow is ahead of ddpm (95 %)."
+    assert re.findall("(flow|ddpm) and gan", level) == ["flow", "ddpm"]
     assert best_cells(content) == []
 
 
@@ -183,19 +192,19 @@ def model_of(content):
 @pytest.mark.parametrize(
     ("first", "second", "says"),
     [
-        ((1.0, 1.1), (19.9, 20.5), "flow 1 ms a sample, ddpm 20"),
-        ((1.0, 1.1), (1.34, 1.4), "flow 1 ms a sample, ddpm 1.3"),
-        ((1.0, 30.0), (25.3, 30.0), "flow and ddpm 1 to 25 ms a sample"),
-        ((1.0, 1.1), (1.2, 1.3), "flow and ddpm 1 to 1.2 ms a sample"),
+        ((1.0, 1.1), (19.9, 20.5), "1 ms for flow, 20 ms for ddpm"),
+        ((1.0, 1.1), (1.34, 1.4), "1 ms for flow, 1.3 ms for ddpm"),
+        ((1.0, 30.0), (25.3, 30.0), "1 to 25 ms for flow and ddpm"),
+        ((1.0, 1.1), (1.2, 1.3), "1 to 1.2 ms for flow and ddpm"),
     ],
 )
 def test_models_share_a_time_where_their_spread_does_not_tell_them_apart(content, first, second, says):
     content["models"] = content["models"][:2]
     for entry, (low, high) in zip(content["models"], (first, second), strict=True):
         entry["sampling"] |= {"seconds_per_sample": low / 1000, "timing": {"batch": 64, "low": low / 1000, "high": high / 1000}}
-    assert answered(content)["Speed"] == f"{says}."
+    assert answered(content)["Speed"].endswith(f" {says}.")
     del content["models"][0]["sampling"]["timing"]
-    assert answered(content)["Speed"].startswith("flow 1 ms a sample, ddpm "), "its spread is not known"
+    assert "1 ms for flow, " in answered(content)["Speed"], "its spread is not known"
 
 
 def test_how_many_calls_are_enough(content):
@@ -213,31 +222,31 @@ def test_how_many_calls_are_enough(content):
     ):
         model(content, name)["curve"] = [drawn(*point) for point in curve]
         model(content, name)["sampling"]["steps"] = 32
-    assert "flow and ddpm: 16 sampling steps are as good as 32 (--steps 16)" in answered(content)["Next"]
+    assert re.search(r"flow and ddpm with --steps 16 .*as good as .*32", answered(content)["Next"])
     model(content, "flow")["sampling"]["steps"] = 8
     model(content, "ddpm")["curve"][-1] = drawn(32, 0.2)
-    assert "flow: 16 sampling steps are better than 8 (--steps 16)" in answered(content)["Next"]
-    assert "ddpm: 4 sampling steps are better than 32 (--steps 4)" in answered(content)["Next"]
+    assert re.search(r"flow with --steps 16 .*better than .*8", answered(content)["Next"])
+    assert re.search(r"ddpm with --steps 4 .*better than .*32", answered(content)["Next"])
 
 
 SHORT = {"seconds": 60.0, "steps": 200, "samples": 51_200}
 
 
 @pytest.mark.parametrize(
-    ("training", "data", "says"),
+    ("training", "data", "why", "what"),
     [
-        (SHORT, {}, "too few training steps, train longer: `pushforward resume it`"),
-        (SHORT | {"steps": 900}, {"train": 20_000}, "too few passes over the data, train longer: `pushforward resume it`"),
-        (SHORT | {"steps": 12}, {}, "0.20 training steps a second are too few for this budget: train again with --size tiny"),
-        (SHORT | {"steps": 12}, {"kind": "image", "shape": [3, 64, 64]}, "train again with --resize 32"),
-        (SHORT | {"steps": 900}, {}, "not yet as good as real data, train longer: `pushforward resume it`"),
+        (SHORT, {}, "too few training steps", "`pushforward resume it`"),
+        (SHORT | {"steps": 900}, {"train": 20_000}, "too few passes over the data", "`pushforward resume it`"),
+        (SHORT | {"steps": 12}, {}, "0.20 training steps per second", "--size tiny"),
+        (SHORT | {"steps": 12}, {"kind": "image", "shape": [3, 64, 64]}, "0.20 training steps per second", "--resize 32"),
+        (SHORT | {"steps": 900}, {}, "real data", "`pushforward resume it`"),
     ],
 )
-def test_advice_follows_from_the_steps_and_passes_of_the_training(content, training, data, says):
+def test_advice_follows_from_the_steps_and_passes_of_the_training(content, training, data, why, what):
     content["models"] = content["models"][2:3]
     content["models"][0] |= {"extension": "pushforward resume it", "training": training, "curve": []}
     content["data"] |= data
-    assert says in answered(content)["Next"]
+    assert re.search(f"{why}.*{what}", answered(content)["Next"])
 
 
 def test_collapse_and_improvement_are_told_before_anything_else(content):
@@ -246,10 +255,10 @@ def test_collapse_and_improvement_are_told_before_anything_else(content):
     entry["extension"] = "pushforward resume it"
     series = {"frechet": {"step": [1, 2, 3, 4, 5, 6], "value": [9, 7, 5, 3, 2, 1]}}
     entry["health"] = {"series": series}
-    assert answered(content)["Next"].startswith("was still improving, train longer")
+    assert re.search("can still improve.*`pushforward resume it`", answered(content)["Next"])
     alarm = {"kind": "critic", "step": 3, "sentence": "the critic wins", "advice": "raise gamma"}
     entry["alarms"] = [alarm]
-    assert "raise gamma, and train again" in answered(content)["Next"]
+    assert "raise gamma" in answered(content)["Next"]
     entry["alarms"] = [alarm, alarm | {"step": 5, "over": True}]
     assert "gamma" not in answered(content)["Next"]
 
@@ -265,17 +274,17 @@ def test_times_of_joined_reports_rank_nobody():
     reports = {name: compared({name: one}, protocol=Protocol("it", "it", 20)) for name, one in parts.items()}
     both = joined(reports)
     assert both.settings.timed == (("flow",), ("gan",))
-    assert answered(both)["Speed"].endswith("(measured in different sessions, so times cannot be compared).")
+    assert "cannot be compared" in answered(both)["Speed"]
     assert "in different sessions" in " ".join(limits(both))
 
 
 def test_budgets_are_equal_only_with_the_time_of_what_models_build_on(content):
     def unequal():
-        return [text for text in said(content) if text.startswith("Training took unequal time")]
+        return [text for text in said(content) if text.startswith("Training took ")]
 
     assert unequal() == []
     model(content, "gan")["training"]["ancestor_seconds"] = 60.0
-    assert re.search(r"\w+ \(60.2 s\), gan \(2.00 min\)", unequal()[0])
+    assert re.search(r"60.2 s \(\w+\) to 2.00 min \(gan\)", unequal()[0])
     for entry in content["models"]:
         entry["training"]["ancestor_seconds"] = 60.0
     assert unequal() == []
@@ -293,22 +302,18 @@ def test_a_judge_that_was_the_teacher_is_named(spaces, named):
     critic = {"part": "GAN", "critic": {"part": "ProjectedCritic", "side": 128}}
     taught = dataclasses.replace(results.models[0], config={"method": critic})
     results = dataclasses.replace(results, models=(taught, results.models[1]))
-    assert sum("against the feature extractor" in text and "gan" in text for text in said(results, "measure")) == named
-    assert ("gan: trained against the feature extractor" in answered(results)["Problems"]) == bool(named)
+    assert sum("ImageNet" in text and "gan" in text for text in said(results, "measure")) == named
+    assert ("gan has scores in features" in answered(results)["Problems"]) == bool(named)
 
 
 @pytest.mark.parametrize(
     ("name", "scores", "finding"),
     [
-        ("gan", {"near_copies": 0.12}, "Samples nearly repeat training data: gan (12.00 %, real data 0.40 %)."),
-        (
-            "gan",
-            {"precision": 0.85, "recall": 0.3},
-            "compared with real data: gan (precision 1.1×, recall 0.38×).",
-        ),
-        ("vae", {"precision": 0.24, "recall": 0.8}, "look wrong: vae (precision 0.30×, recall 1.0×"),
-        ("vae", {"sharpness": 0.5}, "Blurred, by fine detail: vae (0.50×)."),
-        ("gan", {"sharpness": 1.9}, "Grainy, by fine detail: gan (1.9×)."),
+        ("gan", {"near_copies": 0.12}, r"gan \(12.00 %, .*0.40 % .*copies"),
+        ("gan", {"precision": 0.85, "recall": 0.3}, r"gan \(precision 1.1×, recall 0.38×\) .*lack diversity"),
+        ("vae", {"precision": 0.24, "recall": 0.8}, r"vae \(precision 0.30×, recall 1.0×.*unrealistic"),
+        ("vae", {"sharpness": 0.5}, r"vae \(0.50×\) .*blurred"),
+        ("gan", {"sharpness": 1.9}, r"gan \(1.9×\) .*grainy"),
         ("gan", {"precision": 0.85, "recall": 0.0, "density": 0.4}, None),
     ],
 )
@@ -318,7 +323,7 @@ def test_planted_faults_are_told(content, name, scores, finding):
         put(content, name, metric, value)
     found = said(content, "warning") + said(content, "copies")
     assert len(found) == (finding is not None)
-    assert finding is None or finding in found[0]
+    assert finding is None or re.search(finding, found[0])
 
 
 def test_a_collapsed_model_is_named_first_and_no_weaker_words_stand_beside(content):
@@ -326,7 +331,7 @@ def test_a_collapsed_model_is_named_first_and_no_weaker_words_stand_beside(conte
     for metric, value in collapse.items():
         put(content, "gan", metric, value)
     before = [finding for finding in findings(comparison(content)) if "gan" in finding.models and finding.kind == "warning"]
-    assert {"blurred", "low recall"} <= {finding.short for finding in before}
+    assert {"blurred samples", "low recall"} <= {finding.short for finding in before}
     content["floors"]["distinct_samples"] = {"value": 987.0}
     for row in content["models"]:
         row["scores"]["distinct_samples"] = {"value": 980.0, "ratio": 980 / 987, "extra": {"of": 1000}}
@@ -334,14 +339,14 @@ def test_a_collapsed_model_is_named_first_and_no_weaker_words_stand_beside(conte
     content["settings"]["n"] = 1000
     results = comparison(content)
     warnings = [finding for finding in findings(results) if finding.kind == "warning"]
-    assert warnings[0].short.startswith("collapsed")
+    assert "collapse" in warnings[0].short
     assert list(warnings[0].models) == ["gan"]
     assert all(number in warnings[0].text for number in ("10", "1,000", "987"))
     assert {finding.short for finding in warnings if "gan" in finding.models} == {warnings[0].short}
     lines = answered(results)
-    assert lines["Problems"].startswith("gan: collapsed (10 distinct samples among 1,000")
+    assert re.match(r"gan .*collapse \(10 distinct samples among 1,000\)", lines["Problems"])
     assert "blurred" not in lines["Problems"]
-    assert "gan: collapsed: lower the learning rate, and train again" in lines["Next"]
+    assert re.search("gan collapsed.*learning rate", lines["Next"])
 
 
 def test_a_training_run_that_collapsed_is_named_among_several():
@@ -354,8 +359,8 @@ def test_a_training_run_that_collapsed_is_named_among_several():
     model = ModelResult("gan", scores={"distinct_samples": score}, trainings=runs)
     metrics = {"distinct_samples": MetricInfo("Distinct samples", "target")}
     results = Comparison(models=(model,), metrics=metrics, floors={"distinct_samples": Score(300.0, 1.0)})
-    (text,) = (text for text in said(results) if "Collapsed" in text)
-    assert "gan-2: 12 distinct samples among 300" in text
+    (text,) = (text for text in said(results) if "collapse" in text)
+    assert "gan-2 with 12 distinct samples among 300" in text
     assert not {"gan-0", "gan-1"} & {*re.findall(r"gan-\d", text)}
 
 
@@ -402,9 +407,9 @@ def test_rows_without_a_network_stand_below_the_models():
 
 def test_a_difference_that_is_none_is_stated_in_the_unit_of_its_score(content):
     stated = " ".join(limits(comparison(content)))
-    assert "Differences in Fréchet distance are clear from 0.035 on, at n = 360" in stated
+    assert re.search(r"Fréchet distance below 0\.035 .*n = 360", stated)
     content["metrics"]["coverage"]["unit"] = "%"
-    assert "coverage are clear from 3.5 percentage points on" in " ".join(limits(comparison(content)))
+    assert "coverage below 3.5 percentage points" in " ".join(limits(comparison(content)))
 
 
 def test_the_value_that_is_right_has_its_unit_and_no_more_digits_than_its_error():
@@ -445,7 +450,7 @@ def test_the_cost_tables_show_what_a_training_builds_on_and_refused_draws(conten
         for table in (training, sampling)
         for column, cell in zip(table.columns, table.rows[0].cells, strict=True)
     }
-    wanted = {"Training": "14.6 s", "Trajectories": "15.4 s", "Built on": "5 min", "Refused draws, %": "37.5"}
+    wanted = {"Training": "14.6 s", "Trajectories": "15.4 s", "Built on": "5 min", "Rejected samples, %": "37.5"}
     assert cells.items() >= wanted.items()
 
 
@@ -469,7 +474,7 @@ def test_settings_that_differ_are_listed_and_others_are_not():
 # Captions -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("earlier", "says"), [(None, "after step 80"), (0, "weights of step 0, of 80 trained")])
+@pytest.mark.parametrize(("earlier", "says"), [(None, "after step 80"), (0, "weights after step 0 of 80")])
 def test_a_caption_names_the_step_of_the_weights(earlier, says):
     one = ModelResult("map", training=TrainingCost(steps=80), weights_step=earlier, sampling=SamplingCost("Jump", calls=1))
     shown = comparison({}, {"map": {"grid": np.zeros((3, 2))}})
@@ -512,8 +517,8 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     assert {name: parts.grid for name, parts in drawn.items()} == {"flow": 0, "ddpm": 3, "gan": 4, "vae": 5, "real": 9}
     assert aggregate["settings"]["shared"] == [["flow", "ddpm"], ["gan", "vae"]]
     clear = answered(comparison(aggregate))["Clear?"]
-    assert clear == "flow is ahead of gan and vae (95 %); flow and ddpm cannot be distinguished.", "0.15 ± 0.04 and 0.21"
-    assert "Spreads over a few trainings are rough" in " ".join(limits(comparison(aggregate)))
+    assert clear == "flow is ahead of gan and vae (95 %). flow and ddpm cannot be distinguished.", "0.15 ± 0.04 and 0.21"
+    assert "Standard deviations over a few training runs" in " ".join(limits(comparison(aggregate)))
     check_page(report(aggregate).to_html())
 
 

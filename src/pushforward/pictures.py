@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 Limits = tuple[float, float, float, float]  # The limits of a scatter plot: least x, greatest x, least y, greatest y
 
 INK, REAL, PAPER = (0, 114, 178), (150, 150, 150), (255, 255, 255)
-# Colours of the least and the greatest value of a landscape, and how many shades lie between
-VALLEY, HILL, BANDS = (252, 250, 246), (246, 190, 96), 10
 LEGIBLE = 64  # Pixels that an image needs along its longer side to be looked at
 SMOOTH = 3  # Scatter plots are drawn this many times too large and shrunk, so that dots are round
 
@@ -152,40 +150,6 @@ def _number_edges(picture: Image.Image, limits: Limits) -> None:
             draw.line((at, size - 5, at, size) if across else (0, y, 5, y), fill=colour)
             place, anchor = ((at, size - 7), "mb") if across else ((8, y), "lm")
             draw.text(place, f"{round(value, 9) + 0.0:.10g}", fill=colour, anchor=anchor)
-
-
-def landscape_picture(
-    heights: np.ndarray,
-    limits: Limits,
-    points: np.ndarray | None = None,
-    real: np.ndarray | None = None,
-    *,
-    size: int = 480,
-    ink: tuple[int, int, int] = INK,
-) -> Image.Image:
-    """Draw values over the plane as ten shades, darkest for the largest, under dots as in `scatter_picture`.
-
-    The lowest and the highest 1 % of the values share the first and the last shade.
-
-    Args:
-        heights: Values (rows, columns) on a regular grid that spans the limits, with ascending y
-            (rows) and x (columns).
-        limits: Limits of the grid.
-        points: Points, (n, 2), or None.
-        real: Real data, (m, 2), or None.
-        size: Pixels along a side.
-        ink: Colour of the dots.
-    """
-    share = landscape_shares(heights)
-    rows, columns = share.shape
-    large = size * SMOOTH
-    smooth = Image.fromarray(np.ascontiguousarray(share[::-1], dtype=np.float32)).resize(
-        (large, large), Image.Resampling.BILINEAR, box=(0.5, 0.5, columns - 0.5, rows - 0.5)
-    )
-    shade = np.clip(np.floor(np.asarray(smooth) * BANDS), 0, BANDS - 1)[..., None] / (BANDS - 1)
-    colour = np.round(np.array(VALLEY) + shade * (np.array(HILL) - np.array(VALLEY))).astype(np.uint8)
-    sheet = _dotted(Image.fromarray(colour).convert("RGBA"), points, real, limits, ink)
-    return sheet.convert("RGB").reduce(SMOOTH)
 
 
 def landscape_shares(heights: np.ndarray) -> np.ndarray:

@@ -7,10 +7,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("<= 0 or collapsed(comparison, model):", "<= 0:", "report_findings"),
         ('ratio >= THRESHOLDS["distinct"]', 'ratio >= THRESHOLDS["distinct"] / 2', "planted_faults"),
         ("cost.trajectory_seconds, cost.ancestor_seconds", "cost.trajectory_seconds", "report_findings"),
-        ("score.interval[0] > 0.5", "score.interval[0] <= 0.5", "table_report"),
+        ("score.interval[0] <= 0.5", "score.interval[0] > 0.5", "table_report"),
         ("key=lambda name: -falls[name]", "key=lambda name: falls[name]", "table_report"),
-        ("score.interval[1] < floor.value", "True", "table_report"),
-        ("is not None and m.weights_step == 0)", "is None)", "ladder"),
+        ("score.interval[1] >= floor.value", "False", "table_report"),
+        ("is not None and model.weights_step == 0:", "is None:", "ladder"),
         ("worse[-1] + 1 if worse else 0", "worse[0] + 1 if worse else 0", "report_findings"),
     ],
     "report/answers.py": [
@@ -29,7 +29,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/plain_text.py": [
         ('if data.kind == "row" and data.columns', "if False", "report_findings"),
         ("(*shorter, *trainings, *comparison.commands)", "(*comparison.commands, *shorter, *trainings)", "report_findings"),
-        ('if info.unit == "%" else 1), 2)', "if False else 1), 2)", "report_findings"),
+        ('if info.unit == "%" else (1, "")', 'if False else (1, "")', "report_findings"),
     ],
     "report/samples.py": [
         ("square(points.min(0), points.max(0), 1.05)", "square(points.min(0) / 2, points.max(0) / 2)", "codes"),
@@ -44,10 +44,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/tables.py": [
         ("        score = replace(score, spread=None)", "        pass", "report_findings"),
-        ("*comparison.further_baselines) if row is not None", ") if row is not None", "report_findings"),
+        ("(comparison.baseline, *comparison.further_baselines)", "(comparison.baseline,)", "report_findings"),
         ("if point.budget is not None or point.seconds is None:", "if point.seconds is None:", "report_findings"),
-        ('of("training.trajectory_seconds")', 'of("training.seconds")', "report_findings"),
-        ('of("training.ancestor_seconds")', 'of("training.seconds")', "report_findings"),
-        ("else 100 * model.sampling.refused", "else model.sampling.refused", "report_findings"),
+        ('"training.trajectory_seconds"', '"training.seconds"', "report_findings"),
+        ('"training.ancestor_seconds"', '"training.seconds"', "report_findings"),
+        ("else 100 * refused", "else refused", "report_findings"),
     ],
 }

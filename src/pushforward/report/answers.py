@@ -1,4 +1,4 @@
-"""The first screen of every report: what is best, how clearly, what is copied, how fast, what is wrong, and what to do next."""
+"""The first screen of every report: the best model, its lead, copies, speed, problems, and what to do next."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import numpy as np
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Score
-from pushforward.numbers import count, duration_unit, percent, plain, some
-from pushforward.report.finding_conditions import THRESHOLDS, collapsed, enough_steps
+from pushforward.numbers import count, duration_unit, listing, percent, plain, some
+from pushforward.report.finding_conditions import BESIDE, THRESHOLDS, collapsed, enough_steps
 from pushforward.report.findings import Finding, findings
 from pushforward.report.statistics import (
     NAMED,
-    Statistic,
     alarm_periods,
     at_floor,
     baseline_name,
@@ -35,15 +34,16 @@ from pushforward.training.monitor.alarms import IMPROVED
 
 LONGEST = 10.0  # How many times the budget is worth extending; beyond, a smaller network or smaller images are advised
 LARGE = 32  # Pixels along a side from which smaller images are advised rather than a smaller network
-ADVICE = 3  # Sentences of advice at most
+ADVICE = 3  # Pieces of advice at most
+RESUME = "{run} `{command}` to train longer."
 
 
 def answers(comparison: Comparison) -> dict[str, str]:
-    """Answer the questions with which a report is opened, by heading; of a single model Quality and Baseline come first."""
+    """Return the answers of the first screen by heading; for a single model, Quality and Baseline come first."""
     found = findings(comparison)
     metric = comparison.ranking_metric("quality")
     if metric is None:
-        lines = {"Best": "Nothing was scored by which models are ranked"}
+        lines = {"Best": "No score that ranks models was measured."}
     elif len(comparison.models) == 1:
         lines = {"Quality": _quality(comparison, metric), "Baseline": _baseline(comparison, metric)}
     else:
@@ -52,60 +52,58 @@ def answers(comparison: Comparison) -> dict[str, str]:
     lines["Speed"] = _speed(comparison)
     lines["Problems"] = _problems(comparison, found)
     lines["Next"] = _next(comparison)
-    return {heading: text if text.endswith("`") else f"{text.rstrip('.')}." for heading, text in lines.items() if text}
+    return {heading: text for heading, text in lines.items() if text}
 
 
 # Best, Quality, Baseline ----------------------------------------------------------------------------------------
 
 
 def _best(comparison: Comparison, metric: str) -> str:
-    """The best model's score beside real data's, and the scores of the others, as multiples of real data's where they are."""
-    best, *others = statistics(comparison, metric)
-    times = [_times(comparison, metric, score) for score in (best, *others)]
-    values = times if all(times) else [value_text(comparison, metric, score) for score in (best, *others)]
-    rest = some(f"{other.name} {value}" for other, value in zip(others, values[1:], strict=True))
-    first = f"{best.name}: {_beside_real(comparison, metric, best)}"
-    return f"{first}. {rest}{' times' if all(times) else ''}" if rest else first
-
-
-def _times(comparison: Comparison, metric: str, score: Statistic) -> str:
-    lower = comparison.info(metric).better == "lower"
-    return times_real(comparison, comparison[score.name], metric) if lower else ""
-
-
-def _beside_real(comparison: Comparison, metric: str, score: Statistic) -> str:
-    text = f"{inside(comparison.info(metric).label)} {value_text(comparison, metric, score)}"
-    times = _times(comparison, metric, score)
-    if times:
-        return f"{text}, {times} times that of real data"
-    floor = floor_text(comparison, metric)
-    return f"{text}, real data {floor}" if floor else text
+    """Name the best model, with all scores as multiples of real data's score if possible."""
+    scores = statistics(comparison, metric)
+    info = comparison.info(metric)
+    times = [times_real(comparison, comparison[score.name], metric) for score in scores]
+    if info.better == "lower" and all(times):
+        values = [f"{value} times" for value in times]
+        beside = f", {values[0]} that of real data"
+    else:
+        values = [value_text(comparison, metric, score) for score in scores]
+        floor = floor_text(comparison, metric)
+        beside = f"{BESIDE}{floor} for real data" if floor else ""
+    label = inside(info.label)
+    best = f"{scores[0].name} has the best {label} ({value_text(comparison, metric, scores[0])}){beside}."
+    others = [f"{score.name} ({value})" for score, value in zip(scores[1:], values[1:], strict=True)]
+    return f"{best} It is followed by {named(others)}." if others else best
 
 
 def _quality(comparison: Comparison, metric: str) -> str:
+    """Compare a single model with real data."""
     (score,) = statistics(comparison, metric)
-    text = _beside_real(comparison, metric, score)
-    if not floor_text(comparison, metric):
-        return text
+    floor = floor_text(comparison, metric)
+    text = f"The {inside(comparison.info(metric).label)} is {value_text(comparison, metric, score)}"
+    if not floor:
+        return f"{text}."
+    text = f"{text}{BESIDE}{floor} for real data."
     near = at_floor(comparison, metric, score)
     if metric == "detection":
         hardly = near or score.value >= THRESHOLDS["hardly_told"]
-        return f"{text}: a classifier {'hardly tells' if hardly else 'can tell'} samples from real rows"
-    return f"{text}: {'not clearly worse' if near else 'clearly worse'} than real data (95 %)"
+        return f"{text} A classifier {'can hardly' if hardly else 'can'} tell samples from real rows."
+    return f"{text} The difference {'is not' if near else 'is'} significant (95 %)."
 
 
 def _baseline(comparison: Comparison, metric: str) -> str:
-    """What a model without a network scores, and whether the difference is clear."""
+    """Compare a single model with a model that is not a network."""
     own = statistics(comparison, metric)[0]
     base = statistic(comparison, comparison.baseline, metric)
     if base is None:
         return ""
-    said = f"{baseline_name(comparison)}, without a network: {value_text(comparison, metric, base)}"
+    name = baseline_name(comparison)
+    text = f"{name[0].upper()}{name[1:]} scores {value_text(comparison, metric, base)}."
     if own.better_than(base):
-        return f"{said}; {own.name} is clearly better (95 %)"
+        return f"{text} {own.name} is significantly better (95 %)."
     if base.better_than(own):
-        return f"{said}; {own.name} is clearly worse (95 %)"
-    return f"{said}; the difference is not clear{_at_n(comparison)}"
+        return f"{text} {own.name} is significantly worse (95 %)."
+    return f"{text} The difference is not significant{_at_n(comparison)}."
 
 
 def _at_n(comparison: Comparison) -> str:
@@ -119,39 +117,45 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
     warned = [finding.text for finding in found if finding.kind == "copies"]
     scores = statistics(comparison, "near_copies")
     if warned or not scores:
-        return " ".join(warned) or "not measured"
+        return " ".join(warned) or "Copies were not measured."
     noun = comparison.data.kind or "example"
     most = max(score.value for score in scores)
-    at_most = "at most " if most and len(scores) > 1 else ""
     floor, _ = floor_of(comparison, "near_copies")
-    beside = "" if floor is None else f" (real data {percent(floor)})"
-    parts = [f"{at_most}{percent(most)} of samples nearly repeat a training {noun}{beside}"]
+    if most == 0:
+        text = f"No sample is a near-copy of a training {noun}."
+    else:
+        at_most = "At most " if len(scores) > 1 else ""
+        real = "" if floor is None else f"{BESIDE}{percent(floor)} of real data"
+        text = f"There is no evidence of copying. {at_most}{percent(most)} of samples are near-copies of a training {noun}{real}."
     attacks = statistics(comparison, "membership")
     if attacks:
         auc = max(score.value for score in attacks)
-        parts.append(f"an attacker tells training rows from new ones with an AUC of {auc:.2f} (chance is 0.5)")
-    return f"none found: {'; '.join(parts)}"
+        text += f" A membership attack reaches an AUC of {auc:.2f}, where 0.5 is chance."
+    return text
 
 
 def _speed(comparison: Comparison) -> str:
-    """The time of a sample of each model, the fastest first; models that are not clearly apart share a range."""
+    """State the time per sample of each model, the fastest first; models that are equally fast share a range."""
     timed = [(model.sampling.seconds_per_sample, model) for model in comparison.models if model.sampling.seconds_per_sample]
+    if not timed:
+        return ""
+    timed.sort(key=lambda pair: pair[0])
     apart = len(sessions(comparison)) > 1
     groups: list[list[tuple[float, ModelResult]]] = []
-    for seconds, model in sorted(timed, key=lambda pair: pair[0]):
+    for seconds, model in timed:
         if groups and not apart and _equally_fast(groups[-1][0][1], model):
             groups[-1].append((seconds, model))
         else:
             groups.append([(seconds, model)])
-    factor, unit = duration_unit(max((seconds for seconds, _ in timed), default=0.0))
-    single = len(comparison.models) == 1
-    parts: list[str] = []
+    factor, unit = duration_unit(timed[-1][0])
+    parts = []
     for group in groups:
-        names = "" if single else f"{named(model.name for _, model in group)} "
         ends = dict.fromkeys(plain(seconds / factor, 2) for seconds, _ in (group[0], group[-1]))
-        parts.append(f"{names}{' to '.join(ends)}{'' if parts else f' {unit} a sample'}")
-    note = " (measured in different sessions, so times cannot be compared)" if apart else ""
-    return some(parts) + note
+        parts.append(f"{' to '.join(ends)} {unit} for {named(model.name for _, model in group)}")
+    if len(comparison.models) == 1:
+        return f"One sample takes {parts[0].partition(' for ')[0]}."
+    note = " The times cannot be compared, because they were measured in different sessions." if apart else ""
+    return f"One sample takes {some(parts)}.{note}"
 
 
 def _equally_fast(fast: ModelResult, slow: ModelResult) -> bool:
@@ -160,22 +164,27 @@ def _equally_fast(fast: ModelResult, slow: ModelResult) -> bool:
 
 
 def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
-    """What is wrong with each model in a few words; models with the same problems together."""
-    single = len(comparison.models) == 1
-    general = [finding.text.rstrip(".") for finding in found if finding.kind == "measure" and not finding.models]
+    """State what is wrong with each model in a few words; models with the same problems are grouped."""
+    general = [finding.text for finding in found if finding.kind == "measure" and not finding.models]
     grouped: dict[str, list[str]] = {}
     for model in comparison.models:
         about = [finding for finding in found if finding.short and model.name in finding.models]
-        words = list(dict.fromkeys(finding.short.format(said=finding.models[model.name]) for finding in about))
-        words += _worst_columns(model) if single else []
-        if words:
-            grouped.setdefault(", ".join(words), []).append(model.name)
-    said = [words if single else f"{named(names)}: {words}" for words, names in grouped.items()]
-    return ". ".join([*general, *said[:NAMED]]) or "none found"
+        problems = list(dict.fromkeys(_problem(finding, model) for finding in about))
+        if len(comparison.models) == 1:
+            problems += _worst_columns(model)
+        if problems:
+            grouped.setdefault(listing(problems), []).append(model.name)
+    said = [f"{named(names)} {'has' if len(names) == 1 else 'have'} {problems}." for problems, names in grouped.items()]
+    return " ".join([*general, *said[:NAMED]]) or "No problems were found."
+
+
+def _problem(finding: Finding, model: ModelResult) -> str:
+    """Return the problem of a model as a noun phrase, without what is measured on real data."""
+    return finding.short.format(said=finding.models[model.name].partition(BESIDE)[0])
 
 
 def _worst_columns(model: ModelResult) -> list[str]:
-    """The column and the pair of columns of a table that are farthest from real data."""
+    """Return the column and the pair of columns of a table with the largest errors."""
     said = []
     for metric, what, errors in (("column_error", "column", "errors"), ("pair_error", "pair", "matrix")):
         extra = model.scores.get(metric, Score()).extra
@@ -183,7 +192,7 @@ def _worst_columns(model: ModelResult) -> list[str]:
         if np.isfinite(values).any():
             places = np.unravel_index(np.nanargmax(values), values.shape)
             names = " and ".join(extra["columns"][place] for place in places)
-            said.append(f"worst {what} {names} (error {percent(values[places])})")
+            said.append(f"its largest {what} error in {names} ({percent(values[places])})")
     return said
 
 
@@ -191,30 +200,32 @@ def _worst_columns(model: ModelResult) -> list[str]:
 
 
 def _next(comparison: Comparison) -> str:
-    """What to do next with the models, the best one first; the same advice stands once, with the command of its first model."""
-    grouped: dict[tuple[str, bool], list[ModelResult]] = {}
+    """State what to do next, for the best model first; models with the same advice are grouped."""
+    grouped: dict[str, list[ModelResult]] = {}
     for model in comparison.models:
-        for advice in (_training_advice(comparison, model), (enough_steps(comparison, model), False)):
-            if advice[0]:
+        for advice in (_training_advice(comparison, model), enough_steps(comparison, model)):
+            if advice:
                 grouped.setdefault(advice, []).append(model)
     said = []
-    for (words, resume), models in grouped.items():
-        every = "all" if len(models) > 1 and len(models) == len(comparison.models) else ""
-        names = "" if len(comparison.models) == 1 else f"{every or named(model.name for model in models)}: "
-        command = f": `{models[0].extension}`" if resume and models[0].extension else ""
-        said.append(f"{names}{words}{command}")
-    return "; ".join(said[:ADVICE])
+    for advice, models in grouped.items():
+        every = len(models) > 1 and len(models) == len(comparison.models)
+        names = "all models" if every else named(model.name for model in models)
+        text = advice.replace("{names}", names)
+        text = text.replace("{run}", "Run" if len(models) == 1 else "For example, run")
+        text = text.replace("{command}", models[0].extension)
+        said.append(f"All{text[3:]}" if text.startswith("all models") else text)
+    return " ".join(said[:ADVICE])
 
 
-def _training_advice(comparison: Comparison, model: ModelResult) -> tuple[str, bool]:
-    """What training suggests, and whether it is to be resumed."""
+def _training_advice(comparison: Comparison, model: ModelResult) -> str:
+    """Return what training suggests, as a template for models with the same advice."""
     alarms = [begin.advice for begin, end in alarm_periods(model) if end is None and begin.advice]
-    lost = bool(collapsed(comparison, model))
-    if alarms or lost:
-        advice = alarms[-1] if alarms else "lower the learning rate"
-        return f"{'collapsed' if lost else 'an alarm stands at the end of training'}: {advice}, and train again", False
+    if collapsed(comparison, model):
+        return f"{{names}} collapsed. {f'Advice: {alarms[-1]}' if alarms else 'Train again with a lower learning rate'}."
+    if alarms:
+        return f"{{names}} ended training with an alarm. Advice: {alarms[-1]}."
     if not model.extension:
-        return "", False
+        return ""
     cost = model.training
     lacks = {"training steps": STEPS / (cost.steps or math.inf)}
     lacks["passes over the data"] = PASSES * (comparison.data.train or 0) / (cost.samples or math.inf)
@@ -222,19 +233,21 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> tuple[str, b
     smaller = _smaller(comparison, model)
     if lacks[what] > LONGEST and smaller:
         rate = plain((cost.steps or 0) / (cost.seconds or math.inf), 2)
-        return f"{rate} training steps a second are too few for this budget: train again with {smaller}", False
+        return f"{{names}} reached {rate} training steps per second, too few for this budget. Train again with {smaller}."
     if lacks[what] > 1:
-        return f"too few {what}, train longer", True
+        return f"{{names}} had too few {what}. {RESUME}"
     metric = comparison.ranking_metric("quality") or ""
     score = statistic(comparison, model, metric)
     if score is not None and at_floor(comparison, metric, score):
         label = inside(comparison.info(metric).label)
-        return f"nothing left to gain by {label}, which cannot distinguish samples from real data{_at_n(comparison)}", False
-    return f"{'was still improving' if _improving(model) else 'not yet as good as real data'}, train longer", True
+        return f"{{names}} reached the {label} of real data{_at_n(comparison)}, so this score cannot improve further."
+    if _improving(model):
+        return f"{{names}} can still improve. {RESUME}"
+    return f"{{names}} did not yet reach the quality of real data. {RESUME}"
 
 
 def _smaller(comparison: Comparison, model: ModelResult) -> str:
-    """The option that makes training steps faster; empty where there is none."""
+    """Return the option that makes training steps faster; empty if there is none."""
     if comparison.data.kind == "image" and max(comparison.data.shape[1:]) > LARGE:
         return f"--resize {LARGE}"
     asked = model.config.get("asked") or {}
@@ -242,7 +255,7 @@ def _smaller(comparison: Comparison, model: ModelResult) -> str:
 
 
 def _improving(model: ModelResult) -> bool:
-    """Whether the distance that was measured while training fell in its last third."""
+    """Return whether the distance measured during training decreased in its last third."""
     series = None if model.health is None else model.health.series.get("frechet")
     values = [] if series is None else [value for value in series.value if value is not None]
     earlier = values[: 2 * len(values) // 3]

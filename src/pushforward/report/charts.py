@@ -1,4 +1,4 @@
-"""Charts as SVG that follows the page's colours, light or dark: text stays text, and colour is never the only sign."""
+"""Charts as SVG in the colours of the page, light or dark. Colour is never the only sign."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pushforward.numbers import finite, plain, shortened
 from pushforward.pictures import COLOURS, Limits, colour, marker
 
 DASHES = ("", "7 3", "2 3", "8 3 2 3", "12 3", "1 4")
-NEAR = 0.5  # Where the least value is less than this share of the greatest, an axis starts at 0
-FAR = 8  # How many times the least value the greatest is on a logarithmic axis
-SMOOTH = 15  # Points of a running mean at most
+NEAR = 0.5  # An axis starts at 0 if the least value is less than this fraction of the greatest
+FAR = 8  # Ratio of the greatest to the least value from which an axis is logarithmic
+SMOOTH = 15  # Maximum number of points of a running mean
 
 
 # Axes -----------------------------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ class Axis:
         self.ticks = _log_ticks(low, high) if self.log else _linear_ticks(low, high, ticks, whole)
 
     def __call__(self, value: float) -> float:
-        """Where a value lies; beyond the ends it stays at the edge."""
+        """Return the position of a value; values beyond the ends stay at the edge."""
         scale: Callable[[float], float] = math.log if self.log else float
         if self.log and value <= 0:
             return self.start
@@ -46,20 +46,29 @@ class Axis:
 
     @property
     def note(self) -> str:
-        """What a label says of an axis that is logarithmic or does not hold 0; nothing for any other."""
+        """The part of a label that says that an axis is logarithmic or does not contain 0."""
         if self.log:
             return " · log scale"
         return "" if self.low <= 0 <= self.high else " · axis does not start at\u00a00"
 
 
 def padded(low: float, high: float) -> tuple[float, float]:
-    """Ends of a linear axis with some room beyond the values; 0 where that is near."""
+    """Return the ends of a linear axis with some room beyond the values; 0 if that is near."""
     room = 0.06 * (high - low)
     return (0.0 if 0 <= low <= NEAR * high else low - room), high + room
 
 
+def spanned(values: Sequence[float], ends: Sequence[float], log: bool) -> tuple[float, float]:
+    """Return the ends of an axis that shows values and error bars; a logarithmic one cuts bars below the values."""
+    if not log:
+        return padded(min(*values, *ends), max(*values, *ends))
+    least = min(values)
+    shown = [*values, *(max(end, 0.6 * least) for end in ends)]
+    return min(shown) / 1.1, max(shown) * 1.1
+
+
 def far_apart(values: Sequence[float]) -> bool:
-    """Whether values, all above 0, are so far apart that a logarithmic axis shows them better."""
+    """Return whether positive values are so far apart that a logarithmic axis shows them better."""
     return bool(values) and min(values) > 0 and max(values) > FAR * min(values)
 
 
@@ -80,7 +89,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def tick_text(value: float) -> str:
-    """A tick's number, short."""
+    """Format the number of a tick."""
     if 1e4 <= value < 1e7:
         return f"{value / 1000:,.4g}k"
     if value and (abs(value) >= 1e4 or abs(value) < 1e-4):
@@ -90,49 +99,63 @@ def tick_text(value: float) -> str:
     return f"{value:,.6g}".replace("-", "−")
 
 
+def x_ticks(x: Axis, bottom: float, top: float | None = None) -> Iterator[str]:
+    """Draw the numbers below a horizontal axis, and vertical grid lines up to ``top``."""
+    for value in x.ticks:
+        if top is not None:
+            yield line("gridline", x(value), top, x(value), bottom)
+        yield text(tick_text(value), x(value), bottom + 18, "middle")
+
+
+def y_ticks(y: Axis, left: float, right: float) -> Iterator[str]:
+    """Draw the numbers beside a vertical axis, and horizontal grid lines."""
+    for value in y.ticks:
+        yield line("gridline", left, y(value), right, y(value)) + text(tick_text(value), left - 8, y(value) + 4, "end")
+
+
 # Parts of charts ------------------------------------------------------------------------------------------------
 
 
 def dot(index: int | None, x: float, y: float, text: str, r: float = 4.5) -> str:
-    """A model's sign with a text for the reader who hovers."""
+    """Return the marker of a model with a tooltip."""
     return f'<g class="dot {colour(index)}"><title>{escape(text)}</title>{marker(index or 0, x, y, r)}</g>'
 
 
 def dashes(index: int) -> str:
-    """The dashes of a model's lines as an attribute."""
+    """Return the dash pattern of a model's lines as an attribute."""
     dash = DASHES[(index + index // len(COLOURS)) % len(DASHES)]
     return f' stroke-dasharray="{dash}"' if dash else ""
 
 
 def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
-    """A straight line of a style."""
+    """Return a straight line with a style."""
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
 def text(words: str, x: float, y: float, anchor: str = "start", kind: str = "tick") -> str:
-    """A text at a place; the words are escaped."""
+    """Return a text, escaped, at a position."""
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
 def box(kind: str, x: float, y: float, width: float, height: float, title: str = "", more: str = "") -> str:
-    """A rectangle of a style."""
+    """Return a rectangle with a style and a tooltip."""
     inner = f"<title>{escape(title)}</title>" if title else ""
     return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"{more}>{inner}</rect>'
 
 
 def svg(width: float, height: float, label: str, parts: Iterable[str], kind: str = "") -> Markup:
-    """A chart with its natural width for the style sheet and its label for readers who do not see it."""
+    """Return a chart with its natural width for the style sheet and a label for screen readers."""
     size = f'style="--w:{width}px" viewBox="0 0 {width} {height}"'
     return Markup(f'<svg class="chart {kind}" {size} role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>')
 
 
 def path(points: Iterable[Sequence[float]]) -> str:
-    """The way through points."""
+    """Return the path through points."""
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
 
 
 def smooth(values: Sequence[float | None]) -> list[float]:
-    """The running mean of a running median: single spikes vanish."""
+    """Return the running mean of the running median, which removes single spikes."""
     x = np.array([np.nan if (value := finite(v)) is None else value for v in values])
     half = min(SMOOTH, max(1, len(x) // 8)) // 2
     with warnings.catch_warnings(action="ignore"):  # of windows without any finite value
@@ -147,17 +170,17 @@ def smooth(values: Sequence[float | None]) -> list[float]:
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one model.
+    """A line or points of one model.
 
     Args:
-        name: For the reader who hovers.
-        index: The model's number, which sets colour, shape and dashes.
+        name: The name in tooltips.
+        index: The number of the model, which sets colour, shape and dashes.
         x: Horizontal values.
         y: Vertical values; points that are not finite are left out.
-        line: Whether points are joined.
+        line: Whether points are connected.
         dots: Whether points are marked.
         style: "", "faint", "solid" or "dashed".
-        bars: The ends of the error bar of each point, None where it has none.
+        bars: The ends of the error bar of each point; None for a point without one.
     """
 
     name: str
@@ -171,20 +194,20 @@ class Series:
 
     @property
     def points(self) -> list[tuple[float, float]]:
-        """Finite points in order."""
+        """The finite points in order."""
         pairs = [(finite(x), finite(y)) for x, y in zip(self.x, self.y, strict=False)]
         return [(x, y) for x, y in pairs if x is not None and y is not None]
 
     @property
     def whiskers(self) -> list[tuple[float, float, float]]:
-        """Place, least and greatest value of each error bar."""
+        """Position, lower and upper end of each error bar."""
         drawn = zip(self.x, self.bars, strict=False)
         return [(x, ends[0], ends[1]) for at, ends in drawn if (x := finite(at)) is not None and ends is not None]
 
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of the horizontal axis that is set apart, such as an alarm from its begin to its end."""
+    """A shaded range of the horizontal axis, such as the steps during which an alarm lasted."""
 
     start: float
     stop: float
@@ -196,12 +219,12 @@ class Plot:
     """Size and axes of a line chart.
 
     Args:
-        width: Units of the drawing.
-        height: Units of the drawing.
-        log_x: Logarithmic horizontal axis.
-        log_y: Logarithmic vertical axis, where all values are positive.
-        clip: Share of points at either end that may lie outside, so that spikes do not flatten the rest.
-        ends: Of the vertical axis, where they are not to follow the values.
+        width: Width of the drawing in units.
+        height: Height of the drawing in units.
+        log_x: Whether the horizontal axis is logarithmic.
+        log_y: Whether the vertical axis is logarithmic, if all values are positive.
+        clip: Fraction of points at either end that may lie outside, so that spikes do not flatten the rest.
+        ends: Fixed ends of the vertical axis; None follows the values.
     """
 
     width: int = 600
@@ -221,19 +244,19 @@ def line_chart(
     floor: tuple[float, float] | None = None,
     spans: Sequence[Span] = (),
 ) -> Markup:
-    """Lines and points over labelled axes.
+    """Draw lines and points over labelled axes.
 
     Args:
-        series: What is drawn, in this order.
-        x_label: Below the horizontal axis.
-        y_label: Above the vertical one.
+        series: Lines and points, in drawing order.
+        x_label: Label below the horizontal axis.
+        y_label: Label above the vertical axis.
         plot: Size and axes.
-        floor: Mean and half-width of a band, "real data". Where it or a value is no more than 0, a logarithmic axis ends at a
-            third of the band's upper end, and what is less lies at the edge: it cannot be told from real data.
-        spans: Stretches that are shaded behind the lines.
+        floor: Mean and half-width of the band of real data. If it or a value is not positive, a logarithmic axis
+            ends at a third of the band's upper end, and smaller values are drawn at the edge.
+        spans: Ranges shaded behind the lines.
 
     Returns:
-        SVG, or an empty string where there is nothing to draw.
+        SVG, or an empty string if there is nothing to draw.
     """
     points = [point for drawn in series for point in drawn.points]
     if not points:
@@ -250,34 +273,38 @@ def line_chart(
     parts += [_shaded(span, x, y) for span in spans]
     parts += _frame(x, y, x_label + ", log scale" * x.log, y_label + y.note, plot.height)
     parts += [part for drawn in series for part in _drawn(drawn, x, y)]
-    return svg(plot.width, plot.height, f"{y_label} against {x_label}", parts, "small" if small else "")
+    return svg(plot.width, plot.height, f"{y_label} over {x_label}", parts, "small" if small else "")
 
 
 def _vertical(
     series: Sequence[Series], ys: np.ndarray, plot: Plot, floor: tuple[float, float] | None
 ) -> tuple[float, float, bool]:
-    low, high = (float(v) for v in np.quantile(ys, [plot.clip, 1 - plot.clip]))
-    edge = 0.0 if floor is None or not plot.log_y or min(low, *floor[:1]) > 0 else floor[0] + floor[1]
-    low = max(low, edge / 3) if 0 < edge < high else low
-    log_y = plot.log_y and low > 0
-    ends = [(bottom, top) for drawn in series for _, bottom, top in drawn.whiskers]
-    low = min([low, *(max(bottom, 0.6 * low) if log_y else bottom for bottom, _ in ends)])
-    high = max([high, *(top for _, top in ends)])
+    """Return the ends of the vertical axis, and whether it is logarithmic."""
+    low, high = (float(end) for end in np.quantile(ys, [plot.clip, 1 - plot.clip]))
+    ends = [end for drawn in series for _, *bar in drawn.whiskers for end in bar]
     if floor is not None:
-        bottom = max(floor[0] - floor[1], 0.6 * floor[0]) if log_y and floor[0] > 0 else floor[0] - floor[1]
-        low, high = low if log_y and bottom <= 0 else min(low, bottom), max(high, floor[0] + floor[1])
-    log_y = log_y and low > 0
-    low, high = (low / 1.1, high * 1.1) if log_y else padded(low, high)
-    low, high = (own if end is None else end for own, end in zip((low, high), plot.ends, strict=True))
-    return low, low + 1 if plot.ends != (None, None) and high <= low else high, log_y
+        top = floor[0] + floor[1]
+        ends += [floor[0] - floor[1], top]
+        if plot.log_y and min(low, floor[0]) <= 0 and 0 < top < high:
+            low = max(low, top / 3)
+    log = plot.log_y and low > 0
+    values = [low, high]
+    if floor is not None and (floor[0] > 0 or not log):
+        values.append(floor[0])
+    low, high = spanned(values, ends, log)
+    first, last = plot.ends
+    low = low if first is None else first
+    high = high if last is None else last
+    if first is not None and high <= low:
+        high = low + 1
+    return low, high, log
 
 
 def _frame(x: Axis, y: Axis, x_label: str, y_label: str, height: int) -> Iterator[str]:
-    for value in y.ticks:
-        yield line("gridline", x.start, y(value), x.end, y(value)) + text(tick_text(value), x.start - 8, y(value) + 4, "end")
+    yield from y_ticks(y, x.start, x.end)
     yield line("axis", x.start, y.start, x.end, y.start)
-    for value in x.ticks:
-        yield line("axis", x(value), y.start, x(value), y.start + 4) + text(tick_text(value), x(value), y.start + 18, "middle")
+    yield from (line("axis", x(value), y.start, x(value), y.start + 4) for value in x.ticks)
+    yield from x_ticks(x, y.start)
     yield text(x_label, (x.start + x.end) / 2, height - 4, "middle", "label") + text(y_label, 0, 14, kind="label")
 
 
@@ -314,14 +341,14 @@ def _drawn(drawn: Series, x: Axis, y: Axis) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Interval:
-    """One line of an interval chart.
+    """A row of an interval chart.
 
     Args:
-        name: Of the row.
-        index: The model's number; None draws in gray.
+        name: The name of the row.
+        index: The number of the model; None draws in gray.
         mean: The value.
-        bar: The ends of its error bar; None where there is none.
-        text: For the reader who hovers.
+        bar: The ends of the error bar; None for no bar.
+        text: The tooltip.
     """
 
     name: str
@@ -332,42 +359,42 @@ class Interval:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Of the bar, or of the value alone."""
+        """The ends of the bar, or the value twice."""
         return self.bar or (self.mean, self.mean)
 
 
 def interval_chart(
     rows: Sequence[Interval], label: str, floor: tuple[float, float] | None = None, *, log: bool = False
 ) -> Markup:
-    """Values with error bars, one line each, over the band of real data, below a title that breaks where the page is narrow.
+    """Draw values with error bars, one row each, over the band of real data, below a title.
 
     Args:
-        rows: From top to bottom.
-        label: What is measured.
-        floor: Mean and half-width of the band.
-        log: Logarithmic axis, where all values are positive.
+        rows: Rows from top to bottom.
+        label: The title.
+        floor: Mean and half-width of the band of real data.
+        log: Whether the axis is logarithmic, if all values are positive.
     """
     if not rows:
         return Markup()
     width, step, left, top = 400, 30, 112, 20
     bottom = top + 10 + step * len(rows)
-    ends = [end for row in rows for end in row.ends] + ([floor[0] - floor[1], floor[0] + floor[1]] if floor else [])
-    means = [row.mean for row in rows] + ([floor[0]] if floor else [])
+    band = [] if floor is None else [floor[0] - floor[1], floor[0] + floor[1]]
+    means = [row.mean for row in rows] + ([] if floor is None else [floor[0]])
     log = log and min(means) > 0
-    low, high = (max(min(ends), min(means) * 0.7), max(ends)) if log else (min(ends), max(ends))
-    x = Axis(*((low / 1.15, high * 1.15) if log else padded(low, high)), left, width - 14, log=log, ticks=5)
+    ends = [end for row in rows for end in row.ends]
+    x = Axis(*spanned(means, [*ends, *band], log), left, width - 14, log=log, ticks=5)
     parts = []
-    if floor:
-        start, end, middle = x(max(floor[0] - floor[1], x.low)), x(floor[0] + floor[1]), x(floor[0])
+    if floor is not None:
+        start, end = (x(max(place, x.low)) for place in band)
+        middle = x(floor[0])
         anchor = "end" if middle > (left + width) / 2 + 100 else "start" if middle < left + 40 else "middle"
         parts += [box("band", start, top, max(2.0, end - start), bottom - top), line("floorline", middle, top, middle, bottom)]
         parts.append(text("real data", middle, top - 5, anchor, "floortext"))
-    parts += [
-        line("gridline", x(value), top, x(value), bottom) + text(tick_text(value), x(value), bottom + 18, "middle")
-        for value in x.ticks
-    ]
-    for i, (row, name) in enumerate(zip(rows, shortened([row.name for row in rows], 16), strict=True)):
-        at, (start, end) = top + step * (i + 0.5), (x(max(row.ends[0], x.low)), x(row.ends[1]))
+    parts += x_ticks(x, bottom, top)
+    names = shortened([row.name for row in rows], 16)
+    for number, (row, name) in enumerate(zip(rows, names, strict=True)):
+        at = top + step * (number + 0.5)
+        start, end = (x(max(place, x.low)) for place in row.ends)
         parts.append(f'<g class="{colour(row.index)}">{text(name, left - 10, at + 4, "end", "rowname")}')
         parts.append(f"{line('whisker', start, at, end, at)}{dot(row.index, x(row.mean), at, f'{row.name}: {row.text}')}</g>")
     title = Markup('<p class="figtitle">{}<span>{}</span></p>').format(label, x.note)
@@ -375,15 +402,15 @@ def interval_chart(
 
 
 def path_chart(lines: np.ndarray, real: np.ndarray | None, limits: Limits, index: int, label: str, size: int = 320) -> Markup:
-    """Trajectories in the plane: a cross where each starts, a dot where it ends, real data as gray rings behind.
+    """Draw trajectories in the plane, from a cross to a dot, over real data as gray rings.
 
     Args:
-        lines: (n, steps + 1, 2); lines that are not finite are left out.
-        real: (m, 2), or None.
-        limits: What is shown; the rest is cut off.
-        index: The model's number, which sets the colour.
-        label: For readers who do not see it.
-        size: Units of the drawing's sides.
+        lines: Trajectories, shape (n, steps + 1, 2); lines that are not finite are left out.
+        real: Points of real data, shape (m, 2), or None.
+        limits: The part of the plane that is shown.
+        index: The number of the model, which sets the colour.
+        label: Label for screen readers.
+        size: Width and height of the drawing in units.
     """
     corner, sides = np.array([limits[0], limits[3]]), np.array([limits[1] - limits[0], limits[2] - limits[3]])
     behind = np.zeros((0, 2)) if real is None else (real - corner) / sides * size
@@ -397,7 +424,7 @@ def path_chart(lines: np.ndarray, real: np.ndarray | None, limits: Limits, index
 
 
 def _thinned(way: np.ndarray) -> list[list[float]]:
-    """The points of a line that are further than a unit from the one before, and its ends."""
+    """Return the ends of a line and its points that are more than a unit from the previous one."""
     points = [way[0]]
     for point in way[1:-1]:
         if np.hypot(*(point - points[-1])) > 1:

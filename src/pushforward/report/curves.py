@@ -1,20 +1,23 @@
-"""Charts over network calls, seconds, steps of training, noise levels and units of codes."""
+"""Charts over network calls, seconds, training steps and noise levels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from markupsafe import Markup
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count
 from pushforward.report.charts import Interval, Plot, Series, Span, far_apart, interval_chart, line_chart, path_chart, smooth
+from pushforward.report.ladders import ladder_metric, rung_of, rungs_of
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import (
     DIFFER,
     alarm_periods,
+    alarm_text,
     bars_of,
     curve_metric,
     floor_band,
@@ -23,14 +26,14 @@ from pushforward.report.statistics import (
     statistics,
     sweep_score,
 )
-from pushforward.report.tables import ladder_metric, level_points, rung_of, rungs_of, score_column, sweep_metric
+from pushforward.report.tables import level_points, score_column, sweep_metric
 
-BEHIND = 400  # Examples of real data behind trajectories
+BEHIND = 400  # Number of real examples behind trajectories
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with the models that it shows: their numbers and names."""
+    """A chart, and the numbers and names of its models."""
 
     svg: Markup
     keys: Sequence[tuple[int, str]] = ()
@@ -42,7 +45,7 @@ def _chart(lines: Sequence[Series], x: str, y: str, plot: Plot, floor: tuple[flo
 
 
 def interval_charts(comparison: Comparison) -> list[Markup]:
-    """The scores that rank models with their error bars, over real data's band."""
+    """Draw the scores that rank models with their error bars, over the band of real data."""
     charts = []
     for metric in main_metrics(comparison):
         every = [*enumerate(comparison.models), (None, comparison.baseline)]
@@ -53,10 +56,15 @@ def interval_charts(comparison: Comparison) -> list[Markup]:
             for (number, score), bar in zip(known, bars, strict=True)
         ]
         band, info = floor_band(comparison, metric), comparison.info(metric)
-        values = [row.mean for row in rows] + ([band[0]] if band is not None and band[0] > 0 else [])
-        wide = info.role == "quality" and info.better == "lower" and far_apart(values)
+        wide = info.role == "quality" and info.better == "lower" and _wide([row.mean for row in rows], band)
         charts.append(interval_chart(rows, score_column(comparison, metric).named, band, log=wide))
     return charts
+
+
+def _wide(values: Iterable[float | None], band: tuple[float, float] | None) -> bool:
+    """Return whether the positive values and the band of real data need a logarithmic axis."""
+    shown = [*values, None if band is None else band[0]]
+    return far_apart([value for value in shown if value is not None and value > 0])
 
 
 # Quality against calls, seconds and training --------------------------------------------------------------------
@@ -65,16 +73,15 @@ Points = tuple[Sequence[tuple[float, float]], Sequence[tuple[float, float]]]
 
 
 def by_calls(comparison: Comparison, model: ModelResult) -> Points:
-    """The single point of a model at its own sampler, and its curve."""
+    """Return the point of a model with its own sampler, and its curve, over network calls."""
     metric, calls = curve_metric(comparison), model.sampling.calls
     score = statistic(comparison, model, metric)
-    return [] if calls is None or score is None else [(calls, score.value)], [
-        (r.calls, r.value) for r in rungs_of(model.curve, metric)
-    ]
+    curve = [(rung.calls, rung.value) for rung in rungs_of(model.curve, metric)]
+    return [] if calls is None or score is None else [(calls, score.value)], curve
 
 
 def by_seconds(comparison: Comparison, model: ModelResult) -> Points:
-    """The same over seconds for a sample, which are in proportion to calls."""
+    """Return the same over seconds per sample, which are proportional to calls."""
     seconds, calls = model.sampling.seconds_per_sample, model.sampling.calls
     if not seconds or not calls:
         return [], []
@@ -83,28 +90,28 @@ def by_seconds(comparison: Comparison, model: ModelResult) -> Points:
 
 
 def against(comparison: Comparison, points_of: Callable[[Comparison, ModelResult], Points], label: str) -> Chart | None:
-    """A chart of each model's curve, or of its single point where it has none."""
+    """Draw the curve of each model, or its single point."""
     metric, lines = curve_metric(comparison), []
     scores = statistics(comparison, metric)
     ends = {score.name: bar for score, bar in zip(scores, bars_of(scores), strict=True)}
     for index, model in enumerate(comparison.models):
         single, curve = points_of(comparison, model)
-        drawn, bars = curve or single, [ends[model.name]] if single and not curve and model.name in ends else []
-        if drawn:
-            xs, ys = zip(*drawn, strict=True)
+        bars = [ends[model.name]] if single and not curve and model.name in ends else []
+        if curve or single:
+            xs, ys = zip(*(curve or single), strict=True)
             lines.append(Series(model.name, index, xs, ys, line=bool(curve), bars=bars))
-    return _quality(comparison, metric, lines, label)
+    return _quality(comparison, metric, lines, label, floor_band(comparison, metric))
 
 
-def _quality(comparison: Comparison, metric: str, lines: Sequence[Series], label: str) -> Chart | None:
-    band = floor_band(comparison, metric)
-    values = [y for line in lines for y in line.y if y is not None and y > 0] + ([band[0]] if band and band[0] > 0 else [])
-    log = comparison.info(metric).better == "lower" and far_apart(values)
+def _quality(
+    comparison: Comparison, metric: str, lines: Sequence[Series], label: str, band: tuple[float, float] | None
+) -> Chart | None:
+    log = comparison.info(metric).better == "lower" and _wide((y for line in lines for y in line.y), band)
     return _chart(lines, label, score_column(comparison, metric).named, Plot(log_x=True, log_y=log), band)
 
 
 def sweep(comparison: Comparison) -> Chart | None:
-    """The score that ranks models against seconds of training; None where nothing was trained for several budgets."""
+    """Draw the score that ranks models over training time; None without several budgets."""
     metric, lines = sweep_metric(comparison), []
     for index, model in enumerate(comparison.models):
         points = [(p.seconds, sweep_score(comparison, model.name, p, metric)) for p in comparison.sweep.get(model.name, ())]
@@ -112,41 +119,45 @@ def sweep(comparison: Comparison) -> Chart | None:
         if known:
             seconds, scores = zip(*known, strict=True)
             lines.append(Series(model.name, index, seconds, [s.value for s in scores], bars=[s.bar for s in scores]))
-    return _quality(comparison, metric, lines, "seconds of training")
+    return _quality(comparison, metric, lines, "training time in seconds", floor_band(comparison, metric))
 
 
 # Few calls ------------------------------------------------------------------------------------------------------
 
 
 def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart | None:
-    """Quality of a map and of its teacher against network calls."""
+    """Draw the quality of a map and of its teacher over network calls."""
     metric, ladder = ladder_metric(comparison), model.ladder
     if ladder is None:
         return None
-    own, default = rung_of(ladder.own, metric), None if ladder.default == ladder.own else rung_of(ladder.default, metric)
     shown = [(model.name, index, rungs_of(ladder.points, metric), "solid")]
-    shown += [("its teacher", index + 1, rungs_of(ladder.teacher, metric), "dashed")] if ladder.teacher else []
-    shown += [("its teacher", index + 1, [one], "") for one in (own, default) if one is not None]
-    lines = [Series(name, at, [r.calls for r in some], [r.value for r in some], style=style) for name, at, some, style in shown]
+    shown.append(("teacher", index + 1, rungs_of(ladder.teacher, metric), "dashed"))
+    for point in (ladder.own, None if ladder.default == ladder.own else ladder.default):
+        rung = rung_of(point, metric)
+        shown.append(("teacher", index + 1, [] if rung is None else [rung], ""))
+    lines = [
+        Series(name, at, [rung.calls for rung in rungs], [rung.value for rung in rungs], style=style)
+        for name, at, rungs, style in shown
+        if rungs
+    ]
     floor = ladder.floors.get(metric)
     band = None if floor is None or floor.value is None else (floor.value, DIFFER * (floor.spread or 0.0) / 2**0.5)
-    values = [y for line in lines for y in line.y if y is not None and y > 0] + ([band[0]] if band and band[0] > 0 else [])
-    plot = Plot(log_x=True, log_y=far_apart(values))
-    return _chart(lines, "network calls for one sample", comparison.info(metric).label, plot, band)
+    return _quality(comparison, metric, lines, "network calls per sample", band)
 
 
 def moved(look: Look, index: int, name: str) -> Markup:
-    """Lines from a teacher's points to those of the map in one call; empty for images."""
+    """Draw lines from the samples of a teacher to those of the map in one call; empty for images."""
     lines = look.moved(name)
     if lines is None:
         return Markup()
     behind = None if look.behind is None else look.behind[:BEHIND]
-    return path_chart(lines, behind, look.limits, index, f"From the teacher's points to those of {name} in one call", 480)
+    return path_chart(lines, behind, look.limits, index, f"From the teacher's samples to those of {name} in one call", 480)
 
 
 def trajectories(comparison: Comparison, look: Look) -> list[tuple[int, ModelResult, Markup]]:
-    """Trajectories in the plane from noise to data, of each model that has any."""
-    behind, drawn = look.behind[:BEHIND] if look.vectors and look.behind is not None else None, []
+    """Draw the trajectories in the plane of each model that has any."""
+    behind = look.behind[:BEHIND] if look.vectors and look.behind is not None else None
+    drawn = []
     for index, model in enumerate(comparison.models):
         lines = look.paths(model.name)
         if lines is not None:
@@ -159,21 +170,25 @@ def trajectories(comparison: Comparison, look: Look) -> list[tuple[int, ModelRes
 
 
 def losses(comparison: Comparison) -> list[tuple[int, ModelResult, Markup]]:
-    """The losses of each model over training: single steps faint, a running average strong, a second player's dashed."""
+    """Draw the losses of each model, with a running average over single steps; the second network is dashed."""
     drawn = []
     for index, model in enumerate(comparison.models):
         lines = []
-        for number, (player, series) in enumerate(model.losses.items()):
-            lines.append(Series(player, index, series.step, series.value, dots=False, style="faint"))
-            style = "dashed" if number else "solid"
-            lines.append(Series(player, index, series.step, smooth(series.value), dots=False, style=style))
+        for number, (network, series) in enumerate(model.losses.items()):
+            lines += _smoothed(network, index, series, "dashed" if number else "solid")
         chart = line_chart(lines, "step", "loss", Plot(350, 210, clip=0.01))
         drawn += [(index, model, chart)] if chart else []
     return drawn
 
 
+def _smoothed(name: str, index: int, series: Any, style: str) -> list[Series]:
+    """Return single values as a faint line, and their running average."""
+    faint = Series(name, index, series.step, series.value, dots=False, style="faint")
+    return [faint, replace(faint, y=smooth(series.value), style=style)]
+
+
 def levels(comparison: Comparison) -> Chart | None:
-    """Loss by noise level; None where no model has any."""
+    """Draw the loss by noise level; None if no model has one."""
     known = [(index, model, points) for index, model in enumerate(comparison.models) if (points := level_points(model))]
     lines = [
         Series(model.name, index, [math.exp(-level / 2) for level, *_ in points], [error for _, error, _ in points])
@@ -181,65 +196,63 @@ def levels(comparison: Comparison) -> Chart | None:
     ]
     errors = [error for *_, points in known for _, error, _ in points]
     wide = bool(errors) and min(errors) > 0 and max(errors) > 4 * min(errors)
-    return _chart(lines, "noise level σ/α, noisier →", "Mean squared error in v", Plot(log_x=True, log_y=wide))
-
-
-def units(comparison: Comparison) -> Chart | None:
-    """The KL term of each number of the code, the largest first."""
-    known = [(n, m.name, m.latent.code.by_unit) for n, m in enumerate(comparison.models) if m.latent and m.latent.code]
-    lines = [Series(name, n, [float(unit) for unit in range(1, len(kl) + 1)], kl) for n, name, kl in known]
-    return _chart(lines, "unit of the code, by its KL term", "KL, nats", Plot(height=230, log_y=True))
+    return _chart(lines, "noise level σ/α", "mean squared error in v", Plot(log_x=True, log_y=wide))
 
 
 Ends = tuple[float | None, float | None]
-# Ends of the vertical axes: of a share, of a number from 0, and those of the values themselves
+# Ends of the vertical axis for fractions, for numbers from 0, and for any values
 SHARE, COUNT, OWN = (0.0, 1.0), (0.0, None), (None, None)
-# What is drawn of a training, in this order: label, axis, and how to read it; coverage only for data whose modes are unknown
+# Training measures in the order of the page: label, axis, and a sentence; coverage only if the modes of the data are unknown
 MEASURES: dict[str, tuple[str, Ends, str]] = {
-    "modes_held": ("modes held", OWN, "a lasting fall is collapse"),  # the number of modes is its end, where it is known
-    "coverage": ("coverage", SHARE, "a lasting fall is collapse; a perfect model has about 0.97"),
-    "coverage_1": ("coverage in one call", SHARE, "a map first loses it"),
-    "recall": ("recall in one call", SHARE, "a fall buys quality with variety"),
-    "bridges": ("bridges", COUNT, "share of samples between modes"),
-    "disagreement": ("disagreement of one jump and two", COUNT, "0 is a map that agrees with itself"),
-    "critic_accuracy": ("critic accuracy", SHARE, "0.5 is chance; near 1 for good, the critic has won"),
-    "logit_gap": ("logit gap", OWN, "a steady climb means that the critic runs away"),
-    "diagonal_loss": ("raw loss at equal times", OWN, "it flattens at what no model can know"),
-    "off_diagonal_loss": ("raw loss between two times", OWN, "targets are partly the map's own"),
+    "modes_held": ("modes held", OWN, "A lasting decrease means collapse."),
+    "coverage": ("coverage", SHARE, "A lasting decrease means collapse. A perfect model reaches about 0.97."),
+    "coverage_1": ("coverage with one call", SHARE, "Maps lose coverage with one call first."),
+    "recall": ("recall with one call", SHARE, "A decrease means that quality improves at the expense of diversity."),
+    "bridges": ("bridges", COUNT, "Fraction of samples between modes."),
+    "disagreement": ("disagreement", COUNT, "Difference between one jump and two jumps. A consistent map has 0."),
+    "critic_accuracy": ("critic accuracy", SHARE, "0.5 is chance. If accuracy stays near 1, the critic has won."),
+    "logit_gap": ("logit gap", OWN, "A steady increase means that the critic diverges."),
+    "diagonal_loss": ("raw loss at equal times", OWN, "The loss levels off at what no model can predict."),
+    "off_diagonal_loss": ("raw loss between two times", OWN, "Part of the target comes from the map itself."),
     "stored_loss": ("raw loss on stored trajectories", OWN, ""),
-    "target_size_high": ("size of targets near noise", OWN, "above 2, targets run away"),
-    "log_likelihood": ("log-likelihood, nats", OWN, "higher is better"),
-    "kl": ("KL, nats", OWN, "near 0 the decoder ignores the code"),
-    "explained": ("explained", OWN, "share of variance that reconstructions explain"),
-    "active_units": ("active units", COUNT, ""),
-    "perplexity": ("perplexity of the codes", COUNT, "codes in use"),
-    "feature_distance": ("feature distance", OWN, "of reconstructions"),
+    "target_size_high": ("target size near noise", OWN, "Values above 2 mean that the targets diverge."),
+    "log_likelihood": ("log-likelihood, nats", OWN, "Higher is better."),
+    "kl": ("KL divergence, nats", OWN, "Near 0, the decoder ignores the latent."),
+    "explained": ("explained variance", OWN, "Fraction of variance that reconstructions explain."),
+    "active_units": ("active units", COUNT, "Latent dimensions in use."),
+    "perplexity": ("codebook perplexity", COUNT, "Effective number of codebook entries in use."),
+    "feature_distance": ("feature distance", OWN, "Feature distance between images and reconstructions."),
 }
-# Measures of many samples; the others are of single batches, which a running average makes readable
+# Measures of many samples; the others come from single batches and are smoothed
 WHOLE = {"modes_held", "coverage", "coverage_1", "recall", "bridges", "disagreement", "target_size_high"}
 
 
 def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
-    """A small chart for each measure with how to read it, alarms shaded in all of them."""
-    series = {} if model.health is None else {name: model.health.series.get(name) for name in MEASURES}
-    drawn = {n: s for n, s in series.items() if s is not None and sum(value is not None for value in s.value) > 1}
-    drawn = {name: row for name, row in drawn.items() if not (name == "coverage" and "modes_held" in drawn)}
+    """Draw a small chart of each training measure, with alarms shaded, and return it with a sentence about it."""
+    if model.health is None:
+        return []
+    known = {name: model.health.series.get(name) for name in MEASURES}
+    drawn = {name: row for name, row in known.items() if row and sum(value is not None for value in row.value) > 1}
+    if "modes_held" in drawn:
+        drawn.pop("coverage", None)
     spans = _alarms(model, (step for row in drawn.values() for step in row.step if step is not None))
     charts = []
     for name, row in drawn.items():
-        (label, ends, words), modes = MEASURES[name], None if model.health is None else model.health.modes
-        if name == "modes_held":
-            label, ends = label + ("" if modes is None else f", of {count(modes)}"), (0.0, modes)
-        batches = name not in WHOLE
-        lines = [Series(name, index, row.step, row.value, dots=False, style="faint" if batches else "solid")]
-        lines += [Series(name, index, row.step, smooth(row.value), dots=False, style="solid")] if batches else []
-        plot = Plot(350, 190, clip=0.005 if batches else 0.0, ends=ends)
-        charts.append((line_chart(lines, "step", label, plot, spans=spans), words))
-    return [(chart, words) for chart, words in charts if chart]
+        label, ends, words = MEASURES[name]
+        if name == "modes_held" and model.health.modes is not None:
+            label, ends = f"{label}, of {count(model.health.modes)}", (0.0, model.health.modes)
+        if name in WHOLE:
+            lines, clip = [Series(name, index, row.step, row.value, dots=False, style="solid")], 0.0
+        else:
+            lines, clip = _smoothed(name, index, row, "solid"), 0.005
+        chart = line_chart(lines, "step", label, Plot(350, 190, clip=clip, ends=ends), spans=spans)
+        if chart:
+            charts.append((chart, words))
+    return charts
 
 
 def _alarms(model: ModelResult, steps: Iterable[float]) -> list[Span]:
-    """Alarms from begin to end, of several trainings those of the first, whose curves are drawn."""
+    """Return the alarms of the first training run, whose curves are drawn."""
     last, first = max(steps, default=0.0), model.trainings[0].name if model.trainings else None
     return [
         Span(begin.step, last if end is None or end.step is None else end.step, begin.sentence or "alarm")
@@ -249,10 +262,5 @@ def _alarms(model: ModelResult, steps: Iterable[float]) -> list[Span]:
 
 
 def alarm_lines(model: ModelResult) -> list[str]:
-    """Each alarm of a training as a line."""
-    lines = []
-    for begin, end in alarm_periods(model):
-        until = "to the end" if end is None else f"until step {count(end.step)}"
-        advice = f": {begin.advice}" if begin.advice else ""
-        lines.append(f"{begin.training or model.name}, from step {count(begin.step)} {until}: {begin.sentence}{advice}.")
-    return lines
+    """Describe each alarm of a training run."""
+    return [alarm_text(model, begin, end) for begin, end in alarm_periods(model)]

@@ -1,4 +1,4 @@
-"""The HTML page of a comparison: values for the templates in `templates/`, in which every text of the user is escaped."""
+"""The HTML page of a comparison: values for the templates in `templates/`, which escape all texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import counted, duration, plain, shortened
 from pushforward.pictures import PALETTE, colour, sign
-from pushforward.report import curves, distributions, samples, tables
+from pushforward.report import curves, distributions, ladders, samples, tables
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings
 from pushforward.report.papers import csv_text
@@ -24,16 +24,16 @@ from pushforward.report.plain_text import commands, facts, limits, subtitle, tit
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import sampled
 
-# Bytes; a page that comes out larger is drawn again with less detail, then without animations, then without pictures
+# Bytes; a larger page is drawn again with less detail, then without animations, then without pictures
 LARGEST = 7_500_000
 DETAILS = (1.0, 0.7, 0.5, 0.35, 0.22)
-LEFT_OUT = "With this many models, {} would make this page larger than 8 MB, so they are left out; the runs' folders hold them."
+LEFT_OUT = "The {} were left out, because they would make this page larger than 8 MB. The run folders contain them."
 SCRIPTS = ("player.js", "nearest.js", "planes.js")
 
 
 @functools.cache
 def environment() -> Environment:
-    """The templates, with autoescape, in which a value that is missing is an error."""
+    """Return the templates, with autoescape; a missing value is an error."""
     made = Environment(
         loader=PackageLoader("pushforward.report"),
         autoescape=True,
@@ -41,7 +41,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"sign": sign, "colour": colour, "curves": curves, "tables": tables}
+    made.globals |= {"sign": sign, "colour": colour, "curves": curves, "ladders": ladders, "tables": tables}
     made.globals |= {"counted": counted, "plain": plain, "duration": duration, "shortened": shortened}
     return made
 
@@ -51,18 +51,18 @@ def _file(name: str) -> Markup:
 
 
 def notebook(comparison: Comparison) -> str:
-    """HTML without styles, scripts or pictures; `Report.save` writes the whole page."""
+    """Return the answers and scores as HTML without scripts or pictures; `Report.save` writes the whole page."""
     comparison = comparison.best_first()
     values = {"title": title(comparison), "subtitle": subtitle(comparison), "answers": answers(comparison)}
     return environment().get_template("notebook.html.j2").render(values, cards=tables.scorecards(comparison))
 
 
 def page(comparison: Comparison, opening: Comparison | None = None, live: str | None = None) -> str:
-    """The page as text, of at most `LARGEST` bytes as far as pictures are to blame.
+    """Return the page as text, with pictures reduced until it has at most `LARGEST` bytes.
 
     Args:
-        comparison: What is reported.
-        opening: Models in two dimensions that stand before it.
+        comparison: The comparison.
+        opening: A comparison of models in two dimensions that the page shows first.
         live: The address of a page that runs the models.
     """
     text = ""
@@ -74,7 +74,7 @@ def page(comparison: Comparison, opening: Comparison | None = None, live: str | 
 
 
 def _looks(pictures: Mapping[str, Pictures]) -> Iterator[tuple[Look, str]]:
-    """Ways to draw the pictures, from the finest to none at all, and the note that says what is left out."""
+    """Yield ways to draw the pictures, from full detail to no pictures, with a note about what is left out."""
     yield from ((Look(pictures, detail), "") for detail in DETAILS)
     if pictures:
         still = {name: Pictures(drawn.grid, pair=drawn.pair) for name, drawn in pictures.items()}
@@ -107,14 +107,13 @@ def _page(comparison: Comparison, opening: Comparison | None, live: str | None, 
         "classes": distributions.class_chart(comparison),
         "sweep": curves.sweep(comparison),
         "sweep_table": tables.sweep_table(comparison),
-        "calls": curves.against(comparison, curves.by_calls, "network calls for one sample"),
-        "seconds": curves.against(comparison, curves.by_seconds, "seconds for one sample of a batch"),
+        "calls": curves.against(comparison, curves.by_calls, "network calls per sample"),
+        "seconds": curves.against(comparison, curves.by_seconds, "seconds per sample"),
         "trajectories": tables.trajectories(comparison),
         "paths": curves.trajectories(comparison, look),
         "losses": curves.losses(comparison),
         "levels": curves.levels(comparison),
         "codes": tables.codes(comparison),
-        "units": curves.units(comparison),
         "latent": [
             (i, model, drawn)
             for i, model in enumerate(comparison.models)
@@ -152,6 +151,6 @@ def numbers(comparison: Comparison, opening: Comparison | None) -> dict[str, int
 
 
 def _json(comparison: Comparison) -> Markup:
-    """JSON that cannot end the script element it stands in."""
+    """Return JSON that cannot end the script element around it."""
     text = json.dumps(comparison.to_plain(), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))

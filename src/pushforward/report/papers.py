@@ -1,4 +1,4 @@
-"""Scores for papers and notebooks: one CSV file, and LaTeX tables for the package booktabs."""
+"""Scores for papers and notebooks: one CSV file, and LaTeX tables that require the package booktabs."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pushforward.metrics import Score
 from pushforward.report import tables
 from pushforward.report.statistics import floor_of, main_metrics, rows_of, statistic
 
-# The columns of scores.csv. ``seed`` is that of one training run; ``other`` is the model that
-# ``model`` is compared with, and ``clear`` says whether they are clearly apart
+# Columns of scores.csv: ``seed`` belongs to one training run, ``other`` is the model that ``model``
+# is compared with, and ``clear`` is 1 if the difference is significant
 COLUMNS = (
     "model other seed metric value spread interval_low interval_high clear "
     "floor_value floor_spread budget_seconds trained_seconds"
 )
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # How a cell begins that other programs compute
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # First characters of cells that other programs evaluate
 SIGNS = {"−": "$-$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "→": r"$\rightarrow$", "\\": " "}
 LATEX = str.maketrans(SIGNS | {sign: f"\\{sign}" for sign in "&%$#_{}"})
-HEADING = """% Needs \\usepackage{booktabs}. Means with 95 % intervals in brackets, or with the standard deviation.
-% Bold: clearly ahead of all other models and of the baseline. Differences in bold are clear; their
-% intervals hold for all pairs of a score together.
+HEADING = """% Requires \\usepackage{booktabs}. Values are means with 95 % intervals in brackets, or with standard deviations.
+% Scores in bold are significantly better than those of all other models and of the baseline.
+% Differences in bold are significant; their intervals hold jointly for all pairs of a score.
 """
 
 
 def csv_text(comparison: Comparison) -> str:
-    """Every score of every model and training run, and the differences of all pairs, one a line."""
+    """Return one line for each score of each model and training run, and for the difference of each pair."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS.split())
@@ -67,7 +67,7 @@ def _difference(pair: dict[str, float]) -> Score:
 
 
 def latex(comparison: Comparison) -> str:
-    """A table for each group of scores, then each training run and the paired differences."""
+    """Return a table for each group of scores, and tables of training runs and of paired differences."""
     parts = [HEADING]
     for heading, card in tables.scorecards(comparison):
         lines = [[column.named, *(row.cells[at] for row in card.rows)] for at, column in enumerate(card.columns)]
@@ -97,7 +97,7 @@ def _text(cell: tables.Cell | str) -> str:
 
 
 def _tabular(heading: str, names: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    """A booktabs table with a column for each name; empty without lines."""
+    """Return a booktabs table with a column for each name; empty without lines."""
     head, *body = (" & ".join(map(_text, line)) for line in [["", *names], *lines])
     begin = f"% {heading}\n\\begin{{tabular}}{{l{'r' * len(names)}}}\n\\toprule\n"
     rows = " \\\\\n".join(body)

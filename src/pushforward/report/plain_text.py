@@ -1,4 +1,4 @@
-"""A comparison as plain text within the width of a terminal, in short or in full, and as Markdown; its facts and limits."""
+"""A comparison as plain text for a terminal and as Markdown; its facts and limits."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from itertools import combinations
 
 from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import count, counted, plain, shortened
-from pushforward.report import tables
+from pushforward.numbers import count, counted, listing, plain, shortened, some
+from pushforward.report import ladders, tables
 from pushforward.report.answers import answers
-from pushforward.report.findings import findings
+from pushforward.report.findings import findings, warnings
 from pushforward.report.statistics import inside, main_metrics, margin, sampled, sessions, statistics
 from pushforward.report.tables import ARROWS, BASELINE, Row, Table, budget_of
 
-NARROW, WIDE = 60, 120  # The least and the greatest width of the text
-LINES = 25  # Of the short text at most
-INDENT = 10  # Characters before the answers, in which their headings stand
-GLUE = "\u00a0"  # A space at which no line breaks
-KINDS = {"Findings": ("verdict",), "Warnings": ("measure", "copies", "warning")}  # Kinds of findings by their heading
+NARROW, WIDE = 60, 120  # Minimum and maximum width of the text
+LINES = 25  # Maximum number of lines of the short text
+INDENT = 10  # Width of the headings of the answers
+GLUE = "\u00a0"  # Non-breaking space
+KINDS = {"Findings": ("verdict",), "Warnings": ("measure", "copies", "warning")}  # Kinds of findings by heading
 
 
 def text(comparison: Comparison, full: bool = False, width: int | None = None) -> str:
-    """The answers and one table; in full also all findings, scores and limits.
+    """Return the answers and one table, or with ``full`` also all findings, scores and limits.
 
     Args:
-        comparison: What is reported.
-        full: Whether nothing is left out; the short text has 25 lines at most.
-        width: Characters in a line; None takes the terminal's, 80 where there is none, from 60 to 120.
+        comparison: The comparison.
+        full: Whether nothing is left out; the short text has at most 25 lines.
+        width: Characters per line, from 60 to 120; None for the width of the terminal, or 80 without one.
     """
     width = max(NARROW, min(WIDE, width or shutil.get_terminal_size((80, 24)).columns))
     return _full(comparison, width) if full else _short(comparison, width)
 
 
 def _answered(comparison: Comparison, width: int) -> list[str]:
-    """The answers as lines, indented beside their headings; commands and shares stay on one line."""
+    """Return the answers as indented lines after their headings; commands and percentages are not broken."""
     wrapper = textwrap.TextWrapper(width, "", " " * INDENT, break_long_words=False, break_on_hyphens=False)
     lines = []
     for heading, answer in answers(comparison).items():
@@ -51,8 +51,9 @@ def _short(comparison: Comparison, width: int) -> str:
     lines, table = _answered(comparison, width), tables.summary(comparison)
     rows = table.rows[: max(0, LINES - len(lines) - 4)]
     drawn = _table(Table(table.columns, rows), width, wrap=False).split("\n") if rows else []
-    warned = counted(sum(finding.kind != "verdict" for finding in findings(comparison)), "warning")
-    return "\n".join([*lines, "", *drawn, "", f"{warned}, all scores and limits: --full"])
+    number = len(warnings(comparison))
+    warned = f"{counted(number, 'warning')}, " if number else ""
+    return "\n".join([*lines, "", *drawn, "", f"Use --full to see {warned}all scores and limits."])
 
 
 def _full(comparison: Comparison, width: int) -> str:
@@ -64,49 +65,54 @@ def _full(comparison: Comparison, width: int) -> str:
 
 
 def _sections(comparison: Comparison) -> Iterator[tuple[str, Table | list[str]]]:
-    """Everything below the answers, by its heading."""
+    """Yield everything after the answers, with headings."""
     found = findings(comparison)
     for heading, kinds in KINDS.items():
         yield heading, [finding.text for finding in found if finding.kind in kinds]
     cards = tables.scorecards(comparison)
     single = len(comparison.models) == 1
-    titled = {"Quality against the time of training": tables.sweep_table(comparison)}
+    titled = {"Quality over training time": tables.sweep_table(comparison)}
     titled |= {f"Scores: {heading.lower()}": tables.turned(card).filled if single else card for heading, card in cards}
-    titled |= {f"Few calls: {model.name}": tables.ladder_table(comparison, model) for model in comparison.models}
-    titled |= {"Codes": tables.codes(comparison), "Trajectories": tables.trajectories(comparison)}
+    titled |= {f"Few calls: {model.name}": ladders.ladder_table(comparison, model) for model in comparison.models}
+    titled |= {"Latents": tables.codes(comparison), "Trajectories": tables.trajectories(comparison)}
     titled |= {f"Cost: {heading.lower()}": table for heading, table in tables.costs(comparison)}
     yield from ((heading, table) for heading, table in titled.items() if table is not None)
-    signs = [f"{arrow} {meaning}" for arrow, meaning in ARROWS.items()]
-    signs += ["* clearly ahead of all other models and of the baseline", f"[low, high] 95 % interval; {sampled(comparison)}"]
-    yield "How to read the scores", signs if cards else []
+    if cards:
+        signs = [f"{arrow} {meaning}" for arrow, meaning in ARROWS.items()]
+        signs.append("* marks a model that is ahead of all others and of the baseline")
+        signs.append(f"[low, high] is a 95 % interval, ± the standard deviation over repeats ({sampled(comparison)})")
+        yield "How to read the scores", signs
     yield "Limits of this comparison", limits(comparison)
     yield "Protocol and machine", [f"{name}: {value}" for name, value in facts(comparison)]
 
 
 def _bullets(sentences: Iterable[str], width: int) -> str:
-    return "\n".join(textwrap.fill(text, width, initial_indent="- ", subsequent_indent="  ") for text in sentences)
+    glued = (re.sub("(?<=[0-9]) (?=%)", GLUE, sentence) for sentence in sentences)
+    return "\n".join(textwrap.fill(text, width, initial_indent="- ", subsequent_indent="  ") for text in glued).replace(GLUE, " ")
 
 
 def _table(table: Table, width: int, wrap: bool = True) -> str:
-    """Rows and columns; columns that do not fit beside the others follow below, or with ``wrap`` False are left out."""
+    """Format a table; columns that do not fit follow below, or are left out if ``wrap`` is False."""
     names = shortened(["", *map(_name, table.rows)], max(20, width // 3))
     first = max(map(len, names))
     blocks: list[list[list[str]]] = [[]]
+    taken = first
     for at, column in enumerate(table.columns):
         cells = [row.cells[at] for row in table.rows]
         lines = [column.named, *(f"{cell.value}{cell.beside}{' *' if cell.best else ''}" for cell in cells)]
         wide = max(map(len, lines))
-        if blocks[-1] and first + sum(2 + len(lines[0]) for lines in blocks[-1]) + 2 + wide > width:
+        if blocks[-1] and taken + 2 + wide > width:
             if not wrap:
                 break
             blocks.append([])
+            taken = first
         blocks[-1].append([line.rjust(wide) for line in lines])
-    note = [textwrap.fill(table.note, width)] if table.note else []
-    parts = [
-        "\n".join("  ".join([name.ljust(first), *(lines[i] for lines in block)]).rstrip() for i, name in enumerate(names))
-        for block in blocks
-    ]
-    return "\n\n".join([*parts, *note])
+        taken += 2 + wide
+    parts = []
+    for block in blocks:
+        lines = ["  ".join([name.ljust(first), *(cells[i] for cells in block)]).rstrip() for i, name in enumerate(names)]
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, *([textwrap.fill(table.note, width)] if table.note else [])])
 
 
 def _name(row: Row) -> str:
@@ -117,14 +123,16 @@ def _name(row: Row) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """The text of report.md."""
+    """Return the text of report.md."""
     parts = [f"# {escape(title(comparison))}", escape(subtitle(comparison))]
     parts.append(_listed(f"**{heading}** {_spans(answer)}" for heading, answer in answers(comparison).items()))
-    for heading, content in _sections(comparison):
+    sections = dict(_sections(comparison))
+    settings = tables.differences(comparison)
+    if settings is not None:
+        sections["Settings that differ"] = settings
+    for heading, content in sections.items():
         text = _rows(content) if isinstance(content, Table) else _listed(map(escape, content))
         parts += [f"## {escape(heading)}\n\n{text}"] if text else []
-    settings = tables.differences(comparison)
-    parts += [] if settings is None else [f"## Settings that differ\n\n{_rows(settings)}"]
     lines = "\n".join(commands(comparison))
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", lines)), default=0))
     parts += [f"## Reproduce\n\n{fence}sh\n{lines}\n{fence}"] if lines else []
@@ -136,14 +144,18 @@ def _listed(lines: Iterable[str]) -> str:
 
 
 def _spans(answer: str) -> str:
-    """An answer in Markdown; a command between backticks is code, in which nothing is escaped."""
-    parts = answer.split("`")
-    return "".join(f"`{part}`" if number % 2 else escape(part) for number, part in enumerate(parts))
+    """Escape an answer for Markdown, except commands between backticks."""
+    parts = " ".join(answer.split()).split("`")
+    return "".join(f"`{part}`" if number % 2 else _escaped(part) for number, part in enumerate(parts))
 
 
 def escape(text: str) -> str:
-    """Text that Markdown and the HTML inside it leave alone, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(text).split())).replace("&", "&amp;")
+    """Escape text for Markdown and HTML, on one line."""
+    return _escaped(" ".join(str(text).split()))
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", text).replace("&", "&amp;")
 
 
 def _rows(table: Table) -> str:
@@ -156,65 +168,65 @@ def _rows(table: Table) -> str:
 
 
 def title(comparison: Comparison) -> str:
-    """The page's heading."""
+    """Return the heading of the page."""
     if len(comparison.models) == 1 and comparison.data.name and not comparison.title:
         return f"{comparison.models[0].name} on {comparison.data.name}"
     return comparison.title or "Comparison of generative models"
 
 
 def subtitle(comparison: Comparison) -> str:
-    """Data, size and budget on one line."""
+    """Describe data, budget and number of samples on one line."""
     data, settings = comparison.data, comparison.settings
     size = " × ".join(map(str, data.shape[1:] if len(data.shape) == 3 and data.shape[0] == 1 else data.shape))
-    size = counted(len(data.columns), "column") if data.kind == "row" and data.columns else size
+    if data.kind == "row" and data.columns:
+        size = counted(len(data.columns), "column")
     trained, scored = settings.budget, scored_trainings(comparison)
     parts = [
         data.name,
-        "" if data.train is None else f"{count(data.train)} training, {count(data.held_out)} held out",
+        "" if data.train is None else f"{count(data.train)} training and {count(data.held_out)} held-out examples",
         size,
         f"trained for {trained}".replace("for --", "with --") if trained else "",
-        f"scores and samples: {scored}" if scored else "",
-        f"trainings of each recipe: {settings.seeds}" if (settings.seeds or 1) > 1 else "",
+        f"scores of {scored}" if scored else "",
+        f"{settings.seeds} training runs per recipe" if (settings.seeds or 1) > 1 else "",
         "" if settings.n is None else f"n = {count(settings.n)}",
     ]
     return " · ".join(filter(None, parts))
 
 
 def scored_trainings(comparison: Comparison) -> str:
-    """Which trainings scores and samples show where there are several budgets; empty elsewhere."""
+    """Return which training runs are scored if there are several budgets, else an empty string."""
     names = {model.name for model in comparison.models}
     last = [budget_of(points[-1]) for name, points in comparison.sweep.items() if len(points) > 1 and name in names]
-    return f"trainings of {', '.join(dict.fromkeys(last))}" if last else ""
+    return f"training runs of {', '.join(dict.fromkeys(last))}" if last else ""
 
 
 def commands(comparison: Comparison) -> list[str]:
-    """Commands that repeat the training runs, then the comparison, each once, one line each."""
+    """Return the commands that repeat the training runs and the comparison."""
     shorter = [line for points in comparison.sweep.values() for point in points for line in point.commands]
     trainings = [line for model in comparison.models for line in model.commands]
     return list(dict.fromkeys(" ".join(line.split()) for line in (*shorter, *trainings, *comparison.commands)))
 
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
-    """Data, settings, machine: name and value."""
+    """Return name and value of data, settings and machine."""
     data, settings, protocol = comparison.data, comparison.settings, comparison.protocol
-    names = ", ".join(data.classes[:12]) + ", …" * (len(data.classes) > 12)
     rows: list[tuple[str, object]] = [
         ("Date", comparison.created),
         ("Data", data.name),
-        ("Classes", f"{len(data.classes)}: {names}" if names else None),
-        ("Given to models", ", ".join(data.given)),
+        ("Classes", f"{len(data.classes)} ({some(data.classes, 12)})" if data.classes else None),
+        ("Conditions", ", ".join(data.given)),
         ("Data fingerprint", data.fingerprint),
-        ("Samples on either side", settings.n),
-        ("Samplings of each model", settings.repeats),
-        ("Measured", settings.plan.words if settings.plan.n else None),
-        ("Trainings of each recipe", settings.seeds),
+        ("Samples per model", settings.n),
+        ("Samplings per model", settings.repeats),
+        ("Measurement plan", settings.plan.words if settings.plan.n else None),
+        ("Training runs per recipe", settings.seeds),
         ("Budget", settings.budget),
         ("Neighbours k", settings.k),
         ("Features", settings.features),
         ("Feature extractor", protocol.extractor),
         ("Preprocessing", protocol.preprocessing),
         ("Quantisation", protocol.quantisation),
-        ("Distances between rows", protocol.representation),
+        ("Representation of rows", protocol.representation),
         ("Reference examples", protocol.reference),
     ]
     labels = {"cpu": "Processor", "processor": "Processor", "torch": "PyTorch"}
@@ -224,35 +236,42 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def limits(comparison: Comparison) -> list[str]:
-    """What this comparison cannot show."""
-    sentences, n = [], comparison.settings.n
-    for metric in main_metrics(comparison):
-        margins = sorted(margin(*pair) for pair in combinations(statistics(comparison, metric), 2))
-        margins = [each for each in margins if 0 < each < math.inf]
-        if margins:
-            info, where = comparison.info(metric), f", at n = {count(n)}" if n else ""
-            ends = [plain(end * (100 if info.unit == "%" else 1), 2) for end in (margins[0], margins[-1])]
-            span = " to ".join(dict.fromkeys(ends)) + " percentage points" * (info.unit == "%")
-            sentences.append(f"Differences in {inside(info.label)} are clear from {span} on{where}; smaller ones may be chance.")
+    """Return what the comparison cannot show."""
+    sentences = [sentence for metric in main_metrics(comparison) if (sentence := _margins(comparison, metric))]
     if any(len(model.trainings) < 2 and not model.given for model in comparison.models):
-        sentences.append("Of a model that was trained once, intervals are those of sampling: another seed can change the order.")
+        sentences.append("If a model was trained once, its intervals only cover sampling. Another seed can change the ranking.")
     if any(len(model.trainings) > 1 for model in comparison.models):
-        sentences.append("Spreads over a few trainings are rough. Pictures and losses are those of the first training.")
+        sentences.append("Standard deviations over a few training runs are imprecise.")
+        sentences.append("Pictures and losses come from the first training run.")
     if comparison.settings.features:
-        sentences.append(f"Scores are in these features, and not comparable with published ones: {comparison.settings.features}.")
-    apart = len(sessions(comparison)) > 1
-    sentences.append(f"Times hold for the machine below{', and were measured in different sessions' * apart}.")
-    bits = [(model.name, model.scores["bpd"]) for model in comparison.models if "bpd" in model.scores]
-    measured = [f"Bits of {name}: {score.extra['how']}; n = {score.n}." for name, score in bits if "how" in score.extra]
-    return [*sentences, *measured, *filter(None, [absent(comparison)])]
+        sentences.append("Scores depend on the features named below and are not comparable with published scores.")
+    apart = " They were measured in different sessions." if len(sessions(comparison)) > 1 else ""
+    sentences.append(f"Times depend on the machine listed below.{apart}")
+    for model in comparison.models:
+        bits = model.scores.get("bpd")
+        if bits is not None and "how" in bits.extra:
+            sentences.append(f"Bits per dimension of {model.name}: {bits.extra['how']} (n = {bits.n}).")
+    return [*sentences, *filter(None, [absent(comparison)])]
+
+
+def _margins(comparison: Comparison, metric: str) -> str:
+    """Return which differences in a score are too small to be significant; empty if unknown."""
+    margins = sorted(margin(*pair) for pair in combinations(statistics(comparison, metric), 2))
+    margins = [each for each in margins if 0 < each < math.inf]
+    if not margins:
+        return ""
+    info, n = comparison.info(metric), comparison.settings.n
+    factor, unit = (100, " percentage points") if info.unit == "%" else (1, "")
+    ends = dict.fromkeys(plain(factor * end, 2) for end in (margins[0], margins[-1]))
+    depending = ", depending on the models," if len(ends) > 1 else ""
+    where = f" at n = {count(n)}" if n else ""
+    return f"Differences in {inside(info.label)} below {' to '.join(ends)}{unit}{depending} are not significant{where}."
 
 
 def absent(comparison: Comparison) -> str:
-    """Which models' samples are not shown; empty where all are, or nothing is known of the data."""
+    """Return which models' samples are not shown; empty if all are, or the data is unknown."""
     models = [model for model in comparison.models if model.run or model.sampling.calls is not None]
     lacking = [model.name for model in models if comparison.pictures.get(model.name, Pictures()).grid is None]
-    return (
-        f"Not in report.json, see report.html beside it: samples of {', '.join(lacking)}."
-        if lacking and comparison.data.shape
-        else ""
-    )
+    if not lacking or not comparison.data.shape:
+        return ""
+    return f"report.json does not contain the samples of {listing(lacking)}, which report.html shows."

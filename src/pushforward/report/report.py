@@ -1,4 +1,4 @@
-"""A comparison rendered as one self-contained HTML page, as Markdown, as text and as JSON."""
+"""Reports: a comparison as a self-contained HTML page, Markdown, text, JSON, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pushforward.files import replacing
 
 
 class Report:
-    """Renders a comparison.
+    """Report on a comparison.
 
     Args:
-        comparison: From `pushforward.compare`, `pushforward.evaluate`, or `Comparison.from_json`; one that was read from JSON has
-            no pictures.
-        opening: Models in two dimensions that the page shows first, in moving pictures; None for a page without.
-        live: The address of a page that runs the models (`pushforward.export.page`), to which this one links; None for none.
+        comparison: The result of `pushforward.compare`, `pushforward.evaluate` or `Comparison.from_json`.
+            Comparisons read from JSON have no pictures.
+        opening: A comparison of models in two dimensions that the page shows first, or None.
+        live: The address of a page that runs the models (`pushforward.export.page`) to link to, or None.
 
     Raises:
-        UsageError: If it is something else.
+        UsageError: If ``comparison`` is not a `Comparison`.
     """
 
     def __init__(self, comparison: Comparison, opening: Comparison | None = None, live: str | None = None) -> None:
         if not isinstance(comparison, Comparison):
             raise UsageError(
-                f"A report renders a Comparison, as pf.compare(...) returns it; got a {type(comparison).__name__}. "
+                f"A report needs a Comparison, as returned by pf.compare(...), but got a {type(comparison).__name__}. "
                 "Read one from a file with pf.Comparison.from_json(text)."
             )
         self.comparison = comparison.best_first()
@@ -47,61 +47,65 @@ class Report:
 
     @property
     def answers(self) -> dict[str, str]:
-        """What is best, how clearly, what is copied, how fast, what is wrong, and what to do next, by heading."""
+        """The answers of the first screen by heading: best model, lead, copies, speed, problems, and next step."""
         from pushforward.report.answers import answers
 
         return answers(self.comparison)
 
     @property
     def verdict(self) -> list[str]:
-        """The findings in words."""
+        """The findings as sentences."""
         from pushforward.report.findings import findings
 
         return [finding.text for finding in findings(self.comparison)]
 
     def to_json(self) -> str:
-        """The comparison as strict JSON."""
+        """Return the comparison as strict JSON."""
         return self.comparison.to_json()
 
     def to_markdown(self) -> str:
-        """Answers, findings, scores, cost, limits and commands."""
+        """Return answers, findings, scores, cost, limits and commands as Markdown."""
         from pushforward.report.plain_text import markdown
 
         return markdown(self.comparison)
 
     def to_csv(self) -> str:
-        """Return all scores, each training run's scores, and paired differences as CSV."""
+        """Return all scores, the scores of each training run, and paired differences as CSV."""
         from pushforward.report.papers import csv_text
 
         return csv_text(self.comparison)
 
     def to_latex(self) -> str:
-        """Return the scores as LaTeX tables, which need the package booktabs."""
+        """Return the scores as LaTeX tables, which require the package booktabs."""
         from pushforward.report.papers import latex
 
         return latex(self.comparison)
 
     def to_text(self, full: bool = False) -> str:
-        """Plain text for a terminal: the answers and one table; in full all findings and scores."""
+        """Return the answers and one table as plain text for a terminal.
+
+        Args:
+            full: Whether to add all findings, scores and limits.
+        """
         from pushforward.report.plain_text import text
 
         return text(self.comparison, full)
 
     def to_html(self) -> str:
-        """The whole page; it loads nothing from anywhere."""
+        """Return the page as HTML, which needs no other files and no network."""
         from pushforward.report.page import page
 
         return page(self.comparison, self.opening, self.live)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write one file, whole or not at all.
+        """Write the report to one file, and return its path.
 
         Args:
-            path: Ends in .html, .json, .md, .csv (`to_csv`) or .tex (`to_latex`).
+            path: The file to write, which ends in .html, .json, .md, .csv or .tex.
 
         Raises:
-            UsageError: For another ending.
-            CheckpointError: If the disk refuses; what was there stays.
+            UsageError: If the path has another ending.
+            CheckpointError: If writing fails; an existing file is left unchanged.
         """
         target = Path(path)
         renderers = {
@@ -111,18 +115,20 @@ class Report:
             ".csv": self.to_csv,
             ".tex": self.to_latex,
         }
-        if target.suffix.lower() not in renderers:
-            raise UsageError(f'A report is written as .html, .json, .md, .csv or .tex; "{target.name}" has another ending.')
-        _write({target: renderers[target.suffix.lower()]()})
+        render = renderers.get(target.suffix.lower())
+        if render is None:
+            raise UsageError(f'Cannot write a report to "{target.name}". Use .html, .json, .md, .csv or .tex.')
+        _write({target: render()})
         return target
 
     def save_all(self, folder: str | os.PathLike[str]) -> Path:
-        """Write a report into a folder, and return the folder.
+        """Write report.html, report.json, report.md, scores.csv and scores.tex to a folder, and return it.
 
-        The files are report.html, report.json, report.md, scores.csv and scores.tex.
+        Args:
+            folder: The folder, which is created if necessary.
 
         Raises:
-            CheckpointError: If the disk refuses; files are replaced one by one.
+            CheckpointError: If writing fails; files are replaced one by one.
         """
         where = Path(folder)
         texts = {"report.json": self.to_json(), "report.md": self.to_markdown(), "report.html": self.to_html()}

@@ -1,4 +1,4 @@
-"""Pictures of samples: panels moved together by sliders, the plane's layers, nearest training images, latent spaces."""
+"""Pictures of samples: panels with sliders, layers over the plane, nearest training images, and latent spaces."""
 
 from __future__ import annotations
 
@@ -13,48 +13,45 @@ from markupsafe import Markup
 
 from pushforward.evaluation.measurements import Field2D
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, counted, plain
-from pushforward.pictures import Limits, grid_picture, image, landscape_shares, square
+from pushforward.numbers import count, counted, listing, percent, plain
+from pushforward.pictures import Limits, image, landscape_shares, square
 from pushforward.report.charts import svg, text
 from pushforward.report.distributions import histogram_chart
 from pushforward.report.plain_text import absent
-from pushforward.report.sprites import SMALL, TILES, Look, Sprite, data_uri, limits_from, sheet, shrunk
+from pushforward.report.sprites import TILES, Look, Sprite, data_uri, limits_from, sheet, shown, shrunk
 
 if TYPE_CHECKING:
     from PIL import Image
 
-SAMPLING, TRAINING = "f", "t"  # Classes of the frames from noise to data, and of those over training
-COLUMNS = 12  # Columns of a table whose histograms are drawn
-CLOSEST = 8  # Samples that are shown with their nearest training images below them
-SIDE = 1000  # Units of the sides of what is drawn over the plane
-SCALE = 32_000  # Places are stored as 16-bit numbers: the square is from 0 to this, and what lies as far outside is cut off
-QUANTILE = 0.98  # The share of velocities that are drawn with their length; longer ones have the length of the longest of these
-# Of a critic's landscape: pixels along a side, colour, shades, and the opacity of its greatest value, of 255
+SAMPLING, TRAINING = "f", "t"  # Style classes of frames from noise to data, and of frames over training
+COLUMNS = 12  # Maximum number of histograms
+CLOSEST = 8  # Samples shown with their nearest training images
+SIDE = 1000  # Width and height of drawings over the plane in units
+SCALE = 32_000  # Positions are 16-bit numbers, from 0 to this inside the square
+QUANTILE = 0.98  # Quantile of speeds above which all arrows have the same length
+# Landscape of a critic: pixels along a side, colour, number of shades, and maximum opacity of 255
 LAND, COLOUR, BANDS, OPAQUE = 96, (236, 160, 40), 10, 180
-CHANGE = 4.0  # Mean difference of pixels, of 255, from which something changes on a walk
-ALIKE = 12.0  # Mean difference of pixels, of 255, below which two walks look the same
-WALKS = {"spherical": "A walk along an arc", "linear": "A walk along a line", "classes": "One code decoded as each class"}
-DOTS = 800  # Examples that are drawn at most
+CHANGE = 4.0  # Mean difference of pixels, of 255, from which an interpolation changes
+ALIKE = 12.0  # Mean difference of pixels, of 255, below which two interpolations look the same
+WALKS = {"spherical": "Interpolation along an arc", "linear": "Interpolation along a line", "classes": "One latent in each class"}
+DOTS = 800  # Maximum number of latents in a map
 HUES = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#b07aa1", "#9c755f", "#edc948", "#ff9da7", "#8a8a8e")
-# Spread of the classes' means over that of all codes from which names stand at the means; below, they would cover each other
+# Standard deviation of class means over that of all latents, from which names are written at the means
 APART = 0.45
 SIZE = 400
 
 
 def player(comparison: Comparison, look: Look, rules: list[str]) -> dict[str, Any]:
-    """Values of the template of samples; the styles of frames are added to ``rules``."""
+    """Return the values of the template of samples, and add the styles of frames to ``rules``."""
     panels = [panel for number, model in look.numbered(comparison.models) if (panel := _panel(number, model, look, rules))]
-    moving = {
-        kind: [(panel, sprite) for panel in panels for layer, _, sprite in panel["layers"] if layer == kind]
-        for kind in (TRAINING, SAMPLING)
-    }
+    layers = [layer for panel in panels for layer in panel["layers"]]
+    moving = {kind: [sprite for layer, _, sprite in layers if layer == kind] for kind in (TRAINING, SAMPLING)}
     fields = _fields(look)
     packed = {str(panel["index"]): _packed(fields[panel["name"]], look) for panel in panels if panel["name"] in fields}
     return {
         "real": look.grid("real", None),
         "panels": panels,
-        "sliders": [_slider(kind, [sprite for _, sprite in drawn], look.suffix) for kind, drawn in moving.items() if drawn],
-        "strips": [_strip(kind, panel, sprite, look.suffix) for kind, drawn in moving.items() for panel, sprite in drawn],
+        "sliders": [_slider(kind, sprites, look.suffix) for kind, sprites in moving.items() if sprites],
         "toggles": _toggles(look, fields),
         "classes": next((field.classes for field in fields.values() if len(field.classes) > 1), ()),
         "moves": bool(fields),
@@ -79,7 +76,7 @@ def _panel(index: int, model: ModelResult, look: Look, rules: list[str]) -> dict
     steps, earlier, calls = model.training.steps, model.weights_step, model.sampling.calls
     moment = "" if steps is None else f"after step {count(steps)}"
     if earlier is not None and steps is not None:
-        moment = f"weights of step {count(earlier)}, of {count(steps)} trained"
+        moment = f"weights after step {count(earlier)} of {count(steps)}"
     how = ["" if calls is None else counted(calls, "network call"), model.sampling.solver]
     plane = look.columns() == 2
     return {
@@ -103,28 +100,21 @@ def _rule(name: str, sprite: Sprite, more: str = "") -> str:
 
 
 def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> dict[str, Any]:
-    """Its range, and how much of training is over at each frame, per cent."""
+    """Return the range of a slider, and the percentage of training at each frame."""
     most = max(sprites, key=lambda sprite: sprite.frames)
     shares = [round(100 * moment / (most.moments[-1] or 1.0)) for moment in most.moments] if kind == TRAINING else []
     return {"kind": kind, "id": f"slider-{kind}{suffix}", "last": most.frames - 1, "shares": json.dumps(shares)}
 
 
-def _strip(kind: str, panel: dict[str, Any], sprite: Sprite, suffix: str) -> dict[str, Any]:
-    last = sprite.frames - 1
-    chosen = sorted({round(last * share / 5) for share in range(6)})
-    frames = [(f"{100 * at / last:.3f}", sprite.labels[at]) for at in chosen]
-    return {"panel": panel, "kind": kind, "style": f"{kind}{panel['index']}{suffix}", "frames": frames}
-
-
 def _same_noise(comparison: Comparison) -> str:
-    """Which models' samples start from the same noise, such as ``flow, ddpm; gan, vae``; empty where nothing is known."""
+    """Return which models share their noise, such as ``flow and ddpm``; empty if unknown."""
     names, shared = [model.name for model in comparison.models], comparison.settings.shared or ()
     groups = [[name for name in names if name in stated] for stated in shared]
-    return "; ".join(", ".join(group) for group in groups if len(group) > 1)
+    return "; ".join(listing(group) for group in groups if len(group) > 1)
 
 
 def histograms(comparison: Comparison, look: Look) -> list[tuple[str, Markup]]:
-    """Name and chart of the first columns of rows that are drawn as points."""
+    """Draw the first columns of vectors, with their names."""
     if look.columns() < 3 and look.columns() != 1:
         return []
     names, charts = comparison.data.columns, []
@@ -140,7 +130,7 @@ def histograms(comparison: Comparison, look: Look) -> list[tuple[str, Markup]]:
 
 
 def _known(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The samples of a grid whose nearest training images are stored, these images, and the distances; else empty arrays."""
+    """Return samples, their nearest training images and the distances; empty arrays if they are unknown."""
     nearest, rows = look.of(name).nearest, look.samples(name)
     if nearest is None or rows is None or rows.ndim != 4 or rows.shape[1:] != nearest.x.shape[1:]:
         return (np.empty(0),) * 3
@@ -167,11 +157,8 @@ def _closest(look: Look, panels: Sequence[dict[str, Any]]) -> list[dict[str, Any
             continue
         closest = np.argsort(distances, kind="stable")[:CLOSEST]
         tiles = shrunk(np.concatenate([rows[closest], partners[closest]]), round(72 * look.detail))
-        side = max(tiles.shape[1:3])
-        picture = grid_picture(tiles, len(closest), scale=max(1, -(-SMALL // side)), gap=2, paper=None)
         ends = [plain(float(distances[at]) / nearest.usual, 2) for at in (closest[0], closest[-1])]
-        shown = (data_uri(picture, side <= 32), picture.width, picture.height)
-        drawn.append({"panel": panel, "picture": shown, "distances": " to ".join(ends)})
+        drawn.append({"panel": panel, "picture": shown(tiles, len(closest)), "distances": " to ".join(ends)})
     return drawn
 
 
@@ -201,7 +188,7 @@ def _land(look: Look, name: str, style: str, rules: list[str]) -> tuple[str, int
 
 
 def _mesh(look: Look, mesh: np.ndarray) -> str:
-    """Lines of a grid as one path; of a line that is not finite nothing is drawn."""
+    """Return the lines of a grid as one path, without lines that are not finite."""
     left, right, low, high = look.limits
     places = np.clip((mesh - [left, high]) / [right - left, low - high] * SIDE, -SIDE, 2 * SIDE)
     return "".join("M" + "L".join(f"{x:.0f} {y:.0f}" for x, y in line) for line in places if np.isfinite(line).all())
@@ -232,14 +219,13 @@ def _base64(array: np.ndarray) -> str:
 
 
 def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int) -> Image.Image:
-    """Values over the plane as RGBA, the more opaque the greater; nothing is drawn outside of their grid.
+    """Return values over the plane as an RGBA picture that is more opaque for greater values.
 
     Args:
-        heights: (rows, columns) values on a regular grid: rows from the least to the greatest y, columns from the least to the
-            greatest x.
-        limits: What the grid spans.
-        seen: What the picture shows.
-        size: Pixels along a side.
+        heights: Values on a regular grid, shape (rows, columns), by increasing y and x.
+        limits: The part of the plane that the grid covers.
+        seen: The part of the plane that the picture shows.
+        size: Width and height in pixels.
     """
     from PIL import Image
 
@@ -247,45 +233,39 @@ def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int)
     middles = (np.arange(size) + 0.5) / size
     xs, ys = seen[0] + middles * (seen[1] - seen[0]), seen[3] - middles * (seen[3] - seen[2])
     across, up = np.linspace(*limits[:2], share.shape[1]), np.linspace(*limits[2:], share.shape[0])
-    rows = np.stack([np.interp(xs, across, row) for row in share])
-    shade = np.stack([np.interp(ys, up, column) for column in rows.T], axis=1)
-    inside = ((xs >= limits[0]) & (xs <= limits[1]))[None, :] & ((ys >= limits[2]) & (ys <= limits[3]))[:, None]
-    alpha = np.floor(np.clip(shade, 0, 0.999) * BANDS) / (BANDS - 1) * OPAQUE * inside
+    rows = np.stack([np.interp(xs, across, row, 0.0, 0.0) for row in share])
+    shade = np.stack([np.interp(ys, up, column, 0.0, 0.0) for column in rows.T], axis=1)
+    alpha = np.floor(np.clip(shade, 0, 0.999) * BANDS) / (BANDS - 1) * OPAQUE
     colour = np.broadcast_to(np.array(COLOUR, dtype=float), (size, size, 3))
     return Image.fromarray(np.concatenate([colour, alpha[..., None]], axis=2).round().astype(np.uint8))
 
 
 def latent_pictures(comparison: Comparison, look: Look, model: ModelResult) -> dict[str, Any] | None:
-    """Titled pictures, and the map of the codes with its legend; None for a model without any."""
+    """Return titled pictures of a latent space, and a map of the latents with its legend; None without any."""
     drawn = look.of(model.name).latent
     if drawn is None:
         return None
     panels = []
     if drawn.strip is not None:
-        panels.append(_latent_panel("Reconstructions below held-out images", drawn.strip, len(drawn.strip) // 2))
-    panels += [_latent_panel(WALKS.get(way, f"A walk {way}"), frames, len(frames)) for way, frames in _seen(drawn.walks).items()]
+        panels.append(("Held-out images above their reconstructions", shown(drawn.strip, len(drawn.strip) // 2)))
+    panels += [(WALKS.get(way, f"Interpolation: {way}"), shown(x, len(x))) for way, x in _seen(drawn.walks).items()]
     if drawn.arithmetic is not None:
         a, b = drawn.arithmetic.groups
-        panels.append(_latent_panel(f"{a} + ({b} − {a})", drawn.arithmetic.x, drawn.arithmetic.frames))
-    chart, legend, labels = Markup(), list[tuple[str, str]](), None if drawn.map is None else drawn.map.labels
+        panels.append((f"{a} + ({b} − {a})", shown(drawn.arithmetic.x, drawn.arithmetic.frames)))
+    values: dict[str, Any] = {"panels": panels, "chart": Markup(), "legend": [], "share": ""}
     if drawn.map is not None:
-        count = 1 + int(labels.max()) if labels is not None and len(labels) else 1
-        names = [*comparison.data.classes] or [str(label) for label in range(count)]
-        chart, legend = code_chart(
-            np.asarray(drawn.map.points, dtype=float), labels, names, f"Codes of held-out examples of {model.name}"
-        )
-    share = "" if drawn.map is None or drawn.map.share >= 1 else f"{round(100 * drawn.map.share)} % of the variance"
-    return {"panels": panels, "chart": chart, "legend": legend, "share": share}
-
-
-def _latent_panel(title: str, images: np.ndarray, columns: int) -> dict[str, Any]:
-    side = max(images.shape[1:3])
-    picture = grid_picture(images, columns, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None)
-    return {"title": title, "picture": (data_uri(picture, side <= 32), picture.width, picture.height)}
+        labels = drawn.map.labels
+        groups = 1 + int(labels.max()) if labels is not None and len(labels) else 1
+        names = [*comparison.data.classes] or [str(label) for label in range(groups)]
+        points = np.asarray(drawn.map.points, dtype=float)
+        values["chart"], values["legend"] = code_chart(points, labels, names, f"Latents of held-out examples of {model.name}")
+        if drawn.map.share < 1:
+            values["share"] = f"{percent(drawn.map.share)} of the variance"
+    return values
 
 
 def _seen(walks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The walks on which something changes, and of two that look the same the first alone."""
+    """Return the walks along which images change, without those that look like an earlier one."""
     seen: dict[str, np.ndarray] = {}
     for way, frames in walks.items():
         pixels = frames.astype(float)
@@ -299,13 +279,13 @@ def _seen(walks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def code_chart(
     points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], label: str
 ) -> tuple[Markup, list[tuple[str, str]]]:
-    """Codes in the plane, and the colour and name of each class.
+    """Draw latents in the plane, and return the chart and the colour and name of each class.
 
     Args:
-        points: (n, 2). Points that are not finite are left out.
-        labels: The class of each point, int (n,), or None.
-        names: Of the classes.
-        label: For readers who do not see it.
+        points: Latents in the plane, shape (n, 2); points that are not finite are left out.
+        labels: The class of each point, int of shape (n,), or None.
+        names: The names of the classes.
+        label: Label for screen readers.
     """
     known = np.isfinite(points).all(1)
     points, group = points[known][:DOTS], None if labels is None else labels[known][:DOTS]

@@ -1,4 +1,4 @@
-"""Samples as pictures inside the page: grids, and sprite sheets whose frames lie below each other."""
+"""Pictures of samples inside the page: grids, and sprite sheets with one frame below the other."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ import numpy as np
 
 from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import ModelResult
-from pushforward.pictures import COLOURS, Limits, grid_picture, image, landscape_picture, limits_of, scatter_picture, square
+from pushforward.pictures import COLOURS, Limits, grid_picture, image, limits_of, scatter_picture, square
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _Item = TypeVar("_Item")
 
-# Factors by which differences of images are enlarged: the first that leaves 99 % of them within the range
+# Factors for differences of images; the first that keeps 99 % of them within the range is used
 ENLARGED = (8, 4, 2, 1)
 TILES = 5  # Images along each side of a grid of samples
-BEHIND = 300  # Examples of real data that are drawn behind samples: with more of them rings run into each other
-SMALL = 28  # Tiles smaller than this are enlarged by a whole factor, so that their pixels stay sharp
+BEHIND = 300  # Number of real examples behind samples; more rings would overlap
+SMALL = 28  # Smaller tiles are enlarged by an integer factor, so that their pixels stay sharp
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """Frames below each other.
+    """A sheet of frames, one below the other.
 
     Args:
         uri: The sheet as a data URI.
-        frames: How many frames it has.
-        width: Pixels of one frame.
-        height: Pixels of one frame.
-        labels: One for each frame.
+        frames: The number of frames.
+        width: Width of a frame in pixels.
+        height: Height of a frame in pixels.
+        labels: The label of each frame.
         moments: The time or the step of each frame.
     """
 
@@ -49,7 +49,7 @@ class Sprite:
 
 
 def data_uri(picture: Image.Image, lossless: bool = True) -> str:
-    """A picture as a data URI: WebP where Pillow can write it, else PNG."""
+    """Return a picture as a data URI: WebP if Pillow supports it, else PNG."""
     from PIL import features
 
     buffer = io.BytesIO()
@@ -63,14 +63,26 @@ def data_uri(picture: Image.Image, lossless: bool = True) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def projection(real: np.ndarray | None, others: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Centre (d,) and axes (d, 2) on which vectors are drawn.
+def tiled(images: np.ndarray, columns: int | None = None) -> tuple[Image.Image, bool]:
+    """Return images as one picture, small ones enlarged, and whether their pixels must stay sharp."""
+    side = max(images.shape[1:3])
+    return grid_picture(images, columns, scale=max(1, -(-SMALL // side)), gap=2, paper=None), side <= 32
 
-    Two columns are drawn as they are, more on the first two principal axes of the real data.
+
+def shown(images: np.ndarray, columns: int) -> tuple[str, int, int]:
+    """Return the data URI, width and height of images in a number of columns."""
+    picture, exact = tiled(images, columns)
+    return data_uri(picture, exact), picture.width, picture.height
+
+
+def projection(real: np.ndarray | None, others: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centre (d,) and the axes (d, 2) on which vectors are drawn.
+
+    Two columns are drawn unchanged, more on the first two principal axes of the real data.
 
     Args:
-        real: (m, d), or None.
-        others: Clouds (n, d) that take the place of missing real data.
+        real: Real data, shape (m, d), or None.
+        others: Samples, shape (n, d), which replace missing real data.
     """
     base = np.asarray(real if real is not None and len(real) else np.concatenate(list(others)), dtype=np.float64)
     base = base[np.isfinite(base).all(1)]
@@ -84,13 +96,13 @@ def projection(real: np.ndarray | None, others: Sequence[np.ndarray]) -> tuple[n
 
 
 class Look:
-    """How this comparison's samples are drawn, the same for all models.
+    """Draws the samples of a comparison in the same way for all models.
 
     Args:
-        pictures: By model, and under "real".
-        detail: 1 for full size; less makes smaller tiles and fewer frames.
-        suffix: Of the style sheet's names for these pictures, a letter where a page draws two comparisons.
-        numbers: Those of models, which set their colours, where they are not their places in the comparison.
+        pictures: Pictures by model, with real data as "real".
+        detail: Relative size; values below 1 make smaller tiles and fewer frames.
+        suffix: A letter that separates the styles of several comparisons on one page.
+        numbers: Numbers of the models, which set their colours; by default their places in the comparison.
     """
 
     def __init__(
@@ -112,19 +124,19 @@ class Look:
             self.behind = None if self.real is None else self._flat(self.real)
 
     def numbered(self, models: Iterable[ModelResult]) -> list[tuple[int, ModelResult]]:
-        """Models with their numbers: those of `numbers`, else their places."""
+        """Return models with their numbers."""
         return [(self.numbers.get(model.name, place), model) for place, model in enumerate(models)]
 
     def samples(self, name: str) -> np.ndarray | None:
-        """The samples of a model, or of "real"; None where there are none."""
+        """Return the samples of a model or of "real"; None if there are none."""
         return _rows(self.of(name).grid)
 
     def of(self, name: str) -> Pictures:
-        """The arrays of a model; none where nothing is drawn."""
+        """Return the pictures of a model, which may be empty."""
         return self.pictures.get(name) or Pictures()
 
     def grid(self, name: str, index: int | None) -> tuple[str, int, int] | None:
-        """Data URI, width and height of a model's samples; ``index`` None draws real data."""
+        """Return data URI, width and height of a model's samples; ``index`` None draws real data."""
         rows = self.samples(name)
         if rows is None:
             return None
@@ -134,12 +146,12 @@ class Look:
         return data_uri(picture, exact), picture.width, picture.height
 
     def sprite(self, frames: Sequence[tuple[float, np.ndarray]] | None, index: int, word: str) -> Sprite | None:
-        """A sheet of frames.
+        """Return a sheet of frames; None without any.
 
         Args:
-            frames: (t or step, samples) in order; None or empty gives None.
-            index: The model's number.
-            word: "t" for times; any other stands before the step.
+            frames: Pairs of time or step and samples, in order.
+            index: The number of the model.
+            word: "t" for times, or the words before a step.
         """
         drawable = [(at, rows) for at, x in frames or [] if (rows := _rows(x)) is not None]
         if not drawable:
@@ -167,26 +179,13 @@ class Look:
                 return draw(points[:0], points), True
             behind = None if self.behind is None else self.behind[:BEHIND]
             return draw(points, behind, ink=_rgb(COLOURS[index % len(COLOURS)])), True
-        rows = shrunk(rows[:most], tile)
-        side = max(rows.shape[1:3])
-        return grid_picture(rows, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None), side <= 32
-
-    def landscapes(self, name: str, index: int, most: int = 5) -> list[tuple[int, tuple[str, int, int]]]:
-        """Step and picture (data URI, width, height) of a model's critic at some moments of training, in their order."""
-        size, ink = max(120, round(220 * self.detail)), _rgb(COLOURS[index % len(COLOURS)])
-        behind = self.real[:400] if self.real is not None and self.columns() == 2 else None
-        panels = []
-        for step, land in _spaced(list(self.of(name).landscapes), most):
-            limits = limits_from(land["limits"])
-            picture = landscape_picture(land["scores"], limits, land["raw"], behind, size=size, ink=ink)
-            panels.append((int(step), (data_uri(picture), picture.width, picture.height)))
-        return panels
+        return tiled(shrunk(rows[:most], tile))
 
     def pair(self, name: str, index: int) -> tuple[list[tuple[str, int, int]], int]:
-        """Pictures of a map's images in one call, of its teacher's from the same noise, and of their difference.
+        """Draw images of a map in one call, those of its teacher from the same noise, and the difference.
 
         Returns:
-            The pictures, and by how much the difference is enlarged; no pictures where there is no pair of images.
+            The pictures, which may be missing, and the factor of the difference.
         """
         jumped, own = self._both(name)
         if jumped is None or own is None or jumped.ndim != 4:
@@ -199,7 +198,7 @@ class Look:
         return [(data_uri(picture, exact), picture.width, picture.height) for picture, exact in pictures], factor
 
     def moved(self, name: str) -> np.ndarray | None:
-        """Lines (n, 2, 2) in the plane from a teacher's points to those of the map in one call; None for images."""
+        """Return lines (n, 2, 2) from samples of a teacher to those of the map in one call; None for images."""
         jumped, own = self._both(name)
         if jumped is None or own is None or jumped.ndim != 2 or not self.vectors:
             return None
@@ -210,13 +209,13 @@ class Look:
         return (jumped, own) if jumped is not None and own is not None and jumped.shape == own.shape else (None, None)
 
     def paths(self, name: str) -> np.ndarray | None:
-        """The trajectories (n, steps + 1, 2) of a model's points in the plane; None where there are none."""
+        """Return the trajectories (n, steps + 1, 2) of a model in the plane; None without any."""
         paths = self.of(name).paths
         lines = None if paths is None else np.asarray(paths, dtype=float)
         return lines if lines is not None and lines.ndim == 3 and lines.shape[2] == 2 and lines.size else None
 
     def paths_limits(self) -> Limits:
-        """Limits of a square that holds real data and all noise from which trajectories start."""
+        """Return the limits of a square that contains real data and the start of all trajectories."""
         starts = [lines[:, 0] for name in self.pictures if (lines := self.paths(name)) is not None]
         real = [np.array(self.limits).reshape(2, 2).T] if self.vectors else []
         points = np.concatenate([*starts, *real])
@@ -224,30 +223,32 @@ class Look:
         return square(points.min(0), points.max(0), 1.04)
 
     def columns(self) -> int:
-        """How many columns the vectors have; 0 for images."""
+        """Return the number of columns of vectors; 0 for images."""
         return len(self.centre) if self.vectors else 0
 
 
 def _rows(samples: np.ndarray | None) -> np.ndarray | None:
-    """Samples as uint8 (n, height, width, channels) or float (n, d); None for anything else."""
+    """Return samples as uint8 (n, height, width, channels) or float (n, d); None for anything else."""
     if samples is None:
         return None
     rows = np.asarray(samples)
-    if rows.ndim == 4 and len(rows):
-        return (
-            rows if rows.dtype == np.uint8 else (np.clip(np.nan_to_num(rows.astype(float)), 0, 1) * 255).round().astype(np.uint8)
-        )
-    return rows.astype(float) if rows.ndim == 2 and len(rows) else None
+    if rows.ndim not in (2, 4) or not len(rows):
+        return None
+    if rows.ndim == 2:
+        return rows.astype(float)
+    if rows.dtype != np.uint8:
+        rows = (np.clip(np.nan_to_num(rows.astype(float)), 0, 1) * 255).round().astype(np.uint8)
+    return rows
 
 
 def limits_from(array: np.ndarray) -> Limits:
-    """Four numbers of an array as limits."""
+    """Return four numbers of an array as limits."""
     left, right, low, high = (float(number) for number in array)
     return left, right, low, high
 
 
 def sheet(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Pictures of one size below each other."""
+    """Stack pictures of one size vertically."""
     from PIL import Image
 
     first = pictures[0]
@@ -258,7 +259,7 @@ def sheet(pictures: Sequence[Image.Image]) -> Image.Image:
 
 
 def shrunk(rows: np.ndarray, most: int) -> np.ndarray:
-    """Images (n, height, width, channels), made smaller where their longer side has more pixels than ``most``."""
+    """Reduce images (n, height, width, channels) whose longer side has more than ``most`` pixels."""
     from PIL import Image
 
     height, width = rows.shape[1:3]
@@ -271,7 +272,7 @@ def shrunk(rows: np.ndarray, most: int) -> np.ndarray:
 
 
 def _spaced(rows: list[_Item], most: int) -> list[_Item]:
-    """At most so many, evenly spaced, the first and the last included."""
+    """Return at most ``most`` evenly spaced items, including the first and the last."""
     if len(rows) <= most:
         return rows
     return [rows[i] for i in np.linspace(0, len(rows) - 1, most).round().astype(int)]

@@ -1,7 +1,7 @@
-"""Scores as sentences need them, and the one rule by which they are compared.
+"""Scores as sentences need them, and the rule by which they are compared.
 
-Of two scores one is clearly ahead where they are farther apart than the margin of `pushforward.Comparison.differences`;
-`unproven` says which models are not clearly ahead of the baseline.
+A score is ahead of another if they differ by more than the margin of
+`pushforward.Comparison.differences`; `unproven` returns the models not ahead of the baseline.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ from pushforward.evaluation.intervals import Variation, Variations
 from pushforward.evaluation.measurements import Alarm, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import FURTHER, ROLES, Score
-from pushforward.numbers import bounded, decimals_of, listing, measured, plain, some
+from pushforward.numbers import bounded, count, counted, decimals_of, listing, measured, plain, some
 
-DIFFER = 2.0  # From how many standard deviations of its difference a score differs from a bound
+DIFFER = 2.0  # Standard deviations of a difference from which a score differs from a bound
 
-NAMED = 5  # Names in a list of a sentence at most
-FASTER = 1.2  # From what ratio two times differ
+NAMED = 5  # Maximum number of names in a sentence
+FIRST = 3  # Names in a sentence if there are more
+FASTER = 1.2  # Ratio from which two times differ
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """One score of one row, with what it takes to compare it.
+    """One score of a model, with what is needed to compare it.
 
     Args:
-        name: The row's name.
+        name: The name of the model.
         value: The score.
-        spread: Over the trainings, or over the samplings of a single one; None where unknown.
-        width: The spread that counts beside a bound: no less than the floor's.
-        loss: The value turned so that less is better.
-        interval: The ends of the 95 % interval; None where there is none.
-        variations: By which it is compared with others.
-        comparisons: How many pairs are compared in this score.
+        spread: Standard deviation over training runs, or over samplings of a single run; None if unknown.
+        width: Standard deviation for comparisons with a bound, at least that of real data.
+        loss: The value with its sign chosen so that lower is better.
+        interval: The ends of the 95 % interval; None if unknown.
+        variations: Sources of variation, for comparisons with other scores.
+        comparisons: The number of pairs compared in this score.
     """
 
     name: str
@@ -50,33 +51,33 @@ class Statistic:
 
     @property
     def bar(self) -> tuple[float, float] | None:
-        """The ends of the bar that charts draw: the interval, else one spread either way; None where neither is known."""
+        """The ends of the error bar: the interval, or plus and minus one standard deviation; None if unknown."""
         if self.interval is not None or self.spread is None:
             return self.interval
         return self.value - self.spread, self.value + self.spread
 
     def better_than(self, other: Statistic) -> bool:
-        """Whether this one is clearly better."""
+        """Return whether this score is significantly better."""
         return other.loss - self.loss > margin(self, other)
 
     @property
     def text(self) -> str:
-        """The value as a scorecard has it: with its interval, else with its spread."""
+        """The value with its interval or standard deviation."""
         return with_spread(self.value, self.spread, self.interval)
 
 
 def margin(first: Statistic, other: Statistic) -> float:
-    """By how much two scores must differ so that one is clearly ahead: the one rule of all comparisons."""
+    """Return by how much two scores must differ for one to be ahead."""
     return first.variations.margin(other.variations, max(first.comparisons, other.comparisons))
 
 
 def differ(gap: float, width: float, other: float) -> bool:
-    """Whether a gap between a score and a bound of these spreads is more than noise."""
+    """Return whether the gap between a score and a bound is significant, given their standard deviations."""
     return gap > DIFFER * math.hypot(width, other)
 
 
 def with_spread(value: float | None, spread: float | None, interval: Sequence[float] | None = None) -> str:
-    """Such as ``1.02 ± 0.05``; with an interval, which stands in place of the spread, ``1.02 [0.97, 1.07]``."""
+    """Format a value with its standard deviation, ``1.02 ± 0.05``, or interval, ``1.02 [0.97, 1.07]``."""
     if interval is not None:
         return " ".join(bounded(value, interval))
     text, wide = measured(value, spread)
@@ -84,14 +85,14 @@ def with_spread(value: float | None, spread: float | None, interval: Sequence[fl
 
 
 def rows_of(comparison: Comparison) -> list[ModelResult]:
-    """Models, then the baseline where there is one."""
+    """Return the models, and the baseline if there is one."""
     return [*comparison.models, *([] if comparison.baseline is None else [comparison.baseline])]
 
 
 def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """The scores that any row has, under the headings that their metrics declare: those that rank first, further checks last.
+    """Return the names of all known scores by heading, ranking scores first and further checks last.
 
-    The score that ranks models in quality and the fractions of copies and of repeated texts stand first in their groups.
+    The score that ranks models and the fractions of copies and unique texts are first in their groups.
     """
     first = comparison.ranking_metric("quality")
     known = dict.fromkeys([*comparison.metrics, *(name for row in rows_of(comparison) for name in row.scores)])
@@ -108,13 +109,13 @@ def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
 
 def floor_of(comparison: Comparison, metric: str) -> tuple[float | None, float]:
-    """Value (or None) and spread (0 where unknown) of a metric's floor."""
+    """Return the score of real data, or None, and its standard deviation, or 0 if unknown."""
     floor = comparison.floors.get(metric)
     return (None, 0.0) if floor is None else (floor.value, floor.spread or 0.0)
 
 
 def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> Statistic | None:
-    """A row's score, or None where there is no finite one."""
+    """Return the score of a model; None without a finite one."""
     score = None if row is None else row.scores.get(metric)
     if row is None or score is None or score.value is None:
         return None
@@ -134,14 +135,14 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
 
 
 def sweep_score(comparison: Comparison, name: str, point: SweepPoint, metric: str) -> Statistic | None:
-    """One score of a training for a budget, comparable with those of other recipes."""
+    """Return one score of a training run for a budget, comparable with those of other recipes."""
     row = next((model for model in comparison.models if model.name == name), ModelResult(name))
     score = statistic(comparison, replace(row, scores=point.scores, trainings=()), metric)
     return None if score is None else replace(score, comparisons=score.comparisons * len(comparison.sweep[name]))
 
 
 def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
-    """Real data's score, as a single draw of its examples has it; None where it is unknown."""
+    """Return the score of a single draw of real data; None if unknown."""
     value, spread = floor_of(comparison, metric)
     if value is None:
         return None
@@ -150,52 +151,45 @@ def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
 
 
 def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:
-    """What guesses without a model score, by metric, for metrics that have such a baseline of their own."""
+    """Return the scores of guesses without a model, by metric, for metrics with such a baseline."""
     known = [(metric, statistic(comparison, row, metric)) for row in comparison.guesses for metric in row.scores]
     return {metric: score for metric, score in known if score is not None}
 
 
 def ratio_of(row: ModelResult, metric: str) -> float | None:
-    """A row's score over real data's as it was stored; None where the floor is too near zero to divide by."""
+    """Return the stored ratio of a score to that of real data; None if real data scores almost zero."""
     return row.scores.get(metric, Score()).ratio
 
 
 def times_real(comparison: Comparison, row: ModelResult, metric: str) -> str:
-    """How many times a row's score is that of real data; empty where that says nothing."""
+    """Format the ratio of a score to that of real data; empty if it is not meaningful."""
     info, ratio = comparison.info(metric), ratio_of(row, metric)
     unknown = info.unit == "%" or info.better == "target" or ratio is None or ratio <= 0
     return "" if unknown else plain(ratio, 2)
 
 
 def statistics(comparison: Comparison, metric: str) -> list[Statistic]:
-    """All models' scores, best first."""
+    """Return the scores of all models, best first."""
     scored = [statistic(comparison, model, metric) for model in comparison.models]
     return sorted((score for score in scored if score is not None), key=lambda score: score.loss)
 
 
-def split(best: Statistic, others: Sequence[Statistic]) -> tuple[list[Statistic], list[Statistic]]:
-    """Of other scores those that the best is clearly ahead of, and those that are not clearly apart from it."""
-    behind = [other for other in others if best.better_than(other)]
-    level = [other for other in others if not best.better_than(other)]
-    return behind, level
-
-
 def lead_text(best: Statistic, others: Sequence[Statistic]) -> str:
-    """How the best score stands to the others, such as ``ahead of gan and vae (95 %)``."""
-    behind, level = split(best, others)
-    if not level:
-        return "ahead of every other model (95 %)"
-    return f"{'' if behind else 'not '}ahead of {named(score.name for score in behind) or 'any other model'} (95 %)"
+    """Return how the best score compares with the others, such as ``ahead of gan and vae (95 %)``."""
+    behind = [other.name for other in others if best.better_than(other)]
+    if not behind:
+        return "not ahead of any other model (95 %)"
+    return f"ahead of {'every other model' if len(behind) == len(others) else named(behind)} (95 %)"
 
 
 def named(names: Iterable[str]) -> str:
-    """Names in a sentence; of many the first, and how many more there are."""
+    """Join names for a sentence; of many names the first ones, and the number of the others."""
     known = list(names)
-    return listing(known) if len(known) <= NAMED else some(known, NAMED)
+    return listing(known) if len(known) <= NAMED else some(known, FIRST)
 
 
 def indistinct(scores: Sequence[Statistic]) -> list[list[str]]:
-    """Name groups of models that cannot be distinguished; each such pair is in one of them."""
+    """Return groups of models that cannot be distinguished; each such pair is in one of them."""
     groups: list[list[str]] = []
     for pair in combinations(scores, 2):
         names = {score.name for score in pair}
@@ -214,44 +208,49 @@ def _apart(first: Statistic, other: Statistic) -> bool:
 
 
 def standing(comparison: Comparison, metric: str) -> str:
-    """Which models are clearly ahead in a score, which cannot be distinguished, and which are not ahead of the baseline."""
+    """Return which models are ahead in a score, which cannot be distinguished, and which are not ahead of the baseline."""
     best, *others = scores = statistics(comparison, metric)
-    parts = [f"{best.name} is {lead_text(best, others)}"] if others else []
-    groups = [named(group) for group in indistinct(scores)]
-    parts += [f"{group} cannot be distinguished" for group in groups[:NAMED]]
+    parts = [f"{best.name} is {lead_text(best, others)}."] if others else []
+    groups = [named(group) for group in indistinct(scores)[:FIRST]]
+    if groups:
+        parts.append(f"{', nor can '.join([f'{groups[0]} cannot be distinguished', *groups[1:]])}.")
     short = unproven(comparison, metric)
     if short:
         value = value_text(comparison, metric, statistic(comparison, comparison.baseline, metric))
-        names = "no model is" if len(short) == len(scores) else f"{named(short)} {'is' if len(short) == 1 else 'are'} not"
-        parts.append(f"{names} ahead of the baseline ({baseline_name(comparison)}, {value})")
-    return "; ".join(parts)
+        if len(short) == 1:
+            who = f"{short[0]} is not"
+        else:
+            who = "No model is" if len(short) == len(scores) else f"{named(short)} are not"
+        parts.append(f"{who} ahead of {baseline_name(comparison)}, which scores {value}.")
+    return " ".join(parts)
 
 
 def baseline_name(comparison: Comparison) -> str:
-    """What the baseline is, such as ``one Gaussian per class``."""
+    """Return what the baseline is, such as ``the baseline (one Gaussian per class)``."""
     name = "" if comparison.baseline is None else comparison.baseline.name
-    return name.partition("(")[2].removesuffix(")") or "baseline"
+    _, bracket, fitted = name.partition("(")
+    return f"the baseline {bracket}{fitted}".rstrip()
 
 
 def at_floor(comparison: Comparison, metric: str, score: Statistic) -> bool:
-    """Whether a score is not clearly worse than what real data has."""
+    """Return whether a score is not significantly worse than that of real data."""
     floor = floor_statistic(comparison, metric)
     return floor is not None and not floor.better_than(score)
 
 
 def blind(comparison: Comparison, metric: str) -> bool:
-    """Whether a score tells nothing here, because the baseline itself is not clearly worse than real data."""
+    """Return whether a score is useless, because the baseline is not significantly worse than real data."""
     base = statistic(comparison, comparison.baseline, metric)
     return base is not None and at_floor(comparison, metric, base)
 
 
 def main_metrics(comparison: Comparison) -> list[str]:
-    """The scores by which the verdict ranks models in quality and in diversity, where any model has them."""
+    """Return the scores that rank models in quality and in diversity."""
     return [metric for role in ROLES if (metric := comparison.ranking_metric(role)) is not None]
 
 
 def curve_metric(comparison: Comparison) -> str:
-    """The distance that curves over network calls show: the one that ranks models, or the Fréchet distance where they lack it."""
+    """Return the distance for curves over network calls: the score that ranks models, or the Fréchet distance."""
     best = comparison.ranking_metric("quality")
     points = [*(point for model in comparison.models for point in model.curve)]
     points += [point for model in comparison.models if model.ladder is not None for point in model.ladder.points]
@@ -259,32 +258,39 @@ def curve_metric(comparison: Comparison) -> str:
 
 
 def decimals_in(comparison: Comparison, metric: str) -> int | None:
-    """How many decimals a score has in its column: as many as its most certain value needs; None where no model has it."""
-    factor = factor_of(comparison, metric)
-    known = [(score.value, score.bar) for score in statistics(comparison, metric)]
-    return max((decimals_of(factor * value, bar and factor * (bar[1] - bar[0]) / 2) for value, bar in known), default=None)
+    """Return how many decimals a score has in its column; None if no model has the score."""
+    return decimals_for(statistics(comparison, metric), factor_of(comparison, metric))
+
+
+def decimals_for(scores: Sequence[Any], factor: float = 1) -> int | None:
+    """Return how many decimals a column of scores needs for its most certain value; None for an empty column."""
+    needed = []
+    for score in scores:
+        low, high = score.interval or (0.0, 2 * (score.spread or 0.0))
+        needed.append(decimals_of(factor * score.value, factor * (high - low) / 2))
+    return max(needed, default=None)
 
 
 def factor_of(comparison: Comparison, metric: str) -> int:
-    """100 for a share, which is shown in per cent, else 1."""
+    """Return 100 for a fraction, which is shown as a percentage, else 1."""
     return 100 if comparison.info(metric).unit == "%" else 1
 
 
 def value_text(comparison: Comparison, metric: str, score: Any) -> str:
-    """The value alone of a `Score` or a `Statistic`, in the digits of its scorecard, with "%" where it is a share."""
+    """Format the value of a `Score` or `Statistic` with the decimals of its column."""
     factor = factor_of(comparison, metric)
     text = measured(factor * (score.value or 0.0), None, decimals_in(comparison, metric))[0]
     return f"{text} %" if factor == 100 else text
 
 
 def floor_text(comparison: Comparison, metric: str) -> str:
-    """What real data scores, likewise; empty where it is unknown."""
+    """Format the score of real data with the decimals of its column; empty if unknown."""
     floor = comparison.floors.get(metric)
     return "" if floor is None or floor.value is None else value_text(comparison, metric, floor)
 
 
 def target_text(comparison: Comparison, metric: str) -> str:
-    """The ideal value of a "target" metric, with its unit; real data's has no more digits than its error; empty where unknown."""
+    """Format the ideal value of a "target" metric with its unit, with no more digits than its error; empty if unknown."""
     info, factor, floor = comparison.info(metric), factor_of(comparison, metric), floor_statistic(comparison, metric)
     text = plain(factor * info.target) if info.target is not None else ""
     if not text and floor is not None:
@@ -293,7 +299,7 @@ def target_text(comparison: Comparison, metric: str) -> str:
 
 
 def bars_of(scores: Sequence[Statistic]) -> list[tuple[float, float] | None]:
-    """The ends of the bars that a chart draws: intervals, which reach the middle between scores that are not clearly apart."""
+    """Return the ends of error bars, which touch for scores that cannot be distinguished."""
     bars = [score.bar for score in scores]
     for pair in combinations(range(len(scores)), 2):
         first, other = (scores[at] for at in pair)
@@ -305,48 +311,48 @@ def bars_of(scores: Sequence[Statistic]) -> list[tuple[float, float] | None]:
 
 
 def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | None:
-    """Real data's score, and half of the band around it in which a score is not clearly apart from it."""
+    """Return the score of real data, and the half-width of the band of scores that cannot be distinguished from it."""
     floor = floor_statistic(comparison, metric)
     return None if floor is None else (floor.value, DIFFER * floor.width / 2**0.5)
 
 
 def sampled(comparison: Comparison) -> str:
-    """How many training runs and samplings scores were measured from, such as ``samplings: 3``."""
+    """Return from how many training runs and samplings scores were measured, such as ``3 samplings``."""
     trainings = max((len(model.trainings) for model in comparison.models), default=0)
     most = max((len(score.values) for model in comparison.models for score in model.scores.values()), default=0)
-    repeats = f"samplings: {min(comparison.settings.repeats or 1, most or 1)}"
-    return f"training runs: {trainings}, {repeats}" if trainings > 1 else repeats
+    repeats = counted(min(comparison.settings.repeats or 1, most or 1), "sampling")
+    return f"{counted(trainings, 'training run')}, {repeats}" if trainings > 1 else repeats
 
 
 def inside(label: str) -> str:
-    """A label as it stands within a sentence: abbreviations and names keep their capital."""
+    """Return a label for use within a sentence; abbreviations and names keep their capital."""
     keeps = label[:2].isupper() or label.startswith(("Fréchet", "Sinkhorn", "Wasserstein"))
     return label if keeps else label[:1].lower() + label[1:]
 
 
 def unproven(comparison: Comparison, metric: str | None = None) -> list[str]:
-    """Name the models that are not clearly ahead of the baseline in a score, by default the one that ranks them in quality."""
+    """Return the models that are not ahead of the baseline in a score, by default the one that ranks models."""
     metric = metric or comparison.ranking_metric("quality") or ""
     base = statistic(comparison, comparison.baseline, metric)
     return [] if base is None else [own.name for own in statistics(comparison, metric) if not own.better_than(base)]
 
 
 def sessions(comparison: Comparison) -> list[list[str]]:
-    """The models that were timed in turns with each other; more than one group where reports were joined."""
+    """Return groups of models that were timed together; joined reports have several."""
     timed = [model.name for model in comparison.models if model.sampling.seconds_per_sample]
     groups = comparison.settings.timed or [timed]
     return [known for group in groups if (known := [name for name in group if name in timed])]
 
 
 def slower(fast: ModelResult, slow: ModelResult) -> float | None:
-    """How many times as long a model takes at least: its fastest turn to the other's median; None where that is no difference."""
+    """Return the ratio of a model's fastest round to the median round of another; None if the times do not differ."""
     low, high = slow.sampling.timing.low, fast.sampling.timing.high
     ratio = None if low is None or not high else low / high
     return ratio if ratio is not None and ratio >= FASTER else None
 
 
 def alarm_periods(model: ModelResult) -> list[tuple[Alarm, Alarm | None]]:
-    """Each alarm at its begin with its end, None where it lasted to the end; by the step of the begin."""
+    """Return the start and the end of each alarm, in order; the end is None if the alarm never ended."""
     begun: dict[tuple[str | None, str], int] = {}
     periods: list[tuple[Alarm, Alarm | None]] = []
     for alarm in model.alarms:
@@ -358,3 +364,11 @@ def alarm_periods(model: ModelResult) -> list[tuple[Alarm, Alarm | None]]:
             at = begun.pop(key)
             periods[at] = periods[at][0], alarm
     return periods
+
+
+def alarm_text(model: ModelResult, begin: Alarm, end: Alarm | None) -> str:
+    """Describe an alarm: what went wrong, for how long, and the advice."""
+    until = "until the end of training" if end is None else f"to step {count(end.step)}"
+    advice = f" Advice: {begin.advice}." if begin.advice else ""
+    what = begin.sentence or "an alarm was raised"
+    return f"In {begin.training or model.name}, {what} (from step {count(begin.step)} {until}).{advice}"

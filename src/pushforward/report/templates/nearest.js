@@ -1,4 +1,4 @@
-// The training image nearest to the sample that is pointed at, tapped, or reached by the arrow keys.
+// Shows the training image nearest to the sample under the pointer or reached with the arrow keys.
 for (const stage of document.querySelectorAll(".stage[data-distances]")) {
   const box = stage.querySelector(".near"), cursor = stage.querySelector(".cursor"), panel = stage.closest(".panel");
   const distances = JSON.parse(stage.dataset.distances), columns = Number(stage.dataset.columns), count = distances.length;
@@ -11,7 +11,7 @@ for (const stage of document.querySelectorAll(".stage[data-distances]")) {
     const column = number % side, row = Math.floor(number / side);
     box.querySelector(".pairs").style.backgroundPosition = `0 ${count > 1 ? (100 * number) / (count - 1) : 0}%`;
     box.querySelector(".words").textContent =
-      `distance ${distances[number]}; held-out images have ${stage.dataset.usual} in the median`;
+      `Distance ${distances[number]} (median of held-out images ${stage.dataset.usual})`;
     cursor.style.cssText = `left:${(100 * column) / side}%;top:${(100 * row) / rows}%;width:${100 / side}%;height:${100 / rows}%`;
     box.classList.toggle("above", row >= rows / 2);
     box.classList.toggle("leftwards", stage.getBoundingClientRect().left + 260 > document.documentElement.clientWidth);

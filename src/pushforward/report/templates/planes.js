@@ -11,7 +11,7 @@ for (const player of document.querySelectorAll(".player")) {
   const chooser = player.querySelector(".class-of-field"), toggle = (name) => player.querySelector(`[data-layer=${name}]`);
   let t = 0, starts = [];
 
-  // Between two of the falling times: the number of the first one, and the share of the way to the next.
+  // Returns the index of the last time before t, and the fraction of the way to the next one.
   const between = (times) => {
     let at = 0;
     while (at < times.length - 2 && times[at + 1] >= t) at += 1;

@@ -11,7 +11,7 @@ for (const player of document.querySelectorAll(".player")) {
   const input = (kind) => sliders.get(kind).querySelector("input");
   let playing = null;
 
-  // One slider moves at a time: sampling is shown with the trained weights, training with finished samples.
+  // One slider moves at a time. Sampling uses the trained weights, and training shows finished samples.
   const show = (kind) => {
     for (const other of sliders.keys()) if (other !== kind) input(other).value = input(other).max;
     for (const name of sliders.keys()) describe(name);
@@ -23,7 +23,7 @@ for (const player of document.querySelectorAll(".player")) {
   const describe = (kind) => {
     const control = sliders.get(kind), slider = input(kind), shares = JSON.parse(control.dataset.shares);
     const percent = shares.length ? shares[slider.value] : Math.round((100 * slider.value) / slider.max);
-    slider.setAttribute("aria-valuetext", `${percent} % of ${kind === "t" ? "training" : "the way from noise to data"}`);
+    slider.setAttribute("aria-valuetext", `${percent} % of ${kind === "t" ? "training" : "sampling"}`);
   };
   const draw = (panel, kind, share) => {
     const sprites = [...panel.querySelectorAll(".sprite")], moving = share < 1;
@@ -109,7 +109,7 @@ for (const block of document.querySelectorAll(".copyable")) {
   block.append(button);
 }
 
-// A link opens the section that it leads to, and paper shows all of them.
+// A link opens its section, and printing opens all sections.
 const unfold = () => { if (location.hash.length > 1) document.getElementById(location.hash.slice(1))?.querySelector("details")?.setAttribute("open", ""); };
 addEventListener("hashchange", unfold);
 addEventListener("beforeprint", () => { for (const one of document.querySelectorAll("details")) one.open = true; });
