@@ -198,7 +198,7 @@ def test_a_run_keeps_what_it_was_trained_with_and_says_why_a_text_is_unknown(tmp
     assert "secret" not in "".join(file.read_text(errors="replace") for file in run.folder.rglob("*.json"))
     assert not notes_of(run.space.cells(run.transport.sample(300)))
     pf.resume(run.folder, steps=3, progress=False)
-    with pytest.raises(UsageError, match="at most one training row has, were not learned"):
+    with pytest.raises(UsageError, match="Not learned: 40 texts that at most one training row has"):
         run.sample(2, {"note": "secret 10"})
     kept = pf.fit("flow", load(path, rare="keep"), out=tmp_path / "kept", **fit)
     earlier = {name: value for name, value in kept.spec["data"].items() if name != "rare"}  # as earlier versions wrote it

@@ -186,15 +186,15 @@ def looks_like(name: str, texts: Sequence[str], count: int, kind: str) -> str:
         return ""
     words = _words(name)
     if kind == "date":
-        called = re.search(NAMED["dates of birth"][0], words)
-        return "dates of birth" if called or _are_births(sample) else ""
+        named, _ = NAMED["dates of birth"]
+        return "dates of birth" if re.search(named, words) or _are_births(sample) else ""
     for what, form in CERTAIN.items():
         if _fraction(form, sample) > MOST:
             return what
     if re.search(_OTHER, words):
         return ""
-    for what, (called, form) in NAMED.items():
-        if re.search(called, words) and _fraction(form, sample) > MOST:
+    for what, (named, form) in NAMED.items():
+        if re.search(named, words) and _fraction(form, sample) > MOST:
             return what
     return _by_content(words, sample, len(texts) / count)
 

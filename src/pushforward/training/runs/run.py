@@ -354,7 +354,16 @@ class Run(Viewed):
             return ()
         return (f"training is unfinished: {words}. Resume it first: pushforward resume {shlex.quote(str(self.folder))}",)
 
-    def sample(self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Any) -> Any:
+    def sample(
+        self,
+        n: int = 64,
+        condition: ConditionLike = None,
+        *,
+        seed: int = 0,
+        batch: int = BATCH,
+        fill: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Any:
         """Draw new samples in data units, on the CPU; sample i depends on ``seed + i`` alone.
 
         Args:
@@ -363,6 +372,8 @@ class Run(Viewed):
                 Conditions that are not given are drawn as they occur in the training data.
             seed: Seed of the first sample, any integer.
             batch: Batch size.
+            fill: Values of columns of a table that the model leaves out, by name: ``{"id": "sequence"}`` numbers the rows from
+                1; any other text fills every row.
             options: Conditions by name, as in ``condition``: ``label=3``, ``age=40``; and the options of `configured`:
                 ``steps=8``, ``solver="heun"``, ``scale=2.0``, ... Of a torch ``generator`` only the initial seed is used.
 
@@ -379,7 +390,7 @@ class Run(Viewed):
         run = self.configured(**sampling)
         for sentence in run.warnings[len(self.warnings) :]:
             warn(sentence, stacklevel=2)
-        return drawn_from(run.transport, n, condition, seed=seed, batch=batch)
+        return drawn_from(run.transport, n, condition, seed=seed, batch=batch, fill=fill)
 
     def configured(self, **options: Unpack[Sampling]) -> Run:
         """Return the run with other sampling options, for sampling, evaluation or comparison; weights are shared.
