@@ -99,7 +99,11 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
         if isinstance(space, TableSpace) and isinstance(other, TableSpace):
             here, there = ({field.name: field.width for field in each.fields}.items() for each in (space, other))
             differ = some(map(quoted, sorted({column for column, _ in here ^ there}))) or "their order"
-            raise UsageError(f"{name} makes rows of another table than {data.name}; columns or categories differ: {differ}.")
+            kept = any(field.rare for field in other.fields) and not any(field.rare for field in space.fields)
+            hint = " If the model learned rare texts, use `rare=keep`." if kept else ""
+            raise UsageError(
+                f"{name} makes rows of another table than {data.name}; columns or categories differ: {differ}.{hint}"
+            )
         raise UsageError(f"{name} makes examples of shape {tuple(space.shape)}; {data.name} has {tuple(other.shape)}.")
     if isinstance(model, Run):
         check_unseen(name, model, data)

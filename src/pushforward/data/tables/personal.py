@@ -148,7 +148,8 @@ NAMED = {
 }
 _HINTS = r"\b(names?|nom|naam|nev|ad|nazwa|person)\b"
 _NO_PERSON = (
-    r"(?is).*[\d_@#/\\:;!?=+*<>{}%&$€£|~^].*|.*\w\.[a-z]{2,}|(\S+\s+){5}.*|.*\b(inc|ltd|limited|"
+    r"(?is).*[\d_@#/\\:;!?=+*<>{}%&$€£|~^].*|.*\w\.[a-z]{2,}|(\S+\s+){5}.*|"
+    r"(?-i:[A-Z]\w+( [a-z]\w+)+)|.*\b(inc|ltd|limited|"
     r"llc|llp|plc|corp|corporation|company|co|group|holding|bank|hotel|universit\w*|college|school|"
     r"hospital|airport|park|county|gmbh|ag|kg|ohg|gbr|sarl|sas|sa|sl|spa|"
     r"srl|bv|nv|oy|ab|as|aps|zrt|kft|ооо|оао|зао|ао|and|und|et|y|e|и|és)\b.*|.*有限公司|株式会社.*|"
