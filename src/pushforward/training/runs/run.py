@@ -354,28 +354,16 @@ class Run(Viewed):
             return ()
         return (f"training is unfinished: {words}. Resume it first: pushforward resume {shlex.quote(str(self.folder))}",)
 
-    def sample(
-        self,
-        n: int = 64,
-        condition: ConditionLike = None,
-        *,
-        seed: int = 0,
-        batch: int = BATCH,
-        fill: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> Any:
+    def sample(self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Any) -> Any:
         """Draw new samples in data units, on the CPU; sample i depends on ``seed + i`` alone.
 
         Args:
             n: Number of samples.
-            condition: For example ``{"label": 3}``, ``{"label": "cat"}`` or ``{"age": 40}``, or n values in a list or tensor.
-                Conditions that are not given are drawn as they occur in the training data.
+            condition: Such as ``{"label": "cat"}``, or n values in a list or tensor; None draws them as in the training data.
             seed: Seed of the first sample, any integer.
             batch: Batch size.
-            fill: Values of columns of a table that the model leaves out, by name: ``{"id": "sequence"}`` numbers the rows from
-                1; any other text fills every row.
-            options: Conditions by name, as in ``condition``: ``label=3``, ``age=40``; and the options of `configured`:
-                ``steps=8``, ``solver="heun"``, ``scale=2.0``, ... Of a torch ``generator`` only the initial seed is used.
+            options: Conditions by name: ``label=3``, ``age=40``; options of `configured`: ``steps=8``, ...; a torch ``generator``
+                for its initial seed; ``fill={"id": "sequence"}`` to number the rows in a column that a table's model leaves out.
 
         Returns:
             `Samples` in data units; for a table, a pandas data frame if pandas is installed.
@@ -386,6 +374,7 @@ class Run(Viewed):
         """
         if (generator := options.pop("generator", None)) is not None:
             seed = seed_of(generator, seed)
+        fill = options.pop("fill", None)
         condition, sampling = with_conditions(condition, options, self.space)
         run = self.configured(**sampling)
         for sentence in run.warnings[len(self.warnings) :]:
