@@ -69,6 +69,7 @@ PERSONAL = {
     "addresses": [
         ("x", [f"{i + 1} {R.choice(['Main', 'Oak', 'High'])} Street" for i in range(N)]),
         ("x", [f"Am {R.choice(SYLLABLES.split())}weg {i}" for i in range(N)]),
+        ("x", [f"{street}polku {i}A, 00246 Turku" for i, street in enumerate(joined(SYLLABLES, SYLLABLES, SYLLABLES, gap=""))]),
         ("PLZ", digits("1####")),
         ("zip", digits("1####.0")),
     ],
@@ -81,6 +82,8 @@ PERSONAL = {
         ("x", digits("###-##-####")),
         ("x", digits("CU-#####")),
         ("customerId", [str(R.randint(1, 90)) for _ in range(N)]),
+        ("Numéro de sécurité sociale", digits("1 ## ## ## ### ### ##")),
+        ("Fallnr.", digits("1####")),
     ],
     "free text": [("x", joined(*[WORDS] * 6)), ("Bemerkung", joined(WORDS, WORDS, WORDS))],
 }
@@ -101,6 +104,10 @@ OTHERS = [
     ("position", [f"{a}, {b}" for a, b in zip(digits("4#.####"), digits("1#.####"), strict=True)]),
     ("version", digits("#.#.#")),
     ("year_built", [str(R.randint(1890, 2020)) for _ in range(N)]),
+    ("scientific_name", joined("Acer Rosa Viola Salix Pinus Prunus", "alba nigra major vulgaris montana rubra")),
+    ("sku", digits("SKU-#####")),
+    ("last_login", [f"202{R.randint(0, 3)}-10-{R.randint(10, 28)} 1{R.randint(0, 9)}:{R.randint(10, 59)}:00" for _ in range(N)]),
+    ("depth", [str(i * 3 + R.randint(0, 2)) for i in range(N)]),
 ]
 
 
@@ -198,13 +205,17 @@ def test_a_run_keeps_what_it_was_trained_with_and_says_why_a_text_is_unknown(tmp
     assert "secret" not in "".join(file.read_text(errors="replace") for file in run.folder.rglob("*.json"))
     assert not notes_of(run.space.cells(run.transport.sample(300)))
     pf.resume(run.folder, steps=3, progress=False)
-    with pytest.raises(UsageError, match="at most one training row has, were not learned"):
+    with pytest.raises(UsageError, match="Not learned: 40 texts that at most one training row has"):
         run.sample(2, {"note": "secret 10"})
     kept = pf.fit("flow", load(path, rare="keep"), out=tmp_path / "kept", **fit)
     earlier = {name: value for name, value in kept.spec["data"].items() if name != "rare"}  # as earlier versions wrote it
     assert data_of_run(kept.folder, {**kept.spec, "data": earlier}).fingerprint == kept.spec["fingerprint"]
     with pytest.raises(DataError, match='rare="keep"'):
         pf.resume(kept.folder, steps=4, data=load(path), progress=False)
+    with pytest.raises(UsageError, match="rare=keep"):
+        pf.compare({"kept": kept}, load(path), n=20)
+    with pytest.raises(DataError, match="rare=keep"):
+        pf.evaluate(kept, load(path), n=20)
     for rare, told in (("replace", True), ("keep", False)):
         assert main(["data", "check", str(path), "--rare", rare]) == 0
         assert ("40 of 43 texts" in capsys.readouterr().out) == told

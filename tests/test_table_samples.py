@@ -443,5 +443,12 @@ def test_columns_that_are_left_out_are_named_and_filled(tmp_path, capsys):
     assert lines[1:] == [f'{number};{size};"a;b"' for number, size in enumerate(sizes[1:], start=1)]
     assert main([*words, "--fill", "size=sequence"]) == 2
     assert main([*words[:-1], str(tmp_path / "new.npz"), "--fill", "id=sequence"]) == 2
+    pytest.importorskip("pandas")
+    frame = pf.load(run).sample(3, fill={"id": "sequence", "note": "a"})
+    assert list(frame.columns) == ["id", "size", "note"]
+    assert frame["id"].tolist() == [1, 2, 3]
+    assert frame["note"].tolist() == ["a"] * 3
+    with pytest.raises(UsageError, match="id, note"):
+        pf.load(run).sample(3, fill={"size": "sequence"})
     space = load(tmp_path / "t.csv", drop="note").space
     assert spec.build(spec.describe(space)) == space

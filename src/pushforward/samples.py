@@ -24,7 +24,7 @@ from torch import Tensor
 from pushforward.arguments import whole
 from pushforward.conditions.kind import cells_of
 from pushforward.data import Space, TableSpace
-from pushforward.data.tables.frames import for_parquet, write_parquet
+from pushforward.data.tables.frames import SEQUENCE, for_parquet, write_parquet
 from pushforward.errors import UsageError
 from pushforward.files import check_replaceable, replacing
 from pushforward.numbers import some
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-SEQUENCE = "sequence"  # What fills a column with consecutive numbers
 MOST_SHOWN = 256  # The most images of one picture; the rest is left out
 
 
@@ -119,7 +118,15 @@ class Samples(Tensor):
         return file.getvalue()
 
 
-def drawn_from(transport: Transport, n: int, condition: ConditionLike, *, seed: int, batch: int) -> Any:
+def drawn_from(
+    transport: Transport,
+    n: int,
+    condition: ConditionLike,
+    *,
+    seed: int,
+    batch: int,
+    fill: Mapping[str, str] | None = None,
+) -> Any:
     """Draw new samples: `Samples`, or a data frame for a table if pandas is installed.
 
     A model trained on a polars frame returns polars frames. ``attrs["drawn_again"]`` of a pandas
@@ -131,13 +138,16 @@ def drawn_from(transport: Transport, n: int, condition: ConditionLike, *, seed: 
         condition: Conditions, as in `Transport.sample`.
         seed: Seed of the first sample.
         batch: Batch size.
+        fill: Values of columns that the model does not learn, as for `write_samples`.
 
     Raises:
+        UsageError: For a column that cannot be filled.
         Diverged: If samples still violate a constraint of the data.
     """
+    check_fill(transport.space, fill or {})
     with counted() as tally:
         x = transport.sample(n, condition, seed=seed, batch=batch)
-    frame = transport.space.frame(x)
+    frame = transport.space.frame(x, fill)
     if frame is None:
         return Samples.of(x, transport.space)
     if hasattr(frame, "attrs"):
@@ -285,7 +295,9 @@ def write_samples(
         CheckpointError: If writing fails; nothing is left behind and an existing file is kept.
     """
     check_target(path, space, n, overwrite, zoom)
-    check_fill(path, space, fill or {})
+    check_fill(space, fill or {})
+    if fill and path.suffix.lower() not in (".csv", ".tsv"):
+        raise UsageError(f"`fill` supports only .csv and .tsv files, got {path}.")
     writers: dict[str, Callable[..., None]] = {
         ".npz": _npz,
         ".csv": partial(_csv, fill=fill or {}),
@@ -319,19 +331,18 @@ def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
                 np.lib.format.write_array(file, values, allow_pickle=False)
 
 
-def check_fill(path: Path, space: Space, fill: Mapping[str, str]) -> None:
-    """Check that the columns to fill were left out of training, and that the file supports them.
+def check_fill(space: Space, fill: Mapping[str, str]) -> None:
+    """Check that the columns to fill were left out of training.
 
     Raises:
         UsageError: Naming the columns that can be filled.
     """
-    is_text = path.suffix.lower() in (".csv", ".tsv")
-    known = space.left_out if isinstance(space, TableSpace) and is_text else ()
+    known = space.left_out if isinstance(space, TableSpace) else ()
     for name in fill:
         if name not in known:
             raise UsageError(
-                f'`fill` does not support the column "{name}" in {path}. It supports columns that were left out of training '
-                f"({some(known) or 'none'}), in .csv and .tsv files."
+                f'`fill` does not support the column "{name}". It supports columns that were left out of training: '
+                f"{some(known) or 'none'}."
             )
 
 

@@ -242,7 +242,7 @@ def _value(field: Column, cell: Any) -> float:
     listed = ", ".join(f'"{name}"' for name in names[:12]) + (", ..." if len(names) > 12 else "")
     rare = ""
     if field.rare:
-        rare = f" {field.rare:,} texts of this column, which at most one training row has, were not learned (`rare=keep` does)."
+        rare = f" Not learned: {field.rare:,} texts that at most one training row has; train with `rare=keep` to learn them."
     hint = did_you_mean(text, names)
     raise UsageError(f'"{field.name}" has no category {quoted(text)}.{hint}{rare} Expected one of: {listed}.')
 

@@ -99,7 +99,11 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
         if isinstance(space, TableSpace) and isinstance(other, TableSpace):
             here, there = ({field.name: field.width for field in each.fields}.items() for each in (space, other))
             differ = some(map(quoted, sorted({column for column, _ in here ^ there}))) or "their order"
-            raise UsageError(f"{name} was trained on another table than {data.name}. Columns or categories differ: {differ}.")
+            kept = any(field.rare for field in other.fields) and not any(field.rare for field in space.fields)
+            hint = " If the model learned rare texts, use `rare=keep`." if kept else ""
+            raise UsageError(
+                f"{name} was trained on another table than {data.name}. Columns or categories differ: {differ}.{hint}"
+            )
         raise UsageError(
             f"{name} generates examples of shape {tuple(space.shape)}, but {data.name} has shape {tuple(other.shape)}."
         )

@@ -195,8 +195,13 @@ class Space(ABC):
         """The rows of a file for samples in data units: a cell for each of ``columns``, or of the numbers of a vector."""
         return [list(map(float, example)) for example in self.drawing(self.quantise(x))]
 
-    def frame(self, x: Tensor) -> Any:
-        """Samples in data units as a data frame of their table; None where they are no rows of one, or pandas is not there."""
+    def frame(self, x: Tensor, fill: Mapping[str, str] | None = None) -> Any:
+        """Return samples in data units as a data frame of their table; None without a table or without pandas.
+
+        Args:
+            x: Samples.
+            fill: Values of columns that the model does not learn, as for `pushforward.samples.write_samples`.
+        """
         return None
 
     def valid(self, x: Tensor) -> NDArray[np.bool_] | None:

@@ -195,10 +195,10 @@ class TableSpace(ScaledSpace):
     def records(self, x: Tensor) -> list[list[Any]]:
         return self.cells(x)
 
-    def frame(self, x: Tensor) -> Any:
+    def frame(self, x: Tensor, fill: Mapping[str, str] | None = None) -> Any:
         from pushforward.data.tables.frames import frame_of
 
-        return frame_of(self.fields, self.values(x), self.layout)
+        return frame_of(self.fields, self.values(x), self.layout, fill)
 
     def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
         return self.met(self.values(x)) if self.constraints else None

@@ -156,8 +156,9 @@ def renumbered(values: NDArray[np.float64], own: Sequence[Column], other: Sequen
         lost = np.isnan(new) & ~np.isnan(column)
         if lost.any():
             texts = some(f'"{here.levels[number]}"' for number in np.unique(column[lost]).astype(int))
+            hint = " It was read without rare texts: use `rare=keep`." if there.rare else ""
             raise DataError(
-                f'{int(lost.sum()):,} values of "{here.name}" are {texts}, which the other table does not have. '
+                f'{int(lost.sum()):,} values of "{here.name}" are {texts}, which the other table does not have.{hint} '
                 "Expected categories of the same texts."
             )
         values = values.copy()

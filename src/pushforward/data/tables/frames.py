@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pushforward.data.tables.string_columns import RawColumn, RawTable
 from pushforward.errors import DataError, imported
 from pushforward.table_column import Column, with_gaps
 
+SEQUENCE = "sequence"  # What fills a column with consecutive numbers
 _WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 TRUTHS = {"true": True, "false": False}
 _POLARS = "polars "  # begins the types of a polars frame, as a layout holds them
@@ -89,10 +90,21 @@ def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
     raise DataError(f'The column "{name}" holds a {type(value).__name__}: expected numbers, texts, dates or booleans.')
 
 
-def frame_of(fields: Sequence[Column], values: NDArray[np.float64], layout: Layout = Layout()) -> Any:
-    """Values of a table (n, columns) as a data frame: of polars where the table was one, else of pandas.
+def frame_of(
+    fields: Sequence[Column],
+    values: NDArray[np.float64],
+    layout: Layout = Layout(),
+    fill: Mapping[str, str] | None = None,
+) -> Any:
+    """Convert values of a table to a data frame: of polars if the table was one, otherwise of pandas.
 
     Each column has the type that it has in the frame that the layout is of, where that can hold the values, else its own.
+
+    Args:
+        fields: The columns.
+        values: Their values, (n, columns).
+        layout: The form of the table.
+        fill: Values of further columns of the layout, by name: `SEQUENCE`, or a text for all rows.
 
     Returns:
         The frame; None where the library is not installed.
@@ -105,7 +117,10 @@ def frame_of(fields: Sequence[Column], values: NDArray[np.float64], layout: Layo
     levels = layout.levels or ((),) * len(fields)
     series = _polars_series if polars else _pandas_series
     columns = zip(fields, values.T, types, levels, strict=True)
-    return library.DataFrame({field.name: series(library, field, column, kind, texts) for field, column, kind, texts in columns})
+    known = {field.name: series(library, field, column, kind, texts) for field, column, kind, texts in columns}
+    for name, value in (fill or {}).items():
+        known[name] = range(1, len(values) + 1) if value == SEQUENCE else [value] * len(values)
+    return library.DataFrame({name: known[name] for name in layout.columns or known if name in known})
 
 
 def _objects(field: Column, values: NDArray[np.float64]) -> tuple[list[Any], str]:

@@ -257,7 +257,7 @@ def _of_numbers(column: RawColumn, cells: Sequence[str], texts: Sequence[str], s
         if (steps == 1).all() or (steps == -1).all():
             return Finding(name, "drop", "an identifier: whole numbers that count up from row to row")
         if (steps > 0).all() or (steps < 0).all() or _NAMED_ID.search(name):
-            return Finding(name, "whole", LIKE_IDENTIFIER, whole, personal="identifiers")
+            return Finding(name, "whole", LIKE_IDENTIFIER, whole)
     elif different <= FEW and n >= REPEATED * different:
         why = f"{different} different whole numbers, taken as ordered categories" if different > 1 else CONSTANT
         return Finding(name, "ordinal", why, names=tuple(sorted(cells, key=lambda text: (signs.value(text), text))))

@@ -77,12 +77,12 @@ def rare_notes(fields: Sequence[Column], known: Floats) -> tuple[str, ...]:
     notes = []
     if replaced:
         notes.append(
-            "texts that at most one training row has are not learned, but replaced by other texts "
-            f"of their column, drawn by chance: {some(replaced)}. `rare=keep` learns them"
+            "texts that at most one training row has are replaced by random other texts of their "
+            f"column: {some(replaced)}. Use `rare=keep` to learn them"
         )
     if most:
         notes.append(
             f"more than half of the training rows have such a text: {some(map(quoted, most))}. "
-            f'These columns then say little; leave them out: `drop="{",".join(most)}"`'
+            f'Little is left of these columns; leave them out: `drop="{",".join(most)}"`'
         )
     return tuple(notes)

@@ -56,7 +56,7 @@ def table_dataset(
         stated = of_levels(column, order or column.texts, missing, ordered) if "category:" in kind and not entry else None
         finding = stated or decide(column, entry, missing, table.lines, faults)
         texts, count = column.values(missing)
-        personal = finding.personal or looks_like(column.name, texts, count, finding.kind)
+        personal = looks_like(column.name, texts, count, finding.kind)
         findings.append(replace(finding, personal=personal))
     fields = [finding for finding in findings if finding.kind != "drop"]
     facts = TableFacts.of(table, columns, findings, missing)

@@ -359,12 +359,11 @@ class Run(Viewed):
 
         Args:
             n: Number of samples.
-            condition: For example ``{"label": 3}``, ``{"label": "cat"}`` or ``{"age": 40}``, or n values in a list or tensor.
-                Conditions that are not given are drawn as they occur in the training data.
+            condition: Such as ``{"label": "cat"}``, or n values in a list or tensor; None draws them as in the training data.
             seed: Seed of the first sample, any integer.
             batch: Batch size.
-            options: Conditions by name, as in ``condition``: ``label=3``, ``age=40``; and the options of `configured`:
-                ``steps=8``, ``solver="heun"``, ``scale=2.0``, ... Of a torch ``generator`` only the initial seed is used.
+            options: Conditions by name: ``label=3``, ``age=40``; options of `configured`: ``steps=8``, ...; a torch ``generator``
+                for its initial seed; ``fill={"id": "sequence"}`` to number the rows in a column that a table's model leaves out.
 
         Returns:
             `Samples` in data units; for a table, a pandas data frame if pandas is installed.
@@ -375,11 +374,12 @@ class Run(Viewed):
         """
         if (generator := options.pop("generator", None)) is not None:
             seed = seed_of(generator, seed)
+        fill = options.pop("fill", None)
         condition, sampling = with_conditions(condition, options, self.space)
         run = self.configured(**sampling)
         for sentence in run.warnings[len(self.warnings) :]:
             warn(sentence, stacklevel=2)
-        return drawn_from(run.transport, n, condition, seed=seed, batch=batch)
+        return drawn_from(run.transport, n, condition, seed=seed, batch=batch, fill=fill)
 
     def configured(self, **options: Unpack[Sampling]) -> Run:
         """Return the run with other sampling options, for sampling, evaluation or comparison; weights are shared.
