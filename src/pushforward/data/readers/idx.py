@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST: ``train-images-idx3-ubyte``, also with .gz, and the file of labels."""
+"""Read IDX files, the format of MNIST: ``train-images-idx3-ubyte``, optionally with .gz, and the file of labels."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ RATIO = 200
 
 
 def idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Read an array of bytes from an IDX file.
+    """Read an IDX file of unsigned bytes.
 
-    The file holds two zeros, 8 for bytes, the number of sides, the sides (big-endian), the content.
+    The file starts with two zeros, the type code 8, the number of dimensions, and the big-endian
+    dimensions.
 
     Args:
         path: The file, compressed with gzip if its name ends in .gz.
-        dimensions: The number of sides: 3 for images, 1 for labels.
+        dimensions: Number of dimensions: 3 for images, 1 for labels.
 
     Raises:
         DataError: If the file is damaged, or holds something else.

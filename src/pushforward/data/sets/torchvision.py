@@ -1,4 +1,4 @@
-"""Images that torchvision fetches: MNIST, Fashion-MNIST and CIFAR-10.
+"""Images that torchvision downloads: MNIST, Fashion-MNIST and CIFAR-10.
 
 Files of the first two that are there are read without torchvision, which takes seconds to import.
 """
@@ -27,11 +27,11 @@ def _read(name: str, kind: str, download: bool) -> tuple[Split, Split]:
         try:
             x, labels = _stored(folder() / kind / "raw", train) or _fetched(kind, train, download)
         except Exception as error:  # a download or a damaged file may raise anything
-            what = "could not be fetched into" if download else "was not found in"
+            what = "could not be downloaded to" if download else "was not found in"
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DataError(
-                f"{name} {what} {folder()} ({reason}). Set PUSHFORWARD_DATA to the folder that holds it, or fetch it once with "
-                "`download=True`."
+                f"{name} {what} {folder()} ({reason}). Set PUSHFORWARD_DATA to the folder that "
+                "contains it, or download it once with `download=True`."
             ) from error
         x = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
         splits.append(Split(np.ascontiguousarray(x), labels))
