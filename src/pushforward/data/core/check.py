@@ -25,6 +25,7 @@ from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.schema import schema_of, write_schema
 from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path, replacing
+from pushforward.numbers import counted
 
 _GROUPS, _NAMED = 5, 5
 _TOGETHER = "up to 20 copies of a row stay on the same side of the split (`copies=apart` splits each row independently)"
@@ -180,8 +181,8 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         return {name: value for name, value in report.items() if name not in units} | {"classes": {}}
     if space.has_pixels and data.train.labels is not None and (several := _in_several_classes(data)):
         report["warnings"] += [
-            f"{several:,} images occur in more than one class, and a class-conditional model "
-            "learns them in each of these classes. Remove the copies that are in the wrong class."
+            f"{counted(several, 'image')} found in more than one class. A class-conditional model "
+            "learns such an image in each of its classes. Remove the copies in the wrong class."
         ]
     if data.files is not None:
         groups: dict[int, list[str]] = {}

@@ -48,7 +48,7 @@ def array_header(file: IO[bytes]) -> ArrayHeader:
     length = file.read(_WIDTHS[version])
     size = int.from_bytes(length, "little")
     if size > MAX_BYTES:
-        raise ValueError(f"the header has {size} bytes: expected at most {MAX_BYTES}")
+        raise ValueError(f"the header has {size:,} bytes: expected at most {MAX_BYTES:,}")
     with _PARSING:
         return _parsed(version, length + file.read(size))
 
@@ -188,7 +188,7 @@ def _decode(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArra
     width, height = image.size
     if width * height > MAX_PIXELS:
         megapixels = MAX_PIXELS // 10**6
-        raise UnusableError(f"{width} x {height} pixels exceed the limit of {megapixels:g} megapixels")
+        raise UnusableError(f"{width} x {height} pixels exceed the limit of {megapixels:g} megapixels (a decompression bomb?)")
     with image as opened:
         if getattr(opened, "is_animated", False):
             notes.append("first frame of an animation" if opened.format != "TIFF" else "first of several pages")
@@ -225,7 +225,7 @@ def _array(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArray
             "or (height, width, C) with C = 1, 3 or 4"
         )
     if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != end - handle.tell():
-        raise UnusableError(f"the file is damaged: its header says {shape}, but {end - handle.tell()} bytes follow")
+        raise UnusableError(f"the file is damaged: its header says {shape}, but {end - handle.tell():,} bytes follow")
     return _converted(_fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)), conversion, read)
 
 

@@ -61,7 +61,7 @@ class Format:
         for name in ("decimals", "least", "digits"):
             count = getattr(self, name)
             if count is not None and not (isinstance(count, int) and 0 <= count <= MOST_DIGITS):
-                raise DataError(f'"{name}" must be an integer from 0 to {MOST_DIGITS}; got {count}.')
+                raise DataError(f'"{name}" must be an integer from 0 to {MOST_DIGITS}; got {count!r}.')
         if len(self.pattern) > LONGEST or "%" in _DIRECTIVE.sub("", self.pattern):
             raise DataError(f'"{self.pattern[:LONGEST]}" is not a date pattern: expected one such as %Y-%m-%d.')
         if self.point not in (".", ",") or len(self.group) > 1 or self.group == self.point:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pushforward.data.tables.cells import Format
 from pushforward.data.tables.rows import between
 from pushforward.errors import DataError
-from pushforward.numbers import some
+from pushforward.numbers import counted, some
 from pushforward.table_column import Column, check_shares, indicators
 
 # Texts of two values, in lower case, that mean no and yes.
@@ -165,7 +165,8 @@ def renumbered(values: NDArray[np.float64], own: Sequence[Column], other: Sequen
         if lost.any():
             texts = some(f'"{here.levels[number]}"' for number in np.unique(column[lost]).astype(int))
             raise DataError(
-                f'"{here.name}": {int(lost.sum())} values ({texts}) do not occur among the categories of the other table.'
+                f'"{here.name}" has {counted(int(lost.sum()), "value")} that the other table does not have: {texts}. '
+                "Both tables must have the same categories."
             )
         values = values.copy()
         values[:, place] = new

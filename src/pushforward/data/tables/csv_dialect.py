@@ -106,7 +106,7 @@ def cells_of(content: bytes) -> Cells:
     if "\ufffd" in text:
         lines = [number for number, line in enumerate(text.split("\n"), 1) if "\ufffd" in line]
         faults.add(
-            f"The file is not UTF-8 text, for example in lines {some(lines)}. Save it as UTF-8. "
+            f"The file is not UTF-8 text; the first invalid line is {lines[0]}. Save it as UTF-8. "
             "If it is in Windows-1252, as older programs write it, use `iconv -f WINDOWS-1252 -t "
             "UTF-8 OLD > NEW`."
         )
@@ -122,9 +122,9 @@ def cells_of(content: bytes) -> Cells:
     if others:
         listed = some(f"line {split.lines[place]} has {counted(len(row), 'cell')}" for place, row in others)
         faults.add(
-            f"Lines have different numbers of cells: most have {split.width}, but {listed}. The "
-            f"separator is {SEPARATOR_NAMES.get(separator, separator)}. Correct or remove these "
-            "lines, and put quotes around cells that contain the separator."
+            f"Lines have different numbers of cells: most have {split.width}, but {listed}. "
+            f"Detected separator: {SEPARATOR_NAMES.get(separator, separator)}. Correct or remove "
+            "these lines, and put quotes around cells that contain the separator."
         )
     if any("\n" in cell for cell in split.last) and content.count(b'"') % 2:
         faults.add(f"The quote opened after line {[0, *split.lines][-2]} is never closed. Close or remove it.")

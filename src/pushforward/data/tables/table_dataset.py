@@ -135,9 +135,9 @@ def frame_dataset(frame: Any, reading: Reading) -> Dataset:
 def check_names(names: Sequence[str], faults: Faults) -> None:
     """Report empty and repeated column names."""
     if empty := [place for place, name in enumerate(names, 1) if not name]:
-        faults.add(f"These columns have no name: {some(empty)}. In pandas, save with index=False.")
+        faults.add(f"Every column needs a name, but column {some(empty)} has none. In pandas, save with index=False.")
     if repeated := [name for name, count in Counter(names).items() if name and count > 1]:
-        faults.add(f"These names belong to more than one column: {some(map(quoted, repeated))}. Rename the columns.")
+        faults.add(f"Column names must be unique, but these occur more than once: {some(map(quoted, repeated))}.")
 
 
 def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int], faults: Faults) -> NDArray[np.float64]:
